@@ -1,0 +1,16 @@
+"""Data sets, batches and spike encoders in NumPy, so that JAX and torch see the same data."""
+
+from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
+from csnn_jax.data.datasets import DATASETS, Dataset, Split, load
+from csnn_jax.data.encode import encode
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Split",
+    "encode",
+    "epoch_batches",
+    "epoch_permutation",
+    "eval_batches",
+    "load",
+]

@@ -1,0 +1,104 @@
+"""The data sets that a run may name, all brought into one form."""
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+
+from csnn_jax.data.idx import read_folder, read_mnist
+from csnn_jax.data.images import Shape, fit
+from csnn_jax.data.tfds_source import read_tfds
+from csnn_jax.errors import UserError
+
+DATASETS = ("mnist", "idx:DIR", "tfds:NAME")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels.
+
+    Attributes:
+        images: uint8 [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis. 255 means 1.0.
+        labels: int32 [N], 0 .. num_classes - 1.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that fits the network's input.
+
+    Attributes:
+        name: as given to `load`.
+        train: what to learn from, without the held-out images.
+        validation: training images that were held out, None where none were asked for.
+        test: what to report accuracy on.
+        num_classes: number of classes.
+        notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split
+    num_classes: int
+    notes: tuple[str, ...]
+
+
+def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
+    """Loads a data set and fits its images to the network's input (see `images.fit`).
+
+    Args:
+        name: "mnist" (inside the package), "idx:DIR" (a folder of IDX files, see `idx.read_folder`),
+            "tfds:NAME" or "tfds:NAME@DATA_DIR" (prepared by TFDS, see `tfds_source.read_tfds`).
+        input_shape: (H, W, C) of the network's input.
+        validation: the LAST so many training images are held out, so the others keep their indices.
+
+    Returns:
+        The data set. Its classes are MNIST's 10, or those that TFDS states, or 0 .. highest training label.
+
+    Raises:
+        UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels
+            that cannot become those of `input_shape`, or not one training image left by `validation`.
+    """
+    kind, _, where = name.partition(":")
+    num_classes: int | None = None
+    notes: list[str] = []
+    if name == "mnist":
+        arrays, num_classes = read_mnist(), 10
+    elif kind == "idx" and where:
+        arrays = read_folder(where)
+    elif kind == "tfds" and where:
+        arrays, num_classes, notes = read_tfds(where, input_shape)
+    else:
+        near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
+        raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(DATASETS)})")
+
+    train_images, train_labels, test_images, test_labels = arrays
+    num_classes = num_classes or int(train_labels.max()) + 1
+    train = _split(train_images, train_labels, input_shape, num_classes, name, notes)
+    test = _split(test_images, test_labels, input_shape, num_classes, name, notes)
+
+    count = len(train.labels)
+    if not 0 <= validation < count:
+        raise UserError(f"--validation {validation}: expected 0 to {count - 1} of {name}'s {count} images")
+    held_out = None
+    if validation:
+        held_out = Split(train.images[-validation:], train.labels[-validation:])
+        train = Split(train.images[:-validation], train.labels[:-validation])
+    return Dataset(name, train, held_out, test, num_classes, tuple(dict.fromkeys(notes)))
+
+
+def _split(
+    images: np.ndarray, labels: np.ndarray, shape: Shape, num_classes: int, name: str, notes: list[str]
+) -> Split:
+    """Checks the labels, fits the images and adds what that changed to `notes`."""
+    outside = labels[(labels < 0) | (labels >= num_classes)]
+    if outside.size:
+        raise UserError(f"{name}: labels outside the classes: {outside[0]}, expected 0 to {num_classes - 1}")
+    images, changes = fit(images, shape, name)
+    notes += changes
+    return Split(images, labels.astype(np.int32))

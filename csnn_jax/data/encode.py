@@ -1,0 +1,60 @@
+"""Images into input spikes, in NumPy, so that JAX and torch are fed the very same spikes."""
+
+import numpy as np
+
+
+def encode(images: np.ndarray, time_steps: int, encoding: str, seed: tuple[int, ...]) -> np.ndarray:
+    """Encodes a batch of images as spikes.
+
+    Args:
+        images: uint8 [B, H, W, C].
+        time_steps: T, number of steps.
+        encoding: "rate" or "latency", see the functions below.
+        seed: integers >= 0 that name the batch, e.g. (seed, step); equal ones give equal spikes. Keep to one
+            length, as trailing zeros do not count. "latency" draws nothing.
+
+    Returns:
+        uint8 [T, B, H, W, C], 0 or 1.
+
+    Raises:
+        ValueError: images of another type or rank, or another encoding. ("direct" needs no spikes: the
+            model holds the image constant.)
+    """
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"images: {images.dtype} of shape {images.shape}; expected uint8 [B, H, W, C]")
+    if encoding == "rate":
+        return _rate(images, time_steps, seed)
+    if encoding == "latency":
+        return _latency(images, time_steps)
+    raise ValueError(f"encoding {encoding!r}: expected 'rate' or 'latency'")
+
+
+def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...]) -> np.ndarray:
+    """At each step a pixel spikes with probability pixel / 255, independently: never at 0, always at 255.
+
+    The draw is r < pixel with r uniform over the 255 values 0 .. 254, which makes that probability exact. The
+    bytes are Philox's own output, whose stream NumPy promises to keep (it does not for `Generator` methods,
+    and `Generator.integers` takes twice as long).
+    """
+    philox = np.random.Philox(np.random.SeedSequence(seed))
+    draws = _bytes(philox, time_steps * images.size)
+    while (rejected := np.flatnonzero(draws == 255)).size:
+        draws[rejected] = _bytes(philox, rejected.size)
+    return (draws.reshape(time_steps, *images.shape) < images).view(np.uint8)
+
+
+def _bytes(philox: np.random.Philox, count: int) -> np.ndarray:
+    words = philox.random_raw(-(-count // 8))
+    return words.astype("<u8", copy=False).view(np.uint8)[:count]
+
+
+def _latency(images: np.ndarray, time_steps: int) -> np.ndarray:
+    """One spike per pixel at step round((1 - pixel / 255) * (T - 1)): the brighter the earlier; none at 0.
+
+    Equals `snntorch.spikegen.latency(images / 255, T, normalize=True, linear=True, clip=True, threshold=t)`
+    with 0 < t < 1 / 255. (snnTorch's default threshold of 0.01 also silences the values 1 and 2; without
+    `clip`, pixels below the threshold spike late.) In integers, since 255 is odd, no rounding is ever a tie.
+    """
+    step = (2 * (255 - images.astype(np.int32)) * (time_steps - 1) + 255) // 510
+    step[images == 0] = time_steps
+    return (step == np.arange(time_steps).reshape(-1, 1, 1, 1, 1)).view(np.uint8)

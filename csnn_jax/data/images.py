@@ -1,0 +1,74 @@
+"""Images of any data set into uint8 images of the network's input shape."""
+
+import numpy as np
+
+from csnn_jax.errors import UserError
+
+Shape = tuple[int, int, int]  # H, W, C
+
+
+def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
+    """Scales floats in [0, 1] (and booleans) to 0 .. 255.
+
+    Args:
+        images: an array of any shape.
+        source: name of the data set, for errors and notes.
+
+    Returns:
+        The images as uint8, and a note for the user if that changed them.
+
+    Raises:
+        UserError: neither uint8, nor bool, nor floats within [0, 1].
+    """
+    if images.dtype == np.uint8:
+        return images, []
+    if images.dtype == np.bool_ or (images.dtype.kind == "f" and images.min() >= 0 and images.max() <= 1):
+        note = f"{source}: {images.dtype} images scaled to 0..255"
+        return np.rint(images * np.float32(255)).astype(np.uint8), [note]
+    found = f"{images.dtype} images from {images.min()} to {images.max()}"
+    raise UserError(f"{source}: {found}, expected uint8, or floats from 0 to 1")
+
+
+def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list[str]]:
+    """Resizes images (bilinear, antialiased) and turns colour grey or grey into colour, where needed.
+
+    Grey is ITU-R 601 luma, as in Pillow's `convert("L")`; colour from grey repeats it.
+
+    Args:
+        images: uint8 [..., H', W', C'], any leading axes.
+        shape: (H, W, C) to reach.
+        source: name of the data set, for errors and notes.
+
+    Returns:
+        uint8 [..., H, W, C] (the same array where it fits already), and a note for the user per change.
+
+    Raises:
+        UserError: C' channels cannot become C.
+    """
+    found: Shape = images.shape[-3:]
+    if found == shape:
+        return images, []
+    if found[2] != shape[2] and {found[2], shape[2]} != {1, 3}:
+        flag = f"--input-shape {' '.join(map(str, shape))}"
+        raise UserError(f"{flag}: expected {found[2]} channels as in {source} (only 1 and 3 convert)")
+    notes = []
+    if found[:2] != shape[:2]:
+        notes.append(f"{source}: resized to {shape[0]}x{shape[1]} (bilinear, antialiased)")
+    if found[2] != shape[2]:
+        change = "grey repeated to colour" if shape[2] == 3 else "turned grey (ITU-R 601 luma)"
+        notes.append(f"{source}: {change}")
+    out = np.empty((images.size // max(1, int(np.prod(found))), *shape), np.uint8)
+    for target, image in zip(out, images.reshape(-1, *found), strict=True):
+        target[...] = _fit_one(image, shape)  # broadcasts a single channel
+    return out.reshape(*images.shape[:-3], *shape), notes
+
+
+def _fit_one(image: np.ndarray, shape: Shape) -> np.ndarray:
+    from PIL import Image  # lazily: most runs need none of this
+
+    if image.shape[2] == 3 and shape[2] == 1:
+        planes = [Image.fromarray(image).convert("L")]
+    else:
+        planes = [Image.fromarray(plane) for plane in np.moveaxis(image, 2, 0)]
+    size = (shape[1], shape[0])
+    return np.stack([np.asarray(plane.resize(size, Image.Resampling.BILINEAR)) for plane in planes], axis=2)

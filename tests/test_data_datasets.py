@@ -1,0 +1,86 @@
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from csnn_jax.data import load
+from csnn_jax.errors import UserError
+
+IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def write_folder(folder, train_labels, test_labels):
+    for stem, labels in (("train", train_labels), ("t10k", test_labels)):
+        header = struct.pack(">4I", 0x803, *IMAGES.shape)
+        (folder / f"{stem}-images-idx3-ubyte").write_bytes(header + IMAGES.tobytes())
+        (folder / f"{stem}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 2) + bytes(labels))
+    return folder
+
+
+def test_mnist_with_images_held_out():
+    whole = load("mnist", (28, 28, 1))
+    assert whole.name == "mnist" and whole.num_classes == 10 and whole.notes == () and whole.validation is None
+    assert whole.train.images.shape == (60_000, 28, 28, 1) and whole.train.labels.dtype == np.int32
+    assert whole.test.images.shape == (10_000, 28, 28, 1) and whole.test.images.dtype == np.uint8
+    parts = load("mnist", (28, 28, 1), validation=5_000)
+    assert parts.validation is not None
+    for field in ("images", "labels"):
+        expected = getattr(whole.train, field)
+        np.testing.assert_array_equal(getattr(parts.train, field), expected[:55_000])
+        np.testing.assert_array_equal(getattr(parts.validation, field), expected[55_000:])
+
+
+def test_idx_folder_is_fitted_to_the_network(tmp_path):
+    name = f"idx:{write_folder(tmp_path, [0, 4], [3, 1])}"
+    data = load(name, (6, 8, 3))
+    assert data.num_classes == 5, "highest training label + 1"
+    assert data.train.images.shape == data.test.images.shape == (2, 6, 8, 3)
+    assert data.test.labels.tolist() == [3, 1]
+    changes = ("resized to 6x8 (bilinear, antialiased)", "grey repeated to colour")
+    assert data.notes == tuple(f"{name}: {change}" for change in changes), "each once, not once per split"
+
+
+def test_label_outside_the_classes(tmp_path):
+    write_folder(tmp_path, [0, 1], [0, 2])
+    with pytest.raises(UserError, match=f"^idx:{tmp_path}: labels outside the classes: 2, expected 0 to 1$"):
+        load(f"idx:{tmp_path}", (3, 4, 1))
+
+
+def test_channels_that_do_not_fit(tmp_path):
+    with pytest.raises(UserError, match=f"--input-shape 3 4 2: expected 1 channels as in idx:{tmp_path}"):
+        load(f"idx:{write_folder(tmp_path, [0, 1], [0, 1])}", (3, 4, 2))
+
+
+@pytest.mark.parametrize("validation", [-1, 2, 3])
+def test_validation_must_leave_something_to_train_on(tmp_path, validation):
+    write_folder(tmp_path, [0, 1], [0, 1])
+    with pytest.raises(UserError, match=f"--validation {validation}: expected 0 to 1 of idx:{tmp_path}'s 2 images"):
+        load(f"idx:{tmp_path}", (3, 4, 1), validation)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("minst", r"--dataset 'minst': unknown; did you mean 'mnist'\? \(mnist, idx:DIR, tfds:NAME\)"),
+        ("MNIST", "did you mean 'mnist'"),
+        ("idx", "did you mean 'idx:DIR'"),
+        ("tfds:", "did you mean 'tfds:NAME'"),
+        ("cifar", r"--dataset 'cifar': unknown; expected one of \(mnist, idx:DIR, tfds:NAME\)"),
+        ("idx:/nowhere", "/nowhere: no such folder"),
+    ],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(UserError, match=message):
+        load(name, (28, 28, 1))
+
+
+def test_import_brings_in_no_framework():
+    code = (
+        "import sys, csnn_jax.data; csnn_jax.data.load('mnist', (28, 28, 1));"
+        "heavy = {'jax', 'torch', 'tensorflow', 'PIL', 'tensorflow_datasets', 'array_record'};"
+        "print(heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")

@@ -1,0 +1,86 @@
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csnn_jax.data import encode
+
+EVERY_VALUE = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+PIXELS = np.array([0, 1, 2, 51, 127, 128, 204, 254, 255], np.uint8).reshape(1, 1, 9, 1)
+
+
+def test_rate_spikes_with_the_probability_of_the_pixel():
+    steps = 20_000
+    spikes = encode(EVERY_VALUE, steps, "rate", (0, 0))
+    assert spikes.shape == (steps, 1, 16, 16, 1) and spikes.dtype == np.uint8
+    assert spikes.max() == 1
+    rate, p = spikes.mean(axis=0), EVERY_VALUE / 255
+    # At 0 and 255 sigma is 0: those must be exact.
+    assert (abs(rate - p) <= 5 * np.sqrt(p * (1 - p) / steps)).all()
+
+
+def test_rate_draws_pixels_and_steps_independently():
+    half = np.full((1, 64, 64, 1), 128, np.uint8)
+    spikes = encode(half, 256, "rate", (3,)).reshape(256, -1) - 128 / 255
+    n = spikes[1:].size
+    for lagged in (spikes[1:] * spikes[:-1], spikes[:, 1:] * spikes[:, :-1]):
+        assert abs(lagged.mean()) < 5 * 0.25 / np.sqrt(n)
+
+
+def test_rate_is_a_function_of_the_seed():
+    gray = np.full((2, 8, 8, 1), 100, np.uint8)
+    first = encode(gray, 10, "rate", (0, 0))
+    np.testing.assert_array_equal(first, encode(gray, 10, "rate", (0, 0)))
+    assert (first[:, 0] != first[:, 1]).any()
+    for other in ((0, 1), (1, 0), (0, 0, 1)):
+        assert (first != encode(gray, 10, "rate", other)).any()
+
+
+def test_rate_stream_is_frozen():
+    """A run can only be repeated next year if these very spikes come again, whatever NumPy's version."""
+    spikes = encode(EVERY_VALUE, 3, "rate", (0, 7))
+    digest = hashlib.sha256(spikes.tobytes()).hexdigest()
+    assert digest == "31c8c051493aff89f62d03eda777f4bc6804bdf305b9be33c300bb6535ce2f38"
+
+
+@given(steps=st.integers(1, 300))
+def test_latency_spikes_once_at_the_nearest_step(steps):
+    spikes = encode(EVERY_VALUE, steps, "latency", ()).reshape(steps, 256)
+    assert spikes.dtype == np.uint8
+    assert spikes.sum(axis=0).tolist() == [0] + [1] * 255
+    exact = (1 - np.arange(1, 256) / 255) * (steps - 1)
+    step = spikes[:, 1:].argmax(axis=0)
+    assert (abs(step - exact) < 0.5).all()
+    assert (np.diff(step) <= 0).all(), "a brighter pixel never spikes later"
+    assert step[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (2, [1, 1, 1, 1, 0, 0, 0, 0]),
+        (10, [9, 9, 7, 5, 4, 2, 0, 0]),
+        (100, [99, 98, 79, 50, 49, 20, 0, 0]),
+    ],
+)
+def test_latency_is_that_of_snntorch(steps, expected):
+    """The spike times that snnTorch 1.0 gave for PIXELS[1:], called as in `_latency`'s docstring."""
+    spikes = encode(PIXELS, steps, "latency", ()).reshape(steps, 9)
+    assert not spikes[:, 0].any()
+    assert spikes[:, 1:].argmax(axis=0).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "encoding", "message"),
+    [
+        (EVERY_VALUE, "direct", "encoding 'direct': expected 'rate' or 'latency'"),
+        (EVERY_VALUE, "poisson", "encoding 'poisson'"),
+        (EVERY_VALUE / 255, "rate", "float64"),
+        (EVERY_VALUE[0], "rate", r"shape \(16, 16, 1\)"),
+    ],
+)
+def test_what_cannot_be_encoded_is_refused(images, encoding, message):
+    with pytest.raises(ValueError, match=message):
+        encode(images, 10, encoding, (0,))

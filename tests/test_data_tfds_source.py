@@ -1,0 +1,210 @@
+"""Against real TFDS files, prepared here by builders that TFDS does not know by name."""
+
+import io
+import json
+import shlex
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from csnn_jax.data import load
+from csnn_jax.errors import UserError
+
+tfds.disable_progress_bar()
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (7, 6, 5, 1), dtype=np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "png")
+    return file.getvalue()
+
+
+def prepare(data_dir, name: str, features: dict, **splits):
+    """Prepares a data set on disk: for each split, a list of examples."""
+
+    class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {split: self._generate_examples(examples) for split, examples in splits.items()}
+
+        def _generate_examples(self, examples):
+            yield from enumerate(examples)
+
+    Tiny.name = name
+    Tiny(data_dir=data_dir, file_format="array_record").download_and_prepare()
+    return f"tfds:{name}@{data_dir}"
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> str:
+    examples = [{"image": png(image), "label": i % 3, "id": str(i)} for i, image in enumerate(GREY)]
+    features = {
+        "image": tfds.features.Image(shape=(6, 5, 1), encoding_format="png"),
+        "label": tfds.features.ClassLabel(num_classes=4),
+        "id": tfds.features.Text(),
+    }
+    return prepare(tmp_path_factory.mktemp("tfds"), "tiny_digits", features, train=examples[:4], test=examples[4:])
+
+
+def by_label(labels, images):
+    """Images in an order that does not depend on TFDS's shuffling."""
+    return sorted((int(label), image.tobytes()) for label, image in zip(labels, images, strict=True))
+
+
+def tensor(shape, dtype):
+    return tfds.features.Tensor(shape=shape, dtype=dtype)
+
+
+def test_prepared_images_are_read_by_name_without_their_code(digits, monkeypatch, caplog):
+    data = load(digits, (6, 5, 1))
+    assert data.num_classes == 4, "as stated, not as found"
+    assert data.notes == () and caplog.records == []
+    assert data.train.images.dtype == np.uint8 and data.train.labels.dtype == np.int32
+    assert by_label(data.train.labels, data.train.images) == by_label([0, 1, 2, 0], GREY[:4])
+    assert by_label(data.test.labels, data.test.images) == by_label([1, 2, 0], GREY[4:])
+    name, _, data_dir = digits.partition("@")
+    monkeypatch.setenv("TFDS_DATA_DIR", data_dir)
+    np.testing.assert_array_equal(load(f"{name}:1.0.0", (6, 5, 1)).train.images, data.train.images)
+
+
+def test_images_of_several_sizes_are_each_resized(tmp_path):
+    examples = [{"image": png(np.full((3 + i, 9, 3), 40 * i, np.uint8)), "label": i} for i in range(3)]
+    features = {"image": tfds.features.Image(), "label": tensor((), np.int32)}
+    name = prepare(tmp_path, "sizes", features, train=examples, validation=examples)
+    data = load(name, (8, 8, 1))
+    assert data.num_classes == 3
+    assert sorted(data.train.images.max(axis=(1, 2, 3))) == sorted(data.train.images.min(axis=(1, 2, 3))) == [0, 40, 80]
+    assert data.notes == (
+        "tfds:sizes: no test split, its validation split stands in",
+        "tfds:sizes: resized to 8x8 (bilinear, antialiased)",
+        "tfds:sizes: turned grey (ITU-R 601 luma)",
+    )
+
+
+def test_event_frames_keep_their_time_axis(tmp_path):
+    frames = RNG.integers(0, 2, (2, 5, 4, 4, 2), dtype=np.uint8)
+    examples = [{"frames": f, "label": i} for i, f in enumerate(frames)]
+    features = {"frames": tensor((None, 4, 4, 2), np.uint8), "label": tensor((), np.int64)}
+    data = load(prepare(tmp_path, "events", features, train=examples, test=examples), (4, 4, 2))
+    np.testing.assert_array_equal(data.train.images[np.argsort(data.train.labels)], frames)
+    examples[1] = {"frames": frames[1, :3], "label": 1}
+    name = prepare(tmp_path / "ragged", "ragged", features, train=examples, test=examples)
+    with pytest.raises(UserError, match=r"tfds:ragged: train images of shapes \[\(3, .*\), \(5, .*\)\], expected one"):
+        load(name, (4, 4, 2))
+
+
+def test_floats_are_scaled_or_refused(tmp_path):
+    features = {"image": tensor((4, 4, 1), np.float32), "label": tensor((), np.int64)}
+
+    def prepared(name, value):
+        examples = [{"image": np.full((4, 4, 1), value, np.float32), "label": 0}]
+        return prepare(tmp_path, name, features, train=examples, test=examples)
+
+    data = load(prepared("floats", 0.2), (4, 4, 1))
+    assert (data.train.images == 51).all() and data.notes == ("tfds:floats: float32 images scaled to 0..255",)
+    with pytest.raises(UserError, match=r"tfds:large: float32 images from 7.0 to 7.0, expected uint8, or floats"):
+        load(prepared("large", 7), (4, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("features", "splits", "message"),
+    [
+        ({"image": (4, 4), "label": ()}, "train test", r"ranks {'image': 2, 'label': 0}, expected 'image'"),
+        ({"a": (4, 4, 1), "b": (4, 4, 1), "label": ()}, "train test", "expected 'image', or just one"),
+        ({"image": (4, 4, 1), "class": ()}, "train test", "expected 'label', a whole number"),
+        ({"image": (4, 4, 1), "label": (2,)}, "train test", "expected 'label', a whole number"),
+        ({"image": (4, 4, 1), "label": ()}, "train", r"splits \['train'\], expected train and test"),
+        ({"image": (4, 4, 1), "label": ()}, "train test", "--input-shape 4 4 2: expected 1 channels"),
+    ],
+)
+def test_other_contents_are_refused(tmp_path, features, splits, message):
+    examples = [{key: np.zeros(shape, np.uint8) for key, shape in features.items()}]
+    tensors = {key: tensor(shape, np.uint8) for key, shape in features.items()}
+    name = prepare(tmp_path, "other", tensors, **dict.fromkeys(splits.split(), examples))
+    with pytest.raises(UserError, match=message):
+        load(name, (4, 4, 2))
+
+
+def test_unprepared_says_how_to_prepare_and_downloads_nothing(tmp_path):
+    with pytest.raises(UserError) as caught:
+        load(f"tfds:mnist@{tmp_path}", (28, 28, 1))
+    head, _, command = str(caught.value).partition("; prepare it with: ")
+    assert head == f"tfds:mnist: not prepared in {tmp_path}"
+    pip, python = command.split(" && ")
+    assert pip == "pip install 'csnn[tfds]'"
+    code = shlex.split(python)[2]
+    assert code.endswith(f"builder('mnist', data_dir='{tmp_path}', file_format='array_record').download_and_prepare()")
+    builder = eval(code.split("; ")[1].removesuffix(".download_and_prepare()"), {"tfds": tfds})
+    assert str(builder.data_dir).startswith(str(tmp_path / "mnist")), "the command prepares what load looks for"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_default_folder_is_that_of_tfds(tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=f"not prepared in {tmp_path}/tensorflow_datasets; "):
+        load("tfds:mnist", (28, 28, 1))
+
+
+def test_unlabelled_images_are_refused(tmp_path):
+    features = {"image": tensor((4, 4, 1), np.uint8), "label": tensor((), np.int64)}
+    image = np.zeros((4, 4, 1), np.uint8)
+    splits = {"train": [{"image": image, "label": 1}], "test": [{"image": image, "label": -1}]}
+    name = prepare(tmp_path, "unlabelled", features, **splits)
+    with pytest.raises(UserError, match=f"^{name}: labels outside the classes: -1, expected 0 to 1$"):
+        load(name, (4, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("minst", "nor known to TFDS; did you mean 'tfds:mnist'?"),
+        ("minst/config:1.*.*", "did you mean 'tfds:mnist'?"),
+        ("qqqqqq", "nor known to TFDS"),
+        (
+            "not a name",
+            "--dataset 'tfds:not a name': expected a name of the form tfds:NAME[/CONFIG][:VERSION]",
+        ),
+        ("huggingface:mnist", "expected a name of the form"),
+    ],
+)
+def test_unknown_names_take_one_line(tmp_path, name, message):
+    with pytest.raises(UserError) as caught:
+        load(f"tfds:{name}@{tmp_path}", (28, 28, 1))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_damaged_files_take_one_line(digits, tmp_path):
+    data_dir = digits.partition("@")[2]
+
+    def refused(damage) -> str:
+        shutil.rmtree(tmp_path)
+        shutil.copytree(data_dir, tmp_path)
+        damage(tmp_path / "tiny_digits" / "1.0.0")
+        with pytest.raises(UserError) as caught:
+            load(f"tfds:tiny_digits@{tmp_path}", (6, 5, 1))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def as_tfrecord(folder):
+        info = json.loads((folder / "dataset_info.json").read_text())
+        (folder / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
+
+    def overwrite(folder):
+        file = next(folder.glob("*train*"))
+        file.write_bytes(bytes(file.stat().st_size))
+
+    assert "1.0.0 holds tfrecord files, expected array_record; remove it, prepare it with" in refused(as_tfrecord)
+    assert "unreadable" in refused(overwrite)
+    assert "unreadable" in refused(lambda folder: next(folder.glob("*test*")).unlink())
+    assert "unreadable" in refused(lambda folder: (folder / "dataset_info.json").unlink())
+    assert "unreadable" in refused(lambda folder: (folder / "dataset_info.json").write_text("{"))
