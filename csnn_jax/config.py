@@ -1,0 +1,294 @@
+"""The configuration: frozen dataclasses, one per concern, checked on creation.
+
+Every field is a flag of the command lines (`time_steps` is `--time-steps`); its comment is the flag's help.
+Imports no framework, so that csnn_jax, csnn_torch and export share it.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from csnn_jax.errors import UserError
+
+Reset = Literal["subtract", "zero", "none"]
+Pool = Literal["max", "avg"]
+Encoding = Literal["direct", "rate", "latency"]
+SurrogateName = Literal[
+    "fast_sigmoid",
+    "atan",
+    "sigmoid",
+    "straight_through",
+    "triangular",
+    "heaviside",
+    "spike_rate_escape",
+    "sparse_fast_sigmoid",
+    "leaky_spike",
+]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block of the stack: conv-pool-LIF or linear-LIF.
+
+    Attributes:
+        name: name of its weights, `conv1`, `conv2`, ..., `fc1`, ...
+        kind: `conv` or `linear`.
+        in_shape: shape of its input without the batch: (H, W, C) or (features,). A linear block flattens it, in
+            H, W, C order.
+        out_shape: shape of its membrane and spikes without the batch: (H // 2, W // 2, channels) or (features,).
+    """
+
+    name: str
+    kind: Literal["conv", "linear"]
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network, its neurons and the window it is run for. See design section 2 for the equations."""
+
+    input_shape: tuple[int, int, int] = (28, 28, 1)
+    """Image height, width (pixels) and channels."""
+    conv_channels: tuple[int, ...] = (32, 64)
+    """Output channels of each conv-pool-LIF block; each halves height and width."""
+    kernel_size: int = 3
+    """Convolution kernel height and width (pixels, odd; padding keeps the size)."""
+    hidden: tuple[int, ...] = (512,)
+    """Neurons of each hidden linear-LIF block."""
+    num_classes: int = 10
+    """Output neurons; at the default, training takes the number of classes of the data set."""
+    pool: Pool = "max"
+    """2x2 pooling after each convolution, before the neurons."""
+    beta: float | tuple[float, ...] = 0.5
+    """Membrane decay per time step (0 to 1): one value for all layers, or one per layer."""
+    threshold: float | tuple[float, ...] = 1.0
+    """Membrane above which a neuron spikes: one value for all layers, or one per layer."""
+    learn_beta: bool = False
+    """Train one beta per layer, starting from `beta`."""
+    learn_threshold: bool = False
+    """Train one threshold per layer, starting from `threshold`."""
+    reset: Reset = "subtract"
+    """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none."""
+    surrogate: SurrogateName = "fast_sigmoid"
+    """Derivative that stands in for the spike's in the backward pass (snnTorch's names)."""
+    slope: float | None = None
+    """Sharpness of the surrogate (its k, alpha or threshold); None: snnTorch's default, 25 for fast_sigmoid."""
+    time_steps: int = 100
+    """Time steps that each image is presented for."""
+    encoding: Encoding = "direct"
+    """Image to input: the same image every step, Bernoulli spikes at the rate of the pixel, or one spike whose
+    time is the pixel's darkness."""
+
+    def __post_init__(self):
+        _check(
+            "--input-shape",
+            self.input_shape,
+            "three positive whole numbers: height, width, channels",
+            _is_counts(self.input_shape) and len(self.input_shape) == 3,
+        )
+        for flag, value in (("--conv-channels", self.conv_channels), ("--hidden", self.hidden)):
+            _check(flag, value, "positive whole numbers", _is_counts(value))
+        _check(
+            "--kernel-size",
+            self.kernel_size,
+            "an odd whole number",
+            _is_count(self.kernel_size) and self.kernel_size % 2 == 1,
+        )
+        _check("--num-classes", self.num_classes, "a whole number of at least 2", _is_count(self.num_classes, 2))
+        _check_choice("--pool", self.pool, Pool)
+        _check_choice("--reset", self.reset, Reset)
+        _check_choice("--encoding", self.encoding, Encoding)
+        _check_surrogate(self.surrogate)
+        _check("--slope", self.slope, "a positive number", self.slope is None or _is_number(self.slope, 0.0))
+        _check("--time-steps", self.time_steps, "a whole number of at least 1", _is_count(self.time_steps))
+        for flag, value in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
+            _check(flag, value, "true or false", isinstance(value, bool))
+        shrunk = min(self.input_shape[:2]) >> len(self.conv_channels)
+        _check(
+            "--conv-channels",
+            self.conv_channels,
+            f"few enough blocks for {self.input_shape[0]}x{self.input_shape[1]} pixels, each of which halves them",
+            shrunk >= 1,
+        )
+        n = len(self.layers)
+        for flag, value in (("--beta", self.beta), ("--threshold", self.threshold)):
+            ok = len(value) == n if isinstance(value, tuple) else True
+            _check(flag, value, f"one value, or {n} (one per layer)", ok)
+        _check(
+            "--beta",
+            self.beta,
+            "a number from 0 to 1",
+            all(_is_number(b) and 0 <= b <= 1 for b in self.betas),
+        )
+        _check(
+            "--threshold",
+            self.threshold,
+            "a positive number",
+            all(_is_number(t, 0.0) for t in self.thresholds),
+        )
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The blocks in order, with their shapes."""
+        blocks: list[Layer] = []
+        shape_in: tuple[int, ...]
+        height, width, channels = self.input_shape
+        for i, out_channels in enumerate(self.conv_channels, 1):
+            shape_in = (height, width, channels)
+            height, width, channels = height // 2, width // 2, out_channels
+            blocks.append(Layer(f"conv{i}", "conv", shape_in, (height, width, channels)))
+        shape_in = (height, width, channels)
+        for i, features in enumerate((*self.hidden, self.num_classes), 1):
+            blocks.append(Layer(f"fc{i}", "linear", shape_in, (features,)))
+            shape_in = (features,)
+        return tuple(blocks)
+
+    @property
+    def betas(self) -> tuple[float, ...]:
+        """One membrane decay per layer."""
+        return self.beta if isinstance(self.beta, tuple) else (self.beta,) * len(self.layers)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """One threshold per layer."""
+        return self.threshold if isinstance(self.threshold, tuple) else (self.threshold,) * len(self.layers)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from."""
+
+    dataset: str = "mnist"
+    """mnist (ships with the package), idx:DIR (a folder with the four IDX files), or tfds:NAME (prepared by
+    tensorflow-datasets)."""
+    validation: int = 0
+    """Training images held out, from the end of the training set; they then take the place of the test images
+    at each evaluation, and the test set is used once, at the end."""
+
+    def __post_init__(self):
+        _check("--validation", self.validation, "a whole number of at least 0", _is_count(self.validation, 0))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained: Adam on the cross entropy of every step's spikes (snnTorch's ce_rate_loss)."""
+
+    epochs: int = 1
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images per iteration; an epoch's last partial batch is dropped."""
+    lr: float = 1e-2
+    """Adam's learning rate."""
+    seed: int = 0
+    """Draws the initial weights, the order of the images and the rate encoding."""
+    max_iters: int | None = None
+    """Stop after this many iterations in all; None: when the epochs are over."""
+    eval_every: int = 50
+    """Iterations between evaluations; 0: only at the end."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Floating-point type of weights, membranes and gradients."""
+
+    def __post_init__(self):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("eval_every", 0)):
+            value = getattr(self, name)
+            _check(_flag(name), value, f"a whole number of at least {least}", _is_count(value, least))
+        _check("--seed", self.seed, "less than 2**63", self.seed < 2**63)
+        _check("--lr", self.lr, "a positive number", _is_number(self.lr, 0.0))
+        _check(
+            "--max-iters",
+            self.max_iters,
+            "a whole number of at least 1",
+            self.max_iters is None or _is_count(self.max_iters),
+        )
+        _check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole training job, as `config.json` of a run directory holds it."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def to_json(config: Any) -> str:
+    """A configuration as JSON text, readable by `from_json`."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def from_json(kind: type, text: str, source: str) -> Any:
+    """Reads a configuration.
+
+    Args:
+        kind: the dataclass to make: Config or ModelConfig.
+        text: JSON text as `to_json` writes it; fields left out take their defaults.
+        source: the file it came from, for messages.
+
+    Raises:
+        UserError: no JSON, a field that does not exist, or a value out of range; names `source`.
+    """
+    try:
+        values = json.loads(text)
+        return _build(kind, values)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{source}: expected JSON: {error}") from None
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _build(kind: type, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"{kind.__name__} is {values!r}: expected an object of named fields")
+    nested = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
+    names = {f.name for f in dataclasses.fields(kind)}
+    for name in values:
+        if name not in names:
+            raise UserError(f"{name}: {kind.__name__} has no such field, expected one of {', '.join(sorted(names))}")
+    made = {}
+    for name, value in values.items():
+        if kind is Config:
+            value = _build(nested[name], value)
+        made[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**made)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _check(flag: str, value: object, expected: str, ok: bool) -> None:
+    if not ok:
+        raise UserError(f"{flag} {_show(value)}: expected {expected}")
+
+
+def _show(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _check_choice(flag: str, value: object, literal: Any) -> None:
+    _check(flag, value, "one of " + ", ".join(get_args(literal)), value in get_args(literal))
+
+
+def _check_surrogate(name: object) -> None:
+    if name == "SSO":
+        raise UserError(
+            "--surrogate SSO: it draws random gradients, which no two frameworks can share; "
+            f"expected one of {', '.join(get_args(SurrogateName))}"
+        )
+    _check_choice("--surrogate", name, SurrogateName)
+
+
+def _is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_counts(values: object) -> bool:
+    return isinstance(values, tuple) and all(_is_count(v) for v in values)
+
+
+def _is_number(value: object, above: float = -math.inf) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > above

@@ -1,0 +1,46 @@
+"""Writing files so that a full disk or a crash never leaves half a file under its final name."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from csnn_jax.errors import UserError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes `data` under a temporary name beside `path`, then renames it: `path` is whole, old or new.
+
+    Raises:
+        UserError: the disk is full or the folder can't be written; `path` is as it was.
+    """
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise UserError(f"{path}: can't be written: {error.strerror}") from None
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends one line, or nothing: a line that does not fit is taken back.
+
+    Raises:
+        UserError: the disk is full or the file can't be written; `path` is as it was.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "ab", buffering=0) as file:
+            data = (line + "\n").encode()
+            if file.write(data) != len(data):
+                raise OSError(28, os.strerror(28))  # a short write: the disk became full
+    except OSError as error:
+        if path.exists():
+            os.truncate(path, size)
+        raise UserError(f"{path}: can't be written: {error.strerror}") from None

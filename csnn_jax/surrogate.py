@@ -1,0 +1,117 @@
+"""The spike function and the derivatives that stand in for its own in the backward pass.
+
+The forward is always the Heaviside step S = H(x), x = U - threshold, with H(x) = 1 where x > 0 (strict), else 0.
+A derivative is any JAX function of x; those below are snnTorch's (`snntorch/surrogate.py`, as its code computes
+them, not as its docstrings say), at snnTorch's default sharpness unless another is given.
+
+References:
+    Neftci, Mostafa, Zenke, "Surrogate gradient learning in spiking neural networks", 2019.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from csnn_jax.config import ModelConfig
+
+Derivative = Callable[[Array], Array]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def spike(x: Array, derivative: Derivative) -> Array:
+    """S = H(x), whose gradient is `derivative(x)`.
+
+    Args:
+        x: membrane minus threshold, any shape.
+        derivative: dS/dx as a function of x, elementwise.
+
+    Returns:
+        Spikes, 0 or 1, with the shape and type of x.
+    """
+    del derivative
+    return (x > 0).astype(x.dtype)
+
+
+def _spike_forward(x: Array, derivative: Derivative) -> tuple[Array, Array]:
+    return spike(x, derivative), x
+
+
+def _spike_backward(derivative: Derivative, x: Array, cotangent: Array) -> tuple[Array]:
+    return (cotangent * derivative(x).astype(x.dtype),)
+
+
+spike.defvjp(_spike_forward, _spike_backward)
+
+
+def fast_sigmoid(x: Array, slope: float = 25.0) -> Array:
+    """1 / (k |x| + 1)^2. Zenke & Ganguli, "SuperSpike", 2018; snnTorch `fast_sigmoid`."""
+    return 1 / (slope * jnp.abs(x) + 1) ** 2
+
+
+def atan(x: Array, slope: float = 2.0) -> Array:
+    """(alpha / 2) / (1 + (pi / 2 alpha x)^2). Fang et al. 2021; snnTorch `atan`."""
+    return (slope / 2) / (1 + (jnp.pi / 2 * slope * x) ** 2)
+
+
+def sigmoid(x: Array, slope: float = 25.0) -> Array:
+    """k e^-kx / (e^-kx + 1)^2, written so that it overflows nowhere; snnTorch `sigmoid`."""
+    decay = jnp.exp(-slope * jnp.abs(x))  # the formula is even in x
+    return slope * decay / (1 + decay) ** 2
+
+
+def straight_through(x: Array) -> Array:
+    """1. Bengio et al. 2013; snnTorch `straight_through_estimator`."""
+    return jnp.ones_like(x)
+
+
+def triangular(x: Array, slope: float = 1.0) -> Array:
+    """+threshold where x < 0, else -threshold: snnTorch `triangular` as its code has it."""
+    return jnp.where(x < 0, slope, -slope).astype(x.dtype)
+
+
+def heaviside(x: Array) -> Array:
+    """H(x). snnTorch `Heaviside`."""
+    return (x > 0).astype(x.dtype)
+
+
+def spike_rate_escape(x: Array, slope: float = 25.0, decay: float = 1.0) -> Array:
+    """k exp(-beta |x - 1|). Gerstner & Kistler 2002; snnTorch `spike_rate_escape`."""
+    return slope * jnp.exp(-decay * jnp.abs(x - 1))
+
+
+def sparse_fast_sigmoid(x: Array, slope: float = 25.0, bound: float = 1.0) -> Array:
+    """1 / (k |x| + 1)^2 where x > B, else 0. Perez-Nieves & Goodman 2021; snnTorch `SFS`."""
+    return jnp.where(x > bound, fast_sigmoid(x, slope), 0)
+
+
+def leaky_spike(x: Array, slope: float = 0.1) -> Array:
+    """1 where x > 0, else k: snnTorch `LSO`."""
+    return jnp.where(x > 0, 1, slope).astype(x.dtype)
+
+
+BY_NAME: dict[str, Callable[..., Array]] = {
+    f.__name__: f
+    for f in (
+        fast_sigmoid,
+        atan,
+        sigmoid,
+        straight_through,
+        triangular,
+        heaviside,
+        spike_rate_escape,
+        sparse_fast_sigmoid,
+        leaky_spike,
+    )
+}
+WITHOUT_SLOPE = ("straight_through", "heaviside")
+
+
+def from_config(config: ModelConfig) -> Derivative:
+    """The derivative that a configuration names, at its slope where it gives one."""
+    derivative = BY_NAME[config.surrogate]
+    if config.slope is None:
+        return derivative
+    return partial(derivative, slope=config.slope)

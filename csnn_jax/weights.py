@@ -1,0 +1,105 @@
+"""`weights.safetensors`: torch's names and layouts, so that either framework loads it without the other.
+
+Imports no framework. Here a kernel is [k, k, in, out] or [in, out], with a flattened input in H, W, C order; in the
+file it is torch's [out, in, k, k] or [out, in], flattened in C, H, W order.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from csnn_jax.config import Layer, ModelConfig, from_json, to_json
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+
+Tensors = dict[str, np.ndarray]
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor in the file of a model, in order."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number, layer in enumerate(config.layers, 1):
+        out = layer.out_shape[-1]
+        if layer.kind == "conv":
+            shapes[f"{layer.name}.weight"] = (out, layer.in_shape[-1], config.kernel_size, config.kernel_size)
+        else:
+            shapes[f"{layer.name}.weight"] = (out, int(np.prod(layer.in_shape)))
+        shapes[f"{layer.name}.bias"] = (out,)
+        if config.learn_beta:
+            shapes[f"lif{number}.beta"] = ()
+        if config.learn_threshold:
+            shapes[f"lif{number}.threshold"] = ()
+    return shapes
+
+
+def to_torch(layer: Layer, kernel: np.ndarray) -> np.ndarray:
+    """A kernel of ours in torch's layout."""
+    if layer.kind == "conv":
+        return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    out = kernel.shape[-1]
+    if len(layer.in_shape) == 3:  # flattened H, W, C here and C, H, W there
+        return np.ascontiguousarray(kernel.reshape(*layer.in_shape, out).transpose(3, 2, 0, 1)).reshape(out, -1)
+    return np.ascontiguousarray(kernel.T)
+
+
+def from_torch(layer: Layer, weight: np.ndarray) -> np.ndarray:
+    """A weight in torch's layout as a kernel of ours: the inverse of `to_torch`."""
+    if layer.kind == "conv":
+        return np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
+    out = weight.shape[0]
+    if len(layer.in_shape) == 3:
+        height, width, channels = layer.in_shape
+        weight = weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, out)
+        return np.ascontiguousarray(weight)
+    return np.ascontiguousarray(weight.T)
+
+
+def save(path: Path, tensors: Tensors, config: ModelConfig) -> None:
+    """Writes the file, with the model's configuration as JSON in its metadata.
+
+    Raises:
+        UserError: it can't be written; an older file of that name is kept.
+    """
+    write_atomic(path, safetensors.numpy.save(tensors, {"config": to_json(config)}))
+
+
+def load(path: Path) -> tuple[ModelConfig, Tensors]:
+    """Reads and checks the file: (the model's configuration, its tensors in torch's layout).
+
+    Raises:
+        UserError: no such file, not safetensors, truncated, or a tensor that is missing, left over, of another shape
+            or type, or not finite; names the file and the tensor.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file, expected weights.safetensors of a run") from None
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: expected a safetensors file: {error}") from None
+    if "config" not in metadata:
+        raise UserError(f"{path}: its metadata has no `config`, expected the model's configuration as JSON")
+    config = from_json(ModelConfig, metadata["config"], f"{path} (metadata)")
+    check(tensors, config, str(path))
+    return config, tensors
+
+
+def check(tensors: Tensors, config: ModelConfig, source: str) -> None:
+    """Raises UserError, naming `source` and the tensor, unless the tensors are those of `config` and finite."""
+    expected = expected_shapes(config)
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise UserError(f"{source}: {name} is missing, expected shape {list(shape)}")
+        found = tensors[name]
+        if found.shape != shape:
+            raise UserError(f"{source}: {name} has shape {list(found.shape)}, expected {list(shape)}")
+        if found.dtype not in (np.float32, np.float64):
+            raise UserError(f"{source}: {name} has type {found.dtype}, expected float32 or float64")
+        if not np.isfinite(found).all():
+            raise UserError(f"{source}: {name} holds values that are not finite")
+    for name in tensors:
+        if name not in expected:
+            raise UserError(f"{source}: {name} is not a tensor of this network, expected {', '.join(expected)}")
