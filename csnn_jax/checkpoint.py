@@ -1,0 +1,58 @@
+"""The training state on disk, so that an interrupted run can go on exactly where it was (orbax)."""
+
+import logging
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+
+from csnn_jax.errors import UserError
+
+State = TypeVar("State")
+
+
+def save(directory: Path, iteration: int, state: object) -> None:
+    """Writes the state after `iteration` iterations; the state written before is removed once this one is whole.
+
+    Raises:
+        UserError: it can't be written (a full disk); the state written before is kept.
+    """
+    ocp = _orbax()
+    try:
+        policy = ocp.training.preservation_policies.LatestN(1)
+        with ocp.training.Checkpointer(directory.absolute(), preservation_policy=policy) as checkpointer:
+            checkpointer.save(iteration, state)
+    except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
+        raise UserError(f"{directory}: can't be written: {_first_line(error)}") from None
+
+
+def restore(directory: Path, like: State) -> tuple[int, State]:
+    """Reads the latest state: (iterations done, state), with the structure, shapes and types of `like`.
+
+    Raises:
+        UserError: there is none, or it can't be read as such a state.
+    """
+    ocp = _orbax()
+    try:
+        if not directory.is_dir():
+            raise FileNotFoundError("no such directory")
+        with ocp.training.Checkpointer(directory.absolute()) as checkpointer:
+            latest = checkpointer.latest
+            if latest is None:
+                raise FileNotFoundError("no checkpoint in it")
+            abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like)
+            return latest.step, checkpointer.load(latest.step, abstract)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{directory}: expected a checkpoint of this network: {_first_line(error)}") from None
+
+
+def _orbax():
+    """Imported on first use: it takes a second."""
+    from orbax.checkpoint import v1
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return v1
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

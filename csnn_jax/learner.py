@@ -1,0 +1,164 @@
+"""Trains and evaluates the network in JAX: one jit per training step, data set and state kept on the device."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from csnn_jax import checkpoint, weights
+from csnn_jax import model as models
+from csnn_jax.config import Config
+from csnn_jax.data import Split, encode, eval_batches
+from csnn_jax.engine import scan
+from csnn_jax.errors import UserError
+from csnn_jax.evaluation import Evaluation
+from csnn_jax.objective import ce_rate, predict
+
+EVAL_BATCH = 128
+
+
+class State(NamedTuple):
+    """What a training step changes. `last_good` holds the parameters before the latest update: if that update
+    turns out to have led to a gradient that is not finite, they are what there is to keep."""
+
+    params: Any
+    last_good: Any
+    optimizer: Any
+
+
+def set_up_jax(dtype: str) -> None:
+    """Compilation cache on disk (unless JAX_COMPILATION_CACHE_DIR says where, or is empty), and float64 if asked."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "csnn_jax", "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+
+
+def make_update(graphdef, optimizer: optax.GradientTransformation, scale: float):
+    """The training step, a pure function (State, x uint8, labels) -> (State, loss, finite) to be jitted.
+
+    x is [batch, H, W, C] or [time, batch, H, W, C] and is divided by `scale`. Where the loss or the gradient is not
+    finite the state is returned as it was.
+    """
+
+    def update(state: State, x: Array, labels: Array) -> tuple[State, Array, Array]:
+        def loss_of(params):
+            model = nnx.merge(graphdef, params)
+            return ce_rate(scan.run(model, _floats(x, scale, model))[1], labels)
+
+        loss, gradient = jax.value_and_grad(loss_of)(state.params)
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+        updates, moments = optimizer.update(gradient, state.optimizer)
+        new = State(optax.apply_updates(state.params, updates), state.params, moments)
+        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state), loss, finite
+
+    return update
+
+
+def _floats(x: Array, scale: float, model: models.CSNN) -> Array:
+    return x.astype(model.blocks[0].bias[...].dtype) / scale
+
+
+class Learner:
+    """A network, its optimiser and its training data on the device. See `job.Learner` for the methods.
+
+    Args:
+        config: the job; `config.model` must fit the data.
+        train: what to learn from; None: the learner only evaluates.
+        tensors: weights to start from, in torch's layout; None: drawn from the seed.
+    """
+
+    def __init__(self, config: Config, train: Split | None = None, tensors: weights.Tensors | None = None):
+        set_up_jax(config.train.dtype)
+        self.config = config
+        model = models.CSNN(config.model, config.train.seed, dtype=jnp.dtype(config.train.dtype))
+        if tensors is not None:
+            models.load_tensors(model, tensors)
+        self.graphdef, params = nnx.split(model)
+        self.optimizer = optax.adam(config.train.lr)
+        self.state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
+        self._scale = 255.0 if config.model.encoding == "direct" else 1.0  # encoded spikes are 0 or 1 already
+        self._update = scan.jit(make_update(self.graphdef, self.optimizer, self._scale), donate_argnums=0)
+        self._tally = scan.jit(self._tally_of)
+        self._trace = scan.jit(self._trace_of)
+        self._train = None if train is None else (jnp.asarray(train.images), jnp.asarray(train.labels), train.images)
+
+    def describe(self) -> str:
+        device = jax.devices()[0]
+        return f"JAX {jax.__version__}, scan engine, {device.platform} ({device.device_kind})"
+
+    def step(self, iteration: int, index: np.ndarray) -> tuple[float, bool]:
+        assert self._train is not None
+        images, labels, host_images = self._train
+        x = self._input(images, host_images, index, (0, iteration))
+        self.state, loss, finite = self._update(self.state, x, _take(labels, index))
+        return float(loss), bool(finite)
+
+    def roll_back(self) -> None:
+        self.state = self.state._replace(params=self.state.last_good)
+
+    def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
+        images = jnp.asarray(split.images)
+        predictions, fired = [], 0.0
+        index, valid = eval_batches(len(split.labels), min(EVAL_BATCH, len(split.labels)))
+        for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
+            if not go_on():
+                return None
+            classes, spikes = self._tally(self.state.params, self._input(images, split.images, rows, (1, number)))
+            predictions.append(np.asarray(classes)[real])
+            fired = fired + np.asarray(spikes, np.float64)[real].sum(0)
+        layers = self.config.model.layers
+        time_steps = split.images.shape[1] if split.images.ndim == 5 else self.config.model.time_steps
+        neurons = np.array([np.prod(layer.out_shape) for layer in layers]) * time_steps * len(split.labels)
+        densities = {f"lif{i}": float(d) for i, d in enumerate(fired / neurons, 1)}
+        return Evaluation(split.labels, np.concatenate(predictions), densities, self.config.model.num_classes)
+
+    def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        rows = np.arange(len(images))
+        found = self._trace(self.state.params, self._input(jnp.asarray(images), images, rows, (2, 0)))
+        return [np.asarray(m) for m in found.membranes], [np.asarray(s) for s in found.spikes]
+
+    def tensors(self) -> weights.Tensors:
+        return models.tensors(nnx.merge(self.graphdef, self.state.params))
+
+    def save(self, directory: Path, iteration: int) -> None:
+        checkpoint.save(directory, iteration, self.state)
+
+    def restore(self, directory: Path) -> int:
+        iteration, self.state = checkpoint.restore(directory, self.state)
+        return iteration
+
+    def _input(self, images: Array, host_images: np.ndarray, index: np.ndarray, stream: tuple[int, int]) -> Array:
+        """One batch, uint8: gathered on the device, or encoded as spikes on the host (as csnn_torch does too)."""
+        model = self.config.model
+        if model.encoding != "direct":
+            if images.ndim == 5:
+                raise UserError(f"--encoding {model.encoding}: the images have a time axis already, expected direct")
+            seed = (self.config.train.seed, *stream)
+            return jnp.asarray(encode(host_images[index], model.time_steps, model.encoding, seed))
+        return _take(images, index)
+
+    def _tally_of(self, params, x: Array) -> tuple[Array, Array]:
+        model = nnx.merge(self.graphdef, params)
+        sums = scan.tally(model, _floats(x, self._scale, model))
+        return predict(sums.counts), sums.fired
+
+    def _trace_of(self, params, x: Array) -> scan.Trace:
+        model = nnx.merge(self.graphdef, params)
+        return scan.trace(model, _floats(x, self._scale, model))[1]
+
+
+@jax.jit
+def _take(array: Array, index: np.ndarray) -> Array:
+    """Rows of `array`; images that bring their own time axis [N, T, ...] become time-major [T, batch, ...]."""
+    rows = array[index]
+    return rows.swapaxes(0, 1) if array.ndim == 5 else rows

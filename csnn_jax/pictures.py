@@ -1,0 +1,87 @@
+"""Picture files of any size into the network's input."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from csnn_jax.data.images import fit
+from csnn_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture ready for the network.
+
+    Attributes:
+        pixels: uint8 [H, W, C].
+        notes: what was done to it, one line each.
+    """
+
+    pixels: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
+    """Reads a picture file.
+
+    Args:
+        path: PNG, JPEG or anything else that Pillow reads; transparency is laid on white.
+        input_shape: (H, W, C) of the network.
+        digit: prepare it as MNIST's digits were; else it is only resized (and inverted, see below).
+
+    Raises:
+        UserError: the file is missing, is no picture, or shows nothing.
+    """
+    try:
+        with Image.open(path) as file:
+            drawn = file.convert("RGBA")
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: no such file, expected a picture (PNG, JPEG)") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: expected a picture (PNG, JPEG): {error}") from None
+    image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB")
+    pixels = np.asarray(image)
+    notes: list[str] = []
+    if input_shape[2] == 1:
+        pixels = np.asarray(image.convert("L"))[:, :, None]
+        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        if np.median(border) > 127:
+            notes.append("dark on light: inverted")
+            pixels = 255 - pixels
+    if digit and pixels.shape != input_shape and input_shape[2] == 1:
+        pixels, note = _as_mnist(pixels[:, :, 0], input_shape[:2], path)
+        return Picture(pixels, (*notes, note))
+    fitted, changes = fit(pixels[None], input_shape, path)
+    return Picture(fitted[0], (*notes, *changes))
+
+
+def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.ndarray, str]:
+    """A bright digit on a dark ground [height, width] in MNIST's frame: (uint8 [H, W, 1], what was done)."""
+    ground = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    # Whatever is no brighter than the paper is ground; the brightest stroke becomes 255, as in MNIST.
+    ink = np.clip(grey.astype(np.float32) - ground, 0, None)
+    if ink.max() < 16:
+        raise UserError(f"{path}: shows nothing that stands out from its ground, expected a picture of a digit")
+    ink *= 255 / ink.max()
+    ink[ink < 64] = 0
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = round(min(shape) * 20 / 28)
+    scale = box / max(digit.shape)
+    size = (max(1, round(digit.shape[1] * scale)), max(1, round(digit.shape[0] * scale)))
+    small = np.asarray(Image.fromarray(digit.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS))
+    note = f"cropped to {digit.shape[1]}x{digit.shape[0]}, scaled to {size[0]}x{size[1]}, centred by mass"
+    return _centred(small, shape)[:, :, None], note
+
+
+def _centred(digit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The digit in a black frame, its centre of mass in the middle as far as it stays inside."""
+    frame = np.zeros(shape, np.uint8)
+    where = []
+    for axis in (0, 1):
+        mass = digit.sum(1 - axis, dtype=np.float64)
+        centre = (mass * (np.arange(len(mass)) + 0.5)).sum() / mass.sum()
+        where.append(int(np.clip(round(shape[axis] / 2 - centre), 0, shape[axis] - digit.shape[axis])))
+    frame[where[0] : where[0] + digit.shape[0], where[1] : where[1] + digit.shape[1]] = digit
+    return frame

@@ -1,0 +1,65 @@
+"""`python -m csnn_jax.predict RUN IMAGE...`: classifies picture files."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from csnn_jax.flags import parse, run_command
+
+DESCRIPTION = """Classifies PNG or JPEG pictures with a trained network.
+
+Prints the class, the spike count of each class and the step of the first output spike. For a network trained on digits
+(MNIST) a picture of another size is prepared as MNIST's were: cropped to the digit, scaled to fit 20x20 pixels, and
+centred by its centre of mass; dark digits on a light ground are inverted."""
+
+
+@dataclass(frozen=True)
+class PredictFlags:
+    run: Annotated[str, tyro.conf.Positional]
+    """Run directory that csnn_jax.train made."""
+    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Picture files."""
+    prepare: Literal["auto", "digit", "resize"] = "auto"
+    """digit: crop, scale and centre as MNIST does; resize: only that; auto: digit for a network trained on MNIST."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(PredictFlags, "csnn-predict", DESCRIPTION, arguments)
+        from csnn_jax import pictures, rundir
+        from csnn_jax.errors import UserError
+        from csnn_jax.learner import Learner
+
+        if not flags.images:
+            raise UserError("IMAGE: none given, expected at least one picture file")
+        _, config, tensors = rundir.open_run(flags.run)
+        digit = flags.prepare == "digit" or (flags.prepare == "auto" and config.data.dataset == "mnist")
+        read = [pictures.read(path, config.model.input_shape, digit) for path in flags.images]
+        learner = Learner(config, tensors=tensors)
+        for path, picture in zip(flags.images, read, strict=True):
+            _, spikes = learner.trace(picture.pixels[None])
+            print(_text(path, picture.notes, spikes[-1][:, 0]))
+        return 0
+
+    return run_command(command)
+
+
+def _text(path: str, notes: Sequence[str], spikes: np.ndarray) -> str:
+    """The answer for output spikes [time, classes]."""
+    counts = spikes.sum(0).astype(int)
+    steps = np.flatnonzero(spikes.any(1))
+    first = f"first output spike at step {steps[0]}" if len(steps) else "no output spike at all"
+    best = np.flatnonzero(counts == counts.max())
+    tie = f" (tie between {', '.join(map(str, best))})" if len(best) > 1 else ""
+    lines = [f"{path}: class {best[0]}{tie}, {first}"]
+    lines += [f"  {note}" for note in notes]
+    lines.append("  spikes: " + "  ".join(f"{label}:{count}" for label, count in enumerate(counts)))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

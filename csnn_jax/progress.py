@@ -1,0 +1,68 @@
+"""A live bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+LINE_EVERY = 50  # iterations between plain lines
+
+
+class Progress:
+    """Shows iteration, loss, images per second and time left.
+
+    Args:
+        total: iterations of the whole job.
+        start: iterations done before.
+        batch_size: images per iteration.
+    """
+
+    def __init__(self, total: int, start: int, batch_size: int):
+        self._total, self._start, self._batch_size = total, start, batch_size
+        self._live = sys.stdout.isatty()
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}, {task.fields[rate]} images/s, {task.fields[left]} left"),
+            console=Console(highlight=False),
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("Training", total=total, completed=start, loss="-", rate="-", left="-")
+        self._began = self._first = time.perf_counter()
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def step(self, iteration: int, loss: float) -> None:
+        """Tells that an iteration is done. Time left counts evaluations in, and compilation (the first step) out."""
+        now = time.perf_counter()
+        done = iteration + 1 - self._start
+        if done == 1:
+            self._first = now
+            rate, left = "-", "-"
+        else:
+            each = (now - self._first) / (done - 1)
+            rate, left = f"{self._batch_size / each:.0f}", _clock(each * (self._total - iteration - 1))
+        self._bar.update(self._task, completed=iteration + 1, loss=f"{loss:.4f}", rate=rate, left=left)
+        if not self._live and done > 1 and iteration % LINE_EVERY == 0:
+            self.line(f"Iter {iteration}, Loss: {loss:.4f}, {rate} images/s, {left} left")
+
+    def line(self, text: str) -> None:
+        """Prints a line, above the bar where there is one."""
+        if self._live:
+            self._bar.console.print(text, soft_wrap=True)
+        else:
+            print(text, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

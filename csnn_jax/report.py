@@ -1,0 +1,160 @@
+"""The pictures of a run directory (matplotlib, no window unless asked for)."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot; a window is opened by `show` alone
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from csnn_jax.rundir import RunDir
+
+INK, BLUE, ORANGE, GREY = "#222222", "#1f5fa8", "#d9601a", "#999999"
+RASTER_ROWS = 128  # neurons of a layer that a raster shows
+
+
+def accuracy(run: RunDir) -> None:
+    """accuracy.png: accuracy and loss against the iteration, from metrics.jsonl."""
+    write_atomic(run.path / "accuracy.png", _png(_accuracy_figure(run)))
+
+
+def spikes(
+    run: RunDir,
+    image: np.ndarray,
+    label: int,
+    membranes: Sequence[np.ndarray],
+    spikes: Sequence[np.ndarray],
+    thresholds: Sequence[float],
+) -> None:
+    """spikes.png: raster of every layer and membrane traces of the output layer, for one image.
+
+    Args:
+        run: where it goes.
+        image: [H, W, C] uint8, or [T, H, W, C].
+        label: its class.
+        membranes: U of every layer, [time, *shape].
+        spikes: S of every layer, [time, *shape].
+        thresholds: of every layer.
+    """
+    figure = plt.figure(figsize=(11, 2.2 * (len(spikes) + 1.4)), layout="constrained")
+    grid = figure.add_gridspec(len(spikes) + 1, 2, width_ratios=(1, 4), height_ratios=(1,) * len(spikes) + (1.4,))
+    axes = figure.add_subplot(grid[0, 0])
+    still = image.mean(0) if image.ndim == 4 else image
+    axes.imshow(still.squeeze() if still.shape[-1] in (1, 3) else still.sum(-1), cmap="gray_r")
+    axes.set(title=f"test image, class {label}", xticks=[], yticks=[])
+    shared = None
+    for i, layer in enumerate(spikes):
+        shared = figure.add_subplot(grid[i, 1], sharex=shared)
+        _raster(shared, layer.reshape(len(layer), -1), f"LIF {i + 1}")
+        shared.tick_params(labelbottom=False)
+    axes = figure.add_subplot(grid[-1, 1], sharex=shared)
+    _membranes(axes, membranes[-1].reshape(len(membranes[-1]), -1), spikes[-1], thresholds[-1])
+    axes.set(xlabel="time step", ylabel="membrane U", title="Membranes of the output neurons (U, dimensionless)")
+    axes.set_xlim(-0.5, len(spikes[-1]) - 0.5)
+    write_atomic(run.path / "spikes.png", _png(figure))
+
+
+def confusion(path: Path, matrix: np.ndarray, accuracy: float) -> None:
+    """A confusion matrix [true class, predicted class] as a picture."""
+    classes = len(matrix)
+    size = min(12.0, max(5.0, 0.55 * classes + 1.5))
+    figure, axes = plt.subplots(figsize=(size, size), layout="constrained")
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(0, classes, 1 if classes <= 30 else 10)
+    axes.set(xlabel="predicted class", ylabel="true class", xticks=ticks, yticks=ticks)
+    axes.set_title(f"{matrix.sum()} test images, accuracy {accuracy:.2%}", loc="left")
+    if classes <= 20:
+        for row, column in np.ndindex(*matrix.shape):
+            if matrix[row, column]:
+                ink = "white" if share[row, column] > 0.5 else INK
+                axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=ink, fontsize=9)
+    write_atomic(path, _png(figure))
+
+
+def require_window() -> None:
+    """Raises UserError unless matplotlib can open a window here."""
+    try:
+        plt.switch_backend("TkAgg")
+    except ImportError as error:
+        raise UserError(f"--show: no window can be opened: {error}") from None
+    plt.switch_backend("Agg")
+
+
+def show(run: RunDir) -> None:
+    """Opens a window with the accuracy plot and waits until it is closed."""
+    plt.switch_backend("TkAgg")
+    _accuracy_figure(run)
+    plt.show()
+
+
+def _accuracy_figure(run: RunDir) -> Figure:
+    train, final = run.records("train"), run.records("end")
+    figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(8, 6.5), layout="constrained")
+    for kind, color in (("validation", ORANGE), ("test", BLUE)):
+        if points := run.records(kind):
+            x, y = [p["iter"] for p in points], [100 * p["accuracy"] for p in points]
+            top.plot(x, y, "o-", color=color, markersize=4, label=f"{kind} accuracy")
+    if final and not final[-1]["interrupted"]:
+        last = 100 * final[-1]["accuracy"]
+        top.plot(final[-1]["iter"], last, "*", color=INK, markersize=11, label=f"final test accuracy {last:.2f} %")
+    top.set(ylabel="accuracy (%)", title=f"Accuracy and loss ({run.path.name})", ylim=(0, 102))
+    if top.get_legend_handles_labels()[0]:
+        top.legend(loc="lower right", frameon=False)
+    steps, losses = np.array([r["iter"] for r in train]), np.array([r["loss"] for r in train])
+    bottom.plot(steps, losses, color=GREY, linewidth=0.7, label="each iteration")
+    if len(losses) >= 50:
+        width = 25
+        bottom.plot(
+            x[width - 1 :],
+            np.convolve(y, np.ones(width) / width, "valid"),
+            color=BLUE,
+            label=f"mean of {width}",
+        )
+    bottom.set(xlabel="iteration", ylabel="training loss (nats)")
+    bottom.legend(loc="upper right", frameon=False)
+    for axes in (top, bottom):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _raster(axes, spikes: np.ndarray, name: str) -> None:
+    """The most active neurons of a layer [time, neurons], in the layer's order."""
+    density, neurons = spikes.mean(), spikes.shape[1]
+    shown = np.sort(np.argsort(-spikes.sum(0), kind="stable")[:RASTER_ROWS])
+    time, row = np.nonzero(spikes[:, shown])
+    axes.scatter(time, row, s=4 if len(shown) > 20 else 14, marker="|", linewidths=0.8, color=INK)
+    which = f"the {len(shown)} most active of {neurons} neurons" if len(shown) < neurons else f"{neurons} neurons"
+    axes.set_title(f"{name}: {which}, density {density:.1%}", loc="left", fontsize=10)
+    axes.set(ylim=(-1, len(shown)), ylabel="neuron")
+
+
+def _membranes(axes, membranes: np.ndarray, spikes: np.ndarray, threshold: float) -> None:
+    spikes = spikes.reshape(membranes.shape)
+    busiest = np.argsort(-spikes.sum(0), kind="stable")[:3]
+    others = [n for n in range(membranes.shape[1]) if n not in busiest]
+    for neuron in others:
+        axes.plot(membranes[:, neuron], color=GREY, linewidth=0.5, alpha=0.5)
+    for neuron, color in zip(busiest, (BLUE, ORANGE, "#3a8f4d"), strict=False):
+        label = f"class {neuron}: {int(spikes[:, neuron].sum())} spikes"
+        axes.plot(membranes[:, neuron], color=color, linewidth=1.2, label=label)
+    axes.axhline(threshold, color=INK, linestyle="--", linewidth=0.8, label=f"threshold {threshold:g}")
+    # one far-off neuron (strong inhibition) must not flatten the traces that matter
+    low = np.percentile(membranes[:, busiest], 1)
+    axes.set_ylim(min(low, -threshold) - 0.2, max(membranes.max(), threshold) + 0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.27, 1.0), frameon=False, fontsize=9)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    return buffer.getvalue()

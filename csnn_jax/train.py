@@ -1,0 +1,25 @@
+"""`python -m csnn_jax.train`: trains the network; with no flags, the default job on MNIST."""
+
+import sys
+from collections.abc import Sequence
+
+from csnn_jax.flags import TrainFlags, parse, run_command
+
+DESCRIPTION = """Trains a convolutional spiking neural network with surrogate gradients in JAX.
+
+Without flags: MNIST, conv32-pool-LIF, conv64-pool-LIF, fc512-LIF, fc10-LIF, 100 time steps, one epoch. Leaves a run
+directory with weights, metrics and plots, for csnn_jax.evaluate, csnn_jax.predict and export."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(TrainFlags, "csnn-train", DESCRIPTION, arguments)
+        from csnn_jax import job, learner  # after the flags: a wrong one is refused without waiting for JAX
+
+        return job.train(flags, learner.Learner)
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
