@@ -14,6 +14,8 @@ State = TypeVar("State")
 def save(directory: Path, iteration: int, state: object) -> None:
     """Writes the state after `iteration` iterations; the state written before is removed once this one is whole.
 
+    Where the state of that iteration is there already, it is kept.
+
     Raises:
         UserError: it can't be written (a full disk); the state written before is kept.
     """
@@ -21,7 +23,8 @@ def save(directory: Path, iteration: int, state: object) -> None:
     try:
         policy = ocp.training.preservation_policies.LatestN(1)
         with ocp.training.Checkpointer(directory.absolute(), preservation_policy=policy) as checkpointer:
-            checkpointer.save(iteration, state)
+            if checkpointer.latest is None or checkpointer.latest.step != iteration:
+                checkpointer.save(iteration, state)
     except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
         raise UserError(f"{directory}: can't be written: {_first_line(error)}") from None
 
@@ -40,19 +43,29 @@ def restore(directory: Path, like: State) -> tuple[int, State]:
             latest = checkpointer.latest
             if latest is None:
                 raise FileNotFoundError("no checkpoint in it")
+            if _arrays(checkpointer.metadata(latest.step).metadata) != _arrays(like):
+                raise ValueError("it is damaged, or its arrays have other shapes or types")
             abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like)
             return latest.step, checkpointer.load(latest.step, abstract)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{directory}: expected a checkpoint of this network: {_first_line(error)}") from None
 
 
+def _arrays(state: object) -> list[tuple[str, str]]:
+    """Shape and type of every array, in an order that does not depend on the containers."""
+    return sorted((str(a.shape), str(a.dtype)) for a in jax.tree.leaves(state))
+
+
 def _orbax():
     """Imported on first use: it takes a second."""
     from orbax.checkpoint import v1
 
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for name in ("absl", "asyncio"):  # they log tracebacks of errors that are raised as well
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return v1
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:  # orbax wraps what happened in a listing of its handlers
+        error = error.__cause__
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,6 +7,7 @@ Imports no framework, so that csnn_jax, csnn_torch and export share it.
 import dataclasses
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -102,7 +103,9 @@ class ModelConfig:
         _check_choice("--reset", self.reset, Reset)
         _check_choice("--encoding", self.encoding, Encoding)
         _check_surrogate(self.surrogate)
+        has_slope = self.surrogate not in ("straight_through", "heaviside")
         _check("--slope", self.slope, "a positive number", self.slope is None or _is_number(self.slope, 0.0))
+        _check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
         _check("--time-steps", self.time_steps, "a whole number of at least 1", _is_count(self.time_steps))
         for flag, value in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
             _check(flag, value, "true or false", isinstance(value, bool))
@@ -169,6 +172,7 @@ class DataConfig:
     at each evaluation, and the test set is used once, at the end."""
 
     def __post_init__(self):
+        _check("--dataset", self.dataset, "the name of a data set", isinstance(self.dataset, str))
         _check("--validation", self.validation, "a whole number of at least 0", _is_count(self.validation, 0))
 
 
@@ -188,6 +192,8 @@ class TrainConfig:
     """Stop after this many iterations in all; None: when the epochs are over."""
     eval_every: int = 50
     """Iterations between evaluations; 0: only at the end."""
+    engine: Literal["auto", "scan", "event"] = "auto"
+    """How JAX runs the time loop: event (CPU, cost follows the spikes), scan (anywhere), or auto: event if it can."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of weights, membranes and gradients."""
 
@@ -196,13 +202,14 @@ class TrainConfig:
             value = getattr(self, name)
             _check(_flag(name), value, f"a whole number of at least {least}", _is_count(value, least))
         _check("--seed", self.seed, "less than 2**63", self.seed < 2**63)
-        _check("--lr", self.lr, "a positive number", _is_number(self.lr, 0.0))
+        _check("--lr", self.lr, "a positive number below 1e38", _is_number(self.lr, 0.0) and self.lr < 1e38)
         _check(
             "--max-iters",
             self.max_iters,
             "a whole number of at least 1",
             self.max_iters is None or _is_count(self.max_iters),
         )
+        _check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))
         _check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
 
 
@@ -234,7 +241,7 @@ def from_json(kind: type, text: str, source: str) -> Any:
     try:
         values = json.loads(text)
         return _build(kind, values)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: expected JSON: {error}") from None
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
@@ -291,4 +298,4 @@ def _is_counts(values: object) -> bool:
 
 
 def _is_number(value: object, above: float = -math.inf) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > above
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and above < value <= sys.float_info.max

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
                 f"{config.model.num_classes}"
             )
-        result = Learner(config, tensors=tensors).evaluate(dataset.test)
+        result = Learner(config, tensors=tensors, frames=dataset.test.images.ndim == 5).evaluate(dataset.test)
         assert result is not None
         print(_text(result, dataset.name))
         values = {

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from flax import nnx
 from jax import Array
 
 from csnn_jax import checkpoint, weights
+from csnn_jax import engine as engines
 from csnn_jax import model as models
 from csnn_jax.config import Config
 from csnn_jax.data import Split, encode, eval_batches
@@ -43,20 +45,20 @@ def set_up_jax(dtype: str) -> None:
         jax.config.update("jax_enable_x64", True)
 
 
-def make_update(graphdef, optimizer: optax.GradientTransformation, scale: float):
+def make_update(graphdef, optimizer: optax.GradientTransformation, scale: float, engine: ModuleType = scan):
     """The training step, a pure function (State, x uint8, labels) -> (State, loss, finite) to be jitted.
 
     x is [batch, H, W, C] or [time, batch, H, W, C] and is divided by `scale`. Where the loss or the gradient is not
-    finite the state is returned as it was.
+    finite the state is returned as it was. `engine` is one of those in csnn_jax.engine.
     """
 
     def update(state: State, x: Array, labels: Array) -> tuple[State, Array, Array]:
         def loss_of(params):
             model = nnx.merge(graphdef, params)
-            return ce_rate(scan.run(model, _floats(x, scale, model))[1], labels)
+            return ce_rate(engine.run(model, _floats(x, scale, model))[1], labels)
 
         loss, gradient = jax.value_and_grad(loss_of)(state.params)
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+        finite = jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient))]))
         updates, moments = optimizer.update(gradient, state.optimizer)
         new = State(optax.apply_updates(state.params, updates), state.params, moments)
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state), loss, finite
@@ -75,26 +77,35 @@ class Learner:
         config: the job; `config.model` must fit the data.
         train: what to learn from; None: the learner only evaluates.
         tensors: weights to start from, in torch's layout; None: drawn from the seed.
+        frames: the images have a time axis of their own [N, T, H, W, C].
     """
 
-    def __init__(self, config: Config, train: Split | None = None, tensors: weights.Tensors | None = None):
+    def __init__(
+        self,
+        config: Config,
+        train: Split | None = None,
+        tensors: weights.Tensors | None = None,
+        frames: bool = False,
+    ):
+        frames = frames or (train is not None and train.images.ndim == 5)
         set_up_jax(config.train.dtype)
         self.config = config
         model = models.CSNN(config.model, config.train.seed, dtype=jnp.dtype(config.train.dtype))
         if tensors is not None:
             models.load_tensors(model, tensors)
+        self._engine, self._engine_name = engines.choose(config.train.engine, model, frames)
         self.graphdef, params = nnx.split(model)
         self.optimizer = optax.adam(config.train.lr)
         self.state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
         self._scale = 255.0 if config.model.encoding == "direct" else 1.0  # encoded spikes are 0 or 1 already
-        self._update = scan.jit(make_update(self.graphdef, self.optimizer, self._scale), donate_argnums=0)
+        self._update = scan.jit(make_update(self.graphdef, self.optimizer, self._scale, self._engine), donate_argnums=0)
         self._tally = scan.jit(self._tally_of)
         self._trace = scan.jit(self._trace_of)
         self._train = None if train is None else (jnp.asarray(train.images), jnp.asarray(train.labels), train.images)
 
     def describe(self) -> str:
         device = jax.devices()[0]
-        return f"JAX {jax.__version__}, scan engine, {device.platform} ({device.device_kind})"
+        return f"JAX {jax.__version__}, {self._engine_name}, {device.platform} ({device.device_kind})"
 
     def step(self, iteration: int, index: np.ndarray) -> tuple[float, bool]:
         assert self._train is not None
@@ -149,12 +160,12 @@ class Learner:
 
     def _tally_of(self, params, x: Array) -> tuple[Array, Array]:
         model = nnx.merge(self.graphdef, params)
-        sums = scan.tally(model, _floats(x, self._scale, model))
+        sums = self._engine.tally(model, _floats(x, self._scale, model))
         return predict(sums.counts), sums.fired
 
     def _trace_of(self, params, x: Array) -> scan.Trace:
         model = nnx.merge(self.graphdef, params)
-        return scan.trace(model, _floats(x, self._scale, model))[1]
+        return self._engine.trace(model, _floats(x, self._scale, model))[1]
 
 
 @jax.jit

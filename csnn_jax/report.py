@@ -16,7 +16,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.rundir import RunDir
 
-INK, BLUE, ORANGE, GREY = "#222222", "#1f5fa8", "#d9601a", "#999999"
+INK, BLUE, ORANGE, GREEN, GREY = "#222222", "#1f5fa8", "#d9601a", "#3a8f4d", "#999999"
 RASTER_ROWS = 128  # neurons of a layer that a raster shows
 
 
@@ -43,21 +43,28 @@ def spikes(
         spikes: S of every layer, [time, *shape].
         thresholds: of every layer.
     """
-    figure = plt.figure(figsize=(11, 2.2 * (len(spikes) + 1.4)), layout="constrained")
-    grid = figure.add_gridspec(len(spikes) + 1, 2, width_ratios=(1, 4), height_ratios=(1,) * len(spikes) + (1.4,))
+    rows = len(spikes) + 2
+    figure = plt.figure(figsize=(11, 2.0 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, 2, width_ratios=(1, 4.5))
     axes = figure.add_subplot(grid[0, 0])
     still = image.mean(0) if image.ndim == 4 else image
     axes.imshow(still.squeeze() if still.shape[-1] in (1, 3) else still.sum(-1), cmap="gray_r")
     axes.set(title=f"test image, class {label}", xticks=[], yticks=[])
+    flat = [layer.reshape(len(layer), -1) for layer in spikes]
     shared = None
-    for i, layer in enumerate(spikes):
+    for i, layer in enumerate(flat):
         shared = figure.add_subplot(grid[i, 1], sharex=shared)
-        _raster(shared, layer.reshape(len(layer), -1), f"LIF {i + 1}")
+        _raster(shared, layer, f"LIF {i + 1}")
         shared.tick_params(labelbottom=False)
-    axes = figure.add_subplot(grid[-1, 1], sharex=shared)
-    _membranes(axes, membranes[-1].reshape(len(membranes[-1]), -1), spikes[-1], thresholds[-1])
-    axes.set(xlabel="time step", ylabel="membrane U", title="Membranes of the output neurons (U, dimensionless)")
-    axes.set_xlim(-0.5, len(spikes[-1]) - 0.5)
+    for row, number, what in ((rows - 2, 0, "of three neurons of LIF 1"), (rows - 1, -1, "of the output neurons")):
+        axes = figure.add_subplot(grid[row, 1], sharex=shared)
+        _membranes(axes, membranes[number].reshape(len(flat[number]), -1), flat[number], thresholds[number])
+        axes.set_title(f"Membranes {what}", loc="left", fontsize=10)
+        axes.tick_params(labelbottom=row == rows - 1)
+        beside = figure.add_subplot(grid[row, 0], frame_on=False, xticks=[], yticks=[])
+        beside.legend(*axes.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=9)
+    axes.set(xlabel="time step")
+    axes.set_xlim(-0.5, len(flat[-1]) - 0.5)
     write_atomic(run.path / "spikes.png", _png(figure))
 
 
@@ -112,12 +119,8 @@ def _accuracy_figure(run: RunDir) -> Figure:
     bottom.plot(steps, losses, color=GREY, linewidth=0.7, label="each iteration")
     if len(losses) >= 50:
         width = 25
-        bottom.plot(
-            x[width - 1 :],
-            np.convolve(y, np.ones(width) / width, "valid"),
-            color=BLUE,
-            label=f"mean of {width}",
-        )
+        mean = np.convolve(losses, np.ones(width) / width, "valid")
+        bottom.plot(steps[width - 1 :], mean, color=BLUE, label=f"mean of the last {width}")
     bottom.set(xlabel="iteration", ylabel="training loss (nats)")
     bottom.legend(loc="upper right", frameon=False)
     for axes in (top, bottom):
@@ -127,30 +130,37 @@ def _accuracy_figure(run: RunDir) -> Figure:
 
 
 def _raster(axes, spikes: np.ndarray, name: str) -> None:
-    """The most active neurons of a layer [time, neurons], in the layer's order."""
-    density, neurons = spikes.mean(), spikes.shape[1]
-    shown = np.sort(np.argsort(-spikes.sum(0), kind="stable")[:RASTER_ROWS])
+    """Neurons of a layer [time, neurons] that spike, evenly spaced where there are too many, in the layer's order."""
+    active = np.flatnonzero(spikes.any(0))
+    if spikes.shape[1] <= 20:
+        active = np.arange(spikes.shape[1])
+    shown = active[np.linspace(0, len(active) - 1, min(len(active), RASTER_ROWS)).astype(int)]
     time, row = np.nonzero(spikes[:, shown])
     axes.scatter(time, row, s=4 if len(shown) > 20 else 14, marker="|", linewidths=0.8, color=INK)
-    which = f"the {len(shown)} most active of {neurons} neurons" if len(shown) < neurons else f"{neurons} neurons"
-    axes.set_title(f"{name}: {which}, density {density:.1%}", loc="left", fontsize=10)
-    axes.set(ylim=(-1, len(shown)), ylabel="neuron")
+    which = f"{len(shown)} of the {len(active)} neurons that spike, of {spikes.shape[1]}"
+    if len(shown) == spikes.shape[1]:
+        which = f"{len(shown)} neurons"
+    axes.set_title(f"{name}: {which}; density {spikes.mean():.1%}", loc="left", fontsize=10)
+    axes.set(ylim=(-1, max(1, len(shown))), ylabel="neuron")
 
 
 def _membranes(axes, membranes: np.ndarray, spikes: np.ndarray, threshold: float) -> None:
-    spikes = spikes.reshape(membranes.shape)
-    busiest = np.argsort(-spikes.sum(0), kind="stable")[:3]
-    others = [n for n in range(membranes.shape[1]) if n not in busiest]
-    for neuron in others:
-        axes.plot(membranes[:, neuron], color=GREY, linewidth=0.5, alpha=0.5)
-    for neuron, color in zip(busiest, (BLUE, ORANGE, "#3a8f4d"), strict=False):
-        label = f"class {neuron}: {int(spikes[:, neuron].sum())} spikes"
+    """Traces of a layer [time, neurons]: all of an output layer's, else of three neurons with differing rates."""
+    neurons = membranes.shape[1]
+    by_spikes = np.argsort(-spikes.sum(0), kind="stable")
+    if neurons <= 20:
+        chosen = np.argsort(-membranes.mean(0), kind="stable")[:3]
+        for neuron in range(neurons):
+            axes.plot(membranes[:, neuron], color=GREY, linewidth=0.5, alpha=0.6)
+    else:
+        active = by_spikes[: max(3, int(spikes.any(0).sum()))]
+        chosen = active[[0, len(active) // 2, len(active) - 1]]
+    for neuron, color in zip(chosen, (BLUE, ORANGE, GREEN), strict=False):
+        name = "class" if neurons <= 20 else "neuron"
+        label = f"{name} {neuron}: {int(spikes[:, neuron].sum())} spikes"
         axes.plot(membranes[:, neuron], color=color, linewidth=1.2, label=label)
     axes.axhline(threshold, color=INK, linestyle="--", linewidth=0.8, label=f"threshold {threshold:g}")
-    # one far-off neuron (strong inhibition) must not flatten the traces that matter
-    low = np.percentile(membranes[:, busiest], 1)
-    axes.set_ylim(min(low, -threshold) - 0.2, max(membranes.max(), threshold) + 0.3)
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.27, 1.0), frameon=False, fontsize=9)
+    axes.set_ylabel("membrane U")
 
 
 def _png(figure: Figure) -> bytes:

@@ -50,7 +50,7 @@ class RunDir:
         """
         path = self.path / "metrics.jsonl"
         found = []
-        for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.exists() else [], 1):
             try:
                 found.append(json.loads(line))
                 found[-1]["kind"]
@@ -76,7 +76,7 @@ class RunDir:
         path = self.path / "config.json"
         if not path.is_file():
             raise UserError(f"{self.path}: not a run directory, expected config.json in it")
-        return from_json(Config, path.read_text(), str(path))
+        return from_json(Config, path.read_text(errors="replace"), str(path))
 
 
 def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:

@@ -106,7 +106,6 @@ BY_NAME: dict[str, Callable[..., Array]] = {
         leaky_spike,
     )
 }
-WITHOUT_SLOPE = ("straight_through", "heaviside")
 
 
 def from_config(config: ModelConfig) -> Derivative:

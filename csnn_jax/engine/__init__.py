@@ -1,0 +1,41 @@
+"""Ways to run the time loop. All have `run`, `trace` and `tally`, and give the same spikes.
+
+`scan` runs anywhere and is the reference; `event` runs on a CPU, at a cost that follows the spikes.
+"""
+
+from types import ModuleType
+
+from csnn_jax.errors import UserError
+
+
+def choose(name: str, model, frames: bool = False) -> tuple[ModuleType, str]:
+    """The engine for a model.
+
+    Args:
+        name: "scan", "event", or "auto": event on a CPU where it is built and covers the model, else scan.
+        model: the CSNN.
+        frames: its input is a sequence of images, not one image or a sequence of spikes.
+
+    Returns:
+        (engine module, the choice and its reason in a few words for the log).
+
+    Raises:
+        UserError: "event" was asked for and can't run the model.
+    """
+    import jax
+
+    from csnn_jax.engine import event, scan
+
+    if name == "scan":
+        return scan, "scan engine"
+    if jax.default_backend() != "cpu":
+        reason: str | None = f"the event engine runs on the CPU, not on {jax.default_backend()}"
+    elif frames:
+        reason = "the event engine takes one image, or spikes, not a sequence of images"
+    else:
+        reason = event.unsupported(model)
+    if reason is None:
+        return event, "event engine"
+    if name == "event":
+        raise UserError(f"--engine event: {reason}")
+    return scan, f"scan engine ({reason})"

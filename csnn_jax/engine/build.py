@@ -1,0 +1,113 @@
+"""Compiles native/*.cc into one plain shared library next to the sources: `python -m csnn_jax.engine.build`.
+
+Needs a C++20 compiler (GCC 10, Clang 12 or later) and the headers that jax ships; no Python headers. A setuptools build
+step calls `build` too. The kernels are compiled once for each instruction set; the library picks one as it is loaded.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SOURCES = Path(__file__).parent / "native"
+LIBRARY = SOURCES / "libcsnn.so"
+# Without -ffp-contract=off a compiler fuses multiplications with additions where the instruction set can, and
+# membranes would differ between machines.
+FLAGS = ("-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi")
+X86_SETS = {
+    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mbmi2", "-mbmi", "-mpopcnt"),
+    "avx2": ("-mavx2", "-mbmi2", "-mbmi", "-mpopcnt"),
+    "baseline": (),
+}
+
+
+class BuildError(Exception):
+    """No compiler, or one that failed; the message is one line."""
+
+
+def find_compiler() -> str:
+    """The C++ compiler: $CXX, or the first of c++, g++ and clang++ on the PATH.
+
+    Raises:
+        BuildError: there is none.
+    """
+    named = os.environ.get("CXX")
+    for name in [named] if named else ["c++", "g++", "clang++"]:
+        if shutil.which(name):
+            return name
+    raise BuildError(f"CXX {named}: no such program" if named else "no C++ compiler: looked for c++, g++ and clang++")
+
+
+def instruction_sets() -> dict[str, tuple[str, ...]]:
+    """The instruction sets that the kernels are compiled for here, with their flags."""
+    return X86_SETS if platform.machine() in ("x86_64", "AMD64") else {"baseline": ()}
+
+
+def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
+    """Compiles the sources.
+
+    Args:
+        library: the shared library to write.
+        extra: more flags for every compilation.
+
+    Returns:
+        `library`.
+
+    Raises:
+        BuildError: no compiler, no jax, or a compilation failed.
+    """
+    compiler = find_compiler()
+    try:
+        import jax
+    except ImportError:
+        raise BuildError("jax is not installed: its FFI headers are needed") from None
+    jobs: list[tuple[Path, tuple[str, ...]]] = [(source, ("-isystem", jax.ffi.include_dir())) for source in sorted(SOURCES.glob("*.cc"))]
+    for name, flags in instruction_sets().items():
+        jobs += [(source, (f"-DISA={name}", *flags)) for source in sorted((SOURCES / "kernels").glob("*.cc"))]
+
+    with tempfile.TemporaryDirectory() as folder:
+
+        def compile_one(job: tuple[int, tuple[Path, tuple[str, ...]]]) -> str:
+            number, (source, flags) = job
+            output = f"{folder}/{number}.o"
+            _call([compiler, *FLAGS, *flags, *extra, "-c", str(source), "-o", output], source.name)
+            return output
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            objects = list(threads.map(compile_one, enumerate(jobs)))
+        linked = f"{folder}/library"
+        _call([compiler, "-shared", "-pthread", *extra, *objects, "-o", linked], library.name)
+        # In one step, so that a program that loads the library sees the old one or the new one.
+        beside = library.with_suffix(f".{os.getpid()}")
+        shutil.copy(linked, beside)
+        beside.replace(library)
+    return library
+
+
+def _call(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (
+            [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no output"]
+        )
+        raise BuildError(f"{what}: {command[0]} failed: {lines[0].strip()}")
+    if done.stderr:
+        print(done.stderr, file=sys.stderr)
+
+
+def main() -> int:
+    """Builds, says where, and gives 0; or says why not, in one line, and gives 1."""
+    try:
+        print(build())
+    except BuildError as error:
+        print(f"csnn_jax: event engine not built: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""The event engine: runs the window layer by layer on the CPU, at a cost that follows the spikes.
+
+Same functions, same spikes as engine/scan.py (float32: where a membrane lies within rounding of its threshold, sums
+taken in another order may differ). Kernels in C++, see native/; operations in event_ops.py. What it does not cover it
+refuses with `Unsupported`.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from csnn_jax import surrogate
+from csnn_jax.engine import event_ops as ops
+from csnn_jax.engine import native
+from csnn_jax.engine.event_ops import Drive, Rule, Spikes, Window
+from csnn_jax.engine.scan import Tally, Trace
+from csnn_jax.model import CSNN, Block, Membranes, _value
+from csnn_jax.neuron import clip_beta
+
+
+class Unsupported(NotImplementedError):
+    """A model or an input that the event engine does not cover; the scan engine does."""
+
+
+def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
+    """Runs the window for training: (last membranes, output spikes [time, batch, classes]).
+
+    Differentiable through the spikes with respect to the model's parameters; asking for a gradient through the last
+    membranes raises `Unsupported`.
+
+    Args:
+        model: a float32 network.
+        x: an image [batch, H, W, C], presented at every step, or binary spikes [time, batch, H, W, C].
+
+    Raises:
+        Unsupported: what the engine does not cover, by name.
+    """
+    windows = _forward(model, x, keep=True)
+    output = ops.unpack(windows[-1].spikes)[:, :, : model.config.num_classes]
+    return _last(model, windows), output.swapaxes(0, 1)
+
+
+def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
+    """Runs the window and records all: (last membranes, the trace of every layer). See `run` for the errors."""
+    windows = _forward(model, x, keep=True, drives=False)
+
+    def dense(values: Array, shape: tuple[int, ...]) -> Array:
+        batch, time, _ = values.shape
+        return _unpadded(values.reshape(batch * time, -1), shape).reshape(batch, time, *shape).swapaxes(0, 1)
+
+    pairs = list(zip(windows, [layer.out_shape for layer in model.config.layers], strict=True))
+    membranes = tuple(dense(window.membranes, shape) for window, shape in pairs)
+    spikes = tuple(dense(ops.unpack(window.spikes), shape) for window, shape in pairs)
+    return _last(model, windows), Trace(membranes, spikes)
+
+
+def tally(model: CSNN, x: Array) -> Tally:
+    """Runs the window and keeps sums only. See `run` for the arguments and errors."""
+    windows = _forward(model, x, keep=False)
+    counts = ops.unpack(windows[-1].spikes)[:, :, : model.config.num_classes].sum(1)
+    return Tally(counts, jnp.stack([ops.count(window.spikes) for window in windows], axis=1))
+
+
+def unsupported(model: CSNN) -> str | None:
+    """Why the engine cannot run this model, in one line; None where it can."""
+    if not native.available():
+        return native.failure()
+    if model.blocks[0].bias[...].dtype != jnp.float32:
+        return f"the event engine computes in float32, not {model.blocks[0].bias[...].dtype}"
+    if model.config.conv_channels and model.config.kernel_size > 7:
+        return f"the event engine has kernels of 1, 3, 5 and 7 pixels, not {model.config.kernel_size}"
+    return None
+
+
+def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Window]:
+    """Every layer's window.
+
+    Args:
+        model: see `run`.
+        x: see `run`.
+        keep: store what the backward pass needs.
+        drives: the first layer may pass its gradient on as a `Drive` and store nothing.
+    """
+    reason = unsupported(model)
+    if reason:
+        raise Unsupported(reason)
+    if x.ndim not in (4, 5) or x.shape[-3:] != model.config.input_shape:
+        raise ValueError(f"x is {x.shape}, expected ([time,] batch, *{model.config.input_shape})")
+    windows: list[Window] = []
+    for index, block in enumerate(model.blocks):
+        if index == 0 and x.ndim == 4:
+            windows.append(_first(model, x, keep, drives))
+        else:
+            before = windows[-1].spikes if index else _pack(x, block)
+            windows.append(_layer(model, block, before, keep))
+    return windows
+
+
+def _last(model: CSNN, windows: list[Window]) -> Membranes:
+    shapes = [layer.out_shape for layer in model.config.layers]
+    return tuple(
+        _detached(_unpadded(window.last, shape), block.bias[...])
+        for window, shape, block in zip(windows, shapes, model.blocks, strict=True)
+    )
+
+
+def _pack(x: Array, block: Block) -> Spikes:
+    """Binary input [time, batch, H, W, C] as bits, in the layout that the first block takes."""
+    time, batch, height, width, channels = x.shape
+    x = x.swapaxes(0, 1)
+    if block.layer.kind == "conv":
+        return ops.pack(x.reshape(batch, time, height * width, channels))
+    return ops.pack(x.reshape(batch, time, 1, -1))
+
+
+def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> Window:
+    """The first layer, which sees the same image at every step: its current is computed once, by XLA."""
+    block = model.blocks[0]
+    current = block.current(image.astype(jnp.float32))
+    channels = block.layer.out_shape[-1]
+    width = ops.padded(channels)
+    current = jnp.pad(current, [(0, 0)] * (current.ndim - 1) + [(0, width - channels)])
+    current = current.reshape(current.shape[0], -1)
+    rule, beta, threshold = _rule(model, block, keep), *_neuron(block)
+    arguments = model.config.time_steps, (channels, width)
+    # A convolution can sum the gradient of its constant-driven input over time; then nothing of this layer is stored.
+    next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
+    learnt = model.config.learn_beta or model.config.learn_threshold
+    if drives and next_is_conv and not learnt and rule.reset != "zero" and isinstance(rule.surrogate, str):
+        detached = jax.lax.stop_gradient((current, beta, threshold))
+        window = ops.constant_lif(*detached, rule._replace(keep=False), *arguments)
+        return window._replace(spikes=Spikes(window.spikes.bits, Drive(current, beta, threshold)))
+    return ops.constant_lif(current, beta, threshold, rule, *arguments)
+
+
+def _layer(model: CSNN, block: Block, before: Spikes, keep: bool) -> Window:
+    rule, beta, threshold = _rule(model, block, keep), *_neuron(block)
+    channels = block.layer.out_shape[-1]
+    extra = ops.padded(channels) - channels
+    bias = jnp.pad(block.bias[...], (0, extra))
+    kernel = block.kernel[...]
+    if block.layer.kind == "conv":
+        height, width, inputs = block.layer.in_shape
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, ops.padded(inputs) - inputs), (0, extra)))
+        max_pool = model.config.pool == "max"
+        return ops.conv_lif(before, kernel, bias, beta, threshold, rule, channels, (height, width), max_pool)
+    # Where a convolution's spikes come in, every position's channels were rounded up.
+    neurons = before.bits.shape[-1] * ops.LANES
+    inputs = _input_channels(model, block)
+    kernel = kernel.reshape(-1, inputs, channels)
+    kernel = jnp.pad(kernel, ((0, 0), (0, ops.padded(inputs) - inputs), (0, extra))).reshape(neurons, -1)
+    return ops.linear_lif(before, kernel, bias, beta, threshold, rule, channels)
+
+
+def _input_channels(model: CSNN, block: Block) -> int:
+    """Channels at each position of a linear block's input."""
+    layers = model.config.layers
+    index = layers.index(block.layer)
+    return layers[index - 1].out_shape[-1] if index else math.prod(block.layer.in_shape)
+
+
+def _neuron(block: Block) -> tuple[Array, Array]:
+    beta, threshold = jnp.asarray(_value(block.beta), jnp.float32), jnp.asarray(_value(block.threshold), jnp.float32)
+    return clip_beta(beta), threshold
+
+
+def _rule(model: CSNN, block: Block, keep: bool) -> Rule:
+    name, slope = _named(block.derivative)
+    return Rule(model.config.reset, name or block.derivative, slope, keep)
+
+
+def _named(derivative: surrogate.Derivative) -> tuple[str | None, float]:
+    """(name, slope) of a derivative that the kernels have; (None, 0) of any other."""
+    bare, slope = derivative, None
+    if isinstance(derivative, functools.partial) and not derivative.args and set(derivative.keywords) == {"slope"}:
+        bare, slope = derivative.func, derivative.keywords["slope"]
+    for name in ops.SURROGATES:
+        if surrogate.BY_NAME[name] is bare:
+            default = (bare.__defaults__ or (0.0,))[0]
+            return name, float(default if slope is None else slope)
+    return None, 0.0
+
+
+def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:
+    """[batch, padded neurons] to [batch, *shape]."""
+    return membranes.reshape(membranes.shape[0], *shape[:-1], ops.padded(shape[-1]))[..., : shape[-1]]
+
+
+@jax.custom_vjp
+def _detached(membranes: Array, parameter: Array) -> Array:
+    """The membranes; a gradient asked through them, on its way to the parameter, is refused, not silently 0."""
+    del parameter
+    return membranes
+
+
+def _detached_backward(_: None, cotangent):
+    if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
+        return None, None
+    raise Unsupported("the event engine has no gradient through the last membranes; use the scan engine")
+
+
+_detached.defvjp(lambda membranes, _: (membranes.value, None), _detached_backward, symbolic_zeros=True)

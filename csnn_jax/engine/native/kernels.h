@@ -1,0 +1,142 @@
+// What every kernel takes and the table through which it is called.
+//
+// The files in kernels/ are compiled once per instruction set, with ISA defined as the namespace to put them in; this
+// header is seen by both sides, so it holds no code. A kernel does one unit of work (an image, a block of outputs) on
+// raw pointers: it allocates nothing, calls nothing outside its file and its headers, and knows no threads.
+//
+// Layouts. Everything is image-major: [image, time, neuron]. A neuron's number is position * channels + channel, where
+// channels are rounded up to a multiple of 16 (`lanes`); the neurons that this adds have zero weights and never
+// spike. Spikes are bits, 16 to a word: neuron n is bit n % 16 of word n / 16.
+#pragma once
+#include <cstdint>
+
+// Inlined always: a copy left outside could be one compiled for instructions that the machine lacks.
+#define CSNN_INLINE __attribute__((always_inline)) inline
+
+namespace csnn {
+
+constexpr int64_t lanes = 16;
+
+enum class Reset : int64_t { subtract, zero, none };
+
+// In the order of SURROGATES in event.py. `given`: the caller passes the derivative itself, one number per membrane.
+enum class Surrogate : int64_t {
+  fast_sigmoid, atan, sigmoid, straight_through, triangular, heaviside, spike_rate_escape, sparse_fast_sigmoid,
+  leaky_spike, given
+};
+
+struct Neuron {
+  float beta, threshold;
+  Reset reset;
+};
+
+// A convolution, stride 1, zero padding that keeps the size, then 2x2 pooling (an odd last row or column left out).
+struct Shape {
+  int64_t height, width, in, out;  // input pixels; channels, both rounded up to a multiple of 16
+  int64_t channels;                // output channels that exist
+  int64_t kernel;                  // height and width of the kernel, odd
+  bool max;                        // max-pool, else average
+
+  CSNN_INLINE constexpr int64_t rows() const { return height / 2; }
+  CSNN_INLINE constexpr int64_t columns() const { return width / 2; }
+  CSNN_INLINE constexpr int64_t padded_height() const { return height + kernel - 1; }
+  CSNN_INLINE constexpr int64_t padded_width() const { return width + kernel - 1; }
+  CSNN_INLINE constexpr int64_t inputs() const { return height * width * in; }
+  CSNN_INLINE constexpr int64_t neurons() const { return rows() * columns() * out; }
+};
+
+// Neurons driven by a current that does not change with time.
+struct ConstantLif {
+  int64_t time, count, channels, stride;  // count neurons: groups of `stride`, of which the first `channels` exist
+  Neuron neuron;
+  const float* current;  // [image, count]
+  uint16_t* bits;        // [image, time, count / 16]
+  float* membranes;      // [image, time, count], or null
+  float* last;           // [image, count]
+};
+
+struct ConvLif {
+  Shape shape;
+  int64_t time;
+  Neuron neuron;
+  const uint16_t* bits_in;  // [image, time, inputs / 16]
+  const float* kernel;      // [k, k, in, out]
+  const float* bias;        // [out]
+  uint16_t* bits;           // [image, time, neurons / 16]
+  float* membranes;         // [image, time, neurons], or null
+  uint16_t* winners;        // [image, time, 2, neurons / 16]: low and high bit of the winner's place, or null
+  float* last;              // [image, neurons]
+};
+
+struct LinearLif {
+  int64_t time, inputs, outputs, channels;
+  Neuron neuron;
+  const uint16_t* bits_in;  // [image, time, inputs / 16]
+  const float* bias;        // [outputs]
+  uint16_t* bits;           // [image, time, outputs / 16]
+  float* membranes;         // [image, time, outputs], or null
+  float* last;              // [image, outputs]
+};
+
+// The reverse recurrence of a layer of neurons, with what it needs of the forward pass.
+struct LifBackward {
+  int64_t time, count;
+  Neuron neuron;
+  Surrogate surrogate;
+  float slope;
+  const float* dspikes;    // [image, time, count]
+  const float* membranes;  // [image, time, count]
+  const float* given;      // [image, time, count]: the derivative, for Surrogate::given, else unused
+  float* dcurrent;         // [image, time, count], may be dspikes
+  float* dbeta;            // [image]
+  float* dthreshold;       // [image]
+};
+
+struct LinearWeights {
+  int64_t images, time, inputs, outputs;
+  const uint64_t* history;  // [image, inputs, words of 64 steps]: when each input spiked
+  const float* dcurrent;    // [image, time, outputs]
+  float* dkernel;           // [inputs, outputs]
+};
+
+// Where a convolution's input came from, and so where its input gradient goes.
+enum class Source : int64_t {
+  data,     // from outside: no gradient
+  spikes,   // from neurons that take their gradient per time step
+  constant  // from neurons driven by a constant current, which take it summed over time
+};
+
+struct ConvBackward {
+  Shape shape;
+  LifBackward lif;  // of this layer; its dcurrent is one image's scratch
+  const uint16_t* bits_in;
+  const uint16_t* winners;
+  const float* kernel;          // [k, k, in, out]
+  const float* grouped_kernel;  // the same numbers as [in / 16, out, k * k, 16]
+  Source source;
+  float* dspikes_in;         // Source::spikes: [image, time, inputs]
+  Neuron neuron_in;          // Source::constant: the neurons behind the input,
+  const float* current_in;   // [image, inputs] and their current;
+  float* dcurrent_in;        // [image, inputs]
+};
+
+// One table per instruction set.
+struct Kernels {
+  const char* name;
+  void (*constant_lif)(const ConstantLif&, int64_t image);
+  // scratch: conv_lif_scratch bytes
+  void (*conv_lif)(const ConvLif&, int64_t image, char* scratch);
+  // One block of up to 64 outputs from `column` on, whose weights [inputs, width] are `block`.
+  void (*linear_lif)(const LinearLif&, int64_t image, int64_t column, int64_t width, const float* block);
+  void (*lif_backward)(const LifBackward&, int64_t image);
+  void (*spike_history)(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
+  void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows);
+  // Adds the image's share to dkernel [k, k, in, out] and dbias [out].
+  void (*conv_backward)(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
+  int64_t (*count_spikes)(const uint16_t* bits, int64_t words);
+};
+
+int64_t conv_lif_scratch(const Shape& shape);
+int64_t conv_backward_scratch(const Shape& shape, int64_t time);
+
+}  // namespace csnn

@@ -1,0 +1,132 @@
+// The gradient of neurons behind a constant current, summed over the window without keeping a membrane.
+//
+// With the reset detached, the sum of dU over the window is
+//     sum over t of f(t) derivative(U[t] - threshold) dS[t],        f(t) = (1 - beta^(t+1)) / (1 - beta) = 1 + beta f(t-1),
+// so it is taken in forward order while U is recomputed (reset subtract or none). And a neuron that never fires settles: in
+// float32 its U stops changing after a while (24 steps at beta 0.5), and so does f. From then on its dS may be summed first,
+// and what the convolution would spread to such neurons only may be summed even before the convolution. Most
+// neurons never fire.
+#pragma once
+#include "lif.h"
+
+namespace csnn::ISA {
+
+struct ConstantSource {
+  CSNN_INLINE ConstantSource(const Shape& s, const Neuron& n) : shape(s), neuron(n) {}
+
+  const Shape& shape;
+  const Neuron neuron;
+  // Channels are reordered, those that fire in this image first, so that whole groups of 16 never fire.
+  int32_t* order = nullptr;     // [in]: the channel at each place
+  float* kernel = nullptr;      // [in / 16, out, k * k, 16]
+  float* current = nullptr;     // [in / 16, padded height, padded width, 16], as the next two
+  float* membrane = nullptr;
+  float* total = nullptr;       // the gradient so far
+  uint16_t* fires = nullptr;    // [in / 16, padded height, padded width]: the lanes that fire in this image
+  uint8_t* reaches = nullptr;   // [in / 16, padded height, padded width]: by position, whether the kernel touches lanes that fire
+  float* unspread = nullptr;    // [out / 16, padded height, padded width, 16]: dy summed since the neurons settled
+  float factor = 0;
+  double exact_factor = 0;
+  bool settled = false;
+
+  CSNN_INLINE int64_t pixels() const { return shape.padded_height() * shape.padded_width(); }
+  CSNN_INLINE int64_t groups() const { return shape.in / lanes; }
+};
+
+// Sets up from the image's spikes [time, height, width, in / 16], its current and the kernel [k, k, in, out].
+inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, const float* current, const float* kernel) {
+  const Shape& s = source.shape;
+  const int64_t pixel = s.in / lanes, edge = s.kernel / 2, wide = s.padded_width(), taps = s.kernel * s.kernel;
+  const int64_t cells = source.pixels() * source.groups();
+  memset(source.current, 0, cells * lanes * sizeof(float));
+  memset(source.membrane, 0, cells * lanes * sizeof(float));
+  memset(source.total, 0, cells * lanes * sizeof(float));
+  memset(source.fires, 0, cells * sizeof(uint16_t));
+  memset(source.reaches, 0, cells);
+  memset(source.unspread, 0, source.pixels() * s.out * sizeof(float));
+
+  // Until the order is known, `fires` holds channel groups as they are.
+  for (int64_t t = 0; t < time; t++)
+    for (int64_t y = 0; y < s.height; y++)
+      for (int64_t x = 0; x < s.width; x++)
+        for (int64_t g = 0; g < pixel; g++)
+          source.fires[g * source.pixels() + (y + edge) * wide + x + edge] |= *bits++;
+  int64_t front = 0, back = s.in;
+  for (int64_t c = 0; c < s.in; c++) {
+    uint16_t any = 0;
+    for (int64_t p = 0; p < source.pixels(); p++) any |= source.fires[c / lanes * source.pixels() + p];
+    source.order[any >> (c % lanes) & 1 ? front++ : --back] = static_cast<int32_t>(c);
+  }
+  for (int64_t p = 0; p < source.pixels(); p++) {
+    uint16_t before[64];  // at most 1,024 channels; the handler checks
+    for (int64_t g = 0; g < pixel; g++) before[g] = source.fires[g * source.pixels() + p];
+    for (int64_t g = 0; g < pixel; g++) {
+      unsigned bits_now = 0;
+      for (int64_t i = 0; i < lanes; i++) {
+        const int64_t c = source.order[g * lanes + i];
+        bits_now |= (before[c / lanes] >> (c % lanes) & 1u) << i;
+      }
+      source.fires[g * source.pixels() + p] = static_cast<uint16_t>(bits_now);
+    }
+  }
+  for (int64_t g = 0; g < pixel; g++) {
+    for (int64_t i = 0; i < lanes; i++) {
+      const int64_t c = source.order[g * lanes + i];
+      for (int64_t y = 0; y < s.height; y++)
+        for (int64_t x = 0; x < s.width; x++)
+          source.current[(g * source.pixels() + (y + edge) * wide + x + edge) * lanes + i] =
+              current[(y * s.width + x) * s.in + c];
+      for (int64_t k = 0; k < taps; k++)
+        for (int64_t o = 0; o < s.out; o++)
+          source.kernel[((g * s.out + o) * taps + k) * lanes + i] = kernel[(k * s.in + c) * s.out + o];
+    }
+    for (int64_t y = 0; y < s.height; y++)
+      for (int64_t x = 0; x < s.width; x++)
+        for (int64_t k = 0; k < taps; k++)
+          if (source.fires[g * source.pixels() + (y + k / s.kernel) * wide + x + k % s.kernel])
+            source.reaches[g * source.pixels() + y * wide + x] = 1;
+  }
+}
+
+// Takes one step's dspikes [in / 16, padded height, padded width, 16] and leaves zeros; once settled, leaves what it may
+// still sum.
+template <Surrogate kind>
+void take_step(ConstantSource& source, float* dspikes, float slope) {
+  const float factor_before = source.factor;
+  source.exact_factor = 1 + static_cast<double>(source.neuron.beta) * source.exact_factor;
+  source.factor = static_cast<float>(source.exact_factor);
+  const v16 threshold = all(source.neuron.threshold);
+  uint16_t moving = source.factor != factor_before;
+  for (int64_t i = 0; i < source.pixels() * source.groups(); i++) {
+    if (source.settled && !source.fires[i]) continue;
+    const int64_t at = i * lanes;
+    const v16 before = load(source.membrane + at), u = step(before, load(source.current + at), source.neuron);
+    store(source.membrane + at, u);
+    const v16 weight = source.factor * derivative<kind>(u - threshold, slope);
+    store(source.total + at, load(source.total + at) + weight * load(dspikes + at));
+    store(dspikes + at, v16{});
+    if (!source.settled) moving |= (greater(u, before) | greater(before, u)) & ~source.fires[i];
+  }
+  source.settled = source.settled || !moving;
+}
+
+// Takes what was left to sum, and writes the gradient [height, width, in].
+template <Surrogate kind>
+void finish(ConstantSource& source, const float* dspikes, float slope, float* dcurrent) {
+  const Shape& s = source.shape;
+  const int64_t edge = s.kernel / 2, wide = s.padded_width();
+  const v16 threshold = all(source.neuron.threshold);
+  for (int64_t i = 0; i < source.pixels() * source.groups(); i++) {
+    if (source.fires[i]) continue;
+    const int64_t at = i * lanes;
+    const v16 weight = source.factor * derivative<kind>(load(source.membrane + at) - threshold, slope);
+    store(source.total + at, load(source.total + at) + weight * load(dspikes + at));
+  }
+  for (int64_t y = 0; y < s.height; y++)
+    for (int64_t x = 0; x < s.width; x++)
+      for (int64_t c = 0; c < s.in; c++)
+        dcurrent[(y * s.width + x) * s.in + source.order[c]] =
+            source.total[(c / lanes * source.pixels() + (y + edge) * wide + x + edge) * lanes + c % lanes];
+}
+
+}  // namespace csnn::ISA

@@ -1,0 +1,95 @@
+// The leaky integrate-and-fire neuron: one step, the surrogate derivatives, the reverse recurrence.
+#pragma once
+#include "lanes.h"
+
+namespace csnn::ISA {
+
+// U[t] from U[t-1] and I[t] (csnn_jax/neuron.py; the same operations in the same order).
+CSNN_INLINE v16 step(v16 membrane, v16 current, const Neuron& neuron) {
+  const v16 threshold = all(neuron.threshold);
+  if (neuron.reset == Reset::subtract)
+    return neuron.beta * membrane + current - (membrane > threshold ? threshold : v16{});
+  if (neuron.reset == Reset::zero) return neuron.beta * (membrane > threshold ? v16{} : membrane) + current;
+  return neuron.beta * membrane + current;
+}
+
+// dS/dU at x = U - threshold (csnn_jax/surrogate.py).
+template <Surrogate kind>
+CSNN_INLINE v16 derivative(v16 x, float slope) {
+  const v16 one = all(1.0f);
+  if constexpr (kind == Surrogate::fast_sigmoid || kind == Surrogate::sparse_fast_sigmoid) {
+    const v16 d = slope * abs(x) + one;
+    const v16 y = one / (d * d);
+    return kind == Surrogate::fast_sigmoid ? y : (x > one ? y : v16{});
+  } else if constexpr (kind == Surrogate::atan) {
+    const v16 d = (1.57079632679f * slope) * x;
+    return (slope / 2) / (one + d * d);
+  } else if constexpr (kind == Surrogate::sigmoid) {
+    const v16 decay = exp_negative(-slope * abs(x)), d = one + decay;
+    return slope * decay / (d * d);
+  } else if constexpr (kind == Surrogate::straight_through) {
+    return one;
+  } else if constexpr (kind == Surrogate::triangular) {
+    return x < v16{} ? all(slope) : all(-slope);
+  } else if constexpr (kind == Surrogate::heaviside) {
+    return x > v16{} ? one : v16{};
+  } else if constexpr (kind == Surrogate::spike_rate_escape) {
+    return slope * exp_negative(-abs(x - one));
+  } else {
+    return x > v16{} ? one : all(slope);
+  }
+}
+
+// Calls f<kind>() for the surrogate, so that the choice is made outside the loops.
+template <typename F>
+CSNN_INLINE void with_surrogate(Surrogate kind, F&& f) {
+  switch (kind) {
+    case Surrogate::fast_sigmoid: return f.template operator()<Surrogate::fast_sigmoid>();
+    case Surrogate::atan: return f.template operator()<Surrogate::atan>();
+    case Surrogate::sigmoid: return f.template operator()<Surrogate::sigmoid>();
+    case Surrogate::straight_through: return f.template operator()<Surrogate::straight_through>();
+    case Surrogate::triangular: return f.template operator()<Surrogate::triangular>();
+    case Surrogate::heaviside: return f.template operator()<Surrogate::heaviside>();
+    case Surrogate::spike_rate_escape: return f.template operator()<Surrogate::spike_rate_escape>();
+    case Surrogate::sparse_fast_sigmoid: return f.template operator()<Surrogate::sparse_fast_sigmoid>();
+    case Surrogate::leaky_spike: return f.template operator()<Surrogate::leaky_spike>();
+    case Surrogate::given: return f.template operator()<Surrogate::given>();
+  }
+}
+
+// One image of
+//     dU[t] = derivative(U[t] - threshold) dS[t] + beta dU[t+1]        (zero: beta (1 - R[t+1]))
+// written to dcurrent [time, count]; the reset passes no gradient. Sums for beta and the threshold go to *dbeta and *dthreshold.
+template <Surrogate kind>
+void reverse(const LifBackward& a, const float* dspikes, const float* membranes, const float* given, float* dcurrent,
+             float* dbeta, float* dthreshold) {
+  const Neuron& neuron = a.neuron;
+  double beta_sum = 0, threshold_sum = 0;
+  for (int64_t t = a.time - 1; t >= 0; t--) {
+    v16 beta_part{}, threshold_part{};
+    const bool end = t == a.time - 1;
+    const float* next = dcurrent + (t + 1) * a.count;  // dU[t+1]
+    for (int64_t n = 0; n < a.count; n += lanes) {
+      const int64_t at = t * a.count + n;
+      const v16 u = load(membranes + at), threshold = all(neuron.threshold);
+      v16 sigma;
+      if constexpr (kind == Surrogate::given) sigma = load(given + at);
+      else sigma = derivative<kind>(u - threshold, a.slope);
+      const v16 through = sigma * load(dspikes + at);
+      const v16 carry = end ? v16{} : load(next + n);
+      const v16 kept = neuron.reset == Reset::zero ? (u > threshold ? v16{} : carry) : carry;
+      store(dcurrent + at, through + neuron.beta * kept);
+      beta_part += kept * u;
+      threshold_part -= through;
+      if (neuron.reset == Reset::subtract) threshold_part -= u > threshold ? carry : v16{};
+    }
+    beta_sum += sum(beta_part);
+    threshold_sum += sum(threshold_part);
+  }
+  if (neuron.reset == Reset::subtract && 0 > neuron.threshold)  // a neuron at rest, U[-1] = 0, is then above it
+    for (int64_t n = 0; n < a.count; n += lanes) threshold_sum -= sum(load(dcurrent + n));
+  *dbeta = static_cast<float>(beta_sum);
+  *dthreshold = static_cast<float>(threshold_sum);
+}
+
+}  // namespace csnn::ISA

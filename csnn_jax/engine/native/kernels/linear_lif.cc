@@ -1,0 +1,42 @@
+// A linear layer of spikes and its neurons: one image over the whole window, for one block of outputs, whose weights
+// stay in the L2 cache while image after image is done.
+#include "lif.h"
+
+namespace csnn::ISA {
+
+template <int V>
+void block_lif(const LinearLif& a, int64_t image, int64_t column, const float* block) {
+  const int64_t words_in = a.inputs / lanes;
+  const v16 threshold = all(a.neuron.threshold);
+  v16 u[V] = {};
+  for (int64_t t = 0; t < a.time; t++) {
+    const int64_t step_at = image * a.time + t;
+    const uint16_t* spikes = a.bits_in + step_at * words_in;
+    v16 total[V] = {};
+    for (int64_t w = 0; w < words_in; w += 4) {
+      uint64_t bits = load_words(spikes + w, words_in - w);
+      const float* weights = block + w * lanes * V * lanes;
+      while (bits) {
+        const float* at = weights + __builtin_ctzll(bits) * V * lanes;
+        bits &= bits - 1;
+        for (int v = 0; v < V; v++) total[v] += load(at + v * lanes);
+      }
+    }
+    for (int v = 0; v < V; v++) {
+      const int64_t n = column + v * lanes, at = step_at * a.outputs + n;
+      u[v] = step(u[v], total[v] + load(a.bias + n), a.neuron);
+      a.bits[at / lanes] = greater(u[v], threshold) & existing(a.channels, n);
+      if (a.membranes) store(a.membranes + at, u[v]);
+    }
+  }
+  for (int v = 0; v < V; v++) store(a.last + image * a.outputs + column + v * lanes, u[v]);
+}
+
+void linear_lif(const LinearLif& a, int64_t image, int64_t column, int64_t width, const float* block) {
+  if (width == 4 * lanes) block_lif<4>(a, image, column, block);
+  else if (width == 3 * lanes) block_lif<3>(a, image, column, block);
+  else if (width == 2 * lanes) block_lif<2>(a, image, column, block);
+  else block_lif<1>(a, image, column, block);
+}
+
+}  // namespace csnn::ISA

@@ -1,0 +1,22 @@
+// The kernels of one instruction set.
+#include "../kernels.h"
+
+#define CSNN_TEXT(x) #x
+#define CSNN_NAME(x) CSNN_TEXT(x)
+
+namespace csnn {
+namespace ISA {
+void constant_lif(const ConstantLif&, int64_t image);
+void conv_lif(const ConvLif&, int64_t image, char* scratch);
+void linear_lif(const LinearLif&, int64_t image, int64_t column, int64_t width, const float* block);
+void lif_backward(const LifBackward&, int64_t image);
+void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
+void linear_weights(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows);
+void conv_backward(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
+int64_t count_spikes(const uint16_t* bits, int64_t words);
+
+extern const Kernels table;
+const Kernels table = {CSNN_NAME(ISA), constant_lif,   conv_lif,      linear_lif,  lif_backward,
+                       spike_history,  linear_weights, conv_backward, count_spikes};
+}  // namespace ISA
+}  // namespace csnn

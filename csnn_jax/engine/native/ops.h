@@ -1,0 +1,42 @@
+// Whole operations: the kernels run over all images on the threads given. Knows nothing of JAX.
+#pragma once
+#include <cstdint>
+#include <functional>
+
+#include "kernels.h"
+
+namespace csnn {
+
+// Threads to share work among. `schedule` hands a task to another thread and returns at once.
+class Workers {
+ public:
+  Workers(int64_t threads, std::function<void(std::function<void()>)> schedule)
+      : threads_(threads < 1 ? 1 : threads), schedule_(std::move(schedule)) {}
+
+  // Calls body(unit, worker) for every unit, on any thread in any order; returns when all are done. The caller works
+  // too, and waits for units that are being worked on only, so it cannot deadlock in a busy pool. `worker`, less than
+  // threads(), is held by one thread at a time. An exception of the body is rethrown here.
+  void each(int64_t units, const std::function<void(int64_t unit, int64_t worker)>& body) const;
+
+  int64_t threads() const { return threads_; }
+
+ private:
+  int64_t threads_;
+  std::function<void(std::function<void()>)> schedule_;
+};
+
+// The kernels for this machine, or for the instruction set that the environment variable CSNN_ISA names.
+// Throws std::runtime_error where the machine lacks it or there is none of that name.
+const Kernels& kernels();
+
+void constant_lif(const ConstantLif&, int64_t images, const Workers&);
+void conv_lif(const ConvLif&, int64_t images, const Workers&);
+// kernel [inputs, outputs]
+void linear_lif(const LinearLif&, const float* kernel, int64_t images, const Workers&);
+void lif_backward(const LifBackward&, int64_t images, const Workers&);
+// bits [image, time, inputs / 16]; the history is made here.
+void linear_weights(LinearWeights, const uint16_t* bits, const Workers&);
+void conv_backward(const ConvBackward&, int64_t images, float* dkernel, float* dbias, const Workers&);
+void count_spikes(const uint16_t* bits, int64_t images, int64_t words, float* counts, const Workers&);
+
+}  // namespace csnn

@@ -1,0 +1,74 @@
+"""`python -m csnn_jax.evaluate` end to end, and the ways it refuses a run."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from commands import SMALL, refused, run
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    done = run("csnn_jax.train", *SMALL, "--max-iters", 40, "--eval-every", 0, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    for name in ("config.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    return tmp_path
+
+
+def test_reports_accuracy_classes_confusion_and_densities(trained):
+    done = run("csnn_jax.evaluate", trained)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((trained / "evaluation.json").read_text())
+    confusion = np.array(result["confusion"])
+    labels = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # MNIST's test images by class
+    assert confusion.sum(1).tolist() == labels
+    assert result["accuracy"] == confusion.trace() / 10000
+    assert result["per_class"] == (confusion.diagonal() / labels).tolist()
+    assert f"Test Accuracy: {result['accuracy']:.2%} (10000 images of mnist)" in done.stdout
+    assert set(result["density"]) == {"lif1", "lif2", "lif3", "lif4"}
+    end = json.loads((trained / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (result["accuracy"], result["density"]) == (end["accuracy"], end["density"])
+    with Image.open(trained / "confusion.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_a_directory_without_a_run(tmp_path):
+    assert "no such directory" in refused("csnn_jax.evaluate", tmp_path / "nowhere")
+    assert "not a run directory" in refused("csnn_jax.evaluate", tmp_path)
+
+
+def test_a_run_without_weights(copy):
+    (copy / "weights.safetensors").unlink()
+    assert "weights.safetensors: no such file" in refused("csnn_jax.evaluate", copy)
+
+
+def test_a_truncated_weights_file(copy):
+    file = copy / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    assert "weights.safetensors: expected a safetensors file" in refused("csnn_jax.evaluate", copy)
+
+
+def test_weights_of_another_model(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["model"]["beta"] = 0.6
+    (copy / "config.json").write_text(json.dumps(config))
+    assert "another model" in refused("csnn_jax.evaluate", copy)
+
+
+def test_weights_that_are_not_finite(copy):
+    file = copy / "weights.safetensors"
+    with safetensors.safe_open(file, "numpy") as opened:
+        metadata = opened.metadata()
+    tensors = safetensors.numpy.load_file(file)
+    tensors["fc1.bias"][3] = np.nan
+    safetensors.numpy.save_file(tensors, file, metadata)
+    assert "fc1.bias holds values that are not finite" in refused("csnn_jax.evaluate", copy)

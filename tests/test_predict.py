@@ -1,0 +1,81 @@
+"""`python -m csnn_jax.predict` end to end on real digits in picture files."""
+
+import re
+
+import numpy as np
+import pytest
+from commands import SMALL, refused, run
+from PIL import Image
+
+from csnn_jax import data
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    done = run("csnn_jax.train", *SMALL, "--max-iters", 150, "--eval-every", 0, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The first test image of each class: uint8 [10, 28, 28]."""
+    test = data.load("mnist", (28, 28, 1)).test
+    return np.stack([test.images[np.flatnonzero(test.labels == label)[0], :, :, 0] for label in range(10)])
+
+
+def classes(printed):
+    return [int(found) for found in re.findall(r": class (\d+)", printed)]
+
+
+def test_digits_as_mnist_has_them(trained, digits, tmp_path):
+    paths = [tmp_path / f"{label}.png" for label in range(10)]
+    for path, digit in zip(paths, digits, strict=True):
+        Image.fromarray(digit).save(path)
+    done = run("csnn_jax.predict", trained, *paths)
+    assert done.returncode == 0, done.stderr
+    assert np.equal(classes(done.stdout), range(10)).sum() >= 8
+    assert len(re.findall(r"first output spike at step \d+", done.stdout)) == 10
+    counts = re.findall(r"spikes: (.*)", done.stdout)
+    assert [len(line.split()) for line in counts] == [10] * 10
+    for line, label in zip(counts, classes(done.stdout), strict=True):
+        numbers = [int(item.split(":")[1]) for item in line.split()]
+        assert numbers.index(max(numbers)) == label
+
+
+def test_digits_of_another_size_colour_and_ground(trained, digits, tmp_path):
+    """Dark blue digits on pale paper, off centre in a large JPEG, are mostly read as the originals are."""
+    paths, originals = [], []
+    for label, digit in enumerate(digits):
+        ink = np.zeros((220, 300), np.float64)
+        ink[30:198, 90:258] = np.kron(digit, np.ones((6, 6)))
+        share = ink[:, :, None] / 255
+        paper = np.array([240, 236, 225]) * (1 - share) + np.array([20, 30, 90]) * share
+        paths.append(tmp_path / f"{label}.jpg")
+        Image.fromarray(paper.astype(np.uint8)).save(paths[-1], quality=90)
+        originals.append(tmp_path / f"{label}.png")
+        Image.fromarray(digit).save(originals[-1])
+    done = run("csnn_jax.predict", trained, *paths)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("dark on light: inverted") == 10
+    assert done.stdout.count("centred by mass") == 10
+    same = np.equal(classes(done.stdout), classes(run("csnn_jax.predict", trained, *originals).stdout))
+    assert same.sum() >= 8
+
+
+def test_a_file_that_is_no_picture(trained, tmp_path):
+    text = tmp_path / "notes.png"
+    text.write_text("not a picture")
+    assert f"{text}: expected a picture" in refused("csnn_jax.predict", trained, text)
+    cut = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:500])
+    assert f"{cut}: expected a picture" in refused("csnn_jax.predict", trained, cut)
+    assert "no such file" in refused("csnn_jax.predict", trained, tmp_path / "missing.png")
+
+
+def test_a_blank_picture(trained, tmp_path):
+    blank = tmp_path / "blank.png"
+    Image.new("L", (50, 50), 255).save(blank)
+    assert "nothing that stands out" in refused("csnn_jax.predict", trained, blank)

@@ -1,0 +1,263 @@
+"""`python -m csnn_jax.train` end to end, on real MNIST."""
+
+import json
+import os
+import pty
+import re
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from commands import ENVIRONMENT, SMALL, refused, run, start
+from PIL import Image
+
+MODULE = "csnn_jax.train"
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A short run on real MNIST: (its directory, what it printed)."""
+    out = tmp_path_factory.mktemp("learned") / "run"
+    done = run(MODULE, *SMALL, "--max-iters", 101, "--eval-every", 50, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def records(path, kind):
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def test_a_short_run_learns(learned):
+    out, printed = learned
+    (end,) = records(out, "end")
+    assert end["accuracy"] > 0.75 and not end["interrupted"]
+    assert f"Final Test Accuracy: {end['accuracy']:.2%}" in printed.splitlines()
+
+
+def test_prints_the_accuracy_every_so_many_iterations(learned):
+    out, printed = learned
+    found = re.findall(r"^Iter (\d+), Test Acc: (\d+\.\d\d)%$", printed, re.M)
+    assert [int(i) for i, _ in found] == [0, 50, 100]
+    assert [float(a) for _, a in found] == [round(100 * r["accuracy"], 2) for r in records(out, "test")]
+
+
+def test_metrics_hold_every_loss_and_the_density_of_every_layer(learned):
+    out, _ = learned
+    losses = [r["loss"] for r in records(out, "train")]
+    assert len(losses) == 101 and np.mean(losses[-20:]) < np.mean(losses[:20]) < np.log(10) + 1e-5
+    for record in records(out, "test"):
+        assert list(record["density"]) == ["lif1", "lif2", "lif3", "lif4"]
+    assert all(0.01 < density < 0.6 for density in records(out, "test")[-1]["density"].values())
+
+
+def test_the_files_of_the_run_can_be_read_by_others(learned):
+    out, _ = learned
+    tensors = safetensors.numpy.load_file(out / "weights.safetensors")
+    assert {name: t.shape for name, t in tensors.items()} == {
+        "conv1.weight": (8, 1, 3, 3),
+        "conv1.bias": (8,),
+        "conv2.weight": (16, 8, 3, 3),
+        "conv2.bias": (16,),
+        "fc1.weight": (64, 784),
+        "fc1.bias": (64,),
+        "fc2.weight": (10, 64),
+        "fc2.bias": (10,),
+    }
+    config = json.loads((out / "config.json").read_text())
+    assert config["model"]["conv_channels"] == [8, 16] and config["train"]["max_iters"] == 101
+    for name in ("accuracy.png", "spikes.png"):
+        with Image.open(out / name) as picture:
+            pixels = np.asarray(picture.convert("L"))
+        assert min(pixels.shape) > 300 and pixels.std() > 10
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        done = run(MODULE, *SMALL, "--max-iters", 3, "--eval-every", 0, "--seed", seed, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    a, b, c = ((tmp_path / name / "weights.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def wait_for(process, text):
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was never printed: {process.stderr.read()}")
+
+
+def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    flags = (*SMALL, "--eval-every", 20, "--max-iters", 60)
+    assert run(MODULE, *flags, "--out", whole).returncode == 0
+    process = start(MODULE, *flags, "--out", broken)
+    wait_for(process, "Iter 20")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert err == "" and "Interrupted after" in out
+    done = records(broken, "end")[-1]["iter"]
+    assert 20 < done < 60
+    safetensors.numpy.load_file(broken / "weights.safetensors")
+    assert (broken / "accuracy.png").exists()
+
+    assert "unfinished" in refused(MODULE, *flags, "--out", broken)
+    assert "other flags" in refused(MODULE, *flags, "--out", broken, "--resume", "--lr", "0.5")
+    resumed = run(MODULE, *flags, "--out", broken, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"resumed after {done} iterations" in resumed.stdout
+    assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    assert [r["iter"] for r in records(broken, "train")] == list(range(60))
+    assert [r["loss"] for r in records(broken, "train")] == [r["loss"] for r in records(whole, "train")]
+
+
+def test_ctrl_c_before_the_first_iteration(tmp_path):
+    process = start(MODULE, *SMALL, "--out", tmp_path / "run")
+    wait_for(process, "Run directory")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in err
+
+
+def test_a_finished_run_is_not_replaced_unless_asked(learned, tmp_path):
+    out = tmp_path / "run"
+    flags = (*SMALL, "--max-iters", 1, "--eval-every", 0, "--out", out)
+    assert run(MODULE, *flags).returncode == 0
+    before = (out / "weights.safetensors").read_bytes()
+    (out / "notes.txt").write_text("mine")
+    assert f"{out}: holds a finished run" in refused(MODULE, *flags, "--seed", 1)
+    assert (out / "weights.safetensors").read_bytes() == before
+    assert run(MODULE, *flags, "--seed", 1, "--overwrite").returncode == 0
+    assert (out / "weights.safetensors").read_bytes() != before
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_without_out_the_run_gets_a_directory_of_its_own(tmp_path):
+    done = run(MODULE, *SMALL, "--max-iters", 1, "--eval-every", 0, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (made,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", made.name)
+
+
+def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
+    out = tmp_path / "run"
+    flags = ("--validation", 59000, "--max-iters", 2, "--eval-every", 1, "--batch-size", 50)
+    done = run(MODULE, *SMALL, *flags, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "1000 training, 59000 held out" in done.stdout and "Iter 1, Validation Acc:" in done.stdout
+    assert len(records(out, "validation")) == 2 and not records(out, "test")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--reset", "zero", "--pool", "avg", "--learn-beta", "--learn-threshold", "--beta", "0.9"),
+        ("--encoding", "rate", "--beta", "0.5", "0.6", "0.7", "0.8"),
+        ("--encoding", "latency", "--reset", "none", "--surrogate", "atan", "--slope", "4"),
+        ("--dtype", "float64", "--hidden", "32", "16"),
+        ("--conv-channels", "4", "--kernel-size", "5", "--hidden", "--input-shape", "14", "16", "3"),
+    ],
+    ids=lambda flags: " ".join(flags),
+)
+def test_other_networks_train_and_evaluate(flags, tmp_path):
+    small = ("--conv-channels", "4", "6", "--hidden", "16", "--time-steps", "5", "--validation", "59000")
+    done = run(MODULE, *small, "--max-iters", 2, "--eval-every", 0, "--out", tmp_path / "run", *flags)
+    assert done.returncode == 0, done.stderr
+    done = run("csnn_jax.evaluate", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    final = records(tmp_path / "run", "end")[0]["accuracy"]
+    assert f"Test Accuracy: {final:.2%}" in done.stdout
+
+
+def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(tmp_path):
+    out = tmp_path / "run"
+    flags = (
+        *SMALL,
+        "--surrogate",
+        "spike_rate_escape",
+        "--slope",
+        "1e38",
+        "--max-iters",
+        20,
+        "--eval-every",
+        0,
+        "--out",
+        out,
+    )
+    line = refused(MODULE, *flags)
+    assert "iteration 0: the loss or a gradient is not finite" in line and "--lr" in line
+    kept = safetensors.numpy.load_file(out / "weights.safetensors")
+    assert all(np.isfinite(t).all() for t in kept.values())
+    assert np.abs(kept["conv1.weight"]).max() <= 1 / 3  # the initial weights
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path):
+    """With a limit on the size of a file, which the weights exceed and the configuration does not."""
+    out = tmp_path / "run"
+    limit = 20_000
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    flags = (*SMALL, "--max-iters", 1, "--eval-every", 0, "--out", out)
+    done = run(MODULE, *flags, preexec_fn=limited, env=ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": ""})
+    assert done.returncode == 2, done
+    assert done.stderr.splitlines()[-1].startswith(f"error: {out / 'weights.safetensors'}: can't be written:")
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in out.iterdir()) == ["config.json", "metrics.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--beta", "1.5"), "--beta 1.5: expected a number from 0 to 1"),
+        (("--time-steps", "0"), "--time-steps 0: expected a whole number of at least 1"),
+        (("--batch-size", "60001"), "--batch-size 60001: expected 1 to 60000"),
+        (("--dataset", "minst"), "did you mean 'mnist'?"),
+        (("--dataset", "idx:/nowhere"), "/nowhere"),
+        (("--num-classes", "5"), "--num-classes 5: mnist has labels up to 9, expected at least 10"),
+        (("--resume",), "--resume: expected --out"),
+        (("--kernel-size", "4"), "--kernel-size 4: expected an odd whole number"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_flags_are_refused_in_one_line(flags, message, tmp_path):
+    assert message in refused(MODULE, *flags, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_gives_meaning_and_default_of_every_flag():
+    done = run(MODULE, "--help")
+    assert done.returncode == 0
+    for flag in ("--beta", "--time-steps", "--surrogate", "--dataset", "--validation", "--dtype", "--eval-every"):
+        assert flag in done.stdout
+    assert "(default: 0.01)" in done.stdout
+
+
+def test_a_terminal_gets_a_live_bar(tmp_path):
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", MODULE, *SMALL, "--max-iters", "5", "--eval-every", "0"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")],
+        stdout=follower,
+        stderr=follower,
+        env=ENVIRONMENT | {"TERM": "xterm"},
+    )
+    os.close(follower)
+    shown, deadline = b"", time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if select.select([leader], [], [], 1)[0]:
+            try:
+                shown += os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                break
+    assert process.wait(timeout=60) == 0
+    text = shown.decode()
+    assert "5/5" in text and "images/s" in text and "loss" in text and "Final Test Accuracy" in text
