@@ -71,8 +71,8 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
     config = replace(flags.config, model=fit_classes(flags.config.model, dataset))
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
+    learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
     run = resumed(flags, config) if flags.resume else rundir.create(flags.out, config, flags.overwrite)
-    learner = make_learner(config, dataset.train)
     start = learner.restore(run.checkpoints) if flags.resume else 0
     run.truncate_records(start)
     _introduce(dataset, config, learner, run, start)

@@ -105,7 +105,8 @@ class Learner:
 
     def describe(self) -> str:
         device = jax.devices()[0]
-        return f"JAX {jax.__version__}, {self._engine_name}, {device.platform} ({device.device_kind})"
+        kind = f" ({device.device_kind})" if device.device_kind != device.platform else ""
+        return f"JAX {jax.__version__}, {self._engine_name}, {device.platform}{kind}"
 
     def step(self, iteration: int, index: np.ndarray) -> tuple[float, bool]:
         assert self._train is not None

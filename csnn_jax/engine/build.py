@@ -65,7 +65,8 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
         import jax
     except ImportError:
         raise BuildError("jax is not installed: its FFI headers are needed") from None
-    jobs: list[tuple[Path, tuple[str, ...]]] = [(source, ("-isystem", jax.ffi.include_dir())) for source in sorted(SOURCES.glob("*.cc"))]
+    headers = ("-isystem", jax.ffi.include_dir())
+    jobs: list[tuple[Path, tuple[str, ...]]] = [(source, headers) for source in sorted(SOURCES.glob("*.cc"))]
     for name, flags in instruction_sets().items():
         jobs += [(source, (f"-DISA={name}", *flags)) for source in sorted((SOURCES / "kernels").glob("*.cc"))]
 

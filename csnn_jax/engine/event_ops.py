@@ -379,7 +379,7 @@ def unpack(spikes: Spikes) -> Array:
 
 
 def _unpack_backward(bits: Array, cotangent: Array) -> tuple[Spikes]:
-    return (Spikes(_no_gradient(bits), cotangent),)
+    return (Spikes(_no_gradient(bits), cotangent),)  # type: ignore[arg-type]  # float0 stands for no gradient
 
 
 unpack.defvjp(lambda spikes: (unpack(spikes), spikes.bits), _unpack_backward)

@@ -1,0 +1,55 @@
+"""Fixtures that several test modules share."""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import settings
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.engine import scan
+from csnn_jax.model import CSNN
+
+settings.register_profile("csnn", deadline=None, derandomize=True)
+settings.load_profile("csnn")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """float64 in JAX for the length of a test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def firing(x64) -> Callable[..., tuple[CSNN, jax.Array]]:
+    """Makes a float64 network and images of which every layer fires: `firing(config)`.
+
+    A silent network matches anything, so the weights are drawn, larger than the default, until 1 to 60 % of every
+    layer's neurons fire at a step.
+    """
+
+    def make(config: ModelConfig) -> tuple[CSNN, jax.Array]:
+        graph, params, images = _firing(config)
+        return nnx.merge(graph, params), images
+
+    return make
+
+
+@functools.cache
+def _firing(config: ModelConfig, batch: int = 3):
+    images = jnp.asarray(np.random.default_rng(0).uniform(size=(batch, *config.input_shape)))
+    neurons = np.array([np.prod(layer.out_shape) for layer in config.layers]) * config.time_steps * batch
+    graph = nnx.graphdef(CSNN(config, dtype=jnp.float64))
+    fired = jax.jit(lambda params: scan.tally(nnx.merge(graph, params), images).fired)
+    density = np.zeros(len(neurons))
+    for key in range(50):
+        params = jax.tree.map(lambda p: 4 * p if p.ndim > 1 else p, nnx.state(CSNN(config, key, dtype=jnp.float64)))
+        density = np.asarray(fired(params)).sum(0) / neurons
+        if (density > 0.01).all() and (density < 0.6).all():
+            return graph, params, images
+    raise AssertionError(f"no key makes every layer of {config} fire, the last one {density}")
