@@ -1,5 +1,6 @@
 """The configuration: what is accepted survives JSON unchanged, what is not is refused in one line."""
 
+import itertools
 import json
 import math
 from typing import get_args
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from csnn_jax import config as c
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, from_json, to_json
 from csnn_jax.errors import UserError
-import itertools
 
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False, allow_nan=False)
 COUNT = st.integers(1, 2000)

@@ -60,7 +60,8 @@ def test_without_a_path_every_run_is_a_fresh_one(tmp_path, monkeypatch):
 def test_an_unfinished_run_is_not_overwritten(run, out):
     run.record("end", iter=1, interrupted=True)
     assert refusal(rundir.create, str(out), CONFIG) == (
-        f"--out {out}: holds an unfinished run already; expected another path, or --overwrite, --resume to go on with it"
+        f"--out {out}: holds an unfinished run already; "
+        "expected another path, or --overwrite, --resume to go on with it"
     )
 
 
