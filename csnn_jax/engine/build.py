@@ -1,7 +1,8 @@
 """Compiles native/*.cc into one plain shared library next to the sources: `python -m csnn_jax.engine.build`.
 
-Needs a C++20 compiler (GCC 10, Clang 12 or later) and the headers that jax ships; no Python headers. A setuptools build
-step calls `build` too. The kernels are compiled once for each instruction set; the library picks one as it is loaded.
+Needs a C++20 compiler (GCC 10, Clang 12 or later) and the headers that jax ships; no Python headers. A
+setuptools build step calls `build` too. The kernels are compiled once for each instruction set; the library
+picks one at the first call.
 """
 
 import os
@@ -17,7 +18,8 @@ SOURCES = Path(__file__).parent / "native"
 LIBRARY = SOURCES / "libcsnn.so"
 # Without -ffp-contract=off a compiler fuses multiplications with additions where the instruction set can, and
 # membranes would differ between machines.
-FLAGS = ("-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi")
+FLAGS = ("-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
+WARNINGS = ("-Wall", "-Wextra", "-Wno-psabi")
 X86_SETS = {
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mbmi2", "-mbmi", "-mpopcnt"),
     "avx2": ("-mavx2", "-mbmi2", "-mbmi", "-mpopcnt"),
@@ -39,7 +41,9 @@ def find_compiler() -> str:
     for name in [named] if named else ["c++", "g++", "clang++"]:
         if shutil.which(name):
             return name
-    raise BuildError(f"CXX {named}: no such program" if named else "no C++ compiler: looked for c++, g++ and clang++")
+    if named:
+        raise BuildError(f"CXX {named}: no such program")
+    raise BuildError("no C++ compiler: looked for c++, g++ and clang++")
 
 
 def instruction_sets() -> dict[str, tuple[str, ...]]:
@@ -60,28 +64,14 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
     Raises:
         BuildError: no compiler, no jax, or a compilation failed.
     """
-    compiler = find_compiler()
     try:
         import jax
     except ImportError:
         raise BuildError("jax is not installed: its FFI headers are needed") from None
-    headers = ("-isystem", jax.ffi.include_dir())
-    jobs: list[tuple[Path, tuple[str, ...]]] = [(source, headers) for source in sorted(SOURCES.glob("*.cc"))]
-    for name, flags in instruction_sets().items():
-        jobs += [(source, (f"-DISA={name}", *flags)) for source in sorted((SOURCES / "kernels").glob("*.cc"))]
-
+    handlers = [(SOURCES / "handlers.cc", ("-isystem", jax.ffi.include_dir()))]
     with tempfile.TemporaryDirectory() as folder:
-
-        def compile_one(job: tuple[int, tuple[Path, tuple[str, ...]]]) -> str:
-            number, (source, flags) = job
-            output = f"{folder}/{number}.o"
-            _call([compiler, *FLAGS, *flags, *extra, "-c", str(source), "-o", output], source.name)
-            return output
-
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            objects = list(threads.map(compile_one, enumerate(jobs)))
         linked = f"{folder}/library"
-        _call([compiler, "-shared", "-pthread", *extra, *objects, "-o", linked], library.name)
+        _compile([*_operations(), *handlers], ("-shared", *extra), linked)
         # In one step, so that a program that loads the library sees the old one or the new one.
         beside = library.with_suffix(f".{os.getpid()}")
         shutil.copy(linked, beside)
@@ -89,13 +79,44 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
     return library
 
 
+def link_program(source: Path, program: Path, extra: tuple[str, ...]) -> Path:
+    """Compiles a C++ program together with the operations, without JAX: for tests. Errors as `build`'s."""
+    _compile([*_operations(), (source, ())], extra, str(program))
+    return program
+
+
+Job = tuple[Path, tuple[str, ...]]
+
+
+def _operations() -> list[Job]:
+    """The sources that know nothing of JAX, with their flags."""
+    jobs: list[Job] = [(SOURCES / "ops.cc", ())]
+    for name, flags in instruction_sets().items():
+        jobs += [(source, (f"-DISA={name}", *flags)) for source in sorted((SOURCES / "kernels").glob("*.cc"))]
+    return jobs
+
+
+def _compile(jobs: list[Job], extra: tuple[str, ...], output: str) -> None:
+    compiler = find_compiler()
+    with tempfile.TemporaryDirectory() as folder:
+
+        def compile_one(job: tuple[int, Job]) -> str:
+            number, (source, flags) = job
+            target = f"{folder}/{number}.o"
+            _call([compiler, *FLAGS, *WARNINGS, *flags, *extra, "-c", str(source), "-o", target], source.name)
+            return target
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            objects = list(threads.map(compile_one, enumerate(jobs)))
+        _call([compiler, "-pthread", *extra, *objects, "-o", output], "linking")
+
+
 def _call(command: list[str], what: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = (
-            [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no output"]
-        )
-        raise BuildError(f"{what}: {command[0]} failed: {lines[0].strip()}")
+        lines = done.stderr.splitlines() or ["no output"]
+        reason = next((line for line in lines if "error" in line), lines[0]).strip()
+        raise BuildError(f"{what}: {command[0]} failed: {reason}")
     if done.stderr:
         print(done.stderr, file=sys.stderr)
 

@@ -1,8 +1,8 @@
 """The event engine: runs the window layer by layer on the CPU, at a cost that follows the spikes.
 
-Same functions, same spikes as engine/scan.py (float32: where a membrane lies within rounding of its threshold, sums
-taken in another order may differ). Kernels in C++, see native/; operations in event_ops.py. What it does not cover it
-refuses with `Unsupported`.
+Same functions, same spikes as engine/scan.py (float32: where a membrane lies within rounding of its
+threshold, sums taken in another order may differ). Kernels in C++, see native/; operations in event_ops.py.
+What it does not cover it refuses with `Unsupported`.
 """
 
 import functools
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from csnn_jax import surrogate
+from csnn_jax.engine import bits, native
 from csnn_jax.engine import event_ops as ops
-from csnn_jax.engine import native
-from csnn_jax.engine.event_ops import Drive, Rule, Spikes, Window
+from csnn_jax.engine.bits import Drive, Rule, Spikes, Window
 from csnn_jax.engine.scan import Tally, Trace
 from csnn_jax.model import CSNN, Block, Membranes, _value
 from csnn_jax.neuron import clip_beta
@@ -28,8 +28,8 @@ class Unsupported(NotImplementedError):
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     """Runs the window for training: (last membranes, output spikes [time, batch, classes]).
 
-    Differentiable through the spikes with respect to the model's parameters; asking for a gradient through the last
-    membranes raises `Unsupported`.
+    Differentiable through the spikes with respect to the model's parameters; asking for a gradient through
+    the last membranes raises `Unsupported`.
 
     Args:
         model: a float32 network.
@@ -39,12 +39,12 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
         Unsupported: what the engine does not cover, by name.
     """
     windows = _forward(model, x, keep=True)
-    output = ops.unpack(windows[-1].spikes)[:, :, : model.config.num_classes]
+    output = bits.unpack(windows[-1].spikes)[:, :, : model.config.num_classes]
     return _last(model, windows), output.swapaxes(0, 1)
 
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
-    """Runs the window and records all: (last membranes, the trace of every layer). See `run` for the errors."""
+    """Runs the window and records all: (last membranes, every layer's trace). Errors as `run`'s."""
     windows = _forward(model, x, keep=True, drives=False)
 
     def dense(values: Array, shape: tuple[int, ...]) -> Array:
@@ -53,15 +53,15 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
 
     pairs = list(zip(windows, [layer.out_shape for layer in model.config.layers], strict=True))
     membranes = tuple(dense(window.membranes, shape) for window, shape in pairs)
-    spikes = tuple(dense(ops.unpack(window.spikes), shape) for window, shape in pairs)
+    spikes = tuple(dense(bits.unpack(window.spikes), shape) for window, shape in pairs)
     return _last(model, windows), Trace(membranes, spikes)
 
 
 def tally(model: CSNN, x: Array) -> Tally:
     """Runs the window and keeps sums only. See `run` for the arguments and errors."""
     windows = _forward(model, x, keep=False)
-    counts = ops.unpack(windows[-1].spikes)[:, :, : model.config.num_classes].sum(1)
-    return Tally(counts, jnp.stack([ops.count(window.spikes) for window in windows], axis=1))
+    counts = bits.unpack(windows[-1].spikes)[:, :, : model.config.num_classes].sum(1)
+    return Tally(counts, jnp.stack([bits.count(window.spikes) for window in windows], axis=1))
 
 
 def unsupported(model: CSNN) -> str | None:
@@ -78,11 +78,8 @@ def unsupported(model: CSNN) -> str | None:
 def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Window]:
     """Every layer's window.
 
-    Args:
-        model: see `run`.
-        x: see `run`.
-        keep: store what the backward pass needs.
-        drives: the first layer may pass its gradient on as a `Drive` and store nothing.
+    `keep`: store what the backward pass needs. `drives`: the first layer may take its gradient as a `Drive`
+    and store nothing.
     """
     reason = unsupported(model)
     if reason:
@@ -112,8 +109,8 @@ def _pack(x: Array, block: Block) -> Spikes:
     time, batch, height, width, channels = x.shape
     x = x.swapaxes(0, 1)
     if block.layer.kind == "conv":
-        return ops.pack(x.reshape(batch, time, height * width, channels))
-    return ops.pack(x.reshape(batch, time, 1, -1))
+        return bits.pack(x.reshape(batch, time, height * width, channels))
+    return bits.pack(x.reshape(batch, time, 1, -1))
 
 
 def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> Window:
@@ -121,37 +118,42 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> Window:
     block = model.blocks[0]
     current = block.current(image.astype(jnp.float32))
     channels = block.layer.out_shape[-1]
-    width = ops.padded(channels)
+    width = bits.padded(channels)
     current = jnp.pad(current, [(0, 0)] * (current.ndim - 1) + [(0, width - channels)])
     current = current.reshape(current.shape[0], -1)
     rule, beta, threshold = _rule(model, block, keep), *_neuron(block)
-    arguments = model.config.time_steps, (channels, width)
-    # A convolution can sum the gradient of its constant-driven input over time; then nothing of this layer is stored.
+    time = model.config.time_steps
+    # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.
     next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
     learnt = model.config.learn_beta or model.config.learn_threshold
     if drives and next_is_conv and not learnt and rule.reset != "zero" and isinstance(rule.surrogate, str):
-        detached = jax.lax.stop_gradient((current, beta, threshold))
-        window = ops.constant_lif(*detached, rule._replace(keep=False), *arguments)
-        return window._replace(spikes=Spikes(window.spikes.bits, Drive(current, beta, threshold)))
-    return ops.constant_lif(current, beta, threshold, rule, *arguments)
+        drive = Drive(current, beta, threshold)
+        current, beta, threshold = jax.lax.stop_gradient(drive)
+        rule = rule._replace(keep=False)
+        window: Window = ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
+        return window._replace(spikes=Spikes(window.spikes.bits, drive))
+    return ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
 
 
 def _layer(model: CSNN, block: Block, before: Spikes, keep: bool) -> Window:
     rule, beta, threshold = _rule(model, block, keep), *_neuron(block)
     channels = block.layer.out_shape[-1]
-    extra = ops.padded(channels) - channels
+    extra = bits.padded(channels) - channels
     bias = jnp.pad(block.bias[...], (0, extra))
     kernel = block.kernel[...]
     if block.layer.kind == "conv":
         height, width, inputs = block.layer.in_shape
-        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, ops.padded(inputs) - inputs), (0, extra)))
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
         max_pool = model.config.pool == "max"
-        return ops.conv_lif(before, kernel, bias, beta, threshold, rule, channels, (height, width), max_pool)
+        after = model.config.layers[model.config.layers.index(block.layer) + 1]
+        product = bits.padded(after.out_shape[0]) if after.kind == "linear" else None
+        size = height, width
+        return ops.conv_lif(before, kernel, bias, beta, threshold, rule, channels, size, max_pool, product)
     # Where a convolution's spikes come in, every position's channels were rounded up.
-    neurons = before.bits.shape[-1] * ops.LANES
+    neurons = before.bits.shape[-1] * bits.LANES
     inputs = _input_channels(model, block)
     kernel = kernel.reshape(-1, inputs, channels)
-    kernel = jnp.pad(kernel, ((0, 0), (0, ops.padded(inputs) - inputs), (0, extra))).reshape(neurons, -1)
+    kernel = jnp.pad(kernel, ((0, 0), (0, bits.padded(inputs) - inputs), (0, extra))).reshape(neurons, -1)
     return ops.linear_lif(before, kernel, bias, beta, threshold, rule, channels)
 
 
@@ -163,7 +165,8 @@ def _input_channels(model: CSNN, block: Block) -> int:
 
 
 def _neuron(block: Block) -> tuple[Array, Array]:
-    beta, threshold = jnp.asarray(_value(block.beta), jnp.float32), jnp.asarray(_value(block.threshold), jnp.float32)
+    """(beta, clipped, and threshold) as float32 scalars."""
+    beta, threshold = (jnp.asarray(_value(v), jnp.float32) for v in (block.beta, block.threshold))
     return clip_beta(beta), threshold
 
 
@@ -175,9 +178,10 @@ def _rule(model: CSNN, block: Block, keep: bool) -> Rule:
 def _named(derivative: surrogate.Derivative) -> tuple[str | None, float]:
     """(name, slope) of a derivative that the kernels have; (None, 0) of any other."""
     bare, slope = derivative, None
-    if isinstance(derivative, functools.partial) and not derivative.args and set(derivative.keywords) == {"slope"}:
-        bare, slope = derivative.func, derivative.keywords["slope"]
-    for name in ops.SURROGATES:
+    partial = derivative if isinstance(derivative, functools.partial) else None
+    if partial and not partial.args and set(partial.keywords) == {"slope"}:
+        bare, slope = partial.func, partial.keywords["slope"]
+    for name in bits.SURROGATES:
         if surrogate.BY_NAME[name] is bare:
             default = (bare.__defaults__ or (0.0,))[0]
             return name, float(default if slope is None else slope)
@@ -186,12 +190,12 @@ def _named(derivative: surrogate.Derivative) -> tuple[str | None, float]:
 
 def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:
     """[batch, padded neurons] to [batch, *shape]."""
-    return membranes.reshape(membranes.shape[0], *shape[:-1], ops.padded(shape[-1]))[..., : shape[-1]]
+    return membranes.reshape(membranes.shape[0], *shape[:-1], bits.padded(shape[-1]))[..., : shape[-1]]
 
 
 @jax.custom_vjp
 def _detached(membranes: Array, parameter: Array) -> Array:
-    """The membranes; a gradient asked through them, on its way to the parameter, is refused, not silently 0."""
+    """The membranes; a gradient through them to the parameter is refused, where it would silently be 0."""
     del parameter
     return membranes
 

@@ -20,7 +20,7 @@ OPERATIONS = (
 
 @functools.cache
 def failure() -> str | None:
-    """Why the event engine cannot run here, in one line; None where it can. Loads the library at the first call."""
+    """Why the event engine cannot run here, in one line; None where it can. Loads the library once."""
     try:
         library = ctypes.CDLL(str(build.LIBRARY))
     except OSError as error:

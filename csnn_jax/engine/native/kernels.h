@@ -19,7 +19,7 @@ constexpr int64_t lanes = 16;
 
 enum class Reset : int64_t { subtract, zero, none };
 
-// In the order of SURROGATES in event.py. `given`: the caller passes the derivative itself, one number per membrane.
+// In the order of SURROGATES in bits.py. `given`: the caller passes the derivative itself, one number per membrane.
 enum class Surrogate : int64_t {
   fast_sigmoid, atan, sigmoid, straight_through, triangular, heaviside, spike_rate_escape, sparse_fast_sigmoid,
   leaky_spike, given

@@ -12,6 +12,10 @@
 #include <string>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace csnn {
 
 #if defined(__x86_64__)
@@ -110,6 +114,15 @@ void Workers::each(int64_t units, const std::function<void(int64_t, int64_t)>& b
 const Kernels& kernels() {
   static const Kernels& chosen = choose_kernels();
   return chosen;
+}
+
+void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t bytes) {
+#if defined(__linux__)
+  constexpr uintptr_t page = 1 << 21;
+  const auto start = reinterpret_cast<uintptr_t>(memory), first = (start + page - 1) / page * page;
+  const uintptr_t end = (start + bytes) / page * page;
+  if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);  // a hint: it may fail
+#endif
 }
 
 int64_t conv_lif_scratch(const Shape& s) { return s.padded_height() * s.padded_width() * s.in / lanes * 2; }

@@ -29,6 +29,9 @@ class Workers {
 // Throws std::runtime_error where the machine lacks it or there is none of that name.
 const Kernels& kernels();
 
+// Asks for large pages for memory that is not touched yet: its first touch then costs a third.
+void use_large_pages(void* memory, int64_t bytes);
+
 void constant_lif(const ConstantLif&, int64_t images, const Workers&);
 void conv_lif(const ConvLif&, int64_t images, const Workers&);
 // kernel [inputs, outputs]

@@ -1,0 +1,161 @@
+"""Spikes as bits: what the event engine's layers pass to each other; from and to dense arrays."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from csnn_jax.config import Reset
+from csnn_jax.surrogate import Derivative
+
+LANES = 16
+RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
+SURROGATES = (
+    "fast_sigmoid",
+    "atan",
+    "sigmoid",
+    "straight_through",
+    "triangular",
+    "heaviside",
+    "spike_rate_escape",
+    "sparse_fast_sigmoid",
+    "leaky_spike",
+)
+
+
+class Rule(NamedTuple):
+    """What is fixed about a layer's neurons (hashable, so that it can be a static argument).
+
+    Attributes:
+        reset: "subtract", "zero" or "none".
+        surrogate: one of SURROGATES, or a derivative of the user's, any JAX function of U - threshold.
+        slope: sharpness of a named surrogate.
+        keep: whether the backward pass will be wanted; without, membranes are not stored.
+    """
+
+    reset: Reset
+    surrogate: str | Derivative
+    slope: float
+    keep: bool
+
+    @property
+    def reset_number(self) -> np.int64:
+        """The reset as the kernels number it."""
+        return np.int64(RESETS.index(self.reset))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of a backward operation."""
+        named = isinstance(self.surrogate, str)
+        number = SURROGATES.index(self.surrogate) if named else len(SURROGATES)
+        return {"reset": self.reset_number, "surrogate": np.int64(number), "slope": np.float32(self.slope)}
+
+    def given(self, membranes: Array, threshold: Array) -> Array:
+        """The derivative at every membrane where the kernels cannot compute it, else nothing."""
+        if isinstance(self.surrogate, str):
+            return jnp.zeros((0,), jnp.float32)
+        return self.surrogate(membranes - threshold).astype(jnp.float32)
+
+
+class Drive(NamedTuple):
+    """The neurons behind spikes whose gradient is summed over time at once; current is [batch, neurons]."""
+
+    current: Array
+    beta: Array
+    threshold: Array
+
+
+class Product(NamedTuple):
+    """A gradient of spikes as a product not yet taken: left [batch, time, m] @ right [neurons, m] transposed.
+
+    The layer that receives it multiplies a few images at a time, so that it is never in memory as a whole.
+    """
+
+    left: Array
+    right: Array
+
+
+class Spikes(NamedTuple):
+    """Spikes of one layer.
+
+    Attributes:
+        bits: [batch, time, neurons / 16] uint16; neuron n is bit n % 16 of word n // 16.
+        port: [batch, time, neurons] zeros that carry the gradient, or a `Product` of zeros; a `Drive` where a
+            constant current carries it instead; None where none is wanted.
+    """
+
+    bits: Array
+    port: Array | Product | Drive | None
+
+
+class Window(NamedTuple):
+    """What a layer did over the whole window.
+
+    Attributes:
+        spikes: its spikes, which carry the gradient.
+        last: membranes after the last step [batch, neurons]; no gradient.
+        membranes: [batch, time, neurons], or [0] where they are not kept; no gradient.
+    """
+
+    spikes: Spikes
+    last: Array
+    membranes: Array
+
+
+def padded(channels: int) -> int:
+    """Channels rounded up to a multiple of the vector width."""
+    return -(-channels // LANES) * LANES
+
+
+def float_of(*shape: int) -> jax.ShapeDtypeStruct:
+    """A float32 result of this shape."""
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def words_of(*shape: int) -> jax.ShapeDtypeStruct:
+    """A result of words of 16 bits of this shape."""
+    return jax.ShapeDtypeStruct(shape, jnp.uint16)
+
+
+def call(name: str, results: Any, *arguments: Array, **attributes: Any) -> Any:
+    """Calls an operation of native/handlers.cc."""
+    return jax.ffi.ffi_call(f"csnn_{name}", results)(*arguments, **attributes)
+
+
+def no_gradient(x: Array) -> Any:
+    """The cotangent of whole numbers."""
+    return np.zeros(x.shape, jax.dtypes.float0)
+
+
+def count(spikes: Spikes) -> Array:
+    """Spikes of each image [batch]."""
+    return call("count_spikes", float_of(spikes.bits.shape[0]), spikes.bits)
+
+
+def pack(x: Array) -> Spikes:
+    """Bits of binary data x [batch, time, positions, channels]; channels are rounded up to a multiple of 16.
+
+    Whatever is not 0 counts as a spike.
+    """
+    batch, time, _, channels = x.shape
+    x = jnp.pad(x != 0, ((0, 0), (0, 0), (0, 0), (0, padded(channels) - channels)))
+    place = jnp.left_shift(jnp.uint16(1), jnp.arange(LANES, dtype=jnp.uint16))
+    bits = jnp.where(x.reshape(batch, time, -1, LANES), place, jnp.uint16(0)).sum(-1, dtype=jnp.uint16)
+    return Spikes(bits, None)
+
+
+@jax.custom_vjp
+def unpack(spikes: Spikes) -> Array:
+    """The spikes as 0 and 1, [batch, time, neurons] float32."""
+    place = jnp.left_shift(jnp.uint16(1), jnp.arange(LANES, dtype=jnp.uint16))
+    dense = (spikes.bits[..., None] & place) != 0
+    return dense.reshape(*spikes.bits.shape[:2], -1).astype(jnp.float32)
+
+
+def _unpack_backward(bits: Array, cotangent: Array) -> tuple[Spikes]:
+    return (Spikes(no_gradient(bits), cotangent),)
+
+
+unpack.defvjp(lambda spikes: (unpack(spikes), spikes.bits), _unpack_backward)
