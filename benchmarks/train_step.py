@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +37,9 @@ class Jax:
 
         self.learner = Learner(config, dataset.train, tensors)
         self.dataset = dataset
+
+    def describe(self) -> str:
+        return self.learner.describe()
 
     def step(self, iteration: int, index: np.ndarray) -> float:
         return self.learner.step(iteration, index)[0]
@@ -62,6 +66,9 @@ class SnnTorch:
         model.load_tensors(self.network, tensors)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.train.lr)
         self.loss = functional.ce_rate_loss()
+
+    def describe(self) -> str:
+        return f"eager, {self.torch.get_num_threads()} threads"
 
     def batch(self, split, index: np.ndarray):
         images = self.torch.tensor(split.images[index]).permute(0, 3, 1, 2).contiguous().float() / 255
@@ -105,8 +112,8 @@ SIDES = {"csnn_jax": Jax, "snntorch": SnnTorch}
 class Process:
     """One side in a process of its own, which works only while it is asked to."""
 
-    def __init__(self, run: str, side: str, **environment: str):
-        command = [sys.executable, __file__, run, "--worker", side]
+    def __init__(self, run: str, side: str, engine: str, **environment: str):
+        command = [sys.executable, __file__, run, "--engine", engine, "--worker", side]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment
         )
@@ -121,9 +128,10 @@ class Process:
         self.process.communicate()
 
 
-def worker(run: str, name: str) -> None:
+def worker(run: str, name: str, engine: str) -> None:
     """Answers `step`, `infer` and `report`, one line each, until standard input ends."""
     config, dataset, tensors = load(run)
+    config = replace(config, train=replace(config.train, engine=engine))
     side = SIDES[name](config, dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
     images = np.arange(config.train.batch_size)
@@ -137,7 +145,7 @@ def worker(run: str, name: str) -> None:
         elif line == "infer\n":
             answer["predictions"] = side.infer(images).tolist()
         else:
-            answer |= {"density": side.densities, "peak_memory_mb": peak_memory_mb()}
+            answer |= {"description": side.describe(), "density": side.densities, "peak_memory_mb": peak_memory_mb()}
         seconds = round(time.perf_counter() - began, 4)
         print(json.dumps(answer | {"seconds": seconds, "now": time.time()}), flush=True)
 
@@ -145,9 +153,9 @@ def worker(run: str, name: str) -> None:
 def main() -> None:
     options = arguments()
     if options.worker:
-        return worker(options.run, options.worker)
+        return worker(options.run, options.worker, options.engine)
     config, _, _ = load(options.run)
-    sides = {name: Process(options.run, name) for name in SIDES}
+    sides = {name: Process(options.run, name, options.engine) for name in SIDES}
     before = {name: side.ask("infer") for name, side in sides.items()}  # at equal weights, and a warm-up
     inference = in_turns(sides, "infer", options.rounds)
     training = in_turns(sides, "step", options.rounds + 1)
@@ -156,7 +164,8 @@ def main() -> None:
         side.close()
     same = np.equal(before["csnn_jax"]["predictions"], before["snntorch"]["predictions"])
     result = {
-        "command": f"python benchmarks/train_step.py RUN --rounds {options.rounds}",
+        "command": f"python benchmarks/train_step.py RUN --engine {options.engine} --rounds {options.rounds}",
+        "csnn_jax": reports["csnn_jax"]["description"],
         "commit": commit(),
         "processor": processor(),
         "cpus": len(os.sched_getaffinity(0)),
@@ -169,7 +178,7 @@ def main() -> None:
         "training_iteration": training,
         "inference_batch": inference,
         "peak_memory_mb": {name: report["peak_memory_mb"] for name, report in reports.items()},
-        "start_to_first_iteration_s": start_up(options.run),
+        "start_to_first_iteration_s": start_up(options.run, options.engine),
     }
     print(json.dumps(result, indent=2))
 
@@ -177,6 +186,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="run directory of a trained network")
+    parser.add_argument("--engine", default="auto", choices=("auto", "scan", "event"), help="csnn_jax's engine")
     parser.add_argument("--rounds", type=int, default=7, help="timed turns of each side, after one to warm up")
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -195,13 +205,13 @@ def in_turns(sides: dict[str, Process], what: str, rounds: int) -> dict:
     return {"seconds": times, "median_s": medians, "ratio": round(medians["snntorch"] / medians["csnn_jax"], 2)}
 
 
-def start_up(run: str) -> dict[str, float]:
+def start_up(run: str, engine: str) -> dict[str, float]:
     """Seconds from starting a process to the end of its first training iteration."""
     found = {}
     with tempfile.TemporaryDirectory() as cache:
         for label in ("empty_cache", "warm_cache"):
             began = time.time()
-            process = Process(run, "csnn_jax", JAX_COMPILATION_CACHE_DIR=cache)
+            process = Process(run, "csnn_jax", engine, JAX_COMPILATION_CACHE_DIR=cache)
             found[label] = round(process.ask("step")["now"] - began, 2)
             process.close()
     return found
