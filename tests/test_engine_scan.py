@@ -40,7 +40,6 @@ STACKS = {
     "no hidden block": replace(SMALL, hidden=(), beta=0.5, threshold=1.0),
     "no conv block": replace(SMALL, conv_channels=(), hidden=(7, 6), beta=0.5, threshold=1.0),
     "one block": replace(SMALL, conv_channels=(), hidden=(), beta=0.5, threshold=1.0),
-    "two steps": replace(SMALL, time_steps=2),
 }
 
 
@@ -144,8 +143,8 @@ def test_a_sequence_trains_as_the_plain_loop_does(stack, firing):
 
 def test_the_sequence_decides_the_number_of_steps(firing):
     model, images = firing(SMALL)
-    x = over_time(images, 7)
-    assert run(model, x).shape == scan.trace(model, x)[1].spikes[-1].shape == (7, 3, 4)
+    trace = jax.eval_shape(lambda x: (run(model, x), *scan.trace(model, x)[1].spikes), over_time(images, 7))
+    assert [spikes.shape for spikes in trace] == [(7, 3, 4), (7, 3, 4, 4, 3), (7, 3, 2, 2, 4), (7, 3, 6), (7, 3, 4)]
 
 
 def test_computing_the_first_convolution_once_changes_nothing(firing):
@@ -186,20 +185,6 @@ def test_step_by_step_is_the_window(firing):
     np.testing.assert_array_equal(jnp.stack(outputs), window)
     for found, expected in zip(last, membranes, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
-
-
-def test_images_do_not_mix(firing):
-    model, images = firing(SMALL)
-    together = run(model, images)
-    for i in range(3):
-        np.testing.assert_array_equal(run(model, images[i : i + 1])[:, 0], together[:, i])
-
-
-def test_jit_with_the_engines_options_changes_nothing(firing):
-    model, images = firing(SMALL)
-    graph, params = nnx.split(model)
-    compiled = scan.jit(lambda params, x: scan.run(nnx.merge(graph, params), x), donate_argnums=())
-    np.testing.assert_array_equal(compiled(params, images)[1], run(model, images))
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
