@@ -77,8 +77,8 @@ def test_the_state_of_another_network_is_refused(tmp_path):
 
 def test_a_damaged_state_is_refused(tmp_path):
     checkpoint.save(tmp_path, 1, state(0))
-    path = tmp_path / "1" / "state" / "manifest.ocdbt"
-    path.write_bytes(path.read_bytes()[:10])
+    path = tmp_path / "1" / "state" / "_METADATA"
+    path.write_bytes(path.read_bytes()[:100])
     refusal(tmp_path, state(0))
 
 

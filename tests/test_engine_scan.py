@@ -17,7 +17,7 @@ from jax import lax
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
-from csnn_jax.model import CSNN
+from csnn_jax.model import CSNN, tensors
 from csnn_jax.objective import ce_rate
 
 # Odd sizes, learnt neurons, one beta and threshold per layer; atan at 1 has a wide derivative.
@@ -252,7 +252,8 @@ def test_gradients_of_a_dense_network_are_the_equations(reset, x64):
 
     value, found = scan.jit(jax.value_and_grad(loss))(params)
     assert value == pytest.approx(-(truth * np.log(softmax)).sum(-1).mean(), 1e-14)
-    for i, block in enumerate(nnx.merge(graph, found).blocks):
-        ours = (block.kernel[...], block.bias[...], block.beta[...], block.threshold[...])
-        for one, other in zip(ours, expected[i], strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
+    by = tensors(nnx.merge(graph, found))
+    for i in range(2):
+        names = (f"fc{i + 1}.weight", f"fc{i + 1}.bias", f"lif{i + 1}.beta", f"lif{i + 1}.threshold")
+        for name, equation in zip(names, expected[i], strict=True):
+            np.testing.assert_allclose(by[name].T, equation, rtol=1e-12, atol=1e-15, err_msg=name)
