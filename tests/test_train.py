@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import resource
 import select
 import signal
 import subprocess
@@ -201,13 +200,17 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(tmp_p
 def test_a_full_disk_leaves_no_half_file(tmp_path):
     """With a limit on the size of a file, which the weights exceed and the configuration does not."""
     out = tmp_path / "run"
-    limit = 20_000
-
-    def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    flags = (*SMALL, "--max-iters", 1, "--eval-every", 0, "--out", out)
-    done = run(MODULE, *flags, preexec_fn=limited, env=ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": ""})
+    program = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+        f"runpy.run_module({MODULE!r}, run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *SMALL, "--max-iters", "1", "--eval-every", "0", "--out", str(out)],
+        env=ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 2, done
     assert done.stderr.splitlines()[-1].startswith(f"error: {out / 'weights.safetensors'}: can't be written:")
     assert "Traceback" not in done.stderr
