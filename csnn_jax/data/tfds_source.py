@@ -132,7 +132,7 @@ class _Prepared:
     def advice(self) -> str:
         arguments = f"{self.name!r}, data_dir={str(self.folder)!r}, file_format='array_record'"
         return (
-            "prepare it with: pip install tensorflow && python -c \"import tensorflow_datasets as tfds; "
+            'prepare it with: pip install tensorflow && python -c "import tensorflow_datasets as tfds; '
             f'tfds.builder({arguments}).download_and_prepare()"'
         )
 
