@@ -1,28 +1,18 @@
 """Spikes as bits: what the event engine's layers pass to each other; from and to dense arrays."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.config import Reset
+from csnn_jax.config import Reset, SurrogateName
 from csnn_jax.surrogate import Derivative
 
 LANES = 16
-RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
-SURROGATES = (
-    "fast_sigmoid",
-    "atan",
-    "sigmoid",
-    "straight_through",
-    "triangular",
-    "heaviside",
-    "spike_rate_escape",
-    "sparse_fast_sigmoid",
-    "leaky_spike",
-)
+RESETS: tuple[Reset, ...] = get_args(Reset)  # the orders are those of the enums in native/kernels.h
+SURROGATES: tuple[str, ...] = get_args(SurrogateName)
 
 
 class Rule(NamedTuple):
