@@ -34,13 +34,17 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         UserError: the disk is full or the file can't be written; `path` is as it was.
     """
-    size = path.stat().st_size if path.exists() else 0
     try:
         with open(path, "ab", buffering=0) as file:
+            size = file.tell()
             data = (line + "\n").encode()
-            if file.write(data) != len(data):
-                raise OSError(28, os.strerror(28))  # a short write: the disk became full
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(28, os.strerror(28))  # a short write: the disk became full
+            except OSError:
+                file.truncate(size)
+                if not size:
+                    path.unlink()
+                raise
     except OSError as error:
-        if path.exists():
-            os.truncate(path, size)
         raise UserError(f"{path}: can't be written: {error.strerror}") from None

@@ -44,13 +44,14 @@ class Block(nnx.Module):
     def current(self, x: Array) -> Array:
         """Input current I [batch, *out_shape] from an image or spikes x [batch, *in_shape]."""
         if self.layer.kind == "linear":
-            return x.reshape(x.shape[0], -1) @ self.kernel[...] + self.bias[...]
+            x = x.reshape(x.shape[0], -1)
+            return jnp.matmul(x, self.kernel[...], precision=layers.PRECISION) + self.bias[...]
         pool = layers.max_pool if self.pool == "max" else layers.avg_pool
         return pool(layers.conv(x, self.kernel[...], self.after_spikes), self.bias[...])
 
     def fire(self, membrane: Array, current: Array) -> tuple[Array, Array]:
         """One step of this block's neurons: (membrane, spikes), each [batch, *out_shape]."""
-        beta, threshold = _value(self.beta), _value(self.threshold)
+        beta, threshold = value(self.beta), value(self.threshold)
         return leaky(membrane, current, beta, threshold, self.reset, self.derivative)
 
 
@@ -111,7 +112,8 @@ def _scalar(value: float, learnt: bool, dtype):
     return nnx.Param(jnp.asarray(value, dtype)) if learnt else value
 
 
-def _value(scalar):
+def value(scalar: nnx.Param | float) -> Array | float:
+    """A neuron's beta or threshold, learnt or fixed."""
     return scalar[...] if isinstance(scalar, nnx.Param) else scalar
 
 

@@ -52,10 +52,12 @@ class RunDir:
         found = []
         for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.exists() else [], 1):
             try:
-                found.append(json.loads(line))
-                found[-1]["kind"]
+                record = json.loads(line)
+                for name in ("kind", "iter", *(["interrupted"] if record["kind"] == "end" else [])):
+                    record[name]
+                found.append(record)
             except (json.JSONDecodeError, KeyError, TypeError):
-                raise UserError(f"{path}, line {number}: expected a JSON object with a `kind`") from None
+                raise UserError(f"{path}, line {number}: expected a JSON object with `kind` and `iter`") from None
         return [r for r in found if kind in (None, r["kind"])]
 
     def truncate_records(self, iteration: int) -> None:
@@ -91,10 +93,11 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
         UserError: there is a run already, or the directory can't be made.
     """
     run = RunDir(Path(out) if out else _fresh())
-    if (run.path / "config.json").exists():
+    if any((run.path / name).exists() for name in FILES):
         if not overwrite:
-            state = "a finished" if run.finished else "an unfinished"
-            hint = "" if run.finished else ", --resume to go on with it"
+            complete = (run.path / "config.json").exists()
+            state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
+            hint = ", --resume to go on with it" if complete and not run.finished else ""
             raise UserError(f"--out {run.path}: holds {state} run already; expected another path, or --overwrite{hint}")
         for name in FILES:
             _remove(run.path / name)

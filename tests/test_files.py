@@ -65,6 +65,12 @@ def test_appends_lines(tmp_path):
     assert (tmp_path / "log").read_text(encoding="utf-8") == "one\ntwo\nGröße\n"
 
 
+def test_a_first_line_that_does_not_fit_leaves_no_file(tmp_path):
+    with largest_file(3), pytest.raises(UserError, match="log: can't be written: "):
+        append_line(tmp_path / "log", "the first line")
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("room", [0, 3])
 def test_a_line_that_does_not_fit_is_taken_back(tmp_path, room):
     path = tmp_path / "log"

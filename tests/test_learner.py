@@ -103,6 +103,8 @@ def test_for_cuda_every_convolution_and_gradient_is_a_convolution():
     text = lowered("cuda")
     assert operations(text, "convolution") == sorted([CONV1, CONV1_WEIGHTS, CONV2, CONV2_WEIGHTS, CONV2_INPUT])
     assert len(operations(text, "dot_general")) == LINEAR
+    exact = [line for line in text.splitlines() if re.search(r"precision(_config)? = .*HIGHEST", line)]
+    assert len(exact) == 5 + LINEAR  # no TF32
     assert "custom_call" not in text and "optimization_barrier" not in text
 
 

@@ -99,6 +99,13 @@ def test_a_folder_with_other_files_may_become_a_run(out):
     assert sorted(p.name for p in out.iterdir()) == ["config.json", "notes.txt"]
 
 
+def test_a_run_without_its_configuration_is_not_overwritten(out):
+    out.mkdir(parents=True)
+    (out / "weights.safetensors").write_bytes(b"precious")
+    assert refusal(rundir.create, str(out), CONFIG).startswith(f"--out {out}: holds files of a run already; ")
+    assert (out / "weights.safetensors").read_bytes() == b"precious"
+
+
 @pytest.mark.parametrize("below", ["", "/run"])
 def test_a_path_that_is_a_file_is_refused(tmp_path, below):
     (tmp_path / "file").write_text("mine")
@@ -131,12 +138,17 @@ def test_truncating_no_records_is_fine(run):
     assert run.records() == []
 
 
-@pytest.mark.parametrize("line", [b"{half a li", b"[1]", b"3", b'{"iter": 1}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "line",
+    [b"{half a li", b"[1]", b"3", b'{"iter": 1}', b'{"kind": "test"}', b'{"kind": "end", "iter": 1}', b"\xff\xfe"],
+)
 def test_a_broken_record_is_named_by_file_and_line(run, out, line):
     run.record("train", iter=0)
     with open(out / "metrics.jsonl", "ab") as file:
         file.write(line + b"\n")
-    assert refusal(run.records).startswith(f"{out / 'metrics.jsonl'}, line 2: expected a JSON object with a `kind`")
+    assert refusal(run.records).startswith(
+        f"{out / 'metrics.jsonl'}, line 2: expected a JSON object with `kind` and `iter`"
+    )
 
 
 def test_a_run_with_weights_opens(run, out):

@@ -17,7 +17,7 @@ from csnn_jax.engine import bits, native
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, Rule, Spikes, Window
 from csnn_jax.engine.scan import Tally, Trace
-from csnn_jax.model import CSNN, Block, Membranes, _value
+from csnn_jax.model import CSNN, Block, Membranes, value
 from csnn_jax.neuron import clip_beta
 
 
@@ -166,7 +166,7 @@ def _input_channels(model: CSNN, block: Block) -> int:
 
 def _neuron(block: Block) -> tuple[Array, Array]:
     """(beta, clipped, and threshold) as float32 scalars."""
-    beta, threshold = (jnp.asarray(_value(v), jnp.float32) for v in (block.beta, block.threshold))
+    beta, threshold = (jnp.asarray(value(v), jnp.float32) for v in (block.beta, block.threshold))
     return clip_beta(beta), threshold
 
 
