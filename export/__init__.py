@@ -1,1 +1,14 @@
-"""ONNX and NIR files of a trained network. Nothing here yet: see the README, "What is not there yet"."""
+"""From a trained run to a bundle of files that run elsewhere, proven equal to the trained network."""
+
+import importlib.util
+
+from csnn_jax.errors import UserError
+
+EXTRAS = ("torch", "snntorch", "onnx", "onnxscript", "onnxruntime", "nir")
+
+
+def require_extras() -> None:
+    """Raises UserError, in one line with the remedy, where a package that exports need is not installed."""
+    missing = [name for name in EXTRAS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)}: not installed, expected `pip install 'csnn[export,torch]'`")

@@ -67,9 +67,9 @@ def _replace(temporary: Path, path: Path, overwrite: bool) -> None:
         os.rename(temporary, path)
     except BaseException:
         os.rename(old / path.name, path)
+        old.rmdir()
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""`python -m export RUN --out BUNDLE`: a trained run as files that run elsewhere, proven equal to it."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from csnn_jax import rundir, weights
+from csnn_jax.config import Config
+from csnn_jax.errors import UserError
+from csnn_jax.flags import parse, run_command
+from csnn_jax.rundir import RunDir
+from export import bundle, require_extras
+
+DESCRIPTION = """Turns a trained run into a bundle: ONNX graphs, NIR, a C program, golden tensors, a manifest, a report.
+
+Every file is compared with the network in torch before the bundle appears; `python -m export.verify BUNDLE` does the
+same again from the bundle alone."""
+
+OPSETS = range(18, 21)
+QUICK_IMAGES = 20
+
+
+@dataclass(frozen=True)
+class ExportFlags:
+    run: Annotated[str, tyro.conf.Positional]
+    """Run directory that csnn_jax.train made; the run must be finished."""
+    out: str
+    """Bundle directory to make."""
+    opset: int = OPSETS[-1]
+    """ONNX operator set of the graphs, 18 to 20."""
+    images: int = 1000
+    """Test images on which each file is compared with torch, at every time step."""
+    quick: bool = False
+    """Compare on 20 test images only, and measure accuracy and densities on those too: for trying things out."""
+    overwrite: bool = False
+    """Replace the bundle that --out holds."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(ExportFlags, "csnn-export", DESCRIPTION, arguments)
+        _check(flags)
+        bundle.check_free(Path(flags.out), flags.overwrite)
+        run, config, tensors = open_finished(flags.run)
+        require_extras()
+        from export import contents
+
+        settings = contents.Settings(flags.opset, QUICK_IMAGES if flags.quick else flags.images, flags.quick)
+        with bundle.new(Path(flags.out), flags.overwrite) as folder:
+            contents.make(folder, run, config, tensors, settings)
+        print(f"Bundle: {flags.out}")
+        return 0
+
+    return run_command(command)
+
+
+def open_finished(path: str) -> tuple[RunDir, Config, weights.Tensors]:
+    """`rundir.open_run` for a run that was trained to its end.
+
+    Raises:
+        UserError: no run there, an unfinished one, or files that do not fit together.
+    """
+    run = RunDir(Path(path))
+    if (run.path / "config.json").is_file() and not run.finished:
+        raise UserError(
+            f"{path}: is an unfinished run, expected a finished one; "
+            f"go on with it by its training command with --resume --out {path}"
+        )
+    return rundir.open_run(path)
+
+
+def _check(flags: ExportFlags) -> None:
+    if flags.opset not in OPSETS:
+        raise UserError(f"--opset {flags.opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
+    if flags.images < 1:
+        raise UserError(f"--images {flags.images}: expected a whole number of at least 1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""golden/: inputs and outputs of real test images, in the layout of ONNX's backend tests.
+
+    golden/step/test_data_set_0..99/        input_0.pb frame, input_1.pb ... membranes before the step;
+                                            output_0.pb spikes, output_1.pb ... membranes after it
+    golden/sequence/test_data_set_0..9/     input_0.pb image (or frames); output_0.pb spike counts, output_1.pb spikes
+
+Every file is one `onnx.TensorProto`. Step sets follow an image through its window, then the next image: a program that
+carries its own membranes can be driven through them in order. The values are the torch reference's.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from export import network
+
+FOLDER = "golden"
+STEP_SETS, SEQUENCE_SETS = 100, 10
+TOLERANCE = 1e-5
+
+
+class Golden(NamedTuple):
+    """One set: arrays in the order of the graph's inputs and outputs."""
+
+    inputs: list[np.ndarray]
+    outputs: list[np.ndarray]
+
+
+def images_needed(time_steps: int) -> int:
+    """How many test images the sets are made of."""
+    return max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
+
+
+def write(folder: Path, step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> None:
+    """Writes all sets; the tensors get the names of the inputs and outputs of step.onnx and sequence.onnx.
+
+    Args:
+        folder: the bundle, with those two files in it.
+        step: the reference.
+        xs: inputs of one image each, see `network.inputs`; `images_needed` of them, or as many as there are.
+        time_steps: T.
+
+    Raises:
+        UserError: a file can't be written.
+    """
+    kinds = {"step": _step_sets(step, xs, time_steps), "sequence": _sequence_sets(step, xs, time_steps)}
+    for kind, sets in kinds.items():
+        graph = onnx.load(folder / f"{kind}.onnx").graph
+        for number, golden in enumerate(sets):
+            place = folder / FOLDER / kind / f"test_data_set_{number}"
+            place.mkdir(parents=True)
+            _write(place, "input", golden.inputs, graph.input)
+            _write(place, "output", golden.outputs, graph.output)
+
+
+def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
+    """The sets of one kind, "step" or "sequence", in order: (its name in the bundle, the set).
+
+    Raises:
+        UserError: a file that is no tensor.
+    """
+    number = 0
+    while (path := folder / FOLDER / kind / f"test_data_set_{number}").is_dir():
+        yield path.relative_to(folder).as_posix(), Golden(_read(path, "input"), _read(path, "output"))
+        number += 1
+
+
+def check(folder: Path, step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> list[str]:
+    """Compares every set with the reference.
+
+    Inputs must be bit-equal: frames to `xs`, membranes to 0 at the start of a window and to the outputs of the set
+    before elsewhere. Outputs may differ by rounding: membranes by 1e-5 (1 + |U|), spikes where the membrane is that
+    close to its threshold.
+
+    Args:
+        folder: the bundle.
+        step: the reference.
+        xs: inputs of the images that the sets were made of, as for `write`; or fewer, then later frames go unchecked.
+        time_steps: T.
+
+    Returns:
+        What differs, one line each.
+    """
+    problems: list[str] = []
+    steps, sequences = list(read(folder, "step")), list(read(folder, "sequence"))
+    if not steps or not sequences:
+        return [f"{FOLDER}: expected folders step/test_data_set_0 and sequence/test_data_set_0"]
+    carried: list[np.ndarray] = []
+    for number, (name, golden) in enumerate(steps):
+        image, t = divmod(number, time_steps)
+        if t == 0:
+            carried = [u.numpy() for u in step.initial_membranes(1)]
+        frame = _frame(xs[image], t) if image < len(xs) else golden.inputs[0]
+        problems += _unequal(name, "input", golden.inputs, [frame, *carried])
+        if _forms(golden.inputs) == _forms([frame, *carried]):
+            problems += _compare_step(name, golden, step)
+        carried = golden.outputs[1:]
+    for (name, golden), x in zip(sequences, xs, strict=False):
+        expected = _sequence(step, x, time_steps)
+        problems += _unequal(name, "input", golden.inputs, expected.inputs)
+        problems += _unequal(name, "output", golden.outputs, expected.outputs)
+    return problems
+
+
+def images(folder: Path) -> list[torch.Tensor]:
+    """The inputs of the images in the sequence sets, as `write` was given them."""
+    return [torch.from_numpy(golden.inputs[0]) for _, golden in read(folder, "sequence") if golden.inputs]
+
+
+def _step_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
+    for number in range(min(STEP_SETS, len(xs) * time_steps)):
+        image, t = divmod(number, time_steps)
+        if t == 0:
+            membranes = [u.numpy() for u in step.initial_membranes(1)]
+        inputs = [_frame(xs[image], t), *membranes]
+        outputs = _run(step, inputs)
+        yield Golden(inputs, outputs)
+        membranes = outputs[1:]
+
+
+def _sequence_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
+    for x in xs[:SEQUENCE_SETS]:
+        yield _sequence(step, x, time_steps)
+
+
+def _sequence(step: network.Step, x: torch.Tensor, time_steps: int) -> Golden:
+    spikes = network.trace(step, x, time_steps).spikes[-1]
+    return Golden([x.numpy()], [spikes.sum(0).numpy(), spikes.numpy()])
+
+
+def _run(step: network.Step, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    with torch.no_grad():
+        return [value.numpy() for value in step(*map(torch.from_numpy, inputs))]
+
+
+def _frame(x: torch.Tensor, t: int) -> np.ndarray:
+    return (x[t] if x.ndim == 5 else x).numpy()
+
+
+def _compare_step(name: str, golden: Golden, step: network.Step) -> Iterator[str]:
+    expected = _run(step, golden.inputs)
+    if _forms(golden.outputs) != _forms(expected):
+        yield f"{name}: outputs {_forms(golden.outputs)}, expected {_forms(expected)}"
+        return
+    for number, (found, wanted) in enumerate(zip(golden.outputs[1:], expected[1:], strict=True), 1):
+        if not (np.abs(found - wanted) <= TOLERANCE * (1 + np.abs(wanted))).all():
+            yield f"{name}/output_{number}.pb: membranes differ by up to {np.abs(found - wanted).max():.3g}"
+    flipped = golden.outputs[0] != expected[0]
+    membranes, threshold = expected[-1], float(step.neurons[-1].threshold)
+    if (flipped & ~(np.abs(membranes - threshold) <= TOLERANCE * (1 + np.abs(membranes)))).any():
+        yield f"{name}/output_0.pb: {flipped.sum()} spikes differ"
+
+
+def _unequal(name: str, kind: str, found: list[np.ndarray], expected: list[np.ndarray]) -> Iterator[str]:
+    if len(found) != len(expected):
+        yield f"{name}: {len(found)} {kind}s, expected {len(expected)}"
+    for number, (a, b) in enumerate(zip(found, expected, strict=False)):
+        if a.dtype != b.dtype or not np.array_equal(a, b):
+            yield f"{name}/{kind}_{number}.pb: differs from the reference"
+
+
+def _forms(arrays: Sequence[np.ndarray]) -> str:
+    return ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
+
+
+def _write(path: Path, kind: str, arrays: list[np.ndarray], values: Sequence[onnx.ValueInfoProto]) -> None:
+    for number, array in enumerate(arrays):
+        tensor = numpy_helper.from_array(array, values[number].name)
+        write_atomic(path / f"{kind}_{number}.pb", tensor.SerializeToString())
+
+
+def _read(path: Path, kind: str) -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+    while (file := path / f"{kind}_{len(found)}.pb").is_file():
+        try:
+            found.append(numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())))
+        except (DecodeError, ValueError, TypeError) as error:
+            raise UserError(f"{file}: expected an ONNX tensor: {error}") from None
+    return found

@@ -1,0 +1,212 @@
+"""manifest.json: what is in a bundle, how it is to be called, what was proven; manifest.sha256 hashes it.
+
+Everything in it except `made` (when, where, with which versions) and `latency` can be recomputed from the bundle's
+other files, and `export.verify` does so.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from csnn_jax.weights import Tensors
+from export.bundle import MANIFEST, MANIFEST_HASH
+
+SCHEMA_VERSION = 1
+PACKAGES = (
+    *("csnn", "numpy", "safetensors", "jax", "flax", "torch", "snntorch"),
+    *("onnx", "onnxscript", "onnxruntime", "nir"),
+)
+NOT_LISTED = (MANIFEST, MANIFEST_HASH)
+
+Manifest = dict[str, Any]
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Writes manifest.json and manifest.sha256 (in the form of `sha256sum`)."""
+    data = (json.dumps(manifest, indent=2) + "\n").encode()
+    write_atomic(folder / MANIFEST, data)
+    write_atomic(folder / MANIFEST_HASH, f"{hashlib.sha256(data).hexdigest()}  {MANIFEST}\n".encode())
+
+
+def read(folder: Path) -> Manifest:
+    """Reads manifest.json as far as its shape can be relied on: a schema of ours, with a table of files.
+
+    Raises:
+        UserError: it is no JSON, of another schema version, or lacks a table that verification starts from.
+    """
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: expected JSON: {error}") from None
+    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+        version = found.get("schema_version") if isinstance(found, dict) else None
+        raise UserError(f"{path}: schema_version {version!r}, expected {SCHEMA_VERSION}")
+    for name in ("files", "proof", "data", "made"):
+        if not isinstance(found.get(name), dict):
+            raise UserError(f"{path}: {name} is {found.get(name)!r}, expected an object")
+    for name, entry in found["files"].items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
+            raise UserError(f"{path}: files: {name} is {entry!r}, expected an object with a sha256")
+    return found
+
+
+def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """SHA-256 and size of every file in a bundle but the manifest's own two, by its name relative to the bundle."""
+    paths = sorted(path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: _hash(path) for name, path in names.items() if name not in NOT_LISTED}
+
+
+def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """What is wrong with the bundle's files as such, by name: changed, missing or not listed."""
+    problems: dict[str, str] = {}
+    expected = f"{hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()}  {MANIFEST}\n".encode()
+    try:
+        if (folder / MANIFEST_HASH).read_bytes() != expected:
+            problems[MANIFEST_HASH] = f"is not the SHA-256 of {MANIFEST}: one of the two was changed"
+    except OSError as error:
+        problems[MANIFEST_HASH] = f"can't be read: {error.strerror}"
+    found = hash_files(folder)
+    for name, entry in manifest["files"].items():
+        if name not in found:
+            problems[name] = "is missing"
+        elif found[name]["sha256"] != entry["sha256"]:
+            problems[name] = f"was changed: SHA-256 {found[name]['sha256'][:12]}..., {MANIFEST} says otherwise"
+        elif found[name]["bytes"] != entry.get("bytes"):
+            problems[name] = f"has {found[name]['bytes']} bytes, {MANIFEST} says {entry.get('bytes')}"
+    problems |= {name: f"is not listed in {MANIFEST}" for name in found if name not in manifest["files"]}
+    return problems
+
+
+def made(opset: int) -> dict[str, Any]:
+    """When, where and with which versions a bundle is made; `opset` is that of its ONNX files."""
+    return {
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "opset": opset,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def semantics(config: ModelConfig, tensors: Tensors, time_steps: int, sequence: bool) -> dict[str, Any]:
+    """What the network computes, for somebody who has only the bundle.
+
+    Args:
+        config: the stack.
+        tensors: its parameters, for learnt betas and thresholds.
+        time_steps: T, length of the window.
+        sequence: the input is one frame per step, not one image for all.
+    """
+    numbers = range(1, len(config.layers) + 1)
+    betas = [float(tensors.get(f"lif{n}.beta", config.betas[n - 1])) for n in numbers]
+    thresholds = [float(tensors.get(f"lif{n}.threshold", config.thresholds[n - 1])) for n in numbers]
+    height, width, channels = config.input_shape
+    resets = {
+        "subtract": "U[t] = beta * U[t-1] + I[t] - R[t] * threshold",
+        "zero": "U[t] = beta * (1 - R[t]) * U[t-1] + I[t]",
+        "none": "U[t] = beta * U[t-1] + I[t]",
+    }
+    encodings = {
+        "direct": "the same image at every step" if not sequence else "the frames of the data, one per step",
+        "rate": "each pixel spikes (1, else 0) at each step with probability pixel / 255",
+        "latency": "each pixel above 0 spikes once (1, else 0), at step round((1 - pixel / 255) * (T - 1))",
+    }
+    return {
+        "layers": [
+            {
+                "layer": layer.name,
+                "neurons": f"lif{n}",
+                "shape": [layer.out_shape[-1], *layer.out_shape[:-1]],
+                "beta": min(max(betas[n - 1], 0.0), 1.0),
+                "threshold": thresholds[n - 1],
+            }
+            for n, layer in zip(numbers, config.layers, strict=True)
+        ],
+        "equations": {
+            "reset": "R[t] = 1 where U[t-1] > threshold, else 0" if config.reset != "none" else "none",
+            "membrane": resets[config.reset],
+            "spike": "S[t] = 1 where U[t] > threshold, else 0",
+        },
+        "reset": config.reset,
+        "comparison": "strict >: a membrane equal to the threshold does not spike",
+        "membranes": "before the reset that their own spike causes; that reset comes with the next step",
+        "initial_membranes": 0.0,
+        "pooling": f"2x2 {config.pool}, before the neurons",
+        "input": {
+            "layout": "N, C, H, W" if not sequence else "T, N, C, H, W",
+            "shape": [channels, height, width],
+            "range": "pixel / 255: float32, 0 to 1" if config.encoding == "direct" else "spikes: float32, 0 or 1",
+            "encoding": config.encoding,
+            "meaning": encodings[config.encoding],
+        },
+        "time_layout": "time first: T, N, ...",
+        "time_steps": time_steps,
+        "readout": "the class with the most output spikes over the window",
+        "ties": "the lowest class",
+        "classes": config.num_classes,
+    }
+
+
+def hash_tensors(tensors: Tensors) -> str:
+    """SHA-256 of the parameters as such (names, shapes, types, bytes in that order), whatever file holds them."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def differences(recorded: Any, found: Any, where: str = "") -> Iterator[str]:
+    """Where two parts of a manifest differ, one line each."""
+    if isinstance(recorded, dict) and isinstance(found, dict):
+        for name in {**recorded, **found}:
+            place = f"{where}.{name}" if where else str(name)
+            if name not in recorded or name not in found:
+                yield f"{place} is {'left over' if name in recorded else 'missing'} in {MANIFEST}"
+            else:
+                yield from differences(recorded[name], found[name], place)
+    elif isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):
+        for number, (a, b) in enumerate(zip(recorded, found, strict=True)):
+            yield from differences(a, b, f"{where}[{number}]")
+    elif not _same(recorded, found):
+        yield f"{where} is {_short(found)}, {MANIFEST} says {_short(recorded)}"
+
+
+def _same(recorded: Any, found: Any) -> bool:
+    if isinstance(recorded, float) and isinstance(found, float):
+        return math.isclose(recorded, found, rel_tol=1e-9, abs_tol=1e-12)
+    return type(recorded) is type(found) and recorded == found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _hash(path: Path) -> dict[str, Any]:
+    if path.is_symlink() or not path.is_file():
+        return {"sha256": "no plain file", "bytes": 0}
+    with open(path, "rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
