@@ -1,0 +1,197 @@
+"""network.nir: the network in the Neuromorphic Intermediate Representation, and a reader to prove it with.
+
+NIR's neuron is (nir 1.0.8, `nir.LIF`; Pedersen et al. 2024, doi:10.1038/s41467-024-52259-9)
+
+    tau dv/dt = (v_leak - v) + r I,      z = 1 where v > v_threshold,      v = v_reset where z = 1
+
+which a reader makes discrete with a time step dt of its own choice. With v_leak = v_reset = 0, r = tau / dt and
+tau = dt / (1 - beta), Euler's v + dt / tau (r I - v) is beta v + I: ours, for reset `zero`. NIR resets within the step
+that spikes and we (snnTorch's reset delay) at the start of the next one: the same spikes, for nothing reads the membrane
+in between, but a membrane read after the step is 0 there where ours is still above its threshold.
+
+What NIR has no form for: max-pooling, and a reset that subtracts or does nothing. (nir 1.0.4, which has no v_reset,
+gives a subtracting reset in its text; yet snnTorch, its reader, resets to zero.)
+"""
+
+import contextlib
+import io
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+
+from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from csnn_jax.weights import Tensors
+from export import network
+
+DT = 1e-4
+"""Time step (seconds) that readers assume: snnTorch, the first of them, fixes it in its code."""
+
+
+class _TimeConstant(NamedTuple):
+    """tau (seconds) and r (no unit here) of a layer; float32, or float64 where no float32 gives the layer's beta."""
+
+    tau: np.ndarray
+    r: np.ndarray
+
+
+def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
+    """Why this network can't be a NIR file with the same spikes, in one line, and what gives one; None where it can."""
+    wanted = []
+    if config.pool == "max" and config.conv_channels:
+        wanted.append(("has no max-pooling", "--pool avg"))
+    if config.reset != "zero":
+        wanted.append((f"resets a neuron to a value, not as --reset {config.reset}", "--reset zero"))
+    if wanted:
+        reasons, flags = zip(*wanted, strict=True)
+        return f"NIR {' and '.join(reasons)}; train with {' '.join(flags)} for a network.nir"
+    for number, neurons in enumerate(network.Step(config, tensors).neurons, 1):
+        if neurons.threshold < 0:
+            return (
+                f"NIR's readers start at 0, above lif{number}'s learnt threshold of {neurons.threshold:.6g}, and reset "
+                "there first; train without --learn-threshold for a network.nir"
+            )
+        if _time_constant(np.float32(neurons.beta)) is None:
+            return (
+                f"NIR holds 1 - beta, from which lif{number}'s beta of {neurons.beta:.6g} can't be had back; train "
+                "with --beta 0, or 1e-6 or more, for a network.nir"
+            )
+    return None
+
+
+def write(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool = False) -> None:
+    """Writes the network as a NIR file (HDF5), the same bytes for the same network.
+
+    Args:
+        path: the file to make.
+        config: the stack, one without a `reason_against` it.
+        tensors: its parameters as `weights.load` gives them; rounded to float32.
+        legacy: for readers with nir <= 1.0.4, which refuse a LIF that has `v_reset`.
+
+    Raises:
+        ValueError: there is a `reason_against` this network.
+        UserError: the file can't be written.
+    """
+    if reason := reason_against(config, tensors):
+        raise ValueError(reason)
+    file = io.BytesIO()
+    nir.write(file, graph(config, tensors))
+    if legacy:
+        with h5py.File(file, "r+") as hdf5:
+            hdf5["version"][()] = "1.0.4"
+            for node in hdf5["node/nodes"].values():
+                if "v_reset" in node:
+                    del node["v_reset"]
+    write_atomic(path, file.getvalue())
+
+
+def graph(config: ModelConfig, tensors: Tensors) -> nir.NIRGraph:
+    """The network as a chain of NIR nodes: input, conv1, pool1, lif1, ..., flatten, fc1, ..., output.
+
+    Shapes have no batch: the input is [channels, height, width]. Parameters are arrays of the layer's full shape and
+    sizes have two elements, for some readers take no scalars. `flatten` counts its axes from the end, which means the
+    same with a batch axis in front (as snnTorch's reader runs it) and without.
+    """
+    height, width, channels = config.input_shape
+    step = network.Step(config, tensors)
+    nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
+    for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1):
+        weight, bias = (np.asarray(tensors[f"{layer.name}.{name}"], np.float32) for name in ("weight", "bias"))
+        if layer.kind == "conv":
+            nodes[layer.name] = _conv(layer, weight, bias)
+            two = np.array([2, 2])
+            nodes[f"pool{number}"] = nir.AvgPool2d(kernel_size=two, stride=two, padding=np.array([0, 0]))
+        else:
+            if len(layer.in_shape) == 3:
+                shape = np.array([layer.in_shape[-1], *layer.in_shape[:-1]])
+                nodes["flatten"] = nir.Flatten({"input": shape}, start_dim=-3, end_dim=-1)
+            nodes[layer.name] = nir.Affine(weight, bias)
+        nodes[f"lif{number}"] = _lif(network.membrane_shapes(config)[number - 1], neurons)
+    nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
+    names = list(nodes)
+    metadata = {"dt": DT, "time_steps": config.time_steps, "encoding": config.encoding}
+    return nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)), metadata)
+
+
+def read(path: Path) -> nir.NIRGraph:
+    """Reads a NIR file with `nir`.
+
+    Raises:
+        UserError: it is missing, or no NIR file.
+    """
+    try:
+        return nir.read(path)
+    except (OSError, KeyError, ValueError, TypeError, AssertionError, AttributeError) as error:
+        raise UserError(f"{path}: expected a NIR file: {error}") from None
+
+
+@torch.no_grad()
+def run(found: nir.NIRGraph, x: Tensor, time_steps: int) -> tuple[Tensor, ...]:
+    """Runs a NIR graph in snnTorch, through its importer (`snntorch.import_nir`, which resets to zero).
+
+    Args:
+        found: a graph of ours, as `read` gives it.
+        x: see `network.inputs`.
+        time_steps: length of the window, where `x` is one image.
+
+    Returns:
+        The spikes [time, batch, *shape] of every layer.
+    """
+    from snntorch.import_nir import import_from_nir
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports each of its passes
+        reader = import_from_nir(found)
+    spikes: dict[str, list[Tensor]] = {name: [] for name, node in found.nodes.items() if isinstance(node, nir.LIF)}
+    for name, collected in spikes.items():
+        reader.get_submodule(name).register_forward_hook(lambda _, __, out, to=collected: to.append(out))
+    for frame in network.frames(x, time_steps):
+        reader(frame)
+    return tuple(torch.stack(spikes[name]) for name in sorted(spikes, key=lambda name: int(name.removeprefix("lif"))))
+
+
+def _conv(layer: Layer, weight: np.ndarray, bias: np.ndarray) -> nir.Conv2d:
+    padding = weight.shape[-1] // 2
+    return nir.Conv2d(
+        input_shape=layer.in_shape[:2],
+        weight=weight,
+        stride=(1, 1),
+        padding=(padding, padding),
+        dilation=(1, 1),
+        groups=1,
+        bias=bias,
+    )
+
+
+def _lif(shape: tuple[int, ...], neurons: network.Leaky) -> nir.LIF:
+    found = _time_constant(np.float32(neurons.beta))
+    assert found is not None
+    zero, threshold = np.zeros(shape, np.float32), np.full(shape, neurons.threshold, np.float32)
+    tau, r = np.full(shape, found.tau), np.full(shape, found.r)
+    return nir.LIF(tau=tau, r=r, v_leak=zero, v_threshold=threshold, v_reset=zero)
+
+
+def _time_constant(beta: np.float32) -> _TimeConstant | None:
+    """The tau and r that give a reader exactly this float32 beta; None where there are none.
+
+    A reader computes 1 - dt / tau, in the type of tau. That rounds twice, so a float32 tau does for the usual betas but
+    not for each one below 0.7 (not for 0.4): those take a float64 tau. Among the neighbours of dt / (1 - beta) the
+    first is taken whose r also gives beta to a reader that computes 1 - (tau / r) / tau (snn-mlir), if there is one.
+    """
+    leak = max(1 - float(beta), 2.0**-26)  # beta 1: not infinite, but 1 - dt / tau rounds to 1 in float32
+    tau = np.float32(DT / leak) + np.arange(-8, 9).astype(np.float32) * np.spacing(np.float32(DT / leak))
+    tau = np.repeat(tau[np.argsort(abs(np.arange(-8, 9)), kind="stable")], 3)
+    r = tau / np.float32(DT)
+    r += np.tile(np.float32([0, -1, 1]), 17) * np.spacing(r)
+    exact = np.float32(1 - DT / tau) == beta
+    if exact.any():
+        best = int(np.argmax(exact * (1 + (np.float32(1 - (tau / r) / tau) == beta))))
+        return _TimeConstant(tau[best], r[best])
+    double = np.float64(DT / leak)
+    return _TimeConstant(double, double / DT) if np.float32(1 - DT / double) == beta else None
