@@ -6,8 +6,8 @@ NIR's neuron is (nir 1.0.8, `nir.LIF`; Pedersen et al. 2024, doi:10.1038/s41467-
 
 which a reader makes discrete with a time step dt of its own choice. With v_leak = v_reset = 0, r = tau / dt and
 tau = dt / (1 - beta), Euler's v + dt / tau (r I - v) is beta v + I: ours, for reset `zero`. NIR resets within the step
-that spikes and we (snnTorch's reset delay) at the start of the next one: the same spikes, for nothing reads the membrane
-in between, but a membrane read after the step is 0 there where ours is still above its threshold.
+that spikes and we (snnTorch's reset delay) at the start of the next one: the same spikes, for nothing reads the
+membrane in between, but a membrane read after the step is 0 there where ours is still above its threshold.
 
 What NIR has no form for: max-pooling, and a reset that subtracts or does nothing. (nir 1.0.4, which has no v_reset,
 gives a subtracting reset in its text; yet snnTorch, its reader, resets to zero.)
@@ -15,7 +15,7 @@ gives a subtracting reset in its text; yet snnTorch, its reader, resets to zero.
 
 import contextlib
 import io
-import math
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,10 +36,10 @@ DT = 1e-4
 
 
 class _TimeConstant(NamedTuple):
-    """tau (seconds) and r (no unit here) of a layer; float32, or float64 where no float32 gives the layer's beta."""
+    """tau (seconds) and r of a layer; float32, or float64 where no float32 gives the layer's beta."""
 
-    tau: np.ndarray
-    r: np.ndarray
+    tau: np.floating
+    r: np.floating
 
 
 def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
@@ -93,31 +93,33 @@ def write(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool = Fals
 
 
 def graph(config: ModelConfig, tensors: Tensors) -> nir.NIRGraph:
-    """The network as a chain of NIR nodes: input, conv1, pool1, lif1, ..., flatten, fc1, ..., output.
+    """The network as a chain of NIR nodes: input, layer1_conv, layer1_pool, layer1_spikes, ..., output.
 
     Shapes have no batch: the input is [channels, height, width]. Parameters are arrays of the layer's full shape and
-    sizes have two elements, for some readers take no scalars. `flatten` counts its axes from the end, which means the
-    same with a batch axis in front (as snnTorch's reader runs it) and without.
+    sizes have two elements, for some readers take no scalars. The names sort in the order of the chain, as HDF5 forgets
+    any other order and nirtorch 2.0 needs it. Flattening counts its axes from the end, which means the same with a
+    batch axis in front (as snnTorch's importer runs it) and without.
     """
     height, width, channels = config.input_shape
-    step = network.Step(config, tensors)
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
+    step = network.Step(config, tensors)
+    digits = len(str(len(config.layers)))
     for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1):
         weight, bias = (np.asarray(tensors[f"{layer.name}.{name}"], np.float32) for name in ("weight", "bias"))
+        prefix = f"layer{number:0{digits}}_"
         if layer.kind == "conv":
-            nodes[layer.name] = _conv(layer, weight, bias)
+            nodes[prefix + "conv"] = _conv(layer, weight, bias)
             two = np.array([2, 2])
-            nodes[f"pool{number}"] = nir.AvgPool2d(kernel_size=two, stride=two, padding=np.array([0, 0]))
+            nodes[prefix + "pool"] = nir.AvgPool2d(kernel_size=two, stride=two, padding=np.array([0, 0]))
         else:
             if len(layer.in_shape) == 3:
                 shape = np.array([layer.in_shape[-1], *layer.in_shape[:-1]])
-                nodes["flatten"] = nir.Flatten({"input": shape}, start_dim=-3, end_dim=-1)
-            nodes[layer.name] = nir.Affine(weight, bias)
-        nodes[f"lif{number}"] = _lif(network.membrane_shapes(config)[number - 1], neurons)
+                nodes[prefix + "flatten"] = nir.Flatten({"input": shape}, start_dim=-3, end_dim=-1)
+            nodes[prefix + "linear"] = nir.Affine(weight, bias)
+        nodes[prefix + "spikes"] = _lif(network.membrane_shapes(config)[number - 1], neurons)
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
-    names = list(nodes)
     metadata = {"dt": DT, "time_steps": config.time_steps, "encoding": config.encoding}
-    return nir.NIRGraph(nodes, list(zip(names, names[1:], strict=False)), metadata)
+    return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata)
 
 
 def read(path: Path) -> nir.NIRGraph:
@@ -153,7 +155,7 @@ def run(found: nir.NIRGraph, x: Tensor, time_steps: int) -> tuple[Tensor, ...]:
         reader.get_submodule(name).register_forward_hook(lambda _, __, out, to=collected: to.append(out))
     for frame in network.frames(x, time_steps):
         reader(frame)
-    return tuple(torch.stack(spikes[name]) for name in sorted(spikes, key=lambda name: int(name.removeprefix("lif"))))
+    return tuple(torch.stack(layer) for layer in spikes.values())
 
 
 def _conv(layer: Layer, weight: np.ndarray, bias: np.ndarray) -> nir.Conv2d:
@@ -185,13 +187,13 @@ def _time_constant(beta: np.float32) -> _TimeConstant | None:
     first is taken whose r also gives beta to a reader that computes 1 - (tau / r) / tau (snn-mlir), if there is one.
     """
     leak = max(1 - float(beta), 2.0**-26)  # beta 1: not infinite, but 1 - dt / tau rounds to 1 in float32
-    tau = np.float32(DT / leak) + np.arange(-8, 9).astype(np.float32) * np.spacing(np.float32(DT / leak))
-    tau = np.repeat(tau[np.argsort(abs(np.arange(-8, 9)), kind="stable")], 3)
+    near = np.array(sorted(range(-8, 9), key=abs), np.float32)
+    tau = np.float32(DT / leak) + np.repeat(near, 3) * np.spacing(np.float32(DT / leak))
     r = tau / np.float32(DT)
-    r += np.tile(np.float32([0, -1, 1]), 17) * np.spacing(r)
+    r += np.tile(np.array([0, -1, 1], np.float32), len(near)) * np.spacing(r)
     exact = np.float32(1 - DT / tau) == beta
     if exact.any():
-        best = int(np.argmax(exact * (1 + (np.float32(1 - (tau / r) / tau) == beta))))
+        best = np.argmax(exact * (1 + (np.float32(1 - (tau / r) / tau) == beta)))
         return _TimeConstant(tau[best], r[best])
     double = np.float64(DT / leak)
     return _TimeConstant(double, double / DT) if np.float32(1 - DT / double) == beta else None
