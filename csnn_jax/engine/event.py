@@ -21,6 +21,9 @@ from csnn_jax.model import CSNN, Block, Membranes, value
 from csnn_jax.neuron import clip_beta
 
 
+_MOST_DRIVEN_CHANNELS = 1024  # of a constant source, see native/kernels/constant_source.h
+
+
 class Unsupported(NotImplementedError):
     """A model or an input that the event engine does not cover; the scan engine does."""
 
@@ -72,6 +75,9 @@ def unsupported(model: CSNN) -> str | None:
         return f"the event engine computes in float32, not {model.blocks[0].bias[...].dtype}"
     if model.config.conv_channels and model.config.kernel_size > 7:
         return f"the event engine has kernels of 1, 3, 5 and 7 pixels, not {model.config.kernel_size}"
+    convolved = [layer.in_shape[-1] for layer in model.config.layers if layer.kind == "conv"]
+    if any(model.config.kernel_size**2 * bits.padded(channels) >= 2**16 for channels in convolved):
+        return f"the event engine sums less than 65,536 inputs, a convolution here has {max(convolved)} channels"
     return None
 
 
@@ -126,7 +132,8 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> Window:
     # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.
     next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
     learnt = model.config.learn_beta or model.config.learn_threshold
-    if drives and next_is_conv and not learnt and rule.reset != "zero" and isinstance(rule.surrogate, str):
+    summed = next_is_conv and not learnt and rule.reset != "zero" and channels <= _MOST_DRIVEN_CHANNELS
+    if drives and summed and isinstance(rule.surrogate, str):
         drive = Drive(current, beta, threshold)
         current, beta, threshold = jax.lax.stop_gradient(drive)
         rule = rule._replace(keep=False)

@@ -54,6 +54,7 @@ csnn::Shape conv_shape(ffi::Span<const int64_t> size, ffi::Span<const int64_t> k
   expect(kernel[0] == kernel[1] && (s.kernel == 1 || s.kernel == 3 || s.kernel == 5 || s.kernel == 7),
          "kernel: expected 1, 3, 5 or 7, square");
   expect(s.in > 0 && s.in % lanes == 0 && s.out > 0 && s.out % lanes == 0, "kernel: expected channels in multiples of 16");
+  expect(s.kernel * s.kernel * s.in < 1 << 16, "kernel: expected at most 65535 inputs to an output");
   expect(0 < channels && channels <= s.out, "channels: expected at most those of the kernel");
   return s;
 }
@@ -160,7 +161,7 @@ ffi::Error linear_lif(ffi::ThreadPool pool, U16 bits_in, F32 kernel, F32 bias, F
     expect_shape("bits", bits->dimensions(), {images, time, outputs / lanes});
     expect_shape("last", last->dimensions(), {images, outputs});
     csnn::linear_lif({time, inputs, outputs, channels, neuron(beta, threshold, reset), bits_in.typed_data(),
-                      bias.typed_data(), bits->typed_data(), wanted("membranes", membranes, {images, time, outputs}),
+                      nullptr, nullptr, bias.typed_data(), bits->typed_data(), wanted("membranes", membranes, {images, time, outputs}),
                       last->typed_data()},
                      kernel.typed_data(), images, workers(pool));
   });

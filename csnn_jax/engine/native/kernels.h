@@ -72,6 +72,8 @@ struct LinearLif {
   int64_t time, inputs, outputs, channels;
   Neuron neuron;
   const uint16_t* bits_in;  // [image, time, inputs / 16]
+  const int32_t* spikes;    // the inputs that spike, step after step, image after image
+  const int64_t* start;     // [image * time + 1]: where a step's spikes begin
   const float* bias;        // [outputs]
   uint16_t* bits;           // [image, time, outputs / 16]
   float* membranes;         // [image, time, outputs], or null
@@ -126,6 +128,7 @@ struct Kernels {
   void (*constant_lif)(const ConstantLif&, int64_t image);
   // scratch: conv_lif_scratch bytes
   void (*conv_lif)(const ConvLif&, int64_t image, char* scratch);
+  int64_t (*list_spikes)(const uint16_t* bits, int64_t words, int32_t* neurons);
   // One block of up to 64 outputs from `column` on, whose weights [inputs, width] are `block`.
   void (*linear_lif)(const LinearLif&, int64_t image, int64_t column, int64_t width, const float* block);
   void (*lif_backward)(const LifBackward&, int64_t image);

@@ -125,7 +125,10 @@ void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t byt
 #endif
 }
 
-int64_t conv_lif_scratch(const Shape& s) { return s.padded_height() * s.padded_width() * s.in / lanes * 2; }
+int64_t conv_lif_scratch(const Shape& s) {
+  const int64_t pixels = s.padded_height() * s.padded_width(), longest = s.kernel * s.kernel * s.in;
+  return pixels * 2 * sizeof(uint16_t*) + s.inputs() / lanes * 2 * sizeof(int32_t) + pixels * longest * 2 + 5 * 64;
+}
 
 int64_t conv_backward_scratch(const Shape& s, int64_t time) {
   const int64_t pixels = s.padded_height() * s.padded_width();
@@ -145,8 +148,22 @@ void conv_lif(const ConvLif& a, int64_t images, const Workers& workers) {
   workers.each(images, [&](int64_t image, int64_t worker) { k.conv_lif(a, image, scratch[worker]); });
 }
 
-void linear_lif(const LinearLif& a, const float* kernel, int64_t images, const Workers& workers) {
+void linear_lif(LinearLif a, const float* kernel, int64_t images, const Workers& workers) {
   const Kernels& k = kernels();
+  const int64_t words = a.inputs / lanes, steps = images * a.time;
+  std::vector<int64_t> start(steps + 1);
+  workers.each(images, [&](int64_t image, int64_t) {
+    for (int64_t at = image * a.time; at < (image + 1) * a.time; at++)
+      start[at + 1] = k.count_spikes(a.bits_in + at * words, words);
+  });
+  for (int64_t at = 0; at < steps; at++) start[at + 1] += start[at];
+  std::vector<int32_t> spikes(start[steps]);
+  workers.each(images, [&](int64_t image, int64_t) {
+    for (int64_t at = image * a.time; at < (image + 1) * a.time; at++)
+      k.list_spikes(a.bits_in + at * words, words, spikes.data() + start[at]);
+  });
+  a.start = start.data();
+  a.spikes = spikes.data();
   const int64_t blocks = divide_up(a.outputs, block_width), chunk = 8, chunks = divide_up(images, chunk);
   auto width = [&](int64_t block) { return std::min(block_width, a.outputs - block * block_width); };
   // The columns of a block side by side: rows a power of two apart would compete for the same lines of the cache.

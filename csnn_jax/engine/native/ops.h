@@ -34,8 +34,8 @@ void use_large_pages(void* memory, int64_t bytes);
 
 void constant_lif(const ConstantLif&, int64_t images, const Workers&);
 void conv_lif(const ConvLif&, int64_t images, const Workers&);
-// kernel [inputs, outputs]
-void linear_lif(const LinearLif&, const float* kernel, int64_t images, const Workers&);
+// kernel [inputs, outputs]; the lists of spikes are made here.
+void linear_lif(LinearLif, const float* kernel, int64_t images, const Workers&);
 void lif_backward(const LifBackward&, int64_t images, const Workers&);
 // bits [image, time, inputs / 16]; the history is made here.
 void linear_weights(LinearWeights, const uint16_t* bits, const Workers&);

@@ -4,6 +4,7 @@
 // gradients only: the weight gradient at the spikes, the input gradient cell by cell and winning place by place, with
 // the k x k inputs that a place touches held in registers.
 #include "constant_source.h"
+#include "memory.h"
 
 namespace csnn::ISA {
 
@@ -13,17 +14,6 @@ struct Scratch {
   float* dspikes;   // [in / 16, padded height, padded width, 16]: gradient of the input spikes
   int32_t* count;   // [in]: spikes of each input channel
   int32_t* spikes;  // [in, height * width]: their places in the padded image
-};
-
-// Cuts pieces off one stretch of memory.
-struct Memory {
-  char* at;
-  template <typename T>
-  CSNN_INLINE T* take(int64_t count) {
-    T* piece = reinterpret_cast<T*>(at);
-    at += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
-    return piece;
-  }
 };
 
 // The channels, of up to 64 from word `at` on, whose gradient goes to one place of the cell.

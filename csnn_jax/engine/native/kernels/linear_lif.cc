@@ -1,27 +1,27 @@
 // A linear layer of spikes and its neurons: one image over the whole window, for one block of outputs, whose weights
-// stay in the L2 cache while image after image is done.
+// stay in the L2 cache while image after image is done. The spikes are listed once for all blocks.
 #include "lif.h"
 
 namespace csnn::ISA {
 
+// Lists the neurons that spike in `words` words; returns how many.
+int64_t list_spikes(const uint16_t* bits, int64_t words, int32_t* neurons) {
+  int64_t count = 0;
+  for (int64_t w = 0; w < words; w += 4)
+    for (uint64_t spikes = load_words(bits + w, words - w); spikes; spikes &= spikes - 1)
+      neurons[count++] = static_cast<int32_t>(w * lanes + __builtin_ctzll(spikes));
+  return count;
+}
+
 template <int V>
 void block_lif(const LinearLif& a, int64_t image, int64_t column, const float* block) {
-  const int64_t words_in = a.inputs / lanes;
   const v16 threshold = all(a.neuron.threshold);
   v16 u[V] = {};
   for (int64_t t = 0; t < a.time; t++) {
     const int64_t step_at = image * a.time + t;
-    const uint16_t* spikes = a.bits_in + step_at * words_in;
     v16 total[V] = {};
-    for (int64_t w = 0; w < words_in; w += 4) {
-      uint64_t bits = load_words(spikes + w, words_in - w);
-      const float* weights = block + w * lanes * V * lanes;
-      while (bits) {
-        const float* at = weights + __builtin_ctzll(bits) * V * lanes;
-        bits &= bits - 1;
-        for (int v = 0; v < V; v++) total[v] += load(at + v * lanes);
-      }
-    }
+    for (int64_t e = a.start[step_at]; e < a.start[step_at + 1]; e++)
+      for (int v = 0; v < V; v++) total[v] += load(block + (a.spikes[e] * V + v) * lanes);
     for (int v = 0; v < V; v++) {
       const int64_t n = column + v * lanes, at = step_at * a.outputs + n;
       u[v] = step(u[v], total[v] + load(a.bias + n), a.neuron);

@@ -8,6 +8,7 @@ namespace csnn {
 namespace ISA {
 void constant_lif(const ConstantLif&, int64_t image);
 void conv_lif(const ConvLif&, int64_t image, char* scratch);
+int64_t list_spikes(const uint16_t* bits, int64_t words, int32_t* neurons);
 void linear_lif(const LinearLif&, int64_t image, int64_t column, int64_t width, const float* block);
 void lif_backward(const LifBackward&, int64_t image);
 void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
@@ -16,7 +17,7 @@ void conv_backward(const ConvBackward&, int64_t image, char* scratch, float* dke
 int64_t count_spikes(const uint16_t* bits, int64_t words);
 
 extern const Kernels table;
-const Kernels table = {CSNN_NAME(ISA), constant_lif,   conv_lif,      linear_lif,  lif_backward,
-                       spike_history,  linear_weights, conv_backward, count_spikes};
+const Kernels table = {CSNN_NAME(ISA), constant_lif,  conv_lif,       list_spikes,   linear_lif,
+                       lif_backward,   spike_history, linear_weights, conv_backward, count_spikes};
 }  // namespace ISA
 }  // namespace csnn
