@@ -1,0 +1,36 @@
+"""How long one call of each file takes: ONNX Runtime's CPU provider on one thread, a batch of one."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from export import runners
+
+SECONDS = 3.0
+CALLS = 1000
+
+
+def of_onnx(path: Path, inputs: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Latency of one call of an ONNX file with its first inputs set to these, see `of`."""
+    session = runners.session(onnx.load(path), threads=1)
+    feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
+    return of(lambda: session.run(None, feed))
+
+
+def of(call: Callable[[], object]) -> dict[str, Any]:
+    """Median and 99th percentile of up to `CALLS` calls, or as many as `SECONDS` allow, after a tenth of that time."""
+    times: list[float] = []
+    warm = time.perf_counter() + SECONDS / 10
+    while time.perf_counter() < warm:
+        call()
+    end = time.perf_counter() + SECONDS
+    while len(times) < CALLS and (time.perf_counter() < end or not times):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    median, p99 = np.percentile(times, (50, 99)) * 1e3
+    return {"median_ms": round(float(median), 4), "p99_ms": round(float(p99), 4), "calls": len(times)}
