@@ -7,13 +7,14 @@ membrane is that near to the threshold. Free-running: every spike and every coun
 of an image is such a flip.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
-from export.network import Step, frames, inputs
+from export.network import Step, frames
 from export.runners import Runner, TorchRunner, Window, window, zeros
 
 LIMIT = 1e-5
@@ -145,35 +146,38 @@ def thresholds(network: Step) -> list[float]:
     return [neurons.threshold.item() for neurons in network.neurons]
 
 
-def batches(images: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number of its first image, images) of every batch."""
-    return ((start, images[start : start + size]) for start in range(0, len(images), size))
+def pieces(inputs: Iterable[torch.Tensor], size: int) -> Iterator[tuple[int, torch.Tensor]]:
+    """Cuts batches of inputs (see `network.inputs`) to at most `size` images: (number of its first image, inputs)."""
+    first = 0
+    for batch in inputs:
+        axis = batch.ndim - 4
+        for x in batch.split(size, axis):
+            yield first, x
+            first += x.shape[axis]
 
 
-def equality(network: Step, other: Runner, images: np.ndarray, batch: int = 32) -> Figures:
+def equality(network: Step, other: Runner, inputs: Iterable[torch.Tensor], size: int = 32) -> Figures:
     """Compares a runner with torch, step by step and free-running.
 
     Args:
         network: the reference.
         other: what is to be proven equal.
-        images: uint8 [N, H, W, C] or [N, T, H, W, C].
-        batch: images run at a time; 32 of the default network take half a gigabyte.
+        inputs: batches of what the network is fed, see `network.inputs`.
+        size: images run at a time; 32 of the default network take half a gigabyte.
 
     Returns:
-        {"images", "time_steps", "stepwise": see `Stepwise.figures`, "free_running": see `FreeRunning.figures`, "ok"}.
+        {"time_steps", "stepwise": see `Stepwise.figures`, "free_running": see `FreeRunning.figures`, "ok"}.
     """
     stepwise, free = Stepwise(thresholds(network)), FreeRunning(thresholds(network))
     time_steps = 0
-    for first, some in batches(images, batch):
-        x = inputs(network.config, some, (0, 3, first))
+    for first, x in pieces(inputs, size):
         mine = window(TorchRunner(network), network.config, x)
         time_steps = len(mine.spikes)
-        before = zeros(network.config, len(some))
+        before = zeros(network.config, mine.spikes.shape[1])
         for time, frame in enumerate(frames(x, time_steps)):
             spikes, after = other.step(frame.numpy(), before)
             stepwise.add(time, first, mine, spikes, after)
             before = [layer[time] for layer in mine.membranes]
         free.add(first, mine, window(other, network.config, x))
     parts = {"stepwise": stepwise.figures(), "free_running": free.figures()}
-    ok = all(part["ok"] for part in parts.values())
-    return {"images": len(images), "time_steps": time_steps, **parts, "ok": ok}
+    return {"time_steps": time_steps, **parts, "ok": all(part["ok"] for part in parts.values())}

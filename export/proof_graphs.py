@@ -1,7 +1,7 @@
 """Whether the files of a bundle agree with one another and with csnn_jax, and how accurate each is."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +11,17 @@ import onnxruntime
 import torch
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split, eval_batches
 from csnn_jax.weights import Tensors
 from export.lif_function import DOMAIN
-from export.network import Step, inputs
-from export.proof import Figures, FreeRunning, batches, thresholds
+from export.network import Step
+from export.proof import Figures, FreeRunning, pieces, thresholds
 from export.runners import OnnxRunner, ReferenceRunner, Window, counts, session, window
 
 Counts = Callable[[torch.Tensor], np.ndarray]
 """From `network.inputs` to output spikes per image and class [batch, classes]."""
 
 
-def lif_inlining(step_lif: onnx.ModelProto, step: onnx.ModelProto, config: ModelConfig, images: np.ndarray) -> Figures:
+def lif_inlining(step_lif: onnx.ModelProto, step: onnx.ModelProto, config: ModelConfig, x: torch.Tensor) -> Figures:
     """Runs `step_lif.onnx` as it is and inlined, and counts the numbers that differ in any bit from `step.onnx`.
 
     onnx's reference evaluator calls the functions; ONNX Runtime inlines them on loading.
@@ -31,14 +30,13 @@ def lif_inlining(step_lif: onnx.ModelProto, step: onnx.ModelProto, config: Model
         step_lif: the graph with `csnn::LIF` nodes.
         step: the plain graph.
         config: their stack.
-        images: uint8, a few.
+        x: input of a few images, see `network.inputs`.
 
     Returns:
         Different spikes and membranes over the window in ONNX Runtime before its inlining (that is, of the file),
         after it (of the graph that it wrote out), of the graph that onnx inlined, and in the reference evaluator;
         nodes `csnn::LIF` of each file; and "ok".
     """
-    x = inputs(config, images)
     by_runtime, by_onnx = inlined_by_runtime(step_lif), onnx.inliner.inline_local_functions(step_lif)
     plain = window(OnnxRunner(step), config, x)
     few, steps = x[..., :1, :, :, :], min(3, config.time_steps)
@@ -51,7 +49,7 @@ def lif_inlining(step_lif: onnx.ModelProto, step: onnx.ModelProto, config: Model
     }
     nodes = {"file": lif_nodes(step_lif), "inlined_by_onnxruntime": lif_nodes(by_runtime)}
     ok = not any(differ.values()) and nodes == {"file": len(config.layers), "inlined_by_onnxruntime": 0}
-    return {"images": len(images), "different_numbers": differ, "lif_nodes": nodes, "ok": ok}
+    return {"different_numbers": differ, "lif_nodes": nodes, "ok": ok}
 
 
 def inlined_by_runtime(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -75,20 +73,18 @@ def different_numbers(a: Window, b: Window) -> int:
 
 
 def sequence_equals_loop(
-    sequence: onnx.ModelProto, step: onnx.ModelProto, config: ModelConfig, images: np.ndarray, batch: int = 32
+    sequence: onnx.ModelProto, step: onnx.ModelProto, config: ModelConfig, inputs: Iterable[torch.Tensor]
 ) -> Figures:
     """Counts the spikes and counts of `sequence.onnx` that differ from looping `step.onnx` over the window."""
     runner, whole = OnnxRunner(step), SequenceRunner(sequence)
     spikes = different_spikes = different_counts = 0
-    for first, some in batches(images, batch):
-        x = inputs(config, some, (0, 3, first))
+    for _, x in pieces(inputs, 32):
         looped = window(runner, config, x).spikes
         found_counts, found = whole.run(x)
         spikes += looped.size
         different_spikes += int((looped != found).sum()) if looped.shape == found.shape else looped.size
         different_counts += int((looped.sum(0) != found_counts).sum())
     return {
-        "images": len(images),
         "spikes": spikes,
         "different_spikes": different_spikes,
         "different_counts": different_counts,
@@ -116,9 +112,7 @@ class SequenceRunner:
         return found_counts, spikes
 
 
-def jax_equality(
-    network: Step, tensors: Tensors, step: onnx.ModelProto, images: np.ndarray, batch: int = 32
-) -> Figures:
+def jax_equality(network: Step, tensors: Tensors, step: onnx.ModelProto, inputs: Iterable[torch.Tensor]) -> Figures:
     """Compares csnn_jax (scan engine) with `step.onnx`, both free-running.
 
     Returns:
@@ -136,30 +130,22 @@ def jax_equality(
     graph, parameters = nnx.split(model)
     trace = scan.jit(lambda parameters, x: scan.trace(nnx.merge(graph, parameters), x)[1])
     runner, free = OnnxRunner(step), FreeRunning(thresholds(network))
-    for first, some in batches(images, batch):
-        x = inputs(config, some, (0, 3, first))
+    for first, x in pieces(inputs, 32):
         found = jax.device_get(trace(parameters, x.movedim(-3, -1).numpy()))
         membranes = [np.moveaxis(layer, -1, 2) for layer in found.membranes]
         free.add(first, Window(found.spikes[-1], membranes), window(runner, config, x))
     return free.figures()
 
 
-def accuracy(count: Counts, config: ModelConfig, split: Split, seed: int = 0, batch: int = 128) -> float:
-    """Share of a split's images that a graph classifies right: the most output spikes, the lowest class on ties.
+def accuracy(count: Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
+    """Share of images that a graph classifies right: the most output spikes, the lowest class on ties.
 
     Args:
         count: runs the graph, see `step_counts`.
-        config: tells the encoding.
-        split: images and labels.
-        seed: the run's, for the rate encoding; with 128 images per batch `csnn_jax.evaluate` draws the same spikes.
-        batch: images run at a time.
+        batches: (what the network is fed, see `network.inputs`; true classes).
     """
-    right = 0
-    index, valid = eval_batches(len(split.labels), min(batch, len(split.labels)))
-    for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
-        found = count(inputs(config, split.images[rows], (seed, 1, number))).argmax(1)
-        right += int((found == split.labels[rows])[real].sum())
-    return right / len(split.labels)
+    right = [count(x).argmax(1) == labels for x, labels in batches]
+    return float(np.concatenate(right).mean())
 
 
 def step_counts(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -> Counts:
