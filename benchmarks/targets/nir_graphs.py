@@ -41,6 +41,16 @@ def with_unit_resistance(graph: nir.NIRGraph) -> nir.NIRGraph:
     return nir.NIRGraph(nodes, graph.edges)
 
 
+def with_one_value(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """The same network for tools that take no arrays of a layer's full shape: one element per parameter of a LIF."""
+    nodes = dict(graph.nodes)
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.LIF):
+            one = {field: getattr(node, field).flat[:1] for field in ("tau", "r", "v_leak", "v_threshold")}
+            nodes[name] = nir.LIF(**one)
+    return nir.NIRGraph(nodes, graph.edges)
+
+
 @torch.no_grad()
 def run_stateful(module: Callable, images: np.ndarray, time_steps: int) -> np.ndarray:
     """Runs a (x, state) -> (spikes, state) module over the window of a batch: spikes [T, N, classes]."""
