@@ -102,8 +102,7 @@ def _try(golden: Golden, file: str, what: str, function: Callable[[], Any]) -> d
         answer = function()
     except Exception as error:  # whatever a tool raises is its answer
         traceback.print_exc()
-        line = next((line for line in str(error).splitlines() if line.strip()), "")
-        return found | {"refused": f"{type(error).__name__}: {line}"[:400]}
+        return found | {"refused": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
     if isinstance(answer, dict):
         return found | answer
     different = answer != golden.spikes
