@@ -82,7 +82,7 @@ def main(
     config = json.loads((bundle / "config.json").read_text())["model"]
     result = {
         "command": f"python benchmarks/targets/{Path(sys.argv[0]).name} BUNDLE",
-        "commit": _run("git", "describe", "--always", "--dirty", "--exclude", "*"),
+        "commit": _commit(),
         "processor": _processor(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
@@ -119,8 +119,15 @@ def _tensor(path: Path) -> np.ndarray:
     return numpy_helper.to_array(TensorProto.FromString(path.read_bytes()))
 
 
-def _run(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+def _commit() -> str:
+    """The commit of the scripts."""
+    folder = str(Path(__file__).parent)
+    changed = _git("status", "--porcelain", "--", folder)
+    return _git("log", "-1", "--format=%h", "--", folder) + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(("git", *arguments), capture_output=True, text=True).stdout.strip()
 
 
 def _processor() -> str:
