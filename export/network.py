@@ -34,7 +34,7 @@ class Trace(NamedTuple):
 class Leaky(nn.Module):
     """One time step of a layer of neurons (design section 2; snnTorch `Leaky`, reset delay on).
 
-    The arithmetic is snnTorch's, in its order, so that float32 rounds alike.
+    The arithmetic rounds as snnTorch's does in float32.
 
     Args:
         beta: membrane decay per step; clipped to 0..1.
@@ -60,7 +60,8 @@ class Leaky(nn.Module):
         if self.reset == "subtract":
             membrane = self.beta * membrane + current - fired * self.threshold
         else:
-            membrane = self.beta * ((1 - fired) * membrane) + current
+            # snnTorch multiplies by (1 - fired); this has the same bits and needs no constant in the graph.
+            membrane = self.beta * (membrane - fired * membrane) + current
         return self.fire(membrane), membrane
 
     def fire(self, membrane: Tensor) -> Tensor:

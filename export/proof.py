@@ -156,7 +156,9 @@ def pieces(inputs: Iterable[torch.Tensor], size: int) -> Iterator[tuple[int, tor
             first += x.shape[axis]
 
 
-def equality(network: Step, other: Runner, inputs: Iterable[torch.Tensor], size: int = 32) -> Figures:
+def equality(
+    network: Step, other: Runner, inputs: Iterable[torch.Tensor], size: int = 32, time_steps: int | None = None
+) -> Figures:
     """Compares a runner with torch, step by step and free-running.
 
     Args:
@@ -164,20 +166,21 @@ def equality(network: Step, other: Runner, inputs: Iterable[torch.Tensor], size:
         other: what is to be proven equal.
         inputs: batches of what the network is fed, see `network.inputs`.
         size: images run at a time; 32 of the default network take half a gigabyte.
+        time_steps: length of the window where the inputs are single images; None: the configuration's.
 
     Returns:
         {"time_steps", "stepwise": see `Stepwise.figures`, "free_running": see `FreeRunning.figures`, "ok"}.
     """
     stepwise, free = Stepwise(thresholds(network)), FreeRunning(thresholds(network))
-    time_steps = 0
+    steps = 0
     for first, x in pieces(inputs, size):
-        mine = window(TorchRunner(network), network.config, x)
-        time_steps = len(mine.spikes)
+        mine = window(TorchRunner(network), network.config, x, time_steps)
+        steps = len(mine.spikes)
         before = zeros(network.config, mine.spikes.shape[1])
-        for time, frame in enumerate(frames(x, time_steps)):
+        for time, frame in enumerate(frames(x, steps)):
             spikes, after = other.step(frame.numpy(), before)
             stepwise.add(time, first, mine, spikes, after)
             before = [layer[time] for layer in mine.membranes]
-        free.add(first, mine, window(other, network.config, x))
+        free.add(first, mine, window(other, network.config, x, time_steps))
     parts = {"stepwise": stepwise.figures(), "free_running": free.figures()}
-    return {"time_steps": time_steps, **parts, "ok": all(part["ok"] for part in parts.values())}
+    return {"time_steps": steps, **parts, "ok": all(part["ok"] for part in parts.values())}

@@ -13,9 +13,14 @@ from csnn_jax.config import ModelConfig
 from export.network import frames, inputs, membrane_shapes
 from export.onnx_file import finish, membrane_names, metadata_of
 
+_QUANTISED = ("Conv", "Gemm")
 
-def quantised(step: onnx.ModelProto, config: ModelConfig, images: np.ndarray, **options) -> onnx.ModelProto:
+
+def quantised(step: onnx.ModelProto, config: ModelConfig, images: np.ndarray) -> onnx.ModelProto:
     """Quantises Conv and Gemm in QDQ form: weights int8 per output channel, what goes in and out of them uint8.
+
+    Images and spikes keep the range 0 to 1, in which a spike is exact; the range of what comes out of a Conv or a Gemm
+    is the widest that was seen.
 
     Args:
         step: as `step_graph.step` makes it.
@@ -26,17 +31,18 @@ def quantised(step: onnx.ModelProto, config: ModelConfig, images: np.ndarray, **
     plain = onnx.ModelProto()
     plain.CopyFrom(step)  # quantize_static spoils its argument
     onnx.helper.set_model_props(plain, {"onnx.quant.pre_process": "onnxruntime.quant"})  # shapes are there already
+    unit = [node.input[0] for node in step.graph.node if node.op_type in _QUANTISED]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "step_int8.onnx"
         quantization.quantize_static(
             plain,
             path,
             _Window(step, config, images),
-            op_types_to_quantize=["Conv", "Gemm"],
+            op_types_to_quantize=list(_QUANTISED),
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            **options,
+            extra_options={"TensorQuantOverrides": {name: [{"rmin": np.float32(0), "rmax": np.float32(1)}] for name in unit}},
         )
         model = onnx.load(path)
     model.graph.name = "csnn_step_int8"
