@@ -14,9 +14,11 @@ import onnx
 import torch
 from nir import NIRGraph
 
+from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
+from csnn_jax.evaluation import BATCH
 from csnn_jax.learner import Learner
 from csnn_jax.weights import Tensors
 from export import c_program, golden, network, nir_file, onnx_facts, proof, proof_graphs, runners
@@ -49,10 +51,27 @@ class Subject:
         """The reference."""
         return network.Step(self.config.model, self.tensors)
 
+    def batches(self, count: int | None = None) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+        """(what the network is fed, see `network.inputs`; labels) of the first `count` images (None: all).
+
+        In the batches in which csnn_jax evaluates, so that the rate encoding draws the same spikes.
+        """
+        total = len(self.split.labels)
+        count = total if count is None else min(count, total)
+        for number, rows in enumerate(data.eval_batches(total, min(BATCH, total))[0]):
+            left = min(count - number * len(rows), len(rows))
+            if left > 0:
+                x = network.inputs(self.config.model, self.split.images[rows], (self.config.train.seed, 1, number))
+                yield x.narrow(x.ndim - 4, 0, left), self.split.labels[rows[:left]]
+
     @property
-    def compared(self) -> np.ndarray:
-        """The images that spikes are compared on, uint8."""
-        return self.split.images[: self.images]
+    def compared(self) -> Iterator[torch.Tensor]:
+        """The inputs that spikes are compared on, in batches."""
+        return (x for x, _ in self.batches(self.images))
+
+    def few(self, count: int) -> torch.Tensor:
+        """The inputs of the first `count` images."""
+        return next(self.batches(count))[0]
 
     @property
     def frames(self) -> bool:
@@ -76,7 +95,7 @@ class Subject:
 
     def accuracy(self, count: proof_graphs.Counts) -> float:
         """Share of the test images that a graph classifies right."""
-        return proof_graphs.accuracy(count, self.config.model, self.split, self.config.train.seed)
+        return proof_graphs.accuracy(count, self.batches())
 
 
 @dataclass(frozen=True)
@@ -99,14 +118,14 @@ def step(subject: Subject, name: str) -> Found:
     model = onnx_facts.load(subject.folder / name)
     figures: Figures = {
         "onnxruntime": proof.equality(subject.step, runners.OnnxRunner(model), subject.compared),
-        "reference_evaluator": proof.equality(subject.step, runners.ReferenceRunner(model), subject.compared[:1]),
+        "reference_evaluator": proof.equality(subject.step, runners.ReferenceRunner(model), [subject.few(1)]),
         "accuracy": subject.accuracy(proof_graphs.step_counts(model, subject.config.model)),
     }
     problems = [*onnx_facts.problems(model, subject.step)]
     problems += _equality_problems("ONNX Runtime", figures["onnxruntime"])
     problems += _equality_problems("onnx's reference evaluator", figures["reference_evaluator"])
     if name == "step_lif.onnx":
-        inlining = proof_graphs.lif_inlining(model, subject.plain, subject.config.model, subject.compared[:FEW])
+        inlining = proof_graphs.lif_inlining(model, subject.plain, subject.config.model, subject.few(FEW))
         figures["inlining"] = inlining
         problems += [] if inlining["ok"] else [f"differs from step.onnx: {inlining['different_numbers']}"]
     return Found(figures, problems, onnx_facts.describe(model))
@@ -163,14 +182,14 @@ def program(subject: Subject) -> Found:
         def printed(x: torch.Tensor) -> np.ndarray:
             return c_program.counts(binary, _bytes(x, c_program.input_scale(model)))[1]
 
-        x = network.inputs(model, subject.compared)
-        counts = proof_graphs.step_counts(subject.plain, model)(x)
-        different = int((printed(x) != counts).sum())
+        counted = proof_graphs.step_counts(subject.plain, model)
+        pairs = [(printed(x), counted(x)) for x in subject.compared]
+        different, counts = sum(int((a != b).sum()) for a, b in pairs), sum(a.size for a, _ in pairs)
         accuracy = subject.accuracy(printed)
     problems = _equality_problems("the library", equality)
     if different and equality["free_running"]["ok"] and not equality["free_running"]["different_counts"]:
         problems.append(f"{different:,} of the counts that the program prints differ from step.onnx's")
-    figures: Figures = {"library": equality, "program": {"counts": counts.size, "different_counts": different}}
+    figures: Figures = {"library": equality, "program": {"counts": counts, "different_counts": different}}
     return Found(figures | {"accuracy": accuracy}, problems)
 
 
@@ -181,8 +200,7 @@ def nir(subject: Subject, name: str) -> Found:
     if problems:
         return Found({}, problems)
     spikes = different = 0
-    for first, images in proof.batches(subject.compared, 128):
-        x = network.inputs(subject.config.model, images, (0, 3, first))
+    for x in subject.compared:
         theirs = nir_file.run(found, x, subject.time_steps)
         ours = network.trace(subject.step, x, subject.time_steps).spikes
         spikes += sum(layer.numel() for layer in ours)
@@ -194,7 +212,7 @@ def nir(subject: Subject, name: str) -> Found:
         return nir_file.run(found, x, subject.time_steps)[-1].sum(0).numpy()
 
     nodes = {key: type(node).__name__ for key, node in found.nodes.items()}
-    snntorch = {"images": len(subject.compared), "spikes": spikes, "different_spikes": different}
+    snntorch = {"spikes": spikes, "different_spikes": different}
     return Found({"nodes": nodes, "snntorch": snntorch, "accuracy": subject.accuracy(counts)}, problems)
 
 

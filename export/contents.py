@@ -70,7 +70,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         "data": manifest.data(config.data.dataset, dataset.test),
         "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
         **found,
-        "latency": dict(_latencies(subject)),
+        "latency": dict(_latencies(subject, 0.2 if settings.quick else 3.0)),
         "files": manifest.hash_files(folder),
     }
     write_atomic(folder / report.NAME, report.render(whole).encode())
@@ -119,10 +119,10 @@ def _training(run: RunDir, config: Config) -> dict[str, Any]:
     }
 
 
-def _latencies(subject: Subject) -> Iterator[tuple[str, dict[str, Any]]]:
+def _latencies(subject: Subject, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file, latency of one call) of every ONNX file."""
     _, first = next(golden.read(subject.folder, "step"))
     _, whole = next(golden.read(subject.folder, "sequence"))
     for name in (*claims.STEPS, "step_int8.onnx", "sequence.onnx"):
         inputs = whole.inputs if name == "sequence.onnx" else first.inputs
-        yield name, latency.of_onnx(subject.folder / name, inputs)
+        yield name, latency.of_onnx(subject.folder / name, inputs, seconds)

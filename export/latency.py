@@ -10,24 +10,23 @@ import onnx
 
 from export import runners
 
-SECONDS = 3.0
 CALLS = 1000
 
 
-def of_onnx(path: Path, inputs: Sequence[np.ndarray]) -> dict[str, Any]:
+def of_onnx(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[str, Any]:
     """Latency of one call of an ONNX file with its first inputs set to these, see `of`."""
     session = runners.session(onnx.load(path), threads=1)
     feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
-    return of(lambda: session.run(None, feed))
+    return of(lambda: session.run(None, feed), seconds)
 
 
-def of(call: Callable[[], object]) -> dict[str, Any]:
-    """Median and 99th percentile of up to `CALLS` calls, or as many as `SECONDS` allow, after a tenth of that time."""
+def of(call: Callable[[], object], seconds: float) -> dict[str, Any]:
+    """Median and 99th percentile of up to `CALLS` calls, or as many as `seconds` allow, after a tenth of that time."""
     times: list[float] = []
-    warm = time.perf_counter() + SECONDS / 10
+    warm = time.perf_counter() + seconds / 10
     while time.perf_counter() < warm:
         call()
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
     while len(times) < CALLS and (time.perf_counter() < end or not times):
         began = time.perf_counter()
         call()
