@@ -180,7 +180,7 @@ def _network(config: ModelConfig, frames: int | None) -> str:
 #define CSNN_CLASSES {config.num_classes}
 #define CSNN_FRAMES {frames} /* frames in a sample; 1: an image, shown at every step */
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
-#define CSNN_INPUT_SCALE {_literal(input_scale(config))} /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
+#define CSNN_INPUT_SCALE {input_scale(config)}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
 
 #define CSNN_POOL_MAX {int(config.pool == "max")} /* 1: maximum, 0: average */
 #define CSNN_RESET_SUBTRACT {int(config.reset == "subtract")} /* see csnn.h; both 0: no reset */
@@ -193,7 +193,7 @@ def _network(config: ModelConfig, frames: int | None) -> str:
 #define CSNN_WIDEST {widest} /* most channels of any layer */
 #define CSNN_CELLS {cells} /* pixels of the input and of all layers, and one more for each */
 
-typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* holds the number of any neuron of a layer */
+typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* numbers a layer's neurons */
 
 #endif
 """
@@ -243,7 +243,7 @@ def _array(name: str, values: np.ndarray) -> Iterator[str]:
     yield "};\n"
 
 
-def _literal(value: float | np.ndarray) -> str:
+def _literal(value: np.floating | np.ndarray | float) -> str:
     """A float32 as C99 reads it back to the bit: 0.1 is 0x1.99999ap-4f."""
     mantissa, exponent = float(np.float32(value)).hex().split("p")
     return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f"

@@ -50,7 +50,7 @@ static void add_scaled(float *restrict sum, const float *restrict row, float val
 }
 
 /*
- * The convolution at one position: sum[channels out].
+ * The convolution at one position, with the bias: sum[channels out].
  *
  * top, left: where the kernel's window starts in the input; negative in the padding.
  * frame: the values of the events, if the input of this layer is a frame; NULL for spikes.
@@ -67,7 +67,7 @@ static void convolve(const struct csnn_state *state, int number, int32_t top, in
     const int32_t to = left + layer->kernel_width < in->width ? left + layer->kernel_width : in->width;
 
     for (int32_t i = 0; i < channels_out; i++)
-        sum[i] = 0.0f;
+        sum[i] = layer->bias[i];
     for (int32_t i = 0; i < layer->kernel_height; i++) {
         const int32_t y = top + i;
         if (y < 0 || y >= in->height)
@@ -82,7 +82,6 @@ static void convolve(const struct csnn_state *state, int number, int32_t top, in
                 add(sum, row, channels_out);
         }
     }
-    add(sum, layer->bias, channels_out);
 }
 
 /* The input currents of one pixel's neurons, convolved and pooled: current[channels out]. */
@@ -96,8 +95,8 @@ static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, c
     if (layer->pool == 1)
         return;
     for (int32_t place = 1; place < layer->pool * layer->pool; place++) {
-        const float *corner = state->corner;
-        convolve(state, number, top + place / layer->pool, left + place % layer->pool, frame, state->corner);
+        float *corner = state->corner;
+        convolve(state, number, top + place / layer->pool, left + place % layer->pool, frame, corner);
         for (int32_t c = 0; c < channels; c++) {
             if (CSNN_POOL_MAX)
                 current[c] = corner[c] > current[c] ? corner[c] : current[c];
@@ -110,15 +109,20 @@ static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, c
             current[c] /= (float)(layer->pool * layer->pool);
 }
 
-/* U[t] from U[t-1] and I[t]. */
-static float update(const struct layer *layer, float membrane, float current)
+/* One step of one pixel's neurons: U[t] from U[t-1] and I[t], as csnn.h has it. */
+static void fire(const struct layer *layer, float *restrict membrane, const float *restrict current, int32_t count)
 {
-    const bool fired = membrane > layer->threshold;
-    if (CSNN_RESET_SUBTRACT)
-        return layer->beta * membrane + current - (fired ? layer->threshold : 0.0f);
-    if (CSNN_RESET_ZERO)
-        return layer->beta * (fired ? 0.0f : membrane) + current;
-    return layer->beta * membrane + current;
+    const float beta = layer->beta, threshold = layer->threshold;
+
+    for (int32_t c = 0; c < count; c++) {
+        const float reset = membrane[c] > threshold ? 1.0f : 0.0f;
+        if (CSNN_RESET_SUBTRACT)
+            membrane[c] = beta * membrane[c] + current[c] - reset * threshold;
+        else if (CSNN_RESET_ZERO)
+            membrane[c] = beta * ((1.0f - reset) * membrane[c]) + current[c];
+        else
+            membrane[c] = beta * membrane[c] + current[c];
+    }
 }
 
 void csnn_reset(struct csnn_state *state)
@@ -156,7 +160,7 @@ void csnn_step(struct csnn_state *state)
         const struct map *out = &maps[number + 1];
         csnn_index *event = state->event + out->first_event;
         csnn_index *begin = state->begin + out->first_begin;
-        float *membrane = state->membrane + out->first_event - CSNN_INPUTS;
+        float *membrane = state->membrane + (out->first_event - CSNN_INPUTS);
         int32_t count = 0, neuron = 0;
 
         for (int32_t pixel = 0; pixel < out->height * out->width; pixel++) {
@@ -164,10 +168,10 @@ void csnn_step(struct csnn_state *state)
             if (number > 0)
                 gather(state, number, pixel / out->width, pixel % out->width, NULL, state->current);
             begin[pixel] = (csnn_index)count;
-            for (int32_t c = 0; c < out->channels; c++, neuron++) {
-                membrane[neuron] = update(layer, membrane[neuron], current[c]);
-                if (membrane[neuron] > layer->threshold)
-                    event[count++] = (csnn_index)neuron;
+            fire(layer, membrane + neuron, current, out->channels);
+            for (int32_t end = neuron + out->channels; neuron < end; neuron++) { /* without a branch to mispredict */
+                event[count] = (csnn_index)neuron;
+                count += membrane[neuron] > layer->threshold;
             }
         }
         begin[out->height * out->width] = (csnn_index)count;
@@ -185,7 +189,7 @@ float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count)
 {
     const struct map *out = &maps[layer + 1];
     *count = out->height * out->width * out->channels;
-    return state->membrane + out->first_event - CSNN_INPUTS;
+    return state->membrane + (out->first_event - CSNN_INPUTS);
 }
 
 int csnn_classify(struct csnn_state *state, const uint8_t *sample, int32_t counts[CSNN_CLASSES])
