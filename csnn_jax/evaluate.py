@@ -26,18 +26,12 @@ class EvaluateFlags:
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(EvaluateFlags, "csnn-evaluate", DESCRIPTION, arguments)
-        from csnn_jax import data, report, rundir
-        from csnn_jax.errors import UserError
+        from csnn_jax import job, report, rundir
         from csnn_jax.files import write_atomic
         from csnn_jax.learner import Learner
 
         run, config, tensors = rundir.open_run(flags.run)
-        dataset = data.load(flags.dataset or config.data.dataset, config.model.input_shape)
-        if dataset.num_classes > config.model.num_classes:
-            raise UserError(
-                f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
-                f"{config.model.num_classes}"
-            )
+        dataset = job.load_for(config.model, flags.dataset or config.data.dataset)
         result = Learner(config, tensors=tensors, frames=dataset.test.images.ndim == 5).evaluate(dataset.test)
         assert result is not None
         print(_text(result, dataset.name))

@@ -1,8 +1,14 @@
-"""The result of running a network over a split of a data set; NumPy only."""
+"""Runs a network over a split of a data set, and the result; NumPy only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import Split, eval_batches
+
+BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,35 @@ class Evaluation:
         """Accuracy of each class, None for a class that has no image in the split."""
         matrix = self.confusion
         return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(matrix)]
+
+
+def evaluate(
+    split: Split,
+    model: ModelConfig,
+    tally: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
+    go_on: Callable[[], bool] = lambda: True,
+) -> Evaluation | None:
+    """Runs a network over all images of a split.
+
+    Args:
+        split: images and labels.
+        model: the network's configuration.
+        tally: runs the images of the given rows [batch], as the batch of the given number:
+            (predicted classes [batch], spikes per image and layer [batch, layers]).
+        go_on: asked before each batch whether to go on.
+
+    Returns:
+        The result, or None if `go_on` said no.
+    """
+    predictions, fired = [], np.zeros(len(model.layers))
+    index, valid = eval_batches(len(split.labels), min(BATCH, len(split.labels)))
+    for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
+        if not go_on():
+            return None
+        classes, spikes = tally(rows, number)
+        predictions.append(classes[real])
+        fired += spikes.astype(np.float64)[real].sum(0)
+    time_steps = split.images.shape[1] if split.images.ndim == 5 else model.time_steps
+    neurons = np.array([np.prod(layer.out_shape) for layer in model.layers]) * time_steps * len(split.labels)
+    densities = {f"lif{i}": float(d) for i, d in enumerate(fired / neurons, 1)}
+    return Evaluation(split.labels, np.concatenate(predictions), densities, model.num_classes)

@@ -103,6 +103,21 @@ def fit_classes(model: ModelConfig, dataset: data.Dataset) -> ModelConfig:
     return model
 
 
+def load_for(model: ModelConfig, name: str) -> data.Dataset:
+    """A data set for a trained network.
+
+    Raises:
+        UserError: it can't be loaded, or has more classes than the network.
+    """
+    dataset = data.load(name, model.input_shape)
+    if dataset.num_classes > model.num_classes:
+        raise UserError(
+            f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
+            f"{model.num_classes}"
+        )
+    return dataset
+
+
 def resumed(flags: TrainFlags, config: Config) -> RunDir:
     """The interrupted run in `--out`, checked to be the same job.
 

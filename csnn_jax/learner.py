@@ -18,13 +18,10 @@ from csnn_jax import checkpoint, weights
 from csnn_jax import engine as engines
 from csnn_jax import model as models
 from csnn_jax.config import Config
-from csnn_jax.data import Split, encode, eval_batches
+from csnn_jax.data import Split, encode
 from csnn_jax.engine import scan
-from csnn_jax.errors import UserError
-from csnn_jax.evaluation import Evaluation
+from csnn_jax.evaluation import Evaluation, evaluate
 from csnn_jax.objective import ce_rate, predict
-
-EVAL_BATCH = 128
 
 
 class State(NamedTuple):
@@ -138,19 +135,12 @@ class Learner:
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         images = jnp.asarray(split.images)
-        predictions, fired = [], 0.0
-        index, valid = eval_batches(len(split.labels), min(EVAL_BATCH, len(split.labels)))
-        for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
-            if not go_on():
-                return None
+
+        def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
             classes, spikes = self._tally(self.state.params, self._input(images, split.images, rows, (1, number)))
-            predictions.append(np.asarray(classes)[real])
-            fired = fired + np.asarray(spikes, np.float64)[real].sum(0)
-        layers = self.config.model.layers
-        time_steps = split.images.shape[1] if split.images.ndim == 5 else self.config.model.time_steps
-        neurons = np.array([np.prod(layer.out_shape) for layer in layers]) * time_steps * len(split.labels)
-        densities = {f"lif{i}": float(d) for i, d in enumerate(fired / neurons, 1)}
-        return Evaluation(split.labels, np.concatenate(predictions), densities, self.config.model.num_classes)
+            return np.asarray(classes), np.asarray(spikes)
+
+        return evaluate(split, self.config.model, tally, go_on)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         rows = np.arange(len(images))
@@ -171,8 +161,6 @@ class Learner:
         """One batch, uint8: gathered on the device, or encoded as spikes on the host (as csnn_torch does too)."""
         model = self.config.model
         if model.encoding != "direct":
-            if images.ndim == 5:
-                raise UserError(f"--encoding {model.encoding}: the images have a time axis already, expected direct")
             seed = (self.config.train.seed, *stream)
             return jnp.asarray(encode(host_images[index], model.time_steps, model.encoding, seed))
         return _take(images, index)

@@ -1,1 +1,18 @@
-"""The companion network in snnTorch: for cross-framework checks and as the source of exports."""
+"""The same network in snnTorch: trains it, converts foreign weights, and compares the two frameworks."""
+
+import importlib
+
+from csnn_jax.errors import UserError
+
+
+def require_torch() -> None:
+    """Imports torch and snnTorch.
+
+    Raises:
+        UserError: one of them is not there; says which extra to install.
+    """
+    for name in ("torch", "snntorch"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f"csnn_torch needs {name} ({error}); expected: pip install 'csnn[torch]'") from None

@@ -1,51 +1,47 @@
-"""The network as a snnTorch user writes it: `nn.Sequential` of convolutions, pools, linear layers, `snn.Leaky`."""
+"""The network as a snnTorch user writes it: `nn.Sequential` of convolutions, pools, linear layers, `snn.Leaky`.
+
+Its input x is an image [batch, channels, height, width], presented at every step, or a sequence
+[time, batch, channels, height, width].
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from typing import NamedTuple
 
 import snntorch as snn
 import torch
-from snntorch import surrogate, utils
 from torch import nn
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.errors import UserError
 from csnn_jax.weights import Tensors
-
-# How snnTorch calls each surrogate's sharpness.
-_SLOPE_NAMES = {
-    "fast_sigmoid": "slope",
-    "atan": "alpha",
-    "sigmoid": "slope",
-    "triangular": "threshold",
-    "spike_rate_escape": "slope",
-    "SFS": "slope",
-}
-_NAMES = {
-    "straight_through": "straight_through_estimator",
-    "sparse_fast_sigmoid": "SFS",
-}
+from csnn_torch.double import spike_function
 
 
-def surrogate_of(config: ModelConfig) -> Callable:
-    """The snnTorch surrogate that a configuration names.
+class Trace(NamedTuple):
+    """Everything that happened: one tensor [time, batch, *shape] per layer, channels last as in csnn_jax."""
 
-    Raises:
-        UserError: leaky_spike, for snnTorch's `LSO` fails to run.
+    membranes: tuple[torch.Tensor, ...]
+    spikes: tuple[torch.Tensor, ...]
+
+
+class Tally(NamedTuple):
+    """Sums over the window.
+
+    Attributes:
+        counts: output spikes per image and class [batch, classes].
+        fired: spikes per image and layer [batch, layers].
     """
-    if config.surrogate == "leaky_spike":
-        raise UserError("--surrogate leaky_spike: snnTorch's LSO fails to run, expected another surrogate")
-    if config.surrogate == "heaviside":
-        return surrogate.Heaviside.apply  # an autograd function, where the others are made by one
-    name = _NAMES.get(config.surrogate, config.surrogate)
-    sharpness = {} if config.slope is None else {_SLOPE_NAMES[name]: config.slope}
-    return getattr(surrogate, name)(**sharpness)
+
+    counts: torch.Tensor
+    fired: torch.Tensor
 
 
-def sequential(config: ModelConfig) -> nn.Sequential:
+def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> nn.Sequential:
     """The network in the form of snnTorch's tutorials: state hidden in the layers, output (spikes, membrane).
 
-    Its input is one step's image [batch, channels, height, width]; `snntorch.utils.reset` clears the state.
+    Called with one step's image [batch, channels, height, width], it goes one step on; `reset` clears the state.
     """
     modules: list[nn.Module] = []
     for number, layer in enumerate(config.layers):
@@ -58,9 +54,9 @@ def sequential(config: ModelConfig) -> nn.Sequential:
             modules.append(nn.Linear(math.prod(layer.in_shape), layer.out_shape[0]))
         modules.append(
             snn.Leaky(
-                beta=config.betas[number],
-                threshold=config.thresholds[number],
-                spike_grad=surrogate_of(config),
+                beta=torch.tensor(config.betas[number], dtype=dtype),
+                threshold=torch.tensor(config.thresholds[number], dtype=dtype),
+                spike_grad=spike_function(config, dtype),
                 learn_beta=config.learn_beta,
                 learn_threshold=config.learn_threshold,
                 reset_mechanism=config.reset,
@@ -68,30 +64,114 @@ def sequential(config: ModelConfig) -> nn.Sequential:
                 output=number == len(config.layers) - 1,
             )
         )
-    return nn.Sequential(*modules)
+    return nn.Sequential(*modules).to(dtype)
+
+
+def neurons(network: nn.Sequential) -> list[snn.Leaky]:
+    """The network's layers of neurons, in order."""
+    return [module for module in network if isinstance(module, snn.Leaky)]
+
+
+def _parameters(network: nn.Sequential) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters by their names in `weights.safetensors`, in its order."""
+    counts = {nn.Conv2d: 0, nn.Linear: 0}
+    weighted: list[tuple[str, nn.Module]] = []
+    for module in network:
+        for kind, prefix in ((nn.Conv2d, "conv"), (nn.Linear, "fc")):
+            if isinstance(module, kind):
+                counts[kind] += 1
+                weighted.append((f"{prefix}{counts[kind]}", module))
+    for number, ((name, module), neuron) in enumerate(zip(weighted, neurons(network), strict=True), 1):
+        yield from ((f"{name}.{key}", parameter) for key, parameter in module.named_parameters())
+        learnt = dict(neuron.named_parameters())
+        yield from ((f"lif{number}.{key}", learnt[key]) for key in ("beta", "threshold") if key in learnt)
+
+
+def tensors(network: nn.Sequential) -> Tensors:
+    """The parameters as `weights.safetensors` holds them, NumPy arrays."""
+    return {name: parameter.detach().cpu().numpy().copy() for name, parameter in _parameters(network)}
+
+
+def gradients(network: nn.Sequential) -> Tensors:
+    """The parameters' gradients after a backward pass, named and laid out as `tensors`; zeros where there is none."""
+    found = {}
+    for name, parameter in _parameters(network):
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        found[name] = gradient.cpu().numpy().copy()
+    return found
 
 
 def load_tensors(network: nn.Sequential, tensors: Tensors) -> None:
-    """Sets the parameters of a `sequential` network from the tensors of a `weights.safetensors`."""
-    weighted = [m for m in network if isinstance(m, (nn.Conv2d, nn.Linear))]
-    names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
-    neurons = [m for m in network if isinstance(m, snn.Leaky)]
+    """Sets the parameters of a `sequential` network from the tensors of a `weights.safetensors`, keeping its type."""
     with torch.no_grad():
-        for module, name in zip(weighted, names, strict=True):
-            module.weight.copy_(torch.tensor(tensors[f"{name}.weight"]))
-            assert module.bias is not None
-            module.bias.copy_(torch.tensor(tensors[f"{name}.bias"]))
-        for number, neuron in enumerate(neurons, 1):
-            for parameter in ("beta", "threshold"):
-                if f"lif{number}.{parameter}" in tensors:
-                    getattr(neuron, parameter).copy_(torch.tensor(tensors[f"lif{number}.{parameter}"]))
+        for name, parameter in _parameters(network):
+            parameter.copy_(torch.tensor(tensors[name]))
 
 
-def run(network: nn.Sequential, image: torch.Tensor, time_steps: int) -> torch.Tensor:
-    """The tutorials' forward pass: presents `image` [batch, C, H, W] at every step.
+def reset(network: nn.Sequential) -> None:
+    """Clears the state of this network (snnTorch's `utils.reset` clears that of every network of the process)."""
+    for neuron in neurons(network):
+        neuron.reset_mem()
+
+
+def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tensor:
+    """The tutorials' forward pass.
+
+    Args:
+        network: as `sequential` makes it.
+        x: one image [batch, C, H, W], presented `time_steps` times, or a sequence [time, batch, C, H, W].
+        time_steps: steps for which an image is presented; a sequence brings its own.
 
     Returns:
         Output spikes [time, batch, classes].
     """
-    utils.reset(network)
-    return torch.stack([network(image)[0] for _ in range(time_steps)])
+    reset(network)
+    return torch.stack([network(image)[0] for image in (x if x.ndim == 5 else repeat(x, time_steps))])
+
+
+@torch.no_grad()
+def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
+    """Runs the window (see `run`) and records every layer at every step."""
+    layers = neurons(network)
+    membranes: list[list[torch.Tensor]] = [[] for _ in layers]
+    spikes: list[list[torch.Tensor]] = [[] for _ in layers]
+
+    def keep(number: int, neuron: snn.Leaky, fired: torch.Tensor) -> None:
+        membranes[number].append(_channels_last(neuron.mem))
+        spikes[number].append(_channels_last(fired))
+
+    with _watched(network, keep):
+        run(network, x, time_steps)
+    return Trace(tuple(map(torch.stack, membranes)), tuple(map(torch.stack, spikes)))
+
+
+@torch.no_grad()
+def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Tally:
+    """Runs the window (see `run`) and keeps sums only."""
+    fired = torch.zeros(x.shape[-4], len(neurons(network)), device=x.device)
+
+    def add(number: int, neuron: snn.Leaky, spikes: torch.Tensor) -> None:
+        fired[:, number] += spikes.flatten(1).sum(1)
+
+    with _watched(network, add):
+        counts = run(network, x, time_steps).sum(0)
+    return Tally(counts, fired)
+
+
+@contextmanager
+def _watched(network: nn.Sequential, see: Callable[[int, snn.Leaky, torch.Tensor], None]) -> Iterator[None]:
+    """Calls `see(layer, neuron, spikes)` for every layer at every step."""
+
+    def hook(number: int):
+        return lambda neuron, inputs, output: see(number, neuron, output[0] if neuron.output else output)
+
+    handles = [neuron.register_forward_hook(hook(number)) for number, neuron in enumerate(neurons(network))]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _channels_last(layer: torch.Tensor) -> torch.Tensor:
+    return layer.permute(0, 2, 3, 1) if layer.ndim == 4 else layer

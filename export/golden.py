@@ -3,6 +3,7 @@
     golden/step/test_data_set_0..99/        input_0.pb frame, input_1.pb ... membranes before the step;
                                             output_0.pb spikes, output_1.pb ... membranes after it
     golden/sequence/test_data_set_0..9/     input_0.pb image (or frames); output_0.pb spike counts, output_1.pb spikes
+    golden/images.safetensors               the test images that these are made of, uint8, and their labels
 
 Every file is one `onnx.TensorProto`. Step sets follow an image through its window, then the next image: a program that
 carries its own membranes can be driven through them in order. The values are the torch reference's.
@@ -14,17 +15,22 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+import safetensors
+import safetensors.numpy
 import torch
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from export import network
+from export.proof import LIMIT
 
 FOLDER = "golden"
+IMAGES = f"{FOLDER}/images.safetensors"
 STEP_SETS, SEQUENCE_SETS = 100, 10
-TOLERANCE = 1e-5
 
 
 class Golden(NamedTuple):
@@ -34,23 +40,21 @@ class Golden(NamedTuple):
     outputs: list[np.ndarray]
 
 
-def images_needed(time_steps: int) -> int:
-    """How many test images the sets are made of."""
-    return max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
-
-
-def write(folder: Path, step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> None:
+def write(folder: Path, step: network.Step, split: Split, time_steps: int) -> None:
     """Writes all sets; the tensors get the names of the inputs and outputs of step.onnx and sequence.onnx.
 
     Args:
         folder: the bundle, with those two files in it.
         step: the reference.
-        xs: inputs of one image each, see `network.inputs`; `images_needed` of them, or as many as there are.
+        split: test images, of which the first are used, and their labels.
         time_steps: T.
 
     Raises:
         UserError: a file can't be written.
     """
+    needed = max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
+    images, labels = split.images[:needed], split.labels[:needed]
+    xs = _inputs(step.config, images)
     kinds = {"step": _step_sets(step, xs, time_steps), "sequence": _sequence_sets(step, xs, time_steps)}
     for kind, sets in kinds.items():
         graph = onnx.load(folder / f"{kind}.onnx").graph
@@ -59,6 +63,25 @@ def write(folder: Path, step: network.Step, xs: Sequence[torch.Tensor], time_ste
             place.mkdir(parents=True)
             _write(place, "input", golden.inputs, graph.input)
             _write(place, "output", golden.outputs, graph.output)
+    arrays = {"images": np.ascontiguousarray(images), "labels": np.ascontiguousarray(labels)}
+    write_atomic(folder / IMAGES, safetensors.numpy.save(arrays))
+
+
+def images(folder: Path) -> Split:
+    """The test images that the sets are made of, and their labels.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = folder / IMAGES
+    try:
+        arrays = safetensors.numpy.load(path.read_bytes())
+        found = Split(arrays["images"], arrays["labels"])
+    except (OSError, KeyError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: expected a safetensors file with images and labels: {error}") from None
+    if found.images.dtype != np.uint8 or found.images.ndim not in (4, 5) or len(found.images) != len(found.labels):
+        raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and as many labels")
+    return found
 
 
 def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
@@ -73,46 +96,52 @@ def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
         number += 1
 
 
-def check(folder: Path, step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> list[str]:
+def count(folder: Path) -> dict[str, int]:
+    """How many sets there are of each kind."""
+    return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
+
+
+def check(folder: Path, step: network.Step, images: np.ndarray, time_steps: int) -> list[str]:
     """Compares every set with the reference.
 
-    Inputs must be bit-equal: frames to `xs`, membranes to 0 at the start of a window and to the outputs of the set
-    before elsewhere. Outputs may differ by rounding: membranes by 1e-5 (1 + |U|), spikes where the membrane is that
-    close to its threshold.
+    Inputs must be bit-equal: frames to those of `images`, membranes to 0 at the start of a window and to the outputs
+    of the set before elsewhere. Outputs may differ by rounding: membranes by 1e-5 (1 + |U|), spikes where the membrane
+    is that close to its threshold.
 
     Args:
         folder: the bundle.
         step: the reference.
-        xs: inputs of the images that the sets were made of, as for `write`; or fewer, then later frames go unchecked.
+        images: those that the sets were made of, uint8.
         time_steps: T.
 
     Returns:
         What differs, one line each.
     """
     problems: list[str] = []
-    steps, sequences = list(read(folder, "step")), list(read(folder, "sequence"))
-    if not steps or not sequences:
-        return [f"{FOLDER}: expected folders step/test_data_set_0 and sequence/test_data_set_0"]
+    xs = _inputs(step.config, images)
+    expected = min(STEP_SETS, len(xs) * time_steps), min(SEQUENCE_SETS, len(xs))
+    if tuple(count(folder).values()) != expected:
+        return [f"{FOLDER} has {count(folder)} sets, expected {expected[0]} and {expected[1]}"]
     carried: list[np.ndarray] = []
-    for number, (name, golden) in enumerate(steps):
+    for number, (name, golden) in enumerate(read(folder, "step")):
         image, t = divmod(number, time_steps)
         if t == 0:
             carried = [u.numpy() for u in step.initial_membranes(1)]
-        frame = _frame(xs[image], t) if image < len(xs) else golden.inputs[0]
-        problems += _unequal(name, "input", golden.inputs, [frame, *carried])
-        if _forms(golden.inputs) == _forms([frame, *carried]):
+        inputs = [_frame(xs[image], t), *carried]
+        problems += _unequal(name, "input", golden.inputs, inputs)
+        if _forms(golden.inputs) == _forms(inputs):
             problems += _compare_step(name, golden, step)
         carried = golden.outputs[1:]
-    for (name, golden), x in zip(sequences, xs, strict=False):
-        expected = _sequence(step, x, time_steps)
-        problems += _unequal(name, "input", golden.inputs, expected.inputs)
-        problems += _unequal(name, "output", golden.outputs, expected.outputs)
+    for (name, golden), x in zip(read(folder, "sequence"), xs, strict=False):
+        whole = _sequence(step, x, time_steps)
+        problems += _unequal(name, "input", golden.inputs, whole.inputs)
+        problems += _unequal(name, "output", golden.outputs, whole.outputs)
     return problems
 
 
-def images(folder: Path) -> list[torch.Tensor]:
-    """The inputs of the images in the sequence sets, as `write` was given them."""
-    return [torch.from_numpy(golden.inputs[0]) for _, golden in read(folder, "sequence") if golden.inputs]
+def _inputs(config: ModelConfig, images: np.ndarray) -> list[torch.Tensor]:
+    """The inputs of images, one by one."""
+    return [network.inputs(config, images[k : k + 1], (0, 4, k)) for k in range(len(images))]
 
 
 def _step_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
@@ -151,11 +180,11 @@ def _compare_step(name: str, golden: Golden, step: network.Step) -> Iterator[str
         yield f"{name}: outputs {_forms(golden.outputs)}, expected {_forms(expected)}"
         return
     for number, (found, wanted) in enumerate(zip(golden.outputs[1:], expected[1:], strict=True), 1):
-        if not (np.abs(found - wanted) <= TOLERANCE * (1 + np.abs(wanted))).all():
+        if not (np.abs(found - wanted) <= LIMIT * (1 + np.abs(wanted))).all():
             yield f"{name}/output_{number}.pb: membranes differ by up to {np.abs(found - wanted).max():.3g}"
     flipped = golden.outputs[0] != expected[0]
     membranes, threshold = expected[-1], float(step.neurons[-1].threshold)
-    if (flipped & ~(np.abs(membranes - threshold) <= TOLERANCE * (1 + np.abs(membranes)))).any():
+    if (flipped & ~(np.abs(membranes - threshold) <= LIMIT * (1 + np.abs(membranes)))).any():
         yield f"{name}/output_0.pb: {flipped.sum()} spikes differ"
 
 
@@ -181,7 +210,7 @@ def _read(path: Path, kind: str) -> list[np.ndarray]:
     found: list[np.ndarray] = []
     while (file := path / f"{kind}_{len(found)}.pb").is_file():
         try:
-            found.append(numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())))
+            found.append(numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())).copy())
         except (DecodeError, ValueError, TypeError) as error:
             raise UserError(f"{file}: expected an ONNX tensor: {error}") from None
     return found

@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.weights import Tensors
@@ -53,7 +55,7 @@ def read(folder: Path) -> Manifest:
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
         version = found.get("schema_version") if isinstance(found, dict) else None
         raise UserError(f"{path}: schema_version {version!r}, expected {SCHEMA_VERSION}")
-    for name in ("files", "proof", "data", "made"):
+    for name in ("files", "proof", "data", "made", "settings", "training"):
         if not isinstance(found.get(name), dict):
             raise UserError(f"{path}: {name} is {found.get(name)!r}, expected an object")
     for name, entry in found["files"].items():
@@ -96,10 +98,17 @@ def made(opset: int) -> dict[str, Any]:
         "utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "opset": opset,
         "python": platform.python_version(),
-        "machine": platform.machine(),
-        "system": platform.system(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
     }
+
+
+def same_place(recorded: Manifest) -> bool:
+    """Whether a bundle was made on a machine like this one, with the same versions: then all figures come out alike."""
+    here = made(0)
+    return all(recorded["made"].get(name) == here[name] for name in ("python", "system", "cpu", "cores", "versions"))
 
 
 def semantics(config: ModelConfig, tensors: Tensors, time_steps: int, sequence: bool) -> dict[str, Any]:
@@ -161,6 +170,13 @@ def semantics(config: ModelConfig, tensors: Tensors, time_steps: int, sequence: 
     }
 
 
+def data(dataset: str, test: Split) -> dict[str, Any]:
+    """Names the test images, so that no other data set is taken for them."""
+    digest = hashlib.sha256(test.images.tobytes())
+    digest.update(test.labels.astype("<i4").tobytes())
+    return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest()}
+
+
 def hash_tensors(tensors: Tensors) -> str:
     """SHA-256 of the parameters as such (names, shapes, types, bytes in that order), whatever file holds them."""
     digest = hashlib.sha256()
@@ -171,25 +187,25 @@ def hash_tensors(tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def differences(recorded: Any, found: Any, where: str = "") -> Iterator[str]:
-    """Where two parts of a manifest differ, one line each."""
+def differences(recorded: Any, found: Any, where: str = "", tolerance: float = 0.0) -> Iterator[str]:
+    """Where two parts of a manifest differ, one line each; numbers may by `tolerance`, relative where they exceed 1."""
     if isinstance(recorded, dict) and isinstance(found, dict):
         for name in {**recorded, **found}:
             place = f"{where}.{name}" if where else str(name)
             if name not in recorded or name not in found:
                 yield f"{place} is {'left over' if name in recorded else 'missing'} in {MANIFEST}"
             else:
-                yield from differences(recorded[name], found[name], place)
+                yield from differences(recorded[name], found[name], place, tolerance)
     elif isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):
         for number, (a, b) in enumerate(zip(recorded, found, strict=True)):
-            yield from differences(a, b, f"{where}[{number}]")
-    elif not _same(recorded, found):
+            yield from differences(a, b, f"{where}[{number}]", tolerance)
+    elif not _same(recorded, found, tolerance):
         yield f"{where} is {_short(found)}, {MANIFEST} says {_short(recorded)}"
 
 
-def _same(recorded: Any, found: Any) -> bool:
-    if isinstance(recorded, float) and isinstance(found, float):
-        return math.isclose(recorded, found, rel_tol=1e-9, abs_tol=1e-12)
+def _same(recorded: Any, found: Any, tolerance: float) -> bool:
+    if isinstance(found, float) and isinstance(recorded, float):
+        return math.isclose(recorded, found, rel_tol=max(tolerance, 1e-9), abs_tol=max(tolerance, 1e-12))
     return type(recorded) is type(found) and recorded == found
 
 
@@ -203,6 +219,15 @@ def _hash(path: Path) -> dict[str, Any]:
         return {"sha256": "no plain file", "bytes": 0}
     with open(path, "rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+
+
+def _cpu() -> str | None:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def _version(package: str) -> str | None:

@@ -34,7 +34,7 @@ class Trace(NamedTuple):
 class Leaky(nn.Module):
     """One time step of a layer of neurons (design section 2; snnTorch `Leaky`, reset delay on).
 
-    The arithmetic is snnTorch's, in its order, so that float32 rounds alike.
+    The arithmetic rounds as snnTorch's does in float32.
 
     Args:
         beta: membrane decay per step; clipped to 0..1.
@@ -60,7 +60,8 @@ class Leaky(nn.Module):
         if self.reset == "subtract":
             membrane = self.beta * membrane + current - fired * self.threshold
         else:
-            membrane = self.beta * ((1 - fired) * membrane) + current
+            # snnTorch multiplies by (1 - fired); this has the same bits and needs no constant in the graph.
+            membrane = self.beta * (membrane - fired * membrane) + current
         return self.fire(membrane), membrane
 
     def fire(self, membrane: Tensor) -> Tensor:
@@ -79,15 +80,16 @@ class Step(nn.Module):
     def __init__(self, config: ModelConfig, tensors: Tensors):
         super().__init__()
         self.config = config
-        self.pool = nn.MaxPool2d(2) if config.pool == "max" else nn.AvgPool2d(2)
         for number, layer in enumerate(config.layers, 1):
-            weighted: nn.Module
+            channels = math.prod(layer.in_shape) if layer.kind == "linear" else layer.in_shape[-1], layer.out_shape[-1]
             if layer.kind == "conv":
-                size, channels = config.kernel_size, (layer.in_shape[-1], layer.out_shape[-1])
-                weighted = nn.Conv2d(*channels, size, padding=size // 2)
+                size = config.kernel_size
+                self.add_module(layer.name, nn.Conv2d(*channels, size, padding=size // 2))
+                self.add_module(f"pool{number}", nn.MaxPool2d(2) if config.pool == "max" else nn.AvgPool2d(2))
             else:
-                weighted = nn.Linear(math.prod(layer.in_shape), layer.out_shape[0])
-            self.add_module(layer.name, weighted)
+                if len(layer.in_shape) == 3:
+                    self.add_module(f"flatten{number}", nn.Flatten())
+                self.add_module(layer.name, nn.Linear(*channels))
             beta = float(tensors.get(f"lif{number}.beta", config.betas[number - 1]))
             threshold = float(tensors.get(f"lif{number}.threshold", config.thresholds[number - 1]))
             self.add_module(f"lif{number}", Leaky(beta, threshold, config.reset))
@@ -118,10 +120,13 @@ class Step(nn.Module):
             spike causes.
         """
         new: list[Tensor] = []
-        for layer, neurons, membrane in zip(self.config.layers, self.neurons, membranes, strict=True):
-            weighted = self.get_submodule(layer.name)
-            x = self.pool(weighted(x)) if layer.kind == "conv" else weighted(x.flatten(1))
-            x, membrane = neurons(x, membrane)
+        for number, (layer, membrane) in enumerate(zip(self.config.layers, membranes, strict=True), 1):
+            if layer.kind == "linear" and len(layer.in_shape) == 3:
+                x = self.get_submodule(f"flatten{number}")(x)
+            x = self.get_submodule(layer.name)(x)
+            if layer.kind == "conv":
+                x = self.get_submodule(f"pool{number}")(x)
+            x, membrane = self.get_submodule(f"lif{number}")(x, membrane)
             new.append(membrane)
         return x, *new
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import snntorch
 import torch
 
-from csnn_jax import CSNN, ModelConfig, UserError, trace
+from csnn_jax import CSNN, ModelConfig, trace
 from csnn_jax.model import load_tensors
 from csnn_jax.weights import expected_shapes
 from csnn_torch import model as companion
@@ -25,20 +24,10 @@ def whole_eighths(config, seed):
     return tensors, images
 
 
-def snntorch_spikes(config, tensors, images):
+def snntorch_trace(config, tensors, images):
     network = companion.sequential(config)
     companion.load_tensors(network, tensors)
-    found = [[] for _ in config.layers]
-
-    def keep(number):
-        return lambda module, inputs, output: found[number].append(output[0] if isinstance(output, tuple) else output)
-
-    for number, neuron in enumerate(m for m in network if isinstance(m, snntorch.Leaky)):
-        neuron.register_forward_hook(keep(number))
-    with torch.no_grad():
-        companion.run(network, torch.tensor(images).permute(0, 3, 1, 2), config.time_steps)
-    layers = [torch.stack(steps).numpy() for steps in found]
-    return [layer.transpose(0, 1, 3, 4, 2) if layer.ndim == 5 else layer for layer in layers]
+    return companion.trace(network, torch.tensor(images).permute(0, 3, 1, 2), config.time_steps)
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
@@ -49,9 +38,12 @@ def test_equal_weights_give_equal_spikes_in_every_layer(reset, pool):
     model = CSNN(config)
     load_tensors(model, tensors)
     _, ours = trace(model, images)
-    for mine, theirs in zip(ours.spikes, snntorch_spikes(config, tensors, images), strict=True):
-        assert 0.01 < theirs.mean() < 0.9  # neither silent nor saturated
-        np.testing.assert_array_equal(np.asarray(mine), theirs)
+    theirs = snntorch_trace(config, tensors, images)
+    for mine, their in zip(ours.spikes, theirs.spikes, strict=True):
+        assert 0.01 < their.mean() < 0.9  # neither silent nor saturated
+        np.testing.assert_array_equal(np.asarray(mine), their.numpy())
+    for mine, their in zip(ours.membranes, theirs.membranes, strict=True):
+        np.testing.assert_array_equal(np.asarray(mine), their.numpy())
 
 
 def test_learnt_beta_and_threshold_are_loaded():
@@ -59,16 +51,46 @@ def test_learnt_beta_and_threshold_are_loaded():
     tensors, _ = whole_eighths(config, 2)
     network = companion.sequential(config)
     companion.load_tensors(network, tensors)
-    neurons = [m for m in network if isinstance(m, snntorch.Leaky)]
+    neurons = companion.neurons(network)
     assert [n.beta.item() for n in neurons] == [float(tensors[f"lif{i}.beta"]) for i in range(1, 5)]
     assert [n.threshold.item() for n in neurons] == [float(tensors[f"lif{i}.threshold"]) for i in range(1, 5)]
+    back = companion.tensors(network)
+    assert list(back) == list(tensors)
+    for name, tensor in tensors.items():
+        assert back[name].dtype == np.float32 and back[name].tobytes() == tensor.tobytes()
 
 
-@pytest.mark.parametrize("name", ["fast_sigmoid", "atan", "sigmoid", "triangular", "sparse_fast_sigmoid"])
-def test_every_surrogate_with_a_slope_has_its_snntorch_name(name):
-    companion.sequential(ModelConfig(surrogate=name, slope=3.0))
+def test_tally_sums_the_trace():
+    config = ModelConfig(**STACK)
+    tensors, images = whole_eighths(config, 3)
+    network = companion.sequential(config)
+    companion.load_tensors(network, tensors)
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    spikes = companion.trace(network, x, config.time_steps).spikes
+    sums = companion.tally(network, x, config.time_steps)
+    assert torch.equal(sums.counts, spikes[-1].sum(0))
+    assert torch.equal(sums.fired, torch.stack([layer.sum(0).flatten(1).sum(1) for layer in spikes], 1))
 
 
-def test_the_surrogate_that_snntorch_can_not_run_is_refused():
-    with pytest.raises(UserError, match="leaky_spike"):
-        companion.sequential(ModelConfig(surrogate="leaky_spike"))
+def test_two_networks_of_one_process_keep_their_state_apart():
+    config = ModelConfig(**STACK)
+    tensors, images = whole_eighths(config, 4)
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    one, other = companion.sequential(config), companion.sequential(config)
+    companion.load_tensors(one, tensors)
+    with torch.no_grad():
+        one(x[:2])
+        before = [neuron.mem.clone() for neuron in companion.neurons(one)]
+        companion.run(other, x[:2], 3)
+    assert all(torch.equal(a, b.mem) for a, b in zip(before, companion.neurons(one), strict=True))
+    assert all(b.any() for b in before)
+
+
+def test_a_sequence_runs_for_its_own_length():
+    config = ModelConfig(**STACK)
+    tensors, images = whole_eighths(config, 5)
+    network = companion.sequential(config)
+    companion.load_tensors(network, tensors)
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    constant = companion.run(network, x, 5)
+    assert torch.equal(companion.run(network, x.expand(5, *x.shape), config.time_steps), constant)

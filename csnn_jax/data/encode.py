@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from csnn_jax.errors import UserError
+
 
 def encode(images: np.ndarray, time_steps: int, encoding: str, seed: tuple[int, ...]) -> np.ndarray:
     """Encodes a batch of images as spikes.
@@ -17,9 +19,12 @@ def encode(images: np.ndarray, time_steps: int, encoding: str, seed: tuple[int, 
         uint8 [T, B, H, W, C], 0 or 1.
 
     Raises:
+        UserError: images that have a time axis already [B, T, H, W, C].
         ValueError: images of another type or rank, or another encoding. ("direct" needs no spikes: the
             model holds the image constant.)
     """
+    if images.ndim == 5:
+        raise UserError(f"--encoding {encoding}: the images have a time axis already, expected direct")
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"images: {images.dtype} of shape {images.shape}; expected uint8 [B, H, W, C]")
     if encoding == "rate":

@@ -1,0 +1,137 @@
+"""What the scripts of this folder share: a bundle's golden images in, one JSON object on standard output.
+
+Each script runs one tool on a bundle that `python -m export` made and compares spikes:
+
+    python -m venv /tmp/tvm && /tmp/tvm/bin/pip install apache-tvm onnx
+    /tmp/tvm/bin/python benchmarks/targets/run_tvm.py BUNDLE > results/targets/tvm.json
+
+It needs the tool, NumPy and onnx (which reads the golden tensors), and nothing of ours: what a deployment engineer has.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from onnx import TensorProto, numpy_helper
+
+Step = Callable[[np.ndarray, list[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
+"""One time step: (frame [1, C, H, W], membranes) -> (spikes [1, classes], membranes)."""
+
+
+class Golden(NamedTuple):
+    """The real test images of a bundle and what our network answers.
+
+    Attributes:
+        images: float32 [N, C, H, W], each shown at every step.
+        spikes: of the last layer [T, N, classes].
+        membranes: U[-1], zeros, one array [1, ...] per layer.
+    """
+
+    images: np.ndarray
+    spikes: np.ndarray
+    membranes: list[np.ndarray]
+
+
+def read_golden(bundle: Path) -> Golden:
+    """Reads golden/sequence, and the initial membranes of golden/step."""
+    folders = sorted((bundle / "golden/sequence").iterdir(), key=lambda path: int(path.name.rpartition("_")[2]))
+    images = [_tensor(folder / "input_0.pb") for folder in folders]
+    if images[0].ndim != 4:
+        raise SystemExit(f"{bundle}: expected a bundle with direct encoding, one image per window")
+    first = bundle / "golden/step/test_data_set_0"
+    membranes = [_tensor(first / f"input_{n}.pb") for n in range(1, len(list(first.glob("input_*.pb"))))]
+    spikes = np.concatenate([_tensor(folder / "output_1.pb") for folder in folders], axis=1)
+    return Golden(np.concatenate(images), spikes, membranes)
+
+
+def run_steps(golden: Golden, step: Step) -> np.ndarray:
+    """Runs a one-step program over every image's window: spikes [T, N, classes]."""
+    spikes = np.empty_like(golden.spikes)
+    for number, image in enumerate(golden.images):
+        membranes = golden.membranes
+        for t in range(len(spikes)):
+            out, membranes = step(image[None], membranes)
+            spikes[t, number] = out[0]
+    return spikes
+
+
+def main(
+    packages: tuple[str, ...], trials: Callable[[Path, Golden], Iterator[tuple[str, str, Callable[[], Any]]]]
+) -> None:
+    """Runs a script's trials and prints what came of them.
+
+    Args:
+        packages: distributions whose versions are told.
+        trials: gives (file of the bundle, what is done, function). The function returns spikes [T, N, classes] to be
+            compared with the golden ones, or a dictionary of findings; where the tool refuses, it raises.
+    """
+    if len(sys.argv) != 2:
+        raise SystemExit(f"usage: {Path(sys.argv[0]).name} BUNDLE")
+    bundle, stdout = Path(sys.argv[1]), os.dup(1)
+    os.dup2(2, 1)  # the tools print on standard output
+    golden = read_golden(bundle)
+    config = json.loads((bundle / "config.json").read_text())["model"]
+    result = {
+        "command": f"python benchmarks/targets/{Path(sys.argv[0]).name} BUNDLE",
+        "commit": _commit(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+        "network": {name: config[name] for name in ("conv_channels", "hidden", "pool", "reset", "beta", "time_steps")},
+        "weights_sha256": hashlib.sha256((bundle / "weights.safetensors").read_bytes()).hexdigest(),
+        "golden_images": len(golden.images),
+        "output_spikes": int(golden.spikes.sum()),
+        "trials": [_try(golden, *trial) for trial in trials(bundle, golden)],
+    }
+    os.write(stdout, (json.dumps(result, indent=2) + "\n").encode())
+
+
+def _try(golden: Golden, file: str, what: str, function: Callable[[], Any]) -> dict[str, Any]:
+    print(f"{file}: {what}", file=sys.stderr)
+    found: dict[str, Any] = {"file": file, "what": what}
+    try:
+        answer = function()
+    except Exception as error:  # whatever a tool raises is its answer
+        traceback.print_exc()
+        return found | {"refused": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
+    if isinstance(answer, dict):
+        return found | answer
+    different = answer != golden.spikes
+    counts = answer.sum(0) != golden.spikes.sum(0)
+    classes = answer.sum(0).argmax(1) != golden.spikes.sum(0).argmax(1)
+    return found | {
+        "different_spikes": f"{different.sum()} of {different.size}",
+        "different_counts": f"{counts.sum()} of {counts.size}",
+        "different_classes": f"{classes.sum()} of {classes.size}",
+    }
+
+
+def _tensor(path: Path) -> np.ndarray:
+    return numpy_helper.to_array(TensorProto.FromString(path.read_bytes()))
+
+
+def _commit() -> str:
+    """The commit of the scripts."""
+    folder = str(Path(__file__).parent)
+    changed = _git("status", "--porcelain", "--", folder)
+    return _git("log", "-1", "--format=%h", "--", folder) + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(("git", *arguments), capture_output=True, text=True).stdout.strip()
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,0 +1,90 @@
+"""`python -m csnn_torch.convert FILE --out RUN`: makes a run of a network that was trained in snnTorch."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from csnn_jax.config import Config, DataConfig, Encoding, ModelConfig, Pool, SurrogateName
+from csnn_jax.errors import UserError
+from csnn_jax.flags import parse, run_command
+from csnn_torch import require_torch
+
+DESCRIPTION = """Makes a run directory, for csnn_jax.evaluate and export, of a network that was trained in snnTorch.
+
+FILE was written by `torch.save(network.state_dict(), FILE)`, where network is an nn.Sequential of Conv2d (padded to
+keep the size), a 2x2 pool and snn.Leaky, ..., then Linear and snn.Leaky, ... The stack, beta, threshold and reset are
+read from it; what it lacks comes from the flags. The test accuracy is measured on --dataset."""
+
+
+@dataclass(frozen=True)
+class ConvertFlags:
+    file: Annotated[str, tyro.conf.Positional]
+    """The state_dict."""
+    out: str
+    """Run directory to make."""
+    overwrite: bool = False
+    """Replace the run that --out holds."""
+    input_shape: tuple[int, int, int] | None = None
+    """Image height, width and channels; None: 28 28 and the channels of the first convolution."""
+    pool: Pool = ModelConfig.pool
+    """2x2 pooling after each convolution."""
+    surrogate: SurrogateName = ModelConfig.surrogate
+    """Surrogate derivative that it was trained with."""
+    slope: float | None = None
+    """Sharpness of the surrogate; None: snnTorch's default."""
+    time_steps: int = ModelConfig.time_steps
+    """Time steps that each image is presented for."""
+    encoding: Encoding = ModelConfig.encoding
+    """Image to input."""
+    reset_delay: bool = True
+    """snn.Leaky's reset_delay; csnn_jax has neurons with the delay only."""
+    dataset: str = "mnist"
+    """Data set that it was trained on: mnist, idx:DIR or tfds:NAME."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(ConvertFlags, "csnn-torch-convert", DESCRIPTION, arguments)
+        require_torch()
+        from csnn_jax import job, rundir, weights
+        from csnn_jax.learner import Learner
+        from csnn_torch import state_dict
+
+        if not flags.reset_delay:
+            raise UserError("--reset-delay False: a neuron that resets at once is another neuron, expected True")
+        given = ModelConfig(
+            pool=flags.pool,
+            surrogate=flags.surrogate,
+            slope=flags.slope,
+            time_steps=flags.time_steps,
+            encoding=flags.encoding,
+        )
+        model, tensors = state_dict.convert(state_dict.load(flags.file), given, flags.input_shape, flags.file)
+        dataset = job.load_for(model, flags.dataset)
+        config = Config(model=model, data=DataConfig(flags.dataset))
+        learner = Learner(config, tensors=tensors, frames=dataset.test.images.ndim == 5)
+        run = rundir.create(flags.out, config, flags.overwrite)
+        weights.save(run.weights, tensors, model)
+        print(f"Network: {_text(model)}")
+        print(f"Run directory: {run.path}", flush=True)
+        result = learner.evaluate(dataset.test)
+        assert result is not None
+        print(f"Final Test Accuracy: {result.accuracy:.2%}")
+        source = {"converted_from": flags.file, "accuracy": result.accuracy, "density": result.densities}
+        run.record("end", iter=0, interrupted=False, **source)
+        return 0
+
+    return run_command(command)
+
+
+def _text(model: ModelConfig) -> str:
+    sizes = [*(f"conv{n}" for n in model.conv_channels), *(f"fc{n}" for n in (*model.hidden, model.num_classes))]
+    shape = "x".join(map(str, model.input_shape))
+    return f"{shape} {' '.join(sizes)}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

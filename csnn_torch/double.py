@@ -1,0 +1,82 @@
+"""snnTorch's surrogates and loss for any floating-point type, and those of its surrogates that fail as they are.
+
+snnTorch 1.0 returns float32 spikes from every surrogate and adds the loss up in float32. Here the same autograd
+functions return spikes of their input's type; in float32 nothing changes, and the model then takes snnTorch's own.
+"""
+
+from collections.abc import Callable
+
+import torch
+from snntorch import functional, surrogate
+from torch.nn.functional import log_softmax, nll_loss
+
+from csnn_jax.config import ModelConfig
+
+
+def _typed(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """snnTorch's autograd function with spikes of the membrane's type in place of float32."""
+
+    class Typed(function):  # type: ignore[misc, valid-type]
+        @staticmethod
+        def forward(ctx, input_, *sharpness):
+            return function.forward(ctx, input_, *sharpness).to(input_.dtype)
+
+    return Typed
+
+
+class StableSigmoid(surrogate.Sigmoid):
+    """snnTorch's `Sigmoid` at |x|: the derivative is even, and e^(-k x) overflows to NaN below x = -88 / k."""
+
+    @staticmethod
+    def forward(ctx, input_, slope):
+        spikes = surrogate.Sigmoid.forward(ctx, input_, slope)
+        ctx.save_for_backward(input_.abs())
+        return spikes
+
+
+def _leaky_spike(slope: float) -> Callable:
+    """The gradient of `LSO` (1 where a neuron spikes, else `slope`) for snnTorch's `CustomSurrogate`."""
+
+    def gradient(input_, grad_input, spikes):
+        return torch.where(spikes > 0, grad_input, slope * grad_input)
+
+    return gradient
+
+
+# The autograd function of each surrogate, and its arguments after the membrane for a sharpness, at snnTorch's defaults.
+_FUNCTIONS: dict[str, tuple[type[torch.autograd.Function], Callable[..., tuple]]] = {
+    "fast_sigmoid": (surrogate.FastSigmoid, lambda slope=25.0: (slope,)),
+    "atan": (surrogate.ATan, lambda slope=2.0: (slope,)),
+    "sigmoid": (StableSigmoid, lambda slope=25.0: (slope,)),
+    "straight_through": (surrogate.StraightThroughEstimator, lambda: ()),
+    "triangular": (surrogate.Triangular, lambda slope=1.0: (slope,)),
+    "heaviside": (surrogate.Heaviside, lambda: ()),
+    "spike_rate_escape": (surrogate.SpikeRateEscape, lambda slope=25.0: (1.0, slope)),
+    "sparse_fast_sigmoid": (surrogate.SparseFastSigmoid, lambda slope=25.0: (slope, 1.0)),
+    "leaky_spike": (surrogate.CustomSurrogate, lambda slope=0.1: (_leaky_spike(slope),)),  # LSO itself fails to run
+}
+
+
+def spike_function(config: ModelConfig, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The spike function that a configuration names, from membrane minus threshold to spikes.
+
+    In float32 it is snnTorch's own autograd function, but for `sigmoid` (at |x|, where it does not overflow) and
+    `leaky_spike` (`CustomSurrogate` in place of `LSO`, which calls another function with an argument missing).
+    """
+    function, arguments = _FUNCTIONS[config.surrogate]
+    sharpness = arguments() if config.slope is None else arguments(config.slope)
+    if dtype != torch.float32:
+        function = _typed(function)
+    return lambda shifted: function.apply(shifted, *sharpness)
+
+
+class _CeRate(functional.ce_rate_loss):
+    """snnTorch's `ce_rate_loss` with the sum over the steps in the spikes' type."""
+
+    def _compute_loss(self, spk_out: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return nll_loss(log_softmax(spk_out, -1).flatten(0, 1), targets.repeat(len(spk_out)))
+
+
+def ce_rate(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The loss of output spikes [time, batch, classes] and labels [batch]; in float32 snnTorch's `ce_rate_loss`."""
+    return functional.ce_rate_loss() if dtype == torch.float32 else _CeRate()

@@ -1,0 +1,167 @@
+"""Trains and evaluates the network in snnTorch, eager, on CUDA, MPS or the CPU."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import snntorch
+import torch
+
+from csnn_jax import weights
+from csnn_jax.config import Config
+from csnn_jax.data import Split, encode
+from csnn_jax.errors import UserError
+from csnn_jax.evaluation import Evaluation, evaluate
+from csnn_torch import checkpoint, double, model
+
+
+def initial_tensors(config: Config) -> weights.Tensors:
+    """The weights that a job starts from: those that csnn_jax draws from the seed, in torch's layout."""
+    import jax
+
+    from csnn_jax.model import CSNN, tensors
+
+    with jax.enable_x64(config.train.dtype == "float64"):
+        return tensors(CSNN(config.model, config.train.seed, dtype=config.train.dtype))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto": CUDA, else MPS, else the CPU.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"--device {name}: can't be used here, expected auto, cpu, cuda, cuda:N or mps: {error}"
+        ) from None
+    return device
+
+
+class Learner:
+    """A network and its optimiser. See `csnn_jax.job.Learner` for the methods.
+
+    The initial weights and the batches of a seed are csnn_jax's, so the two start equal and see the same images.
+
+    Args:
+        config: the job; `config.model` must fit the data.
+        train: what to learn from; None: the learner only evaluates.
+        tensors: weights to start from, in torch's layout; None: drawn from the seed.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        UserError: an engine, which only csnn_jax has, or a device that is not there or can't do the type.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        train: Split | None = None,
+        tensors: weights.Tensors | None = None,
+        device: str = "auto",
+    ):
+        if config.train.engine != "auto":
+            raise UserError(f"--engine {config.train.engine}: csnn_jax has engines, csnn_torch has not; expected auto")
+        self.config, self._train = config, train
+        self.device = choose_device(device)
+        self.dtype = torch.float64 if config.train.dtype == "float64" else torch.float32
+        if self.device.type == "mps" and self.dtype == torch.float64:
+            raise UserError("--dtype float64: MPS has no float64, expected float32 or --device cpu")
+        self.network = model.sequential(config.model, self.dtype)
+        model.load_tensors(self.network, initial_tensors(config) if tensors is None else tensors)
+        self.network.to(self.device)
+        self._parameters = list(self.network.parameters())
+        self._last_good = [p.detach().clone() for p in self._parameters]
+        self.optimizer = torch.optim.Adam(self._parameters, lr=config.train.lr)
+        self._moments()
+        self._loss = double.ce_rate(self.dtype)
+        # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
+        self._scale = 1 / 255 if config.model.encoding == "direct" else 1.0
+
+    def describe(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
+        where = f"{torch.get_num_threads()} threads" if self.device.type == "cpu" else name
+        versions = f"snnTorch {snntorch.__version__}, torch {torch.__version__}"
+        return f"{versions}, {self.device.type}" + (f" ({where})" if where else "")
+
+    def step(self, iteration: int, index: np.ndarray) -> tuple[float, bool]:
+        assert self._train is not None
+        spikes = self.run(self.input(self._train.images, index, (0, iteration)))
+        loss = self._loss(spikes, torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device))
+        self.optimizer.zero_grad()
+        loss.backward()
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        finite = torch.stack([values.isfinite().all() for values in (loss.detach(), *gradients)]).all()
+        if finite:
+            torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
+            self.optimizer.step()
+        return loss.item(), bool(finite)
+
+    def roll_back(self) -> None:
+        with torch.no_grad():
+            for parameter, before in zip(self._parameters, self._last_good, strict=True):
+                parameter.copy_(before)
+
+    def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
+        def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+            x = self.input(split.images, rows, (1, number))
+            sums = model.tally(self.network, x, self.config.model.time_steps)
+            return sums.counts.cpu().numpy().argmax(1), sums.fired.cpu().numpy()
+
+        return evaluate(split, self.config.model, tally, go_on)
+
+    def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        x = self.input(images, np.arange(len(images)), (2, 0))
+        found = model.trace(self.network, x, self.config.model.time_steps)
+        return [m.cpu().numpy() for m in found.membranes], [s.cpu().numpy() for s in found.spikes]
+
+    def tensors(self) -> weights.Tensors:
+        return model.tensors(self.network)
+
+    def save(self, directory: Path, iteration: int) -> None:
+        checkpoint.save(directory, iteration, self._state())
+
+    def restore(self, directory: Path) -> int:
+        state = self._state()
+        iteration, found = checkpoint.restore(directory, state)
+        with torch.no_grad():
+            for name, tensor in state.items():
+                tensor.copy_(found[name])
+        return iteration
+
+    def run(self, x: torch.Tensor) -> torch.Tensor:
+        """Output spikes [time, batch, classes] of an `input`."""
+        return model.run(self.network, x, self.config.model.time_steps)
+
+    def input(self, images: np.ndarray, index: np.ndarray, stream: tuple[int, int]) -> torch.Tensor:
+        """One batch [batch, C, H, W] or [time, batch, C, H, W]: encoded, where asked, with csnn_jax's seeds."""
+        settings = self.config.model
+        rows = images[index]
+        if settings.encoding != "direct":
+            rows = encode(rows, settings.time_steps, settings.encoding, (self.config.train.seed, *stream))
+        elif rows.ndim == 5:
+            rows = rows.swapaxes(0, 1)
+        x = torch.tensor(np.moveaxis(rows, -1, -3), device=self.device)
+        return x.to(self.dtype) * self._scale
+
+    def _moments(self) -> None:
+        """Makes Adam's state, which torch leaves to the first step, so that it can be restored before one."""
+        for parameter in self._parameters:
+            moments = self.optimizer.state[parameter]
+            moments["step"] = torch.zeros((), dtype=torch.float32)
+            moments["exp_avg"] = torch.zeros_like(parameter)
+            moments["exp_avg_sq"] = torch.zeros_like(parameter)
+
+    def _state(self) -> checkpoint.State:
+        """What a training step changes, by name; the tensors themselves, not copies."""
+        state: checkpoint.State = {}
+        for number, (parameter, before) in enumerate(zip(self._parameters, self._last_good, strict=True)):
+            moments = self.optimizer.state[parameter]
+            parts = {"parameter": parameter.detach(), "last_good": before, **moments}
+            state |= {f"{number}.{name}": tensor for name, tensor in parts.items()}
+        return state

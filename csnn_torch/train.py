@@ -1,0 +1,37 @@
+"""`python -m csnn_torch.train`: trains the same network in snnTorch, with csnn_jax.train's flags and files."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from csnn_jax.flags import TrainFlags, parse, run_command
+from csnn_torch import require_torch
+
+DESCRIPTION = """Trains the same network as csnn_jax.train, in snnTorch.
+
+Same flags, same run directory, same batches and same initial weights; --engine is csnn_jax's alone. Without flags: the
+default job on MNIST, which takes about half an hour on two CPU cores."""
+
+
+@dataclass(frozen=True)
+class TorchFlags(TrainFlags):
+    device: str = "auto"
+    """Where to train: cuda, cuda:N, mps, cpu, or auto: the first of them that is there."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(TorchFlags, "csnn-torch-train", DESCRIPTION, arguments)
+        require_torch()
+        os.environ["JAX_PLATFORMS"] = "cpu"  # JAX draws the initial weights; on a GPU it would take most of the memory
+        from csnn_jax import job
+        from csnn_torch.learner import Learner
+
+        return job.train(flags, lambda config, split: Learner(config, split, device=flags.device))
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+/*
+ * Event-driven inference: the work of a layer follows the spikes of the layer before it.
+ *
+ * The spikes of a layer are a list of neuron indices in height-width-channel order, and `begin` says where in that list
+ * the spikes of each pixel begin. So the spikes in one row of a convolution's window are one run of the list, and each
+ * names one row of weights, which is added to the currents of all output channels. Where nothing spikes, nothing is
+ * added; where something does, it is an addition, never a multiplication.
+ *
+ * A linear layer is a convolution whose kernel covers the whole of its input: one output pixel, no padding, no pooling.
+ */
+#include "csnn.h"
+
+#include <float.h>
+#include <stdbool.h>
+
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "float must be computed in float, or spikes near the threshold change (on 32-bit x86: -msse2 -mfpmath=sse)"
+#endif
+
+/* The input, or the neurons of a layer. */
+struct map {
+    int32_t height, width, channels;
+    int32_t first_event; /* its events start here in csnn_state.event */
+    int32_t first_begin; /* its pixels start here in csnn_state.begin: height * width of them, and the end */
+};
+
+struct layer {
+    const float *weight; /* [kernel_height][kernel_width][channels in][channels out] */
+    const float *bias;   /* [channels out] */
+    int32_t kernel_height, kernel_width;
+    int32_t padding; /* zeros around the input */
+    int32_t pool;    /* the pooling window is pool x pixels, its stride too; what is left at the edges is dropped */
+    float beta, threshold;
+};
+
+#include "weights.h" /* defines maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS] */
+
+/* sum += row */
+static void add(float *restrict sum, const float *restrict row, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        sum[i] += row[i];
+}
+
+/* sum += value * row */
+static void add_scaled(float *restrict sum, const float *restrict row, float value, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        sum[i] += value * row[i];
+}
+
+/*
+ * The convolution at one position, with the bias: sum[channels out].
+ *
+ * top, left: where the kernel's window starts in the input; negative in the padding.
+ * frame: the values of the events, if the input of this layer is a frame; NULL for spikes.
+ */
+static void convolve(const struct csnn_state *state, int number, int32_t top, int32_t left, const uint8_t *frame,
+                     float *sum)
+{
+    const struct layer *layer = &layers[number];
+    const struct map *in = &maps[number];
+    const int32_t channels_out = maps[number + 1].channels;
+    const csnn_index *event = state->event + in->first_event;
+    const csnn_index *begin = state->begin + in->first_begin;
+    const int32_t from = left > 0 ? left : 0;
+    const int32_t to = left + layer->kernel_width < in->width ? left + layer->kernel_width : in->width;
+
+    for (int32_t i = 0; i < channels_out; i++)
+        sum[i] = layer->bias[i];
+    for (int32_t i = 0; i < layer->kernel_height; i++) {
+        const int32_t y = top + i;
+        if (y < 0 || y >= in->height)
+            continue;
+        const int32_t window = (y * in->width + left) * in->channels; /* index of the first input under the kernel */
+        const int32_t weights = i * layer->kernel_width * in->channels;
+        for (int32_t e = begin[y * in->width + from]; e < begin[y * in->width + to]; e++) {
+            const float *row = layer->weight + (size_t)(weights + event[e] - window) * (size_t)channels_out;
+            if (frame)
+                add_scaled(sum, row, (float)frame[event[e]] / CSNN_INPUT_SCALE, channels_out);
+            else
+                add(sum, row, channels_out);
+        }
+    }
+}
+
+/* The input currents of one pixel's neurons, convolved and pooled: current[channels out]. */
+static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, const uint8_t *frame, float *current)
+{
+    const struct layer *layer = &layers[number];
+    const int32_t channels = maps[number + 1].channels;
+    const int32_t top = y * layer->pool - layer->padding, left = x * layer->pool - layer->padding;
+
+    convolve(state, number, top, left, frame, current);
+    if (layer->pool == 1)
+        return;
+    for (int32_t place = 1; place < layer->pool * layer->pool; place++) {
+        float *corner = state->corner;
+        convolve(state, number, top + place / layer->pool, left + place % layer->pool, frame, corner);
+        for (int32_t c = 0; c < channels; c++) {
+            if (CSNN_POOL_MAX)
+                current[c] = corner[c] > current[c] ? corner[c] : current[c];
+            else
+                current[c] += corner[c];
+        }
+    }
+    if (!CSNN_POOL_MAX)
+        for (int32_t c = 0; c < channels; c++)
+            current[c] /= (float)(layer->pool * layer->pool);
+}
+
+/* One step of one pixel's neurons: U[t] from U[t-1] and I[t], as csnn.h has it. */
+static void fire(const struct layer *layer, float *restrict membrane, const float *restrict current, int32_t count)
+{
+    const float beta = layer->beta, threshold = layer->threshold;
+
+    for (int32_t c = 0; c < count; c++) {
+        const float reset = membrane[c] > threshold ? 1.0f : 0.0f;
+        if (CSNN_RESET_SUBTRACT)
+            membrane[c] = beta * membrane[c] + current[c] - reset * threshold;
+        else if (CSNN_RESET_ZERO)
+            membrane[c] = beta * ((1.0f - reset) * membrane[c]) + current[c];
+        else
+            membrane[c] = beta * membrane[c] + current[c];
+    }
+}
+
+void csnn_reset(struct csnn_state *state)
+{
+    for (int32_t i = 0; i < CSNN_NEURONS; i++)
+        state->membrane[i] = 0.0f;
+    for (int32_t i = 0; i < CSNN_FIRST_NEURONS; i++)
+        state->drive[i] = 0.0f;
+    for (int32_t i = 0; i < CSNN_CELLS; i++)
+        state->begin[i] = 0;
+}
+
+void csnn_present(struct csnn_state *state, const uint8_t *frame)
+{
+    const struct map *in = &maps[0], *out = &maps[1];
+    int32_t count = 0;
+
+    for (int32_t i = 0; i < CSNN_INPUTS; i++) {
+        if (i % in->channels == 0)
+            state->begin[i / in->channels] = (csnn_index)count;
+        if (frame[i])
+            state->event[count++] = (csnn_index)i;
+    }
+    state->begin[in->height * in->width] = (csnn_index)count;
+
+    for (int32_t y = 0; y < out->height; y++)
+        for (int32_t x = 0; x < out->width; x++)
+            gather(state, 0, y, x, frame, state->drive + (y * out->width + x) * out->channels);
+}
+
+void csnn_step(struct csnn_state *state)
+{
+    for (int number = 0; number < CSNN_LAYERS; number++) {
+        const struct layer *layer = &layers[number];
+        const struct map *out = &maps[number + 1];
+        csnn_index *event = state->event + out->first_event;
+        csnn_index *begin = state->begin + out->first_begin;
+        float *membrane = state->membrane + (out->first_event - CSNN_INPUTS);
+        int32_t count = 0, neuron = 0;
+
+        for (int32_t pixel = 0; pixel < out->height * out->width; pixel++) {
+            const float *current = number == 0 ? state->drive + neuron : state->current;
+            if (number > 0)
+                gather(state, number, pixel / out->width, pixel % out->width, NULL, state->current);
+            begin[pixel] = (csnn_index)count;
+            fire(layer, membrane + neuron, current, out->channels);
+            for (int32_t end = neuron + out->channels; neuron < end; neuron++) { /* without a branch to mispredict */
+                event[count] = (csnn_index)neuron;
+                count += membrane[neuron] > layer->threshold;
+            }
+        }
+        begin[out->height * out->width] = (csnn_index)count;
+    }
+}
+
+const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t *count)
+{
+    const struct map *out = &maps[layer + 1];
+    *count = state->begin[out->first_begin + out->height * out->width];
+    return state->event + out->first_event;
+}
+
+float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count)
+{
+    const struct map *out = &maps[layer + 1];
+    *count = out->height * out->width * out->channels;
+    return state->membrane + (out->first_event - CSNN_INPUTS);
+}
+
+int csnn_classify(struct csnn_state *state, const uint8_t *sample, int32_t counts[CSNN_CLASSES])
+{
+    int best = 0;
+
+    csnn_reset(state);
+    for (int32_t i = 0; i < CSNN_CLASSES; i++)
+        counts[i] = 0;
+    for (int32_t t = 0; t < CSNN_TIME_STEPS; t++) {
+        int32_t spikes;
+        if (t < CSNN_FRAMES) /* one image is convolved once, not at every step */
+            csnn_present(state, sample + (size_t)t * CSNN_INPUTS);
+        csnn_step(state);
+        const csnn_index *class = csnn_spikes(state, CSNN_LAYERS - 1, &spikes);
+        for (int32_t i = 0; i < spikes; i++)
+            counts[class[i]]++;
+    }
+    for (int i = 1; i < CSNN_CLASSES; i++)
+        if (counts[i] > counts[best])
+            best = i;
+    return best;
+}
+
+size_t csnn_state_size(void)
+{
+    return sizeof(struct csnn_state);
+}

@@ -1,0 +1,128 @@
+"""What goes into a bundle, and the order in which it is made."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.data import Split
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from csnn_jax.rundir import RunDir
+from csnn_jax.weights import Tensors
+from export import c_program, claims, golden, graphs, latency, manifest, network, nir_file, report
+from export.checks import Found, Subject
+from export.claims import Check
+
+CALIBRATION_IMAGES = 64
+COPIED = ("config.json", "weights.safetensors")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a bundle is made and proven.
+
+    Attributes:
+        opset: of the ONNX files.
+        images: test images that spikes are compared on.
+        quick: accuracy is measured on those images too, not on the whole test set.
+    """
+
+    opset: int
+    images: int
+    quick: bool
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> "Settings":
+        """From a manifest.
+
+        Raises:
+            UserError: they are not what `export` writes.
+        """
+        kinds = {"opset": int, "images": int, "quick": bool}
+        for name, kind in kinds.items():
+            if type(values.get(name)) is not kind:
+                raise UserError(f"settings.{name} is {values.get(name)!r}, expected {kind.__name__}")
+        return cls(**{name: values[name] for name in kinds})
+
+    def split(self, test: Split) -> Split:
+        """The images that accuracy is measured on."""
+        count = self.images if self.quick else len(test.labels)
+        return Split(test.images[:count], test.labels[:count])
+
+
+def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings) -> None:
+    """Fills an empty folder with the bundle of a run, and proves it.
+
+    Raises:
+        UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
+    """
+    dataset = data.load(config.data.dataset, config.model.input_shape)
+    subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
+    _write_files(subject, run, dataset, settings.opset)
+    found = claims.collect(subject, _Proof(subject).run)
+    whole = {
+        "schema_version": manifest.SCHEMA_VERSION,
+        "made": manifest.made(settings.opset),
+        "training": _training(run, config),
+        "data": manifest.data(config.data.dataset, dataset.test),
+        "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
+        **found,
+        "latency": dict(_latencies(subject, 0.2 if settings.quick else 3.0)),
+        "files": manifest.hash_files(folder),
+    }
+    write_atomic(folder / report.NAME, report.render(whole).encode())
+    whole["files"] = manifest.hash_files(folder)
+    manifest.write(folder, whole)
+
+
+def _write_files(subject: Subject, run: RunDir, dataset: data.Dataset, opset: int) -> None:
+    folder, model, tensors = subject.folder, subject.config.model, subject.tensors
+    for name in COPIED:
+        write_atomic(folder / name, (run.path / name).read_bytes())
+    calibration = dataset.train.images[:CALIBRATION_IMAGES]
+    for name, graph in graphs.all_graphs(model, tensors, opset, calibration, subject.frames).items():
+        write_atomic(folder / name, graph.SerializeToString())
+    if reason := nir_file.reason_against(model, tensors):
+        print(f"no NIR file: {reason}", flush=True)
+    else:
+        for name in claims.NIR:
+            nir_file.write(folder / name, model, tensors, legacy="104" in name)
+    c_program.write(folder / "c", model, tensors, subject.time_steps if subject.frames else None)
+    golden.write(folder, network.Step(model, tensors), dataset.test, subject.time_steps)
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """Runs the checks of a bundle being made: one that finds a problem ends it."""
+
+    subject: Subject
+
+    def run(self, name: str, check: Check) -> Found:
+        found = check()
+        if found.problems:
+            raise UserError(f"{name}: {found.problems[0]}; no bundle is made of a file that is not proven")
+        print(f"{name:<20} {claims.summary(found, len(self.subject.split.labels))}", flush=True)
+        return found
+
+
+def _training(run: RunDir, config: Config) -> dict[str, Any]:
+    end = [record for record in run.records("end") if not record["interrupted"]][-1]
+    return {
+        "accuracy": end.get("accuracy"),
+        "iterations": end["iter"],
+        "seconds": end.get("seconds"),
+        "seed": config.train.seed,
+        "dtype": config.train.dtype,
+    }
+
+
+def _latencies(subject: Subject, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file, latency of one call) of every ONNX file."""
+    _, first = next(golden.read(subject.folder, "step"))
+    _, whole = next(golden.read(subject.folder, "sequence"))
+    for name in (*claims.STEPS, "step_int8.onnx", "sequence.onnx"):
+        inputs = whole.inputs if name == "sequence.onnx" else first.inputs
+        yield name, latency.of_onnx(subject.folder / name, inputs, seconds)

@@ -1,0 +1,34 @@
+"""The ONNX files of a bundle, all made from one step graph."""
+
+import numpy as np
+import onnx
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.weights import Tensors
+from export.lif_function import with_lif_functions
+from export.quantise import quantised
+from export.sequence import sequence
+from export.step_graph import static, step
+
+
+def all_graphs(
+    config: ModelConfig, tensors: Tensors, opset: int, calibration: np.ndarray, frames: bool = False
+) -> dict[str, onnx.ModelProto]:
+    """Makes every ONNX file of a bundle: {file name: checked model}.
+
+    Args:
+        config: the stack.
+        tensors: its parameters as `weights.load` gives them.
+        opset: version of ONNX's operator set, 18 to 20.
+        calibration: training images uint8 [N, H, W, C] or [N, T, H, W, C], from which the ranges of the quantised
+            file are taken; 64 are enough.
+        frames: the data have a time axis of their own.
+    """
+    plain = step(config, tensors, opset)
+    return {
+        "step.onnx": plain,
+        "step_b1.onnx": static(plain),
+        "step_lif.onnx": with_lif_functions(plain, config),
+        "sequence.onnx": sequence(plain, config, frames),
+        "step_int8.onnx": quantised(plain, config, calibration),
+    }

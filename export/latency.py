@@ -1,0 +1,35 @@
+"""How long one call of each file takes: ONNX Runtime's CPU provider on one thread, a batch of one."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from export import runners
+
+CALLS = 1000
+
+
+def of_onnx(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[str, Any]:
+    """Latency of one call of an ONNX file with its first inputs set to these, see `of`."""
+    session = runners.session(onnx.load(path), threads=1)
+    feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
+    return of(lambda: session.run(None, feed), seconds)
+
+
+def of(call: Callable[[], object], seconds: float) -> dict[str, Any]:
+    """Median and 99th percentile of up to `CALLS` calls, or as many as `seconds` allow, after a tenth of that time."""
+    times: list[float] = []
+    warm = time.perf_counter() + seconds / 10
+    while time.perf_counter() < warm:
+        call()
+    end = time.perf_counter() + seconds
+    while len(times) < CALLS and (time.perf_counter() < end or not times):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    median, p99 = np.percentile(times, (50, 99)) * 1e3
+    return {"median_ms": round(float(median), 4), "p99_ms": round(float(p99), 4), "calls": len(times)}

@@ -1,0 +1,156 @@
+"""The verification of a bundle: whole files first, then everything that the manifest claims, worked out anew."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csnn_jax import data, rundir
+from csnn_jax.data import Split
+from csnn_jax.errors import UserError
+from export import claims, golden, manifest, report
+from export.bundle import MANIFEST
+from export.checks import Found, Subject
+from export.claims import Check
+from export.contents import Settings
+from export.manifest import Manifest
+
+QUICK_IMAGES = 4
+ELSEWHERE = 0.002
+"""How far figures may be from the recorded ones on another machine or with other versions, where float32 sums may round
+differently: a share this much, a number this part of itself. (Equality is with torch on the machine at hand.)"""
+
+
+def verify(folder: Path, quick: bool = False) -> int:
+    """Checks a bundle and prints one line per file.
+
+    Args:
+        folder: the bundle; has a manifest.json.
+        quick: compare spikes on a few images only, and no figures.
+
+    Returns:
+        The exit code: 0, or 1 if anything differs or could not be checked.
+    """
+    verdict = Verdict()
+    try:
+        recorded = manifest.read(folder)
+        for name, problem in manifest.file_problems(folder, recorded).items():
+            verdict.tell(name, [problem])
+        if verdict.bad:
+            return verdict.end("what the files compute was not looked at")
+        subject, note = _open(folder, recorded, quick)
+    except (UserError, OSError) as error:
+        verdict.tell(MANIFEST, [str(error)])
+        return verdict.end()
+    _Comparison(verdict, recorded, subject, note).run()
+    return verdict.end(note)
+
+
+@dataclass
+class Verdict:
+    """Prints a line per file, and counts the bad ones."""
+
+    bad: int = 0
+
+    def tell(self, name: str, problems: Sequence[str], praise: str = "ok") -> None:
+        self.bad += bool(problems)
+        print(f"{name:<20} {'; '.join(problems) or praise}", flush=True)
+
+    def end(self, note: str = "") -> int:
+        """Prints the last line; returns the exit code."""
+        print(("NOT OK" if self.bad else "all ok") + (f" ({note})" if note else ""))
+        return 1 if self.bad else 0
+
+
+def _open(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
+    """(the bundle with its weights and images, why its figures can't be compared with the recorded ones or "").
+
+    Raises:
+        UserError: its weights, configuration or settings can't be read, or the data set is another one.
+    """
+    _, config, tensors = rundir.open_run(str(folder))
+    settings, note = Settings.read(recorded["settings"]), ""
+    try:
+        test = data.load(config.data.dataset, config.model.input_shape).test
+    except UserError as error:
+        split, note = golden.images(folder), f"compared on the golden images only, no figures made anew: {error}"
+    else:
+        for problem in manifest.differences(recorded["data"], manifest.data(config.data.dataset, test), "data"):
+            raise UserError(f"the test images here are not the bundle's: {problem}")
+        split = settings.split(test)
+    images = settings.images
+    if quick:
+        split, images = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES
+        note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
+    return Subject(folder, config, tensors, split, images), note
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Works out what a manifest claims, and compares.
+
+    Attributes:
+        verdict: is told what differs.
+        recorded: the manifest.
+        subject: the bundle.
+        note: why figures can't be compared with the recorded ones; "" where they can.
+    """
+
+    verdict: Verdict
+    recorded: Manifest
+    subject: Subject
+    note: str
+
+    def run(self) -> None:
+        """Checks every file, then the manifest and the report."""
+        found = claims.collect(self.subject, self._file)
+        self.verdict.tell(MANIFEST, list(self._manifest(found)))
+        self.verdict.tell(report.NAME, list(self._report()))
+
+    def _file(self, name: str, check: Check) -> Found:
+        try:
+            found = check()
+        except Exception as error:  # whatever a library says of a damaged file, it is that file's line
+            found = Found({}, [f"can't be checked: {_one_line(error)}"])
+        problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof))
+        self.verdict.tell(name, problems, claims.summary(found, len(self.subject.split.labels)))
+        return found
+
+    def _figures(self, recorded: Any, found: dict[str, Any]) -> Iterator[str]:
+        """Compares figures of the same images: all of them on the same machine, else those that rounding can't change
+        much."""
+        if self.note:
+            return
+        if manifest.same_place(self.recorded):
+            yield from manifest.differences(recorded, found)
+        elif not isinstance(recorded, dict):
+            yield f"has no figures in {MANIFEST}"
+        else:
+            for name in {"accuracy", "densities"} & {*recorded, *found}:
+                yield from manifest.differences(recorded.get(name), found.get(name), name, ELSEWHERE)
+
+    def _manifest(self, found: Manifest) -> Iterator[str]:
+        for part in ("weights", "semantics", "nir", "onnx"):
+            yield from manifest.differences(self.recorded.get(part), found[part], part)
+        if set(found["proof"]) != set(self.recorded["proof"]):
+            yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
+        if not self.note and not self.recorded["settings"]["quick"]:
+            trained, now = (
+                self.recorded["training"].get("accuracy"),
+                found["proof"]["weights.safetensors"].get("accuracy"),
+            )
+            yield from manifest.differences(trained, now, "training.accuracy", ELSEWHERE)
+
+    def _report(self) -> Iterator[str]:
+        try:
+            expected = report.render(self.recorded)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            yield f"can't be made from {MANIFEST}: {_one_line(error)}"
+            return
+        if (self.subject.folder / report.NAME).read_bytes() != expected.encode():
+            yield f"is not what this version makes of {MANIFEST}"
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

@@ -1,0 +1,123 @@
+"""Ways to run a network one step at a time, all behind one method, so that one proof serves them all."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx.reference import ReferenceEvaluator
+
+from csnn_jax.config import ModelConfig
+from export.network import Step, frames, membrane_shapes
+
+Arrays = list[np.ndarray]
+
+
+class Runner(Protocol):
+    """A network in torch's layouts, float32."""
+
+    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+        """One time step.
+
+        Args:
+            x: image or spikes [batch, C, H, W].
+            membranes: U[t-1] of every layer, [batch, C, H, W] or [batch, features].
+
+        Returns:
+            (output spikes [batch, classes], U[t] of every layer).
+        """
+        ...
+
+
+class TorchRunner:
+    """The reference network itself."""
+
+    def __init__(self, network: Step):
+        self._network = network
+
+    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+        with torch.no_grad():
+            spikes, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, membranes))
+        return spikes.numpy(), [u.numpy() for u in after]
+
+
+class OnnxRunner:
+    """A step graph in ONNX Runtime.
+
+    Args:
+        model: the graph; where its batch is fixed at 1, a batch is run image by image.
+        threads: threads of ONNX Runtime; 0: one per core.
+    """
+
+    def __init__(self, model: onnx.ModelProto, threads: int = 0):
+        self._session = session(model, threads)
+        self._names = [value.name for value in self._session.get_inputs()]
+        self._one_by_one = self._session.get_inputs()[0].shape[0] == 1
+
+    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+        if not self._one_by_one:
+            return self._run(x, membranes)
+        each = [self._run(x[i : i + 1], [u[i : i + 1] for u in membranes]) for i in range(len(x))]
+        spikes = np.concatenate([spikes for spikes, _ in each])
+        return spikes, [np.concatenate(layer) for layer in zip(*(after for _, after in each), strict=True)]
+
+    def _run(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+        spikes, *after = self._session.run(None, dict(zip(self._names, (x, *membranes), strict=True)))
+        return spikes, after
+
+
+class ReferenceRunner:
+    """A step graph in onnx's reference evaluator: slow, and written to be read against the specification."""
+
+    def __init__(self, model: onnx.ModelProto):
+        self._evaluator = ReferenceEvaluator(model)
+
+    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+        feed = dict(zip(self._evaluator.input_names, (x, *membranes), strict=True))
+        found: Any = self._evaluator.run(None, feed)  # annotated as a sequence of anything
+        return found[0], list(found[1:])
+
+
+class Window(NamedTuple):
+    """What a runner did: output spikes [time, batch, classes] and every layer's membranes [time, batch, ...]."""
+
+    spikes: np.ndarray
+    membranes: Arrays
+
+
+def zeros(config: ModelConfig, batch: int) -> Arrays:
+    """U[-1] of every layer."""
+    return [np.zeros((batch, *shape), np.float32) for shape in membrane_shapes(config)]
+
+
+def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int | None = None) -> Window:
+    """Runs the window from membranes of 0. `x` is an image or a sequence, see `network.inputs`."""
+    membranes = zeros(config, x.shape[-4])
+    spikes, kept = [], []
+    for frame in frames(x, time_steps or config.time_steps):
+        now, membranes = runner.step(frame.numpy(), membranes)
+        spikes.append(now)
+        kept.append(membranes)
+    return Window(np.stack(spikes), [np.stack(layer) for layer in zip(*kept, strict=True)])
+
+
+def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
+    """Output spikes per image and class [batch, classes] over the window; keeps no membranes."""
+    membranes = zeros(config, x.shape[-4])
+    total = np.zeros_like(membranes[-1])
+    for frame in frames(x, config.time_steps):
+        now, membranes = runner.step(frame.numpy(), membranes)
+        total += now
+    return total
+
+
+def session(model: onnx.ModelProto, threads: int = 0, **settings: Any) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    for name, value in settings.items():
+        setattr(options, name, value)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,45 @@
+"""`python -m export.verify BUNDLE`: proves a bundle anew, from the bundle alone."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from csnn_jax.errors import UserError
+from csnn_jax.flags import parse, run_command
+from export import bundle, require_extras
+
+DESCRIPTION = """Checks that a bundle is whole and that its files compute the trained network.
+
+First the SHA-256 of every file; then all that the manifest claims is worked out anew from weights.safetensors and the
+files, and compared. Prints one line per file: ok, or what differs. Exit code 0 if all is well, 1 if anything differs or
+could not be checked."""
+
+
+@dataclass(frozen=True)
+class VerifyFlags:
+    bundle: Annotated[str, tyro.conf.Positional]
+    """Bundle directory that `python -m export` made."""
+    quick: bool = False
+    """Compare spikes on 4 test images only, and do not work out figures such as accuracy anew."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(VerifyFlags, "csnn-verify", DESCRIPTION, arguments)
+        folder = Path(flags.bundle)
+        if not (folder / bundle.MANIFEST).is_file():
+            raise UserError(f"{flags.bundle}: no such bundle, expected a directory with {bundle.MANIFEST} in it")
+        require_extras()
+        from export import recheck
+
+        return recheck.verify(folder, flags.quick)
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
