@@ -14,7 +14,7 @@ from flax import nnx
 from csnn_jax import surrogate
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import bits, event, native, scan
-from csnn_jax.model import CSNN, _value
+from csnn_jax.model import CSNN, value
 from csnn_jax.objective import ce_rate
 
 BATCH = 5
@@ -109,7 +109,7 @@ def exact_gradient(model: CSNN, x: jax.Array, derivative=None):
         for i in reversed(range(len(model.blocks))):
             block = exact.blocks[i]
             # The engine rounds beta and threshold to float32.
-            beta, threshold = (np.float64(np.float32(_value(v))) for v in (block.beta, block.threshold))
+            beta, threshold = (np.float64(np.float32(value(v))) for v in (block.beta, block.threshold))
             membranes = np.asarray(trace.membranes[i], np.float64)
             sigma = np.asarray(derivative(jnp.asarray(membranes - threshold)))
             through = sigma * np.asarray(dspikes)
@@ -251,11 +251,20 @@ def test_what_is_not_covered_is_refused_by_name():
             event.run(double, x)
     with pytest.raises(event.Unsupported, match="not 9"):
         event.run(CSNN(ModelConfig(kernel_size=9)), jnp.zeros((1, 28, 28, 1)))
+    with pytest.raises(event.Unsupported, match="8000 channels"):
+        event.run(CSNN(ModelConfig(conv_channels=(8000, 1), hidden=())), jnp.zeros((1, 28, 28, 1)))
     with pytest.raises(ValueError, match="expected"):
         event.run(model, x[:, :-1])
     graphdef, params = nnx.split(model)
     with pytest.raises(event.Unsupported, match="no gradient through the last membranes"):
         jax.grad(lambda params: event.run(nnx.merge(graphdef, params), x)[0][0].sum())(params)
+
+
+@pytest.mark.parametrize("number", [0.5, -1.0, 2.0, float("nan")])
+def test_a_sequence_of_other_numbers_than_spikes_is_refused(number):
+    model, x = build(sequence=True, hidden=())
+    with pytest.raises(jax.errors.JaxRuntimeError, match="takes spikes, 0 or 1"):
+        jax.block_until_ready(event.tally(model, x.at[3, 2, 1, 0, 1].set(number)))
 
 
 def words(*shape):

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from csnn_jax.config import Reset, SurrogateName
+from csnn_jax.engine import native
 from csnn_jax.surrogate import Derivative
 
 LANES = 16
@@ -110,7 +111,13 @@ def words_of(*shape: int) -> jax.ShapeDtypeStruct:
 
 
 def call(name: str, results: Any, *arguments: Array, **attributes: Any) -> Any:
-    """Calls an operation of native/handlers.cc."""
+    """Calls an operation of native/handlers.cc.
+
+    Raises:
+        RuntimeError: the library is not built, or can't be loaded.
+    """
+    if (reason := native.failure()) is not None:
+        raise RuntimeError(reason)
     return jax.ffi.ffi_call(f"csnn_{name}", results)(*arguments, **attributes)
 
 
@@ -125,15 +132,14 @@ def count(spikes: Spikes) -> Array:
 
 
 def pack(x: Array) -> Spikes:
-    """Bits of binary data x [batch, time, positions, channels]; channels are rounded up to a multiple of 16.
+    """Bits of spikes x [batch, time, positions, channels]; channels are rounded up to a multiple of 16.
 
-    Whatever is not 0 counts as a spike.
+    Raises:
+        jax.errors.JaxRuntimeError: when run, at a number that is neither 0 nor 1.
     """
-    batch, time, _, channels = x.shape
-    x = jnp.pad(x != 0, ((0, 0), (0, 0), (0, 0), (0, padded(channels) - channels)))
-    place = jnp.left_shift(jnp.uint16(1), jnp.arange(LANES, dtype=jnp.uint16))
-    bits = jnp.where(x.reshape(batch, time, -1, LANES), place, jnp.uint16(0)).sum(-1, dtype=jnp.uint16)
-    return Spikes(bits, None)
+    batch, time, positions, channels = x.shape
+    words = words_of(batch, time, positions * padded(channels) // LANES)
+    return Spikes(call("pack", words, x.astype(jnp.float32)), None)
 
 
 @jax.custom_vjp

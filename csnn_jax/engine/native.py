@@ -14,6 +14,7 @@ OPERATIONS = (
     "lif_backward",
     "linear_weights",
     "conv_backward",
+    "pack",
     "count_spikes",
 )
 

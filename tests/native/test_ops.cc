@@ -183,8 +183,8 @@ static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64
   Floats kernel = whole_numbers(inputs * outputs, -2, 2), bias = whole_numbers(outputs, -1, 1);
   Words bits(images * time * outputs / lanes);
   Floats membranes(images * time * outputs), last(images * outputs), counts(images), dkernel(kernel.size());
-  csnn::linear_lif({time, inputs, outputs, channels, neuron, bits_in.data(), bias.data(), bits.data(), membranes.data(),
-                    last.data()},
+  csnn::linear_lif({time, inputs, outputs, channels, neuron, bits_in.data(), nullptr, nullptr, bias.data(), bits.data(),
+                    membranes.data(), last.data()},
                    kernel.data(), images, workers);
   Floats dense(kernel.size());
   const Floats dcurrent = whole_numbers(images * time * outputs, -3, 3);

@@ -105,6 +105,15 @@ csnn::LifBackward lif_arguments(const F32& dspikes, const F32& membranes, const 
           dbeta->typed_data(), dthreshold->typed_data()};
 }
 
+ffi::Error pack(ffi::ThreadPool pool, F32 x, OutU16 bits) {
+  return guarded([&] {
+    expect_rank("x", x.dimensions(), 4);
+    const auto d = x.dimensions();
+    expect_shape("bits", bits->dimensions(), {d[0], d[1], d[2] * ((d[3] + lanes - 1) / lanes)});
+    csnn::pack(x.typed_data(), d[0], d[1] * d[2], d[3], bits->typed_data(), workers(pool));
+  });
+}
+
 ffi::Error constant_lif(ffi::ThreadPool pool, F32 current, F32 beta, F32 threshold, OutU16 bits, OutF32 membranes,
                         OutF32 last, int64_t reset, int64_t channels, int64_t stride) {
   return guarded([&] {
@@ -257,6 +266,7 @@ ffi::Error count_spikes(ffi::ThreadPool pool, U16 bits, OutF32 counts) {
 }  // namespace
 
 #pragma GCC visibility push(default)
+XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_pack, pack, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<F32>().Ret<U16>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_constant_lif, constant_lif,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<F32>().Arg<F32>().Arg<F32>()
                                   .Ret<U16>().Ret<F32>().Ret<F32>()

@@ -137,6 +137,20 @@ int64_t conv_backward_scratch(const Shape& s, int64_t time) {
   return (always + constant) * 4 + 16 * 64;
 }
 
+void pack(const float* x, int64_t images, int64_t groups, int64_t channels, uint16_t* bits, const Workers& workers) {
+  const int64_t words = divide_up(channels, lanes);
+  workers.each(images, [&](int64_t image, int64_t) {
+    for (int64_t group = image * groups; group < (image + 1) * groups; group++) {
+      std::fill(bits + group * words, bits + (group + 1) * words, 0);
+      for (int64_t c = 0; c < channels; c++) {
+        const float value = x[group * channels + c];
+        if (value == 1) bits[group * words + c / lanes] |= 1u << (c % lanes);
+        else if (value != 0) throw std::invalid_argument("the event engine takes spikes, 0 or 1, not other numbers");
+      }
+    }
+  });
+}
+
 void constant_lif(const ConstantLif& a, int64_t images, const Workers& workers) {
   const Kernels& k = kernels();
   workers.each(images, [&](int64_t image, int64_t) { k.constant_lif(a, image); });

@@ -32,6 +32,9 @@ const Kernels& kernels();
 // Asks for large pages for memory that is not touched yet: its first touch then costs a third.
 void use_large_pages(void* memory, int64_t bytes);
 
+// x [image, groups, channels] of 0 and 1 to bits [image, groups, channels rounded up / 16].
+// Throws std::invalid_argument at any other number.
+void pack(const float* x, int64_t images, int64_t groups, int64_t channels, uint16_t* bits, const Workers&);
 void constant_lif(const ConstantLif&, int64_t images, const Workers&);
 void conv_lif(const ConvLif&, int64_t images, const Workers&);
 // kernel [inputs, outputs]; the lists of spikes are made here.

@@ -1,0 +1,231 @@
+"""How the cost of inference grows with spike density, time steps, batch size and threads; prints JSON.
+
+    python benchmarks/engine_scaling.py RUN --plot docs/engine_scaling.png > results/engine_scaling.json
+
+RUN is a run directory of the trained network. Density: its two large layers (the last convolution and the first linear
+layer) by themselves, on random spikes of each density and on the real spikes of test images. Time steps, batch and
+threads: the whole network on real test images. Event engine and scan engine side by side, in one process, medians.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+DENSITIES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+TIME_STEPS = (10, 30, 100, 300, 1000)
+BATCHES = (1, 4, 16, 64, 128, 256, 1024)
+ENGINES = ("event", "scan")
+
+
+def main() -> None:
+    options = arguments()
+    cpus = sorted(os.sched_getaffinity(0))
+    if options.threads:
+        os.sched_setaffinity(0, cpus[: options.threads])  # before XLA makes its threads
+        print(json.dumps(whole_network(options.run, 100, 128)))
+        return
+    result = {
+        "command": "python benchmarks/engine_scaling.py RUN",
+        "commit": output("git", "describe", "--always", "--dirty"),
+        "processor": processor(),
+        "cpus": len(cpus),
+        "versions": {name: version(name) for name in ("jax", "jaxlib", "flax", "numpy")},
+        "density": density(options.run),
+        "time_steps": [{"time_steps": t} | whole_network(options.run, t, 128) for t in TIME_STEPS],
+        "batch_size": [{"batch_size": b} | whole_network(options.run, 100, b) for b in BATCHES],
+        "threads": [{"threads": n} | on_threads(options.run, n) for n in range(1, len(cpus) + 1)],
+    }
+    if options.plot:
+        plot(result, options.plot)
+    print(json.dumps(result, indent=2))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="run directory of a trained network")
+    parser.add_argument("--plot", help="PNG file to write")
+    parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)  # a child: the whole network on so many CPUs
+    return parser.parse_args()
+
+
+def milliseconds(function: Callable) -> float:
+    """Median of at least three calls, after one to warm up."""
+    import jax
+
+    jax.block_until_ready(function())
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < 1 and len(times) < 50):
+        began = time.perf_counter()
+        jax.block_until_ready(function())
+        times.append(time.perf_counter() - began)
+    return round(statistics.median(times) * 1000, 3)
+
+
+def load(run: str, time_steps: int, batch: int):
+    """The run's network with a window of `time_steps`, and a batch of test images in 0..1."""
+    import jax.numpy as jnp
+
+    from csnn_jax import CSNN, data, learner, model, rundir
+
+    learner.set_up_jax("float32")
+    _, config, tensors = rundir.open_run(run)
+    network = CSNN(replace(config.model, time_steps=time_steps))
+    model.load_tensors(network, tensors)
+    images = data.load(config.data.dataset, config.model.input_shape).test.images[:batch]
+    return network, jnp.asarray(images, jnp.float32) / 255
+
+
+def whole_network(run: str, time_steps: int, batch: int) -> dict[str, float]:
+    """Milliseconds of one inference batch with each engine."""
+    from csnn_jax.engine import event, scan
+
+    network, images = load(run, time_steps, batch)
+    tally = {
+        name: scan.jit(lambda x, e=engine: e.tally(network, x))
+        for name, engine in zip(ENGINES, (event, scan), strict=True)
+    }
+    return {f"{name}_ms": milliseconds(lambda f=function: f(images)) for name, function in tally.items()}
+
+
+def on_threads(run: str, threads: int) -> dict[str, float]:
+    """`whole_network` in a process that may use so many CPUs."""
+    return json.loads(output(sys.executable, __file__, run, "--threads", str(threads)))
+
+
+def density(run: str) -> dict:
+    """Milliseconds of the last convolution and the first linear layer by the density of their input spikes."""
+    import jax
+
+    from csnn_jax.engine import event
+
+    network, images = load(run, 100, 128)
+    blocks = network.blocks
+    number = max(i for i, block in enumerate(blocks) if block.layer.kind == "conv")
+    spikes = jax.jit(lambda x: event.trace(network, x)[1].spikes)(images)
+    layers = {}
+    for index in (number, number + 1):
+        block = blocks[index]
+        random = [jax.random.bernoulli(jax.random.key(0), d, spikes[index - 1].shape) for d in DENSITIES]
+        rows = [{"density": d} | one_layer(block, x) for d, x in zip(DENSITIES, random, strict=True)]
+        real = {"density": float(spikes[index - 1].mean())} | one_layer(block, spikes[index - 1])
+        layers[block.layer.name] = {"random": rows, "real": real, "crossover_density": crossover(rows)}
+    both = [
+        {"density": d} | {f"{e}_ms": sum(layer["random"][i][f"{e}_ms"] for layer in layers.values()) for e in ENGINES}
+        for i, d in enumerate(DENSITIES)
+    ]
+    return {"layers": layers, "both": both, "crossover_density": crossover(both)}
+
+
+def one_layer(block, spikes) -> dict[str, float]:
+    """Milliseconds of one layer over the window with each engine; spikes [time, batch, ...]."""
+    import jax
+    import jax.numpy as jnp
+
+    from csnn_jax.engine import bits, event_ops, scan
+    from csnn_jax.engine.bits import Rule
+
+    spikes = spikes.astype(jnp.float32)
+    time_steps, batch = spikes.shape[:2]
+    outputs, rule = block.layer.out_shape[-1], Rule(block.reset, "fast_sigmoid", 25.0, keep=False)
+    neuron = jnp.float32(block.beta), jnp.float32(block.threshold)
+    kernel, bias = block.kernel[...], block.bias[...]
+
+    def dense(spikes):
+        def step(membrane, x):
+            return block.fire(membrane, block.current(x))
+
+        membrane = jnp.zeros((batch, *block.layer.out_shape))
+        if block.layer.kind == "conv":
+            return jax.lax.scan(step, membrane, spikes)[1]
+        current = block.current(spikes.reshape(-1, *block.layer.in_shape)).reshape(time_steps, batch, -1)
+        return jax.lax.scan(block.fire, membrane, current)[1]
+
+    packed = bits.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, block.layer.in_shape[-1]))
+    if block.layer.kind == "conv":
+        size = block.layer.in_shape[:2]
+        event = jax.jit(
+            lambda s: event_ops.conv_lif(s, kernel, bias, *neuron, rule, outputs, size, block.pool == "max")
+        )
+    else:
+        event = jax.jit(lambda s: event_ops.linear_lif(s, kernel, bias, *neuron, rule, outputs))
+    scanned = scan.jit(dense)
+    return {
+        "event_ms": milliseconds(lambda: event(packed).spikes.bits),
+        "scan_ms": milliseconds(lambda: scanned(spikes)),
+    }
+
+
+def crossover(rows: list[dict[str, float]]) -> float | None:
+    """The density at which the event engine becomes the slower one, between two measured ones; None: nowhere."""
+    for low, high in itertools.pairwise(rows):
+        before, after = (row["event_ms"] - row["scan_ms"] for row in (low, high))
+        if before < 0 <= after:
+            return round(low["density"] + (high["density"] - low["density"]) * before / (before - after), 3)
+    return None
+
+
+def plot(result: dict, path: str) -> None:
+    """Four panels: milliseconds by density, time steps, batch and threads."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    colours = dict(zip(ENGINES, ("tab:blue", "tab:orange"), strict=True))
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.6), layout="constrained")
+    found = result["density"]
+    panels = {
+        "spike density of the input (random spikes)": (axes[0, 0], "density", found["both"]),
+        "time steps (batch 128)": (axes[0, 1], "time_steps", result["time_steps"]),
+        "batch size (100 time steps)": (axes[1, 0], "batch_size", result["batch_size"]),
+        "threads (batch 128, 100 time steps)": (axes[1, 1], "threads", result["threads"]),
+    }
+    for label, (axis, name, rows) in panels.items():
+        for engine in ENGINES:
+            axis.plot([r[name] for r in rows], [r[f"{engine}_ms"] for r in rows], "o-", ms=4, c=colours[engine])
+        axis.set(xlabel=label, ylabel="ms per batch", yscale="log")
+        axis.grid(alpha=0.3)
+    axes[0, 1].set_xscale("log")
+    axes[1, 0].set_xscale("log", base=2)
+    axes[1, 1].set_xticks([r["threads"] for r in result["threads"]])
+    axes[1, 1].set_ylim(bottom=10)
+    layers = found["layers"].values()
+    real = {e: sum(layer["real"][f"{e}_ms"] for layer in layers) for e in ENGINES}
+    mean = statistics.mean(layer["real"]["density"] for layer in layers)
+    for engine in ENGINES:
+        axes[0, 0].plot(mean, real[engine], "*", ms=13, c=colours[engine], mec="black")
+    axes[0, 0].set_title(" + ".join(found["layers"]), fontsize=10)
+    axes[0, 0].text(mean + 0.03, real["event"], f"trained network, {mean:.1%}", va="center", fontsize=9)
+    if (at := found["crossover_density"]) is not None:
+        axes[0, 0].axvline(at, c="gray", ls=":")
+        axes[0, 0].text(at + 0.02, axes[0, 0].get_ylim()[0] * 1.2, f"equal at {at:.0%}", fontsize=9)
+    for axis in axes.flat[1:]:
+        axis.set_title("whole network, real images", fontsize=10)
+    axes[0, 1].legend([f"{engine} engine" for engine in ENGINES])
+    figure.suptitle(f"Inference of the trained default network, {result['processor']}, {result['cpus']} CPUs")
+    figure.savefig(path, dpi=110)
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
