@@ -135,7 +135,7 @@ def pack(x: Array) -> Spikes:
     """Bits of spikes x [batch, time, positions, channels]; channels are rounded up to a multiple of 16.
 
     Raises:
-        jax.errors.JaxRuntimeError: when run, at a number that is neither 0 nor 1.
+        ValueError, jax.errors.JaxRuntimeError: when run, at a number that is neither 0 nor 1.
     """
     batch, time, positions, channels = x.shape
     words = words_of(batch, time, positions * padded(channels) // LANES)
