@@ -130,10 +130,13 @@ class _Comparison:
                 yield from manifest.differences(recorded.get(name), found.get(name), name, ELSEWHERE)
 
     def _manifest(self, found: Manifest) -> Iterator[str]:
-        for part in ("weights", "semantics", "nir", "onnx"):
+        for part in ("weights", "semantics", "nir", "onnx", "targets"):
             yield from manifest.differences(self.recorded.get(part), found[part], part)
         if set(found["proof"]) != set(self.recorded["proof"]):
             yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
+        if not self.note:
+            tolerance = 0.0 if manifest.same_place(self.recorded) else ELSEWHERE
+            yield from manifest.differences(self.recorded.get("numbers"), found["numbers"], "numbers", tolerance)
         if not self.note and not self.recorded["settings"]["quick"]:
             trained, now = (
                 self.recorded["training"].get("accuracy"),

@@ -26,7 +26,7 @@ WHAT = {
 
 def render(manifest: Manifest) -> str:
     """The whole report as Markdown. Of the files in the manifest, its own entry is not looked at."""
-    parts = [_title, _files, _call, _network, _proof, _latency, _verify]
+    parts = [_title, _files, _call, _network, _proof, _latency, _numbers, _targets, _verify]
     return "\n\n".join(part(manifest) for part in parts) + "\n"
 
 
@@ -164,9 +164,9 @@ def _proof(manifest: Manifest) -> str:
 
 {table(head, rows)}
 
-Spikes are compared in whole windows, each program going on from its own membranes. Membranes are compared step by step,
-from torch's membranes of the step before; rounding makes them differ, and "off" are those that differ by more than 1e-5
-(1 + |U|), the unit of the largest difference. A spike may differ only where its membrane is that close to its threshold;
+Spikes are compared in whole windows, each program going on from its own membranes. Membranes are compared step by
+step, from torch's of the step before; rounding makes them differ, and "off" are those that differ by more than 1e-5
+(1 + |U|), the unit of the largest difference. A spike may differ only where its membrane is that near its threshold;
 `manifest.json` lists each that does."""
 
 
@@ -213,6 +213,58 @@ ONNX Runtime {made["versions"]["onnxruntime"]} on one thread, batch 1, {made["cp
 file is one time step; a call of `sequence.onnx` is the whole window.
 
 {table(head, rows)}"""
+
+
+def _numbers(manifest: Manifest) -> str:
+    numbers, energy = manifest["numbers"], manifest["numbers"]["energy"]
+    rows = [_layer(one["name"], one) for one in numbers["layers"]] + [_layer("**total**", numbers["total"])]
+    head = ("layer", "parameters", "weights", "membranes", "dense MACs a step", "operations an image", "spike density")
+    counted = numbers["neurobench"]["SynapticOperations"]
+    return f"""\
+## What they need
+
+Measured on {numbers["images"]:,} test images, {numbers["time_steps"]} steps each. An operation is a weight that is not
+0 meeting an input that is not 0; the first layer's are counted once where the image is held. The spike density is the
+share of neurons that spike at a step.
+
+{table(head, rows)}
+
+By NeuroBench's definitions, which count the first layer at every step: {counted["Effective_MACs"]:,.0f} effective MACs
+and {counted["Effective_ACs"]:,.0f} effective ACs an image, of {counted["Dense"]:,} dense operations; footprint
+{size(numbers["neurobench"]["Footprint"])}, activation sparsity {numbers["neurobench"]["ActivationSparsity"]:.2%},
+connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
+
+Energy of an image: synapses {energy["synapses_nj"]:,.0f} nJ, neurons {energy["neurons_nj"]:,.0f} nJ; computed densely it
+would be {energy["dense_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source: {energy["source"]}."""
+
+
+def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
+    dense, done = one["dense_macs_per_step"], round(one["synaptic_operations_first_layer_once"])
+    return (
+        name,
+        one["parameters"],
+        size(one["bytes"]),
+        size(one["membrane_bytes"]),
+        dense,
+        done,
+        percent(one["density"]),
+    )
+
+
+def _targets(manifest: Manifest) -> str:
+    rows = [(one["name"], one["files"], one["fit"], _reason(one), one["tried"]) for one in manifest["targets"]]
+    head = ("target", "files", "fit", "why", "tried")
+    return f"""\
+## Where they run
+
+Exact: the same spikes. Approximate: it runs, with other numbers. "Tried" names the output of a run of that tool, in the
+repository that this bundle was made with.
+
+{table(head, rows)}"""
+
+
+def _reason(target: dict[str, Any]) -> str:
+    return f"{target['reason']} ([source]({target['source']}))" if target["source"] else target["reason"]
 
 
 def _verify(manifest: Manifest) -> str:
