@@ -234,8 +234,8 @@ and {counted["Effective_ACs"]:,.0f} effective ACs an image, of {counted["Dense"]
 {size(numbers["neurobench"]["Footprint"])}, activation sparsity {numbers["neurobench"]["ActivationSparsity"]:.2%},
 connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
 
-Energy of an image: synapses {energy["synapses_nj"]:,.0f} nJ, neurons {energy["neurons_nj"]:,.0f} nJ; computed densely it
-would be {energy["dense_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source: {energy["source"]}."""
+Energy per image: synapses {energy["synapses_nj"]:,.0f} nJ, neurons {energy["neurons_nj"]:,.0f} nJ; computed densely
+it would be {energy["dense_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source: {energy["source"]}."""
 
 
 def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax import weights
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.rundir import RunDir, write_config
 from export import manifest
 from export.__main__ import main
@@ -15,11 +15,11 @@ SMALL = ModelConfig(conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", 
 """A stack that every file of a bundle is made of."""
 
 
-def make_run(path: Path, model: ModelConfig, accuracy: float = 0.1) -> Path:
+def make_run(path: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
     """A finished run whose weights are drawn, large enough for every layer to fire."""
     path.mkdir(parents=True)
     run = RunDir(path)
-    write_config(run, Config(model, train=TrainConfig(seed=3)))
+    write_config(run, Config(model, DataConfig(dataset), TrainConfig(seed=3)))
     rng = np.random.default_rng(0)
     tensors = {}
     for name, shape in weights.expected_shapes(model).items():
@@ -29,14 +29,14 @@ def make_run(path: Path, model: ModelConfig, accuracy: float = 0.1) -> Path:
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
             tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
     weights.save(run.weights, tensors, model)
-    run.record("end", iter=60, interrupted=False, accuracy=accuracy, seconds=1.0)
+    run.record("end", iter=60, interrupted=False, accuracy=0.1, seconds=1.0)
     return path
 
 
-def make_bundle(folder: Path, model: ModelConfig, *flags: object) -> Path:
+def make_bundle(folder: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
     """A bundle of such a run, in `folder`."""
-    run, out = make_run(folder / "run", model), folder / "bundle"
-    assert main([str(run), "--out", str(out), *map(str, flags or ("--quick",))]) == 0
+    run, out = make_run(folder / "run", model, dataset), folder / "bundle"
+    assert main([str(run), "--out", str(out), "--quick"]) == 0
     return out
 
 
