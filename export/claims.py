@@ -29,7 +29,7 @@ def collect(subject: Subject, run: Callable[[str, Check], Found]) -> Manifest:
     found = {name: run(name, check) for name, check in _checks(subject, no_nir is None).items()}
     return {
         "weights": {"file": "weights.safetensors", "sha256_of_tensors": manifest.hash_tensors(subject.tensors)},
-        "semantics": manifest.semantics(model, subject.tensors, subject.time_steps, subject.sequence),
+        "semantics": manifest.semantics(subject.step, subject.time_steps, subject.sequence),
         "nir": {"written": no_nir is None, "reason": no_nir},
         "onnx": {name: one.graph for name, one in found.items() if one.graph},
         "proof": {name: one.proof for name, one in found.items()},
