@@ -227,13 +227,13 @@ def test_ties_go_to_the_lowest_class(tmp_path):
     assert classes.tolist() == [1] and counts.tolist() == [[0, 3, 3, 0]]
 
 
-def test_a_membrane_at_the_threshold_does_not_spike(tmp_path):
-    config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=2, time_steps=1)
+def test_a_membrane_at_the_threshold_neither_spikes_nor_is_reset(tmp_path):
+    config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=2, time_steps=2)
     above = np.nextafter(np.float32(1), np.float32(2))
     tensors = {"fc1.weight": np.zeros((2, 4), np.float32), "fc1.bias": np.array([1, above], np.float32)}
     c_program.write(tmp_path, config, tensors)
     _, counts = c_program.counts(c_program.build(tmp_path, tmp_path), np.zeros((1, 2, 2, 1), np.uint8))
-    assert counts.tolist() == [[0, 1]]
+    assert counts.tolist() == [[1, 1]]  # U = 1, then 0.5 + 1; U just above 1, then 0.5 + 1 - 1
 
 
 def test_the_memory_it_states_is_what_it_takes(built):
