@@ -24,7 +24,7 @@ def make_run(path: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
     tensors = {}
     for name, shape in weights.expected_shapes(model).items():
         if name.startswith("lif"):
-            tensors[name] = np.float32(rng.uniform(0.3, 0.9))
+            tensors[name] = np.array(rng.uniform(0.3, 0.9), np.float32)
         else:
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
             tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
