@@ -4,7 +4,7 @@
  * The spikes of a layer are a list of neuron indices in height-width-channel order, and `begin` says where in that list
  * the spikes of each pixel begin. So the spikes in one row of a convolution's window are one run of the list, and each
  * names one row of weights, which is added to the currents of all output channels. Where nothing spikes, nothing is
- * added; where something does, it is an addition, never a multiplication.
+ * added; only the values of the input frame are multiplied, when it is presented.
  *
  * A linear layer is a convolution whose kernel covers the whole of its input: one output pixel, no padding, no pooling.
  */
