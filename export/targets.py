@@ -194,7 +194,7 @@ _ROWS = (
         "exact",
         "converts the whole network, with our betas and thresholds; what lowers its dialect, snn-opt, is in no package "
         "index, so nothing was run",
-        "https://pypi.org/project/snn-mlir/",
+        "https://github.com/INTERA-GROUP/snn-mlir",
         _result("snn_mlir"),
     ),
     Target(
