@@ -264,7 +264,8 @@ def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _targets(manifest: Manifest) -> str:
-    rows = [(one["name"], one["files"], one["fit"], _reason(one), one["tried"]) for one in manifest["targets"]]
+    no_nir = manifest["nir"]["reason"]
+    rows = [(one["name"], one["files"], one["fit"], _reason(one, no_nir), one["tried"]) for one in manifest["targets"]]
     head = ("target", "files", "fit", "why", "tried")
     return f"""\
 ## Where they run
@@ -275,8 +276,9 @@ repository that this bundle was made with.
 {table(head, rows)}"""
 
 
-def _reason(target: dict[str, Any]) -> str:
-    return f"{target['reason']} ([source]({target['source']}))" if target["source"] else target["reason"]
+def _reason(target: dict[str, Any], no_nir: str | None) -> str:
+    reason = target["reason"].replace(no_nir, "there is no NIR file (see the top)") if no_nir else target["reason"]
+    return f"{reason} ([source]({target['source']}))" if target["source"] else reason
 
 
 def _verify(manifest: Manifest) -> str:
