@@ -154,6 +154,21 @@ def test_a_damaged_manifest_is_one_line(copy, lines, text):
     assert set(said) == {"manifest.json", "NOT"}
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"opset": 20, "images": 0, "quick": True},
+        {"opset": 20, "images": 5},
+        {"opset": 20, "images": "5", "quick": True},
+    ],
+)
+def test_settings_that_would_prove_nothing_are_refused(copy, lines, settings):
+    rehash(copy, settings=settings)
+    code, said = lines(copy, quick=False)
+    assert code == 1
+    assert set(said) == {"manifest.json", "NOT"} and "settings." in said["manifest.json"]
+
+
 def test_no_bundle(tmp_path):
     assert "no such bundle, expected a directory with manifest.json" in refused("export.verify", tmp_path / "no")
     assert "no such bundle" in refused("export.verify", tmp_path)
