@@ -73,9 +73,9 @@ def _exported(network: Step, memories: list[str], opset: int) -> ir.Model:
             dynamic_shapes={"x": any_batch, "membranes": (any_batch,) * len(memories)},
         )
     assert program is not None
-    shape = program.model.graph.inputs[0].shape
-    assert shape is not None
-    program.rename_axes({str(shape[0]): "N"})
+    for value in (*program.model.graph.inputs, *program.model.graph.outputs):
+        assert value.shape is not None
+        value.shape = ir.Shape(["N", *value.shape[1:]])
     return program.model
 
 
