@@ -38,7 +38,7 @@ class CompareFlags:
     """Training iterations in float64, from trained weights."""
     exact_batch: int | None = None
     """Their batch size; None: 32, quick: 4."""
-    variant_iterations: int = 120
+    variant_iterations: int = 150
     """Training iterations of each variant (and of the network itself, without --run)."""
     rounds: int | None = None
     """Timed iterations and batches of each process; None: 5, quick: 2."""
@@ -143,7 +143,7 @@ def _networks(config, flags: CompareFlags, dataset, tensors) -> Iterator:
     yield Network("run", config.model, tensors, test.images[: plan.images], test.labels[: plan.images])
     for variant in variants(config.model) if plan.variants else ():
         images = data.load(config.data.dataset, variant.model.input_shape)
-        learnt = briefly_trained(variant.model, images, flags.variant_iterations, variant.lr)
+        learnt = briefly_trained(variant.model, images, flags.variant_iterations, variant.lr, tensors)
         test = images.test
         yield Network(variant.name, variant.model, learnt, test.images[: plan.images], test.labels[: plan.images])
 
