@@ -36,7 +36,7 @@ class Subject:
 
     Attributes:
         folder: the bundle.
-        config: the run's.
+        config: the run's, see `for_data`.
         tensors: the trained parameters.
         split: test images and labels, for accuracy.
         images: how many of them, from the first on, spikes are compared on.
@@ -88,7 +88,7 @@ class Subject:
     @property
     def time_steps(self) -> int:
         """T."""
-        return self.split.images.shape[1] if self.frames else self.config.model.time_steps
+        return self.config.model.time_steps
 
     @cached_property
     def plain(self) -> onnx.ModelProto:
@@ -98,6 +98,13 @@ class Subject:
     def accuracy(self, count: proof_graphs.Counts) -> float:
         """Share of the test images that a graph classifies right."""
         return proof_graphs.accuracy(count, self.batches())
+
+
+def for_data(config: Config, test: Split) -> Config:
+    """The run's configuration, with the data's own T where the images have a time axis."""
+    if test.images.ndim == 4:
+        return config
+    return replace(config, model=replace(config.model, time_steps=test.images.shape[1]))
 
 
 @dataclass(frozen=True)

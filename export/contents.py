@@ -13,7 +13,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.rundir import RunDir
 from csnn_jax.weights import Tensors
 from export import c_program, claims, golden, graphs, latency, manifest, network, nir_file, report
-from export.checks import Found, Subject
+from export.checks import Found, Subject, for_data
 from export.claims import Check
 
 CALIBRATION_IMAGES = 64
@@ -63,6 +63,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     """
     dataset = data.load(config.data.dataset, config.model.input_shape)
     settings = replace(settings, images=min(settings.images, len(dataset.test.labels)))
+    config = for_data(config, dataset.test)
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
     _write_files(subject, run, dataset, settings.opset)
     found = claims.collect(subject, _Proof(subject).run)

@@ -10,7 +10,7 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from export import claims, golden, manifest, report
 from export.bundle import MANIFEST
-from export.checks import Found, Subject
+from export.checks import Found, Subject, for_data
 from export.claims import Check
 from export.contents import Settings
 from export.manifest import Manifest
@@ -82,7 +82,7 @@ def _open(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
     if quick:
         split, images = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
-    return Subject(folder, config, tensors, split, images), note
+    return Subject(folder, for_data(config, split), tensors, split, images), note
 
 
 @dataclass(frozen=True)
