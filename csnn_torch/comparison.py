@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from csnn_jax.config import Config
+from csnn_jax.weights import Tensors
 from csnn_torch.check import Check
 from csnn_torch.cost import Cost
 from csnn_torch.gradients import Gradients
@@ -12,10 +13,11 @@ from csnn_torch.trajectory import Trajectory
 
 @dataclass
 class Comparison:
-    """All results of one command."""
+    """All results of one command, and the run that they are about: its directory, configuration and weights."""
 
     run: str
     config: Config
+    tensors: Tensors
     arguments: str
     spikes: list[Spikes] = field(default_factory=list)
     gradients: list[Gradients] = field(default_factory=list)

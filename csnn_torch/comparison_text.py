@@ -8,6 +8,8 @@ from csnn_torch.gradients import BOUNDS, Gradients
 from csnn_torch.parity import DENSITY, Flip, Spikes
 from csnn_torch.trajectory import Trajectory
 
+CASE = ("network", "type", "engine")  # first columns of the tables of spikes
+
 
 def lines(found: Comparison, values: dict[str, Any]) -> Iterable[str]:
     """The report, line by line.
@@ -43,33 +45,13 @@ def _network(results: list[Spikes]) -> Iterable[str]:
         "network matches anything. Membranes that are not equal to the last bit: sums were taken in another order, or "
         "a product and a sum were rounded once in place of twice.\n"
     )
-    header = (
-        "network",
-        "type",
-        "engine",
-        "spikes compared",
-        "differ",
-        "predictions differ",
-        "equal membranes",
-        "densities",
-    )
-    yield from _table(header, [_spike_row(result) for result in results])
+    columns = ("spikes compared", "differ", "predictions differ", "equal membranes", "densities by layer")
+    yield from _table((*CASE, *columns), [_spike_row(result) for result in results])
     flips = [(result, flip) for result in results for flip in result.first]
     if flips:
         yield "\nThe first different spike of every image that has one:\n"
-        header = (
-            "network",
-            "type",
-            "engine",
-            "layer",
-            "step",
-            "image",
-            "neuron",
-            "membrane",
-            "snnTorch's",
-            "from threshold",
-        )
-        yield from _table(header, [_flip_row(result, flip) for result, flip in flips])
+        where = ("layer", "step", "image", "neuron", "membrane", "snnTorch's", "from threshold")
+        yield from _table((*CASE, *where), [_flip_row(result, flip) for result, flip in flips])
 
 
 def _spike_row(result: Spikes) -> Sequence[str]:

@@ -90,7 +90,7 @@ def of_engine(network: Network, engine: str, dtype: str) -> Tensors | str:
     with jax.enable_x64(dtype == "float64"):
         model = parity.jax_model(network, dtype)
         try:
-            module, _ = engines.choose(engine, model)
+            module, _ = engines.choose(engine, model, network.frames)
         except UserError as error:
             return str(error)
         graph, params = nnx.split(model)

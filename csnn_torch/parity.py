@@ -17,6 +17,7 @@ from flax import nnx
 from csnn_jax import engine as engines
 from csnn_jax import model as ours
 from csnn_jax.config import ModelConfig
+from csnn_jax.data import encode
 from csnn_jax.engine import scan
 from csnn_jax.errors import UserError
 from csnn_jax.weights import Tensors
@@ -36,7 +37,7 @@ class Network:
         name: of the variant, for the tables.
         config: its configuration.
         tensors: its weights, in torch's layout.
-        images: uint8 [N, H, W, C], of which 255 means 1.
+        images: uint8 [N, H, W, C] or [N, T, H, W, C], of which 255 means 1.
         labels: their classes [N].
     """
 
@@ -47,8 +48,16 @@ class Network:
     labels: np.ndarray
 
     def pixels(self, dtype: str, rows: slice) -> np.ndarray:
-        """The images of some rows as the floats that both sides get."""
-        return (self.images[rows] / 255).astype(dtype)
+        """What both sides get for some rows: [batch, H, W, C], or [time, batch, H, W, C] where it is a sequence."""
+        images = self.images[rows]
+        if self.config.encoding != "direct":
+            return encode(images, self.config.time_steps, self.config.encoding, (0, rows.start or 0)).astype(dtype)
+        return ((images.swapaxes(0, 1) if self.frames else images) / 255).astype(dtype)
+
+    @property
+    def frames(self) -> bool:
+        """Whether the images have a time axis of their own."""
+        return self.images.ndim == 5
 
 
 @dataclass(frozen=True)
@@ -146,6 +155,7 @@ class _Total:
         self.compared = self.different = self.equal = self.predictions = self.near_ties = 0
         self.first: list[Flip] = []
         self.fired = np.zeros(len(network.config.layers))
+        self.sizes = np.zeros(len(network.config.layers))
 
     def add(self, start: int, side: scan.Trace, membranes: list[np.ndarray], fired: list[np.ndarray]) -> None:
         our_membranes = [np.asarray(layer) for layer in side.membranes]
@@ -155,6 +165,7 @@ class _Total:
         self.different += sum(int(np.count_nonzero(layer)) for layer in differs)
         self.equal += sum(int(np.count_nonzero(a == b)) for a, b in zip(our_membranes, membranes, strict=True))
         self.fired += [layer.sum(dtype=np.float64) for layer in fired]
+        self.sizes += [layer.size for layer in fired]
         self._predictions(our_fired[-1].sum(0), fired[-1].sum(0))
         for image in np.flatnonzero(sum(layer.any(axis=(0, *range(2, layer.ndim))) for layer in differs)):
             self.first.append(self._flip(start, int(image), differs, our_membranes, membranes))
@@ -214,7 +225,7 @@ def _traced(network: Network, engine: str, dtype: str):
     """A function from pixels to the trace of an engine, or why the engine can't run the network."""
     model = jax_model(network, dtype)
     try:
-        module, _ = engines.choose(engine, model)
+        module, _ = engines.choose(engine, model, network.frames)
     except UserError as error:
         return str(error)
     graph, params = nnx.split(model)
@@ -230,5 +241,5 @@ def companion_of(network: Network, dtype: str) -> torch.nn.Sequential:
 
 
 def to_torch(pixels: np.ndarray) -> torch.Tensor:
-    """Images [batch, H, W, C] as torch takes them, [batch, C, H, W]."""
-    return torch.tensor(pixels).permute(0, 3, 1, 2).contiguous()
+    """Images [..., H, W, C] as torch takes them, [..., C, H, W]."""
+    return torch.tensor(pixels).movedim(-1, -3).contiguous()
