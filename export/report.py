@@ -92,8 +92,9 @@ def _files(manifest: Manifest) -> str:
 
 def _int8(proof: dict[str, Any]) -> str:
     lost = 100 * (proof["step.onnx"]["accuracy"] - proof["step_int8.onnx"]["accuracy"])
+    compared = f"{abs(lost):.2f} points {'worse' if lost > 0 else 'better'} than" if lost else "as accurate as"
     text = (
-        f"`step_int8.onnx` is {abs(lost):.2f} points {'worse' if lost > 0 else 'better'} than `step.onnx`. It was made "
+        f"`step_int8.onnx` is {compared} `step.onnx`. It was made "
         "with ONNX Runtime's static quantisation: int8 weights with a scale per output channel, images and spikes "
         "exact, the range of what leaves a convolution or matrix product the widest seen on 64 training images"
     )
