@@ -41,7 +41,9 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
     _rename(model, config)
     ClearMetadataAndDocStringPass()(model)  # torch's metadata names paths of this machine
     model.graph.name = "csnn_step"
-    return finish(ir.to_proto(model), semantics(config, network))
+    proto = ir.to_proto(model)
+    del proto.graph.value_info[:]  # torch calls the batch by another name there
+    return finish(proto, semantics(config, network))
 
 
 def static(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -72,7 +72,7 @@ def test_the_step_graph_is_plain_and_readable(name):
     layers = range(1, len(made.config.layers) + 1)
     assert [value.name for value in model.graph.input] == ["image", *(f"mem{i}" for i in layers)]
     assert [value.name for value in model.graph.output] == ["spikes", *(f"mem{i}_next" for i in layers)]
-    for value in (*model.graph.input, *model.graph.output):
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         batch, *rest = value.type.tensor_type.shape.dim
         assert batch.dim_param == "N" and all(dim.dim_value > 0 for dim in rest)
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
