@@ -124,8 +124,12 @@ class Spikes:
         start = f"{self.network}, {self.engine}, {self.dtype}: "
         if self.refused:
             return f"{start}not run: {self.refused}"
-        first = f", the first: {self.first[0]}" if self.first else ""
-        return f"{start}{self.different} of {self.compared} spikes differ, {self.predictions} predictions{first}"
+        counts = f"{self.different} of {self.compared} spikes differ, {self.predictions} predictions"
+        if not self.first:
+            return start + counts
+        farthest = max(flip.distance for flip in self.first)
+        roots = f"in {len(self.first)} of {self.images} images, each first one within {farthest:.1e} of the threshold"
+        return f"{start}{counts}; {roots}; {self.first[0]}"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"counted": self.counted}
