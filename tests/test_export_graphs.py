@@ -255,7 +255,7 @@ def test_the_ranges_are_taken_over_the_whole_window():
 
 
 def test_windows_start_from_membranes_of_zero():
-    made = case("other")
+    made = case("flat")
     found = window(OnnxRunner(made.models["step.onnx"]), made.config, made.x)
     expected = network.trace(made.step, made.x, 12)
     np.testing.assert_allclose(found.membranes[0][0], expected.membranes[0][0], rtol=1e-5, atol=1e-6)
