@@ -22,7 +22,7 @@ RASTER_ROWS = 128  # neurons of a layer that a raster shows
 
 def accuracy(run: RunDir) -> None:
     """accuracy.png: accuracy and loss against the iteration, from metrics.jsonl."""
-    write_atomic(run.path / "accuracy.png", _png(_accuracy_figure(run)))
+    write_atomic(run.path / "accuracy.png", png(_accuracy_figure(run)))
 
 
 def spikes(
@@ -65,7 +65,7 @@ def spikes(
         beside.legend(*axes.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=9)
     axes.set(xlabel="time step")
     axes.set_xlim(-0.5, len(flat[-1]) - 0.5)
-    write_atomic(run.path / "spikes.png", _png(figure))
+    write_atomic(run.path / "spikes.png", png(figure))
 
 
 def confusion(path: Path, matrix: np.ndarray, accuracy: float) -> None:
@@ -83,7 +83,7 @@ def confusion(path: Path, matrix: np.ndarray, accuracy: float) -> None:
             if matrix[row, column]:
                 ink = "white" if share[row, column] > 0.5 else INK
                 axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=ink, fontsize=9)
-    write_atomic(path, _png(figure))
+    write_atomic(path, png(figure))
 
 
 def require_window() -> None:
@@ -163,7 +163,8 @@ def _membranes(axes, membranes: np.ndarray, spikes: np.ndarray, threshold: float
     axes.set_ylabel("membrane U")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as PNG bytes, and closes it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)

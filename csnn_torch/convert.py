@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_torch import state_dict
 
         if not flags.reset_delay:
-            raise UserError("--reset-delay False: a neuron that resets at once is another neuron, expected True")
+            raise UserError(
+                "--no-reset-delay: csnn_jax has no neurons that reset at once, expected a network with the delay"
+            )
         given = ModelConfig(
             pool=flags.pool,
             surrogate=flags.surrogate,

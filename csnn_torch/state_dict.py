@@ -6,6 +6,7 @@ A state_dict holds names and tensors only. `0.weight`, `0.bias` are of a Conv2d 
 
 import math
 import pickle
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -29,7 +30,8 @@ def load(path: str) -> dict[str, torch.Tensor]:
     """
     expected = "expected a state_dict that torch.save wrote"
     try:
-        found = torch.load(Path(path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what is refused below
+            found = torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, {expected}") from None
     except pickle.UnpicklingError as error:

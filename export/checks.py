@@ -4,7 +4,7 @@ A check looks at one file, or at one folder of files, and returns its figures an
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,9 @@ from export import c_program, golden, network, nir_file, onnx_facts, proof, proo
 from export.proof import Figures
 
 FEW = 16
-"""Images for what is slow, or needs no more."""
+"""Images on which step_lif.onnx is compared before and after inlining."""
+REFERENCE = 2
+"""Images for onnx's reference evaluator, which takes up to 20 seconds for one of the default network."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Subject:
 
     Attributes:
         folder: the bundle.
-        config: the run's.
+        config: the run's, see `for_data`.
         tensors: the trained parameters.
         split: test images and labels, for accuracy.
         images: how many of them, from the first on, spikes are compared on.
@@ -86,7 +88,7 @@ class Subject:
     @property
     def time_steps(self) -> int:
         """T."""
-        return self.split.images.shape[1] if self.frames else self.config.model.time_steps
+        return self.config.model.time_steps
 
     @cached_property
     def plain(self) -> onnx.ModelProto:
@@ -96,6 +98,13 @@ class Subject:
     def accuracy(self, count: proof_graphs.Counts) -> float:
         """Share of the test images that a graph classifies right."""
         return proof_graphs.accuracy(count, self.batches())
+
+
+def for_data(config: Config, test: Split) -> Config:
+    """The run's configuration, with the data's own T where the images have a time axis."""
+    if test.images.ndim == 4:
+        return config
+    return replace(config, model=replace(config.model, time_steps=test.images.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -114,16 +123,17 @@ class Found:
 
 
 def step(subject: Subject, name: str) -> Found:
-    """A step graph in float: equal to torch in ONNX Runtime and, on one image, in onnx's reference evaluator."""
+    """A step graph in float: equal to torch in ONNX Runtime; step.onnx also in onnx's reference evaluator."""
     model = onnx_facts.load(subject.folder / name)
-    figures: Figures = {
-        "onnxruntime": proof.equality(subject.step, runners.OnnxRunner(model), subject.compared),
-        "reference_evaluator": proof.equality(subject.step, runners.ReferenceRunner(model), [subject.few(1)]),
-        "accuracy": subject.accuracy(proof_graphs.step_counts(model, subject.config.model)),
+    runs: dict[str, tuple[runners.Runner, Iterable[torch.Tensor]]] = {
+        "onnxruntime": (runners.OnnxRunner(model), subject.compared)
     }
+    if name == "step.onnx":
+        runs["reference_evaluator"] = (runners.ReferenceRunner(model), [subject.few(REFERENCE)])
+    figures: Figures = {key: proof.equality(subject.step, runner, inputs) for key, (runner, inputs) in runs.items()}
     problems = [*onnx_facts.problems(model, subject.step)]
-    problems += _equality_problems("ONNX Runtime", figures["onnxruntime"])
-    problems += _equality_problems("onnx's reference evaluator", figures["reference_evaluator"])
+    problems += [problem for who, found in figures.items() for problem in _equality_problems(who, found)]
+    figures["accuracy"] = subject.accuracy(proof_graphs.step_counts(model, subject.config.model))
     if name == "step_lif.onnx":
         inlining = proof_graphs.lif_inlining(model, subject.plain, subject.config.model, subject.few(FEW))
         figures["inlining"] = inlining

@@ -1,12 +1,14 @@
 """All that manifest.json claims of a bundle and that follows from the bundle's other files."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
-from export import checks, manifest, nir_file
+from export import checks, manifest, network, nir_file, numbers, targets
 from export.checks import Found, Subject
 from export.manifest import Manifest
+from export.proof import pieces
 
 Check = Callable[[], Found]
 STEPS = ("step.onnx", "step_b1.onnx", "step_lif.onnx")
@@ -27,10 +29,12 @@ def collect(subject: Subject, run: Callable[[str, Check], Found]) -> Manifest:
     found = {name: run(name, check) for name, check in _checks(subject, no_nir is None).items()}
     return {
         "weights": {"file": "weights.safetensors", "sha256_of_tensors": manifest.hash_tensors(subject.tensors)},
-        "semantics": manifest.semantics(model, subject.tensors, subject.time_steps, subject.sequence),
+        "semantics": manifest.semantics(subject.step, subject.time_steps, subject.sequence),
         "nir": {"written": no_nir is None, "reason": no_nir},
         "onnx": {name: one.graph for name, one in found.items() if one.graph},
         "proof": {name: one.proof for name, one in found.items()},
+        "numbers": numbers.numbers(model, subject.tensors, _activity(subject)),
+        "targets": [row._asdict() for row in targets.targets(model, subject.tensors)],
     }
 
 
@@ -45,6 +49,13 @@ def _checks(subject: Subject, nir: bool) -> dict[str, Check]:
         "c/": partial(checks.program, subject),
         "golden/": partial(checks.golden_tensors, subject),
     }
+
+
+def _activity(subject: Subject) -> numbers.Activity:
+    """What torch's spikes were on the images that spikes are compared on."""
+    traces = ((x, network.trace(subject.step, x, subject.time_steps)) for _, x in pieces(subject.compared, 32))
+    batches = (numbers.Activity.of(x.numpy(), [layer.numpy() for layer in spikes]) for x, (_, spikes) in traces)
+    return reduce(add, batches)
 
 
 def summary(found: Found, images: int) -> str:

@@ -1,7 +1,7 @@
 """What goes into a bundle, and the order in which it is made."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.rundir import RunDir
 from csnn_jax.weights import Tensors
 from export import c_program, claims, golden, graphs, latency, manifest, network, nir_file, report
-from export.checks import Found, Subject
+from export.checks import Found, Subject, for_data
 from export.claims import Check
 
 CALIBRATION_IMAGES = 64
@@ -45,6 +45,8 @@ class Settings:
         for name, kind in kinds.items():
             if type(values.get(name)) is not kind:
                 raise UserError(f"settings.{name} is {values.get(name)!r}, expected {kind.__name__}")
+        if values["images"] < 1:
+            raise UserError(f"settings.images is {values['images']}, expected at least 1")
         return cls(**{name: values[name] for name in kinds})
 
     def split(self, test: Split) -> Split:
@@ -60,6 +62,8 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
     """
     dataset = data.load(config.data.dataset, config.model.input_shape)
+    settings = replace(settings, images=min(settings.images, len(dataset.test.labels)))
+    config = for_data(config, dataset.test)
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
     _write_files(subject, run, dataset, settings.opset)
     found = claims.collect(subject, _Proof(subject).run)

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.weights import Tensors
 from export.bundle import MANIFEST, MANIFEST_HASH
+from export.network import Step
 
 SCHEMA_VERSION = 1
 PACKAGES = (
@@ -111,18 +111,15 @@ def same_place(recorded: Manifest) -> bool:
     return all(recorded["made"].get(name) == here[name] for name in ("python", "system", "cpu", "cores", "versions"))
 
 
-def semantics(config: ModelConfig, tensors: Tensors, time_steps: int, sequence: bool) -> dict[str, Any]:
+def semantics(step: Step, time_steps: int, sequence: bool) -> dict[str, Any]:
     """What the network computes, for somebody who has only the bundle.
 
     Args:
-        config: the stack.
-        tensors: its parameters, for learnt betas and thresholds.
+        step: the reference network.
         time_steps: T, length of the window.
         sequence: the input is one frame per step, not one image for all.
     """
-    numbers = range(1, len(config.layers) + 1)
-    betas = [float(tensors.get(f"lif{n}.beta", config.betas[n - 1])) for n in numbers]
-    thresholds = [float(tensors.get(f"lif{n}.threshold", config.thresholds[n - 1])) for n in numbers]
+    config = step.config
     height, width, channels = config.input_shape
     resets = {
         "subtract": "U[t] = beta * U[t-1] + I[t] - R[t] * threshold",
@@ -138,12 +135,12 @@ def semantics(config: ModelConfig, tensors: Tensors, time_steps: int, sequence: 
         "layers": [
             {
                 "layer": layer.name,
-                "neurons": f"lif{n}",
+                "neurons": f"lif{number}",
                 "shape": [layer.out_shape[-1], *layer.out_shape[:-1]],
-                "beta": min(max(betas[n - 1], 0.0), 1.0),
-                "threshold": thresholds[n - 1],
+                "beta": neurons.beta.item(),
+                "threshold": neurons.threshold.item(),
             }
-            for n, layer in zip(numbers, config.layers, strict=True)
+            for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1)
         ],
         "equations": {
             "reset": "R[t] = 1 where U[t-1] > threshold, else 0" if config.reset != "none" else "none",

@@ -130,7 +130,7 @@ def read(path: Path) -> nir.NIRGraph:
     """
     try:
         return nir.read(path)
-    except (OSError, KeyError, ValueError, TypeError, AssertionError, AttributeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, AttributeError) as error:
         raise UserError(f"{path}: expected a NIR file: {error}") from None
 
 

@@ -15,7 +15,7 @@ _EQUATION = {
     "none": "U[t] = beta U[t-1] + I[t]",
 }
 _ENCODING = {
-    "direct": "direct: the same image at every step",
+    "direct": "direct: the same image at every step, or its own frame where the data have a time axis",
     "rate": "rate: a pixel spikes at each step with probability pixel / 255",
     "latency": "latency: one spike per pixel at step round((1 - pixel / 255) (T - 1)), none for a pixel of 0",
 }
@@ -42,6 +42,7 @@ def semantics(config: ModelConfig, step: Step) -> dict[str, str]:
 
     `beta` and `threshold` are JSON lists of one float32 number per layer.
     """
+    direct = config.encoding == "direct"
     return {
         "neuron": "leaky integrate-and-fire (snnTorch Leaky with its delayed reset)",
         "equation": f"{_EQUATION[config.reset]}; S[t] = H(U[t] - threshold); H(x) = 1 where x > 0, else 0",
@@ -51,7 +52,7 @@ def semantics(config: ModelConfig, step: Step) -> dict[str, str]:
         "reset": config.reset,
         "membranes": "U[t], before the reset that the spike of step t causes",
         "initial_membranes": "0",
-        "image": "float32 [N, channels, height, width], pixel / 255",
+        "image": f"float32 [N, channels, height, width], {'pixel / 255' if direct else 'spikes of the step, 0 or 1'}",
         "encoding": _ENCODING[config.encoding],
         "time_steps": str(config.time_steps),
         "time_layout": "time first: [T, N, ...]",

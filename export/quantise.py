@@ -31,7 +31,8 @@ def quantised(step: onnx.ModelProto, config: ModelConfig, images: np.ndarray) ->
     plain = onnx.ModelProto()
     plain.CopyFrom(step)  # quantize_static spoils its argument
     onnx.helper.set_model_props(plain, {"onnx.quant.pre_process": "onnxruntime.quant"})  # shapes are there already
-    unit = [node.input[0] for node in step.graph.node if node.op_type in _QUANTISED]
+    unit = [{"rmin": np.float32(0), "rmax": np.float32(1)}]
+    ranges = {node.input[0]: unit for node in step.graph.node if node.op_type in _QUANTISED}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "step_int8.onnx"
         quantization.quantize_static(
@@ -42,7 +43,7 @@ def quantised(step: onnx.ModelProto, config: ModelConfig, images: np.ndarray) ->
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": {name: [{"rmin": np.float32(0), "rmax": np.float32(1)}] for name in unit}},
+            extra_options={"TensorQuantOverrides": ranges},
         )
         model = onnx.load(path)
     model.graph.name = "csnn_step_int8"

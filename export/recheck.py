@@ -10,7 +10,7 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from export import claims, golden, manifest, report
 from export.bundle import MANIFEST
-from export.checks import Found, Subject
+from export.checks import Found, Subject, for_data
 from export.claims import Check
 from export.contents import Settings
 from export.manifest import Manifest
@@ -82,7 +82,7 @@ def _open(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
     if quick:
         split, images = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
-    return Subject(folder, config, tensors, split, images), note
+    return Subject(folder, for_data(config, split), tensors, split, images), note
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,13 @@ class _Comparison:
                 yield from manifest.differences(recorded.get(name), found.get(name), name, ELSEWHERE)
 
     def _manifest(self, found: Manifest) -> Iterator[str]:
-        for part in ("weights", "semantics", "nir", "onnx"):
+        for part in ("weights", "semantics", "nir", "onnx", "targets"):
             yield from manifest.differences(self.recorded.get(part), found[part], part)
         if set(found["proof"]) != set(self.recorded["proof"]):
             yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
+        if not self.note:
+            tolerance = 0.0 if manifest.same_place(self.recorded) else ELSEWHERE
+            yield from manifest.differences(self.recorded.get("numbers"), found["numbers"], "numbers", tolerance)
         if not self.note and not self.recorded["settings"]["quick"]:
             trained, now = (
                 self.recorded["training"].get("accuracy"),

@@ -26,7 +26,7 @@ WHAT = {
 
 def render(manifest: Manifest) -> str:
     """The whole report as Markdown. Of the files in the manifest, its own entry is not looked at."""
-    parts = [_title, _files, _call, _network, _proof, _latency, _verify]
+    parts = [_title, _files, _call, _network, _proof, _latency, _numbers, _targets, _verify]
     return "\n\n".join(part(manifest) for part in parts) + "\n"
 
 
@@ -87,7 +87,20 @@ def _files(manifest: Manifest) -> str:
             rows.append((f"`{name}`", what, sizes.get(name), percent(accuracy.get(name))))
     images = manifest["settings"]["accuracy_images"]
     note = f"Accuracy is measured on {images:,} test images, for each file by running that file."
-    return f"## The files\n\n{table(('file', 'what', 'size', 'accuracy'), rows)}\n\n{note}"
+    return f"## The files\n\n{table(('file', 'what', 'size', 'accuracy'), rows)}\n\n{note} {_int8(manifest['proof'])}"
+
+
+def _int8(proof: dict[str, Any]) -> str:
+    lost = 100 * (proof["step.onnx"]["accuracy"] - proof["step_int8.onnx"]["accuracy"])
+    compared = f"{abs(lost):.2f} points {'worse' if lost > 0 else 'better'} than" if lost else "as accurate as"
+    text = (
+        f"`step_int8.onnx` is {compared} `step.onnx`. It was made "
+        "with ONNX Runtime's static quantisation: int8 weights with a scale per output channel, images and spikes "
+        "exact, the range of what leaves a convolution or matrix product the widest seen on 64 training images"
+    )
+    if lost <= 0.5:
+        return f"{text}."
+    return f"{text}. More than 0.5 points are lost: that was tried, training with quantised weights was not."
 
 
 def _sizes(files: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -164,9 +177,9 @@ def _proof(manifest: Manifest) -> str:
 
 {table(head, rows)}
 
-Spikes are compared in whole windows, each program going on from its own membranes. Membranes are compared step by step,
-from torch's membranes of the step before; rounding makes them differ, and "off" are those that differ by more than 1e-5
-(1 + |U|), the unit of the largest difference. A spike may differ only where its membrane is that close to its threshold;
+Spikes are compared in whole windows, each program going on from its own membranes. Membranes are compared step by
+step, from torch's of the step before; rounding makes them differ, and "off" are those that differ by more than 1e-5
+(1 + |U|), the unit of the largest difference. A spike may differ only where its membrane is that near its threshold;
 `manifest.json` lists each that does."""
 
 
@@ -213,6 +226,60 @@ ONNX Runtime {made["versions"]["onnxruntime"]} on one thread, batch 1, {made["cp
 file is one time step; a call of `sequence.onnx` is the whole window.
 
 {table(head, rows)}"""
+
+
+def _numbers(manifest: Manifest) -> str:
+    numbers, energy = manifest["numbers"], manifest["numbers"]["energy"]
+    rows = [_layer(one["name"], one) for one in numbers["layers"]] + [_layer("**total**", numbers["total"])]
+    head = ("layer", "parameters", "weights", "membranes", "dense MACs a step", "operations an image", "spike density")
+    counted = numbers["neurobench"]["SynapticOperations"]
+    return f"""\
+## What they need
+
+Measured on {numbers["images"]:,} test images, {numbers["time_steps"]} steps each. An operation is a weight that is not
+0 meeting an input that is not 0; the first layer's are counted once where the image is held. The spike density is the
+share of neurons that spike at a step.
+
+{table(head, rows)}
+
+By NeuroBench's definitions, which count the first layer at every step: {counted["Effective_MACs"]:,.0f} effective MACs
+and {counted["Effective_ACs"]:,.0f} effective ACs an image, of {counted["Dense"]:,} dense operations; footprint
+{size(numbers["neurobench"]["Footprint"])}, activation sparsity {numbers["neurobench"]["ActivationSparsity"]:.2%},
+connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
+
+Energy per image: synapses {energy["synapses_nj"]:,.0f} nJ, neurons {energy["neurons_nj"]:,.0f} nJ; computed densely
+it would be {energy["dense_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source: {energy["source"]}."""
+
+
+def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
+    dense, done = one["dense_macs_per_step"], round(one["synaptic_operations_first_layer_once"])
+    return (
+        name,
+        one["parameters"],
+        size(one["bytes"]),
+        size(one["membrane_bytes"]),
+        dense,
+        done,
+        percent(one["density"]),
+    )
+
+
+def _targets(manifest: Manifest) -> str:
+    no_nir = manifest["nir"]["reason"]
+    rows = [(one["name"], one["files"], one["fit"], _reason(one, no_nir), one["tried"]) for one in manifest["targets"]]
+    head = ("target", "files", "fit", "why", "tried")
+    return f"""\
+## Where they run
+
+Exact: the same spikes. Approximate: it runs, with other numbers. "Tried" names the output of a run of that tool, in the
+repository that this bundle was made with.
+
+{table(head, rows)}"""
+
+
+def _reason(target: dict[str, Any], no_nir: str | None) -> str:
+    reason = target["reason"].replace(no_nir, "there is no NIR file (see the top)") if no_nir else target["reason"]
+    return f"{reason} ([source]({target['source']}))" if target["source"] else reason
 
 
 def _verify(manifest: Manifest) -> str:

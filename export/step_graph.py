@@ -41,7 +41,9 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
     _rename(model, config)
     ClearMetadataAndDocStringPass()(model)  # torch's metadata names paths of this machine
     model.graph.name = "csnn_step"
-    return finish(ir.to_proto(model), semantics(config, network))
+    proto = ir.to_proto(model)
+    del proto.graph.value_info[:]  # torch calls the batch by another name there
+    return finish(proto, semantics(config, network))
 
 
 def static(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -73,9 +75,9 @@ def _exported(network: Step, memories: list[str], opset: int) -> ir.Model:
             dynamic_shapes={"x": any_batch, "membranes": (any_batch,) * len(memories)},
         )
     assert program is not None
-    shape = program.model.graph.inputs[0].shape
-    assert shape is not None
-    program.rename_axes({str(shape[0]): "N"})
+    for value in (*program.model.graph.inputs, *program.model.graph.outputs):
+        assert value.shape is not None
+        value.shape = ir.Shape(["N", *value.shape[1:]])
     return program.model
 
 

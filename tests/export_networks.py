@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 import torch
+from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.weights import Tensors, expected_shapes
@@ -81,3 +82,13 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
 def with_reset(made: Case, reset: str) -> network.Step:
     """The network of a case with another reset."""
     return network.Step(replace(made.config, reset=reset), made.tensors)
+
+
+def changed(model, name, change):
+    """A copy of a graph with one initialiser changed."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), name))
+    return copy

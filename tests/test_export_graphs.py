@@ -7,7 +7,7 @@ import onnx
 import pytest
 import snntorch
 import torch
-from export_networks import OTHER, STACKS, case, firing, with_reset
+from export_networks import OTHER, STACKS, case, changed, firing, with_reset
 from onnx import numpy_helper
 
 from csnn_torch import model as companion
@@ -15,7 +15,7 @@ from export import network, proof, step_graph
 from export.lif_function import RESETS
 from export.onnx_file import metadata_of
 from export.proof_graphs import SequenceRunner, sequence_equals_loop
-from export.runners import OnnxRunner, window
+from export.runners import OnnxRunner, TorchRunner, window
 
 PLAIN = {"Conv", "MaxPool", "AveragePool", "Flatten", "Gemm", "Greater", "Cast", "Mul", "Add", "Sub"}
 FILES = ["step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx"]
@@ -72,7 +72,7 @@ def test_the_step_graph_is_plain_and_readable(name):
     layers = range(1, len(made.config.layers) + 1)
     assert [value.name for value in model.graph.input] == ["image", *(f"mem{i}" for i in layers)]
     assert [value.name for value in model.graph.output] == ["spikes", *(f"mem{i}_next" for i in layers)]
-    for value in (*model.graph.input, *model.graph.output):
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         batch, *rest = value.type.tensor_type.shape.dim
         assert batch.dim_param == "N" and all(dim.dim_value > 0 for dim in rest)
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -118,6 +118,22 @@ def test_a_step_graph_computes_what_torch_does(name, file):
     found = proof.equality(made.step, OnnxRunner(made.models[file]), [made.x])
     assert found["ok"] and found["stepwise"]["flipped_spikes"] == 0
     assert found["free_running"]["different_output_spikes"] == found["free_running"]["different_hidden_spikes"] == 0
+
+
+@pytest.mark.parametrize(("above", "spikes"), [(False, 0), (True, 1)])
+def test_a_membrane_at_the_threshold_does_not_fire(above, spikes):
+    made = case("flat")
+    bias = np.full(4, np.nextafter(np.float32(2.5), np.float32(9)) if above else 2.5, np.float32)
+    parameters = {"fc1.weight": np.zeros((4, 30), np.float32), "fc1.bias": bias}
+    runners = [TorchRunner(network.Step(made.config, parameters))]
+    for file in ("step.onnx", "step_lif.onnx"):
+        model = made.models[file]
+        for name, value in parameters.items():
+            model = changed(model, name, lambda _, value=value: value)
+        runners.append(OnnxRunner(model))
+    for runner in runners:
+        found, (membranes,) = runner.step(made.x[0].numpy(), [np.zeros((3, 4), np.float32)])
+        assert (membranes == bias).all() and (found == spikes).all()
 
 
 @stacks
@@ -239,7 +255,7 @@ def test_the_ranges_are_taken_over_the_whole_window():
 
 
 def test_windows_start_from_membranes_of_zero():
-    made = case("other")
+    made = case("flat")
     found = window(OnnxRunner(made.models["step.onnx"]), made.config, made.x)
     expected = network.trace(made.step, made.x, 12)
     np.testing.assert_allclose(found.membranes[0][0], expected.membranes[0][0], rtol=1e-5, atol=1e-6)

@@ -193,6 +193,7 @@ def test_what_is_no_nir_file_is_refused(tmp_path: Path) -> None:
         file["x"] = 1
     (tmp_path / "text.nir").write_text("no HDF5")
     (tmp_path / "half.nir").write_bytes(whole.read_bytes()[:5000])
-    for name in ("missing", "other", "text", "half"):
+    (tmp_path / "damaged.nir").write_bytes(whole.read_bytes().replace(b"SNOD", b"SNOX"))
+    for name in ("missing", "other", "text", "half", "damaged"):
         with pytest.raises(UserError, match=f"{name}.nir: expected a NIR file"):
             nir_file.read(tmp_path / f"{name}.nir")

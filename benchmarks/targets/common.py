@@ -2,8 +2,8 @@
 
 Each script runs one tool on a bundle that `python -m export` made and compares spikes:
 
-    python -m venv /tmp/tvm && /tmp/tvm/bin/pip install apache-tvm onnx
-    /tmp/tvm/bin/python benchmarks/targets/run_tvm.py BUNDLE > results/targets/tvm.json
+    python -m venv .tvm && .tvm/bin/pip install apache-tvm onnx
+    .tvm/bin/python benchmarks/targets/run_tvm.py BUNDLE > results/targets/tvm.json
 
 It needs the tool, NumPy and onnx (which reads the golden tensors), and nothing of ours: what a deployment engineer has.
 """

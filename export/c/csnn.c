@@ -4,7 +4,7 @@
  * The spikes of a layer are a list of neuron indices in height-width-channel order, and `begin` says where in that list
  * the spikes of each pixel begin. So the spikes in one row of a convolution's window are one run of the list, and each
  * names one row of weights, which is added to the currents of all output channels. Where nothing spikes, nothing is
- * added; where something does, it is an addition, never a multiplication.
+ * added; only the values of the input frame are multiplied, when it is presented.
  *
  * A linear layer is a convolution whose kernel covers the whole of its input: one output pixel, no padding, no pooling.
  */
@@ -35,18 +35,31 @@ struct layer {
 
 #include "weights.h" /* defines maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS] */
 
-/* sum += row */
-static void add(float *restrict sum, const float *restrict row, int32_t count)
+/* The weights [channels out] of one input under the kernel, counted in height-width-channel order. */
+static const float *row(const struct layer *layer, int32_t input, int32_t channels_out)
 {
-    for (int32_t i = 0; i < count; i++)
-        sum[i] += row[i];
+    return layer->weight + (size_t)input * (size_t)channels_out;
 }
 
-/* sum += value * row */
-static void add_scaled(float *restrict sum, const float *restrict row, float value, int32_t count)
+/* sum += one */
+static void add(float *restrict sum, const float *restrict one, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
-        sum[i] += value * row[i];
+        sum[i] += one[i];
+}
+
+/* The same as add(sum, one) and then add(sum, two), with half the traffic to and from the memory of sum. */
+static void add_two(float *restrict sum, const float *restrict one, const float *restrict two, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        sum[i] = sum[i] + one[i] + two[i];
+}
+
+/* sum += value * one */
+static void add_scaled(float *restrict sum, const float *restrict one, float value, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        sum[i] += value * one[i];
 }
 
 /*
@@ -60,27 +73,28 @@ static void convolve(const struct csnn_state *state, int number, int32_t top, in
 {
     const struct layer *layer = &layers[number];
     const struct map *in = &maps[number];
-    const int32_t channels_out = maps[number + 1].channels;
+    const int32_t channels = maps[number + 1].channels;
     const csnn_index *event = state->event + in->first_event;
     const csnn_index *begin = state->begin + in->first_begin;
     const int32_t from = left > 0 ? left : 0;
     const int32_t to = left + layer->kernel_width < in->width ? left + layer->kernel_width : in->width;
 
-    for (int32_t i = 0; i < channels_out; i++)
-        sum[i] = layer->bias[i];
+    for (int32_t c = 0; c < channels; c++)
+        sum[c] = layer->bias[c];
     for (int32_t i = 0; i < layer->kernel_height; i++) {
         const int32_t y = top + i;
         if (y < 0 || y >= in->height)
             continue;
-        const int32_t window = (y * in->width + left) * in->channels; /* index of the first input under the kernel */
-        const int32_t weights = i * layer->kernel_width * in->channels;
-        for (int32_t e = begin[y * in->width + from]; e < begin[y * in->width + to]; e++) {
-            const float *row = layer->weight + (size_t)(weights + event[e] - window) * (size_t)channels_out;
-            if (frame)
-                add_scaled(sum, row, (float)frame[event[e]] / CSNN_INPUT_SCALE, channels_out);
-            else
-                add(sum, row, channels_out);
-        }
+        /* Input n of the map is under row n + offset of the weights. */
+        const int32_t offset = i * layer->kernel_width * in->channels - (y * in->width + left) * in->channels;
+        const csnn_index *e = event + begin[y * in->width + from], *end = event + begin[y * in->width + to];
+        if (frame)
+            for (; e < end; e++)
+                add_scaled(sum, row(layer, *e + offset, channels), (float)frame[*e] / CSNN_INPUT_SCALE, channels);
+        for (; end - e >= 2; e += 2)
+            add_two(sum, row(layer, e[0] + offset, channels), row(layer, e[1] + offset, channels), channels);
+        if (e < end)
+            add(sum, row(layer, *e + offset, channels), channels);
     }
 }
 

@@ -17,10 +17,11 @@
  * step computes, for an input current I:
  *
  *     R[t] = H(U[t-1] - theta)
- *     U[t] = beta U[t-1] + I[t] - R[t] theta       or, as network.h says, beta (1 - R[t]) U[t-1] + I[t], or no reset
+ *     U[t] = beta U[t-1] + I[t] - R[t] theta      or, as network.h says, beta (1 - R[t]) U[t-1] + I[t], or no reset
  *     S[t] = H(U[t] - theta)                       the spikes
  *
- * All calls work on the caller's `struct csnn_state` alone: use one per thread. network.h says what memory that takes.
+ * All calls work on the caller's `struct csnn_state` alone: use one per thread. Memory: network.h says what the weights
+ * and a state take; the code takes about 5 KB and the stack less than 1 KB (GCC 12, -O3, x86-64).
  */
 #ifndef CSNN_H
 #define CSNN_H

@@ -1,8 +1,8 @@
 /*
  * csnn [FILE]: classifies the samples of a file, or of the standard input, and prints one line for each.
  *
- * A sample is CSNN_FRAMES frames of CSNN_INPUTS raw bytes in height-width-channel order; any number of samples may follow
- * one another. Exit code 0, or 2 after one line on the standard error.
+ * A sample is CSNN_FRAMES frames of CSNN_INPUTS raw bytes in height-width-channel order; any number of samples may
+ * follow one another. Exit code 0, or 2 after one line on the standard error.
  */
 #include <stdio.h>
 

@@ -1,0 +1,75 @@
+"""`python -m csnn_torch.compare`: same network, same training, and what does each framework cost?"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from csnn_jax.flags import parse, run_command
+from csnn_torch import require_torch
+
+DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, comparison.md and comparison.png.
+
+Same network? Spikes of every layer at every step, predictions, gradients, at equal weights on real test images.
+Same training? Iterations from equal weights on equal batches.
+What does each cost? Seconds of an iteration and of an inference batch, compile time, peak memory.
+Exit code 1 if a bound is broken, which is named."""
+
+Question = Literal["network", "training", "cost"]
+
+
+@dataclass(frozen=True)
+class CompareFlags:
+    run: str | None = None
+    """Run directory with trained weights; None: the default network is trained briefly first, in OUT/run."""
+    out: str = "comparison"
+    """Directory for the results."""
+    quick: bool = False
+    """Few images and iterations, no variants, no torch.compile: under 3 minutes on two CPU cores."""
+    questions: tuple[Question, ...] = ("network", "training", "cost")
+    """Which of the questions to answer: network, training, cost."""
+    images: int | None = None
+    """Test images whose spikes are compared; None: 1000, quick: 40."""
+    iterations: int | None = None
+    """Training iterations in float32, from the seed's weights; None: 80, quick: 6."""
+    exact_iterations: int = 20
+    """Training iterations in float64, from trained weights."""
+    exact_batch: int | None = None
+    """Their batch size; None: 32, quick: 4."""
+    variant_iterations: int = 150
+    """Training iterations of each variant (and of the network itself, without --run)."""
+    rounds: int | None = None
+    """Timed iterations and batches of each process; None: 5, quick: 2."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(CompareFlags, "csnn-compare", DESCRIPTION, arguments)
+        require_torch()
+        from csnn_jax import rundir
+        from csnn_torch import comparison_report, questions
+        from csnn_torch.comparison import Comparison
+
+        plan = questions.plan(flags)
+        path = flags.run or questions.train_briefly(flags.out, flags.variant_iterations)
+        _, config, tensors = rundir.open_run(path)
+        found = Comparison(path, config, tensors, _shown(flags, sys.argv[1:] if arguments is None else arguments))
+        for question in flags.questions:
+            questions.ANSWERS[question](found, plan)
+        comparison_report.write(found, Path(flags.out))
+        for check in found.broken:
+            print(f"Broken: {check}")
+        print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")
+        return 1 if found.broken else 0
+
+    return run_command(command)
+
+
+def _shown(flags: CompareFlags, arguments: Sequence[str]) -> str:
+    """The command's arguments for the report, without the reader's paths."""
+    return " ".join({flags.run: "RUN", flags.out: "OUT"}.get(argument, argument) for argument in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

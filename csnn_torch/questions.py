@@ -1,0 +1,115 @@
+"""The questions of the comparison, each answered into a `Comparison` while its results are printed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+from csnn_jax import data, rundir, weights
+from csnn_jax.config import Config, SurrogateName
+from csnn_torch import cost, gradients, parity, trajectory
+from csnn_torch.compare import CompareFlags
+from csnn_torch.comparison import Comparison
+from csnn_torch.parity import Network
+from csnn_torch.variants import briefly_trained, variants
+
+ENGINES = ("scan", "event")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything; see CompareFlags.
+
+    Attributes:
+        surrogates: those whose gradients are compared on the run's network; None: the run's own.
+        turns: processes of every side whose cost is measured.
+        sides: those sides.
+    """
+
+    images: int
+    gradient_images: int
+    iterations: int
+    exact_iterations: int
+    exact_batch: int
+    variant_iterations: int
+    rounds: int
+    turns: int
+    variants: bool
+    surrogates: tuple[SurrogateName, ...] | None
+    sides: tuple[str, ...]
+
+
+def plan(flags: CompareFlags) -> Plan:
+    """What the flags ask for."""
+    exact, variant = flags.exact_iterations, flags.variant_iterations
+    found = Plan(1000, 16, 80, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
+    if flags.quick:
+        found = Plan(40, 4, 6, exact, 4, variant, 2, 1, False, None, (*ENGINES, "snntorch"))
+    named = ("images", "iterations", "exact_batch", "rounds")
+    return replace(found, **{name: value for name in named if (value := getattr(flags, name)) is not None})
+
+
+def train_briefly(out: str, iterations: int) -> str:
+    """Trains the default network a little; the run directory that it is in, `run` inside `out`."""
+    config = Config()
+    print(f"Training the default network for {iterations} iterations", flush=True)
+    dataset = data.load(config.data.dataset, config.model.input_shape)
+    tensors = briefly_trained(config.model, dataset, iterations)
+    run = rundir.create(str(Path(out) / "run"), config, overwrite=True)
+    weights.save(run.weights, tensors, config.model)
+    return str(run.path)
+
+
+def same_network(found: Comparison, plan: Plan) -> None:
+    """Spikes, predictions and gradients of the run's network and its variants."""
+    for network in _networks(found, plan):
+        results = [r for dtype in ("float64", "float32") for r in parity.spikes(network, ENGINES, dtype)]
+        found.spikes += results
+        print("\n".join(f"Spikes: {result}" for result in results), flush=True)
+        if not any(result.counted for result in results):
+            print(f"{network.name}: not counted, for a layer fires too little or too much", flush=True)
+            continue
+        few = slice(plan.gradient_images)
+        small = replace(network, images=network.images[few], labels=network.labels[few])
+        surrogates = plan.surrogates if network.name == "run" and plan.surrogates else (network.config.surrogate,)
+        for gradient in gradients.compare(small, ENGINES, surrogates):
+            found.gradients.append(gradient)
+            print(f"Gradients: {gradient}", flush=True)
+
+
+def _networks(found: Comparison, plan: Plan) -> Iterator[Network]:
+    model, name = found.config.model, found.config.data.dataset
+    test = data.load(name, model.input_shape).test
+    yield Network("run", model, found.tensors, test.images[: plan.images], test.labels[: plan.images])
+    for variant in variants(model) if plan.variants else ():
+        images = data.load(name, variant.model.input_shape)
+        print(f"Training the variant {variant.name}", flush=True)
+        tensors = briefly_trained(variant.model, images, plan.variant_iterations, variant.lr, found.tensors)
+        pixels, labels = images.test.images[: plan.images], images.test.labels[: plan.images]
+        yield Network(variant.name, variant.model, tensors, pixels, labels)
+
+
+def same_training(found: Comparison, plan: Plan) -> None:
+    """Iterations of both, in float32 from the seed's weights and in float64 from the run's, where every layer fires."""
+    split = data.load(found.config.data.dataset, found.config.model.input_shape).train
+    settings = replace(found.config.train, engine="auto", dtype="float32")
+    config = replace(found.config, train=settings)
+    print(result := trajectory.together(config, split, plan.iterations, None, "the seed's"), flush=True)
+    found.trajectories.append(result)
+    # float64 comes last, for it stays switched on in JAX.
+    config = replace(config, train=replace(settings, dtype="float64", batch_size=plan.exact_batch))
+    print(result := trajectory.together(config, split, plan.exact_iterations, found.tensors, "the run's"), flush=True)
+    found.trajectories.append(result)
+
+
+def costs(found: Comparison, plan: Plan) -> None:
+    """Time and memory of every side."""
+    found.costs += cost.measure(found.run, plan.sides, plan.turns, plan.rounds)
+    print("\n".join(f"Cost: {result}" for result in found.costs), flush=True)
+
+
+ANSWERS: dict[str, Callable[[Comparison, Plan], None]] = {
+    "network": same_network,
+    "training": same_training,
+    "cost": costs,
+}

@@ -1,0 +1,186 @@
+"""What a network costs to deploy: parameters, memory, operations and an energy proxy, per layer and in all.
+
+Where NeuroBench (Yik et al., arXiv:2304.04640) has a metric, its definition is used, as its code
+has it (`neurobench/metrics` of 2.3): a synaptic operation is a weight that is not 0 and meets an input that is not 0;
+it is a MAC if the layer's input is graded, an AC (accumulation) if it is 0 and 1. Biases do not count, nor do the zeros
+of the padding; a convolution counts at all its positions, also those that the pooling drops; the first layer counts at
+every step, even where the same image is presented at each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.weights import Tensors
+
+PJ_PER_ADD = 0.9
+PJ_PER_MAC = 4.6
+ENERGY_SOURCE = (
+    "proxy, not a measurement: float32 arithmetic in 45 nm at 0.9 V, 0.9 pJ an addition and 3.7 pJ a multiplication "
+    "(M. Horowitz, Computing's energy problem, ISSCC 2014, doi:10.1109/ISSCC.2014.6757323); moving weights and "
+    "membranes through memory, which often costs more, is not in it"
+)
+FLOAT_BYTES = 4
+SNNTORCH_BYTES = 12
+"""What snnTorch's `Leaky` keeps beside beta and threshold: a float32 for graded spikes, an int64 for the reset."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What happened while a network saw some images, summed over the images and time steps. Add two to merge them.
+
+    Attributes:
+        images: how many.
+        time_steps: T.
+        held: the same image was presented at every step.
+        graded: the input had values other than 0 and 1.
+        inputs: input values that were not 0 [C, H, W].
+        spikes: spikes of every layer, [C, H, W] or [features].
+    """
+
+    images: int
+    time_steps: int
+    held: bool
+    graded: bool
+    inputs: np.ndarray
+    spikes: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, x: np.ndarray, spikes: Sequence[np.ndarray]) -> "Activity":
+        """The activity of one batch.
+
+        Args:
+            x: input [batch, C, H, W], presented at every step, or [time, batch, C, H, W].
+            spikes: spikes of every layer, 0 or 1: [time, batch, C, H, W] or [time, batch, features].
+        """
+        time_steps, batch = spikes[0].shape[:2]
+        held = x.ndim == 4
+        inputs = (x != 0).sum(0) * time_steps if held else (x != 0).sum((0, 1))
+        graded = bool(((x != 0) & (x != 1)).any())
+        fired = tuple(layer.astype(bool).sum((0, 1)) for layer in spikes)
+        return cls(batch, time_steps, held, graded, inputs, fired)
+
+    def __add__(self, other: "Activity") -> "Activity":
+        assert (self.time_steps, self.held) == (other.time_steps, other.held), "windows of different kinds"
+        spikes = tuple(a + b for a, b in zip(self.spikes, other.spikes, strict=True))
+        inputs, graded = self.inputs + other.inputs, self.graded or other.graded
+        return Activity(self.images + other.images, self.time_steps, self.held, graded, inputs, spikes)
+
+
+def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[str, Any]:
+    """All the numbers, ready for JSON.
+
+    Args:
+        config: the stack.
+        tensors: its parameters in torch's layouts.
+        activity: measured on test images.
+
+    Returns:
+        `layers`: one object per layer; `total`: the same for the network; `neurobench`: the metrics by NeuroBench's
+        names, to be compared with its own; `energy`: the proxy, with its constants and source. Operations and
+        spikes are per image (all T steps), memory in bytes, energy in nanojoules per image.
+    """
+    layers = _layers(config, tensors, activity)
+    summed = {name: sum(layer[name] for layer in layers) for name in layers[0] if name not in ("name", "operation")}
+    total = summed | {"density": summed["spikes"] / (summed["neurons"] * activity.time_steps)}
+    return {
+        "images": activity.images,
+        "time_steps": activity.time_steps,
+        "layers": layers,
+        "total": total,
+        "neurobench": _neurobench(config, tensors, layers, total, activity.time_steps),
+        "energy": _energy(layers, total, activity.time_steps),
+    }
+
+
+def fan_out(config: ModelConfig, layer: Layer, weight: np.ndarray) -> np.ndarray:
+    """How many weights that are not 0 each input of a layer meets in one step.
+
+    Args:
+        config: the stack, for the kernel size.
+        layer: one of its layers.
+        weight: in torch's layout, [out, in, k, k] or [out, in].
+
+    Returns:
+        int64, [C, H, W] or [features]: by input, in the layout of the spikes that enter (flattened C, H, W for the
+        linear layer after a convolution).
+    """
+    present = (weight != 0).astype(np.int64).sum(0)
+    if layer.kind == "linear":
+        return present
+    height, width, channels = layer.in_shape
+    pad = config.kernel_size // 2
+    reached = np.zeros((channels, height + 2 * pad, width + 2 * pad), np.int64)
+    for i, j in np.ndindex(config.kernel_size, config.kernel_size):  # the input under kernel element (i, j)
+        reached[:, i : i + height, j : j + width] += present[:, i, j, None, None]
+    return reached[:, pad : pad + height, pad : pad + width]
+
+
+def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[dict[str, Any]]:
+    found = []
+    entering = [activity.inputs, *activity.spikes]
+    for number, layer in enumerate(config.layers, 1):
+        weight = tensors[f"{layer.name}.weight"]
+        own = [value for name, value in tensors.items() if name.startswith((f"{layer.name}.", f"lif{number}."))]
+        parameters, neurons = sum(value.size for value in own), int(np.prod(layer.out_shape))
+        reached = fan_out(config, layer, weight)
+        met = int((entering[number - 1].reshape(reached.shape) * reached).sum()) / activity.images
+        fired = int(activity.spikes[number - 1].sum()) / activity.images
+        first = number == 1
+        found.append(
+            {
+                "name": layer.name,
+                "operation": "MAC" if first and activity.graded else "AC",
+                "neurons": neurons,
+                "parameters": parameters,
+                "bytes": FLOAT_BYTES * parameters,
+                "membrane_bytes": FLOAT_BYTES * neurons,
+                "spikes": fired,
+                "density": fired / (neurons * activity.time_steps),
+                "dense_macs_per_step": int(fan_out(config, layer, np.ones_like(weight)).sum()),
+                "synaptic_operations": met,
+                "synaptic_operations_first_layer_once": met / activity.time_steps if first and activity.held else met,
+            }
+        )
+    return found
+
+
+def _neurobench(
+    config: ModelConfig, tensors: Tensors, layers: list[dict[str, Any]], total: dict[str, Any], time_steps: int
+) -> dict[str, Any]:
+    """The metrics under NeuroBench's names, as it counts them on the companion model of `csnn_torch.model`."""
+    weights = [tensors[f"{layer.name}.weight"] for layer in config.layers]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    fixed = (not config.learn_beta) + (not config.learn_threshold)  # scalars that are buffers there, not parameters
+    effective = {
+        kind: sum(x["synaptic_operations"] for x in layers if x["operation"] == kind) for kind in ("MAC", "AC")
+    }
+    return {
+        "Footprint": total["bytes"] + len(layers) * (fixed * FLOAT_BYTES + SNNTORCH_BYTES),
+        "ConnectionSparsity": round(zeros / sum(weight.size for weight in weights), 4),
+        "ActivationSparsity": 1 - total["density"],
+        "SynapticOperations": {
+            "Effective_MACs": effective["MAC"],
+            "Effective_ACs": effective["AC"],
+            "Dense": total["dense_macs_per_step"] * time_steps,
+        },
+    }
+
+
+def _energy(layers: list[dict[str, Any]], total: dict[str, Any], time_steps: int) -> dict[str, Any]:
+    pj = {"MAC": PJ_PER_MAC, "AC": PJ_PER_ADD}
+    synapses = sum(pj[layer["operation"]] * layer["synaptic_operations_first_layer_once"] for layer in layers)
+    neurons = PJ_PER_MAC * total["neurons"] * time_steps
+    return {
+        "pj_per_add": PJ_PER_ADD,
+        "pj_per_mac": PJ_PER_MAC,
+        "source": ENERGY_SOURCE,
+        "formula": "synapses: MACs x 4.6 pJ + ACs x 0.9 pJ, the first layer once where its input is held; neurons: one "
+        "MAC (beta U + I) per neuron and step; dense: every MAC of every step",
+        "synapses_nj": synapses / 1000,
+        "neurons_nj": neurons / 1000,
+        "dense_nj": (PJ_PER_MAC * total["dense_macs_per_step"] * time_steps + neurons) / 1000,
+    }

@@ -1,0 +1,153 @@
+"""The comparison finds what differs: it passes for equal networks, and every kind of mutation breaks a bound."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from commands import ENVIRONMENT
+from PIL import Image
+
+from csnn_jax import layers, rundir, weights
+from csnn_jax import model as jax_model
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.neuron import leaky
+from csnn_torch import gradients, parity
+from csnn_torch.check import Check
+
+torch.set_num_threads(1)
+STACK = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(12,), num_classes=4, time_steps=8)
+
+
+@pytest.fixture
+def network() -> parity.Network:
+    """Whole eighths and binary images: sums are exact, many membranes lie on the threshold, and windows have ties."""
+    rng = np.random.default_rng(2)
+    shapes = weights.expected_shapes(STACK)
+    tensors = {name: (rng.integers(-8, 7, shape) / 8).astype(np.float32) for name, shape in shapes.items()}
+    images = (255 * rng.integers(0, 2, (6, 8, 8, 1))).astype(np.uint8)
+    return parity.Network("run", STACK, tensors, images, rng.integers(0, 4, 6))
+
+
+def broken(results) -> list[Check]:
+    return [check for result in results for check in result.checks() if not check.holds]
+
+
+def spikes(network, dtype="float64", engines=("scan",)):
+    found = parity.spikes(network, engines, dtype)
+    assert all(result.counted or result.refused for result in found)
+    return found
+
+
+def test_equal_networks_break_no_bound(network):
+    results = [*spikes(network), *spikes(network, "float32", ("scan", "event"))]
+    assert broken(results) == [] and [r.different for r in results] == [0, 0, 0]
+    assert all(r.compared == 6 * 8 * (64 + 12 + 4) and r.membranes == 1 and r.refused is None for r in results)
+    found = list(gradients.compare(network, ("scan", "event"), ("fast_sigmoid", "leaky_spike")))
+    assert broken(found) == [] and sum(len(result.checks()) for result in found) == 6
+    assert [r.side for r in found if r.refused] == ["event", "event"]  # in float64
+
+
+def test_a_spike_at_the_threshold_is_found_and_located(network, monkeypatch):
+    def at_least(membrane, current, beta, threshold, reset, derivative):
+        below = threshold - 1e-9  # a spike where U >= theta
+        return leaky(membrane, current, beta, below, reset, derivative)
+
+    monkeypatch.setattr(jax_model, "leaky", at_least)
+    (result,) = spikes(network)
+    assert broken([result])[0].name == "run, scan, float64: share of spikes that differ"
+    first = result.first[0]
+    assert (first.layer, first.step, first.image) == ("lif1", 0, 0)
+    assert first.ours == first.theirs == 1 and first.distance == 0
+    assert len(first.neuron) == 3
+
+
+def test_a_threshold_that_is_off_by_one_percent_is_found(network, monkeypatch):
+    monkeypatch.setattr(jax_model, "leaky", lambda u, i, beta, theta, *rest: leaky(u, i, beta, 0.99 * theta, *rest))
+    assert broken(spikes(network)) and broken(spikes(network, "float32"))
+
+
+def test_a_pool_that_splits_the_gradient_among_ties_is_found(network, monkeypatch):
+    def maximum(x, bias):
+        return jnp.stack(layers._quarters(x + bias)).max(0)
+
+    monkeypatch.setattr(layers, "max_pool", maximum)
+    assert broken(spikes(network)) == []  # the forward pass is the same
+    found = [g for g in gradients.compare(network, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64"]
+    assert [check.name.split(":")[0] for check in broken(found)] == ["run, fast_sigmoid, scan, float64"]
+
+
+def test_a_silent_network_proves_nothing(network):
+    silent = replace(network, tensors={name: 0 * tensor for name, tensor in network.tensors.items()})
+    (result,) = parity.spikes(silent, ("scan",), "float64")
+    assert not result.counted and result.checks() == []
+    (found,) = (g for g in gradients.compare(silent, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64")
+    assert np.isnan(found.errors["conv1.weight"]) and broken([found])
+
+
+def test_predictions_may_differ_where_two_classes_tie_within_one_spike(network):
+    total = parity._Total(network, "scan", "float32")
+    total._predictions(np.array([[5, 6], [5, 7], [5, 4]]), np.array([[6, 5], [6, 5], [5, 4]]))
+    assert (total.near_ties, total.predictions) == (1, 1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of a network of which every layer fires on MNIST."""
+    config = Config(ModelConfig(conv_channels=(4, 6), hidden=(16,), time_steps=8))
+    rng = np.random.default_rng(1)
+    tensors = {}
+    for name, shape in weights.expected_shapes(config.model).items():
+        bound = 4 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
+        tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
+    path = rundir.create(str(tmp_path_factory.mktemp("compare") / "run"), config)
+    weights.save(path.weights, tensors, config.model)
+    return path.path
+
+
+def compare(run, out, before: str = "", *flags) -> subprocess.CompletedProcess:
+    arguments = ["--run", str(run), "--out", str(out), "--quick", "--images", "8", *map(str, flags)]
+    code = f"import sys\n{before}\nfrom csnn_torch import compare\nsys.exit(compare.main({arguments!r}))"
+    environment = ENVIRONMENT | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=500)
+
+
+def test_the_command_answers_all_questions(run, tmp_path):
+    flags = ("--iterations", 2, "--exact-iterations", 2, "--rounds", 1)
+    done = compare(run, tmp_path / "out", "", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    values = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert values["bounds"] > 10 and values["broken"] == []
+    assert [(s["engine"], s["dtype"], s["different"]) for s in values["spikes"] if not s["refused"]] == [
+        ("scan", "float64", 0),
+        ("scan", "float32", 0),
+        ("event", "float32", 0),
+    ]
+    exact = values["trajectories"][1]
+    assert exact["dtype"] == "float64" and len(exact["losses"]["snntorch"]) == 2 and max(exact["differences"]) < 1e-12
+    assert exact["first_flip"] is None and exact["losses"]["snntorch"][0] != exact["losses"]["snntorch"][1]
+    costs = {cost["side"]: cost for cost in values["costs"]}
+    assert list(costs) == ["scan", "event", "snntorch"]
+    for cost in costs.values():
+        assert cost["step_s"] > 0 and cost["infer_s"] > 0 and cost["peak_memory_mb"] > 100
+        assert cost["predictions"] == costs["snntorch"]["predictions"] and "threads" in cost["description"]
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    for heading in ("## Same network?", "### Gradients", "## Same training?", "## What does each cost?"):
+        assert heading in text
+    with Image.open(tmp_path / "out" / "comparison.png") as picture:
+        assert min(picture.size) > 400
+
+
+def test_the_command_names_a_broken_bound_and_exits_with_1(run, tmp_path):
+    off = (
+        "from csnn_jax import model, neuron\n"
+        "model.leaky = lambda u, i, beta, theta, *rest: neuron.leaky(u, i, beta, 1.01 * theta, *rest)"
+    )
+    done = compare(run, tmp_path / "out", off, "--questions", "network")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Broken: run, scan, float64: share of spikes that differ" in done.stdout
+    assert "**Broken**: run, scan, float64" in (tmp_path / "out" / "comparison.md").read_text()
