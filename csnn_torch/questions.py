@@ -1,6 +1,6 @@
 """The questions of the comparison, each answered into a `Comparison` while its results are printed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -72,9 +72,18 @@ def same_network(found: Comparison, plan: Plan) -> None:
         few = slice(plan.gradient_images)
         small = replace(network, images=network.images[few], labels=network.labels[few])
         surrogates = plan.surrogates if network.name == "run" and plan.surrogates else (network.config.surrogate,)
-        for gradient in gradients.compare(small, ENGINES, surrogates):
+        for gradient in _gradients(small, surrogates):
             found.gradients.append(gradient)
             print(f"Gradients: {gradient}", flush=True)
+
+
+def _gradients(network: Network, surrogates: Sequence[SurrogateName]) -> Iterator[gradients.Gradients]:
+    yield from gradients.compare(network, ENGINES, [name for name in surrogates if name != "sparse_fast_sigmoid"])
+    if "sparse_fast_sigmoid" in surrogates:
+        # It is 0 below theta + 1, which the output membranes of a trained network reach only where nothing resets them.
+        unreset = replace(network.config, reset="none")
+        name = network.name if network.config.reset == "none" else f"{network.name}, reset none"
+        yield from gradients.compare(replace(network, name=name, config=unreset), ENGINES, ("sparse_fast_sigmoid",))
 
 
 def _networks(found: Comparison, plan: Plan) -> Iterator[Network]:
