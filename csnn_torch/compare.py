@@ -30,9 +30,9 @@ class CompareFlags:
     questions: tuple[Question, ...] = ("network", "training", "cost")
     """Which of the questions to answer: network, training, cost."""
     images: int | None = None
-    """Test images whose spikes are compared; None: 1000, quick: 40."""
+    """Test images whose spikes are compared; None: 1000, quick: 20."""
     iterations: int | None = None
-    """Training iterations in float32, from the seed's weights; None: 80, quick: 6."""
+    """Training iterations in float32, from the seed's weights; None: 80, quick: 3."""
     exact_iterations: int = 20
     """Training iterations in float64, from trained weights."""
     exact_batch: int | None = None
@@ -40,7 +40,7 @@ class CompareFlags:
     variant_iterations: int = 150
     """Training iterations of each variant (and of the network itself, without --run)."""
     rounds: int | None = None
-    """Timed iterations and batches of each process; None: 5, quick: 2."""
+    """Timed iterations and batches of each process; None: 5, quick: 1."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

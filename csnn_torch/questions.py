@@ -44,7 +44,7 @@ def plan(flags: CompareFlags) -> Plan:
     exact, variant = flags.exact_iterations, flags.variant_iterations
     found = Plan(1000, 16, 80, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
     if flags.quick:
-        found = Plan(40, 4, 6, exact, 4, variant, 2, 1, False, None, (*ENGINES, "snntorch"))
+        found = Plan(20, 4, 3, exact, 4, variant, 1, 1, False, None, (*ENGINES, "snntorch"))
     named = ("images", "iterations", "exact_batch", "rounds")
     return replace(found, **{name: value for name in named if (value := getattr(flags, name)) is not None})
 
