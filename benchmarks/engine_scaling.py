@@ -11,15 +11,12 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
 
 DENSITIES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 TIME_STEPS = (10, 30, 100, 300, 1000)
@@ -34,12 +31,12 @@ def main() -> None:
         os.sched_setaffinity(0, cpus[: options.threads])  # before XLA makes its threads
         print(json.dumps(whole_network(options.run, 100, 128)))
         return
+    from csnn_torch.comparison_report import machine
+
     result = {
         "command": "python benchmarks/engine_scaling.py RUN",
         "commit": output("git", "describe", "--always", "--dirty"),
-        "processor": processor(),
-        "cpus": len(cpus),
-        "versions": {name: version(name) for name in ("jax", "jaxlib", "flax", "numpy")},
+        **machine(),
         "density": density(options.run),
         "time_steps": [{"time_steps": t} | whole_network(options.run, t, 128) for t in TIME_STEPS],
         "batch_size": [{"batch_size": b} | whole_network(options.run, 100, b) for b in BATCHES],
@@ -218,13 +215,6 @@ def plot(result: dict, path: str) -> None:
 
 def output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from csnn_jax import data, rundir
+from csnn_jax import data, job, rundir
 from csnn_jax.config import Config
+from csnn_jax.evaluation import Evaluation
 from csnn_jax.weights import Tensors
 
 
@@ -40,6 +41,10 @@ class Side(Protocol):
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         """Predicted classes of the test images `index`."""
+        ...
+
+    def densities(self, index: np.ndarray) -> dict[str, float]:
+        """Share of the neurons that spike at a step, by layer, on the test images `index`."""
         ...
 
 
@@ -59,9 +64,10 @@ class Jax:
         self._learner.step(iteration, index)
 
     def infer(self, index: np.ndarray) -> np.ndarray:
-        found = self._learner.evaluate(data.Split(self._test.images[index], self._test.labels[index]))
-        assert found is not None
-        return found.predictions
+        return _evaluate(self._learner, self._test, index).predictions
+
+    def densities(self, index: np.ndarray) -> dict[str, float]:
+        return _evaluate(self._learner, self._test, index).densities
 
 
 class SnnTorch:
@@ -90,6 +96,15 @@ class SnnTorch:
             spikes = self._learner.run(self._learner.input(self._test.images, index, (1, 0)))
             return spikes.sum(0).argmax(1).cpu().numpy()
 
+    def densities(self, index: np.ndarray) -> dict[str, float]:
+        return _evaluate(self._learner, self._test, index).densities
+
+
+def _evaluate(learner: job.Learner, test: data.Split, index: np.ndarray) -> Evaluation:
+    found = learner.evaluate(data.Split(test.images[index], test.labels[index]), lambda: True)
+    assert found is not None
+    return found
+
 
 SIDES: dict[str, Callable[..., Side]] = {
     "event": lambda *job: Jax("event", *job),
@@ -115,7 +130,7 @@ class Process:
         )
 
     def ask(self, what: str) -> dict[str, Any]:
-        """Its answer to `step`, `infer` or `report`.
+        """Its answer to `step`, `infer`, `density` or `report`.
 
         Raises:
             RuntimeError: it ended instead; the last line that it wrote to stderr.
@@ -151,7 +166,7 @@ class Cost:
         failed: why it could not be measured; the rest is then empty.
         step, infer: seconds of every timed round, over all turns.
         first_step, first_infer: seconds of the very first ones, with an empty compilation cache.
-        predictions: of the inference batch, at the run's weights.
+        predictions, densities: of the inference batch, at the run's weights.
     """
 
     side: str
@@ -163,6 +178,7 @@ class Cost:
     first_infer: float = 0.0
     peak_memory_mb: int = 0
     predictions: list[int] = field(default_factory=list)
+    densities: dict[str, float] = field(default_factory=dict)
 
     @property
     def step_s(self) -> float:
@@ -216,6 +232,7 @@ def _turn(cost: Cost, run: str, rounds: int, environment: dict[str, str]) -> Non
     try:
         first = process.ask("infer")  # at the run's weights; compiles
         infer = [process.ask("infer")["seconds"] for _ in range(rounds)]
+        densities = process.ask("density")["densities"]
         first_step = process.ask("step")["seconds"]
         step = [process.ask("step")["seconds"] for _ in range(rounds)]
         report = process.ask("report")
@@ -225,7 +242,7 @@ def _turn(cost: Cost, run: str, rounds: int, environment: dict[str, str]) -> Non
     process.close()
     if not cost.step:
         cost.first_infer, cost.first_step = first["seconds"], first_step
-    cost.predictions, cost.description = first["predictions"], report["description"]
+    cost.predictions, cost.densities, cost.description = first["predictions"], densities, report["description"]
     cost.infer += infer
     cost.step += step
     cost.peak_memory_mb = max(cost.peak_memory_mb, report["peak_memory_mb"])
@@ -238,7 +255,7 @@ def load(run: str) -> tuple[Config, data.Dataset, Tensors]:
 
 
 def work(run: str, name: str) -> None:
-    """Answers `step`, `infer` and `report`, one line each, until standard input ends."""
+    """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
     config, dataset, tensors = load(run)
     side = SIDES[name](config, dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
@@ -252,6 +269,8 @@ def work(run: str, name: str) -> None:
             step += 1
         elif line == "infer\n":
             answer["predictions"] = side.infer(images).tolist()
+        elif line == "density\n":
+            answer["densities"] = side.densities(images)
         else:
             answer |= {"description": side.describe(), "peak_memory_mb": peak_memory_mb()}
         seconds = round(time.perf_counter() - began, 4)
