@@ -70,6 +70,43 @@ def problems(model: onnx.ModelProto, step: network.Step) -> Iterator[str]:
         yield "its metadata does not state the network's semantics"
 
 
+def quantised_problems(model: onnx.ModelProto, plain: onnx.ModelProto) -> Iterator[str]:
+    """Where a quantised file is another graph than `plain`, once its QuantizeLinear and DequantizeLinear are left out.
+
+    A number may be rounded on its way, to a scale that is a constant of the file; what is computed must be the same.
+    """
+    held = {tensor.name for tensor in model.graph.initializer}
+    sources: dict[str, str] = {}
+    computed = []
+    for node in model.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            computed.append(node)
+            continue
+        sources[node.output[0]] = node.input[0].removesuffix("_quantized")
+        if not held >= set(node.input[1:]):
+            yield f"{node.name} has a scale that is computed"
+    found, expected = (
+        {node.name: _operation(node, names) for node in nodes}
+        for nodes, names in ((computed, sources), (plain.graph.node, {}))
+    )
+    for name in {**expected, **found}:
+        if found.get(name) != expected.get(name):
+            yield f"{name} is not what it is in step.onnx"
+    ends = [[value.SerializeToString() for value in (*x.graph.input, *x.graph.output)] for x in (model, plain)]
+    if ends[0] != ends[1] or len(found) != len(computed):
+        yield "has other inputs, outputs or nodes than step.onnx"
+
+
+def _operation(node: onnx.NodeProto, sources: dict[str, str]) -> tuple[Any, ...]:
+    """What a node does to which tensors, each followed back through its roundings by `sources`."""
+    inputs = []
+    for name in node.input:
+        for _ in sources:  # a damaged graph may lead in circles
+            name = sources.get(name, name)
+        inputs.append(name)
+    return node.domain, node.op_type, inputs, list(node.output), sorted(a.SerializeToString() for a in node.attribute)
+
+
 def _quantised(name: str, expected: np.ndarray, found: dict[str, onnx.TensorProto]) -> Iterator[str]:
     values = numpy_helper.to_array(found[f"{name}_quantized"]).astype(np.float64)
     tensor = found.get(f"{name}_scale", found.get(f"{name}_quantized_scale"))

@@ -1,6 +1,8 @@
 """Ways to run a network one step at a time, all behind one method, so that one proof serves them all."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -47,19 +49,21 @@ class OnnxRunner:
     """A step graph in ONNX Runtime.
 
     Args:
-        model: the graph; where its batch is fixed at 1, a batch is run image by image.
-        threads: threads of ONNX Runtime; 0: one per core.
+        model: the graph; where its batch is fixed at 1, a batch is run image by image, one image per thread at a time.
+        threads: 0: one per core.
     """
 
     def __init__(self, model: onnx.ModelProto, threads: int = 0):
-        self._session = session(model, threads)
+        self._one_by_one = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+        self._session = session(model, 1 if self._one_by_one else threads)
         self._names = [value.name for value in self._session.get_inputs()]
-        self._one_by_one = self._session.get_inputs()[0].shape[0] == 1
+        self._pool = ThreadPoolExecutor(threads or usable_cores())  # starts no thread before it is used
 
     def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
         if not self._one_by_one:
             return self._run(x, membranes)
-        each = [self._run(x[i : i + 1], [u[i : i + 1] for u in membranes]) for i in range(len(x))]
+        images = [(x[i : i + 1], [u[i : i + 1] for u in membranes]) for i in range(len(x))]
+        each = list(self._pool.map(lambda image: self._run(*image), images))
         spikes = np.concatenate([spikes for spikes, _ in each])
         return spikes, [np.concatenate(layer) for layer in zip(*(after for _, after in each), strict=True)]
 
@@ -113,10 +117,15 @@ def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
     return total
 
 
+def usable_cores() -> int:
+    """Number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def session(model: onnx.ModelProto, threads: int = 0, **settings: Any) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or usable_cores()  # ONNX Runtime itself would take cores it can't run on
     options.log_severity_level = 3
     for name, value in settings.items():
         setattr(options, name, value)
