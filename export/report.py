@@ -100,7 +100,10 @@ def _which(manifest: Manifest) -> str:
         ("a compiler of models that wants fixed shapes (TVM, ONNX-to-C, ...)", "`step_b1.onnx`"),
         ("an engine that computes in int8", "`step_int8.onnx`, within the accuracy below"),
         (f"a bare device with {flash} of flash and {ram} of RAM to spare", "`c/`"),
-        ("neuromorphic hardware or its simulator", "`network.nir`" if manifest["nir"]["written"] else "-"),
+        (
+            "neuromorphic hardware or its simulator",
+            "`network.nir`" if manifest["nir"]["written"] else "none, see above",
+        ),
         ("a tool of your own that looks for neurons in a graph", "`step_lif.onnx`"),
         ("a port to test", "`golden/`"),
     ]
@@ -159,7 +162,8 @@ many as a difference), then `/tmp/csnn/csnn FILE`. FILE holds raw samples one af
 
 To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
 are image and spikes, the further ones the membranes before and after, each an `onnx.TensorProto`. The sets of
-`golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` spike counts and spikes.\
+`golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` spike counts and spikes.
+Expect the same spikes, and membranes within 1e-5 (1 + |U|).\
 {_nir(manifest)}"""
 
 
@@ -280,7 +284,7 @@ def _numbers(manifest: Manifest) -> str:
 
 Measured on {numbers["images"]:,} test images, {numbers["time_steps"]} steps each. An operation is a weight that is not
 0 meeting an input that is not 0; the first layer's are counted once where the image is held. The spike density is the
-share of neurons that spike at a step.
+share of neurons that spike at a step. Bytes are those of float32.
 
 {table(head, rows)}
 
