@@ -247,6 +247,8 @@ def _graph_problems(found: NIRGraph, expected: NIRGraph) -> Iterator[str]:
     if list(found.nodes) != list(expected.nodes) or set(found.edges) != set(expected.edges):
         yield "is another graph than the network's"
         return
+    if found.metadata != expected.metadata:
+        yield f"its metadata are {found.metadata}, expected {expected.metadata}"
     for name, node in expected.nodes.items():
         for key, value in vars(node).items():
             other = vars(found.nodes[name]).get(key)

@@ -21,7 +21,7 @@ could not be checked."""
 
 @dataclass(frozen=True)
 class VerifyFlags:
-    bundle: Annotated[str, tyro.conf.Positional]
+    bundle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Bundle directory that `python -m export` made."""
     quick: bool = False
     """Compare spikes on 4 test images only, and do not work out figures such as accuracy anew."""

@@ -103,6 +103,8 @@ def test_one_weight_of_a_file_is_seen_though_all_hashes_fit(copy, lines):
     changed = {name: _change_onnx(copy / name) for name in ("step_b1.onnx", "step_lif.onnx", "step_int8.onnx")}
     _change_header(copy / "c" / "weights.h")
     _change_nir(copy / "network.nir")
+    with h5py.File(copy / "network_nir104.nir", "r+") as file:
+        file["node/metadata/dt"][()] = 1e-3
     _change_tensor(copy / "golden" / "step" / "test_data_set_8" / "output_1.pb")
     recorded = json.loads((copy / "manifest.json").read_text())
     recorded["proof"]["sequence.onnx"]["accuracy"] = 1.5
@@ -111,7 +113,8 @@ def test_one_weight_of_a_file_is_seen_though_all_hashes_fit(copy, lines):
     code, said = lines(copy)
     assert code == 1
     bad = {name for name, text in said.items() if not text.startswith("ok")}
-    assert bad == {*changed, "c/", "network.nir", "golden/", "manifest.json", "report.md", "NOT"}
+    assert bad == {*changed, "c/", "network.nir", "network_nir104.nir", "golden/", "manifest.json", "report.md", "NOT"}
+    assert said["network_nir104.nir"].startswith("its metadata are {'dt': ")
     for name, tensor in changed.items():
         assert said[name].startswith(f"{tensor} is not the trained one"), said[name]
     assert said["c/"] == "weights.h: not what this version writes for the trained parameters"
