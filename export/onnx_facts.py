@@ -53,7 +53,7 @@ def problems(model: onnx.ModelProto, step: network.Step) -> Iterator[str]:
         check(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         yield f"is not valid ONNX: {str(error).splitlines()[0]}"
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {tensor.name: tensor for graph in graphs(model.graph) for tensor in graph.initializer}
     parameters = {name: value.numpy() for name, value in step.state_dict().items()}
     for name, expected in parameters.items():
         if name in found:
@@ -125,13 +125,19 @@ def _attributes(node: onnx.NodeProto, parameters: dict[str, np.ndarray]) -> Iter
             yield f"{node.name}.{attribute.name} is {attribute.f}, not the trained {expected}"
 
 
-def _operators(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names of all nodes' operators, those inside loops too."""
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and those inside its loops."""
+    yield graph
     for node in graph.node:
-        yield f"{node.domain}::{node.op_type}" if node.domain else node.op_type
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _operators(attribute.g)
+                yield from graphs(attribute.g)
+
+
+def _operators(graph: onnx.GraphProto) -> Iterator[str]:
+    """Names of all nodes' operators, those inside loops too."""
+    for node in (node for inner in graphs(graph) for node in inner.node):
+        yield f"{node.domain}::{node.op_type}" if node.domain else node.op_type
 
 
 def _value(value: onnx.ValueInfoProto, initial: float | int | None) -> dict[str, Any]:
