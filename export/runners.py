@@ -1,5 +1,6 @@
 """Ways to run a network one step at a time, all behind one method, so that one proof serves them all."""
 
+import functools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -117,8 +118,9 @@ def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
     return total
 
 
+@functools.cache
 def usable_cores() -> int:
-    """Number of cores that this process may run on."""
+    """Number of cores that this process may run on, when first asked: threads are started for them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -126,6 +128,7 @@ def session(model: onnx.ModelProto, threads: int = 0, **settings: Any) -> onnxru
     """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()  # ONNX Runtime itself would take cores it can't run on
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
     options.log_severity_level = 3
     for name, value in settings.items():
         setattr(options, name, value)
