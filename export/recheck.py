@@ -158,7 +158,7 @@ class _Comparison:
             yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
         if set(self.recorded["latency"]) != {*found["onnx"], "c/"}:
             yield "latency is not that of every file that runs"
-        for name in set(self.recorded) - {*found, *contents.RECORDED}:
+        for name in sorted(set(self.recorded) - {*found, *contents.RECORDED}):
             yield f"{name} is no part of {MANIFEST}"
 
     def _settings(self, found: Manifest) -> Iterator[str]:
