@@ -3,7 +3,6 @@
 import functools
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -50,21 +49,22 @@ class OnnxRunner:
     """A step graph in ONNX Runtime.
 
     Args:
-        model: the graph; where its batch is fixed at 1, a batch is run image by image, one image per thread at a time.
-        threads: 0: one per core.
+        model: the graph.
+        threads: threads of ONNX Runtime; 0: one per core.
+
+    Attributes:
+        one_by_one: the graph's batch is fixed at 1: a batch is run image by image, each on one thread.
     """
 
     def __init__(self, model: onnx.ModelProto, threads: int = 0):
-        self._one_by_one = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
-        self._session = session(model, 1 if self._one_by_one else threads)
+        self.one_by_one = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+        self._session = session(model, 1 if self.one_by_one else threads)
         self._names = [value.name for value in self._session.get_inputs()]
-        self._pool = ThreadPoolExecutor(threads or usable_cores())  # starts no thread before it is used
 
     def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
-        if not self._one_by_one:
+        if not self.one_by_one:
             return self._run(x, membranes)
-        images = [(x[i : i + 1], [u[i : i + 1] for u in membranes]) for i in range(len(x))]
-        each = list(self._pool.map(lambda image: self._run(*image), images))
+        each = [self._run(x[i : i + 1], [u[i : i + 1] for u in membranes]) for i in range(len(x))]
         spikes = np.concatenate([spikes for spikes, _ in each])
         return spikes, [np.concatenate(layer) for layer in zip(*(after for _, after in each), strict=True)]
 
