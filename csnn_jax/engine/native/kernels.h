@@ -108,9 +108,17 @@ enum class Source : int64_t {
   constant  // from neurons driven by a constant current, which take it summed over time
 };
 
+// A gradient of spikes as a product not yet taken, of a linear layer's dcurrent and its weights.
+struct Product {
+  int64_t inner;       // outputs of that layer; 0: the gradient is given as it is
+  const float* left;   // [image, time, inner]
+  const float* right;  // [cells, inner, out]: its weights, cell by cell
+};
+
 struct ConvBackward {
   Shape shape;
-  LifBackward lif;  // of this layer; its dcurrent is one image's scratch
+  LifBackward lif;  // of this layer; its dcurrent is one image's scratch, its dspikes null where they are a product
+  Product product;
   const uint16_t* bits_in;
   const uint16_t* winners;
   const float* kernel;          // [k, k, in, out]
@@ -140,6 +148,6 @@ struct Kernels {
 };
 
 int64_t conv_lif_scratch(const Shape& shape);
-int64_t conv_backward_scratch(const Shape& shape, int64_t time);
+int64_t conv_backward_scratch(const Shape& shape, int64_t time, int64_t inner);
 
 }  // namespace csnn

@@ -130,9 +130,10 @@ int64_t conv_lif_scratch(const Shape& s) {
   return pixels * 2 * sizeof(uint16_t*) + s.inputs() / lanes * 2 * sizeof(int32_t) + pixels * longest * 2 + 5 * 64;
 }
 
-int64_t conv_backward_scratch(const Shape& s, int64_t time) {
+int64_t conv_backward_scratch(const Shape& s, int64_t time, int64_t inner) {
   const int64_t pixels = s.padded_height() * s.padded_width();
-  const int64_t always = time * s.neurons() + pixels * (lanes + s.in) + s.in + s.in * s.height * s.width;
+  const int64_t always = time * s.neurons() + pixels * (lanes + s.in) + s.in + s.in * s.height * s.width +
+                         s.rows() * s.columns() + 2 * (inner + s.neurons());
   const int64_t constant = s.in + s.kernel * s.kernel * s.in * s.out + pixels * (4 * s.in + s.out);
   return (always + constant) * 4 + 16 * 64;
 }
@@ -221,7 +222,7 @@ void conv_backward(const ConvBackward& a, int64_t images, float* dkernel, float*
   // A fixed number of partial sums, added in order, so that the result does not depend on the number of threads.
   const int64_t chunks = std::min<int64_t>(images, 32), weights = s.kernel * s.kernel * s.in * s.out;
   std::vector<float> sums(chunks * (weights + s.out));
-  PerWorker scratch(workers.threads(), conv_backward_scratch(s, a.lif.time));
+  PerWorker scratch(workers.threads(), conv_backward_scratch(s, a.lif.time, a.product.inner));
   workers.each(chunks, [&](int64_t chunk, int64_t worker) {
     float* sum = sums.data() + chunk * (weights + s.out);
     for (int64_t image = chunk * images / chunks; image < (chunk + 1) * images / chunks; image++)

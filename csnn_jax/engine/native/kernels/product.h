@@ -1,0 +1,53 @@
+// Matrix product of a few rows: what a linear layer's gradient gives to the spikes of one place before it.
+#pragma once
+#include "lanes.h"
+
+namespace csnn::ISA {
+
+// R rows by V groups of 16 columns, whose sums stay in registers.
+template <int R, int V>
+CSNN_INLINE void multiply_tile(const float* left, const float* right, int64_t inner, int64_t columns, float* out,
+                               int64_t out_stride) {
+  v16 total[R][V] = {};
+  for (int64_t k = 0; k < inner; k++) {
+    v16 row[V];
+    for (int v = 0; v < V; v++) row[v] = load(right + k * columns + v * lanes);
+    for (int r = 0; r < R; r++)
+      for (int v = 0; v < V; v++) total[r][v] += left[r * inner + k] * row[v];
+  }
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < V; v++) store(out + r * out_stride + v * lanes, total[r][v]);
+}
+
+template <int R, int V>
+CSNN_INLINE int64_t multiply_rows(int64_t from, int64_t rows, const float* left, const float* right, int64_t inner,
+                                  int64_t columns, float* out, int64_t out_stride) {
+  for (; from + R <= rows; from += R)
+    multiply_tile<R, V>(left + from * inner, right, inner, columns, out + from * out_stride, out_stride);
+  return from;
+}
+
+// R rows at a time, then the rest.
+template <int R, int V>
+void multiply_columns(int64_t rows, const float* left, const float* right, int64_t inner, int64_t columns, float* out,
+                      int64_t out_stride) {
+  int64_t done = multiply_rows<R, V>(0, rows, left, right, inner, columns, out, out_stride);
+  if constexpr (R > 4) done = multiply_rows<4, V>(done, rows, left, right, inner, columns, out, out_stride);
+  multiply_rows<1, V>(done, rows, left, right, inner, columns, out, out_stride);
+}
+
+// out [rows, columns] = left [rows, inner] @ right [inner, columns], columns a multiple of 16.
+inline void multiply(int64_t rows, const float* left, const float* right, int64_t inner, int64_t columns, float* out,
+                     int64_t out_stride) {
+#if defined(__AVX512F__)
+  constexpr int wide = 4, tall = 6;  // 24 of the 32 registers hold sums
+#else
+  constexpr int wide = 1, tall = 4;  // a group of 16 takes two or four registers of 16
+#endif
+  int64_t c = 0;
+  for (; c + wide * lanes <= columns; c += wide * lanes)
+    multiply_columns<tall, wide>(rows, left, right + c, inner, columns, out + c, out_stride);
+  for (; c < columns; c += lanes) multiply_columns<4, 1>(rows, left, right + c, inner, columns, out + c, out_stride);
+}
+
+}  // namespace csnn::ISA
