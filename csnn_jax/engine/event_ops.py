@@ -162,7 +162,9 @@ def _linear_lif_backward(rule, channels, saved, cotangent):
     else:
         dspikes = _multiply(Product(dcurrent, kernel))
     into = Spikes(no_gradient(spikes.bits), dspikes)
-    return into, dkernel, dcurrent.sum((0, 1)), dbeta, dthreshold
+    # As a product, for XLA's sum over the first axes of an array runs on one thread.
+    dbias = jnp.ones(dcurrent.shape[0] * dcurrent.shape[1]) @ dcurrent.reshape(-1, dcurrent.shape[2])
+    return into, dkernel, dbias, dbeta, dthreshold
 
 
 linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward)

@@ -148,10 +148,9 @@ ffi::Error conv_lif(ffi::ThreadPool pool, U16 bits_in, F32 kernel, F32 bias, F32
     float* kept = wanted("membranes", membranes, {images, time, s.neurons()});
     const bool win = kept && s.max;
     expect_shape("winners", winners->dimensions(), {win ? images : 0, time, 2, s.neurons() / lanes});
-    csnn::conv_lif({s, time, neuron(beta, threshold, reset), bits_in.typed_data(), kernel.typed_data(),
-                    bias.typed_data(), bits->typed_data(), kept, win ? winners->typed_data() : nullptr,
-                    last->typed_data()},
-                   images, workers(pool));
+    csnn::conv_lif({s, time, neuron(beta, threshold, reset), bits_in.typed_data(), nullptr, bias.typed_data(),
+                    bits->typed_data(), kept, win ? winners->typed_data() : nullptr, last->typed_data()},
+                   kernel.typed_data(), images, workers(pool));
   });
 }
 
@@ -198,7 +197,7 @@ ffi::Error linear_weights(ffi::ThreadPool pool, U16 bits, F32 dcurrent, OutF32 d
     expect(inputs % lanes == 0 && outputs % lanes == 0, "dkernel: expected multiples of 16");
     expect_shape("dcurrent", d, {d[0], d[1], outputs});
     expect_shape("bits", bits.dimensions(), {d[0], d[1], inputs / lanes});
-    csnn::linear_weights({d[0], d[1], inputs, outputs, nullptr, dcurrent.typed_data(), dkernel->typed_data()},
+    csnn::linear_weights({d[0], d[1], inputs, outputs, nullptr, nullptr, dcurrent.typed_data(), dkernel->typed_data()},
                          bits.typed_data(), workers(pool));
   });
 }
