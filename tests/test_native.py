@@ -1,6 +1,7 @@
 """The C++ operations on their own, under AddressSanitizer and UBSan; and what a failing build says."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,24 @@ SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=
 
 def test_operations_under_sanitizers(tmp_path):
     program = build.link_program(PROGRAM, tmp_path / "test_ops", SANITIZE)
-    for isa in build.instruction_sets():
+    for isa in build.instruction_sets(build.find_compiler()):
         done = subprocess.run(
             [program], env=os.environ | {"CSNN_ISA": isa}, capture_output=True, text=True, check=False
         )
         if "this machine has" in done.stderr:  # an older CPU: the others were checked
             continue
         assert (done.stdout.strip(), done.returncode) == (isa, 0), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    not (shutil.which("aarch64-linux-gnu-g++") and shutil.which("qemu-aarch64")),
+    reason="needs g++-aarch64-linux-gnu and qemu-user",
+)
+def test_operations_on_aarch64(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "aarch64-linux-gnu-g++")
+    program = build.link_program(PROGRAM, tmp_path / "test_ops", ("-static",))
+    done = subprocess.run(["qemu-aarch64", program], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("baseline", 0), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
