@@ -56,7 +56,7 @@ def _keep_freed_memory() -> None:
     except (AttributeError, OSError, TypeError):
         return
     mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(trim_threshold, -1)  # never
     mallopt(arena_max, 1)
 
 
