@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from csnn_jax.engine import build
+from csnn_jax.engine import build, native
 
 PROGRAM = Path(__file__).parent / "native" / "test_ops.cc"
 SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -58,3 +58,9 @@ def test_without_the_library_the_engine_says_how_to_build_it(tmp_path):
     program += f"build.LIBRARY = Path({str(tmp_path)!r}) / 'libcsnn.so'; print(native.available(), native.failure())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("False libcsnn.so is not loaded: build it with")
+
+
+def test_a_library_from_other_sources_is_refused(monkeypatch):
+    assert native.failure.__wrapped__() is None
+    monkeypatch.setattr(build, "sources_digest", lambda: "another")
+    assert "built from other sources" in native.failure.__wrapped__()

@@ -5,6 +5,7 @@ setuptools build step calls `build` too. The kernels are compiled once for each 
 picks one at the first call.
 """
 
+import hashlib
 import os
 import platform
 import shutil
@@ -53,6 +54,15 @@ def instruction_sets(compiler: str) -> dict[str, tuple[str, ...]]:
     return X86_SETS if target.lower().startswith(("x86_64", "amd64")) else {"baseline": ()}
 
 
+def sources_digest() -> str | None:
+    """SHA-256 of the C++ sources, by which a library built from others is known; None where they are not installed."""
+    files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".cc", ".h"))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(SOURCES).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest() if files else None
+
+
 def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
     """Compiles the sources.
 
@@ -70,7 +80,8 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
         import jax
     except ImportError:
         raise BuildError("jax is not installed: its FFI headers are needed") from None
-    handlers = [(SOURCES / "handlers.cc", ("-isystem", jax.ffi.include_dir()))]
+    flags = ("-isystem", jax.ffi.include_dir(), f'-DCSNN_SOURCES="{sources_digest()}"')
+    handlers = [(SOURCES / "handlers.cc", flags)]
     with tempfile.TemporaryDirectory() as folder:
         linked = f"{folder}/library"
         _compile([*_operations(), *handlers], extra, linked, "-shared")

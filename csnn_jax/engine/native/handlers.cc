@@ -270,6 +270,7 @@ ffi::Error count_spikes(ffi::ThreadPool pool, U16 bits, OutF32 counts) {
 }  // namespace
 
 #pragma GCC visibility push(default)
+extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of the sources that this was built from
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_pack, pack, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<F32>().Ret<U16>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_constant_lif, constant_lif,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<F32>().Arg<F32>().Arg<F32>()
