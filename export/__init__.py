@@ -11,4 +11,6 @@ def require_extras() -> None:
     """Raises UserError, in one line with the remedy, where a package that exports need is not installed."""
     missing = [name for name in EXTRAS if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"{', '.join(missing)}: not installed, expected `pip install 'csnn[export,torch]'`")
+        raise UserError(
+            f"{', '.join(missing)}: not installed, expected `pip install -e '.[export]'` in a clone of csnn"
+        )

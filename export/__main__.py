@@ -26,9 +26,9 @@ QUICK_IMAGES = 20
 
 @dataclass(frozen=True)
 class ExportFlags:
-    run: Annotated[str, tyro.conf.Positional]
-    """Run directory that csnn_jax.train made; the run must be finished."""
-    out: str
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run directory that csnn_jax.train or csnn_torch.train made; the run must be finished."""
+    out: Annotated[str, tyro.conf.arg(metavar="BUNDLE")]
     """Bundle directory to make."""
     opset: int = OPSETS[-1]
     """ONNX operator set of the graphs, 18 to 20."""

@@ -96,6 +96,7 @@ class Library:
         self.config = config
         self._c = ctypes.CDLL(str(path.resolve()))
         self._c.csnn_state_size.restype = ctypes.c_size_t
+        self._c.csnn_classify.argtypes = [ctypes.c_void_p] * 3
         self._c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
         self._c.csnn_spikes.restype = ctypes.POINTER(_index_type(config))
         self._state = ctypes.create_string_buffer(self._c.csnn_state_size())
@@ -132,6 +133,16 @@ class Library:
             spikes[n, events[: self._count.value]] = 1
         return spikes, [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in mine]
 
+    @property
+    def state_bytes(self) -> int:
+        """Size of a `struct csnn_state`: all the memory that changes."""
+        return len(self._state)
+
+    def classify(self, sample: np.ndarray) -> tuple[int, np.ndarray]:
+        """The whole window: (class, output spikes of every class [classes], int32) of one of `samples`."""
+        counts = np.zeros(self.config.num_classes, np.int32)
+        return self._c.csnn_classify(self._state, sample.ctypes.data, counts.ctypes.data), counts
+
     def _membranes(self, layer: int):
         return self._c.csnn_membranes(self._state, layer, ctypes.byref(self._count))
 
@@ -139,6 +150,17 @@ class Library:
 def input_scale(config: ModelConfig) -> float:
     """What the program divides its bytes by: 255 for pixels, 1 for encoded spikes, which are 0 or 1 already."""
     return 255.0 if config.encoding == "direct" else 1.0
+
+
+def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:
+    """What the program is fed for `export.network.inputs`: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
+    found = np.moveaxis(np.rint(x * np.float32(input_scale(config))).astype(np.uint8), -3, -1)
+    return np.ascontiguousarray(found.swapaxes(0, 1) if x.ndim == 5 else found)
+
+
+def weight_bytes(config: ModelConfig) -> int:
+    """Size of the weights and biases: constants, which a device may keep in flash."""
+    return 4 * sum(rows * channels + channels for rows, channels in _weight_shapes(config))
 
 
 def _maps(config: ModelConfig) -> list[tuple[int, int, int]]:
@@ -161,7 +183,7 @@ def _network(config: ModelConfig, frames: int | None) -> str:
     index = _index_type(config)
     neurons = sum(sizes[1:])
     ram = 4 * (neurons + sizes[1] + 2 * widest) + ctypes.sizeof(index) * (sizes[0] + neurons + cells)
-    flash = 4 * sum(rows * channels + channels for rows, channels in _weight_shapes(config))
+    flash = weight_bytes(config)
     return f"""\
 /*
  * The sizes of this network and what it does with its input. Generated: edit the training configuration instead.

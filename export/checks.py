@@ -154,9 +154,9 @@ def sequence(subject: Subject) -> Found:
 
 
 def int8(subject: Subject) -> Found:
-    """step_int8.onnx: int8 weights that are the trained ones, rounded; its accuracy."""
+    """step_int8.onnx: step.onnx but for its roundings, its int8 weights the trained ones, rounded; its accuracy."""
     model = onnx_facts.load(subject.folder / "step_int8.onnx")
-    problems = [*onnx_facts.problems(model, subject.step)]
+    problems = [*onnx_facts.problems(model, subject.step), *onnx_facts.quantised_problems(model, subject.plain)]
     weights = {f"{layer.name}.weight_quantized" for layer in subject.config.model.layers}
     held = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.name in weights}
     problems += [f"holds no int8 {name}" for name in sorted(weights - held)]
@@ -180,17 +180,19 @@ def program(subject: Subject) -> Found:
     with tempfile.TemporaryDirectory() as scratch:
         expected, built = Path(scratch) / "expected", Path(scratch) / "built"
         c_program.write(expected, model, subject.tensors, subject.time_steps if subject.frames else None)
-        if (subject.folder / "c" / "weights.h").read_bytes() != (expected / "weights.h").read_bytes():
-            return Found({}, ["weights.h does not hold the trained parameters as this version writes them"])
+        other = [x for x in c_program.FILES if (subject.folder / "c" / x).read_bytes() != (expected / x).read_bytes()]
+        if other:  # and nothing of it is built or run
+            return Found({}, [f"{', '.join(other)}: not what this version writes for the trained parameters"])
         built.mkdir()
         try:
             binary = c_program.build(subject.folder / "c", built)
         except UserError as error:
             return Found({}, [f"not checked: {error}"])
-        equality = proof.equality(subject.step, c_program.Library(built / "libcsnn.so", model), subject.compared)
+        library = c_program.Library(built / "libcsnn.so", model)
+        equality = proof.equality(subject.step, library, subject.compared)
 
         def printed(x: torch.Tensor) -> np.ndarray:
-            return c_program.counts(binary, _bytes(x, c_program.input_scale(model)))[1]
+            return c_program.counts(binary, c_program.samples(model, x.numpy()))[1]
 
         counted = proof_graphs.step_counts(subject.plain, model)
         pairs = [(printed(x), counted(x)) for x in subject.compared]
@@ -199,8 +201,9 @@ def program(subject: Subject) -> Found:
     problems = _equality_problems("the library", equality)
     if different and equality["free_running"]["ok"] and not equality["free_running"]["different_counts"]:
         problems.append(f"{different:,} of the counts that the program prints differ from step.onnx's")
+    memory = {"constant_bytes": c_program.weight_bytes(model), "state_bytes": library.state_bytes}
     figures: Figures = {"library": equality, "program": {"counts": counts, "different_counts": different}}
-    return Found(figures | {"accuracy": accuracy}, problems)
+    return Found(figures | {"memory": memory, "accuracy": accuracy}, problems)
 
 
 def nir(subject: Subject, name: str) -> Found:
@@ -210,7 +213,7 @@ def nir(subject: Subject, name: str) -> Found:
     if problems:
         return Found({}, problems)
     spikes = different = 0
-    for x in subject.compared:
+    for _, x in proof.pieces(subject.compared, 32):
         theirs = nir_file.run(found, x, subject.time_steps)
         ours = network.trace(subject.step, x, subject.time_steps).spikes
         spikes += sum(layer.numel() for layer in ours)
@@ -219,7 +222,7 @@ def nir(subject: Subject, name: str) -> Found:
         problems.append(f"{different:,} spikes differ from torch's when snnTorch runs it")
 
     def counts(x: torch.Tensor) -> np.ndarray:
-        return nir_file.run(found, x, subject.time_steps)[-1].sum(0).numpy()
+        return nir_file.run(found, x, subject.time_steps, last=True)[-1].sum(0).numpy()
 
     nodes = {key: type(node).__name__ for key, node in found.nodes.items()}
     snntorch = {"spikes": spikes, "different_spikes": different}
@@ -234,13 +237,9 @@ def golden_tensors(subject: Subject) -> Found:
     for kept, original in ((shown.images, subject.split.images), (shown.labels, subject.split.labels)):
         if not np.array_equal(kept[: len(original)], original[:count]):
             problems.append(f"{golden.IMAGES} does not hold the first images of the test set")
-    return Found({"images": count, "sets": golden.count(subject.folder)}, problems)
-
-
-def _bytes(x: torch.Tensor, scale: float) -> np.ndarray:
-    """What the C program is fed for `network.inputs`: uint8 [N, H, W, C] or [N, T, H, W, C]."""
-    samples = (x * scale).round().to(torch.uint8).movedim(-3, -1)
-    return (samples.swapaxes(0, 1) if x.ndim == 5 else samples).contiguous().numpy()
+    counts = [int(count) for count in golden.first_counts(subject.folder)]
+    first = {"label": int(shown.labels[0]), "class": int(np.argmax(counts)), "counts": counts}
+    return Found({"images": count, "sets": golden.count(subject.folder), "first": first}, problems)
 
 
 def _graph_problems(found: NIRGraph, expected: NIRGraph) -> Iterator[str]:
@@ -248,6 +247,8 @@ def _graph_problems(found: NIRGraph, expected: NIRGraph) -> Iterator[str]:
     if list(found.nodes) != list(expected.nodes) or set(found.edges) != set(expected.edges):
         yield "is another graph than the network's"
         return
+    if found.metadata != expected.metadata:
+        yield f"its metadata are {found.metadata}, expected {expected.metadata}"
     for name, node in expected.nodes.items():
         for key, value in vars(node).items():
             other = vars(found.nodes[name]).get(key)

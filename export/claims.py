@@ -65,7 +65,7 @@ def summary(found: Found, images: int) -> str:
     parts = ["ok"]
     for name in ("onnxruntime", "library", "csnn_jax"):
         if name in found.proof:
-            parts.append(_free_running(found.proof[name]))
+            parts.append(_free_running(found.proof[name], "step.onnx's" if name == "csnn_jax" else "torch's"))
     if "snntorch" in found.proof:
         reader = found.proof["snntorch"]
         parts.append(f"{reader['different_spikes']} of {reader['spikes']:,} spikes differ from torch's")
@@ -79,7 +79,8 @@ def summary(found: Found, images: int) -> str:
     return ", ".join(parts)
 
 
-def _free_running(figures: dict[str, Any]) -> str:
+def _free_running(figures: dict[str, Any], whose: str) -> str:
     free = figures.get("free_running", figures)
     different = free["different_output_spikes"] + free["different_hidden_spikes"]
-    return f"{different:,} of {free['output_spikes'] + free['hidden_spikes']:,} spikes differ from torch's"
+    said = f"{different:,} of {free['output_spikes'] + free['hidden_spikes']:,} spikes differ from {whose}"
+    return f"{said}, which began at a membrane within rounding of its threshold" if different else said

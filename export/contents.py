@@ -1,5 +1,6 @@
 """What goes into a bundle, and the order in which it is made."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,8 +16,13 @@ from csnn_jax.weights import Tensors
 from export import c_program, claims, golden, graphs, latency, manifest, network, nir_file, report
 from export.checks import Found, Subject, for_data
 from export.claims import Check
+from export.manifest import Manifest
 
 CALIBRATION_IMAGES = 64
+SECONDS, QUICK_SECONDS = 3.0, 0.2
+"""How long the latency of a file is measured."""
+RECORDED = ("schema_version", "made", "training", "data", "settings", "latency", "files")
+"""Parts of the manifest that `claims.collect` does not work out."""
 COPIED = ("config.json", "weights.safetensors")
 
 
@@ -55,6 +61,27 @@ class Settings:
         return Split(test.images[:count], test.labels[:count])
 
 
+def names(subject: Subject) -> set[str]:
+    """Every file that a bundle consists of but the manifest's own two, by its name in the bundle.
+
+    Raises:
+        UserError: the bundle's golden images, which tell how many golden tensors there are, can't be read.
+    """
+    model = subject.config.model
+    no_nir = nir_file.reason_against(model, subject.tensors)
+    golden_images = len(golden.images(subject.folder).labels)
+    return {
+        *COPIED,
+        report.NAME,
+        *claims.STEPS,
+        "sequence.onnx",
+        "step_int8.onnx",
+        *(claims.NIR if no_nir is None else ()),
+        *(f"c/{name}" for name in c_program.FILES),
+        *golden.names(model, golden_images, subject.time_steps),
+    }
+
+
 def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings) -> None:
     """Fills an empty folder with the bundle of a run, and proves it.
 
@@ -67,14 +94,14 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
     _write_files(subject, run, dataset, settings.opset)
     found = claims.collect(subject, _Proof(subject).run)
-    whole = {
+    whole: Manifest = {
         "schema_version": manifest.SCHEMA_VERSION,
         "made": manifest.made(settings.opset),
         "training": _training(run, config),
         "data": manifest.data(config.data.dataset, dataset.test),
         "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
         **found,
-        "latency": dict(_latencies(subject, 0.2 if settings.quick else 3.0)),
+        "latency": dict(latencies(subject, QUICK_SECONDS if settings.quick else SECONDS)),
         "files": manifest.hash_files(folder),
     }
     write_atomic(folder / report.NAME, report.render(whole).encode())
@@ -123,10 +150,16 @@ def _training(run: RunDir, config: Config) -> dict[str, Any]:
     }
 
 
-def _latencies(subject: Subject, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file, latency of one call) of every ONNX file."""
-    _, first = next(golden.read(subject.folder, "step"))
-    _, whole = next(golden.read(subject.folder, "sequence"))
+def latencies(subject: Subject, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file, latency of one call) of every ONNX file and of the C program's `csnn_classify`, on golden inputs."""
+    folder, model = subject.folder, subject.config.model
+    _, first = next(golden.read(folder, "step"))
+    _, whole = next(golden.read(folder, "sequence"))
     for name in (*claims.STEPS, "step_int8.onnx", "sequence.onnx"):
         inputs = whole.inputs if name == "sequence.onnx" else first.inputs
-        yield name, latency.of_onnx(subject.folder / name, inputs, seconds)
+        yield name, latency.of_onnx(folder / name, inputs, seconds)
+    with tempfile.TemporaryDirectory() as scratch:
+        c_program.build(folder / "c", Path(scratch))
+        library = c_program.Library(Path(scratch) / "libcsnn.so", model)
+        (sample,) = c_program.samples(model, subject.few(1).numpy())
+        yield "c/", latency.of(lambda: library.classify(sample), seconds)

@@ -96,6 +96,26 @@ def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
         number += 1
 
 
+def first_counts(folder: Path) -> np.ndarray:
+    """Output spikes of every class for the first image [classes]."""
+    _, first = next(read(folder, "sequence"))
+    return first.outputs[0][0]
+
+
+def names(config: ModelConfig, images: int, time_steps: int) -> list[str]:
+    """Every file that `write` makes of that many images, by its name in the bundle."""
+    steps, sequences = _sets(images, time_steps)
+    states = len(config.layers)
+    sets = [("step", number, 1 + states, 1 + states) for number in range(steps)]
+    sets += [("sequence", number, 1, 2) for number in range(sequences)]
+    return [IMAGES] + [
+        f"{FOLDER}/{kind}/test_data_set_{number}/{what}_{k}.pb"
+        for kind, number, inputs, outputs in sets
+        for what, count in (("input", inputs), ("output", outputs))
+        for k in range(count)
+    ]
+
+
 def count(folder: Path) -> dict[str, int]:
     """How many sets there are of each kind."""
     return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
@@ -119,7 +139,7 @@ def check(folder: Path, step: network.Step, images: np.ndarray, time_steps: int)
     """
     problems: list[str] = []
     xs = _inputs(step.config, images)
-    expected = min(STEP_SETS, len(xs) * time_steps), min(SEQUENCE_SETS, len(xs))
+    expected = _sets(len(xs), time_steps)
     if tuple(count(folder).values()) != expected:
         return [f"{FOLDER} has {count(folder)} sets, expected {expected[0]} and {expected[1]}"]
     carried: list[np.ndarray] = []
@@ -139,13 +159,18 @@ def check(folder: Path, step: network.Step, images: np.ndarray, time_steps: int)
     return problems
 
 
+def _sets(images: int, time_steps: int) -> tuple[int, int]:
+    """How many sets there are of a step and of a sequence."""
+    return min(STEP_SETS, images * time_steps), min(SEQUENCE_SETS, images)
+
+
 def _inputs(config: ModelConfig, images: np.ndarray) -> list[torch.Tensor]:
     """The inputs of images, one by one."""
     return [network.inputs(config, images[k : k + 1], (0, 4, k)) for k in range(len(images))]
 
 
 def _step_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
-    for number in range(min(STEP_SETS, len(xs) * time_steps)):
+    for number in range(_sets(len(xs), time_steps)[0]):
         image, t = divmod(number, time_steps)
         if t == 0:
             membranes = [u.numpy() for u in step.initial_membranes(1)]

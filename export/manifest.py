@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.weights import Tensors
 from export.bundle import MANIFEST, MANIFEST_HASH
 from export.network import Step
+from export.runners import usable_cores
 
 SCHEMA_VERSION = 1
 PACKAGES = (
@@ -55,7 +55,7 @@ def read(folder: Path) -> Manifest:
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
         version = found.get("schema_version") if isinstance(found, dict) else None
         raise UserError(f"{path}: schema_version {version!r}, expected {SCHEMA_VERSION}")
-    for name in ("files", "proof", "data", "made", "settings", "training"):
+    for name in ("files", "proof", "data", "made", "settings", "training", "latency"):
         if not isinstance(found.get(name), dict):
             raise UserError(f"{path}: {name} is {found.get(name)!r}, expected an object")
     for name, entry in found["files"].items():
@@ -100,7 +100,7 @@ def made(opset: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

@@ -135,13 +135,14 @@ def read(path: Path) -> nir.NIRGraph:
 
 
 @torch.no_grad()
-def run(found: nir.NIRGraph, x: Tensor, time_steps: int) -> tuple[Tensor, ...]:
+def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> tuple[Tensor, ...]:
     """Runs a NIR graph in snnTorch, through its importer (`snntorch.import_nir`, which resets to zero).
 
     Args:
         found: a graph of ours, as `read` gives it.
         x: see `network.inputs`.
         time_steps: length of the window, where `x` is one image.
+        last: keep the spikes of the last layer only.
 
     Returns:
         The spikes [time, batch, *shape] of every layer.
@@ -150,12 +151,16 @@ def run(found: nir.NIRGraph, x: Tensor, time_steps: int) -> tuple[Tensor, ...]:
 
     with contextlib.redirect_stdout(io.StringIO()):  # it reports each of its passes
         reader = import_from_nir(found)
-    spikes: dict[str, list[Tensor]] = {name: [] for name, node in found.nodes.items() if isinstance(node, nir.LIF)}
+    neurons = [name for name, node in found.nodes.items() if isinstance(node, nir.LIF)]
+    spikes: dict[str, list[Tensor]] = {name: [] for name in (neurons[-1:] if last else neurons)}
     for name, collected in spikes.items():
         reader.get_submodule(name).register_forward_hook(lambda _, __, out, to=collected: to.append(out))
     for frame in network.frames(x, time_steps):
         reader(frame)
-    return tuple(torch.stack(layer) for layer in spikes.values())
+    stacked = tuple(torch.stack(layer) for layer in spikes.values())
+    for collected in spikes.values():
+        collected.clear()  # the hooks keep it until the garbage is collected: gigabytes, run after run
+    return stacked
 
 
 def _conv(layer: Layer, weight: np.ndarray, bias: np.ndarray) -> nir.Conv2d:

@@ -53,7 +53,7 @@ def problems(model: onnx.ModelProto, step: network.Step) -> Iterator[str]:
         check(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         yield f"is not valid ONNX: {str(error).splitlines()[0]}"
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {tensor.name: tensor for graph in graphs(model.graph) for tensor in graph.initializer}
     parameters = {name: value.numpy() for name, value in step.state_dict().items()}
     for name, expected in parameters.items():
         if name in found:
@@ -68,6 +68,43 @@ def problems(model: onnx.ModelProto, step: network.Step) -> Iterator[str]:
             yield from _attributes(node, parameters)
     if metadata_of(model) != semantics(step.config, step):
         yield "its metadata does not state the network's semantics"
+
+
+def quantised_problems(model: onnx.ModelProto, plain: onnx.ModelProto) -> Iterator[str]:
+    """Where a quantised file is another graph than `plain`, once its QuantizeLinear and DequantizeLinear are left out.
+
+    A number may be rounded on its way, to a scale that is a constant of the file; what is computed must be the same.
+    """
+    held = {tensor.name for tensor in model.graph.initializer}
+    sources: dict[str, str] = {}
+    computed = []
+    for node in model.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            computed.append(node)
+            continue
+        sources[node.output[0]] = node.input[0].removesuffix("_quantized")
+        if not held >= set(node.input[1:]):
+            yield f"{node.name} has a scale that is computed"
+    found, expected = (
+        {node.name: _operation(node, names) for node in nodes}
+        for nodes, names in ((computed, sources), (plain.graph.node, {}))
+    )
+    for name in {**expected, **found}:
+        if found.get(name) != expected.get(name):
+            yield f"{name} is not what it is in step.onnx"
+    ends = [[value.SerializeToString() for value in (*x.graph.input, *x.graph.output)] for x in (model, plain)]
+    if ends[0] != ends[1] or len(found) != len(computed):
+        yield "has other inputs, outputs or nodes than step.onnx"
+
+
+def _operation(node: onnx.NodeProto, sources: dict[str, str]) -> tuple[Any, ...]:
+    """What a node does to which tensors, each followed back through its roundings by `sources`."""
+    inputs = []
+    for name in node.input:
+        for _ in sources:  # a damaged graph may lead in circles
+            name = sources.get(name, name)
+        inputs.append(name)
+    return node.domain, node.op_type, inputs, list(node.output), sorted(a.SerializeToString() for a in node.attribute)
 
 
 def _quantised(name: str, expected: np.ndarray, found: dict[str, onnx.TensorProto]) -> Iterator[str]:
@@ -88,13 +125,19 @@ def _attributes(node: onnx.NodeProto, parameters: dict[str, np.ndarray]) -> Iter
             yield f"{node.name}.{attribute.name} is {attribute.f}, not the trained {expected}"
 
 
-def _operators(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names of all nodes' operators, those inside loops too."""
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and those inside its loops."""
+    yield graph
     for node in graph.node:
-        yield f"{node.domain}::{node.op_type}" if node.domain else node.op_type
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _operators(attribute.g)
+                yield from graphs(attribute.g)
+
+
+def _operators(graph: onnx.GraphProto) -> Iterator[str]:
+    """Names of all nodes' operators, those inside loops too."""
+    for node in (node for inner in graphs(graph) for node in inner.node):
+        yield f"{node.domain}::{node.op_type}" if node.domain else node.op_type
 
 
 def _value(value: onnx.ValueInfoProto, initial: float | int | None) -> dict[str, Any]:

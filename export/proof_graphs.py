@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from csnn_jax.weights import Tensors
 from export.lif_function import DOMAIN
 from export.network import Step
 from export.proof import Figures, FreeRunning, pieces, thresholds
-from export.runners import OnnxRunner, ReferenceRunner, Window, counts, session, window
+from export.runners import OnnxRunner, ReferenceRunner, Window, counts, session, usable_cores, window
 
 Counts = Callable[[torch.Tensor], np.ndarray]
 """From `network.inputs` to output spikes per image and class [batch, classes]."""
@@ -151,7 +152,14 @@ def accuracy(count: Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) 
 def step_counts(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -> Counts:
     """Runs a step graph over the window in ONNX Runtime."""
     runner = OnnxRunner(model, threads)
-    return lambda x: counts(runner, config, x)
+    if not runner.one_by_one:
+        return lambda x: counts(runner, config, x)
+
+    def by_image(x: torch.Tensor) -> np.ndarray:
+        with ThreadPoolExecutor(threads or usable_cores()) as pool:
+            return np.concatenate([*pool.map(lambda image: counts(runner, config, image), x.split(1, x.ndim - 4))])
+
+    return by_image
 
 
 def sequence_counts(model: onnx.ModelProto, threads: int = 0) -> Counts:

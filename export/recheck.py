@@ -8,11 +8,10 @@ from typing import Any
 from csnn_jax import data, rundir
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
-from export import claims, golden, manifest, report
+from export import claims, contents, golden, manifest, report
 from export.bundle import MANIFEST
 from export.checks import Found, Subject, for_data
 from export.claims import Check
-from export.contents import Settings
 from export.manifest import Manifest
 
 QUICK_IMAGES = 4
@@ -38,6 +37,7 @@ def verify(folder: Path, quick: bool = False) -> int:
             verdict.tell(name, [problem])
         if verdict.bad:
             return verdict.end("what the files compute was not looked at")
+        verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
         subject, note = _open(folder, recorded, quick)
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
@@ -69,7 +69,7 @@ def _open(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
         UserError: its weights, configuration or settings can't be read, or the data set is another one.
     """
     _, config, tensors = rundir.open_run(str(folder))
-    settings, note = Settings.read(recorded["settings"]), ""
+    settings, note = contents.Settings.read(recorded["settings"]), ""
     try:
         test = data.load(config.data.dataset, config.model.input_shape).test
     except UserError as error:
@@ -106,6 +106,8 @@ class _Comparison:
         found = claims.collect(self.subject, self._file)
         self.verdict.tell(MANIFEST, list(self._manifest(found)))
         self.verdict.tell(report.NAME, list(self._report()))
+        if not self.note and not self.verdict.bad:
+            self.verdict.tell("latency", [], self._latency())
 
     def _file(self, name: str, check: Check) -> Found:
         try:
@@ -132,6 +134,8 @@ class _Comparison:
     def _manifest(self, found: Manifest) -> Iterator[str]:
         for part in ("weights", "semantics", "nir", "onnx", "targets"):
             yield from manifest.differences(self.recorded.get(part), found[part], part)
+        yield from self._names(found)
+        yield from self._settings(found)
         if set(found["proof"]) != set(self.recorded["proof"]):
             yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
         if not self.note:
@@ -144,14 +148,50 @@ class _Comparison:
             )
             yield from manifest.differences(trained, now, "training.accuracy", ELSEWHERE)
 
+    def _names(self, found: Manifest) -> Iterator[str]:
+        """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
+        try:
+            names = contents.names(self.subject)
+        except UserError:
+            return  # golden/ has told of it
+        for name in sorted(names ^ set(self.recorded["files"])):
+            yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
+        if set(self.recorded["latency"]) != {*found["onnx"], "c/"}:
+            yield "latency is not that of every file that runs"
+        for name in sorted(set(self.recorded) - {*found, *contents.RECORDED}):
+            yield f"{name} is no part of {MANIFEST}"
+
+    def _settings(self, found: Manifest) -> Iterator[str]:
+        """Settings that show in the bundle."""
+        train = self.subject.config.train
+        training = {name: self.recorded["training"].get(name) for name in ("seed", "dtype")}
+        yield from manifest.differences(training, {"seed": train.seed, "dtype": train.dtype}, "training")
+        for part in ("settings", "made"):
+            for graph in found["onnx"].values():
+                if self.recorded[part].get("opset") != graph["opset"].get("ai.onnx"):
+                    yield f"{part}.opset is another one than the files have"
+                    break
+        if not self.note:
+            count = len(self.subject.split.labels)
+            yield from manifest.differences(
+                self.recorded["settings"].get("accuracy_images"), count, "settings.accuracy_images"
+            )
+
     def _report(self) -> Iterator[str]:
         try:
             expected = report.render(self.recorded)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            if (self.subject.folder / report.NAME).read_bytes() != expected.encode():
+                yield f"is not what this version makes of {MANIFEST}"
+        except Exception as error:  # whatever a changed manifest leads to
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"
-            return
-        if (self.subject.folder / report.NAME).read_bytes() != expected.encode():
-            yield f"is not what this version makes of {MANIFEST}"
+
+    def _latency(self) -> str:
+        """Of every file, here and as recorded: to be looked at, for no two machines, or days, give the same."""
+        quick = self.recorded["settings"]["quick"]
+        here = contents.latencies(self.subject, contents.QUICK_SECONDS if quick else contents.SECONDS)
+        recorded = self.recorded["latency"]
+        pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
+        return f"median ms of a call here (when it was made), not compared: {', '.join(pairs)}"
 
 
 def _one_line(error: Exception) -> str:

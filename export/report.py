@@ -11,7 +11,7 @@ WHAT = {
     "step.onnx": "one time step in plain ONNX operators, any batch: (image, membranes) -> (spikes, membranes)",
     "step_b1.onnx": "the same with every shape fixed and a batch of one, for tool chains that need that",
     "step_lif.onnx": "the same with each layer of neurons as one node `csnn::LIF`, an ONNX function",
-    "sequence.onnx": "the whole window in one call, the time loop inside: image -> (spike counts, spikes)",
+    "sequence.onnx": "the whole window in one call, the time loop inside: image -> (spike counts, spikes), any batch",
     "step_int8.onnx": "one time step with int8 weights (QDQ), membranes in float; approximate",
     "network.nir": "the network in the Neuromorphic Intermediate Representation, for nir 1.0.8 and later",
     "network_nir104.nir": "the same for readers that need nir 1.0.4 or older",
@@ -62,10 +62,10 @@ def _title(manifest: Manifest) -> str:
     lines = [
         f"# A spiking network for {data['dataset']}, ready to deploy",
         f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of leaky "
-        f"integrate-and-fire neurons. After training it classified {percent(training['accuracy'])} of the test images "
-        f"right. This folder holds it in several forms. Each was compared with the trained network in torch on "
-        f"{settings['images']:,} test images over {manifest['semantics']['time_steps']} time steps before the folder "
-        f"was made.",
+        f"integrate-and-fire neurons, trained for {training['iterations']:,} iterations (seed {training['seed']}). "
+        f"After training it classified {percent(training['accuracy'])} of the test images right. This folder holds it "
+        f"in several forms. Each was compared with the trained network in torch on {settings['images']:,} test images "
+        f"over {manifest['semantics']['time_steps']} time steps before the folder was made.",
     ]
     if settings["quick"]:
         lines.append(
@@ -87,7 +87,27 @@ def _files(manifest: Manifest) -> str:
             rows.append((f"`{name}`", what, sizes.get(name), percent(accuracy.get(name))))
     images = manifest["settings"]["accuracy_images"]
     note = f"Accuracy is measured on {images:,} test images, for each file by running that file."
-    return f"## The files\n\n{table(('file', 'what', 'size', 'accuracy'), rows)}\n\n{note} {_int8(manifest['proof'])}"
+    files = table(("file", "what", "size", "accuracy"), rows)
+    return f"{_which(manifest)}\n\n## The files\n\n{files}\n\n{note} {_int8(manifest['proof'])}"
+
+
+def _which(manifest: Manifest) -> str:
+    """Which file suits whom."""
+    flash, ram = (size(count) for count in manifest["proof"]["c/"]["memory"].values())
+    rows = [
+        ("a program that classifies whole windows in ONNX Runtime", "`sequence.onnx`"),
+        ("a stream: you present a frame, and keep the state, at every step", "`step.onnx`"),
+        ("a compiler of models that wants fixed shapes (TVM, ONNX-to-C, ...)", "`step_b1.onnx`"),
+        ("an engine that computes in int8", "`step_int8.onnx`, within the accuracy below"),
+        (f"a bare device with {flash} of flash and {ram} of RAM to spare", "`c/`"),
+        (
+            "neuromorphic hardware or its simulator",
+            "`network.nir`" if manifest["nir"]["written"] else "none, see above",
+        ),
+        ("a tool of your own that looks for neurons in a graph", "`step_lif.onnx`"),
+        ("a port to test", "`golden/`"),
+    ]
+    return f"## Which one to take\n\n{table(('you have', 'take'), rows)}"
 
 
 def _int8(proof: dict[str, Any]) -> str:
@@ -114,6 +134,8 @@ def _sizes(files: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 def _call(manifest: Manifest) -> str:
     step, sequence = snippets(manifest["semantics"])
+    first = manifest["proof"]["golden/"]["first"]
+    counts = " ".join(map(str, first["counts"]))
     return f"""\
 ## How to call them
 
@@ -124,6 +146,8 @@ membranes go in and come out:
 ```python
 {step}
 ```
+
+Class and spike counts of the first test image, a {first["label"]}, are to be: {first["class"]}, [{counts}].
 
 The whole window in one call:
 
@@ -137,7 +161,21 @@ many as a difference), then `/tmp/csnn/csnn FILE`. FILE holds raw samples one af
 {_sample(manifest["semantics"])}; for each the class and the spike counts are printed.
 
 To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
-are image and spikes, the further ones the membranes before and after, each an `onnx.TensorProto`."""
+are image and spikes, the further ones the membranes before and after, each an `onnx.TensorProto`. The sets of
+`golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` spike counts and spikes.
+Expect the same spikes, and membranes within 1e-5 (1 + |U|).\
+{_nir(manifest)}"""
+
+
+def _nir(manifest: Manifest) -> str:
+    if not manifest["nir"]["written"]:
+        return ""
+    return f"""
+
+`network.nir` is for a reader with a time step of 1e-4 s: its LIF, by Euler's method, then multiplies a membrane by beta
+at every step. Present {manifest["semantics"]["input"]["meaning"]}, for {manifest["semantics"]["time_steps"]} steps. NIR
+resets a neuron in the step of its spike, not at the start of the next as written below: the spikes are the same, a
+membrane read after a spike is not."""
 
 
 def _sample(semantics: dict[str, Any]) -> str:
@@ -213,17 +251,25 @@ def _comparisons(name: str, proof: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def _latency(manifest: Manifest) -> str:
+    steps, whole = manifest["semantics"]["time_steps"], ("sequence.onnx", "c/")
     rows = [
-        (f"`{name}`", f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"])
+        (
+            f"`{name}`",
+            "whole window" if name in whole else "one step",
+            f"{one['median_ms']:.3f}",
+            f"{one['p99_ms']:.3f}",
+            one["calls"],
+            f"{one['median_ms'] * (1 if name in whole else steps):.1f}",
+        )
         for name, one in manifest["latency"].items()
     ]
     made = manifest["made"]
-    head = ("file", "median (ms)", "99th percentile (ms)", "calls")
+    head = ("file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)")
     return f"""\
 ## How long a call takes
 
-ONNX Runtime {made["versions"]["onnxruntime"]} on one thread, batch 1, {made["cpu"] or made["system"]}. A call of a step
-file is one time step; a call of `sequence.onnx` is the whole window.
+On one thread of {made["cpu"] or made["system"]}, batch 1: the ONNX files in ONNX Runtime
+{made["versions"]["onnxruntime"]}, `c/` as `make` builds it, which visits only the spikes.
 
 {table(head, rows)}"""
 
@@ -232,13 +278,13 @@ def _numbers(manifest: Manifest) -> str:
     numbers, energy = manifest["numbers"], manifest["numbers"]["energy"]
     rows = [_layer(one["name"], one) for one in numbers["layers"]] + [_layer("**total**", numbers["total"])]
     head = ("layer", "parameters", "weights", "membranes", "dense MACs a step", "operations an image", "spike density")
-    counted = numbers["neurobench"]["SynapticOperations"]
+    counted, memory = numbers["neurobench"]["SynapticOperations"], manifest["proof"]["c/"]["memory"]
     return f"""\
 ## What they need
 
 Measured on {numbers["images"]:,} test images, {numbers["time_steps"]} steps each. An operation is a weight that is not
 0 meeting an input that is not 0; the first layer's are counted once where the image is held. The spike density is the
-share of neurons that spike at a step.
+share of neurons that spike at a step. Bytes are those of float32.
 
 {table(head, rows)}
 
@@ -247,8 +293,12 @@ and {counted["Effective_ACs"]:,.0f} effective ACs an image, of {counted["Dense"]
 {size(numbers["neurobench"]["Footprint"])}, activation sparsity {numbers["neurobench"]["ActivationSparsity"]:.2%},
 connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
 
-Energy per image: synapses {energy["synapses_nj"]:,.0f} nJ, neurons {energy["neurons_nj"]:,.0f} nJ; computed densely
-it would be {energy["dense_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source: {energy["source"]}."""
+`c/` takes {memory["constant_bytes"]:,} bytes of constants (weights and biases) and {memory["state_bytes"]:,} bytes of
+memory that changes.
+
+Energy per image: {energy["synapses_nj"] + energy["neurons_nj"]:,.0f} nJ, of which synapses
+{energy["synapses_nj"]:,.0f} nJ and neurons {energy["neurons_nj"]:,.0f} nJ; computed densely it would be
+{energy["dense_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source: {energy["source"]}."""
 
 
 def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
@@ -288,10 +338,13 @@ def _verify(manifest: Manifest) -> str:
     return f"""\
 ## Check it again
 
-    pip install 'csnn[export,torch]'
-    python -m export.verify .
+That nothing was changed, by hashes alone: `sha256sum -c manifest.sha256`; manifest.json has those of all other files.
+That the files compute what is said here, in a clone of csnn, the repository that this bundle was made with:
 
-works everything out anew from this folder alone, but for what only the making of it could tell: the latencies, the date
-and the versions.
+    pip install -e '.[export]'
+    python -m export.verify BUNDLE
+
+works everything out anew from this folder alone (a C compiler and make are needed), but for what only the making of it
+could tell: the date, the versions, and the latencies, which are measured again and shown side by side.
 
 Made {made["utc"]} with Python {made["python"]} on {made["system"]}, {versions}."""

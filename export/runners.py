@@ -1,5 +1,7 @@
 """Ways to run a network one step at a time, all behind one method, so that one proof serves them all."""
 
+import functools
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -47,17 +49,20 @@ class OnnxRunner:
     """A step graph in ONNX Runtime.
 
     Args:
-        model: the graph; where its batch is fixed at 1, a batch is run image by image.
+        model: the graph.
         threads: threads of ONNX Runtime; 0: one per core.
+
+    Attributes:
+        one_by_one: the graph's batch is fixed at 1: a batch is run image by image, each on one thread.
     """
 
     def __init__(self, model: onnx.ModelProto, threads: int = 0):
-        self._session = session(model, threads)
+        self.one_by_one = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+        self._session = session(model, 1 if self.one_by_one else threads)
         self._names = [value.name for value in self._session.get_inputs()]
-        self._one_by_one = self._session.get_inputs()[0].shape[0] == 1
 
     def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
-        if not self._one_by_one:
+        if not self.one_by_one:
             return self._run(x, membranes)
         each = [self._run(x[i : i + 1], [u[i : i + 1] for u in membranes]) for i in range(len(x))]
         spikes = np.concatenate([spikes for spikes, _ in each])
@@ -113,10 +118,17 @@ def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
     return total
 
 
+@functools.cache
+def usable_cores() -> int:
+    """Number of cores that this process may run on, when first asked: threads are started for them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def session(model: onnx.ModelProto, threads: int = 0, **settings: Any) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or usable_cores()  # ONNX Runtime itself would take cores it can't run on
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
     options.log_severity_level = 3
     for name, value in settings.items():
         setattr(options, name, value)

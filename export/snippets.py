@@ -1,60 +1,68 @@
 """The Python examples of report.md: complete programs that need ONNX Runtime and NumPy alone."""
 
+import math
 from typing import Any
 
 
 def snippets(semantics: dict[str, Any]) -> list[str]:
-    """Programs that classify with step.onnx and with sequence.onnx, for what a manifest states as semantics."""
-    channels, height, width = semantics["input"]["shape"]
-    steps = semantics["time_steps"]
+    """Programs that classify with step.onnx and with sequence.onnx, for what a manifest states as semantics.
+
+    Both end by classifying the first golden image, whose numbers are the last bytes of its tensor file.
+    """
+    shape, steps = semantics["input"]["shape"], semantics["time_steps"]
     if semantics["input"]["layout"] == "N, C, H, W":
-        given = f"image: float32 [{channels}, {height}, {width}], pixel / 255"
+        given = f"image: float32 {shape}, pixel / 255"
         return [
-            _step("image", given, f"({channels}, {height}, {width})", f"for _ in range({steps})", "image"),
-            _sequence("image", given, f"({channels}, {height}, {width})", "image[None]"),
+            _step("image", given, f"for _ in range({steps})", "image[None]", _first("image", shape)),
+            _sequence("image", given, "image[None]", _first("image", shape)),
         ]
-    given = f"frames: float32 [{steps}, {channels}, {height}, {width}], {semantics['input']['range'].split(': ')[-1]}"
-    shape = f"({steps}, {channels}, {height}, {width})"
+    shape = [steps, *shape]
+    given = f"frames: float32 {shape}, {semantics['input']['range'].split(': ')[-1]}"
     return [
-        _step("frames", given, shape, "for frame in frames", "frame"),
-        _sequence("frames", given, shape, "frames[:, None]"),
+        _step("frames", given, "for frame in frames", "frame[None]", _first("frames", shape)),
+        _sequence("frames", given, "frames[:, None]", _first("frames", shape)),
     ]
 
 
-def _step(argument: str, given: str, shape: str, loop: str, frame: str) -> str:
+def _first(name: str, shape: list[int]) -> str:
+    return f"""\
+{name} = np.fromfile("golden/sequence/test_data_set_0/input_0.pb", np.uint8)[-{4 * math.prod(shape)}:].view(np.float32)
+print(*classify({name}.reshape({", ".join(map(str, shape))})))"""
+
+
+def _step(argument: str, given: str, loop: str, frame: str, first: str) -> str:
     return f"""\
 import numpy as np
 import onnxruntime as ort
 
 session = ort.InferenceSession("step.onnx")
-first, *states = session.get_inputs()
+inputs = session.get_inputs()
 
 
 def classify({argument}):  # {given}
-    membranes = [np.zeros((1, *state.shape[1:]), np.float32) for state in states]
+    membranes = [np.zeros((1, *value.shape[1:]), np.float32) for value in inputs[1:]]
     counts = 0
     {loop}:
-        feed = {{state.name: value for state, value in zip(states, membranes)}}
-        spikes, *membranes = session.run(None, {{first.name: {frame}[None], **feed}})
+        feed = {{value.name: x for value, x in zip(inputs, [{frame}, *membranes])}}
+        spikes, *membranes = session.run(None, feed)
         counts = counts + spikes[0]
     return counts.argmax(), counts
 
 
-print(classify(np.zeros({shape}, np.float32)))"""
+{first}"""
 
 
-def _sequence(argument: str, given: str, shape: str, value: str) -> str:
+def _sequence(argument: str, given: str, value: str, first: str) -> str:
     return f"""\
 import numpy as np
 import onnxruntime as ort
 
 session = ort.InferenceSession("sequence.onnx")
-first = session.get_inputs()[0].name
 
 
 def classify({argument}):  # {given}
-    counts, spikes = session.run(None, {{first: {value}}})
+    counts, spikes = session.run(None, {{session.get_inputs()[0].name: {value}}})
     return counts[0].argmax(), counts[0]
 
 
-print(classify(np.zeros({shape}, np.float32)))"""
+{first}"""

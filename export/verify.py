@@ -21,7 +21,7 @@ could not be checked."""
 
 @dataclass(frozen=True)
 class VerifyFlags:
-    bundle: Annotated[str, tyro.conf.Positional]
+    bundle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
     """Bundle directory that `python -m export` made."""
     quick: bool = False
     """Compare spikes on 4 test images only, and do not work out figures such as accuracy anew."""
@@ -32,13 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parse(VerifyFlags, "csnn-verify", DESCRIPTION, arguments)
         folder = Path(flags.bundle)
         if not (folder / bundle.MANIFEST).is_file():
-            raise UserError(f"{flags.bundle}: no such bundle, expected a directory with {bundle.MANIFEST} in it")
+            raise UserError(f"{flags.bundle}: is no bundle, expected a directory with {bundle.MANIFEST} in it")
         require_extras()
         from export import recheck
 
         return recheck.verify(folder, flags.quick)
 
-    return run_command(command)
+    code = run_command(command)
+    return 1 if code == 2 else code  # what can't be verified is not ok
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.weights import Tensors, expected_shapes
-from export import graphs, network
+from export import graphs, network, onnx_facts
 
 OTHER = ModelConfig(
     input_shape=(12, 10, 2),
@@ -88,7 +88,7 @@ def changed(model, name, change):
     """A copy of a graph with one initialiser changed."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for tensor in copy.graph.initializer:
+    for tensor in (tensor for graph in onnx_facts.graphs(copy.graph) for tensor in graph.initializer):
         if tensor.name == name:
             tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), name))
     return copy

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import safetensors.numpy
 from bundles import SMALL, make_bundle, rehash
-from commands import refused, run
+from commands import run
 from onnx import numpy_helper
 
 from csnn_jax import weights
@@ -48,7 +48,8 @@ def test_a_bundle_is_ok_line_by_line(bundle):
     assert (done.returncode, done.stderr) == (0, ""), done
     said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert said.pop("all") == "ok"
-    assert set(said) == {*COMPUTED, "manifest.json", "report.md"}
+    assert re.match(r"median ms of a call here .*: step.onnx 0\.\d+ \(0\.\d+\), .* c/ 0\.\d+ ", said.pop("latency"))
+    assert set(said) == {"SHA-256", *COMPUTED, "manifest.json", "report.md"}
     assert all(text.startswith("ok") for text in said.values()), said
     spikes = 20 * SMALL.time_steps * (4 * 14 * 14 + 16 + 10)
     assert f"0 of {spikes:,} spikes differ from torch's" in said["step.onnx"]
@@ -102,6 +103,8 @@ def test_one_weight_of_a_file_is_seen_though_all_hashes_fit(copy, lines):
     changed = {name: _change_onnx(copy / name) for name in ("step_b1.onnx", "step_lif.onnx", "step_int8.onnx")}
     _change_header(copy / "c" / "weights.h")
     _change_nir(copy / "network.nir")
+    with h5py.File(copy / "network_nir104.nir", "r+") as file:
+        file["node/metadata/dt"][()] = 1e-3
     _change_tensor(copy / "golden" / "step" / "test_data_set_8" / "output_1.pb")
     recorded = json.loads((copy / "manifest.json").read_text())
     recorded["proof"]["sequence.onnx"]["accuracy"] = 1.5
@@ -110,10 +113,11 @@ def test_one_weight_of_a_file_is_seen_though_all_hashes_fit(copy, lines):
     code, said = lines(copy)
     assert code == 1
     bad = {name for name, text in said.items() if not text.startswith("ok")}
-    assert bad == {*changed, "c/", "network.nir", "golden/", "manifest.json", "report.md", "NOT"}
+    assert bad == {*changed, "c/", "network.nir", "network_nir104.nir", "golden/", "manifest.json", "report.md", "NOT"}
+    assert said["network_nir104.nir"].startswith("its metadata are {'dt': ")
     for name, tensor in changed.items():
         assert said[name].startswith(f"{tensor} is not the trained one"), said[name]
-    assert said["c/"].startswith("weights.h does not hold the trained parameters")
+    assert said["c/"] == "weights.h: not what this version writes for the trained parameters"
     assert said["golden/"].startswith("golden/step/test_data_set_8/output_1.pb: membranes differ by up to 1")
     assert said["manifest.json"] == "semantics.layers[1].threshold is 1.0, manifest.json says 1.5"
     assert said["report.md"] == "is not what this version makes of manifest.json"
@@ -166,12 +170,71 @@ def test_settings_that_would_prove_nothing_are_refused(copy, lines, settings):
     rehash(copy, settings=settings)
     code, said = lines(copy, quick=False)
     assert code == 1
-    assert set(said) == {"manifest.json", "NOT"} and "settings." in said["manifest.json"]
+    assert set(said) == {"SHA-256", "manifest.json", "NOT"} and "settings." in said["manifest.json"]
 
 
-def test_no_bundle(tmp_path):
-    assert "no such bundle, expected a directory with manifest.json" in refused("export.verify", tmp_path / "no")
-    assert "no such bundle" in refused("export.verify", tmp_path)
+def test_what_has_no_manifest_is_not_ok(copy, tmp_path):
+    (copy / "manifest.json").unlink()
+    for folder in (copy, tmp_path / "nowhere"):
+        done = run("export.verify", folder)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"error: {folder}: is no bundle, expected a directory with manifest.json in it\n"
+
+
+def test_a_file_too_many_or_too_few_is_seen_though_the_manifest_lists_what_is_there(copy, lines):
+    (copy / "c" / "helper.h").write_text("")
+    (copy / "golden" / "step" / "test_data_set_3" / "input_9.pb").write_bytes(b"")
+    (copy / "report.md").unlink()
+    (copy / "golden" / "step" / "test_data_set_5" / "output_3.pb").unlink()
+    rehash(copy, notes="see helper.h")
+    code, said = lines(copy)
+    assert code == 1
+    for part in (
+        "c/helper.h is listed, and no part of a bundle",
+        "golden/step/test_data_set_3/input_9.pb is listed, and no part of a bundle",
+        "golden/step/test_data_set_5/output_3.pb is not listed",
+        "report.md is not listed",
+        "notes is no part of manifest.json",
+    ):
+        assert part in said["manifest.json"]
+    assert said["report.md"].startswith("can't be made from manifest.json: FileNotFoundError")
+    assert "test_data_set_5" in said["golden/"]
+
+
+def test_settings_that_the_files_belie_are_seen(copy, lines):
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["settings"] |= {"opset": 18, "accuracy_images": 10000}
+    recorded["training"]["seed"] = 4
+    del recorded["latency"]["c/"]
+    rehash(copy, **{part: recorded[part] for part in ("settings", "training", "latency")})
+    code, said = lines(copy, quick=False)
+    assert code == 1 and "latency" not in said
+    for part in (
+        "settings.opset is another one than the files have",
+        "settings.accuracy_images is 20, manifest.json says 10000",
+        "training.seed is 3, manifest.json says 4",
+        "latency is not that of every file that runs",
+    ):
+        assert part in said["manifest.json"]
+
+
+def test_another_graph_around_the_int8_weights_is_seen(copy, lines):
+    model = onnx.load(copy / "step_int8.onnx")
+    greater = next(node for node in model.graph.node if node.name == "lif2.Greater_2")
+    greater.op_type = "Less"
+    (copy / "step_int8.onnx").write_bytes(model.SerializeToString())
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1
+    assert said["step_int8.onnx"] == "lif2.Greater_2 is not what it is in step.onnx"
+
+
+def test_no_code_is_run_that_this_version_did_not_write(copy, lines, tmp_path):
+    (copy / "c" / "Makefile").write_text(f"all:\n\ttouch {tmp_path}/ran\n")
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1 and not (tmp_path / "ran").exists()
+    assert said["c/"] == "Makefile: not what this version writes for the trained parameters"
 
 
 def test_without_a_compiler_the_program_is_not_ok(copy, lines, monkeypatch):
