@@ -92,7 +92,7 @@ def of_engine(network: Network, engine: str, dtype: str) -> Tensors | str:
         try:
             module, _ = engines.choose(engine, model, network.frames)
         except UserError as error:
-            return str(error)
+            return str(error).removeprefix(f"--engine {engine}: ")
         graph, params = nnx.split(model)
 
         def loss(params, pixels, labels):

@@ -5,7 +5,7 @@ own `snn.Leaky` layers.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
@@ -26,6 +26,8 @@ from csnn_torch.check import Check
 
 DENSITY = 0.01, 0.60  # share of a layer's neurons that spike at a step: a silent network matches anything
 FLIPS = {"float64": 0.0, "float32": 1e-6}  # share of the spikes that may differ
+ROUNDING = 1e-4  # how far from the threshold the membrane of a float32 spike that differs first may lie
+LISTED = 20  # first different spikes that comparison.json holds of each comparison
 CHUNK = 20  # images at a time: their membranes and spikes in float64 take 320 MB for each side of the default network
 
 
@@ -77,6 +79,10 @@ class Flip:
     theirs: float
     distance: float
 
+    def __str__(self) -> str:
+        place = f"{self.layer}, step {self.step}, image {self.image}, neuron {self.neuron}"
+        return f"the first in {place}: membrane {self.ours:.9g}, snnTorch's {self.theirs:.9g}"
+
 
 @dataclass(frozen=True)
 class Spikes:
@@ -110,15 +116,24 @@ class Spikes:
         """Whether it proves anything: the engine ran, and every layer fires within bounds."""
         return self.densities is not None and all(DENSITY[0] <= d <= DENSITY[1] for d in self.densities.values())
 
+    @property
+    def farthest(self) -> float:
+        """Distance from the threshold of the farthest of the first different spikes, 0 where there is none."""
+        return max((flip.distance for flip in self.first), default=0.0)
+
     def checks(self) -> list[Check]:
         """Its bounds, none where it does not count."""
         if not self.counted:
             return []
         name = f"{self.network}, {self.engine}, {self.dtype}"
-        return [
+        bounds = [
             Check(f"{name}: share of spikes that differ", self.different / self.compared, 0, FLIPS[self.dtype]),
             Check(f"{name}: predictions that differ", self.predictions, 0, 0),
         ]
+        if self.dtype == "float32":
+            first = f"{name}: distance of a first different spike from the threshold"
+            bounds.append(Check(first, self.farthest, 0, ROUNDING))
+        return bounds
 
     def __str__(self) -> str:
         start = f"{self.network}, {self.engine}, {self.dtype}: "
@@ -127,12 +142,14 @@ class Spikes:
         counts = f"{self.different} of {self.compared} spikes differ, {self.predictions} predictions"
         if not self.first:
             return start + counts
-        farthest = max(flip.distance for flip in self.first)
-        roots = f"in {len(self.first)} of {self.images} images, each first one within {farthest:.1e} of the threshold"
-        return f"{start}{counts}; {roots}; {self.first[0]}"
+        where = (
+            f"in {len(self.first)} of {self.images} images, each first one within {self.farthest:.1e} of the threshold"
+        )
+        return f"{start}{counts}; {where}; {self.first[0]}"
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"counted": self.counted}
+        more = {"counted": self.counted, "images_that_differ": len(self.first), "farthest": self.farthest}
+        return asdict(replace(self, first=self.first[:LISTED])) | more
 
 
 def spikes(network: Network, engine_names: Sequence[str], dtype: str) -> list[Spikes]:
@@ -231,7 +248,7 @@ def _traced(network: Network, engine: str, dtype: str):
     try:
         module, _ = engines.choose(engine, model, network.frames)
     except UserError as error:
-        return str(error)
+        return str(error).removeprefix(f"--engine {engine}: ")
     graph, params = nnx.split(model)
     traced = scan.jit(lambda params, pixels: module.trace(nnx.merge(graph, params), pixels)[1])
     return lambda pixels: traced(params, jnp.asarray(pixels))
