@@ -1,6 +1,7 @@
 """`python -m csnn_torch.compare`: same network, same training, and what does each framework cost?"""
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class CompareFlags:
     images: int | None = None
     """Test images whose spikes are compared; None: 1000, quick: 20."""
     iterations: int | None = None
-    """Training iterations in float32, from the seed's weights; None: 80, quick: 3."""
+    """Training iterations in float32: None: 80 from the seed's weights, quick: 3 from the run's, which fires."""
     exact_iterations: int = 20
     """Training iterations in float64, from trained weights."""
     exact_batch: int | None = None
@@ -55,8 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = flags.run or questions.train_briefly(flags.out, flags.variant_iterations)
         _, config, tensors = rundir.open_run(path)
         found = Comparison(path, config, tensors, _shown(flags, sys.argv[1:] if arguments is None else arguments))
-        for question in flags.questions:
-            questions.ANSWERS[question](found, plan)
+        for question, answer in questions.ANSWERS.items():
+            if question in flags.questions:
+                began = time.perf_counter()
+                answer(found, plan)
+                found.seconds[question] = round(time.perf_counter() - began, 1)
         comparison_report.write(found, Path(flags.out))
         for check in found.broken:
             print(f"Broken: {check}")

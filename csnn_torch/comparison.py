@@ -23,6 +23,7 @@ class Comparison:
     gradients: list[Gradients] = field(default_factory=list)
     trajectories: list[Trajectory] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # that each question took
 
     @property
     def checks(self) -> list[Check]:

@@ -21,6 +21,8 @@ class Plan:
     """How much of everything; see CompareFlags.
 
     Attributes:
+        from_seed: whether the float32 training starts from the seed's weights; else, being too short for a network
+            that is silent at first, from the run's.
         surrogates: those whose gradients are compared on the run's network; None: the run's own.
         turns: processes of every side whose cost is measured.
         sides: those sides.
@@ -29,6 +31,7 @@ class Plan:
     images: int
     gradient_images: int
     iterations: int
+    from_seed: bool
     exact_iterations: int
     exact_batch: int
     variant_iterations: int
@@ -42,9 +45,9 @@ class Plan:
 def plan(flags: CompareFlags) -> Plan:
     """What the flags ask for."""
     exact, variant = flags.exact_iterations, flags.variant_iterations
-    found = Plan(1000, 16, 80, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
+    found = Plan(1000, 16, 80, True, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
     if flags.quick:
-        found = Plan(20, 4, 3, exact, 4, variant, 1, 1, False, None, (*ENGINES, "snntorch"))
+        found = Plan(20, 4, 3, False, exact, 4, variant, 1, 1, False, None, (*ENGINES, "snntorch"))
     named = ("images", "iterations", "exact_batch", "rounds")
     return replace(found, **{name: value for name in named if (value := getattr(flags, name)) is not None})
 
@@ -99,11 +102,12 @@ def _networks(found: Comparison, plan: Plan) -> Iterator[Network]:
 
 
 def same_training(found: Comparison, plan: Plan) -> None:
-    """Iterations of both, in float32 from the seed's weights and in float64 from the run's, where every layer fires."""
+    """Iterations of both, in float32 (see Plan.from_seed) and in float64 from the run's weights, which fire."""
     split = data.load(found.config.data.dataset, found.config.model.input_shape).train
     settings = replace(found.config.train, engine="auto", dtype="float32")
     config = replace(found.config, train=settings)
-    print(result := trajectory.together(config, split, plan.iterations, None, "the seed's"), flush=True)
+    start = (None, "the seed's") if plan.from_seed else (found.tensors, "the run's")
+    print(result := trajectory.together(config, split, plan.iterations, *start), flush=True)
     found.trajectories.append(result)
     # float64 comes last, for it stays switched on in JAX.
     config = replace(config, train=replace(settings, dtype="float64", batch_size=plan.exact_batch))
@@ -117,8 +121,9 @@ def costs(found: Comparison, plan: Plan) -> None:
     print("\n".join(f"Cost: {result}" for result in found.costs), flush=True)
 
 
+# Costs come first, for later this process keeps gigabytes of its own.
 ANSWERS: dict[str, Callable[[Comparison, Plan], None]] = {
+    "cost": costs,
     "network": same_network,
     "training": same_training,
-    "cost": costs,
 }
