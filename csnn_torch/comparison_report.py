@@ -2,6 +2,8 @@
 
 import json
 import platform
+import subprocess
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,22 @@ def processor() -> str:
     return platform.processor()
 
 
+def commit() -> str | None:
+    """The commit of this code, with "-dirty" where a file of it is changed; None outside a repository."""
+    here = Path(__file__)
+    try:
+        for command in (
+            ["ls-files", "--error-unmatch", here.name],
+            ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        ):
+            done = subprocess.run(["git", "-C", str(here.parent), *command], capture_output=True, text=True)
+            if done.returncode:
+                return None
+    except OSError:  # no git
+        return None
+    return done.stdout.strip()
+
+
 def write(found: Comparison, out: Path) -> None:
     """Writes the three files.
 
@@ -44,16 +62,20 @@ def write(found: Comparison, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {out}: can't be made: {error.strerror}") from None
-    write_atomic(out / "comparison.json", json.dumps(_values(found), indent=1).encode())
+    values = _values(found)
+    write_atomic(out / "comparison.json", json.dumps(values, indent=1).encode())
     write_atomic(out / "comparison.png", comparison_picture.draw(found.trajectories, found.costs))
-    write_atomic(out / "comparison.md", "\n".join(comparison_text.lines(found, _values(found))).encode())
+    write_atomic(out / "comparison.md", "\n".join(comparison_text.lines(found, values)).encode())
 
 
 def _values(found: Comparison) -> dict[str, Any]:
     parts = ("spikes", "gradients", "trajectories", "costs")
     return {
         "command": f"python -m csnn_torch.compare {found.arguments}".rstrip(),
+        "commit": commit(),
+        "date": date.today().isoformat(),
         "machine": machine(),
+        "seconds": found.seconds,
         **{part: [result.as_json() for result in getattr(found, part)] for part in parts},
         "bounds": len(found.checks),
         "broken": [str(check) for check in found.broken],
