@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from csnn_jax.flags import parse, run_command
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_torch import comparison_report, questions
         from csnn_torch.comparison import Comparison
 
-        plan = questions.plan(flags)
+        plan, out = questions.plan(flags), comparison_report.folder(flags.out)
         path = flags.run or questions.train_briefly(flags.out, flags.variant_iterations)
         _, config, tensors = rundir.open_run(path)
         found = Comparison(path, config, tensors, _shown(flags, sys.argv[1:] if arguments is None else arguments))
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 began = time.perf_counter()
                 answer(found, plan)
                 found.seconds[question] = round(time.perf_counter() - began, 1)
-        comparison_report.write(found, Path(flags.out))
+        comparison_report.write(found, out)
         for check in found.broken:
             print(f"Broken: {check}")
         print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")

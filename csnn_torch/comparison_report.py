@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+import tempfile
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -52,16 +53,27 @@ def commit() -> str | None:
     return done.stdout.strip()
 
 
+def folder(out: str) -> Path:
+    """Makes the directory for the results.
+
+    Raises:
+        UserError: it can't be made or written.
+    """
+    path = Path(out)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise UserError(f"--out {out}: can't be made or written: {error.strerror}") from None
+    return path
+
+
 def write(found: Comparison, out: Path) -> None:
     """Writes the three files.
 
     Raises:
-        UserError: the directory can't be made or written.
+        UserError: the disk is full.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: can't be made: {error.strerror}") from None
     values = _values(found)
     write_atomic(out / "comparison.json", json.dumps(values, indent=1).encode())
     write_atomic(out / "comparison.png", comparison_picture.draw(found.trajectories, found.costs))

@@ -148,8 +148,9 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
 def _gradients(results: list[Gradients]) -> Iterable[str]:
     yield "\n### Gradients\n"
     yield (
-        f"Of every parameter, on {results[0].images} images: ||a - b|| / ||b||, where b is snnTorch's gradient in "
-        f"float64; the largest of all tensors. Bounds: {BOUNDS['float64']:.0e} in float64, {BOUNDS['float32']:.0e} in "
+        "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
+        f"largest. On the first {results[0].images} images on which snnTorch's float32 spikes are its float64 ones. "
+        f"Bounds: {BOUNDS['float64']:.0e} in float64, {BOUNDS['float32']:.0e} in "
         "float32 where every spike is the float64 one; snnTorch's own float32 gradients, which have no bound, show "
         "what float32 can do. No tensor's norm may be 0.\n"
     )

@@ -7,6 +7,7 @@ from typing import get_args
 
 from csnn_jax import data, rundir, weights
 from csnn_jax.config import Config, SurrogateName
+from csnn_jax.errors import UserError
 from csnn_torch import cost, gradients, parity, trajectory
 from csnn_torch.compare import CompareFlags
 from csnn_torch.comparison import Comparison
@@ -43,8 +44,15 @@ class Plan:
 
 
 def plan(flags: CompareFlags) -> Plan:
-    """What the flags ask for."""
+    """What the flags ask for.
+
+    Raises:
+        UserError: a number below 1, which would prove nothing.
+    """
     exact, variant = flags.exact_iterations, flags.variant_iterations
+    for name in ("images", "iterations", "exact_iterations", "exact_batch", "variant_iterations", "rounds"):
+        if (value := getattr(flags, name)) is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: expected a whole number of at least 1")
     found = Plan(1000, 16, 80, True, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
     if flags.quick:
         found = Plan(20, 4, 3, False, exact, 4, variant, 1, 1, False, None, (*ENGINES, "snntorch"))
@@ -72,8 +80,7 @@ def same_network(found: Comparison, plan: Plan) -> None:
         if not any(result.counted for result in results):
             print(f"{network.name}: not counted, for a layer fires too little or too much", flush=True)
             continue
-        few = slice(plan.gradient_images)
-        small = replace(network, images=network.images[few], labels=network.labels[few])
+        small = gradients.steady(network, plan.gradient_images)
         surrogates = plan.surrogates if network.name == "run" and plan.surrogates else (network.config.surrogate,)
         for gradient in _gradients(small, surrogates):
             found.gradients.append(gradient)

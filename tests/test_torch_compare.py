@@ -16,6 +16,7 @@ from csnn_jax import layers, rundir, weights
 from csnn_jax import model as jax_model
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.neuron import leaky
+from csnn_torch import compare as command
 from csnn_torch import gradients, parity
 from csnn_torch.check import Check
 
@@ -81,6 +82,43 @@ def test_a_pool_that_splits_the_gradient_among_ties_is_found(network, monkeypatc
     assert [check.name.split(":")[0] for check in broken(found)] == ["run, fast_sigmoid, scan, float64"]
 
 
+def test_gradients_are_compared_on_images_that_flip_no_spike_between_the_types(network, monkeypatch):
+    real = gradients._spikes
+
+    def flipped(network, dtype, rows):
+        layers = real(network, dtype, rows)
+        if dtype == "float32" and rows.start in (0, 2):
+            layers[1][3, 1, 5] = 1 - layers[1][3, 1, 5]  # of the chunk's second image
+        return layers
+
+    monkeypatch.setattr(gradients, "_spikes", flipped)
+    few = gradients.steady(network, 2)
+    np.testing.assert_array_equal(few.images, network.images[[0, 2]])
+    np.testing.assert_array_equal(few.labels, network.labels[[0, 2]])
+    np.testing.assert_array_equal(gradients.steady(network, 6).images, network.images)  # too few: all of them
+
+
+def test_a_float32_spike_may_differ_only_by_a_rounding(network):
+    flip = parity.Flip("lif1", 3, 0, (1, 2, 3), 1.0002, 0.9999, 2e-4)
+    densities = {"lif1": 0.1}
+    result = parity.Spikes("run", "event", "float32", 1, None, 10**7, 1, densities, 1.0, (flip,))
+    assert [check.name.split(": ")[1] for check in broken([result])] == [
+        "distance of a first different spike from the threshold"
+    ]
+    assert broken([replace(result, first=(replace(flip, distance=1e-6),))]) == []
+
+
+@pytest.mark.parametrize("flag", ["images", "iterations", "exact-iterations", "exact-batch", "rounds"])
+def test_numbers_that_would_prove_nothing_are_refused(flag, capsys):
+    assert command.main(["--run", "nowhere", f"--{flag}", "0"]) == 2
+    assert capsys.readouterr().err == f"error: --{flag} 0: expected a whole number of at least 1\n"
+
+
+def test_a_folder_that_can_not_be_made_is_refused_before_anything_is_compared(run, capsys):
+    assert command.main(["--run", str(run), "--out", f"{run}/config.json/x"]) == 2
+    assert "--out" in capsys.readouterr().err
+
+
 def test_a_silent_network_proves_nothing(network):
     silent = replace(network, tensors={name: 0 * tensor for name, tensor in network.tensors.items()})
     (result,) = parity.spikes(silent, ("scan",), "float64")
@@ -131,6 +169,7 @@ def test_the_command_answers_all_questions(run, tmp_path):
     assert exact["dtype"] == "float64" and len(exact["losses"]["snntorch"]) == 2 and max(exact["differences"]) < 1e-12
     assert exact["first_flip"] is None and exact["losses"]["snntorch"][0] != exact["losses"]["snntorch"][1]
     costs = {cost["side"]: cost for cost in values["costs"]}
+    assert len(values["commit"] or 12 * "?") >= 12 and set(values["seconds"]) == {"cost", "network", "training"}
     assert list(costs) == ["scan", "event", "snntorch"]
     for cost in costs.values():
         assert cost["step_s"] > 0 and cost["infer_s"] > 0 and cost["peak_memory_mb"] > 100
