@@ -28,7 +28,8 @@ class CompareFlags:
     quick: bool = False
     """Few images and iterations, no variants, no torch.compile: under 3 minutes on two CPU cores."""
     questions: tuple[Question, ...] = ("network", "training", "cost")
-    """Which of the questions to answer: network, training, cost."""
+    """Which of the questions to answer: network, training, cost. Answers to the others that OUT holds, about the same
+    weights, are kept."""
     images: int | None = None
     """Test images whose spikes are compared; None: 1000, quick: 20."""
     iterations: int | None = None
@@ -54,13 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan, out = questions.plan(flags), comparison_report.folder(flags.out)
         path = flags.run or questions.train_briefly(flags.out, flags.variant_iterations)
         _, config, tensors = rundir.open_run(path)
-        found = Comparison(path, config, tensors, _shown(flags, sys.argv[1:] if arguments is None else arguments))
+        found = Comparison(path, config, tensors)
+        comparison_report.keep(found, out, flags.questions)
+        shown = _shown(flags, sys.argv[1:] if arguments is None else arguments)
         for question, answer in questions.ANSWERS.items():
             if question in flags.questions:
                 began = time.perf_counter()
                 answer(found, plan)
-                found.seconds[question] = round(time.perf_counter() - began, 1)
-        comparison_report.write(found, out)
+                found.origins[question] = comparison_report.origin(shown, time.perf_counter() - began)
+                comparison_report.write(found, out)
         for check in found.broken:
             print(f"Broken: {check}")
         print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")
@@ -70,8 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _shown(flags: CompareFlags, arguments: Sequence[str]) -> str:
-    """The command's arguments for the report, without the reader's paths."""
-    return " ".join({flags.run: "RUN", flags.out: "OUT"}.get(argument, argument) for argument in arguments)
+    """The command for the report, without the paths of this machine."""
+    shown = [{flags.run: "RUN", flags.out: "OUT"}.get(argument, argument) for argument in arguments]
+    return " ".join(["python -m csnn_torch.compare", *shown])
 
 
 if __name__ == "__main__":

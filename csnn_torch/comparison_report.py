@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import tempfile
+from collections.abc import Collection
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_torch import comparison_picture, comparison_text
-from csnn_torch.comparison import Comparison
+from csnn_torch.comparison import Comparison, Origin
 from csnn_torch.cost import cpus
 
+NAME = "comparison.json"
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "torch", "snntorch", "numpy")
 
 
@@ -74,21 +76,25 @@ def write(found: Comparison, out: Path) -> None:
     Raises:
         UserError: the disk is full.
     """
-    values = _values(found)
-    write_atomic(out / "comparison.json", json.dumps(values, indent=1).encode())
+    write_atomic(out / NAME, json.dumps(found.as_json(), indent=1).encode())
     write_atomic(out / "comparison.png", comparison_picture.draw(found.trajectories, found.costs))
-    write_atomic(out / "comparison.md", "\n".join(comparison_text.lines(found, values)).encode())
+    write_atomic(out / "comparison.md", "\n".join(comparison_text.lines(found)).encode())
 
 
-def _values(found: Comparison) -> dict[str, Any]:
-    parts = ("spikes", "gradients", "trajectories", "costs")
-    return {
-        "command": f"python -m csnn_torch.compare {found.arguments}".rstrip(),
-        "commit": commit(),
-        "date": date.today().isoformat(),
-        "machine": machine(),
-        "seconds": found.seconds,
-        **{part: [result.as_json() for result in getattr(found, part)] for part in parts},
-        "bounds": len(found.checks),
-        "broken": [str(check) for check in found.broken],
-    }
+def keep(found: Comparison, out: Path, questions: Collection[str]) -> None:
+    """Takes over what an earlier command found out about these weights, but for the `questions`; says so."""
+    path = out / NAME
+    try:
+        kept = found.keep(json.loads(path.read_text()), questions)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        print(f"{path}: not a comparison of these weights, it will be replaced", flush=True)
+        return
+    if kept:
+        print(f"{path}: its answers are kept: {', '.join(kept)}", flush=True)
+
+
+def origin(command: str, seconds: float) -> Origin:
+    """Of an answer that this process has found."""
+    return Origin(command, commit(), date.today().isoformat(), round(seconds, 1), machine())

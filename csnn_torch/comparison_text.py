@@ -1,31 +1,19 @@
 """comparison.md: the comparison as a reader wants it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from csnn_torch.comparison import Comparison
+from csnn_torch.comparison import Comparison, Origin
 from csnn_torch.cost import Cost
 from csnn_torch.gradients import BOUNDS, Gradients
 from csnn_torch.parity import DENSITY, FLIPS, ROUNDING, Spikes
 from csnn_torch.trajectory import FLOAT64_BOUND, Trajectory
 
 
-def lines(found: Comparison, values: dict[str, Any]) -> Iterable[str]:
-    """The report, line by line.
-
-    Args:
-        found: the results.
-        values: what comparison.json holds: command, commit, date, machine, seconds.
-    """
-    place = values["machine"]
+def lines(found: Comparison) -> Iterable[str]:
+    """The report, line by line."""
     yield "# csnn_jax and snnTorch\n"
-    yield f"`{values['command']}`\n"
-    took = ", ".join(f"{question} {seconds / 60:.1f}" for question, seconds in found.seconds.items())
-    yield f"{values['date']}, commit {values['commit'] or 'unknown'}; minutes by question: {took}.\n"
-    versions = ", ".join(f"{name} {number}" for name, number in place["versions"].items())
-    yield f"{place['processor']}, {_count(place['cpus'], 'CPU')}; Python {place['python']}, {versions}.\n"
     yield from _summary(found)
-    yield f"\n{len(found.checks)} bounds checked, {len(found.broken)} broken."
+    yield f"\n{_count(len(found.checks), 'bound')} checked, {len(found.broken)} broken."
     yield from (f"- **Broken**: {check}" for check in found.broken)
     if found.spikes:
         yield from _network(found.spikes)
@@ -36,6 +24,24 @@ def lines(found: Comparison, values: dict[str, Any]) -> Iterable[str]:
     if found.costs:
         yield from _costs(found)
     yield "\n![loss curves and costs](comparison.png)\n"
+    yield from _origins(found.origins)
+
+
+def _origins(origins: dict[str, Origin]) -> Iterable[str]:
+    """What was run, and where."""
+    yield "## How it was measured\n"
+    rows = [
+        (name, f"`{o.command}`", o.commit or "unknown", o.date, f"{o.seconds / 60:.1f}") for name, o in origins.items()
+    ]
+    yield from _table(("question", "command", "commit", "date", "minutes"), rows)
+    places: dict[str, list[str]] = {}
+    for name, origin in origins.items():
+        place = origin.machine
+        versions = ", ".join(f"{name} {number}" for name, number in place["versions"].items())
+        text = f"{place['processor']}, {_count(place['cpus'], 'CPU')}; Python {place['python']}, {versions}"
+        places.setdefault(text, []).append(name)
+    for text, names in places.items():
+        yield f"\n{', '.join(names)}: {text}.\n"
 
 
 def _summary(found: Comparison) -> Iterable[str]:
@@ -62,8 +68,8 @@ def _summary(found: Comparison) -> Iterable[str]:
         if base and c is not base and not c.failed:
             yield (
                 f"- Cost, {_side(c.side)}: {base.step_s / c.step_s:.2f} times snnTorch's speed in training, "
-                f"{base.infer_s / c.infer_s:.2f} times in inference, {c.peak_memory_mb / base.peak_memory_mb:.0%} of "
-                "its memory."
+                f"{base.infer_s / c.infer_s:.2f} times in inference, {100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % "
+                "of its memory."
             )
 
 
@@ -124,7 +130,7 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
         return
     yield (
         "\nWhere spikes differ. In float32 an image's first different spike may be a rounding, if its membrane lies "
-        f"within {ROUNDING:.0e} of the threshold; the others of that image follow from it. `farthest`: of all these "
+        f"within {_short(ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: of all these "
         "first ones, the distance of the membrane that lies farthest from the threshold. Then the very first one.\n"
     )
     rows = []
@@ -134,7 +140,7 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
             (
                 f"{r.network}, {r.engine}, {r.dtype}",
                 f"{r.different:,} of {r.compared:,}{_per_million(r.different, r.compared)}",
-                f"{len(r.first)} of {r.images:,}",
+                f"{r.images_that_differ} of {r.images:,}",
                 f"{r.farthest:.1e}",
                 f"{flip.layer}, step {flip.step}, image {flip.image}, neuron {' '.join(map(str, flip.neuron))}",
                 f"{flip.ours:.9g}, {flip.theirs:.9g}",
@@ -150,7 +156,7 @@ def _gradients(results: list[Gradients]) -> Iterable[str]:
     yield (
         "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
         f"largest. On the first {results[0].images} images on which snnTorch's float32 spikes are its float64 ones. "
-        f"Bounds: {BOUNDS['float64']:.0e} in float64, {BOUNDS['float32']:.0e} in "
+        f"Bounds: {_short(BOUNDS['float64'])} in float64, {_short(BOUNDS['float32'])} in "
         "float32 where every spike is the float64 one; snnTorch's own float32 gradients, which have no bound, show "
         "what float32 can do. No tensor's norm may be 0.\n"
     )
@@ -179,7 +185,7 @@ def _training(results: list[Trajectory]) -> Iterable[str]:
     yield "\n## Same training?\n"
     yield (
         f"Equal weights to start from, equal batches. Bound: in float64, losses and parameters within "
-        f"{FLOAT64_BOUND:.0e}. In float32, rounding flips a spike some day; from then on the two are different "
+        f"{_short(FLOAT64_BOUND)}. In float32, rounding flips a spike some day; from then on the two are different "
         "trainings, each as good as the other. Before that, the float32 losses differ because snnTorch adds one loss "
         "per step up, and csnn_jax takes the mean of all at once.\n"
     )
@@ -197,7 +203,7 @@ def _training_column(r: Trajectory) -> dict[str, str]:
     return {
         "csnn_jax's side": r.engine,
         "start": f"{r.start} weights",
-        "iterations of a batch": f"{len(r.differences)} of {r.batch_size}",
+        "iterations": f"{len(r.differences)} on batches of {r.batch_size}",
         "last loss, csnn_jax and snnTorch": ", ".join(f"{losses[-1]:.6f}" for losses in r.losses.values()),
         "largest difference of the losses": largest,
         "iterations until a spike flips": "none flips" if r.first_flip is None else str(r.first_flip),
@@ -242,6 +248,11 @@ def _base(costs: Sequence[Cost]) -> Cost | None:
 def _side(name: str) -> str:
     """A side's name for readers."""
     return name.replace("snntorch", "snnTorch") if name.startswith("snntorch") else f"csnn_jax {name}"
+
+
+def _short(bound: float) -> str:
+    """A power of ten: 1e-9."""
+    return f"{bound:.0e}".replace("e-0", "e-")
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:

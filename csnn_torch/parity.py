@@ -5,7 +5,7 @@ own `snn.Leaky` layers.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
@@ -27,7 +27,7 @@ from csnn_torch.check import Check
 DENSITY = 0.01, 0.60  # share of a layer's neurons that spike at a step: a silent network matches anything
 FLIPS = {"float64": 0.0, "float32": 1e-6}  # share of the spikes that may differ
 ROUNDING = 1e-4  # how far from the threshold the membrane of a float32 spike that differs first may lie
-LISTED = 20  # first different spikes that comparison.json holds of each comparison
+LISTED = 20  # images whose first different spike is kept, of each comparison
 CHUNK = 20  # images at a time: their membranes and spikes in float64 take 320 MB for each side of the default network
 
 
@@ -93,7 +93,9 @@ class Spikes:
         compared, different: spikes in all.
         densities: snnTorch's, by layer.
         membranes: share of the membranes that are equal to the last bit.
-        first: the first different spike of every image that has one, in the order of the images.
+        images_that_differ: images that have a different spike.
+        farthest: the distance from the threshold of the farthest of their first different spikes, 0 where none has one.
+        first: the first different spike of the first LISTED of them.
         predictions: images that are classified differently, but for ties within one spike.
         near_ties: images that are classified differently where two classes are within one spike of each other.
     """
@@ -107,6 +109,8 @@ class Spikes:
     different: int = 0
     densities: dict[str, float] | None = None
     membranes: float = 0.0
+    images_that_differ: int = 0
+    farthest: float = 0.0
     first: tuple[Flip, ...] = ()
     predictions: int = 0
     near_ties: int = 0
@@ -115,11 +119,6 @@ class Spikes:
     def counted(self) -> bool:
         """Whether it proves anything: the engine ran, and every layer fires within bounds."""
         return self.densities is not None and all(DENSITY[0] <= d <= DENSITY[1] for d in self.densities.values())
-
-    @property
-    def farthest(self) -> float:
-        """Distance from the threshold of the farthest of the first different spikes, 0 where there is none."""
-        return max((flip.distance for flip in self.first), default=0.0)
 
     def checks(self) -> list[Check]:
         """Its bounds, none where it does not count."""
@@ -142,14 +141,11 @@ class Spikes:
         counts = f"{self.different} of {self.compared} spikes differ, {self.predictions} predictions"
         if not self.first:
             return start + counts
-        where = (
-            f"in {len(self.first)} of {self.images} images, each first one within {self.farthest:.1e} of the threshold"
-        )
-        return f"{start}{counts}; {where}; {self.first[0]}"
+        where = f"in {self.images_that_differ} of {self.images} images"
+        return f"{start}{counts}; {where}, each first one within {self.farthest:.1e} of the threshold; {self.first[0]}"
 
     def as_json(self) -> dict[str, Any]:
-        more = {"counted": self.counted, "images_that_differ": len(self.first), "farthest": self.farthest}
-        return asdict(replace(self, first=self.first[:LISTED])) | more
+        return asdict(self) | {"counted": self.counted}
 
 
 def spikes(network: Network, engine_names: Sequence[str], dtype: str) -> list[Spikes]:
@@ -229,7 +225,9 @@ class _Total:
             self.different,
             densities,
             self.equal / self.compared,
-            tuple(self.first),
+            len(self.first),
+            max((flip.distance for flip in self.first), default=0.0),
+            tuple(self.first[:LISTED]),
             self.predictions,
             self.near_ties,
         )

@@ -19,6 +19,7 @@ from csnn_jax.neuron import leaky
 from csnn_torch import compare as command
 from csnn_torch import gradients, parity
 from csnn_torch.check import Check
+from csnn_torch.comparison import Comparison
 
 torch.set_num_threads(1)
 STACK = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(12,), num_classes=4, time_steps=8)
@@ -101,11 +102,11 @@ def test_gradients_are_compared_on_images_that_flip_no_spike_between_the_types(n
 def test_a_float32_spike_may_differ_only_by_a_rounding(network):
     flip = parity.Flip("lif1", 3, 0, (1, 2, 3), 1.0002, 0.9999, 2e-4)
     densities = {"lif1": 0.1}
-    result = parity.Spikes("run", "event", "float32", 1, None, 10**7, 1, densities, 1.0, (flip,))
+    result = parity.Spikes("run", "event", "float32", 1, None, 10**7, 1, densities, 1.0, 1, 2e-4, (flip,))
     assert [check.name.split(": ")[1] for check in broken([result])] == [
         "distance of a first different spike from the threshold"
     ]
-    assert broken([replace(result, first=(replace(flip, distance=1e-6),))]) == []
+    assert broken([replace(result, farthest=1e-6)]) == []
 
 
 @pytest.mark.parametrize("flag", ["images", "iterations", "exact-iterations", "exact-batch", "rounds"])
@@ -169,11 +170,24 @@ def test_the_command_answers_all_questions(run, tmp_path):
     assert exact["dtype"] == "float64" and len(exact["losses"]["snntorch"]) == 2 and max(exact["differences"]) < 1e-12
     assert exact["first_flip"] is None and exact["losses"]["snntorch"][0] != exact["losses"]["snntorch"][1]
     costs = {cost["side"]: cost for cost in values["costs"]}
-    assert len(values["commit"] or 12 * "?") >= 12 and set(values["seconds"]) == {"cost", "network", "training"}
+    origins = values["origins"]
+    assert set(origins) == {"cost", "network", "training"}
+    assert all(
+        o["seconds"] > 0 and o["machine"]["cpus"] and "--run RUN --out OUT" in o["command"] for o in origins.values()
+    )
     assert list(costs) == ["scan", "event", "snntorch"]
     for cost in costs.values():
         assert cost["step_s"] > 0 and cost["infer_s"] > 0 and cost["peak_memory_mb"] > 100
         assert cost["predictions"] == costs["snntorch"]["predictions"] and "threads" in cost["description"]
+    _, config, tensors = rundir.open_run(str(run))
+    later = Comparison(str(run), config, tensors)
+    assert later.keep(values, ("cost",)) == ["network", "training"] and later.costs == []
+    again = json.loads(json.dumps(later.as_json()))
+    assert [again[part] for part in ("spikes", "gradients", "trajectories")] == [
+        values[part] for part in ("spikes", "gradients", "trajectories")
+    ]
+    with pytest.raises(ValueError, match="other weights"):
+        Comparison(str(run), config, tensors | {"fc1.bias": tensors["fc1.bias"] + 1}).keep(values, ())
     text = (tmp_path / "out" / "comparison.md").read_text()
     for heading in ("## Same network?", "### Gradients", "## Same training?", "## What does each cost?"):
         assert heading in text
