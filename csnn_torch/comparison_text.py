@@ -68,8 +68,8 @@ def _summary(found: Comparison) -> Iterable[str]:
         if base and c is not base and not c.failed:
             yield (
                 f"- Cost, {_side(c.side)}: {base.step_s / c.step_s:.2f} times snnTorch's speed in training, "
-                f"{base.infer_s / c.infer_s:.2f} times in inference, {100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % "
-                "of its memory."
+                f"{base.infer_s / c.infer_s:.2f} times in inference, "
+                f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % of its memory."
             )
 
 
@@ -130,8 +130,9 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
         return
     yield (
         "\nWhere spikes differ. In float32 an image's first different spike may be a rounding, if its membrane lies "
-        f"within {_short(ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: of all these "
-        "first ones, the distance of the membrane that lies farthest from the threshold. Then the very first one.\n"
+        f"within {_short(ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: of all "
+        "these first ones, the distance of the membrane that lies farthest from the threshold. Then the very first "
+        "one.\n"
     )
     rows = []
     for r in results:
