@@ -32,6 +32,8 @@ class CompareFlags:
     weights, are kept."""
     images: int | None = None
     """Test images whose spikes are compared; None: 1000, quick: 20."""
+    variant_images: int = 200
+    """Of them, those that the variants are compared on."""
     iterations: int | None = None
     """Training iterations in float32: None: 80 from the seed's weights, quick: 3 from the run's, which fires."""
     exact_iterations: int = 20

@@ -85,8 +85,9 @@ def _network(results: list[Spikes]) -> Iterable[str]:
     low, high = DENSITY
     yield "\n## Same network?\n"
     yield (
-        f"Equal weights on {results[0].images:,} real test images: the spikes of every layer at every step, and the "
-        "predictions. Bounds: no spike differs in float64, one in a million in float32; every prediction is equal, "
+        f"Equal weights on {results[0].images:,} real test images, or as many as stand behind the network's name: the "
+        "spikes of every layer at every step, and the predictions. Bounds: no spike differs in float64, one in a "
+        "million in float32; every prediction is equal, "
         "except where two classes are within one spike. `run` is the given network; the others are variants of it, "
         f"trained briefly. Every layer must fire at {100 * low:g} to {100 * high:g} % (density: the share of its "
         "neurons that spike at a step), for a silent network matches anything.\n"
@@ -105,7 +106,8 @@ def _network(results: list[Spikes]) -> Iterable[str]:
         densities = ", ".join(f"{100 * d:.1f}" for d in (one.densities or {}).values())
         differ = (_spike_cell(mine[case]) if case in mine else "not run" for case in cases)
         status = "" if one.counted else " **(not counted)**"
-        rows.append((name + status, densities, f"{one.compared:,}", *differ, _predictions(mine.values())))
+        few = "" if one.images == results[0].images else f" ({one.images:,} images)"
+        rows.append((name + few + status, densities, f"{one.compared:,}", *differ, _predictions(mine.values())))
     header = ("network", "densities by layer (%)", "spikes", *(f"{e}, {dtype}: differ" for e, dtype in cases))
     yield from _table((*header, "predictions differ"), rows)
     for reason in dict.fromkeys(f"{r.engine}, {r.dtype}: {r.refused}" for r in results if r.refused):

@@ -30,6 +30,7 @@ class Plan:
     """
 
     images: int
+    variant_images: int
     gradient_images: int
     iterations: int
     from_seed: bool
@@ -49,13 +50,21 @@ def plan(flags: CompareFlags) -> Plan:
     Raises:
         UserError: a number below 1, which would prove nothing.
     """
-    exact, variant = flags.exact_iterations, flags.variant_iterations
-    for name in ("images", "iterations", "exact_iterations", "exact_batch", "variant_iterations", "rounds"):
+    few, exact, variant = flags.variant_images, flags.exact_iterations, flags.variant_iterations
+    for name in (
+        "images",
+        "variant_images",
+        "iterations",
+        "exact_iterations",
+        "exact_batch",
+        "variant_iterations",
+        "rounds",
+    ):
         if (value := getattr(flags, name)) is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value}: expected a whole number of at least 1")
-    found = Plan(1000, 16, 80, True, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
+    found = Plan(1000, few, 16, 80, True, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
     if flags.quick:
-        found = Plan(20, 4, 3, False, exact, 4, variant, 1, 1, False, None, (*ENGINES, "snntorch"))
+        found = Plan(20, few, 4, 3, False, exact, 4, variant, 1, 1, False, None, (*ENGINES, "snntorch"))
     named = ("images", "iterations", "exact_batch", "rounds")
     return replace(found, **{name: value for name in named if (value := getattr(flags, name)) is not None})
 
@@ -104,7 +113,8 @@ def _networks(found: Comparison, plan: Plan) -> Iterator[Network]:
         images = data.load(name, variant.model.input_shape)
         print(f"Training the variant {variant.name}", flush=True)
         tensors = briefly_trained(variant.model, images, plan.variant_iterations, variant.lr, found.tensors)
-        pixels, labels = images.test.images[: plan.images], images.test.labels[: plan.images]
+        few = min(plan.images, plan.variant_images)
+        pixels, labels = images.test.images[:few], images.test.labels[:few]
         yield Network(variant.name, variant.model, tensors, pixels, labels)
 
 

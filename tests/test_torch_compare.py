@@ -109,7 +109,9 @@ def test_a_float32_spike_may_differ_only_by_a_rounding(network):
     assert broken([replace(result, farthest=1e-6)]) == []
 
 
-@pytest.mark.parametrize("flag", ["images", "iterations", "exact-iterations", "exact-batch", "rounds"])
+@pytest.mark.parametrize(
+    "flag", ["images", "variant-images", "iterations", "exact-iterations", "exact-batch", "rounds"]
+)
 def test_numbers_that_would_prove_nothing_are_refused(flag, capsys):
     assert command.main(["--run", "nowhere", f"--{flag}", "0"]) == 2
     assert capsys.readouterr().err == f"error: --{flag} 0: expected a whole number of at least 1\n"
