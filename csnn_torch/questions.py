@@ -82,14 +82,14 @@ def train_briefly(out: str, iterations: int) -> str:
 
 def same_network(found: Comparison, plan: Plan) -> None:
     """Spikes, predictions and gradients of the run's network and its variants."""
-    for network in _networks(found, plan):
-        results = [r for dtype in ("float64", "float32") for r in parity.spikes(network, ENGINES, dtype)]
+    for network, images in _networks(found, plan):
+        results = [r for dtype in ("float64", "float32") for r in parity.decided(network, ENGINES, dtype, images)]
         found.spikes += results
         print("\n".join(f"Spikes: {result}" for result in results), flush=True)
         if not any(result.counted for result in results):
             print(f"{network.name}: not counted, for a layer fires too little or too much", flush=True)
             continue
-        small = gradients.steady(network, plan.gradient_images)
+        small = gradients.steady(network.first(images), plan.gradient_images)
         surrogates = plan.surrogates if network.name == "run" and plan.surrogates else (network.config.surrogate,)
         for gradient in _gradients(small, surrogates):
             found.gradients.append(gradient)
@@ -105,17 +105,17 @@ def _gradients(network: Network, surrogates: Sequence[SurrogateName]) -> Iterato
         yield from gradients.compare(replace(network, name=name, config=unreset), ENGINES, ("sparse_fast_sigmoid",))
 
 
-def _networks(found: Comparison, plan: Plan) -> Iterator[Network]:
+def _networks(found: Comparison, plan: Plan) -> Iterator[tuple[Network, int]]:
+    """The networks on all test images, and how many of these to compare them on."""
     model, name = found.config.model, found.config.data.dataset
     test = data.load(name, model.input_shape).test
-    yield Network("run", model, found.tensors, test.images[: plan.images], test.labels[: plan.images])
+    yield Network("run", model, found.tensors, test.images, test.labels), plan.images
     for variant in variants(model) if plan.variants else ():
         images = data.load(name, variant.model.input_shape)
         print(f"Training the variant {variant.name}", flush=True)
         tensors = briefly_trained(variant.model, images, plan.variant_iterations, variant.lr, found.tensors)
-        few = min(plan.images, plan.variant_images)
-        pixels, labels = images.test.images[:few], images.test.labels[:few]
-        yield Network(variant.name, variant.model, tensors, pixels, labels)
+        network = Network(variant.name, variant.model, tensors, images.test.images, images.test.labels)
+        yield network, min(plan.images, plan.variant_images)
 
 
 def same_training(found: Comparison, plan: Plan) -> None:

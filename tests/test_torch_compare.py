@@ -109,6 +109,23 @@ def test_a_float32_spike_may_differ_only_by_a_rounding(network):
     assert broken([replace(result, farthest=1e-6)]) == []
 
 
+def test_more_images_decide_where_one_rounding_breaks_the_bound(network, monkeypatch):
+    asked = []
+
+    def spikes(network, engines, dtype):
+        asked.append((engines, len(network.images)))
+        different = 5 if len(asked) == 1 else 7
+        one = parity.Spikes("run", "", dtype, len(network.images), None, 10**6, different, {"lif1": 0.1})
+        sizes = (1e-7, 1e-2)  # of which the second is no rounding
+        return [replace(one, engine=e, farthest=size) for e, size in zip(engines, sizes, strict=False)]
+
+    monkeypatch.setattr(parity, "spikes", spikes)
+    found = parity.decided(network, ("scan", "event"), "float32", 2)
+    assert asked == [(("scan", "event"), 2), (("scan",), 6)]  # 6 images are all there are
+    assert [r.different for r in found] == [7, 5] and len(broken(found)) == 3
+    assert not replace(found[0], different=100).undecided and not replace(found[0], dtype="float64").undecided
+
+
 @pytest.mark.parametrize(
     "flag", ["images", "variant-images", "iterations", "exact-iterations", "exact-batch", "rounds"]
 )
