@@ -32,16 +32,16 @@ class CompareFlags:
     weights, are kept."""
     images: int | None = None
     """Test images whose spikes are compared; None: 1000, quick: 20."""
-    variant_images: int = 200
-    """Of them, those that the variants are compared on."""
+    variant_images: int | None = None
+    """Of them, those that the variants are compared on; None: 200."""
     iterations: int | None = None
     """Training iterations in float32: None: 80 from the seed's weights, quick: 3 from the run's, which fires."""
-    exact_iterations: int = 20
-    """Training iterations in float64, from trained weights."""
+    exact_iterations: int | None = None
+    """Training iterations in float64, from trained weights; None: 20."""
     exact_batch: int | None = None
     """Their batch size; None: 32, quick: 4."""
-    variant_iterations: int = 150
-    """Training iterations of each variant (and of the network itself, without --run)."""
+    variant_iterations: int | None = None
+    """Training iterations of each variant, and of the network itself without --run; None: 150, quick: 80."""
     rounds: int | None = None
     """Timed iterations and batches of each process; None: 5, quick: 1."""
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_torch.comparison import Comparison
 
         plan, out = questions.plan(flags), comparison_report.folder(flags.out)
-        path = flags.run or questions.train_briefly(flags.out, flags.variant_iterations)
+        path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
         _, config, tensors = rundir.open_run(path)
         found = Comparison(path, config, tensors)
         comparison_report.keep(found, out, flags.questions)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from csnn_jax import data, rundir, weights
 from csnn_jax.config import Config, SurrogateName
@@ -15,6 +15,10 @@ from csnn_torch.parity import Network
 from csnn_torch.variants import briefly_trained, variants
 
 ENGINES = ("scan", "event")
+NUMBERS = (  # of Plan, each a flag of its own
+    *("images", "variant_images", "iterations", "exact_iterations"),
+    *("exact_batch", "variant_iterations", "rounds"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,23 +54,14 @@ def plan(flags: CompareFlags) -> Plan:
     Raises:
         UserError: a number below 1, which would prove nothing.
     """
-    few, exact, variant = flags.variant_images, flags.exact_iterations, flags.variant_iterations
-    for name in (
-        "images",
-        "variant_images",
-        "iterations",
-        "exact_iterations",
-        "exact_batch",
-        "variant_iterations",
-        "rounds",
-    ):
-        if (value := getattr(flags, name)) is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: expected a whole number of at least 1")
-    found = Plan(1000, few, 16, 80, True, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
+    found = Plan(1000, 200, 16, 80, True, 20, 32, 150, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
     if flags.quick:
-        found = Plan(20, few, 4, 3, False, exact, 4, variant, 1, 1, False, None, (*ENGINES, "snntorch"))
-    named = ("images", "iterations", "exact_batch", "rounds")
-    return replace(found, **{name: value for name in named if (value := getattr(flags, name)) is not None})
+        found = Plan(20, 20, 4, 3, False, 20, 4, 80, 1, 1, False, None, (*ENGINES, "snntorch"))
+    given: dict[str, Any] = {name: value for name in NUMBERS if (value := getattr(flags, name)) is not None}
+    for name, value in given.items():
+        if value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: expected a whole number of at least 1")
+    return replace(found, **given)
 
 
 def train_briefly(out: str, iterations: int) -> str:
