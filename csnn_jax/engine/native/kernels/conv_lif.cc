@@ -83,7 +83,7 @@ void advance(const ConvLif& a, int64_t y, const Rows& rows, const float* before,
             low = place & 1 ? low | wins : low & ~wins;
             high = place & 2 ? high | wins : high & ~wins;
           }
-          pooled = one > pooled ? one : pooled;
+          pooled = where_greater(one, pooled, one, pooled);
         }
       }
       if constexpr (pool == Pool::average) pooled *= 0.25f;

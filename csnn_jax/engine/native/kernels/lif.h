@@ -8,8 +8,8 @@ namespace csnn::ISA {
 CSNN_INLINE v16 step(v16 membrane, v16 current, const Neuron& neuron) {
   const v16 threshold = all(neuron.threshold);
   if (neuron.reset == Reset::subtract)
-    return neuron.beta * membrane + current - (membrane > threshold ? threshold : v16{});
-  if (neuron.reset == Reset::zero) return neuron.beta * (membrane > threshold ? v16{} : membrane) + current;
+    return neuron.beta * membrane + current - where_greater(membrane, threshold, threshold, v16{});
+  if (neuron.reset == Reset::zero) return neuron.beta * where_greater(membrane, threshold, v16{}, membrane) + current;
   return neuron.beta * membrane + current;
 }
 
@@ -20,7 +20,7 @@ CSNN_INLINE v16 derivative(v16 x, float slope) {
   if constexpr (kind == Surrogate::fast_sigmoid || kind == Surrogate::sparse_fast_sigmoid) {
     const v16 d = slope * abs(x) + one;
     const v16 y = one / (d * d);
-    return kind == Surrogate::fast_sigmoid ? y : (x > one ? y : v16{});
+    return kind == Surrogate::fast_sigmoid ? y : where_greater(x, one, y, v16{});
   } else if constexpr (kind == Surrogate::atan) {
     const v16 d = (1.57079632679f * slope) * x;
     return (slope / 2) / (one + d * d);
@@ -30,13 +30,13 @@ CSNN_INLINE v16 derivative(v16 x, float slope) {
   } else if constexpr (kind == Surrogate::straight_through) {
     return one;
   } else if constexpr (kind == Surrogate::triangular) {
-    return x < v16{} ? all(slope) : all(-slope);
+    return where_greater(v16{}, x, all(slope), all(-slope));
   } else if constexpr (kind == Surrogate::heaviside) {
-    return x > v16{} ? one : v16{};
+    return where_greater(x, v16{}, one, v16{});
   } else if constexpr (kind == Surrogate::spike_rate_escape) {
     return slope * exp_negative(-abs(x - one));
   } else {
-    return x > v16{} ? one : all(slope);
+    return where_greater(x, v16{}, one, all(slope));
   }
 }
 
@@ -73,11 +73,11 @@ CSNN_INLINE void reverse_step(const LifBackward& a, int64_t count, const float* 
     else sigma = derivative<kind>(u - threshold, a.slope);
     const v16 through = sigma * load(dspikes + n);
     const v16 carry = next ? load(next + n) : v16{};
-    const v16 kept = neuron.reset == Reset::zero ? (u > threshold ? v16{} : carry) : carry;
+    const v16 kept = neuron.reset == Reset::zero ? where_greater(u, threshold, v16{}, carry) : carry;
     store(dcurrent + n, through + neuron.beta * kept);
     dbeta += kept * u;
     dthreshold -= through;
-    if (neuron.reset == Reset::subtract) dthreshold -= u > threshold ? carry : v16{};
+    if (neuron.reset == Reset::subtract) dthreshold -= where_greater(u, threshold, carry, v16{});
   }
 }
 

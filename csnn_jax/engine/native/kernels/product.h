@@ -8,15 +8,17 @@ namespace csnn::ISA {
 template <int R, int V>
 CSNN_INLINE void multiply_tile(const float* left, const float* right, int64_t inner, int64_t columns, float* out,
                                int64_t out_stride) {
-  v16 total[R][V] = {};
+  part total[R][V * parts] = {};
   for (int64_t k = 0; k < inner; k++) {
-    v16 row[V];
-    for (int v = 0; v < V; v++) row[v] = load(right + k * columns + v * lanes);
-    for (int r = 0; r < R; r++)
-      for (int v = 0; v < V; v++) total[r][v] += left[r * inner + k] * row[v];
+    part row[V * parts];
+    for (int v = 0; v < V * parts; v++) row[v] = *reinterpret_cast<const part*>(right + k * columns + v * width);
+    for (int r = 0; r < R; r++) {
+      const part factor = all_of_part(left[r * inner + k]);
+      for (int v = 0; v < V * parts; v++) total[r][v] += factor * row[v];
+    }
   }
   for (int r = 0; r < R; r++)
-    for (int v = 0; v < V; v++) store(out + r * out_stride + v * lanes, total[r][v]);
+    for (int v = 0; v < V * parts; v++) *reinterpret_cast<part*>(out + r * out_stride + v * width) = total[r][v];
 }
 
 template <int R, int V>
@@ -41,13 +43,15 @@ inline void multiply(int64_t rows, const float* left, const float* right, int64_
                      int64_t out_stride) {
 #if defined(__AVX512F__)
   constexpr int wide = 4, tall = 6;  // 24 of the 32 registers hold sums
+#elif defined(__AVX2__)
+  constexpr int wide = 1, tall = 5;  // 10 of 16
 #else
-  constexpr int wide = 1, tall = 4;  // a group of 16 takes two or four registers of 16
+  constexpr int wide = 1, tall = 2;  // 8 of 16
 #endif
   int64_t c = 0;
   for (; c + wide * lanes <= columns; c += wide * lanes)
     multiply_columns<tall, wide>(rows, left, right + c, inner, columns, out + c, out_stride);
-  for (; c < columns; c += lanes) multiply_columns<4, 1>(rows, left, right + c, inner, columns, out + c, out_stride);
+  for (; c < columns; c += lanes) multiply_columns<tall, 1>(rows, left, right + c, inner, columns, out + c, out_stride);
 }
 
 }  // namespace csnn::ISA
