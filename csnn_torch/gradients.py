@@ -21,9 +21,9 @@ from csnn_torch import model as theirs
 from csnn_torch.check import Check
 from csnn_torch.parity import Network
 
-# ||a - b|| / ||b|| of a tensor. In float32 snnTorch's own gradients are 1e-5 from its float64 ones: a steep surrogate
-# multiplies the membrane's rounding.
-BOUNDS = {"float64": 1e-10, "float32": 1e-4}
+# ||a - b|| / ||b|| of a tensor. In float32 snnTorch's own gradients are 1e-5 from its float64 ones, and 1e-4 where no
+# reset keeps membranes small: a steep surrogate multiplies the membrane's rounding.
+BOUNDS = {"float64": 1e-10, "float32": 1e-3}
 EVERYTHING = slice(None)
 
 
