@@ -34,7 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dataset = job.load_for(config.model, flags.dataset or config.data.dataset)
         result = Learner(config, tensors=tensors, frames=dataset.test.images.ndim == 5).evaluate(dataset.test)
         assert result is not None
-        print(_text(result, dataset.name))
         values = {
             "dataset": dataset.name,
             "images": len(result.labels),
@@ -45,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
         report.confusion(run.path / "confusion.png", result.confusion, result.accuracy)
+        print(_text(result, dataset.name))
         return 0
 
     return run_command(command)

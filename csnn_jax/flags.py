@@ -1,5 +1,6 @@
 """The flags of the training command lines (one set for csnn_jax and csnn_torch) and how commands end."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,9 +36,17 @@ def parse(kind: type[T], program: str, description: str, arguments: Sequence[str
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """Runs a command: a user's mistake is one line on stderr and exit code 2, Ctrl-C is exit code 130."""
+    """Runs a command: a user's mistake is one line on stderr and exit code 2, Ctrl-C is exit code 130.
+
+    Exit code 141, as a shell shows of other programs, where nobody reads its output to the end (`| head`).
+    """
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
+        return 141
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -39,6 +39,8 @@ def set_up_jax(dtype: str) -> None:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(home, "csnn_jax", "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Else a step may begin before the memory of the one before it is free, and one day needs it twice.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     _keep_freed_memory()
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
@@ -56,7 +58,7 @@ def _keep_freed_memory() -> None:
     except (AttributeError, OSError, TypeError):
         return
     mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(trim_threshold, -1)  # never
     mallopt(arena_max, 1)
 
 

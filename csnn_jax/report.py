@@ -142,6 +142,7 @@ def _raster(axes, spikes: np.ndarray, name: str) -> None:
         which = f"{len(shown)} neurons"
     axes.set_title(f"{name}: {which}; density {spikes.mean():.1%}", loc="left", fontsize=10)
     axes.set(ylim=(-1, max(1, len(shown))), ylabel="neuron")
+    axes.yaxis.get_major_locator().set_params(integer=True)
 
 
 def _membranes(axes, membranes: np.ndarray, spikes: np.ndarray, threshold: float) -> None:

@@ -1,9 +1,9 @@
 """`python -m csnn_torch.compare`: same network, same training, and what does each framework cost?"""
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from csnn_jax.flags import parse, run_command
@@ -28,17 +28,20 @@ class CompareFlags:
     quick: bool = False
     """Few images and iterations, no variants, no torch.compile: under 3 minutes on two CPU cores."""
     questions: tuple[Question, ...] = ("network", "training", "cost")
-    """Which of the questions to answer: network, training, cost."""
+    """Which of the questions to answer: network, training, cost. Answers to the others that OUT holds, about the same
+    weights, are kept."""
     images: int | None = None
     """Test images whose spikes are compared; None: 1000, quick: 20."""
+    variant_images: int | None = None
+    """Of them, those that the variants are compared on; None: 200."""
     iterations: int | None = None
-    """Training iterations in float32, from the seed's weights; None: 80, quick: 3."""
-    exact_iterations: int = 20
-    """Training iterations in float64, from trained weights."""
+    """Training iterations in float32: None: 80 from the seed's weights, quick: 3 from the run's, which fires."""
+    exact_iterations: int | None = None
+    """Training iterations in float64, from trained weights; None: 20."""
     exact_batch: int | None = None
     """Their batch size; None: 32, quick: 4."""
-    variant_iterations: int = 150
-    """Training iterations of each variant (and of the network itself, without --run)."""
+    variant_iterations: int | None = None
+    """Training iterations of each variant, and of the network itself without --run; None: 150, quick: 80."""
     rounds: int | None = None
     """Timed iterations and batches of each process; None: 5, quick: 1."""
 
@@ -51,13 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_torch import comparison_report, questions
         from csnn_torch.comparison import Comparison
 
-        plan = questions.plan(flags)
-        path = flags.run or questions.train_briefly(flags.out, flags.variant_iterations)
+        plan, out = questions.plan(flags), comparison_report.folder(flags.out)
+        path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
         _, config, tensors = rundir.open_run(path)
-        found = Comparison(path, config, tensors, _shown(flags, sys.argv[1:] if arguments is None else arguments))
-        for question in flags.questions:
-            questions.ANSWERS[question](found, plan)
-        comparison_report.write(found, Path(flags.out))
+        found = Comparison(path, config, tensors)
+        comparison_report.keep(found, out, flags.questions)
+        shown = _shown(flags, sys.argv[1:] if arguments is None else arguments)
+        for question, answer in questions.ANSWERS.items():
+            if question in flags.questions:
+                began = time.perf_counter()
+                answer(found, plan)
+                found.origins[question] = comparison_report.origin(shown, time.perf_counter() - began)
+                comparison_report.write(found, out)
         for check in found.broken:
             print(f"Broken: {check}")
         print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")
@@ -67,8 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _shown(flags: CompareFlags, arguments: Sequence[str]) -> str:
-    """The command's arguments for the report, without the reader's paths."""
-    return " ".join({flags.run: "RUN", flags.out: "OUT"}.get(argument, argument) for argument in arguments)
+    """The command for the report, without the paths of this machine."""
+    shown = [{flags.run: "RUN", flags.out: "OUT"}.get(argument, argument) for argument in arguments]
+    return " ".join(["python -m csnn_torch.compare", *shown])
 
 
 if __name__ == "__main__":

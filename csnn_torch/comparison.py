@@ -1,28 +1,48 @@
 """All results of one comparison, and the bounds on them."""
 
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
-from csnn_jax.config import Config
+from csnn_jax.config import Config, to_json
 from csnn_jax.weights import Tensors
 from csnn_torch.check import Check
 from csnn_torch.cost import Cost
 from csnn_torch.gradients import Gradients
-from csnn_torch.parity import DENSITY, Spikes
+from csnn_torch.parity import DENSITY, Flip, Spikes
 from csnn_torch.trajectory import Trajectory
+
+PARTS: dict[str, dict[str, type]] = {  # what answers a question
+    "network": {"spikes": Spikes, "gradients": Gradients},
+    "training": {"trajectories": Trajectory},
+    "cost": {"costs": Cost},
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an answer comes from: the command, the commit of the code (None: unknown), day, seconds, machine."""
+
+    command: str
+    commit: str | None
+    date: str
+    seconds: float
+    machine: dict[str, Any]
 
 
 @dataclass
 class Comparison:
-    """All results of one command, and the run that they are about: its directory, configuration and weights."""
+    """All results, and the run that they are about: its directory, configuration and weights."""
 
     run: str
     config: Config
     tensors: Tensors
-    arguments: str
     spikes: list[Spikes] = field(default_factory=list)
     gradients: list[Gradients] = field(default_factory=list)
     trajectories: list[Trajectory] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
+    origins: dict[str, Origin] = field(default_factory=dict)  # by question
 
     @property
     def checks(self) -> list[Check]:
@@ -38,3 +58,51 @@ class Comparison:
     @property
     def broken(self) -> list[Check]:
         return [check for check in self.checks if not check.holds]
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of the configuration and the weights."""
+        digest = hashlib.sha256(to_json(self.config).encode())
+        for name in sorted(self.tensors):
+            digest.update(name.encode() + self.tensors[name].tobytes())
+        return digest.hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """What comparison.json holds."""
+        return {
+            "weights": self.weights,
+            "origins": {question: asdict(origin) for question, origin in self.origins.items()},
+            **{part: [r.as_json() for r in getattr(self, part)] for parts in PARTS.values() for part in parts},
+            "bounds": len(self.checks),
+            "broken": [str(check) for check in self.broken],
+        }
+
+    def keep(self, values: dict[str, Any], questions: Collection[str]) -> list[str]:
+        """Takes over the answers of an earlier comparison of the same weights.
+
+        Args:
+            values: its `as_json`.
+            questions: those that will be answered anew.
+
+        Returns:
+            The questions whose answers are kept.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: it is about other weights, or no comparison.
+        """
+        if values["weights"] != self.weights:
+            raise ValueError("other weights")
+        kept = [question for question in values["origins"] if question not in questions]
+        for question in kept:
+            self.origins[question] = Origin(**values["origins"][question])
+            for part, kind in PARTS[question].items():
+                setattr(self, part, [_read(kind, result) for result in values[part]])
+        return kept
+
+
+def _read(kind: type, values: dict[str, Any]) -> Any:
+    """A result from its `as_json`, which may hold more than its fields."""
+    found = {f.name: values[f.name] for f in fields(kind) if f.name in values}
+    if kind is Spikes:
+        found["first"] = tuple(Flip(**flip | {"neuron": tuple(flip["neuron"])}) for flip in found["first"])
+    return kind(**found)

@@ -11,6 +11,7 @@ from csnn_torch.cost import Cost
 from csnn_torch.trajectory import Trajectory
 
 COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
+NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}
 
 
 def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> bytes:
@@ -44,7 +45,7 @@ def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> bytes:
 
 def _losses(axes, trajectory: Trajectory) -> None:
     for (name, losses), style in zip(trajectory.losses.items(), ("-", "--"), strict=True):
-        axes.plot(losses, style, color=COLORS[name], linewidth=2.2 if style == "-" else 1.4, label=name)
+        axes.plot(losses, style, color=COLORS[name], linewidth=2.2 if style == "-" else 1.4, label=NAMES[name])
     axes.set_title(f"{trajectory.dtype}, from {trajectory.start} weights", loc="left", fontsize=10)
     axes.set_ylabel("training loss (nats)")
     low, high = axes.get_ylim()
@@ -76,7 +77,7 @@ def _differences(axes, trajectory: Trajectory) -> None:
             textcoords="offset points",
             fontsize=8,
         )
-    axes.set(xlabel="iteration", ylabel="difference")
+    axes.set(xlabel="iteration", ylabel="difference of the losses")
     _plain(axes)
 
 
@@ -84,7 +85,11 @@ def _bars(axes, names: Sequence[str], values: Sequence[float], title: str) -> No
     colors = [ORANGE if name.startswith("snntorch") else BLUE for name in names]
     bars = axes.barh(range(len(names)), values, color=colors, height=0.6)
     axes.bar_label(bars, [f" {value:.3g}" for value in values], fontsize=9)
-    axes.set_yticks(range(len(names)), names)
+    labels = [
+        n.replace("snntorch", "snnTorch").replace(" ", "\n") if n.startswith("snntorch") else f"csnn_jax\n{n}"
+        for n in names
+    ]
+    axes.set_yticks(range(len(names)), labels)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.25 * max(values))
     axes.set_title(title, loc="left", fontsize=10)
@@ -93,4 +98,5 @@ def _bars(axes, names: Sequence[str], values: Sequence[float], title: str) -> No
 
 def _plain(axes) -> None:
     axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

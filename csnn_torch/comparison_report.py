@@ -2,6 +2,10 @@
 
 import json
 import platform
+import subprocess
+import tempfile
+from collections.abc import Collection
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,9 +13,10 @@ from typing import Any
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_torch import comparison_picture, comparison_text
-from csnn_torch.comparison import Comparison
+from csnn_torch.comparison import Comparison, Origin
 from csnn_torch.cost import cpus
 
+NAME = "comparison.json"
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "torch", "snntorch", "numpy")
 
 
@@ -34,27 +39,62 @@ def processor() -> str:
     return platform.processor()
 
 
+def commit() -> str | None:
+    """The commit of this code, with "-dirty" where a file of it is changed; None outside a repository."""
+    here = Path(__file__)
+    try:
+        for command in (
+            ["ls-files", "--error-unmatch", here.name],
+            ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        ):
+            done = subprocess.run(["git", "-C", str(here.parent), *command], capture_output=True, text=True)
+            if done.returncode:
+                return None
+    except OSError:  # no git
+        return None
+    return done.stdout.strip()
+
+
+def folder(out: str) -> Path:
+    """Makes the directory for the results.
+
+    Raises:
+        UserError: it can't be made or written.
+    """
+    path = Path(out)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise UserError(f"--out {out}: can't be made or written: {error.strerror}") from None
+    return path
+
+
 def write(found: Comparison, out: Path) -> None:
     """Writes the three files.
 
     Raises:
-        UserError: the directory can't be made or written.
+        UserError: the disk is full.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: can't be made: {error.strerror}") from None
-    write_atomic(out / "comparison.json", json.dumps(_values(found), indent=1).encode())
+    write_atomic(out / NAME, json.dumps(found.as_json(), indent=1).encode())
     write_atomic(out / "comparison.png", comparison_picture.draw(found.trajectories, found.costs))
-    write_atomic(out / "comparison.md", "\n".join(comparison_text.lines(found, _values(found))).encode())
+    write_atomic(out / "comparison.md", "\n".join(comparison_text.lines(found)).encode())
 
 
-def _values(found: Comparison) -> dict[str, Any]:
-    parts = ("spikes", "gradients", "trajectories", "costs")
-    return {
-        "command": f"python -m csnn_torch.compare {found.arguments}".rstrip(),
-        "machine": machine(),
-        **{part: [result.as_json() for result in getattr(found, part)] for part in parts},
-        "bounds": len(found.checks),
-        "broken": [str(check) for check in found.broken],
-    }
+def keep(found: Comparison, out: Path, questions: Collection[str]) -> None:
+    """Takes over what an earlier command found out about these weights, but for the `questions`; says so."""
+    path = out / NAME
+    try:
+        kept = found.keep(json.loads(path.read_text()), questions)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        print(f"{path}: not a comparison of these weights, it will be replaced", flush=True)
+        return
+    if kept:
+        print(f"{path}: its answers are kept: {', '.join(kept)}", flush=True)
+
+
+def origin(command: str, seconds: float) -> Origin:
+    """Of an answer that this process has found."""
+    return Origin(command, commit(), date.today().isoformat(), round(seconds, 1), machine())

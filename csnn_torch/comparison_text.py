@@ -1,29 +1,19 @@
 """comparison.md: the comparison as a reader wants it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from csnn_torch.comparison import Comparison
+from csnn_torch.comparison import Comparison, Origin
+from csnn_torch.cost import Cost
 from csnn_torch.gradients import BOUNDS, Gradients
-from csnn_torch.parity import DENSITY, Flip, Spikes
-from csnn_torch.trajectory import Trajectory
-
-CASE = ("network", "type", "engine")  # first columns of the tables of spikes
+from csnn_torch.parity import DENSITY, FLIPS, ROUNDING, Spikes
+from csnn_torch.trajectory import FLOAT64_BOUND, Trajectory
 
 
-def lines(found: Comparison, values: dict[str, Any]) -> Iterable[str]:
-    """The report, line by line.
-
-    Args:
-        found: the results.
-        values: what comparison.json holds: command, machine, versions.
-    """
-    place = values["machine"]
+def lines(found: Comparison) -> Iterable[str]:
+    """The report, line by line."""
     yield "# csnn_jax and snnTorch\n"
-    yield f"`{values['command']}`\n"
-    versions = ", ".join(f"{name} {number}" for name, number in place["versions"].items())
-    yield f"{place['processor']}, {place['cpus']} CPUs; Python {place['python']}, {versions}.\n"
-    yield f"{len(found.checks)} bounds checked, {len(found.broken)} broken."
+    yield from _summary(found)
+    yield f"\n{_count(len(found.checks), 'bound')} checked, {len(found.broken)} broken."
     yield from (f"- **Broken**: {check}" for check in found.broken)
     if found.spikes:
         yield from _network(found.spikes)
@@ -34,61 +24,161 @@ def lines(found: Comparison, values: dict[str, Any]) -> Iterable[str]:
     if found.costs:
         yield from _costs(found)
     yield "\n![loss curves and costs](comparison.png)\n"
+    yield from _origins(found.origins)
+
+
+def _origins(origins: dict[str, Origin]) -> Iterable[str]:
+    """What was run, and where."""
+    yield "## How it was measured\n"
+    rows = [
+        (name, f"`{o.command}`", o.commit or "unknown", o.date, f"{o.seconds / 60:.1f}") for name, o in origins.items()
+    ]
+    yield from _table(("question", "command", "commit", "date", "minutes"), rows)
+    places: dict[str, list[str]] = {}
+    for name, origin in origins.items():
+        place = origin.machine
+        versions = ", ".join(f"{name} {number}" for name, number in place["versions"].items())
+        text = f"{place['processor']}, {_count(place['cpus'], 'CPU')}; Python {place['python']}, {versions}"
+        places.setdefault(text, []).append(name)
+    for text, names in places.items():
+        yield f"\n{', '.join(names)}: {text}.\n"
+
+
+def _summary(found: Comparison) -> Iterable[str]:
+    """Every question and its answer in a sentence."""
+    for dtype in FLIPS:
+        counted = [result for result in found.spikes if result.dtype == dtype and result.counted]
+        if counted:
+            differ, compared = sum(r.different for r in counted), sum(r.compared for r in counted)
+            networks = len({r.network for r in counted})
+            yield (
+                f"- Same network, {dtype}: {differ:,} of {compared:,} spikes differ{_per_million(differ, compared)}, "
+                f"{sum(r.predictions for r in counted)} predictions; {_count(networks, 'network')}, "
+                f"{_count(len(counted), 'comparison')}."
+            )
+    for r in found.trajectories:
+        flip = "no spike flips" if r.first_flip is None else f"the first spike flips at iteration {r.first_flip}"
+        yield (
+            f"- Same training, {r.dtype}: over {len(r.differences)} iterations {flip}; losses within "
+            f"{max(r.differences[: r.first_flip] or r.differences):.1e}"
+            f"{'' if r.first_flip is None else ' until then'}."
+        )
+    base = _base(found.costs)
+    for c in found.costs:
+        if base and c is not base and not c.failed:
+            yield (
+                f"- Cost, {_side(c.side)}: {base.step_s / c.step_s:.2f} times snnTorch's speed in training, "
+                f"{base.infer_s / c.infer_s:.2f} times in inference, "
+                f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % of its memory."
+            )
+
+
+def _per_million(differ: int, compared: int) -> str:
+    return f" ({1e6 * differ / compared:.2g} in a million)" if differ else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _network(results: list[Spikes]) -> Iterable[str]:
+    low, high = DENSITY
     yield "\n## Same network?\n"
     yield (
-        f"Equal weights, {results[0].images} real test images: spikes of every layer at every step. Bounds: none "
-        "differs in float64, one in a million in float32; every prediction is equal, except where two classes are "
-        f"within one spike. A layer's density must lie between {DENSITY[0]:.0%} and {DENSITY[1]:.0%}, for a silent "
-        "network matches anything. Membranes that are not equal to the last bit: sums were taken in another order, or "
-        "a product and a sum were rounded once in place of twice.\n"
+        f"Equal weights on {results[0].images:,} real test images, or as many as stand behind the network's name: the "
+        "spikes of every layer at every step, and the predictions. Bounds: no spike differs in float64, one in a "
+        "million in float32; every prediction is equal, "
+        "except where two classes are within one spike. `run` is the given network; the others are variants of it, "
+        f"trained briefly. Every layer must fire at {100 * low:g} to {100 * high:g} % (density: the share of its "
+        "neurons that spike at a step), for a silent network matches anything.\n"
     )
-    columns = ("spikes compared", "differ", "predictions differ", "equal membranes", "densities by layer")
-    yield from _table((*CASE, *columns), [_spike_row(result) for result in results])
-    flips = [(result, flip) for result in results for flip in result.first]
-    if flips:
-        yield "\nThe first different spike of every image that has one:\n"
-        where = ("layer", "step", "image", "neuron", "membrane", "snnTorch's", "from threshold")
-        yield from _table((*CASE, *where), [_flip_row(result, flip) for result, flip in flips])
-
-
-def _spike_row(result: Spikes) -> Sequence[str]:
-    start = (result.network, result.dtype, result.engine)
-    if result.refused:
-        return (*start, f"not run: {result.refused}", "", "", "", "")
-    ties = f" (and {result.near_ties} ties)" if result.near_ties else ""
-    densities = ", ".join(f"{100 * d:.1f}" for d in (result.densities or {}).values()) + " %"
-    return (
-        *start,
-        f"{result.compared:,}",
-        f"{result.different:,}",
-        f"{result.predictions}{ties}",
-        f"{result.membranes:.1%}",
-        densities + ("" if result.counted else ", **not counted**"),
+    yield (
+        "One float32 rounding at the threshold changes about a hundred later spikes of its image; where that breaks "
+        "the bound, ten times as many images decide. In brackets: membranes that are equal to the last bit. Where one "
+        "is not, the two sides added the same "
+        "products up in another order, or rounded a product and a sum once in place of twice.\n"
     )
+    cases = list(dict.fromkeys((r.engine, r.dtype) for r in results if not r.refused))
+    rows = []
+    for name in dict.fromkeys(r.network for r in results):
+        mine = {(r.engine, r.dtype): r for r in results if r.network == name and not r.refused}
+        if not mine:
+            continue
+        one = next(iter(mine.values()))
+        densities = ", ".join(f"{100 * d:.1f}" for d in (one.densities or {}).values())
+        differ = (_spike_cell(mine[case], one.images) if case in mine else "not run" for case in cases)
+        status = "" if one.counted else " **(not counted)**"
+        few = "" if one.images == results[0].images else f" ({one.images:,} images)"
+        rows.append((name + few + status, densities, f"{one.compared:,}", *differ, _predictions(mine.values())))
+    header = ("network", "densities by layer (%)", "spikes", *(f"{e}, {dtype}: differ" for e, dtype in cases))
+    yield from _table((*header, "predictions differ"), rows)
+    for reason in dict.fromkeys(f"{r.engine}, {r.dtype}: {r.refused}" for r in results if r.refused):
+        yield f"\nNot run: {reason}."
+    yield from _flips([result for result in results if result.first])
 
 
-def _flip_row(result: Spikes, flip: Flip) -> Sequence[str]:
-    numbers = (f"{flip.ours:.9g}", f"{flip.theirs:.9g}", f"{flip.distance:.1e}")
-    place = (flip.layer, str(flip.step), str(flip.image), " ".join(map(str, flip.neuron)))
-    return (result.network, result.dtype, result.engine, *place, *numbers)
+def _spike_cell(result: Spikes, images: int) -> str:
+    more = "" if result.images == images else f" on {result.images:,} images"
+    return f"{result.different:,}{more} ({100 * result.membranes:.1f} %)"
+
+
+def _predictions(results: Iterable[Spikes]) -> str:
+    """How many, over all engines and types."""
+    results = list(results)
+    ties = sum(r.near_ties for r in results)
+    return f"{sum(r.predictions for r in results)}" + (f" ({_count(ties, 'tie')})" if ties else "")
+
+
+def _flips(results: list[Spikes]) -> Iterable[str]:
+    """Where spikes differ: one line for each comparison."""
+    if not results:
+        return
+    yield (
+        "\nWhere spikes differ. In float32 an image's first different spike may be a rounding, if its membrane lies "
+        f"within {_short(ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: of all "
+        "these first ones, the distance of the membrane that lies farthest from the threshold. Then the very first "
+        "one.\n"
+    )
+    rows = []
+    for r in results:
+        flip = r.first[0]
+        rows.append(
+            (
+                f"{r.network}, {r.engine}, {r.dtype}",
+                f"{r.different:,} of {r.compared:,}{_per_million(r.different, r.compared)}",
+                f"{r.images_that_differ} of {r.images:,}",
+                f"{r.farthest:.1e}",
+                f"{flip.layer}, step {flip.step}, image {flip.image}, neuron {' '.join(map(str, flip.neuron))}",
+                f"{flip.ours:.9g}, {flip.theirs:.9g}",
+                f"{flip.distance:.1e}",
+            )
+        )
+    header = ("comparison", "different spikes", "images", "farthest", "the first", "its membranes, ours and snnTorch's")
+    yield from _table((*header, "from the threshold"), rows)
 
 
 def _gradients(results: list[Gradients]) -> Iterable[str]:
     yield "\n### Gradients\n"
     yield (
-        f"Of every parameter on {results[0].images} images, against snnTorch's in float64: the largest ||a - b|| / "
-        f"||b|| of all tensors. Bounds: {BOUNDS['float64']:g} in float64, {BOUNDS['float32']:g} in float32 where every "
-        "spike is the float64 one; snnTorch's own float32 gradients show what float32 can do.\n"
+        "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
+        f"largest. On the first {results[0].images} images on which snnTorch's float32 spikes are its float64 ones. "
+        f"Bounds: {_short(BOUNDS['float64'])} in float64, {_short(BOUNDS['float32'])} in "
+        "float32 where every spike is the float64 one; snnTorch's own float32 gradients, which have no bound, show "
+        "what float32 can do. No tensor's norm may be 0.\n"
     )
     columns = list(dict.fromkeys((r.side, r.dtype) for r in results if not r.refused))
+    titles = [f"{_side(side)}, {dtype}" for side, dtype in columns]
     rows = []
     for key in dict.fromkeys((r.network, r.surrogate) for r in results):
         cells = {(r.side, r.dtype): _gradient_cell(r) for r in results if (r.network, r.surrogate) == key}
         rows.append((*key, *(cells[column] for column in columns)))
-    yield from _table(("network", "surrogate", *(f"{side}, {dtype}" for side, dtype in columns)), rows)
+    yield from _table(("network", "surrogate", *titles), rows)
+    first = [r for r in results if (r.network, r.surrogate) == (results[0].network, results[0].surrogate)]
+    shown = [r for r in first if not r.refused]
+    yield f"\nBy parameter: {shown[0].network}, {shown[0].surrogate}.\n"
+    names = shown[0].errors
+    rows = [(name, *(f"{r.errors[name]:.1e}" for r in shown)) for name in names]
+    yield from _table(("parameter", *(f"{_side(r.side)}, {r.dtype}" for r in shown)), rows)
 
 
 def _gradient_cell(result: Gradients) -> str:
@@ -100,70 +190,75 @@ def _gradient_cell(result: Gradients) -> str:
 def _training(results: list[Trajectory]) -> Iterable[str]:
     yield "\n## Same training?\n"
     yield (
-        "Equal weights to start from, equal batches. Bound: in float64, losses and parameters within 1e-9. In "
-        "float32, rounding flips a spike some day; from then on the two are different trainings, each as good as the "
-        "other.\n"
+        f"Equal weights to start from, equal batches. Bound: in float64, losses and parameters within "
+        f"{_short(FLOAT64_BOUND)}. In float32, rounding flips a spike some day; from then on the two are different "
+        "trainings, each as good as the other. Before that, the float32 losses differ because snnTorch adds one loss "
+        "per step up, and csnn_jax takes the mean of all at once.\n"
     )
-    header = (
-        *("type", "csnn_jax's side", "start", "iterations", "batch", "largest difference of the losses"),
-        *("first different spike", "largest relative distance of a parameter", "densities at the end"),
-    )
-    rows = []
-    for r in results:
-        flip = "none" if r.first_flip is None else f"iteration {r.first_flip}"
-        before = r.differences[: r.first_flip]
-        largest = f"{max(r.differences):.1e}"
-        if r.first_flip is not None and before:
-            largest = f"{max(before):.1e} before it, {largest} after"
-        distance = max(r.distance, key=lambda name: r.distance[name])
-        densities = ", ".join(f"{100 * d:.1f}" for d in r.densities.values()) + " %"
-        rows.append(
-            (
-                r.dtype,
-                r.engine,
-                f"{r.start} weights",
-                str(len(r.differences)),
-                str(r.batch_size),
-                largest,
-                flip,
-                f"{r.distance[distance]:.1e} ({distance})",
-                densities,
-            )
-        )
-    yield from _table(header, rows)
+    columns = [_training_column(r) for r in results]
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    yield from _table(("", *(r.dtype for r in results)), rows)
+
+
+def _training_column(r: Trajectory) -> dict[str, str]:
+    largest = f"{max(r.differences):.1e}"
+    if r.first_flip is not None and (before := r.differences[: r.first_flip]):
+        largest = f"{max(before):.1e} before a spike flips, {largest} in all"
+    distance = max(r.distance, key=lambda name: r.distance[name])
+    densities = ", ".join(f"{100 * d:.1f}" for d in r.densities.values())
+    return {
+        "csnn_jax's side": r.engine,
+        "start": f"{r.start} weights",
+        "iterations": f"{len(r.differences)} on batches of {r.batch_size}",
+        "last loss, csnn_jax and snnTorch": ", ".join(f"{losses[-1]:.6f}" for losses in r.losses.values()),
+        "largest difference of the losses": largest,
+        "iterations until a spike flips": "none flips" if r.first_flip is None else str(r.first_flip),
+        "largest relative distance of a parameter at the end": f"{r.distance[distance]:.1e} ({distance})",
+        "densities at the end by layer (%)": densities + ("" if r.counted else " **(not counted)**"),
+    }
 
 
 def _costs(found: Comparison) -> Iterable[str]:
     batch, steps = found.config.train.batch_size, found.config.model.time_steps
     yield "\n## What does each cost?\n"
     yield (
-        f"Batch {batch}, {steps} time steps, weights of the run; medians over fresh processes that take turns, after a "
-        "warm-up. Ratios are snnTorch's seconds over the row's. Compile time: what the first training iteration takes "
-        "longer, from an empty cache. Memory: the peak of the whole process.\n"
+        f"Batch {batch}, {steps} time steps, weights of the run. Medians over fresh processes that take turns, after a "
+        "warm-up (in brackets the shortest and the longest). Speed: snnTorch's seconds over the row's. Compile: what "
+        "the first training iteration takes longer, from an empty cache. Memory: the peak of the whole process.\n"
     )
-    base = next((c for c in found.costs if c.side == "snntorch" and not c.failed), None)
-    header = (
-        "side",
-        "on",
-        "training iteration",
-        "images/s",
-        "ratio",
-        "inference batch",
-        "images/s",
-        "ratio",
-        "compile",
-        "memory",
-    )
+    base = _base(found.costs)
+    header = ("side", "training iteration", "images/s", "speed", "inference batch", "images/s", "speed")
     rows = []
     for c in found.costs:
         if c.failed:
-            rows.append((c.side, f"failed: {c.failed}", *[""] * 8))
+            rows.append((_side(c.side), "failed", *[""] * 7))
             continue
-        times = []
-        for mine, reference in ((c.step_s, base and base.step_s), (c.infer_s, base and base.infer_s)):
-            times += [f"{mine:.3f} s", f"{batch / mine:.0f}", f"{reference / mine:.2f}" if reference else ""]
-        rows.append((c.side, c.description, *times, f"{c.compile_s:.1f} s", f"{c.peak_memory_mb} MB"))
-    yield from _table(header, rows)
+        cells: list[str] = []
+        for times, mine, reference in (
+            (c.step, c.step_s, base and base.step_s),
+            (c.infer, c.infer_s, base and base.infer_s),
+        ):
+            cells.append(f"{mine:.3f} s ({min(times):.3f} to {max(times):.3f})")
+            cells += [f"{batch / mine:.0f}", f"{reference / mine:.2f}" if reference else ""]
+        rows.append((_side(c.side), *cells, f"{c.compile_s:.1f} s", f"{c.peak_memory_mb:,} MB"))
+    yield from _table((*header, "compile", "memory"), rows)
+    yield ""
+    for c in found.costs:
+        yield f"- {_side(c.side)}: " + (f"failed: {c.failed}" if c.failed else c.description)
+
+
+def _base(costs: Sequence[Cost]) -> Cost | None:
+    return next((c for c in costs if c.side == "snntorch" and not c.failed), None)
+
+
+def _side(name: str) -> str:
+    """A side's name for readers."""
+    return name.replace("snntorch", "snnTorch") if name.startswith("snntorch") else f"csnn_jax {name}"
+
+
+def _short(bound: float) -> str:
+    """A power of ten: 1e-9."""
+    return f"{bound:.0e}".replace("e-0", "e-")
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:

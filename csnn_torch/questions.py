@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from csnn_jax import data, rundir, weights
 from csnn_jax.config import Config, SurrogateName
+from csnn_jax.errors import UserError
 from csnn_torch import cost, gradients, parity, trajectory
 from csnn_torch.compare import CompareFlags
 from csnn_torch.comparison import Comparison
@@ -14,6 +15,10 @@ from csnn_torch.parity import Network
 from csnn_torch.variants import briefly_trained, variants
 
 ENGINES = ("scan", "event")
+NUMBERS = (  # of Plan, each a flag of its own
+    *("images", "variant_images", "iterations", "exact_iterations"),
+    *("exact_batch", "variant_iterations", "rounds"),
+)
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,18 @@ class Plan:
     """How much of everything; see CompareFlags.
 
     Attributes:
+        from_seed: whether the float32 training starts from the seed's weights; else, being too short for a network
+            that is silent at first, from the run's.
         surrogates: those whose gradients are compared on the run's network; None: the run's own.
         turns: processes of every side whose cost is measured.
         sides: those sides.
     """
 
     images: int
+    variant_images: int
     gradient_images: int
     iterations: int
+    from_seed: bool
     exact_iterations: int
     exact_batch: int
     variant_iterations: int
@@ -40,13 +49,19 @@ class Plan:
 
 
 def plan(flags: CompareFlags) -> Plan:
-    """What the flags ask for."""
-    exact, variant = flags.exact_iterations, flags.variant_iterations
-    found = Plan(1000, 16, 80, exact, 32, variant, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
+    """What the flags ask for.
+
+    Raises:
+        UserError: a number below 1, which would prove nothing.
+    """
+    found = Plan(1000, 200, 16, 80, True, 20, 32, 150, 5, 2, True, get_args(SurrogateName), tuple(cost.SIDES))
     if flags.quick:
-        found = Plan(20, 4, 3, exact, 4, variant, 1, 1, False, None, (*ENGINES, "snntorch"))
-    named = ("images", "iterations", "exact_batch", "rounds")
-    return replace(found, **{name: value for name in named if (value := getattr(flags, name)) is not None})
+        found = Plan(20, 20, 4, 3, False, 20, 4, 80, 1, 1, False, None, (*ENGINES, "snntorch"))
+    given: dict[str, Any] = {name: value for name in NUMBERS if (value := getattr(flags, name)) is not None}
+    for name, value in given.items():
+        if value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: expected a whole number of at least 1")
+    return replace(found, **given)
 
 
 def train_briefly(out: str, iterations: int) -> str:
@@ -62,15 +77,14 @@ def train_briefly(out: str, iterations: int) -> str:
 
 def same_network(found: Comparison, plan: Plan) -> None:
     """Spikes, predictions and gradients of the run's network and its variants."""
-    for network in _networks(found, plan):
-        results = [r for dtype in ("float64", "float32") for r in parity.spikes(network, ENGINES, dtype)]
+    for network, images in _networks(found, plan):
+        results = [r for dtype in ("float64", "float32") for r in parity.decided(network, ENGINES, dtype, images)]
         found.spikes += results
         print("\n".join(f"Spikes: {result}" for result in results), flush=True)
         if not any(result.counted for result in results):
             print(f"{network.name}: not counted, for a layer fires too little or too much", flush=True)
             continue
-        few = slice(plan.gradient_images)
-        small = replace(network, images=network.images[few], labels=network.labels[few])
+        small = gradients.steady(network.first(images), plan.gradient_images)
         surrogates = plan.surrogates if network.name == "run" and plan.surrogates else (network.config.surrogate,)
         for gradient in _gradients(small, surrogates):
             found.gradients.append(gradient)
@@ -86,24 +100,26 @@ def _gradients(network: Network, surrogates: Sequence[SurrogateName]) -> Iterato
         yield from gradients.compare(replace(network, name=name, config=unreset), ENGINES, ("sparse_fast_sigmoid",))
 
 
-def _networks(found: Comparison, plan: Plan) -> Iterator[Network]:
+def _networks(found: Comparison, plan: Plan) -> Iterator[tuple[Network, int]]:
+    """The networks on all test images, and how many of these to compare them on."""
     model, name = found.config.model, found.config.data.dataset
     test = data.load(name, model.input_shape).test
-    yield Network("run", model, found.tensors, test.images[: plan.images], test.labels[: plan.images])
+    yield Network("run", model, found.tensors, test.images, test.labels), plan.images
     for variant in variants(model) if plan.variants else ():
         images = data.load(name, variant.model.input_shape)
         print(f"Training the variant {variant.name}", flush=True)
         tensors = briefly_trained(variant.model, images, plan.variant_iterations, variant.lr, found.tensors)
-        pixels, labels = images.test.images[: plan.images], images.test.labels[: plan.images]
-        yield Network(variant.name, variant.model, tensors, pixels, labels)
+        network = Network(variant.name, variant.model, tensors, images.test.images, images.test.labels)
+        yield network, min(plan.images, plan.variant_images)
 
 
 def same_training(found: Comparison, plan: Plan) -> None:
-    """Iterations of both, in float32 from the seed's weights and in float64 from the run's, where every layer fires."""
+    """Iterations of both, in float32 (see Plan.from_seed) and in float64 from the run's weights, which fire."""
     split = data.load(found.config.data.dataset, found.config.model.input_shape).train
     settings = replace(found.config.train, engine="auto", dtype="float32")
     config = replace(found.config, train=settings)
-    print(result := trajectory.together(config, split, plan.iterations, None, "the seed's"), flush=True)
+    start = (None, "the seed's") if plan.from_seed else (found.tensors, "the run's")
+    print(result := trajectory.together(config, split, plan.iterations, *start), flush=True)
     found.trajectories.append(result)
     # float64 comes last, for it stays switched on in JAX.
     config = replace(config, train=replace(settings, dtype="float64", batch_size=plan.exact_batch))
@@ -117,8 +133,9 @@ def costs(found: Comparison, plan: Plan) -> None:
     print("\n".join(f"Cost: {result}" for result in found.costs), flush=True)
 
 
+# Costs come first, for later this process keeps gigabytes of its own.
 ANSWERS: dict[str, Callable[[Comparison, Plan], None]] = {
+    "cost": costs,
     "network": same_network,
     "training": same_training,
-    "cost": costs,
 }

@@ -6,6 +6,7 @@ A state_dict holds names and tensors only. `0.weight`, `0.bias` are of a Conv2d 
 
 import math
 import pickle
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +36,13 @@ def load(path: str) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, {expected}") from None
     except pickle.UnpicklingError as error:
-        reason = next(
-            (line.strip() for line in str(error).splitlines() if "Unsupported" in line or "GLOBAL" in line), ""
-        )
-        raise UserError(f"{path}: holds more than tensors, or is damaged, {expected} {reason}".rstrip()) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f" (it names {named[1]})" if named else ""
+        raise UserError(f"{path}: holds more than tensors, or is damaged{reason}, {expected}") from None
+    except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: can't be read, {expected}: {_first_sentence(error)}") from None
+    except (EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError):  # of the unpickler, on other files
+        raise UserError(f"{path}: empty, truncated or another kind of file, {expected}") from None
     if not isinstance(found, dict) or not found:
         raise UserError(f"{path}: holds a {type(found).__name__}, {expected}")
     for name, tensor in found.items():
@@ -106,7 +108,7 @@ def _groups(state: dict[str, torch.Tensor], source: str) -> list[tuple[str, Grou
         needed = _WEIGHTED if number % 2 == 0 else _LEAKY
         optional = set() if number % 2 == 0 else {"graded_spikes_factor"}  # older versions of snnTorch have none
         for name in sorted(group.keys() - needed):
-            raise UserError(f"{source}: {layer}.{name} is not a tensor of {kind}, which was expected there")
+            raise UserError(f"{source}: {f'{layer}.{name}'.lstrip('.')} is not a tensor of {kind}, expected one there")
         for name in sorted(needed - optional - group.keys()):
             raise UserError(f"{source}: {layer}.{name} is missing, expected {kind} there")
         if needed == _WEIGHTED:

@@ -43,11 +43,15 @@ SURROGATES["sparse_fast_sigmoid"] |= dict(beta=0.9, reset="none")  # is 0 unless
 SURROGATES["fast_sigmoid, slope 3"] = dict(surrogate="fast_sigmoid", slope=3.0)
 
 
-def build(derivative=None, sequence=False, **changes) -> tuple[CSNN, jax.Array]:
-    """A network whose every layer fires, and images or, for `sequence`, random input spikes."""
+def build(derivative=None, sequence=False, bright: int | None = None, **changes) -> tuple[CSNN, jax.Array]:
+    """A network whose every layer fires, and images or, for `sequence`, random input spikes.
+
+    `bright`: the images are 0 from this column on.
+    """
     config = ModelConfig(**(SMALL | changes))
     model = CSNN(config, 3, derivative)
     x = jax.random.uniform(jax.random.key(1), (BATCH, *config.input_shape))
+    x = x.at[:, :, bright:].set(0) if bright else x
     if sequence:
         shape = (config.time_steps, *x.shape)
         x = jax.random.bernoulli(jax.random.key(2), 0.4, shape).astype(jnp.float32)
@@ -166,6 +170,16 @@ def test_gradient_is_that_of_the_scan_engine():
     assert own_loss == pytest.approx(float(loss), rel=1e-6)
     for got, want in zip(jax.tree.leaves(own_gradient), jax.tree.leaves(gradient), strict=True):
         assert jnp.linalg.norm(got - want) <= 3e-5 * jnp.linalg.norm(want)
+
+
+@pytest.mark.parametrize("pool", ["max", "avg"])
+def test_gradients_where_parts_of_the_image_are_dark(pool):
+    """There nothing fires and every membrane settles, of which the backward pass makes use."""
+    model, x = build(input_shape=(12, 24, 2), pool=pool, bright=14)
+    trace = event.trace(model, x)[1]
+    assert not trace.spikes[0][..., 8:, :].any()
+    assert (trace.membranes[1][-6:, :, :, 5:] == trace.membranes[1][-1, :, :, 5:]).all()
+    check_gradient(model, x)
 
 
 @pytest.mark.parametrize("changes", SURROGATES.values(), ids=SURROGATES.keys())

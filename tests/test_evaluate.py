@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import SMALL, refused, run
+from commands import SMALL, refused, run, start
 from PIL import Image
 
 
@@ -39,6 +39,14 @@ def test_reports_accuracy_classes_confusion_and_densities(trained):
     assert (result["accuracy"], result["density"]) == (end["accuracy"], end["density"])
     with Image.open(trained / "confusion.png") as picture:
         assert min(picture.size) > 300
+
+
+def test_nobody_reads_the_output(copy):
+    process = start("csnn_jax.evaluate", copy)
+    process.stdout.close()
+    _, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (141, "")
+    assert (copy / "evaluation.json").exists()
 
 
 def test_a_directory_without_a_run(tmp_path):

@@ -16,8 +16,10 @@ from csnn_jax import layers, rundir, weights
 from csnn_jax import model as jax_model
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.neuron import leaky
+from csnn_torch import compare as command
 from csnn_torch import gradients, parity
 from csnn_torch.check import Check
+from csnn_torch.comparison import Comparison
 
 torch.set_num_threads(1)
 STACK = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(12,), num_classes=4, time_steps=8)
@@ -54,8 +56,8 @@ def test_equal_networks_break_no_bound(network):
 
 def test_a_spike_at_the_threshold_is_found_and_located(network, monkeypatch):
     def at_least(membrane, current, beta, threshold, reset, derivative):
-        below = threshold - 1e-9  # a spike where U >= theta
-        return leaky(membrane, current, beta, below, reset, derivative)
+        membrane = beta * membrane + current - jnp.where(membrane >= threshold, threshold, 0)
+        return membrane, (membrane >= threshold).astype(membrane.dtype)  # where it should be >
 
     monkeypatch.setattr(jax_model, "leaky", at_least)
     (result,) = spikes(network)
@@ -79,6 +81,62 @@ def test_a_pool_that_splits_the_gradient_among_ties_is_found(network, monkeypatc
     assert broken(spikes(network)) == []  # the forward pass is the same
     found = [g for g in gradients.compare(network, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64"]
     assert [check.name.split(":")[0] for check in broken(found)] == ["run, fast_sigmoid, scan, float64"]
+
+
+def test_gradients_are_compared_on_images_that_flip_no_spike_between_the_types(network, monkeypatch):
+    real = gradients._spikes
+
+    def flipped(network, dtype, rows):
+        layers = real(network, dtype, rows)
+        if dtype == "float32" and rows.start in (0, 2):
+            layers[1][3, 1, 5] = 1 - layers[1][3, 1, 5]  # of the chunk's second image
+        return layers
+
+    monkeypatch.setattr(gradients, "_spikes", flipped)
+    few = gradients.steady(network, 2)
+    np.testing.assert_array_equal(few.images, network.images[[0, 2]])
+    np.testing.assert_array_equal(few.labels, network.labels[[0, 2]])
+    np.testing.assert_array_equal(gradients.steady(network, 6).images, network.images)  # too few: all of them
+
+
+def test_a_float32_spike_may_differ_only_by_a_rounding(network):
+    flip = parity.Flip("lif1", 3, 0, (1, 2, 3), 1.0002, 0.9999, 2e-4)
+    densities = {"lif1": 0.1}
+    result = parity.Spikes("run", "event", "float32", 1, None, 10**7, 1, densities, 1.0, 1, 2e-4, (flip,))
+    assert [check.name.split(": ")[1] for check in broken([result])] == [
+        "distance of a first different spike from the threshold"
+    ]
+    assert broken([replace(result, farthest=1e-6)]) == []
+
+
+def test_more_images_decide_where_one_rounding_breaks_the_bound(network, monkeypatch):
+    asked = []
+
+    def spikes(network, engines, dtype):
+        asked.append((engines, len(network.images)))
+        different = 5 if len(asked) == 1 else 7
+        one = parity.Spikes("run", "", dtype, len(network.images), None, 10**6, different, {"lif1": 0.1})
+        sizes = (1e-7, 1e-2)  # of which the second is no rounding
+        return [replace(one, engine=e, farthest=size) for e, size in zip(engines, sizes, strict=False)]
+
+    monkeypatch.setattr(parity, "spikes", spikes)
+    found = parity.decided(network, ("scan", "event"), "float32", 2)
+    assert asked == [(("scan", "event"), 2), (("scan",), 6)]  # 6 images are all there are
+    assert [r.different for r in found] == [7, 5] and len(broken(found)) == 3
+    assert not replace(found[0], different=100).undecided and not replace(found[0], dtype="float64").undecided
+
+
+@pytest.mark.parametrize(
+    "flag", ["images", "variant-images", "iterations", "exact-iterations", "exact-batch", "rounds"]
+)
+def test_numbers_that_would_prove_nothing_are_refused(flag, capsys):
+    assert command.main(["--run", "nowhere", f"--{flag}", "0"]) == 2
+    assert capsys.readouterr().err == f"error: --{flag} 0: expected a whole number of at least 1\n"
+
+
+def test_a_folder_that_can_not_be_made_is_refused_before_anything_is_compared(run, capsys):
+    assert command.main(["--run", str(run), "--out", f"{run}/config.json/x"]) == 2
+    assert "--out" in capsys.readouterr().err
 
 
 def test_a_silent_network_proves_nothing(network):
@@ -131,10 +189,24 @@ def test_the_command_answers_all_questions(run, tmp_path):
     assert exact["dtype"] == "float64" and len(exact["losses"]["snntorch"]) == 2 and max(exact["differences"]) < 1e-12
     assert exact["first_flip"] is None and exact["losses"]["snntorch"][0] != exact["losses"]["snntorch"][1]
     costs = {cost["side"]: cost for cost in values["costs"]}
+    origins = values["origins"]
+    assert set(origins) == {"cost", "network", "training"}
+    assert all(
+        o["seconds"] > 0 and o["machine"]["cpus"] and "--run RUN --out OUT" in o["command"] for o in origins.values()
+    )
     assert list(costs) == ["scan", "event", "snntorch"]
     for cost in costs.values():
         assert cost["step_s"] > 0 and cost["infer_s"] > 0 and cost["peak_memory_mb"] > 100
         assert cost["predictions"] == costs["snntorch"]["predictions"] and "threads" in cost["description"]
+    _, config, tensors = rundir.open_run(str(run))
+    later = Comparison(str(run), config, tensors)
+    assert later.keep(values, ("cost",)) == ["network", "training"] and later.costs == []
+    again = json.loads(json.dumps(later.as_json()))
+    assert [again[part] for part in ("spikes", "gradients", "trajectories")] == [
+        values[part] for part in ("spikes", "gradients", "trajectories")
+    ]
+    with pytest.raises(ValueError, match="other weights"):
+        Comparison(str(run), config, tensors | {"fc1.bias": tensors["fc1.bias"] + 1}).keep(values, ())
     text = (tmp_path / "out" / "comparison.md").read_text()
     for heading in ("## Same network?", "### Gradients", "## Same training?", "## What does each cost?"):
         assert heading in text

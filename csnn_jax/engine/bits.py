@@ -61,7 +61,8 @@ class Drive(NamedTuple):
 class Product(NamedTuple):
     """A gradient of spikes as a product not yet taken: left [batch, time, m] @ right [neurons, m] transposed.
 
-    The layer that receives it multiplies a few images at a time, so that it is never in memory as a whole.
+    The layer that receives it multiplies image by image, so that it is never in memory as a whole, and only what it
+    needs.
     """
 
     left: Array

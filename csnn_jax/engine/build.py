@@ -5,6 +5,7 @@ setuptools build step calls `build` too. The kernels are compiled once for each 
 picks one at the first call.
 """
 
+import hashlib
 import os
 import platform
 import shutil
@@ -46,9 +47,20 @@ def find_compiler() -> str:
     raise BuildError("no C++ compiler: looked for c++, g++ and clang++")
 
 
-def instruction_sets() -> dict[str, tuple[str, ...]]:
-    """The instruction sets that the kernels are compiled for here, with their flags."""
-    return X86_SETS if platform.machine() in ("x86_64", "AMD64") else {"baseline": ()}
+def instruction_sets(compiler: str) -> dict[str, tuple[str, ...]]:
+    """The instruction sets that the kernels are compiled for on the compiler's target, with their flags."""
+    said = subprocess.run([compiler, "-dumpmachine"], capture_output=True, text=True, check=False)
+    target = said.stdout if said.returncode == 0 else platform.machine()
+    return X86_SETS if target.lower().startswith(("x86_64", "amd64")) else {"baseline": ()}
+
+
+def sources_digest() -> str | None:
+    """SHA-256 of the C++ sources, by which a library built from others is known; None where they are not installed."""
+    files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".cc", ".h"))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(SOURCES).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest() if files else None
 
 
 def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
@@ -68,10 +80,11 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
         import jax
     except ImportError:
         raise BuildError("jax is not installed: its FFI headers are needed") from None
-    handlers = [(SOURCES / "handlers.cc", ("-isystem", jax.ffi.include_dir()))]
+    flags = ("-isystem", jax.ffi.include_dir(), f'-DCSNN_SOURCES="{sources_digest()}"')
+    handlers = [(SOURCES / "handlers.cc", flags)]
     with tempfile.TemporaryDirectory() as folder:
         linked = f"{folder}/library"
-        _compile([*_operations(), *handlers], ("-shared", *extra), linked)
+        _compile([*_operations(), *handlers], extra, linked, "-shared")
         # In one step, so that a program that loads the library sees the old one or the new one.
         beside = library.with_suffix(f".{os.getpid()}")
         shutil.copy(linked, beside)
@@ -91,12 +104,12 @@ Job = tuple[Path, tuple[str, ...]]
 def _operations() -> list[Job]:
     """The sources that know nothing of JAX, with their flags."""
     jobs: list[Job] = [(SOURCES / "ops.cc", ())]
-    for name, flags in instruction_sets().items():
+    for name, flags in instruction_sets(find_compiler()).items():
         jobs += [(source, (f"-DISA={name}", *flags)) for source in sorted((SOURCES / "kernels").glob("*.cc"))]
     return jobs
 
 
-def _compile(jobs: list[Job], extra: tuple[str, ...], output: str) -> None:
+def _compile(jobs: list[Job], extra: tuple[str, ...], output: str, *link: str) -> None:
     compiler = find_compiler()
     with tempfile.TemporaryDirectory() as folder:
 
@@ -108,7 +121,7 @@ def _compile(jobs: list[Job], extra: tuple[str, ...], output: str) -> None:
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             objects = list(threads.map(compile_one, enumerate(jobs)))
-        _call([compiler, "-pthread", *extra, *objects, "-o", output], "linking")
+        _call([compiler, "-pthread", *link, *extra, *objects, "-o", output], "linking")
 
 
 def _call(command: list[str], what: str) -> None:

@@ -20,7 +20,6 @@ from csnn_jax.engine.scan import Tally, Trace
 from csnn_jax.model import CSNN, Block, Membranes, value
 from csnn_jax.neuron import clip_beta
 
-
 _MOST_DRIVEN_CHANNELS = 1024  # of a constant source, see native/kernels/constant_source.h
 
 

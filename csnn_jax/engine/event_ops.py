@@ -162,7 +162,9 @@ def _linear_lif_backward(rule, channels, saved, cotangent):
     else:
         dspikes = _multiply(Product(dcurrent, kernel))
     into = Spikes(no_gradient(spikes.bits), dspikes)
-    return into, dkernel, dcurrent.sum((0, 1)), dbeta, dthreshold
+    # As a product, for XLA's sum over the first axes of an array runs on one thread.
+    dbias = jnp.ones(dcurrent.shape[0] * dcurrent.shape[1]) @ dcurrent.reshape(-1, dcurrent.shape[2])
+    return into, dkernel, dbias, dbeta, dthreshold
 
 
 linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward)
@@ -246,45 +248,34 @@ def _conv_lif_backward(rule, channels, size, max_pool, product_width, saved, cot
     behind = drive if isinstance(drive, Drive) else Drive(jnp.zeros((0,), jnp.float32), beta, threshold)
     source = DATA if drive is None else CONSTANT if isinstance(drive, Drive) else SPIKES
 
-    def backward(first: Array | int, dspikes: Array):
-        images = dspikes.shape[0]
-        into = {DATA: (0,), CONSTANT: (images, words * LANES), SPIKES: (images, time, words * LANES)}[source]
-        dkernel, dbias, dbeta, dthreshold, din = call(
-            "conv_backward",
-            (float_of(*kernel.shape), float_of(outputs), float_of(images), float_of(images), float_of(*into)),
-            jnp.asarray(first, jnp.int32),
-            dspikes,
-            membranes,
-            given,
-            winners,
-            spikes.bits,
-            kernel,
-            grouped,
-            beta,
-            threshold,
-            *behind,
-            size=np.array(size, np.int64),
-            max=np.int64(max_pool),
-            source=np.int64(source),
-            **rule.attributes,
-        )
-        return dkernel, dbias, dbeta.sum(), dthreshold.sum(), din
-
+    empty = jnp.zeros((0,), jnp.float32)
+    left = right = empty
     if isinstance(dspikes, Product):
-        chunks = _chunks(batch, membranes[0].nbytes)
-
-        def chunk(sums, part):
-            first, left = part
-            *new_sums, din = backward(first, _multiply(Product(left, dspikes.right)))
-            return tuple(a + b for a, b in zip(sums, new_sums, strict=True)), din
-
-        zero = (jnp.zeros_like(kernel), jnp.zeros(outputs), jnp.zeros(()), jnp.zeros(()))
-        firsts = jnp.arange(chunks) * (batch // chunks)
-        parts = dspikes.left.reshape(chunks, batch // chunks, time, -1)
-        (dkernel, dbias, dbeta, dthreshold), din = jax.lax.scan(chunk, zero, (firsts, parts))
-        din = din.reshape(batch, *din.shape[2:]) if source != DATA else din
-    else:
-        dkernel, dbias, dbeta, dthreshold, din = backward(0, dspikes)
+        cells = (size[0] // 2) * (size[1] // 2)
+        left, right = dspikes.left, dspikes.right.reshape(cells, outputs, -1).swapaxes(1, 2)
+        dspikes = empty
+    into = {DATA: (0,), CONSTANT: (batch, words * LANES), SPIKES: (batch, time, words * LANES)}[source]
+    dkernel, dbias, dbeta, dthreshold, din = call(
+        "conv_backward",
+        (float_of(*kernel.shape), float_of(outputs), float_of(batch), float_of(batch), float_of(*into)),
+        dspikes,
+        left,
+        right,
+        membranes,
+        given,
+        winners,
+        spikes.bits,
+        kernel,
+        grouped,
+        beta,
+        threshold,
+        *behind,
+        size=np.array(size, np.int64),
+        max=np.int64(max_pool),
+        source=np.int64(source),
+        **rule.attributes,
+    )
+    dbeta, dthreshold = dbeta.sum(), dthreshold.sum()
     if source == DATA:
         port = None
     elif source == CONSTANT:  # only where beta and threshold are not learnt
@@ -292,12 +283,6 @@ def _conv_lif_backward(rule, channels, size, max_pool, product_width, saved, cot
     else:
         port = din
     return Spikes(no_gradient(spikes.bits), port), dkernel, dbias, dbeta, dthreshold
-
-
-def _chunks(batch: int, bytes_per_image: int) -> int:
-    """How many equal parts to cut a batch into: a part should fit in the L3 cache and occupy the threads."""
-    cuts = [n for n in range(1, batch // 8 + 1) if batch % n == 0] or [1]
-    return next((n for n in cuts if batch // n * bytes_per_image <= 24 << 20), cuts[-1])
 
 
 conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward)

@@ -28,10 +28,14 @@ def failure() -> str | None:
         hint = "build it with `python -m csnn_jax.engine.build`" if not build.LIBRARY.exists() else str(error)
         return f"{build.LIBRARY.name} is not loaded: {hint}"
     try:
+        library.csnn_sources.restype = ctypes.c_char_p
+        expected = build.sources_digest()
+        if expected and library.csnn_sources() != expected.encode():
+            return f"{build.LIBRARY.name} was built from other sources: build it with `python -m csnn_jax.engine.build`"
         for name in OPERATIONS:
             handler = jax.ffi.pycapsule(getattr(library, f"csnn_{name}"))
             jax.ffi.register_ffi_target(f"csnn_{name}", handler, platform="cpu")
-    except AttributeError as error:  # built from other sources
+    except AttributeError as error:
         return f"{build.LIBRARY.name} lacks an operation: {error}; build it again"
     return None
 

@@ -89,9 +89,9 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
     for (int64_t c = s.channels; c < s.out; c++) kernel[i * s.out + c] = bias[c] = 0;
   Words bits(images * time * count / lanes), winners(images * time * 2 * count / lanes);
   Floats membranes(images * time * count), last(images * count);
-  csnn::conv_lif({s, time, neuron, bits_in.data(), kernel.data(), bias.data(), bits.data(), membranes.data(),
+  csnn::conv_lif({s, time, neuron, bits_in.data(), nullptr, bias.data(), bits.data(), membranes.data(),
                   s.max ? winners.data() : nullptr, last.data()},
-                 images, workers);
+                 kernel.data(), images, workers);
   std::vector<int> winner(images * time * count);
   for (int64_t b = 0; b < images; b++)
     for (int64_t n = 0; n < count; n++) {
@@ -113,7 +113,13 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
     }
 
   // Straight-through surrogate: dU is then a sum of whole numbers over powers of two, nearly exact.
-  Floats dspikes = whole_numbers(images * time * count, -3, 3), dbeta(images), dthreshold(images);
+  const int64_t inner = 32;
+  const Floats left = whole_numbers(images * time * inner, -1, 1), right = whole_numbers(count * inner, -1, 1);
+  Floats dspikes(images * time * count), dbeta(images), dthreshold(images);
+  for (int64_t at = 0; at < images * time; at++)
+    for (int64_t n = 0; n < count; n++)
+      for (int64_t k = 0; k < inner; k++)
+        dspikes[at * count + n] += left[at * inner + k] * right[(n / s.out * inner + k) * s.out + n % s.out];
   csnn::ConvBackward a{};
   a.shape = s;
   a.lif = {time, count, neuron, csnn::Surrogate::straight_through, 1.0f, dspikes.data(), membranes.data(),
@@ -131,6 +137,16 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
   a.source = csnn::Source::spikes;
   a.dspikes_in = din.data();
   csnn::conv_backward(a, images, dkernel.data(), dbias.data(), workers);
+  const csnn::Product product{inner, left.data(), right.data()};
+  {
+    csnn::ConvBackward b = a;
+    b.product = product;
+    b.lif.dspikes = nullptr;
+    Floats again_in(din.size()), again_kernel(kernel.size()), again_bias(s.out);
+    b.dspikes_in = again_in.data();
+    csnn::conv_backward(b, images, again_kernel.data(), again_bias.data(), workers);
+    check(again_in == din && again_kernel == dkernel && again_bias == dbias, "conv_backward of a product");
+  }
 
   std::vector<double> dense_in(din.size()), dense_kernel(kernel.size());
   for (int64_t b = 0; b < images; b++)
@@ -168,6 +184,18 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
   a.dcurrent_in = dcurrent.data();
   csnn::conv_backward(a, images, again.data(), dbias.data(), workers);
   check(again == dkernel, "conv_backward dkernel, constant source");
+  const Floats bias_given = dbias, beta_given = dbeta, threshold_given = dthreshold, given = dcurrent;
+  a.product = product;
+  a.lif.dspikes = nullptr;
+  csnn::conv_backward(a, images, again.data(), dbias.data(), workers);
+  auto all_close = [&](const Floats& x, const Floats& y) {
+    bool ok = true;
+    for (size_t i = 0; i < x.size(); i++) ok &= close(x[i], y[i]);
+    return ok;
+  };
+  check(again == dkernel && all_close(dbias, bias_given), "conv_backward of a product, constant source");
+  check(all_close(dcurrent, given), "conv_backward dcurrent of a product, constant source");
+  check(all_close(dbeta, beta_given) && all_close(dthreshold, threshold_given), "conv_backward dbeta of a product");
   for (int64_t b = 0; b < images; b++)
     for (int64_t n = 0; n < s.inputs(); n++) {
       double total = 0, du = 0;
@@ -188,7 +216,7 @@ static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64
                    kernel.data(), images, workers);
   Floats dense(kernel.size());
   const Floats dcurrent = whole_numbers(images * time * outputs, -3, 3);
-  csnn::linear_weights({images, time, inputs, outputs, nullptr, dcurrent.data(), dkernel.data()}, bits_in.data(), workers);
+  csnn::linear_weights({images, time, inputs, outputs, nullptr, nullptr, dcurrent.data(), dkernel.data()}, bits_in.data(), workers);
   csnn::count_spikes(bits_in.data(), images, time * inputs / lanes, counts.data(), workers);
   for (int64_t b = 0; b < images; b++) {
     Floats u(outputs);

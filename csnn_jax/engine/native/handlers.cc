@@ -84,25 +84,25 @@ float* wanted(const char* name, OutF32& result, Dims dims) {
   return result->typed_data();
 }
 
-// dspikes holds the images from `first` on, membranes and given all of them.
-csnn::LifBackward lif_arguments(const F32& dspikes, const F32& membranes, const F32& given, int64_t first,
-                                int64_t images, const F32& beta, const F32& threshold, int64_t reset,
-                                int64_t surrogate, float slope, OutF32& dbeta, OutF32& dthreshold) {
-  expect_rank("dspikes", dspikes.dimensions(), 3);
-  const auto d = dspikes.dimensions();
-  expect(d[1] > 0 && d[2] % lanes == 0, "dspikes: expected [image, time, a multiple of 16]");
-  expect(0 <= first && first + d[0] <= images, "first: expected the images from it on to exist");
-  expect_shape("membranes", membranes.dimensions(), {images, d[1], d[2]});
+// Where `dspikes` is given as a product its shape is [0].
+csnn::LifBackward lif_arguments(const F32& dspikes, const F32& membranes, const F32& given, const F32& beta,
+                                const F32& threshold, int64_t reset, int64_t surrogate, float slope, OutF32& dbeta,
+                                OutF32& dthreshold) {
+  expect_rank("membranes", membranes.dimensions(), 3);
+  const auto d = membranes.dimensions();
+  expect(d[1] > 0 && d[2] % lanes == 0, "membranes: expected [image, time, a multiple of 16]");
+  const bool product = dspikes.dimensions().size() == 1 && dspikes.dimensions()[0] == 0;
+  if (!product) expect_shape("dspikes", dspikes.dimensions(), {d[0], d[1], d[2]});
   expect(0 <= surrogate && surrogate <= static_cast<int64_t>(csnn::Surrogate::given), "surrogate: unknown number");
   const auto kind = static_cast<csnn::Surrogate>(surrogate);
-  if (kind == csnn::Surrogate::given) expect_shape("given", given.dimensions(), {images, d[1], d[2]});
+  if (kind == csnn::Surrogate::given) expect_shape("given", given.dimensions(), {d[0], d[1], d[2]});
   else expect_shape("given", given.dimensions(), {0});
   expect_shape("dbeta", dbeta->dimensions(), {d[0]});
   expect_shape("dthreshold", dthreshold->dimensions(), {d[0]});
-  const float* kept = membranes.typed_data() + first * d[1] * d[2];
-  return {d[1], d[2], neuron(beta, threshold, reset), kind, slope, dspikes.typed_data(), kept,
-          kind == csnn::Surrogate::given ? given.typed_data() + first * d[1] * d[2] : kept, nullptr,
-          dbeta->typed_data(), dthreshold->typed_data()};
+  const float* kept = membranes.typed_data();
+  return {d[1], d[2], neuron(beta, threshold, reset), kind, slope, product ? nullptr : dspikes.typed_data(), kept,
+          kind == csnn::Surrogate::given ? given.typed_data() : kept, nullptr, dbeta->typed_data(),
+          dthreshold->typed_data()};
 }
 
 ffi::Error pack(ffi::ThreadPool pool, F32 x, OutU16 bits) {
@@ -148,10 +148,9 @@ ffi::Error conv_lif(ffi::ThreadPool pool, U16 bits_in, F32 kernel, F32 bias, F32
     float* kept = wanted("membranes", membranes, {images, time, s.neurons()});
     const bool win = kept && s.max;
     expect_shape("winners", winners->dimensions(), {win ? images : 0, time, 2, s.neurons() / lanes});
-    csnn::conv_lif({s, time, neuron(beta, threshold, reset), bits_in.typed_data(), kernel.typed_data(),
-                    bias.typed_data(), bits->typed_data(), kept, win ? winners->typed_data() : nullptr,
-                    last->typed_data()},
-                   images, workers(pool));
+    csnn::conv_lif({s, time, neuron(beta, threshold, reset), bits_in.typed_data(), nullptr, bias.typed_data(),
+                    bits->typed_data(), kept, win ? winners->typed_data() : nullptr, last->typed_data()},
+                   kernel.typed_data(), images, workers(pool));
   });
 }
 
@@ -179,11 +178,10 @@ ffi::Error linear_lif(ffi::ThreadPool pool, U16 bits_in, F32 kernel, F32 bias, F
 ffi::Error lif_backward(ffi::ThreadPool pool, F32 dspikes, F32 membranes, F32 given, F32 beta, F32 threshold,
                         OutF32 dcurrent, OutF32 dbeta, OutF32 dthreshold, int64_t reset, int64_t surrogate, float slope) {
   return guarded([&] {
-    expect_rank("membranes", membranes.dimensions(), 3);
-    const int64_t images = membranes.dimensions()[0];
     csnn::LifBackward a =
-        lif_arguments(dspikes, membranes, given, 0, images, beta, threshold, reset, surrogate, slope, dbeta, dthreshold);
-    const auto d = dspikes.dimensions();
+        lif_arguments(dspikes, membranes, given, beta, threshold, reset, surrogate, slope, dbeta, dthreshold);
+    const auto d = membranes.dimensions();
+    expect_shape("dspikes", dspikes.dimensions(), {d[0], d[1], d[2]});
     expect_shape("dcurrent", dcurrent->dimensions(), {d[0], d[1], d[2]});
     a.dcurrent = dcurrent->typed_data();
     csnn::lif_backward(a, d[0], workers(pool));
@@ -199,30 +197,28 @@ ffi::Error linear_weights(ffi::ThreadPool pool, U16 bits, F32 dcurrent, OutF32 d
     expect(inputs % lanes == 0 && outputs % lanes == 0, "dkernel: expected multiples of 16");
     expect_shape("dcurrent", d, {d[0], d[1], outputs});
     expect_shape("bits", bits.dimensions(), {d[0], d[1], inputs / lanes});
-    csnn::linear_weights({d[0], d[1], inputs, outputs, nullptr, dcurrent.typed_data(), dkernel->typed_data()},
+    csnn::linear_weights({d[0], d[1], inputs, outputs, nullptr, nullptr, dcurrent.typed_data(), dkernel->typed_data()},
                          bits.typed_data(), workers(pool));
   });
 }
 
-ffi::Error conv_backward(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> first_image, F32 dspikes, F32 membranes, F32 given, U16 winners, U16 bits_in,
-                         F32 kernel, F32 grouped, F32 beta, F32 threshold, F32 current_in, F32 beta_in, F32 threshold_in,
-                         OutF32 dkernel, OutF32 dbias, OutF32 dbeta, OutF32 dthreshold, OutF32 din,
+ffi::Error conv_backward(ffi::ThreadPool pool, F32 dspikes, F32 left, F32 right, F32 membranes, F32 given, U16 winners,
+                         U16 bits_in, F32 kernel, F32 grouped, F32 beta, F32 threshold, F32 current_in, F32 beta_in,
+                         F32 threshold_in, OutF32 dkernel, OutF32 dbias, OutF32 dbeta, OutF32 dthreshold, OutF32 din,
                          ffi::Span<const int64_t> size, int64_t reset, int64_t surrogate, float slope, int64_t max,
                          int64_t source) {
   return guarded([&] {
-    expect_shape("first_image", first_image.dimensions(), {});
     expect_rank("bits_in", bits_in.dimensions(), 3);
-    const int64_t first = first_image.typed_data()[0], all = bits_in.dimensions()[0];
-    const csnn::LifBackward lif = lif_arguments(dspikes, membranes, given, first, all, beta, threshold, reset, surrogate,
-                                                slope, dbeta, dthreshold);
+    const csnn::LifBackward lif =
+        lif_arguments(dspikes, membranes, given, beta, threshold, reset, surrogate, slope, dbeta, dthreshold);
     expect_rank("dkernel", dkernel->dimensions(), 4);
     expect(size.size() == 2, "size: expected height and width");
     const auto k = dkernel->dimensions();
     const csnn::Shape s = conv_shape(size, k, k[3], max);
-    const int64_t images = dspikes.dimensions()[0], time = lif.time;
-    expect_shape("dspikes", dspikes.dimensions(), {images, time, s.neurons()});
-    expect_shape("winners", winners.dimensions(), {s.max ? all : 0, time, 2, s.neurons() / lanes});
-    expect_shape("bits_in", bits_in.dimensions(), {all, time, s.inputs() / lanes});
+    const int64_t images = membranes.dimensions()[0], time = lif.time;
+    expect_shape("membranes", membranes.dimensions(), {images, time, s.neurons()});
+    expect_shape("winners", winners.dimensions(), {s.max ? images : 0, time, 2, s.neurons() / lanes});
+    expect_shape("bits_in", bits_in.dimensions(), {images, time, s.inputs() / lanes});
     expect_shape("kernel", kernel.dimensions(), {s.kernel, s.kernel, s.in, s.out});
     expect_shape("grouped", grouped.dimensions(), {s.in / lanes, s.out, s.kernel * s.kernel, lanes});
     expect_shape("dbias", dbias->dimensions(), {s.out});
@@ -230,8 +226,16 @@ ffi::Error conv_backward(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> first_image
     csnn::ConvBackward a{};
     a.shape = s;
     a.lif = lif;
-    a.bits_in = bits_in.typed_data() + first * time * s.inputs() / lanes;
-    a.winners = winners.typed_data() + (s.max ? first * time * 2 * s.neurons() / lanes : 0);
+    if (!lif.dspikes) {
+      expect_rank("left", left.dimensions(), 3);
+      const int64_t inner = left.dimensions()[2];
+      expect(inner > 0 && inner % lanes == 0, "left: expected [image, time, a multiple of 16]");
+      expect_shape("left", left.dimensions(), {images, time, inner});
+      expect_shape("right", right.dimensions(), {s.rows() * s.columns(), inner, s.out});
+      a.product = {inner, left.typed_data(), right.typed_data()};
+    }
+    a.bits_in = bits_in.typed_data();
+    a.winners = winners.typed_data();
     a.kernel = kernel.typed_data();
     a.grouped_kernel = grouped.typed_data();
     a.source = static_cast<csnn::Source>(source);
@@ -244,10 +248,10 @@ ffi::Error conv_backward(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> first_image
       expect(reset != static_cast<int64_t>(csnn::Reset::zero), "reset zero: a constant source has no forward sum");
       expect(lif.surrogate != csnn::Surrogate::given, "surrogate: a constant source needs a named one");
       expect(s.in <= 1024, "kernel: a constant source has at most 1024 channels");
-      expect_shape("current_in", current_in.dimensions(), {all, s.inputs()});
+      expect_shape("current_in", current_in.dimensions(), {images, s.inputs()});
       expect_shape("din", din->dimensions(), {images, s.inputs()});
       a.neuron_in = neuron(beta_in, threshold_in, reset);
-      a.current_in = current_in.typed_data() + first * s.inputs();
+      a.current_in = current_in.typed_data();
       a.dcurrent_in = din->typed_data();
     }
     csnn::conv_backward(a, images, dkernel->typed_data(), dbias->typed_data(), workers(pool));
@@ -266,6 +270,7 @@ ffi::Error count_spikes(ffi::ThreadPool pool, U16 bits, OutF32 counts) {
 }  // namespace
 
 #pragma GCC visibility push(default)
+extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of the sources that this was built from
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_pack, pack, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<F32>().Ret<U16>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_constant_lif, constant_lif,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<F32>().Arg<F32>().Arg<F32>()
@@ -289,8 +294,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_lif_backward, lif_backward,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_linear_weights, linear_weights,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<U16>().Arg<F32>().Ret<F32>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_conv_backward, conv_backward,
-                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<ffi::Buffer<ffi::S32>>()
-                                  .Arg<F32>().Arg<F32>().Arg<F32>().Arg<U16>().Arg<U16>().Arg<F32>().Arg<F32>()
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
+                                  .Arg<F32>().Arg<F32>().Arg<F32>().Arg<F32>().Arg<F32>().Arg<U16>().Arg<U16>().Arg<F32>().Arg<F32>()
                                   .Arg<F32>().Arg<F32>().Arg<F32>().Arg<F32>().Arg<F32>()
                                   .Ret<F32>().Ret<F32>().Ret<F32>().Ret<F32>().Ret<F32>()
                                   .Attr<ffi::Span<const int64_t>>("size").Attr<int64_t>("reset")

@@ -60,7 +60,7 @@ struct ConvLif {
   int64_t time;
   Neuron neuron;
   const uint16_t* bits_in;  // [image, time, inputs / 16]
-  const float* kernel;      // [k, k, in, out]
+  const float* kernel;      // [in, k, k, out], the second k from the last to the first
   const float* bias;        // [out]
   uint16_t* bits;           // [image, time, neurons / 16]
   float* membranes;         // [image, time, neurons], or null
@@ -97,6 +97,7 @@ struct LifBackward {
 struct LinearWeights {
   int64_t images, time, inputs, outputs;
   const uint64_t* history;  // [image, inputs, words of 64 steps]: when each input spiked
+  const int32_t* firing;    // [image, 1 + inputs]: how many inputs spiked at all, and which
   const float* dcurrent;    // [image, time, outputs]
   float* dkernel;           // [inputs, outputs]
 };
@@ -108,9 +109,17 @@ enum class Source : int64_t {
   constant  // from neurons driven by a constant current, which take it summed over time
 };
 
+// A gradient of spikes as a product not yet taken, of a linear layer's dcurrent and its weights.
+struct Product {
+  int64_t inner;       // outputs of that layer; 0: the gradient is given as it is
+  const float* left;   // [image, time, inner]
+  const float* right;  // [cells, inner, out]: its weights, cell by cell
+};
+
 struct ConvBackward {
   Shape shape;
-  LifBackward lif;  // of this layer; its dcurrent is one image's scratch
+  LifBackward lif;  // of this layer; its dcurrent is one image's scratch, its dspikes null where they are a product
+  Product product;
   const uint16_t* bits_in;
   const uint16_t* winners;
   const float* kernel;          // [k, k, in, out]
@@ -133,13 +142,15 @@ struct Kernels {
   void (*linear_lif)(const LinearLif&, int64_t image, int64_t column, int64_t width, const float* block);
   void (*lif_backward)(const LifBackward&, int64_t image);
   void (*spike_history)(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
-  void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows);
+  int64_t (*list_firing)(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons);
+  // One block of up to 64 outputs and some inputs; scratch: [time, width].
+  void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch);
   // Adds the image's share to dkernel [k, k, in, out] and dbias [out].
   void (*conv_backward)(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
   int64_t (*count_spikes)(const uint16_t* bits, int64_t words);
 };
 
 int64_t conv_lif_scratch(const Shape& shape);
-int64_t conv_backward_scratch(const Shape& shape, int64_t time);
+int64_t conv_backward_scratch(const Shape& shape, int64_t time, int64_t inner);
 
 }  // namespace csnn

@@ -78,22 +78,32 @@ struct Crew {
   }
 };
 
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+using Floats = std::unique_ptr<float[], Free>;
+
+// Not initialised; aligned, so that no vector lies across two lines of the cache, and in large pages where it is large.
+Floats allocate(int64_t count) {
+  const int64_t bytes = count * sizeof(float), alignment = bytes < 1 << 20 ? 64 : 1 << 21;
+  Floats memory(static_cast<float*>(std::aligned_alloc(alignment, divide_up(bytes, alignment) * alignment)));
+  if (!memory) throw std::bad_alloc();
+  use_large_pages(memory.get(), divide_up(bytes, alignment) * alignment);
+  return memory;
+}
+
 // One piece of memory per worker, made when the worker first asks.
 class PerWorker {
  public:
-  PerWorker(int64_t workers, int64_t bytes) : bytes_(bytes), memory_(workers) {}
+  PerWorker(int64_t workers, int64_t bytes) : count_(divide_up(bytes, sizeof(float))), memory_(workers) {}
   char* operator[](int64_t worker) {
-    if (!memory_[worker]) memory_[worker].reset(static_cast<char*>(std::aligned_alloc(64, divide_up(bytes_, 64) * 64)));
-    if (!memory_[worker]) throw std::bad_alloc();
-    return memory_[worker].get();
+    if (!memory_[worker]) memory_[worker] = allocate(count_);
+    return reinterpret_cast<char*>(memory_[worker].get());
   }
 
  private:
-  struct Free {
-    void operator()(char* p) const { std::free(p); }
-  };
-  int64_t bytes_;
-  std::vector<std::unique_ptr<char, Free>> memory_;
+  int64_t count_;
+  std::vector<Floats> memory_;
 };
 
 }  // namespace
@@ -126,13 +136,13 @@ void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t byt
 }
 
 int64_t conv_lif_scratch(const Shape& s) {
-  const int64_t pixels = s.padded_height() * s.padded_width(), longest = s.kernel * s.kernel * s.in;
-  return pixels * 2 * sizeof(uint16_t*) + s.inputs() / lanes * 2 * sizeof(int32_t) + pixels * longest * 2 + 5 * 64;
+  return ((s.kernel + 1) * s.padded_width() * s.out + s.in) * 4 + 2 * 64;
 }
 
-int64_t conv_backward_scratch(const Shape& s, int64_t time) {
+int64_t conv_backward_scratch(const Shape& s, int64_t time, int64_t inner) {
   const int64_t pixels = s.padded_height() * s.padded_width();
-  const int64_t always = time * s.neurons() + pixels * (lanes + s.in) + s.in + s.in * s.height * s.width;
+  const int64_t always = time * s.neurons() + pixels * (lanes + s.in) + s.in + s.in * s.height * s.width +
+                         s.rows() * s.columns() + 2 * (inner + s.neurons());
   const int64_t constant = s.in + s.kernel * s.kernel * s.in * s.out + pixels * (4 * s.in + s.out);
   return (always + constant) * 4 + 16 * 64;
 }
@@ -156,9 +166,17 @@ void constant_lif(const ConstantLif& a, int64_t images, const Workers& workers) 
   workers.each(images, [&](int64_t image, int64_t) { k.constant_lif(a, image); });
 }
 
-void conv_lif(const ConvLif& a, int64_t images, const Workers& workers) {
+void conv_lif(ConvLif a, const float* kernel, int64_t images, const Workers& workers) {
   const Kernels& k = kernels();
-  PerWorker scratch(workers.threads(), conv_lif_scratch(a.shape));
+  const Shape& s = a.shape;
+  const Floats turned = allocate(s.kernel * s.kernel * s.in * s.out);
+  for (int64_t i = 0; i < s.kernel; i++)
+    for (int64_t j = 0; j < s.kernel; j++)
+      for (int64_t c = 0; c < s.in; c++)
+        std::memcpy(turned.get() + ((c * s.kernel + i) * s.kernel + s.kernel - 1 - j) * s.out,
+                    kernel + ((i * s.kernel + j) * s.in + c) * s.out, s.out * sizeof(float));
+  a.kernel = turned.get();
+  PerWorker scratch(workers.threads(), conv_lif_scratch(s));
   workers.each(images, [&](int64_t image, int64_t worker) { k.conv_lif(a, image, scratch[worker]); });
 }
 
@@ -181,16 +199,16 @@ void linear_lif(LinearLif a, const float* kernel, int64_t images, const Workers&
   const int64_t blocks = divide_up(a.outputs, block_width), chunk = 8, chunks = divide_up(images, chunk);
   auto width = [&](int64_t block) { return std::min(block_width, a.outputs - block * block_width); };
   // The columns of a block side by side: rows a power of two apart would compete for the same lines of the cache.
-  std::vector<float> packed(a.inputs * a.outputs);
+  const Floats packed = allocate(a.inputs * a.outputs);
   workers.each(blocks, [&](int64_t block, int64_t) {
-    float* to = packed.data() + block * block_width * a.inputs;
+    float* to = packed.get() + block * block_width * a.inputs;
     for (int64_t n = 0; n < a.inputs; n++)
       std::memcpy(to + n * width(block), kernel + n * a.outputs + block * block_width, width(block) * sizeof(float));
   });
   workers.each(blocks * chunks, [&](int64_t unit, int64_t) {
     const int64_t block = unit / chunks, first = unit % chunks * chunk;
     for (int64_t image = first; image < std::min(first + chunk, images); image++)
-      k.linear_lif(a, image, block * block_width, width(block), packed.data() + block * block_width * a.inputs);
+      k.linear_lif(a, image, block * block_width, width(block), packed.get() + block * block_width * a.inputs);
   });
 }
 
@@ -203,15 +221,21 @@ void linear_weights(LinearWeights a, const uint16_t* bits, const Workers& worker
   const Kernels& k = kernels();
   const int64_t spans = divide_up(a.time, 64);
   std::vector<uint64_t> history(a.images * a.inputs * spans);
+  std::vector<int32_t> firing(a.images * (a.inputs + 1));
   workers.each(a.images, [&](int64_t image, int64_t) {
-    k.spike_history(bits + image * a.time * a.inputs / lanes, a.time, a.inputs,
-                    history.data() + image * a.inputs * spans);
+    uint64_t* when = history.data() + image * a.inputs * spans;
+    int32_t* list = firing.data() + image * (a.inputs + 1);
+    k.spike_history(bits + image * a.time * a.inputs / lanes, a.time, a.inputs, when);
+    list[0] = static_cast<int32_t>(k.list_firing(when, a.time, a.inputs, list + 1));
   });
   a.history = history.data();
-  const int64_t blocks = divide_up(a.outputs, block_width), rows = 512, parts = divide_up(a.inputs, rows);
-  workers.each(blocks * parts, [&](int64_t unit, int64_t) {
+  a.firing = firing.data();
+  const int64_t blocks = divide_up(a.outputs, block_width), rows = 1024, parts = divide_up(a.inputs, rows);
+  PerWorker scratch(workers.threads(), a.time * block_width * sizeof(float));
+  workers.each(blocks * parts, [&](int64_t unit, int64_t worker) {
     const int64_t column = unit / parts * block_width, row = unit % parts * rows;
-    k.linear_weights(a, column, std::min(block_width, a.outputs - column), row, std::min(rows, a.inputs - row));
+    k.linear_weights(a, column, std::min(block_width, a.outputs - column), row, std::min(rows, a.inputs - row),
+                     reinterpret_cast<float*>(scratch[worker]));
   });
 }
 
@@ -220,16 +244,18 @@ void conv_backward(const ConvBackward& a, int64_t images, float* dkernel, float*
   const Shape& s = a.shape;
   // A fixed number of partial sums, added in order, so that the result does not depend on the number of threads.
   const int64_t chunks = std::min<int64_t>(images, 32), weights = s.kernel * s.kernel * s.in * s.out;
-  std::vector<float> sums(chunks * (weights + s.out));
-  PerWorker scratch(workers.threads(), conv_backward_scratch(s, a.lif.time));
+  const int64_t size = divide_up(weights + s.out, lanes) * lanes;
+  const Floats sums = allocate(chunks * size);
+  std::memset(sums.get(), 0, chunks * size * sizeof(float));
+  PerWorker scratch(workers.threads(), conv_backward_scratch(s, a.lif.time, a.product.inner));
   workers.each(chunks, [&](int64_t chunk, int64_t worker) {
-    float* sum = sums.data() + chunk * (weights + s.out);
+    float* sum = sums.get() + chunk * size;
     for (int64_t image = chunk * images / chunks; image < (chunk + 1) * images / chunks; image++)
       k.conv_backward(a, image, scratch[worker], sum, sum + weights);
   });
   for (int64_t i = 0; i < weights + s.out; i++) {
     float total = 0;
-    for (int64_t chunk = 0; chunk < chunks; chunk++) total += sums[chunk * (weights + s.out) + i];
+    for (int64_t chunk = 0; chunk < chunks; chunk++) total += sums[chunk * size + i];
     (i < weights ? dkernel[i] : dbias[i - weights]) = total;
   }
 }

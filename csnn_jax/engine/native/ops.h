@@ -36,7 +36,8 @@ void use_large_pages(void* memory, int64_t bytes);
 // Throws std::invalid_argument at any other number.
 void pack(const float* x, int64_t images, int64_t groups, int64_t channels, uint16_t* bits, const Workers&);
 void constant_lif(const ConstantLif&, int64_t images, const Workers&);
-void conv_lif(const ConvLif&, int64_t images, const Workers&);
+// kernel [k, k, in, out]; it is turned around here.
+void conv_lif(ConvLif, const float* kernel, int64_t images, const Workers&);
 // kernel [inputs, outputs]; the lists of spikes are made here.
 void linear_lif(LinearLif, const float* kernel, int64_t images, const Workers&);
 void lif_backward(const LifBackward&, int64_t images, const Workers&);

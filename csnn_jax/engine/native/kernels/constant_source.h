@@ -23,15 +23,40 @@ struct ConstantSource {
   float* membrane = nullptr;
   float* total = nullptr;       // the gradient so far
   uint16_t* fires = nullptr;    // [in / 16, padded height, padded width]: the lanes that fire in this image
-  uint8_t* reaches = nullptr;   // [in / 16, padded height, padded width]: by position, whether the kernel touches lanes that fire
+  uint8_t* reaches = nullptr;   // [in / 16, cells]: whether the kernel, at a 2x2 cell's places, touches lanes that fire
   float* unspread = nullptr;    // [out / 16, padded height, padded width, 16]: dy summed since the neurons settled
-  float factor = 0;
+  int64_t settles = 0;          // the step from which on no neuron that never fires changes, nor f
+  float factor = 0;             // f
   double exact_factor = 0;
-  bool settled = false;
 
   CSNN_INLINE int64_t pixels() const { return shape.padded_height() * shape.padded_width(); }
   CSNN_INLINE int64_t groups() const { return shape.in / lanes; }
 };
+
+CSNN_INLINE void next_factor(ConstantSource& source) {
+  source.exact_factor = 1 + static_cast<double>(source.neuron.beta) * source.exact_factor;
+  source.factor = static_cast<float>(source.exact_factor);
+}
+
+// Runs the neurons that never fire until they settle; then starts anew.
+inline void find_settling(ConstantSource& source, int64_t time) {
+  const int64_t cells = source.pixels() * source.groups();
+  uint16_t moving = 1;
+  for (source.settles = 0; source.settles < time && moving; source.settles++) {
+    const float factor_before = source.factor;
+    next_factor(source);
+    moving = source.factor != factor_before;
+    for (int64_t i = 0; i < cells; i++) {
+      const v16 before = load(source.membrane + i * lanes);
+      const v16 u = step(before, load(source.current + i * lanes), source.neuron);
+      store(source.membrane + i * lanes, u);
+      moving |= (greater(u, before) | greater(before, u)) & ~source.fires[i];
+    }
+  }
+  memset(source.membrane, 0, cells * lanes * sizeof(float));
+  source.factor = 0;
+  source.exact_factor = 0;
+}
 
 // Sets up from the image's spikes [time, height, width, in / 16], its current and the kernel [k, k, in, out].
 inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, const float* current, const float* kernel) {
@@ -42,7 +67,6 @@ inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, co
   memset(source.membrane, 0, cells * lanes * sizeof(float));
   memset(source.total, 0, cells * lanes * sizeof(float));
   memset(source.fires, 0, cells * sizeof(uint16_t));
-  memset(source.reaches, 0, cells);
   memset(source.unspread, 0, source.pixels() * s.out * sizeof(float));
 
   // Until the order is known, `fires` holds channel groups as they are.
@@ -80,34 +104,32 @@ inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, co
         for (int64_t o = 0; o < s.out; o++)
           source.kernel[((g * s.out + o) * taps + k) * lanes + i] = kernel[(k * s.in + c) * s.out + o];
     }
-    for (int64_t y = 0; y < s.height; y++)
-      for (int64_t x = 0; x < s.width; x++)
-        for (int64_t k = 0; k < taps; k++)
-          if (source.fires[g * source.pixels() + (y + k / s.kernel) * wide + x + k % s.kernel])
-            source.reaches[g * source.pixels() + y * wide + x] = 1;
+    for (int64_t cell = 0; cell < s.rows() * s.columns(); cell++) {
+      const int64_t corner = cell / s.columns() * 2 * wide + cell % s.columns() * 2;
+      uint16_t any = 0;
+      for (int64_t i = 0; i <= s.kernel; i++)
+        for (int64_t j = 0; j <= s.kernel; j++) any |= source.fires[g * source.pixels() + corner + i * wide + j];
+      source.reaches[g * s.rows() * s.columns() + cell] = any != 0;
+    }
   }
+  find_settling(source, time);
 }
 
-// Takes one step's dspikes [in / 16, padded height, padded width, 16] and leaves zeros; once settled, leaves what it may
-// still sum.
+// Takes the dspikes [in / 16, padded height, padded width, 16] of step `time` and leaves zeros; once the neurons that
+// never fire have settled, leaves theirs to be summed.
 template <Surrogate kind>
-void take_step(ConstantSource& source, float* dspikes, float slope) {
-  const float factor_before = source.factor;
-  source.exact_factor = 1 + static_cast<double>(source.neuron.beta) * source.exact_factor;
-  source.factor = static_cast<float>(source.exact_factor);
+void take_step(ConstantSource& source, int64_t time, float* dspikes, float slope) {
+  next_factor(source);
   const v16 threshold = all(source.neuron.threshold);
-  uint16_t moving = source.factor != factor_before;
   for (int64_t i = 0; i < source.pixels() * source.groups(); i++) {
-    if (source.settled && !source.fires[i]) continue;
+    if (time >= source.settles && !source.fires[i]) continue;
     const int64_t at = i * lanes;
-    const v16 before = load(source.membrane + at), u = step(before, load(source.current + at), source.neuron);
+    const v16 u = step(load(source.membrane + at), load(source.current + at), source.neuron);
     store(source.membrane + at, u);
     const v16 weight = source.factor * derivative<kind>(u - threshold, slope);
     store(source.total + at, load(source.total + at) + weight * load(dspikes + at));
     store(dspikes + at, v16{});
-    if (!source.settled) moving |= (greater(u, before) | greater(before, u)) & ~source.fires[i];
   }
-  source.settled = source.settled || !moving;
 }
 
 // Takes what was left to sum, and writes the gradient [height, width, in].

@@ -2,18 +2,33 @@
 //
 // A max-pool passes one gradient in four, to the place in its 2x2 cell that won. So both halves visit the surviving
 // gradients only: the weight gradient at the spikes, the input gradient cell by cell and winning place by place, with
-// the k x k inputs that a place touches held in registers.
+// the inputs that a cell sees held in registers.
+//
+// A cell is still where, under a constant source, none of the inputs that it sees ever fires: its own membranes then
+// settle too. From the step on where both have, all that is wanted of its gradient is the sum over time.
 #include "constant_source.h"
 #include "memory.h"
+#include "product.h"
 
 namespace csnn::ISA {
 
 struct Scratch {
-  float* dcurrent;  // [time, neurons]: gradient of the pooled current
+  float* dcurrent;  // [time, neurons]: gradient of the pooled current; before, of the spikes
   float* dy;        // [padded height, padded width, 16]: gradient of the convolution's output, 16 channels
   float* dspikes;   // [in / 16, padded height, padded width, 16]: gradient of the input spikes
   int32_t* count;   // [in]: spikes of each input channel
   int32_t* spikes;  // [in, height * width]: their places in the padded image
+  int32_t* cells;   // [rows * columns]: all cells, those that are still last
+  float* sums;      // [2, inner]: two sums over time of the left side of a product
+  float* still;     // [2, neurons]: what they give to the still cells
+};
+
+// The cells to visit at a step: all up to `settles`, from then on those that are not still.
+struct Cells {
+  const int32_t* number;
+  int64_t all, active, settles;
+
+  CSNN_INLINE int64_t count(int64_t time) const { return time <= settles ? all : active; }
 };
 
 // The channels, of up to 64 from word `at` on, whose gradient goes to one place of the cell.
@@ -41,19 +56,21 @@ static void list_spikes(const Shape& s, const uint16_t* bits, const Scratch& scr
   }
 }
 
-// Spreads 16 channels of the pooled gradient to the places that won.
-static void unpool(const Shape& s, const float* dcurrent, const uint16_t* winners, int64_t channel, float* dy) {
+// Spreads 16 channels of the pooled gradient to the places that won; adds it to `sum` too, if there is one.
+static void unpool(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
+                   int64_t channel, float* dy, float* total) {
   const int64_t edge = s.kernel / 2, wide = s.padded_width();
   const float share = s.max ? 1.0f : 0.25f;
-  for (int64_t y = 0; y < s.rows(); y++) {
-    for (int64_t x = 0; x < s.columns(); x++) {
-      const int64_t n = (y * s.columns() + x) * s.out + channel;
-      const v16 gradient = load(dcurrent + n) * share;
-      float* cell = dy + ((2 * y + edge) * wide + 2 * x + edge) * lanes;
-      for (int64_t place = 0; place < 4; place++) {
-        const auto wins = static_cast<uint16_t>(winning(s, winners, n / lanes, 1, place));
-        store(cell + (place / 2 * wide + place % 2) * lanes, keep(wins, gradient));
-      }
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t y = cells[i] / s.columns(), x = cells[i] % s.columns(), n = cells[i] * s.out + channel;
+    const v16 gradient = load(dcurrent + n) * share;
+    const int64_t corner = ((2 * y + edge) * wide + 2 * x + edge) * lanes;
+    for (int64_t place = 0; place < 4; place++) {
+      const auto wins = static_cast<uint16_t>(winning(s, winners, n / lanes, 1, place));
+      const int64_t at = corner + (place / 2 * wide + place % 2) * lanes;
+      const v16 passed = keep(wins, gradient);
+      store(dy + at, passed);
+      if (total) store(total + at, load(total + at) + passed);
     }
   }
 }
@@ -80,47 +97,57 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
   }
 }
 
-// dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels.
-// At positions where `reaches` (of padded width) is 0 nothing is done; null: nowhere.
+// Adds, for one group of 16 input channels, what the gradients of a cell's `place` give to the k x k inputs that see it.
+template <int K, int place>
+CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share, const float* kernel,
+                              v16 (&total)[K + 1][K + 1]) {
+  for (; wins; wins &= wins - 1) {
+    const int64_t channel = __builtin_ctzll(wins);
+    const v16 gradient = all(dcurrent[channel] * share);
+    const float* weights = kernel + channel * K * K * lanes;
+    for (int i = 0; i < K; i++)
+      for (int j = 0; j < K; j++) total[place / 2 + i][place % 2 + j] += gradient * load(weights + (i * K + j) * lanes);
+  }
+}
+
+// dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time: the
+// (k + 1) x (k + 1) inputs that see it stay in registers. Cells where `reaches` is 0 are left out; null: none.
 template <int K>
-void spread(const Shape& s, const float* dcurrent, const uint16_t* winners, const float* kernel, const uint8_t* reaches,
-            float* dspikes) {
-  constexpr int64_t block = 32;  // output channels whose weights, 18 KB, stay in the L1 cache
+void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
+            const float* kernel, const uint8_t* reaches, float* dspikes) {
+  constexpr int64_t block = 64;  // output channels whose weights, 36 KB, stay in the L1 cache
   const int64_t wide = s.padded_width();
   const float share = s.max ? 1.0f : 0.25f;
   for (int64_t c = 0; c < s.out; c += block) {
     const int64_t words = (s.out - c < block ? s.out - c : block) / lanes;
-    for (int64_t cell = 0; cell < s.rows() * s.columns(); cell++) {
-      const int64_t n = cell * s.out + c, y = cell / s.columns() * 2, x = cell % s.columns() * 2;
-      for (int64_t place = 0; place < 4; place++) {
-        const int64_t position = (y + place / 2) * wide + x + place % 2;
-        if (reaches && !reaches[position]) continue;
-        float* corner = dspikes + position * lanes;
-        v16 total[K][K];
-        for (int i = 0; i < K; i++)
-          for (int j = 0; j < K; j++) total[i][j] = load(corner + (i * wide + j) * lanes);
-        uint64_t wins = winning(s, winners, n / lanes, words, place);
-        for (; wins; wins &= wins - 1) {
-          const int64_t channel = __builtin_ctzll(wins);
-          const v16 gradient = all(dcurrent[n + channel] * share);
-          const float* weights = kernel + (c + channel) * K * K * lanes;
-          for (int i = 0; i < K; i++)
-            for (int j = 0; j < K; j++) total[i][j] += gradient * load(weights + (i * K + j) * lanes);
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t cell = cells[i];
+      if (reaches && !reaches[cell]) continue;
+      const int64_t n = cell * s.out + c;
+      float* corner = dspikes + (cell / s.columns() * 2 * wide + cell % s.columns() * 2) * lanes;
+      const float *gradient = dcurrent + n, *weights = kernel + c * K * K * lanes;
+      v16 total[K + 1][K + 1] = {};
+      spread_place<K, 0>(winning(s, winners, n / lanes, words, 0), gradient, share, weights, total);
+      spread_place<K, 1>(winning(s, winners, n / lanes, words, 1), gradient, share, weights, total);
+      spread_place<K, 2>(winning(s, winners, n / lanes, words, 2), gradient, share, weights, total);
+      spread_place<K, 3>(winning(s, winners, n / lanes, words, 3), gradient, share, weights, total);
+      for (int row = 0; row <= K; row++) {
+        for (int column = 0; column <= K; column++) {
+          float* at = corner + (row * wide + column) * lanes;
+          store(at, load(at) + total[row][column]);
         }
-        for (int i = 0; i < K; i++)
-          for (int j = 0; j < K; j++) store(corner + (i * wide + j) * lanes, total[i][j]);
       }
     }
   }
 }
 
-// The same for dy summed over time, at the positions that `spread` left out.
+// The same for dy summed over time, at the cells that `spread` left out.
 template <int K>
 void spread_sum(const Shape& s, const float* dy, const float* kernel, const uint8_t* reaches, float* dspikes) {
   const int64_t wide = s.padded_width(), edge = s.kernel / 2, grid = s.padded_height() * wide * lanes;
   for (int64_t y = 0; y < s.rows() * 2; y++) {
     for (int64_t x = 0; x < s.columns() * 2; x++) {
-      if (reaches[y * wide + x]) continue;
+      if (reaches[y / 2 * s.columns() + x / 2]) continue;
       float* corner = dspikes + (y * wide + x) * lanes;
       for (int64_t channel = 0; channel < s.out; channel++) {
         const v16 gradient = all(dy[channel / lanes * grid + ((y + edge) * wide + x + edge) * lanes + channel % lanes]);
@@ -146,47 +173,139 @@ static void copy_inside(const Shape& s, const float* padded, float* inside) {
               load(padded + g * grid + ((y + edge) * wide + x + edge) * lanes));
 }
 
+// Sorts the cells; a cell is still if it sees no neuron that fires and its membranes do not change from one step on. (Still
+// cells of one channel have the same current and so the same membranes, so one cell tells the step for all.)
+static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, const float* membranes, int32_t* order) {
+  const Shape& s = a.shape;
+  const int64_t count = s.rows() * s.columns(), last = a.lif.time - 1;
+  Cells cells{order, count, count, last};
+  for (int64_t cell = 0; cell < count; cell++) order[cell] = static_cast<int32_t>(cell);
+  if (a.source != Source::constant || !a.product.inner) return cells;
+  const v16 threshold = all(a.lif.neuron.threshold);
+  auto rests = [&](int64_t cell, int64_t t) {  // U[t] = U[t-1], not firing
+    bool equal = true;
+    for (int64_t n = cell * s.out; n < (cell + 1) * s.out; n += lanes) {
+      const v16 u = load(membranes + t * s.neurons() + n), before = load(membranes + (t - 1) * s.neurons() + n);
+      equal &= !(greater(u, before) | greater(before, u) | greater(u, threshold));
+    }
+    return equal;
+  };
+  int64_t front = 0, back = count;
+  for (int64_t cell = 0; cell < count; cell++) {
+    bool quiet = true;
+    for (int64_t g = 0; g < s.in / lanes; g++) quiet &= !constant.reaches[g * count + cell];
+    int64_t t = constant.settles;
+    if (quiet && back == count)  // the first such cell
+      while (t < last && !rests(cell, t)) t++;
+    else
+      t = cells.settles;
+    const bool still = quiet && t < last && rests(cell, t);
+    if (still) cells.settles = t;
+    order[still ? --back : front++] = static_cast<int32_t>(cell);
+  }
+  cells.active = front;
+  return cells;
+}
+// The two sums over the steps from `cells.settles` on that a still cell's gradient needs, in which A[t] = left[t] +
+// beta A[t+1]: A[settles], and the sum of A. Multiplied with the cell's part of the right side and with the derivative at
+// the settled membrane, they are dU[settles] and the sum of dU.
+static void sum_left(const ConvBackward& a, const float* left, const Cells& cells, float* sums) {
+  const int64_t inner = a.product.inner;
+  memset(sums, 0, 2 * inner * sizeof(float));
+  for (int64_t t = a.lif.time - 1; t >= cells.settles; t--) {
+    for (int64_t n = 0; n < inner; n += lanes) {
+      const v16 now = load(left + t * inner + n) + a.lif.neuron.beta * load(sums + n);
+      store(sums + n, now);
+      store(sums + inner + n, load(sums + inner + n) + now);
+    }
+  }
+}
+
+// Fills scratch.dcurrent, from the last step to the first; a still cell's holds its sum from `cells.settles` on there.
+template <Surrogate kind>
+void to_currents(const ConvBackward& a, int64_t image, const Cells& cells, const Scratch& scratch) {
+  const Shape& s = a.shape;
+  const int64_t neurons = s.neurons(), time = a.lif.time, inner = a.product.inner, start = image * time * neurons;
+  const float *membranes = a.lif.membranes + start, *given = a.lif.given + start;
+  const float* dspikes = inner ? scratch.dcurrent : a.lif.dspikes + start;
+  double dbeta = 0, dthreshold = 0;
+  v16 beta_part{}, threshold_part{};
+  const float* left = a.product.left + image * time * inner;
+  if (cells.active < cells.all) sum_left(a, left, cells, scratch.sums);
+  for (int64_t i = 0; i < cells.all && inner; i++) {
+    const int64_t first = cells.number[i] * s.out;
+    const float* right = a.product.right + first * inner;
+    const bool still = i >= cells.active;
+    multiply(still ? cells.settles : time, left, right, inner, s.out, scratch.dcurrent + first, neurons);
+    if (!still) continue;
+    multiply(2, scratch.sums, right, inner, s.out, scratch.still + first, neurons);
+    for (int64_t n = first; n < first + s.out; n += lanes) {
+      const v16 u = load(membranes + cells.settles * neurons + n);
+      const v16 sigma = derivative<kind>(u - all(a.lif.neuron.threshold), a.lif.slope);
+      const v16 now = sigma * load(scratch.still + n), sum = sigma * load(scratch.still + neurons + n);
+      store(scratch.dcurrent + cells.settles * neurons + n, now);
+      store(scratch.still + n, sum);
+      beta_part += (sum - now) * u;
+      threshold_part -= sum - a.lif.neuron.beta * (sum - now);
+    }
+  }
+  for (int64_t t = time - 1; t >= 0; t--) {
+    for (int64_t i = 0; i < (t < cells.settles ? cells.all : cells.active); i++) {
+      const int64_t at = t * neurons + cells.number[i] * s.out;
+      const float* next = t == time - 1 ? nullptr : scratch.dcurrent + at + neurons;
+      reverse_step<kind>(a.lif, s.out, dspikes + at, membranes + at, given + at, next, scratch.dcurrent + at, beta_part,
+                         threshold_part);
+    }
+    dbeta += sum(beta_part);
+    dthreshold += sum(threshold_part);
+    beta_part = threshold_part = v16{};
+  }
+  a.lif.dbeta[image] = static_cast<float>(dbeta);
+  a.lif.dthreshold[image] = static_cast<float>(dthreshold + reset_at_rest(a.lif, scratch.dcurrent));
+  for (int64_t i = cells.active; i < cells.all; i++)
+    memcpy(scratch.dcurrent + cells.settles * neurons + cells.number[i] * s.out,
+           scratch.still + cells.number[i] * s.out, s.out * sizeof(float));
+}
+
 template <int K>
-void backward(const ConvBackward& a, int64_t image, const Scratch& scratch, ConstantSource& constant, float* dkernel,
-              float* dbias) {
+void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Scratch& scratch, ConstantSource& constant,
+              float* dkernel, float* dbias) {
   const Shape& s = a.shape;
   const int64_t words = s.neurons() / lanes, grid = s.padded_height() * s.padded_width() * lanes;
   const bool is_constant = a.source == Source::constant;
   const float* kernel = is_constant ? constant.kernel : a.grouped_kernel;
   for (int64_t t = 0; t < a.lif.time; t++) {
-    const int64_t step_at = image * a.lif.time + t;
+    const int64_t step_at = image * a.lif.time + t, count = cells.count(t);
     const float* dcurrent = scratch.dcurrent + t * s.neurons();
     const uint16_t* winners = a.winners + step_at * 2 * words;
-    const bool settled = is_constant && constant.settled;
+    const bool settled = is_constant && t >= constant.settles;
     list_spikes(s, a.bits_in + step_at * s.inputs() / lanes, scratch);
     for (int64_t c = 0; c < s.out; c += lanes) {
-      unpool(s, dcurrent, winners, c, scratch.dy);
+      float* unspread = settled ? constant.unspread + c / lanes * grid : nullptr;
+      unpool(s, cells.number, count, dcurrent, winners, c, scratch.dy, unspread);
       add_weights<K>(s, scratch, c, dkernel);
       v16 total{};
-      for (int64_t p = 0; p < s.rows() * s.columns(); p++) total += load(dcurrent + p * s.out + c);
+      for (int64_t i = 0; i < count; i++) total += load(dcurrent + cells.number[i] * s.out + c);
       store(dbias + c, load(dbias + c) + total);
-      float* unspread = constant.unspread + c / lanes * grid;
-      if (settled)
-        for (int64_t i = 0; i < grid; i += lanes) store(unspread + i, load(unspread + i) + load(scratch.dy + i));
     }
     if (a.source == Source::data) continue;
     for (int64_t g = 0; g < s.in / lanes; g++) {
-      const uint8_t* reaches = settled ? constant.reaches + g * grid / lanes : nullptr;
-      spread<K>(s, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches, scratch.dspikes + g * grid);
+      const uint8_t* reaches = settled ? constant.reaches + g * cells.all : nullptr;
+      spread<K>(s, cells.number, count, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches,
+                scratch.dspikes + g * grid);
     }
     if (is_constant) {
       with_surrogate(a.lif.surrogate,
-                     [&]<Surrogate kind>() { take_step<kind>(constant, scratch.dspikes, a.lif.slope); });
+                     [&]<Surrogate kind>() { take_step<kind>(constant, t, scratch.dspikes, a.lif.slope); });
     } else {
       copy_inside(s, scratch.dspikes, a.dspikes_in + step_at * s.inputs());
       memset(scratch.dspikes, 0, s.in / lanes * grid * sizeof(float));
     }
   }
   if (!is_constant) return;
-  if (constant.settled)
-    for (int64_t g = 0; g < s.in / lanes; g++)
-      spread_sum<K>(s, constant.unspread, kernel + g * s.out * K * K * lanes, constant.reaches + g * grid / lanes,
-                    scratch.dspikes + g * grid);
+  for (int64_t g = 0; g < s.in / lanes; g++)
+    spread_sum<K>(s, constant.unspread, kernel + g * s.out * K * K * lanes, constant.reaches + g * cells.all,
+                  scratch.dspikes + g * grid);
   with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() {
     finish<kind>(constant, scratch.dspikes, a.lif.slope, a.dcurrent_in + image * s.inputs());
   });
@@ -194,7 +313,7 @@ void backward(const ConvBackward& a, int64_t image, const Scratch& scratch, Cons
 
 void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, float* dkernel, float* dbias) {
   const Shape& s = a.shape;
-  const int64_t pixels = s.padded_height() * s.padded_width();
+  const int64_t pixels = s.padded_height() * s.padded_width(), count = s.rows() * s.columns();
   Memory memory{scratch_memory};
   Scratch scratch{};
   scratch.dcurrent = memory.take<float>(a.lif.time * s.neurons());
@@ -202,6 +321,9 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   scratch.dspikes = memory.take<float>(pixels * s.in);
   scratch.count = memory.take<int32_t>(s.in);
   scratch.spikes = memory.take<int32_t>(s.in * s.height * s.width);
+  scratch.cells = memory.take<int32_t>(count);
+  scratch.sums = memory.take<float>(2 * a.product.inner);
+  scratch.still = memory.take<float>(2 * s.neurons());
   ConstantSource constant(s, a.neuron_in);
   if (a.source == Source::constant) {
     constant.order = memory.take<int32_t>(s.in);
@@ -210,24 +332,20 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
     constant.membrane = memory.take<float>(pixels * s.in);
     constant.total = memory.take<float>(pixels * s.in);
     constant.fires = memory.take<uint16_t>(pixels * s.in / lanes);
-    constant.reaches = memory.take<uint8_t>(pixels * s.in / lanes);
+    constant.reaches = memory.take<uint8_t>(count * s.in / lanes);
     constant.unspread = memory.take<float>(pixels * s.out);
     begin(constant, a.bits_in + image * a.lif.time * s.inputs() / lanes, a.lif.time, a.current_in + image * s.inputs(),
           a.kernel);
   }
-
-  const int64_t at = image * a.lif.time * s.neurons();
-  with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() {
-    reverse<kind>(a.lif, a.lif.dspikes + at, a.lif.membranes + at, a.lif.given + at, scratch.dcurrent,
-                  a.lif.dbeta + image, a.lif.dthreshold + image);
-  });
+  const Cells cells = sort_cells(a, constant, a.lif.membranes + image * a.lif.time * s.neurons(), scratch.cells);
+  with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() { to_currents<kind>(a, image, cells, scratch); });
   memset(scratch.dy, 0, pixels * lanes * sizeof(float));
   memset(scratch.dspikes, 0, pixels * s.in * sizeof(float));
   switch (s.kernel) {
-    case 1: return backward<1>(a, image, scratch, constant, dkernel, dbias);
-    case 3: return backward<3>(a, image, scratch, constant, dkernel, dbias);
-    case 5: return backward<5>(a, image, scratch, constant, dkernel, dbias);
-    case 7: return backward<7>(a, image, scratch, constant, dkernel, dbias);
+    case 1: return backward<1>(a, image, cells, scratch, constant, dkernel, dbias);
+    case 3: return backward<3>(a, image, cells, scratch, constant, dkernel, dbias);
+    case 5: return backward<5>(a, image, cells, scratch, constant, dkernel, dbias);
+    case 7: return backward<7>(a, image, cells, scratch, constant, dkernel, dbias);
   }
 }
 

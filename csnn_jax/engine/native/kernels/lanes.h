@@ -1,4 +1,4 @@
-// Sixteen floats at a time, whatever the machine's registers: GCC and Clang split the type where it is too wide.
+// Sixteen floats at a time, whatever the machine's registers: one, two or four of them.
 //
 // Sums always run over the same 16 lanes in the same order, and no multiplication is fused with an addition
 // (-ffp-contract=off), so every instruction set gives the same bits.
@@ -13,28 +13,93 @@
 
 namespace csnn::ISA {
 
-typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t v16i __attribute__((vector_size(64), aligned(4), may_alias));
+#if defined(__AVX512F__)
+constexpr int width = 16;
+#elif defined(__AVX2__)
+constexpr int width = 8;
+#else
+constexpr int width = 4;
+#endif
+constexpr int parts = 16 / width;
 
-CSNN_INLINE v16 load(const float* p) { return *reinterpret_cast<const v16*>(p); }
-CSNN_INLINE void store(float* p, v16 x) { *reinterpret_cast<v16*>(p) = x; }
-CSNN_INLINE v16 all(float x) { return v16{} + x; }
-CSNN_INLINE v16 abs(v16 x) { return (v16)((v16i)x & 0x7fffffff); }
+typedef float part __attribute__((vector_size(4 * width), aligned(4), may_alias));
+typedef int32_t whole_part __attribute__((vector_size(4 * width), aligned(4), may_alias));
+
+// (A vector type of 64 bytes would do, but GCC keeps one in memory where it takes several registers.)
+struct v16 {
+  part p[parts];
+};
+
+// The v16 whose part i is f(i).
+template <typename F>
+CSNN_INLINE v16 each(F&& f) {
+  v16 result;
+#pragma GCC unroll 4
+  for (int i = 0; i < parts; i++) result.p[i] = f(i);
+  return result;
+}
+
+CSNN_INLINE v16 load(const float* x) {
+  return each([&](int i) __attribute__((always_inline)) { return *reinterpret_cast<const part*>(x + i * width); });
+}
+CSNN_INLINE void store(float* to, v16 x) {
+#pragma GCC unroll 4
+  for (int i = 0; i < parts; i++) *reinterpret_cast<part*>(to + i * width) = x.p[i];
+}
+CSNN_INLINE part all_of_part(float x) { return x - part{}; }  // -0 too, which 0 + x would make 0
+CSNN_INLINE v16 all(float x) {
+  return each([&](int) __attribute__((always_inline)) { return all_of_part(x); });
+}
+CSNN_INLINE v16 operator+(v16 a, v16 b) {
+  return each([&](int i) __attribute__((always_inline)) { return a.p[i] + b.p[i]; });
+}
+CSNN_INLINE v16 operator-(v16 a, v16 b) {
+  return each([&](int i) __attribute__((always_inline)) { return a.p[i] - b.p[i]; });
+}
+CSNN_INLINE v16 operator*(v16 a, v16 b) {
+  return each([&](int i) __attribute__((always_inline)) { return a.p[i] * b.p[i]; });
+}
+CSNN_INLINE v16 operator/(v16 a, v16 b) {
+  return each([&](int i) __attribute__((always_inline)) { return a.p[i] / b.p[i]; });
+}
+CSNN_INLINE v16 operator-(v16 a) {
+  return each([&](int i) __attribute__((always_inline)) { return -a.p[i]; });
+}
+CSNN_INLINE v16 operator+(v16 a, float b) { return a + all(b); }
+CSNN_INLINE v16 operator-(v16 a, float b) { return a - all(b); }
+CSNN_INLINE v16 operator*(v16 a, float b) { return a * all(b); }
+CSNN_INLINE v16 operator*(float a, v16 b) { return all(a) * b; }
+CSNN_INLINE v16 operator/(float a, v16 b) { return all(a) / b; }
+CSNN_INLINE v16& operator+=(v16& a, v16 b) { return a = a + b; }
+CSNN_INLINE v16& operator-=(v16& a, v16 b) { return a = a - b; }
+CSNN_INLINE v16& operator*=(v16& a, float b) { return a = a * b; }
+
+CSNN_INLINE v16 abs(v16 x) {
+  return each([&](int i) __attribute__((always_inline)) { return (part)((whole_part)x.p[i] & 0x7fffffff); });
+}
+
+// Lane by lane: yes where a > b, else no.
+CSNN_INLINE v16 where_greater(v16 a, v16 b, v16 yes, v16 no) {
+  return each([&](int i) __attribute__((always_inline)) { return a.p[i] > b.p[i] ? yes.p[i] : no.p[i]; });
+}
 
 // One bit per lane: a > b.
 CSNN_INLINE uint16_t greater(v16 a, v16 b) {
 #if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
-#elif defined(__SSE2__)
-  const v16i yes = a > b;
-  __m128 part[4];
-  memcpy(part, &yes, sizeof part);
-  return static_cast<uint16_t>(_mm_movemask_ps(part[0]) | _mm_movemask_ps(part[1]) << 4 |
-                               _mm_movemask_ps(part[2]) << 8 | _mm_movemask_ps(part[3]) << 12);
+  return _mm512_cmp_ps_mask((__m512)a.p[0], (__m512)b.p[0], _CMP_GT_OQ);
 #else
-  const v16i yes = a > b;
   unsigned bits = 0;
-  for (int i = 0; i < 16; i++) bits |= (yes[i] & 1u) << i;
+#pragma GCC unroll 4
+  for (int i = 0; i < parts; i++) {
+    const whole_part yes = a.p[i] > b.p[i];
+#if defined(__AVX2__)
+    bits |= static_cast<unsigned>(_mm256_movemask_ps((__m256)yes)) << (i * width);
+#elif defined(__SSE2__)
+    bits |= static_cast<unsigned>(_mm_movemask_ps((__m128)yes)) << (i * width);
+#else
+    for (int lane = 0; lane < width; lane++) bits |= (yes[lane] & 1u) << (i * width + lane);
+#endif
+  }
   return static_cast<uint16_t>(bits);
 #endif
 }
@@ -42,11 +107,14 @@ CSNN_INLINE uint16_t greater(v16 a, v16 b) {
 // x where the lane's bit is set, else 0.
 CSNN_INLINE v16 keep(uint16_t bits, v16 x) {
 #if defined(__AVX512F__)
-  return (v16)_mm512_maskz_mov_ps(bits, (__m512)x);
+  return {{(part)_mm512_maskz_mov_ps(bits, (__m512)x.p[0])}};
 #else
-  const v16i bit = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-  const v16i set = ((v16i{} + static_cast<int32_t>(bits)) & bit) == bit;
-  return (v16)((v16i)x & set);
+  whole_part bit;
+  for (int lane = 0; lane < width; lane++) bit[lane] = 1 << lane;
+  return each([&](int i) __attribute__((always_inline)) {
+    const whole_part set = ((whole_part{} + static_cast<int32_t>(bits >> (i * width))) & bit) == bit;
+    return (part)((whole_part)x.p[i] & set);
+  });
 #endif
 }
 
@@ -58,7 +126,7 @@ CSNN_INLINE uint16_t existing(int64_t channels, int64_t first) {
 
 CSNN_INLINE double sum(v16 x) {
   double total = 0;
-  for (int i = 0; i < 16; i++) total += static_cast<double>(x[i]);
+  for (int i = 0; i < 16; i++) total += static_cast<double>(x.p[i / width][i % width]);
   return total;
 }
 
@@ -75,7 +143,8 @@ CSNN_INLINE uint64_t load_words(const uint16_t* words, int64_t count) {
 
 // e^x for x <= 0, to about one unit in the last place; libm's differs between machines.
 CSNN_INLINE v16 exp_negative(v16 x) {
-  x = x < -87.0f ? all(-87.0f) : x;
+  const v16 least = all(-87.0f);
+  x = where_greater(least, x, least, x);
   const v16 shift = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
   const v16 n = (x * 1.44269504f + shift) - shift;
   const v16 r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -83,7 +152,9 @@ CSNN_INLINE v16 exp_negative(v16 x) {
   v16 p = all(1.9875691500e-4f);
   for (float c : rest) p = p * r + c;
   const v16 y = p * r * r + r + 1.0f;
-  return y * (v16)((__builtin_convertvector(n, v16i) + 127) << 23);
+  return each([&](int i) __attribute__((always_inline)) {
+    return y.p[i] * (part)((__builtin_convertvector(n.p[i], whole_part) + 127) << 23);
+  });
 }
 
 }  // namespace csnn::ISA

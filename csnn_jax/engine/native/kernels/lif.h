@@ -8,8 +8,8 @@ namespace csnn::ISA {
 CSNN_INLINE v16 step(v16 membrane, v16 current, const Neuron& neuron) {
   const v16 threshold = all(neuron.threshold);
   if (neuron.reset == Reset::subtract)
-    return neuron.beta * membrane + current - (membrane > threshold ? threshold : v16{});
-  if (neuron.reset == Reset::zero) return neuron.beta * (membrane > threshold ? v16{} : membrane) + current;
+    return neuron.beta * membrane + current - where_greater(membrane, threshold, threshold, v16{});
+  if (neuron.reset == Reset::zero) return neuron.beta * where_greater(membrane, threshold, v16{}, membrane) + current;
   return neuron.beta * membrane + current;
 }
 
@@ -20,7 +20,7 @@ CSNN_INLINE v16 derivative(v16 x, float slope) {
   if constexpr (kind == Surrogate::fast_sigmoid || kind == Surrogate::sparse_fast_sigmoid) {
     const v16 d = slope * abs(x) + one;
     const v16 y = one / (d * d);
-    return kind == Surrogate::fast_sigmoid ? y : (x > one ? y : v16{});
+    return kind == Surrogate::fast_sigmoid ? y : where_greater(x, one, y, v16{});
   } else if constexpr (kind == Surrogate::atan) {
     const v16 d = (1.57079632679f * slope) * x;
     return (slope / 2) / (one + d * d);
@@ -30,13 +30,13 @@ CSNN_INLINE v16 derivative(v16 x, float slope) {
   } else if constexpr (kind == Surrogate::straight_through) {
     return one;
   } else if constexpr (kind == Surrogate::triangular) {
-    return x < v16{} ? all(slope) : all(-slope);
+    return where_greater(v16{}, x, all(slope), all(-slope));
   } else if constexpr (kind == Surrogate::heaviside) {
-    return x > v16{} ? one : v16{};
+    return where_greater(x, v16{}, one, v16{});
   } else if constexpr (kind == Surrogate::spike_rate_escape) {
     return slope * exp_negative(-abs(x - one));
   } else {
-    return x > v16{} ? one : all(slope);
+    return where_greater(x, v16{}, one, all(slope));
   }
 }
 
@@ -57,39 +57,37 @@ CSNN_INLINE void with_surrogate(Surrogate kind, F&& f) {
   }
 }
 
-// One image of
-//     dU[t] = derivative(U[t] - threshold) dS[t] + beta dU[t+1]        (zero: beta (1 - R[t+1]))
-// written to dcurrent [time, count]; the reset passes no gradient. Sums for beta and the threshold go to *dbeta and *dthreshold.
+// One step of the reverse recurrence of `count` neurons,
+//     dU[t] = derivative(U[t] - threshold) dS[t] + beta dU[t+1]        (zero: beta (1 - R[t+1])),
+// in which the reset passes no gradient. `next` is dU[t+1], null after the last step; `dcurrent`, which gets dU[t], may
+// be `dspikes`. Adds to the gradients of beta and the threshold.
 template <Surrogate kind>
-void reverse(const LifBackward& a, const float* dspikes, const float* membranes, const float* given, float* dcurrent,
-             float* dbeta, float* dthreshold) {
+CSNN_INLINE void reverse_step(const LifBackward& a, int64_t count, const float* dspikes, const float* membranes,
+                              const float* given, const float* next, float* dcurrent, v16& dbeta, v16& dthreshold) {
   const Neuron& neuron = a.neuron;
-  double beta_sum = 0, threshold_sum = 0;
-  for (int64_t t = a.time - 1; t >= 0; t--) {
-    v16 beta_part{}, threshold_part{};
-    const bool end = t == a.time - 1;
-    const float* next = dcurrent + (t + 1) * a.count;  // dU[t+1]
-    for (int64_t n = 0; n < a.count; n += lanes) {
-      const int64_t at = t * a.count + n;
-      const v16 u = load(membranes + at), threshold = all(neuron.threshold);
-      v16 sigma;
-      if constexpr (kind == Surrogate::given) sigma = load(given + at);
-      else sigma = derivative<kind>(u - threshold, a.slope);
-      const v16 through = sigma * load(dspikes + at);
-      const v16 carry = end ? v16{} : load(next + n);
-      const v16 kept = neuron.reset == Reset::zero ? (u > threshold ? v16{} : carry) : carry;
-      store(dcurrent + at, through + neuron.beta * kept);
-      beta_part += kept * u;
-      threshold_part -= through;
-      if (neuron.reset == Reset::subtract) threshold_part -= u > threshold ? carry : v16{};
-    }
-    beta_sum += sum(beta_part);
-    threshold_sum += sum(threshold_part);
+  const v16 threshold = all(neuron.threshold);
+  for (int64_t n = 0; n < count; n += lanes) {
+    const v16 u = load(membranes + n);
+    v16 sigma;
+    if constexpr (kind == Surrogate::given) sigma = load(given + n);
+    else sigma = derivative<kind>(u - threshold, a.slope);
+    const v16 through = sigma * load(dspikes + n);
+    const v16 carry = next ? load(next + n) : v16{};
+    const v16 kept = neuron.reset == Reset::zero ? where_greater(u, threshold, v16{}, carry) : carry;
+    store(dcurrent + n, through + neuron.beta * kept);
+    dbeta += kept * u;
+    dthreshold -= through;
+    if (neuron.reset == Reset::subtract) dthreshold -= where_greater(u, threshold, carry, v16{});
   }
-  if (neuron.reset == Reset::subtract && 0 > neuron.threshold)  // a neuron at rest, U[-1] = 0, is then above it
-    for (int64_t n = 0; n < a.count; n += lanes) threshold_sum -= sum(load(dcurrent + n));
-  *dbeta = static_cast<float>(beta_sum);
-  *dthreshold = static_cast<float>(threshold_sum);
+}
+
+// Where the threshold is below 0, a neuron at rest, U[-1] = 0, is above it: what this adds to the threshold's gradient,
+// from dU[0] of all neurons.
+CSNN_INLINE double reset_at_rest(const LifBackward& a, const float* dcurrent) {
+  double total = 0;
+  if (a.neuron.reset == Reset::subtract && 0 > a.neuron.threshold)
+    for (int64_t n = 0; n < a.count; n += lanes) total -= sum(load(dcurrent + n));
+  return total;
 }
 
 }  // namespace csnn::ISA

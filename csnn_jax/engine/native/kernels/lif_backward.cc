@@ -4,11 +4,21 @@
 namespace csnn::ISA {
 
 void lif_backward(const LifBackward& a, int64_t image) {
-  const int64_t at = image * a.time * a.count;
+  double dbeta = 0, dthreshold = 0;
+  const int64_t start = image * a.time * a.count;
   with_surrogate(a.surrogate, [&]<Surrogate kind>() {
-    reverse<kind>(a, a.dspikes + at, a.membranes + at, a.given + at, a.dcurrent + at, a.dbeta + image,
-                  a.dthreshold + image);
+    for (int64_t t = a.time - 1; t >= 0; t--) {
+      const int64_t at = start + t * a.count;
+      const float* next = t == a.time - 1 ? nullptr : a.dcurrent + at + a.count;
+      v16 beta_part{}, threshold_part{};
+      reverse_step<kind>(a, a.count, a.dspikes + at, a.membranes + at, a.given + at, next, a.dcurrent + at, beta_part,
+                         threshold_part);
+      dbeta += sum(beta_part);
+      dthreshold += sum(threshold_part);
+    }
   });
+  a.dbeta[image] = static_cast<float>(dbeta);
+  a.dthreshold[image] = static_cast<float>(dthreshold + reset_at_rest(a, a.dcurrent + start));
 }
 
 }  // namespace csnn::ISA

@@ -1,5 +1,6 @@
 // Weight gradient of a linear layer of spikes: dkernel[n] = sum of dcurrent[t] over the steps at which input n spiked.
-// Each input's sum over an image stays in registers, so its row of dkernel is touched once per image, not per spike.
+// Each input's sum over an image stays in registers, so its row of dkernel is touched once per image, not per spike; and
+// only if it spiked in that image at all.
 #include "lanes.h"
 
 namespace csnn::ISA {
@@ -17,36 +18,53 @@ void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* 
   }
 }
 
+// Lists the neurons of an image that spiked at some step; returns how many.
+int64_t list_firing(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons) {
+  const int64_t spans = (time + 63) / 64;
+  int64_t found = 0;
+  for (int64_t n = 0; n < count; n++) {
+    uint64_t any = 0;
+    for (int64_t i = 0; i < spans; i++) any |= history[n * spans + i];
+    neurons[found] = static_cast<int32_t>(n);
+    found += any != 0;
+  }
+  return found;
+}
+
 template <int V>
-void block_weights(const LinearWeights& a, int64_t column, int64_t row, int64_t rows) {
+void block_weights(const LinearWeights& a, int64_t column, int64_t row, int64_t rows, float* scratch) {
   const int64_t spans = (a.time + 63) / 64;
   for (int64_t n = row; n < row + rows; n++)
     for (int v = 0; v < V; v++) store(a.dkernel + n * a.outputs + column + v * lanes, v16{});
   for (int64_t image = 0; image < a.images; image++) {
-    const float* dcurrent = a.dcurrent + image * a.time * a.outputs + column;
-    for (int64_t n = row; n < row + rows; n++) {
+    // A copy side by side: rows a power of two apart would compete for the same lines of the cache.
+    for (int64_t t = 0; t < a.time; t++)
+      for (int v = 0; v < V; v++)
+        store(scratch + (t * V + v) * lanes, load(a.dcurrent + (image * a.time + t) * a.outputs + column + v * lanes));
+    const int32_t* firing = a.firing + image * (a.inputs + 1);
+    for (int64_t e = 1; e <= firing[0]; e++) {
+      const int64_t n = firing[e];
+      if (n < row) continue;
+      if (n >= row + rows) break;
       const uint64_t* when = a.history + (image * a.inputs + n) * spans;
       v16 total[V] = {};
-      uint64_t any = 0;
       for (int64_t i = 0; i < spans; i++) {
-        any |= when[i];
         for (uint64_t steps = when[i]; steps; steps &= steps - 1) {
-          const float* at = dcurrent + (i * 64 + __builtin_ctzll(steps)) * a.outputs;
+          const float* at = scratch + (i * 64 + __builtin_ctzll(steps)) * V * lanes;
           for (int v = 0; v < V; v++) total[v] += load(at + v * lanes);
         }
       }
-      if (!any) continue;
       float* out = a.dkernel + n * a.outputs + column;
       for (int v = 0; v < V; v++) store(out + v * lanes, load(out + v * lanes) + total[v]);
     }
   }
 }
 
-void linear_weights(const LinearWeights& a, int64_t column, int64_t width, int64_t row, int64_t rows) {
-  if (width == 4 * lanes) block_weights<4>(a, column, row, rows);
-  else if (width == 3 * lanes) block_weights<3>(a, column, row, rows);
-  else if (width == 2 * lanes) block_weights<2>(a, column, row, rows);
-  else block_weights<1>(a, column, row, rows);
+void linear_weights(const LinearWeights& a, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch) {
+  if (width == 4 * lanes) block_weights<4>(a, column, row, rows, scratch);
+  else if (width == 3 * lanes) block_weights<3>(a, column, row, rows, scratch);
+  else if (width == 2 * lanes) block_weights<2>(a, column, row, rows, scratch);
+  else block_weights<1>(a, column, row, rows, scratch);
 }
 
 }  // namespace csnn::ISA

@@ -12,12 +12,13 @@ int64_t list_spikes(const uint16_t* bits, int64_t words, int32_t* neurons);
 void linear_lif(const LinearLif&, int64_t image, int64_t column, int64_t width, const float* block);
 void lif_backward(const LifBackward&, int64_t image);
 void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
-void linear_weights(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows);
+int64_t list_firing(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons);
+void linear_weights(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch);
 void conv_backward(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
 int64_t count_spikes(const uint16_t* bits, int64_t words);
 
 extern const Kernels table;
-const Kernels table = {CSNN_NAME(ISA), constant_lif,  conv_lif,       list_spikes,   linear_lif,
-                       lif_backward,   spike_history, linear_weights, conv_backward, count_spikes};
+const Kernels table = {CSNN_NAME(ISA), constant_lif,  conv_lif,    list_spikes,    linear_lif,    lif_backward,
+                       spike_history,  list_firing,   linear_weights, conv_backward, count_spikes};
 }  // namespace ISA
 }  // namespace csnn
