@@ -127,7 +127,7 @@ def of_engine(network: Network, engine: str, dtype: str) -> Tensors | str:
 def of_snntorch(network: Network, dtype: str) -> Tensors:
     """The same gradients from snnTorch, in float64 with the surrogates and the loss of double.py."""
     companion = parity.companion_of(network, dtype)
-    fired = theirs.run(companion, parity.to_torch(network.pixels(dtype, EVERYTHING)), network.config.time_steps)
+    fired = theirs.run(companion, theirs.channels_first(network.pixels(dtype, EVERYTHING)), network.config.time_steps)
     double.ce_rate(fired.dtype)(fired, torch.tensor(network.labels, dtype=torch.int64)).backward()
     return theirs.gradients(companion)
 
@@ -154,5 +154,5 @@ def _same_spikes(network: Network, engine_names: Sequence[str]) -> dict[tuple[st
 
 def _spikes(network: Network, dtype: str, rows: slice) -> tuple[torch.Tensor, ...]:
     """snnTorch's, of every layer [time, batch, *shape], for some of the images."""
-    pixels = parity.to_torch(network.pixels(dtype, rows))
+    pixels = theirs.channels_first(network.pixels(dtype, rows))
     return theirs.trace(parity.companion_of(network, dtype), pixels, network.config.time_steps).spikes

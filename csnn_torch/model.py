@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import repeat
 from typing import NamedTuple
 
+import numpy as np
 import snntorch as snn
 import torch
 from torch import nn
@@ -171,6 +172,15 @@ def _watched(network: nn.Sequential, see: Callable[[int, snn.Leaky, torch.Tensor
     finally:
         for handle in handles:
             handle.remove()
+
+
+def channels_first(images: np.ndarray, memory_format: torch.memory_format = torch.contiguous_format) -> torch.Tensor:
+    """Images [..., H, W, C] as torch takes them, [..., C, H, W].
+
+    The clone has the strides of a data loader's batch. Without it grey images, of one channel, keep strides that torch
+    takes for channels-last, and convolves in another order.
+    """
+    return torch.from_numpy(images).movedim(-1, -3).clone(memory_format=memory_format)
 
 
 def _channels_last(layer: torch.Tensor) -> torch.Tensor:

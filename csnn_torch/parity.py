@@ -179,7 +179,7 @@ def spikes(network: Network, engine_names: Sequence[str], dtype: str) -> list[Sp
         companion = companion_of(network, dtype)
         for start in range(0, len(network.images), CHUNK):
             pixels = network.pixels(dtype, slice(start, start + CHUNK))
-            reference = theirs.trace(companion, to_torch(pixels), network.config.time_steps)
+            reference = theirs.trace(companion, theirs.channels_first(pixels), network.config.time_steps)
             membranes, fired = ([layer.numpy() for layer in part] for part in reference)
             for name, side in sides.items():
                 if not isinstance(side, str):
@@ -280,8 +280,3 @@ def companion_of(network: Network, dtype: str) -> torch.nn.Sequential:
     companion = theirs.sequential(network.config, getattr(torch, dtype))
     theirs.load_tensors(companion, network.tensors)
     return companion
-
-
-def to_torch(pixels: np.ndarray) -> torch.Tensor:
-    """Images [..., H, W, C] as torch takes them, [..., C, H, W]."""
-    return torch.tensor(pixels).movedim(-1, -3).contiguous()

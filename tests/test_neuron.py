@@ -51,6 +51,22 @@ def test_a_membrane_at_the_threshold_neither_spikes_nor_resets(reset):
     np.testing.assert_array_equal(spikes, [0, 0, 0])
 
 
+@pytest.mark.parametrize("reset", RESETS)
+def test_a_product_is_rounded_before_the_current_is_added(reset):
+    """As in torch; XLA would make one fused multiply-add of the two, which a third of these membranes would show."""
+    beta = np.float32(0.9)
+    current = np.random.default_rng(0).uniform(0, 0.5, (20, 64)).astype(np.float32)
+    membranes, spikes = jax.jit(lambda c: window(c, beta, 1.0, reset))(current)
+    membrane = np.zeros(64, np.float32)
+    for now, found in zip(current, np.asarray(membranes), strict=True):
+        fired = (membrane > 1).astype(np.float32)
+        if reset == "zero":
+            membrane = (1 - fired) * membrane
+        membrane = beta * membrane + now - (fired if reset == "subtract" else 0)
+        np.testing.assert_array_equal(found, membrane)
+    assert spikes.any()
+
+
 def test_subtract_takes_the_threshold_away():
     membranes, spikes = window(jnp.asarray([3.0, 0.0, 0.0]), 1.0, 2.0, "subtract")
     np.testing.assert_array_equal(membranes, [3, 1, 1])

@@ -46,6 +46,14 @@ def test_equal_weights_give_equal_spikes_in_every_layer(reset, pool):
         np.testing.assert_array_equal(np.asarray(mine), their.numpy())
 
 
+@pytest.mark.parametrize("shape", [(4, 28, 28, 1), (4, 12, 10, 3), (5, 4, 28, 28, 1)])
+def test_images_have_the_strides_of_a_data_loaders_batch(shape):
+    images = np.random.default_rng(0).random(shape, np.float32)
+    found = companion.channels_first(images)
+    assert found.stride() == torch.empty(found.shape).stride()
+    np.testing.assert_array_equal(found.numpy(), np.moveaxis(images, -1, -3))
+
+
 def test_learnt_beta_and_threshold_are_loaded():
     config = ModelConfig(**STACK, learn_beta=True, learn_threshold=True)
     tensors, _ = whole_eighths(config, 2)
