@@ -54,9 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_torch import comparison_report, questions
         from csnn_torch.comparison import Comparison
 
-        plan, out = questions.plan(flags), comparison_report.folder(flags.out)
+        plan = questions.plan(flags)
+        opened = flags.run and rundir.open_run(flags.run)  # before OUT is made
+        out = comparison_report.folder(flags.out)
         path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
-        _, config, tensors = rundir.open_run(path)
+        _, config, tensors = opened or rundir.open_run(path)
         found = Comparison(path, config, tensors)
         comparison_report.keep(found, out, flags.questions)
         shown = _shown(flags, sys.argv[1:] if arguments is None else arguments)

@@ -59,9 +59,11 @@ def folder(out: str) -> Path:
     """Makes the directory for the results.
 
     Raises:
-        UserError: it can't be made or written.
+        UserError: it can't be made or written, or is a run directory.
     """
     path = Path(out)
+    if (path / "config.json").exists():
+        raise UserError(f"--out {out}: is a run directory, expected one for the comparison's files")
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()

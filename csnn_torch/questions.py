@@ -122,7 +122,8 @@ def same_training(found: Comparison, plan: Plan) -> None:
     print(result := trajectory.together(config, split, plan.iterations, *start), flush=True)
     found.trajectories.append(result)
     # float64 comes last, for it stays switched on in JAX.
-    config = replace(config, train=replace(settings, dtype="float64", batch_size=plan.exact_batch))
+    exact = replace(settings, dtype="float64", batch_size=plan.exact_batch, lr=trajectory.EXACT_LR)
+    config = replace(config, train=exact)
     print(result := trajectory.together(config, split, plan.exact_iterations, found.tensors, "the run's"), flush=True)
     found.trajectories.append(result)
 

@@ -26,7 +26,8 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
         for pool in ("max", "avg"):
             yield Variant(f"reset {reset}, pool {pool}", replace(model, reset=reset, pool=pool))
     yield Variant("beta 0.9", replace(model, beta=0.9), lr=3e-3)
-    yield Variant("learnt beta", replace(model, beta=0.7, learn_beta=True))
+    # At this rate no beta leaves (0, 1), beyond which its gradient is 0 and shows nothing.
+    yield Variant("learnt beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
     channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
     colour = replace(
         model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3

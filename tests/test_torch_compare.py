@@ -139,6 +139,14 @@ def test_a_folder_that_can_not_be_made_is_refused_before_anything_is_compared(ru
     assert "--out" in capsys.readouterr().err
 
 
+def test_a_wrong_run_leaves_no_folder_and_a_run_is_not_written_into(run, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command.main(["--run", str(tmp_path / "nope"), "--out", str(out)]) == 2
+    assert "nope: no such directory" in capsys.readouterr().err and not out.exists()
+    assert command.main(["--run", str(run), "--out", str(run)]) == 2
+    assert f"--out {run}: is a run directory" in capsys.readouterr().err
+
+
 def test_a_silent_network_proves_nothing(network):
     silent = replace(network, tensors={name: 0 * tensor for name, tensor in network.tensors.items()})
     (result,) = parity.spikes(silent, ("scan",), "float64")
