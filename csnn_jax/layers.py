@@ -5,7 +5,9 @@ has no fast path for the weight gradient that autodiff writes (541 ms against 5 
 conv2), so there the convolution has backward formulas of its own.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,28 +66,39 @@ def _conv_backward_cpu(binary: bool, x: Array, kernel: Array, dy: Array) -> tupl
 def conv_weight_gradient(x: Array, dy: Array, kernel_size: int, binary: bool = False) -> Array:
     """dL/dkernel [k, k, in, out] = sum over batch and positions of x, shifted, times dy.
 
-    One matrix product [k k in, positions] @ [positions, out]: XLA's product on the CPU is twice as fast with the
-    positions innermost in its left operand, hence the transposition, which is done on bytes where x is binary. The
-    batch is cut into chunks so that the shifted copies, k^2 times the size of x, stay in the cache.
+    One product [out, batch width] @ [batch width, k in] for every row of the image and of the kernel: XLA's product on
+    the CPU is fastest with the positions innermost in its left operand, and operands of this size stay in the cache.
+    Only the shifts along a row are copied, as bytes where x is binary; those across rows choose the operands.
     """
     batch, height, width, channels = x.shape
-    pad = kernel_size // 2
-    chunks = next(n for n in (4, 2, 1) if batch % n == 0)
-    narrow = x.astype(jnp.uint8) if binary else x
-    padded = jnp.pad(narrow.transpose(3, 0, 1, 2), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    # The barrier makes XLA write the transposed array once, instead of transposing anew for every shift.
-    padded = lax.optimization_barrier(padded)
-    padded = padded.reshape(channels, chunks, batch // chunks, height + 2 * pad, width + 2 * pad).swapaxes(0, 1)
+    pad, out = kernel_size // 2, dy.shape[-1]
+    padded = (x.astype(jnp.uint8) if binary else x).transpose(1, 0, 2, 3)
+    padded = jnp.pad(padded, ((0, 0), (0, 0), (pad, pad), (0, 0)))
+    shifted = jnp.concatenate([padded[:, :, j : j + width] for j in range(kernel_size)], axis=3)
+    shifted = shifted.astype(dy.dtype).reshape(height, batch * width, kernel_size * channels)
+    gradient = dy.transpose(1, 3, 0, 2).reshape(height, out, batch * width)
 
-    def add_chunk(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
-        image, gradient = chunk
-        shifts = [(i, j) for i in range(kernel_size) for j in range(kernel_size)]
-        shifted = jnp.stack([image[:, :, i : i + height, j : j + width] for i, j in shifts])
-        return total + shifted.astype(dy.dtype).reshape(kernel_size**2 * channels, -1) @ gradient, None
+    def row(i: int) -> Array:
+        total = jnp.zeros((out, kernel_size * channels), dy.dtype)
+        for h in range(max(0, pad - i), min(height, height + pad - i)):
+            total += gradient[h] @ shifted[h + i - pad]
+        return total.reshape(out, kernel_size, channels)
 
-    zero = jnp.zeros((kernel_size**2 * channels, dy.shape[-1]), dy.dtype)
-    total, _ = lax.scan(add_chunk, zero, (padded, dy.reshape(chunks, -1, dy.shape[-1])))
-    return total.reshape(kernel_size, kernel_size, channels, dy.shape[-1])
+    return jnp.stack([row(i) for i in range(kernel_size)]).transpose(0, 2, 3, 1)
+
+
+def _once(function: Callable, *operands: Array) -> Any:
+    """function(*operands), which XLA on the CPU computes once, on all threads, and keeps in memory.
+
+    It would else be computed anew by everything that uses it, and on a single thread by what stores it for the backward
+    pass. XLA drops an `optimization_barrier` before it decides on that; a branch that it can't foresee it leaves alone.
+    """
+
+    def on_cpu(*operands: Array) -> Any:
+        element = jnp.ravel(operands[0])[0]
+        return lax.cond(element == element, function, function, *operands)
+
+    return lax.platform_dependent(*operands, cpu=on_cpu, default=function)
 
 
 def _quarters(x: Array) -> tuple[Array, Array, Array, Array]:
@@ -107,19 +120,28 @@ def max_pool(
     return _max_pool_forward(x, bias)[0]
 
 
-def _max_pool_forward(x: Array, bias: Array) -> tuple[Array, tuple[UInt8[Array, "..."], tuple[int, ...]]]:
+def _maxima(x: Array, bias: Array) -> tuple[Array, Array]:
+    """Largest member of every window of x + bias, and which it is, 0 to 3."""
     a, b, c, d = _quarters(x + bias)
     top = jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
-    winner = jnp.where(a == top, 0, jnp.where(b == top, 1, jnp.where(c == top, 2, 3))).astype(jnp.uint8)
+    return top, jnp.where(a == top, 0, jnp.where(b == top, 1, jnp.where(c == top, 2, 3))).astype(jnp.uint8)
+
+
+def _unpool(dy: Array, winner: Array) -> Array:
+    """dy at the winner of every window, 0 elsewhere: [batch, height / 2, 2, width / 2, 2, channels]."""
+    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
+    return jnp.where(winner[:, :, None, :, None] == place, dy[:, :, None, :, None], 0)
+
+
+def _max_pool_forward(x: Array, bias: Array) -> tuple[Array, tuple[UInt8[Array, "..."], tuple[int, ...]]]:
+    top, winner = _once(_maxima, x, bias)
     return top, (checkpoint_name(winner, "winner"), x.shape[1:3])
 
 
 def _max_pool_backward(saved: tuple[Array, tuple[int, ...]], dy: Array) -> tuple[Array, Array]:
     winner, (height, width) = saved
-    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
-    dx = jnp.where(winner[:, :, None, :, None] == place, dy[:, :, None, :, None], 0)
     batch, rows, columns, channels = dy.shape
-    dx = dx.reshape(batch, 2 * rows, 2 * columns, channels)
+    dx = _once(_unpool, dy, winner).reshape(batch, 2 * rows, 2 * columns, channels)
     dx = jnp.pad(dx, ((0, 0), (0, height - 2 * rows), (0, width - 2 * columns), (0, 0)))
     return dx, dy.reshape(-1, channels).sum(0)
 

@@ -50,16 +50,16 @@ def _keep_freed_memory() -> None:
     """Has glibc reuse freed memory, where there is glibc, instead of handing it back to the system.
 
     XLA frees and asks again for all of a step's memory, a gigabyte, at every step; the page faults of touching it anew
-    took a tenth of a training iteration.
+    took a tenth of a training iteration. (With a single arena they would be rarer still, but XLA's threads would wait
+    for its lock, which took as long wherever compilation had left the arena in pieces.)
     """
-    mmap_max, trim_threshold, arena_max = -4, -1, -8  # malloc.h
+    mmap_max, trim_threshold = -4, -1  # malloc.h
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, -1)  # never
-    mallopt(arena_max, 1)
 
 
 def make_update(graphdef, optimizer: optax.GradientTransformation, scale: float, engine: ModuleType = scan):
