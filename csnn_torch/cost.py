@@ -71,9 +71,15 @@ class Jax:
 
 
 class SnnTorch:
-    """csnn_torch as `python -m csnn_torch.train` runs it, and with one step of the network given to torch.compile."""
+    """csnn_torch as `python -m csnn_torch.train` runs it, or made faster in a way that a user could.
 
-    def __init__(self, compiled: bool, config: Config, dataset: data.Dataset, tensors: Tensors):
+    "compiled": one step of the network is given to torch.compile. "channels last": images are laid out so, and not as
+    torch's data loader delivers them.
+    """
+
+    def __init__(
+        self, way: Literal["", "compiled", "channels last"], config: Config, dataset: data.Dataset, tensors: Tensors
+    ):
         import torch
 
         from csnn_torch.learner import Learner
@@ -81,7 +87,9 @@ class SnnTorch:
         config = replace(config, train=replace(config.train, engine="auto"))
         self._torch, self._test = torch, dataset.test
         self._learner = Learner(config, dataset.train, tensors)
-        if compiled:
+        if way == "channels last":
+            self._learner.memory_format = torch.channels_last
+        if way == "compiled":
             torch._dynamo.config.recompile_limit = 64  # a step is compiled anew for training, for the first step, ...
             self._learner.network.compile()
 
@@ -109,8 +117,9 @@ def _evaluate(learner: job.Learner, test: data.Split, index: np.ndarray) -> Eval
 SIDES: dict[str, Callable[..., Side]] = {
     "event": lambda *job: Jax("event", *job),
     "scan": lambda *job: Jax("scan", *job),
-    "snntorch": lambda *job: SnnTorch(False, *job),
-    "snntorch compiled": lambda *job: SnnTorch(True, *job),
+    "snntorch": lambda *job: SnnTorch("", *job),
+    "snntorch channels last": lambda *job: SnnTorch("channels last", *job),
+    "snntorch compiled": lambda *job: SnnTorch("compiled", *job),
 }
 
 

@@ -33,13 +33,15 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    expected = "expected auto, cpu, cuda, cuda:N or mps"
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: no such device, {expected}") from None
+    try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(
-            f"--device {name}: can't be used here, expected auto, cpu, cuda, cuda:N or mps: {error}"
-        ) from None
+        raise UserError(f"--device {name}: can't be used here, {expected}: {str(error).splitlines()[0]}") from None
     return device
 
 
@@ -80,6 +82,7 @@ class Learner:
         self.optimizer = torch.optim.Adam(self._parameters, lr=config.train.lr)
         self._moments()
         self._loss = double.ce_rate(self.dtype)
+        self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
         # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
         self._scale = 1 / 255 if config.model.encoding == "direct" else 1.0
 
@@ -146,8 +149,7 @@ class Learner:
             rows = encode(rows, settings.time_steps, settings.encoding, (self.config.train.seed, *stream))
         elif rows.ndim == 5:
             rows = rows.swapaxes(0, 1)
-        x = torch.tensor(np.moveaxis(rows, -1, -3), device=self.device)
-        return x.to(self.dtype) * self._scale
+        return model.channels_first(rows, self.memory_format).to(self.device).to(self.dtype) * self._scale
 
     def _moments(self) -> None:
         """Makes Adam's state, which torch leaves to the first step, so that it can be restored before one."""

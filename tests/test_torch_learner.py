@@ -149,7 +149,7 @@ def test_a_checkpoint_that_can_not_be_read_is_refused(damage, split, tmp_path):
     ("settings", "device", "message"),
     [
         ({"engine": "scan"}, "cpu", "--engine scan: .*expected auto"),
-        ({}, "gpu7", "--device gpu7: can't be used here, expected auto, cpu, cuda"),
+        ({}, "gpu7", "--device gpu7: no such device, expected auto, cpu, cuda"),
         ({}, "meta", "--device meta: can't be used here"),
     ],
 )
