@@ -1,15 +1,19 @@
 """The flags of the training command lines (one set for csnn_jax and csnn_torch) and how commands end."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
+from csnn_jax.rundir import RunDir
 
 T = TypeVar("T")
 
@@ -24,22 +28,61 @@ class TrainFlags:
     overwrite: bool = False
     """Replace the run that --out holds."""
     resume: bool = False
-    """Go on with the interrupted run that --out holds (the other flags must be those it was started with)."""
+    """Go on with the interrupted run that --out holds, with its flags; of these only --epochs and --max-iters may be
+    given anew."""
     show: bool = False
     """Open a window with the accuracy plot at the end."""
 
 
-def parse(kind: type[T], program: str, description: str, arguments: Sequence[str] | None) -> T:
-    """Reads the command line into a dataclass: one flat flag per field, exit code 2 on a flag it rejects."""
-    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    return tyro.cli(kind, prog=program, description=description, args=arguments, config=options)
+def parse(
+    kind: type[T], program: str, description: str, arguments: Sequence[str] | None, default: T | None = None
+) -> T:
+    """Reads the command line into a dataclass: one flat flag per field, exit code 2 on a flag it rejects.
+
+    Args:
+        kind: the dataclass.
+        program: its name in the help.
+        description: what it does, for the help.
+        arguments: None: the process's.
+        default: values of the flags that are not given; None: the dataclass's own.
+    """
+    # Where True may be the default, --no-FLAG is needed too.
+    options = (tyro.conf.OmitArgPrefixes, *(() if default else (tyro.conf.FlagCreatePairsOff,)))
+    return tyro.cli(
+        kind,
+        prog=program,
+        description=description,
+        args=arguments,
+        config=options,
+        default=tyro.MISSING_NONPROP if default is None else default,
+    )
+
+
+F = TypeVar("F", bound=TrainFlags)
+
+
+def parse_train(kind: type[F], program: str, description: str, arguments: Sequence[str] | None) -> F:
+    """`parse` for a training command: with --resume the flags that are not given are the run's, not the defaults.
+
+    Raises:
+        UserError: --resume without --out, or no run there.
+    """
+    flags = parse(kind, program, description, arguments)
+    if not flags.resume:
+        return flags
+    if flags.out is None:
+        raise UserError("--resume: expected --out with the run directory to go on with")
+    return parse(kind, program, description, arguments, replace(kind(), config=RunDir(Path(flags.out)).config()))
 
 
 def run_command(command: Callable[[], int]) -> int:
     """Runs a command: a user's mistake is one line on stderr and exit code 2, Ctrl-C is exit code 130.
 
-    Exit code 141, as a shell shows of other programs, where nobody reads its output to the end (`| head`).
+    SIGTERM ends it as an exception would, with exit code 143, so that half-made folders are taken away. Exit code 141,
+    as a shell shows of other programs, where nobody reads its output to the end (`| head`).
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         code = command()
         sys.stdout.flush()

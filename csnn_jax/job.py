@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -119,18 +119,23 @@ def load_for(model: ModelConfig, name: str) -> data.Dataset:
 
 
 def resumed(flags: TrainFlags, config: Config) -> RunDir:
-    """The interrupted run in `--out`, checked to be the same job.
+    """The interrupted run in `--out`, checked to be the same job but for `--epochs` and `--max-iters`.
 
     Raises:
-        UserError: no such run, a finished one, or one with other flags than `--epochs` and `--max-iters`.
+        UserError: no such run, a finished one, or another job.
     """
-    if flags.out is None:
-        raise UserError("--resume: expected --out with the run directory to go on with")
+    assert flags.out is not None
     run = RunDir(Path(flags.out))
     before = run.config()
-    longer = replace(config.train, epochs=before.train.epochs, max_iters=before.train.max_iters)
-    if replace(config, train=longer) != before:
-        raise UserError(f"--resume: {run.path} was started with other flags, see its config.json")
+    for part, values in asdict(config).items():
+        for name, now in values.items():
+            then = getattr(getattr(before, part), name)
+            if now != then and name not in ("epochs", "max_iters"):
+                flag = "--" + name.replace("_", "-")
+                raise UserError(
+                    f"{flag}: {run.path} was started with {then}, not {now}; --resume can only change --epochs and "
+                    "--max-iters"
+                )
     if run.finished and config == before:
         raise UserError(f"--resume: {run.path} is finished; expected an interrupted run, or more --epochs")
     rundir.write_config(run, config)
@@ -153,21 +158,24 @@ class _Job:
         settings = self.config.train
         per_epoch = len(self.dataset.train.labels) // settings.batch_size
         total = min(settings.epochs * per_epoch, settings.max_iters or settings.epochs * per_epoch)
-        done = start
+        self.done = start
         with progress.Progress(total, start, settings.batch_size) as self.progress:
-            for iteration in range(start, total):
-                if not self.go_on():
-                    break
-                self._step(iteration, *divmod(iteration, per_epoch))
-                done = iteration + 1
-                if settings.eval_every and iteration % settings.eval_every == 0:
-                    self._evaluate(iteration)
-            self.keep(done)
-            finished = done == total and self._finish(done)
+            try:
+                for iteration in range(start, total):
+                    if not self.go_on():
+                        break
+                    self._step(iteration, *divmod(iteration, per_epoch))
+                    if settings.eval_every and iteration % settings.eval_every == 0:
+                        self._evaluate(iteration)
+            except BrokenPipeError:  # nobody reads what is printed; see flags.run_command
+                self.keep(self.done)
+                raise
+            self.keep(self.done)
+            finished = self.done == total and self._finish(self.done)
         if not finished:
-            self.run_dir.record("end", iter=done, interrupted=True, seconds=self._seconds())
+            self.run_dir.record("end", iter=self.done, interrupted=True, seconds=self._seconds())
         self._plots()
-        return done
+        return self.done
 
     def _step(self, iteration: int, epoch: int, row: int) -> None:
         settings = self.config.train
@@ -184,6 +192,7 @@ class _Job:
                 f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
                 f"are in {self.run_dir.weights}; try a smaller --lr (now {settings.lr})"
             )
+        self.done = iteration + 1
         rate = settings.batch_size / (time.perf_counter() - began)
         self.run_dir.record("train", iter=iteration, loss=loss, images_per_s=round(rate, 2))
         self.progress.step(iteration, loss)

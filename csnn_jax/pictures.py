@@ -36,7 +36,9 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     try:
         with Image.open(path) as file:
             drawn = file.convert("RGBA")
-    except (FileNotFoundError, IsADirectoryError):
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a directory, expected a picture (PNG, JPEG)") from None
+    except FileNotFoundError:
         raise UserError(f"{path}: no such file, expected a picture (PNG, JPEG)") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: expected a picture (PNG, JPEG): {error}") from None

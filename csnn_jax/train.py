@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from csnn_jax.flags import TrainFlags, parse, run_command
+from csnn_jax.flags import TrainFlags, parse_train, run_command
 
 DESCRIPTION = """Trains a convolutional spiking neural network with surrogate gradients in JAX.
 
@@ -13,7 +13,7 @@ directory with weights, metrics and plots, for csnn_jax.evaluate, csnn_jax.predi
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
-        flags = parse(TrainFlags, "csnn-train", DESCRIPTION, arguments)
+        flags = parse_train(TrainFlags, "csnn-train", DESCRIPTION, arguments)
         from csnn_jax import job, learner  # after the flags: a wrong one is refused without waiting for JAX
 
         return job.train(flags, learner.Learner)

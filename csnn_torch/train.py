@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csnn_jax.flags import TrainFlags, parse, run_command
+from csnn_jax.flags import TrainFlags, parse_train, run_command
 from csnn_torch import require_torch
 
 DESCRIPTION = """Trains the same network as csnn_jax.train, in snnTorch.
@@ -22,7 +22,7 @@ class TorchFlags(TrainFlags):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
-        flags = parse(TorchFlags, "csnn-torch-train", DESCRIPTION, arguments)
+        flags = parse_train(TorchFlags, "csnn-torch-train", DESCRIPTION, arguments)
         require_torch()
         os.environ["JAX_PLATFORMS"] = "cpu"  # JAX draws the initial weights; on a GPU it would take most of the memory
         from csnn_jax import job

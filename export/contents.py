@@ -94,6 +94,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
     _write_files(subject, run, dataset, settings.opset)
     found = claims.collect(subject, _Proof(subject).run)
+    print("Measuring latencies", flush=True)
     whole: Manifest = {
         "schema_version": manifest.SCHEMA_VERSION,
         "made": manifest.made(settings.opset),

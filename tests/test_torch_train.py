@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(digits, tm
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode == 130
-    assert run(MODULE, *flags, "--out", broken, "--resume", **ONE_THREAD).returncode == 0
+    assert run(MODULE, "--out", broken, "--resume", **ONE_THREAD).returncode == 0
     assert [r["loss"] for r in records(broken, "train")] == losses
     assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
 

@@ -108,13 +108,27 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     assert (broken / "accuracy.png").exists()
 
     assert "unfinished" in refused(MODULE, *flags, "--out", broken)
-    assert "other flags" in refused(MODULE, *flags, "--out", broken, "--resume", "--lr", "0.5")
-    resumed = run(MODULE, *flags, "--out", broken, "--resume")
+    other = refused(MODULE, "--out", broken, "--resume", "--lr", "0.5")
+    assert other.startswith(f"error: --lr: {broken} was started with 0.01, not 0.5")
+    resumed = run(MODULE, "--out", broken, "--resume")  # with the flags that it was started with
     assert resumed.returncode == 0, resumed.stderr
     assert f"resumed after {done} iterations" in resumed.stdout
     assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     assert [r["iter"] for r in records(broken, "train")] == list(range(60))
     assert [r["loss"] for r in records(broken, "train")] == [r["loss"] for r in records(whole, "train")]
+
+
+def test_nobody_reads_the_output(tmp_path):
+    process = start(MODULE, *SMALL, "--eval-every", 0, "--max-iters", 300, "--out", tmp_path / "run")
+    wait_for(process, "Run directory")
+    process.stdout.close()
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (141, "")
+    done = records(tmp_path / "run", "train")[-1]["iter"] + 1
+    assert 0 < done < 300
+    safetensors.numpy.load_file(tmp_path / "run" / "weights.safetensors")
+    resumed = run(MODULE, "--out", tmp_path / "run", "--resume")
+    assert resumed.returncode == 0 and f"resumed after {done} iterations" in resumed.stdout
 
 
 def test_ctrl_c_before_the_first_iteration(tmp_path):
