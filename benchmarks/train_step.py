@@ -8,15 +8,14 @@ otherwise idle. Start-up is measured from an empty compilation cache, and again 
 
 import argparse
 import json
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from csnn_torch import cost
-from csnn_torch.comparison_report import machine
+from csnn_torch import comparison_report, cost
 
 TURNS = 2  # of each side
 
@@ -39,19 +38,22 @@ def main() -> None:
     same = np.equal(ours.predictions, theirs.predictions)
     result = {
         "command": f"python benchmarks/train_step.py RUN --engine {options.engine} --rounds {options.rounds}",
-        "commit": commit(),
-        **machine(),
+        "commit": comparison_report.commit(),
+        **comparison_report.machine(),
         "batch_size": config.train.batch_size,
         "time_steps": config.model.time_steps,
         "same_predictions": f"{same.sum()} of {same.size}",
-        "ratio": {
-            "training_iteration": round(theirs.step_s / ours.step_s, 2),
-            "inference_batch": round(theirs.infer_s / ours.infer_s, 2),
+        "times_faster": {
+            side.side: {
+                "training": round(side.step_s / ours.step_s, 2),
+                "inference": round(side.infer_s / ours.infer_s, 2),
+            }
+            for side in (theirs, faster)
         },
-        "default_job_s_extrapolated": {side.side: round(default_job(side)) for side in (ours, theirs)},
-        "csnn_jax": ours.as_json(),
-        "snntorch": theirs.as_json(),
-        "snntorch_channels_last": faster.as_json(),  # beyond the tutorial
+        "default_job_s_extrapolated": {side.side: round(default_job(side)) for side in (ours, theirs, faster)},
+        "csnn_jax": figures(ours),
+        "snntorch": figures(theirs),
+        "snntorch_channels_last": figures(faster),  # beyond the tutorial
         "start_to_first_iteration_s": start_up(options.run, options.engine),
     }
     print(json.dumps(result, indent=2))
@@ -63,6 +65,11 @@ def arguments() -> Options:
     parser.add_argument("--engine", default="event", choices=("scan", "event"), help="csnn_jax's engine")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each turn")
     return Options(**vars(parser.parse_args()))
+
+
+def figures(side: cost.Cost) -> dict[str, Any]:
+    """All but the predictions, which were compared."""
+    return {name: value for name, value in side.as_json().items() if name != "predictions"}
 
 
 def default_job(side: cost.Cost) -> float:
@@ -80,11 +87,6 @@ def start_up(run: str, engine: str) -> dict[str, float]:
             found[label] = round(process.ask("step")["now"] - began, 2)
             process.close()
     return found
-
-
-def commit() -> str:
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return git.stdout.strip()
 
 
 if __name__ == "__main__":

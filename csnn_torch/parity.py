@@ -32,6 +32,11 @@ LISTED = 20  # images whose first different spike is kept, of each comparison
 CHUNK = 20  # images at a time: their membranes and spikes in float64 take 320 MB for each side of the default network
 
 
+def fires(densities: dict[str, float]) -> bool:
+    """Whether every layer fires within bounds."""
+    return all(DENSITY[0] <= density <= DENSITY[1] for density in densities.values())
+
+
 @dataclass(frozen=True)
 class Network:
     """A network and the images that it is compared on.
@@ -123,7 +128,7 @@ class Spikes:
     @property
     def counted(self) -> bool:
         """Whether it proves anything: the engine ran, and every layer fires within bounds."""
-        return self.densities is not None and all(DENSITY[0] <= d <= DENSITY[1] for d in self.densities.values())
+        return self.densities is not None and fires(self.densities)
 
     @property
     def undecided(self) -> bool:

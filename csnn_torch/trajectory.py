@@ -13,7 +13,7 @@ from csnn_jax.weights import Tensors
 from csnn_torch import learner as theirs
 from csnn_torch.check import Check
 from csnn_torch.gradients import relative_errors
-from csnn_torch.parity import DENSITY
+from csnn_torch.parity import DENSITY, fires
 
 FLOAT64_BOUND = 1e-9  # difference of the losses, and relative distance of every parameter at the end
 
@@ -55,7 +55,7 @@ class Trajectory:
     @property
     def counted(self) -> bool:
         """Whether every layer fires within bounds at the end."""
-        return all(DENSITY[0] <= d <= DENSITY[1] for d in self.densities.values())
+        return fires(self.densities)
 
     def checks(self) -> list[Check]:
         """Its bounds, in float64; in float32 rounding is bound to flip a spike some day."""

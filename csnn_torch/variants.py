@@ -9,6 +9,9 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.learner import Learner
 from csnn_jax.weights import Tensors, expected_shapes
+from csnn_torch.parity import fires
+
+PATIENCE = 4  # times the iterations asked for may pass until every layer fires
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,17 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
     # At this rate no beta leaves (0, 1), beyond which its gradient is 0 and shows nothing.
     yield Variant("learnt beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
     channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
-    colour = replace(
-        model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3
-    )  # at 1 it is silent for long
-    yield Variant("three blocks, colour", colour)
+    # At a threshold of 1 it is silent for long.
+    colour = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3)
+    yield Variant("three blocks, colour", colour, lr=3e-3)
 
 
 def briefly_trained(
     model: ModelConfig, dataset: data.Dataset, iterations: int, lr: float = 1e-2, start: Tensors | None = None
 ) -> Tensors:
     """Trains a network for a few iterations at a quarter of its time steps, which is enough to make it fire.
+
+    Where a layer is silent all the same, or fires nearly always, it is trained for as many iterations again.
 
     Args:
         model: the network.
@@ -52,8 +56,11 @@ def briefly_trained(
     short = replace(model, time_steps=max(1, model.time_steps // 4))
     learner = Learner(Config(short, train=settings), dataset.train, _fitting(model, start or {}))
     batches = data.epoch_batches(settings.seed, 0, len(dataset.train.labels), settings.batch_size)
-    for iteration in range(iterations):
+    some = data.Split(dataset.test.images[:128], dataset.test.labels[:128])
+    for iteration in range(PATIENCE * iterations):
         learner.step(iteration, batches[iteration % len(batches)])
+        if (iteration + 1) % iterations == 0 and (found := learner.evaluate(some)) and fires(found.densities):
+            break
     return learner.tensors()
 
 

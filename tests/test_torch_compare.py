@@ -12,12 +12,12 @@ import torch
 from commands import ENVIRONMENT
 from PIL import Image
 
-from csnn_jax import layers, rundir, weights
+from csnn_jax import data, layers, rundir, weights
 from csnn_jax import model as jax_model
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.neuron import leaky
 from csnn_torch import compare as command
-from csnn_torch import gradients, parity
+from csnn_torch import gradients, parity, variants
 from csnn_torch.check import Check
 from csnn_torch.comparison import Comparison
 
@@ -153,6 +153,16 @@ def test_a_silent_network_proves_nothing(network):
     assert not result.counted and result.checks() == []
     (found,) = (g for g in gradients.compare(silent, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64")
     assert np.isnan(found.errors["conv1.weight"]) and broken([found])
+
+
+@pytest.mark.parametrize("threshold, iterations", [(0.05, 3), (100.0, 3 * variants.PATIENCE)])
+def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iterations, monkeypatch):
+    """With the low threshold every layer fires at once, with the high one no layer ever does."""
+    model = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=16, threshold=threshold)
+    step, steps = variants.Learner.step, []
+    monkeypatch.setattr(variants.Learner, "step", lambda self, *batch: (steps.append(batch), step(self, *batch))[1])
+    variants.briefly_trained(model, data.load("mnist", model.input_shape), 3)
+    assert len(steps) == iterations
 
 
 def test_predictions_may_differ_where_two_classes_tie_within_one_spike(network):
