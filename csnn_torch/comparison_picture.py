@@ -86,7 +86,7 @@ def _bars(axes, names: Sequence[str], values: Sequence[float], title: str) -> No
     bars = axes.barh(range(len(names)), values, color=colors, height=0.6)
     axes.bar_label(bars, [f" {value:.3g}" for value in values], fontsize=9)
     labels = [
-        n.replace("snntorch", "snnTorch").replace(" ", "\n") if n.startswith("snntorch") else f"csnn_jax\n{n}"
+        n.replace("snntorch", "snnTorch").replace(" ", "\n", 1) if n.startswith("snntorch") else f"csnn_jax\n{n}"
         for n in names
     ]
     axes.set_yticks(range(len(names)), labels)
