@@ -243,8 +243,8 @@ def digest(threads: int, isa: str = "") -> str:
 
 def test_the_same_bits_on_any_number_of_threads_and_every_instruction_set():
     flags = Path("/proc/cpuinfo").read_text()
-    cases = [(1, "baseline"), (2, "baseline")]
-    cases += [(2, "avx2")] * (" avx2 " in flags) + [(3, "avx512")] * (" avx512vl " in flags)
+    cases = [(1, "baseline"), (2, "avx2" if " avx2 " in flags else "baseline")]
+    cases += [(3, "avx512")] * (" avx512vl " in flags)
     digests = {case: digest(*case) for case in cases}
     assert len(set(digests.values())) == 1, digests
 

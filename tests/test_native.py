@@ -13,7 +13,7 @@ from csnn_jax.engine import build, native
 PROGRAM = Path(__file__).parent / "native" / "test_ops.cc"
 # GCC 12 does not align what it lays on the stack that this option makes (GCC bug 110027).
 OPTIONS = {"ASAN_OPTIONS": "detect_stack_use_after_return=0"}
-SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def test_operations_under_sanitizers(tmp_path):
