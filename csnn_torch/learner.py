@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
         raise UserError(f"--device {name}: no such device, {expected}") from None
     try:
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:  # each of these by some backend
         raise UserError(f"--device {name}: can't be used here, {expected}: {str(error).splitlines()[0]}") from None
     return device
 

@@ -166,5 +166,5 @@ def test_operations_run_under_jit_and_refuse_what_has_no_rule(function):
     if function is jax.jit:
         assert function(bits.pack)(x[0]).bits.shape == (3, 4, 5)
     else:
-        with pytest.raises(NotImplementedError):
+        with pytest.raises(NotImplementedError, match="vmap is only supported"):
             function(bits.pack)(x)

@@ -151,6 +151,7 @@ def test_a_checkpoint_that_can_not_be_read_is_refused(damage, split, tmp_path):
         ({"engine": "scan"}, "cpu", "--engine scan: .*expected auto"),
         ({}, "gpu7", "--device gpu7: no such device, expected auto, cpu, cuda"),
         ({}, "meta", "--device meta: can't be used here"),
+        ({}, "hpu", "--device hpu: can't be used here"),
     ],
 )
 def test_what_it_can_not_do_is_refused(settings, device, message):
