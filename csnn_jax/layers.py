@@ -15,10 +15,17 @@ from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float, UInt8
 
+from csnn_jax import activity
+from csnn_jax.activity import Activity
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 # On recent NVIDIA cards float32 products would else be taken in TF32, of 10 bits, and spikes would differ.
 PRECISION = lax.Precision.HIGHEST
+
+
+def matmul(x: Array, y: Array) -> Array:
+    return jnp.matmul(x, y, precision=PRECISION)
 
 
 def _convolve(x: Array, kernel: Array) -> Array:
@@ -34,57 +41,86 @@ def conv(
     Args:
         x: input.
         kernel: weights, k odd.
-        binary: promises that x holds only 0 and 1, which makes the weight gradient on the CPU cheaper.
+        binary: promises that x holds only 0 and 1, which makes products on the CPU cheaper.
     """
+    return _conv_forward(x, kernel, binary)[0]
+
+
+def _conv_forward(x: Array, kernel: Array, binary: bool) -> tuple[Array, tuple[Array, Array, Activity | None]]:
+    active = activity.find(x) if binary else None
+    y = activity.among(lambda on, x, kernel: _convolve(x[..., on], kernel[:, :, on]), active, x, kernel)
+    return y, (x, kernel, active)
+
+
+def _conv_backward(binary: bool, saved: tuple[Array, Array, Activity | None], dy: Array) -> tuple[Array, Array]:
     del binary
-    return _convolve(x, kernel)
-
-
-def _conv_forward(x: Array, kernel: Array, binary: bool) -> tuple[Array, tuple[Array, Array]]:
-    del binary
-    return _convolve(x, kernel), (x, kernel)
-
-
-def _conv_backward(binary: bool, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    on_cpu = partial(_conv_backward_cpu, binary)
-    return lax.platform_dependent(*saved, dy, cpu=on_cpu, default=_conv_backward_autodiff)
+    return lax.platform_dependent(*saved, dy, cpu=_conv_backward_cpu, default=_conv_backward_autodiff)
 
 
 conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _conv_backward_autodiff(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
+def _conv_backward_autodiff(x: Array, kernel: Array, active: Activity | None, dy: Array) -> tuple[Array, Array]:
+    del active
     return jax.vjp(_convolve, x, kernel)[1](dy)
 
 
-def _conv_backward_cpu(binary: bool, x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
+def _conv_backward_cpu(x: Array, kernel: Array, active: Activity | None, dy: Array) -> tuple[Array, Array]:
     """Input gradient as a forward convolution, weight gradient as a matrix product over shifted copies of x."""
+
+    def weights(on: Array | slice, x: Array, dy: Array) -> Array:
+        x = x[..., on] if active is None else x[..., on].astype(jnp.uint8)
+        return jnp.zeros(kernel.shape, dy.dtype).at[:, :, on].set(conv_weight_gradient(x, dy, len(kernel)))
+
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    return _convolve(dy, flipped), conv_weight_gradient(x, dy, kernel.shape[0], binary)
+    return _convolve(dy, flipped), activity.among(weights, active, x, dy)
 
 
-def conv_weight_gradient(x: Array, dy: Array, kernel_size: int, binary: bool = False) -> Array:
+def conv_weight_gradient(x: Array, dy: Array, kernel_size: int) -> Array:
     """dL/dkernel [k, k, in, out] = sum over batch and positions of x, shifted, times dy.
 
-    One product [out, batch width] @ [batch width, k in] for every row of the image and of the kernel: XLA's product on
+    One product [k in, batch width] @ [batch width, out] for every row of the image and of the kernel: XLA's product on
     the CPU is fastest with the positions innermost in its left operand, and operands of this size stay in the cache.
-    Only the shifts along a row are copied, as bytes where x is binary; those across rows choose the operands.
+    Only the shifts along a row are copied (as bytes if x is of bytes); those across rows choose the operands.
     """
     batch, height, width, channels = x.shape
     pad, out = kernel_size // 2, dy.shape[-1]
-    padded = (x.astype(jnp.uint8) if binary else x).transpose(1, 0, 2, 3)
-    padded = jnp.pad(padded, ((0, 0), (0, 0), (pad, pad), (0, 0)))
-    shifted = jnp.concatenate([padded[:, :, j : j + width] for j in range(kernel_size)], axis=3)
-    shifted = shifted.astype(dy.dtype).reshape(height, batch * width, kernel_size * channels)
-    gradient = dy.transpose(1, 3, 0, 2).reshape(height, out, batch * width)
+    padded = jnp.pad(x.transpose(1, 3, 0, 2), ((0, 0), (0, 0), (0, 0), (pad, pad)))
+    shifted = jnp.stack([padded[..., j : j + width] for j in range(kernel_size)], axis=1)
+    inputs = [row.reshape(-1, batch * width).astype(dy.dtype) for row in shifted]
+    gradients = [dy[:, h].reshape(batch * width, out) for h in range(height)]
 
     def row(i: int) -> Array:
-        total = jnp.zeros((out, kernel_size * channels), dy.dtype)
+        total = jnp.zeros((kernel_size * channels, out), dy.dtype)
         for h in range(max(0, pad - i), min(height, height + pad - i)):
-            total += gradient[h] @ shifted[h + i - pad]
-        return total.reshape(out, kernel_size, channels)
+            total += inputs[h + i - pad] @ gradients[h]
+        return total.reshape(kernel_size, channels, out)
 
-    return jnp.stack([row(i) for i in range(kernel_size)]).transpose(0, 2, 3, 1)
+    return jnp.stack([row(i) for i in range(kernel_size)])
+
+
+@jax.custom_vjp
+def linear(spikes: Float[Array, "batch in"], kernel: Float[Array, "in out"]) -> Float[Array, "batch out"]:
+    """spikes @ kernel, where spikes hold only 0 and 1."""
+    return _linear_forward(spikes, kernel)[0]
+
+
+def _linear_forward(spikes: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, Activity]]:
+    active = activity.find(spikes)
+    y = activity.among(lambda on, spikes, kernel: matmul(spikes[:, on], kernel[on]), active, spikes, kernel)
+    return y, (spikes, kernel, active)
+
+
+def _linear_backward(saved: tuple[Array, Array, Activity], dy: Array) -> tuple[Array, Array]:
+    spikes, kernel, active = saved
+
+    def weights(on: Array | slice, spikes: Array, dy: Array) -> Array:
+        return jnp.zeros_like(kernel).at[on].set(matmul(spikes[:, on].T, dy))
+
+    return matmul(dy, kernel.T), activity.among(weights, active, spikes, dy)
+
+
+linear.defvjp(_linear_forward, _linear_backward)
 
 
 def _once(function: Callable, *operands: Array) -> Any:

@@ -45,7 +45,8 @@ class Block(nnx.Module):
         """Input current I [batch, *out_shape] from an image or spikes x [batch, *in_shape]."""
         if self.layer.kind == "linear":
             x = x.reshape(x.shape[0], -1)
-            return jnp.matmul(x, self.kernel[...], precision=layers.PRECISION) + self.bias[...]
+            product = layers.linear if self.after_spikes else layers.matmul
+            return product(x, self.kernel[...]) + self.bias[...]
         pool = layers.max_pool if self.pool == "max" else layers.avg_pool
         return pool(layers.conv(x, self.kernel[...], self.after_spikes), self.bias[...])
 

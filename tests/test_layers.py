@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from csnn_jax import layers
+from csnn_jax import activity, layers
 
 
 def plain_conv(x, kernel):
@@ -69,8 +69,8 @@ def test_conv_gradients_are_autodiffs(kernel_size, shape, binary, x64):
         return {
             "autodiff": jax.vjp(plain_conv, x, kernel)[1](dy),
             "as called": jax.vjp(lambda x, kernel: layers.conv(x, kernel, binary), x, kernel)[1](dy),
-            "on a CPU": layers._conv_backward_cpu(binary, x, kernel, dy),
-            "elsewhere": layers._conv_backward_autodiff(x, kernel, dy),
+            "on a CPU": layers._conv_backward_cpu(x, kernel, activity.find(x) if binary else None, dy),
+            "elsewhere": layers._conv_backward_autodiff(x, kernel, None, dy),
         }
 
     found = all_ways(x, kernel, dy)

@@ -111,9 +111,14 @@ def test_for_cuda_every_convolution_and_gradient_is_a_convolution():
 
 def test_for_the_cpu_weight_gradients_are_products_of_rows():
     text = lowered("cpu")
-    assert operations(text, "convolution") == sorted([CONV1, CONV2, CONV2_INPUT_FLIPPED])
+    conv2 = [f"128x14x14x{active}, 3x3x{active}x64 -> 128x14x14x64" for active in (8, 16, 24, 32)]  # csnn_jax.activity
+    assert operations(text, "convolution") == sorted([CONV1, *conv2, CONV2_INPUT_FLIPPED])
     products = operations(text, "dot_general")
-    assert products.count("32x3584, 3584x3 -> 32x3") == 3 * 28 - 2  # the first and last rows have two neighbours
-    assert products.count("64x1792, 1792x96 -> 64x96") == 3 * 14 - 2
-    assert len(products) == LINEAR + 122
+    assert products.count("3x3584, 3584x32 -> 3x32") == 3 * 28 - 2  # the first and last rows have two neighbours
+    for active in (8, 16, 24, 32):
+        assert products.count(f"{3 * active}x1792, 1792x64 -> {3 * active}x64") == 3 * 14 - 2
+    for active in (784, 1568, 2352, 3136):
+        assert products.count(f"12800x{active}, {active}x512 -> 12800x512") == 1
+        assert products.count(f"{active}x12800, 12800x512 -> {active}x512") == 1
+    assert len(products) == (3 * 28 - 2) + 4 * (3 * 14 - 2) + 2 * (4 + 4 + 1)
     assert UNFORESEEN.search(text)

@@ -17,7 +17,7 @@ from csnn_jax.model import CSNN, Membranes, advance
 # its own Eigen code takes less than half the time (4.6 against 10.9 ms a step).
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
-_KEPT = jax.checkpoint_policies.save_only_these_names("membrane", "winner")
+_KEPT = jax.checkpoint_policies.save_only_these_names("membrane", "winner", "activity")
 
 
 def jit(function: Callable, **options) -> Callable:
