@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 
 _WIDTHS = 4  # numbers of channels, equally spaced, that a product is compiled for
+_FEW = 32  # with fewer channels a product is so cheap that compiling it more than once does not pay
 
 
 class Activity(NamedTuple):
@@ -28,8 +29,13 @@ class Activity(NamedTuple):
     number: Array
 
 
-def find(spikes: Array) -> Activity:
-    """Which channels, the last axis, are not 0 everywhere. Elsewhere than on a CPU all count as active."""
+def find(spikes: Array) -> Activity | None:
+    """Which channels, the last axis, are not 0 everywhere; None if they are few, when it does not matter.
+
+    Elsewhere than on a CPU all count as active.
+    """
+    if spikes.shape[-1] < _FEW:
+        return None
 
     def on_cpu(spikes: Array) -> Activity:
         active = (spikes != 0).any(tuple(range(spikes.ndim - 1)))
@@ -52,7 +58,7 @@ def among(function: Callable[..., Array], activity: Activity | None, *operands: 
     if activity is None:
         return function(slice(None), *operands)
     order, number = activity
-    widths = sorted({-(-len(order) * i // _WIDTHS) for i in range(1, _WIDTHS)} - {len(order)})
+    widths = [-(-len(order) * i // _WIDTHS) for i in range(1, _WIDTHS)]
     branch = (_largest(number) > jnp.asarray(widths, jnp.int32)).sum()
 
     def first(width: int, order: Array, *operands: Array) -> Array:

@@ -105,13 +105,13 @@ def linear(spikes: Float[Array, "batch in"], kernel: Float[Array, "in out"]) -> 
     return _linear_forward(spikes, kernel)[0]
 
 
-def _linear_forward(spikes: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, Activity]]:
+def _linear_forward(spikes: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, Activity | None]]:
     active = activity.find(spikes)
     y = activity.among(lambda on, spikes, kernel: matmul(spikes[:, on], kernel[on]), active, spikes, kernel)
     return y, (spikes, kernel, active)
 
 
-def _linear_backward(saved: tuple[Array, Array, Activity], dy: Array) -> tuple[Array, Array]:
+def _linear_backward(saved: tuple[Array, Array, Activity | None], dy: Array) -> tuple[Array, Array]:
     spikes, kernel, active = saved
 
     def weights(on: Array | slice, spikes: Array, dy: Array) -> Array:

@@ -5,9 +5,17 @@ import subprocess
 import sys
 import tempfile
 
+UNOPTIMISED = "--xla_backend_optimization_level=0"
+"""For XLA_FLAGS: what `conftest.py` has the tests' own process compile with."""
+
 # One compilation cache for all of them, so that only the first run of a network compiles it.
 _CACHE = tempfile.TemporaryDirectory(prefix="csnn-test-cache-")
-ENVIRONMENT = os.environ | {"JAX_COMPILATION_CACHE_DIR": _CACHE.name, "JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
+ENVIRONMENT = os.environ | {
+    "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
+    "JAX_PLATFORMS": "cpu",
+    "COLUMNS": "200",
+    "XLA_FLAGS": os.environ.get("XLA_FLAGS", "").replace(UNOPTIMISED, "").strip(),
+}
 
 SMALL = ("--conv-channels", "8", "16", "--hidden", "64", "--time-steps", "10")
 """A stack that compiles and trains in seconds."""

@@ -1,18 +1,24 @@
 """Fixtures that several test modules share."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import ENVIRONMENT, UNOPTIMISED
 from flax import nnx
 from hypothesis import settings
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.model import CSNN
+
+# Optimising takes XLA longer than all the rest of these tests. The commands, in processes of their own, are compiled as
+# for a user, and so is what depends on it: see the fixture `optimised`.
+os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {UNOPTIMISED}".strip()
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
 settings.load_profile("csnn")
@@ -23,6 +29,12 @@ def x64() -> Iterator[None]:
     """float64 in JAX for the length of a test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def optimised() -> Callable[..., Callable]:
+    """`jax.jit` as a user's process compiles."""
+    return functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The event engine against scan: spikes, gradients, refusals; any thread count and instruction set."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import ENVIRONMENT
 from flax import nnx
 
 from csnn_jax import surrogate
@@ -236,7 +236,7 @@ print(digest.hexdigest())
 
 
 def digest(threads: int, isa: str = "") -> str:
-    environment = os.environ | ({"CSNN_ISA": isa} if isa else {})
+    environment = ENVIRONMENT | ({"CSNN_ISA": isa} if isa else {})
     command = [sys.executable, "-c", CHILD, str(threads), __file__]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
@@ -252,7 +252,7 @@ def test_the_same_bits_on_any_number_of_threads_and_every_instruction_set():
 def test_an_unknown_instruction_set_is_an_error():
     child = "import jax.numpy as jnp; from csnn_jax.engine import bits, native; native.available(); "
     child += "bits.count(bits.Spikes(jnp.zeros((1, 1, 1), jnp.uint16), None))"
-    environment = os.environ | {"CSNN_ISA": "mmx"}
+    environment = ENVIRONMENT | {"CSNN_ISA": "mmx"}
     done = subprocess.run([sys.executable, "-c", child], env=environment, capture_output=True, text=True, check=False)
     assert "CSNN_ISA mmx: this machine has" in done.stderr
 

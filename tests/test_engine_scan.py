@@ -6,7 +6,6 @@ last test spells the backward recurrences out.
 """
 
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -98,8 +97,7 @@ def gradients(model, x, output_of, jit=scan.jit):
 
 
 def plain_gradients(model, x):
-    unoptimised = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiles faster
-    return gradients(model, x, lambda model, x: plain_run(model, x)[1][-1], unoptimised)
+    return gradients(model, x, lambda model, x: plain_run(model, x)[1][-1], jax.jit)
 
 
 def assert_same_training(found, expected):

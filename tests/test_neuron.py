@@ -52,11 +52,11 @@ def test_a_membrane_at_the_threshold_neither_spikes_nor_resets(reset):
 
 
 @pytest.mark.parametrize("reset", RESETS)
-def test_a_product_is_rounded_before_the_current_is_added(reset):
+def test_a_product_is_rounded_before_the_current_is_added(reset, optimised):
     """As in torch; XLA would make one fused multiply-add of the two, which a third of these membranes would show."""
     beta = np.float32(0.9)
     current = np.random.default_rng(0).uniform(0, 0.5, (20, 64)).astype(np.float32)
-    membranes, spikes = jax.jit(lambda c: window(c, beta, 1.0, reset))(current)
+    membranes, spikes = optimised(lambda c: window(c, beta, 1.0, reset))(current)
     membrane = np.zeros(64, np.float32)
     for now, found in zip(current, np.asarray(membranes), strict=True):
         fired = (membrane > 1).astype(np.float32)
