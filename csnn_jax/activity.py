@@ -16,7 +16,7 @@ from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 
 _WIDTHS = 4  # numbers of channels, equally spaced, that a product is compiled for
-_FEW = 32  # with fewer channels a product is so cheap that compiling it more than once does not pay
+_FEW = 32  # with fewer channels a product is too cheap to be compiled more than once
 
 
 class Activity(NamedTuple):
@@ -29,12 +29,12 @@ class Activity(NamedTuple):
     number: Array
 
 
-def find(spikes: Array) -> Activity | None:
-    """Which channels, the last axis, are not 0 everywhere; None if they are few, when it does not matter.
+def find(spikes: Array, outputs: int) -> Activity | None:
+    """Which channels, the last axis, are not 0 everywhere; all of them elsewhere than on a CPU.
 
-    Elsewhere than on a CPU all count as active.
+    None if they, or the `outputs` that a product turns each of them into, are few.
     """
-    if spikes.shape[-1] < _FEW:
+    if min(spikes.shape[-1], outputs) < _FEW:
         return None
 
     def on_cpu(spikes: Array) -> Activity:

@@ -47,7 +47,7 @@ def conv(
 
 
 def _conv_forward(x: Array, kernel: Array, binary: bool) -> tuple[Array, tuple[Array, Array, Activity | None]]:
-    active = activity.find(x) if binary else None
+    active = activity.find(x, kernel.shape[-1]) if binary else None
     y = activity.among(lambda on, x, kernel: _convolve(x[..., on], kernel[:, :, on]), active, x, kernel)
     return y, (x, kernel, active)
 
@@ -106,7 +106,7 @@ def linear(spikes: Float[Array, "batch in"], kernel: Float[Array, "in out"]) -> 
 
 
 def _linear_forward(spikes: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, Activity | None]]:
-    active = activity.find(spikes)
+    active = activity.find(spikes, kernel.shape[-1])
     y = activity.among(lambda on, spikes, kernel: matmul(spikes[:, on], kernel[on]), active, spikes, kernel)
     return y, (spikes, kernel, active)
 

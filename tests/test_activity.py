@@ -29,14 +29,15 @@ def spikes(shape, active, seed=0):
 def test_active_channels_come_first_and_in_order(data, channels):
     active = data.draw(st.integers(0, channels))
     x, on = spikes((2, 3, channels), active)
-    order, number = activity.find(jnp.asarray(x))
+    order, number = activity.find(jnp.asarray(x), 32)
     assert number == active
     np.testing.assert_array_equal(order[:active], on)
     np.testing.assert_array_equal(order[active:], np.setdiff1d(np.arange(channels), on))
 
 
 def test_few_channels_are_not_worth_the_search():
-    assert activity.find(jnp.zeros((2, 31))) is None
+    assert activity.find(jnp.zeros((2, 31)), 32) is None
+    assert activity.find(jnp.zeros((2, 32)), 31) is None
     assert activity.among(lambda on, x: x[:, on], None, jnp.ones((2, 31))).shape == (2, 31)
 
 
@@ -56,7 +57,7 @@ LINEAR = layers.linear, layers.matmul
 def test_products_and_gradients_are_those_over_all_channels(functions, shape, kernel, out, x64):
     rng = np.random.default_rng(1)
     channels = shape[-1]
-    kernel, dy = jnp.asarray(rng.normal(size=(*kernel, channels, 3))), jnp.asarray(rng.normal(size=(*out, 3)))
+    kernel, dy = jnp.asarray(rng.normal(size=(*kernel, channels, 32))), jnp.asarray(rng.normal(size=(*out, 32)))
     for active in range(channels + 1):
         x, on = spikes(shape, active)
         found, expected = both(*functions, jnp.asarray(x), kernel, dy)
@@ -81,7 +82,7 @@ def test_the_default_conv2_adds_in_the_same_order_without_silent_channels():
 
 def test_under_vmap_one_branch_is_computed_that_fits_all():
     x = jnp.asarray(np.stack([spikes((2, 6, 6, 32), active, active)[0] for active in (0, 9, 20)]), jnp.float32)
-    kernel = jnp.asarray(np.random.default_rng(4).normal(size=(3, 3, 32, 4)), jnp.float32)
+    kernel = jnp.asarray(np.random.default_rng(4).normal(size=(3, 3, 32, 32)), jnp.float32)
 
     def total(x, kernel):
         return (layers.conv(x, kernel, True) ** 2).sum()
@@ -101,7 +102,7 @@ def test_under_vmap_one_branch_is_computed_that_fits_all():
 
 def test_the_gradient_through_a_checkpointed_scan_is_that_of_the_loop():
     x = jnp.asarray(np.stack([spikes((2, 4, 4, 36), active, active)[0] for active in (36, 1, 18)]), jnp.float32)
-    kernel = jnp.asarray(np.random.default_rng(5).normal(size=(3, 3, 36, 4)), jnp.float32)
+    kernel = jnp.asarray(np.random.default_rng(5).normal(size=(3, 3, 36, 32)), jnp.float32)
     keep = jax.checkpoint_policies.save_only_these_names("activity")
 
     def scanned(kernel):

@@ -120,5 +120,5 @@ def test_for_the_cpu_weight_gradients_are_products_of_rows():
     for active in (784, 1568, 2352, 3136):
         assert products.count(f"12800x{active}, {active}x512 -> 12800x512") == 1
         assert products.count(f"{active}x12800, 12800x512 -> {active}x512") == 1
-    assert len(products) == (3 * 28 - 2) + 4 * (3 * 14 - 2) + 2 * (4 + 4 + 1)
+    assert len(products) == (3 * 28 - 2) + 4 * (3 * 14 - 2) + (4 + 4 + 1) + 3  # fc2 has too few outputs
     assert UNFORESEEN.search(text)
