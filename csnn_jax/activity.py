@@ -1,9 +1,10 @@
 """Which channels of the spikes fire at all: on a CPU, products leave the others out.
 
-Many filters are silent for a whole batch: in the trained default network 16 of 32 after conv1 and 44 of 64 after
-conv2, which is three quarters of fc1's inputs. A silent channel adds only zeros to a sum, so nothing but time is lost
-with it: forward, and in the gradient of the weights. (The gradient of the spikes needs all channels, for a surrogate
-derivative is not 0 where a neuron is silent.)
+Many are silent for a whole batch: in the trained default network 16 of the 32 filters of conv1 and 44 of the 64 of
+conv2, and three quarters of fc1's inputs, which are channels here too. A silent channel adds only zeros, forward and in
+the gradient of the weights. What can differ without it is the order of addition where a sum is long (fc1's 3,136
+terms), and so the last bit in float32. The gradient of the spikes needs all channels, for a surrogate derivative is not
+0 where a neuron is silent.
 """
 
 from collections.abc import Callable
@@ -20,9 +21,11 @@ _FEW = 32  # with fewer channels a product is too cheap to be compiled more than
 
 
 class Activity(NamedTuple):
-    """Attributes:
-    order: the channels [channels], active ones first, each kind in its order.
-    number: how many are active, a scalar.
+    """Which channels of some spikes are active.
+
+    Attributes:
+        order: the channels [channels], active ones first, each kind in its order.
+        number: how many are active, a scalar.
     """
 
     order: Array
