@@ -19,7 +19,9 @@ import time
 import jax
 import numpy as np
 
-from csnn_jax import data, learner, rundir
+from csnn_jax import data
+from csnn_jax.runs import rundir
+from csnn_jax.training import learner
 from csnn_torch.comparison_report import machine
 
 ROUNDS = 7

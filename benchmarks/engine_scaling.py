@@ -72,7 +72,10 @@ def load(run: str, time_steps: int, batch: int):
     """The run's network with a window of `time_steps`, and a batch of test images in 0..1."""
     import jax.numpy as jnp
 
-    from csnn_jax import CSNN, data, learner, model, rundir
+    from csnn_jax import CSNN, data
+    from csnn_jax.network import model
+    from csnn_jax.runs import rundir
+    from csnn_jax.training import learner
 
     learner.set_up_jax("float32")
     _, config, tensors = rundir.open_run(run)

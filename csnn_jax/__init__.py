@@ -6,20 +6,20 @@ Names are imported on first use, so that csnn_jax.data and csnn_jax.config need 
 import importlib
 
 _HOME = {
-    "CSNN": "model",
+    "CSNN": "network.model",
     "Config": "config",
     "ModelConfig": "config",
     "DataConfig": "config",
     "TrainConfig": "config",
     "UserError": "errors",
-    "ce_rate": "objective",
-    "predict": "objective",
+    "ce_rate": "training.objective",
+    "predict": "training.objective",
     "run": "engine.scan",
     "tally": "engine.scan",
     "trace": "engine.scan",
     "jit": "engine.scan",
-    "leaky": "neuron",
-    "spike": "surrogate",
+    "leaky": "network.neuron",
+    "spike": "network.surrogate",
 }
 __all__ = sorted(_HOME)
 

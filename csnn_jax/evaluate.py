@@ -26,9 +26,10 @@ class EvaluateFlags:
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(EvaluateFlags, "csnn-evaluate", DESCRIPTION, arguments)
-        from csnn_jax import job, report, rundir
         from csnn_jax.files import write_atomic
-        from csnn_jax.learner import Learner
+        from csnn_jax.runs import plots, rundir
+        from csnn_jax.training import job
+        from csnn_jax.training.learner import Learner
 
         run, config, tensors = rundir.open_run(flags.run)
         dataset = job.load_for(config.model, flags.dataset or config.data.dataset)
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "density": result.densities,
         }
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
-        report.confusion(run.path / "confusion.png", result.confusion, result.accuracy)
+        plots.confusion(run.path / "confusion.png", result.confusion, result.accuracy)
         print(_text(result, dataset.name))
         return 0
 

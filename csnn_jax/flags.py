@@ -13,7 +13,7 @@ import tyro
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
-from csnn_jax.rundir import RunDir
+from csnn_jax.runs.rundir import RunDir
 
 T = TypeVar("T")
 

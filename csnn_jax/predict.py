@@ -30,9 +30,10 @@ class PredictFlags:
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(PredictFlags, "csnn-predict", DESCRIPTION, arguments)
-        from csnn_jax import pictures, rundir
+        from csnn_jax.data import pictures
         from csnn_jax.errors import UserError
-        from csnn_jax.learner import Learner
+        from csnn_jax.runs import rundir
+        from csnn_jax.training.learner import Learner
 
         if not flags.images:
             raise UserError("IMAGE: none given, expected at least one picture file")

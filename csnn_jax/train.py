@@ -14,7 +14,7 @@ directory with weights, metrics and plots, for csnn_jax.evaluate, csnn_jax.predi
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse_train(TrainFlags, "csnn-train", DESCRIPTION, arguments)
-        from csnn_jax import job, learner  # after the flags: a wrong one is refused without waiting for JAX
+        from csnn_jax.training import job, learner  # after the flags: a wrong one is refused without waiting for JAX
 
         return job.train(flags, learner.Learner)
 

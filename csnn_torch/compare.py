@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(CompareFlags, "csnn-compare", DESCRIPTION, arguments)
         require_torch()
-        from csnn_jax import rundir
+        from csnn_jax.runs import rundir
         from csnn_torch import comparison_report, questions
         from csnn_torch.comparison import Comparison
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from csnn_jax.config import Config, to_json
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.weights import Tensors
 from csnn_torch.check import Check
 from csnn_torch.cost import Cost
 from csnn_torch.gradients import Gradients

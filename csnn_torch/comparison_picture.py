@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from csnn_jax.report import BLUE, GREY, INK, ORANGE, png
+from csnn_jax.runs.plots import BLUE, GREY, INK, ORANGE, png
 from csnn_torch.cost import Cost
 from csnn_torch.trajectory import Trajectory
 

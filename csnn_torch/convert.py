@@ -49,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(ConvertFlags, "csnn-torch-convert", DESCRIPTION, arguments)
         require_torch()
-        from csnn_jax import job, rundir, weights
-        from csnn_jax.learner import Learner
+        from csnn_jax.runs import rundir, weights
+        from csnn_jax.training import job
+        from csnn_jax.training.learner import Learner
         from csnn_torch import state_dict
 
         if not flags.reset_delay:

@@ -22,10 +22,12 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from csnn_jax import data, job, rundir
+from csnn_jax import data
 from csnn_jax.config import Config
-from csnn_jax.evaluation import Evaluation
-from csnn_jax.weights import Tensors
+from csnn_jax.runs import rundir
+from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.training import job
 
 
 class Side(Protocol):
@@ -52,7 +54,7 @@ class Jax:
     """csnn_jax as `python -m csnn_jax.train --engine ENGINE` runs it."""
 
     def __init__(self, engine: Literal["scan", "event"], config: Config, dataset: data.Dataset, tensors: Tensors):
-        from csnn_jax.learner import Learner
+        from csnn_jax.training.learner import Learner
 
         config = replace(config, train=replace(config.train, engine=engine))
         self._learner, self._test = Learner(config, dataset.train, tensors), dataset.test

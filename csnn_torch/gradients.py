@@ -11,11 +11,11 @@ import torch
 from flax import nnx
 
 from csnn_jax import engine as engines
-from csnn_jax import model as ours
 from csnn_jax.engine import scan
 from csnn_jax.errors import UserError
-from csnn_jax.objective import ce_rate
-from csnn_jax.weights import Tensors
+from csnn_jax.network import model as ours
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.training.objective import ce_rate
 from csnn_torch import double, parity
 from csnn_torch import model as theirs
 from csnn_torch.check import Check

@@ -7,11 +7,11 @@ import numpy as np
 import snntorch
 import torch
 
-from csnn_jax import weights
 from csnn_jax.config import Config
 from csnn_jax.data import Split, encode
 from csnn_jax.errors import UserError
-from csnn_jax.evaluation import Evaluation, evaluate
+from csnn_jax.runs import weights
+from csnn_jax.runs.metrics import Evaluation, evaluate
 from csnn_torch import checkpoint, double, model
 
 
@@ -19,7 +19,7 @@ def initial_tensors(config: Config) -> weights.Tensors:
     """The weights that a job starts from: those that csnn_jax draws from the seed, in torch's layout."""
     import jax
 
-    from csnn_jax.model import CSNN, tensors
+    from csnn_jax.network.model import CSNN, tensors
 
     with jax.enable_x64(config.train.dtype == "float64"):
         return tensors(CSNN(config.model, config.train.seed, dtype=config.train.dtype))
@@ -46,7 +46,7 @@ def choose_device(name: str) -> torch.device:
 
 
 class Learner:
-    """A network and its optimiser. See `csnn_jax.job.Learner` for the methods.
+    """A network and its optimiser. See `csnn_jax.training.job.Learner` for the methods.
 
     The initial weights and the batches of a seed are csnn_jax's, so the two start equal and see the same images.
 

@@ -15,12 +15,12 @@ import torch
 from flax import nnx
 
 from csnn_jax import engine as engines
-from csnn_jax import model as ours
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import encode
 from csnn_jax.engine import scan
 from csnn_jax.errors import UserError
-from csnn_jax.weights import Tensors
+from csnn_jax.network import model as ours
+from csnn_jax.runs.weights import Tensors
 from csnn_torch import model as theirs
 from csnn_torch.check import Check
 

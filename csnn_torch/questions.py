@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from csnn_jax import data, rundir, weights
+from csnn_jax import data
 from csnn_jax.config import Config, SurrogateName
 from csnn_jax.errors import UserError
+from csnn_jax.runs import rundir, weights
 from csnn_torch import cost, gradients, parity, trajectory
 from csnn_torch.compare import CompareFlags
 from csnn_torch.comparison import Comparison

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parse_train(TorchFlags, "csnn-torch-train", DESCRIPTION, arguments)
         require_torch()
         os.environ["JAX_PLATFORMS"] = "cpu"  # JAX draws the initial weights; on a GPU it would take most of the memory
-        from csnn_jax import job
+        from csnn_jax.training import job
         from csnn_torch.learner import Learner
 
         return job.train(flags, lambda config, split: Learner(config, split, device=flags.device))

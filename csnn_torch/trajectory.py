@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax import data, job
-from csnn_jax import learner as ours
+from csnn_jax import data
 from csnn_jax.config import Config
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.training import job
+from csnn_jax.training import learner as ours
 from csnn_torch import learner as theirs
 from csnn_torch.check import Check
 from csnn_torch.gradients import relative_errors

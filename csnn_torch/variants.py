@@ -7,8 +7,8 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
-from csnn_jax.learner import Learner
-from csnn_jax.weights import Tensors, expected_shapes
+from csnn_jax.runs.weights import Tensors, expected_shapes
+from csnn_jax.training.learner import Learner
 from csnn_torch.parity import fires
 
 PATIENCE = 4  # times the iterations asked for may pass until every layer fires

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import tyro
 
-from csnn_jax import rundir, weights
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.flags import parse, run_command
-from csnn_jax.rundir import RunDir
+from csnn_jax.runs import rundir, weights
+from csnn_jax.runs.rundir import RunDir
 from export import bundle, require_extras
 
 DESCRIPTION = """Turns a trained run into a bundle: ONNX graphs, NIR, a C program, golden tensors, a manifest, a report.

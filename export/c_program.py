@@ -14,7 +14,7 @@ import numpy as np
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_jax.weights import Tensors, from_torch
+from csnn_jax.runs.weights import Tensors, from_torch
 
 SOURCES = ("csnn.c", "csnn.h", "main.c", "Makefile")
 FILES = (*SOURCES, "network.h", "weights.h")

@@ -18,9 +18,9 @@ from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
-from csnn_jax.evaluation import BATCH
-from csnn_jax.learner import Learner
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.metrics import BATCH
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.training.learner import Learner
 from export import c_program, golden, network, nir_file, onnx_facts, proof, proof_graphs, runners
 from export.proof import Figures
 

@@ -11,8 +11,8 @@ from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_jax.rundir import RunDir
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.rundir import RunDir
+from csnn_jax.runs.weights import Tensors
 from export import c_program, claims, golden, graphs, latency, manifest, network, nir_file, report
 from export.checks import Found, Subject, for_data
 from export.claims import Check

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.weights import Tensors
 from export.lif_function import with_lif_functions
 from export.quantise import quantised
 from export.sequence import sequence

@@ -19,7 +19,7 @@ import numpy as np
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.weights import Tensors
 from export.bundle import MANIFEST, MANIFEST_HASH
 from export.network import Step
 from export.runners import usable_cores

@@ -28,7 +28,7 @@ from torch import Tensor
 from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.weights import Tensors
 from export import network
 
 DT = 1e-4

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.weights import Tensors
 from export.lif_function import DOMAIN
 from export.network import Step
 from export.proof import Figures, FreeRunning, pieces, thresholds
@@ -123,7 +123,7 @@ def jax_equality(network: Step, tensors: Tensors, step: onnx.ModelProto, inputs:
     from flax import nnx
 
     from csnn_jax.engine import scan
-    from csnn_jax.model import CSNN, load_tensors
+    from csnn_jax.network.model import CSNN, load_tensors
 
     config = network.config
     model = CSNN(config)

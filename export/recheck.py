@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csnn_jax import data, rundir
+from csnn_jax import data
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
+from csnn_jax.runs import rundir
 from export import claims, contents, golden, manifest, report
 from export.bundle import MANIFEST
 from export.checks import Found, Subject, for_data

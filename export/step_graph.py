@@ -18,7 +18,7 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.weights import Tensors
 from export.network import Step
 from export.onnx_file import finish, membrane_names, metadata_of, semantics, spikes_name
 

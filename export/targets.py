@@ -7,7 +7,7 @@ statements rest on the documentation that `source` names.
 from typing import Literal, NamedTuple
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.weights import Tensors
+from csnn_jax.runs.weights import Tensors
 from export import nir_file
 
 Fit = Literal["exact", "approximate", "not supported"]

@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
-from csnn_jax.model import CSNN
+from csnn_jax.network.model import CSNN
 
 # Optimising takes XLA longer than all the rest of these tests. The commands, in processes of their own, are compiled as
 # for a user, and so is what depends on it: see the fixture `optimised`.

@@ -8,8 +8,8 @@ import numpy as np
 from jax import Array
 
 from csnn_jax.config import Reset, SurrogateName
-from csnn_jax.engine import native
-from csnn_jax.surrogate import Derivative
+from csnn_jax.engine import library
+from csnn_jax.network.surrogate import Derivative
 
 LANES = 16
 RESETS: tuple[Reset, ...] = get_args(Reset)  # the orders are those of the enums in native/kernels.h
@@ -117,7 +117,7 @@ def call(name: str, results: Any, *arguments: Array, **attributes: Any) -> Any:
     Raises:
         RuntimeError: the library is not built, or can't be loaded.
     """
-    if (reason := native.failure()) is not None:
+    if (reason := library.failure()) is not None:
         raise RuntimeError(reason)
     return jax.ffi.ffi_call(f"csnn_{name}", results)(*arguments, **attributes)
 

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax import surrogate
-from csnn_jax.engine import bits, native
+from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, Rule, Spikes, Window
 from csnn_jax.engine.scan import Tally, Trace
-from csnn_jax.model import CSNN, Block, Membranes, value
-from csnn_jax.neuron import clip_beta
+from csnn_jax.network import surrogate
+from csnn_jax.network.model import CSNN, Block, Membranes, value
+from csnn_jax.network.neuron import clip_beta
 
 _MOST_DRIVEN_CHANNELS = 1024  # of a constant source, see native/kernels/constant_source.h
 
@@ -68,8 +68,8 @@ def tally(model: CSNN, x: Array) -> Tally:
 
 def unsupported(model: CSNN) -> str | None:
     """Why the engine cannot run this model, in one line; None where it can."""
-    if not native.available():
-        return native.failure()
+    if not library.available():
+        return library.failure()
     if model.blocks[0].bias[...].dtype != jnp.float32:
         return f"the event engine computes in float32, not {model.blocks[0].bias[...].dtype}"
     if model.config.conv_channels and model.config.kernel_size > 7:

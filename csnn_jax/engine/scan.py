@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from csnn_jax.model import CSNN, Membranes, advance
+from csnn_jax.network.model import CSNN, Membranes, advance
 
 # XLA hands matrix products and convolutions on the CPU to YNNPACK by default; for the default network's convolution
 # its own Eigen code takes less than half the time (4.6 against 10.9 ms a step).

@@ -1,0 +1,1 @@
+"""The network: its layers, neurons and surrogate gradients, without a time loop."""

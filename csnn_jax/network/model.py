@@ -1,0 +1,143 @@
+"""The convolutional spiking neural network: parameters in flax.nnx modules, neuron state as an explicit carry."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.network import layers, surrogate
+from csnn_jax.network.neuron import leaky
+from csnn_jax.runs import weights
+
+Membranes = tuple[Array, ...]
+
+
+class Block(nnx.Module):
+    """One conv-pool-LIF or linear-LIF block.
+
+    Attributes:
+        kernel: [k, k, in, out] or [in, out]; bias: [out]. Uniform in +-1/sqrt(fan_in), torch's default.
+        beta, threshold: scalars, `nnx.Param` where they are learnt, else numbers.
+    """
+
+    def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype):
+        layer = config.layers[index]
+        self.layer: Layer = layer
+        self.after_spikes = index > 0
+        self.pool, self.reset, self.derivative = config.pool, config.reset, derivative
+        shape: tuple[int, ...]
+        if layer.kind == "conv":
+            shape = (config.kernel_size, config.kernel_size, layer.in_shape[-1], layer.out_shape[-1])
+        else:
+            shape = (math.prod(layer.in_shape), *layer.out_shape)
+        bound = 1 / math.sqrt(math.prod(shape[:-1]))
+        for_kernel, for_bias = jax.random.split(key)
+        self.kernel = nnx.Param(jax.random.uniform(for_kernel, shape, dtype, -bound, bound))
+        self.bias = nnx.Param(jax.random.uniform(for_bias, shape[-1:], dtype, -bound, bound))
+        self.beta = _scalar(config.betas[index], config.learn_beta, dtype)
+        self.threshold = _scalar(config.thresholds[index], config.learn_threshold, dtype)
+
+    def current(self, x: Array) -> Array:
+        """Input current I [batch, *out_shape] from an image or spikes x [batch, *in_shape]."""
+        if self.layer.kind == "linear":
+            x = x.reshape(x.shape[0], -1)
+            product = layers.linear if self.after_spikes else layers.matmul
+            return product(x, self.kernel[...]) + self.bias[...]
+        pool = layers.max_pool if self.pool == "max" else layers.avg_pool
+        return pool(layers.conv(x, self.kernel[...], self.after_spikes), self.bias[...])
+
+    def fire(self, membrane: Array, current: Array) -> tuple[Array, Array]:
+        """One step of this block's neurons: (membrane, spikes), each [batch, *out_shape]."""
+        beta, threshold = value(self.beta), value(self.threshold)
+        return leaky(membrane, current, beta, threshold, self.reset, self.derivative)
+
+
+class CSNN(nnx.Module):
+    """A stack of blocks.
+
+    Args:
+        config: the stack and its neurons.
+        key: a `jax.random.key` or a seed for the initial weights.
+        derivative: a surrogate derivative of your own, any JAX function of x = U - threshold; None: the one that
+            `config.surrogate` names.
+        dtype: floating-point type of the parameters.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig | None = None,
+        key: Array | int = 0,
+        derivative: surrogate.Derivative | None = None,
+        dtype=jnp.float32,
+    ):
+        config = config or ModelConfig()
+        key = jax.random.key(key) if isinstance(key, int) else key
+        derivative = derivative or surrogate.from_config(config)
+        self.config = config
+        self.blocks = nnx.List(
+            Block(config, i, derivative, jax.random.fold_in(key, i), dtype) for i in range(len(config.layers))
+        )
+
+    def initial_membranes(self, batch: int) -> Membranes:
+        """U[-1] = 0: one array [batch, *out_shape] per layer."""
+        dtype = self.blocks[0].bias[...].dtype
+        return tuple(jnp.zeros((batch, *layer.out_shape), dtype) for layer in self.config.layers)
+
+    def step(self, membranes: Membranes, x: Array) -> tuple[Membranes, tuple[Array, ...]]:
+        """One time step from the input x [batch, H, W, C]: (membranes, spikes), one array per layer."""
+        return advance(self.blocks, membranes, self.blocks[0].current(x))
+
+
+def advance(blocks: Sequence[Block], membranes: Membranes, current: Array) -> tuple[Membranes, tuple[Array, ...]]:
+    """One time step of consecutive blocks, from the first one's input current [batch, *out_shape].
+
+    Returns:
+        (membranes, spikes): one array [batch, *out_shape] per block.
+    """
+    new: list[Array] = []
+    spikes: list[Array] = []
+    for block, membrane in zip(blocks, membranes, strict=True):
+        if spikes:
+            current = block.current(spikes[-1])
+        membrane, spike = block.fire(membrane, current)
+        new.append(membrane)
+        spikes.append(spike)
+    return tuple(new), tuple(spikes)
+
+
+def _scalar(value: float, learnt: bool, dtype):
+    return nnx.Param(jnp.asarray(value, dtype)) if learnt else value
+
+
+def value(scalar: nnx.Param | float) -> Array | float:
+    """A neuron's beta or threshold, learnt or fixed."""
+    return scalar[...] if isinstance(scalar, nnx.Param) else scalar
+
+
+def tensors(model: CSNN) -> weights.Tensors:
+    """The parameters as `weights.safetensors` holds them: torch's names and layouts, NumPy arrays."""
+    found: weights.Tensors = {}
+    for number, block in enumerate(model.blocks, 1):
+        found[f"{block.layer.name}.weight"] = weights.to_torch(block.layer, np.asarray(block.kernel[...]))
+        found[f"{block.layer.name}.bias"] = np.asarray(block.bias[...])
+        for name in ("beta", "threshold"):
+            if isinstance(scalar := getattr(block, name), nnx.Param):
+                found[f"lif{number}.{name}"] = np.asarray(scalar[...])
+    return found
+
+
+def load_tensors(model: CSNN, found: weights.Tensors) -> None:
+    """Sets the parameters from `tensors(...)`'s form, keeping the model's floating-point type."""
+    for number, block in enumerate(model.blocks, 1):
+        dtype = block.bias[...].dtype
+        kernel = weights.from_torch(block.layer, found[f"{block.layer.name}.weight"])
+        block.kernel[...] = jnp.asarray(kernel, dtype)
+        block.bias[...] = jnp.asarray(found[f"{block.layer.name}.bias"], dtype)
+        for name in ("beta", "threshold"):
+            if isinstance(scalar := getattr(block, name), nnx.Param):
+                scalar[...] = jnp.asarray(found[f"lif{number}.{name}"], dtype)

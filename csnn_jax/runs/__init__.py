@@ -1,0 +1,1 @@
+"""The run directory, its weights, records and pictures; needs no JAX."""

@@ -1,0 +1,148 @@
+"""The run directory: config.json, metrics.jsonl, weights.safetensors, checkpoints/, pictures."""
+
+import dataclasses
+import json
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from csnn_jax.config import Config, from_json, to_json
+from csnn_jax.errors import UserError
+from csnn_jax.files import append_line, write_atomic
+from csnn_jax.runs import weights
+
+FILES = (
+    "config.json",
+    "metrics.jsonl",
+    "weights.safetensors",
+    "checkpoints",
+    "accuracy.png",
+    "spikes.png",
+    "evaluation.json",
+    "confusion.png",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDir:
+    """Paths and records of one run."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def record(self, kind: str, **values: Any) -> None:
+        """Appends one object to metrics.jsonl."""
+        append_line(self.path / "metrics.jsonl", json.dumps({"kind": kind, **values}))
+
+    def records(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The objects of metrics.jsonl, all or those of one kind.
+
+        Raises:
+            UserError: a line that is no JSON object.
+        """
+        path = self.path / "metrics.jsonl"
+        found = []
+        for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.exists() else [], 1):
+            try:
+                record = json.loads(line)
+                for name in ("kind", "iter", *(["interrupted"] if record["kind"] == "end" else [])):
+                    record[name]
+                found.append(record)
+            except (json.JSONDecodeError, KeyError, TypeError):
+                raise UserError(f"{path}, line {number}: expected a JSON object with `kind` and `iter`") from None
+        return [r for r in found if kind in (None, r["kind"])]
+
+    def truncate_records(self, iteration: int) -> None:
+        """Drops the records of iterations from `iteration` on, which a resumed run will write again."""
+        kept = [r for r in self.records() if r["kind"] != "end" and r["iter"] < iteration]
+        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept).encode())
+
+    @property
+    def finished(self) -> bool:
+        return any(not r["interrupted"] for r in self.records("end"))
+
+    def config(self) -> Config:
+        """Reads config.json.
+
+        Raises:
+            UserError: it is missing or not valid.
+        """
+        path = self.path / "config.json"
+        if not path.is_file():
+            raise UserError(f"{self.path}: not a run directory, expected config.json in it")
+        return from_json(Config, path.read_text(errors="replace"), str(path))
+
+
+def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
+    """Makes a run directory and writes its config.json.
+
+    Args:
+        out: its path; None: a fresh `runs/<date-time>`.
+        config: the job.
+        overwrite: remove the files of a run that is already there (and only those).
+
+    Raises:
+        UserError: there is a run already, or the directory can't be made.
+    """
+    run = RunDir(Path(out) if out else _fresh())
+    if any((run.path / name).exists() for name in FILES):
+        if not overwrite:
+            complete = (run.path / "config.json").exists()
+            state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
+            hint = ", --resume to go on with it" if complete and not run.finished else ""
+            raise UserError(f"--out {run.path}: holds {state} run already; expected another path, or --overwrite{hint}")
+        for name in FILES:
+            _remove(run.path / name)
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {run.path}: can't be made: {error.strerror}") from None
+    write_config(run, config)
+    return run
+
+
+def write_config(run: RunDir, config: Config) -> None:
+    """Writes config.json."""
+    write_atomic(run.path / "config.json", to_json(config).encode())
+
+
+def open_run(path: str) -> tuple[RunDir, Config, weights.Tensors]:
+    """Reads a run directory that has weights: (run, its configuration, tensors in torch's layout).
+
+    The model in config.json and the one in the weights' metadata must be the same.
+
+    Raises:
+        UserError: no run there, no weights yet, or files that do not fit together.
+    """
+    run = RunDir(Path(path))
+    if not run.path.is_dir():
+        raise UserError(f"{path}: no such directory, expected a run directory that csnn_jax.train made")
+    config = run.config()
+    model, tensors = weights.load(run.weights)
+    if model != config.model:
+        raise UserError(f"{run.weights}: was trained as another model than {run.path / 'config.json'} says")
+    return run, config, tensors
+
+
+def _fresh() -> Path:
+    stamp = Path("runs") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    path, number = stamp, 1
+    while path.exists():
+        number += 1
+        path = Path(f"{stamp}_{number}")
+    return path
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

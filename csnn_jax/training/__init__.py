@@ -1,0 +1,1 @@
+"""Training: the job that every framework runs, and JAX's part of it."""

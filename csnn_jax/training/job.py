@@ -1,0 +1,281 @@
+"""A training job from flags to a run directory, the same for every framework.
+
+The framework is behind `Learner`; what is printed, recorded, plotted and kept on an interrupt is decided here.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from csnn_jax import data, progress
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.flags import TrainFlags
+from csnn_jax.runs import plots, rundir, weights
+from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.runs.rundir import RunDir
+
+
+class Learner(Protocol):
+    """A network being trained."""
+
+    def describe(self) -> str:
+        """Framework, engine and device, for the log."""
+        ...
+
+    def step(self, iteration: int, index: np.ndarray) -> tuple[float, bool]:
+        """One update on the training images `index` [batch]: (loss, whether loss and gradients were finite).
+
+        Where they were not, nothing is changed.
+        """
+        ...
+
+    def roll_back(self) -> None:
+        """Takes the latest update back."""
+        ...
+
+    def evaluate(self, split: data.Split, go_on: Callable[[], bool]) -> Evaluation | None:
+        """Runs all images of a split, asking before each batch whether to go on; None if not."""
+        ...
+
+    def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Membranes and spikes of every layer for images uint8 [batch, H, W, C], each [time, batch, *shape]."""
+        ...
+
+    def tensors(self) -> weights.Tensors:
+        """The parameters in torch's names and layouts."""
+        ...
+
+    def save(self, directory: Path, iteration: int) -> None:
+        """Writes the training state after `iteration` iterations."""
+        ...
+
+    def restore(self, directory: Path) -> int:
+        """Reads the training state: the iterations done."""
+        ...
+
+
+def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learner]) -> int:
+    """Runs the job. Returns the exit code: 0, or 128 + the signal that interrupted it (130 for Ctrl-C).
+
+    Raises:
+        UserError: bad flags or files, a full disk, or a loss that is no longer finite.
+    """
+    if flags.show:
+        plots.require_window()
+    dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
+    config = replace(flags.config, model=fit_classes(flags.config.model, dataset))
+    data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
+    learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
+    run = resumed(flags, config) if flags.resume else rundir.create(flags.out, config, flags.overwrite)
+    start = learner.restore(run.checkpoints) if flags.resume else 0
+    run.truncate_records(start)
+    _introduce(dataset, config, learner, run, start)
+    with _signals() as caught:
+        job = _Job(config, dataset, learner, run, lambda: not caught)
+        ended = job.run(start)
+    if caught:
+        print(f"Interrupted after {ended} iterations; weights and metrics are in {run.path}", flush=True)
+        return 128 + caught[0]
+    if flags.show:
+        plots.show(run)
+    return 0
+
+
+def fit_classes(model: ModelConfig, dataset: data.Dataset) -> ModelConfig:
+    """The model with as many classes as the data set has, unless the flags gave more.
+
+    Raises:
+        UserError: the flags gave fewer.
+    """
+    if model.num_classes == ModelConfig.num_classes:
+        return replace(model, num_classes=max(2, dataset.num_classes))
+    if model.num_classes < dataset.num_classes:
+        raise UserError(
+            f"--num-classes {model.num_classes}: {dataset.name} has labels up to {dataset.num_classes - 1}, "
+            f"expected at least {dataset.num_classes}"
+        )
+    return model
+
+
+def load_for(model: ModelConfig, name: str) -> data.Dataset:
+    """A data set for a trained network.
+
+    Raises:
+        UserError: it can't be loaded, or has more classes than the network.
+    """
+    dataset = data.load(name, model.input_shape)
+    if dataset.num_classes > model.num_classes:
+        raise UserError(
+            f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
+            f"{model.num_classes}"
+        )
+    return dataset
+
+
+def resumed(flags: TrainFlags, config: Config) -> RunDir:
+    """The interrupted run in `--out`, checked to be the same job but for `--epochs` and `--max-iters`.
+
+    Raises:
+        UserError: no such run, a finished one, or another job.
+    """
+    assert flags.out is not None
+    run = RunDir(Path(flags.out))
+    before = run.config()
+    for part, values in asdict(config).items():
+        for name, now in values.items():
+            then = getattr(getattr(before, part), name)
+            if now != then and name not in ("epochs", "max_iters"):
+                flag = "--" + name.replace("_", "-")
+                raise UserError(
+                    f"{flag}: {run.path} was started with {then}, not {now}; --resume can only change --epochs and "
+                    "--max-iters"
+                )
+    if run.finished and config == before:
+        raise UserError(f"--resume: {run.path} is finished; expected an interrupted run, or more --epochs")
+    rundir.write_config(run, config)
+    return run
+
+
+class _Job:
+    def __init__(self, config: Config, dataset: data.Dataset, learner: Learner, run: RunDir, go_on: Callable[[], bool]):
+        self.config, self.dataset, self.learner, self.run_dir, self.go_on = (
+            config,
+            dataset,
+            learner,
+            run,
+            go_on,
+        )
+        self.began = time.perf_counter()
+
+    def run(self, start: int) -> int:
+        """Trains from iteration `start` to the end or to an interrupt; returns the iterations done."""
+        settings = self.config.train
+        per_epoch = len(self.dataset.train.labels) // settings.batch_size
+        total = min(settings.epochs * per_epoch, settings.max_iters or settings.epochs * per_epoch)
+        self.done = start
+        with progress.Progress(total, start, settings.batch_size) as self.progress:
+            try:
+                for iteration in range(start, total):
+                    if not self.go_on():
+                        break
+                    self._step(iteration, *divmod(iteration, per_epoch))
+                    if settings.eval_every and iteration % settings.eval_every == 0:
+                        self._evaluate(iteration)
+            except BrokenPipeError:  # nobody reads what is printed; see flags.run_command
+                self.keep(self.done)
+                raise
+            self.keep(self.done)
+            finished = self.done == total and self._finish(self.done)
+        if not finished:
+            self.run_dir.record("end", iter=self.done, interrupted=True, seconds=self._seconds())
+        self._plots()
+        return self.done
+
+    def _step(self, iteration: int, epoch: int, row: int) -> None:
+        settings = self.config.train
+        if row == 0 or not hasattr(self, "_batches"):
+            self._batches = data.epoch_batches(
+                settings.seed, epoch, len(self.dataset.train.labels), settings.batch_size
+            )
+        began = time.perf_counter()
+        loss, finite = self.learner.step(iteration, self._batches[row])
+        if not finite:
+            self.learner.roll_back()
+            self.keep(iteration, state=False)
+            raise UserError(
+                f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
+                f"are in {self.run_dir.weights}; try a smaller --lr (now {settings.lr})"
+            )
+        self.done = iteration + 1
+        rate = settings.batch_size / (time.perf_counter() - began)
+        self.run_dir.record("train", iter=iteration, loss=loss, images_per_s=round(rate, 2))
+        self.progress.step(iteration, loss)
+
+    def _evaluate(self, iteration: int) -> None:
+        """Measures accuracy on the held-out images, or without any on the test images, and keeps the weights."""
+        kind, split = ("test", self.dataset.test)
+        if self.dataset.validation is not None:
+            kind, split = ("validation", self.dataset.validation)
+        result = self.learner.evaluate(split, self.go_on)
+        if result is None:
+            return
+        self.progress.line(f"Iter {iteration}, {kind.capitalize()} Acc: {result.accuracy:.2%}")
+        self.run_dir.record(
+            kind, iter=iteration, accuracy=result.accuracy, density=result.densities, seconds=self._seconds()
+        )
+        self.keep(iteration + 1)
+
+    def _finish(self, done: int) -> bool:
+        """The last word on the test set; False if it was interrupted."""
+        result = self.learner.evaluate(self.dataset.test, self.go_on)
+        if result is None:
+            return False
+        self.progress.line(f"Final Test Accuracy: {result.accuracy:.2%}")
+        self.run_dir.record(
+            "end",
+            iter=done,
+            interrupted=False,
+            accuracy=result.accuracy,
+            density=result.densities,
+            seconds=self._seconds(),
+        )
+        return True
+
+    def keep(self, done: int, state: bool = True) -> None:
+        """Writes the weights and, so that the run can be resumed, the training state."""
+        weights.save(self.run_dir.weights, self.learner.tensors(), self.config.model)
+        if state:
+            self.learner.save(self.run_dir.checkpoints, done)
+
+    def _plots(self) -> None:
+        plots.accuracy(self.run_dir)
+        image, label = self.dataset.test.images[:1], int(self.dataset.test.labels[0])
+        membranes, spikes = self.learner.trace(image)
+        plots.spikes(
+            self.run_dir,
+            image[0],
+            label,
+            [m[:, 0] for m in membranes],
+            [s[:, 0] for s in spikes],
+            self.config.model.thresholds,
+        )
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self.began, 3)
+
+
+def _introduce(dataset: data.Dataset, config: Config, learner: Learner, run: RunDir, start: int) -> None:
+    held_out = f", {len(dataset.validation.labels)} held out" if dataset.validation else ""
+    print(
+        f"Data: {dataset.name}, {len(dataset.train.labels)} training{held_out} and {len(dataset.test.labels)} test "
+        f"images, {config.model.num_classes} classes"
+    )
+    for note in dataset.notes:
+        print(f"Data: {note}")
+    print(f"Runs on: {learner.describe()}")
+    print(f"Run directory: {run.path}" + (f", resumed after {start} iterations" if start else ""), flush=True)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM in the list it gives; a second SIGINT interrupts at once."""
+    caught: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,68 @@
+"""The C++ operations on their own, under AddressSanitizer and UBSan; and what a failing build says."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from csnn_jax.engine import build, library
+
+PROGRAM = Path(__file__).parent / "test_ops.cc"
+# GCC 12 does not align what it lays on the stack that this option makes (GCC bug 110027).
+OPTIONS = {"ASAN_OPTIONS": "detect_stack_use_after_return=0"}
+SANITIZE = ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def test_operations_under_sanitizers(tmp_path):
+    program = build.link_program(PROGRAM, tmp_path / "test_ops", SANITIZE)
+    for isa in build.instruction_sets(build.find_compiler()):
+        done = subprocess.run(
+            [program], env=os.environ | OPTIONS | {"CSNN_ISA": isa}, capture_output=True, text=True, check=False
+        )
+        if "this machine has" in done.stderr:  # an older CPU: the others were checked
+            continue
+        assert (done.stdout.strip(), done.returncode) == (isa, 0), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    not (shutil.which("aarch64-linux-gnu-g++") and shutil.which("qemu-aarch64")),
+    reason="needs g++-aarch64-linux-gnu and qemu-user",
+)
+def test_operations_on_aarch64(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "aarch64-linux-gnu-g++")
+    program = build.link_program(PROGRAM, tmp_path / "test_ops", ("-static",))
+    done = subprocess.run(["qemu-aarch64", program], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("baseline", 0), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"PATH": "/nowhere"}, "no C++ compiler"),
+        ({"CXX": "/no/such"}, "no such program"),
+        ({"CXX": "false"}, "failed"),
+    ],
+)
+def test_a_failing_build_says_so_in_one_line(environment, message):
+    command = [sys.executable, "-m", "csnn_jax.engine.build"]
+    clean = {k: v for k, v in os.environ.items() if k != "CXX"}
+    done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_the_library_the_engine_says_how_to_build_it(tmp_path):
+    program = "from pathlib import Path; from csnn_jax.engine import build, library; "
+    program += f"build.LIBRARY = Path({str(tmp_path)!r}) / 'libcsnn.so'; print(library.available(), library.failure())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("False libcsnn.so is not loaded: build it with")
+
+
+def test_a_library_from_other_sources_is_refused(monkeypatch):
+    assert library.failure.__wrapped__() is None
+    monkeypatch.setattr(build, "sources_digest", lambda: "another")
+    assert "built from other sources" in library.failure.__wrapped__()

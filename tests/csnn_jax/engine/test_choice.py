@@ -1,0 +1,67 @@
+"""Which engine runs, and that a training job gives the same network with either."""
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from commands import SMALL, refused, run
+
+from csnn_jax import CSNN, ModelConfig, UserError
+from csnn_jax.engine import build, choose, event, library, scan
+
+TINY = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3)
+
+
+@pytest.fixture
+def without_library(monkeypatch, tmp_path):
+    """As after an installation on a machine that has no compiler."""
+    monkeypatch.setattr(build, "LIBRARY", tmp_path / build.LIBRARY.name)
+    library.failure.cache_clear()
+    yield
+    library.failure.cache_clear()
+
+
+def test_auto_takes_the_event_engine_where_it_is_built():
+    assert choose("auto", CSNN(TINY)) == (event, "event engine")
+    assert choose("scan", CSNN(TINY)) == (scan, "scan engine")
+
+
+def test_without_the_library_auto_takes_the_scan_engine_and_says_why(without_library):
+    engine, said = choose("auto", CSNN(TINY))
+    assert engine is scan and "python -m csnn_jax.engine.build" in said
+    with pytest.raises(UserError, match=r"--engine event: libcsnn\.so is not loaded"):
+        choose("event", CSNN(TINY))
+
+
+def test_a_sequence_of_images_is_left_to_the_scan_engine():
+    engine, said = choose("auto", CSNN(TINY), frames=True)
+    assert engine is scan and "sequence of images" in said
+
+
+def test_no_compiler_is_said_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.BuildError, match=r"^no C\+\+ compiler: looked for c\+\+, g\+\+ and clang\+\+$"):
+        build.build(tmp_path / "library.so")
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    with pytest.raises(build.BuildError, match="CXX /nowhere/c\\+\\+: no such program"):
+        build.build(tmp_path / "library.so")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_event_engine_refuses_float64_by_name(tmp_path):
+    flags = (*SMALL, "--engine", "event", "--dtype", "float64")
+    assert "float32, not float64" in refused("csnn_jax.train", *flags, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_gives_the_same_network_with_either_engine(tmp_path):
+    tensors = {}
+    for engine in ("scan", "event"):
+        out = tmp_path / engine
+        done = run("csnn_jax.train", *SMALL, "--max-iters", 12, "--eval-every", 0, "--engine", engine, "--out", out)
+        assert done.returncode == 0, done.stderr
+        assert f"{engine} engine" in done.stdout
+        tensors[engine] = safetensors.numpy.load_file(out / "weights.safetensors")
+    for name, ours in tensors["event"].items():
+        theirs = tensors["scan"][name]
+        assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(theirs), name

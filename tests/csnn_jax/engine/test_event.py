@@ -1,0 +1,335 @@
+"""The event engine against scan: spikes, gradients, refusals; any thread count and instruction set."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import commands
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from commands import ENVIRONMENT
+from flax import nnx
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.engine import bits, event, library, scan
+from csnn_jax.network import surrogate
+from csnn_jax.network.model import CSNN, value
+from csnn_jax.training.objective import ce_rate
+
+BATCH = 5
+SMALL = dict(input_shape=(13, 10, 2), conv_channels=(20, 7), hidden=(70,), num_classes=5, time_steps=36)
+STACKS = {
+    "two conv": {},
+    "one conv": dict(conv_channels=(19,), hidden=(33, 18)),
+    "three conv, threshold below 1": dict(
+        input_shape=(17, 16, 1), conv_channels=(6, 33, 17), hidden=(), threshold=0.7, beta=0.75
+    ),
+    "no conv": dict(conv_channels=(), hidden=(40, 21)),
+    "output layer only": dict(conv_channels=(), hidden=()),
+    "kernel 5, many channels": dict(kernel_size=5, conv_channels=(65, 49), time_steps=30),
+    "kernel 1": dict(kernel_size=1),
+    "beta 1": dict(beta=1.0, time_steps=20),
+    "beta 0": dict(beta=0.0),
+    "avg pool": dict(pool="avg"),
+    "reset zero": dict(reset="zero"),
+    "reset none": dict(reset="none"),
+    "learnt beta and threshold": dict(learn_beta=True, learn_threshold=True, beta=0.6),
+    "learnt, zero": dict(learn_beta=True, learn_threshold=True, reset="zero", conv_channels=(18,)),
+    "more than 64 steps": dict(time_steps=70, hidden=()),
+}
+SURROGATES = {name: dict(surrogate=name) for name in bits.SURROGATES if name != "fast_sigmoid"}
+SURROGATES["sparse_fast_sigmoid"] |= dict(beta=0.9, reset="none")  # is 0 unless a membrane exceeds 2
+SURROGATES["fast_sigmoid, slope 3"] = dict(surrogate="fast_sigmoid", slope=3.0)
+
+
+def build(derivative=None, sequence=False, bright: int | None = None, **changes) -> tuple[CSNN, jax.Array]:
+    """A network whose every layer fires, and images or, for `sequence`, random input spikes.
+
+    `bright`: the images are 0 from this column on.
+    """
+    config = ModelConfig(**(SMALL | changes))
+    model = CSNN(config, 3, derivative)
+    x = jax.random.uniform(jax.random.key(1), (BATCH, *config.input_shape))
+    x = x.at[:, :, bright:].set(0) if bright else x
+    if sequence:
+        shape = (config.time_steps, *x.shape)
+        x = jax.random.bernoulli(jax.random.key(2), 0.4, shape).astype(jnp.float32)
+    for i, block in enumerate(model.blocks):
+        original = block.kernel[...]
+        for scale in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0):
+            block.kernel[...] = original * scale
+            if densities(model, jitted(event.tally, model, x))[i] > 0.04:
+                break
+    return model, x
+
+
+_compiled = {}
+
+
+def jitted(function, model: CSNN, x: jax.Array):
+    """`function(model, x)`, compiled once for each network."""
+    graphdef, params = nnx.split(model)
+    key = function, id(model)
+    if key not in _compiled:
+        _compiled[key] = model, jax.jit(lambda params, x: function(nnx.merge(graphdef, params), x))
+    return _compiled[key][1](params, x)
+
+
+def densities(model: CSNN, tally: scan.Tally) -> np.ndarray:
+    neurons = np.array([np.prod(layer.out_shape) for layer in model.config.layers])
+    return np.asarray(tally.fired).sum(0) / neurons / BATCH / model.config.time_steps
+
+
+def loss_and_gradient(engine, model: CSNN, x: jax.Array):
+    graphdef, params = nnx.split(model)
+    labels = jnp.arange(BATCH) % model.config.num_classes
+
+    @jax.jit
+    @jax.value_and_grad
+    def compute(params):
+        return ce_rate(engine.run(nnx.merge(graphdef, params), x)[1], labels)
+
+    return compute(params)
+
+
+def exact_gradient(model: CSNN, x: jax.Array, derivative=None):
+    """Loss and gradient of the engine's own spikes and membranes, by design section 2's equations in float64.
+
+    Layer by layer from the last: the reverse recurrence of the neurons, then the transpose of `current`.
+    (A float64 forward pass would not do: its membranes differ from float32's in the seventh digit, and near
+    the threshold a steep surrogate turns that into the fifth.)
+    """
+    trace = jax.device_get(jitted(event.trace, model, x)[1])
+    graphdef, params = nnx.split(model)
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(params)]
+    reset = model.config.reset
+    with jax.enable_x64(True):
+        exact = nnx.merge(graphdef, jax.tree.unflatten(jax.tree.structure(params), list(map(jnp.asarray, leaves))))
+        derivative = derivative or surrogate.from_config(model.config)
+        labels = jnp.arange(BATCH) % model.config.num_classes
+        loss, dspikes = jax.value_and_grad(ce_rate)(jnp.asarray(trace.spikes[-1], jnp.float64), labels)
+        gradients = []
+        for i in reversed(range(len(model.blocks))):
+            block = exact.blocks[i]
+            # The engine rounds beta and threshold to float32.
+            beta, threshold = (np.float64(np.float32(value(v))) for v in (block.beta, block.threshold))
+            membranes = np.asarray(trace.membranes[i], np.float64)
+            sigma = np.asarray(derivative(jnp.asarray(membranes - threshold)))
+            through = sigma * np.asarray(dspikes)
+            dcurrent, dbeta, dthreshold, carry = np.zeros_like(membranes), 0.0, -through.sum(), 0.0
+            for t in reversed(range(len(membranes))):
+                fired = membranes[t] > threshold
+                kept = np.where(fired, 0.0, carry) if reset == "zero" else carry
+                dbeta += (kept * membranes[t]).sum()
+                dthreshold -= (fired * carry).sum() if reset == "subtract" else 0.0
+                carry = dcurrent[t] = through[t] + beta * kept
+            constant = i == 0 and x.ndim == 4
+            inputs = x[None] if constant else x if i == 0 else trace.spikes[i - 1]
+            inputs = jnp.asarray(np.asarray(inputs), jnp.float64)
+            layer_graph, layer = nnx.split(block)
+
+            def current(layer, inputs, layer_graph=layer_graph):
+                flat = inputs.reshape(-1, *inputs.shape[2:])
+                return nnx.merge(layer_graph, layer).current(flat)
+
+            _, transpose = jax.vjp(current, layer, inputs)
+            total = dcurrent.sum(0) if constant else dcurrent.reshape(-1, *dcurrent.shape[2:])
+            gradient, dspikes = transpose(jnp.asarray(total))
+            if model.config.learn_beta:
+                gradient["beta"][...] = jnp.asarray(dbeta)
+                gradient["threshold"][...] = jnp.asarray(dthreshold)
+            gradients.append(jax.tree.leaves(gradient))
+        return jax.device_get((loss, [leaf for layer in reversed(gradients) for leaf in layer]))
+
+
+def check_gradient(model: CSNN, x: jax.Array, derivative=None) -> None:
+    """The same spikes as scan, in a network that fires, and the exact gradient."""
+    own, expected = jitted(event.tally, model, x), jitted(scan.tally, model, x)
+    assert all(0.01 < d < 0.6 for d in densities(model, own)), densities(model, own)
+    np.testing.assert_array_equal(own.counts, expected.counts)
+    np.testing.assert_array_equal(own.fired, expected.fired)
+    loss, exact = exact_gradient(model, x, derivative)
+    own_loss, own_gradient = loss_and_gradient(event, model, x)
+    assert own_loss == pytest.approx(loss, rel=1e-6)
+    for (path, got), want in zip(jax.tree_util.tree_leaves_with_path(own_gradient), exact, strict=True):
+        norm = np.linalg.norm(want)
+        assert norm > 0, path
+        assert np.linalg.norm(got - want) <= 1e-5 * norm, jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("changes", STACKS.values(), ids=STACKS.keys())
+def test_spikes_and_gradients_of_every_stack(changes):
+    check_gradient(*build(**changes))
+
+
+def test_gradient_is_that_of_the_scan_engine():
+    model, x = build(hidden=())
+    loss, gradient = loss_and_gradient(scan, model, x)
+    own_loss, own_gradient = loss_and_gradient(event, model, x)
+    assert own_loss == pytest.approx(float(loss), rel=1e-6)
+    for got, want in zip(jax.tree.leaves(own_gradient), jax.tree.leaves(gradient), strict=True):
+        assert jnp.linalg.norm(got - want) <= 3e-5 * jnp.linalg.norm(want)
+
+
+@pytest.mark.parametrize("pool", ["max", "avg"])
+def test_gradients_where_parts_of_the_image_are_dark(pool):
+    """There nothing fires and every membrane settles, of which the backward pass makes use."""
+    model, x = build(input_shape=(12, 24, 2), pool=pool, bright=14)
+    trace = event.trace(model, x)[1]
+    assert not trace.spikes[0][..., 8:, :].any()
+    assert (trace.membranes[1][-6:, :, :, 5:] == trace.membranes[1][-1, :, :, 5:]).all()
+    check_gradient(model, x)
+
+
+@pytest.mark.parametrize("changes", SURROGATES.values(), ids=SURROGATES.keys())
+def test_gradients_of_every_surrogate(changes):
+    check_gradient(*build(conv_channels=(7, 18), hidden=(), time_steps=32, **changes))
+
+
+def test_surrogate_of_the_user():
+    def derivative(x):
+        return jnp.exp(-3 * x * x)
+
+    model, x = build(derivative, hidden=())
+    check_gradient(model, x, derivative)
+
+
+@pytest.mark.parametrize("changes", [{}, dict(conv_channels=(), hidden=(40,)), dict(pool="avg", reset="zero")])
+def test_input_with_a_time_axis(changes):
+    model, x = build(sequence=True, **changes)
+    check_gradient(model, x)
+    np.testing.assert_array_equal(event.tally(model, x.astype(jnp.uint8)).fired, event.tally(model, x).fired)
+
+
+@pytest.mark.parametrize("changes", [{}, dict(reset="zero", pool="avg"), dict(conv_channels=(), hidden=(40, 21))])
+def test_whole_number_weights_give_exactly_the_spikes_of_scan(changes):
+    model, _ = build(**changes)
+    generator = np.random.default_rng(0)
+    for block in model.blocks:
+        block.kernel[...] = jnp.asarray(generator.integers(-2, 3, block.kernel.shape), jnp.float32)
+        block.bias[...] = jnp.asarray(generator.integers(-1, 2, block.bias.shape), jnp.float32)
+    x = jnp.asarray(generator.integers(0, 2, (BATCH, *model.config.input_shape)), jnp.float32)
+    last, spikes = event.run(model, x)
+    expected, trace = scan.trace(model, x)
+    np.testing.assert_array_equal(spikes, trace.spikes[-1])
+    for own, membrane in zip(last, expected, strict=True):
+        np.testing.assert_array_equal(own, membrane)
+    fired = np.stack([np.asarray(s).sum(axis=(0, *range(2, s.ndim))) for s in trace.spikes], axis=1)
+    assert fired.sum(0).min() > 0
+    np.testing.assert_array_equal(event.tally(model, x).fired, fired)
+
+
+CHILD = """
+import sys, os
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:int(sys.argv[1])])
+import hashlib, jax, numpy as np
+sys.path[:0] = sys.argv[2:]
+from test_event import build, event, loss_and_gradient
+digest = hashlib.sha256()
+for surrogate in ("fast_sigmoid", "sigmoid"):
+    model, x = build(time_steps=30, hidden=(), surrogate=surrogate)
+    for leaf in jax.tree.leaves((loss_and_gradient(event, model, x), event.tally(model, x))):
+        digest.update(np.asarray(leaf).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def digest(threads: int, isa: str = "") -> str:
+    environment = ENVIRONMENT | ({"CSNN_ISA": isa} if isa else {})
+    places = [Path(__file__).parent, Path(commands.__file__).parent]
+    command = [sys.executable, "-c", CHILD, str(threads), *map(str, places)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_same_bits_on_any_number_of_threads_and_every_instruction_set():
+    flags = Path("/proc/cpuinfo").read_text()
+    cases = [(1, "baseline"), (2, "avx2" if " avx2 " in flags else "baseline")]
+    cases += [(3, "avx512")] * (" avx512vl " in flags)
+    digests = {case: digest(*case) for case in cases}
+    assert len(set(digests.values())) == 1, digests
+
+
+def test_an_unknown_instruction_set_is_an_error():
+    child = "import jax.numpy as jnp; from csnn_jax.engine import bits, library; library.available(); "
+    child += "bits.count(bits.Spikes(jnp.zeros((1, 1, 1), jnp.uint16), None))"
+    environment = ENVIRONMENT | {"CSNN_ISA": "mmx"}
+    done = subprocess.run([sys.executable, "-c", child], env=environment, capture_output=True, text=True, check=False)
+    assert "CSNN_ISA mmx: this machine has" in done.stderr
+
+
+def test_what_is_not_covered_is_refused_by_name():
+    model, x = build(hidden=())
+    with jax.enable_x64(True):
+        double = CSNN(model.config, 0, dtype=jnp.float64)
+        with pytest.raises(event.Unsupported, match="float32, not float64"):
+            event.run(double, x)
+    with pytest.raises(event.Unsupported, match="not 9"):
+        event.run(CSNN(ModelConfig(kernel_size=9)), jnp.zeros((1, 28, 28, 1)))
+    with pytest.raises(event.Unsupported, match="8000 channels"):
+        event.run(CSNN(ModelConfig(conv_channels=(8000, 1), hidden=())), jnp.zeros((1, 28, 28, 1)))
+    with pytest.raises(ValueError, match="expected"):
+        event.run(model, x[:, :-1])
+    graphdef, params = nnx.split(model)
+    with pytest.raises(event.Unsupported, match="no gradient through the last membranes"):
+        jax.grad(lambda params: event.run(nnx.merge(graphdef, params), x)[0][0].sum())(params)
+
+
+@pytest.mark.parametrize("number", [0.5, -1.0, 2.0, float("nan")])
+def test_a_sequence_of_other_numbers_than_spikes_is_refused(number):
+    model, x = build(sequence=True, hidden=())
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="takes spikes, 0 or 1"):
+        jax.block_until_ready(event.tally(model, x.at[3, 2, 1, 0, 1].set(number)))
+
+
+def words(*shape):
+    return jnp.zeros(shape, jnp.uint16)
+
+
+def result(*shape, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+RULE = {"reset": np.int64(0), "surrogate": np.int64(0), "slope": np.float32(25)}
+ONE = jnp.float32(1)
+MALFORMED = {
+    "wrong word count": ("count_spikes", result(3), [words(2, 4, 1)], {}),
+    "wrong rank": ("count_spikes", result(3), [words(3, 4)], {}),
+    "wrong type": ("count_spikes", result(3), [jnp.zeros((3, 4, 1), jnp.int32)], {}),
+    "missing attribute": ("count_spikes", (result(3), result(1)), [words(3, 4, 1)], {}),
+    "kernel too small": ("linear_weights", result(32, 16), [words(2, 4, 1), jnp.zeros((2, 4, 16))], {}),
+    "not a multiple of 16": ("linear_weights", result(16, 8), [words(2, 4, 1), jnp.zeros((2, 4, 8))], {}),
+    "surrogate unknown": (
+        "lif_backward",
+        (result(2, 4, 16), result(2), result(2)),
+        [jnp.zeros((2, 4, 16)), jnp.zeros((2, 4, 16)), jnp.zeros(0), ONE, ONE],
+        RULE | {"surrogate": np.int64(77)},
+    ),
+    "beta no scalar": (
+        "lif_backward",
+        (result(2, 4, 16), result(2), result(2)),
+        [jnp.zeros((2, 4, 16)), jnp.zeros((2, 4, 16)), jnp.zeros(0), jnp.ones(2), ONE],
+        RULE,
+    ),
+    "kernel even": (
+        "conv_lif",
+        (result(1, 4, 4, dtype=jnp.uint16), result(0), result(0, 4, 2, 4, dtype=jnp.uint16), result(1, 64)),
+        [words(1, 4, 16), jnp.zeros((2, 2, 16, 16)), jnp.zeros(16), ONE, ONE],
+        {"size": np.array([4, 4]), "reset": np.int64(0), "channels": np.int64(16), "max": np.int64(1)},
+    ),
+    "size another": (
+        "conv_lif",
+        (result(1, 4, 4, dtype=jnp.uint16), result(0), result(0, 4, 2, 4, dtype=jnp.uint16), result(1, 64)),
+        [words(1, 4, 16), jnp.zeros((3, 3, 16, 16)), jnp.zeros(16), ONE, ONE],
+        {"size": np.array([40, 4]), "reset": np.int64(0), "channels": np.int64(16), "max": np.int64(1)},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_operands_are_exceptions(case):
+    name, results, arguments, attributes = case
+    assert library.available()
+    with pytest.raises(jax.errors.JaxRuntimeError):
+        jax.block_until_ready(jax.ffi.ffi_call(f"csnn_{name}", results)(*arguments, **attributes))

@@ -1,0 +1,170 @@
+"""Every operation of the event engine against its dense twin in JAX, over drawn shapes, densities and neurons.
+
+Weights and inputs are small whole numbers, which float32 sums exactly in any order: spikes must be equal, and the
+twin's gradient, in float64, is that of the same membranes.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from csnn_jax.engine import bits
+from csnn_jax.engine import event_ops as ops
+from csnn_jax.network import layers, surrogate
+from csnn_jax.network.neuron import leaky
+
+BATCH, TIME = st.integers(1, 5), st.integers(1, 9)
+CHANNELS = st.sampled_from([1, 7, 16, 17, 40, 70])
+DENSITY = st.sampled_from([0.0, 0.02, 0.3, 1.0])
+SEED = st.integers(0, 2**32 - 1)
+NEURON = st.fixed_dictionaries(
+    {
+        "reset": st.sampled_from(bits.RESETS),
+        "surrogate": st.sampled_from(bits.SURROGATES),
+        "beta": st.sampled_from([0.0, 0.5, 1.0]),
+        "threshold": st.sampled_from([0.5, 1.0, 2.0]),
+    }
+)
+drawn = partial(settings, max_examples=6, phases=[Phase.generate])  # shrinking would compile for minutes
+
+
+def derivative_of(neuron):
+    function = surrogate.BY_NAME[neuron["surrogate"]]
+    return function, float((function.__defaults__ or (0.0,))[0])
+
+
+def rule_of(neuron) -> bits.Rule:
+    return bits.Rule(neuron["reset"], neuron["surrogate"], derivative_of(neuron)[1], keep=True)
+
+
+def dense_window(currents, beta, threshold, neuron):
+    """Spikes of neurons for their currents, both [batch, time, ...]."""
+
+    def step(membrane, current):
+        return leaky(membrane, current, beta, threshold, neuron["reset"], derivative_of(neuron)[0])
+
+    start = jnp.zeros_like(currents[:, 0])
+    return jax.lax.scan(step, start, currents.swapaxes(0, 1))[1].swapaxes(0, 1)
+
+
+def compare(event, dense, arguments, seed):
+    """Equal spikes [batch, time, neurons], equal gradients of a weighted sum of them: of every argument."""
+    arguments = [np.asarray(a, np.float32) for a in arguments]
+    spikes = np.asarray(event(*arguments))
+    weight = np.random.default_rng(seed).integers(-3, 4, spikes.shape).astype(np.float32)
+
+    def gradient(function):
+        return jax.grad(lambda arguments: (function(*arguments) * weight).sum())
+
+    own = jax.device_get(gradient(event)(arguments))
+    with jax.enable_x64(True):
+        double = [jnp.asarray(a, jnp.float64) for a in arguments]
+        np.testing.assert_array_equal(spikes, dense(*double))
+        exact = jax.device_get(jax.jit(gradient(dense))(double))
+    for number, (got, want) in enumerate(zip(own, exact, strict=True)):
+        assert np.linalg.norm(got - want) <= 1e-5 * np.linalg.norm(want), number
+
+
+def draw(generator, shape, density):
+    return (generator.random(shape) < density).astype(np.float32)
+
+
+def pad_last(x, count=1):
+    """Rounds the last `count` axes up to multiples of 16."""
+    return jnp.pad(x, [(0, 0)] * (x.ndim - count) + [(0, bits.padded(n) - n) for n in x.shape[-count:]])
+
+
+@drawn()
+@given(batch=BATCH, time=TIME, channels=CHANNELS, neuron=NEURON, seed=SEED)
+def test_constant_lif(batch, time, channels, neuron, seed):
+    generator = np.random.default_rng(seed)
+    current = generator.integers(-3, 5, (batch, channels)) / 2
+
+    def event(current, beta, threshold):
+        window = ops.constant_lif(
+            pad_last(current), beta, threshold, rule_of(neuron), time, (channels, bits.padded(channels))
+        )
+        return bits.unpack(window.spikes)[..., :channels]
+
+    def dense(current, beta, threshold):
+        return dense_window(jnp.repeat(current[:, None], time, 1), beta, threshold, neuron)
+
+    compare(event, dense, [current, neuron["beta"], neuron["threshold"]], seed)
+
+
+@drawn()
+@given(batch=BATCH, time=TIME, inputs=CHANNELS, outputs=CHANNELS, density=DENSITY, neuron=NEURON, seed=SEED)
+def test_linear_lif(batch, time, inputs, outputs, density, neuron, seed):
+    generator = np.random.default_rng(seed)
+    x = draw(generator, (batch, time, inputs), density)
+    kernel, bias = generator.integers(-2, 3, (inputs, outputs)), generator.integers(-1, 2, outputs)
+
+    def event(port, kernel, bias, beta, threshold):
+        spikes = bits.pack(jnp.asarray(x)[:, :, None])._replace(port=pad_last(port))
+        window = ops.linear_lif(spikes, pad_last(kernel, 2), pad_last(bias), beta, threshold, rule_of(neuron), outputs)
+        return bits.unpack(window.spikes)[..., :outputs]
+
+    def dense(x, kernel, bias, beta, threshold):
+        return dense_window(x @ kernel + bias, beta, threshold, neuron)
+
+    compare(event, dense, [x, kernel, bias, neuron["beta"], neuron["threshold"]], seed)
+
+
+@drawn()
+@given(
+    batch=st.integers(1, 3),
+    time=st.integers(1, 6),
+    size=st.tuples(st.integers(2, 9), st.integers(2, 9)),
+    inputs=st.sampled_from([1, 16, 19]),
+    outputs=st.sampled_from([3, 32, 50]),
+    k=st.sampled_from([1, 3, 5, 7]),
+    max_pool=st.booleans(),
+    density=DENSITY,
+    neuron=NEURON,
+    seed=SEED,
+)
+def test_conv_lif(batch, time, size, inputs, outputs, k, max_pool, density, neuron, seed):
+    generator = np.random.default_rng(seed)
+    x = draw(generator, (batch, time, *size, inputs), density)
+    kernel, bias = generator.integers(-2, 3, (k, k, inputs, outputs)), generator.integers(-1, 2, outputs)
+
+    def event(port, kernel, bias, beta, threshold):
+        spikes = bits.pack(jnp.asarray(x).reshape(batch, time, -1, inputs))
+        spikes = spikes._replace(port=pad_last(port).reshape(batch, time, -1))
+        fixed = rule_of(neuron), outputs, size, max_pool
+        window = ops.conv_lif(spikes, pad_last(kernel, 2), pad_last(bias), beta, threshold, *fixed)
+        cells = size[0] // 2 * (size[1] // 2)
+        return bits.unpack(window.spikes).reshape(batch, time, cells, -1)[..., :outputs].reshape(batch, time, -1)
+
+    def dense(x, kernel, bias, beta, threshold):
+        pool = layers.max_pool if max_pool else layers.avg_pool
+        current = pool(layers.conv(x.reshape(-1, *size, inputs), kernel), bias)
+        return dense_window(current.reshape(batch, time, -1), beta, threshold, neuron)
+
+    compare(event, dense, [x, kernel, bias, neuron["beta"], neuron["threshold"]], seed)
+
+
+@drawn(max_examples=20)
+@given(batch=BATCH, time=TIME, positions=st.integers(1, 6), channels=CHANNELS, density=DENSITY, seed=SEED)
+def test_pack_unpack_count(batch, time, positions, channels, density, seed):
+    x = draw(np.random.default_rng(seed), (batch, time, positions, channels), density)
+    spikes = bits.pack(jnp.asarray(x))
+    dense = np.asarray(bits.unpack(spikes)).reshape(batch, time, positions, -1)
+    np.testing.assert_array_equal(dense[..., :channels], x)
+    assert not dense[..., channels:].any()
+    np.testing.assert_array_equal(bits.count(spikes), x.sum((1, 2, 3)))
+
+
+@pytest.mark.parametrize("function", [jax.jit, jax.vmap])
+def test_operations_run_under_jit_and_refuse_what_has_no_rule(function):
+    x = jnp.ones((2, 3, 4, 5, 6))
+    if function is jax.jit:
+        assert function(bits.pack)(x[0]).bits.shape == (3, 4, 5)
+    else:
+        with pytest.raises(NotImplementedError, match="vmap is only supported"):
+            function(bits.pack)(x)

@@ -1,0 +1,258 @@
+// The operations without Python, against plain loops over dense arrays; meant for AddressSanitizer and UBSan
+// (test_build.py builds and runs it). Weights are small whole numbers, so that sums are exact in any order.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "../../../csnn_jax/engine/native/ops.h"
+
+using csnn::lanes;
+using Floats = std::vector<float>;
+using Words = std::vector<uint16_t>;
+
+static std::mt19937 generator(1);
+static const csnn::Workers workers(3, [](std::function<void()> task) { std::thread(std::move(task)).detach(); });
+
+static Floats whole_numbers(size_t count, int least, int most) {
+  std::uniform_int_distribution<int> draw(least, most);
+  Floats values(count);
+  for (float& v : values) v = static_cast<float>(draw(generator));
+  return values;
+}
+
+static Words random_bits(size_t count, double density) {
+  std::bernoulli_distribution draw(density);
+  Words words(count);
+  for (uint16_t& word : words)
+    for (int i = 0; i < 16; i++) word = static_cast<uint16_t>(word | draw(generator) << i);
+  return words;
+}
+
+static float bit(const Words& words, int64_t n) { return static_cast<float>(words[n / lanes] >> (n % lanes) & 1); }
+
+static void check(bool ok, const char* what) {
+  if (!ok) {
+    std::printf("FAILED %s\n", what);
+    std::exit(1);
+  }
+}
+
+static float step(float u, float current, const csnn::Neuron& n) {
+  const bool fired = u > n.threshold;
+  if (n.reset == csnn::Reset::subtract) return n.beta * u + current - (fired ? n.threshold : 0);
+  return n.beta * (n.reset == csnn::Reset::zero && fired ? 0 : u) + current;
+}
+
+// The convolution's output at one position.
+static float convolve(const csnn::Shape& s, const Words& bits, int64_t at, const Floats& kernel, int64_t y, int64_t x,
+                      int64_t out) {
+  float total = 0;
+  for (int64_t i = 0; i < s.kernel; i++)
+    for (int64_t j = 0; j < s.kernel; j++)
+      for (int64_t c = 0; c < s.in; c++) {
+        const int64_t row = y + i - s.kernel / 2, column = x + j - s.kernel / 2;
+        if (row < 0 || row >= s.height || column < 0 || column >= s.width) continue;
+        total += bit(bits, at * s.inputs() + (row * s.width + column) * s.in + c) *
+                 kernel[((i * s.kernel + j) * s.in + c) * s.out + out];
+      }
+  return total;
+}
+
+static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
+  const int64_t images = 3, time = 30, count = s.neurons(), taps = s.kernel * s.kernel;
+  const csnn::Neuron neuron{0.5f, 1.0f, reset};
+  // Input spikes of neurons under a constant current, so that the backward pass can be asked for either way.
+  Floats current = whole_numbers(images * s.inputs(), -8, 8);
+  std::bernoulli_distribution often(density);
+  for (float& i : current) i = i * 0.0625f + (often(generator) ? 1.0f : 0.0f);
+  Words bits_in(images * time * s.inputs() / lanes);
+  Floats membranes_in(images * time * s.inputs()), last_in(images * s.inputs());
+  csnn::constant_lif({time, s.inputs(), s.in, s.in, neuron, current.data(), bits_in.data(), membranes_in.data(),
+                      last_in.data()},
+                     images, workers);
+  for (int64_t b = 0; b < images; b++)
+    for (int64_t n = 0; n < s.inputs(); n++) {
+      float u = 0;
+      for (int64_t t = 0; t < time; t++) {
+        u = step(u, current[b * s.inputs() + n], neuron);
+        const int64_t at = (b * time + t) * s.inputs() + n;
+        check(membranes_in[at] == u && bit(bits_in, at) == (u > 1.0f), "constant_lif");
+      }
+    }
+
+  Floats kernel = whole_numbers(taps * s.in * s.out, -2, 2), bias = whole_numbers(s.out, -1, 1);
+  for (int64_t i = 0; i < taps * s.in; i++)
+    for (int64_t c = s.channels; c < s.out; c++) kernel[i * s.out + c] = bias[c] = 0;
+  Words bits(images * time * count / lanes), winners(images * time * 2 * count / lanes);
+  Floats membranes(images * time * count), last(images * count);
+  csnn::conv_lif({s, time, neuron, bits_in.data(), nullptr, bias.data(), bits.data(), membranes.data(),
+                  s.max ? winners.data() : nullptr, last.data()},
+                 kernel.data(), images, workers);
+  std::vector<int> winner(images * time * count);
+  for (int64_t b = 0; b < images; b++)
+    for (int64_t n = 0; n < count; n++) {
+      float u = 0;
+      for (int64_t t = 0; t < time; t++) {
+        const int64_t at = b * time + t, cell = n / s.out, c = n % s.out;
+        float best = 0, sum = 0;
+        for (int place = 0; place < 4; place++) {
+          const float y = convolve(s, bits_in, at, kernel, cell / s.columns() * 2 + place / 2,
+                                   cell % s.columns() * 2 + place % 2, c) + bias[c];
+          sum += y;
+          if (place == 0 || y > best) best = y, winner[at * count + n] = place;
+        }
+        u = step(u, s.max ? best : sum / 4, neuron);
+        check(membranes[at * count + n] == u, "conv_lif membranes");
+        check(bit(bits, at * count + n) == (u > 1.0f && c < s.channels), "conv_lif spikes");
+      }
+      check(last[b * count + n] == u, "conv_lif last");
+    }
+
+  // Straight-through surrogate: dU is then a sum of whole numbers over powers of two, nearly exact.
+  const int64_t inner = 32;
+  const Floats left = whole_numbers(images * time * inner, -1, 1), right = whole_numbers(count * inner, -1, 1);
+  Floats dspikes(images * time * count), dbeta(images), dthreshold(images);
+  for (int64_t at = 0; at < images * time; at++)
+    for (int64_t n = 0; n < count; n++)
+      for (int64_t k = 0; k < inner; k++)
+        dspikes[at * count + n] += left[at * inner + k] * right[(n / s.out * inner + k) * s.out + n % s.out];
+  csnn::ConvBackward a{};
+  a.shape = s;
+  a.lif = {time, count, neuron, csnn::Surrogate::straight_through, 1.0f, dspikes.data(), membranes.data(),
+           membranes.data(), nullptr, dbeta.data(), dthreshold.data()};
+  a.bits_in = bits_in.data();
+  a.winners = winners.data();
+  a.kernel = kernel.data();
+  Floats grouped(kernel.size());
+  for (int64_t k = 0; k < taps; k++)
+    for (int64_t c = 0; c < s.in; c++)
+      for (int64_t o = 0; o < s.out; o++)
+        grouped[((c / lanes * s.out + o) * taps + k) * lanes + c % lanes] = kernel[(k * s.in + c) * s.out + o];
+  a.grouped_kernel = grouped.data();
+  Floats din(images * time * s.inputs()), dkernel(kernel.size()), dbias(s.out);
+  a.source = csnn::Source::spikes;
+  a.dspikes_in = din.data();
+  csnn::conv_backward(a, images, dkernel.data(), dbias.data(), workers);
+  const csnn::Product product{inner, left.data(), right.data()};
+  {
+    csnn::ConvBackward b = a;
+    b.product = product;
+    b.lif.dspikes = nullptr;
+    Floats again_in(din.size()), again_kernel(kernel.size()), again_bias(s.out);
+    b.dspikes_in = again_in.data();
+    csnn::conv_backward(b, images, again_kernel.data(), again_bias.data(), workers);
+    check(again_in == din && again_kernel == dkernel && again_bias == dbias, "conv_backward of a product");
+  }
+
+  std::vector<double> dense_in(din.size()), dense_kernel(kernel.size());
+  for (int64_t b = 0; b < images; b++)
+    for (int64_t n = 0; n < count; n++) {
+      double du = 0;
+      for (int64_t t = time - 1; t >= 0; t--) {
+        const int64_t at = b * time + t, cell = n / s.out, c = n % s.out;
+        const float u = membranes[at * count + n];
+        du = dspikes[at * count + n] + 0.5 * (reset == csnn::Reset::zero && u > 1.0f ? 0 : du);
+        for (int place = 0; place < 4; place++) {
+          if (s.max && place != winner[at * count + n]) continue;
+          const double share = s.max ? du : du / 4;
+          for (int64_t k = 0; k < taps; k++) {
+            const int64_t y = cell / s.columns() * 2 + place / 2 + k / s.kernel - s.kernel / 2;
+            const int64_t x = cell % s.columns() * 2 + place % 2 + k % s.kernel - s.kernel / 2;
+            if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
+            for (int64_t i = 0; i < s.in; i++) {
+              const int64_t from = at * s.inputs() + (y * s.width + x) * s.in + i, w = (k * s.in + i) * s.out + c;
+              dense_in[from] += share * kernel[w];
+              dense_kernel[w] += share * bit(bits_in, from);
+            }
+          }
+        }
+      }
+    }
+  auto close = [](double a, double b) { return std::abs(a - b) <= 1e-3 + 1e-4 * std::abs(b); };
+  for (size_t i = 0; i < din.size(); i++) check(close(din[i], dense_in[i]), "conv_backward dspikes");
+  for (size_t i = 0; i < dkernel.size(); i++) check(close(dkernel[i], dense_kernel[i]), "conv_backward dkernel");
+
+  if (reset == csnn::Reset::zero) return;
+  Floats dcurrent(images * s.inputs()), again(kernel.size());
+  a.source = csnn::Source::constant;
+  a.neuron_in = neuron;
+  a.current_in = current.data();
+  a.dcurrent_in = dcurrent.data();
+  csnn::conv_backward(a, images, again.data(), dbias.data(), workers);
+  check(again == dkernel, "conv_backward dkernel, constant source");
+  const Floats bias_given = dbias, beta_given = dbeta, threshold_given = dthreshold, given = dcurrent;
+  a.product = product;
+  a.lif.dspikes = nullptr;
+  csnn::conv_backward(a, images, again.data(), dbias.data(), workers);
+  auto all_close = [&](const Floats& x, const Floats& y) {
+    bool ok = true;
+    for (size_t i = 0; i < x.size(); i++) ok &= close(x[i], y[i]);
+    return ok;
+  };
+  check(again == dkernel && all_close(dbias, bias_given), "conv_backward of a product, constant source");
+  check(all_close(dcurrent, given), "conv_backward dcurrent of a product, constant source");
+  check(all_close(dbeta, beta_given) && all_close(dthreshold, threshold_given), "conv_backward dbeta of a product");
+  for (int64_t b = 0; b < images; b++)
+    for (int64_t n = 0; n < s.inputs(); n++) {
+      double total = 0, du = 0;
+      for (int64_t t = time - 1; t >= 0; t--) total += du = dense_in[(b * time + t) * s.inputs() + n] + 0.5 * du;
+      check(close(dcurrent[b * s.inputs() + n], total), "conv_backward dcurrent, constant source");
+    }
+}
+
+static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64_t time, double density) {
+  const int64_t images = 9;
+  const csnn::Neuron neuron{0.5f, 1.0f, csnn::Reset::subtract};
+  const Words bits_in = random_bits(images * time * inputs / lanes, density);
+  Floats kernel = whole_numbers(inputs * outputs, -2, 2), bias = whole_numbers(outputs, -1, 1);
+  Words bits(images * time * outputs / lanes);
+  Floats membranes(images * time * outputs), last(images * outputs), counts(images), dkernel(kernel.size());
+  csnn::linear_lif({time, inputs, outputs, channels, neuron, bits_in.data(), nullptr, nullptr, bias.data(), bits.data(),
+                    membranes.data(), last.data()},
+                   kernel.data(), images, workers);
+  Floats dense(kernel.size());
+  const Floats dcurrent = whole_numbers(images * time * outputs, -3, 3);
+  csnn::linear_weights({images, time, inputs, outputs, nullptr, nullptr, dcurrent.data(), dkernel.data()}, bits_in.data(), workers);
+  csnn::count_spikes(bits_in.data(), images, time * inputs / lanes, counts.data(), workers);
+  for (int64_t b = 0; b < images; b++) {
+    Floats u(outputs);
+    float count = 0;
+    for (int64_t t = 0; t < time; t++) {
+      const int64_t at = b * time + t;
+      Floats current = bias;
+      for (int64_t i = 0; i < inputs; i++) {
+        if (!bit(bits_in, at * inputs + i)) continue;
+        count++;
+        for (int64_t o = 0; o < outputs; o++) {
+          current[o] += kernel[i * outputs + o];
+          dense[i * outputs + o] += dcurrent[at * outputs + o];
+        }
+      }
+      for (int64_t o = 0; o < outputs; o++) {
+        u[o] = step(u[o], current[o], neuron);
+        check(membranes[at * outputs + o] == u[o], "linear_lif membranes");
+        check(bit(bits, at * outputs + o) == (u[o] > 1.0f && o < channels), "linear_lif spikes");
+      }
+    }
+    check(counts[b] == count, "count_spikes");
+  }
+  check(dense == dkernel, "linear_weights");
+}
+
+int main() {
+  std::printf("%s\n", csnn::kernels().name);
+  for (double density : {0.0, 0.05, 1.0}) {
+    test_conv({5, 7, 16, 16, 3, 3, true}, density, csnn::Reset::subtract);
+    test_conv({4, 2, 32, 48, 48, 3, true}, density, csnn::Reset::zero);
+    test_conv({3, 5, 16, 80, 70, 5, true}, density, csnn::Reset::none);
+    test_conv({7, 3, 32, 32, 20, 1, false}, density, csnn::Reset::subtract);
+    test_conv({2, 3, 80, 16, 16, 7, false}, density, csnn::Reset::none);
+    test_linear(16, 16, 10, 1, density);
+    test_linear(560, 112, 100, 70, density);
+    test_linear(48, 176, 161, 65, density);
+  }
+}

@@ -1,0 +1,257 @@
+"""The scan engine against a plain Python loop, in float64, and against the equations in NumPy.
+
+There is no check by finite differences: spikes are steps, so the loss is flat almost everywhere while the surrogate
+gradient is not. The plain loop below is differentiated by JAX without any derivative rule of ours instead, and the
+last test spells the backward recurrences out.
+"""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.engine import scan
+from csnn_jax.network.model import CSNN, tensors
+from csnn_jax.training.objective import ce_rate
+
+# Odd sizes, learnt neurons, one beta and threshold per layer; atan at 1 has a wide derivative.
+SMALL = ModelConfig(
+    input_shape=(9, 8, 2),
+    conv_channels=(3, 4),
+    hidden=(6,),
+    num_classes=4,
+    beta=(0.5, 0.75, 0.875, 0.625),
+    threshold=(1.0, 0.75, 0.5, 0.875),
+    learn_beta=True,
+    learn_threshold=True,
+    surrogate="atan",
+    slope=1.0,
+    time_steps=5,
+)
+STACKS = {
+    "default": SMALL,
+    "one conv block": replace(SMALL, conv_channels=(3,), beta=0.5, threshold=1.0),
+    "no hidden block": replace(SMALL, hidden=(), beta=0.5, threshold=1.0),
+    "no conv block": replace(SMALL, conv_channels=(), hidden=(7, 6), beta=0.5, threshold=1.0),
+    "one block": replace(SMALL, conv_channels=(), hidden=(), beta=0.5, threshold=1.0),
+}
+
+
+def plain_fire(x):
+    """H(x), whose derivative JAX finds to be atan's at slope 1: 0.5 / (1 + (pi x / 2)^2)."""
+    smooth = jnp.arctan(jnp.pi / 2 * x) / jnp.pi
+    return lax.stop_gradient((x > 0).astype(x.dtype)) + (smooth - lax.stop_gradient(smooth))
+
+
+def plain_current(block, kind, x):
+    kernel, bias, pool = block.kernel[...], block.bias[...], block.pool
+    if kind == "linear":
+        return x.reshape(len(x), -1) @ kernel + bias
+    y = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")) + bias
+    batch, height, width, channels = y.shape
+    y = y[:, : height // 2 * 2, : width // 2 * 2].reshape(batch, height // 2, 2, width // 2, 2, channels)
+    windows = y.transpose(0, 1, 3, 5, 2, 4).reshape(batch, height // 2, width // 2, channels, 4)
+    if pool == "avg":
+        return windows.mean(-1)
+    first = windows.argmax(-1)[..., None]  # the first of equals
+    return jnp.take_along_axis(windows, first, -1)[..., 0]
+
+
+def plain_run(model, x):
+    """A Python loop over time and layers in plain jnp: (membranes, spikes), one [time, batch, ...] per layer."""
+    config = model.config
+    images = x if x.ndim == 5 else [x] * config.time_steps
+    u = [jnp.zeros((x.shape[-4], *layer.out_shape)) for layer in config.layers]
+    membranes, spikes = [], []
+    for image in images:
+        s = []
+        for i, (block, layer) in enumerate(zip(model.blocks, config.layers, strict=True)):
+            current = plain_current(block, layer.kind, s[-1] if s else image)
+            beta, theta = jnp.clip(block.beta[...], 0, 1), block.threshold[...]
+            reset = lax.stop_gradient((u[i] > theta).astype(u[i].dtype))
+            kept = (1 - reset) * u[i] if config.reset == "zero" else u[i]
+            u[i] = beta * kept + current - (reset * theta if config.reset == "subtract" else 0)
+            s.append(plain_fire(u[i] - theta))
+        membranes.append(list(u))
+        spikes.append(s)
+    return tuple(map(jnp.stack, zip(*membranes, strict=True))), tuple(map(jnp.stack, zip(*spikes, strict=True)))
+
+
+def gradients(model, x, output_of, jit=scan.jit):
+    """Output spikes, and the gradient of a weighted sum of them by every parameter and by the input."""
+    graph, params = nnx.split(model)
+    shape = (model.config.time_steps, x.shape[-4], model.config.num_classes)
+    weight = jnp.asarray(np.random.default_rng(9).normal(size=shape))
+
+    def loss(params, x):
+        spikes = output_of(nnx.merge(graph, params), x)
+        return (weight * spikes).sum(), spikes
+
+    by, spikes = jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
+    return spikes, by
+
+
+def plain_gradients(model, x):
+    return gradients(model, x, lambda model, x: plain_run(model, x)[1][-1], jax.jit)
+
+
+def assert_same_training(found, expected):
+    np.testing.assert_array_equal(found[0], expected[0])
+    ours, theirs = jax.tree.leaves(found[1]), jax.tree.leaves(expected[1])
+    for one, other in zip(ours, theirs, strict=True):
+        assert (np.asarray(other) != 0).any()
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
+
+
+def run(model, x):
+    return scan.run(model, x)[1]
+
+
+def over_time(images, steps):
+    """Other images at every step: [time, batch, ...]."""
+    return jnp.stack([jnp.roll(images, t, axis=2) for t in range(steps)])
+
+
+@pytest.mark.parametrize("pool", ["max", "avg"])
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+def test_spikes_and_gradients_are_those_of_a_plain_loop(reset, pool, firing):
+    model, images = firing(replace(SMALL, reset=reset, pool=pool))
+    assert_same_training(gradients(model, images, run), plain_gradients(model, images))
+
+
+@pytest.mark.parametrize("stack", sorted(set(STACKS) - {"default"}))
+def test_other_stacks_train_as_the_plain_loop_does(stack, firing):
+    model, images = firing(STACKS[stack])
+    assert_same_training(gradients(model, images, run), plain_gradients(model, images))
+
+
+@pytest.mark.parametrize("stack", ["default", "no conv block"])
+def test_a_sequence_trains_as_the_plain_loop_does(stack, firing):
+    model, images = firing(STACKS[stack])
+    x = over_time(images, 5)
+    found = gradients(model, x, run)
+    assert_same_training(found, plain_gradients(model, x))
+    assert (found[0] != run(model, images)).any()
+
+
+def test_the_sequence_decides_the_number_of_steps(firing):
+    model, images = firing(SMALL)
+    trace = jax.eval_shape(lambda x: (run(model, x), *scan.trace(model, x)[1].spikes), over_time(images, 7))
+    assert [spikes.shape for spikes in trace] == [(7, 3, 4), (7, 3, 4, 4, 3), (7, 3, 2, 2, 4), (7, 3, 6), (7, 3, 4)]
+
+
+def test_computing_the_first_convolution_once_changes_nothing(firing):
+    model, images = firing(SMALL)
+    repeated = jnp.repeat(images[None], 5, axis=0)
+    spikes, (params, image) = gradients(model, images, run)
+    same_spikes, (same_params, every_image) = gradients(model, repeated, run)
+    assert_same_training((spikes, (params, image)), (same_spikes, (same_params, every_image.sum(0))))
+
+
+@pytest.mark.parametrize("stack", ["default", "no hidden block", "no conv block"])
+def test_trace_and_tally_tell_of_the_same_window_as_the_plain_loop(stack, firing):
+    model, images = firing(STACKS[stack])
+    graph, params = nnx.split(model)
+    last, trace = scan.trace(model, images)
+    membranes, spikes = jax.jit(lambda params, x: plain_run(nnx.merge(graph, params), x))(params, images)
+    for found, expected in zip(trace.spikes, spikes, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for found, expected in zip(trace.membranes, membranes, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    for found, expected in zip(last, trace.membranes, strict=True):
+        np.testing.assert_array_equal(found, expected[-1])
+    for found, expected in zip(scan.run(model, images)[0], last, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    tally = scan.tally(model, images)
+    np.testing.assert_array_equal(tally.counts, np.sum(spikes[-1], axis=0))
+    fired = [np.asarray(s).sum(axis=(0, *range(2, s.ndim))) for s in spikes]
+    np.testing.assert_array_equal(tally.fired, np.stack(fired, axis=1))
+
+
+def test_step_by_step_is_the_window(firing):
+    model, images = firing(SMALL)
+    membranes, outputs = model.initial_membranes(3), []
+    for _ in range(SMALL.time_steps):
+        membranes, spikes = model.step(membranes, images)
+        outputs.append(spikes[-1])
+    last, window = scan.run(model, images)
+    np.testing.assert_array_equal(jnp.stack(outputs), window)
+    for found, expected in zip(last, membranes, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+def test_gradients_of_a_dense_network_are_the_equations(reset, x64):
+    config = ModelConfig(
+        input_shape=(2, 3, 1),
+        conv_channels=(),
+        hidden=(8,),
+        num_classes=4,
+        beta=(0.75, 0.5),
+        threshold=(0.5, 0.75),
+        learn_beta=True,
+        learn_threshold=True,
+        reset=reset,
+        slope=2.0,
+        time_steps=9,
+    )
+    model = CSNN(config, key=0, dtype=jnp.float64)
+    for block in model.blocks:
+        block.kernel[...] *= 3
+    rng = np.random.default_rng(0)
+    x, labels = rng.uniform(0, 1, (9, 5, 2, 3, 1)), rng.integers(0, 4, 5)
+    weights = [np.asarray(block.kernel[...]) for block in model.blocks]
+    biases = [np.asarray(block.bias[...]) for block in model.blocks]
+
+    # Forward: U[t] = beta (1 - R[t], for `zero`) U[t-1] + I[t] - R[t] theta (for `subtract`), S[t] = H(U[t] - theta).
+    layers, spikes = [], x.reshape(9, 5, 6)
+    for weight, bias, beta, theta in zip(weights, biases, config.betas, config.thresholds, strict=True):
+        current = spikes @ weight + bias
+        u, r, before = np.zeros_like(current), np.zeros_like(current), np.zeros_like(current)
+        for t in range(9):
+            before[t] = u[t - 1] if t else 0
+            r[t] = before[t] > theta
+            kept = before[t] * (1 - r[t]) if reset == "zero" else before[t]
+            u[t] = beta * kept + current[t] - (theta * r[t] if reset == "subtract" else 0)
+        layers.append((spikes, u, r, before))
+        spikes = (u > theta).astype(float)
+        assert 0.05 < spikes.mean() < 0.7
+    softmax = np.exp(spikes) / np.exp(spikes).sum(-1, keepdims=True)
+    truth = np.eye(4)[labels]
+
+    # Backward: dU[t] = sigma'(U[t] - theta) dS[t] + beta (1 - R[t+1], for `zero`) dU[t+1], dI = dU.
+    expected = {}
+    d_spikes = (softmax - truth) / (9 * 5)
+    for i in (1, 0):
+        spikes_in, u, r, before = layers[i]
+        beta, theta = config.betas[i], config.thresholds[i]
+        through = d_spikes / (2 * np.abs(u - theta) + 1) ** 2
+        d_u = np.zeros_like(u)
+        for t in range(8, -1, -1):
+            later = 0 if t == 8 else d_u[t + 1] * (1 - r[t + 1] if reset == "zero" else 1)
+            d_u[t] = through[t] + beta * later
+        expected[i] = (
+            np.einsum("tbi,tbo->io", spikes_in, d_u),
+            d_u.sum((0, 1)),
+            (d_u * before * (1 - r if reset == "zero" else 1)).sum(),
+            -through.sum() - ((r * d_u).sum() if reset == "subtract" else 0),
+        )
+        d_spikes = d_u @ weights[i].T
+
+    graph, params = nnx.split(model)
+
+    def loss(params):
+        return ce_rate(run(nnx.merge(graph, params), jnp.asarray(x)), jnp.asarray(labels))
+
+    value, found = scan.jit(jax.value_and_grad(loss))(params)
+    assert value == pytest.approx(-(truth * np.log(softmax)).sum(-1).mean(), 1e-14)
+    by = tensors(nnx.merge(graph, found))
+    for i in range(2):
+        names = (f"fc{i + 1}.weight", f"fc{i + 1}.bias", f"lif{i + 1}.beta", f"lif{i + 1}.threshold")
+        for name, equation in zip(names, expected[i], strict=True):
+            np.testing.assert_allclose(by[name].T, equation, rtol=1e-12, atol=1e-15, err_msg=name)

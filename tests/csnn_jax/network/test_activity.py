@@ -1,0 +1,113 @@
+"""Products that leave silent channels out, against products that don't, for every number of active channels."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from csnn_jax.engine import scan
+from csnn_jax.network import activity, layers
+
+
+def spikes(shape, active, seed=0):
+    """Random spikes [.., channels] of which just `active` channels, drawn at random, hold any."""
+    rng = np.random.default_rng(seed)
+    found = np.zeros(shape)
+    on = np.sort(rng.permutation(shape[-1])[:active])
+    found[..., on] = rng.random((*shape[:-1], active)) < 0.3
+    found[(0,) * (len(shape) - 1)][on] = 1
+    return found, on
+
+
+@settings(max_examples=30)
+@given(data=st.data(), channels=st.integers(32, 70))
+def test_active_channels_come_first_and_in_order(data, channels):
+    active = data.draw(st.integers(0, channels))
+    x, on = spikes((2, 3, channels), active)
+    order, number = activity.find(jnp.asarray(x), 32)
+    assert number == active
+    np.testing.assert_array_equal(order[:active], on)
+    np.testing.assert_array_equal(order[active:], np.setdiff1d(np.arange(channels), on))
+
+
+def test_few_channels_are_not_worth_the_search():
+    assert activity.find(jnp.zeros((2, 31)), 32) is None
+    assert activity.find(jnp.zeros((2, 32)), 31) is None
+    assert activity.among(lambda on, x: x[:, on], None, jnp.ones((2, 31))).shape == (2, 31)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def both(product, plain, x, kernel, dy):
+    """(result, gradients) of a product that leaves silent channels out, and of one that doesn't."""
+    return [(y, *pull(dy)) for y, pull in (jax.vjp(f, x, kernel) for f in (product, plain))]
+
+
+CONV = partial(layers.conv, binary=True), layers._convolve
+LINEAR = layers.linear, layers.matmul
+
+
+@pytest.mark.parametrize(
+    "functions, shape, kernel, out", [(CONV, (2, 5, 4, 33), (3, 3), (2, 5, 4)), (LINEAR, (6, 46), (), (6,))]
+)
+def test_products_and_gradients_are_those_over_all_channels(functions, shape, kernel, out, x64):
+    rng = np.random.default_rng(1)
+    channels = shape[-1]
+    kernel, dy = jnp.asarray(rng.normal(size=(*kernel, channels, 32))), jnp.asarray(rng.normal(size=(*out, 32)))
+    for active in range(channels + 1):
+        x, on = spikes(shape, active)
+        found, expected = both(*functions, jnp.asarray(x), kernel, dy)
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == jnp.float64
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+        silent = np.setdiff1d(np.arange(channels), on)
+        _, dx, dkernel = map(np.asarray, found)
+        assert (dkernel[..., silent, :] == 0).all()
+        assert (dx[..., silent] != 0).any() == (len(silent) > 0)  # through the surrogate a silent neuron learns too
+
+
+def test_the_default_conv2_adds_in_the_same_order_without_silent_channels():
+    """And so membranes are the same to the last bit; it holds while a sum is short enough to be taken in one piece."""
+    x, _ = spikes((4, 14, 14, 32), 16)
+    kernel = np.random.default_rng(3).uniform(-0.06, 0.06, (3, 3, 32, 64))
+    x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
+    np.testing.assert_array_equal(
+        scan.jit(lambda *a: layers.conv(*a, True))(x, kernel), scan.jit(layers._convolve)(x, kernel)
+    )
+
+
+def test_under_vmap_one_branch_is_computed_that_fits_all():
+    x = jnp.asarray(np.stack([spikes((2, 6, 6, 32), active, active)[0] for active in (0, 9, 20)]), jnp.float32)
+    kernel = jnp.asarray(np.random.default_rng(4).normal(size=(3, 3, 32, 32)), jnp.float32)
+
+    def total(x, kernel):
+        return (layers.conv(x, kernel, True) ** 2).sum()
+
+    gradient = jax.grad(total, (0, 1))
+    mapped = jax.jit(jax.vmap(gradient, (0, None)))
+    for found, one_by_one in zip(
+        mapped(x, kernel), zip(*[gradient(one, kernel) for one in x], strict=True), strict=True
+    ):
+        np.testing.assert_allclose(found, jnp.stack(one_by_one), rtol=1e-5, atol=1e-4)
+    # A switch on an index that differs among the mapped would become all branches and a choice among their results.
+    switches = [
+        str(jax.make_jaxpr(f)(*args)).count("cond[") for f, args in ((gradient, (x[0], kernel)), (mapped, (x, kernel)))
+    ]
+    assert switches[0] == switches[1] > 0
+
+
+def test_the_gradient_through_a_checkpointed_scan_is_that_of_the_loop():
+    x = jnp.asarray(np.stack([spikes((2, 4, 4, 36), active, active)[0] for active in (36, 1, 18)]), jnp.float32)
+    kernel = jnp.asarray(np.random.default_rng(5).normal(size=(3, 3, 36, 32)), jnp.float32)
+    keep = jax.checkpoint_policies.save_only_these_names("activity")
+
+    def scanned(kernel):
+        step = jax.checkpoint(lambda c, now: (c + (layers.conv(now, kernel, True) ** 2).sum(), None), policy=keep)
+        return lax.scan(step, 0.0, x)[0]
+
+    looped = sum(jax.grad(lambda kernel, now=now: (layers._convolve(now, kernel) ** 2).sum())(kernel) for now in x)
+    np.testing.assert_allclose(jax.jit(jax.grad(scanned))(kernel), looped, rtol=1e-5, atol=1e-4)

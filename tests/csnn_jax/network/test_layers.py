@@ -1,0 +1,167 @@
+"""Convolution and pooling, forward and backward, against loops over pixels and against autodiff."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from csnn_jax.network import activity, layers
+
+
+def plain_conv(x, kernel):
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def looped_conv(x, kernel):
+    """Cross-correlation with zero padding, pixel by pixel."""
+    pad = kernel.shape[0] // 2
+    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    y = np.zeros((*x.shape[:3], kernel.shape[-1]))
+    for b, i, j in np.ndindex(*x.shape[:3]):
+        window = padded[b, i : i + kernel.shape[0], j : j + kernel.shape[1]]
+        y[b, i, j] = (window[..., None] * kernel).sum((0, 1, 2))
+    return y
+
+
+def looped_pool(x, dy):
+    """2x2 max-pool, window by window: (maxima, gradient at the first maximum in row-major order)."""
+    y, dx = np.zeros_like(dy), np.zeros_like(x)
+    for b, i, j, c in np.ndindex(*dy.shape):
+        members = [(b, 2 * i + k, 2 * j + m, c) for k in (0, 1) for m in (0, 1)]
+        first = max(members, key=lambda at: x[at])  # `max` keeps the first of equals
+        y[b, i, j, c], dx[first] = x[first], dy[b, i, j, c]
+    return y, dx
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_conv_is_the_correlation(kernel_size, x64):
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(2, 5, 7, 3)), rng.normal(size=(kernel_size, kernel_size, 3, 4))
+    np.testing.assert_allclose(layers.conv(jnp.asarray(x), jnp.asarray(kernel)), looped_conv(x, kernel), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kernel_size, shape",
+    [
+        (1, (4, 4, 4, 2)),
+        (3, (1, 5, 7, 1)),
+        (3, (2, 6, 4, 3)),
+        (3, (3, 4, 5, 2)),
+        (3, (8, 6, 6, 2)),
+        (5, (6, 7, 3, 2)),
+        (5, (5, 2, 9, 1)),
+    ],
+)
+@pytest.mark.parametrize("binary", [True, False])
+def test_conv_gradients_are_autodiffs(kernel_size, shape, binary, x64):
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 2, shape).astype(float) if binary else rng.normal(size=shape)
+    x, kernel = jnp.asarray(x), jnp.asarray(rng.normal(size=(kernel_size, kernel_size, shape[-1], 4)))
+    dy = jnp.asarray(rng.normal(size=(*shape[:3], 4)))
+
+    everything = activity.Activity(jnp.arange(shape[-1]), jnp.asarray(shape[-1])) if binary else None
+
+    @jax.jit
+    def all_ways(x, kernel, dy):
+        return {
+            "autodiff": jax.vjp(plain_conv, x, kernel)[1](dy),
+            "as called": jax.vjp(lambda x, kernel: layers.conv(x, kernel, binary), x, kernel)[1](dy),
+            "on a CPU": layers._conv_backward_cpu(x, kernel, everything, dy),
+            "elsewhere": layers._conv_backward_autodiff(x, kernel, None, dy),
+        }
+
+    found = all_ways(x, kernel, dy)
+    expected = found.pop("autodiff")
+    for path, gradients in found.items():
+        for one, other in zip(gradients, expected, strict=True):
+            assert one.dtype == jnp.float64
+            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12, err_msg=path)
+
+
+def test_conv_gradients_keep_float32():
+    x, kernel = jnp.ones((2, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
+    found = jax.vjp(lambda x, kernel: layers.conv(x, kernel, True), x, kernel)[1](jnp.ones((2, 4, 4, 2)))
+    assert [f.dtype for f in found] == [jnp.float32, jnp.float32]
+    np.testing.assert_array_equal(found[1][..., 0, 0], 2 * np.array([[9, 12, 9], [12, 16, 12], [9, 12, 9]]))
+
+
+def test_max_pool_gradient_goes_to_the_first_maximum_of_any_tie():
+    ties = [t for t in itertools.product((0.0, 1.0), repeat=4) if any(t)]  # which of the four hold the maximum
+    x = jnp.asarray(ties).reshape(15, 2, 2, 1)
+    found = jax.grad(lambda x: layers.max_pool(x, jnp.zeros(1)).sum())(x).reshape(15, 4)
+    np.testing.assert_array_equal(found, np.eye(4)[[t.index(1.0) for t in ties]])
+
+
+def test_max_pool_gradient_goes_to_the_first_of_four_equals_that_a_bias_moves():
+    x, bias = jnp.full((1, 2, 2, 1), -3.0), jnp.asarray([7.0])
+    (y, pull) = jax.vjp(layers.max_pool, x, bias)
+    dx, dbias = pull(jnp.full((1, 1, 1, 1), 5.0))
+    np.testing.assert_array_equal(y.ravel(), [4])
+    np.testing.assert_array_equal(dx.ravel(), [5, 0, 0, 0])
+    np.testing.assert_array_equal(dbias, [5])
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from([(2, 2, 3, 1), (1, 4, 4, 2), (1, 5, 2, 3)]))
+def test_max_pool_is_the_loop_over_windows(seed, shape):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-1, 2, shape).astype(np.float32)  # three values: most windows hold a tie
+    bias = rng.integers(-3, 4, shape[-1]).astype(np.float32)
+    dy = rng.integers(-9, 10, (shape[0], shape[1] // 2, shape[2] // 2, shape[3])).astype(np.float32)
+    y, pull = jax.vjp(layers.max_pool, jnp.asarray(x), jnp.asarray(bias))
+    dx, dbias = pull(jnp.asarray(dy))
+    expected, expected_dx = looped_pool(x + bias, dy)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(dx, expected_dx)
+    np.testing.assert_array_equal(dbias, dy.sum((0, 1, 2)))
+
+
+@pytest.mark.parametrize("pool", [layers.max_pool, layers.avg_pool])
+def test_an_odd_last_row_and_column_are_left_out(pool):
+    x = jnp.asarray(np.random.default_rng(3).uniform(size=(1, 5, 7, 2)), jnp.float32)
+    loud = x.at[:, 4].set(100.0).at[:, :, 6].set(100.0)
+    y, pull = jax.vjp(lambda x: pool(x, jnp.zeros(2)), loud)
+    dx = pull(jnp.ones_like(y))[0]
+    assert y.shape == (1, 2, 3, 2)
+    np.testing.assert_array_equal(y, pool(x[:, :4, :6], jnp.zeros(2)))
+    assert (dx[:, 4] == 0).all() and (dx[:, :, 6] == 0).all() and dx.sum() == 12
+
+
+def test_max_pool_under_jit_vmap_and_scan():
+    x = jnp.asarray(np.random.default_rng(4).integers(0, 2, (3, 2, 5, 4, 2)), jnp.float32)
+    bias = jnp.asarray([0.5, -0.5])
+
+    def total(x, bias):
+        return (layers.max_pool(x, bias) ** 2).sum()
+
+    def through_time(x, bias):
+        step = jax.checkpoint(lambda carry, now: (carry + total(now, bias), None))
+        return lax.scan(step, 0.0, x)[0]
+
+    one_by_one = [jax.grad(total, (0, 1))(now, bias) for now in x]
+    scanned = jax.jit(jax.grad(through_time, (0, 1)))(x, bias)
+    mapped = jax.vmap(jax.grad(total, (0, 1)), (0, None))(x, bias)
+    np.testing.assert_array_equal(scanned[0], jnp.stack([g for g, _ in one_by_one]))
+    np.testing.assert_array_equal(mapped[0], scanned[0])
+    np.testing.assert_array_equal(mapped[1], jnp.stack([b for _, b in one_by_one]))
+    np.testing.assert_allclose(scanned[1], mapped[1].sum(0), rtol=1e-6)
+
+
+def test_avg_pool_is_the_mean_of_x_plus_bias(x64):
+    rng = np.random.default_rng(5)
+    x, bias, dy = rng.normal(size=(2, 4, 6, 3)), rng.normal(size=3), rng.normal(size=(2, 2, 3, 3))
+    y, pull = jax.vjp(layers.avg_pool, jnp.asarray(x), jnp.asarray(bias))
+    dx, dbias = pull(jnp.asarray(dy))
+    np.testing.assert_allclose(y, x.reshape(2, 2, 2, 3, 2, 3).mean((2, 4)) + bias, rtol=1e-13)
+    np.testing.assert_array_equal(dx, (dy / 4).repeat(2, 1).repeat(2, 2))
+    np.testing.assert_allclose(dbias, dy.sum((0, 1, 2)), rtol=1e-13)
+
+
+def test_avg_pool_sums_in_row_major_order():
+    x = jnp.asarray([1e8, 1.0, -1e8, 1.0], jnp.float32).reshape(1, 2, 2, 1)  # another order would give 0 or 2
+    assert float(layers.avg_pool(x, jnp.zeros(1))[0, 0, 0, 0]) == 0.25

@@ -1,0 +1,182 @@
+"""The network: shapes, initial weights, learnt neurons, and the exchange of weights with torch's layout."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.engine import scan
+from csnn_jax.network.model import CSNN, load_tensors, tensors
+from csnn_jax.runs import weights
+
+STACKS = {
+    "default": (ModelConfig(), [(14, 14, 32), (7, 7, 64), (512,), (10,)]),
+    "34x34x2": (
+        ModelConfig(input_shape=(34, 34, 2), conv_channels=(3, 4), hidden=(5,), num_classes=4),
+        [(17, 17, 3), (8, 8, 4), (5,), (4,)],
+    ),
+    "32x32x3": (
+        ModelConfig(input_shape=(32, 32, 3), conv_channels=(3,), kernel_size=5, hidden=(6, 5), num_classes=3),
+        [(16, 16, 3), (6,), (5,), (3,)],
+    ),
+    "three blocks": (
+        ModelConfig(input_shape=(9, 11, 1), conv_channels=(2, 3, 4), kernel_size=1, hidden=(), pool="avg"),
+        [(4, 5, 2), (2, 2, 3), (1, 1, 4), (10,)],
+    ),
+    "no conv block": (
+        ModelConfig(input_shape=(3, 4, 2), conv_channels=(), hidden=(7,), num_classes=2),
+        [(7,), (2,)],
+    ),
+}
+LEARNT = ModelConfig(
+    input_shape=(6, 4, 2),
+    conv_channels=(3, 2),
+    hidden=(5,),
+    num_classes=3,
+    beta=(0.25, 0.5, 0.75, 1.0),
+    threshold=(1.0, 0.5, 2.0, 1.5),
+    learn_beta=True,
+    learn_threshold=True,
+    time_steps=6,
+)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_shapes_of_membranes_spikes_and_weights(name):
+    config, shapes = STACKS[name]
+
+    def one_step():
+        model = CSNN(config)
+        return model.step(model.initial_membranes(3), jnp.zeros((3, *config.input_shape)))
+
+    membranes, spikes = jax.eval_shape(one_step)
+    assert [m.shape for m in membranes] == [s.shape for s in spikes] == [(3, *shape) for shape in shapes]
+    assert {s.dtype for s in (*membranes, *spikes)} == {jnp.dtype("float32")}
+
+
+def test_the_names_and_shapes_of_the_default_file():
+    assert weights.expected_shapes(ModelConfig()) == {
+        "conv1.weight": (32, 1, 3, 3),
+        "conv1.bias": (32,),
+        "conv2.weight": (64, 32, 3, 3),
+        "conv2.bias": (64,),
+        "fc1.weight": (512, 3136),
+        "fc1.bias": (512,),
+        "fc2.weight": (10, 512),
+        "fc2.bias": (10,),
+    }
+
+
+def test_the_first_membranes_are_zero():
+    model = CSNN(STACKS["34x34x2"][0])
+    assert all((m == 0).all() for m in model.initial_membranes(2))
+
+
+def test_initial_weights_are_uniform_within_torchs_bound():
+    for block in CSNN(ModelConfig(), key=3).blocks:
+        kernel = np.asarray(block.kernel[...])
+        bound = 1 / math.sqrt(math.prod(kernel.shape[:-1]))
+        assert np.abs(block.bias[...]).max() <= bound and np.abs(kernel).max() <= bound
+        assert np.abs(kernel).max() > 0.97 * bound and np.abs(kernel.mean()) < 0.1 * bound
+        assert kernel.std() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+        assert np.abs(block.bias[...]).max() > 0.5 * bound and np.ptp(block.bias[...]) > bound
+
+
+def test_the_key_decides_the_weights():
+    one, same, other = (tensors(CSNN(LEARNT, key)) for key in (5, jax.random.key(5), 6))
+    for name in one:
+        np.testing.assert_array_equal(one[name], same[name])
+        assert name.startswith("lif") or not np.array_equal(one[name], other[name])
+
+
+def test_blocks_start_from_different_weights():
+    config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(4, 4), num_classes=4)
+    first, second, third = (np.asarray(b.kernel[...]) for b in CSNN(config).blocks)
+    assert not np.array_equal(first, second) and not np.array_equal(second, third)
+
+
+def test_learnt_neurons_are_parameters_with_gradients(firing):
+    model, images = firing(LEARNT)
+    graph, params = nnx.split(model)
+
+    def loss(params):
+        return (scan.run(nnx.merge(graph, params), images)[1] * jnp.arange(3.0)).sum()
+
+    found = tensors(nnx.merge(graph, jax.grad(loss)(params)))
+    assert {k: t.shape for k, t in found.items()} == weights.expected_shapes(LEARNT)
+    assert all(np.isfinite(g).all() and np.any(g != 0) for g in found.values()), found
+    held = tensors(model)
+    assert [float(held[f"lif{i}.beta"]) for i in range(1, 5)] == [0.25, 0.5, 0.75, 1.0]
+    assert [float(held[f"lif{i}.threshold"]) for i in range(1, 5)] == [1.0, 0.5, 2.0, 1.5]
+
+
+def test_fixed_neurons_are_no_parameters():
+    leaves = jax.tree.leaves(nnx.split(CSNN(STACKS["32x32x3"][0]))[1])
+    assert len(leaves) == 2 * 4 and all(leaf.ndim > 0 for leaf in leaves)
+
+
+def test_every_layer_has_its_own_neurons():
+    config = ModelConfig(
+        input_shape=(1, 1, 1), conv_channels=(), hidden=(1,), num_classes=2, beta=(0.5, 0.25), threshold=(0.5, 4.0)
+    )
+    model = CSNN(config)
+    for block, weight in zip(model.blocks, (1.0, 3.0), strict=True):
+        block.kernel[...], block.bias[...] = jnp.full_like(block.kernel[...], weight), 0 * block.bias[...]
+    (first, last), spikes = model.step((jnp.ones((1, 1)), jnp.full((1, 2), 8.0)), jnp.ones((1, 1, 1, 1)))
+    assert first == 0.5 * 1 + 1 - 0.5 and spikes[0] == 1  # reset by 0.5, then 1.0 > 0.5
+    np.testing.assert_array_equal(last, [[0.25 * 8 + 3 - 4] * 2])
+    np.testing.assert_array_equal(spikes[1], [[0, 0]])
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_tensors_survive_loading_bit_by_bit(name):
+    config = STACKS[name][0]
+    source, target = CSNN(config, key=1), CSNN(config, key=2)
+    held = tensors(source)
+    assert {name: tensor.shape for name, tensor in held.items()} == weights.expected_shapes(config)
+    load_tensors(target, held)
+    for one, other in zip(jax.tree.leaves(nnx.state(source)), jax.tree.leaves(nnx.state(target)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_loading_sets_learnt_neurons_and_keeps_the_type_of_the_model(x64):
+    source, target = CSNN(LEARNT, key=1, dtype=jnp.float64), CSNN(LEARNT, key=2)
+    values = tensors(source) | {"lif2.beta": np.array(0.375), "lif4.threshold": np.array(1.75)}
+    load_tensors(target, values)
+    found = tensors(target)
+    assert {t.dtype for t in found.values()} == {np.dtype("float32")}
+    for name, value in values.items():
+        np.testing.assert_array_equal(found[name], value.astype(np.float32))
+
+
+def test_fc1_in_torchs_layout_acts_on_the_input_flattened_in_torchs_order(x64):
+    config = ModelConfig(input_shape=(8, 12, 2), conv_channels=(5,), hidden=(7,), num_classes=3)  # fc1 sees 4x6x5
+    model = CSNN(config, dtype=jnp.float64)
+    spikes = np.random.default_rng(0).integers(0, 2, (3, 4, 6, 5)).astype(float)
+    found = tensors(model)
+    flat = np.stack([[image[i, j, c] for c in range(5) for i in range(4) for j in range(6)] for image in spikes])
+    expected = flat @ found["fc1.weight"].T + found["fc1.bias"]
+    np.testing.assert_allclose(model.blocks[1].current(jnp.asarray(spikes)), expected, rtol=1e-12)
+
+
+def test_conv_in_torchs_layout_is_out_in_row_column():
+    model = CSNN(LEARNT)
+    kernel, found = np.asarray(model.blocks[0].kernel[...]), tensors(model)["conv1.weight"]
+    for out, channel, row, column in np.ndindex(*found.shape):
+        assert found[out, channel, row, column] == kernel[row, column, channel, out]
+
+
+def test_a_derivative_of_the_users_own_replaces_the_configurations(x64):
+    config = ModelConfig(input_shape=(1, 1, 1), conv_channels=(), hidden=(), num_classes=2, time_steps=1)
+    graph, params = nnx.split(CSNN(config, derivative=lambda x: 3 + 0 * x, dtype=jnp.float64))
+
+    def loss(params):
+        return scan.run(nnx.merge(graph, params), jnp.full((1, 1, 1, 1), 2.0))[1].sum()
+
+    found = tensors(nnx.merge(graph, jax.grad(loss)(params)))
+    np.testing.assert_array_equal(found["fc1.weight"], [[6], [6]])
+    np.testing.assert_array_equal(found["fc1.bias"], [3, 3])

@@ -1,0 +1,135 @@
+"""The LIF neuron against traces worked out by hand and against the closed recurrences of its gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from csnn_jax.network import neuron, surrogate
+
+RESETS = ("subtract", "zero", "none")
+
+# beta 0.5, threshold 1, U[-1] = 0; every number is exact in binary.
+CURRENT = [0.75, 0.75, 0.75, 0.75, 0.75, 2.0, 0.0, 0.0]
+MEMBRANE = {
+    #            spikes at 1      reset: -1                      spikes at 4 and 5, each resets one step later
+    "subtract": [0.75, 1.125, 0.3125, 0.90625, 1.203125, 1.6015625, -0.19921875, -0.099609375],
+    "zero": [0.75, 1.125, 0.75, 1.125, 0.75, 2.375, 0.0, 0.0],
+    "none": [0.75, 1.125, 1.3125, 1.40625, 1.453125, 2.7265625, 1.36328125, 0.681640625],
+}
+SPIKES = {
+    "subtract": [0, 1, 0, 0, 1, 1, 0, 0],
+    "zero": [0, 1, 0, 1, 0, 1, 0, 0],
+    "none": [0, 1, 1, 1, 1, 1, 1, 0],
+}
+
+
+def window(current, beta, threshold, reset, derivative=surrogate.fast_sigmoid):
+    """Membranes and spikes [time, ...] of one layer for currents [time, ...]."""
+
+    def step(membrane, now):
+        membrane, spike = neuron.leaky(membrane, now, beta, threshold, reset, derivative)
+        return membrane, (membrane, spike)
+
+    return lax.scan(step, jnp.zeros_like(current[0]), current)[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reset", RESETS)
+def test_trace_by_hand(reset, dtype, x64):
+    membranes, spikes = window(jnp.asarray(CURRENT, dtype), 0.5, 1.0, reset)
+    assert membranes.dtype == spikes.dtype == dtype
+    np.testing.assert_array_equal(membranes, MEMBRANE[reset])
+    np.testing.assert_array_equal(spikes, SPIKES[reset])
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_a_membrane_at_the_threshold_neither_spikes_nor_resets(reset):
+    membranes, spikes = window(jnp.asarray([1.0, 0.5, 0.5]), 0.5, 1.0, reset)
+    np.testing.assert_array_equal(membranes, [1, 1, 1])
+    np.testing.assert_array_equal(spikes, [0, 0, 0])
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_a_product_is_rounded_before_the_current_is_added(reset, optimised):
+    """As in torch; XLA would make one fused multiply-add of the two, which a third of these membranes would show."""
+    beta = np.float32(0.9)
+    current = np.random.default_rng(0).uniform(0, 0.5, (20, 64)).astype(np.float32)
+    membranes, spikes = optimised(lambda c: window(c, beta, 1.0, reset))(current)
+    membrane = np.zeros(64, np.float32)
+    for now, found in zip(current, np.asarray(membranes), strict=True):
+        fired = (membrane > 1).astype(np.float32)
+        if reset == "zero":
+            membrane = (1 - fired) * membrane
+        membrane = beta * membrane + now - (fired if reset == "subtract" else 0)
+        np.testing.assert_array_equal(found, membrane)
+    assert spikes.any()
+
+
+def test_subtract_takes_the_threshold_away():
+    membranes, spikes = window(jnp.asarray([3.0, 0.0, 0.0]), 1.0, 2.0, "subtract")
+    np.testing.assert_array_equal(membranes, [3, 1, 1])
+    np.testing.assert_array_equal(spikes, [1, 0, 0])
+
+
+@pytest.mark.parametrize("beta, used, slope", [(-0.25, 0, 0), (0, 0, 1), (0.5, 0.5, 1), (1, 1, 1), (1.25, 1, 0)])
+def test_beta_is_clipped_and_its_gradient_is_torchs(beta, used, slope):
+    value, found = jax.value_and_grad(neuron.clip_beta)(float(beta))
+    assert (value, found) == (used, slope)
+    membranes, _ = window(jnp.asarray([0.5, 0.0]), float(beta), 1.0, "subtract")
+    assert membranes[1] == 0.5 * used
+
+
+@pytest.mark.parametrize("reset, when_fired", [("subtract", 0.5), ("zero", 0.0), ("none", 0.5)])
+def test_no_gradient_through_the_reset(reset, when_fired):
+    def next_membrane(membrane):
+        return neuron.leaky(membrane, jnp.asarray(0.0), 0.5, 1.0, reset, lambda x: 1000 * jnp.ones_like(x))[0]
+
+    slope = jax.vmap(jax.grad(next_membrane))
+    np.testing.assert_array_equal(slope(jnp.asarray([-3.0, 0.5, 1.0, 1.5])), [0.5, 0.5, 0.5, when_fired])
+
+
+def recurrences(current, beta, theta, reset, d_spikes):
+    """The forward and backward equations of design section 2 in NumPy: spikes, dI [time, n], dbeta, dtheta.
+
+    atan's derivative at its default, 1 / (1 + (pi x)^2), stands for sigma'.
+    """
+    u, s, r, before = (np.zeros_like(current) for _ in range(4))
+    decay, last = np.clip(beta, 0, 1), np.zeros_like(current[0])
+    for t, now in enumerate(current):
+        before[t] = last
+        r[t] = last > theta
+        if reset == "subtract":
+            u[t] = decay * last + now - r[t] * theta
+        else:
+            u[t] = decay * (1 - r[t] if reset == "zero" else 1) * last + now
+        s[t] = u[t] > theta
+        last = u[t]
+    through = d_spikes / (1 + (np.pi * (u - theta)) ** 2)
+    kept = 1 - r if reset == "zero" else np.ones_like(r)
+    d_u = np.zeros_like(u)
+    d_u[-1] = through[-1]
+    for t in reversed(range(len(u) - 1)):
+        d_u[t] = through[t] + decay * kept[t + 1] * d_u[t + 1]
+    d_theta = -through.sum() - ((r * d_u).sum() if reset == "subtract" else 0)
+    return s, d_u, (d_u * kept * before).sum() * (0 <= beta <= 1), d_theta
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.7, 1.0, 1.5])
+@pytest.mark.parametrize("reset", RESETS)
+def test_gradients_are_the_closed_recurrences(reset, beta, x64):
+    rng = np.random.default_rng(0)
+    current, d_spikes, theta = rng.uniform(-0.8, 1.4, (20, 30)), rng.normal(size=(20, 30)), 0.9
+
+    def loss(current, beta, theta):
+        spikes = window(current, beta, theta, reset, surrogate.atan)[1]
+        return (spikes * d_spikes).sum(), spikes
+
+    arguments = (jnp.asarray(current), jnp.asarray(beta), jnp.asarray(theta))
+    found, spikes = jax.grad(loss, (0, 1, 2), has_aux=True)(*arguments)
+    expected_spikes, *expected = recurrences(current, beta, theta, reset, d_spikes)
+    assert 0.1 < expected_spikes.mean() < 0.9
+    np.testing.assert_array_equal(spikes, expected_spikes)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)

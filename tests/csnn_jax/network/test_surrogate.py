@@ -1,0 +1,93 @@
+"""Every surrogate derivative against its formula, in NumPy float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.network import surrogate
+
+GRID = np.concatenate([np.linspace(-10, 10, 4001), [-1e30, -1e-30, -0.0, 1e-30, 1e30]])  # holds 0 and 1 exactly
+
+# The formulas of design section 2 (snnTorch's code): name -> (default slope, function of x and slope).
+FORMULAS = {
+    "fast_sigmoid": (25.0, lambda x, k: 1 / (k * np.abs(x) + 1) ** 2),
+    "atan": (2.0, lambda x, k: (k / 2) / (1 + (np.pi / 2 * k * x) ** 2)),
+    # k e^(-kx) / (e^(-kx) + 1)^2 = k / (4 cosh^2(kx / 2)), which is 0 far from 0 as its limit is
+    "sigmoid": (25.0, lambda x, k: k / 4 / np.cosh(np.clip(k * x / 2, -350, 350)) ** 2),
+    "straight_through": (None, lambda x, k: np.ones_like(x)),
+    "triangular": (1.0, lambda x, k: np.where(x < 0, k, -k)),
+    "heaviside": (None, lambda x, k: np.where(x > 0, 1.0, 0.0)),
+    "spike_rate_escape": (25.0, lambda x, k: k * np.exp(-np.abs(x - 1))),
+    "sparse_fast_sigmoid": (25.0, lambda x, k: np.where(x > 1, 1 / (k * np.abs(x) + 1) ** 2, 0.0)),
+    "leaky_spike": (0.1, lambda x, k: np.where(x > 0, 1.0, k)),
+}
+WITH_SLOPE = [name for name, (slope, _) in FORMULAS.items() if slope is not None]
+
+
+def gradient(x: jax.Array, derivative: surrogate.Derivative) -> jax.Array:
+    """dS/dx at every x, through the spike function."""
+    return jax.grad(lambda x: jnp.sum(surrogate.spike(x, derivative)))(x)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-5), ("float64", 1e-12)])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_gradient_of_a_spike_is_the_formula(name, dtype, tolerance, x64):
+    slope, formula = FORMULAS[name]
+    x = GRID.astype(dtype)
+    found = gradient(jnp.asarray(x), surrogate.from_config(ModelConfig(surrogate=name)))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, formula(x.astype(np.float64), slope), rtol=tolerance, atol=1e-36)
+
+
+@pytest.mark.parametrize("name", WITH_SLOPE)
+def test_slope_of_the_configuration_changes_it(name, x64):
+    slope, formula = FORMULAS[name]
+    assert slope != 3.5
+    found = gradient(jnp.asarray(GRID), surrogate.from_config(ModelConfig(surrogate=name, slope=3.5)))
+    np.testing.assert_allclose(found, formula(GRID, 3.5), rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMULAS) - set(WITH_SLOPE)))
+def test_slope_for_a_surrogate_without_one_is_refused(name):
+    with pytest.raises(UserError, match=f"^--slope 3.5: .*{name}"):
+        ModelConfig(surrogate=name, slope=3.5)
+
+
+def test_all_surrogates_are_covered():
+    assert set(FORMULAS) == set(surrogate.BY_NAME)
+
+
+def test_random_surrogate_is_refused_by_name():
+    with pytest.raises(UserError, match=r"^--surrogate SSO: it draws random gradients"):
+        ModelConfig(surrogate="SSO")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_forward_is_the_strict_step_function(dtype, x64):
+    x = jnp.asarray([-jnp.inf, -1, -1e-30, -0.0, 0.0, 1e-30, 1, jnp.inf], dtype)
+    found = jnp.asarray(surrogate.spike(x, surrogate.fast_sigmoid))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, [0, 0, 0, 0, 0, 1, 1, 1])
+
+
+def test_a_function_of_the_users():
+    x = jnp.linspace(-2, 2, 9)
+    found = gradient(x, lambda x: jnp.where(jnp.abs(x) < 1, 1 - jnp.abs(x), 0))
+    np.testing.assert_array_equal(found, [0, 0, 0, 0.5, 1, 0.5, 0, 0, 0])
+
+
+def test_gradient_scales_the_cotangent_under_jit_and_vmap():
+    x = jnp.linspace(-1, 1, 12).reshape(3, 4)
+    weight = jnp.arange(12.0).reshape(3, 4)
+
+    @jax.jit
+    @jax.vmap
+    def per_row(x, weight):
+        return jax.value_and_grad(lambda x: (weight * surrogate.spike(x, surrogate.atan)).sum())(x)
+
+    value, found = per_row(x, weight)
+    np.testing.assert_array_equal(value, (np.asarray(weight) * (np.asarray(x) > 0)).sum(1))
+    np.testing.assert_allclose(found, np.asarray(weight) / (1 + (np.pi * np.asarray(x)) ** 2), rtol=1e-5)

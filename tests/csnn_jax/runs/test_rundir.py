@@ -1,0 +1,185 @@
+"""The run directory: made, refused, replaced, read back."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.errors import UserError
+from csnn_jax.runs import rundir, weights
+from csnn_jax.runs.rundir import RunDir
+
+CONFIG = Config(
+    model=ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=3), train=TrainConfig(seed=7)
+)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "runs" / "one"
+
+
+@pytest.fixture
+def run(out):
+    return rundir.create(str(out), CONFIG)
+
+
+def finish(run):
+    run.record("end", iter=3, interrupted=False, accuracy=0.5)
+
+
+def save_weights(run, model=CONFIG.model):
+    tensors = {name: np.ones(shape, np.float32) for name, shape in weights.expected_shapes(model).items()}
+    weights.save(run.weights, tensors, model)
+    return tensors
+
+
+def refusal(function, *arguments) -> str:
+    with pytest.raises(UserError) as caught:
+        function(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_new_run_holds_its_configuration(run, out):
+    assert [p.name for p in out.iterdir()] == ["config.json"]
+    assert run.path == out and run.config() == CONFIG and run.records() == [] and not run.finished
+
+
+def test_without_a_path_every_run_is_a_fresh_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [rundir.create(None, CONFIG).path for _ in range(3)]
+    assert len(set(paths)) == 3
+    assert all(re.fullmatch(r"runs/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d)?", str(path)) for path in paths)
+    assert all(RunDir(tmp_path / path).config() == CONFIG for path in paths)
+
+
+def test_an_unfinished_run_is_not_overwritten(run, out):
+    run.record("end", iter=1, interrupted=True)
+    assert refusal(rundir.create, str(out), CONFIG) == (
+        f"--out {out}: holds an unfinished run already; "
+        "expected another path, or --overwrite, --resume to go on with it"
+    )
+
+
+def test_a_finished_run_is_not_overwritten(run, out):
+    finish(run)
+    other = replace(CONFIG, train=TrainConfig(seed=8))
+    assert refusal(rundir.create, str(out), other) == (
+        f"--out {out}: holds a finished run already; expected another path, or --overwrite"
+    )
+    assert run.config() == CONFIG and run.finished
+
+
+def test_overwriting_removes_the_files_of_the_run_and_no_others(run, out):
+    finish(run)
+    for name in rundir.FILES:
+        if name not in ("config.json", "metrics.jsonl", "checkpoints"):
+            (out / name).write_text("old")
+    (out / "checkpoints" / "5").mkdir(parents=True)
+    (out / "notes.txt").write_text("mine")
+    (out / "bundle").mkdir()
+    other = replace(CONFIG, train=TrainConfig(seed=8))
+    again = rundir.create(str(out), other, overwrite=True)
+    assert sorted(p.name for p in out.iterdir()) == ["bundle", "config.json", "notes.txt"]
+    assert again.config() == other and (out / "notes.txt").read_text() == "mine"
+
+
+def test_overwriting_a_path_that_does_not_exist_makes_it(out):
+    assert rundir.create(str(out), CONFIG, overwrite=True).config() == CONFIG
+
+
+def test_a_folder_with_other_files_may_become_a_run(out):
+    out.mkdir(parents=True)
+    (out / "notes.txt").write_text("mine")
+    rundir.create(str(out), CONFIG)
+    assert sorted(p.name for p in out.iterdir()) == ["config.json", "notes.txt"]
+
+
+def test_a_run_without_its_configuration_is_not_overwritten(out):
+    out.mkdir(parents=True)
+    (out / "weights.safetensors").write_bytes(b"precious")
+    assert refusal(rundir.create, str(out), CONFIG).startswith(f"--out {out}: holds files of a run already; ")
+    assert (out / "weights.safetensors").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("below", ["", "/run"])
+def test_a_path_that_is_a_file_is_refused(tmp_path, below):
+    (tmp_path / "file").write_text("mine")
+    path = f"{tmp_path}/file{below}"
+    assert refusal(rundir.create, path, CONFIG).startswith(f"--out {path}: can't be made: ")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_records_are_kept_in_order_and_by_kind(run, out):
+    run.record("train", iter=0, loss=2.5)
+    run.record("test", iter=0, accuracy=0.25, density={"lif1": 0.5})
+    run.record("train", iter=1, loss=2.0)
+    assert [r["kind"] for r in run.records()] == ["train", "test", "train"]
+    assert run.records("train") == [{"kind": "train", "iter": i, "loss": loss} for i, loss in ((0, 2.5), (1, 2.0))]
+    assert run.records("end") == []
+    assert len([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]) == 3
+
+
+def test_a_resumed_run_drops_what_it_will_write_again(run):
+    for i in range(4):
+        run.record("train", iter=i)
+    run.record("test", iter=2)
+    run.record("end", iter=2, interrupted=True)
+    run.truncate_records(2)
+    assert run.records() == [{"kind": "train", "iter": 0}, {"kind": "train", "iter": 1}]
+
+
+def test_truncating_no_records_is_fine(run):
+    run.truncate_records(0)
+    assert run.records() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"{half a li", b"[1]", b"3", b'{"iter": 1}', b'{"kind": "test"}', b'{"kind": "end", "iter": 1}', b"\xff\xfe"],
+)
+def test_a_broken_record_is_named_by_file_and_line(run, out, line):
+    run.record("train", iter=0)
+    with open(out / "metrics.jsonl", "ab") as file:
+        file.write(line + b"\n")
+    assert refusal(run.records).startswith(
+        f"{out / 'metrics.jsonl'}, line 2: expected a JSON object with `kind` and `iter`"
+    )
+
+
+def test_a_run_with_weights_opens(run, out):
+    tensors = save_weights(run)
+    found, config, loaded = rundir.open_run(str(out))
+    assert found == run and config == CONFIG and loaded.keys() == tensors.keys()
+
+
+def test_no_such_run_is_named(out):
+    assert refusal(rundir.open_run, str(out)) == (
+        f"{out}: no such directory, expected a run directory that csnn_jax.train made"
+    )
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    assert refusal(rundir.open_run, str(tmp_path)) == f"{tmp_path}: not a run directory, expected config.json in it"
+
+
+def test_a_run_without_weights_is_named(run, out):
+    assert refusal(rundir.open_run, str(out)).startswith(f"{run.weights}: no such file")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe\x00", b'{"model": {"beta": 2}}', b'{"nodel": {}}'])
+def test_a_broken_configuration_is_named(run, out, text):
+    save_weights(run)
+    (out / "config.json").write_bytes(text)
+    assert refusal(rundir.open_run, str(out)).startswith(f"{out / 'config.json'}: ")
+
+
+def test_weights_of_another_model_are_refused(run, out):
+    save_weights(run, replace(CONFIG.model, reset="zero"))
+    assert refusal(rundir.open_run, str(out)) == (
+        f"{run.weights}: was trained as another model than {out / 'config.json'} says"
+    )

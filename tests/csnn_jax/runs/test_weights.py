@@ -1,0 +1,179 @@
+"""`weights.safetensors`: bit-equal there and back, and every bad file refused in one line."""
+
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+from csnn_jax.config import ModelConfig, to_json
+from csnn_jax.errors import UserError
+from csnn_jax.runs import weights
+
+CONFIG = ModelConfig(
+    input_shape=(6, 4, 2),
+    conv_channels=(3,),
+    hidden=(5,),
+    num_classes=4,
+    beta=(0.25, 0.5, 0.75),
+    learn_beta=True,
+    learn_threshold=True,
+    reset="zero",
+    slope=3.0,
+)
+SHAPES = {
+    "conv1.weight": (3, 2, 3, 3),
+    "conv1.bias": (3,),
+    "lif1.beta": (),
+    "lif1.threshold": (),
+    "fc1.weight": (5, 18),
+    "fc1.bias": (5,),
+    "lif2.beta": (),
+    "lif2.threshold": (),
+    "fc2.weight": (4, 5),
+    "fc2.bias": (4,),
+    "lif3.beta": (),
+    "lif3.threshold": (),
+}
+
+
+def drawn(dtype="float32") -> weights.Tensors:
+    rng = np.random.default_rng(0)
+    return {name: np.asarray(rng.normal(size=shape), dtype) for name, shape in SHAPES.items()}
+
+
+def write(path, tensors, metadata=None):
+    metadata = {"config": to_json(CONFIG)} if metadata is None else metadata
+    path.write_bytes(safetensors.numpy.save(tensors, metadata))
+
+
+def refusal(path) -> str:
+    """The message with which the file is refused: one line that names it."""
+    with pytest.raises(UserError) as caught:
+        weights.load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message and len(message) < 600
+    return message.removeprefix(str(path))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "weights.safetensors"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_file_comes_back_bit_by_bit(path, dtype):
+    tensors = drawn(dtype)
+    tensors["fc1.bias"][:] = [0.0, -0.0, 1e-45, np.finfo(dtype).max, np.pi]
+    weights.save(path, tensors, CONFIG)
+    config, found = weights.load(path)
+    assert config == CONFIG and found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == dtype and found[name].shape == SHAPES[name]
+        assert found[name].tobytes() == tensor.tobytes()
+
+
+def test_safetensors_alone_reads_it(path):
+    weights.save(path, drawn(), CONFIG)
+    assert {k: t.shape for k, t in safetensors.numpy.load_file(path).items()} == SHAPES
+    with safetensors.safe_open(path, framework="numpy") as file:
+        assert json.loads(file.metadata()["config"])["beta"] == [0.25, 0.5, 0.75]
+
+
+def test_names_and_shapes_follow_the_stack():
+    assert weights.expected_shapes(CONFIG) == SHAPES
+
+
+@pytest.mark.parametrize("layer", CONFIG.layers, ids=lambda layer: layer.name)
+def test_layouts_turn_into_one_another(layer):
+    shape = (3, 3, 2, 3) if layer.kind == "conv" else (int(np.prod(layer.in_shape)), *layer.out_shape)
+    kernel = np.random.default_rng(0).normal(size=shape)
+    there = weights.to_torch(layer, kernel)
+    assert there.shape == SHAPES[f"{layer.name}.weight"] and there.flags.c_contiguous
+    np.testing.assert_array_equal(weights.from_torch(layer, there), kernel)
+
+
+def test_a_missing_tensor_is_named(path):
+    tensors = drawn()
+    del tensors["lif2.beta"]
+    write(path, tensors)
+    assert refusal(path) == ": lif2.beta is missing, expected shape []"
+
+
+def test_a_tensor_left_over_is_named(path):
+    write(path, drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)})
+    assert refusal(path).startswith(": fc3.weight is not a tensor of this network, expected conv1.weight, ")
+
+
+def test_another_shape_is_named(path):
+    write(path, drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)})
+    assert refusal(path) == ": fc1.weight has shape [18, 5], expected [5, 18]"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused(path, value):
+    tensors = drawn()
+    tensors["fc2.weight"][1, 2] = value
+    write(path, tensors)
+    assert refusal(path) == ": fc2.weight holds values that are not finite"
+
+
+@pytest.mark.parametrize("kind, size", [("F16", 2), ("BF16", 2), ("I32", 4), ("F8_E4M3", 1)])
+def test_another_type_is_named(path, kind, size):
+    header = {
+        "__metadata__": {"config": to_json(CONFIG)},
+        "conv1.bias": {"dtype": kind, "shape": [3], "data_offsets": [0, 3 * size]},
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(3 * size))
+    assert refusal(path) == f": conv1.bias has type {kind}, expected F32 or F64"
+
+
+@pytest.mark.parametrize("length", [0, 5, 200, -1])
+def test_a_truncated_file_is_refused(path, length):
+    write(path, drawn())
+    path.write_bytes(path.read_bytes()[:length])
+    assert refusal(path).startswith(": expected a safetensors file: ")
+
+
+def test_another_kind_of_file_is_refused(path):
+    path.write_bytes(b"PK\x03\x04 a zip file, as torch.save would write it" * 10)
+    assert refusal(path).startswith(": expected a safetensors file: ")
+
+
+def test_a_missing_file_is_named(path):
+    assert refusal(path) == ": no such file, expected weights.safetensors of a run"
+
+
+def test_a_folder_is_refused(path):
+    path.mkdir()
+    assert refusal(path).startswith(": expected a safetensors file: ")
+
+
+@pytest.mark.parametrize(
+    "metadata, message",
+    [
+        ({}, ": its metadata has no `config`, expected the model's configuration as JSON"),
+        ({"format": "pt"}, ": its metadata has no `config`, "),
+        ({"config": "beta=0.5"}, " (metadata): expected JSON: "),
+        ({"config": '{"betta": 0.5}'}, " (metadata): betta: ModelConfig has no such field, "),
+        ({"config": '{"beta": 1.5}'}, " (metadata): --beta 1.5: expected a number from 0 to 1"),
+        ({"config": "[]"}, " (metadata): ModelConfig is []: expected an object"),
+    ],
+)
+def test_bad_metadata_is_refused(path, metadata, message):
+    write(path, drawn(), metadata)
+    assert refusal(path).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "module", ["csnn_jax.runs.weights", "csnn_jax.config", "csnn_jax.runs.rundir", "csnn_jax.runs.metrics"]
+)
+def test_importing_it_imports_no_framework(module):
+    code = f"import sys, csnn_jax.{module}; print({{'jax', 'flax', 'torch', 'tensorflow'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,65 @@
+"""Writing files: whole or not at all, even where the disk is full."""
+
+import errno
+import os
+
+import pytest
+from disk import content, largest_file
+
+from csnn_jax.errors import UserError
+from csnn_jax.files import append_line, write_atomic
+
+
+def test_writes_and_replaces_a_file_that_all_may_read(tmp_path):
+    path = tmp_path / "weights"
+    for data in (b"old", b"new and longer"):
+        write_atomic(path, data)
+        assert content(tmp_path) == {"weights": data}
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("old", [{}, {"weights": b"old"}], ids=["new file", "file there"])
+def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path, old):
+    for name, data in old.items():
+        (tmp_path / name).write_bytes(data)
+    with largest_file(1000), pytest.raises(UserError) as caught:
+        write_atomic(tmp_path / "weights", bytes(2000))
+    assert str(caught.value) == f"{tmp_path / 'weights'}: can't be written: {os.strerror(errno.EFBIG)}"
+    assert content(tmp_path) == old
+
+
+@pytest.mark.parametrize("write", [lambda path: write_atomic(path, b"x"), lambda path: append_line(path, "x")])
+def test_a_missing_folder_is_named(tmp_path, write):
+    with pytest.raises(UserError, match="no/such: can't be written: No such file or directory"):
+        write(tmp_path / "no" / "such")
+
+
+def test_a_folder_of_that_name_is_kept(tmp_path):
+    (tmp_path / "weights").mkdir()
+    with pytest.raises(UserError, match="weights: can't be written: Is a directory"):
+        write_atomic(tmp_path / "weights", b"x")
+    assert os.listdir(tmp_path) == ["weights"]
+
+
+def test_appends_lines(tmp_path):
+    for line in ("one", "two", "Größe"):
+        append_line(tmp_path / "log", line)
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "one\ntwo\nGröße\n"
+
+
+def test_a_first_line_that_does_not_fit_leaves_no_file(tmp_path):
+    with largest_file(3), pytest.raises(UserError, match="log: can't be written: "):
+        append_line(tmp_path / "log", "the first line")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("room", [0, 3])
+def test_a_line_that_does_not_fit_is_taken_back(tmp_path, room):
+    path = tmp_path / "log"
+    append_line(path, "the first line")
+    before = path.read_bytes()
+    with largest_file(len(before) + room), pytest.raises(UserError, match="log: can't be written: "):
+        append_line(path, "the second line")
+    assert path.read_bytes() == before
+    append_line(path, "more")
+    assert path.read_bytes() == before + b"more\n"

@@ -1,0 +1,126 @@
+"""The training step: what it computes, and that on a GPU its convolutions are cuDNN's."""
+
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.engine import scan
+from csnn_jax.network.model import CSNN
+from csnn_jax.training.learner import State, make_update
+from csnn_jax.training.objective import ce_rate
+
+SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=6)
+ADAM = optax.adam(0.02)
+
+
+def beginning(model: CSNN) -> tuple[nnx.GraphDef, State]:
+    graph, params = nnx.split(model)
+    return graph, State(params, params, ADAM.init(params))
+
+
+def assert_same(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.integers(0, 256, (5, 6, 6, 1)), jnp.uint8), jnp.asarray(rng.integers(0, 3, 5))
+
+
+def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
+    model, _ = firing(SMALL)
+    graph, state = beginning(model)
+    images, labels = batch
+
+    def loss(params):
+        return ce_rate(scan.run(nnx.merge(graph, params), images / jnp.float64(255))[1], labels)
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(state.params)
+    updates, moments = ADAM.update(gradient, state.optimizer)
+    after, found, finite = jax.jit(make_update(graph, ADAM, 255.0))(state, images, labels)
+    assert finite and found == pytest.approx(float(value), 1e-12) and found < math.log(3) - 1e-3
+    assert_same(after.last_good, state.params)
+    expected = State(optax.apply_updates(state.params, updates), state.params, moments)
+    for one, other in zip(jax.tree.leaves(after), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_steps_on_one_batch_lower_its_loss(firing, batch):
+    graph, state = beginning(firing(SMALL)[0])
+    update = scan.jit(make_update(graph, ADAM, 255.0))
+    losses = []
+    for _ in range(60):
+        state, loss, _ = update(state, *batch)
+        losses.append(float(loss))
+    assert losses[-1] < losses[0] - 0.1 and losses[-1] > math.log(1 + 2 / math.e) - 1e-9
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_changes_nothing(batch, value):
+    model = CSNN(SMALL)
+    model.blocks[1].kernel[...] = model.blocks[1].kernel[...].at[0, 0].set(value)
+    graph, state = beginning(model)
+    after, loss, finite = jax.jit(make_update(graph, ADAM, 255.0))(state, *batch)
+    assert not finite and math.isfinite(loss)  # a NaN membrane is only a neuron that never fires
+    assert_same(after, state)
+
+
+def lowered(platform: str) -> str:
+    """StableHLO of the default job's training step for a platform, which need not be at hand."""
+    model = nnx.eval_shape(lambda: CSNN(ModelConfig()))
+    graph, params = nnx.split(model)
+    state = jax.eval_shape(lambda params: State(params, params, ADAM.init(params)), params)
+    images, labels = (jax.ShapeDtypeStruct(shape, jnp.uint8) for shape in ((128, 28, 28, 1), (128,)))
+    traced = jax.jit(make_update(graph, ADAM, 255.0), donate_argnums=0).trace(state, images, labels)
+    return traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def operations(text: str, name: str) -> list[str]:
+    """Operand and result shapes of every operation of that name, such as `2x3, 3x4 -> 2x4`."""
+    lines = [line for line in text.splitlines() if f"stablehlo.{name}" in line]
+    types = [re.search(r": \(tensor<(\w+)xf32>, tensor<(\w+)xf32>\) -> tensor<(\w+)xf32>$", line) for line in lines]
+    return sorted("{}, {} -> {}".format(*found.groups()) for found in types if found is not None)
+
+
+# One step of the default network, B = 128. Convolution 1 has no input gradient, for images do not learn.
+CONV1, CONV2 = "128x28x28x1, 3x3x1x32 -> 128x28x28x32", "128x14x14x32, 3x3x32x64 -> 128x14x14x64"
+CONV1_WEIGHTS, CONV2_WEIGHTS = "128x28x28x1, 128x28x28x32 -> 3x3x1x32", "128x14x14x32, 128x14x14x64 -> 3x3x32x64"
+CONV2_INPUT = "128x14x14x64, 3x3x32x64 -> 128x14x14x32"
+CONV2_INPUT_FLIPPED = "128x14x14x64, 3x3x64x32 -> 128x14x14x32"
+UNFORESEEN = re.compile(r"compare +EQ, (%\w+), \1,")  # the branches of layers._once, for which a GPU would wait
+LINEAR = 6  # forward, input gradient and weight gradient of fc1 and fc2
+
+
+def test_for_cuda_every_convolution_and_gradient_is_a_convolution():
+    text = lowered("cuda")
+    assert operations(text, "convolution") == sorted([CONV1, CONV1_WEIGHTS, CONV2, CONV2_WEIGHTS, CONV2_INPUT])
+    assert len(operations(text, "dot_general")) == LINEAR
+    exact = [line for line in text.splitlines() if re.search(r"precision(_config)? = .*HIGHEST", line)]
+    assert len(exact) == 5 + LINEAR  # no TF32
+    assert "custom_call" not in text and not UNFORESEEN.search(text)
+
+
+def test_for_the_cpu_weight_gradients_are_products_of_rows():
+    text = lowered("cpu")
+    conv2 = [
+        f"128x14x14x{active}, 3x3x{active}x64 -> 128x14x14x64" for active in (8, 16, 24, 32)
+    ]  # csnn_jax.network.activity
+    assert operations(text, "convolution") == sorted([CONV1, *conv2, CONV2_INPUT_FLIPPED])
+    products = operations(text, "dot_general")
+    assert products.count("3x3584, 3584x32 -> 3x32") == 3 * 28 - 2  # the first and last rows have two neighbours
+    for active in (8, 16, 24, 32):
+        assert products.count(f"{3 * active}x1792, 1792x64 -> {3 * active}x64") == 3 * 14 - 2
+    for active in (784, 1568, 2352, 3136):
+        assert products.count(f"12800x{active}, {active}x512 -> 12800x512") == 1
+        assert products.count(f"{active}x12800, 12800x512 -> {active}x512") == 1
+    assert len(products) == (3 * 28 - 2) + 4 * (3 * 14 - 2) + (4 + 4 + 1) + 3  # fc2 has too few outputs
+    assert UNFORESEEN.search(text)

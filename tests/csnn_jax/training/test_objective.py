@@ -1,0 +1,38 @@
+"""The loss and the prediction."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from csnn_jax.training.objective import ce_rate, predict
+
+LABELS = np.array([3, 0, 9, 3])
+
+
+@pytest.mark.parametrize("classes", [2, 10, 26])
+def test_a_silent_network_costs_the_logarithm_of_the_classes(classes, x64):
+    assert ce_rate(jnp.zeros((5, 4, classes)), jnp.asarray(LABELS % classes)) == pytest.approx(math.log(classes), 1e-14)
+
+
+def test_the_floor_is_the_right_neuron_alone_at_every_step(x64):
+    spikes = jnp.broadcast_to(jax.nn.one_hot(LABELS, 10), (5, 4, 10))
+    assert ce_rate(spikes, jnp.asarray(LABELS)) == pytest.approx(math.log(1 + 9 / math.e), 1e-14)
+    assert math.log(1 + 9 / math.e) == pytest.approx(1.461150, abs=1e-6)
+
+
+@pytest.mark.parametrize("label_type", ["uint8", "int32"])
+def test_loss_and_gradient_are_those_of_the_softmax_of_every_step(label_type, x64):
+    spikes = np.random.default_rng(0).integers(0, 2, (6, 4, 10)).astype(float)
+    value, found = jax.value_and_grad(ce_rate)(jnp.asarray(spikes), jnp.asarray(LABELS, label_type))
+    softmax = np.exp(spikes) / np.exp(spikes).sum(-1, keepdims=True)
+    truth = np.eye(10)[LABELS]
+    assert value == pytest.approx(-(truth * np.log(softmax)).sum(-1).mean(), 1e-14)
+    np.testing.assert_allclose(found, (softmax - truth) / (6 * 4), rtol=1e-12, atol=1e-17)
+
+
+def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
+    counts = jnp.asarray([[0, 0, 0], [1, 5, 5], [5, 1, 5], [2, 3, 4]], jnp.float32)
+    np.testing.assert_array_equal(predict(counts), [0, 1, 0, 2])

@@ -1,0 +1,159 @@
+"""csnn_torch's learner: the same start, batches and steps as csnn_jax's."""
+
+import numpy as np
+import pytest
+import torch
+
+from csnn_jax import data
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.errors import UserError
+from csnn_jax.training import learner as jax_learner
+from csnn_torch.learner import Learner
+
+torch.set_num_threads(1)
+STACK = {"input_shape": (8, 8, 1), "conv_channels": (4,), "hidden": (12,), "num_classes": 3, "time_steps": 6}
+
+
+def config(train=None, **model):
+    return Config(ModelConfig(**STACK | model), train=TrainConfig(**{"lr": 0.02} | (train or {})))
+
+
+@pytest.fixture
+def split():
+    rng = np.random.default_rng(0)
+    return data.Split(rng.integers(0, 256, (20, 8, 8, 1), np.uint8), rng.integers(0, 3, 20).astype(np.int32))
+
+
+def learner(split, settings, tensors=None):
+    return Learner(settings, split, tensors, device="cpu")
+
+
+def fired(one: Learner | jax_learner.Learner, images) -> list[np.ndarray]:
+    return one.trace(images)[1]
+
+
+def loud(settings):
+    """Weights of which every layer fires; betas and thresholds as they are."""
+    rng = np.random.default_rng(5)
+    return {
+        name: tensor if name.startswith("lif") else (rng.integers(-8, 11, tensor.shape) / 8).astype(tensor.dtype)
+        for name, tensor in learner(None, settings).tensors().items()
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, x64):
+    settings = config({"seed": 3, "dtype": dtype})
+    ours = jax_learner.Learner(settings).tensors()
+    theirs = learner(None, settings).tensors()
+    assert list(ours) == list(theirs)
+    for name, tensor in ours.items():
+        assert tensor.dtype == dtype and tensor.tobytes() == theirs[name].tobytes()
+
+
+@pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
+def test_both_see_the_same_input(encoding, split):
+    settings = config(encoding=encoding, reset="none")  # the first membrane then follows the input alone
+    weights = loud(settings)
+    mine = learner(None, settings, weights).trace(split.images)[0][0]
+    other = jax_learner.Learner(settings, tensors=weights).trace(split.images)[0][0]
+    assert mine.std() > 0.1
+    np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
+
+
+def test_images_with_a_time_axis_are_sequences(split):
+    settings = config()
+    frames = np.random.default_rng(1).integers(0, 256, (5, 7, 8, 8, 1), np.uint8)
+    one = learner(data.Split(frames, split.labels[:5]), settings, loud(settings))
+    assert fired(one, frames)[0].shape == (7, 5, 4, 4, 4)
+    np.testing.assert_array_equal(fired(one, frames)[0][3, :, 0, 0], fired(one, frames[:, :4])[0][3, :, 0, 0])
+    assert np.isfinite(one.step(0, np.arange(5))[0])
+    with pytest.raises(UserError, match="--encoding rate: the images have a time axis already"):
+        fired(learner(None, config(encoding="rate")), frames)
+
+
+def test_a_step_is_csnn_jaxs_step_in_float64(split, x64):
+    settings = config({"dtype": "float64"}, learn_beta=True, beta=0.8)
+    weights = loud(settings)
+    ours, theirs = jax_learner.Learner(settings, split, weights), learner(split, settings, weights)
+    for iteration in range(4):
+        index = np.arange(5) + 5 * (iteration % 2)
+        mine, other = ours.step(iteration, index), theirs.step(iteration, index)
+        assert mine[0] == pytest.approx(other[0], rel=1e-12) and mine[1] is other[1] is True
+    for name, tensor in ours.tensors().items():
+        assert not np.array_equal(tensor, weights[name])
+        np.testing.assert_allclose(theirs.tensors()[name], tensor, rtol=1e-7, atol=1e-9)
+
+
+def test_evaluation_counts_every_image_once(split):
+    settings = config()
+    one = learner(None, settings, loud(settings))
+    result = one.evaluate(split, lambda: True)
+    spikes = fired(one, split.images)
+    np.testing.assert_array_equal(result.predictions, spikes[-1].sum(0).argmax(1))
+    assert list(result.densities.values()) == pytest.approx([float(layer.mean()) for layer in spikes])
+    assert one.evaluate(split, lambda: False) is None
+
+
+def test_a_step_can_be_taken_back(split):
+    one = learner(split, config())
+    before = one.tensors()
+    one.step(0, np.arange(5))
+    assert any(not np.array_equal(before[name], tensor) for name, tensor in one.tensors().items())
+    one.roll_back()
+    for name, tensor in one.tensors().items():
+        np.testing.assert_array_equal(tensor, before[name])
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(split):
+    settings = config()
+    weights = loud(settings)
+    weights["fc2.weight"][0, 0] = np.nan
+    one = learner(split, settings, weights)
+    assert one.step(0, np.arange(5))[1] is False
+    for name, tensor in one.tensors().items():
+        np.testing.assert_array_equal(tensor, weights[name])
+
+
+def test_a_restored_learner_goes_on_bit_for_bit(split, tmp_path):
+    settings = config(learn_threshold=True)
+    weights = loud(settings)
+    one = learner(split, settings, weights)
+    for iteration in range(3):
+        one.step(iteration, np.arange(5) + iteration)
+    one.save(tmp_path / "checkpoints", 3)
+    other = learner(split, settings)
+    assert other.restore(tmp_path / "checkpoints") == 3
+    other.roll_back()
+    one.roll_back()
+    for iteration in range(3, 5):
+        assert one.step(iteration, np.arange(5)) == other.step(iteration, np.arange(5))
+    for name, tensor in one.tensors().items():
+        assert tensor.tobytes() == other.tensors()[name].tobytes()
+    assert not np.array_equal(one.tensors()["fc1.weight"], weights["fc1.weight"])
+
+
+@pytest.mark.parametrize("damage", ["absent", "truncated", "another"])
+def test_a_checkpoint_that_can_not_be_read_is_refused(damage, split, tmp_path):
+    learner(split, config()).save(tmp_path, 3)
+    path = tmp_path / "state.safetensors"
+    if damage == "absent":
+        path.unlink()
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match=f"^{path}: .*expected"):
+        learner(split, config(hidden=(13,) if damage == "another" else (12,))).restore(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "message"),
+    [
+        ({"engine": "scan"}, "cpu", "--engine scan: .*expected auto"),
+        ({}, "gpu7", "--device gpu7: no such device, expected auto, cpu, cuda"),
+        ({}, "meta", "--device meta: can't be used here"),
+        ({}, "hpu", "--device hpu: can't be used here"),
+    ],
+)
+def test_what_it_can_not_do_is_refused(settings, device, message):
+    with pytest.raises(UserError, match=message):
+        Learner(config(settings), device=device)

@@ -1,0 +1,104 @@
+"""The companion network in snnTorch gives the spikes of ours."""
+
+import numpy as np
+import pytest
+import torch
+
+from csnn_jax import CSNN, ModelConfig, trace
+from csnn_jax.network.model import load_tensors
+from csnn_jax.runs.weights import expected_shapes
+from csnn_torch import model as companion
+
+STACK = {"input_shape": (12, 10, 2), "conv_channels": (5, 7), "hidden": (20,), "num_classes": 6, "time_steps": 8}
+
+
+def whole_eighths(config, seed):
+    """Weights, images and membranes that float32 holds exactly, so that no order of summation can matter."""
+    random = np.random.default_rng(seed)
+    low, high = (-8, 7) if config.pool == "max" else (-6, 8)  # a maximum is above the mean
+    tensors = {
+        name: (random.integers(low, high, shape) / 8).astype(np.float32)
+        for name, shape in expected_shapes(config).items()
+    }
+    images = (random.integers(0, 3, (9, *config.input_shape)) / 2).astype(np.float32)
+    return tensors, images
+
+
+def snntorch_trace(config, tensors, images):
+    network = companion.sequential(config)
+    companion.load_tensors(network, tensors)
+    return companion.trace(network, torch.tensor(images).permute(0, 3, 1, 2), config.time_steps)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("pool", ["max", "avg"])
+def test_equal_weights_give_equal_spikes_in_every_layer(reset, pool):
+    config = ModelConfig(**STACK, reset=reset, pool=pool)
+    tensors, images = whole_eighths(config, 1)
+    model = CSNN(config)
+    load_tensors(model, tensors)
+    _, ours = trace(model, images)
+    theirs = snntorch_trace(config, tensors, images)
+    for mine, their in zip(ours.spikes, theirs.spikes, strict=True):
+        assert 0.01 < their.mean() < 0.9  # neither silent nor saturated
+        np.testing.assert_array_equal(np.asarray(mine), their.numpy())
+    for mine, their in zip(ours.membranes, theirs.membranes, strict=True):
+        np.testing.assert_array_equal(np.asarray(mine), their.numpy())
+
+
+@pytest.mark.parametrize("shape", [(4, 28, 28, 1), (4, 12, 10, 3), (5, 4, 28, 28, 1)])
+def test_images_have_the_strides_of_a_data_loaders_batch(shape):
+    images = np.random.default_rng(0).random(shape, np.float32)
+    found = companion.channels_first(images)
+    assert found.stride() == torch.empty(found.shape).stride()
+    np.testing.assert_array_equal(found.numpy(), np.moveaxis(images, -1, -3))
+
+
+def test_learnt_beta_and_threshold_are_loaded():
+    config = ModelConfig(**STACK, learn_beta=True, learn_threshold=True)
+    tensors, _ = whole_eighths(config, 2)
+    network = companion.sequential(config)
+    companion.load_tensors(network, tensors)
+    neurons = companion.neurons(network)
+    assert [n.beta.item() for n in neurons] == [float(tensors[f"lif{i}.beta"]) for i in range(1, 5)]
+    assert [n.threshold.item() for n in neurons] == [float(tensors[f"lif{i}.threshold"]) for i in range(1, 5)]
+    back = companion.tensors(network)
+    assert list(back) == list(tensors)
+    for name, tensor in tensors.items():
+        assert back[name].dtype == np.float32 and back[name].tobytes() == tensor.tobytes()
+
+
+def test_tally_sums_the_trace():
+    config = ModelConfig(**STACK)
+    tensors, images = whole_eighths(config, 3)
+    network = companion.sequential(config)
+    companion.load_tensors(network, tensors)
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    spikes = companion.trace(network, x, config.time_steps).spikes
+    sums = companion.tally(network, x, config.time_steps)
+    assert torch.equal(sums.counts, spikes[-1].sum(0))
+    assert torch.equal(sums.fired, torch.stack([layer.sum(0).flatten(1).sum(1) for layer in spikes], 1))
+
+
+def test_two_networks_of_one_process_keep_their_state_apart():
+    config = ModelConfig(**STACK)
+    tensors, images = whole_eighths(config, 4)
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    one, other = companion.sequential(config), companion.sequential(config)
+    companion.load_tensors(one, tensors)
+    with torch.no_grad():
+        one(x[:2])
+        before = [neuron.mem.clone() for neuron in companion.neurons(one)]
+        companion.run(other, x[:2], 3)
+    assert all(torch.equal(a, b.mem) for a, b in zip(before, companion.neurons(one), strict=True))
+    assert all(b.any() for b in before)
+
+
+def test_a_sequence_runs_for_its_own_length():
+    config = ModelConfig(**STACK)
+    tensors, images = whole_eighths(config, 5)
+    network = companion.sequential(config)
+    companion.load_tensors(network, tensors)
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    constant = companion.run(network, x, 5)
+    assert torch.equal(companion.run(network, x.expand(5, *x.shape), config.time_steps), constant)

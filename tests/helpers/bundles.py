@@ -1,0 +1,46 @@
+"""Makes runs and their bundles, small ones, for tests."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.runs import weights
+from csnn_jax.runs.rundir import RunDir, write_config
+from export import manifest
+from export.__main__ import main
+
+SMALL = ModelConfig(conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", reset="zero")
+"""A stack that every file of a bundle is made of."""
+
+
+def make_run(path: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
+    """A finished run whose weights are drawn, large enough for every layer to fire."""
+    path.mkdir(parents=True)
+    run = RunDir(path)
+    write_config(run, Config(model, DataConfig(dataset), TrainConfig(seed=3)))
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for name, shape in weights.expected_shapes(model).items():
+        if name.startswith("lif"):
+            tensors[name] = np.array(rng.uniform(0.3, 0.9), np.float32)
+        else:
+            bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
+            tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
+    weights.save(run.weights, tensors, model)
+    run.record("end", iter=60, interrupted=False, accuracy=0.1, seconds=1.0)
+    return path
+
+
+def make_bundle(folder: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
+    """A bundle of such a run, in `folder`."""
+    run, out = make_run(folder / "run", model, dataset), folder / "bundle"
+    assert main([str(run), "--out", str(out), "--quick"]) == 0
+    return out
+
+
+def rehash(folder: Path, **parts: object) -> None:
+    """Puts the files' present hashes, and other parts, into the manifest, as somebody would who hides a change."""
+    recorded = json.loads((folder / "manifest.json").read_text())
+    manifest.write(folder, recorded | parts | {"files": manifest.hash_files(folder)})

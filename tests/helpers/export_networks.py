@@ -1,0 +1,94 @@
+"""Networks of which every layer fires, for the export's tests."""
+
+import functools
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.weights import Tensors, expected_shapes
+from export import graphs, network, onnx_facts
+
+OTHER = ModelConfig(
+    input_shape=(12, 10, 2),
+    conv_channels=(5, 7),
+    hidden=(20,),
+    num_classes=6,
+    pool="avg",
+    reset="zero",
+    beta=(0.9, 0.8, 0.7, 0.6),
+    learn_beta=True,
+    learn_threshold=True,
+    time_steps=12,
+)
+"""Differs from the default in everything that it can."""
+
+STACKS = {
+    "default": ModelConfig(time_steps=12),
+    "other": OTHER,
+    "flat": ModelConfig((6, 5, 1), (), 3, (), 4, reset="none", beta=0.8, threshold=2.5, encoding="rate", time_steps=12),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network with its images uint8 and its ONNX files."""
+
+    config: ModelConfig
+    tensors: Tensors
+    images: np.ndarray
+
+    @property
+    def step(self) -> network.Step:
+        return network.Step(self.config, self.tensors)
+
+    @property
+    def x(self) -> torch.Tensor:
+        return network.inputs(self.config, self.images)
+
+    @functools.cached_property
+    def models(self) -> dict[str, onnx.ModelProto]:
+        return graphs.all_graphs(self.config, self.tensors, 20, self.images)
+
+
+@functools.cache
+def case(name: str) -> Case:
+    """One of `STACKS`."""
+    return firing(STACKS[name])
+
+
+def firing(config: ModelConfig, batch: int = 3) -> Case:
+    """Random weights and images of which every layer fires: a silent network matches anything."""
+    for seed in range(50):
+        random = np.random.default_rng(seed)
+        images = random.integers(0, 256, (batch, *config.input_shape), np.uint8)
+        tensors = {}
+        for name, shape in expected_shapes(config).items():
+            if name.startswith("lif"):
+                tensors[name] = np.array(random.uniform(0.6, 0.95), np.float32)
+            else:
+                bound = 3 / np.sqrt(np.prod(shape[1:]))
+                tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
+        made = Case(config, tensors, images)
+        spikes = network.trace(made.step, made.x, config.time_steps).spikes
+        if all(0.02 < layer.mean() < 0.7 for layer in spikes):
+            return made
+    raise AssertionError(f"no seed makes every layer of {config} fire")
+
+
+def with_reset(made: Case, reset: str) -> network.Step:
+    """The network of a case with another reset."""
+    return network.Step(replace(made.config, reset=reset), made.tensors)
+
+
+def changed(model, name, change):
+    """A copy of a graph with one initialiser changed."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in (tensor for graph in onnx_facts.graphs(copy.graph) for tensor in graph.initializer):
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), name))
+    return copy
