@@ -20,7 +20,7 @@ class EvaluateFlags:
     run: Annotated[str, tyro.conf.Positional]
     """Run directory that csnn_jax.train made."""
     dataset: str | None = None
-    """Another data set than the one it was trained on: mnist, idx:DIR or tfds:NAME."""
+    """Another data set than the one it was trained on, named as for training."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

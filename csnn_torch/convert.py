@@ -42,7 +42,7 @@ class ConvertFlags:
     reset_delay: bool = True
     """snn.Leaky's reset_delay; csnn_jax has neurons with the delay only."""
     dataset: str = "mnist"
-    """Data set that it was trained on: mnist, idx:DIR or tfds:NAME."""
+    """Data set that it was trained on, named as for csnn_jax.train."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import torch
 
 from csnn_jax.config import Config
 from csnn_jax.data import Split, encode
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, evaluate
 from csnn_torch import checkpoint, double, model
@@ -41,7 +41,7 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError) as error:  # each of these by some backend
-        raise UserError(f"--device {name}: can't be used here, {expected}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--device {name}: can't be used here, {expected}: {first_line(error)}") from None
     return device
 
 

@@ -15,7 +15,7 @@ from typing import get_args
 import torch
 
 from csnn_jax.config import ModelConfig, Reset
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs.weights import Tensors, expected_shapes
 
 Group = dict[str, torch.Tensor]
@@ -176,4 +176,4 @@ def _one_or_all(values: list[float]) -> float | tuple[float, ...]:
 
 
 def _first_sentence(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+    return first_line(error).partition(". ")[0]

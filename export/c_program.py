@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_error
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.weights import Tensors, from_torch
 
@@ -58,8 +58,7 @@ def build(folder: Path, out: Path) -> Path:
     command = ["make", "-s", "-C", str(folder.resolve()), f"BUILD={out.resolve()}", f"CC={compiler}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = done.stderr.splitlines() or ["no output"]
-        raise UserError(f"{folder}: {compiler} failed: {next((x for x in lines if 'error' in x), lines[0]).strip()}")
+        raise UserError(f"{folder}: {compiler} failed: {first_error(done.stderr)}")
     return out / "csnn"
 
 

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_line
 from export import network
 from export.onnx_file import check, metadata_of, semantics
 
@@ -52,7 +52,7 @@ def problems(model: onnx.ModelProto, step: network.Step) -> Iterator[str]:
     try:
         check(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        yield f"is not valid ONNX: {str(error).splitlines()[0]}"
+        yield f"is not valid ONNX: {first_line(error)}"
     found = {tensor.name: tensor for graph in graphs(model.graph) for tensor in graph.initializer}
     parameters = {name: value.numpy() for name, value in step.state_dict().items()}
     for name, expected in parameters.items():

@@ -13,7 +13,7 @@ import numpy as np
 
 from csnn_jax.data.idx import Arrays
 from csnn_jax.data.images import Shape, fit, to_uint8
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_line
 
 
 def read_tfds(spec: str, input_shape: Shape) -> tuple[Arrays, int | None, list[str]]:
@@ -125,7 +125,7 @@ class _Prepared:
 
     def unreadable(self, error: Exception) -> UserError:
         """For what TFDS raises on bad files: OSError, RuntimeError, ValueError, ParseError, ..."""
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        why = f"{type(error).__name__}: {first_line(error)}"
         found = f"unreadable in {self.folder} ({why})"
         return UserError(f"{self.source}: {found}; remove its folder there, {self.advice()}")
 

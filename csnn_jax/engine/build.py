@@ -15,6 +15,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from csnn_jax.errors import first_error
+
 SOURCES = Path(__file__).parent / "native"
 LIBRARY = SOURCES / "libcsnn.so"
 # Without -ffp-contract=off a compiler fuses multiplications with additions where the instruction set can, and
@@ -127,9 +129,7 @@ def _compile(jobs: list[Job], extra: tuple[str, ...], output: str, *link: str) -
 def _call(command: list[str], what: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = done.stderr.splitlines() or ["no output"]
-        reason = next((line for line in lines if "error" in line), lines[0]).strip()
-        raise BuildError(f"{what}: {command[0]} failed: {reason}")
+        raise BuildError(f"{what}: {command[0]} failed: {first_error(done.stderr)}")
     if done.stderr:
         print(done.stderr, file=sys.stderr)
 

@@ -134,10 +134,23 @@ def tensors(model: CSNN) -> weights.Tensors:
 def load_tensors(model: CSNN, found: weights.Tensors) -> None:
     """Sets the parameters from `tensors(...)`'s form, keeping the model's floating-point type."""
     for number, block in enumerate(model.blocks, 1):
-        dtype = block.bias[...].dtype
+        dtype = block.bias.dtype
         kernel = weights.from_torch(block.layer, found[f"{block.layer.name}.weight"])
-        block.kernel[...] = jnp.asarray(kernel, dtype)
-        block.bias[...] = jnp.asarray(found[f"{block.layer.name}.bias"], dtype)
+        block.kernel = nnx.Param(jnp.asarray(kernel, dtype))
+        block.bias = nnx.Param(jnp.asarray(found[f"{block.layer.name}.bias"], dtype))
         for name in ("beta", "threshold"):
-            if isinstance(scalar := getattr(block, name), nnx.Param):
-                scalar[...] = jnp.asarray(found[f"lif{number}.{name}"], dtype)
+            if isinstance(getattr(block, name), nnx.Param):
+                setattr(block, name, nnx.Param(jnp.asarray(found[f"lif{number}.{name}"], dtype)))
+
+
+def from_tensors(config: ModelConfig, found: weights.Tensors, dtype=jnp.float32) -> CSNN:
+    """A network with the given parameters; draws none.
+
+    Args:
+        config: the stack and its neurons.
+        found: its parameters in the form of `tensors(...)`.
+        dtype: floating-point type of the parameters.
+    """
+    model = nnx.eval_shape(lambda: CSNN(config, dtype=dtype))
+    load_tensors(model, found)
+    return model

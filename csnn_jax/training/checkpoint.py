@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import jax
 
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_line
 
 State = TypeVar("State")
 
@@ -26,7 +26,7 @@ def save(directory: Path, iteration: int, state: object) -> None:
             if checkpointer.latest is None or checkpointer.latest.step != iteration:
                 checkpointer.save(iteration, state)
     except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
-        raise UserError(f"{directory}: can't be written: {_first_line(error)}") from None
+        raise UserError(f"{directory}: can't be written: {_reason(error)}") from None
 
 
 def restore(directory: Path, like: State) -> tuple[int, State]:
@@ -48,7 +48,7 @@ def restore(directory: Path, like: State) -> tuple[int, State]:
             abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like)
             return latest.step, checkpointer.load(latest.step, abstract)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{directory}: expected a checkpoint of this network: {_first_line(error)}") from None
+        raise UserError(f"{directory}: expected a checkpoint of this network: {_reason(error)}") from None
 
 
 def _arrays(state: object) -> list[tuple[str, str]]:
@@ -65,7 +65,7 @@ def _orbax():
     return v1
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:  # orbax wraps what happened in a listing of its handlers
         error = error.__cause__
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return first_line(error)

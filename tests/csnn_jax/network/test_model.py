@@ -10,7 +10,7 @@ from flax import nnx
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
-from csnn_jax.network.model import CSNN, load_tensors, tensors
+from csnn_jax.network.model import CSNN, from_tensors, load_tensors, tensors
 from csnn_jax.runs import weights
 
 STACKS = {
@@ -139,8 +139,9 @@ def test_tensors_survive_loading_bit_by_bit(name):
     held = tensors(source)
     assert {name: tensor.shape for name, tensor in held.items()} == weights.expected_shapes(config)
     load_tensors(target, held)
-    for one, other in zip(jax.tree.leaves(nnx.state(source)), jax.tree.leaves(nnx.state(target)), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for model in (target, from_tensors(config, held)):
+        for one, other in zip(jax.tree.leaves(nnx.state(source)), jax.tree.leaves(nnx.state(model)), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_loading_sets_learnt_neurons_and_keeps_the_type_of_the_model(x64):

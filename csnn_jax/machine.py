@@ -1,0 +1,91 @@
+"""Where a figure was measured: commit, processor, CPUs, memory, versions; the standard library alone."""
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "snntorch", "numpy")
+
+
+def describe() -> dict[str, Any]:
+    """Processor, CPUs, Python and the versions of the frameworks, ready for JSON."""
+    return {
+        "processor": processor(),
+        "cpus": cpus(),
+        "python": platform.python_version(),
+        "versions": versions(_PACKAGES),
+    }
+
+
+def processor_name() -> str | None:
+    """The processor's name as the system tells it, None where it does not; it may stand for many processors."""
+    return _processor_fields().get("model name") or platform.processor() or None
+
+
+def processor() -> str:
+    """The processor's name, with its family and model, since a name such as "AMD EPYC" stands for many."""
+    fields = _processor_fields()
+    if "model name" not in fields:
+        return platform.processor()
+    return f"{fields['model name']}, family {fields.get('cpu family', '?')}, model {fields.get('model', '?')}"
+
+
+@functools.cache
+def cpus() -> int:
+    """CPUs that this process may use, when first asked: threads are started for them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those distributions that are installed, by name."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The commit of this code, with "-dirty" where a file of it is changed; None outside a repository."""
+    here = Path(__file__)
+    try:
+        for command in (
+            ["ls-files", "--error-unmatch", here.name],
+            ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        ):
+            done = subprocess.run(["git", "-C", str(here.parent), *command], capture_output=True, text=True)
+            if done.returncode:
+                return None
+    except OSError:  # no git
+        return None
+    return done.stdout.strip()
+
+
+def peak_memory_mb() -> int:
+    """Peak memory of this process since its start, in MB of 2**20 bytes; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would give the parent's where that was larger
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) // 1024
+    if sys.platform == "win32":
+        return 0
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20  # macOS, in bytes
+
+
+def _processor_fields() -> dict[str, str]:
+    """/proc/cpuinfo of the first processor; empty elsewhere than on Linux."""
+    try:
+        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}

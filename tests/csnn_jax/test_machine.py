@@ -1,0 +1,54 @@
+"""What is told of the machine is what the system tells."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from csnn_jax import machine
+
+
+def test_versions_are_those_of_the_installed_distributions():
+    assert machine.versions(("numpy", "no-such-distribution", "jax")) == {
+        "numpy": version("numpy"),
+        "jax": version("jax"),
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_processor_is_told_with_its_family():
+    text = Path("/proc/cpuinfo").read_text()
+    name = machine.processor_name()
+    assert name and name in text
+    assert machine.processor().startswith(f"{name}, family ")
+
+
+def test_cpus_are_those_that_the_process_may_use():
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from csnn_jax import machine; "
+    code += "print(machine.cpus())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert machine.cpus() == len(os.sched_getaffinity(0))
+
+
+def test_peak_memory_sees_an_allocation():
+    code = "from csnn_jax import machine; before = machine.peak_memory_mb(); x = bytearray(200 * 2**20); "
+    code += "print(machine.peak_memory_mb() - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 190 <= int(done.stdout) <= 230
+
+
+def test_the_commit_is_gits(tmp_path):
+    folder = Path(machine.__file__).parent
+    head = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True)
+    if head.returncode == 0:  # in a clone
+        commit = machine.commit()
+        assert commit and head.stdout.startswith(commit.removesuffix("-dirty"))
+    copy = tmp_path / "machine.py"
+    copy.write_text(Path(machine.__file__).read_text())
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import machine; print(machine.commit())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
