@@ -4,27 +4,57 @@ Names are imported on first use, so that csnn_jax.data and csnn_jax.config need 
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; `_HOME` says the same to Python
+    from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+    from csnn_jax.engine.scan import jit, run, tally, trace
+    from csnn_jax.errors import UserError
+    from csnn_jax.network.model import CSNN
+    from csnn_jax.network.neuron import leaky
+    from csnn_jax.network.surrogate import spike
+    from csnn_jax.trained import Trained, load
+    from csnn_jax.training.objective import ce_rate, predict
 
 _HOME = {
     "CSNN": "network.model",
     "Config": "config",
-    "ModelConfig": "config",
     "DataConfig": "config",
+    "ModelConfig": "config",
     "TrainConfig": "config",
+    "Trained": "trained",
     "UserError": "errors",
     "ce_rate": "training.objective",
-    "predict": "training.objective",
-    "run": "engine.scan",
-    "tally": "engine.scan",
-    "trace": "engine.scan",
     "jit": "engine.scan",
     "leaky": "network.neuron",
+    "load": "trained",
+    "predict": "training.objective",
+    "run": "engine.scan",
     "spike": "network.surrogate",
+    "tally": "engine.scan",
+    "trace": "engine.scan",
 }
-__all__ = sorted(_HOME)
+__all__ = [
+    "CSNN",
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "Trained",
+    "UserError",
+    "ce_rate",
+    "jit",
+    "leaky",
+    "load",
+    "predict",
+    "run",
+    "spike",
+    "tally",
+    "trace",
+]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

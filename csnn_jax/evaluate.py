@@ -26,15 +26,16 @@ class EvaluateFlags:
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(EvaluateFlags, "csnn-evaluate", DESCRIPTION, arguments)
+        from csnn_jax import data
+        from csnn_jax.engine import process
         from csnn_jax.files import write_atomic
         from csnn_jax.runs import plots, rundir
-        from csnn_jax.training import job
-        from csnn_jax.training.learner import Learner
+        from csnn_jax.trained import Trained
 
         run, config, tensors = rundir.open_run(flags.run)
-        dataset = job.load_for(config.model, flags.dataset or config.data.dataset)
-        result = Learner(config, tensors=tensors, frames=dataset.test.images.ndim == 5).evaluate(dataset.test)
-        assert result is not None
+        dataset = data.load_for(config.model, flags.dataset or config.data.dataset)
+        process.set_up(config.train.dtype)
+        result = Trained(config, tensors, config.train.engine).evaluate(dataset.test)
         values = {
             "dataset": dataset.name,
             "images": len(result.labels),

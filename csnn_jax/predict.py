@@ -31,19 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(PredictFlags, "csnn-predict", DESCRIPTION, arguments)
         from csnn_jax.data import pictures
+        from csnn_jax.engine import process
         from csnn_jax.errors import UserError
         from csnn_jax.runs import rundir
-        from csnn_jax.training.learner import Learner
+        from csnn_jax.trained import Trained
 
         if not flags.images:
             raise UserError("IMAGE: none given, expected at least one picture file")
         _, config, tensors = rundir.open_run(flags.run)
         digit = flags.prepare == "digit" or (flags.prepare == "auto" and config.data.dataset == "mnist")
         read = [pictures.read(path, config.model.input_shape, digit) for path in flags.images]
-        learner = Learner(config, tensors=tensors)
+        process.set_up(config.train.dtype)
+        model = Trained(config, tensors, config.train.engine)
         for path, picture in zip(flags.images, read, strict=True):
-            _, spikes = learner.trace(picture.pixels[None])
-            print(_text(path, picture.notes, spikes[-1][:, 0]))
+            spikes = np.asarray(model.trace(picture.pixels[None]).spikes[-1])
+            print(_text(path, picture.notes, spikes[:, 0]))
         return 0
 
     return run_command(command)

@@ -49,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(ConvertFlags, "csnn-torch-convert", DESCRIPTION, arguments)
         require_torch()
+        from csnn_jax import data
+        from csnn_jax.engine import process
         from csnn_jax.runs import rundir, weights
-        from csnn_jax.training import job
-        from csnn_jax.training.learner import Learner
+        from csnn_jax.trained import Trained
         from csnn_torch import state_dict
 
         if not flags.reset_delay:
@@ -66,15 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             encoding=flags.encoding,
         )
         model, tensors = state_dict.convert(state_dict.load(flags.file), given, flags.input_shape, flags.file)
-        dataset = job.load_for(model, flags.dataset)
+        dataset = data.load_for(model, flags.dataset)
         config = Config(model=model, data=DataConfig(flags.dataset))
-        learner = Learner(config, tensors=tensors, frames=dataset.test.images.ndim == 5)
+        process.set_up(config.train.dtype)
+        trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)
         weights.save(run.weights, tensors, model)
         print(f"Network: {_text(model)}")
         print(f"Run directory: {run.path}", flush=True)
-        result = learner.evaluate(dataset.test)
-        assert result is not None
+        result = trained.evaluate(dataset.test)
         print(f"Final Test Accuracy: {result.accuracy:.2%}")
         source = {"converted_from": flags.file, "accuracy": result.accuracy, "density": result.densities}
         run.record("end", iter=0, interrupted=False, **source)

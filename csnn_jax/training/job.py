@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from csnn_jax import data, progress
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir, weights
@@ -70,7 +70,7 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     if flags.show:
         plots.require_window()
     dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
-    config = replace(flags.config, model=fit_classes(flags.config.model, dataset))
+    config = replace(flags.config, model=data.fit_classes(flags.config.model, dataset))
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
     run = resumed(flags, config) if flags.resume else rundir.create(flags.out, config, flags.overwrite)
@@ -86,37 +86,6 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     if flags.show:
         plots.show(run)
     return 0
-
-
-def fit_classes(model: ModelConfig, dataset: data.Dataset) -> ModelConfig:
-    """The model with as many classes as the data set has, unless the flags gave more.
-
-    Raises:
-        UserError: the flags gave fewer.
-    """
-    if model.num_classes == ModelConfig.num_classes:
-        return replace(model, num_classes=max(2, dataset.num_classes))
-    if model.num_classes < dataset.num_classes:
-        raise UserError(
-            f"--num-classes {model.num_classes}: {dataset.name} has labels up to {dataset.num_classes - 1}, "
-            f"expected at least {dataset.num_classes}"
-        )
-    return model
-
-
-def load_for(model: ModelConfig, name: str) -> data.Dataset:
-    """A data set for a trained network.
-
-    Raises:
-        UserError: it can't be loaded, or has more classes than the network.
-    """
-    dataset = data.load(name, model.input_shape)
-    if dataset.num_classes > model.num_classes:
-        raise UserError(
-            f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
-            f"{model.num_classes}"
-        )
-    return dataset
 
 
 def resumed(flags: TrainFlags, config: Config) -> RunDir:

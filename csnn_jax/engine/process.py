@@ -1,0 +1,35 @@
+"""What a process that trains or evaluates sets for the whole of itself; a library's caller is left alone."""
+
+import ctypes
+import os
+
+import jax
+
+
+def set_up(dtype: str) -> None:
+    """Compilation cache on disk (unless JAX_COMPILATION_CACHE_DIR says where, or is empty), and float64 if asked."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(home, "csnn_jax", "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Else a step may begin before the memory of the one before it is free, and one day needs it twice.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    _keep_freed_memory()
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc reuse freed memory, where there is glibc, instead of handing it back to the system.
+
+    XLA frees and asks again for all of a step's memory, a gigabyte, at every step; the page faults of touching it anew
+    took a tenth of a training iteration. (With a single arena they would be rarer still, but XLA's threads would wait
+    for its lock, which took as long wherever compilation had left the arena in pieces.)
+    """
+    mmap_max, trim_threshold = -4, -1  # malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, -1)  # never

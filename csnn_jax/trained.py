@@ -1,0 +1,215 @@
+"""A trained network: it classifies images and shows what its neurons do.
+
+    model = csnn_jax.load("runs/2026-11-25_12-00-00")
+    answer = model.classify(images)
+
+Nothing here changes settings of the caller's process (JAX's types, its cache, the allocator).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from csnn_jax import engine as engines
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data import Split, encode, eval_batches
+from csnn_jax.engine import scan
+from csnn_jax.network import model as models
+from csnn_jax.runs import metrics, rundir
+from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.training.objective import predict
+
+
+class Answer(NamedTuple):
+    """What a network says of some images.
+
+    Attributes:
+        classes: the class with the most output spikes, the lowest on ties: int [batch].
+        counts: output spikes of every class over the window: int [batch, classes].
+    """
+
+    classes: np.ndarray
+    counts: np.ndarray
+
+
+class Trained:
+    """A network with its weights.
+
+    Args:
+        config: the job that it was trained in.
+        tensors: its parameters in torch's names and layouts, see `runs.weights`.
+        engine: "scan", "event", or "auto": event where it can run the network, else scan.
+
+    Attributes:
+        config: as given.
+        model: the CSNN, for `step`, gradients, or the functions of csnn_jax.engine. Its type is the job's; float64
+            needs jax_enable_x64 and is float32 without it.
+
+    Raises:
+        UserError: engine "event" can't run this network; says why.
+    """
+
+    def __init__(self, config: Config, tensors: Tensors, engine: str = "auto"):
+        self.config = config
+        self.model = models.from_tensors(config.model, tensors, jax.dtypes.canonicalize_dtype(config.train.dtype))
+        engines.choose(engine, self.model)  # refuses now what it would refuse later
+        self._engine = engine
+        self._graphdef, self._params = nnx.split(self.model)
+        self._windows: dict[bool, Windows] = {}
+
+    def classify(self, images: np.ndarray) -> Answer:
+        """Runs the window and counts output spikes; works in batches of 128.
+
+        Args:
+            images: uint8 (255 means 1.0) or floats from 0 to 1: [batch, H, W, C], or [batch, T, H, W, C] where they
+                have a time axis of their own. uint8 where the network's encoding is rate or latency.
+
+        Raises:
+            ValueError: images of another shape or type.
+        """
+        windows = self._for(images)
+        held = windows.hold(images)
+        index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
+        counts = [
+            windows.tally(self._params, windows.present(held, rows, (1, number))).counts[: real.sum()]
+            for number, (rows, real) in enumerate(zip(index, valid, strict=True))
+        ]
+        found = np.concatenate([np.asarray(c) for c in counts]).astype(np.int64)
+        return Answer(found.argmax(1), found)
+
+    def trace(self, images: np.ndarray) -> scan.Trace:
+        """Runs the window and keeps every layer's membranes and spikes, all in memory at once.
+
+        Args:
+            images: as `classify` takes them.
+
+        Returns:
+            NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape].
+
+        Raises:
+            ValueError: images of another shape or type.
+        """
+        windows = self._for(images)
+        found = windows.trace(self._params, windows.present(windows.hold(images), np.arange(len(images)), (2, 0)))
+        return jax.tree.map(np.asarray, found)
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Accuracy, confusion and spike densities over a split of a data set (`csnn_jax.data.load`)."""
+        found = self._for(split.images).evaluate(self._params, split)
+        assert found is not None
+        return found
+
+    def _for(self, images: np.ndarray) -> "Windows":
+        """The functions that run such images, checked first."""
+        check_images(images, self.config.model)
+        frames = images.ndim == 5
+        if frames not in self._windows:
+            engine, _ = engines.choose(self._engine, self.model, frames)
+            self._windows[frames] = Windows(self.config.model, self._graphdef, engine, self.config.train.seed)
+        return self._windows[frames]
+
+
+def load(run: str | Path, engine: str = "auto") -> Trained:
+    """Loads the network that a run directory holds.
+
+    Args:
+        run: the directory, made by `csnn_jax.train`, `csnn_torch.train` or `csnn_torch.convert`.
+        engine: "scan", "event" or "auto", see `Trained`.
+
+    Raises:
+        UserError: no run there, no weights yet, files that do not fit together, or an engine that can't run it.
+    """
+    _, config, tensors = rundir.open_run(str(run))
+    return Trained(config, tensors, engine)
+
+
+class Windows:
+    """Whole windows of a network, jitted, with the parameters as an argument: what training and loading share.
+
+    Args:
+        config: the network.
+        graphdef: its structure, from `nnx.split`.
+        engine: one of those in csnn_jax.engine.
+        seed: of the rate encoding.
+
+    Attributes:
+        tally: (parameters, input) -> sums over the window, `scan.Tally`.
+        trace: (parameters, input) -> everything that happened, `scan.Trace`.
+        scale: what an input of bytes is divided by; encoded spikes are 0 or 1 already.
+    """
+
+    def __init__(self, config: ModelConfig, graphdef: nnx.GraphDef, engine: ModuleType, seed: int):
+        self._config, self._seed = config, seed
+        self.scale = scale = 255.0 if config.encoding == "direct" else 1.0
+
+        def tally(params, x: Array) -> scan.Tally:
+            model = nnx.merge(graphdef, params)
+            return engine.tally(model, floats(x, scale, model))
+
+        def trace(params, x: Array) -> scan.Trace:
+            model = nnx.merge(graphdef, params)
+            return engine.trace(model, floats(x, scale, model))[1]
+
+        self.tally = scan.jit(tally)
+        self.trace = scan.jit(trace)
+
+    def hold(self, images: np.ndarray) -> np.ndarray | Array:
+        """The images where `present` takes them from: the device, or the host, where spikes are encoded."""
+        return jnp.asarray(images) if self._config.encoding == "direct" else np.asarray(images)
+
+    def present(self, held: np.ndarray | Array, rows: np.ndarray, stream: tuple[int, int]) -> Array:
+        """The network's input for some rows of the images: [batch, H, W, C] or [time, batch, H, W, C].
+
+        Args:
+            held: what `hold` gave.
+            rows: which of them [batch].
+            stream: names the batch for the rate encoding (csnn_torch draws the same spikes for it).
+        """
+        if isinstance(held, np.ndarray):
+            seed = (self._seed, *stream)
+            return jnp.asarray(encode(held[rows], self._config.time_steps, self._config.encoding, seed))
+        return take(held, rows)
+
+    def evaluate(self, params, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
+        """Runs all images of a split; see `metrics.evaluate`."""
+        held = self.hold(split.images)
+
+        def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+            sums = self.tally(params, self.present(held, rows, (1, number)))
+            return np.asarray(predict(sums.counts)), np.asarray(sums.fired)
+
+        return metrics.evaluate(split, self._config, tally, go_on)
+
+
+@jax.jit
+def take(array: Array, index: np.ndarray) -> Array:
+    """Rows of `array`; images that bring their own time axis [N, T, ...] become time-major [T, batch, ...]."""
+    rows = array[index]
+    return rows.swapaxes(0, 1) if array.ndim == 5 else rows
+
+
+def floats(x: Array, scale: float, model: models.CSNN) -> Array:
+    """An input in the network's type: bytes divided by `scale`, floats as they are."""
+    return x.astype(model.blocks[0].bias[...].dtype) / (scale if x.dtype == jnp.uint8 else 1.0)
+
+
+def check_images(images: np.ndarray, config: ModelConfig) -> None:
+    """Raises ValueError unless the network takes these images; says what they are and what it takes."""
+    shape = ", ".join(map(str, config.input_shape))
+    if images.ndim not in (4, 5) or images.shape[-3:] != config.input_shape or not len(images):
+        raise ValueError(f"images are {list(images.shape)}, expected [batch, {shape}] or [batch, time, {shape}]")
+    if config.encoding == "direct" and np.issubdtype(images.dtype, np.floating):
+        low, high = float(images.min()), float(images.max())
+        if not (low >= 0 and high <= 1):  # NaN too
+            raise ValueError(f"images go from {low:g} to {high:g}, expected floats from 0 to 1, or uint8")
+    elif images.dtype != np.uint8:
+        floats = "" if config.encoding != "direct" else ", or floats from 0 to 1"
+        raise ValueError(f"images are {images.dtype}, expected uint8{floats}")
