@@ -4,8 +4,6 @@ Every field is a flag of the command lines (`time_steps` is `--time-steps`); its
 Imports no framework, so that csnn_jax, csnn_torch and export share it.
 """
 
-import dataclasses
-import json
 import math
 import sys
 from dataclasses import dataclass, field
@@ -220,47 +218,6 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-
-
-def to_json(config: Any) -> str:
-    """A configuration as JSON text, readable by `from_json`."""
-    return json.dumps(dataclasses.asdict(config), indent=2)
-
-
-def from_json(kind: type, text: str, source: str) -> Any:
-    """Reads a configuration.
-
-    Args:
-        kind: the dataclass to make: Config or ModelConfig.
-        text: JSON text as `to_json` writes it; fields left out take their defaults.
-        source: the file it came from, for messages.
-
-    Raises:
-        UserError: no JSON, a field that does not exist, or a value out of range; names `source`.
-    """
-    try:
-        values = json.loads(text)
-        return _build(kind, values)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{source}: expected JSON: {error}") from None
-    except UserError as error:
-        raise UserError(f"{source}: {error}") from None
-
-
-def _build(kind: type, values: Any) -> Any:
-    if not isinstance(values, dict):
-        raise UserError(f"{kind.__name__} is {values!r}: expected an object of named fields")
-    nested = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
-    names = {f.name for f in dataclasses.fields(kind)}
-    for name in values:
-        if name not in names:
-            raise UserError(f"{name}: {kind.__name__} has no such field, expected one of {', '.join(sorted(names))}")
-    made = {}
-    for name, value in values.items():
-        if kind is Config:
-            value = _build(nested[name], value)
-        made[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**made)
 
 
 def _flag(name: str) -> str:

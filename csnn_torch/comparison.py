@@ -5,7 +5,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from csnn_jax.config import Config, to_json
+from csnn_jax.config import Config
+from csnn_jax.runs.config_json import to_json
 from csnn_jax.runs.weights import Tensors
 from csnn_torch.check import Check
 from csnn_torch.cost import Cost

@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from csnn_jax.config import Config, from_json, to_json
+from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.files import append_line, write_atomic
 from csnn_jax.runs import weights
+from csnn_jax.runs.config_json import job_from_json, job_to_json
 
 FILES = (
     "config.json",
@@ -78,7 +79,7 @@ class RunDir:
         path = self.path / "config.json"
         if not path.is_file():
             raise UserError(f"{self.path}: not a run directory, expected config.json in it")
-        return from_json(Config, path.read_text(errors="replace"), str(path))
+        return job_from_json(path.read_text(errors="replace"), str(path))
 
 
 def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
@@ -111,7 +112,7 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
 
 def write_config(run: RunDir, config: Config) -> None:
     """Writes config.json."""
-    write_atomic(run.path / "config.json", to_json(config).encode())
+    write_atomic(run.path / "config.json", job_to_json(config).encode())
 
 
 def open_run(path: str) -> tuple[RunDir, Config, weights.Tensors]:

@@ -10,9 +10,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from csnn_jax.config import Layer, ModelConfig, from_json, to_json
+from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
+from csnn_jax.runs.config_json import from_json, to_json
 
 Tensors = dict[str, np.ndarray]
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from csnn_jax import data, progress
-from csnn_jax.config import Config
+from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir, weights
@@ -78,8 +78,7 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     run.truncate_records(start)
     _introduce(dataset, config, learner, run, start)
     with _signals() as caught:
-        job = _Job(config, dataset, learner, run, lambda: not caught)
-        ended = job.run(start)
+        ended = _Job(config, dataset, learner, run, lambda: not caught).run(start)
     if caught:
         print(f"Interrupted after {ended} iterations; weights and metrics are in {run.path}", flush=True)
         return 128 + caught[0]
@@ -112,62 +111,85 @@ def resumed(flags: TrainFlags, config: Config) -> RunDir:
     return run
 
 
+def batches(config: TrainConfig, images: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """The iterations of a job from `start` to its end: (iteration, indices of its training images [batch]).
+
+    Args:
+        config: epochs, batch size, seed and the most iterations.
+        images: number of training images.
+        start: iterations done before.
+    """
+    per_epoch = images // config.batch_size
+    for iteration in range(start, iterations(config, images)):
+        epoch, row = divmod(iteration, per_epoch)
+        if row == 0 or iteration == start:
+            index = data.epoch_batches(config.seed, epoch, images, config.batch_size)
+        yield iteration, index[row]
+
+
+def iterations(config: TrainConfig, images: int) -> int:
+    """Iterations of a whole job."""
+    whole = config.epochs * (images // config.batch_size)
+    return min(whole, config.max_iters or whole)
+
+
 class _Job:
+    """What happens at each iteration, and what is kept of it.
+
+    Args:
+        config: the job.
+        dataset: its images.
+        learner: the network being trained.
+        run: where its files go.
+        go_on: asked before each iteration and each batch of an evaluation; False interrupts.
+    """
+
     def __init__(self, config: Config, dataset: data.Dataset, learner: Learner, run: RunDir, go_on: Callable[[], bool]):
-        self.config, self.dataset, self.learner, self.run_dir, self.go_on = (
-            config,
-            dataset,
-            learner,
-            run,
-            go_on,
-        )
+        self.config, self.dataset, self.learner = config, dataset, learner
+        self.run_dir, self.go_on = run, go_on
         self.began = time.perf_counter()
 
     def run(self, start: int) -> int:
         """Trains from iteration `start` to the end or to an interrupt; returns the iterations done."""
-        settings = self.config.train
-        per_epoch = len(self.dataset.train.labels) // settings.batch_size
-        total = min(settings.epochs * per_epoch, settings.max_iters or settings.epochs * per_epoch)
-        self.done = start
-        with progress.Progress(total, start, settings.batch_size) as self.progress:
+        settings, images = self.config.train, len(self.dataset.train.labels)
+        total, done = iterations(settings, images), start
+        with progress.Progress(total, start, settings.batch_size) as shown:
             try:
-                for iteration in range(start, total):
+                for iteration, index in batches(settings, images, start):
                     if not self.go_on():
                         break
-                    self._step(iteration, *divmod(iteration, per_epoch))
+                    loss = self._step(iteration, index)
+                    done = iteration + 1  # before anything is printed: the state that is kept is this one's
+                    shown.step(iteration, loss)
                     if settings.eval_every and iteration % settings.eval_every == 0:
-                        self._evaluate(iteration)
+                        self._evaluate(iteration, shown)
             except BrokenPipeError:  # nobody reads what is printed; see flags.run_command
-                self.keep(self.done)
+                self._keep(done)
                 raise
-            self.keep(self.done)
-            finished = self.done == total and self._finish(self.done)
+            self._keep(done)
+            finished = done == total and self._finish(done, shown)
         if not finished:
-            self.run_dir.record("end", iter=self.done, interrupted=True, seconds=self._seconds())
+            self.run_dir.record("end", iter=done, interrupted=True, seconds=self._seconds())
         self._plots()
-        return self.done
+        return done
 
-    def _step(self, iteration: int, epoch: int, row: int) -> None:
+    def _step(self, iteration: int, index: np.ndarray) -> float:
+        """One update; returns the loss."""
         settings = self.config.train
-        if row == 0 or not hasattr(self, "_batches"):
-            self._batches = data.epoch_batches(
-                settings.seed, epoch, len(self.dataset.train.labels), settings.batch_size
-            )
         began = time.perf_counter()
-        loss, finite = self.learner.step(iteration, self._batches[row])
+        loss, finite = self.learner.step(iteration, index)
         if not finite:
             self.learner.roll_back()
-            self.keep(iteration, state=False)
+            self._keep(iteration, state=False)
             raise UserError(
                 f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
                 f"are in {self.run_dir.weights}; try a smaller --lr (now {settings.lr})"
             )
-        self.done = iteration + 1
         rate = settings.batch_size / (time.perf_counter() - began)
         self.run_dir.record("train", iter=iteration, loss=loss, images_per_s=round(rate, 2))
-        self.progress.step(iteration, loss)
+        return loss
 
-    def _evaluate(self, iteration: int) -> None:
+    def _evaluate(self, iteration: int, shown: progress.Progress) -> None:
         """Measures accuracy on the held-out images, or without any on the test images, and keeps the weights."""
         kind, split = ("test", self.dataset.test)
         if self.dataset.validation is not None:
@@ -175,18 +197,18 @@ class _Job:
         result = self.learner.evaluate(split, self.go_on)
         if result is None:
             return
-        self.progress.line(f"Iter {iteration}, {kind.capitalize()} Acc: {result.accuracy:.2%}")
+        shown.line(f"Iter {iteration}, {kind.capitalize()} Acc: {result.accuracy:.2%}")
         self.run_dir.record(
             kind, iter=iteration, accuracy=result.accuracy, density=result.densities, seconds=self._seconds()
         )
-        self.keep(iteration + 1)
+        self._keep(iteration + 1)
 
-    def _finish(self, done: int) -> bool:
+    def _finish(self, done: int, shown: progress.Progress) -> bool:
         """The last word on the test set; False if it was interrupted."""
         result = self.learner.evaluate(self.dataset.test, self.go_on)
         if result is None:
             return False
-        self.progress.line(f"Final Test Accuracy: {result.accuracy:.2%}")
+        shown.line(f"Final Test Accuracy: {result.accuracy:.2%}")
         self.run_dir.record(
             "end",
             iter=done,
@@ -197,7 +219,7 @@ class _Job:
         )
         return True
 
-    def keep(self, done: int, state: bool = True) -> None:
+    def _keep(self, done: int, state: bool = True) -> None:
         """Writes the weights and, so that the run can be resumed, the training state."""
         weights.save(self.run_dir.weights, self.learner.tensors(), self.config.model)
         if state:

@@ -11,8 +11,9 @@ import pytest
 from onnx import numpy_helper
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, to_json
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.runs import weights
+from csnn_jax.runs.config_json import to_json
 from export import golden, network, sequence, step_graph
 from export.targets import NOT_TRIED, Target, targets
 

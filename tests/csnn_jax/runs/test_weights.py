@@ -10,9 +10,10 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from csnn_jax.config import ModelConfig, to_json
+from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs import weights
+from csnn_jax.runs.config_json import to_json
 
 CONFIG = ModelConfig(
     input_shape=(6, 4, 2),
@@ -174,6 +175,6 @@ def test_bad_metadata_is_refused(path, metadata, message):
     "module", ["csnn_jax.runs.weights", "csnn_jax.config", "csnn_jax.runs.rundir", "csnn_jax.runs.metrics"]
 )
 def test_importing_it_imports_no_framework(module):
-    code = f"import sys, csnn_jax.{module}; print({{'jax', 'flax', 'torch', 'tensorflow'}} & set(sys.modules))"
+    code = f"import sys, {module}; print({{'jax', 'flax', 'torch', 'tensorflow'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

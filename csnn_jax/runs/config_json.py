@@ -1,0 +1,80 @@
+"""Configurations as JSON: `config.json` of a run, and the metadata of its weights."""
+
+import dataclasses
+import json
+from typing import Any
+
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.errors import UserError
+
+SCHEMA_VERSION = 1
+"""Of `config.json`. A field that an older run lacks means what it did before there was such a field."""
+
+
+def job_to_json(config: Config) -> str:
+    """What `config.json` of a run holds."""
+    return json.dumps({"schema_version": SCHEMA_VERSION} | dataclasses.asdict(config), indent=2)
+
+
+def job_from_json(text: str, source: str) -> Config:
+    """Reads `config.json` of a run, of csnn 0.1.0 too, which wrote no schema version.
+
+    Raises:
+        UserError: another schema version, or what `from_json` refuses; names `source`.
+    """
+    values = _parse(text, source)
+    version = values.pop("schema_version", SCHEMA_VERSION) if isinstance(values, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise UserError(
+            f"{source}: schema_version {version!r}: expected {SCHEMA_VERSION}; a newer csnn-jax may read it"
+        )
+    return _made(Config, values, source)
+
+
+def to_json(config: Any) -> str:
+    """A configuration as JSON text, readable by `from_json`."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def from_json(kind: type, text: str, source: str) -> Any:
+    """Reads a configuration.
+
+    Args:
+        kind: the dataclass to make: Config or ModelConfig.
+        text: JSON text as `to_json` writes it; fields left out take their defaults.
+        source: the file it came from, for messages.
+
+    Raises:
+        UserError: no JSON, a field that does not exist, or a value out of range; names `source`.
+    """
+    return _made(kind, _parse(text, source), source)
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{source}: expected JSON: {error}") from None
+
+
+def _made(kind: type, values: Any, source: str) -> Any:
+    try:
+        return _build(kind, values)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _build(kind: type, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"{kind.__name__} is {values!r}: expected an object of named fields")
+    nested = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
+    names = {f.name for f in dataclasses.fields(kind)}
+    for name in values:
+        if name not in names:
+            raise UserError(f"{name}: {kind.__name__} has no such field, expected one of {', '.join(sorted(names))}")
+    made = {}
+    for name, value in values.items():
+        if kind is Config:
+            value = _build(nested[name], value)
+        made[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**made)

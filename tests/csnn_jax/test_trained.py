@@ -1,0 +1,135 @@
+"""A trained run in two lines: what it answers is what the commands and the engines say."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from commands import ENVIRONMENT, SMALL, run
+
+import csnn_jax
+from csnn_jax import UserError, data
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.data import Split
+from csnn_jax.network.model import CSNN, tensors
+from csnn_jax.trained import Trained
+
+TINY = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4, time_steps=9, threshold=0.1)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    done = run("csnn_jax.train", *SMALL, "--max-iters", 60, "--eval-every", 0, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("mnist", (28, 28, 1)).test
+
+
+def tiny(**changes) -> Trained:
+    model = ModelConfig(**{**vars(TINY), **changes})
+    return Trained(Config(model), tensors(CSNN(model, 1)), "scan")
+
+
+def pictures(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+@pytest.mark.parametrize("engine", ["scan", "event"])
+def test_the_accuracy_is_the_one_that_training_found(learned, digits, engine):
+    found = json.loads((learned / "metrics.jsonl").read_text().splitlines()[-1])
+    model = csnn_jax.load(learned, engine)
+    assert model.evaluate(digits).accuracy == pytest.approx(found["accuracy"], abs=2e-4)
+    answer = model.classify(digits.images[:300])
+    assert answer.classes.shape == (300,) and answer.counts.shape == (300, 10)
+    assert (answer.classes == digits.labels[:300]).mean() > 0.5
+
+
+def test_bytes_floats_and_the_trace_give_the_same_counts(learned, digits):
+    model = csnn_jax.load(str(learned))
+    images = digits.images[:5]
+    counts = model.classify(images).counts
+    assert counts.sum() > 0
+    np.testing.assert_array_equal(model.classify(images / np.float32(255)).counts, counts)
+    trace = model.trace(images)
+    assert [s.shape for s in trace.spikes] == [(10, 5, 14, 14, 8), (10, 5, 7, 7, 16), (10, 5, 64), (10, 5, 10)]
+    assert [m.shape for m in trace.membranes] == [s.shape for s in trace.spikes]
+    np.testing.assert_array_equal(trace.spikes[-1].sum(0), counts)
+
+
+def test_more_images_than_a_batch_are_answered_in_order():
+    model, images = tiny(), pictures(300, 8, 6, 2)
+    whole = model.classify(images)
+    parts = [model.classify(images[i : i + 1]).counts for i in (0, 127, 128, 299)]
+    np.testing.assert_array_equal(whole.counts[[0, 127, 128, 299]], np.concatenate(parts))
+    assert whole.counts.any(0).sum() > 1
+
+
+def test_images_with_a_time_axis_run_one_frame_a_step():
+    model, frames = tiny(), pictures(3, 5, 8, 6, 2)
+    assert model.trace(frames).spikes[0].shape == (5, 3, 4, 3, 5)
+    held = model.trace(np.repeat(frames[:, :1], 9, axis=1)).spikes[-1]
+    np.testing.assert_array_equal(held, model.trace(frames[:, 0]).spikes[-1])
+
+
+def test_encoded_images_draw_the_spikes_that_evaluation_draws():
+    model, images = tiny(encoding="rate"), pictures(40, 8, 6, 2)
+    answer = model.classify(images)
+    found = model.evaluate(Split(images, np.zeros(40, np.int32)))
+    np.testing.assert_array_equal(answer.classes, found.predictions)
+    with pytest.raises(ValueError, match=r"images are float32, expected uint8$"):
+        model.classify(images.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (pictures(8, 6, 2), r"images are \[8, 6, 2\], expected \[batch, 8, 6, 2\] or \[batch, time, 8, 6, 2\]"),
+        (pictures(1, 2, 8, 6), r"images are \[1, 2, 8, 6\], expected"),
+        (pictures(0, 8, 6, 2), r"images are \[0, 8, 6, 2\], expected"),
+        (pictures(1, 8, 6, 2).astype(np.float32), "images go from 0 to 248, expected floats from 0 to 1, or uint8"),
+        (np.full((1, 8, 6, 2), np.nan), "images go from nan to nan"),
+        (pictures(1, 8, 6, 2).astype(int), "images are int64, expected uint8, or floats from 0 to 1"),
+    ],
+)
+def test_other_images_are_refused(images, message):
+    for call in (tiny().classify, tiny().trace):
+        with pytest.raises(ValueError, match=message):
+            call(images)
+
+
+def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_path):
+    wide = ModelConfig(input_shape=(16, 16, 1), conv_channels=(4,), kernel_size=9, hidden=(), time_steps=2)
+    with pytest.raises(UserError, match=r"--engine event: .* not 9"):
+        Trained(Config(wide), tensors(CSNN(wide)), "event")
+    with pytest.raises(UserError, match="nowhere: no such directory"):
+        csnn_jax.load(tmp_path / "nowhere")
+
+
+def test_loading_changes_nothing_in_the_process(learned):
+    code = f"""
+import warnings; warnings.simplefilter("error")
+import jax, numpy, csnn_jax
+names = [n for n in dir(jax.config) if n.startswith("jax_")]
+before = {{n: getattr(jax.config, n) for n in names}}
+answer = csnn_jax.load({str(learned)!r}).classify(numpy.zeros((1, 28, 28, 1), numpy.uint8))
+print({{n for n in names if getattr(jax.config, n) != before[n]}} or "nothing", answer.classes)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.stdout == "nothing [0]\n", done.stderr
+
+
+def test_a_float64_job_is_float32_without_x64_and_says_nothing():
+    trained = Trained(Config(TINY, train=TrainConfig(dtype="float64")), tensors(CSNN(TINY, 1)), "scan")
+    assert trained.model.blocks[0].bias.dtype == np.float32
+
+
+def test_a_float64_job_is_float64_with_x64(x64):
+    trained = Trained(Config(TINY, train=TrainConfig(dtype="float64")), tensors(CSNN(TINY, 1)), "scan")
+    assert trained.model.blocks[0].bias.dtype == np.float64
+    assert trained.trace(pictures(2, 8, 6, 2)).membranes[0].dtype == np.float64
