@@ -21,7 +21,9 @@ class BuildWithEngine(build_py):
             folder.mkdir(parents=True, exist_ok=True)
             engine.build(folder / engine.LIBRARY.name)
         except engine.BuildError as error:
-            print(f"csnn: the event engine is not built, training will use the scan engine: {error}", file=sys.stderr)
+            print(
+                f"csnn-jax: the event engine is not built, training will use the scan engine: {error}", file=sys.stderr
+            )
 
 
 class PlatformWheel(bdist_wheel):

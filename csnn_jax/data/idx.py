@@ -71,7 +71,7 @@ def read_mnist(folder: Traversable | None = None) -> Arrays:
     for name, expected in MNIST_SHA256.items():
         found = hashlib.sha256(_read(folder / name)).hexdigest()
         if found != expected:
-            raise UserError(f"{folder / name}: SHA-256 {found}, expected {expected}; reinstall csnn")
+            raise UserError(f"{folder / name}: SHA-256 {found}, expected {expected}; reinstall csnn-jax")
     train_images, train_labels, test_images, test_labels = (folder / name for name in MNIST_SHA256)
     return _pair(train_images, train_labels) + _pair(test_images, test_labels)
 

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Float, UInt8
 
 from csnn_jax.network import activity
 from csnn_jax.network.activity import Activity
@@ -33,15 +32,16 @@ def _convolve(x: Array, kernel: Array) -> Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv(
-    x: Float[Array, "batch height width in"], kernel: Float[Array, "k k in out"], binary: bool = False
-) -> Float[Array, "batch height width out"]:
+def conv(x: Array, kernel: Array, binary: bool = False) -> Array:
     """Convolution (cross-correlation, as torch's), stride 1, zero padding that keeps the size; no bias.
 
     Args:
-        x: input.
-        kernel: weights, k odd.
+        x: input [batch, height, width, in].
+        kernel: weights [k, k, in, out], k odd.
         binary: promises that x holds only 0 and 1, which makes products on the CPU cheaper.
+
+    Returns:
+        [batch, height, width, out].
     """
     return _conv_forward(x, kernel, binary)[0]
 
@@ -100,8 +100,8 @@ def conv_weight_gradient(x: Array, dy: Array, kernel_size: int) -> Array:
 
 
 @jax.custom_vjp
-def linear(spikes: Float[Array, "batch in"], kernel: Float[Array, "in out"]) -> Float[Array, "batch out"]:
-    """spikes @ kernel, where spikes hold only 0 and 1."""
+def linear(spikes: Array, kernel: Array) -> Array:
+    """spikes [batch, in] @ kernel [in, out], where spikes hold only 0 and 1."""
     return _linear_forward(spikes, kernel)[0]
 
 
@@ -145,12 +145,10 @@ def _quarters(x: Array) -> tuple[Array, Array, Array, Array]:
 
 
 @jax.custom_vjp
-def max_pool(
-    x: Float[Array, "batch height width channels"], bias: Float[Array, " channels"]
-) -> Float[Array, "batch height/2 width/2 channels"]:
+def max_pool(x: Array, bias: Array) -> Array:
     """2x2 max-pool of x + bias; the gradient goes to the first maximum of a window in row-major order, as in torch.
 
-    An odd last row or column is left out, as in torch. (`jnp.max` would split the gradient among ties, and ties are
+    From x [batch, height, width, channels] and bias [channels] to [batch, height // 2, width // 2, channels]. An odd last row or column is left out, as in torch. (`jnp.max` would split the gradient among ties, and ties are
     the rule with binary spikes.) The bias is added here because its gradient is cheaper after the pooling.
     """
     return _max_pool_forward(x, bias)[0]
@@ -169,7 +167,7 @@ def _unpool(dy: Array, winner: Array) -> Array:
     return jnp.where(winner[:, :, None, :, None] == place, dy[:, :, None, :, None], 0)
 
 
-def _max_pool_forward(x: Array, bias: Array) -> tuple[Array, tuple[UInt8[Array, "..."], tuple[int, ...]]]:
+def _max_pool_forward(x: Array, bias: Array) -> tuple[Array, tuple[Array, tuple[int, ...]]]:
     top, winner = _once(_maxima, x, bias)
     return top, (checkpoint_name(winner, "winner"), x.shape[1:3])
 
@@ -185,9 +183,10 @@ def _max_pool_backward(saved: tuple[Array, tuple[int, ...]], dy: Array) -> tuple
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def avg_pool(
-    x: Float[Array, "batch height width channels"], bias: Float[Array, " channels"]
-) -> Float[Array, "batch height/2 width/2 channels"]:
-    """2x2 average-pool of x + bias, summed in torch's order; an odd last row or column is left out."""
+def avg_pool(x: Array, bias: Array) -> Array:
+    """2x2 average-pool of x + bias, summed in torch's order; an odd last row or column is left out.
+
+    From x [batch, height, width, channels] and bias [channels] to [batch, height // 2, width // 2, channels].
+    """
     a, b, c, d = _quarters(x + bias)
     return (((a + b) + c) + d) / 4
