@@ -148,8 +148,9 @@ def _quarters(x: Array) -> tuple[Array, Array, Array, Array]:
 def max_pool(x: Array, bias: Array) -> Array:
     """2x2 max-pool of x + bias; the gradient goes to the first maximum of a window in row-major order, as in torch.
 
-    From x [batch, height, width, channels] and bias [channels] to [batch, height // 2, width // 2, channels]. An odd last row or column is left out, as in torch. (`jnp.max` would split the gradient among ties, and ties are
-    the rule with binary spikes.) The bias is added here because its gradient is cheaper after the pooling.
+    From x [batch, height, width, channels] and bias [channels] to [batch, height // 2, width // 2, channels].
+    An odd last row or column is left out, as in torch. (`jnp.max` would split the gradient among ties, and ties are the
+    rule with binary spikes.) The bias is added here because its gradient is cheaper after the pooling.
     """
     return _max_pool_forward(x, bias)[0]
 
