@@ -1,0 +1,81 @@
+"""Picture files become what MNIST's digits are."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from csnn_jax.data import pictures
+from csnn_jax.errors import UserError
+
+GREY, COLOUR = (28, 28, 1), (32, 32, 3)
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """A dark L on white, off centre: saves it and gives the path."""
+
+    def make(mode="L", name="l.png", ground="white", ink="black"):
+        image = Image.new("RGB", (120, 90), ground)
+        draw = ImageDraw.Draw(image)
+        draw.line([(80, 10), (80, 60), (105, 60)], fill=ink, width=9)
+        image.convert(mode).save(tmp_path / name)
+        return str(tmp_path / name)
+
+    return make
+
+
+def centre(image: np.ndarray) -> tuple[float, float]:
+    rows, columns = np.indices(image.shape) + 0.5
+    return (rows * image).sum() / image.sum(), (columns * image).sum() / image.sum()
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"), [("L", "l.png"), ("RGB", "l.jpg"), ("1", "l.bmp"), ("P", "l.gif"), ("RGBA", "a.png")]
+)
+def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centred_by_mass(drawn, mode, name):
+    found = pictures.read(drawn(mode, name), GREY, digit=True)
+    image = found.pixels[:, :, 0].astype(float)
+    assert found.pixels.shape == GREY and found.pixels.dtype == np.uint8
+    assert image.max() > 200 and np.median(image) == 0
+    rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+    assert np.abs(np.subtract(centre(image), 14)).max() < 0.75
+    assert any("inverted" in note for note in found.notes) and any("centred by mass" in n for n in found.notes)
+
+
+def test_bright_on_dark_is_not_inverted(drawn):
+    dark, bright = drawn(), drawn(name="b.png", ground="black", ink="white")
+    one, other = (pictures.read(path, GREY, digit=True) for path in (dark, bright))
+    np.testing.assert_array_equal(one.pixels, other.pixels)
+    assert not any("inverted" in note for note in other.notes)
+
+
+def test_without_a_digit_it_is_only_resized(drawn):
+    found = pictures.read(drawn(), COLOUR, digit=False)
+    assert found.pixels.shape == COLOUR and len(found.notes) == 1 and "resized to 32x32" in found.notes[0]
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    clear = Image.new("RGBA", (28, 28), (0, 0, 0, 0))
+    clear.putpixel((3, 4), (0, 0, 0, 255))
+    clear.save(tmp_path / "clear.png")
+    found = pictures.read(str(tmp_path / "clear.png"), GREY, digit=False).pixels[:, :, 0]
+    assert found[4, 3] == 255 and found.sum() == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no.png", "no such file"),
+        ("folder", "is a directory"),
+        ("text.png", "expected a picture"),
+        ("grey.png", "shows nothing"),
+    ],
+)
+def test_what_is_no_picture_of_a_digit_is_refused(name, message, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.png").write_text("no picture")
+    Image.new("L", (50, 50), 99).save(tmp_path / "grey.png")
+    with pytest.raises(UserError, match=message) as caught:
+        pictures.read(str(tmp_path / name), GREY, digit=True)
+    assert str(tmp_path / name) in str(caught.value)

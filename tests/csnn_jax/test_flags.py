@@ -1,0 +1,78 @@
+"""Flags into dataclasses, and how a command ends."""
+
+import subprocess
+import sys
+
+import pytest
+
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.errors import UserError
+from csnn_jax.flags import TrainFlags, parse_train, run_command
+from csnn_jax.runs import rundir
+
+
+def train(*arguments: object) -> TrainFlags:
+    return parse_train(TrainFlags, "csnn-train", "Trains.", list(map(str, arguments)))
+
+
+def test_no_flags_are_the_default_job():
+    assert train() == TrainFlags()
+
+
+def test_every_concern_has_its_flags_in_one_flat_list():
+    found = train("--conv-channels", 4, 8, "--beta", 0.9, "--lr", 0.5, "--validation", 7, "--learn-beta").config
+    assert found.model == ModelConfig(conv_channels=(4, 8), beta=0.9, learn_beta=True)
+    assert (found.train.lr, found.data.validation) == (0.5, 7)
+
+
+@pytest.mark.parametrize("arguments", [["--betta", "1"], ["--epochs", "many"], ["--pool", "median"]])
+def test_a_flag_that_is_none_ends_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        train(*arguments)
+    assert ended.value.code == 2
+    assert arguments[0].lstrip("-") in capsys.readouterr().err
+
+
+def test_resume_takes_the_runs_flags_but_for_those_given(tmp_path):
+    out = tmp_path / "run"
+    rundir.create(str(out), Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5)))
+    found = train("--resume", "--out", out, "--epochs", 3).config
+    assert found == Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5, epochs=3))
+    with pytest.raises(UserError, match="--resume: expected --out"):
+        train("--resume")
+
+
+def test_exit_codes(capsys):
+    def fail(error: BaseException):
+        def command() -> int:
+            raise error
+
+        return command
+
+    assert run_command(lambda: 5) == 5
+    assert run_command(fail(UserError("--lr x: expected y"))) == 2
+    assert capsys.readouterr().err == "error: --lr x: expected y\n"
+    assert run_command(fail(KeyboardInterrupt())) == 130
+    with pytest.raises(ZeroDivisionError):  # a mistake of ours keeps its traceback
+        run_command(fail(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143),
+        ("import sys, os; os.close(1); os.dup2(w, 1); print('x' * 10**6)", 141),
+    ],
+)
+def test_exit_codes_of_signals_and_closed_pipes(body, code):
+    program = f"""
+import os, sys
+from csnn_jax.flags import run_command
+r, w = os.pipe(); os.close(r)
+def command():
+    {body}
+    return 0
+sys.exit(run_command(command))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")

@@ -1,0 +1,27 @@
+"""Plain lines, for what is no terminal."""
+
+import re
+
+import pytest
+
+from csnn_jax.progress import Progress, _clock
+
+
+def test_a_line_every_fifty_iterations_but_none_before_a_rate_is_known(capsys):
+    with Progress(total=201, start=50, batch_size=8) as shown:
+        for iteration in range(50, 201):
+            shown.step(iteration, 1.25)
+        shown.line("done")
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.sub(r", \d+ images/s, \S+ left", "", line) for line in lines] == [
+        "Iter 100, Loss: 1.2500",
+        "Iter 150, Loss: 1.2500",
+        "Iter 200, Loss: 1.2500",
+        "done",
+    ]
+    assert lines[2].endswith(", 0:00 left")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
+def test_the_time_left_is_a_clocks(seconds, text):
+    assert _clock(seconds) == text
