@@ -1,22 +1,15 @@
-import struct
+"""Data sets, whatever their source, fit the network."""
+
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from idx_files import IMAGES, write_folder
 
-from csnn_jax.data import load
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import fit_classes, load, load_for
 from csnn_jax.errors import UserError
-
-IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
-
-
-def write_folder(folder, train_labels, test_labels):
-    for stem, labels in (("train", train_labels), ("t10k", test_labels)):
-        header = struct.pack(">4I", 0x803, *IMAGES.shape)
-        (folder / f"{stem}-images-idx3-ubyte").write_bytes(header + IMAGES.tobytes())
-        (folder / f"{stem}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 2) + bytes(labels))
-    return folder
 
 
 def test_mnist_with_images_held_out():
@@ -33,7 +26,7 @@ def test_mnist_with_images_held_out():
 
 
 def test_idx_folder_is_fitted_to_the_network(tmp_path):
-    name = f"idx:{write_folder(tmp_path, [0, 4], [3, 1])}"
+    name = f"idx:{write_folder(tmp_path, (IMAGES, [0, 4]), (IMAGES, [3, 1]))}"
     data = load(name, (6, 8, 3))
     assert data.num_classes == 5, "highest training label + 1"
     assert data.train.images.shape == data.test.images.shape == (2, 6, 8, 3)
@@ -43,19 +36,19 @@ def test_idx_folder_is_fitted_to_the_network(tmp_path):
 
 
 def test_label_outside_the_classes(tmp_path):
-    write_folder(tmp_path, [0, 1], [0, 2])
+    write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 2]))
     with pytest.raises(UserError, match=f"^idx:{tmp_path}: labels outside the classes: 2, expected 0 to 1$"):
         load(f"idx:{tmp_path}", (3, 4, 1))
 
 
 def test_channels_that_do_not_fit(tmp_path):
     with pytest.raises(UserError, match=f"--input-shape 3 4 2: expected 1 channels as in idx:{tmp_path}"):
-        load(f"idx:{write_folder(tmp_path, [0, 1], [0, 1])}", (3, 4, 2))
+        load(f"idx:{write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 2))
 
 
 @pytest.mark.parametrize("validation", [-1, 2, 3])
 def test_validation_must_leave_something_to_train_on(tmp_path, validation):
-    write_folder(tmp_path, [0, 1], [0, 1])
+    write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))
     with pytest.raises(UserError, match=f"--validation {validation}: expected 0 to 1 of idx:{tmp_path}'s 2 images"):
         load(f"idx:{tmp_path}", (3, 4, 1), validation)
 
@@ -84,3 +77,27 @@ def test_import_brings_in_no_framework():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+@pytest.fixture
+def two_classes(tmp_path):
+    return f"idx:{write_folder(tmp_path)}"
+
+
+def test_the_default_follows_the_data(two_classes):
+    found = load(two_classes, (3, 4, 1))
+    assert found.num_classes == 2
+    assert fit_classes(ModelConfig(), found).num_classes == 2
+
+
+def test_more_outputs_than_classes_are_kept_and_fewer_refused():
+    mnist = load("mnist", (28, 28, 1))
+    assert fit_classes(ModelConfig(num_classes=12), mnist).num_classes == 12
+    with pytest.raises(UserError, match="--num-classes 9: mnist has labels up to 9, expected at least 10"):
+        fit_classes(ModelConfig(num_classes=9), mnist)
+
+
+def test_a_data_set_with_more_classes_than_the_network_is_refused(two_classes):
+    assert load_for(ModelConfig(input_shape=(3, 4, 1), conv_channels=(), num_classes=2), two_classes)
+    with pytest.raises(UserError, match="--dataset mnist: has 10 classes, expected at most the network's 2"):
+        load_for(ModelConfig(num_classes=2), "mnist")
