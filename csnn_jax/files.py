@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from csnn_jax.errors import UserError
@@ -13,6 +14,32 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         UserError: the disk is full or the folder can't be written; `path` is as it was.
     """
+    _write(path, data, os.replace)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """`write_atomic` for a file that must not be there: of several writers at once, one succeeds.
+
+    Raises:
+        FileExistsError: it is there.
+        UserError: the disk is full or the folder can't be written.
+    """
+    _write(path, data, _place)
+
+
+def _place(temporary: str, path: Path) -> None:
+    """Renames, but never over a file that is there."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with open(path, "xb") as file, open(temporary, "rb") as source:
+            file.write(source.read())
+    os.unlink(temporary)
+
+
+def _write(path: Path, data: bytes, place: Callable[[str, Path], None]) -> None:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -21,10 +48,12 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        place(temporary, path)
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise
         raise UserError(f"{path}: can't be written: {error.strerror}") from None
 
 

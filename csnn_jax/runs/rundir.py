@@ -9,7 +9,7 @@ from typing import Any
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
-from csnn_jax.files import append_line, write_atomic
+from csnn_jax.files import append_line, write_atomic, write_new
 from csnn_jax.runs import weights
 from csnn_jax.runs.config_json import job_from_json, job_to_json
 
@@ -93,21 +93,33 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
     Raises:
         UserError: there is a run already, or the directory can't be made.
     """
-    run = RunDir(Path(out) if out else _fresh())
-    if any((run.path / name).exists() for name in FILES):
-        if not overwrite:
-            complete = (run.path / "config.json").exists()
-            state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
-            hint = ", --resume to go on with it" if complete and not run.finished else ""
-            raise UserError(f"--out {run.path}: holds {state} run already; expected another path, or --overwrite{hint}")
-        for name in FILES:
-            _remove(run.path / name)
+    if out == "":
+        raise UserError("--out '': expected a path")
     try:
-        run.path.mkdir(parents=True, exist_ok=True)
+        if out is None:
+            run = RunDir(_fresh())
+        else:
+            run = RunDir(Path(out))
+            if any((run.path / name).exists() for name in FILES):
+                if not overwrite:
+                    raise _occupied(run)
+                for name in FILES:
+                    _remove(run.path / name)
+            run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {run.path}: can't be made: {error.strerror}") from None
-    write_config(run, config)
+        raise UserError(f"--out {out or 'runs'}: can't be made: {error.strerror}") from None
+    try:
+        write_new(run.path / "config.json", job_to_json(config).encode())
+    except FileExistsError:  # another process was faster
+        raise _occupied(run) from None
     return run
+
+
+def _occupied(run: RunDir) -> UserError:
+    complete = (run.path / "config.json").exists()
+    state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
+    hint = ", --resume to go on with it" if complete and not run.finished else ""
+    return UserError(f"--out {run.path}: holds {state} run already; expected another path, or --overwrite{hint}")
 
 
 def write_config(run: RunDir, config: Config) -> None:
@@ -134,12 +146,17 @@ def open_run(path: str) -> tuple[RunDir, Config, weights.Tensors]:
 
 
 def _fresh() -> Path:
+    """Makes a directory runs/<date-time> that nobody else has."""
     stamp = Path("runs") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    stamp.parent.mkdir(exist_ok=True)
     path, number = stamp, 1
-    while path.exists():
-        number += 1
-        path = Path(f"{stamp}_{number}")
-    return path
+    while True:
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+            path = Path(f"{stamp}_{number}")
 
 
 def _remove(path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from disk import content, largest_file
 
 from csnn_jax.errors import UserError
-from csnn_jax.files import append_line, write_atomic
+from csnn_jax.files import append_line, write_atomic, write_new
 
 
 def test_writes_and_replaces_a_file_that_all_may_read(tmp_path):
@@ -63,3 +63,18 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path, room):
     assert path.read_bytes() == before
     append_line(path, "more")
     assert path.read_bytes() == before + b"more\n"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_new_file_is_never_written_over_another(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "weights"
+    write_new(path, b"first")
+    with pytest.raises(FileExistsError):
+        write_new(path, b"second")
+    assert content(tmp_path) == {"weights": b"first"}

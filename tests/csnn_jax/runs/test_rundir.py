@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +57,44 @@ def test_without_a_path_every_run_is_a_fresh_one(tmp_path, monkeypatch):
     assert len(set(paths)) == 3
     assert all(re.fullmatch(r"runs/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d)?", str(path)) for path in paths)
     assert all(RunDir(tmp_path / path).config() == CONFIG for path in paths)
+
+
+def at_once(number, function):
+    """What `number` threads get that call a function at the same moment."""
+    barrier = threading.Barrier(number)
+
+    def wait_and_call():
+        barrier.wait()
+        try:
+            return function()
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(number) as threads:
+        return [future.result() for future in [threads.submit(wait_and_call) for _ in range(number)]]
+
+
+def test_runs_that_start_at_the_same_moment_get_directories_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(20):
+        made = at_once(4, lambda: rundir.create(None, CONFIG).path)
+        assert len(set(made)) == 4
+
+
+def test_of_runs_that_start_in_one_place_one_gets_it(tmp_path):
+    for number in range(20):
+        out = tmp_path / str(number)
+        made = at_once(4, lambda out=out: rundir.create(str(out), CONFIG))
+        refused = [str(error) for error in made if isinstance(error, UserError)]
+        assert len(refused) == 3 and all("holds an unfinished run already" in line for line in refused)
+        assert RunDir(out).config() == CONFIG and [p.name for p in out.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize(("path", "message"), [("", "--out '': expected a path"), ("y" * 256, "File name too long")])
+def test_a_path_that_can_be_none_is_refused(path, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refusal(rundir.create, path, CONFIG)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unfinished_run_is_not_overwritten(run, out):
