@@ -81,8 +81,9 @@ def run_command(command: Callable[[], int]) -> int:
     SIGTERM ends it as an exception would, with exit code 143, so that half-made folders are taken away. Exit code 141,
     as a shell shows of other programs, where nobody reads its output to the end (`| head`).
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    main_thread = threading.current_thread() is threading.main_thread()
+    if main_thread:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         code = command()
         sys.stdout.flush()
@@ -96,3 +97,6 @@ def run_command(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, before)

@@ -3,10 +3,8 @@
 The framework is behind `Learner`; what is printed, recorded, plotted and kept on an interrupt is decided here.
 """
 
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +18,10 @@ from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir, weights
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training import interrupts
+
+PICTURES = ("accuracy.png", "spikes.png")
+"""What `_Job.plots` makes."""
 
 
 class Learner(Protocol):
@@ -73,12 +75,15 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     config = replace(flags.config, model=data.fit_classes(flags.config.model, dataset))
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
-    run = resumed(flags, config) if flags.resume else rundir.create(flags.out, config, flags.overwrite)
-    start = learner.restore(run.checkpoints) if flags.resume else 0
-    run.truncate_records(start)
+    if flags.resume:
+        run, start = resumed(flags, config, learner, len(dataset.train.labels))
+    else:
+        run, start = rundir.create(flags.out, config, flags.overwrite), 0
     _introduce(dataset, config, learner, run, start)
-    with _signals() as caught:
-        ended = _Job(config, dataset, learner, run, lambda: not caught).run(start)
+    with interrupts.collected() as caught:
+        job = _Job(config, dataset, learner, run, lambda: not caught)
+        ended = start if run.finished and start == job.total else job.run(start)
+        job.plots()
     if caught:
         print(f"Interrupted after {ended} iterations; weights and metrics are in {run.path}", flush=True)
         return 128 + caught[0]
@@ -87,14 +92,38 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     return 0
 
 
-def resumed(flags: TrainFlags, config: Config) -> RunDir:
-    """The interrupted run in `--out`, checked to be the same job but for `--epochs` and `--max-iters`.
+def resumed(flags: TrainFlags, config: Config, learner: Learner, images: int) -> tuple[RunDir, int]:
+    """The run in `--out`, made ready to go on, and the iterations that it has done.
+
+    A finished run may get more iterations, or the pictures that it was killed before.
+
+    Args:
+        flags: `--out` and `--resume`.
+        config: the job; as the run was started but for `--epochs` and `--max-iters`.
+        learner: takes over the training state.
+        images: number of training images.
 
     Raises:
-        UserError: no such run, a finished one, or another job.
+        UserError: no such run, one that has nothing left to do, another job, or fewer iterations than were done. The
+            run is as it was.
     """
     assert flags.out is not None
     run = RunDir(Path(flags.out))
+    _check_same_job(run, config)
+    start, total = learner.restore(run.checkpoints), iterations(config.train, images)
+    if start > total:
+        limited = config.train.max_iters == total
+        flag = f"--max-iters {total}" if limited else f"--epochs {config.train.epochs}"
+        raise UserError(f"{flag}: {run.path} has done {start} iterations already; expected at least as many")
+    if start < total or not run.finished:
+        rundir.write_config(run, config)
+        run.truncate_records(start)
+    elif all((run.path / name).exists() for name in PICTURES):
+        raise UserError(f"--resume: {run.path} is finished; expected an interrupted run, or more --epochs")
+    return run, start
+
+
+def _check_same_job(run: RunDir, config: Config) -> None:
     before = run.config()
     for part, values in asdict(config).items():
         for name, now in values.items():
@@ -105,10 +134,6 @@ def resumed(flags: TrainFlags, config: Config) -> RunDir:
                     f"{flag}: {run.path} was started with {then}, not {now}; --resume can only change --epochs and "
                     "--max-iters"
                 )
-    if run.finished and config == before:
-        raise UserError(f"--resume: {run.path} is finished; expected an interrupted run, or more --epochs")
-    rundir.write_config(run, config)
-    return run
 
 
 def batches(config: TrainConfig, images: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
@@ -147,13 +172,13 @@ class _Job:
     def __init__(self, config: Config, dataset: data.Dataset, learner: Learner, run: RunDir, go_on: Callable[[], bool]):
         self.config, self.dataset, self.learner = config, dataset, learner
         self.run_dir, self.go_on = run, go_on
+        self.total = iterations(config.train, len(dataset.train.labels))
         self.began = time.perf_counter()
 
     def run(self, start: int) -> int:
         """Trains from iteration `start` to the end or to an interrupt; returns the iterations done."""
-        settings, images = self.config.train, len(self.dataset.train.labels)
-        total, done = iterations(settings, images), start
-        with progress.Progress(total, start, settings.batch_size) as shown:
+        settings, images, done = self.config.train, len(self.dataset.train.labels), start
+        with progress.Progress(self.total, start, settings.batch_size) as shown:
             try:
                 for iteration, index in batches(settings, images, start):
                     if not self.go_on():
@@ -167,10 +192,9 @@ class _Job:
                 self._keep(done)
                 raise
             self._keep(done)
-            finished = done == total and self._finish(done, shown)
+            finished = done == self.total and self._finish(done, shown)
         if not finished:
             self.run_dir.record("end", iter=done, interrupted=True, seconds=self._seconds())
-        self._plots()
         return done
 
     def _step(self, iteration: int, index: np.ndarray) -> float:
@@ -225,7 +249,8 @@ class _Job:
         if state:
             self.learner.save(self.run_dir.checkpoints, done)
 
-    def _plots(self) -> None:
+    def plots(self) -> None:
+        """Makes the run's pictures."""
         plots.accuracy(self.run_dir)
         image, label = self.dataset.test.images[:1], int(self.dataset.test.labels[0])
         membranes, spikes = self.learner.trace(image)
@@ -252,21 +277,3 @@ def _introduce(dataset: data.Dataset, config: Config, learner: Learner, run: Run
         print(f"Data: {note}")
     print(f"Runs on: {learner.describe()}")
     print(f"Run directory: {run.path}" + (f", resumed after {start} iterations" if start else ""), flush=True)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM in the list it gives; a second SIGINT interrupts at once."""
-    caught: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

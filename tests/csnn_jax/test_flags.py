@@ -1,5 +1,6 @@
 """Flags into dataclasses, and how a command ends."""
 
+import signal
 import subprocess
 import sys
 
@@ -76,3 +77,9 @@ sys.exit(run_command(command))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_the_handlers_of_the_caller_are_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_command(lambda: int(signal.getsignal(signal.SIGTERM) is before)) == 0
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,33 @@ def test_a_finished_run_is_not_replaced_unless_asked(learned, tmp_path):
     assert run(MODULE, *flags, "--seed", 1, "--overwrite").returncode == 0
     assert (out / "weights.safetensors").read_bytes() != before
     assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_that_was_killed_before_its_pictures_gets_them(learned, tmp_path):
+    out, _ = learned
+    copy = shutil.copytree(out, tmp_path / "run")
+    records = (copy / "metrics.jsonl").read_bytes()
+    for name in ("accuracy.png", "spikes.png"):
+        (copy / name).unlink()
+        done = run(MODULE, "--resume", "--out", copy)
+        assert done.returncode == 0, done.stderr
+        assert (copy / name).read_bytes() == (out / name).read_bytes()
+    assert (copy / "metrics.jsonl").read_bytes() == records
+    assert "is finished" in refused(MODULE, "--resume", "--out", copy)
+
+
+def test_a_thread_may_train(tmp_path):
+    code = f"""
+import threading
+from csnn_jax import train
+arguments = {[*map(str, SMALL), "--max-iters", "2", "--eval-every", "0", "--out", str(tmp_path / "run")]!r}
+codes = []
+thread = threading.Thread(target=lambda: codes.append(train.main(arguments)))
+thread.start(); thread.join()
+print(codes)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "[0]", done.stderr
 
 
 def test_without_out_the_run_gets_a_directory_of_its_own(tmp_path):

@@ -39,27 +39,60 @@ def test_a_resumed_job_goes_through_the_rest_of_the_same_batches(made, done):
         np.testing.assert_array_equal(index, whole[iteration])
 
 
+class AtIteration:
+    """Restores nothing but the number of iterations."""
+
+    def __init__(self, iteration: int):
+        self.iteration = iteration
+
+    def restore(self, directory) -> int:
+        return self.iteration
+
+
 @pytest.fixture
 def interrupted(tmp_path):
     run = rundir.create(str(tmp_path / "run"), Config())
-    run.record("end", iter=3, interrupted=True, seconds=1.0)
+    run.record("train", iter=4, loss=1.0)
+    run.record("end", iter=5, interrupted=True, seconds=1.0)
     return run
 
 
-def resume(run, config=None):
-    return job.resumed(TrainFlags(out=str(run.path), resume=True), config or Config())
+def resume(run, done, **changes):
+    config = replace(Config(), train=TrainConfig(**changes))
+    return job.resumed(TrainFlags(out=str(run.path), resume=True), config, AtIteration(done), 1280)
+
+
+def files(run) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.path.iterdir()}
 
 
 def test_only_epochs_and_iterations_may_change(interrupted):
-    longer = replace(Config(), train=TrainConfig(epochs=2, max_iters=7))
-    assert resume(interrupted, longer) == interrupted and interrupted.config() == longer
+    assert resume(interrupted, 5, epochs=2, max_iters=7) == (interrupted, 5)
+    assert interrupted.config().train == TrainConfig(epochs=2, max_iters=7)
+    assert interrupted.records() == [{"kind": "train", "iter": 4, "loss": 1.0}]
+    before = files(interrupted)
     with pytest.raises(UserError, match=r"--lr: .* was started with 0.01, not 0.5; --resume can only change"):
-        resume(interrupted, replace(longer, train=replace(longer.train, lr=0.5)))
-    assert interrupted.config() == longer
+        resume(interrupted, 5, lr=0.5)
+    assert files(interrupted) == before
 
 
-def test_a_finished_job_is_not_resumed_unless_it_gets_longer(interrupted):
-    interrupted.record("end", iter=468, interrupted=False, accuracy=0.9, seconds=2.0)
+@pytest.mark.parametrize(
+    ("done", "changes", "flag"), [(5, {"max_iters": 4}, "--max-iters 4"), (15, {"epochs": 1}, "--epochs 1")]
+)
+def test_fewer_iterations_than_were_done_are_refused_and_change_nothing(interrupted, done, changes, flag):
+    before = files(interrupted)
+    with pytest.raises(UserError, match=f"{flag}: .* has done {done} iterations already; expected at least as many"):
+        resume(interrupted, done, **changes)
+    assert files(interrupted) == before
+
+
+def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(interrupted):
+    interrupted.record("end", iter=10, interrupted=False, accuracy=0.9, seconds=2.0)
+    before = files(interrupted)
+    assert resume(interrupted, 10) == (interrupted, 10) and files(interrupted) == before  # no pictures yet
+    for name in job.PICTURES:
+        (interrupted.path / name).write_bytes(b"a picture")
     with pytest.raises(UserError, match="is finished; expected an interrupted run, or more --epochs"):
-        resume(interrupted)
-    resume(interrupted, replace(Config(), train=TrainConfig(epochs=2)))
+        resume(interrupted, 10)
+    assert resume(interrupted, 10, epochs=2) == (interrupted, 10)
+    assert not interrupted.finished
