@@ -4,13 +4,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # before pyplot; a window is opened by `show` alone
-
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure  # without pyplot, whose backend is the caller's affair
 
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
@@ -22,7 +17,9 @@ RASTER_ROWS = 128  # neurons of a layer that a raster shows
 
 def accuracy(run: RunDir) -> None:
     """accuracy.png: accuracy and loss against the iteration, from metrics.jsonl."""
-    write_atomic(run.path / "accuracy.png", png(_accuracy_figure(run)))
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    _draw_accuracy(figure, run)
+    write_atomic(run.path / "accuracy.png", png(figure))
 
 
 def spikes(
@@ -44,7 +41,7 @@ def spikes(
         thresholds: of every layer.
     """
     rows = len(spikes) + 2
-    figure = plt.figure(figsize=(11, 2.0 * rows), layout="constrained")
+    figure = Figure(figsize=(11, 2.0 * rows), layout="constrained")
     grid = figure.add_gridspec(rows, 2, width_ratios=(1, 4.5))
     axes = figure.add_subplot(grid[0, 0])
     still = image.mean(0) if image.ndim == 4 else image
@@ -72,7 +69,8 @@ def confusion(path: Path, matrix: np.ndarray, accuracy: float) -> None:
     """A confusion matrix [true class, predicted class] as a picture."""
     classes = len(matrix)
     size = min(12.0, max(5.0, 0.55 * classes + 1.5))
-    figure, axes = plt.subplots(figsize=(size, size), layout="constrained")
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     ticks = range(0, classes, 1 if classes <= 30 else 10)
@@ -88,23 +86,28 @@ def confusion(path: Path, matrix: np.ndarray, accuracy: float) -> None:
 
 def require_window() -> None:
     """Raises UserError unless matplotlib can open a window here."""
+    import matplotlib.pyplot as plt
+
+    before = plt.get_backend()
     try:
         plt.switch_backend("TkAgg")
     except ImportError as error:
         raise UserError(f"--show: no window can be opened: {error}") from None
-    plt.switch_backend("Agg")
+    plt.switch_backend(before)
 
 
 def show(run: RunDir) -> None:
     """Opens a window with the accuracy plot and waits until it is closed."""
+    import matplotlib.pyplot as plt
+
     plt.switch_backend("TkAgg")
-    _accuracy_figure(run)
+    _draw_accuracy(plt.figure(figsize=(8, 6.5), layout="constrained"), run)
     plt.show()
 
 
-def _accuracy_figure(run: RunDir) -> Figure:
+def _draw_accuracy(figure: Figure, run: RunDir) -> None:
     train, final = run.records("train"), run.records("end")
-    figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(8, 6.5), layout="constrained")
+    top, bottom = figure.subplots(2, sharex=True)
     for kind, color in (("validation", ORANGE), ("test", BLUE)):
         if points := run.records(kind):
             x, y = [p["iter"] for p in points], [100 * p["accuracy"] for p in points]
@@ -126,7 +129,6 @@ def _accuracy_figure(run: RunDir) -> Figure:
     for axes in (top, bottom):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    return figure
 
 
 def _raster(axes, spikes: np.ndarray, name: str) -> None:
@@ -165,8 +167,7 @@ def _membranes(axes, membranes: np.ndarray, spikes: np.ndarray, threshold: float
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG bytes, and closes it."""
+    """A figure as PNG bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    plt.close(figure)
     return buffer.getvalue()
