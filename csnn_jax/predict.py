@@ -40,13 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError("IMAGE: none given, expected at least one picture file")
         _, config, tensors = rundir.open_run(flags.run)
         digit = flags.prepare == "digit" or (flags.prepare == "auto" and config.data.dataset == "mnist")
-        read = [pictures.read(path, config.model.input_shape, digit) for path in flags.images]
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
-        for path, picture in zip(flags.images, read, strict=True):
+        code = 0
+        for path in flags.images:
+            try:
+                picture = pictures.read(path, config.model.input_shape, digit)
+            except UserError as error:  # the other pictures are answered all the same
+                print(f"error: {error}", file=sys.stderr)
+                code = 2
+                continue
             spikes = np.asarray(model.trace(picture.pixels[None]).spikes[-1])
-            print(_text(path, picture.notes, spikes[:, 0]))
-        return 0
+            print(_text(path, picture.notes, spikes[:, 0]), flush=True)
+        return code
 
     return run_command(command)
 

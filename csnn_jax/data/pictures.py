@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from csnn_jax.data.images import fit
 from csnn_jax.errors import UserError
@@ -15,7 +15,7 @@ class Picture:
 
     Attributes:
         pixels: uint8 [H, W, C].
-        notes: what was done to it, one line each.
+        notes: what was done to it, and warnings, one line each.
     """
 
     pixels: np.ndarray
@@ -28,14 +28,14 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     Args:
         path: PNG, JPEG or anything else that Pillow reads; transparency is laid on white.
         input_shape: (H, W, C) of the network.
-        digit: prepare it as MNIST's digits were; else it is only resized (and inverted, see below).
+        digit: prepare it as MNIST's digits were, in grey; else it is resized, and inverted if grey and dark on light.
 
     Raises:
         UserError: the file is missing, is no picture, or shows nothing.
     """
     try:
         with Image.open(path) as file:
-            drawn = file.convert("RGBA")
+            drawn = ImageOps.exif_transpose(file).convert("RGBA")  # upright, as every viewer shows a phone's photo
     except IsADirectoryError:
         raise UserError(f"{path}: is a directory, expected a picture (PNG, JPEG)") from None
     except FileNotFoundError:
@@ -45,20 +45,20 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB")
     pixels = np.asarray(image)
     notes: list[str] = []
-    if input_shape[2] == 1:
+    if digit or input_shape[2] == 1:
         pixels = np.asarray(image.convert("L"))[:, :, None]
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         if np.median(border) > 127:
             notes.append("dark on light: inverted")
             pixels = 255 - pixels
-    if digit and pixels.shape != input_shape and input_shape[2] == 1:
-        pixels, note = _as_mnist(pixels[:, :, 0], input_shape[:2], path)
-        return Picture(pixels, (*notes, note))
+    if digit and pixels.shape[:2] != input_shape[:2]:
+        pixels, changes = _as_mnist(pixels[:, :, 0], input_shape[:2], path)
+        notes += changes
     fitted, changes = fit(pixels[None], input_shape, path)
     return Picture(fitted[0], (*notes, *changes))
 
 
-def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.ndarray, str]:
+def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.ndarray, list[str]]:
     """A bright digit on a dark ground [height, width] in MNIST's frame: (uint8 [H, W, 1], what was done)."""
     ground = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
     # Whatever is no brighter than the paper is ground; the brightest stroke becomes 255, as in MNIST.
@@ -74,7 +74,21 @@ def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.n
     size = (max(1, round(digit.shape[1] * scale)), max(1, round(digit.shape[0] * scale)))
     small = np.asarray(Image.fromarray(digit.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS))
     note = f"cropped to {digit.shape[1]}x{digit.shape[0]}, scaled to {size[0]}x{size[1]}, centred by mass"
-    return _centred(small, shape)[:, :, None], note
+    return _centred(small, shape)[:, :, None], [note, *_doubts(digit)]
+
+
+def _doubts(ink: np.ndarray) -> list[str]:
+    """Why a cropped picture [height, width] may not show one digit."""
+    high, wide = (max(1, length // 20) for length in ink.shape)
+    edges = (ink[:high].any(0), ink[-high:].any(0), ink[:, :wide].any(1), ink[:, -wide:].any(1))
+    hollow = (ink > 0).mean() < 0.5  # a straight 1 fills its box
+    if hollow and all(edge.mean() > 0.7 for edge in edges):
+        return ["warning: looks like a frame around the picture, expected one digit on a plain ground"]
+    columns = ink.sum(0, dtype=np.float64) / ink.sum(dtype=np.float64)
+    starts = np.flatnonzero(np.diff(columns > 0, prepend=False) & (columns > 0))
+    if (np.add.reduceat(columns, starts) > 0.15).sum() > 1:
+        return ["warning: looks like more than one digit, expected one"]
+    return []
 
 
 def _centred(digit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -79,3 +79,14 @@ def test_a_blank_picture(trained, tmp_path):
     blank = tmp_path / "blank.png"
     Image.new("L", (50, 50), 255).save(blank)
     assert "nothing that stands out" in refused("csnn_jax.predict", trained, blank)
+
+
+def test_one_bad_file_hides_no_answer(trained, digits, tmp_path):
+    paths = [tmp_path / f"{label}.png" for label in (0, 1)]
+    for path, digit in zip(paths, digits, strict=False):
+        Image.fromarray(digit).save(path)
+    missing = tmp_path / "missing.png"
+    done = run("csnn_jax.predict", trained, paths[0], missing, paths[1])
+    assert done.returncode == 2
+    assert done.stderr == f"error: {missing}: no such file, expected a picture (PNG, JPEG)\n"
+    assert len(classes(done.stdout)) == 2

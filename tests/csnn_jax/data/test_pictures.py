@@ -79,3 +79,38 @@ def test_what_is_no_picture_of_a_digit_is_refused(name, message, tmp_path):
     with pytest.raises(UserError, match=message) as caught:
         pictures.read(str(tmp_path / name), GREY, digit=True)
     assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_phones_photo_stands_upright(drawn, tmp_path):
+    upright = Image.open(drawn())
+    turned = upright.transpose(Image.Transpose.ROTATE_90)  # as the sensor saw it
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn it by 270 degrees
+    turned.save(tmp_path / "photo.jpg", exif=exif, quality=100)
+    found = pictures.read(str(tmp_path / "photo.jpg"), GREY, digit=True).pixels.astype(int)
+    expected = pictures.read(drawn(), GREY, digit=True).pixels.astype(int)
+    assert np.abs(found - expected).mean() < 3
+
+
+def test_a_digit_for_a_colour_network_is_prepared_in_grey(drawn):
+    found = pictures.read(drawn(), COLOUR, digit=True).pixels
+    grey = pictures.read(drawn(), (*COLOUR[:2], 1), digit=True).pixels
+    np.testing.assert_array_equal(found, np.repeat(grey, 3, axis=2))
+    assert found.max() > 200 and np.median(found) == 0
+
+
+def strokes(tmp_path, *lines):
+    image = Image.new("L", (200, 100), "white")
+    for line in lines:
+        ImageDraw.Draw(image).line(line, fill="black", width=8)
+    image.save(tmp_path / "strokes.png")
+    return pictures.read(str(tmp_path / "strokes.png"), GREY, digit=True).notes
+
+
+def test_what_may_not_be_one_digit_is_said(tmp_path):
+    one, another = [(40, 15), (40, 85)], [(140, 15), (160, 85)]
+    frame = [(20, 10), (180, 10), (180, 90), (20, 90), (20, 6)]
+    assert any("more than one digit" in note for note in strokes(tmp_path, one, another))
+    assert any("a frame around" in note for note in strokes(tmp_path, frame, one))
+    for single in (one, [*one, (90, 50)], [(30, 20), (80, 20), (80, 50), (30, 50), (30, 80), (80, 80)]):
+        assert not any("warning" in note for note in strokes(tmp_path, single))
