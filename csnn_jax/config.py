@@ -6,7 +6,7 @@ Imports no framework, so that csnn_jax, csnn_torch and export share it.
 
 import math
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from csnn_jax.errors import UserError
@@ -47,7 +47,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network, its neurons and the window it is run for. See design section 2 for the equations."""
+    """The network, its neurons and the window it is run for. The equations stand in docs/design.md.
+
+    Lists, as JSON and YAML have them, are taken as tuples.
+    """
 
     input_shape: tuple[int, int, int] = (28, 28, 1)
     """Image height, width (pixels) and channels."""
@@ -82,6 +85,9 @@ class ModelConfig:
     time is the pixel's darkness."""
 
     def __post_init__(self):
+        for f in fields(self):
+            if isinstance(value := getattr(self, f.name), list):
+                object.__setattr__(self, f.name, tuple(value))  # frozen
         _check(
             "--input-shape",
             self.input_shape,

@@ -17,7 +17,7 @@ Also writes evaluation.json and confusion.png into the run directory."""
 
 @dataclass(frozen=True)
 class EvaluateFlags:
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run directory that csnn_jax.train made."""
     dataset: str | None = None
     """Another data set than the one it was trained on, named as for training."""

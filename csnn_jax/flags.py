@@ -1,11 +1,13 @@
 """The flags of the training command lines (one set for csnn_jax and csnn_torch) and how commands end."""
 
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,9 +45,12 @@ def parse(
         kind: the dataclass.
         program: its name in the help.
         description: what it does, for the help.
-        arguments: None: the process's.
+        arguments: None: the process's. `--version` alone prints the version and exits.
         default: values of the flags that are not given; None: the dataclass's own.
     """
+    if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
+        print(f"{program} {version('csnn-jax')}")
+        sys.exit(0)
     # Where True may be the default, --no-FLAG is needed too.
     options = (tyro.conf.OmitArgPrefixes, *(() if default else (tyro.conf.FlagCreatePairsOff,)))
     return tyro.cli(
@@ -84,6 +89,9 @@ def run_command(command: Callable[[], int]) -> int:
     main_thread = threading.current_thread() is threading.main_thread()
     if main_thread:
         before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a path may hold what an ASCII terminal has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = command()
         sys.stdout.flush()

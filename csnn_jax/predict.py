@@ -19,9 +19,9 @@ centred by its centre of mass; dark digits on a light ground are inverted."""
 
 @dataclass(frozen=True)
 class PredictFlags:
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run directory that csnn_jax.train made."""
-    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
     """Picture files."""
     prepare: Literal["auto", "digit", "resize"] = "auto"
     """digit: crop, scale and centre as MNIST does; resize: only that; auto: digit for a network trained on MNIST."""

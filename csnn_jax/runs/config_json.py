@@ -76,5 +76,5 @@ def _build(kind: type, values: Any) -> Any:
     for name, value in values.items():
         if kind is Config:
             value = _build(nested[name], value)
-        made[name] = tuple(value) if isinstance(value, list) else value
+        made[name] = value
     return kind(**made)

@@ -10,15 +10,16 @@ def ce_rate(spikes: Array, labels: Array) -> Array:
 
     Args:
         spikes: of the last layer [time, batch, classes].
-        labels: true classes, whole numbers [batch].
+        labels: true classes, whole numbers [batch]. One that is no class makes the loss NaN.
 
     Returns:
         The loss in nats, a scalar. A silent network gives ln(classes). The floor, where only the right neuron fires,
         at every step, is ln(1 + (classes - 1) / e).
     """
     log_probability = jax.nn.log_softmax(spikes)
-    picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)
-    return -picked.mean()
+    picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]
+    is_class = (labels >= 0) & (labels < spikes.shape[-1])
+    return -jnp.where(is_class, picked, jnp.nan).mean()
 
 
 def predict(counts: Array) -> Array:

@@ -103,3 +103,11 @@ def test_a_value_out_of_range_is_refused_by_flag_and_value(kind, field, value, m
     with pytest.raises(UserError) as caught:
         kind(**{field: value})
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_lists_are_taken_as_json_and_yaml_have_them():
+    found = ModelConfig(input_shape=[8, 8, 1], conv_channels=[8, 16], hidden=[], beta=[0.1, 0.2, 0.3])
+    assert found == ModelConfig(input_shape=(8, 8, 1), conv_channels=(8, 16), hidden=(), beta=(0.1, 0.2, 0.3))
+    hash(found)
+    with pytest.raises(UserError, match="--conv-channels 8 x: expected positive whole numbers"):
+        ModelConfig(conv_channels=[8, "x"])

@@ -1,11 +1,13 @@
 """Flags into dataclasses, and how a command ends."""
 
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
+import csnn_jax
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags, parse_train, run_command
@@ -83,3 +85,17 @@ def test_the_handlers_of_the_caller_are_given_back():
     before = signal.getsignal(signal.SIGTERM)
     assert run_command(lambda: int(signal.getsignal(signal.SIGTERM) is before)) == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_version_is_the_distributions(capsys):
+    with pytest.raises(SystemExit) as ended:
+        train("--version")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"csnn-train {csnn_jax.__version__}\n"
+
+
+def test_an_ascii_terminal_gets_what_it_can_show():
+    program = "from csnn_jax.flags import run_command; run_command(lambda: print('3 \u0446'))"
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("3 \\u0446\n", "")

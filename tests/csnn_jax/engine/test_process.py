@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ENVIRONMENT
+from commands import ENVIRONMENT, SMALL, refused
 
 CODE = """
 from csnn_jax.engine import process
@@ -31,3 +31,20 @@ def test_the_cache_is_the_users_unless_the_environment_says_where(tmp_path):
     assert settings("float32", XDG_CACHE_HOME=str(tmp_path))[0] == os.path.join(tmp_path, "csnn_jax", "xla")
     elsewhere = str(tmp_path / "elsewhere")
     assert settings("float32", JAX_COMPILATION_CACHE_DIR=elsewhere)[0] == elsewhere
+
+
+def test_empty_entries_of_the_cache_are_dropped(tmp_path):
+    cache = tmp_path / "csnn_jax" / "xla"
+    cache.mkdir(parents=True)
+    (cache / "jit_a-cache").touch()
+    (cache / "jit_b-cache").write_bytes(b"compiled")
+    settings("float32", XDG_CACHE_HOME=str(tmp_path))
+    names = [path.name for path in cache.iterdir()]
+    assert "jit_b-cache" in names and "jit_a-cache" not in names
+
+
+def test_a_platform_that_is_not_installed_is_refused_in_one_line(tmp_path):
+    out = tmp_path / "run"
+    line = refused("csnn_jax.train", *SMALL, "--out", out, env=ENVIRONMENT | {"JAX_PLATFORMS": "cuda"})
+    assert "JAX_PLATFORMS=cuda: JAX has no such device here" in line
+    assert not out.exists()

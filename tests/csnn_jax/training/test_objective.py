@@ -36,3 +36,10 @@ def test_loss_and_gradient_are_those_of_the_softmax_of_every_step(label_type, x6
 def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
     counts = jnp.asarray([[0, 0, 0], [1, 5, 5], [5, 1, 5], [2, 3, 4]], jnp.float32)
     np.testing.assert_array_equal(predict(counts), [0, 1, 0, 2])
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_makes_the_loss_nan(label):
+    spikes = jnp.ones((2, 2, 3))
+    assert jnp.isfinite(ce_rate(spikes, jnp.array([0, 2])))
+    assert jnp.isnan(ce_rate(spikes, jnp.array([0, label])))
