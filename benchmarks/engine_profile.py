@@ -22,7 +22,7 @@ import numpy as np
 from csnn_jax import data
 from csnn_jax.runs import rundir
 from csnn_jax.training import learner
-from csnn_torch.comparison_report import machine
+from csnn_torch.compare.files import machine
 
 ROUNDS = 7
 

@@ -31,7 +31,7 @@ def main() -> None:
         os.sched_setaffinity(0, cpus[: options.threads])  # before XLA makes its threads
         print(json.dumps(whole_network(options.run, 100, 128)))
         return
-    from csnn_torch.comparison_report import machine
+    from csnn_torch.compare.files import machine
 
     result = {
         "command": "python benchmarks/engine_scaling.py RUN",

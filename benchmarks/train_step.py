@@ -2,8 +2,8 @@
 
     python benchmarks/train_step.py RUN > results/train_step.json
 
-RUN is a run directory of the trained network. How the two are measured, see `csnn_torch.cost`; the machine must be
-otherwise idle. Start-up is measured from an empty compilation cache, and again from the one that it left.
+RUN is a run directory of the trained network. How the two are measured, see `csnn_torch.compare.cost`; the machine must
+be otherwise idle. Start-up is measured from an empty compilation cache, and again from the one that it left.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from csnn_torch import comparison_report, cost
+from csnn_torch.compare import cost, files
 
 TURNS = 2  # of each side
 
@@ -38,8 +38,8 @@ def main() -> None:
     same = np.equal(ours.predictions, theirs.predictions)
     result = {
         "command": f"python benchmarks/train_step.py RUN --engine {options.engine} --rounds {options.rounds}",
-        "commit": comparison_report.commit(),
-        **comparison_report.machine(),
+        "commit": files.commit(),
+        **files.machine(),
         "batch_size": config.train.batch_size,
         "time_steps": config.model.time_steps,
         "same_predictions": f"{same.sum()} of {same.size}",

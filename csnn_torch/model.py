@@ -17,7 +17,7 @@ from torch import nn
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors
-from csnn_torch.double import spike_function
+from csnn_torch.surrogates import spike_function
 
 
 class Trace(NamedTuple):

@@ -9,7 +9,7 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.runs.weights import Tensors, expected_shapes
 from csnn_jax.training.learner import Learner
-from csnn_torch.parity import fires
+from csnn_torch.compare.spikes import fires
 
 PATIENCE = 4  # times the iterations asked for may pass until every layer fires
 

@@ -9,11 +9,11 @@ from csnn_jax import data
 from csnn_jax.config import Config, SurrogateName
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir, weights
-from csnn_torch import cost, gradients, parity, trajectory
-from csnn_torch.compare import CompareFlags
-from csnn_torch.comparison import Comparison
-from csnn_torch.parity import Network
-from csnn_torch.variants import briefly_trained, variants
+from csnn_torch.compare import cost, gradients, spikes, training
+from csnn_torch.compare.__main__ import CompareFlags
+from csnn_torch.compare.cases import briefly_trained, variants
+from csnn_torch.compare.comparison import Comparison
+from csnn_torch.compare.spikes import Network
 
 ENGINES = ("scan", "event")
 NUMBERS = (  # of Plan, each a flag of its own
@@ -79,7 +79,7 @@ def train_briefly(out: str, iterations: int) -> str:
 def same_network(found: Comparison, plan: Plan) -> None:
     """Spikes, predictions and gradients of the run's network and its variants."""
     for network, images in _networks(found, plan):
-        results = [r for dtype in ("float64", "float32") for r in parity.decided(network, ENGINES, dtype, images)]
+        results = [r for dtype in ("float64", "float32") for r in spikes.decided(network, ENGINES, dtype, images)]
         found.spikes += results
         print("\n".join(f"Spikes: {result}" for result in results), flush=True)
         if not any(result.counted for result in results):
@@ -120,12 +120,12 @@ def same_training(found: Comparison, plan: Plan) -> None:
     settings = replace(found.config.train, engine="auto", dtype="float32")
     config = replace(found.config, train=settings)
     start = (None, "the seed's") if plan.from_seed else (found.tensors, "the run's")
-    print(result := trajectory.together(config, split, plan.iterations, *start), flush=True)
+    print(result := training.together(config, split, plan.iterations, *start), flush=True)
     found.trajectories.append(result)
     # float64 comes last, for it stays switched on in JAX.
-    exact = replace(settings, dtype="float64", batch_size=plan.exact_batch, lr=trajectory.EXACT_LR)
+    exact = replace(settings, dtype="float64", batch_size=plan.exact_batch, lr=training.EXACT_LR)
     config = replace(config, train=exact)
-    print(result := trajectory.together(config, split, plan.exact_iterations, found.tensors, "the run's"), flush=True)
+    print(result := training.together(config, split, plan.exact_iterations, found.tensors, "the run's"), flush=True)
     found.trajectories.append(result)
 
 

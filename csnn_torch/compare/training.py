@@ -12,9 +12,9 @@ from csnn_jax.runs.weights import Tensors
 from csnn_jax.training import job
 from csnn_jax.training import learner as ours
 from csnn_torch import learner as theirs
-from csnn_torch.check import Check
-from csnn_torch.gradients import relative_errors
-from csnn_torch.parity import DENSITY, fires
+from csnn_torch.compare.bounds import Check
+from csnn_torch.compare.gradients import relative_errors
+from csnn_torch.compare.spikes import DENSITY, fires
 
 FLOAT64_BOUND = 1e-9  # difference of the losses, and relative distance of every parameter at the end
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_torch import comparison_picture, comparison_text
-from csnn_torch.comparison import Comparison, Origin
-from csnn_torch.cost import cpus
+from csnn_torch.compare import figure, report
+from csnn_torch.compare.comparison import Comparison, Origin
+from csnn_torch.compare.cost import cpus
 
 NAME = "comparison.json"
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "torch", "snntorch", "numpy")
@@ -80,8 +80,8 @@ def write(found: Comparison, out: Path) -> None:
         UserError: the disk is full.
     """
     write_atomic(out / NAME, json.dumps(found.as_json(), indent=1).encode())
-    write_atomic(out / "comparison.png", comparison_picture.draw(found.trajectories, found.costs))
-    write_atomic(out / "comparison.md", "\n".join(comparison_text.lines(found)).encode())
+    write_atomic(out / "comparison.png", figure.draw(found.trajectories, found.costs))
+    write_atomic(out / "comparison.md", "\n".join(report.lines(found)).encode())
 
 
 def keep(found: Comparison, out: Path, questions: Collection[str]) -> None:

@@ -22,7 +22,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.network import model as ours
 from csnn_jax.runs.weights import Tensors
 from csnn_torch import model as theirs
-from csnn_torch.check import Check
+from csnn_torch.compare.bounds import Check
 
 DENSITY = 0.01, 0.60  # share of a layer's neurons that spike at a step: a silent network matches anything
 FLIPS = {"float64": 0.0, "float32": 1e-6}  # share of the spikes that may differ

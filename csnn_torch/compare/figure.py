@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from csnn_jax.runs.plots import BLUE, GREY, INK, ORANGE, png
-from csnn_torch.cost import Cost
-from csnn_torch.trajectory import Trajectory
+from csnn_torch.compare.cost import Cost
+from csnn_torch.compare.training import Trajectory
 
 COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
 NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}

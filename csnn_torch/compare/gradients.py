@@ -16,10 +16,11 @@ from csnn_jax.errors import UserError
 from csnn_jax.network import model as ours
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.training.objective import ce_rate
-from csnn_torch import double, parity
 from csnn_torch import model as theirs
-from csnn_torch.check import Check
-from csnn_torch.parity import Network
+from csnn_torch import surrogates as double
+from csnn_torch.compare import spikes as parity
+from csnn_torch.compare.bounds import Check
+from csnn_torch.compare.spikes import Network
 
 # ||a - b|| / ||b|| of a tensor. In float32 snnTorch's own gradients are 1e-5 from its float64 ones, and 1e-4 where no
 # reset keeps membranes small: a steep surrogate multiplies the membrane's rounding.
@@ -125,7 +126,7 @@ def of_engine(network: Network, engine: str, dtype: str) -> Tensors | str:
 
 
 def of_snntorch(network: Network, dtype: str) -> Tensors:
-    """The same gradients from snnTorch, in float64 with the surrogates and the loss of double.py."""
+    """The same gradients from snnTorch, in float64 with the surrogates and the loss of surrogates.py."""
     companion = parity.companion_of(network, dtype)
     fired = theirs.run(companion, theirs.channels_first(network.pixels(dtype, EVERYTHING)), network.config.time_steps)
     double.ce_rate(fired.dtype)(fired, torch.tensor(network.labels, dtype=torch.int64)).backward()

@@ -1,10 +1,10 @@
 """What does each cost? Seconds of a training iteration and of an inference batch, compile time, peak memory.
 
-Every side runs in processes of its own, `python -m csnn_torch.cost RUN SIDE`, that work only while they are asked to:
-turns of one iteration each would not be fair, for after another process has kept all CPUs busy, XLA's threads stay
-badly placed, and the scan engine's iterations take half as long again. So a turn is a fresh process with a warm-up and
-then the timed rounds; the sides take turns, and medians over all turns count. All start from the weights of RUN, take
-the same images of its data set in the same order, and do forward, backward, Adam and the loss's read-back.
+Every side runs in processes of its own, `python -m csnn_torch.compare.cost RUN SIDE`, that work only while they are
+asked to: turns of one iteration each would not be fair, for after another process has kept all CPUs busy, XLA's threads
+stay badly placed, and the scan engine's iterations take half as long again. So a turn is a fresh process with a warm-up
+and then the timed rounds; the sides take turns, and medians over all turns count. All start from the weights of RUN,
+take the same images of its data set in the same order, and do forward, backward, Adam and the loss's read-back.
 """
 
 import json
@@ -129,7 +129,7 @@ class Process:
     """One side in a process of its own."""
 
     def __init__(self, run: str, side: str, **environment: str):
-        command = [sys.executable, "-m", "csnn_torch.cost", run, side]
+        command = [sys.executable, "-m", "csnn_torch.compare.cost", run, side]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
         self._process = subprocess.Popen(
             command,

@@ -51,23 +51,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parse(CompareFlags, "csnn-compare", DESCRIPTION, arguments)
         require_torch()
         from csnn_jax.runs import rundir
-        from csnn_torch import comparison_report, questions
-        from csnn_torch.comparison import Comparison
+        from csnn_torch.compare import files
+        from csnn_torch.compare import plan as questions
+        from csnn_torch.compare.comparison import Comparison
 
         plan = questions.plan(flags)
         opened = flags.run and rundir.open_run(flags.run)  # before OUT is made
-        out = comparison_report.folder(flags.out)
+        out = files.folder(flags.out)
         path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
         _, config, tensors = opened or rundir.open_run(path)
         found = Comparison(path, config, tensors)
-        comparison_report.keep(found, out, flags.questions)
+        files.keep(found, out, flags.questions)
         shown = _shown(flags, sys.argv[1:] if arguments is None else arguments)
         for question, answer in questions.ANSWERS.items():
             if question in flags.questions:
                 began = time.perf_counter()
                 answer(found, plan)
-                found.origins[question] = comparison_report.origin(shown, time.perf_counter() - began)
-                comparison_report.write(found, out)
+                found.origins[question] = files.origin(shown, time.perf_counter() - began)
+                files.write(found, out)
         for check in found.broken:
             print(f"Broken: {check}")
         print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from csnn_torch.comparison import Comparison, Origin
-from csnn_torch.cost import Cost
-from csnn_torch.gradients import BOUNDS, Gradients
-from csnn_torch.parity import DENSITY, FLIPS, ROUNDING, Spikes
-from csnn_torch.trajectory import FLOAT64_BOUND, Trajectory
+from csnn_torch.compare.comparison import Comparison, Origin
+from csnn_torch.compare.cost import Cost
+from csnn_torch.compare.gradients import BOUNDS, Gradients
+from csnn_torch.compare.spikes import DENSITY, FLIPS, ROUNDING, Spikes
+from csnn_torch.compare.training import FLOAT64_BOUND, Trajectory
 
 
 def lines(found: Comparison) -> Iterable[str]:

@@ -18,10 +18,12 @@ from csnn_jax.network import layers
 from csnn_jax.network import model as jax_model
 from csnn_jax.network.neuron import leaky
 from csnn_jax.runs import rundir, weights
-from csnn_torch import compare as command
-from csnn_torch import gradients, parity, variants
-from csnn_torch.check import Check
-from csnn_torch.comparison import Comparison
+from csnn_torch.compare import __main__ as command
+from csnn_torch.compare import cases as variants
+from csnn_torch.compare import gradients
+from csnn_torch.compare import spikes as parity
+from csnn_torch.compare.bounds import Check
+from csnn_torch.compare.comparison import Comparison
 
 torch.set_num_threads(1)
 STACK = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(12,), num_classes=4, time_steps=8)
@@ -189,7 +191,7 @@ def run(tmp_path_factory):
 
 def compare(run, out, before: str = "", *flags) -> subprocess.CompletedProcess:
     arguments = ["--run", str(run), "--out", str(out), "--quick", "--images", "8", *map(str, flags)]
-    code = f"import sys\n{before}\nfrom csnn_torch import compare\nsys.exit(compare.main({arguments!r}))"
+    code = f"import sys\n{before}\nfrom csnn_torch.compare.__main__ import main\nsys.exit(main({arguments!r}))"
     environment = ENVIRONMENT | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=500)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from csnn_jax.config import Config, to_json
 from csnn_jax.runs.weights import Tensors
-from csnn_torch.check import Check
-from csnn_torch.cost import Cost
-from csnn_torch.gradients import Gradients
-from csnn_torch.parity import DENSITY, Flip, Spikes
-from csnn_torch.trajectory import Trajectory
+from csnn_torch.compare.bounds import Check
+from csnn_torch.compare.cost import Cost
+from csnn_torch.compare.gradients import Gradients
+from csnn_torch.compare.spikes import DENSITY, Flip, Spikes
+from csnn_torch.compare.training import Trajectory
 
 PARTS: dict[str, dict[str, type]] = {  # what answers a question
     "network": {"spikes": Spikes, "gradients": Gradients},
