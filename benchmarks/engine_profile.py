@@ -22,7 +22,7 @@ import numpy as np
 from csnn_jax import data
 from csnn_jax.runs import rundir
 from csnn_jax.training import learner
-from csnn_torch.compare.files import machine
+from csnn_jax import machine
 
 ROUNDS = 7
 
@@ -38,7 +38,7 @@ def main() -> None:
     inference = work._tally.lower(work.state.params, x).compile().as_text()
     found = {
         "command": "python benchmarks/engine_profile.py RUN",
-        **machine(),
+        **machine.describe(),
         "inference_batch": profile(lambda: work.evaluate(one), inference),
         "training_iteration": profile(lambda: work.step(0, batch), training),
     }

@@ -31,12 +31,12 @@ def main() -> None:
         os.sched_setaffinity(0, cpus[: options.threads])  # before XLA makes its threads
         print(json.dumps(whole_network(options.run, 100, 128)))
         return
-    from csnn_torch.compare.files import machine
+    from csnn_jax import machine
 
     result = {
         "command": "python benchmarks/engine_scaling.py RUN",
         "commit": output("git", "describe", "--always", "--dirty"),
-        **machine(),
+        **machine.describe(),
         "density": density(options.run),
         "time_steps": [{"time_steps": t} | whole_network(options.run, t, 128) for t in TIME_STEPS],
         "batch_size": [{"batch_size": b} | whole_network(options.run, 100, b) for b in BATCHES],

@@ -1,17 +1,79 @@
-"""The networks that the comparison runs on: the given one, and variants of it, briefly trained so that they fire."""
+"""The networks that are compared: the run's, and variants of it, briefly trained so that they fire."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from types import ModuleType
 
+import jax.numpy as jnp
 import numpy as np
+import torch
 
 from csnn_jax import data
+from csnn_jax import engine as engines
 from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.errors import UserError
+from csnn_jax.network.model import CSNN, from_tensors
 from csnn_jax.runs.weights import Tensors, expected_shapes
 from csnn_jax.training.learner import Learner
-from csnn_torch.compare.spikes import fires
+from csnn_torch import model as companion
+from csnn_torch.compare import bounds
 
 PATIENCE = 4  # times the iterations asked for may pass until every layer fires
+ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and the images that it is compared on.
+
+    Attributes:
+        name: of the variant, for the tables.
+        config: its configuration.
+        tensors: its weights, in torch's layout.
+        images: uint8 [N, H, W, C] or [N, T, H, W, C], of which 255 means 1.
+        labels: their classes [N].
+    """
+
+    name: str
+    config: ModelConfig
+    tensors: Tensors
+    images: np.ndarray
+    labels: np.ndarray
+
+    def pixels(self, dtype: str, rows: slice = ALL) -> np.ndarray:
+        """What both sides get for some rows: [batch, H, W, C], or [time, batch, H, W, C] where it is a sequence."""
+        images = self.images[rows]
+        if self.config.encoding != "direct":
+            seed = (0, rows.start or 0)
+            return data.encode(images, self.config.time_steps, self.config.encoding, seed).astype(dtype)
+        return ((images.swapaxes(0, 1) if self.frames else images) / 255).astype(dtype)
+
+    def first(self, count: int) -> "Case":
+        """The same on its first `count` images."""
+        return self.on(slice(count))
+
+    def on(self, rows: slice | list[int]) -> "Case":
+        """The same on some of its images."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
+    @property
+    def frames(self) -> bool:
+        """Whether the images have a time axis of their own."""
+        return self.images.ndim == 5
+
+    def in_jax(self, engine: str, dtype: str) -> tuple[ModuleType, CSNN] | str:
+        """An engine of csnn_jax and the network for it, or why the engine can't run it."""
+        model = from_tensors(self.config, self.tensors, jnp.dtype(dtype))
+        try:
+            return engines.choose(engine, model, self.frames)[0], model
+        except UserError as error:
+            return str(error).removeprefix(f"--engine {engine}: ")
+
+    def in_snntorch(self, dtype: str) -> torch.nn.Sequential:
+        """The network in snnTorch."""
+        network = companion.sequential(self.config, getattr(torch, dtype))
+        companion.load_tensors(network, self.tensors)
+        return network
 
 
 @dataclass(frozen=True)
@@ -21,6 +83,21 @@ class Variant:
     name: str
     model: ModelConfig
     lr: float = 1e-2
+
+
+def of_run(config: Config, tensors: Tensors) -> Case:
+    """The run's own network on all test images."""
+    test = data.load(config.data.dataset, config.model.input_shape).test
+    return Case("run", config.model, tensors, test.images, test.labels)
+
+
+def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[Case]:
+    """Every variant of the run's network, trained from its weights, on all test images."""
+    for variant in variants(config.model):
+        dataset = data.load(config.data.dataset, variant.model.input_shape)
+        print(f"Training the variant {variant.name}", flush=True)
+        trained = briefly_trained(variant.model, dataset, iterations, variant.lr, tensors)
+        yield Case(variant.name, variant.model, trained, dataset.test.images, dataset.test.labels)
 
 
 def variants(model: ModelConfig) -> Iterator[Variant]:
@@ -59,7 +136,7 @@ def briefly_trained(
     some = data.Split(dataset.test.images[:128], dataset.test.labels[:128])
     for iteration in range(PATIENCE * iterations):
         learner.step(iteration, batches[iteration % len(batches)])
-        if (iteration + 1) % iterations == 0 and (found := learner.evaluate(some)) and fires(found.densities):
+        if (iteration + 1) % iterations == 0 and (found := learner.evaluate(some)) and bounds.fires(found.densities):
             break
     return learner.tensors()
 
