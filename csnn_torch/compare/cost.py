@@ -50,15 +50,17 @@ class Process:
         return json.loads(answer)
 
     def _reason(self) -> str:
-        self.close()
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").split("\n")
+        with self._errors:
+            self._process.communicate()
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").split("\n")
         said = [line.strip() for line in lines if "Error" in line or "error:" in line]
         return said[-1] if said else f"ended with code {self._process.returncode}"
 
     def close(self) -> None:
         """Ends the process and waits for it."""
-        self._process.communicate()
+        with self._errors:
+            self._process.communicate()
 
 
 def measure(run: str, sides: Sequence[str], turns: int, rounds: int) -> list[Cost]:
