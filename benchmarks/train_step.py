@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from csnn_torch.compare import cost, files
+from csnn_jax import machine
+from csnn_jax.runs import rundir
+from csnn_torch.compare import cost
+from csnn_torch.compare.results import Cost
 
 TURNS = 2  # of each side
 
@@ -29,7 +32,7 @@ class Options:
 
 def main() -> None:
     options = arguments()
-    config, _, _ = cost.load(options.run)
+    _, config, _ = rundir.open_run(options.run)
     sides = (options.engine, "snntorch", "snntorch channels last")
     ours, theirs, faster = cost.measure(options.run, sides, TURNS, options.rounds)
     for side in (ours, theirs, faster):
@@ -38,8 +41,8 @@ def main() -> None:
     same = np.equal(ours.predictions, theirs.predictions)
     result = {
         "command": f"python benchmarks/train_step.py RUN --engine {options.engine} --rounds {options.rounds}",
-        "commit": files.commit(),
-        **files.machine(),
+        "commit": machine.commit(),
+        **machine.describe(),
         "batch_size": config.train.batch_size,
         "time_steps": config.model.time_steps,
         "same_predictions": f"{same.sum()} of {same.size}",
@@ -67,12 +70,12 @@ def arguments() -> Options:
     return Options(**vars(parser.parse_args()))
 
 
-def figures(side: cost.Cost) -> dict[str, Any]:
+def figures(side: Cost) -> dict[str, Any]:
     """All but the predictions, which were compared."""
     return {name: value for name, value in side.as_json().items() if name != "predictions"}
 
 
-def default_job(side: cost.Cost) -> float:
+def default_job(side: Cost) -> float:
     """Seconds of the default job's 468 iterations and 11 evaluations of 10,000 images, from the medians."""
     return 468 * side.step_s + 11 * 79 * side.infer_s
 

@@ -32,9 +32,7 @@ def test_the_latest_state_comes_back_bit_for_bit(tmp_path):
 )
 def test_another_networks_state_is_refused(like, tmp_path):
     checkpoint.save(tmp_path, 3, state())
-    with pytest.raises(
-        UserError, match="its tensors have other shapes or types"
-    ):
+    with pytest.raises(UserError, match="its tensors have other shapes or types"):
         checkpoint.restore(tmp_path, like)
 
 
