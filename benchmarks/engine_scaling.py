@@ -163,8 +163,8 @@ def one_layer(block: "Block", spikes: "Array") -> dict[str, float]:
     neuron = jnp.float32(block.beta), jnp.float32(block.threshold)
     kernel, bias = block.kernel[...], block.bias[...]
 
-    def dense(spikes):
-        def step(membrane, x):
+    def dense(spikes: "Array") -> "Array":
+        def step(membrane: "Array", x: "Array") -> "tuple[Array, Array]":
             return block.fire(membrane, block.current(x))
 
         membrane = jnp.zeros((batch, *block.layer.out_shape))

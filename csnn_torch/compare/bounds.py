@@ -56,7 +56,7 @@ def fires(densities: Mapping[str, float]) -> bool:
 
 
 def distances(found: Tensors, reference: Tensors) -> dict[str, float]:
-    """||a - b|| / ||b|| of every tensor of `reference`; NaN where b is zero, for then nothing is shown."""
+    """||a - b|| / ||b|| of every tensor b of `reference`. NaN where b is zero, for then nothing is shown."""
     errors = {}
     for name, b in reference.items():
         norm = np.linalg.norm(b.astype(np.float64))

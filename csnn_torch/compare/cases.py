@@ -41,7 +41,7 @@ class Case:
     labels: np.ndarray
 
     def pixels(self, dtype: str, rows: slice = ALL) -> np.ndarray:
-        """What both sides get for some rows: [batch, H, W, C], or [time, batch, H, W, C] where it is a sequence."""
+        """What both sides get for some rows: [batch, H, W, C]. A sequence is [time, batch, H, W, C]."""
         images = self.images[rows]
         if self.config.encoding != "direct":
             seed = (0, rows.start or 0)
@@ -117,7 +117,7 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
 def briefly_trained(
     model: ModelConfig, dataset: data.Dataset, iterations: int, lr: float = 1e-2, start: Tensors | None = None
 ) -> Tensors:
-    """Trains a network for a few iterations at a quarter of its time steps, which is enough to make it fire.
+    """Trains a network for a few iterations at a quarter of its time steps. That is enough to make it fire.
 
     Where a layer is silent all the same, or fires nearly always, it is trained for as many iterations again.
 
@@ -142,7 +142,7 @@ def briefly_trained(
 
 
 def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:
-    """The weights for a model of the same shapes, its own betas and thresholds beside them; None for other shapes."""
+    """The weights for a model of the same shapes, with its own betas and thresholds. None for other shapes."""
     found = {}
     for name, shape in expected_shapes(model).items():
         layer, _, part = name.partition(".")

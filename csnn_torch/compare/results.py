@@ -133,7 +133,7 @@ class Gradients:
         return float(np.max(list(self.errors.values())))
 
     def checks(self) -> list[Check]:
-        """Its bound; none for snnTorch in float32, for a side that can't do it, or for flipped spikes in float32."""
+        """Its bound. There is none for a side that can't do it, for snnTorch, or for flipped spikes in float32."""
         if self.refused or self.side == "snntorch" or (self.dtype == "float32" and not self.same_spikes):
             return []
         name = f"{self.network}, {self.surrogate}, {self.side}, {self.dtype}: largest relative error of a gradient"

@@ -24,7 +24,7 @@ Layers = list[np.ndarray]  # one array [time, batch, *shape] per layer
 
 
 def decided(case: Case, engines: Sequence[str], dtype: str, images: int) -> list[Spikes]:
-    """`compare` on the first images of a case, and on ten times as many for an engine that is then undecided."""
+    """`compare` on the first images of a case. Where an engine is then undecided, ten times as many decide."""
     found = compare(case.first(images), engines, dtype)
     more = 10 * images
     return [compare(case.first(more), (r.engine,), dtype)[0] if r.undecided else r for r in found]
