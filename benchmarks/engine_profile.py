@@ -15,47 +15,78 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from flax import nnx
+from jax import Array
 
-from csnn_jax import data
+from csnn_jax import data, engine, machine
+from csnn_jax.config import Config
+from csnn_jax.engine import process, scan
+from csnn_jax.network import model
 from csnn_jax.runs import rundir
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.trained import Windows
 from csnn_jax.training import learner
-from csnn_torch.comparison_report import machine
 
 ROUNDS = 7
 
 
 def main() -> None:
     _, config, tensors = rundir.open_run(sys.argv[1])
+    process.set_up(config.train.dtype)
     images = data.load(config.data.dataset, config.model.input_shape)
-    work = learner.Learner(config, images.train, tensors)
-    batch = np.arange(config.train.batch_size)
-    one = data.Split(images.test.images[batch], images.test.labels[batch])
-    x, labels = work._input(*work._train[::2], batch, (0, 0)), work._train[1][batch]
-    training = work._update.lower(work.state, x, labels).compile().as_text()
-    inference = work._tally.lower(work.state.params, x).compile().as_text()
-    found = {
+    training, inference = compiled(config, tensors, images)
+    result = {
         "command": "python benchmarks/engine_profile.py RUN",
-        **machine(),
-        "inference_batch": profile(lambda: work.evaluate(one), inference),
-        "training_iteration": profile(lambda: work.step(0, batch), training),
+        **machine.describe(),
+        "inference_batch": profile(*inference),
+        "training_iteration": profile(*training),
     }
-    print(json.dumps(found, indent=2))
+    print(json.dumps(result, indent=2))
 
 
-def profile(function, hlo: str) -> dict[str, float]:
+Work = tuple[Callable[[], object], str]  # a function, and the optimised program that it runs
+
+
+def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Work, Work]:
+    """One training iteration and one inference batch, as csnn_jax's learner runs them."""
+    network = model.from_tensors(config.model, tensors, jnp.dtype(config.train.dtype))
+    chosen, _ = engine.choose(config.train.engine, network)
+    graph, params = nnx.split(network)
+    windows = Windows(config.model, graph, chosen, config.train.seed)
+    rows = np.arange(config.train.batch_size)
+    x, test = (windows.present(windows.hold(split.images), rows, (0, 0)) for split in (images.train, images.test))
+    adam = optax.adam(config.train.lr)
+    state = learner.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
+    labels = jnp.asarray(images.train.labels[rows])
+    update = scan.jit(learner.make_update(graph, adam, windows.scale, chosen), donate_argnums=0)
+    update = update.lower(state, x, labels).compile()
+    infer = windows.tally.lower(params, test).compile()
+
+    def train() -> Array:
+        nonlocal state
+        state, loss, _ = update(state, x, labels)
+        return loss
+
+    return (train, update.as_text()), (lambda: infer(state.params, test), infer.as_text())
+
+
+def profile(function: Callable[[], object], hlo: str) -> dict[str, float]:
     """Milliseconds of each operation in one call."""
     names = dict(re.findall(r'(\S+) = [^\n]*custom_call_target="csnn_(\w+)"', hlo))
     names = {name.lstrip("%"): operation for name, operation in names.items()}
-    function()
+    jax.block_until_ready(function())
     rounds: list[dict[str, float]] = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             with jax.profiler.trace(folder):
                 began = time.perf_counter()
-                function()
+                jax.block_until_ready(function())
                 total = (time.perf_counter() - began) * 1000
             (path,) = glob.glob(f"{folder}/**/*.trace.json.gz", recursive=True)
             with gzip.open(path) as file:

@@ -1,10 +1,12 @@
 """How the cost of inference grows with spike density, time steps, batch size and threads; prints JSON.
 
     python benchmarks/engine_scaling.py RUN --plot docs/engine_scaling.png > results/engine_scaling.json
+    python benchmarks/engine_scaling.py --from results/engine_scaling.json --plot docs/engine_scaling.png
 
 RUN is a run directory of the trained network. Density: its two large layers (the last convolution and the first linear
 layer) by themselves, on random spikes of each density and on the real spikes of test images. Time steps, batch and
-threads: the whole network on real test images. Event engine and scan engine side by side, in one process, medians.
+threads: the whole network on real test images. Event engine and scan engine side by side, in one process, medians. The
+second command measures nothing: it draws the picture of an earlier result again.
 """
 
 import argparse
@@ -17,42 +19,63 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csnn_jax import machine
+from csnn_jax.runs.plots import BLUE, GREY, INK, ORANGE
+
+if TYPE_CHECKING:  # JAX starts its threads for the CPUs that it then finds
+    from jax import Array
+    from matplotlib.axes import Axes
+
+    from csnn_jax.network.model import CSNN, Block
 
 DENSITIES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 TIME_STEPS = (10, 30, 100, 300, 1000)
 BATCHES = (1, 4, 16, 64, 128, 256, 1024)
 ENGINES = ("event", "scan")
+COLORS = {"event": BLUE, "scan": ORANGE}
 
 
 def main() -> None:
     options = arguments()
-    cpus = sorted(os.sched_getaffinity(0))
     if options.threads:
-        os.sched_setaffinity(0, cpus[: options.threads])  # before XLA makes its threads
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])  # before XLA makes its threads
         print(json.dumps(whole_network(options.run, 100, 128)))
         return
-    from csnn_torch.comparison_report import machine
-
-    result = {
-        "command": "python benchmarks/engine_scaling.py RUN",
-        "commit": output("git", "describe", "--always", "--dirty"),
-        **machine(),
-        "density": density(options.run),
-        "time_steps": [{"time_steps": t} | whole_network(options.run, t, 128) for t in TIME_STEPS],
-        "batch_size": [{"batch_size": b} | whole_network(options.run, 100, b) for b in BATCHES],
-        "threads": [{"threads": n} | on_threads(options.run, n) for n in range(1, len(cpus) + 1)],
-    }
+    result = json.loads(Path(options.earlier).read_text()) if options.earlier else measure(options.run)
     if options.plot:
         plot(result, options.plot)
-    print(json.dumps(result, indent=2))
+    if not options.earlier:
+        print(json.dumps(result, indent=2))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="run directory of a trained network")
+    parser.add_argument("run", nargs="?", help="run directory of a trained network")
+    parser.add_argument("--from", dest="earlier", metavar="FILE", help="JSON of an earlier result, in place of a run")
     parser.add_argument("--plot", help="PNG file to write")
     parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)  # a child: the whole network on so many CPUs
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.run is None) == (options.earlier is None):
+        parser.error("expected either RUN, to measure, or --from FILE, to draw again")
+    if options.earlier and not options.plot:
+        parser.error("--from: expected --plot with the file to write")
+    return options
+
+
+def measure(run: str) -> dict[str, Any]:
+    """All figures of this machine."""
+    return {
+        "command": "python benchmarks/engine_scaling.py RUN",
+        "commit": machine.commit(),
+        **machine.describe(),
+        "density": density(run),
+        "time_steps": [{"time_steps": t} | whole_network(run, t, 128) for t in TIME_STEPS],
+        "batch_size": [{"batch_size": b} | whole_network(run, 100, b) for b in BATCHES],
+        "threads": [{"threads": n} | on_threads(run, n) for n in range(1, machine.cpus() + 1)],
+    }
 
 
 def milliseconds(function: Callable) -> float:
@@ -68,19 +91,18 @@ def milliseconds(function: Callable) -> float:
     return round(statistics.median(times) * 1000, 3)
 
 
-def load(run: str, time_steps: int, batch: int):
+def load(run: str, time_steps: int, batch: int) -> "tuple[CSNN, Array]":
     """The run's network with a window of `time_steps`, and a batch of test images in 0..1."""
     import jax.numpy as jnp
 
-    from csnn_jax import CSNN, data
-    from csnn_jax.network import model
+    from csnn_jax import data
+    from csnn_jax.engine import process
+    from csnn_jax.network.model import from_tensors
     from csnn_jax.runs import rundir
-    from csnn_jax.training import learner
 
-    learner.set_up_jax("float32")
+    process.set_up("float32")
     _, config, tensors = rundir.open_run(run)
-    network = CSNN(replace(config.model, time_steps=time_steps))
-    model.load_tensors(network, tensors)
+    network = from_tensors(replace(config.model, time_steps=time_steps), tensors)
     images = data.load(config.data.dataset, config.model.input_shape).test.images[:batch]
     return network, jnp.asarray(images, jnp.float32) / 255
 
@@ -99,10 +121,11 @@ def whole_network(run: str, time_steps: int, batch: int) -> dict[str, float]:
 
 def on_threads(run: str, threads: int) -> dict[str, float]:
     """`whole_network` in a process that may use so many CPUs."""
-    return json.loads(output(sys.executable, __file__, run, "--threads", str(threads)))
+    command = [sys.executable, __file__, run, "--threads", str(threads)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def density(run: str) -> dict:
+def density(run: str) -> dict[str, Any]:
     """Milliseconds of the last convolution and the first linear layer by the density of their input spikes."""
     import jax
 
@@ -126,7 +149,7 @@ def density(run: str) -> dict:
     return {"layers": layers, "both": both, "crossover_density": crossover(both)}
 
 
-def one_layer(block, spikes) -> dict[str, float]:
+def one_layer(block: "Block", spikes: "Array") -> dict[str, float]:
     """Milliseconds of one layer over the window with each engine; spikes [time, batch, ...]."""
     import jax
     import jax.numpy as jnp
@@ -140,8 +163,8 @@ def one_layer(block, spikes) -> dict[str, float]:
     neuron = jnp.float32(block.beta), jnp.float32(block.threshold)
     kernel, bias = block.kernel[...], block.bias[...]
 
-    def dense(spikes):
-        def step(membrane, x):
+    def dense(spikes: "Array") -> "Array":
+        def step(membrane: "Array", x: "Array") -> "tuple[Array, Array]":
             return block.fire(membrane, block.current(x))
 
         membrane = jnp.zeros((batch, *block.layer.out_shape))
@@ -174,50 +197,50 @@ def crossover(rows: list[dict[str, float]]) -> float | None:
     return None
 
 
-def plot(result: dict, path: str) -> None:
-    """Four panels: milliseconds by density, time steps, batch and threads."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+def plot(result: dict[str, Any], path: str) -> None:
+    """Four panels, milliseconds by density, time steps, batch and threads; to be shown 800 pixels wide."""
     import matplotlib.pyplot as plt
 
-    colours = dict(zip(ENGINES, ("tab:blue", "tab:orange"), strict=True))
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.6), layout="constrained")
-    found = result["density"]
-    panels = {
-        "spike density of the input (random spikes)": (axes[0, 0], "density", found["both"]),
-        "time steps (batch 128)": (axes[0, 1], "time_steps", result["time_steps"]),
-        "batch size (100 time steps)": (axes[1, 0], "batch_size", result["batch_size"]),
-        "threads (batch 128, 100 time steps)": (axes[1, 1], "threads", result["threads"]),
-    }
-    for label, (axis, name, rows) in panels.items():
-        for engine in ENGINES:
-            axis.plot([r[name] for r in rows], [r[f"{engine}_ms"] for r in rows], "o-", ms=4, c=colours[engine])
-        axis.set(xlabel=label, ylabel="ms per batch", yscale="log")
-        axis.grid(alpha=0.3)
-    axes[0, 1].set_xscale("log")
-    axes[1, 0].set_xscale("log", base=2)
-    axes[1, 1].set_xticks([r["threads"] for r in result["threads"]])
-    axes[1, 1].set_ylim(bottom=10)
+    with plt.rc_context({"font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "text.color": INK}):
+        figure, axes = plt.subplots(2, 2, figsize=(8, 7.2), layout="constrained")
+        panels: tuple[tuple[Axes, str, str, list[dict]], ...] = (
+            (axes[0, 0], "density", "density of the input spikes", result["density"]["both"]),
+            (axes[0, 1], "time_steps", "time steps", result["time_steps"]),
+            (axes[1, 0], "batch_size", "batch size", result["batch_size"]),
+            (axes[1, 1], "threads", "threads", result["threads"]),
+        )
+        for panel, name, label, rows in panels:
+            for engine in ENGINES:
+                x, y = [row[name] for row in rows], [row[f"{engine}_ms"] for row in rows]
+                panel.plot(x, y, "o-", ms=5, color=COLORS[engine], label=f"{engine} engine")
+            panel.set(xlabel=label, ylabel="ms per batch", yscale="log")
+            panel.grid(alpha=0.25)
+            panel.spines[["top", "right"]].set_visible(False)
+        axes[0, 1].set(title="batch 128", xscale="log")
+        axes[0, 1].legend(frameon=False)
+        axes[1, 0].set_xscale("log", base=2)
+        axes[1, 0].set_title("100 time steps")
+        axes[1, 1].set(title="batch 128, 100 time steps", xticks=[row["threads"] for row in result["threads"]])
+        axes[1, 1].set_ylim(bottom=10)
+        _mark_densities(axes[0, 0], result["density"])
+        where = f"{result['processor']}, {result['cpus']} CPUs"
+        figure.suptitle(f"Inference of the trained default network\n{where}", fontsize=12)
+        figure.savefig(path, dpi=200)
+        plt.close(figure)
+
+
+def _mark_densities(axes: "Axes", found: dict[str, Any]) -> None:
+    """Where the trained network lies, and where both engines cost the same."""
     layers = found["layers"].values()
-    real = {e: sum(layer["real"][f"{e}_ms"] for layer in layers) for e in ENGINES}
     mean = statistics.mean(layer["real"]["density"] for layer in layers)
+    real = {engine: sum(layer["real"][f"{engine}_ms"] for layer in layers) for engine in ENGINES}
     for engine in ENGINES:
-        axes[0, 0].plot(mean, real[engine], "*", ms=13, c=colours[engine], mec="black")
-    axes[0, 0].set_title(" + ".join(found["layers"]), fontsize=10)
-    axes[0, 0].text(mean + 0.03, real["event"], f"trained network, {mean:.1%}", va="center", fontsize=9)
+        axes.plot(mean, real[engine], "*", ms=14, color=COLORS[engine], markeredgecolor=INK)
+    axes.set_title(f"{' + '.join(found['layers'])} alone, random spikes")
+    axes.text(mean + 0.04, real["event"], f"trained: {mean:.1%}", va="center")
     if (at := found["crossover_density"]) is not None:
-        axes[0, 0].axvline(at, c="gray", ls=":")
-        axes[0, 0].text(at + 0.02, axes[0, 0].get_ylim()[0] * 1.2, f"equal at {at:.0%}", fontsize=9)
-    for axis in axes.flat[1:]:
-        axis.set_title("whole network, real images", fontsize=10)
-    axes[0, 1].legend([f"{engine} engine" for engine in ENGINES])
-    figure.suptitle(f"Inference of the trained default network, {result['processor']}, {result['cpus']} CPUs")
-    figure.savefig(path, dpi=110)
-
-
-def output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        axes.axvline(at, color=GREY, linestyle=":")
+        axes.text(at + 0.02, axes.get_ylim()[0] * 1.2, f"equal at {at:.0%}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/train_step.py RUN > results/train_step.json
 
-RUN is a run directory of the trained network. How the two are measured, see `csnn_torch.cost`; the machine must be
-otherwise idle. Start-up is measured from an empty compilation cache, and again from the one that it left.
+RUN is a run directory of the trained network. How the two are measured, see `csnn_torch.compare.cost`; the machine must
+be otherwise idle. Start-up is measured from an empty compilation cache, and again from the one that it left.
 """
 
 import argparse
@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from csnn_torch import comparison_report, cost
+from csnn_jax import machine
+from csnn_jax.runs import rundir
+from csnn_torch.compare import cost
+from csnn_torch.compare.results import Cost
 
 TURNS = 2  # of each side
 
@@ -29,7 +32,7 @@ class Options:
 
 def main() -> None:
     options = arguments()
-    config, _, _ = cost.load(options.run)
+    _, config, _ = rundir.open_run(options.run)
     sides = (options.engine, "snntorch", "snntorch channels last")
     ours, theirs, faster = cost.measure(options.run, sides, TURNS, options.rounds)
     for side in (ours, theirs, faster):
@@ -38,8 +41,8 @@ def main() -> None:
     same = np.equal(ours.predictions, theirs.predictions)
     result = {
         "command": f"python benchmarks/train_step.py RUN --engine {options.engine} --rounds {options.rounds}",
-        "commit": comparison_report.commit(),
-        **comparison_report.machine(),
+        "commit": machine.commit(),
+        **machine.describe(),
         "batch_size": config.train.batch_size,
         "time_steps": config.model.time_steps,
         "same_predictions": f"{same.sum()} of {same.size}",
@@ -67,12 +70,12 @@ def arguments() -> Options:
     return Options(**vars(parser.parse_args()))
 
 
-def figures(side: cost.Cost) -> dict[str, Any]:
+def figures(side: Cost) -> dict[str, Any]:
     """All but the predictions, which were compared."""
     return {name: value for name, value in side.as_json().items() if name != "predictions"}
 
 
-def default_job(side: cost.Cost) -> float:
+def default_job(side: Cost) -> float:
     """Seconds of the default job's 468 iterations and 11 evaluations of 10,000 images, from the medians."""
     return 468 * side.step_s + 11 * 79 * side.infer_s
 

@@ -12,7 +12,7 @@ from csnn_jax.data import Split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, evaluate
-from csnn_torch import checkpoint, double, model
+from csnn_torch import checkpoint, model, surrogates
 
 
 def initial_tensors(config: Config) -> weights.Tensors:
@@ -81,7 +81,7 @@ class Learner:
         self._last_good = [p.detach().clone() for p in self._parameters]
         self.optimizer = torch.optim.Adam(self._parameters, lr=config.train.lr)
         self._moments()
-        self._loss = double.ce_rate(self.dtype)
+        self._loss = surrogates.ce_rate(self.dtype)
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
         # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
         self._scale = 1 / 255 if config.model.encoding == "direct" else 1.0

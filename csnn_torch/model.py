@@ -17,7 +17,7 @@ from torch import nn
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors
-from csnn_torch.double import spike_function
+from csnn_torch.surrogates import spike_function
 
 
 class Trace(NamedTuple):
@@ -163,7 +163,7 @@ def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Tally:
 def _watched(network: nn.Sequential, see: Callable[[int, snn.Leaky, torch.Tensor], None]) -> Iterator[None]:
     """Calls `see(layer, neuron, spikes)` for every layer at every step."""
 
-    def hook(number: int):
+    def hook(number: int) -> Callable[..., None]:
         return lambda neuron, inputs, output: see(number, neuron, output[0] if neuron.output else output)
 
     handles = [neuron.register_forward_hook(hook(number)) for number, neuron in enumerate(neurons(network))]

@@ -1,4 +1,4 @@
-"""Reads the network out of a state_dict that a user of snnTorch saved: its stack, neurons and weights, or why not.
+"""Reads the network out of a state_dict that a user of snnTorch saved. Stack, neurons and weights, or why not.
 
 A state_dict holds names and tensors only. `0.weight`, `0.bias` are of a Conv2d or Linear, by their number of axes;
 `2.beta`, `2.threshold`, `2.reset_mechanism_val`, `2.graded_spikes_factor` of a `snn.Leaky` (snnTorch 1.0).

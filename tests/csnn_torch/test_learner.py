@@ -7,6 +7,7 @@ import torch
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
+from csnn_jax.trained import Trained
 from csnn_jax.training import learner as jax_learner
 from csnn_torch.learner import Learner
 
@@ -42,9 +43,9 @@ def loud(settings):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, x64):
+def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
     settings = config({"seed": 3, "dtype": dtype})
-    ours = jax_learner.Learner(settings).tensors()
+    ours = jax_learner.Learner(settings, split).tensors()
     theirs = learner(None, settings).tensors()
     assert list(ours) == list(theirs)
     for name, tensor in ours.items():
@@ -56,7 +57,7 @@ def test_both_see_the_same_input(encoding, split):
     settings = config(encoding=encoding, reset="none")  # the first membrane then follows the input alone
     weights = loud(settings)
     mine = learner(None, settings, weights).trace(split.images)[0][0]
-    other = jax_learner.Learner(settings, tensors=weights).trace(split.images)[0][0]
+    other = Trained(settings, weights).trace(split.images).membranes[0]
     assert mine.std() > 0.1
     np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
 

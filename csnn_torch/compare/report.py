@@ -1,16 +1,33 @@
-"""comparison.md: the comparison as a reader wants it."""
+"""The comparison as files: comparison.md as a reader wants it, and comparison.json and comparison.png beside it."""
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from csnn_torch.comparison import Comparison, Origin
-from csnn_torch.cost import Cost
-from csnn_torch.gradients import BOUNDS, Gradients
-from csnn_torch.parity import DENSITY, FLIPS, ROUNDING, Spikes
-from csnn_torch.trajectory import FLOAT64_BOUND, Trajectory
+from csnn_jax.files import write_atomic
+from csnn_jax.markdown import table
+from csnn_torch.compare import bounds, figure
+from csnn_torch.compare.comparison import NAME, Comparison, Origin
+from csnn_torch.compare.results import Cost, Gradients, Spikes, Trajectory
 
 
-def lines(found: Comparison) -> Iterable[str]:
-    """The report, line by line."""
+def write(found: Comparison, out: Path) -> None:
+    """Writes the three files.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    write_atomic(out / NAME, json.dumps(found.as_json(), indent=1).encode())
+    write_atomic(out / "comparison.png", figure.draw(found.trajectories, found.costs))
+    write_atomic(out / "comparison.md", text(found).encode())
+
+
+def text(found: Comparison) -> str:
+    """What comparison.md holds."""
+    return "\n".join(_paragraphs(found))
+
+
+def _paragraphs(found: Comparison) -> Iterable[str]:
     yield "# csnn_jax and snnTorch\n"
     yield from _summary(found)
     yield f"\n{_count(len(found.checks), 'bound')} checked, {len(found.broken)} broken."
@@ -33,7 +50,7 @@ def _origins(origins: dict[str, Origin]) -> Iterable[str]:
     rows = [
         (name, f"`{o.command}`", o.commit or "unknown", o.date, f"{o.seconds / 60:.1f}") for name, o in origins.items()
     ]
-    yield from _table(("question", "command", "commit", "date", "minutes"), rows)
+    yield table(("question", "command", "commit", "date", "minutes"), rows)
     places: dict[str, list[str]] = {}
     for name, origin in origins.items():
         place = origin.machine
@@ -46,7 +63,7 @@ def _origins(origins: dict[str, Origin]) -> Iterable[str]:
 
 def _summary(found: Comparison) -> Iterable[str]:
     """Every question and its answer in a sentence."""
-    for dtype in FLIPS:
+    for dtype in bounds.FLIPS:
         counted = [result for result in found.spikes if result.dtype == dtype and result.counted]
         if counted:
             differ, compared = sum(r.different for r in counted), sum(r.compared for r in counted)
@@ -82,7 +99,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _network(results: list[Spikes]) -> Iterable[str]:
-    low, high = DENSITY
+    low, high = bounds.DENSITY
     yield "\n## Same network?\n"
     yield (
         f"Equal weights on {results[0].images:,} real test images, or as many as stand behind the network's name: the "
@@ -110,7 +127,7 @@ def _network(results: list[Spikes]) -> Iterable[str]:
         few = "" if one.images == results[0].images else f" ({one.images:,} images)"
         rows.append((name + few + status, densities, f"{one.compared:,}", *differ, _predictions(mine.values())))
     header = ("network", "densities by layer (%)", "spikes", *(f"{e}, {dtype}: differ" for e, dtype in cases))
-    yield from _table((*header, "predictions differ"), rows)
+    yield table((*header, "predictions differ"), rows)
     for reason in dict.fromkeys(f"{r.engine}, {r.dtype}: {r.refused}" for r in results if r.refused):
         yield f"\nNot run: {reason}."
     yield from _flips([result for result in results if result.first])
@@ -134,8 +151,8 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
         return
     yield (
         "\nWhere spikes differ. In float32 an image's first different spike may be a rounding, if its membrane lies "
-        f"within {_short(ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: of all "
-        "these first ones, the distance of the membrane that lies farthest from the threshold. Then the very first "
+        f"within {_short(bounds.ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: of "
+        "all these first ones, the distance of the membrane that lies farthest from the threshold. Then the very first "
         "one.\n"
     )
     rows = []
@@ -153,7 +170,7 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
             )
         )
     header = ("comparison", "different spikes", "images", "farthest", "the first", "its membranes, ours and snnTorch's")
-    yield from _table((*header, "from the threshold"), rows)
+    yield table((*header, "from the threshold"), rows)
 
 
 def _gradients(results: list[Gradients]) -> Iterable[str]:
@@ -161,7 +178,7 @@ def _gradients(results: list[Gradients]) -> Iterable[str]:
     yield (
         "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
         f"largest. On the first {results[0].images} images on which snnTorch's float32 spikes are its float64 ones. "
-        f"Bounds: {_short(BOUNDS['float64'])} in float64, {_short(BOUNDS['float32'])} in "
+        f"Bounds: {_short(bounds.GRADIENT['float64'])} in float64, {_short(bounds.GRADIENT['float32'])} in "
         "float32 where every spike is the float64 one; snnTorch's own float32 gradients, which have no bound, show "
         "what float32 can do. No tensor's norm may be 0.\n"
     )
@@ -171,13 +188,13 @@ def _gradients(results: list[Gradients]) -> Iterable[str]:
     for key in dict.fromkeys((r.network, r.surrogate) for r in results):
         cells = {(r.side, r.dtype): _gradient_cell(r) for r in results if (r.network, r.surrogate) == key}
         rows.append((*key, *(cells[column] for column in columns)))
-    yield from _table(("network", "surrogate", *titles), rows)
+    yield table(("network", "surrogate", *titles), rows)
     first = [r for r in results if (r.network, r.surrogate) == (results[0].network, results[0].surrogate)]
     shown = [r for r in first if not r.refused]
     yield f"\nBy parameter: {shown[0].network}, {shown[0].surrogate}.\n"
     names = shown[0].errors
     rows = [(name, *(f"{r.errors[name]:.1e}" for r in shown)) for name in names]
-    yield from _table(("parameter", *(f"{_side(r.side)}, {r.dtype}" for r in shown)), rows)
+    yield table(("parameter", *(f"{_side(r.side)}, {r.dtype}" for r in shown)), rows)
 
 
 def _gradient_cell(result: Gradients) -> str:
@@ -190,7 +207,7 @@ def _training(results: list[Trajectory]) -> Iterable[str]:
     yield "\n## Same training?\n"
     yield (
         f"Equal weights to start from, equal batches. Bound: in float64, losses and parameters within "
-        f"{_short(FLOAT64_BOUND)}, at a learning rate at which a training does not amplify rounding (at 1e-2, 20 "
+        f"{_short(bounds.TRAINING)}, at a learning rate at which a training does not amplify rounding (at 1e-2, 20 "
         "iterations take snnTorch 6e-7 away from itself if every weight starts one rounding off). In float32, "
         "rounding flips a spike some day; from then on the two are different trainings, each as good as the other. "
         "Before that, the float32 losses differ because snnTorch adds one loss per step up, and csnn_jax takes the "
@@ -198,7 +215,7 @@ def _training(results: list[Trajectory]) -> Iterable[str]:
     )
     columns = [_training_column(r) for r in results]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
-    yield from _table(("", *(r.dtype for r in results)), rows)
+    yield table(("", *(r.dtype for r in results)), rows)
 
 
 def _training_column(r: Trajectory) -> dict[str, str]:
@@ -242,7 +259,7 @@ def _costs(found: Comparison) -> Iterable[str]:
             cells.append(f"{mine:.3f} s ({min(times):.3f} to {max(times):.3f})")
             cells += [f"{batch / mine:.0f}", f"{reference / mine:.2f}" if reference else ""]
         rows.append((_side(c.side), *cells, f"{c.compile_s:.1f} s", f"{c.peak_memory_mb:,} MB"))
-    yield from _table((*header, "compile", "memory"), rows)
+    yield table((*header, "compile", "memory"), rows)
     yield ""
     for c in found.costs:
         yield f"- {_side(c.side)}: " + (f"failed: {c.failed}" if c.failed else c.description)
@@ -260,10 +277,3 @@ def _side(name: str) -> str:
 def _short(bound: float) -> str:
     """A power of ten: 1e-9."""
     return f"{bound:.0e}".replace("e-0", "e-")
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"

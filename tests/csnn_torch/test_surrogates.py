@@ -11,7 +11,7 @@ from snntorch import functional
 from csnn_jax.config import ModelConfig, SurrogateName
 from csnn_jax.network import surrogate
 from csnn_jax.training import objective
-from csnn_torch import double
+from csnn_torch import surrogates
 
 # Steps and asymptotes are where a formula could go wrong: at and around 0, at the bound 1, far away.
 X = np.array([-30.0, -4.0, -1.0, -0.25, -1e-3, 0.0, 1e-3, 0.25, 1.0, 1.5, 4.0, 30.0])
@@ -26,7 +26,7 @@ SLOPED = [name for name in get_args(SurrogateName) if name not in ("straight_thr
 def test_every_surrogate_is_ours_to_the_last_bits_of_float64(name, slope, x64):
     config = ModelConfig(surrogate=name, slope=slope)
     x = torch.tensor(X, requires_grad=True)
-    spikes = double.spike_function(config, torch.float64)(x)
+    spikes = surrogates.spike_function(config, torch.float64)(x)
     spikes.sum().backward()
     assert spikes.dtype == torch.float64 and spikes.tolist() == (X > 0).tolist()
     ours = np.asarray(surrogate.from_config(config)(jnp.asarray(X)))
@@ -36,7 +36,7 @@ def test_every_surrogate_is_ours_to_the_last_bits_of_float64(name, slope, x64):
 @pytest.mark.parametrize("name", get_args(SurrogateName))
 def test_in_float32_no_gradient_is_nan(name):
     x = torch.tensor(X, dtype=torch.float32, requires_grad=True)
-    double.spike_function(ModelConfig(surrogate=name), torch.float32)(x).sum().backward()
+    surrogates.spike_function(ModelConfig(surrogate=name), torch.float32)(x).sum().backward()
     ours = np.asarray(surrogate.from_config(ModelConfig(surrogate=name))(jnp.asarray(X, jnp.float32)))
     np.testing.assert_allclose(x.grad.numpy(), ours, rtol=1e-5, atol=1e-37)
 
@@ -44,7 +44,7 @@ def test_in_float32_no_gradient_is_nan(name):
 def test_the_loss_in_float64_is_snntorchs_beyond_float32(x64):
     rng = np.random.default_rng(0)
     spikes, labels = (rng.random((7, 5, 4)) < 0.3).astype(float), rng.integers(0, 4, 5)
-    theirs = double.ce_rate(torch.float64)(torch.tensor(spikes), torch.tensor(labels)).item()
+    theirs = surrogates.ce_rate(torch.float64)(torch.tensor(spikes), torch.tensor(labels)).item()
     assert theirs == pytest.approx(float(objective.ce_rate(jnp.asarray(spikes), jnp.asarray(labels))), rel=1e-14)
     theirs32 = functional.ce_rate_loss()(torch.tensor(spikes, dtype=torch.float32), torch.tensor(labels)).item()
     assert theirs == pytest.approx(theirs32, rel=1e-6) and theirs != theirs32

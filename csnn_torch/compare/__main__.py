@@ -50,30 +50,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(CompareFlags, "csnn-compare", DESCRIPTION, arguments)
         require_torch()
-        from csnn_jax.runs import rundir
-        from csnn_torch import comparison_report, questions
-        from csnn_torch.comparison import Comparison
-
-        plan = questions.plan(flags)
-        opened = flags.run and rundir.open_run(flags.run)  # before OUT is made
-        out = comparison_report.folder(flags.out)
-        path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
-        _, config, tensors = opened or rundir.open_run(path)
-        found = Comparison(path, config, tensors)
-        comparison_report.keep(found, out, flags.questions)
-        shown = _shown(flags, sys.argv[1:] if arguments is None else arguments)
-        for question, answer in questions.ANSWERS.items():
-            if question in flags.questions:
-                began = time.perf_counter()
-                answer(found, plan)
-                found.origins[question] = comparison_report.origin(shown, time.perf_counter() - began)
-                comparison_report.write(found, out)
-        for check in found.broken:
-            print(f"Broken: {check}")
-        print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")
-        return 1 if found.broken else 0
+        return _compare(flags, _shown(flags, sys.argv[1:] if arguments is None else arguments))
 
     return run_command(command)
+
+
+def _compare(flags: CompareFlags, shown: str) -> int:
+    """Asks the questions in order, and writes the files after each; the exit code."""
+    from csnn_jax.runs import rundir
+    from csnn_torch.compare import comparison, questions, report
+    from csnn_torch.compare.plan import Plan
+
+    plan = (Plan.quick() if flags.quick else Plan.full()).changed(**_numbers(flags))
+    opened = flags.run and rundir.open_run(flags.run)  # before OUT is made
+    out = comparison.make_folder(flags.out)
+    path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
+    _, config, tensors = opened or rundir.open_run(path)
+    found = comparison.Comparison(path, config, tensors)
+    comparison.keep_earlier(found, out, flags.questions)
+    for question, answer in questions.ANSWERS.items():
+        if question in flags.questions:
+            began = time.perf_counter()
+            answer(found, plan)
+            found.origins[question] = comparison.Origin.of_now(shown, time.perf_counter() - began)
+            report.write(found, out)
+    for check in found.broken:
+        print(f"Broken: {check}")
+    print(f"{len(found.checks)} bounds checked, {len(found.broken)} broken; see {flags.out}/comparison.md")
+    return 1 if found.broken else 0
+
+
+def _numbers(flags: CompareFlags) -> dict[str, int | None]:
+    """Those of the plan's numbers that are flags."""
+    return {
+        "images": flags.images,
+        "variant_images": flags.variant_images,
+        "iterations": flags.iterations,
+        "exact_iterations": flags.exact_iterations,
+        "exact_batch": flags.exact_batch,
+        "variant_iterations": flags.variant_iterations,
+        "rounds": flags.rounds,
+    }
 
 
 def _shown(flags: CompareFlags, arguments: Sequence[str]) -> str:

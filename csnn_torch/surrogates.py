@@ -1,10 +1,11 @@
-"""snnTorch's surrogates and loss for any floating-point type, and those of its surrogates that fail as they are.
+"""snnTorch's surrogates and loss for any floating-point type; surrogates that fail as they are, mended.
 
 snnTorch 1.0 returns float32 spikes from every surrogate and adds the loss up in float32. Here the same autograd
 functions return spikes of their input's type; in float32 nothing changes, and the model then takes snnTorch's own.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from snntorch import functional, surrogate
@@ -18,17 +19,17 @@ def _typed(function: type[torch.autograd.Function]) -> type[torch.autograd.Funct
 
     class Typed(function):  # type: ignore[misc, valid-type]
         @staticmethod
-        def forward(ctx, input_, *sharpness):
+        def forward(ctx: Any, input_: torch.Tensor, *sharpness: Any) -> torch.Tensor:
             return function.forward(ctx, input_, *sharpness).to(input_.dtype)
 
     return Typed
 
 
 class StableSigmoid(surrogate.Sigmoid):
-    """snnTorch's `Sigmoid` at |x|: the derivative is even, and e^(-k x) overflows to NaN below x = -88 / k."""
+    """snnTorch's `Sigmoid` at |x|. The derivative is even, and e^(-k x) overflows to NaN below x = -88 / k."""
 
     @staticmethod
-    def forward(ctx, input_, slope):
+    def forward(ctx: Any, input_: torch.Tensor, slope: float) -> torch.Tensor:
         spikes = surrogate.Sigmoid.forward(ctx, input_, slope)
         ctx.save_for_backward(input_.abs())
         return spikes
@@ -37,7 +38,7 @@ class StableSigmoid(surrogate.Sigmoid):
 def _leaky_spike(slope: float) -> Callable:
     """The gradient of `LSO` (1 where a neuron spikes, else `slope`) for snnTorch's `CustomSurrogate`."""
 
-    def gradient(input_, grad_input, spikes):
+    def gradient(input_: torch.Tensor, grad_input: torch.Tensor, spikes: torch.Tensor) -> torch.Tensor:
         return torch.where(spikes > 0, grad_input, slope * grad_input)
 
     return gradient

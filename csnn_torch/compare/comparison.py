@@ -1,19 +1,24 @@
-"""All results of one comparison, and the bounds on them."""
+"""All results of one comparison, from and to comparison.json."""
 
 import hashlib
+import json
+import tempfile
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
+from datetime import date
+from pathlib import Path
 from typing import Any
 
+from csnn_jax import machine
 from csnn_jax.config import Config
+from csnn_jax.errors import UserError
 from csnn_jax.runs.config_json import to_json
 from csnn_jax.runs.weights import Tensors
-from csnn_torch.check import Check
-from csnn_torch.cost import Cost
-from csnn_torch.gradients import Gradients
-from csnn_torch.parity import DENSITY, Flip, Spikes
-from csnn_torch.trajectory import Trajectory
+from csnn_torch.compare import bounds
+from csnn_torch.compare.bounds import Check
+from csnn_torch.compare.results import Cost, Flip, Gradients, Spikes, Trajectory
 
+NAME = "comparison.json"
 PARTS: dict[str, dict[str, type]] = {  # what answers a question
     "network": {"spikes": Spikes, "gradients": Gradients},
     "training": {"trajectories": Trajectory},
@@ -30,6 +35,11 @@ class Origin:
     date: str
     seconds: float
     machine: dict[str, Any]
+
+    @classmethod
+    def of_now(cls, command: str, seconds: float) -> "Origin":
+        """Of an answer that this process has found."""
+        return cls(command, machine.commit(), date.today().isoformat(), round(seconds, 1), machine.describe())
 
 
 @dataclass
@@ -50,7 +60,7 @@ class Comparison:
         """Every bound. The run's own network must fire, or nothing is shown; a variant that does not is left out."""
         own = [s for s in self.spikes if s.network == "run" and s.densities]
         firing = [
-            Check(f"run: density of {layer}", density, *DENSITY)
+            Check(f"run: density of {layer}", density, *bounds.DENSITY)
             for layer, density in ((own[0].densities or {}).items() if own else ())
         ]
         results: list[Spikes | Gradients | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
@@ -58,6 +68,7 @@ class Comparison:
 
     @property
     def broken(self) -> list[Check]:
+        """The bounds that do not hold."""
         return [check for check in self.checks if not check.holds]
 
     @property
@@ -107,3 +118,34 @@ def _read(kind: type, values: dict[str, Any]) -> Any:
     if kind is Spikes:
         found["first"] = tuple(Flip(**flip | {"neuron": tuple(flip["neuron"])}) for flip in found["first"])
     return kind(**found)
+
+
+def make_folder(out: str) -> Path:
+    """Makes the directory for the results.
+
+    Raises:
+        UserError: it can't be made or written, or is a run directory.
+    """
+    path = Path(out)
+    if (path / "config.json").exists():
+        raise UserError(f"--out {out}: is a run directory, expected one for the comparison's files")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise UserError(f"--out {out}: can't be made or written: {error.strerror}") from None
+    return path
+
+
+def keep_earlier(found: Comparison, out: Path, questions: Collection[str]) -> None:
+    """Takes over what an earlier command found out about these weights, but for the `questions`; says so."""
+    path = out / NAME
+    try:
+        kept = found.keep(json.loads(path.read_text()), questions)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        print(f"{path}: not a comparison of these weights, it will be replaced", flush=True)
+        return
+    if kept:
+        print(f"{path}: its answers are kept: {', '.join(kept)}", flush=True)

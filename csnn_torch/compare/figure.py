@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from csnn_jax.runs.plots import BLUE, GREY, INK, ORANGE, png
-from csnn_torch.cost import Cost
-from csnn_torch.trajectory import Trajectory
+from csnn_torch.compare.results import Cost, Trajectory
 
 COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
 NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}
@@ -19,10 +19,10 @@ def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> bytes:
     measured = [cost for cost in costs if not cost.failed]
     rows = 2 * bool(trajectories) + bool(measured)
     if not rows:
-        figure = plt.figure(figsize=(6, 1))
+        figure = Figure(figsize=(6, 1))
         figure.text(0.5, 0.5, "neither training nor cost was compared", ha="center", va="center", color=INK)
         return png(figure)
-    figure = plt.figure(figsize=(11, 2.6 * rows), layout="constrained")
+    figure = Figure(figsize=(11, 2.6 * rows), layout="constrained")
     grid = figure.add_gridspec(rows, 6, height_ratios=[1.4, 1, 1.2][:rows] if trajectories else None)
     width = 6 // max(1, len(trajectories))
     for number, trajectory in enumerate(trajectories):
@@ -43,7 +43,7 @@ def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> bytes:
     return png(figure)
 
 
-def _losses(axes, trajectory: Trajectory) -> None:
+def _losses(axes: Axes, trajectory: Trajectory) -> None:
     for (name, losses), style in zip(trajectory.losses.items(), ("-", "--"), strict=True):
         axes.plot(losses, style, color=COLORS[name], linewidth=2.2 if style == "-" else 1.4, label=NAMES[name])
     axes.set_title(f"{trajectory.dtype}, from {trajectory.start} weights", loc="left", fontsize=10)
@@ -56,7 +56,7 @@ def _losses(axes, trajectory: Trajectory) -> None:
     _plain(axes)
 
 
-def _differences(axes, trajectory: Trajectory) -> None:
+def _differences(axes: Axes, trajectory: Trajectory) -> None:
     values = np.array(trajectory.differences)
     shown = np.where(values > 0, values, np.nan)  # a logarithmic axis has no 0
     axes.semilogy(shown, "o", markersize=3, color=GREY)
@@ -81,7 +81,7 @@ def _differences(axes, trajectory: Trajectory) -> None:
     _plain(axes)
 
 
-def _bars(axes, names: Sequence[str], values: Sequence[float], title: str) -> None:
+def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], title: str) -> None:
     colors = [ORANGE if name.startswith("snntorch") else BLUE for name in names]
     bars = axes.barh(range(len(names)), values, color=colors, height=0.6)
     axes.bar_label(bars, [f" {value:.3g}" for value in values], fontsize=9)
@@ -96,7 +96,7 @@ def _bars(axes, names: Sequence[str], values: Sequence[float], title: str) -> No
     _plain(axes)
 
 
-def _plain(axes) -> None:
+def _plain(axes: Axes) -> None:
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

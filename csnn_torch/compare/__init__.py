@@ -1,0 +1,1 @@
+"""Compares csnn_jax with snnTorch: same network, same training, and what does each cost?"""

@@ -1,0 +1,64 @@
+"""Every bound of the comparison, and the distance that some of them are about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from csnn_jax.runs.weights import Tensors
+
+DENSITY = 0.01, 0.60  # share of a layer's neurons that spike at a step: a silent network matches anything
+FLIPS = {"float64": 0.0, "float32": 1e-6}  # share of the spikes that may differ
+ROUNDING = 1e-5  # how far from the threshold the membrane of a float32 spike that differs first may lie
+CHANCE = 20  # times as many different spikes as the bound allows call for more images
+TIE = 1  # spikes between two classes of which either may be predicted
+
+# ||a - b|| / ||b|| of a parameter's gradient. In float32 snnTorch's own gradients are 1e-5 from its float64 ones, and
+# 1e-4 where no reset keeps membranes small: a steep surrogate multiplies the membrane's rounding.
+GRADIENT = {"float64": 1e-10, "float32": 1e-3}
+
+TRAINING = 1e-9  # in float64: difference of the losses, and relative distance of every parameter at the end
+
+# Adam's learning rate for the float64 iterations. It tells the frameworks' equations apart, not chaos: at the default
+# job's 1e-2, Adam's first steps throw a trained network about, and snnTorch gets 6e-7 away from itself in 20 iterations
+# if every weight starts one rounding off; at 1e-3 csnn_jax stays within 3e-14 of snnTorch.
+EXACT_LR = 1e-3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One bound, and what was measured.
+
+    Attributes:
+        name: what is bounded, in words.
+        value: what was measured.
+        low, high: it holds where low <= value <= high.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value is within the bound; NaN is not."""
+        return self.low <= self.value <= self.high
+
+    def __str__(self) -> str:
+        bound = f"at most {self.high:g}" if self.low == 0 else f"{self.low:g} to {self.high:g}"
+        return f"{self.name}: {self.value:g}, expected {bound}"
+
+
+def fires(densities: Mapping[str, float]) -> bool:
+    """Whether every layer's density is within its bound."""
+    return all(DENSITY[0] <= density <= DENSITY[1] for density in densities.values())
+
+
+def distances(found: Tensors, reference: Tensors) -> dict[str, float]:
+    """||a - b|| / ||b|| of every tensor b of `reference`. NaN where b is zero, for then nothing is shown."""
+    errors = {}
+    for name, b in reference.items():
+        norm = np.linalg.norm(b.astype(np.float64))
+        errors[name] = float(np.linalg.norm(found[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
+    return errors

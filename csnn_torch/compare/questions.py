@@ -1,0 +1,82 @@
+"""The questions of the comparison, each answered into a `Comparison` while its results are printed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.runs import rundir, weights
+from csnn_torch.compare import bounds, cases, cost, gradients, spikes, training
+from csnn_torch.compare.cases import Case
+from csnn_torch.compare.comparison import Comparison
+from csnn_torch.compare.plan import ENGINES, Plan
+
+
+def train_briefly(out: str, iterations: int) -> str:
+    """Trains the default network a little; the run directory that it is in, `run` inside `out`."""
+    config = Config()
+    print(f"Training the default network for {iterations} iterations", flush=True)
+    dataset = data.load(config.data.dataset, config.model.input_shape)
+    tensors = cases.briefly_trained(config.model, dataset, iterations)
+    run = rundir.create(str(Path(out) / "run"), config, overwrite=True)
+    weights.save(run.weights, tensors, config.model)
+    return str(run.path)
+
+
+def costs(found: Comparison, plan: Plan) -> None:
+    """Time and memory of every side."""
+    found.costs += cost.measure(found.run, plan.sides, plan.turns, plan.rounds)
+    print("\n".join(f"Cost: {result}" for result in found.costs), flush=True)
+
+
+def same_network(found: Comparison, plan: Plan) -> None:
+    """Spikes, predictions and gradients of the run's network and its variants."""
+    for case, images in _cases(found, plan):
+        _same_case(found, plan, case, images)
+
+
+def _cases(found: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
+    """Every case on all test images, and how many of these to compare it on."""
+    yield cases.of_run(found.config, found.tensors), plan.images
+    if plan.variants:
+        for case in cases.of_variants(found.config, found.tensors, plan.variant_iterations):
+            yield case, min(plan.images, plan.variant_images)
+
+
+def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
+    """Spikes and predictions on so many of a case's images, and gradients where its layers fire."""
+    results = [r for dtype in ("float64", "float32") for r in spikes.decided(case, ENGINES, dtype, images)]
+    found.spikes += results
+    print("\n".join(f"Spikes: {result}" for result in results), flush=True)
+    if not any(result.counted for result in results):
+        print(f"{case.name}: not counted, for a layer fires too little or too much", flush=True)
+        return
+    names = plan.surrogates if case.name == "run" and plan.surrogates else (case.config.surrogate,)
+    small = gradients.steady(case.first(images), plan.gradient_images)
+    for gradient in gradients.of_surrogates(small, ENGINES, names):
+        found.gradients.append(gradient)
+        print(f"Gradients: {gradient}", flush=True)
+
+
+def same_training(found: Comparison, plan: Plan) -> None:
+    """Iterations of both, in float32 (see Plan.from_seed) and in float64 from the run's weights, which fire."""
+    split = data.load(found.config.data.dataset, found.config.model.input_shape).train
+    settings = replace(found.config.train, engine="auto", dtype="float32")
+    config = replace(found.config, train=settings)
+    start = (None, "the seed's") if plan.from_seed else (found.tensors, "the run's")
+    print(result := training.together(config, split, plan.iterations, *start), flush=True)
+    found.trajectories.append(result)
+    # float64 comes last, for it stays switched on in JAX.
+    exact = replace(settings, dtype="float64", batch_size=plan.exact_batch, lr=bounds.EXACT_LR)
+    config = replace(config, train=exact)
+    print(result := training.together(config, split, plan.exact_iterations, found.tensors, "the run's"), flush=True)
+    found.trajectories.append(result)
+
+
+# Costs come first, for later this process keeps gigabytes of its own.
+ANSWERS: dict[str, Callable[[Comparison, Plan], None]] = {
+    "cost": costs,
+    "network": same_network,
+    "training": same_training,
+}

@@ -1,0 +1,72 @@
+"""Same training? Both frameworks train from the same weights on the same batches, side by side."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.training import job
+from csnn_jax.training import learner as ours
+from csnn_torch import learner as theirs
+from csnn_torch.compare import bounds
+from csnn_torch.compare.results import Trajectory
+
+
+def together(config: Config, split: data.Split, iterations: int, tensors: Tensors | None, start: str) -> Trajectory:
+    """Trains both sides.
+
+    Args:
+        config: the job: model, batch size, learning rate, type, seed.
+        split: the training images.
+        iterations: how many.
+        tensors: the weights to start from; None: those of the seed.
+        start: what they are, in words.
+    """
+    sides: dict[str, job.Learner] = {
+        "csnn_jax": ours.Learner(config, split, tensors),
+        "snntorch": theirs.Learner(replace(config, train=replace(config.train, engine="auto")), split, tensors),
+    }
+    losses: dict[str, list[float]] = {name: [] for name in sides}
+    first_flip = None
+    for iteration, index in enumerate(batches(config, len(split.labels), iterations)):
+        batch = data.Split(split.images[index], split.labels[index])
+        if first_flip is None and not _same_spikes(list(sides.values()), batch):
+            first_flip = iteration
+        for name, side in sides.items():
+            losses[name].append(side.step(iteration, index)[0])
+    return Trajectory(
+        start=start,
+        dtype=config.train.dtype,
+        engine=sides["csnn_jax"].describe(),
+        batch_size=config.train.batch_size,
+        lr=config.train.lr,
+        losses=losses,
+        distance=bounds.distances(sides["csnn_jax"].tensors(), sides["snntorch"].tensors()),
+        first_flip=first_flip,
+        densities=_evaluated(sides["csnn_jax"], batch).densities,
+    )
+
+
+def batches(config: Config, images: int, iterations: int) -> list[np.ndarray]:
+    """The indices of every iteration's images [batch], epoch by epoch, without an epoch's last partial batch."""
+    settings = config.train
+    found: list[np.ndarray] = []
+    while len(found) < iterations:
+        epoch = len(found) // (images // settings.batch_size)
+        found += list(data.epoch_batches(settings.seed, epoch, images, settings.batch_size))
+    return found[:iterations]
+
+
+def _same_spikes(sides: Sequence[job.Learner], batch: data.Split) -> bool:
+    one, other = (_evaluated(side, batch) for side in sides)
+    return one.densities == other.densities and bool((one.predictions == other.predictions).all())
+
+
+def _evaluated(side: job.Learner, batch: data.Split) -> Evaluation:
+    found = side.evaluate(batch, lambda: True)
+    assert found is not None
+    return found

@@ -1,0 +1,144 @@
+"""One side of the cost question, in a process of its own: `python -m csnn_torch.compare.worker RUN SIDE`.
+
+Every side starts from the weights of RUN, takes the same images of its data set in the same order, and does forward,
+backward, Adam and the loss's read-back.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from csnn_jax import data, machine
+from csnn_jax.config import Config
+from csnn_jax.runs import rundir
+from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.training import job
+
+
+class Side(Protocol):
+    """A framework at work."""
+
+    def describe(self) -> str:
+        """Framework, engine, device and threads."""
+        ...
+
+    def step(self, iteration: int, index: np.ndarray) -> None:
+        """One training iteration on the training images `index`."""
+        ...
+
+    def infer(self, index: np.ndarray) -> np.ndarray:
+        """Predicted classes of the test images `index`."""
+        ...
+
+    def densities(self, index: np.ndarray) -> dict[str, float]:
+        """Share of the neurons that spike at a step, by layer, on the test images `index`."""
+        ...
+
+
+class Jax:
+    """csnn_jax as `python -m csnn_jax.train --engine ENGINE` runs it."""
+
+    def __init__(self, engine: Literal["scan", "event"], config: Config, dataset: data.Dataset, tensors: Tensors):
+        from csnn_jax.training.learner import Learner
+
+        config = replace(config, train=replace(config.train, engine=engine))
+        self._learner, self._test = Learner(config, dataset.train, tensors), dataset.test
+
+    def describe(self) -> str:
+        return f"{self._learner.describe()} ({machine.cpus()} threads)"
+
+    def step(self, iteration: int, index: np.ndarray) -> None:
+        self._learner.step(iteration, index)
+
+    def infer(self, index: np.ndarray) -> np.ndarray:
+        return _evaluate(self._learner, self._test, index).predictions
+
+    def densities(self, index: np.ndarray) -> dict[str, float]:
+        return _evaluate(self._learner, self._test, index).densities
+
+
+class SnnTorch:
+    """csnn_torch as `python -m csnn_torch.train` runs it, or made faster in a way that a user could.
+
+    "compiled": one step of the network is given to torch.compile. "channels last": images are laid out so, and not as
+    torch's data loader delivers them.
+    """
+
+    def __init__(
+        self, way: Literal["", "compiled", "channels last"], config: Config, dataset: data.Dataset, tensors: Tensors
+    ):
+        import torch
+
+        from csnn_torch.learner import Learner
+
+        config = replace(config, train=replace(config.train, engine="auto"))
+        self._torch, self._test = torch, dataset.test
+        self._learner = Learner(config, dataset.train, tensors)
+        if way == "channels last":
+            self._learner.memory_format = torch.channels_last
+        if way == "compiled":
+            torch._dynamo.config.recompile_limit = 64  # a step is compiled anew for training, for the first step, ...
+            self._learner.network.compile()
+
+    def describe(self) -> str:
+        return self._learner.describe()
+
+    def step(self, iteration: int, index: np.ndarray) -> None:
+        self._learner.step(iteration, index)
+
+    def infer(self, index: np.ndarray) -> np.ndarray:
+        with self._torch.no_grad():
+            spikes = self._learner.run(self._learner.input(self._test.images, index, (1, 0)))
+            return spikes.sum(0).argmax(1).cpu().numpy()
+
+    def densities(self, index: np.ndarray) -> dict[str, float]:
+        return _evaluate(self._learner, self._test, index).densities
+
+
+def _evaluate(learner: job.Learner, test: data.Split, index: np.ndarray) -> Evaluation:
+    found = learner.evaluate(data.Split(test.images[index], test.labels[index]), lambda: True)
+    assert found is not None
+    return found
+
+
+SIDES: dict[str, Callable[..., Side]] = {
+    "event": lambda *task: Jax("event", *task),
+    "scan": lambda *task: Jax("scan", *task),
+    "snntorch": lambda *task: SnnTorch("", *task),
+    "snntorch channels last": lambda *task: SnnTorch("channels last", *task),
+    "snntorch compiled": lambda *task: SnnTorch("compiled", *task),
+}
+
+
+def work(run: str, name: str) -> None:
+    """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
+    _, config, tensors = rundir.open_run(run)
+    dataset = data.load(config.data.dataset, config.model.input_shape)
+    side = SIDES[name](config, dataset, tensors)
+    batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
+    images = np.arange(min(config.train.batch_size, len(dataset.test.labels)))
+    step = 0
+    for line in sys.stdin:
+        began = time.perf_counter()
+        answer: dict[str, Any] = {}
+        if line == "step\n":
+            side.step(step, batches[step % len(batches)])
+            step += 1
+        elif line == "infer\n":
+            answer["predictions"] = side.infer(images).tolist()
+        elif line == "density\n":
+            answer["densities"] = side.densities(images)
+        else:
+            answer |= {"description": side.describe(), "peak_memory_mb": machine.peak_memory_mb()}
+        seconds = round(time.perf_counter() - began, 4)
+        print(json.dumps(answer | {"seconds": seconds, "now": time.time()}), flush=True)
+
+
+if __name__ == "__main__":
+    work(*sys.argv[1:])

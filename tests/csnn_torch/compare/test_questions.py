@@ -1,0 +1,24 @@
+"""What is asked, in which order, and what a network that proves nothing is not asked."""
+
+import numpy as np
+
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.runs.weights import expected_shapes
+from csnn_torch.compare import questions
+from csnn_torch.compare.comparison import PARTS, Comparison
+from csnn_torch.compare.plan import Plan
+
+
+def test_costs_come_first_while_this_process_is_small_and_float64_last():
+    assert list(questions.ANSWERS) == ["cost", "network", "training"] and set(questions.ANSWERS) == set(PARTS)
+
+
+def test_a_silent_network_has_no_gradients_to_compare(capsys):
+    model = ModelConfig(conv_channels=(2,), hidden=(), time_steps=4)
+    silent = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(model).items()}
+    found = Comparison("run", Config(model), silent)
+    questions.same_network(found, Plan.quick().changed(images=2))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == "run: not counted, for a layer fires too little or too much"
+    assert len(found.spikes) == 4 and found.gradients == [] and [result.images for result in found.spikes] == [2] * 4
+    assert {check.name for check in found.broken} == {"run: density of lif1", "run: density of lif2"}

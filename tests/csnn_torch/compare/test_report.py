@@ -1,0 +1,97 @@
+"""The report says what was found, and what was not."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csnn_jax.config import Config
+from csnn_torch.compare import report
+from csnn_torch.compare.comparison import Comparison, Origin
+from csnn_torch.compare.results import Cost, Flip, Gradients, Spikes
+
+RECORDED = Path(__file__).parents[3] / "results" / "comparison"
+DENSITIES = {"lif1": 0.1, "lif2": 0.25}
+FLIP = Flip("lif1", 3, 7, (1, 2, 3), 1.0000001, 1.0, 1e-7)
+
+
+@pytest.fixture
+def found() -> Comparison:
+    found = Comparison("run", Config(), {"fc1.bias": np.zeros(2)})
+    found.spikes += [
+        Spikes("run", "scan", "float64", 8, None, 10**6, 0, DENSITIES, 0.5),
+        Spikes("run", "event", "float64", 8, "it computes in float32"),
+        Spikes("run", "scan", "float32", 80, None, 10**7, 12, DENSITIES, 0.5, 1, 1e-7, (FLIP,), 0, 1),
+        Spikes("silent", "scan", "float64", 2, None, 10**6, 0, {"lif1": 0.0, "lif2": 0.0}, 1.0),
+    ]
+    found.gradients += [
+        Gradients("run", "atan", "scan", "float64", 4, None, {"fc1.bias": 1e-12}, True),
+        Gradients("run", "atan", "scan", "float32", 4, None, {"fc1.bias": 1e-5}, False),
+    ]
+    return found
+
+
+def lines(found: Comparison) -> list[str]:
+    return report.text(found).splitlines()
+
+
+def test_spikes_and_gradients_stand_in_tables(found):
+    shown = lines(found)
+    assert "| run | 10.0, 25.0 | 1,000,000 | 0 (50.0 %) | 12 on 80 images (50.0 %) | 0 (1 tie) |" in shown
+    assert "| silent (2 images) **(not counted)** | 0.0, 0.0 | 1,000,000 | 0 (100.0 %) | not run | 0 |" in shown
+    assert "Not run: event, float64: it computes in float32." in shown
+    assert "| run | atan | 1.0e-12 | 1.0e-05 (a spike flipped) |" in shown
+    assert any(
+        line.startswith("| run, scan, float32 | 12 of 10,000,000 (1.2 in a million) | 1 of 80 |") for line in shown
+    )
+    assert "- Same network, float64: 0 of 1,000,000 spikes differ, 0 predictions; 1 network, 1 comparison." in shown
+
+
+def test_a_broken_bound_stands_on_top(found):
+    first = next(line for line in lines(found) if line.startswith("- **Broken**"))
+    assert first == "- **Broken**: run, scan, float32: share of spikes that differ: 1.2e-06, expected at most 1e-06"
+
+
+def test_a_side_that_failed_has_an_empty_row_and_its_reason(found):
+    found.costs += [
+        Cost("snntorch", None, "snnTorch 1", [2.0], [1.0], 2.5, 1.0, 4000),
+        Cost("event", None, "JAX 1", [0.5], [0.1], 1.5, 1.0, 1000),
+        Cost("snntorch compiled", "RuntimeError: no compiler | at all"),
+    ]
+    shown = lines(found)
+    assert "| snnTorch compiled | failed |  |  |  |  |  |  |  |" in shown
+    assert "- snnTorch compiled: failed: RuntimeError: no compiler | at all" in shown
+    row = "| csnn_jax event | 0.500 s (0.500 to 0.500) | 256 | 4.00 | 0.100 s (0.100 to 0.100) | 1280 | 10.00 | 1.0 s |"
+    assert f"{row} 1,000 MB |" in shown
+    said = "4.00 times snnTorch's speed in training, 10.00 times in inference, 25 % of its memory."
+    assert f"- Cost, csnn_jax event: {said}" in shown
+
+
+def test_questions_of_one_machine_share_its_line(found):
+    found.origins |= {name: Origin.of_now("a | b", 90) for name in ("cost", "network")}
+    shown = lines(found)
+    assert sum(line.startswith("cost, network: ") for line in shown) == 1
+    assert any(line.startswith("| cost | `a \\| b` |") and line.endswith("| 1.5 |") for line in shown)
+
+
+def test_the_recorded_comparison_is_read_and_told_as_it_was(monkeypatch):
+    values = json.loads((RECORDED / "comparison.json").read_text())
+    monkeypatch.setattr(Comparison, "weights", values["weights"])
+    found = Comparison("run", Config(), {})
+    assert found.keep(values, ()) == list(values["origins"])
+    assert json.loads(json.dumps(found.as_json())) == values
+
+    def rows(text: str) -> list[str]:
+        return [line for line in text.splitlines() if line.startswith("| ")]
+
+    recorded = re.sub(r"^\|(---\|)+\n", "", (RECORDED / "comparison.md").read_text(), flags=re.MULTILINE)
+    assert [row for row in rows(report.text(found)) if not row.startswith("| ---")] == rows(recorded)
+
+
+def test_all_three_files_are_written(found, tmp_path):
+    report.write(found, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "comparison.md", "comparison.png"}
+    assert json.loads((tmp_path / "comparison.json").read_text()) == json.loads(json.dumps(found.as_json()))
+    assert (tmp_path / "comparison.md").read_text() == report.text(found)

@@ -1,0 +1,87 @@
+"""Which bounds a result has, and what it says of itself."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from comparisons import broken
+
+from csnn_torch.compare import bounds
+from csnn_torch.compare.results import Cost, Flip, Gradients, Spikes, Trajectory
+
+FLIP = Flip("lif1", 3, 0, (1, 2, 3), 1.0002, 0.9999, 2e-4)
+SPIKES = Spikes("run", "event", "float32", 1, None, 10**7, 1, {"lif1": 0.1}, 1.0, 1, 2e-4, (FLIP,))
+GRADIENTS = Gradients("run", "atan", "scan", "float32", 4, None, {"a": 1e-4, "b": 2e-3}, True)
+TRAJECTORY = Trajectory(
+    "the run's",
+    "float64",
+    "scan engine",
+    8,
+    1e-3,
+    {"csnn_jax": [2.0, 1.5], "snntorch": [2.0, 1.5 + 2e-9]},
+    {"a": 1e-12, "b": 3e-9},
+    None,
+    {"lif1": 0.2, "lif2": 0.001},
+)
+
+
+def test_a_float32_spike_may_differ_only_by_a_rounding():
+    assert [check.name.split(": ")[1] for check in broken([SPIKES])] == [
+        "distance of a first different spike from the threshold"
+    ]
+    assert broken([replace(SPIKES, farthest=1e-6)]) == []
+    assert [check.value for check in broken([replace(SPIKES, dtype="float64")])] == [1e-7]
+
+
+@pytest.mark.parametrize(
+    ("change", "undecided"),
+    [
+        ({}, True),
+        ({"different": 10}, False),  # within the bound
+        ({"different": 201}, False),  # more than chance
+        ({"farthest": 1e-2}, False),  # no rounding
+        ({"densities": {"lif1": 0.0}}, False),
+        ({"dtype": "float64"}, False),
+    ],
+)
+def test_a_few_roundings_too_many_are_undecided(change, undecided):
+    few = replace(SPIKES, different=11, farthest=1e-6)
+    assert replace(few, **change).undecided is undecided
+
+
+def test_a_silent_network_or_a_refused_engine_has_no_bounds():
+    refused = Spikes("run", "event", "float64", 1, "float32 only")
+    silent = replace(SPIKES, densities={"lif1": 0.1, "lif2": 0.0})
+    assert [result.counted for result in (refused, silent, SPIKES)] == [False, False, True]
+    assert refused.checks() == silent.checks() == []
+    assert str(refused) == "run, event, float64: not run: float32 only"
+
+
+def test_the_worst_gradient_is_bounded_where_the_spikes_are_the_same():
+    assert [check.value for check in broken([GRADIENTS])] == [2e-3]
+    assert broken([replace(GRADIENTS, errors={"a": bounds.GRADIENT["float32"]})]) == []
+    for without in ({"same_spikes": False}, {"side": "snntorch"}, {"refused": "why", "errors": {}}):
+        assert replace(GRADIENTS, **without).checks() == []
+    assert math.isnan(replace(GRADIENTS, errors={"a": math.nan, "b": 0.0}).worst)
+    assert broken([replace(GRADIENTS, dtype="float64", same_spikes=False, errors={"a": math.nan})])
+
+
+def test_a_training_in_float64_must_stay_together_and_fire():
+    assert [check.name.partition(": ")[2] for check in broken([TRAJECTORY])] == [
+        "largest difference of the losses",
+        "largest distance of a parameter",
+        "density of lif2",
+    ]
+    assert not TRAJECTORY.counted and TRAJECTORY.as_json()["differences"] == TRAJECTORY.differences
+    assert replace(TRAJECTORY, dtype="float32").checks() == []
+    assert str(replace(TRAJECTORY, first_flip=1)).endswith(
+        "losses within 2.0e-09, first different spike: at iteration 1"
+    )
+
+
+def test_costs_are_medians_and_a_failed_side_has_none():
+    cost = Cost("scan", step=[3.0, 1.0, 2.0], infer=[0.5, 0.7], first_step=12.0)
+    assert (cost.step_s, cost.infer_s, cost.compile_s) == (2.0, 0.6, 10.0)
+    assert replace(cost, first_step=1.0).compile_s == 0
+    assert Cost("event", "RuntimeError: no").as_json() == {"side": "event", "failed": "RuntimeError: no"}
+    assert str(Cost("event", "RuntimeError: no")) == "event: failed: RuntimeError: no"
