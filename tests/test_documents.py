@@ -29,19 +29,21 @@ NOT_RUN = {
     "installs TensorFlow": 1,
     "installs CUDA": 1,
     "needs an idle machine for minutes": 2,
-    ".ci/run runs these, and clang-format may be missing": 1,
+    ".ci/run runs these": 1,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 1,
     "rewrites the library that other tests have loaded, and needs root for the emulator": 1,
 }
 """Reasons for which blocks are not run, and how many have each: one more has to be decided on."""
 
 SHORT = "--max-iters 2 --eval-every 0 --time-steps 4"
+TINY = f"{SHORT} --conv-channels 4 --hidden 16"
 SHORTER = (
     ("--resume", "--max-iters 4"),
-    ("--validation", f"{SHORT} --validation 50"),
-    ("csnn_jax.train", SHORT),
-    ("csnn_torch.train", SHORT),
-    ("csnn_torch.compare", "--images 4 --iterations 1 --exact-iterations 2 --rounds 1"),
+    ("--conv-channels", SHORT),
+    ("--validation", f"{TINY} --validation 50"),
+    ("csnn_jax.train", TINY),
+    ("csnn_torch.train", TINY),
+    ("csnn_torch.compare", "--questions network --images 4"),
     ("csnn_torch.convert", "--time-steps 4"),
 )
 """What is added here to a command that takes minutes as it stands: the first entry whose left side it holds."""
@@ -72,12 +74,12 @@ def folder(trained: Path, tmp_path: Path) -> Path:
 
 def script(block: Block) -> str:
     """The commands of a block, with this Python for the clone's, the small run for RUN, and `SHORTER`."""
+    here = {"RUN": "runs/first", ".venv/bin/python": sys.executable, ".venv/bin/pytest": f"{sys.executable} -m pytest"}
     lines = []
     for line in block.text.splitlines():
-        command = re.sub(r"\bRUN\b", "runs/first", line.partition(" #")[0])
+        command, _, _ = line.partition(" #")
         added = next((flags for held, flags in SHORTER if held in command), "")
-        command = command.replace(".venv/bin/pytest", f"{sys.executable} -m pytest")
-        lines.append(f"{command.replace('.venv/bin/python', sys.executable)} {added}")
+        lines.append(re.sub(r"\bRUN\b|\.venv/bin/\w+", lambda found: here[found[0]], f"{command} {added}"))
     return "\n".join(lines)
 
 
