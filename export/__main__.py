@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bundle.check_free(Path(flags.out), flags.overwrite)
         run, config, tensors = open_finished(flags.run)
         require_extras()
-        from export import contents
+        from export import make as contents
 
         settings = contents.Settings(flags.opset, QUICK_IMAGES if flags.quick else flags.images, flags.quick)
         with bundle.new(Path(flags.out), flags.overwrite) as folder:

@@ -5,10 +5,15 @@ from functools import partial, reduce
 from operator import add
 from typing import Any
 
-from export import checks, manifest, network, nir_file, numbers, targets
-from export.checks import Found, Subject
+from export import manifest
+from export import subject as checks
 from export.manifest import Manifest
-from export.proof import pieces
+from export.parts import nir as nir_file
+from export.proof import footprint as numbers
+from export.proof import network
+from export.proof.equality import pieces
+from export.report import tools as targets
+from export.subject import Found, Subject
 
 Check = Callable[[], Found]
 STEPS = ("step.onnx", "step_b1.onnx", "step_lif.onnx")

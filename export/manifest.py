@@ -21,8 +21,8 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.weights import Tensors
 from export.bundle import MANIFEST, MANIFEST_HASH
-from export.network import Step
-from export.runners import usable_cores
+from export.proof.network import Step
+from export.proof.runners import usable_cores
 
 SCHEMA_VERSION = 1
 PACKAGES = (

@@ -13,10 +13,10 @@ import torch
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors
-from export.lif_function import DOMAIN
-from export.network import Step
-from export.proof import Figures, FreeRunning, pieces, thresholds
-from export.runners import OnnxRunner, ReferenceRunner, Window, counts, session, usable_cores, window
+from export.parts.step_lif import DOMAIN
+from export.proof.equality import Figures, FreeRunning, pieces, thresholds
+from export.proof.network import Step
+from export.proof.runners import OnnxRunner, ReferenceRunner, Window, counts, session, usable_cores, window
 
 Counts = Callable[[torch.Tensor], np.ndarray]
 """From `network.inputs` to output spikes per image and class [batch, classes]."""

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (folder / bundle.MANIFEST).is_file():
             raise UserError(f"{flags.bundle}: is no bundle, expected a directory with {bundle.MANIFEST} in it")
         require_extras()
-        from export import recheck
+        from export import verification as recheck
 
         return recheck.verify(folder, flags.quick)
 

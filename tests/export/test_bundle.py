@@ -23,7 +23,8 @@ from onnx import numpy_helper
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from export import bundle, recheck
+from export import bundle
+from export import verification as recheck
 
 SPIKES = ModelConfig(
     input_shape=(20, 20, 1),

@@ -13,7 +13,8 @@ import torch
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.weights import expected_shapes, from_torch
-from export import c_program, network
+from export.c import program as c_program
+from export.proof import network
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
 SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -11,11 +11,13 @@ from export_networks import OTHER, STACKS, case, changed, firing, with_reset
 from onnx import numpy_helper
 
 from csnn_torch import model as companion
-from export import network, proof, step_graph
-from export.lif_function import RESETS
-from export.onnx_file import metadata_of
+from export.graphs.onnx_file import metadata_of
+from export.parts import step as step_graph
+from export.parts.step_lif import RESETS
+from export.proof import equality as proof
+from export.proof import network
+from export.proof.runners import OnnxRunner, TorchRunner, window
 from export.proof_graphs import SequenceRunner, sequence_equals_loop
-from export.runners import OnnxRunner, TorchRunner, window
 
 PLAIN = {"Conv", "MaxPool", "AveragePool", "Flatten", "Gemm", "Greater", "Cast", "Mul", "Add", "Sub"}
 FILES = ["step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx"]
@@ -203,7 +205,7 @@ def test_data_with_a_time_axis_of_their_own_go_through_the_sequence():
     frames = np.random.default_rng(0).integers(0, 256, (3, 9, *made.config.input_shape), np.uint8)
     x = network.inputs(made.config, frames)
     assert x.shape == (9, 3, 2, 12, 10)
-    from export.sequence import sequence
+    from export.parts.sequence import sequence
 
     model = sequence(made.models["step.onnx"], made.config, frames=True)
     counts, spikes = SequenceRunner(model).run(x)

@@ -19,7 +19,8 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs import weights
 from csnn_jax.runs.weights import Tensors
-from export import network, nir_file
+from export.parts import nir as nir_file
+from export.proof import network
 
 SMALL = ModelConfig(conv_channels=(8, 16), hidden=(32,), pool="avg", reset="zero", time_steps=20)
 STACKS = {

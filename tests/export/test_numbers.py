@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import expected_shapes
 from csnn_torch import model as companion
-from export.network import Step, inputs, trace
-from export.numbers import Activity, fan_out, numbers
+from export.proof.footprint import Activity, fan_out, numbers
+from export.proof.network import Step, inputs, trace
 
 STACKS = {
     "max": ModelConfig(input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=4),

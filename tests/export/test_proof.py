@@ -6,9 +6,10 @@ import pytest
 import torch
 from export_networks import OTHER, case, changed
 
-from export import network, proof, proof_graphs
-from export.proof import Stepwise, equality
-from export.runners import OnnxRunner, ReferenceRunner, TorchRunner, counts, window
+from export import proof_graphs
+from export.proof import equality as proof
+from export.proof.equality import Stepwise, equality, network
+from export.proof.runners import OnnxRunner, ReferenceRunner, TorchRunner, counts, window
 
 
 class Altered:

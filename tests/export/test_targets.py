@@ -13,8 +13,10 @@ from onnx import numpy_helper
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, to_json
 from csnn_jax.runs import weights
-from export import golden, network, sequence, step_graph
-from export.targets import NOT_TRIED, Target, targets
+from export.parts import golden, sequence
+from export.parts import step as step_graph
+from export.proof import network
+from export.report.tools import NOT_TRIED, Target, targets
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "benchmarks" / "targets"

@@ -15,7 +15,8 @@ from commands import run
 from onnx import numpy_helper
 
 from csnn_jax.runs import weights
-from export import manifest, recheck
+from export import manifest
+from export import verification as recheck
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
 COMPUTED = ("weights.safetensors", *ONNX, "network.nir", "network_nir104.nir", "c/", "golden/")

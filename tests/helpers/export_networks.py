@@ -10,7 +10,9 @@ from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors, expected_shapes
-from export import graphs, network, onnx_facts
+from export.graphs import every as graphs
+from export.graphs import onnx_facts
+from export.proof import network
 
 OTHER = ModelConfig(
     input_shape=(12, 10, 2),

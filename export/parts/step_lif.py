@@ -8,7 +8,7 @@ import onnx
 from onnx import numpy_helper, parser
 
 from csnn_jax.config import ModelConfig
-from export.onnx_file import current_name, finish, membrane_names, metadata_of, spikes_name
+from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of, spikes_name
 
 DOMAIN = "csnn"
 RESETS = {"subtract": 0, "zero": 1, "none": 2}

@@ -5,7 +5,7 @@ import json
 import onnx
 
 from csnn_jax.config import ModelConfig
-from export.network import Step
+from export.proof.network import Step
 
 MIN_OPSET, MAX_OPSET = 18, 20
 

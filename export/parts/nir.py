@@ -29,7 +29,7 @@ from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.weights import Tensors
-from export import network
+from export.proof import network
 
 DT = 1e-4
 """Time step (seconds) that readers assume: snnTorch, the first of them, fixes it in its code."""

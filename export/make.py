@@ -13,10 +13,16 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.runs.weights import Tensors
-from export import c_program, claims, golden, graphs, latency, manifest, network, nir_file, report
-from export.checks import Found, Subject, for_data
+from export import claims, manifest
+from export.c import program as c_program
 from export.claims import Check
+from export.graphs import every as graphs
 from export.manifest import Manifest
+from export.parts import golden
+from export.parts import nir as nir_file
+from export.proof import latency, network
+from export.report import text as report
+from export.subject import Found, Subject, for_data
 
 CALIBRATION_IMAGES = 64
 SECONDS, QUICK_SECONDS = 3.0, 0.2

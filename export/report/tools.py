@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors
-from export import nir_file
+from export.parts import nir as nir_file
 
 Fit = Literal["exact", "approximate", "not supported"]
 NOT_TRIED = "not tried"

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from csnn_jax.errors import UserError, first_line
-from export import network
-from export.onnx_file import check, metadata_of, semantics
+from export.graphs.onnx_file import check, metadata_of, semantics
+from export.proof import network
 
 
 def load(path: Path) -> onnx.ModelProto:

@@ -5,10 +5,10 @@ import onnx
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors
-from export.lif_function import with_lif_functions
-from export.quantise import quantised
-from export.sequence import sequence
-from export.step_graph import static, step
+from export.parts.sequence import sequence
+from export.parts.step import static, step
+from export.parts.step_int8 import quantised
+from export.parts.step_lif import with_lif_functions
 
 
 def all_graphs(

@@ -25,8 +25,8 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from export import network
-from export.proof import LIMIT
+from export.proof import network
+from export.proof.equality import LIMIT
 
 FOLDER = "golden"
 IMAGES = f"{FOLDER}/images.safetensors"

@@ -10,8 +10,8 @@ import onnxruntime
 from onnxruntime import quantization
 
 from csnn_jax.config import ModelConfig
-from export.network import frames, inputs, membrane_shapes
-from export.onnx_file import finish, membrane_names, metadata_of
+from export.graphs.onnx_file import finish, membrane_names, metadata_of
+from export.proof.network import frames, inputs, membrane_shapes
 
 _QUANTISED = ("Conv", "Gemm")
 

@@ -12,7 +12,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 
 from csnn_jax.config import ModelConfig
-from export.network import Step, frames, membrane_shapes
+from export.proof.network import Step, frames, membrane_shapes
 
 Arrays = list[np.ndarray]
 

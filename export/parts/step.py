@@ -19,8 +19,8 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNod
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors
-from export.network import Step
-from export.onnx_file import finish, membrane_names, metadata_of, semantics, spikes_name
+from export.graphs.onnx_file import finish, membrane_names, metadata_of, semantics, spikes_name
+from export.proof.network import Step
 
 
 def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:

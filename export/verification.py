@@ -9,11 +9,14 @@ from csnn_jax import data
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
-from export import claims, contents, golden, manifest, report
+from export import claims, manifest
+from export import make as contents
 from export.bundle import MANIFEST
-from export.checks import Found, Subject, for_data
 from export.claims import Check
 from export.manifest import Manifest
+from export.parts import golden
+from export.report import text as report
+from export.subject import Found, Subject, for_data
 
 QUICK_IMAGES = 4
 ELSEWHERE = 0.002

@@ -21,8 +21,14 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs.metrics import BATCH
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.training.learner import Learner
-from export import c_program, golden, network, nir_file, onnx_facts, proof, proof_graphs, runners
-from export.proof import Figures
+from export import proof_graphs
+from export.c import program as c_program
+from export.graphs import onnx_facts
+from export.parts import golden
+from export.parts import nir as nir_file
+from export.proof import equality as proof
+from export.proof import network, runners
+from export.proof.equality import Figures
 
 FEW = 16
 """Images on which step_lif.onnx is compared before and after inlining."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export import runners
+from export.proof import runners
 
 CALLS = 1000
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.network import Step, frames
-from export.runners import Runner, TorchRunner, Window, window, zeros
+from export.proof.network import Step, frames
+from export.proof.runners import Runner, TorchRunner, Window, window, zeros
 
 LIMIT = 1e-5
 """Allowed |difference| of a membrane U, relative to 1 + |U|."""

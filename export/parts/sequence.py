@@ -7,8 +7,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from csnn_jax.config import ModelConfig
-from export.network import membrane_shapes
-from export.onnx_file import current_name, finish, membrane_names, metadata_of
+from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of
+from export.proof.network import membrane_shapes
 
 _FLOAT, _INT64, _BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
 _node, _value = helper.make_node, helper.make_tensor_value_info

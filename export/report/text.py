@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from export.manifest import Manifest
-from export.snippets import snippets
+from export.report.snippets import snippets
 
 NAME = "report.md"
 WHAT = {

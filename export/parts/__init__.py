@@ -1,0 +1,1 @@
+"""What a bundle is made of, one module for each artefact."""
