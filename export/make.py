@@ -1,8 +1,9 @@
-"""What goes into a bundle, and the order in which it is made."""
+"""The order in which a bundle is made: its files written, each proven, all of it told in manifest and report."""
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,22 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.runs.weights import Tensors
-from export import claims, manifest
-from export.c import program as c_program
-from export.claims import Check
-from export.graphs import every as graphs
+from export import manifest, parts, semantics
+from export.bundle import CONFIG, REPORT, WEIGHTS
+from export.latency import Timing
 from export.manifest import Manifest
-from export.parts import golden
-from export.parts import nir as nir_file
-from export.proof import latency, network
-from export.report import text as report
-from export.subject import Found, Subject, for_data
+from export.parts.part import Found, Part
+from export.proof import footprint, network
+from export.proof.equality import pieces
+from export.report import text, tools
+from export.subject import Source, Subject, for_data
 
-CALIBRATION_IMAGES = 64
 SECONDS, QUICK_SECONDS = 3.0, 0.2
 """How long the latency of a file is measured."""
 RECORDED = ("schema_version", "made", "training", "data", "settings", "latency", "files")
-"""Parts of the manifest that `claims.collect` does not work out."""
-COPIED = ("config.json", "weights.safetensors")
+"""Entries of the manifest that `claims` does not work out."""
+
+Prove = Callable[[Part, str], Found]
 
 
 @dataclass(frozen=True)
@@ -67,27 +67,6 @@ class Settings:
         return Split(test.images[:count], test.labels[:count])
 
 
-def names(subject: Subject) -> set[str]:
-    """Every file that a bundle consists of but the manifest's own two, by its name in the bundle.
-
-    Raises:
-        UserError: the bundle's golden images, which tell how many golden tensors there are, can't be read.
-    """
-    model = subject.config.model
-    no_nir = nir_file.reason_against(model, subject.tensors)
-    golden_images = len(golden.images(subject.folder).labels)
-    return {
-        *COPIED,
-        report.NAME,
-        *claims.STEPS,
-        "sequence.onnx",
-        "step_int8.onnx",
-        *(claims.NIR if no_nir is None else ()),
-        *(f"c/{name}" for name in c_program.FILES),
-        *golden.names(model, golden_images, subject.time_steps),
-    }
-
-
 def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings) -> None:
     """Fills an empty folder with the bundle of a run, and proves it.
 
@@ -98,8 +77,8 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     settings = replace(settings, images=min(settings.images, len(dataset.test.labels)))
     config = for_data(config, dataset.test)
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
-    _write_files(subject, run, dataset, settings.opset)
-    found = claims.collect(subject, _Proof(subject).run)
+    _write(Source(subject, run, dataset, settings.opset))
+    found = claims(subject, partial(_prove, subject))
     print("Measuring latencies", flush=True)
     whole: Manifest = {
         "schema_version": manifest.SCHEMA_VERSION,
@@ -108,42 +87,98 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         "data": manifest.data(config.data.dataset, dataset.test),
         "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
         **found,
-        "latency": dict(latencies(subject, QUICK_SECONDS if settings.quick else SECONDS)),
+        "latency": dict(latencies(subject, settings.quick)),
         "files": manifest.hash_files(folder),
     }
-    write_atomic(folder / report.NAME, report.render(whole).encode())
+    write_atomic(folder / REPORT, text.render(whole).encode())
     whole["files"] = manifest.hash_files(folder)
     manifest.write(folder, whole)
 
 
-def _write_files(subject: Subject, run: RunDir, dataset: data.Dataset, opset: int) -> None:
-    folder, model, tensors = subject.folder, subject.config.model, subject.tensors
-    for name in COPIED:
-        write_atomic(folder / name, (run.path / name).read_bytes())
-    calibration = dataset.train.images[:CALIBRATION_IMAGES]
-    for name, graph in graphs.all_graphs(model, tensors, opset, calibration, subject.frames).items():
-        write_atomic(folder / name, graph.SerializeToString())
-    if reason := nir_file.reason_against(model, tensors):
-        print(f"no NIR file: {reason}", flush=True)
-    else:
-        for name in claims.NIR:
-            nir_file.write(folder / name, model, tensors, legacy="104" in name)
-    c_program.write(folder / "c", model, tensors, subject.time_steps if subject.frames else None)
-    golden.write(folder, network.Step(model, tensors), dataset.test, subject.time_steps)
+def _write(source: Source) -> None:
+    subject = source.subject
+    write_atomic(subject.folder / CONFIG, (source.run.path / CONFIG).read_bytes())
+    for part in parts.every():
+        if reason := part.reason_against(subject.config.model, subject.tensors):
+            print(f"no {part.form} file: {reason}", flush=True)
+        else:
+            part.write(source)
 
 
-@dataclass(frozen=True)
-class _Proof:
-    """Runs the checks of a bundle being made: one that finds a problem ends it."""
+def _prove(subject: Subject, part: Part, name: str) -> Found:
+    """Runs the check of a bundle being made: one that finds a problem ends it."""
+    found = part.check(subject, name)
+    if found.problems:
+        raise UserError(f"{name}: {found.problems[0]}; no bundle is made of a file that is not proven")
+    print(f"{name:<20} {summary(part, found, len(subject.split.labels))}", flush=True)
+    return found
 
-    subject: Subject
 
-    def run(self, name: str, check: Check) -> Found:
-        found = check()
-        if found.problems:
-            raise UserError(f"{name}: {found.problems[0]}; no bundle is made of a file that is not proven")
-        print(f"{name:<20} {claims.summary(found, len(self.subject.split.labels))}", flush=True)
-        return found
+def summary(part: Part, found: Found, images: int) -> str:
+    """What a check found, in one line."""
+    if found.problems:
+        return "; ".join(found.problems)
+    said = ["ok", *(one.line() for one in part.comparisons(found.proof) if one.said)]
+    if "accuracy" in found.proof:
+        said.append(f"accuracy {found.proof['accuracy']:.2%} on {images:,} images")
+    return ", ".join(said)
+
+
+def claims(subject: Subject, prove: Prove) -> Manifest:
+    """All that the manifest claims of a bundle and that follows from the bundle's other files.
+
+    Args:
+        subject: the bundle.
+        prove: runs the check of a part for the file so named; told so that it may report it.
+
+    Returns:
+        These entries of the manifest.
+    """
+    model, tensors = subject.config.model, subject.tensors
+    reasons = {part.form: part.reason_against(model, tensors) for part in parts.every() if part.form}
+    found = {name: prove(part, name) for part in _possible(subject) for name in part.what}
+    return {
+        "weights": {"file": WEIGHTS, "sha256_of_tensors": manifest.hash_tensors(tensors)},
+        "semantics": semantics.of_bundle(subject.step, subject.time_steps, subject.sequence),
+        **{form.lower(): {"written": reason is None, "reason": reason} for form, reason in reasons.items()},
+        "onnx": {name: one.graph for name, one in found.items() if one.graph},
+        "proof": {name: one.proof for name, one in found.items()},
+        "numbers": footprint.numbers(model, tensors, _activity(subject)),
+        "targets": [row._asdict() for row in tools.tools(model, tensors)],
+    }
+
+
+def _activity(subject: Subject) -> footprint.Activity:
+    """What torch's spikes were on the images that spikes are compared on."""
+    traces = ((x, network.trace(subject.step, x, subject.time_steps)) for _, x in pieces(subject.compared, 32))
+    batches = (footprint.Activity.of(x.numpy(), [layer.numpy() for layer in spikes]) for x, (_, spikes) in traces)
+    return reduce(add, batches)
+
+
+def files(subject: Subject) -> set[str]:
+    """Every file that a bundle consists of but the manifest's own two, by its name in the bundle.
+
+    Raises:
+        UserError: a part of the bundle that tells how many files it has can't be read.
+    """
+    of_parts = {name for part in _possible(subject) for name in (part.files(subject) if part.files else part.what)}
+    return {CONFIG, REPORT, *of_parts}
+
+
+def timed(subject: Subject) -> list[tuple[str, Timing]]:
+    """The files that run: first those of which a call is one step, then those of whole windows."""
+    found = [(name, part.timing) for part in _possible(subject) if part.timing for name in part.what]
+    return sorted(found, key=lambda one: one[1].whole_window)
+
+
+def latencies(subject: Subject, quick: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file, latency of one call) of every file that runs."""
+    for name, timing in timed(subject):
+        yield name, timing.measure(subject, name, QUICK_SECONDS if quick else SECONDS)
+
+
+def _possible(subject: Subject) -> list[Part]:
+    return parts.possible(subject.config.model, subject.tensors)
 
 
 def _training(run: RunDir, config: Config) -> dict[str, Any]:
@@ -155,18 +190,3 @@ def _training(run: RunDir, config: Config) -> dict[str, Any]:
         "seed": config.train.seed,
         "dtype": config.train.dtype,
     }
-
-
-def latencies(subject: Subject, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file, latency of one call) of every ONNX file and of the C program's `csnn_classify`, on golden inputs."""
-    folder, model = subject.folder, subject.config.model
-    _, first = next(golden.read(folder, "step"))
-    _, whole = next(golden.read(folder, "sequence"))
-    for name in (*claims.STEPS, "step_int8.onnx", "sequence.onnx"):
-        inputs = whole.inputs if name == "sequence.onnx" else first.inputs
-        yield name, latency.of_onnx(folder / name, inputs, seconds)
-    with tempfile.TemporaryDirectory() as scratch:
-        c_program.build(folder / "c", Path(scratch))
-        library = c_program.Library(Path(scratch) / "libcsnn.so", model)
-        (sample,) = c_program.samples(model, subject.few(1).numpy())
-        yield "c/", latency.of(lambda: library.classify(sample), seconds)

@@ -7,16 +7,14 @@ from typing import Any
 
 from csnn_jax import data
 from csnn_jax.data import Split
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import rundir
-from export import claims, manifest
-from export import make as contents
-from export.bundle import MANIFEST
-from export.claims import Check
+from export import make, manifest, parts
+from export.bundle import MANIFEST, REPORT, WEIGHTS
 from export.manifest import Manifest
-from export.parts import golden
-from export.report import text as report
-from export.subject import Found, Subject, for_data
+from export.parts.part import Found, Part
+from export.report import text
+from export.subject import Subject, for_data
 
 QUICK_IMAGES = 4
 ELSEWHERE = 0.002
@@ -73,11 +71,11 @@ def _open(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
         UserError: its weights, configuration or settings can't be read, or the data set is another one.
     """
     _, config, tensors = rundir.open_run(str(folder))
-    settings, note = contents.Settings.read(recorded["settings"]), ""
+    settings, note = make.Settings.read(recorded["settings"]), ""
     try:
         test = data.load(config.data.dataset, config.model.input_shape).test
     except UserError as error:
-        split, note = golden.images(folder), f"compared on the golden images only, no figures made anew: {error}"
+        split, note = _kept_images(folder), f"compared on the golden images only, no figures made anew: {error}"
     else:
         for problem in manifest.differences(recorded["data"], manifest.data(config.data.dataset, test), "data"):
             raise UserError(f"the test images here are not the bundle's: {problem}")
@@ -87,6 +85,11 @@ def _open(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
         split, images = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
     return Subject(folder, for_data(config, split), tensors, split, images), note
+
+
+def _kept_images(folder: Path) -> Split:
+    """The test images that the bundle itself holds."""
+    return next(part.images(folder) for part in parts.every() if part.images)
 
 
 @dataclass(frozen=True)
@@ -107,19 +110,19 @@ class _Comparison:
 
     def run(self) -> None:
         """Checks every file, then the manifest and the report."""
-        found = claims.collect(self.subject, self._file)
+        found = make.claims(self.subject, self._file)
         self.verdict.tell(MANIFEST, list(self._manifest(found)))
-        self.verdict.tell(report.NAME, list(self._report()))
+        self.verdict.tell(REPORT, list(self._report()))
         if not self.note and not self.verdict.bad:
             self.verdict.tell("latency", [], self._latency())
 
-    def _file(self, name: str, check: Check) -> Found:
+    def _file(self, part: Part, name: str) -> Found:
         try:
-            found = check()
+            found = part.check(self.subject, name)
         except Exception as error:  # whatever a library says of a damaged file, it is that file's line
             found = Found({}, [f"can't be checked: {_one_line(error)}"])
         problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof))
-        self.verdict.tell(name, problems, claims.summary(found, len(self.subject.split.labels)))
+        self.verdict.tell(name, problems, make.summary(part, found, len(self.subject.split.labels)))
         return found
 
     def _figures(self, recorded: Any, found: dict[str, Any]) -> Iterator[str]:
@@ -136,8 +139,8 @@ class _Comparison:
                 yield from manifest.differences(recorded.get(name), found.get(name), name, ELSEWHERE)
 
     def _manifest(self, found: Manifest) -> Iterator[str]:
-        for part in ("weights", "semantics", "nir", "onnx", "targets"):
-            yield from manifest.differences(self.recorded.get(part), found[part], part)
+        for entry in (entry for entry in found if entry not in ("proof", "numbers")):
+            yield from manifest.differences(self.recorded.get(entry), found[entry], entry)
         yield from self._names(found)
         yield from self._settings(found)
         if set(found["proof"]) != set(self.recorded["proof"]):
@@ -146,23 +149,20 @@ class _Comparison:
             tolerance = 0.0 if manifest.same_place(self.recorded) else ELSEWHERE
             yield from manifest.differences(self.recorded.get("numbers"), found["numbers"], "numbers", tolerance)
         if not self.note and not self.recorded["settings"]["quick"]:
-            trained, now = (
-                self.recorded["training"].get("accuracy"),
-                found["proof"]["weights.safetensors"].get("accuracy"),
-            )
+            trained, now = self.recorded["training"].get("accuracy"), found["proof"][WEIGHTS].get("accuracy")
             yield from manifest.differences(trained, now, "training.accuracy", ELSEWHERE)
 
     def _names(self, found: Manifest) -> Iterator[str]:
         """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
         try:
-            names = contents.names(self.subject)
+            names = make.files(self.subject)
         except UserError:
-            return  # golden/ has told of it
+            return  # the part's line has told of it
         for name in sorted(names ^ set(self.recorded["files"])):
             yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
-        if set(self.recorded["latency"]) != {*found["onnx"], "c/"}:
+        if set(self.recorded["latency"]) != {name for name, _ in make.timed(self.subject)}:
             yield "latency is not that of every file that runs"
-        for name in sorted(set(self.recorded) - {*found, *contents.RECORDED}):
+        for name in sorted(set(self.recorded) - {*found, *make.RECORDED}):
             yield f"{name} is no part of {MANIFEST}"
 
     def _settings(self, found: Manifest) -> Iterator[str]:
@@ -183,21 +183,19 @@ class _Comparison:
 
     def _report(self) -> Iterator[str]:
         try:
-            expected = report.render(self.recorded)
-            if (self.subject.folder / report.NAME).read_bytes() != expected.encode():
+            expected = text.render(self.recorded)
+            if (self.subject.folder / REPORT).read_bytes() != expected.encode():
                 yield f"is not what this version makes of {MANIFEST}"
         except Exception as error:  # whatever a changed manifest leads to
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"
 
     def _latency(self) -> str:
         """Of every file, here and as recorded: to be looked at, for no two machines, or days, give the same."""
-        quick = self.recorded["settings"]["quick"]
-        here = contents.latencies(self.subject, contents.QUICK_SECONDS if quick else contents.SECONDS)
+        here = make.latencies(self.subject, self.recorded["settings"]["quick"])
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
         return f"median ms of a call here (when it was made), not compared: {', '.join(pairs)}"
 
 
 def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    return f"{type(error).__name__}: {first_line(error)}"

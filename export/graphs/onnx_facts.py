@@ -2,29 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from csnn_jax.errors import UserError, first_line
-from export.graphs.onnx_file import check, metadata_of, semantics
+from csnn_jax.errors import first_line
+from export import semantics
+from export.graphs.onnx_file import check, metadata_of
 from export.proof import network
-
-
-def load(path: Path) -> onnx.ModelProto:
-    """Reads an ONNX file.
-
-    Raises:
-        UserError: it is missing or no ONNX file.
-    """
-    try:
-        return onnx.load(path)
-    except (OSError, DecodeError, ValueError) as error:
-        raise UserError(f"{path}: expected an ONNX file: {error}") from None
 
 
 def describe(model: onnx.ModelProto) -> dict[str, Any]:
@@ -66,45 +53,8 @@ def problems(model: onnx.ModelProto, step: network.Step) -> Iterator[str]:
     for node in model.graph.node:
         if node.domain == "csnn":
             yield from _attributes(node, parameters)
-    if metadata_of(model) != semantics(step.config, step):
+    if metadata_of(model) != semantics.of_graph(step):
         yield "its metadata does not state the network's semantics"
-
-
-def quantised_problems(model: onnx.ModelProto, plain: onnx.ModelProto) -> Iterator[str]:
-    """Where a quantised file is another graph than `plain`, once its QuantizeLinear and DequantizeLinear are left out.
-
-    A number may be rounded on its way, to a scale that is a constant of the file; what is computed must be the same.
-    """
-    held = {tensor.name for tensor in model.graph.initializer}
-    sources: dict[str, str] = {}
-    computed = []
-    for node in model.graph.node:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            computed.append(node)
-            continue
-        sources[node.output[0]] = node.input[0].removesuffix("_quantized")
-        if not held >= set(node.input[1:]):
-            yield f"{node.name} has a scale that is computed"
-    found, expected = (
-        {node.name: _operation(node, names) for node in nodes}
-        for nodes, names in ((computed, sources), (plain.graph.node, {}))
-    )
-    for name in {**expected, **found}:
-        if found.get(name) != expected.get(name):
-            yield f"{name} is not what it is in step.onnx"
-    ends = [[value.SerializeToString() for value in (*x.graph.input, *x.graph.output)] for x in (model, plain)]
-    if ends[0] != ends[1] or len(found) != len(computed):
-        yield "has other inputs, outputs or nodes than step.onnx"
-
-
-def _operation(node: onnx.NodeProto, sources: dict[str, str]) -> tuple[Any, ...]:
-    """What a node does to which tensors, each followed back through its roundings by `sources`."""
-    inputs = []
-    for name in node.input:
-        for _ in sources:  # a damaged graph may lead in circles
-            name = sources.get(name, name)
-        inputs.append(name)
-    return node.domain, node.op_type, inputs, list(node.output), sorted(a.SerializeToString() for a in node.attribute)
 
 
 def _quantised(name: str, expected: np.ndarray, found: dict[str, onnx.TensorProto]) -> Iterator[str]:

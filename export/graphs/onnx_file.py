@@ -1,24 +1,13 @@
-"""What all ONNX files of a bundle share: tensor names, the semantics in their metadata, and the final checks."""
+"""What all ONNX files of a bundle share: tensor names, reading and writing, the final checks."""
 
-import json
+from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from csnn_jax.config import ModelConfig
-from export.proof.network import Step
-
-MIN_OPSET, MAX_OPSET = 18, 20
-
-_EQUATION = {
-    "subtract": "U[t] = beta U[t-1] + I[t] - R[t] threshold, R[t] = H(U[t-1] - threshold)",
-    "zero": "U[t] = beta (1 - R[t]) U[t-1] + I[t], R[t] = H(U[t-1] - threshold)",
-    "none": "U[t] = beta U[t-1] + I[t]",
-}
-_ENCODING = {
-    "direct": "direct: the same image at every step, or its own frame where the data have a time axis",
-    "rate": "rate: a pixel spikes at each step with probability pixel / 255",
-    "latency": "latency: one spike per pixel at step round((1 - pixel / 255) (T - 1)), none for a pixel of 0",
-}
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
 
 
 def membrane_names(config: ModelConfig) -> list[str]:
@@ -37,27 +26,25 @@ def spikes_name(config: ModelConfig, number: int) -> str:
     return "spikes" if number == len(config.layers) else f"spikes{number}"
 
 
-def semantics(config: ModelConfig, step: Step) -> dict[str, str]:
-    """What a reader of an ONNX file must know and can't see in its graph, as texts for `metadata_props`.
+def load(path: Path) -> onnx.ModelProto:
+    """Reads an ONNX file.
 
-    `beta` and `threshold` are JSON lists of one float32 number per layer.
+    Raises:
+        UserError: it is missing or no ONNX file.
     """
-    direct = config.encoding == "direct"
-    return {
-        "neuron": "leaky integrate-and-fire (snnTorch Leaky with its delayed reset)",
-        "equation": f"{_EQUATION[config.reset]}; S[t] = H(U[t] - threshold); H(x) = 1 where x > 0, else 0",
-        "beta": json.dumps([neurons.beta.item() for neurons in step.neurons]),
-        "threshold": json.dumps([neurons.threshold.item() for neurons in step.neurons]),
-        "spike_condition": "U > threshold (strict)",
-        "reset": config.reset,
-        "membranes": "U[t], before the reset that the spike of step t causes",
-        "initial_membranes": "0",
-        "image": f"float32 [N, channels, height, width], {'pixel / 255' if direct else 'spikes of the step, 0 or 1'}",
-        "encoding": _ENCODING[config.encoding],
-        "time_steps": str(config.time_steps),
-        "time_layout": "time first: [T, N, ...]",
-        "readout": "class = argmax of the spike counts of the outputs over the window; the lowest index on ties",
-    }
+    try:
+        return onnx.load(path)
+    except (OSError, DecodeError, ValueError) as error:
+        raise UserError(f"{path}: expected an ONNX file: {error}") from None
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Writes an ONNX file.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    write_atomic(path, model.SerializeToString())
 
 
 def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:

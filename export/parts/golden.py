@@ -9,7 +9,7 @@ Every file is one `onnx.TensorProto`. Step sets follow an image through its wind
 carries its own membranes can be driven through them in order. The values are the torch reference's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,19 +18,49 @@ import onnx
 import safetensors
 import safetensors.numpy
 import torch
-from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
+from export.graphs import tensors
+from export.manifest import Manifest
+from export.parts.part import Advice, Found, Part, Usage
 from export.proof import network
 from export.proof.equality import LIMIT
+from export.subject import Source, Subject
 
 FOLDER = "golden"
+NAME = f"{FOLDER}/"
 IMAGES = f"{FOLDER}/images.safetensors"
 STEP_SETS, SEQUENCE_SETS = 100, 10
+
+
+def write(source: Source) -> None:
+    subject = source.subject
+    write_sets(subject.folder, subject.step, source.dataset.test, subject.time_steps)
+
+
+def files(subject: Subject) -> list[str]:
+    """Every file of the folder, by its name in the bundle.
+
+    Raises:
+        UserError: the images, which tell how many sets there are, can't be read.
+    """
+    return file_names(subject.config.model, len(images(subject.folder).labels), subject.time_steps)
+
+
+def check(subject: Subject, name: str) -> Found:
+    """The test images, and what torch makes of them."""
+    shown = images(subject.folder)
+    count = len(shown.labels)
+    wrong = problems(subject.folder, subject.step, shown.images, subject.time_steps)
+    for kept, original in ((shown.images, subject.split.images), (shown.labels, subject.split.labels)):
+        if not np.array_equal(kept[: len(original)], original[:count]):
+            wrong.append(f"{IMAGES} does not hold the first images of the test set")
+    counts = [int(count) for count in first_counts(subject.folder)]
+    first = {"label": int(shown.labels[0]), "class": int(np.argmax(counts)), "counts": counts}
+    return Found({"images": count, "sets": set_counts(subject.folder), "first": first}, wrong)
 
 
 class Golden(NamedTuple):
@@ -40,7 +70,7 @@ class Golden(NamedTuple):
     outputs: list[np.ndarray]
 
 
-def write(folder: Path, step: network.Step, split: Split, time_steps: int) -> None:
+def write_sets(folder: Path, step: network.Step, split: Split, time_steps: int) -> None:
     """Writes all sets; the tensors get the names of the inputs and outputs of step.onnx and sequence.onnx.
 
     Args:
@@ -61,8 +91,8 @@ def write(folder: Path, step: network.Step, split: Split, time_steps: int) -> No
         for number, golden in enumerate(sets):
             place = folder / FOLDER / kind / f"test_data_set_{number}"
             place.mkdir(parents=True)
-            _write(place, "input", golden.inputs, graph.input)
-            _write(place, "output", golden.outputs, graph.output)
+            tensors.save(place, "input", golden.inputs, graph.input)
+            tensors.save(place, "output", golden.outputs, graph.output)
     arrays = {"images": np.ascontiguousarray(images), "labels": np.ascontiguousarray(labels)}
     write_atomic(folder / IMAGES, safetensors.numpy.save(arrays))
 
@@ -92,7 +122,7 @@ def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
     """
     number = 0
     while (path := folder / FOLDER / kind / f"test_data_set_{number}").is_dir():
-        yield path.relative_to(folder).as_posix(), Golden(_read(path, "input"), _read(path, "output"))
+        yield path.relative_to(folder).as_posix(), Golden(tensors.load(path, "input"), tensors.load(path, "output"))
         number += 1
 
 
@@ -102,8 +132,8 @@ def first_counts(folder: Path) -> np.ndarray:
     return first.outputs[0][0]
 
 
-def names(config: ModelConfig, images: int, time_steps: int) -> list[str]:
-    """Every file that `write` makes of that many images, by its name in the bundle."""
+def file_names(config: ModelConfig, images: int, time_steps: int) -> list[str]:
+    """Every file that `write_sets` makes of that many images, by its name in the bundle."""
     steps, sequences = _sets(images, time_steps)
     states = len(config.layers)
     sets = [("step", number, 1 + states, 1 + states) for number in range(steps)]
@@ -116,12 +146,12 @@ def names(config: ModelConfig, images: int, time_steps: int) -> list[str]:
     ]
 
 
-def count(folder: Path) -> dict[str, int]:
+def set_counts(folder: Path) -> dict[str, int]:
     """How many sets there are of each kind."""
     return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
 
 
-def check(folder: Path, step: network.Step, images: np.ndarray, time_steps: int) -> list[str]:
+def problems(folder: Path, step: network.Step, images: np.ndarray, time_steps: int) -> list[str]:
     """Compares every set with the reference.
 
     Inputs must be bit-equal: frames to those of `images`, membranes to 0 at the start of a window and to the outputs
@@ -137,26 +167,26 @@ def check(folder: Path, step: network.Step, images: np.ndarray, time_steps: int)
     Returns:
         What differs, one line each.
     """
-    problems: list[str] = []
+    found: list[str] = []
     xs = _inputs(step.config, images)
     expected = _sets(len(xs), time_steps)
-    if tuple(count(folder).values()) != expected:
-        return [f"{FOLDER} has {count(folder)} sets, expected {expected[0]} and {expected[1]}"]
+    if tuple(set_counts(folder).values()) != expected:
+        return [f"{FOLDER} has {set_counts(folder)} sets, expected {expected[0]} and {expected[1]}"]
     carried: list[np.ndarray] = []
     for number, (name, golden) in enumerate(read(folder, "step")):
         image, t = divmod(number, time_steps)
         if t == 0:
             carried = [u.numpy() for u in step.initial_membranes(1)]
         inputs = [_frame(xs[image], t), *carried]
-        problems += _unequal(name, "input", golden.inputs, inputs)
+        found += _unequal(name, "input", golden.inputs, inputs)
         if _forms(golden.inputs) == _forms(inputs):
-            problems += _compare_step(name, golden, step)
+            found += _compare_step(name, golden, step)
         carried = golden.outputs[1:]
     for (name, golden), x in zip(read(folder, "sequence"), xs, strict=False):
         whole = _sequence(step, x, time_steps)
-        problems += _unequal(name, "input", golden.inputs, whole.inputs)
-        problems += _unequal(name, "output", golden.outputs, whole.outputs)
-    return problems
+        found += _unequal(name, "input", golden.inputs, whole.inputs)
+        found += _unequal(name, "output", golden.outputs, whole.outputs)
+    return found
 
 
 def _sets(images: int, time_steps: int) -> tuple[int, int]:
@@ -225,17 +255,31 @@ def _forms(arrays: Sequence[np.ndarray]) -> str:
     return ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
 
 
-def _write(path: Path, kind: str, arrays: list[np.ndarray], values: Sequence[onnx.ValueInfoProto]) -> None:
-    for number, array in enumerate(arrays):
-        tensor = numpy_helper.from_array(array, values[number].name)
-        write_atomic(path / f"{kind}_{number}.pb", tensor.SerializeToString())
+def _advice(manifest: Manifest) -> Iterable[Advice]:
+    yield Advice(8, "a port to test", f"`{NAME}`")
 
 
-def _read(path: Path, kind: str) -> list[np.ndarray]:
-    found: list[np.ndarray] = []
-    while (file := path / f"{kind}_{len(found)}.pb").is_file():
-        try:
-            found.append(numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())).copy())
-        except (DecodeError, ValueError, TypeError) as error:
-            raise UserError(f"{file}: expected an ONNX tensor: {error}") from None
-    return found
+def _usage(manifest: Manifest) -> Iterable[Usage]:
+    first = manifest["proof"][NAME]["first"]
+    counts = " ".join(map(str, first["counts"]))
+    yield Usage(
+        2,
+        f"Class and spike counts of the first test image, a {first['label']}, are to be: {first['class']}, [{counts}].",
+    )
+    text = """\
+To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
+are image and spikes, the further ones the membranes before and after, each an `onnx.TensorProto`. The sets of
+`golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` spike counts and spikes.
+Expect the same spikes, and membranes within 1e-5 (1 + |U|)."""
+    yield Usage(5, text)
+
+
+PART = Part(
+    what={NAME: "inputs and outputs for real test images, in the layout of ONNX's backend tests"},
+    write=write,
+    check=check,
+    files=files,
+    images=images,
+    advice=_advice,
+    usage=_usage,
+)

@@ -1,127 +1,94 @@
-"""`step.onnx`: one time step in plain ONNX operators, from `torch.onnx.export`, with names that a person can read.
+"""`step.onnx`, `step_b1.onnx`: one time step in plain ONNX operators, of any batch and of one."""
 
-A tensor is called after the layer that makes it (`conv1`, `pool1`, `spikes1`, `fc1`, ...; see onnx_file.py); the other
-files of a bundle are built from this graph by these names.
-"""
-
-import ast
-import logging
-import warnings
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import groupby
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import onnx
-import onnx_ir as ir
-import torch
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import Tensors
-from export.graphs.onnx_file import finish, membrane_names, metadata_of, semantics, spikes_name
-from export.proof.network import Step
+from export import latency
+from export.graphs import onnx_facts, onnx_file, step_graph
+from export.manifest import Manifest
+from export.parts.part import Advice, Comparison, Found, Part, Usage
+from export.proof.equality import Figures, equality, problems
+from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts
+from export.report import snippets
+from export.subject import Source, Subject
+
+PLAIN, STATIC = "step.onnx", "step_b1.onnx"
+REFERENCE = 2
+"""Images for onnx's reference evaluator, which takes up to 20 seconds for one of the default network."""
 
 
-def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:
-    """The graph (image, mem1, mem2, ...) -> (spikes, mem1_next, mem2_next, ...) with a symbolic batch `N`.
+def write(source: Source) -> None:
+    subject = source.subject
+    plain = step_graph.step(subject.config.model, subject.tensors, source.opset)
+    for name, model in ((PLAIN, plain), (STATIC, step_graph.static(plain))):
+        onnx_file.save(model, subject.folder / name)
 
-    Args:
-        config: the stack.
-        tensors: its parameters as `weights.load` gives them.
-        opset: version of ONNX's operator set, 18 to 20.
 
-    Returns:
-        The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub.
+def load(folder: Path) -> onnx.ModelProto:
+    """`step.onnx` of a bundle, which other files are made from and compared with.
+
+    Raises:
+        UserError: it is missing or no ONNX file.
     """
-    network = Step(config, tensors)
-    model = _exported(network, membrane_names(config), opset)
-    _flatten(model)
-    RemoveUnusedNodesPass()(model)
-    _rename(model, config)
-    ClearMetadataAndDocStringPass()(model)  # torch's metadata names paths of this machine
-    model.graph.name = "csnn_step"
-    proto = ir.to_proto(model)
-    del proto.graph.value_info[:]  # torch calls the batch by another name there
-    return finish(proto, semantics(config, network))
+    return onnx_file.load(folder / PLAIN)
 
 
-def static(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with every shape static and batch 1, for tool chains that allocate memory beforehand."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    del fixed.graph.value_info[:]
-    for value in (*fixed.graph.input, *fixed.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = 1
-    return finish(fixed, metadata_of(model))
+def check(subject: Subject, name: str) -> Found:
+    """Equal to torch in ONNX Runtime; step.onnx also in onnx's reference evaluator."""
+    model = onnx_file.load(subject.folder / name)
+    found = check_in_onnxruntime(subject, model)
+    if name == PLAIN:
+        reference = equality(subject.step, ReferenceRunner(model), [subject.few(REFERENCE)])
+        figures = {"onnxruntime": found.proof["onnxruntime"], "reference_evaluator": reference}
+        figures["accuracy"] = found.proof["accuracy"]
+        return replace(found, proof=figures, problems=found.problems + problems("reference_evaluator", reference))
+    return found
 
 
-def _exported(network: Step, memories: list[str], opset: int) -> ir.Model:
-    batch = 2  # torch takes 1 for a constant
-    height, width, channels = network.config.input_shape
-    image = torch.zeros(batch, channels, height, width)
-    any_batch = {0: torch.export.Dim.DYNAMIC}
-    with _quiet_exporter():
-        # The exporter's optimiser would merge equal thresholds of different layers.
-        program = torch.onnx.export(
-            network,
-            (image, *network.initial_membranes(batch)),
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-            opset_version=opset,
-            input_names=["image", *memories],
-            output_names=["spikes", *(f"{name}_next" for name in memories)],
-            dynamic_shapes={"x": any_batch, "membranes": (any_batch,) * len(memories)},
-        )
-    assert program is not None
-    for value in (*program.model.graph.inputs, *program.model.graph.outputs):
-        assert value.shape is not None
-        value.shape = ir.Shape(["N", *value.shape[1:]])
-    return program.model
+def check_in_onnxruntime(subject: Subject, model: onnx.ModelProto) -> Found:
+    """A step graph in float: equal to torch."""
+    found = equality(subject.step, OnnxRunner(model), subject.compared)
+    wrong = [*onnx_facts.problems(model, subject.step), *problems("onnxruntime", found)]
+    accuracy = subject.accuracy(step_counts(model, subject.config.model))
+    return Found({"onnxruntime": found, "accuracy": accuracy}, wrong, onnx_facts.describe(model))
 
 
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Keeps back what torch's exporter says about itself: missing torchvision operators, and its own old calls."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)
+def comparisons(proof: Figures) -> Iterator[Comparison]:
+    """Of a step graph in float."""
+    yield Comparison.of("ONNX Runtime", "torch", proof["onnxruntime"], "spikes differ from torch's")
+    if "reference_evaluator" in proof:
+        yield Comparison.of("onnx's reference evaluator", "torch", proof["reference_evaluator"])
 
 
-def _layer(node: ir.Node) -> str:
-    """The module of `network.Step` that a node comes from: conv1, pool1, lif1, flatten3, fc1, ..."""
-    *_, module, _ = ast.literal_eval(node.metadata_props["pkg.torch.onnx.name_scopes"])
-    return str(module)
+def _advice(manifest: Manifest) -> Iterable[Advice]:
+    yield Advice(2, "a stream: you present a frame, and keep the state, at every step", f"`{PLAIN}`")
+    yield Advice(3, "a compiler of models that wants fixed shapes (TVM, ONNX-to-C, ...)", f"`{STATIC}`")
 
 
-def _flatten(model: ir.Model) -> None:
-    """Makes each Reshape before a Gemm, whose shape torch computes from the batch, the Flatten that was meant."""
-    for node in model.graph:
-        if node.op_type == "Reshape" and any(user.op_type == "Gemm" for user in node.outputs[0].consumers()):
-            node.op_type = "Flatten"
-            node.resize_inputs(1)
-            node.attributes.clear()
-            node.attributes.add(ir.AttrInt64("axis", 1))
+def _usage(manifest: Manifest) -> Iterable[Usage]:
+    text = f"""\
+With ONNX Runtime and NumPy alone (`pip install onnxruntime numpy`), in this folder. One time step at a time; the
+membranes go in and come out:
+
+<!-- step -->
+```python
+{snippets.step(manifest["semantics"])}
+```"""
+    yield Usage(1, text)
 
 
-def _rename(model: ir.Model, config: ModelConfig) -> None:
-    """Calls nodes and tensors after their layers (`conv1`, `lif1.Mul`), and a layer's last tensor `spikes1`."""
-    fixed = set(model.graph.outputs)
-    for layer, group in groupby(list(model.graph), key=_layer):
-        nodes = list(group)
-        kinds: Counter[str] = Counter()
-        for node in nodes:
-            kinds[node.op_type] += 1
-            again = f"_{kinds[node.op_type]}" if kinds[node.op_type] > 1 else ""
-            node.name = layer if len(nodes) == 1 else f"{layer}.{node.op_type}{again}"
-            if node.outputs[0] not in fixed:
-                node.outputs[0].name = node.name
-        if layer.startswith("lif"):
-            nodes[-1].outputs[0].name = spikes_name(config, int(layer.removeprefix("lif")))
+PART = Part(
+    what={
+        PLAIN: "one time step in plain ONNX operators, any batch: (image, membranes) -> (spikes, membranes)",
+        STATIC: "the same with every shape fixed and a batch of one, for tool chains that need that",
+    },
+    write=write,
+    check=check,
+    timing=latency.ONNX_STEP,
+    comparisons=comparisons,
+    advice=_advice,
+    usage=_usage,
+)

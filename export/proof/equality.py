@@ -184,3 +184,23 @@ def equality(
         free.add(first, mine, window(other, network.config, x, time_steps))
     parts = {"stepwise": stepwise.figures(), "free_running": free.figures()}
     return {"time_steps": steps, **parts, "ok": all(part["ok"] for part in parts.values())}
+
+
+def problems(who: str, found: Figures) -> list[str]:
+    """What is wrong by the figures of `equality`, one line each; none: the program `who` is equal."""
+    stepwise, lines = found["stepwise"], free_running_problems(who, found["free_running"])
+    if stepwise["beyond_limit"]:
+        lines.append(
+            f"in {who}, {stepwise['beyond_limit']:,} membranes differ from torch's by more than {LIMIT:g} "
+            f"(1 + |U|), the largest by {stepwise['max_difference']:.3g} (1 + |U|)"
+        )
+    if stepwise["unexplained_flips"]:
+        lines.append(f"in {who}, {stepwise['unexplained_flips']:,} spikes differ from torch's away from a threshold")
+    return lines
+
+
+def free_running_problems(who: str, found: Figures) -> list[str]:
+    """What is wrong by the figures of whole windows."""
+    if found["ok"]:
+        return []
+    return [f"in {who}, the spikes of {found['images_that_differ']:,} images differ from torch's"]

@@ -1,8 +1,7 @@
 """Ways to run a network one step at a time, all behind one method, so that one proof serves them all."""
 
-import functools
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,10 +10,13 @@ import onnxruntime
 import torch
 from onnx.reference import ReferenceEvaluator
 
+from csnn_jax import machine
 from csnn_jax.config import ModelConfig
 from export.proof.network import Step, frames, membrane_shapes
 
 Arrays = list[np.ndarray]
+Counts = Callable[[torch.Tensor], np.ndarray]
+"""From `network.inputs` to output spikes per image and class [batch, classes]."""
 
 
 class Runner(Protocol):
@@ -118,16 +120,34 @@ def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
     return total
 
 
-@functools.cache
-def usable_cores() -> int:
-    """Number of cores that this process may run on, when first asked: threads are started for them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def step_counts(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -> Counts:
+    """Runs a step graph over the window in ONNX Runtime."""
+    runner = OnnxRunner(model, threads)
+    if not runner.one_by_one:
+        return lambda x: counts(runner, config, x)
+
+    def by_image(x: torch.Tensor) -> np.ndarray:
+        with ThreadPoolExecutor(threads or machine.cpus()) as pool:
+            return np.concatenate([*pool.map(lambda image: counts(runner, config, image), x.split(1, x.ndim - 4))])
+
+    return by_image
+
+
+def accuracy(count: Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
+    """Share of images that a program classifies right: the most output spikes, the lowest class on ties.
+
+    Args:
+        count: runs the program.
+        batches: (what the network is fed, see `network.inputs`; true classes).
+    """
+    right = [count(x).argmax(1) == labels for x, labels in batches]
+    return float(np.concatenate(right).mean())
 
 
 def session(model: onnx.ModelProto, threads: int = 0, **settings: Any) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()  # ONNX Runtime itself would take cores it can't run on
+    options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime itself would take cores it can't run on
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
     options.log_severity_level = 3
     for name, value in settings.items():

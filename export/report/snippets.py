@@ -4,24 +4,30 @@ import math
 from typing import Any
 
 
-def snippets(semantics: dict[str, Any]) -> list[str]:
-    """Programs that classify with step.onnx and with sequence.onnx, for what a manifest states as semantics.
+def step(semantics: dict[str, Any]) -> str:
+    """A program that classifies with step.onnx, for what a manifest states as semantics.
 
-    Both end by classifying the first golden image, whose numbers are the last bytes of its tensor file.
+    It ends by classifying the first golden image, whose numbers are the last bytes of its tensor file.
     """
-    shape, steps = semantics["input"]["shape"], semantics["time_steps"]
+    name, given, shape = _input(semantics)
+    if name == "image":
+        return _step(name, given, f"for _ in range({semantics['time_steps']})", "image[None]", _first(name, shape))
+    return _step(name, given, "for frame in frames", "frame[None]", _first(name, shape))
+
+
+def sequence(semantics: dict[str, Any]) -> str:
+    """The same with sequence.onnx."""
+    name, given, shape = _input(semantics)
+    return _sequence(name, given, "image[None]" if name == "image" else "frames[:, None]", _first(name, shape))
+
+
+def _input(semantics: dict[str, Any]) -> tuple[str, str, list[int]]:
+    """(name of the argument, what it is, its shape)."""
+    shape = semantics["input"]["shape"]
     if semantics["input"]["layout"] == "N, C, H, W":
-        given = f"image: float32 {shape}, pixel / 255"
-        return [
-            _step("image", given, f"for _ in range({steps})", "image[None]", _first("image", shape)),
-            _sequence("image", given, "image[None]", _first("image", shape)),
-        ]
-    shape = [steps, *shape]
-    given = f"frames: float32 {shape}, {semantics['input']['range'].split(': ')[-1]}"
-    return [
-        _step("frames", given, "for frame in frames", "frame[None]", _first("frames", shape)),
-        _sequence("frames", given, "frames[:, None]", _first("frames", shape)),
-    ]
+        return "image", f"image: float32 {shape}, pixel / 255", shape
+    shape = [semantics["time_steps"], *shape]
+    return "frames", f"frames: float32 {shape}, {semantics['input']['range'].split(': ')[-1]}", shape
 
 
 def _first(name: str, shape: list[int]) -> str:

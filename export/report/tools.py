@@ -1,4 +1,4 @@
-"""The table of deployment targets in report.md: which file of a bundle fits, how exactly, and how that is known.
+"""The table of tools and chips in report.md: which file of a bundle fits, how exactly, and how that is known.
 
 What was tried was run by a script of benchmarks/targets on a bundle; its output is under results/targets. The other
 statements rest on the documentation that `source` names.
@@ -8,13 +8,14 @@ from typing import Literal, NamedTuple
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors
-from export.parts import nir as nir_file
+from export import parts
+from export.parts.part import Part
 
 Fit = Literal["exact", "approximate", "not supported"]
 NOT_TRIED = "not tried"
 
 
-class Target(NamedTuple):
+class Tool(NamedTuple):
     """One row of the table; all text.
 
     Attributes:
@@ -34,15 +35,20 @@ class Target(NamedTuple):
     tried: str = NOT_TRIED
 
 
-def targets(config: ModelConfig, tensors: Tensors) -> list[Target]:
-    """The table for one network; where it can't be a NIR file, what reads nothing else is not supported."""
-    reason = nir_file.reason_against(config, tensors)
-    return [row if reason is None or ".nir" not in row.files else _without_nir(row, reason) for row in _ROWS]
+def tools(config: ModelConfig, tensors: Tensors) -> list[Tool]:
+    """The table for one network; what reads nothing but a format that it can't have is not supported."""
+    rows = list(_ROWS)
+    for part in parts.every():
+        if reason := part.reason_against(config, tensors):
+            rows = [
+                _without(part, reason, row) if any(name in row.files for name in part.what) else row for row in rows
+            ]
+    return rows
 
 
-def _without_nir(row: Target, reason: str) -> Target:
-    """A row for a network that has no NIR file. The output is not linked: it is of a network that has one."""
-    return row._replace(files="-", fit="not supported", reason=f"reads NIR only, and {reason}", tried=NOT_TRIED)
+def _without(part: Part, reason: str, row: Tool) -> Tool:
+    """A row for a network that can't have the part. The output is not linked: it is of a network that has it."""
+    return row._replace(files="-", fit="not supported", reason=f"reads {part.form} only, and {reason}", tried=NOT_TRIED)
 
 
 def _result(tool: str) -> str:
@@ -69,7 +75,7 @@ _ONNX_MLIR = (
 )
 
 _ROWS = (
-    Target(
+    Tool(
         "ONNX Runtime Mobile",
         "step.onnx, sequence.onnx (step_int8.onnx: approximate)",
         "exact",
@@ -78,7 +84,7 @@ _ROWS = (
         "https://onnxruntime.ai/docs/build/custom.html",
         _result("ort_mobile"),
     ),
-    Target(
+    Tool(
         "ONNX Runtime Web",
         "step.onnx, sequence.onnx (step_int8.onnx: approximate)",
         "exact",
@@ -87,7 +93,7 @@ _ROWS = (
         "https://onnxruntime.ai/docs/build/custom.html",
         _result("ort_web"),
     ),
-    Target(
+    Tool(
         "TVM",
         "step.onnx, step_b1.onnx (step_int8.onnx: approximate)",
         "exact",
@@ -96,7 +102,7 @@ _ROWS = (
         "",
         _result("tvm"),
     ),
-    Target(
+    Tool(
         "onnx-mlir",
         "step_b1.onnx",
         "not supported",
@@ -104,7 +110,7 @@ _ROWS = (
         "bool; no package in the index to try whether it does so anyway",
         _ONNX_MLIR,
     ),
-    Target(
+    Tool(
         "onnx2c, ONNX-to-C compilers",
         "step_b1.onnx (or c/, which needs no compiler of models)",
         "exact",
@@ -113,7 +119,7 @@ _ROWS = (
         "https://github.com/kraiskil/onnx2c",
         _result("emx"),
     ),
-    Target(
+    Tool(
         "ST Edge AI (STM32)",
         "c/; step_b1.onnx, step_int8.onnx",
         "exact",
@@ -121,7 +127,7 @@ _ROWS = (
         "to opset 20, of which Greater and Cast were not confirmed",
         "https://stedgeai-dc.st.com/assets/embedded-docs/supported_ops_onnx.html",
     ),
-    Target(
+    Tool(
         "Hailo",
         "step_b1.onnx",
         "approximate",
@@ -129,7 +135,7 @@ _ROWS = (
         "convolutions on the chip, the neurons on the host; the compiler is in no package index",
         "https://community.hailo.ai/t/handling-unsupported-operations-with-onnxruntime/17956",
     ),
-    Target(
+    Tool(
         "Akida",
         "-",
         "not supported",
@@ -137,7 +143,7 @@ _ROWS = (
         "https://doc.brainchipinc.com/",
         _result("akida"),
     ),
-    Target(
+    Tool(
         "hls4ml",
         "-",
         "not supported",
@@ -145,7 +151,7 @@ _ROWS = (
         "https://fastmachinelearning.org/hls4ml/frontend/qonnx.html",
         _result("hls4ml"),
     ),
-    Target(
+    Tool(
         "FINN",
         "-",
         "not supported",
@@ -154,7 +160,7 @@ _ROWS = (
         _FINN,
         _result("qonnx"),
     ),
-    Target(
+    Tool(
         "Speck (Sinabs)",
         "network_nir104.nir",
         "approximate",
@@ -163,7 +169,7 @@ _ROWS = (
         _SPECK,
         _result("sinabs"),
     ),
-    Target(
+    Tool(
         "Xylo (Rockpool)",
         "network.nir",
         "not supported",
@@ -171,7 +177,7 @@ _ROWS = (
         _XYLO,
         _result("rockpool"),
     ),
-    Target(
+    Tool(
         "Loihi 2 (Lava)",
         "network.nir",
         "approximate",
@@ -180,7 +186,7 @@ _ROWS = (
         _LAVA,
         _result("lava"),
     ),
-    Target(
+    Tool(
         "SpiNNaker2",
         "network.nir",
         "approximate",
@@ -188,7 +194,7 @@ _ROWS = (
         "takes sum pooling only; it is in no package index",
         _SPINNAKER2,
     ),
-    Target(
+    Tool(
         "snn-mlir",
         "network.nir",
         "exact",
@@ -197,7 +203,7 @@ _ROWS = (
         "https://github.com/INTERA-GROUP/snn-mlir",
         _result("snn_mlir"),
     ),
-    Target(
+    Tool(
         "SpikingJelly",
         "network.nir",
         "exact",
@@ -205,7 +211,7 @@ _ROWS = (
         "",
         _result("spikingjelly"),
     ),
-    Target(
+    Tool(
         "Norse",
         "network.nir",
         "exact",
@@ -213,7 +219,7 @@ _ROWS = (
         _NIR_SUPPORT,
         _result("norse"),
     ),
-    Target(
+    Tool(
         "snnTorch with nir 1.0.4",
         "network_nir104.nir",
         "exact",
