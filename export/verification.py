@@ -40,7 +40,7 @@ def verify(folder: Path, quick: bool = False) -> int:
         if verdict.bad:
             return verdict.end("what the files compute was not looked at")
         verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
-        subject, note = _open(folder, recorded, quick)
+        subject, note = open_bundle(folder, recorded, quick)
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()
@@ -64,7 +64,7 @@ class Verdict:
         return 1 if self.bad else 0
 
 
-def _open(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
+def open_bundle(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
     """(the bundle with its weights and images, why its figures can't be compared with the recorded ones or "").
 
     Raises:

@@ -1,4 +1,4 @@
-"""The targets table: what it says is what the committed outputs of benchmarks/targets show."""
+"""The table of tools: what it says is what the committed outputs of benchmarks/targets show."""
 
 import json
 import subprocess
@@ -13,12 +13,12 @@ from onnx import numpy_helper
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, to_json
 from csnn_jax.runs import weights
+from export.graphs import step_graph
 from export.parts import golden, sequence
-from export.parts import step as step_graph
 from export.proof import network
-from export.report.tools import NOT_TRIED, Target, targets
+from export.report.tools import NOT_TRIED, Tool, tools
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCRIPTS = ROOT / "benchmarks" / "targets"
 NIR = ModelConfig(conv_channels=(4,), hidden=(16,), pool="avg", reset="zero", time_steps=5)
 ASKED_FOR = (
@@ -27,19 +27,19 @@ ASKED_FOR = (
 )
 
 
-def table(config: ModelConfig = NIR) -> list[Target]:
+def table(config: ModelConfig = NIR) -> list[Tool]:
     tensors = {name: np.zeros(shape, np.float32) for name, shape in weights.expected_shapes(config).items()}
-    return targets(config, tensors)
+    return tools(config, tensors)
 
 
-def trials(row: Target) -> list[dict]:
+def trials(row: Tool) -> list[dict]:
     return json.loads((ROOT / row.tried).read_text())["trials"]
 
 
 TRIED = [row for row in table() if row.tried != NOT_TRIED]
 
 
-def test_every_target_has_a_row_and_a_source() -> None:
+def test_every_tool_has_a_row_and_a_source() -> None:
     names = [row.name for row in table()]
     assert [name for name in ASKED_FOR if not any(name in found for found in names)] == []
     for row in table():
@@ -48,7 +48,7 @@ def test_every_target_has_a_row_and_a_source() -> None:
 
 
 @pytest.mark.parametrize("row", TRIED, ids=lambda row: row.name)
-def test_output_tells_how_it_came_about(row: Target) -> None:
+def test_output_tells_how_it_came_about(row: Tool) -> None:
     found = json.loads((ROOT / row.tried).read_text())
     script = found["command"].split()[1]
     assert (ROOT / script).is_file()
@@ -57,7 +57,7 @@ def test_output_tells_how_it_came_about(row: Target) -> None:
 
 
 @pytest.mark.parametrize("row", TRIED, ids=lambda row: row.name)
-def test_fit_is_what_the_output_shows(row: Target) -> None:
+def test_fit_is_what_the_output_shows(row: Tool) -> None:
     same = {trial["file"] for trial in trials(row) if trial.get("different_spikes", "").startswith("0 of")}
     refused = [trial for trial in trials(row) if "refused" in trial]
     if row.fit == "not supported":
@@ -89,8 +89,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.json").write_text(to_json(Config(NIR)))
     plain = step_graph.step(NIR, tensors, 20)
     onnx.save(plain, folder / "step.onnx")
-    onnx.save(sequence.sequence(plain, NIR, False), folder / "sequence.onnx")
-    golden.write(folder, network.Step(NIR, tensors), data.load("mnist", (28, 28, 1)).test, NIR.time_steps)
+    onnx.save(sequence.graph(plain, NIR, False), folder / "sequence.onnx")
+    golden.write_sets(folder, network.Step(NIR, tensors), data.load("mnist", (28, 28, 1)).test, NIR.time_steps)
     return folder
 
 

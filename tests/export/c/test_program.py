@@ -9,80 +9,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from c_networks import IMAGES, STACKS, images_for, parameters
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs.weights import expected_shapes, from_torch
-from export.c import program as c_program
+from export.c import program
+from export.parts import c_program
 from export.proof import network
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
 SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-IMAGES = 12
-
-STACKS = {
-    "default kind": ModelConfig(
-        input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=8
-    ),
-    "odd sizes, average, zero": ModelConfig(
-        input_shape=(13, 11, 3), conv_channels=(4,), kernel_size=5, hidden=(), pool="avg", reset="zero", time_steps=9
-    ),
-    "no convolution, no reset": ModelConfig(
-        input_shape=(9, 7, 1), conv_channels=(), hidden=(30, 11), reset="none", beta=(0.9, 0.3, 1.0), time_steps=9
-    ),
-    "three blocks, rate": ModelConfig(
-        input_shape=(17, 19, 2), conv_channels=(3, 4, 5), kernel_size=7, hidden=(8,), encoding="rate", time_steps=7
-    ),
-    "learnt neurons, latency": ModelConfig(
-        input_shape=(12, 10, 1),
-        conv_channels=(6,),
-        kernel_size=1,
-        hidden=(20,),
-        encoding="latency",
-        learn_beta=True,
-        learn_threshold=True,
-        threshold=(0.5, 1.0, 2.0),
-        time_steps=8,
-    ),
-    # 70,400 neurons in a layer, more than 16 bits count
-    "wide indices": ModelConfig(input_shape=(33, 40, 1), conv_channels=(220,), hidden=(), num_classes=3, time_steps=2),
-}
-
-
-def parameters(config, seed=1):
-    random = np.random.default_rng(seed)
-    tensors = {}
-    for name, shape in expected_shapes(config).items():
-        scale = 3 / np.sqrt(np.prod(shape[1:])) if name.endswith(".weight") else 0.5
-        tensors[name] = random.normal(0, scale, shape).astype(np.float32)
-    if config.learn_beta:  # two of them out of 0..1, where they are clipped; a negative threshold fires at rest
-        tensors |= {f"lif{i}.beta": np.float32(b).reshape(()) for i, b in enumerate((0.6, 1.3, -0.2), 1)}
-        tensors |= {f"lif{i}.threshold": np.float32(t).reshape(()) for i, t in enumerate((0.3, -0.2, 0.7), 1)}
-    return tensors
-
-
-def images_for(config):
-    random = np.random.default_rng(2)
-    images = random.integers(0, 256, (IMAGES, *config.input_shape)).astype(np.uint8)
-    images[random.uniform(size=images.shape) < 0.5] = 0
-    return images
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """Writes and builds a stack once: `built(name)` gives its configuration, parameters and folder."""
-    made = {}
-
-    def make(name):
-        if name not in made:
-            folder = tmp_path_factory.mktemp("c")
-            config, tensors = STACKS[name], parameters(STACKS[name])
-            c_program.write(folder, config, tensors)
-            assert c_program.build(folder, folder) == folder / "csnn"
-            made[name] = config, tensors, folder
-        return made[name]
-
-    return make
 
 
 def torch_window(config, tensors):
@@ -98,7 +34,7 @@ def test_classes_and_counts_are_those_of_torch(built, name):
     config, tensors, folder = built(name)
     _, samples, trace = torch_window(config, tensors)
     assert all(layer.any() and not layer.all() for layer in trace.spikes)
-    classes, counts = c_program.counts(folder / "csnn", samples)
+    classes, counts = program.counts(folder / "csnn", samples)
     expected = trace.spikes[-1].sum(0).numpy()
     np.testing.assert_array_equal(counts, expected)
     np.testing.assert_array_equal(classes, expected.argmax(1))
@@ -108,7 +44,7 @@ def test_classes_and_counts_are_those_of_torch(built, name):
 def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, name):
     config, tensors, folder = built(name)
     x, _, trace = torch_window(config, tensors)
-    library = c_program.Library(folder / "libcsnn.so", config)
+    library = program.Library(folder / "libcsnn.so", config)
     before = [u.numpy() for u in network.Step(config, tensors).initial_membranes(IMAGES)]
     for t, frame in enumerate(network.frames(x, config.time_steps)):
         spikes, after = library.step(frame.numpy(), before)
@@ -120,7 +56,7 @@ def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, n
 
 def test_the_library_refuses_an_input_that_is_no_byte(built):
     config, tensors, folder = built("default kind")
-    library = c_program.Library(folder / "libcsnn.so", config)
+    library = program.Library(folder / "libcsnn.so", config)
     membranes = [u.numpy() for u in network.Step(config, tensors).initial_membranes(1)]
     for value in (0.5, 1.5, -1 / 255):
         with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
@@ -130,30 +66,13 @@ def test_the_library_refuses_an_input_that_is_no_byte(built):
 def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
     config = STACKS["default kind"]
     tensors = parameters(config)
-    c_program.write(tmp_path, config, tensors, frames=6)
-    program = c_program.build(tmp_path, tmp_path)
+    c_program.write_sources(tmp_path, config, tensors, frames=6)
+    binary = program.build(tmp_path, tmp_path)
     frames = np.random.default_rng(4).integers(0, 256, (3, 6, *config.input_shape)).astype(np.uint8)
     x = network.inputs(config, frames)
     expected = network.trace(network.Step(config, tensors), x, config.time_steps).spikes[-1].sum(0).numpy()
     assert expected.any() and len(x) == 6 != config.time_steps
-    np.testing.assert_array_equal(c_program.counts(program, frames)[1], expected)
-
-
-def test_weights_survive_the_text_to_the_last_bit(tmp_path):
-    config = ModelConfig(input_shape=(6, 5, 1), conv_channels=(3,), hidden=(4,), num_classes=2)
-    tensors = parameters(config)
-    extremes = [0.0, -0.0, 1e-45, -1.1754942e-38, 3.4028235e38, 0.1, -1 / 3, 2**-126]
-    tensors["fc1.weight"].flat[: len(extremes)] = np.array(extremes, np.float32)
-    c_program.write(tmp_path, config, tensors)
-    (tmp_path / "dump.c").write_text(
-        """#include <stdio.h>
-#include "csnn.c"
-int main(void) { return fwrite(fc1_weight, sizeof fc1_weight, 1, stdout) != 1; }
-"""
-    )
-    subprocess.run(["cc", "-std=c99", "dump.c", "-o", "dump"], cwd=tmp_path, check=True)
-    dumped = subprocess.run([tmp_path / "dump"], capture_output=True, check=True).stdout
-    assert dumped == from_torch(config.layers[1], tensors["fc1.weight"]).tobytes()
+    np.testing.assert_array_equal(program.counts(binary, frames)[1], expected)
 
 
 CLANG = ["clang"] if shutil.which("clang") else [sys.executable, "-m", "ziglang", "cc"]  # a package that holds a clang
@@ -168,14 +87,14 @@ COMPILERS = [
 @pytest.mark.parametrize("name", ["default kind", "three blocks, rate", "no convolution, no reset"])
 def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler, name):
     config, tensors, folder = built(name)
-    program = tmp_path / "sanitized"
-    command = [*compiler, *STRICT, *SANITIZE, "-O1", folder / "main.c", folder / "csnn.c", "-o", program]
+    binary = tmp_path / "sanitized"
+    command = [*compiler, *STRICT, *SANITIZE, "-O1", folder / "main.c", folder / "csnn.c", "-o", binary]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     _, samples, trace = torch_window(config, tensors)
-    done = subprocess.run([program], input=samples.tobytes(), capture_output=True, check=True)
+    done = subprocess.run([binary], input=samples.tobytes(), capture_output=True, check=True)
     assert done.stderr == b""
-    np.testing.assert_array_equal(c_program.counts(program, samples)[1], trace.spikes[-1].sum(0).numpy())
+    np.testing.assert_array_equal(program.counts(binary, samples)[1], trace.spikes[-1].sum(0).numpy())
 
 
 def test_several_images_of_a_file(built, tmp_path):
@@ -186,7 +105,7 @@ def test_several_images_of_a_file(built, tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == IMAGES and done.stderr == ""
     assert all(re.fullmatch(r"class \d, spike counts( \d+){6}", line) for line in lines)
-    classes, counts = c_program.counts(folder / "csnn", images)
+    classes, counts = program.counts(folder / "csnn", images)
     expected = [f"class {c}, spike counts {' '.join(map(str, n))}" for c, n in zip(classes, counts, strict=True)]
     assert lines == expected
 
@@ -224,8 +143,8 @@ def test_files_that_can_not_be_read_or_written(built, tmp_path):
 def test_ties_go_to_the_lowest_class(tmp_path):
     config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=4, time_steps=3)
     tensors = {"fc1.weight": np.zeros((4, 4), np.float32), "fc1.bias": np.array([0, 2, 2, 0], np.float32)}
-    c_program.write(tmp_path, config, tensors)
-    classes, counts = c_program.counts(c_program.build(tmp_path, tmp_path), np.zeros((1, 2, 2, 1), np.uint8))
+    c_program.write_sources(tmp_path, config, tensors)
+    classes, counts = program.counts(program.build(tmp_path, tmp_path), np.zeros((1, 2, 2, 1), np.uint8))
     assert classes.tolist() == [1] and counts.tolist() == [[0, 3, 3, 0]]
 
 
@@ -233,19 +152,9 @@ def test_a_membrane_at_the_threshold_neither_spikes_nor_is_reset(tmp_path):
     config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=2, time_steps=2)
     above = np.nextafter(np.float32(1), np.float32(2))
     tensors = {"fc1.weight": np.zeros((2, 4), np.float32), "fc1.bias": np.array([1, above], np.float32)}
-    c_program.write(tmp_path, config, tensors)
-    _, counts = c_program.counts(c_program.build(tmp_path, tmp_path), np.zeros((1, 2, 2, 1), np.uint8))
+    c_program.write_sources(tmp_path, config, tensors)
+    _, counts = program.counts(program.build(tmp_path, tmp_path), np.zeros((1, 2, 2, 1), np.uint8))
     assert counts.tolist() == [[1, 1]]  # U = 1, then 0.5 + 1; U just above 1, then 0.5 + 1 - 1
-
-
-def test_the_memory_it_states_is_what_it_takes(built):
-    for name in ("default kind", "wide indices"):
-        config, tensors, folder = built(name)
-        flash, ram, membranes = map(int, re.findall(r"(\d+) (?:bytes|of them)", (folder / "network.h").read_text()))
-        state = c_program.Library(folder / "libcsnn.so", config)._c.csnn_state_size()
-        assert 0 <= state - ram < 8
-        assert flash == 4 * sum(value.size for value in tensors.values())
-        assert membranes == 4 * sum(int(np.prod(layer.out_shape)) for layer in config.layers)
 
 
 def test_no_heap_and_no_library_but_stdio(built):
@@ -264,10 +173,10 @@ def test_a_builder_without_make_or_compiler_is_told(built, tmp_path, monkeypatch
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(UserError, match="needs make, which is not on the PATH"):
-        c_program.build(folder, tmp_path)
+        program.build(folder, tmp_path)
     (tmp_path / "make").symlink_to(shutil.which("true", path="/bin:/usr/bin"))
     with pytest.raises(UserError, match="none of cc, gcc and clang is on the PATH"):
-        c_program.build(folder, tmp_path)
+        program.build(folder, tmp_path)
 
 
 def test_a_compiler_that_fails_is_named_with_its_reason(built, tmp_path):
@@ -275,13 +184,13 @@ def test_a_compiler_that_fails_is_named_with_its_reason(built, tmp_path):
     broken = shutil.copytree(source, tmp_path / "broken", ignore=shutil.ignore_patterns("csnn", "*.o", "*.so"))
     (broken / "network.h").write_text((broken / "network.h").read_text() + "int 3;\n")
     with pytest.raises(UserError, match=r"failed: .*network\.h.*error"):
-        c_program.build(broken, tmp_path)
+        program.build(broken, tmp_path)
 
 
 def test_two_states_do_not_disturb_each_other(built):
     config, tensors, folder = built("three blocks, rate")
     x, _, _ = torch_window(config, tensors)
-    one, two = (c_program.Library(folder / "libcsnn.so", config) for _ in range(2))
+    one, two = (program.Library(folder / "libcsnn.so", config) for _ in range(2))
     start = [u.numpy() for u in network.Step(config, tensors).initial_membranes(IMAGES)]
     alone = one.step(x[1].numpy(), one.step(x[0].numpy(), start)[1])
     first = one.step(x[0].numpy(), start)[1]
