@@ -62,7 +62,7 @@ def counts(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Library:
-    """The compiled library, called as `export.network.Step` is: one time step, in torch's layouts.
+    """The compiled library, called as a `runners.Runner` is: one time step, in torch's layouts.
 
     Args:
         path: `libcsnn.so`, beside the program that `build` returned.
@@ -79,15 +79,15 @@ class Library:
         self._state = ctypes.create_string_buffer(self._c.csnn_state_size())
         self._count = ctypes.c_int32()
 
-    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """One time step.
 
         Args:
-            x: image or spikes, float32 [batch, C, H, W]: what `export.network.inputs` makes of bytes.
             membranes: U[t-1] of every layer, float32 [batch, C, H, W] or [batch, features].
+            x: image or spikes, float32 [batch, C, H, W]: what `network.inputs` makes of bytes.
 
         Returns:
-            (output spikes [batch, classes], U[t] of every layer), float32.
+            (U[t] of every layer, output spikes [batch, classes]), float32.
 
         Raises:
             ValueError: x holds a value that no byte stands for.
@@ -108,7 +108,7 @@ class Library:
                 ctypes.memmove(u[n].ctypes.data, self._membranes(layer), u[n].nbytes)
             events = self._c.csnn_spikes(self._state, len(mine) - 1, ctypes.byref(self._count))
             spikes[n, events[: self._count.value]] = 1
-        return spikes, [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in mine]
+        return [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in mine], spikes
 
     @property
     def state_bytes(self) -> int:
@@ -125,6 +125,6 @@ class Library:
 
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:
-    """What the program is fed for `export.network.inputs`: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
+    """What the program is fed for `network.inputs`: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
     found = np.moveaxis(np.rint(x * np.float32(input_scale(config))).astype(np.uint8), -3, -1)
     return np.ascontiguousarray(found.swapaxes(0, 1) if x.ndim == 5 else found)

@@ -178,7 +178,7 @@ def equality(
         steps = len(mine.spikes)
         before = zeros(network.config, mine.spikes.shape[1])
         for time, frame in enumerate(frames(x, steps)):
-            spikes, after = other.step(frame.numpy(), before)
+            after, spikes = other.step(before, frame.numpy())
             stepwise.add(time, first, mine, spikes, after)
             before = [layer[time] for layer in mine.membranes]
         free.add(first, mine, window(other, network.config, x, time_steps))

@@ -51,18 +51,18 @@ class Leaky(nn.Module):
         self.register_buffer("beta", torch.tensor(beta, dtype=torch.float32).clamp(0, 1))
         self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float32))
 
-    def forward(self, current: Tensor, membrane: Tensor) -> tuple[Tensor, Tensor]:
-        """From I[t] and U[t-1] to (S[t], U[t]), all of one shape."""
+    def forward(self, membrane: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """From U[t-1] and I[t] to (U[t], S[t]), all of one shape."""
         if self.reset == "none":
             membrane = self.beta * membrane + current
-            return self.fire(membrane), membrane
+            return membrane, self.fire(membrane)
         fired = self.fire(membrane)
         if self.reset == "subtract":
             membrane = self.beta * membrane + current - fired * self.threshold
         else:
             # snnTorch multiplies by (1 - fired); this has the same bits and needs no constant in the graph.
             membrane = self.beta * (membrane - fired * membrane) + current
-        return self.fire(membrane), membrane
+        return membrane, self.fire(membrane)
 
     def fire(self, membrane: Tensor) -> Tensor:
         """H(U - theta): 1.0 where the membrane is above the threshold, 0.0 where it is at it or below."""
@@ -109,7 +109,7 @@ class Step(nn.Module):
         return tuple(torch.zeros(batch, *shape) for shape in membrane_shapes(self.config))
 
     def forward(self, x: Tensor, *membranes: Tensor) -> tuple[Tensor, ...]:
-        """One time step.
+        """One time step; its arguments and results are in the order of step.onnx, which has the carry last.
 
         Args:
             x: image or spikes [batch, channels, height, width], 0 to 1.
@@ -126,7 +126,7 @@ class Step(nn.Module):
             x = self.get_submodule(layer.name)(x)
             if layer.kind == "conv":
                 x = self.get_submodule(f"pool{number}")(x)
-            x, membrane = self.get_submodule(f"lif{number}")(x, membrane)
+            membrane, x = self.get_submodule(f"lif{number}")(membrane, x)
             new.append(membrane)
         return x, *new
 

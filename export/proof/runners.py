@@ -22,15 +22,15 @@ Counts = Callable[[torch.Tensor], np.ndarray]
 class Runner(Protocol):
     """A network in torch's layouts, float32."""
 
-    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         """One time step.
 
         Args:
-            x: image or spikes [batch, C, H, W].
             membranes: U[t-1] of every layer, [batch, C, H, W] or [batch, features].
+            x: image or spikes [batch, C, H, W].
 
         Returns:
-            (output spikes [batch, classes], U[t] of every layer).
+            (U[t] of every layer, output spikes [batch, classes]).
         """
         ...
 
@@ -41,10 +41,10 @@ class TorchRunner:
     def __init__(self, network: Step):
         self._network = network
 
-    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         with torch.no_grad():
             spikes, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, membranes))
-        return spikes.numpy(), [u.numpy() for u in after]
+        return [u.numpy() for u in after], spikes.numpy()
 
 
 class OnnxRunner:
@@ -63,16 +63,16 @@ class OnnxRunner:
         self._session = session(model, 1 if self.one_by_one else threads)
         self._names = [value.name for value in self._session.get_inputs()]
 
-    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         if not self.one_by_one:
-            return self._run(x, membranes)
-        each = [self._run(x[i : i + 1], [u[i : i + 1] for u in membranes]) for i in range(len(x))]
-        spikes = np.concatenate([spikes for spikes, _ in each])
-        return spikes, [np.concatenate(layer) for layer in zip(*(after for _, after in each), strict=True)]
+            return self._run(membranes, x)
+        each = [self._run([u[i : i + 1] for u in membranes], x[i : i + 1]) for i in range(len(x))]
+        after = [np.concatenate(layer) for layer in zip(*(after for after, _ in each), strict=True)]
+        return after, np.concatenate([spikes for _, spikes in each])
 
-    def _run(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+    def _run(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         spikes, *after = self._session.run(None, dict(zip(self._names, (x, *membranes), strict=True)))
-        return spikes, after
+        return after, spikes
 
 
 class ReferenceRunner:
@@ -81,10 +81,10 @@ class ReferenceRunner:
     def __init__(self, model: onnx.ModelProto):
         self._evaluator = ReferenceEvaluator(model)
 
-    def step(self, x: np.ndarray, membranes: Sequence[np.ndarray]) -> tuple[np.ndarray, Arrays]:
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         feed = dict(zip(self._evaluator.input_names, (x, *membranes), strict=True))
         found: Any = self._evaluator.run(None, feed)  # annotated as a sequence of anything
-        return found[0], list(found[1:])
+        return list(found[1:]), found[0]
 
 
 class Window(NamedTuple):
@@ -104,7 +104,7 @@ def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int
     membranes = zeros(config, x.shape[-4])
     spikes, kept = [], []
     for frame in frames(x, time_steps or config.time_steps):
-        now, membranes = runner.step(frame.numpy(), membranes)
+        membranes, now = runner.step(membranes, frame.numpy())
         spikes.append(now)
         kept.append(membranes)
     return Window(np.stack(spikes), [np.stack(layer) for layer in zip(*kept, strict=True)])
@@ -115,7 +115,7 @@ def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
     membranes = zeros(config, x.shape[-4])
     total = np.zeros_like(membranes[-1])
     for frame in frames(x, config.time_steps):
-        now, membranes = runner.step(frame.numpy(), membranes)
+        membranes, now = runner.step(membranes, frame.numpy())
         total += now
     return total
 

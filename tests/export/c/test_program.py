@@ -47,7 +47,7 @@ def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, n
     library = program.Library(folder / "libcsnn.so", config)
     before = [u.numpy() for u in network.Step(config, tensors).initial_membranes(IMAGES)]
     for t, frame in enumerate(network.frames(x, config.time_steps)):
-        spikes, after = library.step(frame.numpy(), before)
+        after, spikes = library.step(before, frame.numpy())
         before = [u[t].numpy() for u in trace.membranes]
         np.testing.assert_array_equal(spikes, trace.spikes[-1][t].numpy())
         for mine, theirs in zip(after, before, strict=True):
@@ -60,7 +60,7 @@ def test_the_library_refuses_an_input_that_is_no_byte(built):
     membranes = [u.numpy() for u in network.Step(config, tensors).initial_membranes(1)]
     for value in (0.5, 1.5, -1 / 255):
         with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
-            library.step(np.full((1, 2, 12, 10), value, np.float32), membranes)
+            library.step(membranes, np.full((1, 2, 12, 10), value, np.float32))
 
 
 def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
@@ -192,10 +192,10 @@ def test_two_states_do_not_disturb_each_other(built):
     x, _, _ = torch_window(config, tensors)
     one, two = (program.Library(folder / "libcsnn.so", config) for _ in range(2))
     start = [u.numpy() for u in network.Step(config, tensors).initial_membranes(IMAGES)]
-    alone = one.step(x[1].numpy(), one.step(x[0].numpy(), start)[1])
-    first = one.step(x[0].numpy(), start)[1]
-    two.step(torch.ones_like(x[0]).numpy(), start)
-    mixed = one.step(x[1].numpy(), first)
-    np.testing.assert_array_equal(alone[0], mixed[0])
-    for a, b in zip(alone[1], mixed[1], strict=True):
+    alone = one.step(one.step(start, x[0].numpy())[0], x[1].numpy())
+    first, _ = one.step(start, x[0].numpy())
+    two.step(start, torch.ones_like(x[0]).numpy())
+    mixed = one.step(first, x[1].numpy())
+    np.testing.assert_array_equal(alone[1], mixed[1])
+    for a, b in zip(alone[0], mixed[0], strict=True):
         np.testing.assert_array_equal(a, b)

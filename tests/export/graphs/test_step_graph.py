@@ -68,7 +68,7 @@ def test_a_membrane_at_the_threshold_does_not_fire(above, spikes):
             model = changed(model, name, lambda _, value=value: value)
         runners.append(OnnxRunner(model))
     for runner in runners:
-        found, (membranes,) = runner.step(made.x[0].numpy(), [np.zeros((3, 4), np.float32)])
+        (membranes,), found = runner.step([np.zeros((3, 4), np.float32)], made.x[0].numpy())
         assert (membranes == bias).all() and (found == spikes).all()
 
 

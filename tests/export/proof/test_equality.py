@@ -15,13 +15,13 @@ class Altered:
     def __init__(self, step, alter, time=3):
         self.runner, self.alter, self.time, self.calls = TorchRunner(step), alter, time, 0
 
-    def step(self, x, membranes):
-        spikes, after = self.runner.step(x, membranes)
+    def step(self, membranes, x):
+        after, spikes = self.runner.step(membranes, x)
         spikes, after = spikes.copy(), [u.copy() for u in after]
         if self.calls % OTHER.time_steps == self.time:
             self.alter(spikes, after)
         self.calls += 1
-        return spikes, after
+        return after, spikes
 
 
 @pytest.fixture
