@@ -6,14 +6,9 @@ from csnn_jax.errors import UserError
 from export import parts
 
 
-def required() -> list[str]:
-    """The packages that exports need beyond those of csnn_jax."""
-    return ["torch", "snntorch", *parts.packages()]
-
-
 def require_extras() -> None:
     """Raises UserError, in one line with the remedy, where a package that exports need is not installed."""
-    missing = [name for name in required() if importlib.util.find_spec(name) is None]
+    missing = [name for name in parts.packages() if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             f"{', '.join(missing)}: not installed, expected `pip install -e '.[export]'` in a clone of csnn"

@@ -2,38 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
 
-from export.manifest import Manifest
-from export.proof import network, runners
-from export.subject import Subject
+from export.proof import runners
 
 CALLS = 1000
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How a call of a file is timed.
-
-    Attributes:
-        call: what a call is.
-        measure: (bundle, name of the file, seconds) to its latency, see `of`; on the first test image.
-        run_by: what runs it, for the report.
-    """
-
-    call: Literal["one step", "whole window"]
-    measure: Callable[[Subject, str, float], dict[str, Any]]
-    run_by: Callable[[Manifest], str]
-
-    @property
-    def whole_window(self) -> bool:
-        """Whether one call is enough for an image."""
-        return self.call == "whole window"
 
 
 def of(call: Callable[[], object], seconds: float) -> dict[str, Any]:
@@ -56,20 +33,3 @@ def of_onnx(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[st
     session = runners.session(onnx.load(path), threads=1)
     feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
     return of(lambda: session.run(None, feed), seconds)
-
-
-def _step(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
-    frame = next(network.frames(subject.few(1), subject.time_steps)).numpy()
-    return of_onnx(subject.folder / name, [frame, *runners.zeros(subject.config.model, 1)], seconds)
-
-
-def _window(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
-    return of_onnx(subject.folder / name, [subject.few(1).numpy()], seconds)
-
-
-def _by_onnxruntime(manifest: Manifest) -> str:
-    return f"the ONNX files in ONNX Runtime\n{manifest['made']['versions']['onnxruntime']}"
-
-
-ONNX_STEP = Timing("one step", _step, _by_onnxruntime)
-ONNX_WINDOW = Timing("whole window", _window, _by_onnxruntime)

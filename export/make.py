@@ -16,9 +16,8 @@ from csnn_jax.runs.rundir import RunDir
 from csnn_jax.runs.weights import Tensors
 from export import manifest, parts, semantics
 from export.bundle import CONFIG, REPORT, WEIGHTS
-from export.latency import Timing
 from export.manifest import Manifest
-from export.parts.part import Found, Part
+from export.parts.part import Found, Part, Timing
 from export.proof import footprint, network
 from export.proof.equality import pieces
 from export.report import text, tools

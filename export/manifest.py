@@ -20,11 +20,11 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.weights import Tensors
-from export import required
+from export import parts
 from export.bundle import MANIFEST, MANIFEST_HASH
 
 SCHEMA_VERSION = 1
-PACKAGES = ("csnn", "numpy", "safetensors", "jax", "flax", *required())
+PACKAGES = ("csnn", "numpy", "safetensors", "jax", "flax", *parts.packages())
 NOT_LISTED = (MANIFEST, MANIFEST_HASH)
 
 Manifest = dict[str, Any]

@@ -1,6 +1,6 @@
 """A bundle with all that its files are made from and checked against."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from csnn_jax.data import Dataset, Split
 from csnn_jax.runs.metrics import BATCH
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.runs.weights import Tensors
-from export.proof import network, runners
+from export.proof import network
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Subject:
         """T."""
         return self.config.model.time_steps
 
-    def accuracy(self, count: runners.Counts) -> float:
+    def accuracy(self, count: network.Counts) -> float:
         """Share of the test images that a program classifies right."""
-        return runners.accuracy(count, self.batches())
+        return accuracy(count, self.batches())
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,14 @@ def for_data(config: Config, test: Split) -> Config:
     if test.images.ndim == 4:
         return config
     return replace(config, model=replace(config.model, time_steps=test.images.shape[1]))
+
+
+def accuracy(count: network.Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
+    """Share of images that a program classifies right: the most output spikes, the lowest class on ties.
+
+    Args:
+        count: runs the program.
+        batches: (what the network is fed, see `network.inputs`; true classes).
+    """
+    right = [count(x).argmax(1) == labels for x, labels in batches]
+    return float(np.concatenate(right).mean())

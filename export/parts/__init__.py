@@ -30,8 +30,8 @@ snnTorch: told here, for a module can't be imported where one of its packages is
 
 
 def packages() -> list[str]:
-    """Every package that a part needs, once."""
-    return list(dict.fromkeys(name for needed in PARTS.values() for name in needed))
+    """Every package that exports need beyond those of csnn_jax, once."""
+    return list(dict.fromkeys(["torch", "snntorch", *(name for needed in PARTS.values() for name in needed)]))
 
 
 @functools.cache

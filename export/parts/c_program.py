@@ -15,11 +15,11 @@ from csnn_jax.files import write_atomic
 from csnn_jax.runs.weights import Tensors
 from export import latency
 from export.c import headers, program
-from export.latency import Timing
 from export.manifest import Manifest
 from export.parts import step
-from export.parts.part import Advice, Comparison, Found, Part, Usage
-from export.proof.equality import Figures, equality, problems
+from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
+from export.proof import Figures
+from export.proof.equality import equality, problems
 from export.proof.runners import step_counts
 from export.report.cells import size
 from export.subject import Source, Subject

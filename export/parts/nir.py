@@ -18,8 +18,7 @@ from csnn_jax.runs.weights import Tensors
 from export.graphs.nir_graph import graph, reason_against
 from export.manifest import Manifest
 from export.parts.part import Advice, Comparison, Found, Part, Usage
-from export.proof import equality, network
-from export.proof.equality import Figures
+from export.proof import Figures, equality, network
 from export.subject import Source, Subject
 
 NAME, LEGACY = "network.nir", "network_nir104.nir"

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.runs.weights import Tensors
-from export.latency import Timing
 from export.manifest import Manifest
-from export.proof.equality import Figures
+from export.proof import Figures
 from export.subject import Source, Subject
 
 
@@ -82,6 +81,26 @@ class Usage(NamedTuple):
 
     place: int
     text: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a call of a file is timed.
+
+    Attributes:
+        call: what a call is.
+        measure: (bundle, name of the file, seconds) to its latency, see `latency.of`; on the first test image.
+        run_by: what runs it, for the report.
+    """
+
+    call: Literal["one step", "whole window"]
+    measure: Callable[[Subject, str, float], Figures]
+    run_by: Callable[[Manifest], str]
+
+    @property
+    def whole_window(self) -> bool:
+        """Whether one call is enough for an image."""
+        return self.call == "whole window"
 
 
 def _none(manifest: Manifest) -> tuple[()]:

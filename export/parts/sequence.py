@@ -13,10 +13,11 @@ from export.graphs import onnx_facts, onnx_file
 from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of
 from export.manifest import Manifest
 from export.parts import step
-from export.parts.part import Advice, Comparison, Found, Part, Usage
-from export.proof.equality import Figures, pieces
-from export.proof.network import membrane_shapes
-from export.proof.runners import Counts, OnnxRunner, session, window
+from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
+from export.proof import Figures
+from export.proof.equality import pieces
+from export.proof.network import Counts, membrane_shapes
+from export.proof.runners import OnnxRunner, session, window
 from export.report import snippets
 from export.subject import Source, Subject
 
@@ -180,6 +181,10 @@ def equals_loop(
     }
 
 
+def _measure(subject: Subject, name: str, seconds: float) -> Figures:
+    return latency.of_onnx(subject.folder / name, [subject.few(1).numpy()], seconds)
+
+
 def _comparisons(proof: Figures) -> Iterator[Comparison]:
     loop, against = proof["loop_over_step"], "a loop over step.onnx"
     said = f"output spikes differ from {against}"
@@ -205,7 +210,7 @@ PART = Part(
     what={NAME: "the whole window in one call, the time loop inside: image -> (spike counts, spikes), any batch"},
     write=write,
     check=check,
-    timing=latency.ONNX_WINDOW,
+    timing=Timing("whole window", _measure, step.run_by),
     comparisons=_comparisons,
     advice=_advice,
     usage=_usage,

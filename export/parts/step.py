@@ -9,9 +9,11 @@ import onnx
 from export import latency
 from export.graphs import onnx_facts, onnx_file, step_graph
 from export.manifest import Manifest
-from export.parts.part import Advice, Comparison, Found, Part, Usage
-from export.proof.equality import Figures, equality, problems
-from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts
+from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
+from export.proof import Figures
+from export.proof.equality import equality, problems
+from export.proof.network import frames
+from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts, zeros
 from export.report import snippets
 from export.subject import Source, Subject
 
@@ -63,6 +65,16 @@ def comparisons(proof: Figures) -> Iterator[Comparison]:
         yield Comparison.of("onnx's reference evaluator", "torch", proof["reference_evaluator"])
 
 
+def run_by(manifest: Manifest) -> str:
+    """What runs an ONNX file while it is timed."""
+    return f"the ONNX files in ONNX Runtime\n{manifest['made']['versions']['onnxruntime']}"
+
+
+def _measure(subject: Subject, name: str, seconds: float) -> Figures:
+    frame = next(frames(subject.few(1), subject.time_steps)).numpy()
+    return latency.of_onnx(subject.folder / name, [frame, *zeros(subject.config.model, 1)], seconds)
+
+
 def _advice(manifest: Manifest) -> Iterable[Advice]:
     yield Advice(2, "a stream: you present a frame, and keep the state, at every step", f"`{PLAIN}`")
     yield Advice(3, "a compiler of models that wants fixed shapes (TVM, ONNX-to-C, ...)", f"`{STATIC}`")
@@ -80,6 +92,9 @@ membranes go in and come out:
     yield Usage(1, text)
 
 
+TIMING = Timing("one step", _measure, run_by)
+"""Of any step graph."""
+
 PART = Part(
     what={
         PLAIN: "one time step in plain ONNX operators, any batch: (image, membranes) -> (spikes, membranes)",
@@ -87,7 +102,7 @@ PART = Part(
     },
     write=write,
     check=check,
-    timing=latency.ONNX_STEP,
+    timing=TIMING,
     comparisons=comparisons,
     advice=_advice,
     usage=_usage,

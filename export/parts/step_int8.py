@@ -11,7 +11,6 @@ import onnxruntime
 from onnxruntime import quantization
 
 from csnn_jax.config import ModelConfig
-from export import latency
 from export.graphs import onnx_facts, onnx_file
 from export.graphs.onnx_file import finish, membrane_names, metadata_of
 from export.manifest import Manifest
@@ -159,7 +158,7 @@ PART = Part(
     what={NAME: "one time step with int8 weights (QDQ), membranes in float; approximate"},
     write=write,
     check=check,
-    timing=latency.ONNX_STEP,
+    timing=step.TIMING,
     advice=_advice,
     accuracy_note=_accuracy_note,
 )

@@ -16,13 +16,13 @@ import torch
 from onnx import numpy_helper, parser
 
 from csnn_jax.config import ModelConfig
-from export import latency, semantics
+from export import semantics
 from export.graphs import onnx_file
 from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of, spikes_name
 from export.manifest import Manifest
 from export.parts import step
 from export.parts.part import Advice, Found, Part
-from export.proof.equality import Figures
+from export.proof import Figures
 from export.proof.runners import OnnxRunner, ReferenceRunner, Window, session, window
 from export.subject import Source, Subject
 
@@ -188,7 +188,7 @@ PART = Part(
     what={NAME: "the same with each layer of neurons as one node `csnn::LIF`, an ONNX function"},
     write=write,
     check=check,
-    timing=latency.ONNX_STEP,
+    timing=step.TIMING,
     comparisons=step.comparisons,
     advice=_advice,
 )

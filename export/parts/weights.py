@@ -17,7 +17,8 @@ from csnn_jax.training.learner import Learner
 from export.bundle import WEIGHTS
 from export.parts import step
 from export.parts.part import Comparison, Found, Part
-from export.proof.equality import Figures, FreeRunning, free_running_problems, pieces, thresholds
+from export.proof import Figures
+from export.proof.equality import FreeRunning, free_running_problems, pieces, thresholds
 from export.proof.network import Step
 from export.proof.runners import OnnxRunner, Window, window
 from export.subject import Source, Subject

@@ -9,11 +9,11 @@ of an image is such a flip.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
+from export.proof import Figures
 from export.proof.network import Step, frames
 from export.proof.runners import Runner, TorchRunner, Window, window, zeros
 
@@ -21,8 +21,6 @@ LIMIT = 1e-5
 """Allowed |difference| of a membrane U, relative to 1 + |U|."""
 LISTED = 100
 """Flips listed one by one; all are counted."""
-
-Figures = dict[str, Any]
 
 
 @dataclass

@@ -5,7 +5,7 @@ a graph exported from hidden state silently loses it.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from csnn_jax.data import encode
 from csnn_jax.runs.weights import Tensors
 
 Membranes = tuple[Tensor, ...]
+Counts = Callable[[Tensor], np.ndarray]
+"""A program: from `inputs` to output spikes per image and class [batch, classes]."""
 
 
 class Trace(NamedTuple):

@@ -1,6 +1,6 @@
 """Ways to run a network one step at a time, all behind one method, so that one proof serves them all."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -12,11 +12,9 @@ from onnx.reference import ReferenceEvaluator
 
 from csnn_jax import machine
 from csnn_jax.config import ModelConfig
-from export.proof.network import Step, frames, membrane_shapes
+from export.proof.network import Counts, Step, frames, membrane_shapes
 
 Arrays = list[np.ndarray]
-Counts = Callable[[torch.Tensor], np.ndarray]
-"""From `network.inputs` to output spikes per image and class [batch, classes]."""
 
 
 class Runner(Protocol):
@@ -131,17 +129,6 @@ def step_counts(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -
             return np.concatenate([*pool.map(lambda image: counts(runner, config, image), x.split(1, x.ndim - 4))])
 
     return by_image
-
-
-def accuracy(count: Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
-    """Share of images that a program classifies right: the most output spikes, the lowest class on ties.
-
-    Args:
-        count: runs the program.
-        batches: (what the network is fed, see `network.inputs`; true classes).
-    """
-    right = [count(x).argmax(1) == labels for x, labels in batches]
-    return float(np.concatenate(right).mean())
 
 
 def session(model: onnx.ModelProto, threads: int = 0, **settings: Any) -> onnxruntime.InferenceSession:

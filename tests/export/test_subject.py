@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from export_networks import OTHER, case
 
 from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.runs.metrics import BATCH
-from export.subject import Subject, for_data
+from export.subject import Subject, accuracy, for_data
 
 
 def subject(images: np.ndarray, compared: int, **changes) -> Subject:
@@ -43,3 +44,9 @@ def test_data_with_a_time_axis_bring_their_own_length():
     config = for_data(Config(OTHER), Split(frames, np.zeros(2, int)))
     assert config.model.time_steps == 9 != OTHER.time_steps
     assert for_data(Config(OTHER), Split(frames[:, 0], np.zeros(2, int))).model == OTHER
+
+
+def test_accuracy_takes_the_lowest_class_on_ties():
+    spikes = np.array([[0, 2, 2], [1, 0, 0], [0, 0, 0]], np.float32)
+    batches = [(torch.zeros(3, 1), np.array([1, 0, 2])), (torch.zeros(3, 1), np.array([2, 0, 0]))]
+    assert accuracy(lambda x: spikes, batches) == pytest.approx(4 / 6)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from bundles import SMALL
 
-import export
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import expected_shapes
 from export import parts
@@ -40,7 +39,7 @@ def test_packages_are_those_that_are_imported():
         text = (Path(parts.__file__).parent / f"{module}.py").read_text()
         imported = set(re.findall(r"^(?:from|import) (onnx\w*|nir|snntorch)\b", text, re.M)) - ours
         assert imported <= {*needed, "onnx"}, module
-    assert export.required() == ["torch", "snntorch", "onnx", "onnxscript", "onnxruntime", "nir"]
+    assert parts.packages() == ["torch", "snntorch", "onnx", "onnxscript", "onnxruntime", "nir"]
 
 
 def test_a_network_has_the_parts_that_nothing_is_said_against():

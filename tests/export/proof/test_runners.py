@@ -1,13 +1,11 @@
 """Every way to run a network starts from rest and counts the same spikes."""
 
 import numpy as np
-import pytest
-import torch
 from export_networks import case
 
 from export.parts import sequence
 from export.proof import network
-from export.proof.runners import OnnxRunner, TorchRunner, accuracy, counts, step_counts, window
+from export.proof.runners import OnnxRunner, TorchRunner, counts, step_counts, window
 
 
 def test_windows_start_from_membranes_of_zero():
@@ -15,12 +13,6 @@ def test_windows_start_from_membranes_of_zero():
     found = window(OnnxRunner(made.models["step.onnx"]), made.config, made.x)
     expected = network.trace(made.step, made.x, 12)
     np.testing.assert_allclose(found.membranes[0][0], expected.membranes[0][0], rtol=1e-5, atol=1e-6)
-
-
-def test_accuracy_takes_the_lowest_class_on_ties():
-    spikes = np.array([[0, 2, 2], [1, 0, 0], [0, 0, 0]], np.float32)
-    batches = [(torch.zeros(3, 1), np.array([1, 0, 2])), (torch.zeros(3, 1), np.array([2, 0, 0]))]
-    assert accuracy(lambda x: spikes, batches) == pytest.approx(4 / 6)
 
 
 def test_every_graph_counts_the_same_spikes():
