@@ -3,14 +3,13 @@
 import importlib.util
 
 from csnn_jax.errors import UserError
-
-EXTRAS = ("torch", "snntorch", "onnx", "onnxscript", "onnxruntime", "nir")
+from export import parts
 
 
 def require_extras() -> None:
     """Raises UserError, in one line with the remedy, where a package that exports need is not installed."""
-    missing = [name for name in EXTRAS if importlib.util.find_spec(name) is None]
+    missing = [name for name in parts.packages() if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"{', '.join(missing)}: not installed, expected `pip install -e '.[export]'` in a clone of csnn"
+            f"{', '.join(missing)}: not installed, expected `pip install -e '.[export]'` in a clone of csnn-jax"
         )

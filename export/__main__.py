@@ -47,11 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bundle.check_free(Path(flags.out), flags.overwrite)
         run, config, tensors = open_finished(flags.run)
         require_extras()
-        from export import contents
+        from csnn_jax.engine import process
+        from export import make
 
-        settings = contents.Settings(flags.opset, QUICK_IMAGES if flags.quick else flags.images, flags.quick)
+        process.set_up("float32")
+        settings = make.Settings(flags.opset, QUICK_IMAGES if flags.quick else flags.images, flags.quick)
         with bundle.new(Path(flags.out), flags.overwrite) as folder:
-            contents.make(folder, run, config, tensors, settings)
+            make.make(folder, run, config, tensors, settings)
         print(f"Bundle: {flags.out}")
         return 0
 

@@ -11,6 +11,9 @@ from csnn_jax.errors import UserError
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
+REPORT = "report.md"
+CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+"""The run's own files, by which a bundle is a run to whoever reads those two only."""
 
 
 def check_free(path: Path, overwrite: bool) -> None:

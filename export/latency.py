@@ -1,4 +1,4 @@
-"""How long one call of each file takes: ONNX Runtime's CPU provider on one thread, a batch of one."""
+"""How long one call of each file takes: one thread, a batch of one."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export import runners
+from export.proof import runners
 
 CALLS = 1000
-
-
-def of_onnx(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[str, Any]:
-    """Latency of one call of an ONNX file with its first inputs set to these, see `of`."""
-    session = runners.session(onnx.load(path), threads=1)
-    feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
-    return of(lambda: session.run(None, feed), seconds)
 
 
 def of(call: Callable[[], object], seconds: float) -> dict[str, Any]:
@@ -33,3 +26,10 @@ def of(call: Callable[[], object], seconds: float) -> dict[str, Any]:
         times.append(time.perf_counter() - began)
     median, p99 = np.percentile(times, (50, 99)) * 1e3
     return {"median_ms": round(float(median), 4), "p99_ms": round(float(p99), 4), "calls": len(times)}
+
+
+def of_onnx(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[str, Any]:
+    """Latency of one call of an ONNX file in ONNX Runtime, with its first inputs set to these."""
+    session = runners.session(onnx.load(path), threads=1)
+    feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
+    return of(lambda: session.run(None, feed), seconds)

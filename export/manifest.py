@@ -5,7 +5,6 @@ other files, and `export.verify` does so.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import math
 import platform
@@ -16,19 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from csnn_jax import machine
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.weights import Tensors
+from export import parts
 from export.bundle import MANIFEST, MANIFEST_HASH
-from export.network import Step
-from export.runners import usable_cores
 
 SCHEMA_VERSION = 1
-PACKAGES = (
-    *("csnn", "numpy", "safetensors", "jax", "flax", "torch", "snntorch"),
-    *("onnx", "onnxscript", "onnxruntime", "nir"),
-)
+PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", *parts.packages())
 NOT_LISTED = (MANIFEST, MANIFEST_HASH)
 
 Manifest = dict[str, Any]
@@ -99,9 +95,9 @@ def made(opset: int) -> dict[str, Any]:
         "opset": opset,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
-        "cores": usable_cores(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "cpu": machine.processor_name(),
+        "cores": machine.cpus(),
+        "versions": machine.versions(PACKAGES),
     }
 
 
@@ -109,62 +105,6 @@ def same_place(recorded: Manifest) -> bool:
     """Whether a bundle was made on a machine like this one, with the same versions: then all figures come out alike."""
     here = made(0)
     return all(recorded["made"].get(name) == here[name] for name in ("python", "system", "cpu", "cores", "versions"))
-
-
-def semantics(step: Step, time_steps: int, sequence: bool) -> dict[str, Any]:
-    """What the network computes, for somebody who has only the bundle.
-
-    Args:
-        step: the reference network.
-        time_steps: T, length of the window.
-        sequence: the input is one frame per step, not one image for all.
-    """
-    config = step.config
-    height, width, channels = config.input_shape
-    resets = {
-        "subtract": "U[t] = beta * U[t-1] + I[t] - R[t] * threshold",
-        "zero": "U[t] = beta * (1 - R[t]) * U[t-1] + I[t]",
-        "none": "U[t] = beta * U[t-1] + I[t]",
-    }
-    encodings = {
-        "direct": "the same image at every step" if not sequence else "the frames of the data, one per step",
-        "rate": "each pixel spikes (1, else 0) at each step with probability pixel / 255",
-        "latency": "each pixel above 0 spikes once (1, else 0), at step round((1 - pixel / 255) * (T - 1))",
-    }
-    return {
-        "layers": [
-            {
-                "layer": layer.name,
-                "neurons": f"lif{number}",
-                "shape": [layer.out_shape[-1], *layer.out_shape[:-1]],
-                "beta": neurons.beta.item(),
-                "threshold": neurons.threshold.item(),
-            }
-            for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1)
-        ],
-        "equations": {
-            "reset": "R[t] = 1 where U[t-1] > threshold, else 0" if config.reset != "none" else "none",
-            "membrane": resets[config.reset],
-            "spike": "S[t] = 1 where U[t] > threshold, else 0",
-        },
-        "reset": config.reset,
-        "comparison": "strict >: a membrane equal to the threshold does not spike",
-        "membranes": "before the reset that their own spike causes; that reset comes with the next step",
-        "initial_membranes": 0.0,
-        "pooling": f"2x2 {config.pool}, before the neurons",
-        "input": {
-            "layout": "N, C, H, W" if not sequence else "T, N, C, H, W",
-            "shape": [channels, height, width],
-            "range": "pixel / 255: float32, 0 to 1" if config.encoding == "direct" else "spikes: float32, 0 or 1",
-            "encoding": config.encoding,
-            "meaning": encodings[config.encoding],
-        },
-        "time_layout": "time first: T, N, ...",
-        "time_steps": time_steps,
-        "readout": "the class with the most output spikes over the window",
-        "ties": "the lowest class",
-        "classes": config.num_classes,
-    }
 
 
 def data(dataset: str, test: Split) -> dict[str, Any]:
@@ -216,19 +156,3 @@ def _hash(path: Path) -> dict[str, Any]:
         return {"sha256": "no plain file", "bytes": 0}
     with open(path, "rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
-
-
-def _cpu() -> str | None:
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -34,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (folder / bundle.MANIFEST).is_file():
             raise UserError(f"{flags.bundle}: is no bundle, expected a directory with {bundle.MANIFEST} in it")
         require_extras()
-        from export import recheck
+        from csnn_jax.engine import process
+        from export import verification
 
-        return recheck.verify(folder, flags.quick)
+        process.set_up("float32")
+        return verification.verify(folder, flags.quick)
 
     code = run_command(command)
     return 1 if code == 2 else code  # what can't be verified is not ok

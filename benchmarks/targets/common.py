@@ -5,23 +5,25 @@ Each script runs one tool on a bundle that `python -m export` made and compares 
     python -m venv .tvm && .tvm/bin/pip install apache-tvm onnx
     .tvm/bin/python benchmarks/targets/run_tvm.py BUNDLE > results/targets/tvm.json
 
-It needs the tool, NumPy and onnx (which reads the golden tensors), and nothing of ours: what a deployment engineer has.
+It needs the tool, NumPy and onnx (which reads the golden tensors): what a deployment engineer has. Of ours it takes
+`csnn_jax.machine` alone, from the clone that the script stands in.
 """
 
 import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
+
+sys.path.append(str(Path(__file__).parents[2]))  # last, so that nothing of the clone hides a package of the tool's
+from csnn_jax import machine
 
 Step = Callable[[np.ndarray, list[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
 """One time step: (frame [1, C, H, W], membranes) -> (spikes [1, classes], membranes)."""
@@ -82,10 +84,10 @@ def main(
     config = json.loads((bundle / "config.json").read_text())["model"]
     result = {
         "command": f"python benchmarks/targets/{Path(sys.argv[0]).name} BUNDLE",
-        "commit": _commit(),
-        "processor": _processor(),
+        "commit": machine.commit(),
+        "processor": machine.processor(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": machine.versions(packages),
         "network": {name: config[name] for name in ("conv_channels", "hidden", "pool", "reset", "beta", "time_steps")},
         "weights_sha256": hashlib.sha256((bundle / "weights.safetensors").read_bytes()).hexdigest(),
         "golden_images": len(golden.images),
@@ -117,21 +119,3 @@ def _try(golden: Golden, file: str, what: str, function: Callable[[], Any]) -> d
 
 def _tensor(path: Path) -> np.ndarray:
     return numpy_helper.to_array(TensorProto.FromString(path.read_bytes()))
-
-
-def _commit() -> str:
-    """The commit of the scripts."""
-    folder = str(Path(__file__).parent)
-    changed = _git("status", "--porcelain", "--", folder)
-    return _git("log", "-1", "--format=%h", "--", folder) + ("-dirty" if changed else "")
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(("git", *arguments), capture_output=True, text=True).stdout.strip()
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()

@@ -13,6 +13,16 @@ from export.__main__ import main
 
 SMALL = ModelConfig(conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", reset="zero")
 """A stack that every file of a bundle is made of."""
+SPIKES = ModelConfig(
+    input_shape=(20, 20, 1),
+    conv_channels=(),
+    hidden=(12,),
+    time_steps=7,
+    encoding="rate",
+    reset="none",
+    learn_beta=True,
+)
+"""As unlike the default as it gets: no convolution, no reset, a sequence of spikes as input."""
 
 
 def make_run(path: Path, model: ModelConfig, dataset: str = "mnist") -> Path:

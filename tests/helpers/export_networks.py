@@ -10,7 +10,9 @@ from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors, expected_shapes
-from export import graphs, network, onnx_facts
+from export.graphs import onnx_facts, step_graph
+from export.parts import sequence, step_int8, step_lif
+from export.proof import network
 
 OTHER = ModelConfig(
     input_shape=(12, 10, 2),
@@ -51,7 +53,14 @@ class Case:
 
     @functools.cached_property
     def models(self) -> dict[str, onnx.ModelProto]:
-        return graphs.all_graphs(self.config, self.tensors, 20, self.images)
+        plain = step_graph.step(self.config, self.tensors, 20)
+        return {
+            "step.onnx": plain,
+            "step_b1.onnx": step_graph.static(plain),
+            "step_lif.onnx": step_lif.with_lif_functions(plain, self.config),
+            "sequence.onnx": sequence.graph(plain, self.config),
+            "step_int8.onnx": step_int8.quantised(plain, self.config, self.images),
+        }
 
 
 @functools.cache

@@ -1,0 +1,127 @@
+"""The headers that make the C program one network: `network.h` with its sizes, `weights.h` with its parameters."""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.weights import Tensors, from_torch
+
+
+def input_scale(config: ModelConfig) -> float:
+    """What the program divides its bytes by: 255 for pixels, 1 for encoded spikes, which are 0 or 1 already."""
+    return 255.0 if config.encoding == "direct" else 1.0
+
+
+def weight_bytes(config: ModelConfig) -> int:
+    """Size of the weights and biases: constants, which a device may keep in flash."""
+    return 4 * sum(rows * channels + channels for rows, channels in _weight_shapes(config))
+
+
+def _maps(config: ModelConfig) -> list[tuple[int, int, int]]:
+    """Height, width and channels of the input and of every layer; a linear layer is one pixel."""
+    shapes = [config.input_shape, *(layer.out_shape for layer in config.layers)]
+    return [shape if len(shape) == 3 else (1, 1, *shape) for shape in shapes]  # type: ignore[misc]
+
+
+def index_type(config: ModelConfig) -> type:
+    return ctypes.c_uint16 if max(map(np.prod, _maps(config))) < 2**16 else ctypes.c_uint32
+
+
+def network(config: ModelConfig, frames: int | None) -> str:
+    maps = _maps(config)
+    sizes = [int(np.prod(shape)) for shape in maps]
+    cells = sum(height * width + 1 for height, width, _ in maps)
+    widest = max(channels for _, _, channels in maps[1:])
+    if frames is None:
+        frames = 1 if config.encoding == "direct" else config.time_steps
+    index = index_type(config)
+    neurons = sum(sizes[1:])
+    ram = 4 * (neurons + sizes[1] + 2 * widest) + ctypes.sizeof(index) * (sizes[0] + neurons + cells)
+    flash = weight_bytes(config)
+    return f"""\
+/*
+ * The sizes of this network and what it does with its input. Generated: edit the training configuration instead.
+ *
+ * Memory: {flash} bytes of constants (flash) for weights and biases; {ram} bytes (RAM), to within
+ * alignment, for each struct csnn_state, {4 * neurons} of them membranes. The calls use little stack and no heap.
+ */
+#ifndef CSNN_NETWORK_H
+#define CSNN_NETWORK_H
+
+#include <stdint.h>
+
+#define CSNN_HEIGHT {config.input_shape[0]}
+#define CSNN_WIDTH {config.input_shape[1]}
+#define CSNN_CHANNELS {config.input_shape[2]}
+#define CSNN_CLASSES {config.num_classes}
+#define CSNN_FRAMES {frames} /* frames in a sample; 1: an image, shown at every step */
+#define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
+#define CSNN_INPUT_SCALE {input_scale(config)}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
+
+#define CSNN_POOL_MAX {int(config.pool == "max")} /* 1: maximum, 0: average */
+#define CSNN_RESET_SUBTRACT {int(config.reset == "subtract")} /* see csnn.h; both 0: no reset */
+#define CSNN_RESET_ZERO {int(config.reset == "zero")}
+
+#define CSNN_LAYERS {len(config.layers)}
+#define CSNN_INPUTS {sizes[0]} /* values in a frame */
+#define CSNN_NEURONS {neurons} /* of all layers */
+#define CSNN_FIRST_NEURONS {sizes[1]} /* of the first layer */
+#define CSNN_WIDEST {widest} /* most channels of any layer */
+#define CSNN_CELLS {cells} /* pixels of the input and of all layers, and one more for each */
+
+typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* numbers a layer's neurons */
+
+#endif
+"""
+
+
+def _weight_shapes(config: ModelConfig) -> list[tuple[int, int]]:
+    """Rows of weights, and weights in a row, of every layer."""
+    window = config.kernel_size**2
+    return [
+        ((window * layer.in_shape[-1] if layer.kind == "conv" else int(np.prod(layer.in_shape))), layer.out_shape[-1])
+        for layer in config.layers
+    ]
+
+
+def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
+    yield "/* The parameters, exact: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
+    rows = []
+    for number, layer in enumerate(config.layers, 1):
+        kernel = from_torch(layer, tensors[f"{layer.name}.weight"])
+        yield from _array(f"{layer.name}_weight", kernel)
+        yield from _array(f"{layer.name}_bias", tensors[f"{layer.name}.bias"])
+        size, pool = config.kernel_size, 2
+        window = (size, size, size // 2, pool) if layer.kind == "conv" else (*_maps(config)[number - 1][:2], 0, 1)
+        beta = np.clip(np.float32(tensors.get(f"lif{number}.beta", config.betas[number - 1])), 0, 1)
+        threshold = tensors.get(f"lif{number}.threshold", config.thresholds[number - 1])
+        numbers = ", ".join(map(str, window))
+        rows.append(f"{layer.name}_weight, {layer.name}_bias, {numbers}, {_literal(beta)}, {_literal(threshold)}")
+    yield _table("layer layers[CSNN_LAYERS]", rows)
+    event = begin = 0
+    maps = []
+    for height, width, channels in _maps(config):
+        maps.append(f"{height}, {width}, {channels}, {event}, {begin}")
+        event += height * width * channels
+        begin += height * width + 1
+    yield _table("map maps[CSNN_LAYERS + 1]", maps)
+
+
+def _table(name: str, rows: Sequence[str]) -> str:
+    return f"\nstatic const struct {name} = {{\n" + "".join(f"    {{{row}}},\n" for row in rows) + "};\n"
+
+
+def _array(name: str, values: np.ndarray) -> Iterator[str]:
+    literals = [_literal(v) for v in values.astype(np.float32).ravel().tolist()]
+    yield f"\nstatic const float {name}[{len(literals)}] = {{\n"
+    for at in range(0, len(literals), 8):
+        yield f"    {', '.join(literals[at : at + 8])},\n"
+    yield "};\n"
+
+
+def _literal(value: np.floating | np.ndarray | float) -> str:
+    """A float32 as C99 reads it back to the bit: 0.1 is 0x1.99999ap-4f."""
+    mantissa, exponent = float(np.float32(value)).hex().split("p")
+    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f"

@@ -1,0 +1,1 @@
+"""What all ONNX graphs share."""

@@ -1,0 +1,76 @@
+"""What all ONNX files of a bundle share: tensor names, reading and writing, the final checks."""
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+
+
+def membrane_names(config: ModelConfig) -> list[str]:
+    """Inputs that take U[t-1], one per layer; the output with U[t] has `_next` appended."""
+    return [f"mem{number}" for number in range(1, len(config.layers) + 1)]
+
+
+def current_name(config: ModelConfig, number: int) -> str:
+    """The tensor that goes into the neurons of layer `number` (from 1), I[t]."""
+    layer = config.layers[number - 1]
+    return f"pool{number}" if layer.kind == "conv" else layer.name
+
+
+def spikes_name(config: ModelConfig, number: int) -> str:
+    """The tensor with the spikes of layer `number` (from 1), S[t]."""
+    return "spikes" if number == len(config.layers) else f"spikes{number}"
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """Reads an ONNX file.
+
+    Raises:
+        UserError: it is missing or no ONNX file.
+    """
+    try:
+        return onnx.load(path)
+    except (OSError, DecodeError, ValueError) as error:
+        raise UserError(f"{path}: expected an ONNX file: {error}") from None
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Writes an ONNX file.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    write_atomic(path, model.SerializeToString())
+
+
+def finish(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
+    """The model as it is written: metadata set, every shape inferred and stored, checked.
+
+    Its IR version is the oldest that knows its operator sets, so that old runtimes read it.
+
+    Raises:
+        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph is not valid.
+    """
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
+    onnx.helper.set_model_props(model, metadata)
+    check(model)
+    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+
+
+def check(model: onnx.ModelProto) -> None:
+    """The full check of onnx: structure, types and strict shape inference.
+
+    Raises:
+        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph is not valid.
+    """
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """The texts in `metadata_props`."""
+    return {prop.key: prop.value for prop in model.metadata_props}

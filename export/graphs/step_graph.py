@@ -1,0 +1,128 @@
+"""One time step in plain ONNX operators, from `torch.onnx.export`, with names that a person can read.
+
+A tensor is called after the layer that makes it (`conv1`, `pool1`, `spikes1`, `fc1`, ...; see onnx_file.py); the other
+files of a bundle are built from this graph by these names.
+"""
+
+import ast
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
+
+import onnx
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.weights import Tensors
+from export import semantics
+from export.graphs.onnx_file import finish, membrane_names, metadata_of, spikes_name
+from export.proof.network import Step
+
+
+def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:
+    """The graph (image, mem1, mem2, ...) -> (spikes, mem1_next, mem2_next, ...) with a symbolic batch `N`.
+
+    Args:
+        config: the stack.
+        tensors: its parameters as `weights.load` gives them.
+        opset: version of ONNX's operator set, 18 to 20.
+
+    Returns:
+        The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub.
+    """
+    network = Step(config, tensors)
+    model = _exported(network, membrane_names(config), opset)
+    _flatten(model)
+    RemoveUnusedNodesPass()(model)
+    _rename(model, config)
+    ClearMetadataAndDocStringPass()(model)  # torch's metadata names paths of this machine
+    model.graph.name = "csnn_step"
+    proto = ir.to_proto(model)
+    del proto.graph.value_info[:]  # torch calls the batch by another name there
+    return finish(proto, semantics.of_graph(network))
+
+
+def static(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with every shape static and batch 1, for tool chains that allocate memory beforehand."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    return finish(fixed, metadata_of(model))
+
+
+def _exported(network: Step, memories: list[str], opset: int) -> ir.Model:
+    batch = 2  # torch takes 1 for a constant
+    height, width, channels = network.config.input_shape
+    image = torch.zeros(batch, channels, height, width)
+    any_batch = {0: torch.export.Dim.DYNAMIC}
+    with _quiet_exporter():
+        # The exporter's optimiser would merge equal thresholds of different layers.
+        program = torch.onnx.export(
+            network,
+            (image, *network.initial_membranes(batch)),
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+            opset_version=opset,
+            input_names=["image", *memories],
+            output_names=["spikes", *(f"{name}_next" for name in memories)],
+            dynamic_shapes={"x": any_batch, "membranes": (any_batch,) * len(memories)},
+        )
+    assert program is not None
+    for value in (*program.model.graph.inputs, *program.model.graph.outputs):
+        assert value.shape is not None
+        value.shape = ir.Shape(["N", *value.shape[1:]])
+    return program.model
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keeps back what torch's exporter says about itself: missing torchvision operators, and its own old calls."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _layer(node: ir.Node) -> str:
+    """The module of `network.Step` that a node comes from: conv1, pool1, lif1, flatten3, fc1, ..."""
+    *_, module, _ = ast.literal_eval(node.metadata_props["pkg.torch.onnx.name_scopes"])
+    return str(module)
+
+
+def _flatten(model: ir.Model) -> None:
+    """Makes each Reshape before a Gemm, whose shape torch computes from the batch, the Flatten that was meant."""
+    for node in model.graph:
+        if node.op_type == "Reshape" and any(user.op_type == "Gemm" for user in node.outputs[0].consumers()):
+            node.op_type = "Flatten"
+            node.resize_inputs(1)
+            node.attributes.clear()
+            node.attributes.add(ir.AttrInt64("axis", 1))
+
+
+def _rename(model: ir.Model, config: ModelConfig) -> None:
+    """Calls nodes and tensors after their layers (`conv1`, `lif1.Mul`), and a layer's last tensor `spikes1`."""
+    fixed = set(model.graph.outputs)
+    for layer, group in groupby(list(model.graph), key=_layer):
+        nodes = list(group)
+        kinds: Counter[str] = Counter()
+        for node in nodes:
+            kinds[node.op_type] += 1
+            again = f"_{kinds[node.op_type]}" if kinds[node.op_type] > 1 else ""
+            node.name = layer if len(nodes) == 1 else f"{layer}.{node.op_type}{again}"
+            if node.outputs[0] not in fixed:
+                node.outputs[0].name = node.name
+        if layer.startswith("lif"):
+            nodes[-1].outputs[0].name = spikes_name(config, int(layer.removeprefix("lif")))

@@ -1,0 +1,34 @@
+"""Tensors in files: one `onnx.TensorProto` each, numbered as ONNX's backend tests have them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+
+
+def save(path: Path, kind: str, arrays: list[np.ndarray], values: Sequence[onnx.ValueInfoProto]) -> None:
+    """Writes `{kind}_0.pb`, `{kind}_1.pb`, ... into the folder, named after a graph's inputs or outputs."""
+    for number, array in enumerate(arrays):
+        tensor = numpy_helper.from_array(array, values[number].name)
+        write_atomic(path / f"{kind}_{number}.pb", tensor.SerializeToString())
+
+
+def load(path: Path, kind: str) -> list[np.ndarray]:
+    """Reads `{kind}_0.pb`, `{kind}_1.pb`, ... as far as there are any.
+
+    Raises:
+        UserError: a file that is no tensor.
+    """
+    found: list[np.ndarray] = []
+    while (file := path / f"{kind}_{len(found)}.pb").is_file():
+        try:
+            found.append(numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())).copy())
+        except (DecodeError, ValueError, TypeError) as error:
+            raise UserError(f"{file}: expected an ONNX tensor: {error}") from None
+    return found

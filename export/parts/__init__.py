@@ -1,0 +1,45 @@
+"""The artefacts of a bundle, one module each.
+
+One more is a new module here, with its `PART` at the end, and a line in `PARTS`.
+"""
+
+import functools
+import importlib
+from typing import TYPE_CHECKING
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.weights import Tensors
+
+if TYPE_CHECKING:
+    from export.parts.part import Part
+
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "weights": (),
+    "step": _ONNX,
+    "step_lif": _ONNX,
+    "sequence": _ONNX,
+    "step_int8": _ONNX,
+    "nir": ("nir",),
+    "c_program": (),
+    "golden": ("onnx",),
+}
+"""Every module, in the order in which they are made and checked, with the packages that it needs beside torch and
+snnTorch: told here, for a module can't be imported where one of its packages is missing."""
+
+
+def packages() -> list[str]:
+    """Every package that exports need beyond those of csnn_jax, once."""
+    return list(dict.fromkeys(["torch", "snntorch", *(name for needed in PARTS.values() for name in needed)]))
+
+
+@functools.cache
+def every() -> "tuple[Part, ...]":
+    """All parts, in order."""
+    return tuple(importlib.import_module(f"{__name__}.{module}").PART for module in PARTS)
+
+
+def possible(config: ModelConfig, tensors: Tensors) -> "list[Part]":
+    """The parts that this network can have, in order."""
+    return [part for part in every() if part.reason_against(config, tensors) is None]

@@ -1,0 +1,144 @@
+"""`c/`: the network as a C99 program. `csnn.c` is the same for every network, two headers are not."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from csnn_jax.runs.weights import Tensors
+from export import latency
+from export.c import headers, program
+from export.manifest import Manifest
+from export.parts import step
+from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
+from export.proof import Figures
+from export.proof.equality import equality, problems
+from export.proof.runners import step_counts
+from export.report.cells import size
+from export.subject import Source, Subject
+
+NAME = "c/"
+SOURCES = ("csnn.c", "csnn.h", "main.c", "Makefile")
+FILES = (*SOURCES, "network.h", "weights.h")
+
+
+def write(source: Source) -> None:
+    _write_for(source.subject, source.subject.folder / "c")
+
+
+def check(subject: Subject, name: str) -> Found:
+    """Compiled, equal to torch, with the trained parameters; what it prints equals what step.onnx counts."""
+    model, folder = subject.config.model, subject.folder / "c"
+    with tempfile.TemporaryDirectory() as scratch:
+        expected, built = Path(scratch) / "expected", Path(scratch) / "built"
+        _write_for(subject, expected)
+        other = [x for x in FILES if (folder / x).read_bytes() != (expected / x).read_bytes()]
+        if other:  # and nothing of it is built or run
+            return Found({}, [f"{', '.join(other)}: not what this version writes for the trained parameters"])
+        built.mkdir()
+        try:
+            binary = program.build(folder, built)
+        except UserError as error:
+            return Found({}, [f"not checked: {error}"])
+        library = program.Library(built / "libcsnn.so", model)
+        found = equality(subject.step, library, subject.compared)
+
+        def printed(x: torch.Tensor) -> np.ndarray:
+            return program.counts(binary, program.samples(model, x.numpy()))[1]
+
+        counted = step_counts(step.load(subject.folder), model)
+        pairs = [(printed(x), counted(x)) for x in subject.compared]
+        different, counts = sum(int((a != b).sum()) for a, b in pairs), sum(a.size for a, _ in pairs)
+        accuracy = subject.accuracy(printed)
+    wrong = problems("the library", found)
+    if different and found["free_running"]["ok"] and not found["free_running"]["different_counts"]:
+        wrong.append(f"{different:,} of the counts that the program prints differ from step.onnx's")
+    memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
+    figures: Figures = {"library": found, "program": {"counts": counts, "different_counts": different}}
+    return Found(figures | {"memory": memory, "accuracy": accuracy}, wrong)
+
+
+def write_sources(folder: Path, config: ModelConfig, tensors: Tensors, frames: int | None = None) -> None:
+    """Writes the program's sources, `FILES`.
+
+    Args:
+        folder: where to; made if it is not there.
+        config: the stack.
+        tensors: its parameters in torch's layouts, see `weights.load`; rounded to float32.
+        frames: how many frames a sample has; None: what the encoding says, one image for direct, else one frame of
+            0 and 1 for every time step.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SOURCES:
+        write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
+    write_atomic(folder / "network.h", headers.network(config, frames).encode())
+    write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
+
+
+def _write_for(subject: Subject, folder: Path) -> None:
+    frames = subject.time_steps if subject.frames else None
+    write_sources(folder, subject.config.model, subject.tensors, frames)
+
+
+def _measure(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
+    """Latency of `csnn_classify`."""
+    model = subject.config.model
+    with tempfile.TemporaryDirectory() as scratch:
+        program.build(subject.folder / "c", Path(scratch))
+        library = program.Library(Path(scratch) / "libcsnn.so", model)
+        (sample,) = program.samples(model, subject.few(1).numpy())
+        return latency.of(lambda: library.classify(sample), seconds)
+
+
+def _comparisons(proof: Figures) -> Iterator[Comparison]:
+    yield Comparison.of("compiled", "torch", proof["library"], "spikes differ from torch's")
+
+
+def _advice(manifest: Manifest) -> Iterable[Advice]:
+    flash, ram = (size(count) for count in manifest["proof"][NAME]["memory"].values())
+    yield Advice(5, f"a bare device with {flash} of flash and {ram} of RAM to spare", f"`{NAME}`")
+
+
+def _usage(manifest: Manifest) -> Iterable[Usage]:
+    text = f"""\
+In C: `mkdir /tmp/csnn && make -C c BUILD=/tmp/csnn` (anywhere but in this folder, for verification counts a file too
+many as a difference), then `/tmp/csnn/csnn FILE`. FILE holds raw samples one after another,
+{_sample(manifest["semantics"])}; for each the class and the spike counts are printed."""
+    yield Usage(4, text)
+
+
+def _sample(semantics: dict[str, Any]) -> str:
+    channels, height, width = semantics["input"]["shape"]
+    frame = f"{height} x {width} x {channels} bytes (height, width, channels)"
+    if semantics["input"]["layout"] == "N, C, H, W":
+        return frame
+    return f"{semantics['time_steps']} frames of {frame} each"
+
+
+def _memory_note(manifest: Manifest) -> str:
+    constants, state = manifest["proof"][NAME]["memory"].values()
+    return f"""\
+`{NAME}` takes {constants:,} bytes of constants (weights and biases) and {state:,} bytes of
+memory that changes."""
+
+
+PART = Part(
+    what={NAME: "a C99 program and library with no dependency; `make -C c` builds it, `c/csnn.h` explains it"},
+    write=write,
+    check=check,
+    files=lambda subject: [f"{NAME}{name}" for name in FILES],
+    timing=Timing(
+        "whole window", _measure, lambda manifest: f"`{NAME}` as `make` builds it, which visits only the spikes"
+    ),
+    comparisons=_comparisons,
+    advice=_advice,
+    usage=_usage,
+    memory_note=_memory_note,
+)

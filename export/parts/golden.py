@@ -1,0 +1,285 @@
+"""golden/: inputs and outputs of real test images, in the layout of ONNX's backend tests.
+
+    golden/step/test_data_set_0..99/        input_0.pb frame, input_1.pb ... membranes before the step;
+                                            output_0.pb spikes, output_1.pb ... membranes after it
+    golden/sequence/test_data_set_0..9/     input_0.pb image (or frames); output_0.pb spike counts, output_1.pb spikes
+    golden/images.safetensors               the test images that these are made of, uint8, and their labels
+
+Every file is one `onnx.TensorProto`. Step sets follow an image through its window, then the next image: a program that
+carries its own membranes can be driven through them in order. The values are the torch reference's.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import safetensors
+import safetensors.numpy
+import torch
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import Split
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from export.graphs import tensors
+from export.manifest import Manifest
+from export.parts.part import Advice, Found, Part, Usage
+from export.proof import network
+from export.proof.equality import LIMIT
+from export.subject import Source, Subject
+
+FOLDER = "golden"
+NAME = f"{FOLDER}/"
+IMAGES = f"{FOLDER}/images.safetensors"
+STEP_SETS, SEQUENCE_SETS = 100, 10
+
+
+def write(source: Source) -> None:
+    subject = source.subject
+    write_sets(subject.folder, subject.step, source.dataset.test, subject.time_steps)
+
+
+def files(subject: Subject) -> list[str]:
+    """Every file of the folder, by its name in the bundle.
+
+    Raises:
+        UserError: the images, which tell how many sets there are, can't be read.
+    """
+    return file_names(subject.config.model, len(images(subject.folder).labels), subject.time_steps)
+
+
+def check(subject: Subject, name: str) -> Found:
+    """The test images, and what torch makes of them."""
+    shown = images(subject.folder)
+    count = len(shown.labels)
+    wrong = problems(subject.folder, subject.step, shown.images, subject.time_steps)
+    for kept, original in ((shown.images, subject.split.images), (shown.labels, subject.split.labels)):
+        if not np.array_equal(kept[: len(original)], original[:count]):
+            wrong.append(f"{IMAGES} does not hold the first images of the test set")
+    counts = [int(count) for count in first_counts(subject.folder)]
+    first = {"label": int(shown.labels[0]), "class": int(np.argmax(counts)), "counts": counts}
+    return Found({"images": count, "sets": set_counts(subject.folder), "first": first}, wrong)
+
+
+class Golden(NamedTuple):
+    """One set: arrays in the order of the graph's inputs and outputs."""
+
+    inputs: list[np.ndarray]
+    outputs: list[np.ndarray]
+
+
+def write_sets(folder: Path, step: network.Step, split: Split, time_steps: int) -> None:
+    """Writes all sets; the tensors get the names of the inputs and outputs of step.onnx and sequence.onnx.
+
+    Args:
+        folder: the bundle, with those two files in it.
+        step: the reference.
+        split: test images, of which the first are used, and their labels.
+        time_steps: T.
+
+    Raises:
+        UserError: a file can't be written.
+    """
+    needed = max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
+    images, labels = split.images[:needed], split.labels[:needed]
+    xs = _inputs(step.config, images)
+    kinds = {"step": _step_sets(step, xs, time_steps), "sequence": _sequence_sets(step, xs, time_steps)}
+    for kind, sets in kinds.items():
+        graph = onnx.load(folder / f"{kind}.onnx").graph
+        for number, golden in enumerate(sets):
+            place = folder / FOLDER / kind / f"test_data_set_{number}"
+            place.mkdir(parents=True)
+            tensors.save(place, "input", golden.inputs, graph.input)
+            tensors.save(place, "output", golden.outputs, graph.output)
+    arrays = {"images": np.ascontiguousarray(images), "labels": np.ascontiguousarray(labels)}
+    write_atomic(folder / IMAGES, safetensors.numpy.save(arrays))
+
+
+def images(folder: Path) -> Split:
+    """The test images that the sets are made of, and their labels.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = folder / IMAGES
+    try:
+        arrays = safetensors.numpy.load(path.read_bytes())
+        found = Split(arrays["images"], arrays["labels"])
+    except (OSError, KeyError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: expected a safetensors file with images and labels: {error}") from None
+    if found.images.dtype != np.uint8 or found.images.ndim not in (4, 5) or len(found.images) != len(found.labels):
+        raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and as many labels")
+    return found
+
+
+def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
+    """The sets of one kind, "step" or "sequence", in order: (its name in the bundle, the set).
+
+    Raises:
+        UserError: a file that is no tensor.
+    """
+    number = 0
+    while (path := folder / FOLDER / kind / f"test_data_set_{number}").is_dir():
+        yield path.relative_to(folder).as_posix(), Golden(tensors.load(path, "input"), tensors.load(path, "output"))
+        number += 1
+
+
+def first_counts(folder: Path) -> np.ndarray:
+    """Output spikes of every class for the first image [classes]."""
+    _, first = next(read(folder, "sequence"))
+    return first.outputs[0][0]
+
+
+def file_names(config: ModelConfig, images: int, time_steps: int) -> list[str]:
+    """Every file that `write_sets` makes of that many images, by its name in the bundle."""
+    steps, sequences = _sets(images, time_steps)
+    states = len(config.layers)
+    sets = [("step", number, 1 + states, 1 + states) for number in range(steps)]
+    sets += [("sequence", number, 1, 2) for number in range(sequences)]
+    return [IMAGES] + [
+        f"{FOLDER}/{kind}/test_data_set_{number}/{what}_{k}.pb"
+        for kind, number, inputs, outputs in sets
+        for what, count in (("input", inputs), ("output", outputs))
+        for k in range(count)
+    ]
+
+
+def set_counts(folder: Path) -> dict[str, int]:
+    """How many sets there are of each kind."""
+    return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
+
+
+def problems(folder: Path, step: network.Step, images: np.ndarray, time_steps: int) -> list[str]:
+    """Compares every set with the reference.
+
+    Inputs must be bit-equal: frames to those of `images`, membranes to 0 at the start of a window and to the outputs
+    of the set before elsewhere. Outputs may differ by rounding: membranes by 1e-5 (1 + |U|), spikes where the membrane
+    is that close to its threshold.
+
+    Args:
+        folder: the bundle.
+        step: the reference.
+        images: those that the sets were made of, uint8.
+        time_steps: T.
+
+    Returns:
+        What differs, one line each.
+    """
+    found: list[str] = []
+    xs = _inputs(step.config, images)
+    expected = _sets(len(xs), time_steps)
+    if tuple(set_counts(folder).values()) != expected:
+        return [f"{FOLDER} has {set_counts(folder)} sets, expected {expected[0]} and {expected[1]}"]
+    carried: list[np.ndarray] = []
+    for number, (name, golden) in enumerate(read(folder, "step")):
+        image, t = divmod(number, time_steps)
+        if t == 0:
+            carried = [u.numpy() for u in step.initial_membranes(1)]
+        inputs = [_frame(xs[image], t), *carried]
+        found += _unequal(name, "input", golden.inputs, inputs)
+        if _forms(golden.inputs) == _forms(inputs):
+            found += _compare_step(name, golden, step)
+        carried = golden.outputs[1:]
+    for (name, golden), x in zip(read(folder, "sequence"), xs, strict=False):
+        whole = _sequence(step, x, time_steps)
+        found += _unequal(name, "input", golden.inputs, whole.inputs)
+        found += _unequal(name, "output", golden.outputs, whole.outputs)
+    return found
+
+
+def _sets(images: int, time_steps: int) -> tuple[int, int]:
+    """How many sets there are of a step and of a sequence."""
+    return min(STEP_SETS, images * time_steps), min(SEQUENCE_SETS, images)
+
+
+def _inputs(config: ModelConfig, images: np.ndarray) -> list[torch.Tensor]:
+    """The inputs of images, one by one."""
+    return [network.inputs(config, images[k : k + 1], (0, 4, k)) for k in range(len(images))]
+
+
+def _step_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
+    for number in range(_sets(len(xs), time_steps)[0]):
+        image, t = divmod(number, time_steps)
+        if t == 0:
+            membranes = [u.numpy() for u in step.initial_membranes(1)]
+        inputs = [_frame(xs[image], t), *membranes]
+        outputs = _run(step, inputs)
+        yield Golden(inputs, outputs)
+        membranes = outputs[1:]
+
+
+def _sequence_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
+    for x in xs[:SEQUENCE_SETS]:
+        yield _sequence(step, x, time_steps)
+
+
+def _sequence(step: network.Step, x: torch.Tensor, time_steps: int) -> Golden:
+    spikes = network.trace(step, x, time_steps).spikes[-1]
+    return Golden([x.numpy()], [spikes.sum(0).numpy(), spikes.numpy()])
+
+
+def _run(step: network.Step, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    with torch.no_grad():
+        return [value.numpy() for value in step(*map(torch.from_numpy, inputs))]
+
+
+def _frame(x: torch.Tensor, t: int) -> np.ndarray:
+    return (x[t] if x.ndim == 5 else x).numpy()
+
+
+def _compare_step(name: str, golden: Golden, step: network.Step) -> Iterator[str]:
+    expected = _run(step, golden.inputs)
+    if _forms(golden.outputs) != _forms(expected):
+        yield f"{name}: outputs {_forms(golden.outputs)}, expected {_forms(expected)}"
+        return
+    for number, (found, wanted) in enumerate(zip(golden.outputs[1:], expected[1:], strict=True), 1):
+        if not (np.abs(found - wanted) <= LIMIT * (1 + np.abs(wanted))).all():
+            yield f"{name}/output_{number}.pb: membranes differ by up to {np.abs(found - wanted).max():.3g}"
+    flipped = golden.outputs[0] != expected[0]
+    membranes, threshold = expected[-1], float(step.neurons[-1].threshold)
+    if (flipped & ~(np.abs(membranes - threshold) <= LIMIT * (1 + np.abs(membranes)))).any():
+        yield f"{name}/output_0.pb: {flipped.sum()} spikes differ"
+
+
+def _unequal(name: str, kind: str, found: list[np.ndarray], expected: list[np.ndarray]) -> Iterator[str]:
+    if len(found) != len(expected):
+        yield f"{name}: {len(found)} {kind}s, expected {len(expected)}"
+    for number, (a, b) in enumerate(zip(found, expected, strict=False)):
+        if a.dtype != b.dtype or not np.array_equal(a, b):
+            yield f"{name}/{kind}_{number}.pb: differs from the reference"
+
+
+def _forms(arrays: Sequence[np.ndarray]) -> str:
+    return ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
+
+
+def _advice(manifest: Manifest) -> Iterable[Advice]:
+    yield Advice(8, "a port to test", f"`{NAME}`")
+
+
+def _usage(manifest: Manifest) -> Iterable[Usage]:
+    first = manifest["proof"][NAME]["first"]
+    counts = " ".join(map(str, first["counts"]))
+    yield Usage(
+        2,
+        f"Class and spike counts of the first test image, a {first['label']}, are to be: {first['class']}, [{counts}].",
+    )
+    text = """\
+To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
+are image and spikes, the further ones the membranes before and after, each an `onnx.TensorProto`. The sets of
+`golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` spike counts and spikes.
+Expect the same spikes, and membranes within 1e-5 (1 + |U|)."""
+    yield Usage(5, text)
+
+
+PART = Part(
+    what={NAME: "inputs and outputs for real test images, in the layout of ONNX's backend tests"},
+    write=write,
+    check=check,
+    files=files,
+    images=images,
+    advice=_advice,
+    usage=_usage,
+)

@@ -1,0 +1,170 @@
+"""`network.nir`, `network_nir104.nir`: the network for readers of NIR, proven in the first of them, snnTorch."""
+
+import contextlib
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import h5py
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from csnn_jax.runs.weights import Tensors
+from export.graphs.nir_graph import graph, reason_against
+from export.manifest import Manifest
+from export.parts.part import Advice, Comparison, Found, Part, Usage
+from export.proof import Figures, equality, network
+from export.subject import Source, Subject
+
+NAME, LEGACY = "network.nir", "network_nir104.nir"
+
+
+def write(source: Source) -> None:
+    subject = source.subject
+    for name in (NAME, LEGACY):
+        write_file(subject.folder / name, subject.config.model, subject.tensors, legacy=name == LEGACY)
+
+
+def check(subject: Subject, name: str) -> Found:
+    """The trained parameters; read by `nir` and run in snnTorch's importer, every spike as in torch."""
+    found = read(subject.folder / name)
+    problems = [*graph_problems(found, graph(subject.config.model, subject.tensors))]
+    if problems:
+        return Found({}, problems)
+    spikes = different = 0
+    for _, x in equality.pieces(subject.compared, 32):
+        theirs = run(found, x, subject.time_steps)
+        ours = network.trace(subject.step, x, subject.time_steps).spikes
+        spikes += sum(layer.numel() for layer in ours)
+        different += sum(int((a != b).sum()) for a, b in zip(ours, theirs, strict=True))
+    if different:
+        problems.append(f"{different:,} spikes differ from torch's when snnTorch runs it")
+
+    def counts(x: Tensor) -> np.ndarray:
+        return run(found, x, subject.time_steps, last=True)[-1].sum(0).numpy()
+
+    nodes = {key: type(node).__name__ for key, node in found.nodes.items()}
+    snntorch = {"spikes": spikes, "different_spikes": different}
+    return Found({"nodes": nodes, "snntorch": snntorch, "accuracy": subject.accuracy(counts)}, problems)
+
+
+def write_file(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool = False) -> None:
+    """Writes the network as a NIR file (HDF5), the same bytes for the same network.
+
+    Args:
+        path: the file to make.
+        config: the stack, one without a `reason_against` it.
+        tensors: its parameters as `weights.load` gives them; rounded to float32.
+        legacy: for readers with nir <= 1.0.4, which refuse a LIF that has `v_reset`.
+
+    Raises:
+        ValueError: there is a `reason_against` this network.
+        UserError: the file can't be written.
+    """
+    if reason := reason_against(config, tensors):
+        raise ValueError(reason)
+    file = io.BytesIO()
+    nir.write(file, graph(config, tensors))
+    if legacy:
+        with h5py.File(file, "r+") as hdf5:
+            hdf5["version"][()] = "1.0.4"
+            for node in hdf5["node/nodes"].values():
+                if "v_reset" in node:
+                    del node["v_reset"]
+    write_atomic(path, file.getvalue())
+
+
+def read(path: Path) -> nir.NIRGraph:
+    """Reads a NIR file with `nir`.
+
+    Raises:
+        UserError: it is missing, or no NIR file.
+    """
+    try:
+        return nir.read(path)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, AttributeError) as error:
+        raise UserError(f"{path}: expected a NIR file: {error}") from None
+
+
+@torch.no_grad()
+def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> tuple[Tensor, ...]:
+    """Runs a NIR graph in snnTorch, through its importer (`snntorch.import_nir`, which resets to zero).
+
+    Args:
+        found: a graph of ours, as `read` gives it.
+        x: see `network.inputs`.
+        time_steps: length of the window, where `x` is one image.
+        last: keep the spikes of the last layer only.
+
+    Returns:
+        The spikes [time, batch, *shape] of every layer.
+    """
+    from snntorch.import_nir import import_from_nir
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports each of its passes
+        reader = import_from_nir(found)
+    neurons = [name for name, node in found.nodes.items() if isinstance(node, nir.LIF)]
+    spikes: dict[str, list[Tensor]] = {name: [] for name in (neurons[-1:] if last else neurons)}
+    for name, collected in spikes.items():
+        reader.get_submodule(name).register_forward_hook(lambda _, __, out, to=collected: to.append(out))
+    for frame in network.frames(x, time_steps):
+        reader(frame)
+    stacked = tuple(torch.stack(layer) for layer in spikes.values())
+    for collected in spikes.values():
+        collected.clear()  # the hooks keep it until the garbage is collected: gigabytes, run after run
+    return stacked
+
+
+def graph_problems(found: nir.NIRGraph, expected: nir.NIRGraph) -> Iterator[str]:
+    """Where two NIR graphs differ."""
+    if list(found.nodes) != list(expected.nodes) or set(found.edges) != set(expected.edges):
+        yield "is another graph than the network's"
+        return
+    if found.metadata != expected.metadata:
+        yield f"its metadata are {found.metadata}, expected {expected.metadata}"
+    for name, node in expected.nodes.items():
+        for key, value in vars(node).items():
+            other = vars(found.nodes[name]).get(key)
+            if isinstance(value, np.ndarray) and not np.array_equal(value, np.asarray(other)):
+                yield f"{name}.{key} is not the trained network's"
+
+
+def _comparisons(proof: Figures) -> Iterator[Comparison]:
+    found, said = proof["snntorch"], "spikes differ from torch's"
+    yield Comparison("snnTorch", "torch", found["different_spikes"], found["spikes"], said=said)
+
+
+def _advice(manifest: Manifest) -> Iterable[Advice]:
+    take = f"`{NAME}`" if manifest["nir"]["written"] else "none, see above"
+    yield Advice(6, "neuromorphic hardware or its simulator", take)
+
+
+def _usage(manifest: Manifest) -> Iterable[Usage]:
+    if not manifest["nir"]["written"]:
+        return
+    text = f"""\
+`{NAME}` is for a reader with a time step of 1e-4 s: its LIF, by Euler's method, then multiplies a membrane by beta
+at every step. Present {manifest["semantics"]["input"]["meaning"]}, for {manifest["semantics"]["time_steps"]} steps. NIR
+resets a neuron in the step of its spike, not at the start of the next as written below: the spikes are the same, a
+membrane read after a spike is not."""
+    yield Usage(6, text)
+
+
+PART = Part(
+    what={
+        NAME: "the network in the Neuromorphic Intermediate Representation, for nir 1.0.8 and later",
+        LEGACY: "the same for readers that need nir 1.0.4 or older",
+    },
+    write=write,
+    check=check,
+    reason_against=reason_against,
+    form="NIR",
+    comparisons=_comparisons,
+    advice=_advice,
+    usage=_usage,
+)

@@ -1,0 +1,145 @@
+"""What a part of a bundle is: an artefact that writes, checks, names, describes and times itself."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import Split
+from csnn_jax.runs.weights import Tensors
+from export.manifest import Manifest
+from export.proof import Figures
+from export.subject import Source, Subject
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check found.
+
+    Attributes:
+        proof: figures, for the manifest; JSON values.
+        problems: what is wrong, one line each; none: the file is ok.
+        graph: of an ONNX file, what it holds, see `onnx_facts.describe`.
+    """
+
+    proof: Figures = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    graph: Figures | None = None
+
+
+class Comparison(NamedTuple):
+    """Spikes of a file against those of another program: a row of the report's table of equality.
+
+    Attributes:
+        run_by: what ran the file.
+        against: what it was compared with.
+        different, spikes: how many spikes differ, of how many.
+        beyond_limit: membranes that differ by more than the limit; None: no membranes were compared.
+        max_difference: the largest difference of a membrane.
+        said: what ends the line "0 of 9 ..." that export and verify print; empty: they do not print this one.
+    """
+
+    run_by: str
+    against: str
+    different: int
+    spikes: int
+    beyond_limit: int | None = None
+    max_difference: float | None = None
+    said: str = ""
+
+    @classmethod
+    def of(cls, run_by: str, against: str, figures: Figures, said: str = "") -> "Comparison":
+        """From the figures of `equality.equality`, or of its free-running half."""
+        free, step = figures.get("free_running", figures), figures.get("stepwise", {})
+        different = free["different_output_spikes"] + free["different_hidden_spikes"]
+        spikes = free["output_spikes"] + free["hidden_spikes"]
+        return cls(run_by, against, different, spikes, step.get("beyond_limit"), step.get("max_difference"), said)
+
+    def line(self) -> str:
+        """For the one line of a file that is ok."""
+        text = f"{self.different:,} of {self.spikes:,} {self.said}"
+        return f"{text}, which began at a membrane within rounding of its threshold" if self.different else text
+
+
+class Advice(NamedTuple):
+    """A row of the report's table "which one to take".
+
+    Attributes:
+        place: of the row among all parts' rows, which begin with what most readers want.
+        have: what a reader has.
+        take: the file that suits it.
+    """
+
+    place: int
+    have: str
+    take: str
+
+
+class Usage(NamedTuple):
+    """Paragraphs of the report's section on how the files are called; `place` orders those of all parts."""
+
+    place: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a call of a file is timed.
+
+    Attributes:
+        call: what a call is.
+        measure: (bundle, name of the file, seconds) to its latency, see `latency.of`; on the first test image.
+        run_by: what runs it, for the report.
+    """
+
+    call: Literal["one step", "whole window"]
+    measure: Callable[[Subject, str, float], Figures]
+    run_by: Callable[[Manifest], str]
+
+    @property
+    def whole_window(self) -> bool:
+        """Whether one call is enough for an image."""
+        return self.call == "whole window"
+
+
+def _none(manifest: Manifest) -> tuple[()]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One artefact: a file, a few that belong together, or a folder.
+
+    Attributes:
+        what: what every file is, by its name in the bundle; a folder's name ends with a slash. These are the names
+            under which it is checked, timed and reported.
+        write: writes it into the bundle. The parts before it in `PARTS` are there already.
+        check: proves the file so named equal to the trained network. May raise: then it is not proven.
+        files: every file that belongs to it, where that is not `what` itself. May raise UserError: it can't be told.
+        reason_against: why this network can't have it, in one line; None where it can.
+        form: the format's name, for a part that some networks can't have: "NIR".
+        timing: how a call of it is timed; None: it is no program.
+        images: test images that it keeps, which stand in for a data set that is not there.
+        copied: it is the run's own file, from which all others are made.
+        comparisons: rows of the report's table of equality, from the figures that its check recorded.
+        advice: rows of the report's table "which one to take".
+        usage: how it is called, for the report.
+        accuracy_note: a sentence on its accuracy, for the report.
+        memory_note: a paragraph on the memory that it takes, for the report.
+    """
+
+    what: Mapping[str, str]
+    write: Callable[[Source], None]
+    check: Callable[[Subject, str], Found]
+    files: Callable[[Subject], Iterable[str]] | None = None
+    reason_against: Callable[[ModelConfig, Tensors], str | None] = lambda config, tensors: None
+    form: str = ""
+    timing: Timing | None = None
+    images: Callable[[Path], Split] | None = None
+    copied: bool = False
+    comparisons: Callable[[Figures], Iterable[Comparison]] = _none
+    advice: Callable[[Manifest], Iterable[Advice]] = _none
+    usage: Callable[[Manifest], Iterable[Usage]] = _none
+    accuracy_note: Callable[[Manifest], str] | None = None
+    memory_note: Callable[[Manifest], str] | None = None

@@ -1,0 +1,217 @@
+"""`sequence.onnx`: the whole window in one call, the time loop inside as an ONNX `Loop`."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+
+from csnn_jax.config import ModelConfig
+from export import latency
+from export.graphs import onnx_facts, onnx_file
+from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of
+from export.manifest import Manifest
+from export.parts import step
+from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
+from export.proof import Figures
+from export.proof.equality import pieces
+from export.proof.network import Counts, membrane_shapes
+from export.proof.runners import OnnxRunner, session, window
+from export.report import snippets
+from export.subject import Source, Subject
+
+NAME = "sequence.onnx"
+
+_FLOAT, _INT64, _BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
+_node, _value = helper.make_node, helper.make_tensor_value_info
+
+
+def write(source: Source) -> None:
+    subject = source.subject
+    onnx_file.save(graph(step.load(subject.folder), subject.config.model, subject.frames), subject.folder / NAME)
+
+
+def check(subject: Subject, name: str) -> Found:
+    """Equal to a loop over step.onnx, bit for bit."""
+    model = onnx_file.load(subject.folder / name)
+    loop = equals_loop(model, step.load(subject.folder), subject.config.model, subject.compared)
+    problems = [*onnx_facts.problems(model, subject.step)]
+    if not loop["ok"]:
+        different = f"{loop['different_spikes']:,} spikes and {loop['different_counts']:,} counts"
+        problems.append(f"{different} differ from a loop over step.onnx")
+    accuracy = subject.accuracy(counts(model))
+    return Found({"loop_over_step": loop, "accuracy": accuracy}, problems, onnx_facts.describe(model))
+
+
+def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> onnx.ModelProto:
+    """Builds the loop around a step graph.
+
+    Where one image is presented at every step, its inputs are (image [N, C, H, W], time_steps), and what leads to the
+    first layer's neurons is computed once, before the loop. `time_steps` is an int64 scalar that may be left out and
+    is then the configuration's. Otherwise the one input is images [T, N, C, H, W].
+
+    Args:
+        plain: as `step_graph.step` makes it.
+        config: its stack.
+        frames: the data have a time axis of their own (spikes that an encoding makes have one in any case).
+
+    Returns:
+        The model, with the outputs (counts [N, classes], spikes [T, N, classes]).
+    """
+    frames = frames or config.encoding != "direct"
+    nodes = [_renamed(node, "spikes", "spikes_now") for node in plain.graph.node]
+    hoisted = 0 if frames else 1 + next(i for i, node in enumerate(nodes) if current_name(config, 1) in node.output)
+    channels, size = config.input_shape[-1], config.input_shape[:2]
+    if frames:
+        inputs = [_value("images", _FLOAT, ["T", "N", channels, *size])]
+        before = [_node("Shape", ["images"], ["steps"], start=0, end=1), _node("Squeeze", ["steps"], ["time_steps"])]
+        per_step = [_node("Gather", ["images", "t"], ["image"], axis=0)]
+    else:
+        inputs = [_value("image", _FLOAT, ["N", channels, *size]), _value("time_steps", _INT64, [])]
+        before = nodes[:hoisted]
+        per_step = []
+    states = [*membrane_names(config), "counts"]
+    # What only the loop uses is kept inside: of outer constants ONNX Runtime prepacks no weights, a third slower.
+    outer = {name for node in before for name in node.input}
+    inside = [tensor for tensor in plain.graph.initializer if tensor.name not in outer]
+    loop = _node(
+        "Loop",
+        ["time_steps", "", *(f"{state}_first" for state in states)],
+        [*(f"{state}_last" for state in states[:-1]), "counts", "spikes"],
+        name="window",
+        body=_body(config, [*per_step, *nodes[hoisted:]], inside),
+    )
+    shapes = [*membrane_shapes(config), (config.num_classes,)]
+    zeros, constants = _zeros(states, shapes, inputs[0].name, batch_axis=1 if frames else 0)
+    if not frames:
+        constants.append(numpy_helper.from_array(np.array(config.time_steps, np.int64), "time_steps"))
+    outputs = [
+        _value("counts", _FLOAT, ["N", config.num_classes]),
+        _value("spikes", _FLOAT, ["T", "N", config.num_classes]),
+    ]
+    kept = [tensor for tensor in plain.graph.initializer if tensor.name in outer]
+    whole = helper.make_graph([*before, *zeros, loop], "csnn_sequence", inputs, outputs, [*kept, *constants])
+    model = helper.make_model(whole, opset_imports=plain.opset_import, producer_name=plain.producer_name)
+    model.producer_version = plain.producer_version
+    return finish(model, metadata_of(plain))
+
+
+def _body(
+    config: ModelConfig, nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto]
+) -> onnx.GraphProto:
+    """One round of the loop: (t, go on, membranes, counts) -> (go on, membranes, counts, this step's spikes)."""
+    shapes: dict[str, list[str | int | None]] = {
+        name: ["N", *shape] for name, shape in zip(membrane_names(config), membrane_shapes(config), strict=True)
+    }
+    classes: list[str | int | None] = ["N", config.num_classes]
+    end = [_node("Add", ["counts_before", "spikes_now"], ["counts_now"]), _node("Identity", ["go_on"], ["go_on_next"])]
+    before = [_value(name, _FLOAT, shape) for name, shape in shapes.items()]
+    after = [_value(f"{name}_next", _FLOAT, shape) for name, shape in shapes.items()]
+    inputs = [_value("t", _INT64, []), _value("go_on", _BOOL, []), *before, _value("counts_before", _FLOAT, classes)]
+    outputs = [_value("go_on_next", _BOOL, []), *after, _value("counts_now", _FLOAT, classes)]
+    outputs.append(_value("spikes_now", _FLOAT, classes))
+    return helper.make_graph([*nodes, *end], "csnn_step", inputs, outputs, constants)
+
+
+def _zeros(
+    names: Sequence[str], shapes: Sequence[tuple[int, ...]], source: str, batch_axis: int
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Nodes and constants that make `{name}_first`, zeros of [batch of `source`, *shape], for every name."""
+    nodes = [_node("Shape", [source], ["batch"], start=batch_axis, end=batch_axis + 1)]
+    constants = []
+    for name, shape in zip(names, shapes, strict=True):
+        constants.append(numpy_helper.from_array(np.array(shape, np.int64), f"{name}.shape"))
+        nodes.append(_node("Concat", ["batch", f"{name}.shape"], [f"{name}.batch_shape"], axis=0))
+        nodes.append(_node("ConstantOfShape", [f"{name}.batch_shape"], [f"{name}_first"]))
+    return nodes, constants
+
+
+def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
+    """A copy of a node that writes `new` instead of `old`."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.output[:] = [new if name == old else name for name in node.output]
+    return copy
+
+
+class SequenceRunner:
+    """A sequence graph in ONNX Runtime."""
+
+    def __init__(self, model: onnx.ModelProto, threads: int = 0):
+        self._session = session(model, threads)
+
+    def run(self, x: torch.Tensor, time_steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(counts [batch, classes], spikes [time, batch, classes]) of an image or a sequence, see `network.inputs`.
+
+        Args:
+            x: the input.
+            time_steps: length of the window where `x` is one image; None: the file's default.
+        """
+        feed = {self._session.get_inputs()[0].name: x.numpy()}
+        if time_steps is not None:
+            feed["time_steps"] = np.array(time_steps, np.int64)
+        found_counts, spikes = self._session.run(None, feed)
+        return found_counts, spikes
+
+
+def counts(model: onnx.ModelProto, threads: int = 0) -> Counts:
+    """Runs a sequence graph in ONNX Runtime."""
+    runner = SequenceRunner(model, threads)
+    return lambda x: runner.run(x)[0]
+
+
+def equals_loop(
+    sequence: onnx.ModelProto, plain: onnx.ModelProto, config: ModelConfig, inputs: Iterable[torch.Tensor]
+) -> Figures:
+    """Counts the spikes and counts of `sequence.onnx` that differ from looping `step.onnx` over the window."""
+    runner, whole = OnnxRunner(plain), SequenceRunner(sequence)
+    spikes = different_spikes = different_counts = 0
+    for _, x in pieces(inputs, 32):
+        looped = window(runner, config, x).spikes
+        found_counts, found = whole.run(x)
+        spikes += looped.size
+        different_spikes += int((looped != found).sum()) if looped.shape == found.shape else looped.size
+        different_counts += int((looped.sum(0) != found_counts).sum())
+    return {
+        "spikes": spikes,
+        "different_spikes": different_spikes,
+        "different_counts": different_counts,
+        "ok": different_spikes == 0 and different_counts == 0,
+    }
+
+
+def _measure(subject: Subject, name: str, seconds: float) -> Figures:
+    return latency.of_onnx(subject.folder / name, [subject.few(1).numpy()], seconds)
+
+
+def _comparisons(proof: Figures) -> Iterator[Comparison]:
+    loop, against = proof["loop_over_step"], "a loop over step.onnx"
+    said = f"output spikes differ from {against}"
+    yield Comparison("ONNX Runtime", against, loop["different_spikes"], loop["spikes"], said=said)
+
+
+def _advice(manifest: Manifest) -> Iterable[Advice]:
+    yield Advice(1, "a program that classifies whole windows in ONNX Runtime", f"`{NAME}`")
+
+
+def _usage(manifest: Manifest) -> Iterable[Usage]:
+    text = f"""\
+The whole window in one call:
+
+<!-- sequence -->
+```python
+{snippets.sequence(manifest["semantics"])}
+```"""
+    yield Usage(3, text)
+
+
+PART = Part(
+    what={NAME: "the whole window in one call, the time loop inside: image -> (spike counts, spikes), any batch"},
+    write=write,
+    check=check,
+    timing=Timing("whole window", _measure, step.run_by),
+    comparisons=_comparisons,
+    advice=_advice,
+    usage=_usage,
+)

@@ -1,0 +1,164 @@
+"""`step_int8.onnx`: static quantisation of the convolutions and matrix products; the neurons stay in float32."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnxruntime import quantization
+
+from csnn_jax.config import ModelConfig
+from export.graphs import onnx_facts, onnx_file
+from export.graphs.onnx_file import finish, membrane_names, metadata_of
+from export.manifest import Manifest
+from export.parts import step
+from export.parts.part import Advice, Found, Part
+from export.proof.network import frames, inputs, membrane_shapes
+from export.proof.runners import step_counts
+from export.subject import Source, Subject
+
+NAME = "step_int8.onnx"
+CALIBRATION_IMAGES = 64
+
+_QUANTISED = ("Conv", "Gemm")
+
+
+def write(source: Source) -> None:
+    subject, images = source.subject, source.dataset.train.images[:CALIBRATION_IMAGES]
+    onnx_file.save(quantised(step.load(subject.folder), subject.config.model, images), subject.folder / NAME)
+
+
+def check(subject: Subject, name: str) -> Found:
+    """step.onnx but for its roundings, its int8 weights the trained ones, rounded; its accuracy."""
+    model = onnx_file.load(subject.folder / name)
+    problems = [*onnx_facts.problems(model, subject.step), *graph_problems(model, step.load(subject.folder))]
+    weights = {f"{layer.name}.weight_quantized" for layer in subject.config.model.layers}
+    held = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.name in weights}
+    problems += [f"holds no int8 {name}" for name in sorted(weights - held)]
+    accuracy = subject.accuracy(step_counts(model, subject.config.model))
+    return Found({"accuracy": accuracy}, problems, onnx_facts.describe(model))
+
+
+def quantised(plain: onnx.ModelProto, config: ModelConfig, images: np.ndarray) -> onnx.ModelProto:
+    """Quantises Conv and Gemm in QDQ form: weights int8 per output channel, what goes in and out of them uint8.
+
+    Images and spikes keep the range 0 to 1, in which a spike is exact; the range of what comes out of a Conv or a Gemm
+    is the widest that was seen.
+
+    Args:
+        plain: as `step_graph.step` makes it.
+        config: its stack.
+        images: training images uint8 [N, H, W, C] or [N, T, H, W, C] that the ranges are taken from, run for the
+            whole window.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(plain)  # quantize_static spoils its argument
+    onnx.helper.set_model_props(copy, {"onnx.quant.pre_process": "onnxruntime.quant"})  # shapes are there already
+    unit = [{"rmin": np.float32(0), "rmax": np.float32(1)}]
+    ranges = {node.input[0]: unit for node in plain.graph.node if node.op_type in _QUANTISED}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "step_int8.onnx"
+        quantization.quantize_static(
+            copy,
+            path,
+            _Window(plain, config, images),
+            op_types_to_quantize=list(_QUANTISED),
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            extra_options={"TensorQuantOverrides": ranges},
+        )
+        model = onnx.load(path)
+    model.graph.name = "csnn_step_int8"
+    return finish(model, metadata_of(plain))
+
+
+class _Window(quantization.CalibrationDataReader):
+    """The inputs of every step of a free-running window, one step per call."""
+
+    def __init__(self, plain: onnx.ModelProto, config: ModelConfig, images: np.ndarray):
+        session = onnxruntime.InferenceSession(plain.SerializeToString(), providers=["CPUExecutionProvider"])
+        self._feeds = _feeds(session, config, images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._feeds, None)
+
+
+def _feeds(
+    session: onnxruntime.InferenceSession, config: ModelConfig, images: np.ndarray
+) -> Iterator[dict[str, np.ndarray]]:
+    names = membrane_names(config)
+    membranes = [np.zeros((len(images), *shape), np.float32) for shape in membrane_shapes(config)]
+    for frame in frames(inputs(config, images), config.time_steps):
+        feed = {"image": frame.numpy(), **dict(zip(names, membranes, strict=True))}
+        yield feed
+        _, *membranes = session.run(None, feed)
+
+
+def graph_problems(model: onnx.ModelProto, plain: onnx.ModelProto) -> Iterator[str]:
+    """Where a quantised file is another graph than `plain`, once its QuantizeLinear and DequantizeLinear are left out.
+
+    A number may be rounded on its way, to a scale that is a constant of the file; what is computed must be the same.
+    """
+    held = {tensor.name for tensor in model.graph.initializer}
+    sources: dict[str, str] = {}
+    computed = []
+    for node in model.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            computed.append(node)
+            continue
+        sources[node.output[0]] = node.input[0].removesuffix("_quantized")
+        if not held >= set(node.input[1:]):
+            yield f"{node.name} has a scale that is computed"
+    found, expected = (
+        {node.name: _operation(node, names) for node in nodes}
+        for nodes, names in ((computed, sources), (plain.graph.node, {}))
+    )
+    for name in {**expected, **found}:
+        if found.get(name) != expected.get(name):
+            yield f"{name} is not what it is in step.onnx"
+    ends = [[value.SerializeToString() for value in (*x.graph.input, *x.graph.output)] for x in (model, plain)]
+    if ends[0] != ends[1] or len(found) != len(computed):
+        yield "has other inputs, outputs or nodes than step.onnx"
+
+
+def _operation(node: onnx.NodeProto, sources: dict[str, str]) -> tuple[Any, ...]:
+    """What a node does to which tensors, each followed back through its roundings by `sources`."""
+    inputs = []
+    for name in node.input:
+        for _ in sources:  # a damaged graph may lead in circles
+            name = sources.get(name, name)
+        inputs.append(name)
+    return node.domain, node.op_type, inputs, list(node.output), sorted(a.SerializeToString() for a in node.attribute)
+
+
+def _advice(manifest: Manifest) -> Iterable[Advice]:
+    yield Advice(4, "an engine that computes in int8", f"`{NAME}`, within the accuracy below")
+
+
+def _accuracy_note(manifest: Manifest) -> str:
+    proof = manifest["proof"]
+    lost = 100 * (proof[step.PLAIN]["accuracy"] - proof[NAME]["accuracy"])
+    compared = f"{abs(lost):.2f} points {'worse' if lost > 0 else 'better'} than" if lost else "as accurate as"
+    text = (
+        f"`{NAME}` is {compared} `{step.PLAIN}`. It was made "
+        "with ONNX Runtime's static quantisation: int8 weights with a scale per output channel, images and spikes "
+        f"exact, the range of what leaves a convolution or matrix product the widest seen on {CALIBRATION_IMAGES} "
+        "training images"
+    )
+    if lost <= 0.5:
+        return f"{text}."
+    return f"{text}. More than 0.5 points are lost: that was tried, training with quantised weights was not."
+
+
+PART = Part(
+    what={NAME: "one time step with int8 weights (QDQ), membranes in float; approximate"},
+    write=write,
+    check=check,
+    timing=step.TIMING,
+    advice=_advice,
+    accuracy_note=_accuracy_note,
+)

@@ -1,0 +1,182 @@
+"""The network in torch, one time step at a time, with the membranes as arguments: what every export is made from.
+
+Same numbers as `csnn_torch.model.sequential` (snnTorch), bit for bit; but that hides its membranes in the layers, and
+a graph exported from hidden state silently loses it.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from csnn_jax.config import ModelConfig, Reset
+from csnn_jax.data import encode
+from csnn_jax.runs.weights import Tensors
+
+Membranes = tuple[Tensor, ...]
+Counts = Callable[[Tensor], np.ndarray]
+"""A program: from `inputs` to output spikes per image and class [batch, classes]."""
+
+
+class Trace(NamedTuple):
+    """Everything that happened: one tensor [time, batch, channels, height, width] or [time, batch, features] per layer.
+
+    Attributes:
+        membranes: U[t], before the reset that the spike of step t causes.
+        spikes: S[t], 0 or 1.
+    """
+
+    membranes: Membranes
+    spikes: Membranes
+
+
+class Leaky(nn.Module):
+    """One time step of a layer of neurons (design section 2; snnTorch `Leaky`, reset delay on).
+
+    The arithmetic rounds as snnTorch's does in float32.
+
+    Args:
+        beta: membrane decay per step; clipped to 0..1.
+        threshold: theta.
+        reset: "subtract", "zero" or "none".
+    """
+
+    beta: Tensor
+    threshold: Tensor
+
+    def __init__(self, beta: float, threshold: float, reset: Reset):
+        super().__init__()
+        self.reset = reset
+        self.register_buffer("beta", torch.tensor(beta, dtype=torch.float32).clamp(0, 1))
+        self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float32))
+
+    def forward(self, membrane: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+        """From U[t-1] and I[t] to (U[t], S[t]), all of one shape."""
+        if self.reset == "none":
+            membrane = self.beta * membrane + current
+            return membrane, self.fire(membrane)
+        fired = self.fire(membrane)
+        if self.reset == "subtract":
+            membrane = self.beta * membrane + current - fired * self.threshold
+        else:
+            # snnTorch multiplies by (1 - fired); this has the same bits and needs no constant in the graph.
+            membrane = self.beta * (membrane - fired * membrane) + current
+        return membrane, self.fire(membrane)
+
+    def fire(self, membrane: Tensor) -> Tensor:
+        """H(U - theta): 1.0 where the membrane is above the threshold, 0.0 where it is at it or below."""
+        return (membrane > self.threshold).to(membrane.dtype)
+
+
+class Step(nn.Module):
+    """One time step of the whole network in torch's layouts, float32.
+
+    Args:
+        config: the stack.
+        tensors: its parameters as `weights.load` gives them; rounded to float32.
+    """
+
+    def __init__(self, config: ModelConfig, tensors: Tensors):
+        super().__init__()
+        self.config = config
+        for number, layer in enumerate(config.layers, 1):
+            channels = math.prod(layer.in_shape) if layer.kind == "linear" else layer.in_shape[-1], layer.out_shape[-1]
+            if layer.kind == "conv":
+                size = config.kernel_size
+                self.add_module(layer.name, nn.Conv2d(*channels, size, padding=size // 2))
+                self.add_module(f"pool{number}", nn.MaxPool2d(2) if config.pool == "max" else nn.AvgPool2d(2))
+            else:
+                if len(layer.in_shape) == 3:
+                    self.add_module(f"flatten{number}", nn.Flatten())
+                self.add_module(layer.name, nn.Linear(*channels))
+            beta = float(tensors.get(f"lif{number}.beta", config.betas[number - 1]))
+            threshold = float(tensors.get(f"lif{number}.threshold", config.thresholds[number - 1]))
+            self.add_module(f"lif{number}", Leaky(beta, threshold, config.reset))
+        found = {name: torch.tensor(value, dtype=torch.float32) for name, value in tensors.items()}
+        neurons = {name: value for name, value in self.state_dict().items() if name.startswith("lif")}
+        self.load_state_dict(found | neurons)
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def neurons(self) -> list[Leaky]:
+        """The neurons of every layer, in order."""
+        return [module for module in self.children() if isinstance(module, Leaky)]
+
+    def initial_membranes(self, batch: int) -> Membranes:
+        """U[-1] = 0: one tensor [batch, channels, height, width] or [batch, features] per layer."""
+        return tuple(torch.zeros(batch, *shape) for shape in membrane_shapes(self.config))
+
+    def forward(self, x: Tensor, *membranes: Tensor) -> tuple[Tensor, ...]:
+        """One time step; its arguments and results are in the order of step.onnx, which has the carry last.
+
+        Args:
+            x: image or spikes [batch, channels, height, width], 0 to 1.
+            membranes: U[t-1] of every layer, see `initial_membranes`.
+
+        Returns:
+            (output spikes [batch, classes], U[t] of every layer): the membranes before the reset that their own
+            spike causes.
+        """
+        new: list[Tensor] = []
+        for number, (layer, membrane) in enumerate(zip(self.config.layers, membranes, strict=True), 1):
+            if layer.kind == "linear" and len(layer.in_shape) == 3:
+                x = self.get_submodule(f"flatten{number}")(x)
+            x = self.get_submodule(layer.name)(x)
+            if layer.kind == "conv":
+                x = self.get_submodule(f"pool{number}")(x)
+            membrane, x = self.get_submodule(f"lif{number}")(membrane, x)
+            new.append(membrane)
+        return x, *new
+
+    def fire(self, membranes: Membranes) -> Membranes:
+        """The spikes S[t] of every layer, from its U[t]."""
+        return tuple(neurons.fire(u) for neurons, u in zip(self.neurons, membranes, strict=True))
+
+
+def membrane_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
+    """Shape of every layer's membranes without the batch: (channels, height, width) or (features,)."""
+    return [(layer.out_shape[-1], *layer.out_shape[:-1]) for layer in config.layers]
+
+
+def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 2, 0)) -> Tensor:
+    """What the network is fed for images, float32 in 0..1.
+
+    Args:
+        config: tells the encoding.
+        images: uint8 [batch, H, W, C], or [batch, time, H, W, C] where they have a time axis of their own.
+        seed: names the batch for the rate encoding, see `data.encode`.
+
+    Returns:
+        One image [batch, C, H, W] for every step (direct encoding), or a sequence [time, batch, C, H, W].
+    """
+    if config.encoding != "direct":
+        return torch.from_numpy(encode(images, config.time_steps, config.encoding, seed)).moveaxis(-1, -3).float()
+    x = torch.from_numpy(images).moveaxis(-1, -3).float() / 255
+    return (x.swapaxes(0, 1) if images.ndim == 5 else x).contiguous()
+
+
+def frames(x: Tensor, time_steps: int) -> Iterator[Tensor]:
+    """The input of every step: `x` [batch, C, H, W] again and again, or each of `x` [time, batch, C, H, W] in turn."""
+    return iter(x) if x.ndim == 5 else (x for _ in range(time_steps))
+
+
+@torch.no_grad()
+def trace(step: Step, x: Tensor, time_steps: int) -> Trace:
+    """Runs the window step by step from membranes of 0, hoisting nothing, and records every layer.
+
+    Args:
+        step: the network.
+        x: see `inputs`.
+        time_steps: length of the window, where `x` is one image.
+    """
+    membranes = step.initial_membranes(x.shape[-4])
+    found = []
+    for frame in frames(x, time_steps):
+        _, *membranes = step(frame, *membranes)
+        found.append(tuple(membranes))
+    stacked = tuple(torch.stack(layer) for layer in zip(*found, strict=True))
+    return Trace(stacked, step.fire(stacked))

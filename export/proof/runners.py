@@ -1,0 +1,142 @@
+"""Ways to run a network one step at a time, all behind one method, so that one proof serves them all."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx.reference import ReferenceEvaluator
+
+from csnn_jax import machine
+from csnn_jax.config import ModelConfig
+from export.proof.network import Counts, Step, frames, membrane_shapes
+
+Arrays = list[np.ndarray]
+
+
+class Runner(Protocol):
+    """A network in torch's layouts, float32."""
+
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        """One time step.
+
+        Args:
+            membranes: U[t-1] of every layer, [batch, C, H, W] or [batch, features].
+            x: image or spikes [batch, C, H, W].
+
+        Returns:
+            (U[t] of every layer, output spikes [batch, classes]).
+        """
+        ...
+
+
+class TorchRunner:
+    """The reference network itself."""
+
+    def __init__(self, network: Step):
+        self._network = network
+
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        with torch.no_grad():
+            spikes, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, membranes))
+        return [u.numpy() for u in after], spikes.numpy()
+
+
+class OnnxRunner:
+    """A step graph in ONNX Runtime.
+
+    Args:
+        model: the graph.
+        threads: threads of ONNX Runtime; 0: one per core.
+
+    Attributes:
+        one_by_one: the graph's batch is fixed at 1: a batch is run image by image, each on one thread.
+    """
+
+    def __init__(self, model: onnx.ModelProto, threads: int = 0):
+        self.one_by_one = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+        self._session = session(model, 1 if self.one_by_one else threads)
+        self._names = [value.name for value in self._session.get_inputs()]
+
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        if not self.one_by_one:
+            return self._run(membranes, x)
+        each = [self._run([u[i : i + 1] for u in membranes], x[i : i + 1]) for i in range(len(x))]
+        after = [np.concatenate(layer) for layer in zip(*(after for after, _ in each), strict=True)]
+        return after, np.concatenate([spikes for _, spikes in each])
+
+    def _run(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        spikes, *after = self._session.run(None, dict(zip(self._names, (x, *membranes), strict=True)))
+        return after, spikes
+
+
+class ReferenceRunner:
+    """A step graph in onnx's reference evaluator: slow, and written to be read against the specification."""
+
+    def __init__(self, model: onnx.ModelProto):
+        self._evaluator = ReferenceEvaluator(model)
+
+    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        feed = dict(zip(self._evaluator.input_names, (x, *membranes), strict=True))
+        found: Any = self._evaluator.run(None, feed)  # annotated as a sequence of anything
+        return list(found[1:]), found[0]
+
+
+class Window(NamedTuple):
+    """What a runner did: output spikes [time, batch, classes] and every layer's membranes [time, batch, ...]."""
+
+    spikes: np.ndarray
+    membranes: Arrays
+
+
+def zeros(config: ModelConfig, batch: int) -> Arrays:
+    """U[-1] of every layer."""
+    return [np.zeros((batch, *shape), np.float32) for shape in membrane_shapes(config)]
+
+
+def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int | None = None) -> Window:
+    """Runs the window from membranes of 0. `x` is an image or a sequence, see `network.inputs`."""
+    membranes = zeros(config, x.shape[-4])
+    spikes, kept = [], []
+    for frame in frames(x, time_steps or config.time_steps):
+        membranes, now = runner.step(membranes, frame.numpy())
+        spikes.append(now)
+        kept.append(membranes)
+    return Window(np.stack(spikes), [np.stack(layer) for layer in zip(*kept, strict=True)])
+
+
+def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
+    """Output spikes per image and class [batch, classes] over the window; keeps no membranes."""
+    membranes = zeros(config, x.shape[-4])
+    total = np.zeros_like(membranes[-1])
+    for frame in frames(x, config.time_steps):
+        membranes, now = runner.step(membranes, frame.numpy())
+        total += now
+    return total
+
+
+def step_counts(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -> Counts:
+    """Runs a step graph over the window in ONNX Runtime."""
+    runner = OnnxRunner(model, threads)
+    if not runner.one_by_one:
+        return lambda x: counts(runner, config, x)
+
+    def by_image(x: torch.Tensor) -> np.ndarray:
+        with ThreadPoolExecutor(threads or machine.cpus()) as pool:
+            return np.concatenate([*pool.map(lambda image: counts(runner, config, image), x.split(1, x.ndim - 4))])
+
+    return by_image
+
+
+def session(model: onnx.ModelProto, threads: int = 0, **settings: Any) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime itself would take cores it can't run on
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
+    options.log_severity_level = 3
+    for name, value in settings.items():
+        setattr(options, name, value)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,74 @@
+"""The Python examples of report.md: complete programs that need ONNX Runtime and NumPy alone."""
+
+import math
+from typing import Any
+
+
+def step(semantics: dict[str, Any]) -> str:
+    """A program that classifies with step.onnx, for what a manifest states as semantics.
+
+    It ends by classifying the first golden image, whose numbers are the last bytes of its tensor file.
+    """
+    name, given, shape = _input(semantics)
+    if name == "image":
+        return _step(name, given, f"for _ in range({semantics['time_steps']})", "image[None]", _first(name, shape))
+    return _step(name, given, "for frame in frames", "frame[None]", _first(name, shape))
+
+
+def sequence(semantics: dict[str, Any]) -> str:
+    """The same with sequence.onnx."""
+    name, given, shape = _input(semantics)
+    return _sequence(name, given, "image[None]" if name == "image" else "frames[:, None]", _first(name, shape))
+
+
+def _input(semantics: dict[str, Any]) -> tuple[str, str, list[int]]:
+    """(name of the argument, what it is, its shape)."""
+    shape = semantics["input"]["shape"]
+    if semantics["input"]["layout"] == "N, C, H, W":
+        return "image", f"image: float32 {shape}, pixel / 255", shape
+    shape = [semantics["time_steps"], *shape]
+    return "frames", f"frames: float32 {shape}, {semantics['input']['range'].split(': ')[-1]}", shape
+
+
+def _first(name: str, shape: list[int]) -> str:
+    return f"""\
+{name} = np.fromfile("golden/sequence/test_data_set_0/input_0.pb", np.uint8)[-{4 * math.prod(shape)}:].view(np.float32)
+print(*classify({name}.reshape({", ".join(map(str, shape))})))"""
+
+
+def _step(argument: str, given: str, loop: str, frame: str, first: str) -> str:
+    return f"""\
+import numpy as np
+import onnxruntime as ort
+
+session = ort.InferenceSession("step.onnx")
+inputs = session.get_inputs()
+
+
+def classify({argument}):  # {given}
+    membranes = [np.zeros((1, *value.shape[1:]), np.float32) for value in inputs[1:]]
+    counts = 0
+    {loop}:
+        feed = {{value.name: x for value, x in zip(inputs, [{frame}, *membranes])}}
+        spikes, *membranes = session.run(None, feed)
+        counts = counts + spikes[0]
+    return counts.argmax(), counts
+
+
+{first}"""
+
+
+def _sequence(argument: str, given: str, value: str, first: str) -> str:
+    return f"""\
+import numpy as np
+import onnxruntime as ort
+
+session = ort.InferenceSession("sequence.onnx")
+
+
+def classify({argument}):  # {given}
+    counts, spikes = session.run(None, {{session.get_inputs()[0].name: {value}}})
+    return counts[0].argmax(), counts[0]
+
+
+{first}"""

@@ -1,0 +1,222 @@
+"""report.md: a bundle explained to whoever deploys it and has not read our code; rendered from the manifest alone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from export import parts
+from export.bundle import CONFIG, MANIFEST, MANIFEST_HASH
+from export.manifest import Manifest
+from export.parts.part import Part
+from export.report.cells import percent, size, table
+
+_WHAT = {
+    CONFIG: "the training job",
+    MANIFEST: "all that this report says and more, for a program to read, with the SHA-256 of every file",
+    MANIFEST_HASH: f"the SHA-256 of manifest.json (`sha256sum -c {MANIFEST_HASH}`)",
+}
+"""The files that are no part."""
+
+
+def render(manifest: Manifest) -> str:
+    """The whole report as Markdown. Of the files in the manifest, its own entry is not looked at."""
+    sections = [_title, _which, _files, _call, _network, _proof, _latency, _numbers, _tools, _verify]
+    return "\n\n".join(section(manifest) for section in sections) + "\n"
+
+
+def _title(manifest: Manifest) -> str:
+    training, data, settings = manifest["training"], manifest["data"], manifest["settings"]
+    lines = [
+        f"# A spiking network for {data['dataset']}, ready to deploy",
+        f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of leaky "
+        f"integrate-and-fire neurons, trained for {training['iterations']:,} iterations (seed {training['seed']}). "
+        f"After training it classified {percent(training['accuracy'])} of the test images right. This folder holds it "
+        f"in several forms. Each was compared with the trained network in torch on {settings['images']:,} test images "
+        f"over {manifest['semantics']['time_steps']} time steps before the folder was made.",
+    ]
+    if settings["quick"]:
+        lines.append(
+            f"**Made with `--quick`**: spikes were compared and accuracies measured on {settings['accuracy_images']} "
+            f"images only. Make the bundle without it before relying on the figures below."
+        )
+    lines += [f"There is no {form} file: {reason}." for form, reason in _refused(manifest).items()]
+    return "\n\n".join(lines)
+
+
+def _refused(manifest: Manifest) -> dict[str, str]:
+    """Formats that this network can't have, and why."""
+    found = {part.form: manifest[part.form.lower()]["reason"] for part in parts.every() if part.form}
+    return {form: reason for form, reason in found.items() if reason}
+
+
+def _which(manifest: Manifest) -> str:
+    """Which file suits whom."""
+    rows = sorted(row for part in parts.every() for row in part.advice(manifest))
+    return f"## Which one to take\n\n{table(('you have', 'take'), [row[1:] for row in rows])}"
+
+
+def _files(manifest: Manifest) -> str:
+    sizes = _sizes(manifest["files"])
+    rows: list[tuple[Any, ...]] = []
+    for part in sorted(parts.every(), key=lambda part: part.copied):
+        for name, what in part.what.items():
+            if name in sizes:
+                rows.append((f"`{name}`", what, sizes[name], percent(_accuracy(part, name, manifest))))
+    rows += [(f"`{name}`", what, sizes.get(name), percent(None)) for name, what in _WHAT.items()]
+    images = manifest["settings"]["accuracy_images"]
+    note = f"Accuracy is measured on {images:,} test images, for each file by running that file."
+    notes = [note, *(part.accuracy_note(manifest) for part in parts.every() if part.accuracy_note)]
+    return f"## The files\n\n{table(('file', 'what', 'size', 'accuracy'), rows)}\n\n{' '.join(notes)}"
+
+
+def _accuracy(part: Part, name: str, manifest: Manifest) -> float | None:
+    """What the file so named classifies right; None where it is no program."""
+    return None if part.copied else manifest["proof"].get(name, {}).get("accuracy")
+
+
+def _sizes(files: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Size of every file, and of every part that is a folder with its number of files."""
+    sizes = {name: size(entry["bytes"]) for name, entry in files.items() if "/" not in name}
+    for folder in (name for part in parts.every() for name in part.what if name.endswith("/")):
+        inside = [entry["bytes"] for name, entry in files.items() if name.startswith(folder)]
+        sizes[folder] = f"{size(sum(inside))} ({len(inside)} files)"
+    return sizes
+
+
+def _call(manifest: Manifest) -> str:
+    usages = sorted(usage for part in parts.every() for usage in part.usage(manifest))
+    return "\n\n".join(["## How to call them", *(usage.text for usage in usages)])
+
+
+def _network(manifest: Manifest) -> str:
+    meaning = manifest["semantics"]
+    rows = [
+        (one["layer"], " x ".join(map(str, one["shape"])), f"{one['beta']:.7g}", f"{one['threshold']:.7g}")
+        for one in meaning["layers"]
+    ]
+    equations = "\n".join(f"    {line}" for line in meaning["equations"].values() if line != "none")
+    given = meaning["input"]
+    facts = [
+        f"Input: axes {given['layout']}; {given['range']}; {given['meaning']}, for {meaning['time_steps']} steps.",
+        f"Membranes start at 0. They are handed out {meaning['membranes']}.",
+        f"Spikes: {meaning['comparison']}.",
+        f"Pooling: {meaning['pooling']}.",
+        f"Answer: {meaning['readout']}; on ties {meaning['ties']}.",
+        f"Axes of what has a time: {meaning['time_layout']}",
+    ]
+    layers = table(("layer", "neurons (channels first)", "beta", "threshold"), rows)
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    return f"## What they compute\n\n{equations}\n\nI is the layer's input current.\n\n{layers}\n\n{listed}"
+
+
+def _proof(manifest: Manifest) -> str:
+    rows = [row for part in parts.every() for row in _comparisons(part, manifest["proof"])]
+    head = ("file", "run by", "compared with", "different spikes", "of", "membranes off", "largest difference")
+    return f"""\
+## How equal they are
+
+{table(head, rows)}
+
+Spikes are compared in whole windows, each program going on from its own membranes. Membranes are compared step by
+step, from torch's of the step before; rounding makes them differ, and "off" are those that differ by more than 1e-5
+(1 + |U|), the unit of the largest difference. A spike may differ only where its membrane is that near its threshold;
+`manifest.json` lists each that does."""
+
+
+def _comparisons(part: Part, proof: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for name in part.what:
+        for one in part.comparisons(proof[name]) if name in proof else ():
+            largest = None if one.max_difference is None else f"{one.max_difference:.1e}"
+            yield f"`{name}`", one.run_by, one.against, one.different, one.spikes, one.beyond_limit, largest
+
+
+def _latency(manifest: Manifest) -> str:
+    timings = {name: part.timing for part in parts.every() if part.timing for name in part.what}
+    steps, made, rows = manifest["semantics"]["time_steps"], manifest["made"], []
+    for name, one in manifest["latency"].items():
+        image = one["median_ms"] * (1 if timings[name].whole_window else steps)
+        figures = (f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"], f"{image:.1f}")
+        rows.append((f"`{name}`", timings[name].call, *figures))
+    run_by = dict.fromkeys(timing.run_by(manifest) for timing in timings.values())
+    head = ("file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)")
+    return f"""\
+## How long a call takes
+
+On one thread of {made["cpu"] or made["system"]}, batch 1: {", ".join(run_by)}.
+
+{table(head, rows)}"""
+
+
+def _numbers(manifest: Manifest) -> str:
+    numbers, energy = manifest["numbers"], manifest["numbers"]["energy"]
+    rows = [_layer(one["name"], one) for one in numbers["layers"]] + [_layer("**total**", numbers["total"])]
+    head = ("layer", "parameters", "weights", "membranes", "dense MACs a step", "operations an image", "spike density")
+    counted = numbers["neurobench"]["SynapticOperations"]
+    notes = "".join(f"{part.memory_note(manifest)}\n\n" for part in parts.every() if part.memory_note)
+    return f"""\
+## What they need
+
+Measured on {numbers["images"]:,} test images, {numbers["time_steps"]} steps each. An operation is a weight that is not
+0 meeting an input that is not 0; the first layer's are counted once where the image is held. The spike density is the
+share of neurons that spike at a step. Bytes are those of float32.
+
+{table(head, rows)}
+
+By NeuroBench's definitions, which count the first layer at every step: {counted["Effective_MACs"]:,.0f} effective MACs
+and {counted["Effective_ACs"]:,.0f} effective ACs an image, of {counted["Dense"]:,} dense operations; footprint
+{size(numbers["neurobench"]["Footprint"])}, activation sparsity {numbers["neurobench"]["ActivationSparsity"]:.2%},
+connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
+
+{notes}Energy per image: {energy["synapses_nj"] + energy["neurons_nj"]:,.0f} nJ, of which synapses
+{energy["synapses_nj"]:,.0f} nJ and neurons {energy["neurons_nj"]:,.0f} nJ; computed densely it would be
+{energy["dense_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source: {energy["source"]}."""
+
+
+def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
+    dense, done = one["dense_macs_per_step"], round(one["synaptic_operations_first_layer_once"])
+    return (
+        name,
+        one["parameters"],
+        size(one["bytes"]),
+        size(one["membrane_bytes"]),
+        dense,
+        done,
+        percent(one["density"]),
+    )
+
+
+def _tools(manifest: Manifest) -> str:
+    refused = _refused(manifest)
+    rows = [(one["name"], one["files"], one["fit"], _reason(one, refused), one["tried"]) for one in manifest["targets"]]
+    head = ("target", "files", "fit", "why", "tried")
+    return f"""\
+## Where they run
+
+Exact: the same spikes. Approximate: it runs, with other numbers. "Tried" names the output of a run of that tool, in the
+repository that this bundle was made with.
+
+{table(head, rows)}"""
+
+
+def _reason(tool: dict[str, Any], refused: dict[str, str]) -> str:
+    text = tool["reason"]
+    for form, reason in refused.items():
+        text = text.replace(reason, f"there is no {form} file (see the top)")
+    return f"{text} ([source]({tool['source']}))" if tool["source"] else text
+
+
+def _verify(manifest: Manifest) -> str:
+    made = manifest["made"]
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    return f"""\
+## Check it again
+
+That nothing was changed, by hashes alone: `sha256sum -c manifest.sha256`; manifest.json has those of all other files.
+That the files compute what is said here, in a clone of csnn, the repository that this bundle was made with:
+
+    pip install -e '.[export]'
+    python -m export.verify BUNDLE
+
+works everything out anew from this folder alone (a C compiler and make are needed), but for what only the making of it
+could tell: the date, the versions, and the latencies, which are measured again and shown side by side.
+
+Made {made["utc"]} with Python {made["python"]} on {made["system"]}, {versions}."""

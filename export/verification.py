@@ -1,0 +1,201 @@
+"""The verification of a bundle: whole files first, then everything that the manifest claims, worked out anew."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csnn_jax import data
+from csnn_jax.data import Split
+from csnn_jax.errors import UserError, first_line
+from csnn_jax.runs import rundir
+from export import make, manifest, parts
+from export.bundle import MANIFEST, REPORT, WEIGHTS
+from export.manifest import Manifest
+from export.parts.part import Found, Part
+from export.report import text
+from export.subject import Subject, for_data
+
+QUICK_IMAGES = 4
+ELSEWHERE = 0.002
+"""How far figures may be from the recorded ones on another machine or with other versions, where float32 sums may round
+differently: a share this much, a number this part of itself. (Equality is with torch on the machine at hand.)"""
+
+
+def verify(folder: Path, quick: bool = False) -> int:
+    """Checks a bundle and prints one line per file.
+
+    Args:
+        folder: the bundle; has a manifest.json.
+        quick: compare spikes on a few images only, and no figures.
+
+    Returns:
+        The exit code: 0, or 1 if anything differs or could not be checked.
+    """
+    verdict = Verdict()
+    try:
+        recorded = manifest.read(folder)
+        for name, problem in manifest.file_problems(folder, recorded).items():
+            verdict.tell(name, [problem])
+        if verdict.bad:
+            return verdict.end("what the files compute was not looked at")
+        verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
+        subject, note = open_bundle(folder, recorded, quick)
+    except (UserError, OSError) as error:
+        verdict.tell(MANIFEST, [str(error)])
+        return verdict.end()
+    _Comparison(verdict, recorded, subject, note).run()
+    return verdict.end(note)
+
+
+@dataclass
+class Verdict:
+    """Prints a line per file, and counts the bad ones."""
+
+    bad: int = 0
+
+    def tell(self, name: str, problems: Sequence[str], praise: str = "ok") -> None:
+        self.bad += bool(problems)
+        print(f"{name:<20} {'; '.join(problems) or praise}", flush=True)
+
+    def end(self, note: str = "") -> int:
+        """Prints the last line; returns the exit code."""
+        print(("NOT OK" if self.bad else "all ok") + (f" ({note})" if note else ""))
+        return 1 if self.bad else 0
+
+
+def open_bundle(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
+    """(the bundle with its weights and images, why its figures can't be compared with the recorded ones or "").
+
+    Raises:
+        UserError: its weights, configuration or settings can't be read, or the data set is another one.
+    """
+    _, config, tensors = rundir.open_run(str(folder))
+    settings, note = make.Settings.read(recorded["settings"]), ""
+    try:
+        test = data.load(config.data.dataset, config.model.input_shape).test
+    except UserError as error:
+        split, note = _kept_images(folder), f"compared on the golden images only, no figures made anew: {error}"
+    else:
+        for problem in manifest.differences(recorded["data"], manifest.data(config.data.dataset, test), "data"):
+            raise UserError(f"the test images here are not the bundle's: {problem}")
+        split = settings.split(test)
+    images = settings.images
+    if quick:
+        split, images = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES
+        note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
+    return Subject(folder, for_data(config, split), tensors, split, images), note
+
+
+def _kept_images(folder: Path) -> Split:
+    """The test images that the bundle itself holds."""
+    return next(part.images(folder) for part in parts.every() if part.images)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Works out what a manifest claims, and compares.
+
+    Attributes:
+        verdict: is told what differs.
+        recorded: the manifest.
+        subject: the bundle.
+        note: why figures can't be compared with the recorded ones; "" where they can.
+    """
+
+    verdict: Verdict
+    recorded: Manifest
+    subject: Subject
+    note: str
+
+    def run(self) -> None:
+        """Checks every file, then the manifest and the report."""
+        found = make.claims(self.subject, self._file)
+        self.verdict.tell(MANIFEST, list(self._manifest(found)))
+        self.verdict.tell(REPORT, list(self._report()))
+        if not self.note and not self.verdict.bad:
+            self.verdict.tell("latency", [], self._latency())
+
+    def _file(self, part: Part, name: str) -> Found:
+        try:
+            found = part.check(self.subject, name)
+        except Exception as error:  # whatever a library says of a damaged file, it is that file's line
+            found = Found({}, [f"can't be checked: {_one_line(error)}"])
+        problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof))
+        self.verdict.tell(name, problems, make.summary(part, found, len(self.subject.split.labels)))
+        return found
+
+    def _figures(self, recorded: Any, found: dict[str, Any]) -> Iterator[str]:
+        """Compares figures of the same images: all of them on the same machine, else those that rounding can't change
+        much."""
+        if self.note:
+            return
+        if manifest.same_place(self.recorded):
+            yield from manifest.differences(recorded, found)
+        elif not isinstance(recorded, dict):
+            yield f"has no figures in {MANIFEST}"
+        else:
+            for name in {"accuracy", "densities"} & {*recorded, *found}:
+                yield from manifest.differences(recorded.get(name), found.get(name), name, ELSEWHERE)
+
+    def _manifest(self, found: Manifest) -> Iterator[str]:
+        for entry in (entry for entry in found if entry not in ("proof", "numbers")):
+            yield from manifest.differences(self.recorded.get(entry), found[entry], entry)
+        yield from self._names(found)
+        yield from self._settings(found)
+        if set(found["proof"]) != set(self.recorded["proof"]):
+            yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
+        if not self.note:
+            tolerance = 0.0 if manifest.same_place(self.recorded) else ELSEWHERE
+            yield from manifest.differences(self.recorded.get("numbers"), found["numbers"], "numbers", tolerance)
+        if not self.note and not self.recorded["settings"]["quick"]:
+            trained, now = self.recorded["training"].get("accuracy"), found["proof"][WEIGHTS].get("accuracy")
+            yield from manifest.differences(trained, now, "training.accuracy", ELSEWHERE)
+
+    def _names(self, found: Manifest) -> Iterator[str]:
+        """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
+        try:
+            names = make.files(self.subject)
+        except UserError:
+            return  # the part's line has told of it
+        for name in sorted(names ^ set(self.recorded["files"])):
+            yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
+        if set(self.recorded["latency"]) != {name for name, _ in make.timed(self.subject)}:
+            yield "latency is not that of every file that runs"
+        for name in sorted(set(self.recorded) - {*found, *make.RECORDED}):
+            yield f"{name} is no part of {MANIFEST}"
+
+    def _settings(self, found: Manifest) -> Iterator[str]:
+        """Settings that show in the bundle."""
+        train = self.subject.config.train
+        training = {name: self.recorded["training"].get(name) for name in ("seed", "dtype")}
+        yield from manifest.differences(training, {"seed": train.seed, "dtype": train.dtype}, "training")
+        for part in ("settings", "made"):
+            for graph in found["onnx"].values():
+                if self.recorded[part].get("opset") != graph["opset"].get("ai.onnx"):
+                    yield f"{part}.opset is another one than the files have"
+                    break
+        if not self.note:
+            count = len(self.subject.split.labels)
+            yield from manifest.differences(
+                self.recorded["settings"].get("accuracy_images"), count, "settings.accuracy_images"
+            )
+
+    def _report(self) -> Iterator[str]:
+        try:
+            expected = text.render(self.recorded)
+            if (self.subject.folder / REPORT).read_bytes() != expected.encode():
+                yield f"is not what this version makes of {MANIFEST}"
+        except Exception as error:  # whatever a changed manifest leads to
+            yield f"can't be made from {MANIFEST}: {_one_line(error)}"
+
+    def _latency(self) -> str:
+        """Of every file, here and as recorded: to be looked at, for no two machines, or days, give the same."""
+        here = make.latencies(self.subject, self.recorded["settings"]["quick"])
+        recorded = self.recorded["latency"]
+        pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
+        return f"median ms of a call here (when it was made), not compared: {', '.join(pairs)}"
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"

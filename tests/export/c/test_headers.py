@@ -1,0 +1,39 @@
+"""The headers of the C program hold the network to the last bit, and tell the memory that it takes."""
+
+import re
+import subprocess
+
+import numpy as np
+from c_networks import parameters
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.weights import from_torch
+from export.c import program
+from export.parts import c_program
+
+
+def test_weights_survive_the_text_to_the_last_bit(tmp_path):
+    config = ModelConfig(input_shape=(6, 5, 1), conv_channels=(3,), hidden=(4,), num_classes=2)
+    tensors = parameters(config)
+    extremes = [0.0, -0.0, 1e-45, -1.1754942e-38, 3.4028235e38, 0.1, -1 / 3, 2**-126]
+    tensors["fc1.weight"].flat[: len(extremes)] = np.array(extremes, np.float32)
+    c_program.write_sources(tmp_path, config, tensors)
+    (tmp_path / "dump.c").write_text(
+        """#include <stdio.h>
+#include "csnn.c"
+int main(void) { return fwrite(fc1_weight, sizeof fc1_weight, 1, stdout) != 1; }
+"""
+    )
+    subprocess.run(["cc", "-std=c99", "dump.c", "-o", "dump"], cwd=tmp_path, check=True)
+    dumped = subprocess.run([tmp_path / "dump"], capture_output=True, check=True).stdout
+    assert dumped == from_torch(config.layers[1], tensors["fc1.weight"]).tobytes()
+
+
+def test_the_memory_it_states_is_what_it_takes(built):
+    for name in ("default kind", "wide indices"):
+        config, tensors, folder = built(name)
+        flash, ram, membranes = map(int, re.findall(r"(\d+) (?:bytes|of them)", (folder / "network.h").read_text()))
+        state = program.Library(folder / "libcsnn.so", config)._c.csnn_state_size()
+        assert 0 <= state - ram < 8
+        assert flash == 4 * sum(value.size for value in tensors.values())
+        assert membranes == 4 * sum(int(np.prod(layer.out_shape)) for layer in config.layers)

@@ -1,0 +1,56 @@
+"""What a NIR graph holds gives the network's own numbers back, or the network is refused."""
+
+from dataclasses import replace
+
+import nir
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from nir_networks import SMALL, drawn
+from snntorch.import_nir import _nir_to_snntorch_module
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs import weights
+from csnn_jax.runs.weights import Tensors
+from export.graphs import nir_graph
+
+
+@given(st.floats(2.0**-20, 1, width=32))
+@example(0.0)
+@example(1.0)
+@example(1 - 2.0**-24)
+def test_every_beta_comes_back_exactly(beta: float) -> None:
+    config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=2, reset="zero", beta=beta)
+    tensors = {n: np.zeros(s, np.float32) for n, s in weights.expected_shapes(config).items()}
+    assert nir_graph.reason_against(config, tensors) is None
+    node = nir_graph.graph(config, tensors).nodes["layer1_spikes"]
+    assert isinstance(node, nir.LIF)
+    neurons = _nir_to_snntorch_module(node, hack_w_scale=False)
+    assert isinstance(neurons, torch.nn.Module)
+    assert (neurons.float().beta == torch.tensor(beta)).all()
+    assert (neurons.threshold == 1).all()
+
+
+def test_usual_betas_take_float32() -> None:
+    for beta in (0.0, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.99, 1.0):
+        node = nir_graph.graph(replace(SMALL, beta=beta), drawn(SMALL)).nodes["layer4_spikes"]
+        assert isinstance(node, nir.LIF) and node.tau.dtype == node.r.dtype == np.float32, beta
+
+
+@pytest.mark.parametrize(
+    ("change", "tensors", "reason"),
+    [
+        ({"pool": "max"}, {}, "NIR has no max-pooling; train with --pool avg for a network.nir"),
+        ({"reset": "subtract"}, {}, "train with --reset zero for"),
+        ({"reset": "none"}, {}, "not as --reset none; train with --reset zero for"),
+        ({"pool": "max", "reset": "subtract"}, {}, "train with --pool avg --reset zero for"),
+        ({"learn_threshold": True}, {"lif2.threshold": np.float32(-0.25)}, "lif2's learnt threshold of -0.25"),
+        ({"learn_beta": True}, {"lif3.beta": np.float32(1e-12)}, "lif3's beta of 1e-12"),
+    ],
+)
+def test_what_can_not_be_told_is_refused(change: dict, tensors: Tensors, reason: str) -> None:
+    config = replace(SMALL, **change)
+    found = nir_graph.reason_against(config, drawn(config) | tensors)
+    assert found is not None and reason in found and "\n" not in found

@@ -1,0 +1,83 @@
+"""The step graph is plain, readable, and computes what torch does."""
+
+import numpy as np
+import pytest
+from export_networks import STACKS, case, changed
+from onnx import numpy_helper
+
+from export.graphs import step_graph
+from export.proof import network
+from export.proof.equality import equality
+from export.proof.runners import OnnxRunner, TorchRunner
+
+PLAIN = {"Conv", "MaxPool", "AveragePool", "Flatten", "Gemm", "Greater", "Cast", "Mul", "Add", "Sub"}
+
+stacks = pytest.mark.parametrize("name", STACKS)
+
+
+@stacks
+def test_the_step_graph_is_plain_and_readable(name):
+    made = case(name)
+    model = made.models["step.onnx"]
+    assert {node.op_type for node in model.graph.node} <= PLAIN
+    assert {node.domain for node in model.graph.node} == {""} and not model.functions
+    layers = range(1, len(made.config.layers) + 1)
+    assert [value.name for value in model.graph.input] == ["image", *(f"mem{i}" for i in layers)]
+    assert [value.name for value in model.graph.output] == ["spikes", *(f"mem{i}_next" for i in layers)]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        batch, *rest = value.type.tensor_type.shape.dim
+        assert batch.dim_param == "N" and all(dim.dim_value > 0 for dim in rest)
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for key, value in made.step.state_dict().items():
+        if key in held:
+            np.testing.assert_array_equal(held.pop(key), value.numpy())
+        else:
+            assert made.config.reset == "none" and key.startswith("lif")
+    assert not held
+    text = model.SerializeToString()
+    assert b".py" not in text and b"site-packages" not in text and b"aten" not in text
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (19, 9), (20, 9)])
+def test_the_opset_is_the_one_asked_for(opset, ir_version):
+    made = case("flat")
+    model = step_graph.step(made.config, made.tensors, opset)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    assert model.ir_version == ir_version
+    assert equality(made.step, OnnxRunner(model), [made.x])["ok"]
+
+
+@stacks
+@pytest.mark.parametrize("file", ["step.onnx", "step_b1.onnx", "step_lif.onnx"])
+def test_a_step_graph_computes_what_torch_does(name, file):
+    made = case(name)
+    found = equality(made.step, OnnxRunner(made.models[file]), [made.x])
+    assert found["ok"] and found["stepwise"]["flipped_spikes"] == 0
+    assert found["free_running"]["different_output_spikes"] == found["free_running"]["different_hidden_spikes"] == 0
+
+
+@pytest.mark.parametrize(("above", "spikes"), [(False, 0), (True, 1)])
+def test_a_membrane_at_the_threshold_does_not_fire(above, spikes):
+    made = case("flat")
+    bias = np.full(4, np.nextafter(np.float32(2.5), np.float32(9)) if above else 2.5, np.float32)
+    parameters = {"fc1.weight": np.zeros((4, 30), np.float32), "fc1.bias": bias}
+    runners = [TorchRunner(network.Step(made.config, parameters))]
+    for file in ("step.onnx", "step_lif.onnx"):
+        model = made.models[file]
+        for name, value in parameters.items():
+            model = changed(model, name, lambda _, value=value: value)
+        runners.append(OnnxRunner(model))
+    for runner in runners:
+        (membranes,), found = runner.step([np.zeros((3, 4), np.float32)], made.x[0].numpy())
+        assert (membranes == bias).all() and (found == spikes).all()
+
+
+@stacks
+def test_every_shape_of_the_static_graph_is_static(name):
+    graph = case(name).models["step_b1.onnx"].graph
+    produced = {output for node in graph.node for output in node.output}
+    values = [*graph.input, *graph.output, *graph.value_info]
+    assert produced <= {value.name for value in values}
+    for value in values:
+        dims = value.type.tensor_type.shape.dim
+        assert dims[0].dim_value == 1 and all(dim.dim_value > 0 for dim in dims)

@@ -1,0 +1,46 @@
+"""Golden tensors: the test images, and what ONNX Runtime makes of them too."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import safetensors.numpy
+from bundles import SMALL
+from onnx import numpy_helper
+
+from csnn_jax import data
+
+
+def test_golden_tensors_are_onnx_runtimes(any_bundle):
+    images = data.load("mnist", (28, 28, 1)).test.images
+    for kind, count in (("step", 100), ("sequence", 10)):
+        assert len(os.listdir(any_bundle / "golden" / kind)) == count
+        session = onnxruntime.InferenceSession(any_bundle / f"{kind}.onnx")
+        for number in range(count):
+            inputs, outputs = _golden(any_bundle / "golden" / kind / f"test_data_set_{number}")
+            feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
+            for found, expected in zip(session.run(None, feed), outputs, strict=True):
+                assert found.dtype == expected.dtype
+                np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+            if kind == "sequence" and inputs[0].shape == (1, 1, 28, 28):
+                np.testing.assert_array_equal(inputs[0][0, 0], images[number, :, :, 0] / np.float32(255))
+    assert any(_golden(any_bundle / "golden" / "step" / f"test_data_set_{n}")[1][0].any() for n in range(100))
+
+
+def test_safetensors_of_golden_images_are_the_test_sets(small_bundle):
+    kept = safetensors.numpy.load_file(small_bundle / "golden" / "images.safetensors")
+    test = data.load("mnist", SMALL.input_shape).test
+    count = len(kept["labels"])
+    assert count == 17 and np.array_equal(kept["images"], test.images[:count])
+    assert np.array_equal(kept["labels"], test.labels[:count])
+
+
+def _golden(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Inputs and outputs of a test data set, read as `onnx.backend.test`'s runner reads them."""
+    arrays = []
+    for kind in ("input", "output"):
+        count = len(list(folder.glob(f"{kind}_*.pb")))
+        arrays.append([numpy_helper.to_array(onnx.load_tensor(folder / f"{kind}_{n}.pb")) for n in range(count)])
+    return arrays[0], arrays[1]

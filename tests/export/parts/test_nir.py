@@ -1,0 +1,135 @@
+"""NIR files, read back by nir and snnTorch's importer. benchmarks/targets/run_nir104.py does so with nir 1.0.4."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import nir
+import numpy as np
+import pytest
+import torch
+from nir_networks import SMALL, STACKS, drawn
+from torch.nn import functional
+
+from csnn_jax import data
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from export.graphs import nir_graph
+from export.parts import nir as part
+from export.proof import network
+
+# What the constructors of nir 1.0.4 take; a file may hold no other field of a node, for they refuse it.
+FIELDS_104 = {
+    "Input": {"shape"},
+    "Output": {"shape"},
+    "Conv2d": {"input_shape", "weight", "stride", "padding", "dilation", "groups", "bias"},
+    "AvgPool2d": {"kernel_size", "stride", "padding"},
+    "Flatten": {"input_type", "start_dim", "end_dim"},
+    "Affine": {"weight", "bias"},
+    "LIF": {"tau", "r", "v_leak", "v_threshold"},
+}
+
+
+def inputs(config: ModelConfig) -> torch.Tensor:
+    images = data.load("mnist", (28, 28, 1)).test.images[:4]
+    height, width, channels = config.input_shape
+    images = np.pad(images, [(0, 0), (0, max(0, height - 28)), (0, max(0, width - 28)), (0, 0)])
+    return network.inputs(config, np.repeat(images, channels, axis=-1))
+
+
+def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[torch.Tensor]:
+    """Spikes of every layer by NIR's own equations, in float64 and with Euler's method: no reader's code in it."""
+    state = {name: torch.tensor(0.0) for name in graph.nodes}
+    spikes: dict[str, list[torch.Tensor]] = {
+        name: [] for name, node in graph.nodes.items() if isinstance(node, nir.LIF)
+    }
+    follows = dict(graph.edges)
+    for frame in network.frames(x.double(), time_steps):
+        value, name = frame, follows["input"]
+        while name != "output":
+            node = graph.nodes[name]
+            found = {k: torch.from_numpy(v).double() for k, v in vars(node).items() if isinstance(v, np.ndarray)}
+            if isinstance(node, nir.Conv2d):
+                value = functional.conv2d(value, found["weight"], found["bias"], padding=tuple(map(int, node.padding)))
+            elif isinstance(node, nir.AvgPool2d):
+                value = functional.avg_pool2d(value, tuple(map(int, node.kernel_size)), tuple(map(int, node.stride)))
+            elif isinstance(node, nir.Flatten):
+                value = value.flatten(1)
+            elif isinstance(node, nir.Affine):
+                value = functional.linear(value, found["weight"], found["bias"])
+            else:
+                assert isinstance(node, nir.LIF)
+                change = (found["v_leak"] - state[name] + found["r"] * value) / found["tau"]
+                v = state[name] + nir_graph.DT * change
+                value = (v > found["v_threshold"]).double()
+                state[name] = torch.where(value > 0, found["v_reset"], v)
+                spikes[name].append(value)
+            name = follows[name]
+    return [torch.stack(layer) for layer in spikes.values()]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("config", STACKS.values(), ids=STACKS)
+def test_reader_gives_the_same_spikes(config: ModelConfig, legacy: bool, tmp_path: Path) -> None:
+    tensors, x = drawn(config), inputs(config)
+    path = tmp_path / "network.nir"
+    part.write_file(path, config, tensors, legacy)
+    found = part.run(part.read(path), x, config.time_steps)
+    expected = network.trace(network.Step(config, tensors), x, config.time_steps).spikes
+    for ours, theirs in zip(expected, found, strict=True):
+        assert 0.01 < ours.mean() < 0.9
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("config", [SMALL, STACKS["learnt"]], ids=["default neurons", "learnt"])
+def test_nirs_own_equations_give_the_same_spikes(config: ModelConfig, tmp_path: Path) -> None:
+    tensors, x = drawn(config), inputs(config)
+    path = tmp_path / "network.nir"
+    part.write_file(path, config, tensors)
+    found = equations(nir.read(path), x, config.time_steps)
+    expected = network.trace(network.Step(config, tensors), x, config.time_steps).spikes
+    assert [int((a != b).sum()) for a, b in zip(expected, found, strict=True)] == [0] * len(expected)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_layout_of_the_file(legacy: bool, tmp_path: Path) -> None:
+    path, again = tmp_path / "network.nir", tmp_path / "again.nir"
+    part.write_file(path, SMALL, drawn(SMALL), legacy)
+    part.write_file(again, SMALL, drawn(SMALL), legacy)
+    assert path.read_bytes() == again.read_bytes()
+    with h5py.File(path) as file:
+        assert file["version"][()].decode() == ("1.0.4" if legacy else nir.version)
+        names = list(file["node/nodes"])
+        edges = [(a.decode(), b.decode()) for a, b in file["node/edges"][()]]
+        assert edges == list(pairwise(names))  # sorted as they follow each other
+        for name, node in file["node/nodes"].items():
+            kind = node["type"][()].decode()
+            extra = {"v_reset"} if kind == "LIF" and not legacy else set()
+            assert set(node) - {"type", "metadata"} == FIELDS_104[kind] | extra, name
+            for field in set(node) & {"weight", "bias", "tau", "r", "v_leak", "v_threshold", "v_reset"}:
+                assert node[field].dtype == np.float32, (name, field)
+            for field in set(node) & {"kernel_size", "stride", "padding", "dilation"}:
+                assert node[field].shape == (2,), (name, field)
+        for number, shape in enumerate(network.membrane_shapes(SMALL), 1):
+            assert file[f"node/nodes/layer{number}_spikes/tau"].shape == shape
+
+
+def test_a_network_that_nir_can_not_tell_is_not_written(tmp_path: Path) -> None:
+    config = replace(SMALL, pool="max")
+    with pytest.raises(ValueError, match="for a network"):
+        part.write_file(tmp_path / "network.nir", config, drawn(config))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_nir_file_is_refused(tmp_path: Path) -> None:
+    whole = tmp_path / "network.nir"
+    part.write_file(whole, SMALL, drawn(SMALL))
+    with h5py.File(tmp_path / "other.nir", "w") as file:
+        file["x"] = 1
+    (tmp_path / "text.nir").write_text("no HDF5")
+    (tmp_path / "half.nir").write_bytes(whole.read_bytes()[:5000])
+    (tmp_path / "damaged.nir").write_bytes(whole.read_bytes().replace(b"SNOD", b"SNOX"))
+    for name in ("missing", "other", "text", "half", "damaged"):
+        with pytest.raises(UserError, match=f"{name}.nir: expected a NIR file"):
+            part.read(tmp_path / f"{name}.nir")

@@ -1,0 +1,18 @@
+"""A comparison reads the figures of a proof, and says them in a line."""
+
+from export.parts.part import Comparison
+
+FREE = {"different_output_spikes": 2, "different_hidden_spikes": 1, "output_spikes": 1000, "hidden_spikes": 4000}
+
+
+def test_a_proof_of_both_kinds_has_membranes():
+    found = Comparison.of("it", "torch", {"free_running": FREE, "stepwise": {"beyond_limit": 4, "max_difference": 0.5}})
+    assert found == Comparison("it", "torch", 3, 5000, 4, 0.5)
+
+
+def test_whole_windows_alone_have_none():
+    found = Comparison.of("it", "torch", FREE, "spikes differ from torch's")
+    assert found == Comparison("it", "torch", 3, 5000, None, None, "spikes differ from torch's")
+    said = "spikes differ from torch's, which began at a membrane within rounding of its threshold"
+    assert found.line() == f"3 of 5,000 {said}"
+    assert found._replace(different=0).line() == "0 of 5,000 spikes differ from torch's"

@@ -1,0 +1,47 @@
+"""A step graph of a bundle is proven equal to torch, and what is not equal is told."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from export_networks import case, changed
+
+from csnn_jax.config import Config
+from csnn_jax.data import Split
+from export.graphs import onnx_file
+from export.parts import step
+from export.subject import Subject
+
+
+@pytest.fixture
+def subject(tmp_path) -> Subject:
+    """A bundle of nothing but the step graphs."""
+    made = case("other")
+    for name in step.PART.what:
+        onnx_file.save(made.models[name], tmp_path / name)
+    return Subject(tmp_path, Config(made.config), made.tensors, Split(made.images, np.array([0, 1, 2])), 3)
+
+
+def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(subject):
+    plain, static = (step.check(subject, name) for name in step.PART.what)
+    assert plain.problems == static.problems == []
+    assert [*plain.proof] == ["onnxruntime", "reference_evaluator", "accuracy"]
+    assert [*static.proof] == ["onnxruntime", "accuracy"] and static.proof["accuracy"] == plain.proof["accuracy"]
+    assert plain.graph["inputs"][0]["shape"][0] == "N" and static.graph["inputs"][0]["shape"][0] == 1
+    assert [one.run_by for one in step.comparisons(plain.proof)] == ["ONNX Runtime", "onnx's reference evaluator"]
+
+
+@pytest.mark.parametrize("name", [step.PLAIN, step.STATIC])
+def test_a_changed_weight_is_told_by_name_and_by_its_consequences(subject, name):
+    model = changed(onnx.load(subject.folder / name), "fc1.weight", lambda value: value + np.float32(0.5))
+    onnx_file.save(model, subject.folder / name)
+    first, *others = step.check(subject, name).problems
+    assert first == "fc1.weight is not the trained one"
+    assert any("membranes differ from torch's by more than 1e-05" in problem for problem in others)
+
+
+def test_another_reset_is_told(subject):
+    other = replace(subject, config=Config(replace(subject.config.model, reset="none")))
+    problems = step.check(other, step.STATIC).problems
+    assert "its metadata does not state the network's semantics" in problems and len(problems) > 1

@@ -1,0 +1,130 @@
+"""The proof finds nothing in an equal network and everything in one that was altered."""
+
+import numpy as np
+import pytest
+from export_networks import OTHER, case, changed
+
+from export.proof import network
+from export.proof.equality import LIMIT, LISTED, Stepwise, equality
+from export.proof.runners import OnnxRunner, ReferenceRunner, TorchRunner, Window
+
+
+class Altered:
+    """Runs the reference network and alters what comes out of step `time`."""
+
+    def __init__(self, step, alter, time=3):
+        self.runner, self.alter, self.time, self.calls = TorchRunner(step), alter, time, 0
+
+    def step(self, membranes, x):
+        after, spikes = self.runner.step(membranes, x)
+        spikes, after = spikes.copy(), [u.copy() for u in after]
+        if self.calls % OTHER.time_steps == self.time:
+            self.alter(spikes, after)
+        self.calls += 1
+        return after, spikes
+
+
+@pytest.fixture
+def made():
+    return case("other")
+
+
+def test_a_network_is_equal_to_itself(made):
+    found = equality(made.step, TorchRunner(made.step), [made.x, made.x[:2]], size=2)
+    stepwise, free = found["stepwise"], found["free_running"]
+    neurons = sum(int(np.prod(layer.out_shape)) for layer in OTHER.layers)
+    assert found["ok"] and found["time_steps"] == 12
+    assert stepwise["membranes"] == neurons * 12 * 5 and stepwise["max_difference"] == 0
+    assert free["images"] == 5 and free["counts"] == 5 * 6
+    assert free["output_spikes"] == 5 * 6 * 12 and free["hidden_spikes"] == (neurons - 6) * 5 * 12
+
+
+@pytest.mark.parametrize("name", ["conv1.weight", "conv2.bias", "fc2.weight", "lif3.beta"])
+def test_an_altered_parameter_is_found(made, name):
+    model = changed(made.models["step.onnx"], name, lambda value: value + np.float32(2e-3))
+    found = equality(made.step, OnnxRunner(model), [made.x])
+    assert not found["ok"] and not found["stepwise"]["ok"]
+    assert found["stepwise"]["beyond_limit"] > 0 and found["stepwise"]["max_difference"] > LIMIT
+
+
+def test_an_altered_threshold_is_found(made):
+    model = changed(made.models["step.onnx"], "lif3.threshold", lambda value: value + np.float32(0.5))
+    found = equality(made.step, OnnxRunner(model), [made.x])
+    assert found["stepwise"]["beyond_limit"] > 0  # in layer 4, which sees the spikes of layer 3
+    assert not found["stepwise"]["ok"] and not found["free_running"]["ok"]
+
+
+def test_a_flipped_output_spike_is_found_and_placed(made):
+    def flip(spikes, membranes):
+        spikes[1, 4] = 1 - spikes[1, 4]
+
+    found = equality(made.step, Altered(made.step, flip), [made.x])
+    (flipped,) = found["stepwise"]["flips"]
+    assert {key: flipped[key] for key in ("layer", "step", "image", "neuron", "explained")} == {
+        "layer": 4,
+        "step": 3,
+        "image": 1,
+        "neuron": 4,
+        "explained": False,
+    }
+    assert found["stepwise"]["unexplained_flips"] == 1 and not found["stepwise"]["ok"]
+    assert found["free_running"]["different_output_spikes"] == 1 and found["free_running"]["different_counts"] == 1
+    assert found["free_running"]["first_flips"] == [flipped] and not found["free_running"]["ok"]
+
+
+def test_a_flip_at_the_threshold_is_explained_and_its_consequences_are_skipped(made):
+    first = network.trace(made.step, made.x, 1).membranes[0][0, 2].ravel()  # needs no threshold
+    neuron = int((first > 0.5).nonzero()[0])
+    step = network.Step(made.config, made.tensors | {"lif1.threshold": first[neuron].numpy()})
+
+    def above(spikes, membranes):
+        view = membranes[0][2].reshape(-1)
+        view[neuron] = np.nextafter(view[neuron], np.float32(9))
+        membranes[1][2] += 1
+
+    found = equality(step, Altered(step, above, time=0), [made.x])
+    (flip,) = found["stepwise"]["flips"]
+    assert flip["explained"] and flip["distance"] == 0 and (flip["layer"], flip["image"], flip["step"]) == (1, 2, 0)
+    assert flip["neuron"] == neuron
+    assert found["stepwise"]["ok"] and found["stepwise"]["layers_skipped_after_a_flip"] == 3
+    assert found["free_running"]["first_flips"][0] == flip and found["free_running"]["unexplained_first_flips"] == 0
+    assert found["free_running"]["different_hidden_spikes"] >= 1 and found["free_running"]["ok"]
+
+
+def test_membranes_that_are_not_numbers_are_found(made):
+    def spoil(spikes, membranes):
+        membranes[2][0, 0] = np.nan
+
+    found = equality(made.step, Altered(made.step, spoil), [made.x])
+    assert not found["ok"] and found["stepwise"]["beyond_limit"] == 1
+
+
+def test_the_limit_is_relative_to_the_membrane():
+    mine = window_of(np.array([[3.0, 100.0, 0.0]]))
+    figures = []
+    for difference in (0.9e-5, 1.1e-5):
+        stepwise = Stepwise([1e9, 1e9])
+        theirs = mine.membranes[0][0] + difference * (1 + mine.membranes[0][0])
+        stepwise.add(0, 0, mine, np.zeros((1, 3)), [theirs, mine.membranes[1][0]])
+        figures.append(stepwise.figures())
+    assert [found["beyond_limit"] for found in figures] == [0, 3]
+    assert [found["ok"] for found in figures] == [True, False]
+
+
+def window_of(membrane):
+    return Window(np.zeros((1, *membrane.shape)), [membrane[None], membrane[None]])
+
+
+def test_listed_flips_are_few_and_counted_flips_are_all(made):
+    def flip(spikes, membranes):
+        spikes[:] = 1 - spikes
+
+    many = made.x.repeat(20, 1, 1, 1)
+    found = equality(made.step, Altered(made.step, flip), [many], size=60)["stepwise"]
+    assert found["flipped_spikes"] == found["unexplained_flips"] == 60 * 6
+    assert len(found["flips"]) == LISTED
+
+
+def test_onnx_itself_agrees(made):
+    found = equality(made.step, ReferenceRunner(made.models["step.onnx"]), [made.x[:2]], time_steps=4)
+    assert found["ok"] and found["time_steps"] == 4 and found["stepwise"]["membranes"] > 0

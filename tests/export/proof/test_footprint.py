@@ -1,0 +1,135 @@
+"""The numbers of a bundle are NeuroBench's, wherever NeuroBench has them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from neurobench.benchmarks import Benchmark
+from neurobench.metrics.static import ConnectionSparsity, Footprint
+from neurobench.metrics.workload import ActivationSparsity, ActivationSparsityByLayer, SynapticOperations
+from neurobench.models import SNNTorchModel
+from snntorch import Leaky
+from torch.utils.data import DataLoader, TensorDataset
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.weights import expected_shapes
+from csnn_torch import model as companion
+from export.proof.footprint import Activity, fan_out, numbers
+from export.proof.network import Step, inputs, trace
+
+STACKS = {
+    "max": ModelConfig(input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=4),
+    "odd sizes": ModelConfig(
+        input_shape=(11, 9, 1), conv_channels=(4,), kernel_size=5, hidden=(), pool="avg", time_steps=3, reset="zero"
+    ),
+    "spikes in": ModelConfig(
+        input_shape=(8, 8, 3), conv_channels=(6,), hidden=(9,), time_steps=5, encoding="rate", learn_beta=True
+    ),
+    "no convolution": ModelConfig(input_shape=(6, 5, 1), conv_channels=(), hidden=(12,), time_steps=3, reset="none"),
+}
+METRICS = [[Footprint, ConnectionSparsity], [ActivationSparsity, ActivationSparsityByLayer, SynapticOperations]]
+IMAGES = 6
+
+
+def network(config):
+    """Parameters, some of them 0, that make every layer fire, and images that are partly 0."""
+    random = np.random.default_rng(3)
+    tensors = {}
+    for name, shape in expected_shapes(config).items():
+        tensors[name] = random.normal(0.1, 0.5, shape).astype(np.float32)
+        if name.endswith(".weight"):
+            tensors[name][random.uniform(size=shape) < 0.2] = 0
+    images = random.integers(1, 256, (IMAGES, *config.input_shape)).astype(np.uint8)
+    images[random.uniform(size=images.shape) < 0.4] = 0
+    return tensors, images
+
+
+def ours(config, tensors, x):
+    spikes = trace(Step(config, tensors), x, config.time_steps).spikes
+    assert all(0.01 < layer.mean() < 0.99 for layer in spikes)
+    halves = [Activity.of(part.numpy(), [s[:, rows].numpy() for s in spikes]) for part, rows in _halves(x)]
+    return numbers(config, tensors, halves[0] + halves[1])
+
+
+def _halves(x):
+    for rows in (slice(0, IMAGES // 2), slice(IMAGES // 2, IMAGES)):
+        yield (x[rows] if x.ndim == 4 else x[:, rows]), rows
+
+
+def neurobench(config, tensors, x):
+    """NeuroBench's own figures of the companion model."""
+    model = companion.sequential(config)
+    companion.load_tensors(model, tensors)
+    steps = x.unsqueeze(1).expand(-1, config.time_steps, -1, -1, -1) if x.ndim == 4 else x.swapaxes(0, 1)
+    loader = DataLoader(TensorDataset(steps, torch.zeros(IMAGES)), batch_size=IMAGES)
+    with torch.no_grad():
+        found = Benchmark(SNNTorchModel(model), loader, [], [], METRICS).run(quiet=True)
+    places = [str(place) for place, module in enumerate(model) if isinstance(module, Leaky)]
+    by_layer = found.pop("ActivationSparsityByLayer")
+    return found, [1 - by_layer[place] for place in places]
+
+
+@pytest.mark.parametrize("config", STACKS.values(), ids=STACKS)
+def test_figures_are_those_of_neurobench(config):
+    tensors, images = network(config)
+    x = inputs(config, images)
+    mine = ours(config, tensors, x)
+    theirs, densities = neurobench(config, tensors, x)
+    assert theirs["SynapticOperations"] == pytest.approx(mine["neurobench"].pop("SynapticOperations"), rel=1e-12)
+    for name in ("Footprint", "ConnectionSparsity", "ActivationSparsity"):
+        assert mine["neurobench"][name] == pytest.approx(theirs[name], rel=1e-12), name
+    assert [layer["density"] for layer in mine["layers"]] == pytest.approx(densities, rel=1e-12)
+
+
+def test_the_first_layer_counts_once_where_the_same_image_is_held():
+    config = STACKS["max"]
+    tensors, images = network(config)
+    first, *rest = ours(config, tensors, inputs(config, images))["layers"]
+    assert first["operation"] == "MAC"
+    assert first["synaptic_operations"] == config.time_steps * first["synaptic_operations_first_layer_once"] > 0
+    for layer in rest:
+        assert layer["operation"] == "AC"
+        assert layer["synaptic_operations"] == layer["synaptic_operations_first_layer_once"] > 0
+
+
+def test_spikes_that_differ_at_every_step_are_added_not_multiplied_and_count_at_every_step():
+    config = STACKS["spikes in"]
+    tensors, images = network(config)
+    first = ours(config, tensors, inputs(config, images))["layers"][0]
+    assert first["operation"] == "AC"
+    assert first["synaptic_operations"] == first["synaptic_operations_first_layer_once"] > 0
+
+
+def test_fan_out_is_what_one_input_at_a_time_reaches_through_torch():
+    config = ModelConfig(input_shape=(4, 5, 2), conv_channels=(3,), kernel_size=5, hidden=())
+    tensors, _ = network(config)
+    layer, weight = config.layers[0], torch.tensor(tensors["conv1.weight"])
+    one_each = torch.eye(40).reshape(40, 2, 4, 5)
+    reached = torch.nn.functional.conv2d(one_each, (weight != 0).float(), padding=2).sum((1, 2, 3)).reshape(2, 4, 5)
+    np.testing.assert_array_equal(fan_out(config, layer, tensors["conv1.weight"]), reached.numpy())
+
+
+def test_sizes_and_energy_of_the_default_network():
+    config = ModelConfig(time_steps=2)
+    tensors = {name: np.ones(shape, np.float32) for name, shape in expected_shapes(config).items()}
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    x[0, 0, 10, 10] = 0.5  # reaches 9 x 32 weights
+    spikes = [np.zeros((2, 1, 32, 14, 14)), np.zeros((2, 1, 64, 7, 7)), np.zeros((2, 1, 512)), np.zeros((2, 1, 10))]
+    spikes[2][0, 0, 7] = 1  # reaches 10
+    found = numbers(config, tensors, Activity.of(x, spikes))
+    assert json.loads(json.dumps(found)) == found
+    total = found["total"]
+    assert total["parameters"] == 320 + 18496 + 1606144 + 5130
+    assert total["bytes"] == 4 * total["parameters"]
+    assert total["membrane_bytes"] == 4 * (6272 + 3136 + 512 + 10)
+    assert [layer["dense_macs_per_step"] for layer in found["layers"]] == [
+        32 * (3 * 28 - 2) ** 2,  # 3 x 28 taps along each side, less the two outside
+        32 * 64 * (3 * 14 - 2) ** 2,
+        3136 * 512,
+        512 * 10,
+    ]
+    assert total["synaptic_operations"] == 2 * 9 * 32 + 10
+    assert found["energy"]["synapses_nj"] == pytest.approx((9 * 32 * 4.6 + 10 * 0.9) / 1000)
+    assert found["energy"]["neurons_nj"] == pytest.approx(9930 * 2 * 4.6 / 1000)
+    assert found["energy"]["dense_nj"] == pytest.approx((total["dense_macs_per_step"] + 9930) * 2 * 4.6 / 1000)

@@ -1,0 +1,26 @@
+"""Every way to run a network starts from rest and counts the same spikes."""
+
+import numpy as np
+from export_networks import case
+
+from export.parts import sequence
+from export.proof import network
+from export.proof.runners import OnnxRunner, TorchRunner, counts, step_counts, window
+
+
+def test_windows_start_from_membranes_of_zero():
+    made = case("flat")
+    found = window(OnnxRunner(made.models["step.onnx"]), made.config, made.x)
+    expected = network.trace(made.step, made.x, 12)
+    np.testing.assert_allclose(found.membranes[0][0], expected.membranes[0][0], rtol=1e-5, atol=1e-6)
+
+
+def test_every_graph_counts_the_same_spikes():
+    made = case("other")
+    expected = window(TorchRunner(made.step), made.config, made.x).spikes.sum(0)
+    assert expected.any()
+    np.testing.assert_array_equal(counts(TorchRunner(made.step), made.config, made.x), expected)
+    for file in ("step.onnx", "step_b1.onnx", "step_lif.onnx"):
+        found = step_counts(made.models[file], made.config)(made.x)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(sequence.counts(made.models["sequence.onnx"])(made.x), expected)

@@ -1,0 +1,37 @@
+"""The report is made from the manifest alone, and names every file that there is."""
+
+import re
+
+from export import manifest, parts
+from export.report import text
+
+
+def test_the_report_is_what_the_manifest_says(any_bundle):
+    recorded = manifest.read(any_bundle)
+    assert (any_bundle / "report.md").read_text() == text.render(recorded)
+
+
+def test_every_file_has_a_row(any_bundle):
+    report = (any_bundle / "report.md").read_text()
+    (section,) = re.findall(r"## The files\n\n(.*?)\n\n", report, re.S)
+    named = re.findall(r"^\| `(.*?)`", section, re.M)
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in any_bundle.iterdir()}
+    assert set(named) == there - {"report.md"} and len(named) == len(set(named))
+    assert named[-4:] == ["weights.safetensors", "config.json", "manifest.json", "manifest.sha256"]
+
+
+def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(trained, small_bundle):
+    folder, _ = trained
+    report, reason = (folder / "report.md").read_text(), manifest.read(folder)["nir"]["reason"]
+    assert f"There is no NIR file: {reason}." in report and report.count(reason) == 1
+    assert "reads NIR only, and there is no NIR file (see the top)" in report
+    assert "| neuromorphic hardware or its simulator | none, see above |" in report
+    assert "no NIR file" not in (small_bundle / "report.md").read_text()
+
+
+def test_sections_that_parts_write_are_in_the_order_of_their_places(small_bundle):
+    report, recorded = (small_bundle / "report.md").read_text(), manifest.read(small_bundle)
+    for texts in ("advice", "usage"):
+        found = sorted(text for part in parts.every() for text in getattr(part, texts)(recorded))
+        places = [report.index(text[1]) for text in found]
+        assert places == sorted(places) and len(places) > 4

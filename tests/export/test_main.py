@@ -1,0 +1,70 @@
+"""`python -m export` says in one line why it refuses a run, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bundles import SMALL, make_run
+from commands import refused, start
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+@pytest.fixture
+def finished(tmp_path):
+    return make_run(tmp_path / "run", SMALL)
+
+
+def test_bad_runs_are_refused(finished, tmp_path):
+    out = ("--out", tmp_path / "bundle")
+    assert "no such directory" in refused("export", tmp_path / "nowhere", *out)
+    metrics = finished / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace("false", "true"))
+    assert "is an unfinished run" in (line := refused("export", finished, *out)) and "--resume" in line
+    metrics.write_text(metrics.read_text().replace("true", "false"))
+    config = json.loads((finished / "config.json").read_text())
+    config["model"]["beta"] = 0.6
+    (finished / "config.json").write_text(json.dumps(config))
+    assert "was trained as another model" in refused("export", finished, *out)
+    assert names(tmp_path) == ["run"]
+
+
+def test_bad_flags_are_refused(finished, tmp_path):
+    out = ("--out", tmp_path / "bundle")
+    assert refused("export", finished, *out, "--opset", 17) == "error: --opset 17: expected 18 to 20"
+    assert refused("export", finished, *out, "--opset", 21) == "error: --opset 21: expected 18 to 20"
+    assert "--images 0: expected" in refused("export", finished, *out, "--images", 0)
+    assert "is no bundle, --overwrite replaces only" in refused("export", finished, "--out", finished, "--overwrite")
+    assert "exists already" in refused("export", finished, "--out", finished)
+
+
+def test_missing_packages_are_named(finished, tmp_path):
+    code = (
+        "import sys; sys.modules['onnxscript'] = None; from export.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, finished, "--out", tmp_path / "bundle"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "error: onnxscript: not installed, expected `pip install -e '.[export]'` in a clone of csnn-jax\n"
+    )
+
+
+@pytest.mark.parametrize("number, said", [(signal.SIGINT, "interrupted\n"), (signal.SIGTERM, "")])
+def test_a_signal_leaves_nothing(number, said, finished, tmp_path):
+    process = start("export", finished, "--out", tmp_path / "bundle")
+    while len(names(tmp_path)) == 1:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (128 + number, said)
+    assert names(tmp_path) == ["run"]

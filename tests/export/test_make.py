@@ -1,0 +1,45 @@
+"""A trained run becomes a bundle, and the manifest tells what is in it."""
+
+import json
+import os
+import subprocess
+
+from export import parts
+
+
+def test_a_trained_run_becomes_a_bundle(trained):
+    path, output = trained
+    of_parts = {name.rstrip("/") for part in parts.every() if part.form != "NIR" for name in part.what}
+    assert of_parts >= {"step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx", "c", "golden"}
+    assert {*os.listdir(path)} == {*of_parts, "config.json", "manifest.json", "manifest.sha256", "report.md"}
+    assert sorted(os.listdir(path.parent)) == ["bundle", "run"]
+    lines = output.splitlines()
+    assert lines[0].startswith("no NIR file: NIR has no max-pooling and ") and "--pool avg --reset zero" in lines[0]
+    assert lines[-1] == f"Bundle: {path}"
+    said = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[1:-2]}
+    assert {name.rstrip("/") for name in said} == of_parts and all(text.startswith("ok") for text in said.values())
+    assert lines[-2] == "Measuring latencies"
+    for name in ("config.json", "weights.safetensors"):
+        assert (path / name).read_bytes() == (path.parent / "run" / name).read_bytes()
+
+
+def test_the_manifest_says_how_to_call_and_what_to_expect(trained):
+    path, _ = trained
+    manifest = json.loads((path / "manifest.json").read_text())
+    end = [json.loads(line) for line in (path.parent / "run" / "metrics.jsonl").read_text().splitlines()][-1]
+    assert manifest["training"]["accuracy"] == end["accuracy"] > 0.3
+    step = manifest["onnx"]["step.onnx"]
+    assert step["opset"] == {"ai.onnx": 18} and step["operators"]["Gemm"] == 2
+    assert step["inputs"][1] == {"name": "mem1", "type": "float", "shape": ["N", 4, 14, 14], "initial": 0.0}
+    assert [layer["threshold"] for layer in manifest["semantics"]["layers"]] == [1.0, 1.0, 1.0]
+    assert manifest["semantics"]["equations"]["membrane"] == "U[t] = beta * U[t-1] + I[t] - R[t] * threshold"
+    assert manifest["numbers"]["total"]["parameters"] == 4 * 9 + 4 + 24 * 784 + 24 + 240 + 10
+    assert manifest["settings"] == {"opset": 18, "images": 20, "quick": True, "accuracy_images": 20}
+    assert set(manifest["latency"]) == {*manifest["onnx"], "c/"}
+    assert all(0 < one["median_ms"] <= one["p99_ms"] for one in manifest["latency"].values())
+    memory = manifest["proof"]["c/"]["memory"]
+    assert memory["constant_bytes"] == 4 * manifest["numbers"]["total"]["parameters"] < 10 * memory["state_bytes"]
+    sizes = {name: (path / name).stat().st_size for name in manifest["files"]}
+    assert {name: entry["bytes"] for name, entry in manifest["files"].items()} == sizes
+    check = subprocess.run(["sha256sum", "-c", "manifest.sha256"], cwd=path, capture_output=True, text=True)
+    assert check.stdout == "manifest.json: OK\n"

@@ -1,0 +1,52 @@
+"""What a bundle is checked against: batches as csnn_jax evaluates them, T as the data have it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from export_networks import OTHER, case
+
+from csnn_jax.config import Config
+from csnn_jax.data import Split
+from csnn_jax.runs.metrics import BATCH
+from export.subject import Subject, accuracy, for_data
+
+
+def subject(images: np.ndarray, compared: int, **changes) -> Subject:
+    config = Config(replace(OTHER, **changes))
+    labels = np.arange(len(images)) % OTHER.num_classes
+    return Subject(Path("nowhere"), config, case("other").tensors, Split(images, labels), compared)
+
+
+def test_every_image_is_in_one_batch_and_the_compared_ones_are_the_first():
+    images = np.random.default_rng(0).integers(0, 256, (BATCH + 3, *OTHER.input_shape), np.uint8)
+    made = subject(images, BATCH + 1)
+    xs, labels = zip(*made.batches(), strict=True)
+    expected = torch.from_numpy(images).moveaxis(-1, -3) / 255
+    assert torch.equal(torch.cat(xs), expected) and np.array_equal(np.concatenate(labels), made.split.labels)
+    assert torch.equal(torch.cat([*made.compared]), expected[: BATCH + 1])
+    assert torch.equal(made.few(2), expected[:2])
+    assert not made.frames and not made.sequence
+
+
+def test_encoded_images_are_sequences_whose_first_ones_do_not_depend_on_how_many_are_compared():
+    images = np.random.default_rng(0).integers(0, 256, (7, *OTHER.input_shape), np.uint8)
+    made = subject(images, 5, encoding="rate")
+    (few,), ((whole, _),) = [*made.compared], [*made.batches()]
+    assert few.shape == (OTHER.time_steps, 5, 2, 12, 10) and torch.equal(few, whole[:, :5])
+    assert made.sequence and not made.frames
+
+
+def test_data_with_a_time_axis_bring_their_own_length():
+    frames = np.zeros((2, 9, *OTHER.input_shape), np.uint8)
+    config = for_data(Config(OTHER), Split(frames, np.zeros(2, int)))
+    assert config.model.time_steps == 9 != OTHER.time_steps
+    assert for_data(Config(OTHER), Split(frames[:, 0], np.zeros(2, int))).model == OTHER
+
+
+def test_accuracy_takes_the_lowest_class_on_ties():
+    spikes = np.array([[0, 2, 2], [1, 0, 0], [0, 0, 0]], np.float32)
+    batches = [(torch.zeros(3, 1), np.array([1, 0, 2])), (torch.zeros(3, 1), np.array([2, 0, 0]))]
+    assert accuracy(lambda x: spikes, batches) == pytest.approx(4 / 6)

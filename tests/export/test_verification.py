@@ -1,0 +1,266 @@
+"""A whole bundle is ok, and no change of any file goes unseen."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import onnx
+import pytest
+from bundles import rehash
+from onnx import numpy_helper
+
+from csnn_jax.runs import weights
+from export import verification
+
+ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
+
+
+@pytest.fixture
+def copy(small_bundle, tmp_path):
+    return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def lines(capsys):
+    """Verifies a bundle: (exit code, what is said of each file)."""
+
+    def verified(folder: Path, quick: bool = True) -> tuple[int, dict[str, str]]:
+        capsys.readouterr()
+        code = verification.verify(folder, quick)
+        return code, dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+
+    return verified
+
+
+def test_any_stack_becomes_a_bundle_that_verifies(spikes, capsys):
+    assert verification.verify(spikes) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "all ok"
+    manifest = json.loads((spikes / "manifest.json").read_text())
+    assert manifest["semantics"]["input"]["layout"] == "T, N, C, H, W"
+    assert "--learn" not in manifest["nir"]["reason"] and "--reset zero" in manifest["nir"]["reason"]
+
+
+def test_without_the_data_set_golden_images_stand_in(spikes, capsys):
+    images = spikes.parent / "images"
+    images.rename(spikes.parent / "moved")
+    try:
+        assert verification.verify(spikes) == 0
+    finally:
+        (spikes.parent / "moved").rename(images)
+    output = capsys.readouterr().out.splitlines()
+    assert output[-1].startswith("all ok (compared on the golden images only, no figures made anew: ")
+    assert any(line.startswith("step.onnx ") and line.endswith("on 15 images") for line in output)
+
+
+def test_another_data_set_of_that_name_is_refused(spikes, capsys):
+    labels = next((spikes.parent / "images").glob("t10k-labels*"))
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-1] + bytes([9 - whole[-1]]))
+    try:
+        assert verification.verify(spikes) == 1
+    finally:
+        labels.write_bytes(whole)
+    assert "the test images here are not the bundle's: data.sha256 is" in capsys.readouterr().out
+
+
+def test_missing_and_unlisted_files_are_seen(copy, lines):
+    (copy / "golden" / "step" / "test_data_set_7" / "input_1.pb").unlink()
+    (copy / "c" / "csnn").write_bytes(b"a program")
+    (copy / "step_b1.onnx").unlink()
+    (copy / "step_b1.onnx").symlink_to("step.onnx")
+    code, said = lines(copy)
+    assert code == 1
+    assert said.pop("golden/step/test_data_set_7/input_1.pb") == "is missing"
+    assert said.pop("c/csnn") == "is not listed in manifest.json"
+    assert said.pop("step_b1.onnx").startswith("was changed")
+    assert said == {"NOT": "OK (what the files compute was not looked at)"}
+
+
+def test_other_weights_are_seen_in_every_file_though_all_hashes_fit(copy, lines):
+    model, tensors = weights.load(copy / "weights.safetensors")
+    tensors["fc1.weight"][3, 5] += 0.25
+    weights.save(copy / "weights.safetensors", tensors, model)
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1
+    bad = {name for name, text in said.items() if not text.startswith("ok")}
+    assert {*ONNX, "network.nir", "network_nir104.nir", "c/", "manifest.json", "NOT"} <= bad
+    assert said["step.onnx"].startswith("fc1.weight is not the trained one")
+    assert said["step_int8.onnx"].startswith("fc1.weight_quantized is not the trained one, rounded")
+    assert said["network.nir"].endswith("is not the trained network's")
+    assert "weights.sha256_of_tensors is" in said["manifest.json"]
+
+
+def test_one_weight_of_a_file_is_seen_though_all_hashes_fit(copy, lines):
+    changed = {name: _change_onnx(copy / name) for name in ("step_b1.onnx", "step_lif.onnx", "step_int8.onnx")}
+    _change_header(copy / "c" / "weights.h")
+    _change_nir(copy / "network.nir")
+    with h5py.File(copy / "network_nir104.nir", "r+") as file:
+        file["node/metadata/dt"][()] = 1e-3
+    _change_tensor(copy / "golden" / "step" / "test_data_set_8" / "output_1.pb")
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["proof"]["sequence.onnx"]["accuracy"] = 1.5
+    recorded["semantics"]["layers"][1]["threshold"] = 1.5
+    rehash(copy, proof=recorded["proof"], semantics=recorded["semantics"])
+    code, said = lines(copy)
+    assert code == 1
+    bad = {name for name, text in said.items() if not text.startswith("ok")}
+    assert bad == {*changed, "c/", "network.nir", "network_nir104.nir", "golden/", "manifest.json", "report.md", "NOT"}
+    assert said["network_nir104.nir"].startswith("its metadata are {'dt': ")
+    for name, tensor in changed.items():
+        assert said[name].startswith(f"{tensor} is not the trained one"), said[name]
+    assert said["c/"] == "weights.h: not what this version writes for the trained parameters"
+    assert said["golden/"].startswith("golden/step/test_data_set_8/output_1.pb: membranes differ by up to 1")
+    assert said["manifest.json"] == "semantics.layers[1].threshold is 1.0, manifest.json says 1.5"
+    assert said["report.md"] == "is not what this version makes of manifest.json"
+
+
+def test_recorded_figures_are_not_believed(copy, lines):
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["proof"]["sequence.onnx"]["accuracy"] = 0.99
+    recorded["proof"]["c/"]["library"]["stepwise"]["flipped_spikes"] = 3
+    del recorded["proof"]["network.nir"]
+    rehash(copy, proof=recorded["proof"])
+    code, said = lines(copy, quick=False)
+    assert code == 1
+    assert re.fullmatch(r"accuracy is 0\.\d+, manifest.json says 0.99", said["sequence.onnx"])
+    assert said["c/"] == "library.stepwise.flipped_spikes is 0, manifest.json says 3"
+    assert not said["network.nir"].startswith("ok") and said["step.onnx"].startswith("ok")
+
+
+def test_damaged_files_are_one_line_each(copy, lines):
+    (copy / "step_b1.onnx").write_bytes((copy / "step_b1.onnx").read_bytes()[:-100])
+    (copy / "step_int8.onnx").write_bytes(b"")
+    (copy / "network.nir").write_bytes(b"no HDF5")
+    (copy / "golden" / "images.safetensors").write_bytes(b"\x00" * 9)
+    (copy / "c" / "csnn.c").write_text("int main(void) { return }")
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1
+    for name in ("step_b1.onnx", "step_int8.onnx", "network.nir", "golden/", "c/"):
+        assert not said[name].startswith("ok"), said[name]
+    assert said["step.onnx"].startswith("ok") and said["network_nir104.nir"].startswith("ok")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema_version": 2}', '{"schema_version": 1, "files": []}'])
+def test_a_damaged_manifest_is_one_line(copy, lines, text):
+    (copy / "manifest.json").write_text(text)
+    code, said = lines(copy)
+    assert code == 1
+    assert set(said) == {"manifest.json", "NOT"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"opset": 20, "images": 0, "quick": True},
+        {"opset": 20, "images": 5},
+        {"opset": 20, "images": "5", "quick": True},
+    ],
+)
+def test_settings_that_would_prove_nothing_are_refused(copy, lines, settings):
+    rehash(copy, settings=settings)
+    code, said = lines(copy, quick=False)
+    assert code == 1
+    assert set(said) == {"SHA-256", "manifest.json", "NOT"} and "settings." in said["manifest.json"]
+
+
+def test_a_file_too_many_or_too_few_is_seen_though_the_manifest_lists_what_is_there(copy, lines):
+    (copy / "c" / "helper.h").write_text("")
+    (copy / "golden" / "step" / "test_data_set_3" / "input_9.pb").write_bytes(b"")
+    (copy / "report.md").unlink()
+    (copy / "golden" / "step" / "test_data_set_5" / "output_3.pb").unlink()
+    rehash(copy, notes="see helper.h")
+    code, said = lines(copy)
+    assert code == 1
+    for part in (
+        "c/helper.h is listed, and no part of a bundle",
+        "golden/step/test_data_set_3/input_9.pb is listed, and no part of a bundle",
+        "golden/step/test_data_set_5/output_3.pb is not listed",
+        "report.md is not listed",
+        "notes is no part of manifest.json",
+    ):
+        assert part in said["manifest.json"]
+    assert said["report.md"].startswith("can't be made from manifest.json: FileNotFoundError")
+    assert "test_data_set_5" in said["golden/"]
+
+
+def test_settings_that_the_files_belie_are_seen(copy, lines):
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["settings"] |= {"opset": 18, "accuracy_images": 10000}
+    recorded["training"]["seed"] = 4
+    del recorded["latency"]["c/"]
+    rehash(copy, **{part: recorded[part] for part in ("settings", "training", "latency")})
+    code, said = lines(copy, quick=False)
+    assert code == 1 and "latency" not in said
+    for part in (
+        "settings.opset is another one than the files have",
+        "settings.accuracy_images is 20, manifest.json says 10000",
+        "training.seed is 3, manifest.json says 4",
+        "latency is not that of every file that runs",
+    ):
+        assert part in said["manifest.json"]
+
+
+def test_another_graph_around_the_int8_weights_is_seen(copy, lines):
+    model = onnx.load(copy / "step_int8.onnx")
+    greater = next(node for node in model.graph.node if node.name == "lif2.Greater_2")
+    greater.op_type = "Less"
+    (copy / "step_int8.onnx").write_bytes(model.SerializeToString())
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1
+    assert said["step_int8.onnx"] == "lif2.Greater_2 is not what it is in step.onnx"
+
+
+def test_no_code_is_run_that_this_version_did_not_write(copy, lines, tmp_path):
+    (copy / "c" / "Makefile").write_text(f"all:\n\ttouch {tmp_path}/ran\n")
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1 and not (tmp_path / "ran").exists()
+    assert said["c/"] == "Makefile: not what this version writes for the trained parameters"
+
+
+def test_without_a_compiler_the_program_is_not_ok(copy, lines, monkeypatch):
+    monkeypatch.setenv("PATH", str(copy))
+    code, said = lines(copy)
+    assert code == 1
+    assert said["c/"].startswith("not checked: ")
+    assert [name for name, text in said.items() if not text.startswith("ok")] == ["c/", "NOT"]
+
+
+def _change_onnx(path: Path) -> str:
+    """Moves one weight by 0.25, or one int8 weight by one; returns the tensor's name."""
+    model = onnx.load(path)
+    tensor = next(t for t in model.graph.initializer if t.name.startswith("fc1.weight") and len(t.dims) == 2)
+    values = numpy_helper.to_array(tensor).copy()
+    values[2, 3] += values.dtype.type(0.25 if values.dtype == np.float32 else 1)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    path.write_bytes(model.SerializeToString())
+    return tensor.name
+
+
+def _change_header(path: Path) -> None:
+    text = path.read_text()
+    first = re.search(r"-?0x[0-9a-f.]+p[+-]\d+f", text)
+    assert first is not None
+    path.write_text(text.replace(first[0], "0x1p-2f", 1))
+
+
+def _change_nir(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        found = []
+        file.visititems(lambda name, item: found.append(item) if name.endswith("weight") else None)
+        values = found[-1][()]
+        values.flat[7] += 0.25
+        found[-1][...] = values
+
+
+def _change_tensor(path: Path) -> None:
+    tensor = onnx.load_tensor(path)
+    values = numpy_helper.to_array(tensor).copy()
+    values.flat[5] += 1
+    path.write_bytes(numpy_helper.from_array(values, tensor.name).SerializeToString())

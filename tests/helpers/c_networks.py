@@ -1,0 +1,55 @@
+"""Networks for the C program's tests, as unlike each other as the program's branches."""
+
+import numpy as np
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs.weights import expected_shapes
+
+IMAGES = 12
+
+STACKS = {
+    "default kind": ModelConfig(
+        input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=8
+    ),
+    "odd sizes, average, zero": ModelConfig(
+        input_shape=(13, 11, 3), conv_channels=(4,), kernel_size=5, hidden=(), pool="avg", reset="zero", time_steps=9
+    ),
+    "no convolution, no reset": ModelConfig(
+        input_shape=(9, 7, 1), conv_channels=(), hidden=(30, 11), reset="none", beta=(0.9, 0.3, 1.0), time_steps=9
+    ),
+    "three blocks, rate": ModelConfig(
+        input_shape=(17, 19, 2), conv_channels=(3, 4, 5), kernel_size=7, hidden=(8,), encoding="rate", time_steps=7
+    ),
+    "learnt neurons, latency": ModelConfig(
+        input_shape=(12, 10, 1),
+        conv_channels=(6,),
+        kernel_size=1,
+        hidden=(20,),
+        encoding="latency",
+        learn_beta=True,
+        learn_threshold=True,
+        threshold=(0.5, 1.0, 2.0),
+        time_steps=8,
+    ),
+    # 70,400 neurons in a layer, more than 16 bits count
+    "wide indices": ModelConfig(input_shape=(33, 40, 1), conv_channels=(220,), hidden=(), num_classes=3, time_steps=2),
+}
+
+
+def parameters(config, seed=1):
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in expected_shapes(config).items():
+        scale = 3 / np.sqrt(np.prod(shape[1:])) if name.endswith(".weight") else 0.5
+        tensors[name] = random.normal(0, scale, shape).astype(np.float32)
+    if config.learn_beta:  # two of them out of 0..1, where they are clipped; a negative threshold fires at rest
+        tensors |= {f"lif{i}.beta": np.float32(b).reshape(()) for i, b in enumerate((0.6, 1.3, -0.2), 1)}
+        tensors |= {f"lif{i}.threshold": np.float32(t).reshape(()) for i, t in enumerate((0.3, -0.2, 0.7), 1)}
+    return tensors
+
+
+def images_for(config):
+    random = np.random.default_rng(2)
+    images = random.integers(0, 256, (IMAGES, *config.input_shape)).astype(np.uint8)
+    images[random.uniform(size=images.shape) < 0.5] = 0
+    return images
