@@ -170,10 +170,10 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
         const int64_t at = b * time + t, cell = n / s.out, c = n % s.out;
         float best = 0, sum = 0;
         for (int place = 0; place < 4; place++) {
-          const float y = convolve(s, bits_in, at, kernel, cell / s.columns() * 2 + place / 2,
-                                   cell % s.columns() * 2 + place % 2, c) + bias[c];
-          sum += y;
-          if (place == 0 || y > best) best = y, winner[at * count + n] = place;
+          const int64_t y = cell / s.columns() * 2 + place / 2, x = cell % s.columns() * 2 + place % 2;
+          const float one = convolve(s, bits_in, at, kernel, y, x, c) + bias[c];
+          sum += one;
+          if (place == 0 || one > best) best = one, winner[at * count + n] = place;
         }
         u = step(u, s.max ? best : sum / 4, neuron);
         check(membranes[at * count + n] == u, "conv_lif membranes");
@@ -196,20 +196,21 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
       for (int64_t o = 0; o < s.out; o++)
         grouped[((c / lanes * s.out + o) * taps + k) * lanes + c % lanes] = kernel[(k * s.in + c) * s.out + o];
   Floats din(images * time * s.inputs()), dkernel(kernel.size()), dbias(s.out);
+  const csnn::LifBackward lif{
+      .time = time,
+      .count = count,
+      .neuron = neuron,
+      .surrogate = csnn::Surrogate::straight_through,
+      .slope = 1.0f,
+      .dspikes = dspikes.data(),
+      .membranes = membranes.data(),
+      .given = membranes.data(),
+      .dbeta = dbeta.data(),
+      .dthreshold = dthreshold.data(),
+  };
   csnn::ConvBackward a{
       .shape = s,
-      .lif = {
-          .time = time,
-          .count = count,
-          .neuron = neuron,
-          .surrogate = csnn::Surrogate::straight_through,
-          .slope = 1.0f,
-          .dspikes = dspikes.data(),
-          .membranes = membranes.data(),
-          .given = membranes.data(),
-          .dbeta = dbeta.data(),
-          .dthreshold = dthreshold.data(),
-      },
+      .lif = lif,
       .bits_in = bits_in.data(),
       .winners = winners.data(),
       .kernel = kernel.data(),

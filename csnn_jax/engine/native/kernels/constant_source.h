@@ -1,7 +1,7 @@
 // The gradient of neurons behind a constant current, summed over the window without keeping a membrane.
 //
 // With the reset detached, the sum of dU over the window is
-//     sum over t of f(t) derivative(U[t] - threshold) dS[t],        f(t) = (1 - beta^(t+1)) / (1 - beta) = 1 + beta f(t-1),
+//     sum over t of f(t) derivative(U[t] - threshold) dS[t],    f(t) = (1 - beta^(t+1)) / (1 - beta) = 1 + beta f(t-1),
 // so it is taken in forward order while U is recomputed (reset subtract or none). And a neuron that never fires settles: in
 // float32 its U stops changing after a while (24 steps at beta 0.5), and so does f. From then on its dS may be summed first,
 // and what the convolution would spread to such neurons only may be summed even before the convolution. Most

@@ -97,7 +97,8 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
   }
 }
 
-// Adds, for one group of 16 input channels, what the gradients of a cell's `place` give to the k x k inputs that see it.
+// Adds, for one group of 16 input channels, what the gradients of a cell's `place` give to the k x k inputs that see
+// that place.
 template <int K, int place>
 CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share, const float* kernel,
                               v16 (&total)[K + 1][K + 1]) {
@@ -195,10 +196,11 @@ static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, c
     bool quiet = true;
     for (int64_t g = 0; g < s.in / lanes; g++) quiet &= !constant.reaches[g * count + cell];
     int64_t t = constant.settles;
-    if (quiet && back == count)  // the first such cell
+    if (quiet && back == count) {  // the first such cell
       while (t < last && !rests(cell, t)) t++;
-    else
+    } else {
       t = cells.settles;
+    }
     const bool still = quiet && t < last && rests(cell, t);
     if (still) cells.settles = t;
     order[still ? --back : front++] = static_cast<int32_t>(cell);

@@ -43,7 +43,8 @@ void add_row(const ConvLif& a, const uint16_t* bits, int64_t y, const Rows& rows
       for (uint64_t set = load_words(bits + x * pixel + w, pixel - w); set; set &= set - 1)
         rows.channel[spikes++] = static_cast<int32_t>(w * lanes + __builtin_ctzll(set));
     if (!spikes) continue;
-    // Position row y + K / 2 - i, counted from the first padded one; those above the image would take the place of others.
+    // Position row y + K / 2 - i, counted from the first padded one. Those above the image would take the place of
+    // others.
     for (int i = 0; i < K && i <= y + K / 2; i++) {
       float* sum = rows.sum + (y + K - 1 - i) % (K + 1) * wide + x * s.out;
       const float* weights = a.kernel + i * run;
