@@ -103,8 +103,8 @@ inline bool absent(const F32& operand) { return operand.dimensions().size() == 1
 
 // Where `dspikes` is given as a product its shape is [0].
 inline LifBackward lif_arguments(const F32& dspikes, const F32& membranes, const F32& given, const F32& beta,
-                                const F32& threshold, int64_t reset, int64_t surrogate, float slope, OutF32& dbeta,
-                                OutF32& dthreshold) {
+                                 const F32& threshold, int64_t reset, int64_t surrogate, float slope, OutF32& dbeta,
+                                 OutF32& dthreshold) {
   expect_rank("membranes", membranes.dimensions(), 3);
   const auto d = membranes.dimensions();
   expect(d[1] > 0 && d[2] % lanes == 0, "membranes: expected [image, time, a multiple of 16]");
@@ -142,8 +142,8 @@ inline Product product_arguments(const F32& left, const F32& right, const Shape&
 inline void expect_constant_source(const Shape& s, const LifBackward& lif) {
   expect(lif.neuron.reset != Reset::zero, "reset zero: a constant source has no forward sum");
   expect(lif.surrogate != Surrogate::given, "surrogate: a constant source needs a named one");
-  expect(s.in <= most_constant_channels, "kernel: a constant source has at most " +
-                                                   std::to_string(most_constant_channels) + " channels");
+  expect(s.in <= most_constant_channels,
+         "kernel: a constant source has at most " + std::to_string(most_constant_channels) + " channels");
 }
 
 }  // namespace csnn::handlers

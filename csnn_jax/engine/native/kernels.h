@@ -42,8 +42,16 @@ enum class Reset : int64_t { subtract, zero, none };
 
 // In the order of SURROGATES in bits.py. `given`: the caller passes the derivative itself, one number per membrane.
 enum class Surrogate : int64_t {
-  fast_sigmoid, atan, sigmoid, straight_through, triangular, heaviside, spike_rate_escape, sparse_fast_sigmoid,
-  leaky_spike, given
+  fast_sigmoid,
+  atan,
+  sigmoid,
+  straight_through,
+  triangular,
+  heaviside,
+  spike_rate_escape,
+  sparse_fast_sigmoid,
+  leaky_spike,
+  given
 };
 
 struct Neuron {
@@ -84,25 +92,25 @@ struct ConvLif {
   Shape shape;
   int64_t time;
   Neuron neuron;
-  const uint16_t* bits_in;  // [image, time, inputs / 16]
+  const uint16_t* bits_in;        // [image, time, inputs / 16]
   const float* kernel = nullptr;  // [in, k, k, out], the second k from the last to the first; made by ops.cc
-  const float* bias;        // [out]
-  uint16_t* bits;           // [image, time, neurons / 16]
-  float* membranes;         // [image, time, neurons], or null
-  uint16_t* winners;        // [image, time, 2, neurons / 16]: low and high bit of the winner's place, or null
-  float* last;              // [image, neurons]
+  const float* bias;              // [out]
+  uint16_t* bits;                 // [image, time, neurons / 16]
+  float* membranes;               // [image, time, neurons], or null
+  uint16_t* winners;              // [image, time, 2, neurons / 16]: low and high bit of the winner's place, or null
+  float* last;                    // [image, neurons]
 };
 
 struct LinearLif {
   int64_t time, inputs, outputs, channels;
   Neuron neuron;
-  const uint16_t* bits_in;  // [image, time, inputs / 16]
+  const uint16_t* bits_in;          // [image, time, inputs / 16]
   const int32_t* spikes = nullptr;  // the inputs that spike, step after step, image after image; made by ops.cc
   const int64_t* start = nullptr;   // [image * time + 1]: where a step's spikes begin; made by ops.cc
-  const float* bias;        // [outputs]
-  uint16_t* bits;           // [image, time, outputs / 16]
-  float* membranes;         // [image, time, outputs], or null
-  float* last;              // [image, outputs]
+  const float* bias;                // [outputs]
+  uint16_t* bits;                   // [image, time, outputs / 16]
+  float* membranes;                 // [image, time, outputs], or null
+  float* last;                      // [image, outputs]
 };
 
 // The reverse recurrence of a layer of neurons, with what it needs of the forward pass.
@@ -111,20 +119,20 @@ struct LifBackward {
   Neuron neuron;
   Surrogate surrogate;
   float slope;
-  const float* dspikes;    // [image, time, count]
-  const float* membranes;  // [image, time, count]
-  const float* given;      // [image, time, count]: the derivative, for Surrogate::given, else unused
+  const float* dspikes;       // [image, time, count]
+  const float* membranes;     // [image, time, count]
+  const float* given;         // [image, time, count]: the derivative, for Surrogate::given, else unused
   float* dcurrent = nullptr;  // [image, time, count], may be dspikes
-  float* dbeta;            // [image]
-  float* dthreshold;       // [image]
+  float* dbeta;               // [image]
+  float* dthreshold;          // [image]
 };
 
 struct LinearWeights {
   int64_t images, time, inputs, outputs;
   const uint64_t* history = nullptr;  // [image, inputs, words of 64 steps]: when each input spiked; made by ops.cc
-  const int32_t* firing = nullptr;  // [image, 1 + inputs]: how many inputs spiked at all, and which; made by ops.cc
-  const float* dcurrent;    // [image, time, outputs]
-  float* dkernel;           // [inputs, outputs]
+  const int32_t* firing = nullptr;    // [image, 1 + inputs]: how many inputs spiked at all, and which; made by ops.cc
+  const float* dcurrent;              // [image, time, outputs]
+  float* dkernel;                     // [inputs, outputs]
 };
 
 // Where a convolution's input came from, and so where its input gradient goes.
@@ -170,7 +178,8 @@ struct Kernels {
   void (*spike_history)(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
   int64_t (*list_firing)(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons);
   // One block of up to `most_width` outputs and some inputs; scratch: [time, width].
-  void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch);
+  void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows,
+                         float* scratch);
   // Bytes of scratch, which conv_backward lays out itself.
   int64_t (*conv_backward_scratch)(const ConvBackward&);
   // Adds the image's share to dkernel [k, k, in, out] and dbias [out].

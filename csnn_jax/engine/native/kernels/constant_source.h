@@ -2,10 +2,10 @@
 //
 // With the reset detached, the sum of dU over the window is
 //     sum over t of f(t) derivative(U[t] - threshold) dS[t],    f(t) = (1 - beta^(t+1)) / (1 - beta) = 1 + beta f(t-1),
-// so it is taken in forward order while U is recomputed (reset subtract or none). And a neuron that never fires settles: in
-// float32 its U stops changing after a while (24 steps at beta 0.5), and so does f. From then on its dS may be summed first,
-// and what the convolution would spread to such neurons only may be summed even before the convolution. Most
-// neurons never fire.
+// so it is taken in forward order while U is recomputed (reset subtract or none). And a neuron that never fires
+// settles: in float32 its U stops changing after a while (24 steps at beta 0.5), and so does f. From then on its dS may
+// be summed first, and what the convolution would spread to such neurons only may be summed even before the
+// convolution. Most neurons never fire.
 #pragma once
 #include "lif.h"
 #include "memory.h"
@@ -18,16 +18,16 @@ struct ConstantSource {
   const Shape& shape;
   const Neuron neuron;
   // Channels are reordered, those that fire in this image first, so that whole groups of 16 never fire.
-  int32_t* order = nullptr;     // [in]: the channel at each place
-  float* kernel = nullptr;      // [in / 16, out, k * k, 16]
-  float* current = nullptr;     // [in / 16, padded height, padded width, 16], as the next two
+  int32_t* order = nullptr;  // [in]: the channel at each place
+  float* kernel = nullptr;   // [in / 16, out, k * k, 16]
+  float* current = nullptr;  // [in / 16, padded height, padded width, 16], as the next two
   float* membrane = nullptr;
-  float* total = nullptr;       // the gradient so far
-  uint16_t* fires = nullptr;    // [in / 16, padded height, padded width]: the lanes that fire in this image
-  uint8_t* reaches = nullptr;   // [in / 16, cells]: whether the kernel, at a 2x2 cell's places, touches lanes that fire
-  float* unspread = nullptr;    // [out / 16, padded height, padded width, 16]: dy summed since the neurons settled
-  int64_t settles = 0;          // the step from which on no neuron that never fires changes, nor f
-  float factor = 0;             // f
+  float* total = nullptr;      // the gradient so far
+  uint16_t* fires = nullptr;   // [in / 16, padded height, padded width]: the lanes that fire in this image
+  uint8_t* reaches = nullptr;  // [in / 16, cells]: whether the kernel, at a 2x2 cell's places, touches lanes that fire
+  float* unspread = nullptr;   // [out / 16, padded height, padded width, 16]: dy summed since the neurons settled
+  int64_t settles = 0;         // the step from which on no neuron that never fires changes, nor f
+  float factor = 0;            // f
   double exact_factor = 0;
 
   CSNN_INLINE int64_t pixels() const { return shape.padded_height() * shape.padded_width(); }
@@ -159,7 +159,8 @@ inline void find_settling(ConstantSource& source, int64_t time) {
 }
 
 // Sets up from the image's spikes [time, height, width, in / 16], its current and the kernel [k, k, in, out].
-inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, const float* current, const float* kernel) {
+inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, const float* current,
+                  const float* kernel) {
   assert(source.shape.in <= most_constant_channels && source.neuron.reset != Reset::zero);
   find_firing(source, bits, time);
   gather_current(source, current);

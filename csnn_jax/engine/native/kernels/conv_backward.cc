@@ -111,8 +111,8 @@ CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share,
   }
 }
 
-// dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time: the
-// (k + 1) x (k + 1) inputs that see it stay in registers. Cells where `reaches` is 0 are left out; null: none.
+// dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time:
+// the (k + 1) x (k + 1) inputs that see it stay in registers. Cells where `reaches` is 0 are left out; null: none.
 template <int K>
 void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             const float* kernel, const uint8_t* reaches, float* dspikes) {
@@ -174,8 +174,8 @@ static void copy_inside(const Shape& s, const float* padded, float* inside) {
               load(padded + g * grid + ((y + edge) * wide + x + edge) * lanes));
 }
 
-// Sorts the cells; a cell is still if it sees no neuron that fires and its membranes do not change from one step on. (Still
-// cells of one channel have the same current and so the same membranes, so one cell tells the step for all.)
+// Sorts the cells; a cell is still if it sees no neuron that fires and its membranes do not change from one step on.
+// (Still cells of one channel have the same current and so the same membranes, so one cell tells the step for all.)
 static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, const float* membranes, int32_t* order) {
   const Shape& s = a.shape;
   const int64_t count = s.rows() * s.columns(), last = a.lif.time - 1;
@@ -210,8 +210,8 @@ static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, c
 }
 
 // The two sums over the steps from `cells.settles` on that a still cell's gradient needs, in which A[t] = left[t] +
-// beta A[t+1]: A[settles], and the sum of A. Multiplied with the cell's part of the right side and with the derivative at
-// the settled membrane, they are dU[settles] and the sum of dU.
+// beta A[t+1]: A[settles], and the sum of A. Multiplied with the cell's part of the right side and with the derivative
+// at the settled membrane, they are dU[settles] and the sum of dU.
 static void sum_left(const ConvBackward& a, const float* left, const Cells& cells, float* sums) {
   const int64_t inner = a.product.inner;
   memset(sums, 0, 2 * inner * sizeof(float));
@@ -271,8 +271,8 @@ void to_currents(const ConvBackward& a, int64_t image, const Cells& cells, const
 }
 
 template <int K>
-void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Scratch& scratch, ConstantSource& constant,
-              float* dkernel, float* dbias) {
+void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Scratch& scratch,
+              ConstantSource& constant, float* dkernel, float* dbias) {
   const Shape& s = a.shape;
   const int64_t words = s.neurons() / lanes, grid = s.padded_height() * s.padded_width() * lanes;
   const bool is_constant = a.source == Source::constant;
@@ -353,8 +353,7 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() { to_currents<kind>(a, image, cells, scratch); });
   memset(scratch.dy, 0, pixels * lanes * sizeof(float));
   memset(scratch.dspikes, 0, pixels * s.in * sizeof(float));
-  KernelSizes::choose(
-      s.kernel, [&]<int K>() { backward<K>(a, image, cells, scratch, constant, dkernel, dbias); });
+  KernelSizes::choose(s.kernel, [&]<int K>() { backward<K>(a, image, cells, scratch, constant, dkernel, dbias); });
 }
 
 }  // namespace csnn::ISA

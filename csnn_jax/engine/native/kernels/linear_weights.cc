@@ -1,6 +1,6 @@
 // Weight gradient of a linear layer of spikes: dkernel[n] = sum of dcurrent[t] over the steps at which input n spiked.
-// Each input's sum over an image stays in registers, so its row of dkernel is touched once per image, not per spike; and
-// only if it spiked in that image at all.
+// Each input's sum over an image stays in registers, so its row of dkernel is touched once per image, not per spike;
+// and only if it spiked in that image at all.
 #include "lanes.h"
 
 namespace csnn::ISA {
