@@ -111,8 +111,8 @@ class ModelConfig:
         _check("--slope", self.slope, "a positive number", self.slope is None or _is_number(self.slope, 0.0))
         _check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
         _check("--time-steps", self.time_steps, "a whole number of at least 1", _is_count(self.time_steps))
-        for flag, value in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
-            _check(flag, value, "true or false", isinstance(value, bool))
+        for flag, learnt in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
+            _check(flag, learnt, "true or false", isinstance(learnt, bool))
         shrunk = min(self.input_shape[:2]) >> len(self.conv_channels)
         _check(
             "--conv-channels",
@@ -121,9 +121,9 @@ class ModelConfig:
             shrunk >= 1,
         )
         n = len(self.layers)
-        for flag, value in (("--beta", self.beta), ("--threshold", self.threshold)):
-            ok = len(value) == n if isinstance(value, tuple) else True
-            _check(flag, value, f"one value, or {n} (one per layer)", ok)
+        for flag, given in (("--beta", self.beta), ("--threshold", self.threshold)):
+            ok = len(given) == n if isinstance(given, tuple) else True
+            _check(flag, given, f"one value, or {n} (one per layer)", ok)
         _check(
             "--beta",
             self.beta,

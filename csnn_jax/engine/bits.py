@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from csnn_jax.config import Reset, SurrogateName
-from csnn_jax.engine import library
+from csnn_jax.engine.library import call, float_of, words_of
 from csnn_jax.network.surrogate import Derivative
 
 LANES = 16
@@ -51,7 +51,13 @@ class Rule(NamedTuple):
 
 
 class Drive(NamedTuple):
-    """The neurons behind spikes whose gradient is summed over time at once; current is [batch, neurons]."""
+    """The neurons behind spikes whose gradient is summed over time at once.
+
+    Attributes:
+        current: I [batch, neurons], the same at every step.
+        beta: membrane decay, a scalar in [0, 1].
+        threshold: theta, a scalar.
+    """
 
     current: Array
     beta: Array
@@ -101,27 +107,6 @@ def padded(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
-def float_of(*shape: int) -> jax.ShapeDtypeStruct:
-    """A float32 result of this shape."""
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
-def words_of(*shape: int) -> jax.ShapeDtypeStruct:
-    """A result of words of 16 bits of this shape."""
-    return jax.ShapeDtypeStruct(shape, jnp.uint16)
-
-
-def call(name: str, results: Any, *arguments: Array, **attributes: Any) -> Any:
-    """Calls an operation of native/handlers.cc.
-
-    Raises:
-        RuntimeError: the library is not built, or can't be loaded.
-    """
-    if (reason := library.failure()) is not None:
-        raise RuntimeError(reason)
-    return jax.ffi.ffi_call(f"csnn_{name}", results)(*arguments, **attributes)
-
-
 def no_gradient(x: Array) -> Any:
     """The cotangent of whole numbers."""
     return np.zeros(x.shape, jax.dtypes.float0)
@@ -129,7 +114,8 @@ def no_gradient(x: Array) -> Any:
 
 def count(spikes: Spikes) -> Array:
     """Spikes of each image [batch]."""
-    return call("count_spikes", float_of(spikes.bits.shape[0]), spikes.bits)
+    (counts,) = call("count_spikes", (float_of(spikes.bits.shape[0]),), spikes.bits)
+    return counts
 
 
 def pack(x: Array) -> Spikes:
@@ -140,7 +126,8 @@ def pack(x: Array) -> Spikes:
     """
     batch, time, positions, channels = x.shape
     words = words_of(batch, time, positions * padded(channels) // LANES)
-    return Spikes(call("pack", words, x.astype(jnp.float32)), None)
+    (bits,) = call("pack", (words,), x.astype(jnp.float32))
+    return Spikes(bits, None)
 
 
 @jax.custom_vjp

@@ -22,6 +22,7 @@ LIBRARY = SOURCES / "libcsnn.so"
 # Without -ffp-contract=off a compiler fuses multiplications with additions where the instruction set can, and
 # membranes would differ between machines.
 FLAGS = ("-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
+RELEASE = ("-DNDEBUG",)  # the library's kernels do not check their sizes: the handlers do, and tests run with asserts
 WARNINGS = ("-Wall", "-Wextra", "-Wno-psabi")
 X86_SETS = {
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mbmi2", "-mbmi", "-mpopcnt"),
@@ -86,7 +87,7 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
     handlers = [(SOURCES / "handlers.cc", flags)]
     with tempfile.TemporaryDirectory() as folder:
         linked = f"{folder}/library"
-        _compile([*_operations(), *handlers], extra, linked, "-shared")
+        _compile([*_operations(), *handlers], (*RELEASE, *extra), linked, "-shared")
         # In one step, so that a program that loads the library sees the old one or the new one.
         beside = library.with_suffix(f".{os.getpid()}")
         shutil.copy(linked, beside)
@@ -95,7 +96,7 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
 
 
 def link_program(source: Path, program: Path, extra: tuple[str, ...]) -> Path:
-    """Compiles a C++ program together with the operations, without JAX: for tests. Errors as `build`'s."""
+    """Compiles a C++ program with the operations, asserts on and without JAX: for tests. Errors as `build`'s."""
     _compile([*_operations(), (source, ())], extra, str(program))
     return program
 

@@ -20,8 +20,6 @@ from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, value
 from csnn_jax.network.neuron import clip_beta
 
-_MOST_DRIVEN_CHANNELS = 1024  # of a constant source, see native/kernels/constant_source.h
-
 
 class Unsupported(NotImplementedError):
     """A model or an input that the event engine does not cover; the scan engine does."""
@@ -72,11 +70,15 @@ def unsupported(model: CSNN) -> str | None:
         return library.failure()
     if model.blocks[0].bias[...].dtype != jnp.float32:
         return f"the event engine computes in float32, not {model.blocks[0].bias[...].dtype}"
-    if model.config.conv_channels and model.config.kernel_size > 7:
-        return f"the event engine has kernels of 1, 3, 5 and 7 pixels, not {model.config.kernel_size}"
+    limits = library.limits()
+    if model.config.conv_channels and model.config.kernel_size not in limits.kernel_sizes:
+        *sizes, largest = limits.kernel_sizes
+        known = f"{', '.join(map(str, sizes))} and {largest}"
+        return f"the event engine has kernels of {known} pixels, not {model.config.kernel_size}"
     convolved = [layer.in_shape[-1] for layer in model.config.layers if layer.kind == "conv"]
-    if any(model.config.kernel_size**2 * bits.padded(channels) >= 2**16 for channels in convolved):
-        return f"the event engine sums less than 65,536 inputs, a convolution here has {max(convolved)} channels"
+    if any(model.config.kernel_size**2 * bits.padded(channels) > limits.inputs for channels in convolved):
+        bound = f"less than {limits.inputs + 1:,} inputs"
+        return f"the event engine sums {bound}, a convolution here has {max(convolved)} channels"
     return None
 
 
@@ -131,12 +133,13 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> Window:
     # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.
     next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
     learnt = model.config.learn_beta or model.config.learn_threshold
-    summed = next_is_conv and not learnt and rule.reset != "zero" and channels <= _MOST_DRIVEN_CHANNELS
+    few = channels <= library.limits().constant_channels
+    summed = next_is_conv and not learnt and rule.reset != "zero" and few
     if drives and summed and isinstance(rule.surrogate, str):
         drive = Drive(current, beta, threshold)
         current, beta, threshold = jax.lax.stop_gradient(drive)
         rule = rule._replace(keep=False)
-        window: Window = ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
+        window = ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
         return window._replace(spikes=Spikes(window.spikes.bits, drive))
     return ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
 
@@ -206,7 +209,7 @@ def _detached(membranes: Array, parameter: Array) -> Array:
     return membranes
 
 
-def _detached_backward(_: None, cotangent):
+def _detached_backward(_: None, cotangent: Array | jax.custom_derivatives.SymbolicZero) -> tuple[None, None]:
     if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
         return None, None
     raise Unsupported("the event engine has no gradient through the last membranes; use the scan engine")

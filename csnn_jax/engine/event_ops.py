@@ -5,30 +5,18 @@ spikes' dense shape, read by nobody (XLA drops them), whose cotangent is the gra
 that takes spikes ignores the port in the forward pass and gives its gradient in the backward pass.
 
 Shapes: everything is image-major, [batch, time, neurons]; channels are rounded up to a multiple of 16
-(`bits.padded`), with weights of zero. See native/kernels.h.
+(`bits.padded`), with weights of zero. The kernels themselves are called in kernels.py.
 """
 
 from functools import partial
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from csnn_jax.engine.bits import (
-    LANES,
-    Drive,
-    Product,
-    Rule,
-    Spikes,
-    Window,
-    call,
-    float_of,
-    no_gradient,
-    words_of,
-)
-
-DATA, SPIKES, CONSTANT = range(3)
+from csnn_jax.engine import kernels
+from csnn_jax.engine.bits import LANES, Drive, Product, Rule, Spikes, Window, no_gradient
 
 
 def _multiply(product: Product) -> Array:
@@ -69,41 +57,40 @@ def constant_lif(
     return _constant_lif_forward(current, beta, threshold, rule, time, channels)[0]
 
 
-def _constant_lif_forward(current, beta, threshold, rule, time, channels):
-    batch, count = current.shape
-    kept = (batch, time, count) if rule.keep else (0,)
-    bits, membranes, last = call(
-        "constant_lif",
-        (words_of(batch, time, count // LANES), float_of(*kept), float_of(batch, count)),
-        current,
-        beta,
-        threshold,
-        reset=rule.reset_number,
-        channels=np.int64(channels[0]),
-        stride=np.int64(channels[1]),
-    )
-    return Window(Spikes(bits, _ports(bits)), last, membranes), (membranes, beta, threshold)
+class _Constant(NamedTuple):
+    """What the backward pass of `constant_lif` needs."""
+
+    membranes: Array
+    beta: Array
+    threshold: Array
 
 
-def _constant_lif_backward(rule, time, channels, saved, cotangent):
+def _constant_lif_forward(
+    current: Array, beta: Array, threshold: Array, rule: Rule, time: int, channels: tuple[int, int]
+) -> tuple[Window, _Constant]:
+    fired = kernels.constant_lif(Drive(current, beta, threshold), rule, time, channels)
+    window = Window(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
+    return window, _Constant(fired.membranes, beta, threshold)
+
+
+def _constant_lif_backward(
+    rule: Rule, time: int, channels: tuple[int, int], saved: _Constant, cotangent: Window
+) -> tuple[Array, Array, Array]:
     del time, channels
-    membranes, beta, threshold = saved
-    dcurrent, dbeta, dthreshold = _lif_backward(rule, membranes, beta, threshold, cotangent.spikes.port)
+    dcurrent, dbeta, dthreshold = _lif_backward(rule, *saved, cast(Array, cotangent.spikes.port))
     return dcurrent.sum(1), dbeta, dthreshold
 
 
 constant_lif.defvjp(_constant_lif_forward, _constant_lif_backward)
 
 
-def _lif_backward(rule: Rule, membranes: Array, beta: Array, threshold: Array, dspikes: Array):
+def _lif_backward(
+    rule: Rule, membranes: Array, beta: Array, threshold: Array, dspikes: Array
+) -> tuple[Array, Array, Array]:
     """(dcurrent [batch, time, neurons], dbeta, dthreshold) of neurons whose membranes were kept."""
-    batch, _, _ = membranes.shape
-    dcurrent, dbeta, dthreshold = jax.ffi.ffi_call(
-        "csnn_lif_backward",
-        (float_of(*membranes.shape), float_of(batch), float_of(batch)),
-        input_output_aliases={0: 0},
-    )(dspikes, membranes, rule.given(membranes, threshold), beta, threshold, **rule.attributes)
-    return dcurrent, dbeta.sum(), dthreshold.sum()
+    given = rule.given(membranes, threshold)
+    found = kernels.lif_backward(kernels.LifBackward(dspikes, membranes, given, beta, threshold), rule)
+    return found.dcurrent, found.dbeta.sum(), found.dthreshold.sum()
 
 
 # --- linear layer
@@ -130,31 +117,34 @@ def linear_lif(
     return _linear_lif_forward(spikes, kernel, bias, beta, threshold, rule, channels)[0]
 
 
-def _linear_lif_forward(spikes, kernel, bias, beta, threshold, rule, channels):
-    batch, time, _ = spikes.bits.shape
-    outputs = kernel.shape[1]
-    kept = (batch, time, outputs) if rule.keep else (0,)
-    bits, membranes, last = call(
-        "linear_lif",
-        (words_of(batch, time, outputs // LANES), float_of(*kept), float_of(batch, outputs)),
-        spikes.bits,
-        kernel,
-        bias,
-        beta,
-        threshold,
-        reset=rule.reset_number,
-        channels=np.int64(channels),
-    )
-    saved = _without_values(spikes), kernel, membranes, beta, threshold
-    return Window(Spikes(bits, _ports(bits)), last, membranes), saved
+class _Linear(NamedTuple):
+    """What the backward pass of `linear_lif` needs."""
+
+    spikes: Spikes
+    kernel: Array
+    membranes: Array
+    beta: Array
+    threshold: Array
 
 
-def _linear_lif_backward(rule, channels, saved, cotangent):
+def _linear_lif_forward(
+    spikes: Spikes, kernel: Array, bias: Array, beta: Array, threshold: Array, rule: Rule, channels: int
+) -> tuple[Window, _Linear]:
+    fired = kernels.linear_lif(kernels.Layer(spikes.bits, kernel, bias, beta, threshold), rule, channels)
+    window = Window(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
+    return window, _Linear(_without_values(spikes), kernel, fired.membranes, beta, threshold)
+
+
+def _linear_lif_backward(
+    rule: Rule, channels: int, saved: _Linear, cotangent: Window
+) -> tuple[Spikes, Array, Array, Array, Array]:
     del channels
     spikes, kernel, membranes, beta, threshold = saved
-    dcurrent, dbeta, dthreshold = _lif_backward(rule, membranes, beta, threshold, cotangent.spikes.port)
-    dkernel = call("linear_weights", float_of(*kernel.shape), spikes.bits, dcurrent)
+    port = cast(Array, cotangent.spikes.port)
+    dcurrent, dbeta, dthreshold = _lif_backward(rule, membranes, beta, threshold, port)
+    dkernel = kernels.linear_weights(spikes.bits, dcurrent, kernel.shape)
     # The gradient of the input is dense, so it is XLA's matrix product.
+    dspikes: Array | Product | None
     if spikes.port is None:
         dspikes = None
     elif isinstance(spikes.port, Product):
@@ -207,82 +197,103 @@ def conv_lif(
     return _conv_lif_forward(spikes, kernel, bias, beta, threshold, *fixed)[0]
 
 
-def _conv_lif_forward(spikes, kernel, bias, beta, threshold, rule, channels, size, max_pool, product_width=None):
-    batch, time, _ = spikes.bits.shape
-    neurons = (size[0] // 2) * (size[1] // 2) * kernel.shape[-1]
-    kept = (batch, time, neurons) if rule.keep else (0,)
-    winning = batch if rule.keep and max_pool else 0
-    bits, membranes, winners, last = call(
-        "conv_lif",
-        (
-            words_of(batch, time, neurons // LANES),
-            float_of(*kept),
-            words_of(winning, time, 2, neurons // LANES),
-            float_of(batch, neurons),
-        ),
-        spikes.bits,
-        kernel,
-        bias,
-        beta,
-        threshold,
-        size=np.array(size, np.int64),
-        reset=rule.reset_number,
-        channels=np.int64(channels),
-        max=np.int64(max_pool),
-    )
-    port = _ports(bits)
+class _Conv(NamedTuple):
+    """What the backward pass of `conv_lif` needs."""
+
+    spikes: Spikes
+    kernel: Array
+    membranes: Array
+    winners: Array
+    beta: Array
+    threshold: Array
+
+
+def _conv_lif_forward(
+    spikes: Spikes,
+    kernel: Array,
+    bias: Array,
+    beta: Array,
+    threshold: Array,
+    rule: Rule,
+    channels: int,
+    size: tuple[int, int],
+    max_pool: bool,
+    product_width: int | None = None,
+) -> tuple[Window, _Conv]:
+    layer = kernels.Layer(spikes.bits, kernel, bias, beta, threshold)
+    fired = kernels.conv_lif(layer, rule, channels, size, max_pool)
+    port: Array | Product = _ports(fired.bits)
     if product_width is not None:
-        port = Product(jnp.zeros((batch, time, product_width)), jnp.zeros((neurons, product_width)))
-    saved = _without_values(spikes), kernel, membranes, winners, beta, threshold
-    return Window(Spikes(bits, port), last, membranes), saved
+        batch, time, words = fired.bits.shape
+        port = Product(jnp.zeros((batch, time, product_width)), jnp.zeros((words * LANES, product_width)))
+    window = Window(Spikes(fired.bits, port), fired.last, fired.membranes)
+    return window, _Conv(_without_values(spikes), kernel, fired.membranes, fired.winners, beta, threshold)
 
 
-def _conv_lif_backward(rule, channels, size, max_pool, product_width, saved, cotangent):
+def _conv_lif_backward(
+    rule: Rule,
+    channels: int,
+    size: tuple[int, int],
+    max_pool: bool,
+    product_width: int | None,
+    saved: _Conv,
+    cotangent: Window,
+) -> tuple[Spikes, Array, Array, Array, Array]:
     del channels, product_width
     spikes, kernel, membranes, winners, beta, threshold = saved
-    drive, dspikes = spikes.port, cotangent.spikes.port
-    batch, time, words = spikes.bits.shape
-    k, _, inputs, outputs = kernel.shape
-    grouped = kernel.reshape(k * k, inputs // LANES, LANES, outputs).transpose(1, 3, 0, 2)
-    given = rule.given(membranes, threshold)
-    behind = drive if isinstance(drive, Drive) else Drive(jnp.zeros((0,), jnp.float32), beta, threshold)
-    source = DATA if drive is None else CONSTANT if isinstance(drive, Drive) else SPIKES
-
-    empty = jnp.zeros((0,), jnp.float32)
-    left = right = empty
-    if isinstance(dspikes, Product):
-        cells = (size[0] // 2) * (size[1] // 2)
-        left, right = dspikes.left, dspikes.right.reshape(cells, outputs, -1).swapaxes(1, 2)
-        dspikes = empty
-    into = {DATA: (0,), CONSTANT: (batch, words * LANES), SPIKES: (batch, time, words * LANES)}[source]
-    dkernel, dbias, dbeta, dthreshold, din = call(
-        "conv_backward",
-        (float_of(*kernel.shape), float_of(outputs), float_of(batch), float_of(batch), float_of(*into)),
-        dspikes,
-        left,
-        right,
-        membranes,
-        given,
-        winners,
-        spikes.bits,
-        kernel,
-        grouped,
-        beta,
-        threshold,
-        *behind,
-        size=np.array(size, np.int64),
-        max=np.int64(max_pool),
-        source=np.int64(source),
-        **rule.attributes,
+    dspikes, left, right = _factors(cotangent.spikes.port, size, kernel.shape[-1])
+    behind = spikes.port if isinstance(spikes.port, Drive) else Drive(_nothing(), beta, threshold)
+    source = _source(spikes)
+    operands = kernels.ConvBackward(
+        dspikes=dspikes,
+        left=left,
+        right=right,
+        membranes=membranes,
+        given=rule.given(membranes, threshold),
+        winners=winners,
+        bits_in=spikes.bits,
+        kernel=kernel,
+        grouped=_grouped(kernel),
+        beta=beta,
+        threshold=threshold,
+        current_in=behind.current,
+        beta_in=behind.beta,
+        threshold_in=behind.threshold,
     )
-    dbeta, dthreshold = dbeta.sum(), dthreshold.sum()
-    if source == DATA:
+    found = kernels.conv_backward(operands, rule, size, max_pool, source)
+    dbeta, dthreshold = found.dbeta.sum(), found.dthreshold.sum()
+    port: Array | Drive | None = found.din
+    if source == kernels.DATA:
         port = None
-    elif source == CONSTANT:  # only where beta and threshold are not learnt
-        port = Drive(din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
-    else:
-        port = din
-    return Spikes(no_gradient(spikes.bits), port), dkernel, dbias, dbeta, dthreshold
+    elif source == kernels.CONSTANT:  # only where beta and threshold are not learnt
+        port = Drive(found.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
+    return Spikes(no_gradient(spikes.bits), port), found.dkernel, found.dbias, dbeta, dthreshold
 
 
 conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward)
+
+
+def _source(spikes: Spikes) -> int:
+    """Where spikes came from, as the kernels number it."""
+    if spikes.port is None:
+        return kernels.DATA
+    return kernels.CONSTANT if isinstance(spikes.port, Drive) else kernels.SPIKES
+
+
+def _factors(dspikes: Array | Product | Drive | None, size: tuple[int, int], channels: int) -> tuple[Array, ...]:
+    """(dspikes, left, right) as the kernel takes them: either the gradient of the spikes, or the two of a product."""
+    if not isinstance(dspikes, Product):
+        return cast(Array, dspikes), _nothing(), _nothing()
+    cells = (size[0] // 2) * (size[1] // 2)
+    return _nothing(), dspikes.left, dspikes.right.reshape(cells, channels, -1).swapaxes(1, 2)
+
+
+def _grouped(kernel: Array) -> Array:
+    """A kernel [k, k, in, out] as [in / 16, out, k * k, 16]."""
+    k, _, inputs, outputs = kernel.shape
+    return kernel.reshape(k * k, inputs // LANES, LANES, outputs).transpose(1, 3, 0, 2)
+
+
+def _nothing() -> Array:
+    """An operand that is not given."""
+    return jnp.zeros((0,), jnp.float32)

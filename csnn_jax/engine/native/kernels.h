@@ -17,12 +17,41 @@ namespace csnn {
 
 constexpr int64_t lanes = 16;
 
+// Sizes of a convolution's kernel, for each of which its loops are compiled.
+template <int... sizes>
+struct Sizes {
+  static constexpr int64_t values[] = {sizes...};
+
+  CSNN_INLINE static constexpr bool has(int64_t size) { return ((size == sizes) || ...); }
+
+  // Calls f<K>() for the size K.
+  template <typename F>
+  CSNN_INLINE static void choose(int64_t size, F&& f) {
+    ((size == sizes ? f.template operator()<sizes>() : void()), ...);
+  }
+};
+
+// Limits. Here only: handlers.cc refuses what is beyond them, the kernels assert them, and Python reads them from the
+// library (csnn_limits; Limits in library.py).
+using KernelSizes = Sizes<1, 3, 5, 7>;
+constexpr int64_t most_inputs = 65535;            // of one output of a convolution: kernel * kernel * in
+constexpr int64_t most_constant_channels = 1024;  // of Source::constant
+constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
+
 enum class Reset : int64_t { subtract, zero, none };
 
 // In the order of SURROGATES in bits.py. `given`: the caller passes the derivative itself, one number per membrane.
 enum class Surrogate : int64_t {
-  fast_sigmoid, atan, sigmoid, straight_through, triangular, heaviside, spike_rate_escape, sparse_fast_sigmoid,
-  leaky_spike, given
+  fast_sigmoid,
+  atan,
+  sigmoid,
+  straight_through,
+  triangular,
+  heaviside,
+  spike_rate_escape,
+  sparse_fast_sigmoid,
+  leaky_spike,
+  given
 };
 
 struct Neuron {
@@ -37,6 +66,10 @@ struct Shape {
   int64_t kernel;                  // height and width of the kernel, odd
   bool max;                        // max-pool, else average
 
+  CSNN_INLINE constexpr bool valid() const {
+    return height >= 2 && width >= 2 && in > 0 && in % lanes == 0 && out > 0 && out % lanes == 0 && channels > 0 &&
+           channels <= out && KernelSizes::has(kernel) && kernel * kernel * in <= most_inputs;
+  }
   CSNN_INLINE constexpr int64_t rows() const { return height / 2; }
   CSNN_INLINE constexpr int64_t columns() const { return width / 2; }
   CSNN_INLINE constexpr int64_t padded_height() const { return height + kernel - 1; }
@@ -59,25 +92,25 @@ struct ConvLif {
   Shape shape;
   int64_t time;
   Neuron neuron;
-  const uint16_t* bits_in;  // [image, time, inputs / 16]
-  const float* kernel;      // [in, k, k, out], the second k from the last to the first
-  const float* bias;        // [out]
-  uint16_t* bits;           // [image, time, neurons / 16]
-  float* membranes;         // [image, time, neurons], or null
-  uint16_t* winners;        // [image, time, 2, neurons / 16]: low and high bit of the winner's place, or null
-  float* last;              // [image, neurons]
+  const uint16_t* bits_in;        // [image, time, inputs / 16]
+  const float* kernel = nullptr;  // [in, k, k, out], the second k from the last to the first; made by ops.cc
+  const float* bias;              // [out]
+  uint16_t* bits;                 // [image, time, neurons / 16]
+  float* membranes;               // [image, time, neurons], or null
+  uint16_t* winners;              // [image, time, 2, neurons / 16]: low and high bit of the winner's place, or null
+  float* last;                    // [image, neurons]
 };
 
 struct LinearLif {
   int64_t time, inputs, outputs, channels;
   Neuron neuron;
-  const uint16_t* bits_in;  // [image, time, inputs / 16]
-  const int32_t* spikes;    // the inputs that spike, step after step, image after image
-  const int64_t* start;     // [image * time + 1]: where a step's spikes begin
-  const float* bias;        // [outputs]
-  uint16_t* bits;           // [image, time, outputs / 16]
-  float* membranes;         // [image, time, outputs], or null
-  float* last;              // [image, outputs]
+  const uint16_t* bits_in;          // [image, time, inputs / 16]
+  const int32_t* spikes = nullptr;  // the inputs that spike, step after step, image after image; made by ops.cc
+  const int64_t* start = nullptr;   // [image * time + 1]: where a step's spikes begin; made by ops.cc
+  const float* bias;                // [outputs]
+  uint16_t* bits;                   // [image, time, outputs / 16]
+  float* membranes;                 // [image, time, outputs], or null
+  float* last;                      // [image, outputs]
 };
 
 // The reverse recurrence of a layer of neurons, with what it needs of the forward pass.
@@ -86,20 +119,20 @@ struct LifBackward {
   Neuron neuron;
   Surrogate surrogate;
   float slope;
-  const float* dspikes;    // [image, time, count]
-  const float* membranes;  // [image, time, count]
-  const float* given;      // [image, time, count]: the derivative, for Surrogate::given, else unused
-  float* dcurrent;         // [image, time, count], may be dspikes
-  float* dbeta;            // [image]
-  float* dthreshold;       // [image]
+  const float* dspikes;       // [image, time, count]
+  const float* membranes;     // [image, time, count]
+  const float* given;         // [image, time, count]: the derivative, for Surrogate::given, else unused
+  float* dcurrent = nullptr;  // [image, time, count], may be dspikes
+  float* dbeta;               // [image]
+  float* dthreshold;          // [image]
 };
 
 struct LinearWeights {
   int64_t images, time, inputs, outputs;
-  const uint64_t* history;  // [image, inputs, words of 64 steps]: when each input spiked
-  const int32_t* firing;    // [image, 1 + inputs]: how many inputs spiked at all, and which
-  const float* dcurrent;    // [image, time, outputs]
-  float* dkernel;           // [inputs, outputs]
+  const uint64_t* history = nullptr;  // [image, inputs, words of 64 steps]: when each input spiked; made by ops.cc
+  const int32_t* firing = nullptr;    // [image, 1 + inputs]: how many inputs spiked at all, and which; made by ops.cc
+  const float* dcurrent;              // [image, time, outputs]
+  float* dkernel;                     // [inputs, outputs]
 };
 
 // Where a convolution's input came from, and so where its input gradient goes.
@@ -111,46 +144,47 @@ enum class Source : int64_t {
 
 // A gradient of spikes as a product not yet taken, of a linear layer's dcurrent and its weights.
 struct Product {
-  int64_t inner;       // outputs of that layer; 0: the gradient is given as it is
-  const float* left;   // [image, time, inner]
-  const float* right;  // [cells, inner, out]: its weights, cell by cell
+  int64_t inner = 0;             // outputs of that layer; 0: the gradient is given as it is
+  const float* left = nullptr;   // [image, time, inner]
+  const float* right = nullptr;  // [cells, inner, out]: its weights, cell by cell
 };
 
 struct ConvBackward {
   Shape shape;
   LifBackward lif;  // of this layer; its dcurrent is one image's scratch, its dspikes null where they are a product
-  Product product;
-  const uint16_t* bits_in;
-  const uint16_t* winners;
+  Product product{};
+  const uint16_t* bits_in;      // [image, time, inputs / 16]
+  const uint16_t* winners;      // [image, time, 2, neurons / 16], as ConvLif wrote them; unused for average pooling
   const float* kernel;          // [k, k, in, out]
   const float* grouped_kernel;  // the same numbers as [in / 16, out, k * k, 16]
-  Source source;
-  float* dspikes_in;         // Source::spikes: [image, time, inputs]
-  Neuron neuron_in;          // Source::constant: the neurons behind the input,
-  const float* current_in;   // [image, inputs] and their current;
-  float* dcurrent_in;        // [image, inputs]
+  Source source = Source::data;
+  float* dspikes_in = nullptr;        // Source::spikes: [image, time, inputs]
+  Neuron neuron_in{};                 // Source::constant: the neurons behind the input,
+  const float* current_in = nullptr;  // [image, inputs]: their current,
+  float* dcurrent_in = nullptr;       // [image, inputs]: and its gradient
 };
 
 // One table per instruction set.
 struct Kernels {
   const char* name;
   void (*constant_lif)(const ConstantLif&, int64_t image);
-  // scratch: conv_lif_scratch bytes
+  // Bytes of scratch, which conv_lif lays out itself.
+  int64_t (*conv_lif_scratch)(const ConvLif&);
   void (*conv_lif)(const ConvLif&, int64_t image, char* scratch);
   int64_t (*list_spikes)(const uint16_t* bits, int64_t words, int32_t* neurons);
-  // One block of up to 64 outputs from `column` on, whose weights [inputs, width] are `block`.
+  // One block of up to `most_width` outputs from `column` on, whose weights [inputs, width] are `block`.
   void (*linear_lif)(const LinearLif&, int64_t image, int64_t column, int64_t width, const float* block);
   void (*lif_backward)(const LifBackward&, int64_t image);
   void (*spike_history)(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
   int64_t (*list_firing)(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons);
-  // One block of up to 64 outputs and some inputs; scratch: [time, width].
-  void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch);
+  // One block of up to `most_width` outputs and some inputs; scratch: [time, width].
+  void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows,
+                         float* scratch);
+  // Bytes of scratch, which conv_backward lays out itself.
+  int64_t (*conv_backward_scratch)(const ConvBackward&);
   // Adds the image's share to dkernel [k, k, in, out] and dbias [out].
   void (*conv_backward)(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
   int64_t (*count_spikes)(const uint16_t* bits, int64_t words);
 };
-
-int64_t conv_lif_scratch(const Shape& shape);
-int64_t conv_backward_scratch(const Shape& shape, int64_t time, int64_t inner);
 
 }  // namespace csnn

@@ -26,8 +26,6 @@ namespace baseline { extern const Kernels table; }
 
 namespace {
 
-constexpr int64_t block_width = 64;  // outputs of a linear layer done together
-
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 const Kernels& choose_kernels() {
@@ -135,18 +133,6 @@ void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t byt
 #endif
 }
 
-int64_t conv_lif_scratch(const Shape& s) {
-  return ((s.kernel + 1) * s.padded_width() * s.out + s.in) * 4 + 2 * 64;
-}
-
-int64_t conv_backward_scratch(const Shape& s, int64_t time, int64_t inner) {
-  const int64_t pixels = s.padded_height() * s.padded_width();
-  const int64_t always = time * s.neurons() + pixels * (lanes + s.in) + s.in + s.in * s.height * s.width +
-                         s.rows() * s.columns() + 2 * (inner + s.neurons());
-  const int64_t constant = s.in + s.kernel * s.kernel * s.in * s.out + pixels * (4 * s.in + s.out);
-  return (always + constant) * 4 + 16 * 64;
-}
-
 void pack(const float* x, int64_t images, int64_t groups, int64_t channels, uint16_t* bits, const Workers& workers) {
   const int64_t words = divide_up(channels, lanes);
   workers.each(images, [&](int64_t image, int64_t) {
@@ -176,7 +162,7 @@ void conv_lif(ConvLif a, const float* kernel, int64_t images, const Workers& wor
         std::memcpy(turned.get() + ((c * s.kernel + i) * s.kernel + s.kernel - 1 - j) * s.out,
                     kernel + ((i * s.kernel + j) * s.in + c) * s.out, s.out * sizeof(float));
   a.kernel = turned.get();
-  PerWorker scratch(workers.threads(), conv_lif_scratch(s));
+  PerWorker scratch(workers.threads(), k.conv_lif_scratch(a));
   workers.each(images, [&](int64_t image, int64_t worker) { k.conv_lif(a, image, scratch[worker]); });
 }
 
@@ -196,19 +182,19 @@ void linear_lif(LinearLif a, const float* kernel, int64_t images, const Workers&
   });
   a.start = start.data();
   a.spikes = spikes.data();
-  const int64_t blocks = divide_up(a.outputs, block_width), chunk = 8, chunks = divide_up(images, chunk);
-  auto width = [&](int64_t block) { return std::min(block_width, a.outputs - block * block_width); };
+  const int64_t blocks = divide_up(a.outputs, most_width), chunk = 8, chunks = divide_up(images, chunk);
+  auto width = [&](int64_t block) { return std::min(most_width, a.outputs - block * most_width); };
   // The columns of a block side by side: rows a power of two apart would compete for the same lines of the cache.
   const Floats packed = allocate(a.inputs * a.outputs);
   workers.each(blocks, [&](int64_t block, int64_t) {
-    float* to = packed.get() + block * block_width * a.inputs;
+    float* to = packed.get() + block * most_width * a.inputs;
     for (int64_t n = 0; n < a.inputs; n++)
-      std::memcpy(to + n * width(block), kernel + n * a.outputs + block * block_width, width(block) * sizeof(float));
+      std::memcpy(to + n * width(block), kernel + n * a.outputs + block * most_width, width(block) * sizeof(float));
   });
   workers.each(blocks * chunks, [&](int64_t unit, int64_t) {
     const int64_t block = unit / chunks, first = unit % chunks * chunk;
     for (int64_t image = first; image < std::min(first + chunk, images); image++)
-      k.linear_lif(a, image, block * block_width, width(block), packed.get() + block * block_width * a.inputs);
+      k.linear_lif(a, image, block * most_width, width(block), packed.get() + block * most_width * a.inputs);
   });
 }
 
@@ -230,11 +216,11 @@ void linear_weights(LinearWeights a, const uint16_t* bits, const Workers& worker
   });
   a.history = history.data();
   a.firing = firing.data();
-  const int64_t blocks = divide_up(a.outputs, block_width), rows = 1024, parts = divide_up(a.inputs, rows);
-  PerWorker scratch(workers.threads(), a.time * block_width * sizeof(float));
+  const int64_t blocks = divide_up(a.outputs, most_width), rows = 1024, parts = divide_up(a.inputs, rows);
+  PerWorker scratch(workers.threads(), a.time * most_width * sizeof(float));
   workers.each(blocks * parts, [&](int64_t unit, int64_t worker) {
-    const int64_t column = unit / parts * block_width, row = unit % parts * rows;
-    k.linear_weights(a, column, std::min(block_width, a.outputs - column), row, std::min(rows, a.inputs - row),
+    const int64_t column = unit / parts * most_width, row = unit % parts * rows;
+    k.linear_weights(a, column, std::min(most_width, a.outputs - column), row, std::min(rows, a.inputs - row),
                      reinterpret_cast<float*>(scratch[worker]));
   });
 }
@@ -247,7 +233,7 @@ void conv_backward(const ConvBackward& a, int64_t images, float* dkernel, float*
   const int64_t size = divide_up(weights + s.out, lanes) * lanes;
   const Floats sums = allocate(chunks * size);
   std::memset(sums.get(), 0, chunks * size * sizeof(float));
-  PerWorker scratch(workers.threads(), conv_backward_scratch(s, a.lif.time, a.product.inner));
+  PerWorker scratch(workers.threads(), k.conv_backward_scratch(a));
   workers.each(chunks, [&](int64_t chunk, int64_t worker) {
     float* sum = sums.get() + chunk * size;
     for (int64_t image = chunk * images / chunks; image < (chunk + 1) * images / chunks; image++)

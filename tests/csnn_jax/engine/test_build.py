@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from csnn_jax.engine import build, library
+from csnn_jax.engine import build
 
 PROGRAM = Path(__file__).parent / "test_ops.cc"
 # GCC 12 does not align what it lays on the stack that this option makes (GCC bug 110027).
@@ -55,14 +55,12 @@ def test_a_failing_build_says_so_in_one_line(environment, message):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_the_library_the_engine_says_how_to_build_it(tmp_path):
-    program = "from pathlib import Path; from csnn_jax.engine import build, library; "
-    program += f"build.LIBRARY = Path({str(tmp_path)!r}) / 'libcsnn.so'; print(library.available(), library.failure())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("False libcsnn.so is not loaded: build it with")
-
-
-def test_a_library_from_other_sources_is_refused(monkeypatch):
-    assert library.failure.__wrapped__() is None
-    monkeypatch.setattr(build, "sources_digest", lambda: "another")
-    assert "built from other sources" in library.failure.__wrapped__()
+def test_no_compiler_is_said_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.BuildError, match=r"^no C\+\+ compiler: looked for c\+\+, g\+\+ and clang\+\+$"):
+        build.build(tmp_path / "library.so")
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    with pytest.raises(build.BuildError, match="CXX /nowhere/c\\+\\+: no such program"):
+        build.build(tmp_path / "library.so")
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -147,24 +146,3 @@ def test_conv_lif(batch, time, size, inputs, outputs, k, max_pool, density, neur
         return dense_window(current.reshape(batch, time, -1), beta, threshold, neuron)
 
     compare(event, dense, [x, kernel, bias, neuron["beta"], neuron["threshold"]], seed)
-
-
-@drawn(max_examples=20)
-@given(batch=BATCH, time=TIME, positions=st.integers(1, 6), channels=CHANNELS, density=DENSITY, seed=SEED)
-def test_pack_unpack_count(batch, time, positions, channels, density, seed):
-    x = draw(np.random.default_rng(seed), (batch, time, positions, channels), density)
-    spikes = bits.pack(jnp.asarray(x))
-    dense = np.asarray(bits.unpack(spikes)).reshape(batch, time, positions, -1)
-    np.testing.assert_array_equal(dense[..., :channels], x)
-    assert not dense[..., channels:].any()
-    np.testing.assert_array_equal(bits.count(spikes), x.sum((1, 2, 3)))
-
-
-@pytest.mark.parametrize("function", [jax.jit, jax.vmap])
-def test_operations_run_under_jit_and_refuse_what_has_no_rule(function):
-    x = jnp.ones((2, 3, 4, 5, 6))
-    if function is jax.jit:
-        assert function(bits.pack)(x[0]).bits.shape == (3, 4, 5)
-    else:
-        with pytest.raises(NotImplementedError, match="vmap is only supported"):
-            function(bits.pack)(x)

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -62,18 +64,76 @@ static float convolve(const csnn::Shape& s, const Words& bits, int64_t at, const
   return total;
 }
 
+static bool close(double a, double b) { return std::abs(a - b) <= 1e-3 + 1e-4 * std::abs(b); }
+
+static bool close(const Floats& a, const Floats& b) {
+  bool ok = a.size() == b.size();
+  for (size_t i = 0; ok && i < a.size(); i++) ok = close(a[i], b[i]);
+  return ok;
+}
+
+// Scratch memory of just the length that a kernel asks for: AddressSanitizer sees a byte beyond it. Full of NaN, so
+// that what is read before it is written shows in the results.
+static std::unique_ptr<float[]> exact_scratch(int64_t bytes) {
+  check(bytes > 0 && bytes % 64 == 0, "length of scratch");
+  std::unique_ptr<float[]> memory(new float[bytes / sizeof(float)]);
+  std::fill_n(memory.get(), bytes / sizeof(float), std::numeric_limits<float>::quiet_NaN());
+  return memory;
+}
+
+// The kernels by themselves give what the operations gave.
+static void test_scratch(const csnn::ConvLif& given, const Floats& kernel, int64_t images) {
+  const csnn::Kernels& k = csnn::kernels();
+  const csnn::Shape& s = given.shape;
+  Floats turned(kernel.size()), last(images * s.neurons());
+  for (int64_t i = 0; i < s.kernel; i++)
+    for (int64_t j = 0; j < s.kernel; j++)
+      for (int64_t c = 0; c < s.in; c++)
+        std::copy_n(&kernel[((i * s.kernel + j) * s.in + c) * s.out], s.out,
+                    &turned[((c * s.kernel + i) * s.kernel + s.kernel - 1 - j) * s.out]);
+  Words bits(images * given.time * s.neurons() / lanes);
+  csnn::ConvLif a = given;
+  a.kernel = turned.data();
+  a.bits = bits.data();
+  a.membranes = nullptr;
+  a.winners = nullptr;
+  a.last = last.data();
+  for (int64_t image = 0; image < images; image++)
+    k.conv_lif(a, image, reinterpret_cast<char*>(exact_scratch(k.conv_lif_scratch(a)).get()));
+  check(std::equal(bits.begin(), bits.end(), given.bits), "conv_lif on exact scratch");
+  check(std::equal(last.begin(), last.end(), given.last), "conv_lif on exact scratch, last");
+}
+
+static void test_scratch(const csnn::ConvBackward& a, const Floats& dkernel, const Floats& dbias, int64_t images) {
+  const csnn::Kernels& k = csnn::kernels();
+  Floats kernel_again(dkernel.size()), bias_again(dbias.size());
+  for (int64_t image = 0; image < images; image++)
+    k.conv_backward(a, image, reinterpret_cast<char*>(exact_scratch(k.conv_backward_scratch(a)).get()),
+                    kernel_again.data(), bias_again.data());
+  check(close(kernel_again, dkernel) && close(bias_again, dbias), "conv_backward on exact scratch");
+}
+
 static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
   const int64_t images = 3, time = 30, count = s.neurons(), taps = s.kernel * s.kernel;
-  const csnn::Neuron neuron{0.5f, 1.0f, reset};
+  const csnn::Neuron neuron{.beta = 0.5f, .threshold = 1.0f, .reset = reset};
   // Input spikes of neurons under a constant current, so that the backward pass can be asked for either way.
   Floats current = whole_numbers(images * s.inputs(), -8, 8);
   std::bernoulli_distribution often(density);
   for (float& i : current) i = i * 0.0625f + (often(generator) ? 1.0f : 0.0f);
   Words bits_in(images * time * s.inputs() / lanes);
   Floats membranes_in(images * time * s.inputs()), last_in(images * s.inputs());
-  csnn::constant_lif({time, s.inputs(), s.in, s.in, neuron, current.data(), bits_in.data(), membranes_in.data(),
-                      last_in.data()},
-                     images, workers);
+  const csnn::ConstantLif constant{
+      .time = time,
+      .count = s.inputs(),
+      .channels = s.in,
+      .stride = s.in,
+      .neuron = neuron,
+      .current = current.data(),
+      .bits = bits_in.data(),
+      .membranes = membranes_in.data(),
+      .last = last_in.data(),
+  };
+  csnn::constant_lif(constant, images, workers);
   for (int64_t b = 0; b < images; b++)
     for (int64_t n = 0; n < s.inputs(); n++) {
       float u = 0;
@@ -89,9 +149,19 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
     for (int64_t c = s.channels; c < s.out; c++) kernel[i * s.out + c] = bias[c] = 0;
   Words bits(images * time * count / lanes), winners(images * time * 2 * count / lanes);
   Floats membranes(images * time * count), last(images * count);
-  csnn::conv_lif({s, time, neuron, bits_in.data(), nullptr, bias.data(), bits.data(), membranes.data(),
-                  s.max ? winners.data() : nullptr, last.data()},
-                 kernel.data(), images, workers);
+  const csnn::ConvLif forward{
+      .shape = s,
+      .time = time,
+      .neuron = neuron,
+      .bits_in = bits_in.data(),
+      .bias = bias.data(),
+      .bits = bits.data(),
+      .membranes = membranes.data(),
+      .winners = s.max ? winners.data() : nullptr,
+      .last = last.data(),
+  };
+  csnn::conv_lif(forward, kernel.data(), images, workers);
+  test_scratch(forward, kernel, images);
   std::vector<int> winner(images * time * count);
   for (int64_t b = 0; b < images; b++)
     for (int64_t n = 0; n < count; n++) {
@@ -100,10 +170,10 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
         const int64_t at = b * time + t, cell = n / s.out, c = n % s.out;
         float best = 0, sum = 0;
         for (int place = 0; place < 4; place++) {
-          const float y = convolve(s, bits_in, at, kernel, cell / s.columns() * 2 + place / 2,
-                                   cell % s.columns() * 2 + place % 2, c) + bias[c];
-          sum += y;
-          if (place == 0 || y > best) best = y, winner[at * count + n] = place;
+          const int64_t y = cell / s.columns() * 2 + place / 2, x = cell % s.columns() * 2 + place % 2;
+          const float one = convolve(s, bits_in, at, kernel, y, x, c) + bias[c];
+          sum += one;
+          if (place == 0 || one > best) best = one, winner[at * count + n] = place;
         }
         u = step(u, s.max ? best : sum / 4, neuron);
         check(membranes[at * count + n] == u, "conv_lif membranes");
@@ -120,24 +190,37 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
     for (int64_t n = 0; n < count; n++)
       for (int64_t k = 0; k < inner; k++)
         dspikes[at * count + n] += left[at * inner + k] * right[(n / s.out * inner + k) * s.out + n % s.out];
-  csnn::ConvBackward a{};
-  a.shape = s;
-  a.lif = {time, count, neuron, csnn::Surrogate::straight_through, 1.0f, dspikes.data(), membranes.data(),
-           membranes.data(), nullptr, dbeta.data(), dthreshold.data()};
-  a.bits_in = bits_in.data();
-  a.winners = winners.data();
-  a.kernel = kernel.data();
   Floats grouped(kernel.size());
   for (int64_t k = 0; k < taps; k++)
     for (int64_t c = 0; c < s.in; c++)
       for (int64_t o = 0; o < s.out; o++)
         grouped[((c / lanes * s.out + o) * taps + k) * lanes + c % lanes] = kernel[(k * s.in + c) * s.out + o];
-  a.grouped_kernel = grouped.data();
   Floats din(images * time * s.inputs()), dkernel(kernel.size()), dbias(s.out);
-  a.source = csnn::Source::spikes;
-  a.dspikes_in = din.data();
+  const csnn::LifBackward lif{
+      .time = time,
+      .count = count,
+      .neuron = neuron,
+      .surrogate = csnn::Surrogate::straight_through,
+      .slope = 1.0f,
+      .dspikes = dspikes.data(),
+      .membranes = membranes.data(),
+      .given = membranes.data(),
+      .dbeta = dbeta.data(),
+      .dthreshold = dthreshold.data(),
+  };
+  csnn::ConvBackward a{
+      .shape = s,
+      .lif = lif,
+      .bits_in = bits_in.data(),
+      .winners = winners.data(),
+      .kernel = kernel.data(),
+      .grouped_kernel = grouped.data(),
+      .source = csnn::Source::spikes,
+      .dspikes_in = din.data(),
+  };
   csnn::conv_backward(a, images, dkernel.data(), dbias.data(), workers);
-  const csnn::Product product{inner, left.data(), right.data()};
+  test_scratch(a, dkernel, dbias, images);
+  const csnn::Product product{.inner = inner, .left = left.data(), .right = right.data()};
   {
     csnn::ConvBackward b = a;
     b.product = product;
@@ -172,7 +255,6 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
         }
       }
     }
-  auto close = [](double a, double b) { return std::abs(a - b) <= 1e-3 + 1e-4 * std::abs(b); };
   for (size_t i = 0; i < din.size(); i++) check(close(din[i], dense_in[i]), "conv_backward dspikes");
   for (size_t i = 0; i < dkernel.size(); i++) check(close(dkernel[i], dense_kernel[i]), "conv_backward dkernel");
 
@@ -188,14 +270,10 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
   a.product = product;
   a.lif.dspikes = nullptr;
   csnn::conv_backward(a, images, again.data(), dbias.data(), workers);
-  auto all_close = [&](const Floats& x, const Floats& y) {
-    bool ok = true;
-    for (size_t i = 0; i < x.size(); i++) ok &= close(x[i], y[i]);
-    return ok;
-  };
-  check(again == dkernel && all_close(dbias, bias_given), "conv_backward of a product, constant source");
-  check(all_close(dcurrent, given), "conv_backward dcurrent of a product, constant source");
-  check(all_close(dbeta, beta_given) && all_close(dthreshold, threshold_given), "conv_backward dbeta of a product");
+  test_scratch(a, dkernel, bias_given, images);
+  check(again == dkernel && close(dbias, bias_given), "conv_backward of a product, constant source");
+  check(close(dcurrent, given), "conv_backward dcurrent of a product, constant source");
+  check(close(dbeta, beta_given) && close(dthreshold, threshold_given), "conv_backward dbeta of a product");
   for (int64_t b = 0; b < images; b++)
     for (int64_t n = 0; n < s.inputs(); n++) {
       double total = 0, du = 0;
@@ -206,17 +284,35 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
 
 static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64_t time, double density) {
   const int64_t images = 9;
-  const csnn::Neuron neuron{0.5f, 1.0f, csnn::Reset::subtract};
+  const csnn::Neuron neuron{.beta = 0.5f, .threshold = 1.0f, .reset = csnn::Reset::subtract};
   const Words bits_in = random_bits(images * time * inputs / lanes, density);
   Floats kernel = whole_numbers(inputs * outputs, -2, 2), bias = whole_numbers(outputs, -1, 1);
   Words bits(images * time * outputs / lanes);
   Floats membranes(images * time * outputs), last(images * outputs), counts(images), dkernel(kernel.size());
-  csnn::linear_lif({time, inputs, outputs, channels, neuron, bits_in.data(), nullptr, nullptr, bias.data(), bits.data(),
-                    membranes.data(), last.data()},
-                   kernel.data(), images, workers);
+  const csnn::LinearLif forward{
+      .time = time,
+      .inputs = inputs,
+      .outputs = outputs,
+      .channels = channels,
+      .neuron = neuron,
+      .bits_in = bits_in.data(),
+      .bias = bias.data(),
+      .bits = bits.data(),
+      .membranes = membranes.data(),
+      .last = last.data(),
+  };
+  csnn::linear_lif(forward, kernel.data(), images, workers);
   Floats dense(kernel.size());
   const Floats dcurrent = whole_numbers(images * time * outputs, -3, 3);
-  csnn::linear_weights({images, time, inputs, outputs, nullptr, nullptr, dcurrent.data(), dkernel.data()}, bits_in.data(), workers);
+  const csnn::LinearWeights backward{
+      .images = images,
+      .time = time,
+      .inputs = inputs,
+      .outputs = outputs,
+      .dcurrent = dcurrent.data(),
+      .dkernel = dkernel.data(),
+  };
+  csnn::linear_weights(backward, bits_in.data(), workers);
   csnn::count_spikes(bits_in.data(), images, time * inputs / lanes, counts.data(), workers);
   for (int64_t b = 0; b < images; b++) {
     Floats u(outputs);
@@ -246,11 +342,16 @@ static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64
 int main() {
   std::printf("%s\n", csnn::kernels().name);
   for (double density : {0.0, 0.05, 1.0}) {
-    test_conv({5, 7, 16, 16, 3, 3, true}, density, csnn::Reset::subtract);
-    test_conv({4, 2, 32, 48, 48, 3, true}, density, csnn::Reset::zero);
-    test_conv({3, 5, 16, 80, 70, 5, true}, density, csnn::Reset::none);
-    test_conv({7, 3, 32, 32, 20, 1, false}, density, csnn::Reset::subtract);
-    test_conv({2, 3, 80, 16, 16, 7, false}, density, csnn::Reset::none);
+    test_conv({.height = 5, .width = 7, .in = 16, .out = 16, .channels = 3, .kernel = 3, .max = true}, density,
+              csnn::Reset::subtract);
+    test_conv({.height = 4, .width = 2, .in = 32, .out = 48, .channels = 48, .kernel = 3, .max = true}, density,
+              csnn::Reset::zero);
+    test_conv({.height = 3, .width = 5, .in = 16, .out = 80, .channels = 70, .kernel = 5, .max = true}, density,
+              csnn::Reset::none);
+    test_conv({.height = 7, .width = 3, .in = 32, .out = 32, .channels = 20, .kernel = 1, .max = false}, density,
+              csnn::Reset::subtract);
+    test_conv({.height = 2, .width = 3, .in = 80, .out = 16, .channels = 16, .kernel = 7, .max = false}, density,
+              csnn::Reset::none);
     test_linear(16, 16, 10, 1, density);
     test_linear(560, 112, 100, 70, density);
     test_linear(48, 176, 161, 65, density);

@@ -4,6 +4,8 @@
 namespace csnn::ISA {
 
 void constant_lif(const ConstantLif& a, int64_t image) {
+  assert(a.time > 0 && image >= 0 && a.stride > 0 && a.stride % lanes == 0 && a.count % a.stride == 0);
+  assert(0 < a.channels && a.channels <= a.stride);
   const float* current = a.current + image * a.count;
   const int64_t words = a.count / lanes;
   uint16_t* bits = a.bits + image * a.time * words;

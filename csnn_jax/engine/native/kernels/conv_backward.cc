@@ -7,7 +7,6 @@
 // A cell is still where, under a constant source, none of the inputs that it sees ever fires: its own membranes then
 // settle too. From the step on where both have, all that is wanted of its gradient is the sum over time.
 #include "constant_source.h"
-#include "memory.h"
 #include "product.h"
 
 namespace csnn::ISA {
@@ -23,24 +22,25 @@ struct Scratch {
   float* still;     // [2, neurons]: what they give to the still cells
 };
 
-// The cells to visit at a step: all up to `settles`, from then on those that are not still.
+// The cells in the order in which they are visited: at a step up to `settles` all `count` of them, from then on the
+// first `active`, which are not still.
 struct Cells {
   const int32_t* number;
-  int64_t all, active, settles;
+  int64_t count, active, settles;
 
-  CSNN_INLINE int64_t count(int64_t time) const { return time <= settles ? all : active; }
+  CSNN_INLINE int64_t visited(int64_t t) const { return t <= settles ? count : active; }
 };
 
 // The channels, of up to 64 from word `at` on, whose gradient goes to one place of the cell.
 CSNN_INLINE uint64_t winning(const Shape& s, const uint16_t* winners, int64_t at, int64_t words, int64_t place) {
-  const uint64_t all = words >= 4 ? ~uint64_t{0} : (uint64_t{1} << (16 * words)) - 1;
-  if (!s.max) return all;
+  const uint64_t exist = words >= 4 ? ~uint64_t{0} : (uint64_t{1} << (16 * words)) - 1;
+  if (!s.max) return exist;
   const uint64_t low = load_words(winners + at, words), high = load_words(winners + s.neurons() / lanes + at, words);
-  return (place & 1 ? low : ~low) & (place & 2 ? high : ~high) & all;
+  return (place & 1 ? low : ~low) & (place & 2 ? high : ~high) & exist;
 }
 
 // Lists the input spikes of one step by channel, as places in the padded image.
-static void list_spikes(const Shape& s, const uint16_t* bits, const Scratch& scratch) {
+static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch& scratch) {
   memset(scratch.count, 0, s.in * sizeof(int32_t));
   const int64_t pixel = s.in / lanes;
   for (int64_t y = 0; y < s.height; y++) {
@@ -56,7 +56,7 @@ static void list_spikes(const Shape& s, const uint16_t* bits, const Scratch& scr
   }
 }
 
-// Spreads 16 channels of the pooled gradient to the places that won; adds it to `sum` too, if there is one.
+// Spreads 16 channels of the pooled gradient to the places that won; adds it to `total` too, unless that is null.
 static void unpool(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
                    int64_t channel, float* dy, float* total) {
   const int64_t edge = s.kernel / 2, wide = s.padded_width();
@@ -97,7 +97,8 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
   }
 }
 
-// Adds, for one group of 16 input channels, what the gradients of a cell's `place` give to the k x k inputs that see it.
+// Adds, for one group of 16 input channels, what the gradients of a cell's `place` give to the k x k inputs that see
+// that place.
 template <int K, int place>
 CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share, const float* kernel,
                               v16 (&total)[K + 1][K + 1]) {
@@ -110,8 +111,8 @@ CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share,
   }
 }
 
-// dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time: the
-// (k + 1) x (k + 1) inputs that see it stay in registers. Cells where `reaches` is 0 are left out; null: none.
+// dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time:
+// the (k + 1) x (k + 1) inputs that see it stay in registers. Cells where `reaches` is 0 are left out; null: none.
 template <int K>
 void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             const float* kernel, const uint8_t* reaches, float* dspikes) {
@@ -173,8 +174,8 @@ static void copy_inside(const Shape& s, const float* padded, float* inside) {
               load(padded + g * grid + ((y + edge) * wide + x + edge) * lanes));
 }
 
-// Sorts the cells; a cell is still if it sees no neuron that fires and its membranes do not change from one step on. (Still
-// cells of one channel have the same current and so the same membranes, so one cell tells the step for all.)
+// Sorts the cells; a cell is still if it sees no neuron that fires and its membranes do not change from one step on.
+// (Still cells of one channel have the same current and so the same membranes, so one cell tells the step for all.)
 static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, const float* membranes, int32_t* order) {
   const Shape& s = a.shape;
   const int64_t count = s.rows() * s.columns(), last = a.lif.time - 1;
@@ -195,10 +196,11 @@ static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, c
     bool quiet = true;
     for (int64_t g = 0; g < s.in / lanes; g++) quiet &= !constant.reaches[g * count + cell];
     int64_t t = constant.settles;
-    if (quiet && back == count)  // the first such cell
+    if (quiet && back == count) {  // the first such cell
       while (t < last && !rests(cell, t)) t++;
-    else
+    } else {
       t = cells.settles;
+    }
     const bool still = quiet && t < last && rests(cell, t);
     if (still) cells.settles = t;
     order[still ? --back : front++] = static_cast<int32_t>(cell);
@@ -206,9 +208,10 @@ static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, c
   cells.active = front;
   return cells;
 }
+
 // The two sums over the steps from `cells.settles` on that a still cell's gradient needs, in which A[t] = left[t] +
-// beta A[t+1]: A[settles], and the sum of A. Multiplied with the cell's part of the right side and with the derivative at
-// the settled membrane, they are dU[settles] and the sum of dU.
+// beta A[t+1]: A[settles], and the sum of A. Multiplied with the cell's part of the right side and with the derivative
+// at the settled membrane, they are dU[settles] and the sum of dU.
 static void sum_left(const ConvBackward& a, const float* left, const Cells& cells, float* sums) {
   const int64_t inner = a.product.inner;
   memset(sums, 0, 2 * inner * sizeof(float));
@@ -231,8 +234,8 @@ void to_currents(const ConvBackward& a, int64_t image, const Cells& cells, const
   double dbeta = 0, dthreshold = 0;
   v16 beta_part{}, threshold_part{};
   const float* left = a.product.left + image * time * inner;
-  if (cells.active < cells.all) sum_left(a, left, cells, scratch.sums);
-  for (int64_t i = 0; i < cells.all && inner; i++) {
+  if (cells.active < cells.count) sum_left(a, left, cells, scratch.sums);
+  for (int64_t i = 0; i < cells.count && inner; i++) {
     const int64_t first = cells.number[i] * s.out;
     const float* right = a.product.right + first * inner;
     const bool still = i >= cells.active;
@@ -242,15 +245,15 @@ void to_currents(const ConvBackward& a, int64_t image, const Cells& cells, const
     for (int64_t n = first; n < first + s.out; n += lanes) {
       const v16 u = load(membranes + cells.settles * neurons + n);
       const v16 sigma = derivative<kind>(u - all(a.lif.neuron.threshold), a.lif.slope);
-      const v16 now = sigma * load(scratch.still + n), sum = sigma * load(scratch.still + neurons + n);
+      const v16 now = sigma * load(scratch.still + n), total = sigma * load(scratch.still + neurons + n);
       store(scratch.dcurrent + cells.settles * neurons + n, now);
-      store(scratch.still + n, sum);
-      beta_part += (sum - now) * u;
-      threshold_part -= sum - a.lif.neuron.beta * (sum - now);
+      store(scratch.still + n, total);
+      beta_part += (total - now) * u;
+      threshold_part -= total - a.lif.neuron.beta * (total - now);
     }
   }
   for (int64_t t = time - 1; t >= 0; t--) {
-    for (int64_t i = 0; i < (t < cells.settles ? cells.all : cells.active); i++) {
+    for (int64_t i = 0; i < (t < cells.settles ? cells.count : cells.active); i++) {
       const int64_t at = t * neurons + cells.number[i] * s.out;
       const float* next = t == time - 1 ? nullptr : scratch.dcurrent + at + neurons;
       reverse_step<kind>(a.lif, s.out, dspikes + at, membranes + at, given + at, next, scratch.dcurrent + at, beta_part,
@@ -262,24 +265,24 @@ void to_currents(const ConvBackward& a, int64_t image, const Cells& cells, const
   }
   a.lif.dbeta[image] = static_cast<float>(dbeta);
   a.lif.dthreshold[image] = static_cast<float>(dthreshold + reset_at_rest(a.lif, scratch.dcurrent));
-  for (int64_t i = cells.active; i < cells.all; i++)
+  for (int64_t i = cells.active; i < cells.count; i++)
     memcpy(scratch.dcurrent + cells.settles * neurons + cells.number[i] * s.out,
            scratch.still + cells.number[i] * s.out, s.out * sizeof(float));
 }
 
 template <int K>
-void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Scratch& scratch, ConstantSource& constant,
-              float* dkernel, float* dbias) {
+void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Scratch& scratch,
+              ConstantSource& constant, float* dkernel, float* dbias) {
   const Shape& s = a.shape;
   const int64_t words = s.neurons() / lanes, grid = s.padded_height() * s.padded_width() * lanes;
   const bool is_constant = a.source == Source::constant;
   const float* kernel = is_constant ? constant.kernel : a.grouped_kernel;
   for (int64_t t = 0; t < a.lif.time; t++) {
-    const int64_t step_at = image * a.lif.time + t, count = cells.count(t);
+    const int64_t step_at = image * a.lif.time + t, count = cells.visited(t);
     const float* dcurrent = scratch.dcurrent + t * s.neurons();
     const uint16_t* winners = a.winners + step_at * 2 * words;
     const bool settled = is_constant && t >= constant.settles;
-    list_spikes(s, a.bits_in + step_at * s.inputs() / lanes, scratch);
+    list_by_channel(s, a.bits_in + step_at * s.inputs() / lanes, scratch);
     for (int64_t c = 0; c < s.out; c += lanes) {
       float* unspread = settled ? constant.unspread + c / lanes * grid : nullptr;
       unpool(s, cells.number, count, dcurrent, winners, c, scratch.dy, unspread);
@@ -290,7 +293,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
     }
     if (a.source == Source::data) continue;
     for (int64_t g = 0; g < s.in / lanes; g++) {
-      const uint8_t* reaches = settled ? constant.reaches + g * cells.all : nullptr;
+      const uint8_t* reaches = settled ? constant.reaches + g * cells.count : nullptr;
       spread<K>(s, cells.number, count, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches,
                 scratch.dspikes + g * grid);
     }
@@ -304,49 +307,53 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
   }
   if (!is_constant) return;
   for (int64_t g = 0; g < s.in / lanes; g++)
-    spread_sum<K>(s, constant.unspread, kernel + g * s.out * K * K * lanes, constant.reaches + g * cells.all,
+    spread_sum<K>(s, constant.unspread, kernel + g * s.out * K * K * lanes, constant.reaches + g * cells.count,
                   scratch.dspikes + g * grid);
   with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() {
     finish<kind>(constant, scratch.dspikes, a.lif.slope, a.dcurrent_in + image * s.inputs());
   });
 }
 
-void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, float* dkernel, float* dbias) {
+static void lay_out(Memory& memory, const ConvBackward& a, Scratch& scratch, ConstantSource& constant) {
   const Shape& s = a.shape;
-  const int64_t pixels = s.padded_height() * s.padded_width(), count = s.rows() * s.columns();
-  Memory memory{scratch_memory};
-  Scratch scratch{};
+  const int64_t pixels = s.padded_height() * s.padded_width();
   scratch.dcurrent = memory.take<float>(a.lif.time * s.neurons());
   scratch.dy = memory.take<float>(pixels * lanes);
   scratch.dspikes = memory.take<float>(pixels * s.in);
   scratch.count = memory.take<int32_t>(s.in);
   scratch.spikes = memory.take<int32_t>(s.in * s.height * s.width);
-  scratch.cells = memory.take<int32_t>(count);
+  scratch.cells = memory.take<int32_t>(s.rows() * s.columns());
   scratch.sums = memory.take<float>(2 * a.product.inner);
   scratch.still = memory.take<float>(2 * s.neurons());
+  if (a.source == Source::constant) lay_out(memory, constant);
+}
+
+int64_t conv_backward_scratch(const ConvBackward& a) {
+  Memory nothing;
+  Scratch scratch{};
+  ConstantSource constant(a.shape, a.neuron_in);
+  lay_out(nothing, a, scratch, constant);
+  return nothing.used;
+}
+
+void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, float* dkernel, float* dbias) {
+  const Shape& s = a.shape;
+  assert(s.valid() && a.lif.time > 0 && a.lif.count == s.neurons() && image >= 0 && scratch_memory);
+  assert(a.product.inner % lanes == 0 && (a.product.inner > 0) == !a.lif.dspikes);
+  assert(a.source != Source::constant || a.lif.surrogate != Surrogate::given);
+  const int64_t pixels = s.padded_height() * s.padded_width();
+  Memory memory{scratch_memory};
+  Scratch scratch{};
   ConstantSource constant(s, a.neuron_in);
-  if (a.source == Source::constant) {
-    constant.order = memory.take<int32_t>(s.in);
-    constant.kernel = memory.take<float>(s.kernel * s.kernel * s.in * s.out);
-    constant.current = memory.take<float>(pixels * s.in);
-    constant.membrane = memory.take<float>(pixels * s.in);
-    constant.total = memory.take<float>(pixels * s.in);
-    constant.fires = memory.take<uint16_t>(pixels * s.in / lanes);
-    constant.reaches = memory.take<uint8_t>(count * s.in / lanes);
-    constant.unspread = memory.take<float>(pixels * s.out);
+  lay_out(memory, a, scratch, constant);
+  if (a.source == Source::constant)
     begin(constant, a.bits_in + image * a.lif.time * s.inputs() / lanes, a.lif.time, a.current_in + image * s.inputs(),
           a.kernel);
-  }
   const Cells cells = sort_cells(a, constant, a.lif.membranes + image * a.lif.time * s.neurons(), scratch.cells);
   with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() { to_currents<kind>(a, image, cells, scratch); });
   memset(scratch.dy, 0, pixels * lanes * sizeof(float));
   memset(scratch.dspikes, 0, pixels * s.in * sizeof(float));
-  switch (s.kernel) {
-    case 1: return backward<1>(a, image, cells, scratch, constant, dkernel, dbias);
-    case 3: return backward<3>(a, image, cells, scratch, constant, dkernel, dbias);
-    case 5: return backward<5>(a, image, cells, scratch, constant, dkernel, dbias);
-    case 7: return backward<7>(a, image, cells, scratch, constant, dkernel, dbias);
-  }
+  KernelSizes::choose(s.kernel, [&]<int K>() { backward<K>(a, image, cells, scratch, constant, dkernel, dbias); });
 }
 
 }  // namespace csnn::ISA

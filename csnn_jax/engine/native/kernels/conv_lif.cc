@@ -11,6 +11,10 @@ struct Rows {
   int32_t* channel;  // [in]: the channels of one pixel that spike
 };
 
+static Rows lay_out(Memory& memory, const Shape& s) {
+  return {.sum = memory.take<float>((s.kernel + 1) * s.padded_width() * s.out), .channel = memory.take<int32_t>(s.in)};
+}
+
 // sum += the weights of the pixel's spikes for one row of the kernel: `run` numbers from `sum` on, which are the k
 // positions in a row that see the pixel, V groups of 16 at a time in registers.
 template <int V>
@@ -39,7 +43,8 @@ void add_row(const ConvLif& a, const uint16_t* bits, int64_t y, const Rows& rows
       for (uint64_t set = load_words(bits + x * pixel + w, pixel - w); set; set &= set - 1)
         rows.channel[spikes++] = static_cast<int32_t>(w * lanes + __builtin_ctzll(set));
     if (!spikes) continue;
-    // Position row y + K / 2 - i, counted from the first padded one; those above the image would take the place of others.
+    // Position row y + K / 2 - i, counted from the first padded one. Those above the image would take the place of
+    // others.
     for (int i = 0; i < K && i <= y + K / 2; i++) {
       float* sum = rows.sum + (y + K - 1 - i) % (K + 1) * wide + x * s.out;
       const float* weights = a.kernel + i * run;
@@ -104,7 +109,7 @@ void window(const ConvLif& a, int64_t image, char* scratch) {
   const Shape& s = a.shape;
   const int64_t words = s.neurons() / lanes, wide = s.padded_width() * s.out, edge = K / 2;
   Memory memory{scratch};
-  const Rows rows{memory.take<float>((K + 1) * wide), memory.take<int32_t>(s.in)};
+  const Rows rows = lay_out(memory, s);
   float* last = a.last + image * s.neurons();
   for (int64_t t = 0; t < a.time; t++) {
     const int64_t step_at = image * a.time + t;
@@ -131,13 +136,16 @@ void window_of(const ConvLif& a, int64_t image, char* scratch) {
   else window<K, Pool::largest>(a, image, scratch);
 }
 
+int64_t conv_lif_scratch(const ConvLif& a) {
+  Memory nothing;
+  lay_out(nothing, a.shape);
+  return nothing.used;
+}
+
 void conv_lif(const ConvLif& a, int64_t image, char* scratch) {
-  switch (a.shape.kernel) {
-    case 1: return window_of<1>(a, image, scratch);
-    case 3: return window_of<3>(a, image, scratch);
-    case 5: return window_of<5>(a, image, scratch);
-    case 7: return window_of<7>(a, image, scratch);
-  }
+  assert(a.shape.valid() && a.time > 0 && image >= 0 && scratch);
+  assert(a.kernel && (a.shape.max || !a.winners));
+  KernelSizes::choose(a.shape.kernel, [&]<int K>() { window_of<K>(a, image, scratch); });
 }
 
 }  // namespace csnn::ISA

@@ -3,6 +3,7 @@
 // Sums always run over the same 16 lanes in the same order, and no multiplication is fused with an addition
 // (-ffp-contract=off), so every instruction set gives the same bits.
 #pragma once
+#include <cassert>
 #include <cstdint>
 #include <cstring>
 #if defined(__SSE2__)

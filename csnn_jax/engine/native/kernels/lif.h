@@ -4,7 +4,7 @@
 
 namespace csnn::ISA {
 
-// U[t] from U[t-1] and I[t] (csnn_jax/neuron.py; the same operations in the same order).
+// U[t] from U[t-1] and I[t] (csnn_jax/network/neuron.py; the same operations in the same order).
 CSNN_INLINE v16 step(v16 membrane, v16 current, const Neuron& neuron) {
   const v16 threshold = all(neuron.threshold);
   if (neuron.reset == Reset::subtract)
@@ -13,7 +13,7 @@ CSNN_INLINE v16 step(v16 membrane, v16 current, const Neuron& neuron) {
   return neuron.beta * membrane + current;
 }
 
-// dS/dU at x = U - threshold (csnn_jax/surrogate.py).
+// dS/dU at x = U - threshold (csnn_jax/network/surrogate.py).
 template <Surrogate kind>
 CSNN_INLINE v16 derivative(v16 x, float slope) {
   const v16 one = all(1.0f);

@@ -4,6 +4,7 @@
 namespace csnn::ISA {
 
 void lif_backward(const LifBackward& a, int64_t image) {
+  assert(a.time > 0 && a.count % lanes == 0 && image >= 0 && a.dspikes && a.dcurrent);
   double dbeta = 0, dthreshold = 0;
   const int64_t start = image * a.time * a.count;
   with_surrogate(a.surrogate, [&]<Surrogate kind>() {

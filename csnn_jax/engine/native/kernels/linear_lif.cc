@@ -6,6 +6,7 @@ namespace csnn::ISA {
 
 // Lists the neurons that spike in `words` words; returns how many.
 int64_t list_spikes(const uint16_t* bits, int64_t words, int32_t* neurons) {
+  assert(words >= 0);
   int64_t count = 0;
   for (int64_t w = 0; w < words; w += 4)
     for (uint64_t spikes = load_words(bits + w, words - w); spikes; spikes &= spikes - 1)
@@ -33,6 +34,9 @@ void block_lif(const LinearLif& a, int64_t image, int64_t column, const float* b
 }
 
 void linear_lif(const LinearLif& a, int64_t image, int64_t column, int64_t width, const float* block) {
+  assert(a.time > 0 && a.inputs % lanes == 0 && a.outputs % lanes == 0 && 0 < a.channels && a.channels <= a.outputs);
+  assert(0 < width && width <= most_width && width % lanes == 0);
+  assert(image >= 0 && column >= 0 && column + width <= a.outputs && a.start);
   if (width == 4 * lanes) block_lif<4>(a, image, column, block);
   else if (width == 3 * lanes) block_lif<3>(a, image, column, block);
   else if (width == 2 * lanes) block_lif<2>(a, image, column, block);

@@ -1,12 +1,13 @@
 // Weight gradient of a linear layer of spikes: dkernel[n] = sum of dcurrent[t] over the steps at which input n spiked.
-// Each input's sum over an image stays in registers, so its row of dkernel is touched once per image, not per spike; and
-// only if it spiked in that image at all.
+// Each input's sum over an image stays in registers, so its row of dkernel is touched once per image, not per spike;
+// and only if it spiked in that image at all.
 #include "lanes.h"
 
 namespace csnn::ISA {
 
 // When each neuron of an image spiked: history [count, words of 64 steps] from bits [time, count / 16].
 void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history) {
+  assert(time > 0 && count % lanes == 0);
   const int64_t words = count / lanes, spans = (time + 63) / 64;
   memset(history, 0, count * spans * sizeof(uint64_t));
   for (int64_t t = 0; t < time; t++) {
@@ -20,6 +21,7 @@ void spike_history(const uint16_t* bits, int64_t time, int64_t count, uint64_t* 
 
 // Lists the neurons of an image that spiked at some step; returns how many.
 int64_t list_firing(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons) {
+  assert(time > 0 && count >= 0);
   const int64_t spans = (time + 63) / 64;
   int64_t found = 0;
   for (int64_t n = 0; n < count; n++) {
@@ -61,6 +63,8 @@ void block_weights(const LinearWeights& a, int64_t column, int64_t row, int64_t 
 }
 
 void linear_weights(const LinearWeights& a, int64_t column, int64_t width, int64_t row, int64_t rows, float* scratch) {
+  assert(a.time > 0 && a.outputs % lanes == 0 && 0 < width && width <= most_width && width % lanes == 0);
+  assert(column >= 0 && column + width <= a.outputs && row >= 0 && row + rows <= a.inputs);
   if (width == 4 * lanes) block_weights<4>(a, column, row, rows, scratch);
   else if (width == 3 * lanes) block_weights<3>(a, column, row, rows, scratch);
   else if (width == 2 * lanes) block_weights<2>(a, column, row, rows, scratch);

@@ -37,17 +37,6 @@ def test_a_sequence_of_images_is_left_to_the_scan_engine():
     assert engine is scan and "sequence of images" in said
 
 
-def test_no_compiler_is_said_in_one_line(monkeypatch, tmp_path):
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(build.BuildError, match=r"^no C\+\+ compiler: looked for c\+\+, g\+\+ and clang\+\+$"):
-        build.build(tmp_path / "library.so")
-    monkeypatch.setenv("CXX", "/nowhere/c++")
-    with pytest.raises(build.BuildError, match="CXX /nowhere/c\\+\\+: no such program"):
-        build.build(tmp_path / "library.so")
-    assert not list(tmp_path.iterdir())
-
-
 def test_the_event_engine_refuses_float64_by_name(tmp_path):
     flags = (*SMALL, "--engine", "event", "--dtype", "float64")
     assert "float32, not float64" in refused("csnn_jax.train", *flags, cwd=tmp_path)

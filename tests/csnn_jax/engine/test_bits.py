@@ -1,0 +1,95 @@
+"""Spikes as bits, against dense arrays in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from csnn_jax.engine import bits
+
+WEIGHTS = 1 << np.arange(bits.LANES)
+
+
+def draw(seed, shape, density):
+    return (np.random.default_rng(seed).random(shape) < density).astype(np.float32)
+
+
+def packed(x):
+    """The words of x [batch, time, positions, channels], as bits.py describes them."""
+    *outer, positions, channels = x.shape
+    full = np.zeros((*outer, positions, bits.padded(channels)))
+    full[..., :channels] = x
+    return (full.reshape(*outer, -1, bits.LANES) @ WEIGHTS).astype(np.uint16)
+
+
+@settings(max_examples=20, phases=[Phase.generate])
+@given(
+    shape=st.tuples(
+        st.integers(1, 5), st.integers(1, 9), st.integers(1, 6), st.sampled_from([1, 7, 15, 16, 17, 31, 33, 40, 70])
+    ),
+    density=st.sampled_from([0.0, 0.02, 0.3, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_pack_unpack_count(shape, density, seed):
+    x = draw(seed, shape, density)
+    spikes = bits.pack(jnp.asarray(x))
+    np.testing.assert_array_equal(spikes.bits, packed(x))
+    dense = np.asarray(bits.unpack(spikes)).reshape(*shape[:3], -1)
+    np.testing.assert_array_equal(dense[..., : shape[3]], x)
+    assert not dense[..., shape[3] :].any()
+    np.testing.assert_array_equal(bits.count(spikes), x.sum((1, 2, 3)))
+
+
+@pytest.mark.parametrize("words", [1, 3, 4, 5, 8, 11])
+def test_words_of_any_number_are_unpacked_and_counted(words):
+    """The kernels take four words at a time, and then what is left."""
+    drawn = np.random.default_rng(words).integers(0, 2**16, (3, 2, words), dtype=np.uint16)
+    spikes = bits.Spikes(jnp.asarray(drawn), None)
+    expected = (drawn[..., None] & WEIGHTS != 0).reshape(3, 2, -1)
+    np.testing.assert_array_equal(bits.unpack(spikes), expected)
+    np.testing.assert_array_equal(bits.count(spikes), expected.sum((1, 2)))
+
+
+@pytest.mark.parametrize("number", [0.5, -1.0, 2.0, 1e-30, float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [(0, 0, 0, 0), (2, 4, 3, 16)])
+def test_other_numbers_than_0_and_1_are_refused(number, place):
+    x = jnp.zeros((3, 5, 4, 17)).at[place].set(number)
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="takes spikes, 0 or 1"):
+        jax.block_until_ready(bits.pack(x).bits)
+
+
+def test_minus_zero_and_whole_numbers_are_spikes_too():
+    np.testing.assert_array_equal(bits.pack(-jnp.zeros((1, 1, 1, 3))).bits, [[[0]]])
+    np.testing.assert_array_equal(bits.pack(jnp.array([[[[0, 1, 1]]]], jnp.uint8)).bits, [[[6]]])
+
+
+def test_the_gradient_of_spikes_goes_to_the_port():
+    spikes = bits.pack(jnp.asarray(draw(0, (2, 3, 1, 5), 0.5)))._replace(port=jnp.zeros((2, 3, 16)))
+    weight = jnp.arange(2 * 3 * 16.0).reshape(2, 3, 16)
+    port = jax.grad(lambda port: (bits.unpack(spikes._replace(port=port)) * weight).sum())(spikes.port)
+    np.testing.assert_array_equal(port, weight)
+
+
+def test_a_rule_numbers_reset_and_surrogate_as_the_kernels_do():
+    rule = bits.Rule("zero", "atan", 2.0, keep=True)
+    assert rule.attributes == {"reset": 1, "surrogate": 1, "slope": 2.0}
+    assert [type(value) for value in rule.attributes.values()] == [np.int64, np.int64, np.float32]
+    assert rule.given(jnp.ones(3), jnp.ones(())).shape == (0,)
+
+
+def test_the_kernels_are_given_a_derivative_that_they_do_not_have():
+    rule = bits.Rule("none", lambda x: 3 * x, 0.0, keep=True)
+    assert rule.attributes["surrogate"] == len(bits.SURROGATES)
+    np.testing.assert_array_equal(rule.given(jnp.array([1.0, 2.0]), jnp.float32(0.5)), [1.5, 4.5])
+
+
+@pytest.mark.parametrize("function", [jax.jit, jax.vmap])
+def test_operations_run_under_jit_and_refuse_what_has_no_rule(function):
+    x = jnp.ones((2, 3, 4, 5, 6))
+    if function is jax.jit:
+        assert function(bits.pack)(x[0]).bits.shape == (3, 4, 5)
+    else:
+        with pytest.raises(NotImplementedError, match="vmap is only supported"):
+            function(bits.pack)(x)

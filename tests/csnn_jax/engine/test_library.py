@@ -1,0 +1,73 @@
+"""Loading the library of the kernels: what it says of itself, and what is said where it cannot be used."""
+
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import pytest
+from commands import ENVIRONMENT
+
+from csnn_jax.engine import bits, build, library
+
+
+@pytest.fixture
+def another(monkeypatch, tmp_path):
+    """The path of a library that is taken for ours, and is not there yet."""
+    path = tmp_path / build.LIBRARY.name
+    monkeypatch.setattr(build, "LIBRARY", path)
+    library.failure.cache_clear()
+    yield path
+    library.failure.cache_clear()
+
+
+def compile_library(path, source):
+    """A shared library of one C++ source."""
+    command = [build.find_compiler(), "-x", "c++", "-shared", "-fPIC", "-o", path, "-"]
+    subprocess.run(command, input=source, text=True, check=True)
+
+
+def test_the_library_is_loaded_and_tells_its_limits():
+    assert library.failure() is None and library.available()
+    assert library.limits() == library.Limits(inputs=65535, constant_channels=1024, kernel_sizes=(1, 3, 5, 7))
+
+
+def test_without_the_library_the_engine_says_how_to_build_it(another):
+    assert not library.available()
+    hint = "libcsnn.so is not loaded: build it with `python -m csnn_jax.engine.build`"
+    assert library.failure() == hint
+    spikes = bits.Spikes(jnp.zeros((1, 1, 1), jnp.uint16), None)
+    for use in (library.limits, lambda: bits.count(spikes)):
+        with pytest.raises(RuntimeError) as error:
+            use()
+        assert str(error.value) == hint
+
+
+def test_a_file_that_is_no_library_is_said_in_one_line(another):
+    another.write_text("no library\n")
+    assert library.failure().startswith("libcsnn.so is not loaded: ")
+    assert str(another) in library.failure() and "\n" not in library.failure()
+
+
+def test_a_library_from_other_sources_is_refused(another):
+    compile_library(another, 'extern "C" const char* csnn_sources() { return "0123"; }')
+    assert library.failure() == (
+        "libcsnn.so was built from other sources: build it with `python -m csnn_jax.engine.build`"
+    )
+
+
+@pytest.mark.parametrize("limits", ["", 'extern "C" const void* csnn_limits() { return 0; }'])
+def test_a_library_that_lacks_an_operation_is_refused(another, limits):
+    source = f'extern "C" const char* csnn_sources() {{ return "{build.sources_digest()}"; }} {limits}'
+    compile_library(another, source)
+    lacks = "csnn_constant_lif" if limits else "csnn_limits"
+    assert library.failure().startswith("libcsnn.so lacks an operation: ")
+    assert lacks in library.failure() and library.failure().endswith("; build it again")
+
+
+def test_an_unknown_instruction_set_is_an_error():
+    child = "import jax.numpy as jnp; from csnn_jax.engine import bits, library; library.available(); "
+    child += "bits.count(bits.Spikes(jnp.zeros((1, 1, 1), jnp.uint16), None))"
+    environment = ENVIRONMENT | {"CSNN_ISA": "mmx"}
+    done = subprocess.run([sys.executable, "-c", child], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "CSNN_ISA mmx: this machine has" in done.stderr
