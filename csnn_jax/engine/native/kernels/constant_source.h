@@ -143,12 +143,13 @@ inline void rewind(ConstantSource& source) {
 // Fills `settles`: runs the neurons until those that never fire change no more.
 inline void find_settling(ConstantSource& source, int64_t time) {
   rewind(source);
+  const int64_t vectors = source.vectors();
   uint16_t moving = 1;
   for (source.settles = 0; source.settles < time && moving; source.settles++) {
     const float factor_before = source.factor;
     next_factor(source);
     moving = source.factor != factor_before;
-    for (int64_t i = 0; i < source.vectors(); i++) {
+    for (int64_t i = 0; i < vectors; i++) {
       const v16 before = load(source.membrane + i * lanes);
       const v16 u = step(before, load(source.current + i * lanes), source.neuron);
       store(source.membrane + i * lanes, u);
