@@ -15,7 +15,7 @@ from jax import Array
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, Rule, Spikes, Window
-from csnn_jax.engine.scan import Tally, Trace
+from csnn_jax.engine.scan import Tally, Trace, check_shape
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, value
 from csnn_jax.network.neuron import clip_beta
@@ -91,8 +91,7 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Win
     reason = unsupported(model)
     if reason:
         raise Unsupported(reason)
-    if x.ndim not in (4, 5) or x.shape[-3:] != model.config.input_shape:
-        raise ValueError(f"x is {x.shape}, expected ([time,] batch, *{model.config.input_shape})")
+    check_shape(model, x)
     windows: list[Window] = []
     for index, block in enumerate(model.blocks):
         if index == 0 and x.ndim == 4:

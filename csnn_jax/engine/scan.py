@@ -46,8 +46,24 @@ class Tally(NamedTuple):
     fired: Array
 
 
+def check_shape(model: CSNN, x: Array) -> None:
+    """Raises ValueError unless x has the shape that the network takes; says what it is and what is expected."""
+    shape = model.config.input_shape
+    if x.ndim not in (4, 5) or x.shape[-3:] != shape:
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"x is {list(x.shape)}, expected [batch, {expected}] or [time, batch, {expected}]")
+
+
+def _check(model: CSNN, x: Array) -> None:
+    check_shape(model, x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x is {x.dtype}, expected floats (an image of bytes divided by 255)")
+
+
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     """Runs the window for training: (last membranes, output spikes [time, batch, classes]).
+
+    `csnn_jax.engine.event.run` does the same at a cost that follows the spikes, where it can run the network.
 
     Differentiable. The convolutional blocks go through time together, step by step. Then each linear block takes the
     spikes of the whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read
@@ -55,7 +71,15 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
 
     Of the forward pass only the membranes and the winners of the max-pools are kept for the backward pass; spikes are
     recomputed from the membranes, which costs a comparison each.
+
+    Args:
+        model: the network.
+        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
+
+    Raises:
+        ValueError: x of another shape or type.
     """
+    _check(model, x)
     split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
     first, rest = model.blocks[:split], model.blocks[split:]
 
@@ -75,7 +99,19 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
 
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
-    """Runs the window and records all: (last membranes, the trace of every layer)."""
+    """Runs the window and records all.
+
+    Args:
+        model: the network.
+        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
+
+    Returns:
+        (last membranes, trace): `trace.membranes` and `trace.spikes` hold one array [time, batch, *shape] per layer.
+
+    Raises:
+        ValueError: x of another shape or type.
+    """
+    _check(model, x)
 
     def everything(membranes: Membranes, current: Array) -> tuple[Membranes, Trace]:
         membranes, spikes = advance(model.blocks, membranes, current)
@@ -85,7 +121,20 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
 
 
 def tally(model: CSNN, x: Array) -> Tally:
-    """Runs the window and keeps sums only, which is all that evaluation needs."""
+    """Runs the window and keeps sums only, which is all that evaluation needs.
+
+    Args:
+        model: the network.
+        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
+
+    Returns:
+        `counts`, output spikes per image and class [batch, classes]; `fired`, spikes per image and layer
+        [batch, layers].
+
+    Raises:
+        ValueError: x of another shape or type.
+    """
+    _check(model, x)
 
     def add(carry: tuple[Membranes, Tally], current: Array) -> tuple[tuple[Membranes, Tally], None]:
         membranes, (counts, fired) = carry

@@ -5,6 +5,7 @@ gradient is not. The plain loop below is differentiated by JAX without any deriv
 last test spells the backward recurrences out.
 """
 
+import re
 from dataclasses import replace
 
 import jax
@@ -15,7 +16,7 @@ from flax import nnx
 from jax import lax
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.engine import scan
+from csnn_jax.engine import event, scan
 from csnn_jax.network.model import CSNN, tensors
 from csnn_jax.training.objective import ce_rate
 
@@ -255,3 +256,20 @@ def test_gradients_of_a_dense_network_are_the_equations(reset, x64):
         names = (f"fc{i + 1}.weight", f"fc{i + 1}.bias", f"lif{i + 1}.beta", f"lif{i + 1}.threshold")
         for name, equation in zip(names, expected[i], strict=True):
             np.testing.assert_allclose(by[name].T, equation, rtol=1e-12, atol=1e-15, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", [scan, event])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (2, 1, 8, 8)])
+def test_another_shape_is_refused_by_every_function(engine, shape):
+    model = CSNN(ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3))
+    expected = re.escape(f"x is {list(shape)}, expected [batch, 8, 8, 1] or [time, batch, 8, 8, 1]")
+    for function in (engine.run, engine.trace, engine.tally):
+        with pytest.raises(ValueError, match=expected):
+            function(model, jnp.zeros(shape))
+
+
+def test_bytes_are_refused_by_every_function():
+    model = CSNN(ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3))
+    for function in (scan.run, scan.trace, scan.tally):
+        with pytest.raises(ValueError, match="x is uint8, expected floats"):
+            function(model, jnp.zeros((2, 8, 8, 1), jnp.uint8))
