@@ -3,14 +3,16 @@
 import functools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, UNOPTIMISED
+from commands import ENVIRONMENT, SMALL, UNOPTIMISED, run
 from flax import nnx
 from hypothesis import settings
+from once import once
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
@@ -22,6 +24,18 @@ os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {UNOPTIMISED}".strip()
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
 settings.load_profile("csnn")
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the stack `SMALL` on MNIST, of which every layer fires; only to be read."""
+
+    def train(folder: Path) -> None:
+        flags = ("--surrogate", "atan", "--max-iters", 150, "--eval-every", 0)
+        done = run("csnn_jax.train", *SMALL, *flags, "--out", folder / "run")
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "small", train) / "run"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from commands import ENVIRONMENT, SMALL, UNOPTIMISED, run
+from commands import ENVIRONMENT, UNOPTIMISED
 from documents import PAGES, ROOT, Block, blocks, cells, links, median_sentence, prose, read, words
 from idx_files import write_folder
 from PIL import Image
@@ -55,20 +55,10 @@ FOLDERS = {"CONTRIBUTING.md": ROOT}
 """Pages whose commands run in the clone; the others' run in a folder of their own."""
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run whose every layer fires."""
-    out = tmp_path_factory.mktemp("documents") / "run"
-    flags = ("--surrogate", "atan", "--max-iters", 60, "--eval-every", 0)
-    done = run("csnn_jax.train", *SMALL, *flags, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
 @pytest.fixture
-def folder(trained: Path, tmp_path: Path) -> Path:
+def folder(small_run: Path, tmp_path: Path) -> Path:
     """Where a reader of the pages stands: a run, a picture, and the four IDX files of another data set."""
-    shutil.copytree(trained, tmp_path / "runs" / "first")
+    shutil.copytree(small_run, tmp_path / "runs" / "first")
     test = data.load("mnist", (28, 28, 1)).test
     Image.fromarray(test.images[0, :, :, 0]).save(tmp_path / "digit.png")
     few = test.images[:200, :, :, 0], test.labels[:200]
@@ -103,7 +93,14 @@ def marked(page: str, marker: str) -> list[Block]:
     return [block for block in blocks(read(page)) if block.marker == marker]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if marked(page, "run")])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page.startswith("docs/") else [])
+        for page in PAGES
+        if marked(page, "run")
+    ],
+)
 def test_what_a_page_shows_runs(page: str, folder: Path) -> None:
     for block in marked(page, "run"):
         execute(block, FOLDERS.get(page, folder))

@@ -1,33 +1,27 @@
 """`python -m csnn_jax.evaluate` end to end, and the ways it refuses a run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import SMALL, refused, run, start
+from commands import refused, run, start
 from PIL import Image
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    out = tmp_path_factory.mktemp("trained") / "run"
-    done = run("csnn_jax.train", *SMALL, "--max-iters", 40, "--eval-every", 0, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
 @pytest.fixture
-def copy(trained, tmp_path):
+def copy(small_run, tmp_path):
     for name in ("config.json", "weights.safetensors"):
-        (tmp_path / name).write_bytes((trained / name).read_bytes())
+        (tmp_path / name).write_bytes((small_run / name).read_bytes())
     return tmp_path
 
 
-def test_reports_accuracy_classes_confusion_and_densities(trained):
-    done = run("csnn_jax.evaluate", trained)
+def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
+    out = shutil.copytree(small_run, tmp_path / "run")
+    done = run("csnn_jax.evaluate", out)
     assert done.returncode == 0, done.stderr
-    result = json.loads((trained / "evaluation.json").read_text())
+    result = json.loads((out / "evaluation.json").read_text())
     confusion = np.array(result["confusion"])
     labels = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # MNIST's test images by class
     assert confusion.sum(1).tolist() == labels
@@ -35,9 +29,9 @@ def test_reports_accuracy_classes_confusion_and_densities(trained):
     assert result["per_class"] == (confusion.diagonal() / labels).tolist()
     assert f"Test Accuracy: {result['accuracy']:.2%} (10000 images of mnist)" in done.stdout
     assert set(result["density"]) == {"lif1", "lif2", "lif3", "lif4"}
-    end = json.loads((trained / "metrics.jsonl").read_text().splitlines()[-1])
+    end = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (result["accuracy"], result["density"]) == (end["accuracy"], end["density"])
-    with Image.open(trained / "confusion.png") as picture:
+    with Image.open(out / "confusion.png") as picture:
         assert min(picture.size) > 300
 
 

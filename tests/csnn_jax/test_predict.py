@@ -4,18 +4,10 @@ import re
 
 import numpy as np
 import pytest
-from commands import SMALL, refused, run
+from commands import refused, run
 from PIL import Image
 
 from csnn_jax import data
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    out = tmp_path_factory.mktemp("trained") / "run"
-    done = run("csnn_jax.train", *SMALL, "--max-iters", 150, "--eval-every", 0, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +21,11 @@ def classes(printed):
     return [int(found) for found in re.findall(r": class (\d+)", printed)]
 
 
-def test_digits_as_mnist_has_them(trained, digits, tmp_path):
+def test_digits_as_mnist_has_them(small_run, digits, tmp_path):
     paths = [tmp_path / f"{label}.png" for label in range(10)]
     for path, digit in zip(paths, digits, strict=True):
         Image.fromarray(digit).save(path)
-    done = run("csnn_jax.predict", trained, *paths)
+    done = run("csnn_jax.predict", small_run, *paths)
     assert done.returncode == 0, done.stderr
     assert np.equal(classes(done.stdout), range(10)).sum() >= 8
     assert len(re.findall(r"first output spike at step \d+", done.stdout)) == 10
@@ -44,7 +36,7 @@ def test_digits_as_mnist_has_them(trained, digits, tmp_path):
         assert numbers.index(max(numbers)) == label
 
 
-def test_digits_of_another_size_colour_and_ground(trained, digits, tmp_path):
+def test_digits_of_another_size_colour_and_ground(small_run, digits, tmp_path):
     """Dark blue digits on pale paper, off centre in a large JPEG, are mostly read as the originals are."""
     paths, originals = [], []
     for label, digit in enumerate(digits):
@@ -56,37 +48,37 @@ def test_digits_of_another_size_colour_and_ground(trained, digits, tmp_path):
         Image.fromarray(paper.astype(np.uint8)).save(paths[-1], quality=90)
         originals.append(tmp_path / f"{label}.png")
         Image.fromarray(digit).save(originals[-1])
-    done = run("csnn_jax.predict", trained, *paths)
+    done = run("csnn_jax.predict", small_run, *paths)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("dark on light: inverted") == 10
     assert done.stdout.count("centred by mass") == 10
-    same = np.equal(classes(done.stdout), classes(run("csnn_jax.predict", trained, *originals).stdout))
+    same = np.equal(classes(done.stdout), classes(run("csnn_jax.predict", small_run, *originals).stdout))
     assert same.sum() >= 8
 
 
-def test_a_file_that_is_no_picture(trained, tmp_path):
+def test_a_file_that_is_no_picture(small_run, tmp_path):
     text = tmp_path / "notes.png"
     text.write_text("not a picture")
-    assert f"{text}: expected a picture" in refused("csnn_jax.predict", trained, text)
+    assert f"{text}: expected a picture" in refused("csnn_jax.predict", small_run, text)
     cut = tmp_path / "cut.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(cut)
     cut.write_bytes(cut.read_bytes()[:500])
-    assert f"{cut}: expected a picture" in refused("csnn_jax.predict", trained, cut)
-    assert "no such file" in refused("csnn_jax.predict", trained, tmp_path / "missing.png")
+    assert f"{cut}: expected a picture" in refused("csnn_jax.predict", small_run, cut)
+    assert "no such file" in refused("csnn_jax.predict", small_run, tmp_path / "missing.png")
 
 
-def test_a_blank_picture(trained, tmp_path):
+def test_a_blank_picture(small_run, tmp_path):
     blank = tmp_path / "blank.png"
     Image.new("L", (50, 50), 255).save(blank)
-    assert "nothing that stands out" in refused("csnn_jax.predict", trained, blank)
+    assert "nothing that stands out" in refused("csnn_jax.predict", small_run, blank)
 
 
-def test_one_bad_file_hides_no_answer(trained, digits, tmp_path):
+def test_one_bad_file_hides_no_answer(small_run, digits, tmp_path):
     paths = [tmp_path / f"{label}.png" for label in (0, 1)]
     for path, digit in zip(paths, digits, strict=False):
         Image.fromarray(digit).save(path)
     missing = tmp_path / "missing.png"
-    done = run("csnn_jax.predict", trained, paths[0], missing, paths[1])
+    done = run("csnn_jax.predict", small_run, paths[0], missing, paths[1])
     assert done.returncode == 2
     assert done.stderr == f"error: {missing}: no such file, expected a picture (PNG, JPEG)\n"
     assert len(classes(done.stdout)) == 2

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, SMALL, run
+from commands import ENVIRONMENT
 
 import csnn_jax
 from csnn_jax import UserError, data
@@ -16,14 +16,6 @@ from csnn_jax.network.model import CSNN, tensors
 from csnn_jax.trained import Trained
 
 TINY = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4, time_steps=9, threshold=0.1)
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    out = tmp_path_factory.mktemp("trained") / "run"
-    done = run("csnn_jax.train", *SMALL, "--max-iters", 60, "--eval-every", 0, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +33,17 @@ def pictures(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("engine", ["scan", "event"])
-def test_the_accuracy_is_the_one_that_training_found(learned, digits, engine):
-    found = json.loads((learned / "metrics.jsonl").read_text().splitlines()[-1])
-    model = csnn_jax.load(learned, engine)
+def test_the_accuracy_is_the_one_that_training_found(small_run, digits, engine):
+    found = json.loads((small_run / "metrics.jsonl").read_text().splitlines()[-1])
+    model = csnn_jax.load(small_run, engine)
     assert model.evaluate(digits).accuracy == pytest.approx(found["accuracy"], abs=2e-4)
     answer = model.classify(digits.images[:300])
     assert answer.classes.shape == (300,) and answer.counts.shape == (300, 10)
     assert (answer.classes == digits.labels[:300]).mean() > 0.5
 
 
-def test_bytes_floats_and_the_trace_give_the_same_counts(learned, digits):
-    model = csnn_jax.load(str(learned))
+def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):
+    model = csnn_jax.load(str(small_run))
     images = digits.images[:5]
     counts = model.classify(images).counts
     assert counts.sum() > 0
@@ -111,13 +103,13 @@ def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_p
         csnn_jax.load(tmp_path / "nowhere")
 
 
-def test_loading_changes_nothing_in_the_process(learned):
+def test_loading_changes_nothing_in_the_process(small_run):
     code = f"""
 import warnings; warnings.simplefilter("error")
 import jax, numpy, csnn_jax
 names = [n for n in dir(jax.config) if n.startswith("jax_")]
 before = {{n: getattr(jax.config, n) for n in names}}
-answer = csnn_jax.load({str(learned)!r}).classify(numpy.zeros((1, 28, 28, 1), numpy.uint8))
+answer = csnn_jax.load({str(small_run)!r}).classify(numpy.zeros((1, 28, 28, 1), numpy.uint8))
 print({{n for n in names if getattr(jax.config, n) != before[n]}} or "nothing", answer.classes)
 """
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)

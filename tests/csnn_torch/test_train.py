@@ -50,6 +50,7 @@ def records(path, kind):
     return [line for line in lines if line["kind"] == kind]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(digits, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     flags = (*STACK, "--dataset", digits, "--lr", 0.03, "--device", "cpu")

@@ -16,6 +16,7 @@ OPTIONS = {"ASAN_OPTIONS": "detect_stack_use_after_return=0"}
 SANITIZE = ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
+@pytest.mark.slow
 def test_operations_under_sanitizers(tmp_path):
     program = build.link_program(PROGRAM, tmp_path / "test_ops", SANITIZE)
     for isa in build.instruction_sets(build.find_compiler()):
@@ -27,6 +28,7 @@ def test_operations_under_sanitizers(tmp_path):
         assert (done.stdout.strip(), done.returncode) == (isa, 0), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (shutil.which("aarch64-linux-gnu-g++") and shutil.which("qemu-aarch64")),
     reason="needs g++-aarch64-linux-gnu and qemu-user",

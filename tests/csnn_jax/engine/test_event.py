@@ -246,6 +246,7 @@ def digest(threads: int, isa: str = "") -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_the_same_bits_on_any_number_of_threads_and_every_instruction_set():
     flags = Path("/proc/cpuinfo").read_text()
     cases = [(1, "baseline"), (2, "avx2" if " avx2 " in flags else "baseline")]

@@ -41,6 +41,7 @@ def compare(run, out, before: str = "", *flags) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=500)
 
 
+@pytest.mark.slow
 def test_the_command_answers_all_questions(run, tmp_path):
     flags = ("--iterations", 2, "--exact-iterations", 2, "--rounds", 1)
     done = compare(run, tmp_path / "out", "", *flags)

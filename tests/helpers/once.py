@@ -1,0 +1,33 @@
+"""What takes long is made once, for all of pytest's workers."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PATIENCE = 300  # seconds for another worker to be done
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder that `make` fills. Of several workers the first one makes it, the others wait."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    ended = folder.with_suffix(".ended")
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        for _ in range(PATIENCE * 10):
+            if ended.exists():
+                break
+            time.sleep(0.1)
+        assert ended.exists() and ended.read_text() == "well", f"another worker could not make {name}"
+        return folder
+    try:
+        make(folder)
+        ended.write_text("well")
+    finally:
+        if not ended.exists():
+            ended.write_text("badly")
+    return folder
