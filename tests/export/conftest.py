@@ -21,10 +21,10 @@ def trained(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         done = run("export", folder / "run", "--out", folder / "bundle", "--quick", "--opset", 18)
         assert (done.returncode, done.stderr) == (0, ""), done
-        (folder / "printed").write_text(done.stdout)
+        (folder / "run" / "printed").write_text(done.stdout)
 
     folder = once(tmp_path_factory, "exported", make)
-    return folder / "bundle", (folder / "printed").read_text()
+    return folder / "bundle", (folder / "run" / "printed").read_text()
 
 
 @pytest.fixture(scope="session")
