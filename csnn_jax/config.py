@@ -83,6 +83,9 @@ class ModelConfig:
     encoding: Encoding = "direct"
     """Image to input: the same image every step, Bernoulli spikes at the rate of the pixel, or one spike whose
     time is the pixel's darkness."""
+    scale: float | None = None
+    """What pixel values are divided by; None: what the data set says, 255 for images of bytes, 1 for counts (integers
+    with a time axis) and where there are only 0 and 1."""
 
     def __post_init__(self):
         for f in fields(self):
@@ -110,6 +113,7 @@ class ModelConfig:
         has_slope = self.surrogate not in ("straight_through", "heaviside")
         _check("--slope", self.slope, "a positive number", self.slope is None or _is_number(self.slope, 0.0))
         _check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
+        _check("--scale", self.scale, "a positive number", self.scale is None or _is_number(self.scale, 0.0))
         _check("--time-steps", self.time_steps, "a whole number of at least 1", _is_count(self.time_steps))
         for flag, learnt in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
             _check(flag, learnt, "true or false", isinstance(learnt, bool))
@@ -152,6 +156,16 @@ class ModelConfig:
             blocks.append(Layer(f"fc{i}", "linear", shape_in, (features,)))
             shape_in = (features,)
         return tuple(blocks)
+
+    @property
+    def pixel_scale(self) -> float:
+        """The pixel value that means 1.0."""
+        return 255.0 if self.scale is None else float(self.scale)
+
+    @property
+    def input_scale(self) -> float:
+        """What the bytes that enter the network are divided by: encoded spikes are 0 or 1 already."""
+        return self.pixel_scale if self.encoding == "direct" else 1.0
 
     @property
     def betas(self) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import tyro
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         run, config, tensors = rundir.open_run(flags.run)
         dataset = data.load_for(config.model, flags.dataset or config.data.dataset)
+        if dataset.name != config.data.dataset:
+            config = replace(config, model=replace(config.model, scale=dataset.scale))
         process.set_up(config.train.dtype)
         result = Trained(config, tensors, config.train.engine).evaluate(dataset.test)
         values = {

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.flags import parse, run_command
 
 DESCRIPTION = """Classifies PNG or JPEG pictures with a trained network.
@@ -50,11 +51,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"error: {error}", file=sys.stderr)
                 code = 2
                 continue
-            spikes = np.asarray(model.trace(picture.pixels[None]).spikes[-1])
+            spikes = np.asarray(model.trace(_as_data(picture.pixels[None], config.model)).spikes[-1])
             print(_text(path, picture.notes, spikes[:, 0]), flush=True)
         return code
 
     return run_command(command)
+
+
+def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """Pixels of 0 to 255 in the units of the data that the network was trained on."""
+    if config.pixel_scale == 255:
+        return pixels
+    if config.encoding == "direct":
+        return pixels / np.float32(255)
+    return np.rint(pixels * (config.pixel_scale / 255)).astype(np.uint8)
 
 
 def _text(path: str, notes: Sequence[str], spikes: np.ndarray) -> str:

@@ -69,8 +69,9 @@ class Trained:
         """Runs the window and counts output spikes; works in batches of 128.
 
         Args:
-            images: uint8 (255 means 1.0) or floats from 0 to 1: [batch, H, W, C], or [batch, T, H, W, C] where they
-                have a time axis of their own. uint8 where the network's encoding is rate or latency.
+            images: uint8, of which `config.model.pixel_scale` (mostly 255) means 1.0, or floats from 0 to 1.
+                [batch, H, W, C], or [batch, T, H, W, C] where they have a time axis of their own. uint8 where the
+                network's encoding is rate or latency.
 
         Raises:
             ValueError: images of another shape or type.
@@ -148,7 +149,7 @@ class Windows:
 
     def __init__(self, config: ModelConfig, graphdef: nnx.GraphDef, engine: ModuleType, seed: int):
         self._config, self._seed = config, seed
-        self.scale = scale = 255.0 if config.encoding == "direct" else 1.0
+        self.scale = scale = config.input_scale
 
         def tally(params, x: Array) -> scan.Tally:
             model = nnx.merge(graphdef, params)
@@ -174,8 +175,8 @@ class Windows:
             stream: names the batch for the rate encoding (csnn_torch draws the same spikes for it).
         """
         if isinstance(held, np.ndarray):
-            seed = (self._seed, *stream)
-            return jnp.asarray(encode(held[rows], self._config.time_steps, self._config.encoding, seed))
+            seed, settings = (self._seed, *stream), self._config
+            return jnp.asarray(encode(held[rows], settings.time_steps, settings.encoding, seed, settings.pixel_scale))
         return take(held, rows)
 
     def evaluate(self, params, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:

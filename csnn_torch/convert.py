@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import tyro
@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         model, tensors = state_dict.convert(state_dict.load(flags.file), given, flags.input_shape, flags.file)
         dataset = data.load_for(model, flags.dataset)
+        model = replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
         config = Config(model=model, data=DataConfig(flags.dataset))
         process.set_up(config.train.dtype)
         trained = Trained(config, tensors)

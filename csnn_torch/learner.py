@@ -84,7 +84,7 @@ class Learner:
         self._loss = surrogates.ce_rate(self.dtype)
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
         # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
-        self._scale = 1 / 255 if config.model.encoding == "direct" else 1.0
+        self._scale = 1 / config.model.input_scale
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
@@ -146,7 +146,8 @@ class Learner:
         settings = self.config.model
         rows = images[index]
         if settings.encoding != "direct":
-            rows = encode(rows, settings.time_steps, settings.encoding, (self.config.train.seed, *stream))
+            seed = (self.config.train.seed, *stream)
+            rows = encode(rows, settings.time_steps, settings.encoding, seed, settings.pixel_scale)
         elif rows.ndim == 5:
             rows = rows.swapaxes(0, 1)
         return model.channels_first(rows, self.memory_format).to(self.device).to(self.dtype) * self._scale

@@ -6,7 +6,7 @@ Both tell the same facts to different readers, and their wording stands in files
 import json
 from typing import Any
 
-from csnn_jax.config import Reset
+from csnn_jax.config import ModelConfig, Reset
 from export.proof.network import Step, membrane_shapes
 
 MEMBRANE: dict[Reset, str] = {
@@ -17,9 +17,19 @@ MEMBRANE: dict[Reset, str] = {
 FIRES, FIRED = "U[t] > threshold", "U[t-1] > threshold"
 """Where S[t] is 1, and where R[t] is."""
 HELD = "the same image at every step"
-CHANCE = "at each step with probability pixel / 255"
-MOMENT = "round((1 - pixel / 255) * (T - 1))"
-PIXELS = "pixel / 255"
+
+
+def _pixels(config: ModelConfig) -> str:
+    """What a pixel counts as."""
+    return "pixel" if config.pixel_scale == 1 else f"pixel / {config.pixel_scale:g}"
+
+
+def _chance(config: ModelConfig) -> str:
+    return f"at each step with probability {_pixels(config)}"
+
+
+def _moment(config: ModelConfig) -> str:
+    return f"round((1 - {_pixels(config)}) * (T - 1))"
 
 
 def terse(equation: str) -> str:
@@ -38,11 +48,11 @@ def of_graph(step: Step) -> dict[str, str]:
     """
     config = step.config
     reset = "" if config.reset == "none" else f", R[t] = {_heaviside(FIRED)}"
-    image = PIXELS if config.encoding == "direct" else "spikes of the step, 0 or 1"
+    image = _pixels(config) if config.encoding == "direct" else "spikes of the step, 0 or 1"
     encodings = {
         "direct": f"{HELD}, or its own frame where the data have a time axis",
-        "rate": f"a pixel spikes {CHANCE}",
-        "latency": f"one spike per pixel at step {terse(MOMENT)}, none for a pixel of 0",
+        "rate": f"a pixel spikes {_chance(config)}",
+        "latency": f"one spike per pixel at step {terse(_moment(config))}, none for a pixel of 0",
     }
     return {
         "neuron": "leaky integrate-and-fire (snnTorch Leaky with its delayed reset)",
@@ -107,13 +117,20 @@ def _input(step: Step, sequence: bool) -> dict[str, Any]:
     height, width, channels = config.input_shape
     meanings = {
         "direct": "the frames of the data, one per step" if sequence else HELD,
-        "rate": f"each pixel spikes (1, else 0) {CHANCE}",
-        "latency": f"each pixel above 0 spikes once (1, else 0), at step {MOMENT}",
+        "rate": f"each pixel spikes (1, else 0) {_chance(config)}",
+        "latency": f"each pixel above 0 spikes once (1, else 0), at step {_moment(config)}",
     }
     return {
         "layout": "T, N, C, H, W" if sequence else "N, C, H, W",
         "shape": [channels, height, width],
-        "range": f"{PIXELS}: float32, 0 to 1" if config.encoding == "direct" else "spikes: float32, 0 or 1",
+        "range": _range(config),
         "encoding": config.encoding,
         "meaning": meanings[config.encoding],
     }
+
+
+def _range(config: ModelConfig) -> str:
+    if config.encoding != "direct":
+        return "spikes: float32, 0 or 1"
+    most = 255 / config.pixel_scale
+    return f"{_pixels(config)}: float32, 0 to {most:g}"

@@ -1,7 +1,7 @@
 """Data sets, batches and spike encoders in NumPy, so that JAX and torch see the same data."""
 
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.datasets import DATASETS, Dataset, Split, fit_classes, load, load_for
+from csnn_jax.data.datasets import DATASETS, Dataset, Split, fit_model, load, load_for
 from csnn_jax.data.encode import encode
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "epoch_batches",
     "epoch_permutation",
     "eval_batches",
-    "fit_classes",
+    "fit_model",
     "load",
     "load_for",
 ]

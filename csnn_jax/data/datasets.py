@@ -7,7 +7,7 @@ import numpy as np
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data.idx import read_folder, read_mnist
-from csnn_jax.data.images import Shape, fit
+from csnn_jax.data.images import Shape, fit, scale_of
 from csnn_jax.data.tfds_source import read_tfds
 from csnn_jax.errors import UserError
 
@@ -19,7 +19,7 @@ class Split:
     """Images and their labels.
 
     Attributes:
-        images: uint8 [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis. 255 means 1.0.
+        images: uint8 [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis.
         labels: int32 [N], 0 .. num_classes - 1.
     """
 
@@ -37,6 +37,7 @@ class Dataset:
         validation: training images that were held out, None where none were asked for.
         test: what to report accuracy on.
         num_classes: number of classes.
+        scale: the pixel value that means 1.0, see `images.scale_of`.
         notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
     """
 
@@ -45,7 +46,13 @@ class Dataset:
     validation: Split | None
     test: Split
     num_classes: int
+    scale: float
     notes: tuple[str, ...]
+
+    @property
+    def frames(self) -> int | None:
+        """Steps of the data's own time axis; None where it has none."""
+        return self.train.images.shape[1] if self.train.images.ndim == 5 else None
 
 
 def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
@@ -66,13 +73,13 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
     """
     kind, _, where = name.partition(":")
     num_classes: int | None = None
-    notes: list[str] = []
+    floats, notes = False, list[str]()
     if name == "mnist":
         arrays, num_classes = read_mnist(), 10
     elif kind == "idx" and where:
         arrays = read_folder(where)
     elif kind == "tfds" and where:
-        arrays, num_classes, notes = read_tfds(where, input_shape)
+        arrays, num_classes, floats, notes = read_tfds(where, input_shape)
     else:
         near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
@@ -83,6 +90,10 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
     train = _split(train_images, train_labels, input_shape, num_classes, name, notes)
     test = _split(test_images, test_labels, input_shape, num_classes, name, notes)
 
+    scale = scale_of(train.images, floats)
+    if scale == 1:
+        kind = "counts" if train.images.max() > 1 else "values of 0 and 1"
+        notes.append(f"{name.partition('@')[0]}: {kind} enter as they are (scale 1)")
     count = len(train.labels)
     if not 0 <= validation < count:
         raise UserError(f"--validation {validation}: expected 0 to {count - 1} of {name}'s {count} images")
@@ -90,7 +101,7 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
     if validation:
         held_out = Split(train.images[-validation:], train.labels[-validation:])
         train = Split(train.images[:-validation], train.labels[:-validation])
-    return Dataset(name, train, held_out, test, num_classes, tuple(dict.fromkeys(notes)))
+    return Dataset(name, train, held_out, test, num_classes, scale, tuple(dict.fromkeys(notes)))
 
 
 def _split(
@@ -105,12 +116,22 @@ def _split(
     return Split(images, labels.astype(np.int32))
 
 
-def fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """The model with as many classes as the data set has, unless the flags gave more.
+def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
+    """The model with what the data set decides: classes, the scale of its pixels, the steps of its own time axis.
+
+    Flags that gave more classes, or a scale, stand.
 
     Raises:
-        UserError: the flags gave fewer.
+        UserError: the flags gave fewer classes, or an encoding for images that have a time axis.
     """
+    if dataset.frames and model.encoding != "direct":
+        raise UserError(f"--encoding {model.encoding}: {dataset.name} has a time axis already, expected direct")
+    model = _fit_classes(model, dataset)
+    scale = dataset.scale if model.scale is None else model.scale
+    return replace(model, scale=scale, time_steps=dataset.frames or model.time_steps)
+
+
+def _fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
     if model.num_classes == ModelConfig.num_classes:
         return replace(model, num_classes=max(2, dataset.num_classes))
     if model.num_classes < dataset.num_classes:

@@ -5,7 +5,9 @@ import numpy as np
 from csnn_jax.errors import UserError
 
 
-def encode(images: np.ndarray, time_steps: int, encoding: str, seed: tuple[int, ...]) -> np.ndarray:
+def encode(
+    images: np.ndarray, time_steps: int, encoding: str, seed: tuple[int, ...], scale: float = 255.0
+) -> np.ndarray:
     """Encodes a batch of images as spikes.
 
     Args:
@@ -14,6 +16,7 @@ def encode(images: np.ndarray, time_steps: int, encoding: str, seed: tuple[int, 
         encoding: "rate" or "latency", see the functions below.
         seed: integers >= 0 that name the batch, e.g. (seed, step); equal ones give equal spikes. Keep to one
             length, as trailing zeros do not count. "latency" draws nothing.
+        scale: the pixel value that means 1; above it counts as 1.
 
     Returns:
         uint8 [T, B, H, W, C], 0 or 1.
@@ -27,6 +30,8 @@ def encode(images: np.ndarray, time_steps: int, encoding: str, seed: tuple[int, 
         raise UserError(f"--encoding {encoding}: the images have a time axis already, expected direct")
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"images: {images.dtype} of shape {images.shape}; expected uint8 [B, H, W, C]")
+    if scale != 255:
+        images = np.rint(np.minimum(images / scale, 1) * 255).astype(np.uint8)
     if encoding == "rate":
         return _rate(images, time_steps, seed)
     if encoding == "latency":

@@ -8,25 +8,41 @@ Shape = tuple[int, int, int]  # H, W, C
 
 
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
-    """Scales floats in [0, 1] (and booleans) to 0 .. 255.
+    """Keeps booleans and whole numbers as they are, and scales floats in [0, 1] to 0 .. 255.
 
     Args:
         images: an array of any shape.
         source: name of the data set, for errors and notes.
 
     Returns:
-        The images as uint8, and a note for the user if that changed them.
+        The images as uint8, and a note for the user if that scaled them.
 
     Raises:
-        UserError: neither uint8, nor bool, nor floats within [0, 1].
+        UserError: whole numbers that are no bytes, or floats outside [0, 1].
     """
-    if images.dtype == np.uint8:
-        return images, []
-    if images.dtype == np.bool_ or (images.dtype.kind == "f" and images.min() >= 0 and images.max() <= 1):
+    low, high = images.min(), images.max()
+    if images.dtype.kind in "bui" and low >= 0 and high <= 255:
+        return images.astype(np.uint8, copy=False), []
+    if images.dtype.kind == "f" and low >= 0 and high <= 1:
         note = f"{source}: {images.dtype} images scaled to 0..255"
         return np.rint(images * np.float32(255)).astype(np.uint8), [note]
-    found = f"{images.dtype} images from {images.min()} to {images.max()}"
-    raise UserError(f"{source}: {found}, expected uint8, or floats from 0 to 1")
+    found = f"{images.dtype} images from {low} to {high}"
+    raise UserError(f"{source}: {found}, expected whole numbers from 0 to 255, or floats from 0 to 1")
+
+
+def scale_of(images: np.ndarray, floats: bool) -> float:
+    """The value that means 1.0 in a training split.
+
+    Args:
+        images: uint8 [N, H, W, C], or [N, T, H, W, C] where they have a time axis of their own.
+        floats: they were floats, which `to_uint8` has scaled.
+
+    Returns:
+        255 for images; 1 where there are only 0 and 1, and for whole numbers with a time axis, which are counts.
+    """
+    if floats:
+        return 255.0
+    return 1.0 if images.ndim == 5 or images.max() <= 1 else 255.0
 
 
 def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list[str]]:

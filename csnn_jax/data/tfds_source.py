@@ -16,7 +16,7 @@ from csnn_jax.data.images import Shape, fit, to_uint8
 from csnn_jax.errors import UserError, first_line
 
 
-def read_tfds(spec: str, input_shape: Shape) -> tuple[Arrays, int | None, list[str]]:
+def read_tfds(spec: str, input_shape: Shape) -> tuple[Arrays, int | None, bool, list[str]]:
     """Reads a prepared data set from its `array_record` files.
 
     The files say all there is to know, so a data set of one's own is read by its name, without its code.
@@ -30,6 +30,7 @@ def read_tfds(spec: str, input_shape: Shape) -> tuple[Arrays, int | None, list[s
     Returns:
         arrays: train images uint8 [N, H, W, C] or [N, T, H, W, C], train labels int64 [N], test ones alike.
         num_classes: as the data set states it, None where it does not.
+        floats: the images are floats, which were scaled to 0 .. 255.
         notes: what was changed, for the user; repeats itself.
 
     Raises:
@@ -56,7 +57,7 @@ class _Prepared:
     def source(self) -> str:
         return f"tfds:{self.name}"
 
-    def read(self, input_shape: Shape) -> tuple[Arrays, int | None, list[str]]:
+    def read(self, input_shape: Shape) -> tuple[Arrays, int | None, bool, list[str]]:
         builder = self.open()
         splits = list(builder.info.splits)
         test = "test" if "test" in splits else "validation"
@@ -67,7 +68,8 @@ class _Prepared:
         train_arrays, test_arrays = (
             self.split(builder, split, image_key, input_shape, notes) for split in ("train", test)
         )
-        return train_arrays + test_arrays, num_classes, notes
+        floats = np.issubdtype(builder.info.features[image_key].np_dtype, np.floating)
+        return train_arrays + test_arrays, num_classes, floats, notes
 
     def open(self) -> Any:
         try:

@@ -72,6 +72,8 @@ def _build(kind: type, values: Any) -> Any:
     for name in values:
         if name not in names:
             raise UserError(f"{name}: {kind.__name__} has no such field, expected one of {', '.join(sorted(names))}")
+    if kind is ModelConfig:
+        values = {"scale": 255.0} | values  # csnn 0.1.0 knew no other
     made = {}
     for name, value in values.items():
         if kind is Config:

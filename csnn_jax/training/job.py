@@ -72,11 +72,11 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     if flags.show:
         plots.require_window()
     dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
-    config = replace(flags.config, model=data.fit_classes(flags.config.model, dataset))
+    config = replace(flags.config, model=data.fit_model(flags.config.model, dataset))
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
     if flags.resume:
-        run, start = resumed(flags, config, learner, len(dataset.train.labels))
+        run, start = resumed(flags, config, learner, dataset)
     else:
         run, start = rundir.create(flags.out, config, flags.overwrite), 0
     _introduce(dataset, config, learner, run, start)
@@ -92,7 +92,7 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     return 0
 
 
-def resumed(flags: TrainFlags, config: Config, learner: Learner, images: int) -> tuple[RunDir, int]:
+def resumed(flags: TrainFlags, config: Config, learner: Learner, dataset: data.Dataset) -> tuple[RunDir, int]:
     """The run in `--out`, made ready to go on, and the iterations that it has done.
 
     A finished run may get more iterations, or the pictures that it was killed before.
@@ -101,7 +101,7 @@ def resumed(flags: TrainFlags, config: Config, learner: Learner, images: int) ->
         flags: `--out` and `--resume`.
         config: the job; as the run was started but for `--epochs` and `--max-iters`.
         learner: takes over the training state.
-        images: number of training images.
+        dataset: its images.
 
     Raises:
         UserError: no such run, one that has nothing left to do, another job, or fewer iterations than were done. The
@@ -109,8 +109,8 @@ def resumed(flags: TrainFlags, config: Config, learner: Learner, images: int) ->
     """
     assert flags.out is not None
     run = RunDir(Path(flags.out))
-    _check_same_job(run, config)
-    start, total = learner.restore(run.checkpoints), iterations(config.train, images)
+    _check_same_job(run, config, dataset)
+    start, total = learner.restore(run.checkpoints), iterations(config.train, len(dataset.train.labels))
     if start > total:
         limited = config.train.max_iters == total
         flag = f"--max-iters {total}" if limited else f"--epochs {config.train.epochs}"
@@ -123,8 +123,9 @@ def resumed(flags: TrainFlags, config: Config, learner: Learner, images: int) ->
     return run, start
 
 
-def _check_same_job(run: RunDir, config: Config) -> None:
+def _check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
     before = run.config()
+    before = replace(before, model=data.fit_model(before.model, dataset))  # 0.1.0 kept no steps of the data's own
     for part, values in asdict(config).items():
         for name, now in values.items():
             then = getattr(getattr(before, part), name)
@@ -275,5 +276,9 @@ def _introduce(dataset: data.Dataset, config: Config, learner: Learner, run: Run
     )
     for note in dataset.notes:
         print(f"Data: {note}")
+    if dataset.frames:
+        print(f"Data: {dataset.frames} frames an example, one at each time step")
+    if config.model.pixel_scale != dataset.scale:
+        print(f"Data: pixel values are divided by {config.model.pixel_scale:g}, not {dataset.scale:g}")
     print(f"Runs on: {learner.describe()}")
     print(f"Run directory: {run.path}" + (f", resumed after {start} iterations" if start else ""), flush=True)

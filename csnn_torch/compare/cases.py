@@ -30,7 +30,7 @@ class Case:
         name: of the variant, for the tables.
         config: its configuration.
         tensors: its weights, in torch's layout.
-        images: uint8 [N, H, W, C] or [N, T, H, W, C], of which 255 means 1.
+        images: uint8 [N, H, W, C] or [N, T, H, W, C],
         labels: their classes [N].
     """
 
@@ -45,8 +45,10 @@ class Case:
         images = self.images[rows]
         if self.config.encoding != "direct":
             seed = (0, rows.start or 0)
-            return data.encode(images, self.config.time_steps, self.config.encoding, seed).astype(dtype)
-        return ((images.swapaxes(0, 1) if self.frames else images) / 255).astype(dtype)
+            settings = self.config
+            spikes = data.encode(images, settings.time_steps, settings.encoding, seed, settings.pixel_scale)
+            return spikes.astype(dtype)
+        return ((images.swapaxes(0, 1) if self.frames else images) / self.config.input_scale).astype(dtype)
 
     def first(self, count: int) -> "Case":
         """The same on its first `count` images."""

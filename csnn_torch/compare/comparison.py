@@ -74,7 +74,10 @@ class Comparison:
     @property
     def weights(self) -> str:
         """SHA-256 of the configuration and the weights."""
-        digest = hashlib.sha256(to_json(self.config).encode())
+        values = json.loads(to_json(self.config))
+        if values["model"]["scale"] == 255:
+            del values["model"]["scale"]  # 0.1.0 knew no other and named none
+        digest = hashlib.sha256(json.dumps(values, indent=2).encode())
         for name in sorted(self.tensors):
             digest.update(name.encode() + self.tensors[name].tobytes())
         return digest.hexdigest()

@@ -9,11 +9,6 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import Tensors, from_torch
 
 
-def input_scale(config: ModelConfig) -> float:
-    """What the program divides its bytes by: 255 for pixels, 1 for encoded spikes, which are 0 or 1 already."""
-    return 255.0 if config.encoding == "direct" else 1.0
-
-
 def weight_bytes(config: ModelConfig) -> int:
     """Size of the weights and biases: constants, which a device may keep in flash."""
     return 4 * sum(rows * channels + channels for rows, channels in _weight_shapes(config))
@@ -58,7 +53,7 @@ def network(config: ModelConfig, frames: int | None) -> str:
 #define CSNN_CLASSES {config.num_classes}
 #define CSNN_FRAMES {frames} /* frames in a sample; 1: an image, shown at every step */
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
-#define CSNN_INPUT_SCALE {input_scale(config)}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
+#define CSNN_INPUT_SCALE {config.input_scale}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
 
 #define CSNN_POOL_MAX {int(config.pool == "max")} /* 1: maximum, 0: average */
 #define CSNN_RESET_SUBTRACT {int(config.reset == "subtract")} /* see csnn.h; both 0: no reset */

@@ -12,7 +12,7 @@ import numpy as np
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError, first_error
-from export.c.headers import index_type, input_scale
+from export.c.headers import index_type
 
 
 def build(folder: Path, out: Path) -> Path:
@@ -92,7 +92,7 @@ class Library:
         Raises:
             ValueError: x holds a value that no byte stands for.
         """
-        scale = np.float32(input_scale(self.config))
+        scale = np.float32(self.config.input_scale)
         frames = np.rint(x * scale).astype(np.uint8)
         if not np.array_equal(frames.astype(np.float32) / scale, x):
             raise ValueError(f"x: expected whole numbers from 0 to 255, divided by {scale}")
@@ -126,5 +126,5 @@ class Library:
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:
     """What the program is fed for `network.inputs`: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
-    found = np.moveaxis(np.rint(x * np.float32(input_scale(config))).astype(np.uint8), -3, -1)
+    found = np.moveaxis(np.rint(x * np.float32(config.input_scale)).astype(np.uint8), -3, -1)
     return np.ascontiguousarray(found.swapaxes(0, 1) if x.ndim == 5 else found)

@@ -143,7 +143,7 @@ def membrane_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
 
 
 def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 2, 0)) -> Tensor:
-    """What the network is fed for images, float32 in 0..1.
+    """What the network is fed for images, float32.
 
     Args:
         config: tells the encoding.
@@ -154,8 +154,9 @@ def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 
         One image [batch, C, H, W] for every step (direct encoding), or a sequence [time, batch, C, H, W].
     """
     if config.encoding != "direct":
-        return torch.from_numpy(encode(images, config.time_steps, config.encoding, seed)).moveaxis(-1, -3).float()
-    x = torch.from_numpy(images).moveaxis(-1, -3).float() / 255
+        spikes = encode(images, config.time_steps, config.encoding, seed, config.pixel_scale)
+        return torch.from_numpy(spikes).moveaxis(-1, -3).float()
+    x = torch.from_numpy(images).moveaxis(-1, -3).float() / config.input_scale
     return (x.swapaxes(0, 1) if images.ndim == 5 else x).contiguous()
 
 

@@ -25,7 +25,7 @@ def _input(semantics: dict[str, Any]) -> tuple[str, str, list[int]]:
     """(name of the argument, what it is, its shape)."""
     shape = semantics["input"]["shape"]
     if semantics["input"]["layout"] == "N, C, H, W":
-        return "image", f"image: float32 {shape}, pixel / 255", shape
+        return "image", f"image: float32 {shape}, {semantics['input']['range'].split(': ')[0]}", shape
     shape = [semantics["time_steps"], *shape]
     return "frames", f"frames: float32 {shape}, {semantics['input']['range'].split(': ')[-1]}", shape
 

@@ -16,6 +16,7 @@ import pytest
 import safetensors.numpy
 from commands import ENVIRONMENT, SMALL, refused, run, start
 from PIL import Image
+from tfds_files import prepare_frames
 
 MODULE = "csnn_jax.train"
 
@@ -306,3 +307,28 @@ def test_a_terminal_gets_a_live_bar(tmp_path):
     assert process.wait(timeout=60) == 0
     text = shown.decode()
     assert "5/5" in text and "images/s" in text and "loss" in text and "Final Test Accuracy" in text
+
+
+def test_event_frames_enter_as_they_are_and_set_the_steps(tmp_path):
+    """Bars that move in four directions, as bytes of 0 and 1 with a time axis."""
+    rng = np.random.default_rng(0)
+    frames, labels = np.zeros((64, 6, 8, 8, 2), np.uint8), np.arange(64) % 4
+    for sample, label in zip(frames, labels, strict=True):
+        for step in range(6):
+            at = (step + rng.integers(8)) % 8
+            sample[step, at if label < 2 else slice(None), slice(None) if label < 2 else at, label % 2] = 1
+    name = prepare_frames(tmp_path, frames, labels)
+    stack = ("--input-shape", 8, 8, 2, "--conv-channels", 8, "--hidden", 16, "--surrogate", "atan")
+    out = tmp_path / "run"
+    done = run(MODULE, "--dataset", name, *stack, "--batch-size", 16, "--epochs", 30, "--eval-every", 0, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "values of 0 and 1 enter as they are (scale 1)" in done.stdout
+    assert "Data: 6 frames an example, one at each time step" in done.stdout
+    config = json.loads((out / "config.json").read_text())["model"]
+    assert (config["scale"], config["time_steps"], config["num_classes"]) == (1.0, 6, 4)
+    (end,) = records(out, "end")
+    assert end["accuracy"] > 0.9 and all(density > 0.005 for density in end["density"].values())
+    assert run("csnn_jax.evaluate", out).stdout.startswith(f"Test Accuracy: {end['accuracy']:.2%}")
+    refused_out = tmp_path / "refused"
+    line = refused(MODULE, "--dataset", name, *stack, "--encoding", "rate", "--out", refused_out)
+    assert "has a time axis already" in line and not refused_out.exists()

@@ -52,9 +52,10 @@ def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
         assert tensor.dtype == dtype and tensor.tobytes() == theirs[name].tobytes()
 
 
+@pytest.mark.parametrize("scale", [None, 100.0])
 @pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
-def test_both_see_the_same_input(encoding, split):
-    settings = config(encoding=encoding, reset="none")  # the first membrane then follows the input alone
+def test_both_see_the_same_input(encoding, scale, split):
+    settings = config(encoding=encoding, scale=scale, reset="none")  # the first membrane then follows the input alone
     weights = loud(settings)
     mine = learner(None, settings, weights).trace(split.images)[0][0]
     other = Trained(settings, weights).trace(split.images).membranes[0]

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from export_networks import OTHER
+from export_networks import OTHER as SCALED
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.weights import expected_shapes
 from export import semantics
 from export.proof.network import Step
 
+OTHER = replace(SCALED, scale=255.0)
 MEMBRANES = {
     "subtract": "U[t] = beta * U[t-1] + I[t] - R[t] * threshold",
     "zero": "U[t] = beta * (1 - R[t]) * U[t-1] + I[t]",
@@ -62,3 +63,18 @@ def test_frames_of_the_data_are_no_held_image():
     given = semantics.of_bundle(step(OTHER), 9, sequence=True)["input"]
     assert (given["meaning"], given["layout"]) == ("the frames of the data, one per step", "T, N, C, H, W")
     assert given["shape"] == [2, 12, 10] and given["range"] == "pixel / 255: float32, 0 to 1"
+
+
+@pytest.mark.parametrize(
+    ("scale", "range_", "moment"),
+    [
+        (None, "pixel / 255: float32, 0 to 1", "(1 - pixel / 255)"),
+        (1.0, "pixel: float32, 0 to 255", "(1 - pixel)"),
+        (51.0, "pixel / 51: float32, 0 to 5", "(1 - pixel / 51)"),
+    ],
+)
+def test_the_scale_is_the_datas(scale, range_, moment):
+    given = semantics.of_bundle(step(replace(SCALED, scale=scale)), 9, sequence=False)["input"]
+    assert given["range"] == range_
+    late = step(replace(SCALED, scale=scale, encoding="latency"))
+    assert moment in semantics.of_graph(late)["encoding"] and moment in str(semantics.of_bundle(late, 9, True)["input"])

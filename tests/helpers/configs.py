@@ -36,6 +36,7 @@ def model_configs(draw) -> ModelConfig:
         slope=draw(st.one_of(st.none(), POSITIVE)) if has_slope else None,
         time_steps=draw(COUNT),
         encoding=draw(st.sampled_from(get_args(c.Encoding))),
+        scale=draw(st.one_of(st.none(), POSITIVE)),
     )
 
 

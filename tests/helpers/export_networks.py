@@ -25,6 +25,7 @@ OTHER = ModelConfig(
     learn_beta=True,
     learn_threshold=True,
     time_steps=12,
+    scale=200.0,
 )
 """Differs from the default in everything that it can."""
 

@@ -8,7 +8,7 @@ import pytest
 from idx_files import IMAGES, write_folder
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import fit_classes, load, load_for
+from csnn_jax.data import fit_model, load, load_for
 from csnn_jax.errors import UserError
 
 
@@ -87,17 +87,27 @@ def two_classes(tmp_path):
 def test_the_default_follows_the_data(two_classes):
     found = load(two_classes, (3, 4, 1))
     assert found.num_classes == 2
-    assert fit_classes(ModelConfig(), found).num_classes == 2
+    assert fit_model(ModelConfig(), found).num_classes == 2
 
 
 def test_more_outputs_than_classes_are_kept_and_fewer_refused():
     mnist = load("mnist", (28, 28, 1))
-    assert fit_classes(ModelConfig(num_classes=12), mnist).num_classes == 12
+    assert fit_model(ModelConfig(num_classes=12), mnist).num_classes == 12
     with pytest.raises(UserError, match="--num-classes 9: mnist has labels up to 9, expected at least 10"):
-        fit_classes(ModelConfig(num_classes=9), mnist)
+        fit_model(ModelConfig(num_classes=9), mnist)
 
 
 def test_a_data_set_with_more_classes_than_the_network_is_refused(two_classes):
     assert load_for(ModelConfig(input_shape=(3, 4, 1), conv_channels=(), num_classes=2), two_classes)
     with pytest.raises(UserError, match="--dataset mnist: has 10 classes, expected at most the network's 2"):
         load_for(ModelConfig(num_classes=2), "mnist")
+
+
+def test_images_mean_255_and_zeros_and_ones_themselves(tmp_path):
+    mnist = load("mnist", (28, 28, 1))
+    assert mnist.scale == 255 and fit_model(ModelConfig(), mnist).scale == 255
+    (tmp_path / "binary").mkdir()
+    binary = load(f"idx:{write_folder(tmp_path / 'binary', (IMAGES % 2, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 1))
+    assert binary.scale == 1 and binary.notes[-1].endswith("values of 0 and 1 enter as they are (scale 1)")
+    assert fit_model(ModelConfig(), binary).scale == 1
+    assert fit_model(ModelConfig(scale=7.0), binary).scale == 7

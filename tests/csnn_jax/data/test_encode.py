@@ -84,3 +84,13 @@ def test_latency_is_that_of_snntorch(steps, expected):
 def test_what_cannot_be_encoded_is_refused(images, encoding, message):
     with pytest.raises(ValueError, match=message):
         encode(images, 10, encoding, (0,))
+
+
+@pytest.mark.parametrize("encoding", ["rate", "latency"])
+def test_the_scale_is_the_value_that_means_one(encoding):
+    gray = np.arange(0, 256, 5, dtype=np.uint8).reshape(1, 1, -1, 1)
+    fifth = (gray // 5).astype(np.uint8)  # the same images in steps of 1, where 51 means 1
+    expected = encode(gray, 12, encoding, (0, 0))
+    np.testing.assert_array_equal(encode(fifth, 12, encoding, (0, 0), scale=51), expected)
+    ones = np.ones((1, 2, 2, 1), np.uint8)
+    assert encode(ones, 12, encoding, (0, 0), scale=1).sum() == (48 if encoding == "rate" else 4)

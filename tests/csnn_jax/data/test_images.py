@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from csnn_jax.data.images import fit, to_uint8
+from csnn_jax.data.images import fit, scale_of, to_uint8
 from csnn_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -69,7 +69,6 @@ def test_floats_are_scaled():
     scaled, notes = to_uint8(np.array([0, 0.5, 1], np.float32), "x")
     assert scaled.dtype == np.uint8 and scaled.tolist() == [0, 128, 255]
     assert notes == ["x: float32 images scaled to 0..255"]
-    assert to_uint8(np.array([False, True]), "x")[0].tolist() == [0, 255]
     every = np.arange(256, dtype=np.uint8)
     np.testing.assert_array_equal(to_uint8(every / 255, "x")[0], every)
     assert to_uint8(every, "x") == (pytest.approx(every), [])
@@ -79,5 +78,33 @@ def test_floats_are_scaled():
     "images", [np.array([0, 1.5]), np.array([-0.1, 1]), np.array([0, np.nan]), np.array([0, 300], np.uint16)]
 )
 def test_other_numbers_are_refused(images):
-    with pytest.raises(UserError, match=f"x: {images.dtype} images from .* expected uint8, or floats from 0 to 1"):
+    with pytest.raises(
+        UserError, match=f"x: {images.dtype} images from .* expected whole numbers from 0 to 255, or floats"
+    ):
         to_uint8(images, "x")
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.int16, np.int64, np.uint16])
+def test_booleans_and_whole_numbers_stay_as_they_are(dtype):
+    values = np.array([0, 1, 1], dtype)
+    found, notes = to_uint8(values, "x")
+    assert found.dtype == np.uint8 and found.tolist() == [0, 1, 1] and notes == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "most", "floats", "scale"),
+    [
+        ((2, 3, 3, 1), 255, False, 255),
+        ((2, 3, 3, 1), 2, False, 255),
+        ((2, 3, 3, 1), 1, False, 1),
+        ((2, 5, 3, 3, 1), 1, False, 1),
+        ((2, 5, 3, 3, 1), 9, False, 1),
+        ((2, 5, 3, 3, 1), 255, False, 1),
+        ((2, 5, 3, 3, 1), 255, True, 255),
+        ((2, 3, 3, 1), 1, True, 255),
+    ],
+)
+def test_the_scale_belongs_to_the_data(shape, most, floats, scale):
+    images = np.zeros(shape, np.uint8)
+    images.flat[3] = most
+    assert scale_of(images, floats) == scale

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
+from tfds_files import prepare, tensor
 
-from csnn_jax.data import load
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import fit_model, load
 from csnn_jax.errors import UserError
 
-tfds.disable_progress_bar()
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (7, 6, 5, 1), dtype=np.uint8)
 
@@ -22,26 +23,6 @@ def png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "png")
     return file.getvalue()
-
-
-def prepare(data_dir, name: str, features: dict, **splits):
-    """Prepares a data set on disk: for each split, a list of examples."""
-
-    class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-        def _split_generators(self, dl_manager):
-            return {split: self._generate_examples(examples) for split, examples in splits.items()}
-
-        def _generate_examples(self, examples):
-            yield from enumerate(examples)
-
-    Tiny.name = name
-    Tiny(data_dir=data_dir, file_format="array_record").download_and_prepare()
-    return f"tfds:{name}@{data_dir}"
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +39,6 @@ def digits(tmp_path_factory) -> str:
 def by_label(labels, images):
     """Images in an order that does not depend on TFDS's shuffling."""
     return sorted((int(label), image.tobytes()) for label, image in zip(labels, images, strict=True))
-
-
-def tensor(shape, dtype):
-    return tfds.features.Tensor(shape=shape, dtype=dtype)
 
 
 def test_prepared_images_are_read_by_name_without_their_code(digits, monkeypatch, caplog):
@@ -96,6 +73,12 @@ def test_event_frames_keep_their_time_axis(tmp_path):
     features = {"frames": tensor((None, 4, 4, 2), np.uint8), "label": tensor((), np.int64)}
     data = load(prepare(tmp_path, "events", features, train=examples, test=examples), (4, 4, 2))
     np.testing.assert_array_equal(data.train.images[np.argsort(data.train.labels)], frames)
+    assert (data.scale, data.frames) == (1, 5)
+    assert data.notes == ("tfds:events: values of 0 and 1 enter as they are (scale 1)",)
+    fitted = fit_model(ModelConfig(time_steps=100), data)
+    assert (fitted.scale, fitted.time_steps, fitted.num_classes) == (1, 5, 2)
+    with pytest.raises(UserError, match=r"--encoding rate: tfds:events.* has a time axis already, expected direct"):
+        fit_model(ModelConfig(encoding="rate"), data)
     examples[1] = {"frames": frames[1, :3], "label": 1}
     name = prepare(tmp_path / "ragged", "ragged", features, train=examples, test=examples)
     with pytest.raises(UserError, match=r"tfds:ragged: train images of shapes \[\(3, .*\), \(5, .*\)\], expected one"):
@@ -110,8 +93,9 @@ def test_floats_are_scaled_or_refused(tmp_path):
         return prepare(tmp_path, name, features, train=examples, test=examples)
 
     data = load(prepared("floats", 0.2), (4, 4, 1))
+    assert data.scale == 255
     assert (data.train.images == 51).all() and data.notes == ("tfds:floats: float32 images scaled to 0..255",)
-    with pytest.raises(UserError, match=r"tfds:large: float32 images from 7.0 to 7.0, expected uint8, or floats"):
+    with pytest.raises(UserError, match=r"tfds:large: float32 images from 7.0 to 7.0, expected whole numbers"):
         load(prepared("large", 7), (4, 4, 1))
 
 
@@ -208,3 +192,13 @@ def test_damaged_files_take_one_line(digits, tmp_path):
     assert "unreadable" in refused(lambda folder: next(folder.glob("*test*")).unlink())
     assert "unreadable" in refused(lambda folder: (folder / "dataset_info.json").unlink())
     assert "unreadable" in refused(lambda folder: (folder / "dataset_info.json").write_text("{"))
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.bool_, 1), (np.int16, 1), (np.int16, 9), (np.uint8, 255)])
+def test_frames_of_whole_numbers_are_counts(tmp_path, dtype, most):
+    frames = np.zeros((2, 3, 4, 4, 2), dtype)
+    frames[:, 1, 2] = most
+    examples = [{"frames": f, "label": i} for i, f in enumerate(frames)]
+    features = {"frames": tensor((None, 4, 4, 2), dtype), "label": tensor((), np.int64)}
+    data = load(prepare(tmp_path, "counts", features, train=examples, test=examples), (4, 4, 2))
+    assert data.train.images.max() == most and data.scale == 1

@@ -41,7 +41,12 @@ def test_bad_json_is_refused_in_one_line_that_names_the_file(text, message):
 
 
 def test_fields_left_out_take_their_defaults():
-    assert job_from_json('{"model": {"time_steps": 7}}', "x") == Config(model=ModelConfig(time_steps=7))
+    assert job_from_json('{"model": {"time_steps": 7}}', "x") == Config(ModelConfig(time_steps=7, scale=255.0))
+
+
+def test_a_model_that_names_no_scale_is_of_0_1_0_and_means_255():
+    assert from_json(ModelConfig, "{}", "x") == ModelConfig(scale=255.0)
+    assert from_json(ModelConfig, '{"scale": 1.0}', "x").scale == 1
 
 
 def test_a_job_is_an_object_of_the_three_concerns_with_a_version():

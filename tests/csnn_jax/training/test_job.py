@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csnn_jax import data
-from csnn_jax.config import Config, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import rundir
@@ -49,17 +49,25 @@ class AtIteration:
         return self.iteration
 
 
+DIGITS = data.load("mnist", (28, 28, 1))
+TEN = replace(DIGITS, train=data.Split(DIGITS.train.images[:1280], DIGITS.train.labels[:1280]))  # iterations an epoch
+
+
+def job_config(**changes) -> Config:
+    return Config(data.fit_model(ModelConfig(), TEN), train=TrainConfig(**changes))
+
+
 @pytest.fixture
 def interrupted(tmp_path):
-    run = rundir.create(str(tmp_path / "run"), Config())
+    run = rundir.create(str(tmp_path / "run"), job_config())
     run.record("train", iter=4, loss=1.0)
     run.record("end", iter=5, interrupted=True, seconds=1.0)
     return run
 
 
 def resume(run, done, **changes):
-    config = replace(Config(), train=TrainConfig(**changes))
-    return job.resumed(TrainFlags(out=str(run.path), resume=True), config, AtIteration(done), 1280)
+    flags = TrainFlags(out=str(run.path), resume=True)
+    return job.resumed(flags, job_config(**changes), AtIteration(done), TEN)
 
 
 def files(run) -> dict[str, bytes]:
