@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_text(result, dataset.name))
         return 0
 
-    return run_command(command)
+    return run_command(command, arguments)
 
 
 def _text(result, name: str) -> str:

@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ import tyro
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
+from csnn_jax.interrupts import CommandInterrupt, leave
 from csnn_jax.runs.rundir import RunDir
 
 T = TypeVar("T")
@@ -80,31 +82,49 @@ def parse_train(kind: type[F], program: str, description: str, arguments: Sequen
     return parse(kind, program, description, arguments, replace(kind(), config=RunDir(Path(flags.out)).config()))
 
 
-def run_command(command: Callable[[], int]) -> int:
+def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:
     """Runs a command: a user's mistake is one line on stderr and exit code 2, Ctrl-C is exit code 130.
 
     SIGTERM ends it as an exception would, with exit code 143, so that half-made folders are taken away. Exit code 141,
     as a shell shows of other programs, where nobody reads its output to the end (`| head`).
+
+    Args:
+        command: gives the exit code.
+        arguments: those of `main`. None: the process is this command, and Ctrl-C ends it without waiting for threads.
     """
-    main_thread = threading.current_thread() is threading.main_thread()
-    if main_thread:
-        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    alone = arguments is None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a path may hold what an ASCII terminal has not
             stream.reconfigure(errors="backslashreplace")
+    with _handlers(alone):
+        try:
+            code = command()
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
+            return 141
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            if alone:
+                leave()
+            print("interrupted", file=sys.stderr)
+            return 130
+
+
+@contextmanager
+def _handlers(alone: bool) -> Iterator[None]:
+    """The command's handlers of SIGTERM and, in a process of its own, of Ctrl-C; gives back those of the caller."""
+    handlers: dict[int, Callable] = {signal.SIGTERM: lambda number, frame: sys.exit(128 + number)}
+    if alone:
+        handlers[signal.SIGINT] = CommandInterrupt()
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        code = command()
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
-        return 141
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        yield
     finally:
-        if main_thread:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

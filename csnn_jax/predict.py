@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_text(path, picture.notes, spikes[:, 0]), flush=True)
         return code
 
-    return run_command(command)
+    return run_command(command, arguments)
 
 
 def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return job.train(flags, learner.Learner)
 
-    return run_command(command)
+    return run_command(command, arguments)
 
 
 if __name__ == "__main__":

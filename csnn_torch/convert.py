@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run.record("end", iter=0, interrupted=False, **source)
         return 0
 
-    return run_command(command)
+    return run_command(command, arguments)
 
 
 def _text(model: ModelConfig) -> str:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return job.train(flags, lambda config, split: Learner(config, split, device=flags.device))
 
-    return run_command(command)
+    return run_command(command, arguments)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Bundle: {flags.out}")
         return 0
 
-    return run_command(command)
+    return run_command(command, arguments)
 
 
 def open_finished(path: str) -> tuple[RunDir, Config, weights.Tensors]:

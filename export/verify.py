@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.set_up("float32")
         return verification.verify(folder, flags.quick)
 
-    code = run_command(command)
+    code = run_command(command, arguments)
     return 1 if code == 2 else code  # what can't be verified is not ok
 
 

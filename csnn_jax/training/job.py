@@ -11,14 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
-from csnn_jax import data, progress
+from csnn_jax import data, interrupts, progress
 from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir, weights
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import interrupts
 
 PICTURES = ("accuracy.png", "spikes.png")
 """What `_Job.plots` makes."""

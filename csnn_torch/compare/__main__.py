@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_torch()
         return _compare(flags, _shown(flags, sys.argv[1:] if arguments is None else arguments))
 
-    return run_command(command)
+    return run_command(command, arguments)
 
 
 def _compare(flags: CompareFlags, shown: str) -> int:

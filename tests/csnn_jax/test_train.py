@@ -332,3 +332,21 @@ def test_event_frames_enter_as_they_are_and_set_the_steps(tmp_path):
     refused_out = tmp_path / "refused"
     line = refused(MODULE, "--dataset", name, *stack, "--encoding", "rate", "--out", refused_out)
     assert "has a time axis already" in line and not refused_out.exists()
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_it_at_once_whenever_it_comes(tmp_path):
+    """Two, at 30 random moments of a job that writes a checkpoint every other iteration."""
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        flags = (*SMALL, "--eval-every", 2, "--max-iters", 100000, "--epochs", 300, "--out", tmp_path / str(number))
+        process = start(MODULE, *flags)
+        wait_for(process, "Iter 0, Test Acc")
+        time.sleep(rng.uniform(0, 1))
+        process.send_signal(signal.SIGINT)
+        time.sleep(rng.choice([0, 0.01, rng.uniform(0, 0.3)]))
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=30)
+        assert (process.returncode, err) in [(130, "interrupted\n"), (130, "")], err
+        assert time.monotonic() - began < 20  # a process without end was the fault

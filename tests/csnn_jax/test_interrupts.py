@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from csnn_jax.training.interrupts import collected
+from csnn_jax.interrupts import collected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
