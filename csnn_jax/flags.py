@@ -49,13 +49,16 @@ def parse(
         description: what it does, for the help.
         arguments: None: the process's. `--version` alone prints the version and exits.
         default: values of the flags that are not given; None: the dataclass's own.
+
+    Raises:
+        UserError: an empty `--out`.
     """
     if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
         print(f"{program} {version('csnn-jax')}")
         sys.exit(0)
     # Where True may be the default, --no-FLAG is needed too.
     options = (tyro.conf.OmitArgPrefixes, *(() if default else (tyro.conf.FlagCreatePairsOff,)))
-    return tyro.cli(
+    found = tyro.cli(
         kind,
         prog=program,
         description=description,
@@ -63,6 +66,9 @@ def parse(
         config=options,
         default=tyro.MISSING_NONPROP if default is None else default,
     )
+    if vars(found).get("out") == "":
+        raise UserError("--out '': expected a path")
+    return found
 
 
 F = TypeVar("F", bound=TrainFlags)

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 LINE_EVERY = 50  # iterations between plain lines
+SILENCE = 60  # seconds of an evaluation between lines
 
 
 class Progress:
@@ -31,7 +32,7 @@ class Progress:
             disable=not self._live,
         )
         self._task = self._bar.add_task("Training", total=total, completed=start, loss="-", rate="-", left="-")
-        self._began = self._first = time.perf_counter()
+        self._began = self._first = self._said = time.perf_counter()
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -53,6 +54,15 @@ class Progress:
         self._bar.update(self._task, completed=iteration + 1, loss=f"{loss:.4f}", rate=rate, left=left)
         if not self._live and done > 1 and iteration % LINE_EVERY == 0:
             self.line(f"Iter {iteration}, Loss: {loss:.4f}, {rate} images/s, {left} left")
+
+    def batch(self, number: int, total: int) -> None:
+        """Tells that a batch of an evaluation begins; a line a minute, so that a slow one is no silence."""
+        now = time.perf_counter()
+        if number == 0:
+            self._said = now
+        elif now - self._said > SILENCE:
+            self._said = now
+            self.line(f"Evaluating: {number} of {total} batches")
 
     def line(self, text: str) -> None:
         """Prints a line, above the bar where there is one."""

@@ -21,7 +21,7 @@ read from it; what it lacks comes from the flags. The test accuracy is measured 
 
 @dataclass(frozen=True)
 class ConvertFlags:
-    file: Annotated[str, tyro.conf.Positional]
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """The state_dict."""
     out: str
     """Run directory to make."""

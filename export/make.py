@@ -73,7 +73,9 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
     """
     dataset = data.load(config.data.dataset, config.model.input_shape)
-    settings = replace(settings, images=min(settings.images, len(dataset.test.labels)))
+    if settings.images > (there := len(dataset.test.labels)):
+        print(f"--images {settings.images}: the test set has {there:,}, all of which are compared", flush=True)
+        settings = replace(settings, images=there)
     config = for_data(config, dataset.test)
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
     _write(Source(subject, run, dataset, settings.opset))

@@ -16,7 +16,7 @@ DESCRIPTION = """Checks that a bundle is whole and that its files compute the tr
 
 First the SHA-256 of every file; then all that the manifest claims is worked out anew from weights.safetensors and the
 files, and compared. Prints one line per file: ok, or what differs. Exit code 0 if all is well, 1 if anything differs or
-could not be checked."""
+could not be checked, 2 where there is no bundle."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from export import verification
 
         process.set_up("float32")
-        return verification.verify(folder, flags.quick)
+        try:
+            return verification.verify(folder, flags.quick)
+        except UserError as error:  # what can't be verified is not ok
+            print(f"error: {error}", file=sys.stderr)
+            return 1
 
-    code = run_command(command, arguments)
-    return 1 if code == 2 else code  # what can't be verified is not ok
+    return run_command(command, arguments)
 
 
 if __name__ == "__main__":

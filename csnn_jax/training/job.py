@@ -3,6 +3,7 @@
 The framework is behind `Learner`; what is printed, recorded, plotted and kept on an interrupt is decided here.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -16,7 +17,7 @@ from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir, weights
-from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.runs.metrics import BATCH, Evaluation
 from csnn_jax.runs.rundir import RunDir
 
 PICTURES = ("accuracy.png", "spikes.png")
@@ -218,7 +219,7 @@ class _Job:
         kind, split = ("test", self.dataset.test)
         if self.dataset.validation is not None:
             kind, split = ("validation", self.dataset.validation)
-        result = self.learner.evaluate(split, self.go_on)
+        result = self._measure(split, shown)
         if result is None:
             return
         shown.line(f"Iter {iteration}, {kind.capitalize()} Acc: {result.accuracy:.2%}")
@@ -227,9 +228,19 @@ class _Job:
         )
         self._keep(iteration + 1)
 
+    def _measure(self, split: data.Split, shown: progress.Progress) -> Evaluation | None:
+        """Runs a split, with a word now and then; None if it was interrupted."""
+        total, numbers = -(-len(split.labels) // BATCH), itertools.count()
+
+        def go_on() -> bool:
+            shown.batch(next(numbers), total)
+            return self.go_on()
+
+        return self.learner.evaluate(split, go_on)
+
     def _finish(self, done: int, shown: progress.Progress) -> bool:
         """The last word on the test set; False if it was interrupted."""
-        result = self.learner.evaluate(self.dataset.test, self.go_on)
+        result = self._measure(self.dataset.test, shown)
         if result is None:
             return False
         shown.line(f"Final Test Accuracy: {result.accuracy:.2%}")

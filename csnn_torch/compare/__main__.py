@@ -25,6 +25,8 @@ class CompareFlags:
     """Run directory with trained weights; None: the default network is trained briefly first, in OUT/run."""
     out: str = "comparison"
     """Directory for the results."""
+    overwrite: bool = False
+    """Replace the comparison of other weights that --out holds."""
     quick: bool = False
     """Few images and iterations, no variants, no torch.compile: under 3 minutes on two CPU cores."""
     questions: tuple[Question, ...] = ("network", "training", "cost")
@@ -67,7 +69,7 @@ def _compare(flags: CompareFlags, shown: str) -> int:
     path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
     _, config, tensors = opened or rundir.open_run(path)
     found = comparison.Comparison(path, config, tensors)
-    comparison.keep_earlier(found, out, flags.questions)
+    comparison.keep_earlier(found, out, flags.questions, flags.overwrite)
     for question, answer in questions.ANSWERS.items():
         if question in flags.questions:
             began = time.perf_counter()

@@ -140,15 +140,22 @@ def make_folder(out: str) -> Path:
     return path
 
 
-def keep_earlier(found: Comparison, out: Path, questions: Collection[str]) -> None:
-    """Takes over what an earlier command found out about these weights, but for the `questions`; says so."""
+def keep_earlier(found: Comparison, out: Path, questions: Collection[str], overwrite: bool = False) -> None:
+    """Takes over what an earlier command found out about these weights, but for the `questions`; says so.
+
+    Raises:
+        UserError: there is a comparison of other weights, unless it may be overwritten.
+    """
     path = out / NAME
     try:
         kept = found.keep(json.loads(path.read_text()), questions)
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        print(f"{path}: not a comparison of these weights, it will be replaced", flush=True)
+        if not overwrite:
+            raise UserError(
+                f"--out {out}: holds a comparison of other weights; expected another path, or --overwrite"
+            ) from None
         return
     if kept:
         print(f"{path}: its answers are kept: {', '.join(kept)}", flush=True)

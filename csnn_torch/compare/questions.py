@@ -18,6 +18,7 @@ def train_briefly(out: str, iterations: int) -> str:
     config = Config()
     print(f"Training the default network for {iterations} iterations", flush=True)
     dataset = data.load(config.data.dataset, config.model.input_shape)
+    config = replace(config, model=data.fit_model(config.model, dataset))
     tensors = cases.briefly_trained(config.model, dataset, iterations)
     run = rundir.create(str(Path(out) / "run"), config, overwrite=True)
     weights.save(run.weights, tensors, config.model)
@@ -33,6 +34,8 @@ def costs(found: Comparison, plan: Plan) -> None:
 def same_network(found: Comparison, plan: Plan) -> None:
     """Spikes, predictions and gradients of the run's network and its variants."""
     for case, images in _cases(found, plan):
+        if case.name == "run" and images > (there := len(case.labels)):
+            print(f"--images {images}: the test set has {there:,}, all of which are compared", flush=True)
         _same_case(found, plan, case, images)
 
 

@@ -99,3 +99,8 @@ def test_an_ascii_terminal_gets_what_it_can_show():
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("3 \\u0446\n", "")
+
+
+def test_an_empty_out_is_refused():
+    with pytest.raises(UserError, match="--out '': expected a path"):
+        train("--out", "")

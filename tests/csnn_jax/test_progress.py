@@ -25,3 +25,12 @@ def test_a_line_every_fifty_iterations_but_none_before_a_rate_is_known(capsys):
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
 def test_the_time_left_is_a_clocks(seconds, text):
     assert _clock(seconds) == text
+
+
+def test_a_slow_evaluation_is_no_silence(capsys, monkeypatch):
+    seconds = iter(range(0, 1000, 25))
+    with Progress(total=1, start=0, batch_size=8) as shown:
+        monkeypatch.setattr("csnn_jax.progress.time.perf_counter", lambda: next(seconds))
+        for number in range(8):
+            shown.batch(number, 8)
+    assert capsys.readouterr().out.splitlines() == ["Evaluating: 3 of 8 batches", "Evaluating: 6 of 8 batches"]

@@ -24,9 +24,9 @@ def test_a_bundle_is_ok_line_by_line(small_bundle):
     assert f"0 of {spikes:,} spikes differ from torch's" in said["step.onnx"]
 
 
-def test_what_has_no_manifest_is_not_ok(tmp_path):
+def test_what_has_no_manifest_is_no_bundle(tmp_path):
     (tmp_path / "folder").mkdir()
     for folder in (tmp_path / "folder", tmp_path / "nowhere"):
         done = run("export.verify", folder)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == f"error: {folder}: is no bundle, expected a directory with manifest.json in it\n"

@@ -40,7 +40,7 @@ def test_answers_about_the_same_weights_are_kept(found, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("other", ["weights", "configuration", "text"])
-def test_another_file_is_replaced(other, found, tmp_path, capsys):
+def test_another_file_is_replaced_only_when_asked(other, found, tmp_path):
     text = "{}" if other == "text" else json.dumps(found.as_json())
     (tmp_path / comparison.NAME).write_text(text)
     later = Comparison("somewhere", found.config, dict(found.tensors))
@@ -48,8 +48,9 @@ def test_another_file_is_replaced(other, found, tmp_path, capsys):
         later.tensors["fc1.bias"] = later.tensors["fc1.bias"] + 1
     if other == "configuration":
         later.config = Config(ModelConfig())
-    comparison.keep_earlier(later, tmp_path, ("cost",))
-    assert "not a comparison of these weights, it will be replaced" in capsys.readouterr().out
+    with pytest.raises(UserError, match="holds a comparison of other weights; expected another path, or --overwrite"):
+        comparison.keep_earlier(later, tmp_path, ("cost",))
+    comparison.keep_earlier(later, tmp_path, ("cost",), overwrite=True)
     assert later.spikes == [] and later.origins == {}
 
 
