@@ -34,7 +34,7 @@ class Trace(NamedTuple):
 
 
 class Leaky(nn.Module):
-    """One time step of a layer of neurons (design section 2; snnTorch `Leaky`, reset delay on).
+    """One time step of a layer of neurons (docs/design.md, section 2; snnTorch `Leaky`, reset delay on).
 
     The arithmetic rounds as snnTorch's does in float32.
 
