@@ -41,7 +41,7 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError) as error:  # each of these by some backend
-        raise UserError(f"--device {name}: can't be used here, {expected}: {first_line(error)}") from None
+        raise UserError(f"--device {name}: can't be used here, {expected}: {first_line(error)[:200]}") from None
     return device
 
 

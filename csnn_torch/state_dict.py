@@ -20,6 +20,7 @@ from csnn_jax.runs.weights import Tensors, expected_shapes
 
 Group = dict[str, torch.Tensor]
 _WEIGHTED = {"weight", "bias"}
+_ORDER = "layers are declared in the order in which they run: Conv2d, Leaky, Conv2d, Leaky, ..., each its own Leaky"
 _LEAKY = {"beta", "threshold", "reset_mechanism_val", "graded_spikes_factor"}
 
 
@@ -30,6 +31,8 @@ def load(path: str) -> dict[str, torch.Tensor]:
         UserError: no such file, truncated, or it holds something else than named tensors.
     """
     expected = "expected a state_dict that torch.save wrote"
+    if path.endswith(".safetensors"):
+        raise UserError(f"{path}: holds the weights of a run, which needs no conversion, {expected}")
     try:
         with warnings.catch_warnings(action="ignore"):  # of what is refused below
             found = torch.load(Path(path), map_location="cpu", weights_only=True)
@@ -47,7 +50,8 @@ def load(path: str) -> dict[str, torch.Tensor]:
         raise UserError(f"{path}: holds a {type(found).__name__}, {expected}")
     for name, tensor in found.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise UserError(f"{path}: {name} is a {type(tensor).__name__}, {expected}, of tensors only")
+            hint = "; save network.state_dict() alone" if isinstance(tensor, dict) else ""
+            raise UserError(f"{path}: {name} is a {type(tensor).__name__}, {expected}, of tensors only{hint}")
     return dict(found)
 
 
@@ -108,9 +112,10 @@ def _groups(state: dict[str, torch.Tensor], source: str) -> list[tuple[str, Grou
         needed = _WEIGHTED if number % 2 == 0 else _LEAKY
         optional = set() if number % 2 == 0 else {"graded_spikes_factor"}  # older versions of snnTorch have none
         for name in sorted(group.keys() - needed):
-            raise UserError(f"{source}: {f'{layer}.{name}'.lstrip('.')} is not a tensor of {kind}, expected one there")
+            found = f"{layer}.{name}".lstrip(".")
+            raise UserError(f"{source}: {found} is not a tensor of {kind}, expected one there; {_ORDER}")
         for name in sorted(needed - optional - group.keys()):
-            raise UserError(f"{source}: {layer}.{name} is missing, expected {kind} there")
+            raise UserError(f"{source}: {layer}.{name} is missing, expected {kind} there; {_ORDER}")
         if needed == _WEIGHTED:
             _check_weight(layer, group, source)
         elif (factor := _scalar(group, layer, "graded_spikes_factor", source, 1.0)) != 1:
@@ -158,7 +163,7 @@ def _scalar(group: Group, layer: str, name: str, source: str, default: float | N
     tensor = group[name]
     if tensor.numel() != 1:
         raise UserError(f"{source}: {layer}.{name} has shape {list(tensor.shape)}, expected one value for the layer")
-    value = float(tensor.reshape(()))
+    value = float(str(tensor.float().numpy().reshape(())[()]))  # 0.9, and not 0.8999999761581421: the same float32
     if not math.isfinite(value):
         raise UserError(f"{source}: {layer}.{name} is {value}, expected a number")
     return value

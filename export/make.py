@@ -80,6 +80,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
     _write(Source(subject, run, dataset, settings.opset))
     found = claims(subject, partial(_prove, subject))
+    _warn_of_silence(found)
     print("Measuring latencies", flush=True)
     whole: Manifest = {
         "schema_version": manifest.SCHEMA_VERSION,
@@ -104,6 +105,13 @@ def _write(source: Source) -> None:
             print(f"no {part.form} file: {reason}", flush=True)
         else:
             part.write(source)
+
+
+def _warn_of_silence(found: Manifest) -> None:
+    """Says which layers never spiked: a silent network's files equal anything."""
+    silent = [layer["name"] for layer in found["numbers"]["layers"] if not layer["spikes"]]
+    if silent:
+        print(f"warning: the neurons after {', '.join(silent)} never spiked, so equal spikes prove little", flush=True)
 
 
 def _prove(subject: Subject, part: Part, name: str) -> Found:

@@ -83,6 +83,8 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
     else:
         near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
+        if not near and not kind.startswith(("idx", "tfds")) and name.isidentifier():
+            hint = f"; did you mean 'tfds:{name}'?"
         raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(DATASETS)})")
 
     train_images, train_labels, test_images, test_labels = arrays

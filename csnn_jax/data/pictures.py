@@ -35,7 +35,8 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     """
     try:
         with Image.open(path) as file:
-            drawn = ImageOps.exif_transpose(file).convert("RGBA")  # upright, as every viewer shows a phone's photo
+            upright = ImageOps.exif_transpose(file)  # as every viewer shows a phone's photo
+            drawn = _eight_bits(upright).convert("RGBA")
     except IsADirectoryError:
         raise UserError(f"{path}: is a directory, expected a picture (PNG, JPEG)") from None
     except FileNotFoundError:
@@ -56,6 +57,13 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
         notes += changes
     fitted, changes = fit(pixels[None], input_shape, path)
     return Picture(fitted[0], (*notes, *changes))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey in 8 bits, which Pillow's conversion would cut off at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray(np.clip(np.asarray(image) / 257, 0, 255).round().astype(np.uint8))
 
 
 def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.ndarray, list[str]]:

@@ -20,12 +20,14 @@ def choose(name: str, model, frames: bool = False) -> tuple[ModuleType, str]:
         (engine module, the choice and its reason in a few words for the log).
 
     Raises:
-        UserError: "event" was asked for and can't run the model.
+        UserError: "event" was asked for and can't run the model, or there is no such engine.
     """
     import jax
 
     from csnn_jax.engine import event, scan
 
+    if name not in ("auto", "scan", "event"):
+        raise UserError(f"--engine {name}: expected auto, scan or event")
     if name == "scan":
         return scan, "scan engine"
     if jax.default_backend() != "cpu":

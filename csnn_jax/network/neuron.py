@@ -1,4 +1,4 @@
-"""The leaky integrate-and-fire neuron, and nothing else (docs/design.md, section 2; snnTorch `Leaky`, reset delay on)."""
+"""The leaky integrate-and-fire neuron, and nothing else (docs/design.md, section 2; snnTorch's `Leaky`)."""
 
 import jax
 import jax.numpy as jnp

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,11 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import append_line, write_atomic, write_new
 from csnn_jax.runs import weights
 from csnn_jax.runs.config_json import job_from_json, job_to_json
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 FILES = (
     "config.json",
@@ -38,6 +46,29 @@ class RunDir:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other trainings out of this run while the block runs (where the system has `flock`).
+
+        Raises:
+            UserError: another process trains it.
+        """
+        if fcntl is None:
+            yield
+            return
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise UserError(f"--out {self.path}: another process is training it; expected another path") from None
+        except OSError:  # a file system without locks
+            pass
+        try:
+            yield
+        finally:
+            os.close(folder)
 
     def record(self, kind: str, **values: Any) -> None:
         """Appends one object to metrics.jsonl."""
@@ -103,8 +134,7 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
             if any((run.path / name).exists() for name in FILES):
                 if not overwrite:
                     raise _occupied(run)
-                for name in FILES:
-                    _remove(run.path / name)
+                _clear(run)
             run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {out or 'runs'}: can't be made: {error.strerror}") from None
@@ -115,11 +145,20 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
     return run
 
 
+def _clear(run: RunDir) -> None:
+    """Removes a run's files, but for a run that is being trained, and for a folder that is none."""
+    if not (run.path / "config.json").exists():
+        raise UserError(f"--out {run.path}: is no run, for it lacks config.json; --overwrite replaces only runs")
+    with run.claimed():
+        for name in FILES:
+            _remove(run.path / name)
+
+
 def _occupied(run: RunDir) -> UserError:
     complete = (run.path / "config.json").exists()
     state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
-    hint = ", --resume to go on with it" if complete and not run.finished else ""
-    return UserError(f"--out {run.path}: holds {state} run already; expected another path, or --overwrite{hint}")
+    hint = "" if not complete else ", or --overwrite" if run.finished else ", or --overwrite, --resume to go on with it"
+    return UserError(f"--out {run.path}: holds {state} run already; expected another path{hint}")
 
 
 def write_config(run: RunDir, config: Config) -> None:

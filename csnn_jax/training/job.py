@@ -76,11 +76,13 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
     if flags.resume:
-        run, start = resumed(flags, config, learner, dataset)
+        run = RunDir(Path(flags.out or ""))
+        _check_same_job(run, config, dataset)
     else:
-        run, start = rundir.create(flags.out, config, flags.overwrite), 0
-    _introduce(dataset, config, learner, run, start)
-    with interrupts.collected() as caught:
+        run = rundir.create(flags.out, config, flags.overwrite)
+    with run.claimed(), interrupts.collected() as caught:
+        start = resumed(run, config, learner, dataset) if flags.resume else 0
+        _introduce(dataset, config, learner, run, start)
         job = _Job(config, dataset, learner, run, lambda: not caught)
         ended = start if run.finished and start == job.total else job.run(start)
         job.plots()
@@ -92,24 +94,20 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     return 0
 
 
-def resumed(flags: TrainFlags, config: Config, learner: Learner, dataset: data.Dataset) -> tuple[RunDir, int]:
-    """The run in `--out`, made ready to go on, and the iterations that it has done.
+def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset) -> int:
+    """Makes a run ready to go on; the iterations that it has done.
 
     A finished run may get more iterations, or the pictures that it was killed before.
 
     Args:
-        flags: `--out` and `--resume`.
+        run: as it was left.
         config: the job; as the run was started but for `--epochs` and `--max-iters`.
         learner: takes over the training state.
         dataset: its images.
 
     Raises:
-        UserError: no such run, one that has nothing left to do, another job, or fewer iterations than were done. The
-            run is as it was.
+        UserError: nothing is left to do, or fewer iterations are asked for than were done. The run is as it was.
     """
-    assert flags.out is not None
-    run = RunDir(Path(flags.out))
-    _check_same_job(run, config, dataset)
     start, total = learner.restore(run.checkpoints), iterations(config.train, len(dataset.train.labels))
     if start > total:
         limited = config.train.max_iters == total
@@ -119,8 +117,8 @@ def resumed(flags: TrainFlags, config: Config, learner: Learner, dataset: data.D
         rundir.write_config(run, config)
         run.truncate_records(start)
     elif all((run.path / name).exists() for name in PICTURES):
-        raise UserError(f"--resume: {run.path} is finished; expected an interrupted run, or more --epochs")
-    return run, start
+        raise UserError(f"--resume: {run.path} is finished; expected more iterations, by --epochs or --max-iters")
+    return start
 
 
 def _check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:

@@ -167,6 +167,28 @@ def test_a_run_that_was_killed_before_its_pictures_gets_them(learned, tmp_path):
     assert "is finished" in refused(MODULE, "--resume", "--out", copy)
 
 
+def test_only_epochs_and_iterations_may_change_on_resuming(learned, tmp_path):
+    copy = shutil.copytree(learned[0], tmp_path / "run")
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    line = refused(MODULE, "--resume", "--out", copy, "--lr", 0.5)
+    assert "--lr: " in line and "was started with 0.01, not 0.5; --resume can only change" in line
+    assert "has done 101 iterations already" in refused(MODULE, "--resume", "--out", copy, "--max-iters", 100)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
+    out = tmp_path / "run"
+    process = start(MODULE, *SMALL, "--eval-every", 2, "--out", out)
+    try:
+        wait_for(process, "Iter 0, Test Acc")
+        for flags in (("--resume", "--out", out), (*SMALL, "--overwrite", "--out", out)):
+            assert "another process is training it" in refused(MODULE, *flags)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
 def test_a_thread_may_train(tmp_path):
     code = f"""
 import threading

@@ -87,3 +87,24 @@ def test_a_saved_file_gives_its_tensors_and_other_content_is_named(tmp_path):
     torch.save({}, path)
     with pytest.raises(UserError, match="holds a dict, expected a state_dict"):
         state_dict.load(str(path))
+
+
+def test_what_is_saved_around_it_or_needs_no_conversion_is_told(tmp_path):
+    path = str(tmp_path / "net.pt")
+    torch.save({"model": foreign().state_dict()}, path)
+    with pytest.raises(UserError, match=r"model is a \w+, expected .*; save network.state_dict\(\) alone"):
+        state_dict.load(path)
+    with pytest.raises(UserError, match="holds the weights of a run, which needs no conversion"):
+        state_dict.load(str(tmp_path / "weights.safetensors"))
+
+
+def test_layers_declared_before_their_neurons_are_told_the_order():
+    state = foreign().state_dict()
+    weights_first = dict(sorted(state.items(), key=lambda item: "weight" not in item[0] and "bias" not in item[0]))
+    with pytest.raises(UserError, match="layers are declared in the order in which they run: Conv2d, Leaky"):
+        state_dict.convert(weights_first, ModelConfig(), None, "net.pt")
+
+
+def test_values_are_told_as_they_were_written():
+    config, _ = state_dict.convert(foreign().state_dict(), ModelConfig(), None, "net.pt")
+    assert config.betas == (0.9, 1.0, 0.3, 0.8)

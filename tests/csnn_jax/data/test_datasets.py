@@ -60,7 +60,8 @@ def test_validation_must_leave_something_to_train_on(tmp_path, validation):
         ("MNIST", "did you mean 'mnist'"),
         ("idx", "did you mean 'idx:DIR'"),
         ("tfds:", "did you mean 'tfds:NAME'"),
-        ("cifar", r"--dataset 'cifar': unknown; expected one of \(mnist, idx:DIR, tfds:NAME\)"),
+        ("cifar10", r"--dataset 'cifar10': unknown; did you mean 'tfds:cifar10'\? \(mnist, idx:DIR, tfds:NAME\)"),
+        ("a/b", r"--dataset 'a/b': unknown; expected one of \(mnist, idx:DIR, tfds:NAME\)"),
         ("idx:/nowhere", "/nowhere: no such folder"),
     ],
 )

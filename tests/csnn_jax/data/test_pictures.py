@@ -114,3 +114,10 @@ def test_what_may_not_be_one_digit_is_said(tmp_path):
     assert any("a frame around" in note for note in strokes(tmp_path, frame, one))
     for single in (one, [*one, (90, 50)], [(30, 20), (80, 20), (80, 50), (30, 50), (30, 80), (80, 80)]):
         assert not any("warning" in note for note in strokes(tmp_path, single))
+
+
+def test_sixteen_bits_show_what_eight_do(drawn, tmp_path):
+    eight = np.asarray(Image.open(drawn()))
+    Image.fromarray(eight.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
+    found = pictures.read(str(tmp_path / "sixteen.png"), GREY, digit=True)
+    np.testing.assert_array_equal(found.pixels, pictures.read(drawn(), GREY, digit=True).pixels)

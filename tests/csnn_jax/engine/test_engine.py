@@ -54,3 +54,9 @@ def test_training_gives_the_same_network_with_either_engine(tmp_path):
     for name, ours in tensors["event"].items():
         theirs = tensors["scan"][name]
         assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(theirs), name
+
+
+@pytest.mark.parametrize("name", ["gpu", "EVENT", None, 3])
+def test_an_engine_that_there_is_not_is_refused(name):
+    with pytest.raises(UserError, match=f"--engine {name}: expected auto, scan or event"):
+        choose(name, CSNN(TINY))

@@ -63,6 +63,13 @@ def test_a_confusion_matrix_may_have_empty_rows(classes, tmp_path):
     pixels(tmp_path / "confusion.png")
 
 
+def test_a_run_may_have_a_name_that_the_font_lacks(tmp_path):
+    run = rundir.create(str(tmp_path / "\u6570\u5b57"), Config())
+    run.record("train", iter=0, loss=2.0)
+    plots.accuracy(run)  # warnings are errors here
+    pixels(run.path / "accuracy.png")
+
+
 def test_png_gives_bytes_of_the_figure():
     with Image.open(io.BytesIO(plots.png(Figure(figsize=(2, 1))))) as picture:
         assert picture.size == (220, 110)

@@ -143,6 +143,7 @@ def test_a_run_without_its_configuration_is_not_overwritten(out):
     out.mkdir(parents=True)
     (out / "weights.safetensors").write_bytes(b"precious")
     assert refusal(rundir.create, str(out), CONFIG).startswith(f"--out {out}: holds files of a run already; ")
+    assert "is no run, for it lacks config.json" in refusal(rundir.create, str(out), CONFIG, True)
     assert (out / "weights.safetensors").read_bytes() == b"precious"
 
 
