@@ -24,7 +24,7 @@ def test_every_image_is_in_one_batch_and_the_compared_ones_are_the_first():
     images = np.random.default_rng(0).integers(0, 256, (BATCH + 3, *OTHER.input_shape), np.uint8)
     made = subject(images, BATCH + 1)
     xs, labels = zip(*made.batches(), strict=True)
-    expected = torch.from_numpy(images).moveaxis(-1, -3) / 255
+    expected = torch.from_numpy(images).moveaxis(-1, -3) / OTHER.input_scale
     assert torch.equal(torch.cat(xs), expected) and np.array_equal(np.concatenate(labels), made.split.labels)
     assert torch.equal(torch.cat([*made.compared]), expected[: BATCH + 1])
     assert torch.equal(made.few(2), expected[:2])
