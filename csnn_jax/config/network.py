@@ -1,14 +1,9 @@
-"""The configuration: frozen dataclasses, one per concern, checked on creation.
+"""The network: its stack, its neurons and the window it is run for."""
 
-Every field is a flag of the command lines (`time_steps` is `--time-steps`); its comment is the flag's help.
-Imports no framework, so that csnn_jax, csnn_torch and export share it.
-"""
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
-import math
-import sys
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
-
+from csnn_jax.config.checks import check, check_choice, is_count, is_counts, is_number
 from csnn_jax.errors import UserError
 
 Reset = Literal["subtract", "zero", "none"]
@@ -91,34 +86,34 @@ class ModelConfig:
         for f in fields(self):
             if isinstance(value := getattr(self, f.name), list):
                 object.__setattr__(self, f.name, tuple(value))  # frozen
-        _check(
+        check(
             "--input-shape",
             self.input_shape,
             "three positive whole numbers: height, width, channels",
-            _is_counts(self.input_shape) and len(self.input_shape) == 3,
+            is_counts(self.input_shape) and len(self.input_shape) == 3,
         )
         for flag, value in (("--conv-channels", self.conv_channels), ("--hidden", self.hidden)):
-            _check(flag, value, "positive whole numbers", _is_counts(value))
-        _check(
+            check(flag, value, "positive whole numbers", is_counts(value))
+        check(
             "--kernel-size",
             self.kernel_size,
             "an odd whole number",
-            _is_count(self.kernel_size) and self.kernel_size % 2 == 1,
+            is_count(self.kernel_size) and self.kernel_size % 2 == 1,
         )
-        _check("--num-classes", self.num_classes, "a whole number of at least 2", _is_count(self.num_classes, 2))
-        _check_choice("--pool", self.pool, Pool)
-        _check_choice("--reset", self.reset, Reset)
-        _check_choice("--encoding", self.encoding, Encoding)
+        check("--num-classes", self.num_classes, "a whole number of at least 2", is_count(self.num_classes, 2))
+        check_choice("--pool", self.pool, Pool)
+        check_choice("--reset", self.reset, Reset)
+        check_choice("--encoding", self.encoding, Encoding)
         _check_surrogate(self.surrogate)
         has_slope = self.surrogate not in ("straight_through", "heaviside")
-        _check("--slope", self.slope, "a positive number", self.slope is None or _is_number(self.slope, 0.0))
-        _check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
-        _check("--scale", self.scale, "a positive number", self.scale is None or _is_number(self.scale, 0.0))
-        _check("--time-steps", self.time_steps, "a whole number of at least 1", _is_count(self.time_steps))
+        check("--slope", self.slope, "a positive number", self.slope is None or is_number(self.slope, 0.0))
+        check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
+        check("--scale", self.scale, "a positive number", self.scale is None or is_number(self.scale, 0.0))
+        check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
         for flag, learnt in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
-            _check(flag, learnt, "true or false", isinstance(learnt, bool))
+            check(flag, learnt, "true or false", isinstance(learnt, bool))
         shrunk = min(self.input_shape[:2]) >> len(self.conv_channels)
-        _check(
+        check(
             "--conv-channels",
             self.conv_channels,
             f"few enough blocks for {self.input_shape[0]}x{self.input_shape[1]} pixels, each of which halves them",
@@ -127,18 +122,18 @@ class ModelConfig:
         n = len(self.layers)
         for flag, given in (("--beta", self.beta), ("--threshold", self.threshold)):
             ok = len(given) == n if isinstance(given, tuple) else True
-            _check(flag, given, f"one value, or {n} (one per layer)", ok)
-        _check(
+            check(flag, given, f"one value, or {n} (one per layer)", ok)
+        check(
             "--beta",
             self.beta,
             "a number from 0 to 1",
-            all(_is_number(b) and 0 <= b <= 1 for b in self.betas),
+            all(is_number(b) and 0 <= b <= 1 for b in self.betas),
         )
-        _check(
+        check(
             "--threshold",
             self.threshold,
             "a positive number",
-            all(_is_number(t, 0.0) for t in self.thresholds),
+            all(is_number(t, 0.0) for t in self.thresholds),
         )
 
     @property
@@ -178,101 +173,10 @@ class ModelConfig:
         return self.threshold if isinstance(self.threshold, tuple) else (self.threshold,) * len(self.layers)
 
 
-@dataclass(frozen=True)
-class DataConfig:
-    """Where the images come from."""
-
-    dataset: str = "mnist"
-    """mnist (ships with the package), idx:DIR (a folder with the four IDX files), or tfds:NAME (prepared by
-    tensorflow-datasets)."""
-    validation: int = 0
-    """Training images held out, from the end of the training set; they then take the place of the test images
-    at each evaluation, and the test set is used once, at the end."""
-
-    def __post_init__(self):
-        _check("--dataset", self.dataset, "the name of a data set", isinstance(self.dataset, str))
-        _check("--validation", self.validation, "a whole number of at least 0", _is_count(self.validation, 0))
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How the network is trained: Adam on the cross entropy of every step's spikes (snnTorch's ce_rate_loss)."""
-
-    epochs: int = 1
-    """Passes over the training images."""
-    batch_size: int = 128
-    """Images per iteration; an epoch's last partial batch is dropped."""
-    lr: float = 1e-2
-    """Adam's learning rate."""
-    seed: int = 0
-    """Draws the initial weights, the order of the images and the rate encoding."""
-    max_iters: int | None = None
-    """Stop after this many iterations in all; None: when the epochs are over."""
-    eval_every: int = 50
-    """Iterations between evaluations; 0: only at the end."""
-    engine: Literal["auto", "scan", "event"] = "auto"
-    """How JAX runs the time loop: event (CPU, cost follows the spikes), scan (anywhere), or auto: event if it can."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Floating-point type of weights, membranes and gradients."""
-
-    def __post_init__(self):
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("eval_every", 0)):
-            value = getattr(self, name)
-            _check(_flag(name), value, f"a whole number of at least {least}", _is_count(value, least))
-        _check("--seed", self.seed, "less than 2**63", self.seed < 2**63)
-        _check("--lr", self.lr, "a positive number below 1e38", _is_number(self.lr, 0.0) and self.lr < 1e38)
-        _check(
-            "--max-iters",
-            self.max_iters,
-            "a whole number of at least 1",
-            self.max_iters is None or _is_count(self.max_iters),
-        )
-        _check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))
-        _check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
-
-
-@dataclass(frozen=True)
-class Config:
-    """A whole training job, as `config.json` of a run directory holds it."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _check(flag: str, value: object, expected: str, ok: bool) -> None:
-    if not ok:
-        raise UserError(f"{flag} {_show(value)}: expected {expected}")
-
-
-def _show(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _check_choice(flag: str, value: object, literal: Any) -> None:
-    _check(flag, value, "one of " + ", ".join(get_args(literal)), value in get_args(literal))
-
-
 def _check_surrogate(name: object) -> None:
     if name == "SSO":
         raise UserError(
             "--surrogate SSO: it draws random gradients, which no two frameworks can share; "
             f"expected one of {', '.join(get_args(SurrogateName))}"
         )
-    _check_choice("--surrogate", name, SurrogateName)
-
-
-def _is_count(value: object, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_counts(values: object) -> bool:
-    return isinstance(values, tuple) and all(_is_count(v) for v in values)
-
-
-def _is_number(value: object, above: float = -math.inf) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and above < value <= sys.float_info.max
+    check_choice("--surrogate", name, SurrogateName)

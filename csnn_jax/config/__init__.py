@@ -1,0 +1,10 @@
+"""The configuration: frozen dataclasses, one per concern, checked on creation.
+
+Every field is a flag of the command lines (`time_steps` is `--time-steps`); its comment is the flag's help.
+Imports no framework, so that csnn_jax, csnn_torch and export share it.
+"""
+
+from csnn_jax.config.job import Config, DataConfig, TrainConfig
+from csnn_jax.config.network import Encoding, Layer, ModelConfig, Pool, Reset, SurrogateName
+
+__all__ = ["Config", "DataConfig", "Encoding", "Layer", "ModelConfig", "Pool", "Reset", "SurrogateName", "TrainConfig"]

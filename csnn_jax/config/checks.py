@@ -1,0 +1,36 @@
+"""Checks of a configuration's values; each names the flag, the value and what was expected."""
+
+import math
+import sys
+from typing import Any, get_args
+
+from csnn_jax.errors import UserError
+
+
+def flag_of(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def check(flag: str, value: object, expected: str, ok: bool) -> None:
+    if not ok:
+        raise UserError(f"{flag} {show(value)}: expected {expected}")
+
+
+def show(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def check_choice(flag: str, value: object, literal: Any) -> None:
+    check(flag, value, "one of " + ", ".join(get_args(literal)), value in get_args(literal))
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_counts(values: object) -> bool:
+    return isinstance(values, tuple) and all(is_count(v) for v in values)
+
+
+def is_number(value: object, above: float = -math.inf) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and above < value <= sys.float_info.max

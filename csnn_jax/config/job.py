@@ -1,0 +1,69 @@
+"""A whole training job: the network, its data and how it is trained."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from csnn_jax.config.checks import check, flag_of, is_count, is_number
+from csnn_jax.config.network import ModelConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from."""
+
+    dataset: str = "mnist"
+    """mnist (ships with the package), idx:DIR (a folder with the four IDX files), or tfds:NAME (prepared by
+    tensorflow-datasets)."""
+    validation: int = 0
+    """Training images held out, from the end of the training set; they then take the place of the test images
+    at each evaluation, and the test set is used once, at the end."""
+
+    def __post_init__(self):
+        check("--dataset", self.dataset, "the name of a data set", isinstance(self.dataset, str))
+        check("--validation", self.validation, "a whole number of at least 0", is_count(self.validation, 0))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained: Adam on the cross entropy of every step's spikes (snnTorch's ce_rate_loss)."""
+
+    epochs: int = 1
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images per iteration; an epoch's last partial batch is dropped."""
+    lr: float = 1e-2
+    """Adam's learning rate."""
+    seed: int = 0
+    """Draws the initial weights, the order of the images and the rate encoding."""
+    max_iters: int | None = None
+    """Stop after this many iterations in all; None: when the epochs are over."""
+    eval_every: int = 50
+    """Iterations between evaluations; 0: only at the end."""
+    engine: Literal["auto", "scan", "event"] = "auto"
+    """How JAX runs the time loop: event (CPU, cost follows the spikes), scan (anywhere), or auto: event if it can."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Floating-point type of weights, membranes and gradients."""
+
+    def __post_init__(self):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("eval_every", 0)):
+            value = getattr(self, name)
+            check(flag_of(name), value, f"a whole number of at least {least}", is_count(value, least))
+        check("--seed", self.seed, "less than 2**63", self.seed < 2**63)
+        check("--lr", self.lr, "a positive number below 1e38", is_number(self.lr, 0.0) and self.lr < 1e38)
+        check(
+            "--max-iters",
+            self.max_iters,
+            "a whole number of at least 1",
+            self.max_iters is None or is_count(self.max_iters),
+        )
+        check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))
+        check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole training job, as `config.json` of a run directory holds it."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

@@ -1,0 +1,33 @@
+"""How data and training may be configured: what is not accepted is refused in one line."""
+
+import math
+
+import pytest
+
+from csnn_jax.config import DataConfig, TrainConfig
+from csnn_jax.errors import UserError
+
+INVALID = [
+    (DataConfig, "dataset", 3, "--dataset 3: expected the name of a data set"),
+    (DataConfig, "validation", -1, "--validation -1: expected a whole number of at least 0"),
+    (TrainConfig, "epochs", 0, "--epochs 0: expected a whole number of at least 1"),
+    (TrainConfig, "batch_size", 0, "--batch-size 0: expected"),
+    (TrainConfig, "batch_size", False, "--batch-size False: expected"),
+    (TrainConfig, "lr", 0.0, "--lr 0.0: expected a positive number"),
+    (TrainConfig, "lr", 1e38, "--lr 1e+38: expected a positive number below 1e38"),
+    (TrainConfig, "lr", math.nan, "--lr nan: expected"),
+    (TrainConfig, "lr", "fast", "--lr fast: expected"),
+    (TrainConfig, "seed", -1, "--seed -1: expected a whole number of at least 0"),
+    (TrainConfig, "seed", 2**63, "--seed 9223372036854775808: expected less than 2**63"),
+    (TrainConfig, "max_iters", 0, "--max-iters 0: expected"),
+    (TrainConfig, "eval_every", -1, "--eval-every -1: expected"),
+    (TrainConfig, "engine", "fast", "--engine fast: expected auto, scan or event"),
+    (TrainConfig, "dtype", "float16", "--dtype float16: expected float32 or float64"),
+]
+
+
+@pytest.mark.parametrize("kind, field, value, message", INVALID, ids=lambda v: str(v)[:40])
+def test_a_value_out_of_range_is_refused_by_flag_and_value(kind, field, value, message):
+    with pytest.raises(UserError) as caught:
+        kind(**{field: value})
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)

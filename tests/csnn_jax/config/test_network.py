@@ -1,0 +1,98 @@
+"""The network's configuration: what is not accepted is refused in one line."""
+
+import itertools
+import math
+
+import pytest
+from configs import model_configs
+from hypothesis import given
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+
+
+@given(model_configs())
+def test_layers_fit_one_another(model):
+    layers = model.layers
+    conv, linear = layers[: len(model.conv_channels)], layers[len(model.conv_channels) :]
+    assert [layer.name for layer in conv] == [f"conv{i}" for i in range(1, len(conv) + 1)]
+    assert [layer.name for layer in linear] == [f"fc{i}" for i in range(1, len(linear) + 1)]
+    assert {layer.kind for layer in conv} <= {"conv"} and {layer.kind for layer in linear} == {"linear"}
+    assert layers[0].in_shape == model.input_shape and layers[-1].out_shape == (model.num_classes,)
+    for before, after in itertools.pairwise(layers):
+        assert after.in_shape == before.out_shape
+    for layer, channels in zip(conv, model.conv_channels, strict=True):
+        height, width, _ = layer.in_shape
+        assert layer.out_shape == (height // 2, width // 2, channels)
+        assert min(layer.out_shape) >= 1
+    assert [layer.out_shape for layer in linear[:-1]] == [(n,) for n in model.hidden]
+    assert len(model.betas) == len(model.thresholds) == len(layers)
+
+
+def test_the_default_stack():
+    shapes = [(layer.name, layer.in_shape, layer.out_shape) for layer in ModelConfig().layers]
+    assert shapes == [
+        ("conv1", (28, 28, 1), (14, 14, 32)),
+        ("conv2", (14, 14, 32), (7, 7, 64)),
+        ("fc1", (7, 7, 64), (512,)),
+        ("fc2", (512,), (10,)),
+    ]
+    assert ModelConfig().betas == (0.5,) * 4 and ModelConfig().thresholds == (1.0,) * 4
+
+
+def test_one_value_per_layer_is_kept_in_order():
+    model = ModelConfig(beta=(0.1, 0.2, 0.3, 0.4), threshold=(1.0, 2.0, 3.0, 4.0))
+    assert model.betas == (0.1, 0.2, 0.3, 0.4) and model.thresholds == (1.0, 2.0, 3.0, 4.0)
+
+
+INVALID = [
+    ("beta", 1.5, "--beta 1.5: expected a number from 0 to 1"),
+    ("beta", -0.1, "--beta -0.1: expected"),
+    ("beta", math.nan, "--beta nan: expected"),
+    ("beta", (0.5, 0.5, 0.5), "--beta 0.5 0.5 0.5: expected one value, or 4 (one per layer)"),
+    ("beta", (0.5, 0.5, 2.0, 0.5), "--beta 0.5 0.5 2.0 0.5: expected a number from 0 to 1"),
+    ("beta", (), "--beta : expected one value, or 4"),
+    ("beta", True, "--beta True: expected"),
+    ("beta", "half", "--beta half: expected"),
+    ("threshold", 0.0, "--threshold 0.0: expected a positive number"),
+    ("threshold", math.inf, "--threshold inf: expected"),
+    ("threshold", math.nan, "--threshold nan: expected"),
+    ("threshold", (1.0,) * 5, "--threshold 1.0 1.0 1.0 1.0 1.0: expected one value, or 4"),
+    ("time_steps", 0, "--time-steps 0: expected a whole number of at least 1"),
+    ("time_steps", 2.0, "--time-steps 2.0: expected"),
+    ("time_steps", True, "--time-steps True: expected"),
+    ("kernel_size", 4, "--kernel-size 4: expected an odd whole number"),
+    ("kernel_size", -1, "--kernel-size -1: expected"),
+    ("conv_channels", (1,) * 5, "--conv-channels 1 1 1 1 1: expected few enough blocks for 28x28 pixels"),
+    ("conv_channels", (8, 0), "--conv-channels 8 0: expected positive whole numbers"),
+    ("conv_channels", 8, "--conv-channels 8: expected"),
+    ("hidden", (16, -1), "--hidden 16 -1: expected positive whole numbers"),
+    ("hidden", (True,), "--hidden True: expected"),
+    ("input_shape", (28, 28), "--input-shape 28 28: expected three positive whole numbers"),
+    ("input_shape", (28, 0, 1), "--input-shape 28 0 1: expected"),
+    ("num_classes", 1, "--num-classes 1: expected a whole number of at least 2"),
+    ("pool", "min", "--pool min: expected one of max, avg"),
+    ("reset", "hard", "--reset hard: expected one of subtract, zero, none"),
+    ("encoding", "phase", "--encoding phase: expected one of direct, rate, latency"),
+    ("surrogate", "gaussian", "--surrogate gaussian: expected one of fast_sigmoid, atan"),
+    ("surrogate", "SSO", "--surrogate SSO: it draws random gradients"),
+    ("slope", 0, "--slope 0: expected a positive number"),
+    ("slope", 10**400, "--slope 1000"),
+    ("learn_beta", 1, "--learn-beta 1: expected true or false"),
+    ("learn_threshold", "no", "--learn-threshold no: expected true or false"),
+]
+
+
+@pytest.mark.parametrize("field, value, message", INVALID, ids=lambda v: str(v)[:40])
+def test_a_value_out_of_range_is_refused_by_flag_and_value(field, value, message):
+    with pytest.raises(UserError) as caught:
+        ModelConfig(**{field: value})
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_lists_are_taken_as_json_and_yaml_have_them():
+    found = ModelConfig(input_shape=[8, 8, 1], conv_channels=[8, 16], hidden=[], beta=[0.1, 0.2, 0.3])
+    assert found == ModelConfig(input_shape=(8, 8, 1), conv_channels=(8, 16), hidden=(), beta=(0.1, 0.2, 0.3))
+    hash(found)
+    with pytest.raises(UserError, match="--conv-channels 8 x: expected positive whole numbers"):
+        ModelConfig(conv_channels=[8, "x"])
