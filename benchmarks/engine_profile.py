@@ -20,7 +20,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax import Array
 
@@ -31,7 +30,7 @@ from csnn_jax.network import model
 from csnn_jax.runs import rundir
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.trained import Windows
-from csnn_jax.training import learner
+from csnn_jax.training import learner, optimizer
 
 ROUNDS = 7
 
@@ -61,17 +60,17 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
     windows = Windows(config.model, graph, chosen, config.train.seed)
     rows = np.arange(config.train.batch_size)
     x, test = (windows.present(windows.hold(split.images), rows, (0, 0)) for split in (images.train, images.test))
-    adam = optax.adam(config.train.lr)
+    adam, rate = optimizer.make(), config.train.lr
     state = learner.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
     labels = jnp.asarray(images.train.labels[rows])
     update = scan.jit(learner.make_update(graph, adam, windows.scale, chosen), donate_argnums=0)
-    update = update.lower(state, x, labels).compile()
+    update = update.lower(state, x, labels, rate).compile()
     infer = windows.tally.lower(params, test).compile()
 
     def train() -> Array:
         nonlocal state
-        state, loss, _ = update(state, x, labels)
-        return loss
+        state, seen = update(state, x, labels, rate)
+        return seen.loss
 
     return (train, update.as_text()), (lambda: infer(state.params, test), infer.as_text())
 

@@ -12,6 +12,7 @@ from csnn_jax.data import Split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, evaluate
+from csnn_jax.training.loop import Step
 from csnn_torch import checkpoint, model, surrogates
 
 
@@ -46,7 +47,7 @@ def choose_device(name: str) -> torch.device:
 
 
 class Learner:
-    """A network and its optimiser. See `csnn_jax.training.job.Learner` for the methods.
+    """A network and its optimiser. See `csnn_jax.training.loop.Learner` for the methods.
 
     The initial weights and the batches of a seed are csnn_jax's, so the two start equal and see the same images.
 
@@ -82,6 +83,7 @@ class Learner:
         self.optimizer = torch.optim.Adam(self._parameters, lr=config.train.lr)
         self._moments()
         self._loss = surrogates.ce_rate(self.dtype)
+        self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
         # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
         self._scale = 1 / config.model.input_scale
@@ -92,9 +94,9 @@ class Learner:
         versions = f"snnTorch {snntorch.__version__}, torch {torch.__version__}"
         return f"{versions}, {self.device.type}" + (f" ({where})" if where else "")
 
-    def step(self, iteration: int, index: np.ndarray) -> tuple[float, bool]:
+    def step(self, iteration: int, index: np.ndarray, rate: float) -> Step:
         assert self._train is not None
-        spikes = self.run(self.input(self._train.images, index, (0, iteration)))
+        spikes, densities = self._forward(self.input(self._train.images, index, (0, iteration)))
         loss = self._loss(spikes, torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device))
         self.optimizer.zero_grad()
         loss.backward()
@@ -102,8 +104,10 @@ class Learner:
         finite = torch.stack([values.isfinite().all() for values in (loss.detach(), *gradients)]).all()
         if finite:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
             self.optimizer.step()
-        return loss.item(), bool(finite)
+        return Step(loss.item(), bool(finite), densities.detach().cpu().numpy(), self._gradient_norms())
 
     def roll_back(self) -> None:
         with torch.no_grad():
@@ -151,6 +155,18 @@ class Learner:
         elif rows.ndim == 5:
             rows = rows.swapaxes(0, 1)
         return model.channels_first(rows, self.memory_format).to(self.device).to(self.dtype) * self._scale
+
+    def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Output spikes and the layers' densities."""
+        if self.watching:
+            return model.watch(self.network, x, self.config.model.time_steps)
+        return self.run(x), torch.full((len(self.config.model.layers),), torch.nan)
+
+    def _gradient_norms(self) -> np.ndarray:
+        """Of each layer's kernel [layers]."""
+        kernels = [parameter for parameter in self._parameters if parameter.ndim > 1]
+        norms = [torch.zeros(()) if p.grad is None else p.grad.norm().cpu() for p in kernels]
+        return torch.stack(norms).numpy()
 
     def _moments(self) -> None:
         """Makes Adam's state, which torch leaves to the first step, so that it can be restored before one."""

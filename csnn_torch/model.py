@@ -130,6 +130,19 @@ def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tenso
     return torch.stack([network(image)[0] for image in (x if x.ndim == 5 else repeat(x, time_steps))])
 
 
+def watch(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Runs the window (see `run`) for training, and sees every layer.
+
+    Returns:
+        Output spikes [time, batch, classes] and densities, the share of neurons that spike at a step [layers]. Both
+        are differentiable.
+    """
+    shares: list[list[torch.Tensor]] = [[] for _ in neurons(network)]
+    with _watched(network, lambda number, neuron, fired: shares[number].append(fired.mean())):
+        spikes = run(network, x, time_steps)
+    return spikes, torch.stack([torch.stack(share).mean() for share in shares])
+
+
 @torch.no_grad()
 def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
     """Runs the window (see `run`) and records every layer at every step."""

@@ -113,9 +113,17 @@ def no_gradient(x: Array) -> Any:
 
 
 def count(spikes: Spikes) -> Array:
-    """Spikes of each image [batch]."""
-    (counts,) = call("count_spikes", (float_of(spikes.bits.shape[0]),), spikes.bits)
+    """Spikes of each image [batch]; no gradient."""
+    return _count(spikes.bits)
+
+
+@jax.custom_vjp
+def _count(bits: Array) -> Array:
+    (counts,) = call("count_spikes", (float_of(bits.shape[0]),), bits)
     return counts
+
+
+_count.defvjp(lambda bits: (_count(bits), bits), lambda bits, _: (no_gradient(bits),))
 
 
 def pack(x: Array) -> Spikes:

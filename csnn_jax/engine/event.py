@@ -39,8 +39,28 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
         Unsupported: what the engine does not cover, by name.
     """
     windows = _forward(model, x, keep=True)
-    output = bits.unpack(windows[-1].spikes)[:, :, : model.config.num_classes]
-    return _last(model, windows), output.swapaxes(0, 1)
+    return _last(model, windows), _output(model, windows)
+
+
+def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
+    """Runs the window for training, and sees every layer.
+
+    Args:
+        model: a float32 network.
+        x: as `run` takes it.
+
+    Returns:
+        Output spikes [time, batch, classes], differentiable, and densities, the share of neurons that spike at a step
+        [layers], which are not.
+
+    Raises:
+        Unsupported: what the engine does not cover, by name.
+    """
+    windows = _forward(model, x, keep=True)
+    output = _output(model, windows)
+    time, batch = output.shape[:2]
+    neurons = jnp.asarray([math.prod(layer.out_shape) for layer in model.config.layers], jnp.float32)
+    return output, _fired(windows).sum(0) / (neurons * (time * batch))
 
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
@@ -61,7 +81,7 @@ def tally(model: CSNN, x: Array) -> Tally:
     """Runs the window and keeps sums only. See `run` for the arguments and errors."""
     windows = _forward(model, x, keep=False)
     counts = bits.unpack(windows[-1].spikes)[:, :, : model.config.num_classes].sum(1)
-    return Tally(counts, jnp.stack([bits.count(window.spikes) for window in windows], axis=1))
+    return Tally(counts, _fired(windows))
 
 
 def unsupported(model: CSNN) -> str | None:
@@ -100,6 +120,16 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Win
             before = windows[-1].spikes if index else _pack(x, block)
             windows.append(_layer(model, block, before, keep))
     return windows
+
+
+def _output(model: CSNN, windows: list[Window]) -> Array:
+    """Output spikes [time, batch, classes]."""
+    return bits.unpack(windows[-1].spikes)[:, :, : model.config.num_classes].swapaxes(0, 1)
+
+
+def _fired(windows: list[Window]) -> Array:
+    """Spikes of each image and layer [batch, layers]; no gradient."""
+    return jnp.stack([bits.count(window.spikes) for window in windows], axis=1)
 
 
 def _last(model: CSNN, windows: list[Window]) -> Membranes:

@@ -61,16 +61,9 @@ def _check(model: CSNN, x: Array) -> None:
 
 
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
-    """Runs the window for training: (last membranes, output spikes [time, batch, classes]).
+    """Runs the window: (last membranes, output spikes [time, batch, classes]). Differentiable.
 
     `csnn_jax.engine.event.run` does the same at a cost that follows the spikes, where it can run the network.
-
-    Differentiable. The convolutional blocks go through time together, step by step. Then each linear block takes the
-    spikes of the whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read
-    anew at every step) before its neurons go through time.
-
-    Of the forward pass only the membranes and the winners of the max-pools are kept for the backward pass; spikes are
-    recomputed from the membranes, which costs a comparison each.
 
     Args:
         model: the network.
@@ -79,23 +72,57 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     Raises:
         ValueError: x of another shape or type.
     """
+    last, spikes, _ = _window(model, x)
+    return last, spikes
+
+
+def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
+    """Runs the window for training, and sees every layer.
+
+    Args:
+        model: the network.
+        x: as `run` takes it.
+
+    Returns:
+        Output spikes [time, batch, classes] and densities, the share of neurons that spike at a step [layers]. Both
+        are differentiable.
+
+    Raises:
+        ValueError: x of another shape or type.
+    """
+    _, spikes, densities = _window(model, x)
+    return spikes, jnp.stack(densities)
+
+
+def _window(model: CSNN, x: Array) -> tuple[Membranes, Array, list[Array]]:
+    """(last membranes, output spikes, each layer's density).
+
+    The convolutional blocks go through time together, step by step. Then each linear block takes the
+    spikes of the whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read
+    anew at every step) before its neurons go through time.
+
+    Of the forward pass only the membranes and the winners of the max-pools are kept for the backward pass; spikes are
+    recomputed from the membranes, which costs a comparison each.
+    """
     _check(model, x)
     split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
     first, rest = model.blocks[:split], model.blocks[split:]
 
-    def together(membranes: Membranes, current: Array) -> tuple[Membranes, Array]:
+    def together(membranes: Membranes, current: Array) -> tuple[Membranes, tuple[Array, list[Array]]]:
         membranes, spikes = advance(first, membranes, current)
-        return membranes, spikes[-1]
+        return membranes, (spikes[-1], [layer.mean() for layer in spikes])
 
     start = model.initial_membranes(x.shape[-4])
-    last, spikes = _loop(model, x, jax.checkpoint(together, policy=_KEPT, prevent_cse=False), start[:split])
+    last, (spikes, shares) = _loop(model, x, jax.checkpoint(together, policy=_KEPT, prevent_cse=False), start[:split])
+    densities = [share.mean() for share in shares]
     for block, membrane in zip(rest, start[split:], strict=True):
         fire = jax.checkpoint(block.fire, policy=_KEPT, prevent_cse=False)
         window = spikes.shape[:2]
         currents = block.current(spikes.reshape(-1, *block.layer.in_shape)).reshape(*window, -1)
         membrane, spikes = lax.scan(fire, membrane, currents)
         last = (*last, membrane)
-    return last, spikes
+        densities.append(spikes.mean())
+    return last, spikes, densities
 
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:

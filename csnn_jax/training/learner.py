@@ -20,7 +20,8 @@ from csnn_jax.network import model as models
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.trained import Windows, floats, take
-from csnn_jax.training import checkpoint
+from csnn_jax.training import checkpoint, optimizer
+from csnn_jax.training.loop import Step
 from csnn_jax.training.objective import ce_rate
 
 
@@ -33,29 +34,42 @@ class State(NamedTuple):
     optimizer: Any
 
 
-def make_update(graphdef, optimizer: optax.GradientTransformation, scale: float, engine: ModuleType = scan):
-    """The training step, a pure function (State, x uint8, labels) -> (State, loss, finite) to be jitted.
+class Seen(NamedTuple):
+    """What a training step tells, on the device; see `loop.Step`."""
 
-    x is [batch, H, W, C] or [time, batch, H, W, C] and is divided by `scale`. Where the loss or the gradient is not
-    finite the state is returned as it was. `engine` is one of those in csnn_jax.engine.
+    loss: Array
+    finite: Array
+    densities: Array
+    gradients: Array
+
+
+def make_update(graphdef, optimizer: optax.GradientTransformation, scale: float, engine: ModuleType = scan):
+    """The training step, a pure function (State, x uint8, labels, rate) -> (State, Seen) to be jitted.
+
+    x is [batch, H, W, C] or [time, batch, H, W, C] and is divided by `scale`; rate is the learning rate. Where the
+    loss or the gradient is not finite the state is returned as it was. `engine` is one of those in csnn_jax.engine.
     """
 
-    def update(state: State, x: Array, labels: Array) -> tuple[State, Array, Array]:
+    def update(state: State, x: Array, labels: Array, rate: float) -> tuple[State, Seen]:
         def loss_of(params):
             model = nnx.merge(graphdef, params)
-            return ce_rate(engine.run(model, floats(x, scale, model))[1], labels)
+            spikes, densities = engine.watch(model, floats(x, scale, model))
+            return ce_rate(spikes, labels), densities
 
-        loss, gradient = jax.value_and_grad(loss_of)(state.params)
+        (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         finite = jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient))]))
-        updates, moments = optimizer.update(gradient, state.optimizer)
+        updates, moments = optimizer.update(gradient, state.optimizer, state.params)
+        updates = jax.tree.map(lambda update: update * rate, updates)
         new = State(optax.apply_updates(state.params, updates), state.params, moments)
-        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state), loss, finite
+        norms = jnp.stack([jnp.linalg.norm(block.kernel[...]) for block in nnx.merge(graphdef, gradient).blocks])
+        new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
+        return new, Seen(loss, finite, densities, norms)
 
     return update
 
 
 class Learner:
-    """A network, its optimiser and its training data on the device. See `job.Learner` for the methods.
+    """A network, its optimiser and its training data on the device. See `loop.Learner` for the methods.
 
     Args:
         config: the job; `config.model` must fit the data.
@@ -76,7 +90,7 @@ class Learner:
             model = models.from_tensors(config.model, tensors, dtype)
         engine, self._engine = engines.choose(config.train.engine, model, frames=train.images.ndim == 5)
         self.graphdef, params = nnx.split(model)
-        self.optimizer = optax.adam(config.train.lr)
+        self.optimizer = optimizer.make()
         self.state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
         self._windows = Windows(config.model, self.graphdef, engine, config.train.seed)
         update = make_update(self.graphdef, self.optimizer, self._windows.scale, engine)
@@ -88,10 +102,10 @@ class Learner:
         kind = f" ({device.device_kind})" if device.device_kind != device.platform else ""
         return f"JAX {jax.__version__}, {self._engine}, {device.platform}{kind}"
 
-    def step(self, iteration: int, index: np.ndarray) -> tuple[float, bool]:
+    def step(self, iteration: int, index: np.ndarray, rate: float) -> Step:
         x = self._windows.present(self._images, index, (0, iteration))
-        self.state, loss, finite = self._update(self.state, x, take(self._labels, index))
-        return float(loss), bool(finite)
+        self.state, seen = self._update(self.state, x, take(self._labels, index), rate)
+        return Step(float(seen.loss), bool(seen.finite), np.asarray(seen.densities), np.asarray(seen.gradients))
 
     def roll_back(self) -> None:
         self.state = self.state._replace(params=self.state.last_good)

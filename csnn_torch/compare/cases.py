@@ -137,7 +137,7 @@ def briefly_trained(
     batches = data.epoch_batches(settings.seed, 0, len(dataset.train.labels), settings.batch_size)
     some = data.Split(dataset.test.images[:128], dataset.test.labels[:128])
     for iteration in range(PATIENCE * iterations):
-        learner.step(iteration, batches[iteration % len(batches)])
+        learner.step(iteration, batches[iteration % len(batches)], lr)
         if (iteration + 1) % iterations == 0 and (found := learner.evaluate(some)) and bounds.fires(found.densities):
             break
     return learner.tensors()

@@ -9,8 +9,8 @@ from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.weights import Tensors
-from csnn_jax.training import job
 from csnn_jax.training import learner as ours
+from csnn_jax.training.loop import Learner
 from csnn_torch import learner as theirs
 from csnn_torch.compare import bounds
 from csnn_torch.compare.results import Trajectory
@@ -26,7 +26,7 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         tensors: the weights to start from; None: those of the seed.
         start: what they are, in words.
     """
-    sides: dict[str, job.Learner] = {
+    sides: dict[str, Learner] = {
         "csnn_jax": ours.Learner(config, split, tensors),
         "snntorch": theirs.Learner(replace(config, train=replace(config.train, engine="auto")), split, tensors),
     }
@@ -37,7 +37,7 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         if first_flip is None and not _same_spikes(list(sides.values()), batch):
             first_flip = iteration
         for name, side in sides.items():
-            losses[name].append(side.step(iteration, index)[0])
+            losses[name].append(side.step(iteration, index, config.train.lr).loss)
     return Trajectory(
         start=start,
         dtype=config.train.dtype,
@@ -61,12 +61,12 @@ def batches(config: Config, images: int, iterations: int) -> list[np.ndarray]:
     return found[:iterations]
 
 
-def _same_spikes(sides: Sequence[job.Learner], batch: data.Split) -> bool:
+def _same_spikes(sides: Sequence[Learner], batch: data.Split) -> bool:
     one, other = (_evaluated(side, batch) for side in sides)
     return one.densities == other.densities and bool((one.predictions == other.predictions).all())
 
 
-def _evaluated(side: job.Learner, batch: data.Split) -> Evaluation:
+def _evaluated(side: Learner, batch: data.Split) -> Evaluation:
     found = side.evaluate(batch, lambda: True)
     assert found is not None
     return found

@@ -18,7 +18,7 @@ from csnn_jax.config import Config
 from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.weights import Tensors
-from csnn_jax.training import job
+from csnn_jax.training.loop import Learner
 
 
 class Side(Protocol):
@@ -49,12 +49,13 @@ class Jax:
 
         config = replace(config, train=replace(config.train, engine=engine))
         self._learner, self._test = Learner(config, dataset.train, tensors), dataset.test
+        self._lr = config.train.lr
 
     def describe(self) -> str:
         return f"{self._learner.describe()} ({machine.cpus()} threads)"
 
     def step(self, iteration: int, index: np.ndarray) -> None:
-        self._learner.step(iteration, index)
+        self._learner.step(iteration, index, self._lr)
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         return _evaluate(self._learner, self._test, index).predictions
@@ -79,7 +80,8 @@ class SnnTorch:
 
         config = replace(config, train=replace(config.train, engine="auto"))
         self._torch, self._test = torch, dataset.test
-        self._learner = Learner(config, dataset.train, tensors)
+        self._lr, self._learner = config.train.lr, Learner(config, dataset.train, tensors)
+        self._learner.watching = False
         if way == "channels last":
             self._learner.memory_format = torch.channels_last
         if way == "compiled":
@@ -90,7 +92,7 @@ class SnnTorch:
         return self._learner.describe()
 
     def step(self, iteration: int, index: np.ndarray) -> None:
-        self._learner.step(iteration, index)
+        self._learner.step(iteration, index, self._lr)
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         with self._torch.no_grad():
@@ -101,7 +103,7 @@ class SnnTorch:
         return _evaluate(self._learner, self._test, index).densities
 
 
-def _evaluate(learner: job.Learner, test: data.Split, index: np.ndarray) -> Evaluation:
+def _evaluate(learner: Learner, test: data.Split, index: np.ndarray) -> Evaluation:
     found = learner.evaluate(data.Split(test.images[index], test.labels[index]), lambda: True)
     assert found is not None
     return found

@@ -69,7 +69,7 @@ def test_images_with_a_time_axis_are_sequences(split):
     one = learner(data.Split(frames, split.labels[:5]), settings, loud(settings))
     assert fired(one, frames)[0].shape == (7, 5, 4, 4, 4)
     np.testing.assert_array_equal(fired(one, frames)[0][3, :, 0, 0], fired(one, frames[:, :4])[0][3, :, 0, 0])
-    assert np.isfinite(one.step(0, np.arange(5))[0])
+    assert np.isfinite(one.step(0, np.arange(5), 1e-2).loss)
     with pytest.raises(UserError, match="--encoding rate: the images have a time axis already"):
         fired(learner(None, config(encoding="rate")), frames)
 
@@ -80,8 +80,11 @@ def test_a_step_is_csnn_jaxs_step_in_float64(split, x64):
     ours, theirs = jax_learner.Learner(settings, split, weights), learner(split, settings, weights)
     for iteration in range(4):
         index = np.arange(5) + 5 * (iteration % 2)
-        mine, other = ours.step(iteration, index), theirs.step(iteration, index)
-        assert mine[0] == pytest.approx(other[0], rel=1e-12) and mine[1] is other[1] is True
+        mine, other = ours.step(iteration, index, 1e-2), theirs.step(iteration, index, 1e-2)
+        assert mine.loss == pytest.approx(other.loss, rel=1e-12) and mine.finite is other.finite is True
+        np.testing.assert_allclose(mine.densities, other.densities, rtol=1e-12)
+        np.testing.assert_allclose(mine.gradients, other.gradients, rtol=1e-9)
+        assert min(mine.densities) > 0.01 and min(mine.gradients) > 1e-6
     for name, tensor in ours.tensors().items():
         assert not np.array_equal(tensor, weights[name])
         np.testing.assert_allclose(theirs.tensors()[name], tensor, rtol=1e-7, atol=1e-9)
@@ -100,7 +103,7 @@ def test_evaluation_counts_every_image_once(split):
 def test_a_step_can_be_taken_back(split):
     one = learner(split, config())
     before = one.tensors()
-    one.step(0, np.arange(5))
+    one.step(0, np.arange(5), 1e-2)
     assert any(not np.array_equal(before[name], tensor) for name, tensor in one.tensors().items())
     one.roll_back()
     for name, tensor in one.tensors().items():
@@ -112,7 +115,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(split):
     weights = loud(settings)
     weights["fc2.weight"][0, 0] = np.nan
     one = learner(split, settings, weights)
-    assert one.step(0, np.arange(5))[1] is False
+    assert one.step(0, np.arange(5), 1e-2).finite is False
     for name, tensor in one.tensors().items():
         np.testing.assert_array_equal(tensor, weights[name])
 
@@ -122,14 +125,15 @@ def test_a_restored_learner_goes_on_bit_for_bit(split, tmp_path):
     weights = loud(settings)
     one = learner(split, settings, weights)
     for iteration in range(3):
-        one.step(iteration, np.arange(5) + iteration)
+        one.step(iteration, np.arange(5) + iteration, 1e-2)
     one.save(tmp_path / "checkpoints", 3)
     other = learner(split, settings)
     assert other.restore(tmp_path / "checkpoints") == 3
     other.roll_back()
     one.roll_back()
     for iteration in range(3, 5):
-        assert one.step(iteration, np.arange(5)) == other.step(iteration, np.arange(5))
+        mine, theirs = (side.step(iteration, np.arange(5), 1e-2) for side in (one, other))
+        assert mine.loss == theirs.loss and mine.gradients.tobytes() == theirs.gradients.tobytes()
     for name, tensor in one.tensors().items():
         assert tensor.tobytes() == other.tensors()[name].tobytes()
     assert not np.array_equal(one.tensors()["fc1.weight"], weights["fc1.weight"])

@@ -13,11 +13,12 @@ from flax import nnx
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN
+from csnn_jax.training import optimizer
 from csnn_jax.training.learner import State, make_update
 from csnn_jax.training.objective import ce_rate
 
 SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=6)
-ADAM = optax.adam(0.02)
+ADAM, RATE = optimizer.make(), 0.02
 
 
 def beginning(model: CSNN) -> tuple[nnx.GraphDef, State]:
@@ -45,9 +46,14 @@ def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
         return ce_rate(scan.run(nnx.merge(graph, params), images / jnp.float64(255))[1], labels)
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(state.params)
-    updates, moments = ADAM.update(gradient, state.optimizer)
-    after, found, finite = jax.jit(make_update(graph, ADAM, 255.0))(state, images, labels)
-    assert finite and found == pytest.approx(float(value), 1e-12) and found < math.log(3) - 1e-3
+    reference = optax.adam(RATE)
+    updates, moments = reference.update(gradient, reference.init(state.params))
+    after, seen = jax.jit(make_update(graph, ADAM, 255.0))(state, images, labels, RATE)
+    assert seen.finite and seen.loss == pytest.approx(float(value), 1e-12) and seen.loss < math.log(3) - 1e-3
+    spikes = scan.trace(model, images / jnp.float64(255))[1].spikes
+    np.testing.assert_allclose(seen.densities, [layer.mean() for layer in spikes], rtol=1e-12)
+    norms = [jnp.sqrt((block.kernel[...] ** 2).sum()) for block in nnx.merge(graph, gradient).blocks]
+    np.testing.assert_allclose(seen.gradients, norms, rtol=1e-9)
     assert_same(after.last_good, state.params)
     expected = State(optax.apply_updates(state.params, updates), state.params, moments)
     for one, other in zip(jax.tree.leaves(after), jax.tree.leaves(expected), strict=True):
@@ -59,8 +65,8 @@ def test_steps_on_one_batch_lower_its_loss(firing, batch):
     update = scan.jit(make_update(graph, ADAM, 255.0))
     losses = []
     for _ in range(60):
-        state, loss, _ = update(state, *batch)
-        losses.append(float(loss))
+        state, seen = update(state, *batch, RATE)
+        losses.append(float(seen.loss))
     assert losses[-1] < losses[0] - 0.1 and losses[-1] > math.log(1 + 2 / math.e) - 1e-9
 
 
@@ -69,8 +75,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing(batch, value):
     model = CSNN(SMALL)
     model.blocks[1].kernel[...] = model.blocks[1].kernel[...].at[0, 0].set(value)
     graph, state = beginning(model)
-    after, loss, finite = jax.jit(make_update(graph, ADAM, 255.0))(state, *batch)
-    assert not finite and math.isfinite(loss)  # a NaN membrane is only a neuron that never fires
+    after, seen = jax.jit(make_update(graph, ADAM, 255.0))(state, *batch, RATE)
+    assert not seen.finite and math.isfinite(seen.loss)  # a NaN membrane is only a neuron that never fires
     assert_same(after, state)
 
 
@@ -80,7 +86,7 @@ def lowered(platform: str) -> str:
     graph, params = nnx.split(model)
     state = jax.eval_shape(lambda params: State(params, params, ADAM.init(params)), params)
     images, labels = (jax.ShapeDtypeStruct(shape, jnp.uint8) for shape in ((128, 28, 28, 1), (128,)))
-    traced = jax.jit(make_update(graph, ADAM, 255.0), donate_argnums=0).trace(state, images, labels)
+    traced = jax.jit(make_update(graph, ADAM, 255.0), donate_argnums=0).trace(state, images, labels, RATE)
     return traced.lower(lowering_platforms=(platform,)).as_text()
 
 

@@ -1,0 +1,189 @@
+"""The training loop, the same for every framework: what is printed, recorded and kept."""
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from csnn_jax import data, progress
+from csnn_jax.config import Config
+from csnn_jax.errors import UserError
+from csnn_jax.runs import plots, weights
+from csnn_jax.runs.metrics import BATCH, Evaluation
+from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training import plan
+
+
+class Step(NamedTuple):
+    """What one update tells.
+
+    Attributes:
+        loss: before the update.
+        finite: whether loss and gradients were finite.
+        densities: share of neurons that spike at a step, by layer [layers].
+        gradients: Euclidean norm of the gradient of each layer's kernel [layers].
+    """
+
+    loss: float
+    finite: bool
+    densities: np.ndarray
+    gradients: np.ndarray
+
+
+class Learner(Protocol):
+    """A network being trained."""
+
+    def describe(self) -> str:
+        """Framework, engine and device, for the log."""
+        ...
+
+    def step(self, iteration: int, index: np.ndarray, rate: float) -> Step:
+        """One update on the training images `index` [batch] at a learning rate. Not finite: nothing is changed."""
+        ...
+
+    def roll_back(self) -> None:
+        """Takes the latest update back."""
+        ...
+
+    def evaluate(self, split: data.Split, go_on: Callable[[], bool]) -> Evaluation | None:
+        """Runs all images of a split, asking before each batch whether to go on; None if not."""
+        ...
+
+    def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Membranes and spikes of every layer for images uint8 [batch, H, W, C], each [time, batch, *shape]."""
+        ...
+
+    def tensors(self) -> weights.Tensors:
+        """The parameters in torch's names and layouts."""
+        ...
+
+    def save(self, directory: Path, iteration: int) -> None:
+        """Writes the training state after `iteration` iterations."""
+        ...
+
+    def restore(self, directory: Path) -> int:
+        """Reads the training state: the iterations done."""
+        ...
+
+
+class Loop:
+    """What happens at each iteration, and what is kept of it.
+
+    Args:
+        config: the job.
+        dataset: its images.
+        learner: the network being trained.
+        run: where its files go.
+        go_on: asked before each iteration and each batch of an evaluation; False interrupts.
+    """
+
+    def __init__(self, config: Config, dataset: data.Dataset, learner: Learner, run: RunDir, go_on: Callable[[], bool]):
+        self.config, self.dataset, self.learner = config, dataset, learner
+        self.run_dir, self.go_on = run, go_on
+        self.total = plan.iterations(config.train, len(dataset.train.labels))
+        self.rates = plan.learning_rates(config.train, self.total)
+        self.began = time.perf_counter()
+
+    def run(self, start: int) -> int:
+        """Trains from iteration `start` to the end or to an interrupt; returns the iterations done."""
+        settings, images, done = self.config.train, len(self.dataset.train.labels), start
+        with progress.Progress(self.total, start, settings.batch_size) as shown:
+            try:
+                for iteration, index in plan.batches(settings, images, start):
+                    if not self.go_on():
+                        break
+                    loss = self._step(iteration, index)
+                    done = iteration + 1  # before anything is printed: the state that is kept is this one's
+                    shown.step(iteration, loss)
+                    if settings.eval_every and iteration % settings.eval_every == 0:
+                        self._evaluate(iteration, shown)
+            except BrokenPipeError:  # nobody reads what is printed; see flags.run_command
+                self._keep(done)
+                raise
+            self._keep(done)
+            finished = done == self.total and self._finish(done, shown)
+        if not finished:
+            self.run_dir.record("end", iter=done, interrupted=True, seconds=self._seconds())
+        return done
+
+    def _step(self, iteration: int, index: np.ndarray) -> float:
+        """One update; returns the loss."""
+        settings = self.config.train
+        began = time.perf_counter()
+        step = self.learner.step(iteration, index, float(self.rates[iteration]))
+        if not step.finite:
+            self.learner.roll_back()
+            self._keep(iteration, state=False)
+            raise UserError(
+                f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
+                f"are in {self.run_dir.weights}; try a smaller --lr (now {settings.lr})"
+            )
+        rate = settings.batch_size / (time.perf_counter() - began)
+        self.run_dir.record("train", iter=iteration, loss=step.loss, images_per_s=round(rate, 2))
+        return step.loss
+
+    def _evaluate(self, iteration: int, shown: progress.Progress) -> None:
+        """Measures accuracy on the held-out images, or without any on the test images, and keeps the weights."""
+        kind, split = ("test", self.dataset.test)
+        if self.dataset.validation is not None:
+            kind, split = ("validation", self.dataset.validation)
+        result = self._measure(split, shown)
+        if result is None:
+            return
+        shown.line(f"Iter {iteration}, {kind.capitalize()} Acc: {result.accuracy:.2%}")
+        self.run_dir.record(
+            kind, iter=iteration, accuracy=result.accuracy, density=result.densities, seconds=self._seconds()
+        )
+        self._keep(iteration + 1)
+
+    def _measure(self, split: data.Split, shown: progress.Progress) -> Evaluation | None:
+        """Runs a split, with a word now and then; None if it was interrupted."""
+        total, numbers = -(-len(split.labels) // BATCH), itertools.count()
+
+        def go_on() -> bool:
+            shown.batch(next(numbers), total)
+            return self.go_on()
+
+        return self.learner.evaluate(split, go_on)
+
+    def _finish(self, done: int, shown: progress.Progress) -> bool:
+        """The last word on the test set; False if it was interrupted."""
+        result = self._measure(self.dataset.test, shown)
+        if result is None:
+            return False
+        shown.line(f"Final Test Accuracy: {result.accuracy:.2%}")
+        self.run_dir.record(
+            "end",
+            iter=done,
+            interrupted=False,
+            accuracy=result.accuracy,
+            density=result.densities,
+            seconds=self._seconds(),
+        )
+        return True
+
+    def _keep(self, done: int, state: bool = True) -> None:
+        """Writes the weights and, so that the run can be resumed, the training state."""
+        weights.save(self.run_dir.weights, self.learner.tensors(), self.config.model)
+        if state:
+            self.learner.save(self.run_dir.checkpoints, done)
+
+    def plots(self) -> None:
+        """Makes the run's pictures."""
+        plots.accuracy(self.run_dir)
+        image, label = self.dataset.test.images[:1], int(self.dataset.test.labels[0])
+        membranes, spikes = self.learner.trace(image)
+        plots.spikes(
+            self.run_dir,
+            image[0],
+            label,
+            [m[:, 0] for m in membranes],
+            [s[:, 0] for s in spikes],
+            self.config.model.thresholds,
+        )
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self.began, 3)

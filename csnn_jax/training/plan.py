@@ -1,0 +1,35 @@
+"""What a job does at each iteration: which images it learns from, and how fast. Known before it starts."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from csnn_jax import data
+from csnn_jax.config import TrainConfig
+
+
+def batches(config: TrainConfig, images: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """The iterations of a job from `start` to its end: (iteration, indices of its training images [batch]).
+
+    Args:
+        config: epochs, batch size, seed and the most iterations.
+        images: number of training images.
+        start: iterations done before.
+    """
+    per_epoch = images // config.batch_size
+    for iteration in range(start, iterations(config, images)):
+        epoch, row = divmod(iteration, per_epoch)
+        if row == 0 or iteration == start:
+            index = data.epoch_batches(config.seed, epoch, images, config.batch_size)
+        yield iteration, index[row]
+
+
+def iterations(config: TrainConfig, images: int) -> int:
+    """Iterations of a whole job."""
+    whole = config.epochs * (images // config.batch_size)
+    return min(whole, config.max_iters or whole)
+
+
+def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
+    """The learning rate of every iteration, float64 [total]."""
+    return np.full(total, config.lr)
