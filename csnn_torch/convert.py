@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from csnn_jax.config import Config, DataConfig, Encoding, ModelConfig, Pool, SurrogateName
+from csnn_jax.config import Config, DataConfig, Encoding, ModelConfig, Pool, SurrogateName, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.flags import parse, run_command
 from csnn_torch import require_torch
@@ -31,7 +31,7 @@ class ConvertFlags:
     """Image height, width and channels; None: 28 28 and the channels of the first convolution."""
     pool: Pool = ModelConfig.pool
     """2x2 pooling after each convolution."""
-    surrogate: SurrogateName = ModelConfig.surrogate
+    surrogate: SurrogateName = "fast_sigmoid"
     """Surrogate derivative that it was trained with."""
     slope: float | None = None
     """Sharpness of the surrogate; None: snnTorch's default."""
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model, tensors = state_dict.convert(state_dict.load(flags.file), given, flags.input_shape, flags.file)
         dataset = data.load_for(model, flags.dataset)
         model = replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
-        config = Config(model=model, data=DataConfig(flags.dataset))
+        config = Config(model, DataConfig(flags.dataset), TrainConfig(init="torch", lr=1e-2))
         process.set_up(config.train.dtype)
         trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)

@@ -7,23 +7,14 @@ import numpy as np
 import snntorch
 import torch
 
-from csnn_jax.config import Config
+from csnn_jax.config import Config, decided, lr_of
 from csnn_jax.data import Split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, evaluate
+from csnn_jax.training import initial
 from csnn_jax.training.loop import Step
 from csnn_torch import checkpoint, model, surrogates
-
-
-def initial_tensors(config: Config) -> weights.Tensors:
-    """The weights that a job starts from: those that csnn_jax draws from the seed, in torch's layout."""
-    import jax
-
-    from csnn_jax.network.model import CSNN, tensors
-
-    with jax.enable_x64(config.train.dtype == "float64"):
-        return tensors(CSNN(config.model, config.train.seed, dtype=config.train.dtype))
 
 
 def choose_device(name: str) -> torch.device:
@@ -70,17 +61,22 @@ class Learner:
     ):
         if config.train.engine != "auto":
             raise UserError(f"--engine {config.train.engine}: csnn_jax has engines, csnn_torch has not; expected auto")
-        self.config, self._train = config, train
+        self.config, self._train = decided(config), train
+        config = self.config
         self.device = choose_device(device)
         self.dtype = torch.float64 if config.train.dtype == "float64" else torch.float32
         if self.device.type == "mps" and self.dtype == torch.float64:
             raise UserError("--dtype float64: MPS has no float64, expected float32 or --device cpu")
         self.network = model.sequential(config.model, self.dtype)
-        model.load_tensors(self.network, initial_tensors(config) if tensors is None else tensors)
+        if tensors is not None:
+            self.start = initial.Start(tensors)
+        else:
+            self.start = initial.Start(initial.drawn(config)) if train is None else initial.start(config, train)
+        model.load_tensors(self.network, self.start.tensors)
         self.network.to(self.device)
         self._parameters = list(self.network.parameters())
         self._last_good = [p.detach().clone() for p in self._parameters]
-        self.optimizer = torch.optim.Adam(self._parameters, lr=config.train.lr)
+        self.optimizer = torch.optim.Adam(self._parameters, lr=lr_of(config))
         self._moments()
         self._loss = surrogates.ce_rate(self.dtype)
         self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities

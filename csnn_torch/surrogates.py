@@ -11,7 +11,7 @@ import torch
 from snntorch import functional, surrogate
 from torch.nn.functional import log_softmax, nll_loss
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import ModelConfig, surrogate_of
 
 
 def _typed(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
@@ -64,7 +64,7 @@ def spike_function(config: ModelConfig, dtype: torch.dtype) -> Callable[[torch.T
     In float32 it is snnTorch's own autograd function, but for `sigmoid` (at |x|, where it does not overflow) and
     `leaky_spike` (`CustomSurrogate` in place of `LSO`, which calls another function with an argument missing).
     """
-    function, arguments = _FUNCTIONS[config.surrogate]
+    function, arguments = _FUNCTIONS[surrogate_of(config)]
     sharpness = arguments() if config.slope is None else arguments(config.slope)
     if dtype != torch.float32:
         function = _typed(function)

@@ -4,7 +4,21 @@ Every field is a flag of the command lines (`time_steps` is `--time-steps`); its
 Imports no framework, so that csnn_jax, csnn_torch and export share it.
 """
 
+from csnn_jax.config.auto import decided, lr_of, surrogate_of
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
 from csnn_jax.config.network import Encoding, Layer, ModelConfig, Pool, Reset, SurrogateName
 
-__all__ = ["Config", "DataConfig", "Encoding", "Layer", "ModelConfig", "Pool", "Reset", "SurrogateName", "TrainConfig"]
+__all__ = [
+    "Config",
+    "DataConfig",
+    "Encoding",
+    "Layer",
+    "ModelConfig",
+    "Pool",
+    "Reset",
+    "SurrogateName",
+    "TrainConfig",
+    "decided",
+    "lr_of",
+    "surrogate_of",
+]

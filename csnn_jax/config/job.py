@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from csnn_jax.config.checks import check, flag_of, is_count, is_number
+from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_number
 from csnn_jax.config.network import ModelConfig
+
+Init = Literal["auto", "torch", "fluctuation", "calibrated"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,13 @@ class TrainConfig:
     """Passes over the training images."""
     batch_size: int = 128
     """Images per iteration; an epoch's last partial batch is dropped."""
-    lr: float = 1e-2
-    """Adam's learning rate."""
+    lr: float | None = None
+    """Learning rate; None: 0.01 for the default stack, else 0.005."""
+    init: Init = "auto"
+    """Initial weights: torch's uniform, fluctuation (Rossbroich et al. 2022: from the neurons' parameters), calibrated
+    (scaled until every layer fires on a training batch), or auto: torch for the default stack, else calibrated."""
+    init_density: float = 0.1
+    """Share of neurons that spike at a step (0.001 to 0.6), which fluctuation and calibrated aim at."""
     seed: int = 0
     """Draws the initial weights, the order of the images and the rate encoding."""
     max_iters: int | None = None
@@ -49,7 +56,11 @@ class TrainConfig:
             value = getattr(self, name)
             check(flag_of(name), value, f"a whole number of at least {least}", is_count(value, least))
         check("--seed", self.seed, "less than 2**63", self.seed < 2**63)
-        check("--lr", self.lr, "a positive number below 1e38", is_number(self.lr, 0.0) and self.lr < 1e38)
+        is_rate = self.lr is None or (is_number(self.lr, 0.0) and self.lr < 1e38)
+        check("--lr", self.lr, "a positive number below 1e38", is_rate)
+        check_choice("--init", self.init, Init)
+        dense = is_number(self.init_density) and 0.001 <= self.init_density <= 0.6
+        check("--init-density", self.init_density, "0.001 to 0.6", dense)
         check(
             "--max-iters",
             self.max_iters,

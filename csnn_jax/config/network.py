@@ -69,8 +69,9 @@ class ModelConfig:
     """Train one threshold per layer, starting from `threshold`."""
     reset: Reset = "subtract"
     """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none."""
-    surrogate: SurrogateName = "fast_sigmoid"
-    """Derivative that stands in for the spike's in the backward pass (snnTorch's names)."""
+    surrogate: SurrogateName | Literal["auto"] = "auto"
+    """Derivative that stands in for the spike's in the backward pass (snnTorch's names); auto: fast_sigmoid for the
+    default stack, else atan."""
     slope: float | None = None
     """Sharpness of the surrogate (its k, alpha or threshold); None: snnTorch's default, 25 for fast_sigmoid."""
     time_steps: int = 100
@@ -174,6 +175,8 @@ class ModelConfig:
 
 
 def _check_surrogate(name: object) -> None:
+    if name == "auto":
+        return
     if name == "SSO":
         raise UserError(
             "--surrogate SSO: it draws random gradients, which no two frameworks can share; "

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import ModelConfig, surrogate_of
 
 Derivative = Callable[[Array], Array]
 
@@ -110,7 +110,7 @@ BY_NAME: dict[str, Callable[..., Array]] = {
 
 def from_config(config: ModelConfig) -> Derivative:
     """The derivative that a configuration names, at its slope where it gives one."""
-    derivative = BY_NAME[config.surrogate]
+    derivative = BY_NAME[surrogate_of(config)]
     if config.slope is None:
         return derivative
     return partial(derivative, slope=config.slope)

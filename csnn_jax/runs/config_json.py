@@ -7,6 +7,12 @@ from typing import Any
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 
+_BEFORE: dict[type, dict[str, Any]] = {
+    ModelConfig: {"scale": 255.0, "surrogate": "fast_sigmoid"},
+    TrainConfig: {"init": "torch", "lr": 1e-2},
+}
+"""Fields that csnn 0.1.0 had not, or not as `auto`: what it did."""
+
 SCHEMA_VERSION = 1
 """Of `config.json`. A field that an older run lacks means what it did before there was such a field."""
 
@@ -72,8 +78,7 @@ def _build(kind: type, values: Any) -> Any:
     for name in values:
         if name not in names:
             raise UserError(f"{name}: {kind.__name__} has no such field, expected one of {', '.join(sorted(names))}")
-    if kind is ModelConfig:
-        values = {"scale": 255.0} | values  # csnn 0.1.0 knew no other
+    values = _BEFORE.get(kind, {}) | values
     made = {}
     for name, value in values.items():
         if kind is Config:

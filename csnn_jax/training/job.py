@@ -8,11 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from csnn_jax import data, interrupts
-from csnn_jax.config import Config
+from csnn_jax.config import Config, auto, decided
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir
 from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training import initial
 from csnn_jax.training.loop import Learner, Loop
 from csnn_jax.training.plan import iterations
 
@@ -29,7 +30,8 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     if flags.show:
         plots.require_window()
     dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
-    config = replace(flags.config, model=data.fit_model(flags.config.model, dataset))
+    asked = replace(flags.config, model=data.fit_model(flags.config.model, dataset))
+    config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
     if flags.resume:
@@ -40,6 +42,8 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     with run.claimed(), interrupts.collected() as caught:
         start = resumed(run, config, learner, dataset) if flags.resume else 0
         _introduce(dataset, config, learner, run, start)
+        if not flags.resume:
+            _tell_start(asked, config, learner)
         loop = Loop(config, dataset, learner, run, lambda: not caught)
         ended = start if run.finished and start == loop.total else loop.run(start)
         loop.plots()
@@ -106,3 +110,11 @@ def _introduce(dataset: data.Dataset, config: Config, learner: Learner, run: Run
         print(f"Data: pixel values are divided by {config.model.pixel_scale:g}, not {dataset.scale:g}")
     print(f"Runs on: {learner.describe()}")
     print(f"Run directory: {run.path}" + (f", resumed after {start} iterations" if start else ""), flush=True)
+
+
+def _tell_start(asked: Config, config: Config, learner: Learner) -> None:
+    """What `auto` stands for, and what became of the initial weights, where they are not the original recipe's."""
+    if chosen := auto.told(asked, config):
+        print(f"Chosen for this stack: {chosen}")
+    if made := initial.told(learner.start, config):
+        print(made, flush=True)

@@ -13,14 +13,14 @@ from flax import nnx
 from jax import Array
 
 from csnn_jax import engine as engines
-from csnn_jax.config import Config
+from csnn_jax.config import Config, decided
 from csnn_jax.data import Split
 from csnn_jax.engine import process, scan
 from csnn_jax.network import model as models
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.trained import Windows, floats, take
-from csnn_jax.training import checkpoint, optimizer
+from csnn_jax.training import checkpoint, initial, optimizer
 from csnn_jax.training.loop import Step
 from csnn_jax.training.objective import ce_rate
 
@@ -74,7 +74,7 @@ class Learner:
     Args:
         config: the job; `config.model` must fit the data.
         train: what to learn from.
-        tensors: weights to start from, in torch's layout; None: drawn from the seed.
+        tensors: weights to start from, in torch's layout; None: those of the seed and `config.train.init`.
 
     Raises:
         UserError: an engine that can't run the network.
@@ -82,12 +82,9 @@ class Learner:
 
     def __init__(self, config: Config, train: Split, tensors: weights.Tensors | None = None):
         process.set_up(config.train.dtype)
-        self.config = config
-        dtype = jnp.dtype(config.train.dtype)
-        if tensors is None:
-            model = models.CSNN(config.model, config.train.seed, dtype=dtype)
-        else:
-            model = models.from_tensors(config.model, tensors, dtype)
+        self.config = config = decided(config)
+        self.start = initial.start(config, train) if tensors is None else initial.Start(tensors)
+        model = models.from_tensors(config.model, self.start.tensors, jnp.dtype(config.train.dtype))
         engine, self._engine = engines.choose(config.train.engine, model, frames=train.images.ndim == 5)
         self.graphdef, params = nnx.split(model)
         self.optimizer = optimizer.make()

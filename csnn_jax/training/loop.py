@@ -15,6 +15,7 @@ from csnn_jax.runs import plots, weights
 from csnn_jax.runs.metrics import BATCH, Evaluation
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import plan
+from csnn_jax.training.initial import Start
 
 
 class Step(NamedTuple):
@@ -34,7 +35,13 @@ class Step(NamedTuple):
 
 
 class Learner(Protocol):
-    """A network being trained."""
+    """A network being trained.
+
+    Attributes:
+        start: the weights that it started from.
+    """
+
+    start: Start
 
     def describe(self) -> str:
         """Framework, engine and device, for the log."""

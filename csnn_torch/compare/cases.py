@@ -131,7 +131,7 @@ def briefly_trained(
         start: trained weights of another network, taken to start from where they have this one's shapes (a network
             that fires already learns at once; from the seed's weights, one with average pooling is silent for long).
     """
-    settings = TrainConfig(lr=lr)
+    settings = TrainConfig(lr=lr, init="torch")
     short = replace(model, time_steps=max(1, model.time_steps // 4))
     learner = Learner(Config(short, train=settings), dataset.train, _fitting(model, start or {}))
     batches = data.epoch_batches(settings.seed, 0, len(dataset.train.labels), settings.batch_size)

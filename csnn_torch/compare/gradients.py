@@ -10,7 +10,7 @@ import torch
 from flax import nnx
 from jax import Array
 
-from csnn_jax.config import SurrogateName
+from csnn_jax.config import SurrogateName, surrogate_of
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
 from csnn_jax.runs.weights import Tensors
@@ -36,7 +36,7 @@ def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) 
     """Compares every side's gradients, in both types, for every surrogate."""
     kept = _same_spikes(case, engines)
     for name in names:
-        slope = case.config.slope if name == case.config.surrogate else None
+        slope = case.config.slope if name == surrogate_of(case.config) else None
         other = replace(case, config=replace(case.config, surrogate=name, slope=slope))
         reference = of_snntorch(other, "float64")
         for (side, dtype), same in kept.items():

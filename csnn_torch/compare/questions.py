@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from csnn_jax import data
-from csnn_jax.config import Config
+from csnn_jax.config import Config, surrogate_of
 from csnn_jax.runs import rundir, weights
 from csnn_torch.compare import bounds, cases, cost, gradients, spikes, training
 from csnn_torch.compare.cases import Case
@@ -55,7 +55,7 @@ def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
     if not any(result.counted for result in results):
         print(f"{case.name}: not counted, for a layer fires too little or too much", flush=True)
         return
-    names = plan.surrogates if case.name == "run" and plan.surrogates else (case.config.surrogate,)
+    names = plan.surrogates if case.name == "run" and plan.surrogates else (surrogate_of(case.config),)
     small = gradients.steady(case.first(images), plan.gradient_images)
     for gradient in gradients.of_surrogates(small, ENGINES, names):
         found.gradients.append(gradient)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from csnn_jax import data
-from csnn_jax.config import Config
+from csnn_jax.config import Config, lr_of
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.training import learner as ours
@@ -37,13 +37,13 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         if first_flip is None and not _same_spikes(list(sides.values()), batch):
             first_flip = iteration
         for name, side in sides.items():
-            losses[name].append(side.step(iteration, index, config.train.lr).loss)
+            losses[name].append(side.step(iteration, index, lr_of(config)).loss)
     return Trajectory(
         start=start,
         dtype=config.train.dtype,
         engine=sides["csnn_jax"].describe(),
         batch_size=config.train.batch_size,
-        lr=config.train.lr,
+        lr=lr_of(config),
         losses=losses,
         distance=bounds.distances(sides["csnn_jax"].tensors(), sides["snntorch"].tensors()),
         first_flip=first_flip,

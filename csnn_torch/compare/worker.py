@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from csnn_jax import data, machine
-from csnn_jax.config import Config
+from csnn_jax.config import Config, lr_of
 from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.weights import Tensors
@@ -49,7 +49,7 @@ class Jax:
 
         config = replace(config, train=replace(config.train, engine=engine))
         self._learner, self._test = Learner(config, dataset.train, tensors), dataset.test
-        self._lr = config.train.lr
+        self._lr = lr_of(config)
 
     def describe(self) -> str:
         return f"{self._learner.describe()} ({machine.cpus()} threads)"
@@ -80,7 +80,7 @@ class SnnTorch:
 
         config = replace(config, train=replace(config.train, engine="auto"))
         self._torch, self._test = torch, dataset.test
-        self._lr, self._learner = config.train.lr, Learner(config, dataset.train, tensors)
+        self._lr, self._learner = lr_of(config), Learner(config, dataset.train, tensors)
         self._learner.watching = False
         if way == "channels last":
             self._learner.memory_format = torch.channels_last

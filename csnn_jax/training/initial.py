@@ -1,0 +1,146 @@
+"""The weights that a job starts from: torch's, or torch's scaled layer by layer until the neurons fire.
+
+Computed in NumPy from the draw of the seed, with gains on a grid, so that every engine and both frameworks start from
+the same tensors.
+"""
+
+import math
+from collections.abc import Iterator
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from csnn_jax import data
+from csnn_jax.config import Config, Layer, ModelConfig
+from csnn_jax.runs.weights import Tensors, from_torch
+from csnn_jax.training import window
+
+GRID = 8  # gains are powers of 2^(1/8)
+LOWEST, HIGHEST = -8 * GRID, 12 * GRID
+IMAGE_POWER = 0.1  # mean square of a pixel (0 to 1) that `fluctuation` reckons with; MNIST's is 0.10
+FRAMES = 3200  # images times steps of the batch that is calibrated on, so that long windows take no more memory
+
+
+class Start(NamedTuple):
+    """Where training starts.
+
+    Attributes:
+        tensors: the parameters in torch's names and layouts.
+        before: density of each layer with torch's weights, on a training batch [layers]. None where they are kept.
+        after: the same with `tensors`.
+    """
+
+    tensors: Tensors
+    before: list[float] | None = None
+    after: list[float] | None = None
+
+
+def start(config: Config, train: data.Split) -> Start:
+    """The initial weights of a job.
+
+    Args:
+        config: the job, with `init` decided.
+        train: what it learns from; `calibrated` runs the network on the first of its first batch.
+    """
+    tensors = drawn(config)
+    if config.train.init == "torch":
+        return Start(tensors)
+    x = _input(config, train)
+    before = [density for _, density in _layers(config.model, tensors, x)]
+    make = _fluctuation if config.train.init == "fluctuation" else _calibrated
+    tensors = make(config.model, tensors, config.train.init_density, x)
+    return Start(tensors, before, [density for _, density in _layers(config.model, tensors, x)])
+
+
+def drawn(config: Config) -> Tensors:
+    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed."""
+    import jax
+
+    from csnn_jax.network import model
+
+    with jax.enable_x64(config.train.dtype == "float64"):
+        return model.tensors(model.CSNN(config.model, config.train.seed, dtype=config.train.dtype))
+
+
+def told(made: Start, config: Config) -> str | None:
+    """One line for the log, with each layer's density before and after; None for torch's weights."""
+    if made.before is None or made.after is None:
+        return None
+    shares = [f"lif{i} {a:.2%} to {b:.2%}" for i, (a, b) in enumerate(zip(made.before, made.after, strict=True), 1)]
+    return f"Initial weights: {config.train.init}; densities go from torch's " + ", ".join(shares)
+
+
+def _input(config: Config, train: data.Split) -> np.ndarray:
+    """The first images of the job's first batch as the network sees them: [time or 1, batch, H, W, C] float32."""
+    model, settings = config.model, config.train
+    steps = train.images.shape[1] if train.images.ndim == 5 else model.time_steps
+    rows = data.epoch_batches(settings.seed, 0, len(train.labels), settings.batch_size)[0]
+    images = train.images[rows[: max(4, min(128, FRAMES // steps))]]
+    if model.encoding != "direct":
+        images = data.encode(images, steps, model.encoding, (settings.seed, 0, 0), model.pixel_scale)
+    elif images.ndim == 5:
+        images = images.swapaxes(0, 1)
+    else:
+        images = images[None]
+    return images.astype(np.float32) / np.float32(model.input_scale)
+
+
+def _layers(model: ModelConfig, tensors: Tensors, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    """Spikes and density of one layer after the other."""
+    for index, layer in enumerate(model.layers):
+        x = window.spikes(window.current(model, layer, *_parameters(layer, tensors), x), model, index)
+        yield x, float(x.mean())
+
+
+def _calibrated(model: ModelConfig, tensors: Tensors, density: float, x: np.ndarray) -> Tensors:
+    """Kernel and bias of each layer times the gain at which its density on x comes closest to the one asked for.
+
+    A layer's current is linear in its gain, max-pooling too. So it is computed once, and the gain found by bisection.
+    """
+    for index, layer in enumerate(model.layers):
+        current = window.current(model, layer, *_parameters(layer, tensors), x)
+
+        def at(step: int, current: np.ndarray = current, index: int = index) -> np.ndarray:
+            return window.spikes(current * np.float32(2 ** (step / GRID)), model, index)
+
+        low, high = LOWEST, HIGHEST
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if at(middle).mean() < density else (low, middle)
+        step = min((low, high), key=lambda step: abs(math.log(max(at(step).mean(), 1e-9) / density)))
+        x = at(step)
+        tensors = _scaled(tensors, layer, step)
+    return tensors
+
+
+def _fluctuation(model: ModelConfig, tensors: Tensors, density: float, x: np.ndarray) -> Tensors:
+    """Fluctuation-driven weights: membranes without reset have mean 0 and a deviation of threshold / xi.
+
+    xi is the quantile of the normal distribution beyond which a share `density` lies. Independent spikes of rate
+    `density` through n weights of variance s give a membrane of variance n s density / (1 - beta^2). An image is the
+    same at every step and gives n s power / (1 - beta)^2. The uniform draw is kept, scaled to that variance; biases
+    are 0. Rossbroich, Gygax and Zenke, "Fluctuation-driven initialization for spiking neural network training", 2022.
+    """
+    xi = NormalDist().inv_cdf(1 - density) if density < 0.5 else 0.1
+    for index, layer in enumerate(model.layers):
+        beta = min(model.betas[index], 0.99)
+        constant = index == 0 and x.shape[0] == 1
+        power = IMAGE_POWER if index == 0 else density
+        per_weight = power / ((1 - beta) ** 2 if constant else 1 - beta**2)  # times n s; torch's n s is 1/3
+        gain = model.thresholds[index] / xi * math.sqrt(3 / per_weight)
+        tensors = _scaled(tensors, layer, round(GRID * math.log2(gain)))
+        tensors[f"{layer.name}.bias"] = np.zeros_like(tensors[f"{layer.name}.bias"])
+    return tensors
+
+
+def _scaled(tensors: Tensors, layer: Layer, step: int) -> Tensors:
+    """The tensors with one layer's kernel and bias times 2^(step / 8)."""
+    names = (f"{layer.name}.weight", f"{layer.name}.bias")
+    return tensors | {name: tensors[name] * tensors[name].dtype.type(2 ** (step / GRID)) for name in names}
+
+
+def _parameters(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """(kernel in our layout, bias), float32."""
+    kernel = from_torch(layer, tensors[f"{layer.name}.weight"])
+    return kernel.astype(np.float32), tensors[f"{layer.name}.bias"].astype(np.float32)
