@@ -71,9 +71,9 @@ class Trained:
         """Runs the window and counts output spikes; works in batches of 128.
 
         Args:
-            images: an array, or lists that NumPy makes one of. uint8, of which `config.model.pixel_scale` (mostly 255)
-                means 1.0, or floats from 0 to 1. [batch, H, W, C], or [batch, T, H, W, C] where they have a time axis of their own. uint8 where the
-                network's encoding is rate or latency.
+            images: an array, or lists that NumPy makes one of: [batch, H, W, C], or [batch, T, H, W, C] where they have
+                a time axis of their own. uint8, of which `config.model.pixel_scale` (mostly 255) means 1.0, or floats
+                from 0 to 1. uint8 where the network's encoding is rate or latency.
 
         Raises:
             ValueError: images of another shape or type.
