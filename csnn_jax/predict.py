@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not flags.images:
             raise UserError("IMAGE: none given, expected at least one picture file")
         _, config, tensors = rundir.open_run(flags.run)
+        if (channels := config.model.input_shape[2]) not in (1, 3):
+            expected = "expected a network for pictures, with 1 or 3"
+            raise UserError(f"{flags.run}: takes images of {channels} channels, {expected}")
         digit = flags.prepare == "digit" or (flags.prepare == "auto" and config.data.dataset == "mnist")
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)

@@ -6,6 +6,7 @@
 Nothing here changes settings of the caller's process (JAX's types, its cache, the allocator).
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, ModelConfig
@@ -65,17 +67,19 @@ class Trained:
         self._graphdef, self._params = nnx.split(self.model)
         self._windows: dict[bool, Windows] = {}
 
-    def classify(self, images: np.ndarray) -> Answer:
+    def classify(self, images: ArrayLike) -> Answer:
         """Runs the window and counts output spikes; works in batches of 128.
 
         Args:
-            images: uint8, of which `config.model.pixel_scale` (mostly 255) means 1.0, or floats from 0 to 1.
-                [batch, H, W, C], or [batch, T, H, W, C] where they have a time axis of their own. uint8 where the
-                network's encoding is rate or latency.
+            images: an array, or lists that NumPy makes one of: [batch, H, W, C], or [batch, T, H, W, C] where they have
+                a time axis of their own. uint8, of which `config.model.pixel_scale` (mostly 255) means 1.0, or floats
+                from 0 to 1. uint8 where the network's encoding is rate or latency.
 
         Raises:
             ValueError: images of another shape or type.
+            UserError: engine "event" was asked for, and the images have a time axis.
         """
+        images = as_array(images, self.config.model)
         windows = self._for(images)
         held = windows.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
@@ -86,7 +90,7 @@ class Trained:
         found = np.concatenate([np.asarray(c) for c in counts]).astype(np.int64)
         return Answer(found.argmax(1), found)
 
-    def trace(self, images: np.ndarray) -> scan.Trace:
+    def trace(self, images: ArrayLike) -> scan.Trace:
         """Runs the window and keeps every layer's membranes and spikes, all in memory at once.
 
         Args:
@@ -96,8 +100,9 @@ class Trained:
             NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape].
 
         Raises:
-            ValueError: images of another shape or type.
+            ValueError, UserError: as `classify`.
         """
+        images = as_array(images, self.config.model)
         windows = self._for(images)
         found = windows.trace(self._params, windows.present(windows.hold(images), np.arange(len(images)), (2, 0)))
         return jax.tree.map(np.asarray, found)
@@ -108,7 +113,7 @@ class Trained:
         assert found is not None
         return found
 
-    def _for(self, images: np.ndarray) -> "Windows":
+    def _for(self, images: np.ndarray | Array) -> "Windows":
         """The functions that run such images, checked first."""
         check_images(images, self.config.model)
         frames = images.ndim == 5
@@ -162,7 +167,7 @@ class Windows:
         self.tally = scan.jit(tally)
         self.trace = scan.jit(trace)
 
-    def hold(self, images: np.ndarray) -> np.ndarray | Array:
+    def hold(self, images: np.ndarray | Array) -> np.ndarray | Array:
         """The images where `present` takes them from: the device, or the host, where spikes are encoded."""
         return jnp.asarray(images) if self._config.encoding == "direct" else np.asarray(images)
 
@@ -202,11 +207,24 @@ def floats(x: Array, scale: float, model: models.CSNN) -> Array:
     return x.astype(model.blocks[0].bias[...].dtype) / (scale if x.dtype == jnp.uint8 else 1.0)
 
 
-def check_images(images: np.ndarray, config: ModelConfig) -> None:
+def as_array(images: ArrayLike, config: ModelConfig) -> np.ndarray | Array:
+    """Images as an array; one of NumPy's or JAX's is given back as it is.
+
+    Raises:
+        ValueError: no numbers, or lists of different lengths; says what they are and what the network takes.
+    """
+    if isinstance(images, (np.ndarray, Array)):
+        return images
+    with contextlib.suppress(ValueError, TypeError):  # lists of different lengths
+        if (found := np.asarray(images)).dtype.kind in "biuf":
+            return found
+    raise ValueError(f"images are of type {type(images).__name__}, expected an array {_shapes(config)}")
+
+
+def check_images(images: np.ndarray | Array, config: ModelConfig) -> None:
     """Raises ValueError unless the network takes these images; says what they are and what it takes."""
-    shape = ", ".join(map(str, config.input_shape))
     if images.ndim not in (4, 5) or images.shape[-3:] != config.input_shape or not len(images):
-        raise ValueError(f"images are {list(images.shape)}, expected [batch, {shape}] or [batch, time, {shape}]")
+        raise ValueError(f"images are {list(images.shape)}, expected {_shapes(config)}")
     if config.encoding == "direct" and np.issubdtype(images.dtype, np.floating):
         low, high = float(images.min()), float(images.max())
         if not (low >= 0 and high <= 1):  # NaN too
@@ -214,3 +232,8 @@ def check_images(images: np.ndarray, config: ModelConfig) -> None:
     elif images.dtype != np.uint8:
         floats = "" if config.encoding != "direct" else ", or floats from 0 to 1"
         raise ValueError(f"images are {images.dtype}, expected uint8{floats}")
+
+
+def _shapes(config: ModelConfig) -> str:
+    shape = ", ".join(map(str, config.input_shape))
+    return f"[batch, {shape}] or [batch, time, {shape}]"

@@ -21,7 +21,7 @@ Every file is compared with the network in torch before the bundle appears; `pyt
 same again from the bundle alone."""
 
 OPSETS = range(18, 21)
-QUICK_IMAGES = 20
+IMAGES, QUICK_IMAGES = 1000, 20
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class ExportFlags:
     """Bundle directory to make."""
     opset: int = OPSETS[-1]
     """ONNX operator set of the graphs, 18 to 20."""
-    images: int = 1000
-    """Test images on which each file is compared with torch, at every time step."""
+    images: int | None = None
+    """Test images on which each file is compared with torch, at every time step; None: 1000, quick: 20."""
     quick: bool = False
-    """Compare on 20 test images only, and measure accuracy and densities on those too: for trying things out."""
+    """Few test images, and accuracy and densities are measured on those too: for trying things out."""
     overwrite: bool = False
     """Replace the bundle that --out holds."""
 
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from export import make
 
         process.set_up("float32")
-        settings = make.Settings(flags.opset, QUICK_IMAGES if flags.quick else flags.images, flags.quick)
+        images = flags.images or (QUICK_IMAGES if flags.quick else IMAGES)
+        settings = make.Settings(flags.opset, images, flags.quick)
         with bundle.new(Path(flags.out), flags.overwrite) as folder:
             make.make(folder, run, config, tensors, settings)
         print(f"Bundle: {flags.out}")
@@ -78,7 +79,7 @@ def open_finished(path: str) -> tuple[RunDir, Config, weights.Tensors]:
 def _check(flags: ExportFlags) -> None:
     if flags.opset not in OPSETS:
         raise UserError(f"--opset {flags.opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
-    if flags.images < 1:
+    if flags.images is not None and flags.images < 1:
         raise UserError(f"--images {flags.images}: expected a whole number of at least 1")
 
 

@@ -1,6 +1,7 @@
 """The data sets that a run may name, all brought into one form."""
 
 import difflib
+import operator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,8 +70,10 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
 
     Raises:
         UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels
-            that cannot become those of `input_shape`, or not one training image left by `validation`.
+            that cannot become those of `input_shape`, or not one training image left by `validation`;
+            `input_shape` is not three positive whole numbers.
     """
+    input_shape = _shape(input_shape)
     kind, _, where = name.partition(":")
     num_classes: int | None = None
     floats, notes = False, list[str]()
@@ -104,6 +107,17 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
         held_out = Split(train.images[-validation:], train.labels[-validation:])
         train = Split(train.images[:-validation], train.labels[:-validation])
     return Dataset(name, train, held_out, test, num_classes, scale, tuple(dict.fromkeys(notes)))
+
+
+def _shape(given: Shape) -> Shape:
+    """What a library's caller gave as a shape, checked: lists and NumPy's numbers will do."""
+    try:
+        height, width, channels = map(operator.index, given)
+    except (TypeError, ValueError):
+        height = width = channels = 0
+    if min(height, width, channels) < 1:
+        raise UserError(f"input_shape {given!r}: expected three positive whole numbers: height, width, channels")
+    return height, width, channels
 
 
 def _split(

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from csnn_jax.engine import build
+from csnn_jax.errors import UserError
 
 OPERATIONS = (
     "constant_lif",
@@ -51,7 +53,11 @@ class _Limits(ctypes.Structure):
 
 @functools.cache
 def failure() -> str | None:
-    """Why the event engine cannot run here, in one line; None where it can. Loads the library once."""
+    """Why the event engine cannot run here, in one line; None where it can. Loads the library once.
+
+    Raises:
+        UserError: the environment variable CSNN_ISA names an instruction set that there is not.
+    """
     try:
         library = ctypes.CDLL(str(build.LIBRARY))
     except OSError as error:
@@ -63,6 +69,9 @@ def failure() -> str | None:
         if expected and library.csnn_sources() != expected.encode():
             return f"{build.LIBRARY.name} was built from other sources: build it with `python -m csnn_jax.engine.build`"
         _ = library.csnn_limits
+        library.csnn_isa_problem.restype = ctypes.c_char_p
+        if problem := library.csnn_isa_problem():
+            raise UserError(os.fsdecode(problem))
         for name in OPERATIONS:
             handler = jax.ffi.pycapsule(getattr(library, f"csnn_{name}"))
             jax.ffi.register_ffi_target(f"csnn_{name}", handler, platform="cpu")
@@ -72,7 +81,7 @@ def failure() -> str | None:
 
 
 def available() -> bool:
-    """Whether the event engine can run here."""
+    """Whether the event engine can run here. Errors as `failure`'s."""
     return failure() is None
 
 

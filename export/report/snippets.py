@@ -63,7 +63,7 @@ def _sequence(argument: str, given: str, value: str, first: str) -> str:
 import numpy as np
 import onnxruntime as ort
 
-session = ort.InferenceSession("sequence.onnx")
+{_quiet_session() if argument == "image" else 'session = ort.InferenceSession("sequence.onnx")'}
 
 
 def classify({argument}):  # {given}
@@ -72,3 +72,11 @@ def classify({argument}):  # {given}
 
 
 {first}"""
+
+
+def _quiet_session() -> str:
+    """Of images, whose number of steps is an input that may be left out: ONNX Runtime warns of that at every load."""
+    return """\
+options = ort.SessionOptions()
+options.log_severity_level = 3  # no warning that the input time_steps has a default
+session = ort.InferenceSession("sequence.onnx", options)"""

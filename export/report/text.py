@@ -192,7 +192,7 @@ def _tools(manifest: Manifest) -> str:
 ## Where they run
 
 Exact: the same spikes. Approximate: it runs, with other numbers. "Tried" names the output of a run of that tool, in the
-repository that this bundle was made with.
+repository of csnn-jax.
 
 {table(head, rows)}"""
 
@@ -211,9 +211,9 @@ def _verify(manifest: Manifest) -> str:
 ## Check it again
 
 That nothing was changed, by hashes alone: `sha256sum -c manifest.sha256`; manifest.json has those of all other files.
-That the files compute what is said here, in a clone of csnn, the repository that this bundle was made with:
+That the files compute what is said here, where csnn-jax, the Python package that made this bundle, is installed:
 
-    pip install -e '.[export]'
+    pip install 'csnn-jax[export]'
     python -m export.verify BUNDLE
 
 works everything out anew from this folder alone (a C compiler and make are needed), but for what only the making of it

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import refused, run, start
+from commands import ENVIRONMENT, refused, run, start
 from PIL import Image
 
 
@@ -51,6 +51,12 @@ def test_a_directory_without_a_run(tmp_path):
 def test_a_run_without_weights(copy):
     (copy / "weights.safetensors").unlink()
     assert "weights.safetensors: no such file" in refused("csnn_jax.evaluate", copy)
+
+
+def test_an_instruction_set_that_there_is_not(copy):
+    line = refused("csnn_jax.evaluate", copy, env=ENVIRONMENT | {"CSNN_ISA": "foo"})
+    assert line.startswith("error: CSNN_ISA=foo: expected one of this machine's: ")
+    assert not (copy / "evaluation.json").exists()
 
 
 def test_a_truncated_weights_file(copy):

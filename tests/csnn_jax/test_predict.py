@@ -4,10 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from bundles import make_run
 from commands import refused, run
 from PIL import Image
 
 from csnn_jax import data
+from csnn_jax.config import ModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,13 @@ def test_a_file_that_is_no_picture(small_run, tmp_path):
     cut.write_bytes(cut.read_bytes()[:500])
     assert f"{cut}: expected a picture" in refused("csnn_jax.predict", small_run, cut)
     assert "no such file" in refused("csnn_jax.predict", small_run, tmp_path / "missing.png")
+
+
+def test_a_network_that_is_not_for_pictures_says_so_once(tmp_path):
+    events = make_run(tmp_path / "events", ModelConfig(input_shape=(8, 6, 2), conv_channels=(), time_steps=2))
+    expected = f"error: {events}: takes images of 2 channels, expected a network for pictures, with 1 or 3"
+    for prepare in ("auto", "resize"):
+        assert refused("csnn_jax.predict", events, "a.png", "b.png", "--prepare", prepare) == expected
 
 
 def test_a_blank_picture(small_run, tmp_path):

@@ -87,12 +87,25 @@ def test_encoded_images_draw_the_spikes_that_evaluation_draws():
         (pictures(1, 8, 6, 2).astype(np.float32), "images go from 0 to 248, expected floats from 0 to 1, or uint8"),
         (np.full((1, 8, 6, 2), np.nan), "images go from nan to nan"),
         (pictures(1, 8, 6, 2).astype(int), "images are int64, expected uint8, or floats from 0 to 1"),
+        (None, r"images are of type NoneType, expected an array \[batch, 8, 6, 2\] or \[batch, time, 8, 6, 2\]"),
+        ("8.png", "images are of type str, expected an array"),
+        ([[1, 2], [3]], "images are of type list, expected an array"),
+        ([[1, 2], [3, 4]], r"images are \[2, 2\], expected \[batch, 8, 6, 2\]"),
     ],
 )
 def test_other_images_are_refused(images, message):
     for call in (tiny().classify, tiny().trace):
         with pytest.raises(ValueError, match=message):
             call(images)
+
+
+def test_lists_of_the_right_shape_and_type_are_taken():
+    model, images = tiny(), pictures(3, 8, 6, 2)
+    expected = model.classify(images).counts
+    assert expected.any()
+    np.testing.assert_array_equal(model.classify(list(images)).counts, expected)
+    np.testing.assert_array_equal(model.classify((images / 255).tolist()).counts, expected)
+    np.testing.assert_array_equal(model.trace(list(images)).spikes[-1].sum(0), expected)
 
 
 def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_path):

@@ -108,7 +108,7 @@ def test_without_torch_every_command_says_which_extra_to_install(module, argumen
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     line = refused(module, *arguments, env=ENVIRONMENT | {"PYTHONPATH": path}, cwd=tmp_path)
-    assert "torch" in line and line.endswith("expected `pip install -e '.[torch]'` in a clone of csnn-jax")
+    assert "torch" in line and line.endswith("expected `pip install 'csnn-jax[torch]'`")
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("torch.py", "__pycache__")] == []
 
 

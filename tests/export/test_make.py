@@ -4,6 +4,11 @@ import json
 import os
 import subprocess
 
+from bundles import SPIKES, make_run
+from commands import run
+from idx_files import write_folder
+
+from csnn_jax import data
 from export import parts
 
 
@@ -43,3 +48,16 @@ def test_the_manifest_says_how_to_call_and_what_to_expect(trained):
     assert {name: entry["bytes"] for name, entry in manifest["files"].items()} == sizes
     check = subprocess.run(["sha256sum", "-c", "manifest.sha256"], cwd=path, capture_output=True, text=True)
     assert check.stdout == "manifest.json: OK\n"
+
+
+def test_more_images_than_the_test_set_has_are_told_in_one_line(tmp_path):
+    mnist = data.load("mnist", SPIKES.input_shape)
+    (tmp_path / "images").mkdir()
+    few = [(split.images[:30, ..., 0], split.labels[:30]) for split in (mnist.train, mnist.test)]
+    made = make_run(tmp_path / "run", SPIKES, f"idx:{write_folder(tmp_path / 'images', *few)}")
+    done = run("export", made, "--out", tmp_path / "bundle", "--quick", "--images", 1234)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stdout.splitlines() if "--images" in line]
+    assert said == ["--images 1234: the test set has 30, all of which are compared"]
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["settings"] == {"opset": 20, "images": 30, "quick": True, "accuracy_images": 30}

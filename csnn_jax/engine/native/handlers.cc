@@ -25,6 +25,19 @@ extern "C" const Limits* csnn_limits() {
   return &limits;
 }
 
+// Why the instruction set that CSNN_ISA names can't be had, in one line; empty where it can.
+extern "C" const char* csnn_isa_problem() {
+  static const std::string problem = [] {
+    try {
+      kernels();
+      return std::string();
+    } catch (const std::runtime_error& error) {
+      return std::string(error.what());
+    }
+  }();
+  return problem.c_str();
+}
+
 // --- spikes
 
 static ffi::Error pack(ffi::ThreadPool pool, F32 x, OutU16 bits) {

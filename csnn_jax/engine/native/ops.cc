@@ -40,13 +40,13 @@ const Kernels& choose_kernels() {
 #endif
   able.push_back(&baseline::table);
   const char* wanted = std::getenv("CSNN_ISA");
-  if (!wanted) return *able[0];
+  if (!wanted || !*wanted) return *able[0];
   std::string names;
   for (const Kernels* table : able) {
     if (!std::strcmp(table->name, wanted)) return *table;
-    names += std::string(" ") + table->name;
+    names += (names.empty() ? "" : ", ") + std::string(table->name);
   }
-  throw std::runtime_error("CSNN_ISA " + std::string(wanted) + ": this machine has" + names);
+  throw std::runtime_error("CSNN_ISA=" + std::string(wanted) + ": expected one of this machine's: " + names);
 }
 
 // What the threads of one `each` share; the last of them frees it.

@@ -70,6 +70,20 @@ def test_unknown_names(name, message):
         load(name, (28, 28, 1))
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1, 1), (28, 28, 0), (28.0, 28.0, 1.0), 28, None, "abc"])
+def test_what_is_no_shape_is_refused(shape):
+    with pytest.raises(UserError) as error:
+        load("mnist", shape)
+    expected = "expected three positive whole numbers: height, width, channels"
+    assert str(error.value) == f"input_shape {shape!r}: {expected}"
+
+
+def test_lists_and_numpys_numbers_are_shapes(two_classes):
+    for shape in ([3, 4, 1], np.array([3, 4, 1])):
+        found = load(two_classes, shape)
+        assert found.train.images.shape == (2, 3, 4, 1) and found.notes == ()
+
+
 def test_import_brings_in_no_framework():
     code = (
         "import sys, csnn_jax.data; csnn_jax.data.load('mnist', (28, 28, 1));"

@@ -1,11 +1,12 @@
 """Loading the library of the kernels: what it says of itself, and what is said where it cannot be used."""
 
+import re
 import subprocess
 import sys
 
 import jax.numpy as jnp
 import pytest
-from commands import ENVIRONMENT
+from commands import ENVIRONMENT, refused
 
 from csnn_jax.engine import bits, build, library
 
@@ -55,7 +56,10 @@ def test_a_library_from_other_sources_is_refused(another):
     )
 
 
-@pytest.mark.parametrize("limits", ["", 'extern "C" const void* csnn_limits() { return 0; }'])
+LIMITS = 'extern "C" const void* csnn_limits() { return 0; } extern "C" const char* csnn_isa_problem() { return ""; }'
+
+
+@pytest.mark.parametrize("limits", ["", LIMITS])
 def test_a_library_that_lacks_an_operation_is_refused(another, limits):
     source = f'extern "C" const char* csnn_sources() {{ return "{build.sources_digest()}"; }} {limits}'
     compile_library(another, source)
@@ -64,10 +68,21 @@ def test_a_library_that_lacks_an_operation_is_refused(another, limits):
     assert lacks in library.failure() and library.failure().endswith("; build it again")
 
 
-def test_an_unknown_instruction_set_is_an_error():
-    child = "import jax.numpy as jnp; from csnn_jax.engine import bits, library; library.available(); "
-    child += "bits.count(bits.Spikes(jnp.zeros((1, 1, 1), jnp.uint16), None))"
+def test_an_unknown_instruction_set_is_a_users_mistake(tmp_path):
+    child = "import csnn_jax, sys; from csnn_jax.engine import library\n"
+    child += "try: library.available()\n"
+    child += "except csnn_jax.UserError as error: print(error)\n"
     environment = ENVIRONMENT | {"CSNN_ISA": "mmx"}
     done = subprocess.run([sys.executable, "-c", child], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode
-    assert "CSNN_ISA mmx: this machine has" in done.stderr
+    assert re.fullmatch(r"CSNN_ISA=mmx: expected one of this machine's: (\w+, )*baseline\n", done.stdout), done
+    (line,) = {
+        refused("csnn_jax.train", "--engine", engine, env=environment, cwd=tmp_path) for engine in ("auto", "event")
+    }
+    assert line == f"error: {done.stdout.strip()}" and not list(tmp_path.iterdir())
+
+
+def test_an_empty_variable_names_no_instruction_set():
+    child = "from csnn_jax.engine import library; print(library.failure())"
+    environment = ENVIRONMENT | {"CSNN_ISA": ""}
+    done = subprocess.run([sys.executable, "-c", child], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "None\n", done

@@ -1,8 +1,9 @@
 """What is asked, in which order, and what a network that proves nothing is not asked."""
 
 import numpy as np
+from idx_files import write_folder
 
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig
 from csnn_jax.runs.weights import expected_shapes
 from csnn_torch.compare import questions
 from csnn_torch.compare.comparison import PARTS, Comparison
@@ -22,3 +23,14 @@ def test_a_silent_network_has_no_gradients_to_compare(capsys):
     assert printed[-1] == "run: not counted, for a layer fires too little or too much"
     assert len(found.spikes) == 4 and found.gradients == [] and [result.images for result in found.spikes] == [2] * 4
     assert {check.name for check in found.broken} == {"run: density of lif1", "run: density of lif2"}
+
+
+def test_more_images_than_the_test_set_has_are_told_in_one_line(case, tmp_path, capsys):
+    some = case.images[..., 0], case.labels
+    job = Config(case.config, DataConfig(f"idx:{write_folder(tmp_path, some, some)}"))
+    found = Comparison("run", job, case.tensors)
+    questions.same_network(found, Plan.quick().changed(images=50))
+    printed = capsys.readouterr().out.splitlines()
+    said = [line for line in printed if "--images" in line]
+    assert said == printed[:1] == ["--images 50: the test set has 6, all of which are compared"]
+    assert [result.images for result in found.spikes] == [6] * 4
