@@ -8,10 +8,10 @@ from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 
 _BEFORE: dict[type, dict[str, Any]] = {
-    ModelConfig: {"scale": 255.0, "surrogate": "fast_sigmoid"},
-    TrainConfig: {"init": "torch", "lr": 1e-2},
+    ModelConfig: {"scale": 255.0},
+    TrainConfig: {"init": "torch"},
 }
-"""Fields that csnn 0.1.0 had not, or not as `auto`: what it did."""
+"""Fields that csnn 0.1.0 had not: what it did."""
 
 SCHEMA_VERSION = 1
 """Of `config.json`. A field that an older run lacks means what it did before there was such a field."""

@@ -75,7 +75,8 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
     """The first images of the job's first batch as the network sees them: [time or 1, batch, H, W, C] float32."""
     model, settings = config.model, config.train
     steps = train.images.shape[1] if train.images.ndim == 5 else model.time_steps
-    rows = data.epoch_batches(settings.seed, 0, len(train.labels), settings.batch_size)[0]
+    count = len(train.labels)
+    rows = data.epoch_batches(settings.seed, 0, count, min(settings.batch_size, count))[0]
     images = train.images[rows[: max(4, min(128, FRAMES // steps))]]
     if model.encoding != "direct":
         images = data.encode(images, steps, model.encoding, (settings.seed, 0, 0), model.pixel_scale)

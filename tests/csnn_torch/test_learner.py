@@ -46,7 +46,7 @@ def loud(settings):
 def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
     settings = config({"seed": 3, "dtype": dtype})
     ours = jax_learner.Learner(settings, split).tensors()
-    theirs = learner(None, settings).tensors()
+    theirs = learner(split, settings).tensors()
     assert list(ours) == list(theirs)
     for name, tensor in ours.items():
         assert tensor.dtype == dtype and tensor.tobytes() == theirs[name].tobytes()

@@ -7,7 +7,7 @@ import pytest
 from configs import CONFIGS
 from hypothesis import given
 
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.config_json import from_json, job_from_json, job_to_json, to_json
 
@@ -31,7 +31,7 @@ def test_any_configuration_survives_json(config):
         ('{"model": {"betta": 0.5}}', "run/config.json: betta: ModelConfig has no such field, expected one of beta, "),
         ('{"model": {"beta": NaN}}', "run/config.json: --beta nan: expected a number from 0 to 1"),
         ('{"model": {"hidden": [[1]]}}', "run/config.json: --hidden [1]: expected positive whole numbers"),
-        ('{"train": {"lr": null}}', "run/config.json: --lr None: expected a positive number"),
+        ('{"train": {"lr": "fast"}}', "run/config.json: --lr fast: expected a positive number"),
     ],
 )
 def test_bad_json_is_refused_in_one_line_that_names_the_file(text, message):
@@ -62,3 +62,7 @@ def test_another_schema_is_refused(version):
 
 def test_the_json_of_csnn_0_1_0_is_read():
     assert job_from_json(to_json(Config()), "x") == Config()
+
+
+def test_a_job_that_names_no_initial_weights_is_of_0_1_0_and_means_torchs():
+    assert job_from_json('{"train": {"seed": 3}}', "x").train == TrainConfig(seed=3, init="torch")

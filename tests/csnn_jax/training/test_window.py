@@ -41,4 +41,3 @@ def test_it_is_scans_window(changes, sequence):
     assert all(0.005 < spikes.mean() < 0.9 for spikes in expected)
     for mine, spikes in zip(found, expected, strict=True):
         assert mine.shape == spikes.shape and (mine != spikes).mean() < 1e-3  # sums in another order
-

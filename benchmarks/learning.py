@@ -1,0 +1,129 @@
+"""Which stacks learn, and with what: trains networks by the command line and keeps what came of each; prints JSON.
+
+    python benchmarks/learning.py study     # surrogate, initial weights and learning rate, by depth; 150 iterations
+    python benchmarks/learning.py table     # one epoch of every network of docs/learning.md, with its flags alone
+
+Each job is a line of results/learning/study.jsonl or table.jsonl. Jobs that are there already are not trained again, so
+that a killed run goes on where it was.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from csnn_jax import machine
+from csnn_jax.config.network import SurrogateName
+
+STACKS = {
+    "default": "",
+    "16-32-64, hidden 256-128": "--conv-channels 16 32 64 --hidden 256 128",
+    "16-32-64-64 on 32x32, hidden 128": "--input-shape 32 32 1 --conv-channels 16 32 64 64 --hidden 128",
+    "hidden 512-512-512": "--conv-channels --hidden 512 512 512",
+    "pool avg, reset zero": "--pool avg --reset zero",
+}
+WAYS = (
+    "--init torch --surrogate fast_sigmoid --lr 0.01",
+    "--init torch --surrogate atan --lr 0.005",
+    "--init fluctuation --surrogate atan --lr 0.005",
+    "--init calibrated --surrogate fast_sigmoid --lr 0.005",
+    "--init calibrated --surrogate fast_sigmoid --slope 5 --lr 0.005",
+    "--init calibrated --surrogate sigmoid --slope 5 --lr 0.005",
+    "--init calibrated --surrogate atan --lr 0.002",
+    "--init calibrated --surrogate atan --lr 0.005",
+    "--init calibrated --surrogate atan --lr 0.01",
+    "--init calibrated --init-density 0.05 --surrogate atan --lr 0.005",
+    "--init calibrated --init-density 0.2 --surrogate atan --lr 0.005",
+)
+TABLE = {
+    "default": "",
+    "16-32-64, hidden 256-128": STACKS["16-32-64, hidden 256-128"],
+    "64-128-256 on 32x32x3, hidden 256, T = 25": "--input-shape 32 32 3 --conv-channels 64 128 256 --hidden 256 "
+    "--time-steps 25",
+    "16-32-64-64 on 32x32, hidden 128, T = 25": STACKS["16-32-64-64 on 32x32, hidden 128"] + " --time-steps 25",
+    "hidden 512-512-512, T = 25": STACKS["hidden 512-512-512"] + " --time-steps 25",
+    "pool avg, reset zero": STACKS["pool avg, reset zero"],
+    "beta 0.9": "--beta 0.9",
+    "learnt beta and threshold": "--learn-beta --learn-threshold",
+    "reset none": "--reset none",
+    "rate encoding, T = 25": "--encoding rate --time-steps 25",
+    "latency encoding, T = 25": "--encoding latency --time-steps 25",
+    **{f"{name}, T = 25": f"--surrogate {name} --time-steps 25" for name in get_args(SurrogateName)},
+}
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training and its name in the results."""
+
+    network: str
+    flags: str
+
+
+def study() -> Iterator[Job]:
+    for way in WAYS:
+        for network, stack in STACKS.items():
+            yield Job(network, f"{stack} {way} --time-steps 25 --max-iters 150 --eval-every 0".strip())
+
+
+def table() -> Iterator[Job]:
+    for seed in SEEDS:
+        for network, flags in TABLE.items():
+            yield Job(network, f"{flags} --seed {seed} --eval-every 0".strip())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("study", "table"))
+    parser.add_argument("--only", default="", help="networks whose name holds this text")
+    parser.add_argument("--out", type=Path, default=Path("results/learning"), help="folder of the results")
+    options = parser.parse_args()
+    path = options.out / f"{options.what}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = results(path)
+    for job in {"study": study, "table": table}[options.what]():
+        if options.only in job.network and job.flags not in {result["flags"] for result in done}:
+            done.append(trained(job))
+            with path.open("a") as file:
+                file.write(json.dumps(done[-1]) + "\n")
+    print(json.dumps(done, indent=2))
+
+
+def results(path: Path) -> list[dict[str, Any]]:
+    """What an earlier call has trained."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def trained(job: Job) -> dict[str, Any]:
+    """Trains in a process of its own, as a user would."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "csnn_jax.train", *job.flags.split(), "--out", f"{folder}/run"]
+        print(f"{job.network}: {job.flags}", file=sys.stderr, flush=True)
+        log = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        records = [json.loads(line) for line in Path(f"{folder}/run/metrics.jsonl").read_text().splitlines()]
+    losses, end = [record["loss"] for record in records if record["kind"] == "train"], records[-1]
+    said = ("Chosen", "Initial weights", "Health")
+    return {
+        "network": job.network,
+        "flags": job.flags,
+        "accuracy": end["accuracy"],
+        "density": {layer: round(share, 4) for layer, share in end["density"].items()},
+        "loss_of_last_25": round(float(np.mean(losses[-25:])), 4),
+        "iterations": end["iter"],
+        "seconds": end["seconds"],
+        "said": [line for line in log.splitlines() if line.startswith(said)],
+        "commit": machine.commit(),
+        "processor": machine.describe()["processor"],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What the first iteration sees, layer by layer: membranes, spikes and gradients; prints JSON.
+
+    python benchmarks/silence.py > results/learning/silence.json
+
+Three stacks, torch's and calibrated weights, the default surrogate and atan; 128 training images, 25 steps, seed 0.
+Gradients are root mean squares over a kernel.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from csnn_jax import data, machine
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.training.learner import Learner
+
+STACKS = {
+    "default": ModelConfig(time_steps=25),
+    "16-32-64, hidden 256-128": ModelConfig(conv_channels=(16, 32, 64), hidden=(256, 128), time_steps=25),
+    "hidden 512-512-512": ModelConfig(conv_channels=(), hidden=(512, 512, 512), time_steps=25),
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One network at its first iteration.
+
+    Attributes:
+        highest: highest membrane of each layer, in thresholds.
+        deviation: standard deviation of each layer's membranes, in thresholds.
+        density: share of neurons that spike at a step.
+        gradient: root mean square of the gradient of each kernel.
+    """
+
+    network: str
+    init: str
+    surrogate: str
+    highest: list[float]
+    deviation: list[float]
+    density: list[float]
+    gradient: list[float]
+
+
+def main() -> None:
+    images = data.load("mnist", (28, 28, 1)).train
+    seen = [
+        look(name, model, init, surrogate, images)
+        for name, model in STACKS.items()
+        for init in ("torch", "calibrated")
+        for surrogate in ("fast_sigmoid", "atan")
+    ]
+    result = {"command": "python benchmarks/silence.py", "commit": machine.commit(), **machine.describe()}
+    print(json.dumps(result | {"networks": [asdict(network) for network in seen]}, indent=2))
+
+
+def look(name: str, model: ModelConfig, init, surrogate, images: data.Split) -> Seen:
+    """The first iteration of a job."""
+    model = ModelConfig(**(vars(model) | {"surrogate": surrogate, "scale": 255.0}))
+    learner = Learner(Config(model, train=TrainConfig(init=init)), images)
+    batch = data.epoch_batches(0, 0, len(images.labels), 128)[0]
+    membranes, spikes = learner.trace(images.images[batch[:32]])
+    step = learner.step(0, batch, 0.0)
+    sizes = [tensor.size for key, tensor in learner.tensors().items() if key.endswith(".weight")]
+    return Seen(
+        name,
+        init,
+        surrogate,
+        highest=[round(float(m.max() / t), 3) for m, t in zip(membranes, model.thresholds, strict=True)],
+        deviation=[round(float(m.std() / t), 3) for m, t in zip(membranes, model.thresholds, strict=True)],
+        density=[round(float(s.mean()), 5) for s in spikes],
+        gradient=[float(f"{n / np.sqrt(size):.2g}") for n, size in zip(step.gradients, sizes, strict=True)],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What `auto` stands for depends on the stack and its input alone."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided, lr_of, surrogate_of
+from csnn_jax.config.auto import told
+
+OTHER_STACKS = [
+    {"input_shape": (32, 32, 1)},
+    {"conv_channels": (32, 64, 64)},
+    {"kernel_size": 5},
+    {"hidden": ()},
+    {"pool": "avg"},
+    {"encoding": "rate"},
+]
+SAME_STACK = {"beta": 0.9, "threshold": 0.5, "reset": "none", "time_steps": 3, "learn_beta": True, "num_classes": 5}
+
+
+def chosen(model: ModelConfig, **train) -> tuple:
+    found = decided(Config(model, train=TrainConfig(**train)))
+    return found.model.surrogate, found.train.init, found.train.lr
+
+
+@pytest.mark.parametrize("changes", [{}, SAME_STACK, *({k: v} for k, v in SAME_STACK.items())], ids=str)
+def test_the_original_stack_keeps_its_recipe(changes):
+    config = Config(ModelConfig(**changes), train=TrainConfig(seed=3, batch_size=7, epochs=9))
+    assert chosen(ModelConfig(**changes)) == ("fast_sigmoid", "torch", 1e-2)
+    assert told(config, decided(config)) is None
+
+
+@pytest.mark.parametrize("changes", OTHER_STACKS, ids=str)
+def test_another_stack_gets_weights_that_fire(changes):
+    config = Config(ModelConfig(**changes | SAME_STACK))
+    assert chosen(config.model) == ("atan", "calibrated", 5e-3)
+    assert told(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.005"
+
+
+def test_what_a_flag_names_stands_and_the_rest_is_chosen():
+    model = ModelConfig(pool="avg", surrogate="sigmoid", slope=3.0)
+    assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1)
+    assert chosen(ModelConfig(surrogate="atan"), init="fluctuation") == ("atan", "fluctuation", 1e-2)
+    config = Config(model, train=TrainConfig(lr=0.1, init="torch"))
+    assert decided(config) == config and told(config, decided(config)) is None
+    assert (surrogate_of(model), lr_of(config)) == ("sigmoid", 0.1)
+
+
+def test_what_is_decided_stays_so():
+    config = decided(Config(ModelConfig(pool="avg")))
+    assert decided(config) == config and told(config, config) is None
+    assert "auto" not in {getattr(config.train, f.name) for f in fields(TrainConfig) if f.name != "engine"}
+    assert decided(replace(config, model=replace(config.model, pool="max"))).model.surrogate == "atan"
