@@ -1,0 +1,50 @@
+"""The batches that a training learns from. Augmented ones are made ahead of the device, in a thread of their own."""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.training import plan
+
+AHEAD = 3
+"""Batches that are made, or being made, while one is learnt from."""
+
+Batch = tuple[int, np.ndarray, np.ndarray | None]
+
+
+def batches(config: Config, images: np.ndarray, start: int = 0) -> Generator[Batch, None, None]:
+    """The iterations of a job from `start` to its end: (iteration, indices [batch], images to learn from).
+
+    The images are None without `--augment`: those of the indices, as they are. Close the iterator to end its thread,
+    which takes as long as one batch. An error in that thread is raised here, at its iteration.
+
+    Args:
+        config: the job.
+        images: those of the training split.
+        start: iterations done before.
+    """
+    planned = plan.batches(config.train, len(images), start)
+    if config.data.augment is None:
+        for iteration, index in planned:
+            yield iteration, index, None
+    else:
+        yield from _ahead(planned, data.Augmentation(images, config.data.augment, config.train.seed))
+
+
+def _ahead(planned: Iterator[tuple[int, np.ndarray]], augmentation: data.Augmentation) -> Iterator[Batch]:
+    pool = ThreadPoolExecutor(1, "augment")
+    try:
+        waiting: deque[tuple[int, np.ndarray, Future[np.ndarray]]] = deque()
+        for iteration, index in planned:
+            waiting.append((iteration, index, pool.submit(augmentation.batch, iteration, index)))
+            if len(waiting) > AHEAD:
+                iteration, index, made = waiting.popleft()
+                yield iteration, index, made.result()
+        for iteration, index, made in waiting:
+            yield iteration, index, made.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
