@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 
@@ -37,14 +38,12 @@ def batches(config: Config, images: np.ndarray, start: int = 0) -> Generator[Bat
 
 def _ahead(planned: Iterator[tuple[int, np.ndarray]], augmentation: data.Augmentation) -> Iterator[Batch]:
     pool = ThreadPoolExecutor(1, "augment")
+    submitted = ((iteration, index, pool.submit(augmentation.batch, iteration, index)) for iteration, index in planned)
     try:
-        waiting: deque[tuple[int, np.ndarray, Future[np.ndarray]]] = deque()
-        for iteration, index in planned:
-            waiting.append((iteration, index, pool.submit(augmentation.batch, iteration, index)))
-            if len(waiting) > AHEAD:
-                iteration, index, made = waiting.popleft()
-                yield iteration, index, made.result()
-        for iteration, index, made in waiting:
+        waiting = deque(islice(submitted, AHEAD))
+        while waiting:
+            waiting.extend(islice(submitted, 1))
+            iteration, index, made = waiting.popleft()
             yield iteration, index, made.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -64,9 +64,8 @@ class TestMove:
 
     def test_it_turns_and_scales_before_it_shifts(self, nearest):
         both = move(IMAGES, alike(5, (1, -2), 90, 0.5), nearest)
-        np.testing.assert_array_equal(
-            both, shifted(np.rot90(move(IMAGES, alike(5, scale=0.5), nearest), 1, (1, 2)), 1, -2)
-        )
+        halved = move(IMAGES, alike(5, scale=0.5), nearest)
+        np.testing.assert_array_equal(both, shifted(np.rot90(halved, 1, (1, 2)), 1, -2))
 
     def test_each_image_has_a_move_of_its_own(self, nearest):
         count = 3000  # more than are worked on at once
