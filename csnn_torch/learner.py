@@ -90,9 +90,10 @@ class Learner:
         versions = f"snnTorch {snntorch.__version__}, torch {torch.__version__}"
         return f"{versions}, {self.device.type}" + (f" ({where})" if where else "")
 
-    def step(self, iteration: int, index: np.ndarray, rate: float) -> Step:
+    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
         assert self._train is not None
-        spikes, densities = self._forward(self.input(self._train.images, index, (0, iteration)))
+        held, rows = (self._train.images, index) if images is None else (images, np.arange(len(images)))
+        spikes, densities = self._forward(self.input(held, rows, (0, iteration)))
         loss = self._loss(spikes, torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device))
         self.optimizer.zero_grad()
         loss.backward()

@@ -1,7 +1,7 @@
 """A whole training job: the network, its data and how it is trained."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_number
 from csnn_jax.config.network import ModelConfig
@@ -19,10 +19,17 @@ class DataConfig:
     validation: int = 0
     """Training images held out, from the end of the training set; they then take the place of the test images
     at each evaluation, and the test set is used once, at the end."""
+    augment: tuple[float, float, float] | None = None
+    """Move each training image at random, by up to so many pixels of shift, degrees of rotation and share of scale,
+    such as 2 10 0.1; None: not at all."""
 
     def __post_init__(self):
+        if isinstance(self.augment, list):  # as JSON has it
+            object.__setattr__(self, "augment", tuple(self.augment))  # frozen
         check("--dataset", self.dataset, "the name of a data set", isinstance(self.dataset, str))
         check("--validation", self.validation, "a whole number of at least 0", is_count(self.validation, 0))
+        if self.augment is not None:
+            _check_augment(self.augment)
 
 
 @dataclass(frozen=True)
@@ -78,3 +85,18 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        height, width, _ = self.model.input_shape
+        shift = self.data.augment[0] if self.data.augment else 0
+        below = f"a shift below {min(height, width)} pixels, for images of {height}x{width}"
+        check("--augment", self.data.augment, below, shift < min(height, width))
+
+
+def _check_augment(amounts: Any) -> None:
+    three = isinstance(amounts, tuple) and len(amounts) == 3 and all(map(is_number, amounts))
+    check("--augment", amounts, "three numbers: pixels of shift, degrees of rotation, share of scale", three)
+    shift, rotation, scale = amounts
+    check("--augment", amounts, "a shift of at least 0 pixels", shift >= 0)
+    check("--augment", amounts, "a rotation from 0 to 180 degrees", 0 <= rotation <= 180)
+    check("--augment", amounts, "a scale of at least 0 and below 1", 0 <= scale < 1)

@@ -1,11 +1,13 @@
 """Data sets, batches and spike encoders in NumPy, so that JAX and torch see the same data."""
 
+from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
 from csnn_jax.data.datasets import DATASETS, Dataset, Split, fit_model, load, load_for
 from csnn_jax.data.encode import encode
 
 __all__ = [
     "DATASETS",
+    "Augmentation",
     "Dataset",
     "Split",
     "encode",

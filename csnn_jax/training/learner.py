@@ -99,8 +99,11 @@ class Learner:
         kind = f" ({device.device_kind})" if device.device_kind != device.platform else ""
         return f"JAX {jax.__version__}, {self._engine}, {device.platform}{kind}"
 
-    def step(self, iteration: int, index: np.ndarray, rate: float) -> Step:
-        x = self._windows.present(self._images, index, (0, iteration))
+    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
+        held, rows = self._images, index
+        if images is not None:
+            held, rows = self._windows.hold(images), np.arange(len(images))
+        x = self._windows.present(held, rows, (0, iteration))
         self.state, seen = self._update(self.state, x, take(self._labels, index), rate)
         return Step(float(seen.loss), bool(seen.finite), np.asarray(seen.densities), np.asarray(seen.gradients))
 

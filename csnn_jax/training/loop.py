@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -14,7 +15,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs import plots, weights
 from csnn_jax.runs.metrics import BATCH, Evaluation
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import plan
+from csnn_jax.training import feed, plan
 from csnn_jax.training.initial import Start
 
 
@@ -47,8 +48,11 @@ class Learner(Protocol):
         """Framework, engine and device, for the log."""
         ...
 
-    def step(self, iteration: int, index: np.ndarray, rate: float) -> Step:
-        """One update on the training images `index` [batch] at a learning rate. Not finite: nothing is changed."""
+    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
+        """One update on the training images `index` [batch] at a learning rate. Not finite: nothing is changed.
+
+        `images`, uint8 [batch, H, W, C] or [batch, T, H, W, C], take the place of those at `index`; labels stay.
+        """
         ...
 
     def roll_back(self) -> None:
@@ -96,13 +100,14 @@ class Loop:
 
     def run(self, start: int) -> int:
         """Trains from iteration `start` to the end or to an interrupt; returns the iterations done."""
-        settings, images, done = self.config.train, len(self.dataset.train.labels), start
-        with progress.Progress(self.total, start, settings.batch_size) as shown:
+        settings, done = self.config.train, start
+        batches = feed.batches(self.config, self.dataset.train.images, start)
+        with progress.Progress(self.total, start, settings.batch_size) as shown, closing(batches):
             try:
-                for iteration, index in plan.batches(settings, images, start):
+                for iteration, index, images in batches:
                     if not self.go_on():
                         break
-                    loss = self._step(iteration, index)
+                    loss = self._step(iteration, index, images)
                     done = iteration + 1  # before anything is printed: the state that is kept is this one's
                     shown.step(iteration, loss)
                     if settings.eval_every and iteration % settings.eval_every == 0:
@@ -116,11 +121,11 @@ class Loop:
             self.run_dir.record("end", iter=done, interrupted=True, seconds=self._seconds())
         return done
 
-    def _step(self, iteration: int, index: np.ndarray) -> float:
+    def _step(self, iteration: int, index: np.ndarray, images: np.ndarray | None) -> float:
         """One update; returns the loss."""
         settings = self.config.train
         began = time.perf_counter()
-        step = self.learner.step(iteration, index, float(self.rates[iteration]))
+        step = self.learner.step(iteration, index, float(self.rates[iteration]), images)
         if not step.finite:
             self.learner.roll_back()
             self._keep(iteration, state=False)

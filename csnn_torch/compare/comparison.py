@@ -24,6 +24,13 @@ PARTS: dict[str, dict[str, type]] = {  # what answers a question
     "training": {"trajectories": Trajectory},
     "cost": {"costs": Cost},
 }
+LATER = (
+    ("model", "scale", 255),
+    ("data", "augment", None),
+    ("train", "init", "torch"),
+    ("train", "init_density", 0.1),
+)
+"""Fields that older versions did not have, and the value that they meant: that value does not enter `weights`."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,9 @@ class Comparison:
     def weights(self) -> str:
         """SHA-256 of the configuration and the weights."""
         values = json.loads(to_json(self.config))
-        if values["model"]["scale"] == 255:
-            del values["model"]["scale"]  # 0.1.0 knew no other and named none
+        for part, name, only in LATER:
+            if values[part][name] == only:
+                del values[part][name]
         digest = hashlib.sha256(json.dumps(values, indent=2).encode())
         for name in sorted(self.tensors):
             digest.update(name.encode() + self.tensors[name].tobytes())

@@ -32,12 +32,15 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
     }
     losses: dict[str, list[float]] = {name: [] for name in sides}
     first_flip = None
+    amounts = config.data.augment
+    augmentation = None if amounts is None else data.Augmentation(split.images, amounts, config.train.seed)
     for iteration, index in enumerate(batches(config, len(split.labels), iterations)):
-        batch = data.Split(split.images[index], split.labels[index])
+        images = None if augmentation is None else augmentation.batch(iteration, index)
+        batch = data.Split(split.images[index] if images is None else images, split.labels[index])
         if first_flip is None and not _same_spikes(list(sides.values()), batch):
             first_flip = iteration
         for name, side in sides.items():
-            losses[name].append(side.step(iteration, index, lr_of(config)).loss)
+            losses[name].append(side.step(iteration, index, lr_of(config), images).loss)
     return Trajectory(
         start=start,
         dtype=config.train.dtype,

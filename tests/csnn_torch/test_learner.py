@@ -90,6 +90,29 @@ def test_a_step_is_csnn_jaxs_step_in_float64(split, x64):
         np.testing.assert_allclose(theirs.tensors()[name], tensor, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("made", ["direct", "rate", "latency", "frames"])
+def test_both_learn_from_the_images_that_a_step_is_given(made, split, x64):
+    """As if they had been the training images; the labels, and the rate encoding's draws, stay those of the index."""
+    settings = config({"dtype": "float64"}, encoding="direct" if made == "frames" else made)
+    if made == "frames":
+        split = data.Split(np.random.default_rng(1).integers(0, 3, (20, 6, 8, 8, 1), np.uint8), split.labels)
+    weights, index = loud(settings), np.array([7, 3, 3, 11, 0])
+    images = data.Augmentation(split.images, (2.0, 20.0, 0.1), 0).batch(2, index)
+    instead, rows = data.Split(split.images.copy(), split.labels.copy()), np.array([7, 3, 12, 11, 0])
+    instead.images[rows] = images
+    instead.labels[12] = split.labels[3]
+    steps = [
+        make(settings, held, weights).step(2, at, 1e-2, given)
+        for make in (jax_learner.Learner, lambda settings, held, weights: learner(held, settings, weights))
+        for held, at, given in ((split, index, images), (instead, rows, None), (split, index, None))
+    ]
+    for given, expected, without in (steps[:3], steps[3:]):
+        assert given.loss == expected.loss and given.gradients.tobytes() == expected.gradients.tobytes()
+        assert given.loss != without.loss
+    np.testing.assert_allclose(steps[0].densities, steps[3].densities, rtol=1e-12)
+    assert steps[0].loss == pytest.approx(steps[3].loss, rel=1e-12)
+
+
 def test_evaluation_counts_every_image_once(split):
     settings = config()
     one = learner(None, settings, loud(settings))

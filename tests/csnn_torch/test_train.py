@@ -81,6 +81,23 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(digits, tm
     assert longer.startswith(f"error: {whole / 'checkpoints'}: expected a checkpoint")
 
 
+def test_both_learn_from_the_same_augmented_images(digits, tmp_path):
+    flags = (*STACK, "--dataset", digits, "--max-iters", 3, "--eval-every", 0, "--dtype", "float64")
+    first = {}
+    for module in (MODULE, "csnn_jax.train"):
+        for encoding in ("direct", "rate"):
+            for augment in ((), ("--augment", 3, 20, 0.2)):
+                out = tmp_path / f"{module} {encoding} {len(augment)}"
+                more = ("--encoding", encoding, *augment, "--out", out)
+                done = run(module, *flags, *more, **ONE_THREAD)
+                assert done.returncode == 0, done.stderr
+                first[module, encoding, bool(augment)] = [r["loss"] for r in records(out, "train")]
+    for encoding in ("direct", "rate"):
+        plain, augmented = ([first[m, encoding, on] for m in (MODULE, "csnn_jax.train")] for on in (False, True))
+        np.testing.assert_allclose(augmented[0], augmented[1], rtol=1e-12)
+        assert augmented[0] != plain[0] and augmented[1] != plain[1]
+
+
 def python(code: str, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | environment, timeout=300)

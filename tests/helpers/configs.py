@@ -43,7 +43,15 @@ def model_configs(draw) -> ModelConfig:
 CONFIGS = st.builds(
     Config,
     model=model_configs(),
-    data=st.builds(DataConfig, dataset=st.text(), validation=st.integers(0, 10**6)),
+    data=st.builds(
+        DataConfig,
+        dataset=st.text(),
+        validation=st.integers(0, 10**6),
+        augment=st.one_of(
+            st.none(),
+            st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 180), st.floats(0, 1, exclude_max=True)),
+        ),
+    ),
     train=st.builds(
         TrainConfig,
         epochs=COUNT,

@@ -1,0 +1,142 @@
+"""Moves training images a little, in NumPy, so that JAX and torch learn from the very same ones."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from csnn_jax.data.images import scale_of
+
+STREAM = 3
+"""Tells these draws from the rate encoding's, which are named (seed, 0 to 2, number)."""
+BLOCK = 2**15
+"""Pixels that are worked on at once: their coordinates stay in the cache."""
+
+
+class Moves(NamedTuple):
+    """How images are moved, one value per image.
+
+    Attributes:
+        shift: pixels down and to the right, float64 [batch, 2].
+        turn: degrees counterclockwise about the centre, float64 [batch].
+        scale: what lengths are multiplied by, about the centre, float64 [batch].
+    """
+
+    shift: np.ndarray
+    turn: np.ndarray
+    scale: np.ndarray
+
+
+class Augmentation:
+    """Training images, of which each iteration gets its own moved copies.
+
+    Args:
+        images: uint8 [N, H, W, C], or [N, T, H, W, C]; all frames of an example are moved alike.
+        amounts: the most that an image is shifted (pixels), turned (degrees) and scaled (share).
+        seed: the job's.
+    """
+
+    def __init__(self, images: np.ndarray, amounts: tuple[float, float, float], seed: int):
+        self._images, self._amounts, self._seed = images, amounts, seed
+        self._nearest = images.ndim == 5 or scale_of(images, floats=False) == 1
+
+    def batch(self, iteration: int, index: np.ndarray) -> np.ndarray:
+        """Moved copies of the images `index` [batch]; they follow from seed, iteration and place in the batch alone.
+
+        Counts, 0 and 1 must stay whole: such images, and all with a time axis, take the nearest pixel.
+
+        Returns:
+            uint8 [batch, H, W, C], or [batch, T, H, W, C].
+        """
+        moves = draw(self._amounts, len(index), (self._seed, STREAM, iteration))
+        return move(self._images[index], moves, self._nearest)
+
+
+def draw(amounts: tuple[float, float, float], count: int, seed: tuple[int, ...]) -> Moves:
+    """Draws moves, uniform within +-amounts.
+
+    Made from Philox's own output, whose stream NumPy promises to keep.
+
+    Args:
+        amounts: the most that an image is shifted (pixels), turned (degrees) and scaled (share).
+        count: number of images. The first ones' moves do not depend on it.
+        seed: integers >= 0 that name the batch.
+    """
+    words = np.random.Philox(np.random.SeedSequence(seed)).random_raw(4 * count).reshape(count, 4)
+    uniform = (words >> np.uint64(11)) * 2.0**-52 - 1
+    shift, rotation, scale = amounts
+    return Moves(shift * uniform[:, :2], rotation * uniform[:, 2], 1 + scale * uniform[:, 3])
+
+
+def move(images: np.ndarray, moves: Moves, nearest: bool = False) -> np.ndarray:
+    """Scales and turns each image about its centre, then shifts it, in one resampling; zeros come in from outside.
+
+    Coordinates are rounded to 1/256 pixel, and all that follows is exact in whole numbers. So moves that map pixels
+    onto pixels copy bytes, and other machines' sines and cosines give the same images.
+
+    Args:
+        images: uint8 [batch, H, W, C], or [batch, T, H, W, C]; all frames of an example are moved alike.
+        moves: one per image.
+        nearest: take the nearest pixel, so that no new values arise; else weigh four of them (bilinear).
+    """
+    frames = images.ndim == 5
+    pixels = np.moveaxis(images, 1, 3) if frames else images
+    shape = pixels.shape
+    pixels = pixels.reshape(*shape[:3], -1)
+    moved = np.empty(pixels.shape, np.uint8)
+    sample, count = _nearest if nearest else _bilinear, max(1, BLOCK // max(1, shape[1] * shape[2]))
+    for first in range(0, len(images), count):
+        rows = slice(first, first + count)
+        sample(pixels[rows], *_sources(Moves(*(part[rows] for part in moves)), *shape[1:3]), moved[rows])
+    moved = moved.reshape(shape)
+    return np.ascontiguousarray(np.moveaxis(moved, 3, 1)) if frames else moved
+
+
+def _sources(moves: Moves, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel comes from: row and column, int32 [batch, H, W], in 1/256 pixel.
+
+    They count from one pixel outside the image, and end one pixel outside it, where all is zero.
+    """
+    angle = np.deg2rad(moves.turn)
+    cos, sin = np.cos(angle) / moves.scale, np.sin(angle) / moves.scale
+    down, right = (np.arange(n) - (n - 1) / 2 - moves.shift[:, axis, None] for axis, n in enumerate((height, width)))
+
+    def axis(by_row: np.ndarray, by_column: np.ndarray, size: int) -> np.ndarray:
+        along = by_column[:, None] * right + ((size - 1) / 2 + 1)
+        at = 256 * (by_row[:, None] * down)[:, :, None] + (256 * along + 0.5)[:, None]
+        return np.clip(at, 0, 256 * (size + 1), out=at).astype(np.int32)
+
+    return axis(cos, sin, height), axis(-sin, cos, width)
+
+
+def _nearest(pixels: np.ndarray, row: np.ndarray, column: np.ndarray, out: np.ndarray) -> None:
+    """Writes the pixel nearest to each source. `pixels` and `out`: uint8 [batch, H, W, K]."""
+    batch, height, width, depth = pixels.shape
+    padded = np.zeros((batch, height + 2, width + 2, depth), np.uint8)
+    padded[:, 1:-1, 1:-1] = pixels
+    np.take(padded.reshape(-1, depth), _flat((row + 128) >> 8, (column + 128) >> 8, height, width), 0, out)
+
+
+def _bilinear(pixels: np.ndarray, row: np.ndarray, column: np.ndarray, out: np.ndarray) -> None:
+    """Writes the mean of the four pixels about each source. `pixels` and `out`: uint8 [batch, H, W, K].
+
+    The four travel as the bytes of one word, so one gather fetches them. The two rows are then weighed at once, in
+    the halves of the word: 255 * 256 fits 16 bits.
+    """
+    batch, height, width, depth = pixels.shape
+    at = _flat(row >> 8, column >> 8, height, width)
+    down, right = (row & 255).astype(np.uint32), (column & 255).astype(np.uint32)
+    padded = np.zeros((depth, batch, height + 3, width + 3), np.uint32)
+    padded[:, :, 1:-2, 1:-2] = np.moveaxis(pixels, 3, 0)
+    upper = padded[..., :-1] | padded[..., 1:] << 8
+    words = upper[:, :, :-1] | upper[:, :, 1:] << 16
+    for channel in range(depth):
+        word = words[channel].reshape(-1).take(at)
+        rows = (word & 0x00FF00FF) * (256 - right) + (word >> 8 & 0x00FF00FF) * right
+        weighed = (rows & 0xFFFF) * (256 - down) + (rows >> 16) * down
+        out[..., channel] = (weighed + 2**15) >> 16
+
+
+def _flat(row: np.ndarray, column: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Index of each (row, column) in images that are laid out one after another, two pixels larger each way."""
+    image = np.arange(len(row), dtype=np.int32)[:, None, None]
+    return (image * (height + 2) + row) * (width + 2) + column

@@ -1,0 +1,49 @@
+"""The batches that a training learns from. Augmented ones are made ahead of the device, in a thread of their own."""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.training import plan
+
+AHEAD = 3
+"""Batches that are made, or being made, while one is learnt from."""
+
+Batch = tuple[int, np.ndarray, np.ndarray | None]
+
+
+def batches(config: Config, images: np.ndarray, start: int = 0) -> Generator[Batch, None, None]:
+    """The iterations of a job from `start` to its end: (iteration, indices [batch], images to learn from).
+
+    The images are None without `--augment`: those of the indices, as they are. Close the iterator to end its thread,
+    which takes as long as one batch. An error in that thread is raised here, at its iteration.
+
+    Args:
+        config: the job.
+        images: those of the training split.
+        start: iterations done before.
+    """
+    planned = plan.batches(config.train, len(images), start)
+    if config.data.augment is None:
+        for iteration, index in planned:
+            yield iteration, index, None
+    else:
+        yield from _ahead(planned, data.Augmentation(images, config.data.augment, config.train.seed))
+
+
+def _ahead(planned: Iterator[tuple[int, np.ndarray]], augmentation: data.Augmentation) -> Iterator[Batch]:
+    pool = ThreadPoolExecutor(1, "augment")
+    submitted = ((iteration, index, pool.submit(augmentation.batch, iteration, index)) for iteration, index in planned)
+    try:
+        waiting = deque(islice(submitted, AHEAD))
+        while waiting:
+            waiting.extend(islice(submitted, 1))
+            iteration, index, made = waiting.popleft()
+            yield iteration, index, made.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

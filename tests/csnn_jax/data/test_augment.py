@@ -1,0 +1,162 @@
+"""How training images are moved: closed forms, bounds, and what the draws depend on."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csnn_jax import data
+from csnn_jax.data.augment import Moves, draw, move
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 2), np.uint8)
+FRAMES = np.random.default_rng(1).integers(0, 256, (3, 4, 8, 11, 2), np.uint8)
+AMOUNTS = (2.0, 10.0, 0.1)
+
+
+def alike(count: int, shift=(0.0, 0.0), turn=0.0, scale=1.0) -> Moves:
+    """The same move for every image."""
+    return Moves(np.full((count, 2), shift, float), np.full(count, turn, float), np.full(count, scale, float))
+
+
+def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
+    """`np.roll` of the last axes but one, with zeros where it wraps around."""
+    height, width = images.shape[-3:-1]
+    rolled = np.roll(images, (down, right), (-3, -2))
+    rolled[..., np.arange(height) < down, :, :] = 0
+    rolled[..., np.arange(height) >= height + down, :, :] = 0
+    rolled[..., np.arange(width) < right, :] = 0
+    rolled[..., np.arange(width) >= width + right, :] = 0
+    return rolled
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+class TestMove:
+    @pytest.mark.parametrize("images", [IMAGES, FRAMES, IMAGES[:, :1], IMAGES[..., :1], np.full((400, 9, 7, 3), 200)])
+    def test_no_move_leaves_the_bytes_alone(self, images, nearest):
+        images = images.astype(np.uint8)
+        moved = move(images, alike(len(images)), nearest)
+        assert moved.dtype == np.uint8 and moved.flags.c_contiguous and moved is not images
+        np.testing.assert_array_equal(moved, images)
+
+    @given(down=st.integers(-12, 12), right=st.integers(-12, 12))
+    def test_a_whole_pixel_shift_rolls_zeros_in(self, down, right, nearest):
+        for images in (IMAGES, FRAMES):
+            moved = move(images, alike(len(images), (down, right)), nearest)
+            np.testing.assert_array_equal(moved, shifted(images, down, right))
+
+    @pytest.mark.parametrize("quarters", [-2, -1, 1, 2])
+    def test_a_quarter_turn_is_rot90(self, quarters, nearest):
+        for images in (IMAGES, FRAMES[:, :, :, :8]):
+            moved = move(images, alike(len(images), turn=90 * quarters), nearest)
+            np.testing.assert_array_equal(moved, np.rot90(images, quarters, (-3, -2)))
+
+    def test_half_the_size_takes_every_other_pixel(self, nearest):
+        moved = move(IMAGES, alike(5, scale=0.5), nearest)
+        expected = np.zeros_like(IMAGES)
+        expected[:, 2:7, 2:7] = IMAGES[:, ::2, ::2]  # about the centre, pixel 4
+        np.testing.assert_array_equal(moved, expected)
+
+    def test_twice_the_size_keeps_every_pixel_of_the_middle(self, nearest):
+        moved = move(IMAGES, alike(5, scale=2.0), nearest)
+        np.testing.assert_array_equal(moved[:, ::2, ::2], IMAGES[:, 2:7, 2:7])
+
+    def test_it_turns_and_scales_before_it_shifts(self, nearest):
+        both = move(IMAGES, alike(5, (1, -2), 90, 0.5), nearest)
+        halved = move(IMAGES, alike(5, scale=0.5), nearest)
+        np.testing.assert_array_equal(both, shifted(np.rot90(halved, 1, (1, 2)), 1, -2))
+
+    def test_each_image_has_a_move_of_its_own(self, nearest):
+        count = 3000  # more than are worked on at once
+        images, moves = IMAGES[np.arange(count) % 5], draw(AMOUNTS, count, (0,))
+        moved = move(images, moves, nearest)
+        for row in (0, 1, 777, count - 1):
+            alone = Moves(*(part[row : row + 1] for part in moves))
+            np.testing.assert_array_equal(moved[row : row + 1], move(images[row : row + 1], alone, nearest))
+
+    def test_all_frames_of_an_example_are_moved_alike(self, nearest):
+        moves = draw(AMOUNTS, 3, (4,))
+        moved = move(FRAMES, moves, nearest)
+        for step in range(4):
+            np.testing.assert_array_equal(moved[:, step], move(FRAMES[:, step], moves, nearest))
+        assert (moved != FRAMES).any()
+
+
+def test_between_pixels_the_four_neighbours_are_weighed():
+    """Against the definition in floats, image by image, at sources rounded to 1/256 pixel."""
+    moves = draw((3.0, 60.0, 0.4), 5, (7,))
+    moved = move(IMAGES, moves)
+    ring = np.pad(IMAGES.astype(float), ((0, 0), (40, 40), (40, 40), (0, 0)))
+    for n, (shift, turn, scale) in enumerate(zip(*moves, strict=True)):
+        cos, sin = np.cos(np.radians(turn)) / scale, np.sin(np.radians(turn)) / scale
+        for i, j in np.ndindex(9, 9):
+            down, right = i - 4 - shift[0], j - 4 - shift[1]
+            source = np.array([cos * down + sin * right, cos * right - sin * down]) + 4
+            row, column = np.round(256 * source) / 256
+            top, left = int(np.floor(row)), int(np.floor(column))
+            y, x = np.array([1 - row + top, row - top]), np.array([1 - column + left, column - left])
+            four = ring[n, top + 40 : top + 42, left + 40 : left + 42]
+            np.testing.assert_allclose(moved[n, i, j], np.einsum("y,x,yxc->c", y, x, four), atol=0.5)
+
+
+def test_draws_are_uniform_within_their_amounts():
+    """Five standard errors of the mean of a uniform variable, and of its square."""
+    count = 40_000
+    shift, turn, scale = draw(AMOUNTS, count, (0, 3, 5))
+    for values in (shift[:, 0] / 2, shift[:, 1] / 2, turn / 10, (scale - 1) / 0.1):
+        assert -1 <= values.min() < -0.999 and 0.999 < values.max() <= 1
+        assert abs(values.mean()) < 5 * np.sqrt(1 / 3 / count)
+        assert abs((values**2).mean() - 1 / 3) < 5 * np.sqrt(4 / 45 / count)
+    assert abs(np.corrcoef([*shift.T, turn, scale]) - np.eye(4)).max() < 5 / np.sqrt(count)
+
+
+def test_images_are_displaced_by_what_was_drawn():
+    """A dot in the middle of a dark image: its centre of mass moves within the bound, and on average not at all."""
+    dots = np.zeros((4000, 15, 15, 1), np.uint8)
+    dots[:, 6:9, 6:9] = 200
+    moves = draw((3.0, 180.0, 0.1), len(dots), (1,))
+    moved = move(dots, moves).astype(float)[..., 0]
+    mass = moved.sum((1, 2))
+    found = np.stack([(moved * grid).sum((1, 2)) / mass - 7 for grid in np.mgrid[:15, :15]], 1)
+    np.testing.assert_allclose(found, moves.shift, atol=0.1)  # bytes, and weights between pixels
+    assert abs(found).max() < 3.1 and abs(found.mean(0)).max() < 5 * np.sqrt(3 / len(dots))
+
+
+def test_the_first_draws_do_not_depend_on_the_size_of_the_batch_and_all_do_on_the_seed():
+    few, many = draw(AMOUNTS, 3, (0, 3, 1)), draw(AMOUNTS, 128, (0, 3, 1))
+    for one, other in zip(few, many, strict=True):
+        np.testing.assert_array_equal(one, other[:3])
+    for seed in ((0, 3, 2), (1, 3, 1)):
+        assert (draw(AMOUNTS, 3, seed).turn != few.turn).all()
+
+
+def test_the_moves_are_frozen():
+    """A run can only be repeated next year if these very images come again, whatever NumPy's version."""
+    made = data.Augmentation(IMAGES, (2.0, 30.0, 0.25), 7).batch(11, np.array([4, 0, 2, 2]))
+    assert (
+        hashlib.sha256(made.tobytes()).hexdigest() == "1691792bef1486352217104f677f237365b6c28a177b253586e7d52442b5512c"
+    )
+
+
+def test_a_batch_follows_from_seed_iteration_and_place_alone():
+    augmentation = data.Augmentation(IMAGES, AMOUNTS, 3)
+    before, index = IMAGES.copy(), np.array([3, 1, 1])
+    made = augmentation.batch(4, index)
+    np.testing.assert_array_equal(augmentation.batch(4, np.array([0, 1, 1]))[1:], made[1:])
+    assert (made[1] != made[2]).any()  # the same image at another place
+    np.testing.assert_array_equal(data.Augmentation(IMAGES, AMOUNTS, 3).batch(4, index), made)
+    assert (augmentation.batch(5, index) != made).any()
+    assert (data.Augmentation(IMAGES, AMOUNTS, 4).batch(4, index) != made).any()
+    np.testing.assert_array_equal(IMAGES, before)
+
+
+@pytest.mark.parametrize("values", [IMAGES, IMAGES // 128, FRAMES // 90], ids=["bytes", "binary", "counts"])
+def test_counts_and_binary_images_stay_whole(values):
+    """Bytes are weighed; counts, and images of 0 and 1, take the nearest pixel: their mean is about the same."""
+    many = np.tile(values, (200, *[1] * (values.ndim - 1)))
+    made = data.Augmentation(many, (0.0, 40.0, 0.0), 0).batch(0, np.arange(len(many)))
+    middle = (..., slice(3, 6), slice(3, 6), slice(None))
+    assert made[middle].mean() == pytest.approx(many[middle].mean(), rel=0.1)
+    spread = made[middle].std() / many[middle].std()
+    assert spread < 0.85 if values is IMAGES else spread == pytest.approx(1, abs=0.06)
