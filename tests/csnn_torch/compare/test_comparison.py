@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from csnn_jax.config import Config, DataConfig, ModelConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, decided
 from csnn_jax.errors import UserError
 from csnn_torch.compare import comparison
 from csnn_torch.compare.comparison import Comparison, Origin
@@ -41,11 +41,11 @@ def test_answers_about_the_same_weights_are_kept(found, tmp_path, capsys):
 
 
 def test_fields_of_later_versions_leave_older_comparisons_valid():
-    """The digest is that of 0.2.0, whose jobs had no augmentation."""
+    """The digest is that of 0.2.0, whose jobs had no augmentation, and torch's weights."""
     tensors = {"fc1.bias": np.arange(3, dtype=np.float32)}
     digest = "8f86a2dc2cbdced0f21abd0a83977f9acabbdf3763a72c031bda94bd75a8db20"
-    assert Comparison("somewhere", Config(), tensors).weights == digest
-    augmented = Config(data=DataConfig(augment=(2.0, 10.0, 0.1)))
+    assert Comparison("somewhere", decided(Config()), tensors).weights == digest
+    augmented = decided(Config(data=DataConfig(augment=(2.0, 10.0, 0.1))))
     assert Comparison("somewhere", augmented, tensors).weights != digest
 
 
