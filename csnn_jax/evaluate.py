@@ -2,15 +2,15 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from csnn_jax.flags import parse, run_command
 
-DESCRIPTION = """Test accuracy, accuracy of each class, confusion matrix and spike densities of a trained network.
+DESCRIPTION = """Test accuracy, accuracy of each class, confusion matrix, and how each layer's neurons do, of a trained network.
 
 Also writes evaluation.json and confusion.png into the run directory."""
 
@@ -31,13 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.files import write_atomic
         from csnn_jax.runs import plots, rundir
         from csnn_jax.trained import Trained
+        from csnn_jax.training import health
 
         run, config, tensors = rundir.open_run(flags.run)
         dataset = data.load_for(config.model, flags.dataset or config.data.dataset)
         if dataset.name != config.data.dataset:
             config = replace(config, model=replace(config.model, scale=dataset.scale))
         process.set_up(config.train.dtype)
-        result = Trained(config, tensors, config.train.engine).evaluate(dataset.test)
+        model = Trained(config, tensors, config.train.engine)
+        result = model.evaluate(dataset.test)
+        states = health.states(config.model, result.densities)
+        neurons = {name: layer._asdict() for name, layer in model.look(dataset.test.images).items()}
         values = {
             "dataset": dataset.name,
             "images": len(result.labels),
@@ -45,10 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "per_class": result.per_class,
             "confusion": result.confusion.tolist(),
             "density": result.densities,
+            "health": {name: {"state": states[name], **layer} for name, layer in neurons.items()},
         }
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
         plots.confusion(run.path / "confusion.png", result.confusion, result.accuracy)
         print(_text(result, dataset.name))
+        print(_table(values["density"], values["health"]))
         return 0
 
     return run_command(command, arguments)
@@ -61,9 +67,36 @@ def _text(result, name: str) -> str:
     for label, (share, row) in enumerate(zip(result.per_class, result.confusion, strict=True)):
         accuracy = "no images" if share is None else f"{share:.2%}"
         lines.append(f"{label:>5}  {accuracy:>9}{'':15}" + "".join(f"{n:>{width}}" for n in row))
-    lines += ["", "Spike density (share of neurons that spike at a step):"]
-    lines += [f"  {layer}  {density:.2%}" for layer, density in result.densities.items()]
     return "\n".join(lines)
+
+
+def _table(densities: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]]) -> str:
+    """How each layer does: its spikes on all images, its membranes and dead channels on some."""
+    rows = [("layer", "density", "", "dead channels", "membranes", "highest", "near", "threshold")]
+    for name, layer in layers.items():
+        word = "" if layer["state"] == "healthy" else layer["state"]
+        dead = f"{layer['dead']} of {layer['channels']}"
+        spread = f"{_number(layer['mean'])} +- {_number(layer['deviation'])}"
+        near = "-" if layer["near"] is None else f"{layer['near']:.1%}"
+        rest = (_number(layer["highest"]), near, _number(layer["threshold"]))
+        rows.append((name, f"{densities[name]:.2%}", word, dead, spread, *rest))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "",
+        "Spike density (share of neurons that spike at a step, all images). Of 32 images: dead channels (no spike),",
+    ]
+    lines += ["membranes (mean +- deviation, highest, share within half a threshold of it):"]
+    for row in rows:
+        cells = [
+            f"{cell:<{width}}" if i in (0, 2) else f"{cell:>{width}}"
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  " + "  ".join(cell for cell, width in zip(cells, widths, strict=True) if width).rstrip())
+    return "\n".join(lines)
+
+
+def _number(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.3g}"
 
 
 if __name__ == "__main__":

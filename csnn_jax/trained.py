@@ -25,7 +25,7 @@ from csnn_jax.data import Split, encode, eval_batches
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
 from csnn_jax.runs import metrics, rundir
-from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.runs.metrics import Evaluation, Moments, Neurons
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.training.objective import predict
 
@@ -113,6 +113,10 @@ class Trained:
         assert found is not None
         return found
 
+    def look(self, images: np.ndarray) -> dict[str, Neurons]:
+        """Membranes and dead channels of every layer on some of the images, which `classify` takes."""
+        return self._for(images).look(self._params, images)
+
     def _for(self, images: np.ndarray | Array) -> "Windows":
         """The functions that run such images, checked first."""
         check_images(images, self.config.model)
@@ -164,8 +168,17 @@ class Windows:
             model = nnx.merge(graphdef, params)
             return engine.trace(model, floats(x, scale, model))[1]
 
+        def membranes(params, x: Array) -> list[tuple[Array, Array]]:
+            blocks = nnx.merge(graphdef, params).blocks
+            thresholds = [jnp.asarray(models.value(block.threshold), block.bias[...].dtype) for block in blocks]
+            return list(zip(trace(params, x).membranes, thresholds, strict=True))
+
+        def look(params, x: Array) -> list[Moments]:
+            return [metrics.moments(*layer) for layer in membranes(params, x)]
+
         self.tally = scan.jit(tally)
         self.trace = scan.jit(trace)
+        self._membranes, self._look = scan.jit(membranes), scan.jit(look)
 
     def hold(self, images: np.ndarray | Array) -> np.ndarray | Array:
         """The images where `present` takes them from: the device, or the host, where spikes are encoded."""
@@ -193,6 +206,18 @@ class Windows:
             return np.asarray(predict(sums.counts)), np.asarray(sums.fired)
 
         return metrics.evaluate(split, self._config, tally, go_on)
+
+    def look(self, params, images: np.ndarray) -> dict[str, Neurons]:
+        """Membranes and dead channels of every layer; see `metrics.look`."""
+
+        def run(some: np.ndarray, number: int) -> list[Moments]:
+            x = self.present(self.hold(some), np.arange(len(some)), (3, number))
+            if jax.default_backend() != "cpu":  # only sums leave the device
+                return jax.device_get(self._look(params, x))
+            # XLA's sums take a CPU four times as long as NumPy's, and a second to compile.
+            return [metrics.moments(np.asarray(m), np.asarray(theta)) for m, theta in self._membranes(params, x)]
+
+        return metrics.look(images, self._config, run)
 
 
 @jax.jit

@@ -11,7 +11,7 @@ from csnn_jax.config import Config, decided, lr_of
 from csnn_jax.data import Split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
-from csnn_jax.runs.metrics import Evaluation, evaluate
+from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, evaluate, look, moments
 from csnn_jax.training import initial
 from csnn_jax.training.loop import Step
 from csnn_torch import checkpoint, model, surrogates
@@ -118,6 +118,15 @@ class Learner:
             return sums.counts.cpu().numpy().argmax(1), sums.fired.cpu().numpy()
 
         return evaluate(split, self.config.model, tally, go_on)
+
+    def look(self, images: np.ndarray) -> dict[str, Neurons]:
+        def run(some: np.ndarray, number: int) -> list[Moments]:
+            x = self.input(some, np.arange(len(some)), (3, number))
+            membranes = model.trace(self.network, x, self.config.model.time_steps).membranes
+            layers = zip(membranes, model.neurons(self.network), strict=True)
+            return [moments(m.cpu().numpy(), neuron.threshold.detach().cpu().numpy()) for m, neuron in layers]
+
+        return look(images, self.config.model, run)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         x = self.input(images, np.arange(len(images)), (2, 0))

@@ -1,7 +1,9 @@
-"""Runs a network over a split of a data set, and the result; NumPy only."""
+"""Runs a network over a split of a data set, or looks at its neurons, and the result; NumPy only."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,6 +11,8 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split, eval_batches
 
 BATCH = 128
+LOOKED_AT = 32  # images that a look takes
+ROOM = 2**28  # bytes of membranes and spikes that a look may hold at once
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,94 @@ def evaluate(
     neurons = np.array([np.prod(layer.out_shape) for layer in model.layers]) * time_steps * len(split.labels)
     densities = {f"lif{i}": float(d) for i, d in enumerate(fired / neurons, 1)}
     return Evaluation(split.labels, np.concatenate(predictions), densities, model.num_classes)
+
+
+class Moments(NamedTuple):
+    """What one layer's membranes U did for some images, over time, images and neurons.
+
+    Attributes:
+        mean, square: mean of the membranes and of their squares.
+        near: share of them that are within half a threshold of it.
+        highest: of each channel, the last axis of the shape [channels]. One above the threshold has spiked.
+        threshold: of the layer, learnt or fixed.
+    """
+
+    mean: float
+    square: float
+    near: float
+    highest: np.ndarray
+    threshold: float
+
+
+class Neurons(NamedTuple):
+    """What one layer's neurons did for `LOOKED_AT` images.
+
+    Attributes:
+        mean, deviation, highest: of the membranes U, over all steps; None where one is not finite.
+        near: share of the membranes that are within half a threshold of it.
+        threshold: of the layer, learnt or fixed.
+        dead: channels (feature maps of a convolution, else neurons) that never spiked.
+        channels: how many there are.
+    """
+
+    mean: float | None
+    deviation: float | None
+    highest: float | None
+    near: float | None
+    threshold: float | None
+    dead: int
+    channels: int
+
+
+def moments(membranes: Any, threshold: Any) -> Moments:
+    """Of one layer's membranes [time, batch, *shape], an array of NumPy or of JAX."""
+    flat = membranes.reshape(-1, membranes.shape[-1])
+    near = ((flat > threshold / 2) & (flat < 1.5 * threshold)).mean()
+    return Moments(flat.mean(), (flat * flat).mean(), near, flat.max(0), threshold)
+
+
+def look(
+    images: np.ndarray, model: ModelConfig, run: Callable[[np.ndarray, int], Sequence[Moments]]
+) -> dict[str, Neurons]:
+    """Looks at every layer's neurons on `LOOKED_AT` images, evenly spaced in a split.
+
+    Args:
+        images: of the split.
+        model: the network's configuration.
+        run: runs a batch of images, the batch of the given number: the moments of each layer. Where windows are long,
+            batches are small, so that a trace stays within `ROOM`.
+
+    Returns:
+        Each layer's neurons, by the layer's name.
+    """
+    rows = np.linspace(0, len(images) - 1, LOOKED_AT).astype(int)  # fewer images are taken more than once
+    time_steps = images.shape[1] if images.ndim == 5 else model.time_steps
+    each = 8 * time_steps * sum(math.prod(layer.out_shape) for layer in model.layers)
+    size = LOOKED_AT
+    while size > 1 and size * each > ROOM:
+        size //= 2
+    parts = [run(images[rows[i : i + size]], number) for number, i in enumerate(range(0, LOOKED_AT, size))]
+    return {f"lif{i}": _together(layer) for i, layer in enumerate(zip(*parts, strict=True), 1)}
+
+
+def _together(parts: Sequence[Moments]) -> Neurons:
+    """One layer's batches, which have equal sizes."""
+    mean, square, near = (
+        float(np.mean([getattr(part, name) for part in parts])) for name in ("mean", "square", "near")
+    )
+    highest, threshold = np.max([part.highest for part in parts], axis=0), float(parts[0].threshold)
+    deviation = math.sqrt(max(0.0, square - mean**2)) if math.isfinite(square) else math.nan
+    return Neurons(
+        mean=rounded(mean),
+        deviation=rounded(deviation),
+        highest=rounded(float(highest.max())),
+        near=rounded(near),
+        threshold=rounded(threshold),
+        dead=int((~(highest > threshold)).sum()),  # NaN too
+        channels=len(highest),
+    )
+
+
+def rounded(figure: float) -> float | None:
+    """Four digits of a figure, which is what records hold; None, as JSON has it, if it is not finite."""
+    return float(f"{figure:.4g}") if math.isfinite(figure) else None

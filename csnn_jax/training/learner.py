@@ -18,7 +18,7 @@ from csnn_jax.data import Split
 from csnn_jax.engine import process, scan
 from csnn_jax.network import model as models
 from csnn_jax.runs import weights
-from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.runs.metrics import Evaluation, Neurons
 from csnn_jax.trained import Windows, floats, take
 from csnn_jax.training import checkpoint, initial, optimizer
 from csnn_jax.training.loop import Step
@@ -112,6 +112,9 @@ class Learner:
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         return self._windows.evaluate(self.state.params, split, go_on)
+
+    def look(self, images: np.ndarray) -> dict[str, Neurons]:
+        return self._windows.look(self.state.params, images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         x = self._windows.present(self._windows.hold(images), np.arange(len(images)), (2, 0))

@@ -13,9 +13,10 @@ from csnn_jax import data, progress
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.runs import plots, weights
-from csnn_jax.runs.metrics import BATCH, Evaluation
+from csnn_jax.runs.metrics import BATCH, Evaluation, Neurons
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import feed, plan
+from csnn_jax.training.health import Watch
 from csnn_jax.training.initial import Start
 
 
@@ -63,6 +64,10 @@ class Learner(Protocol):
         """Runs all images of a split, asking before each batch whether to go on; None if not."""
         ...
 
+    def look(self, images: np.ndarray) -> dict[str, Neurons]:
+        """Membranes and dead channels of every layer on some of the images; see `metrics.look`."""
+        ...
+
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Membranes and spikes of every layer for images uint8 [batch, H, W, C], each [time, batch, *shape]."""
         ...
@@ -96,20 +101,24 @@ class Loop:
         self.run_dir, self.go_on = run, go_on
         self.total = plan.iterations(config.train, len(dataset.train.labels))
         self.rates = plan.learning_rates(config.train, self.total)
+        self.watch = Watch(config, self.total, run, lambda: learner.look(dataset.train.images))
         self.began = time.perf_counter()
 
     def run(self, start: int) -> int:
         """Trains from iteration `start` to the end or to an interrupt; returns the iterations done."""
         settings, done = self.config.train, start
+        if start:
+            self.watch.resume()
         batches = feed.batches(self.config, self.dataset.train.images, start)
         with progress.Progress(self.total, start, settings.batch_size) as shown, closing(batches):
             try:
                 for iteration, index, images in batches:
                     if not self.go_on():
                         break
-                    loss = self._step(iteration, index, images)
+                    loss, layers = self._step(iteration, index, images)
                     done = iteration + 1  # before anything is printed: the state that is kept is this one's
                     shown.step(iteration, loss)
+                    self.watch.step(iteration, loss, layers, shown.line)
                     if settings.eval_every and iteration % settings.eval_every == 0:
                         self._evaluate(iteration, shown)
             except BrokenPipeError:  # nobody reads what is printed; see flags.run_command
@@ -121,8 +130,10 @@ class Loop:
             self.run_dir.record("end", iter=done, interrupted=True, seconds=self._seconds())
         return done
 
-    def _step(self, iteration: int, index: np.ndarray, images: np.ndarray | None) -> float:
-        """One update; returns the loss."""
+    def _step(
+        self, iteration: int, index: np.ndarray, images: np.ndarray | None
+    ) -> tuple[float, dict[str, dict[str, float]]]:
+        """One update; returns the loss, and the layers' densities and gradients."""
         settings = self.config.train
         began = time.perf_counter()
         step = self.learner.step(iteration, index, float(self.rates[iteration]), images)
@@ -134,8 +145,9 @@ class Loop:
                 f"are in {self.run_dir.weights}; try a smaller --lr (now {settings.lr})"
             )
         rate = settings.batch_size / (time.perf_counter() - began)
-        self.run_dir.record("train", iter=iteration, loss=step.loss, images_per_s=round(rate, 2))
-        return step.loss
+        layers = self.watch.record(step.densities, step.gradients)
+        self.run_dir.record("train", iter=iteration, loss=step.loss, images_per_s=round(rate, 2), **layers)
+        return step.loss, layers
 
     def _evaluate(self, iteration: int, shown: progress.Progress) -> None:
         """Measures accuracy on the held-out images, or without any on the test images, and keeps the weights."""
@@ -146,8 +158,9 @@ class Loop:
         if result is None:
             return
         shown.line(f"Iter {iteration}, {kind.capitalize()} Acc: {result.accuracy:.2%}")
+        seen = self.watch.evaluated(iteration, shown.line)
         self.run_dir.record(
-            kind, iter=iteration, accuracy=result.accuracy, density=result.densities, seconds=self._seconds()
+            kind, iter=iteration, accuracy=result.accuracy, density=result.densities, **seen, seconds=self._seconds()
         )
         self._keep(iteration + 1)
 
@@ -173,6 +186,7 @@ class Loop:
             interrupted=False,
             accuracy=result.accuracy,
             density=result.densities,
+            **self.watch.evaluated(done, shown.line),
             seconds=self._seconds(),
         )
         return True

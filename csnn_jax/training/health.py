@@ -1,0 +1,238 @@
+"""Whether a network in training is healthy: what is told, once when it begins and once when it has passed. NumPy only.
+
+`Health` is fed with what every iteration and evaluation tells, and finds events. `Watch` puts them into words, on the
+log and in metrics.jsonl. A resumed run feeds the records of the iterations before, so that it finds the same events.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.runs.metrics import Neurons, rounded
+from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training import advice
+from csnn_jax.training.advice import VANISHING
+
+SILENT, SATURATED = 0.001, 0.6  # densities
+EXPLODING = 1e3
+"""Norm of a gradient. A step of a thousandth along it would change the loss by 1, more than there is to learn."""
+DEAD = 0.9  # share of a layer's channels; in a trained default network it is 0.7
+STUCK = 0.99  # of ln(classes)
+STEADY = 5  # iterations in a row that a density must be out of its bounds, or within them again
+PATIENCE = 10  # the same of a gradient, and the iterations that a loss is averaged over
+EVIDENCE = {
+    "silent": ("density", "gradient", "membranes"),
+    "saturated": ("density", "membranes"),
+    "vanishing": ("gradient",),
+    "exploding": ("gradient",),
+    "stuck": ("loss",),
+    "dead": ("dead", "membranes"),
+}
+"""The troubles, and what a record of one holds besides its text."""
+
+
+class Event(NamedTuple):
+    """A trouble that began or passed.
+
+    Attributes:
+        what: one of `EVIDENCE`.
+        layers: the layers where it began, from 0; empty: it has passed everywhere.
+        since: the first iteration of the new state.
+    """
+
+    what: str
+    layers: tuple[int, ...]
+    since: int
+
+
+class Trouble:
+    """One kind of trouble, watched at several places.
+
+    It begins, and passes, when it was so at `patience` looks in a row. Each time that it comes back to a place it is
+    given twice the patience, so that a density that wanders about a bound is not told again and again.
+    """
+
+    def __init__(self, what: str, places: int, patience: int):
+        self.what, self.on = what, np.zeros(places, bool)
+        self._bad, self._good = np.zeros(places, int), np.zeros(places, int)
+        self._patience = np.full(places, patience)
+
+    def look(self, iteration: int, bad: np.ndarray, good: np.ndarray) -> list[Event]:
+        """Takes one look: where it is bad, and where it is well; between the two nothing changes [places]."""
+        self._bad, self._good = (self._bad + 1) * bad, (self._good + 1) * good
+        began = ~self.on & (self._bad >= self._patience)
+        ended = self.on & (self._good >= self._patience)
+        if not (began | ended).any():
+            return []
+        self._patience[ended] *= 2
+        self.on = (self.on | began) & ~ended
+        if began.any():
+            places = np.flatnonzero(began)
+            return [Event(self.what, tuple(map(int, places)), iteration + 1 - int(self._bad[places].max()))]
+        if self.on.any():
+            return []
+        return [Event(self.what, (), iteration + 1 - int(self._good[ended].min()))]
+
+
+class Health:
+    """Finds the events of a job.
+
+    Args:
+        config: the network.
+        total: iterations of the whole job.
+    """
+
+    def __init__(self, config: ModelConfig, total: int):
+        layers = len(config.layers)
+        self.channels = np.array([layer.out_shape[-1] for layer in config.layers])
+        self.silent = silence(config)
+        self.chance = math.log(config.num_classes)
+        self.floor = math.log(1 + (config.num_classes - 1) / math.e)
+        self.tenth = max(PATIENCE, -(-total // 10))
+        self._losses: deque[float] = deque(maxlen=PATIENCE)
+        self._spikes = np.zeros(layers, bool)  # at the latest iteration
+        densities = {what: Trouble(what, layers, STEADY) for what in ("silent", "saturated")}
+        gradients = {what: Trouble(what, layers, PATIENCE) for what in ("vanishing", "exploding")}
+        once = {"stuck": Trouble("stuck", 1, 1), "dead": Trouble("dead", layers, 1)}
+        self.troubles = densities | gradients | once
+
+    def step(self, iteration: int, loss: float, densities: np.ndarray, gradients: np.ndarray) -> list[Event]:
+        """What an iteration tells; densities and gradients [layers], NaN where they are not known."""
+        self._losses.append(loss)
+        mean = sum(self._losses) / len(self._losses)
+        silent = densities < self.silent
+        self._spikes = densities > 2 * self.silent
+        # Silent layers pass little gradient, and a loss near its floor has little: neither is a trouble of its own.
+        starved = silent.any() or mean < self.floor + 0.05 * (self.chance - self.floor)
+        found = self._look("silent", iteration, silent, self._spikes)
+        found += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
+        found += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
+        found += self._look("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
+        if iteration + 1 >= self.tenth:
+            stays, left = min(self._losses) > STUCK * self.chance, mean < (2 * STUCK - 1) * self.chance
+            found += self._look("stuck", iteration, np.array([stays]), np.array([left]))
+        return found
+
+    def evaluated(self, iteration: int, dead: np.ndarray) -> list[Event]:
+        """What an evaluation tells: dead channels [layers]. Layers that are silent or wake up are named already."""
+        share = dead / self.channels
+        late = iteration + 1 >= self.tenth
+        return self._look("dead", iteration, (share >= DEAD) & self._spikes & late, (share < DEAD - 0.1) & self._spikes)
+
+    def cause(self, event: Event) -> Event:
+        """The trouble that lies behind one: a loss that stays is that of the layers which are silent or saturated."""
+        for what in ("silent", "saturated"):
+            if event.what == "stuck" and self.troubles[what].on.any():
+                return Event(what, tuple(map(int, np.flatnonzero(self.troubles[what].on))), event.since)
+        return event
+
+    def replay(self, records: Iterable[dict[str, Any]]) -> None:
+        """Goes through the records of metrics.jsonl, of iterations done before. Old ones lack densities."""
+        unknown = np.full(len(self.channels), np.nan)
+        for record in records:
+            if record["kind"] == "train":
+                layers = [
+                    np.array(list(record[key].values()), float) for key in ("density", "gradient") if key in record
+                ]
+                self.step(record["iter"], record["loss"], *(layers or [unknown, unknown]))
+            elif record["kind"] in ("test", "validation") and "dead" in record:
+                self.evaluated(record["iter"], np.array(list(record["dead"].values())))
+
+    def _look(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray) -> list[Event]:
+        return self.troubles[what].look(iteration, bad, good)
+
+
+def silence(config: ModelConfig) -> np.ndarray:
+    """The density below which a layer is silent [layers]. An output spikes at 1 / classes where all is well."""
+    bounds = np.full(len(config.layers), SILENT)
+    bounds[-1] = min(SILENT, 0.05 / config.num_classes)
+    return bounds
+
+
+def states(config: ModelConfig, densities: Mapping[str, float]) -> dict[str, str]:
+    """Each layer's state in a word: "silent", "saturated" or "healthy"."""
+    pairs = zip(densities.items(), silence(config), strict=True)
+    return {name: "silent" if d < low else "saturated" if d > SATURATED else "healthy" for (name, d), low in pairs}
+
+
+class Watch:
+    """Tells the events of a job: a line on the log, a record in metrics.jsonl.
+
+    Args:
+        config: the job.
+        total: its iterations.
+        run: where the records go.
+        look: looks at the network's neurons as they are now, by layer; see `metrics.look`.
+    """
+
+    def __init__(self, config: Config, total: int, run: RunDir, look: Callable[[], dict[str, Neurons]]):
+        self.config, self.total, self.run, self.look = config, total, run, look
+        self.health = Health(config.model, total)
+        self.names = [f"lif{number}" for number in range(1, len(config.model.layers) + 1)]
+        self.weights = [layer.name for layer in config.model.layers]
+
+    def resume(self) -> None:
+        """Takes up the state that the records of the run tell."""
+        self.health.replay(self.run.records())
+
+    def record(self, densities: np.ndarray, gradients: np.ndarray) -> dict[str, dict[str, float]]:
+        """What a `train` record holds of the layers, in four digits: density, and norm of each kernel's gradient."""
+        pairs = {"density": (self.names, densities), "gradient": (self.weights, gradients)}
+        return {key: dict(zip(names, map(_digits, values), strict=True)) for key, (names, values) in pairs.items()}
+
+    def step(
+        self, iteration: int, loss: float, layers: dict[str, dict[str, float]], say: Callable[[str], None]
+    ) -> None:
+        """Tells what is new after an iteration.
+
+        Args:
+            iteration: its number.
+            loss: its loss.
+            layers: what `record` gave for it.
+            say: prints a line.
+        """
+        densities, gradients = (np.array(list(layers[key].values())) for key in ("density", "gradient"))
+        events = self.health.step(iteration, loss, densities, gradients)
+        looks = any(event.layers and event.what in ("silent", "saturated") for event in events)
+        figures = {"loss": loss, **layers} | (by_figure(self.look()) if looks else {})
+        for event in events:
+            self._tell(iteration, event, figures, say)
+
+    def evaluated(self, iteration: int, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+        """Looks at the neurons after an evaluation, and tells what is new; what its record holds of the look."""
+        seen = self.look()
+        for event in self.health.evaluated(iteration, np.array([layer.dead for layer in seen.values()])):
+            self._tell(iteration, event, by_figure(seen), say)
+        return by_figure(seen)
+
+    def _tell(self, iteration: int, event: Event, figures: dict[str, Any], say: Callable[[str], None]) -> None:
+        names = {"vanishing": self.weights, "exploding": self.weights, "stuck": [""]}.get(event.what, self.names)
+        layers = [names[layer] for layer in event.layers]
+        if event.layers:
+            early = event.since < self.health.tenth
+            text = advice.line(event.what, layers, figures, self.config, f"{iteration + 1} of {self.total}", early)
+            cause = self.health.cause(event)
+            text += "; try " + advice.tries(cause.what, self.config, cause.layers, early)
+            shown = {key: figures[key] for key in EVIDENCE[event.what] if key in figures}
+        else:
+            text, shown = advice.passed(event.what, self.config, event.since), {}
+        state = "began" if event.layers else "passed"
+        values = {"what": event.what, "state": state, "since": event.since, "layers": list(filter(None, layers))}
+        self.run.record("health", iter=iteration, **values, **shown, text=text)  # before it is printed: see Loop.run
+        say(f"Health: {text}")
+
+
+def by_figure(seen: dict[str, Neurons]) -> dict[str, dict[str, Any]]:
+    """A look as records hold it: the membranes of each layer, and its dead channels."""
+    membranes = {name: dict(list(layer._asdict().items())[:5]) for name, layer in seen.items()}
+    return {"membranes": membranes, "dead": {name: layer.dead for name, layer in seen.items()}}
+
+
+def _digits(value: float) -> float:
+    """Four digits, or what is not finite."""
+    found = rounded(float(value))
+    return math.nan if found is None else found
