@@ -10,7 +10,7 @@ import tyro
 
 from csnn_jax.flags import parse, run_command
 
-DESCRIPTION = """Test accuracy, accuracy of each class, confusion matrix, and how each layer's neurons do, of a trained network.
+DESCRIPTION = """How well a trained network does: accuracy, by class too, confusion matrix, health of each layer.
 
 Also writes evaluation.json and confusion.png into the run directory."""
 

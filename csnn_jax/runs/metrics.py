@@ -121,9 +121,14 @@ class Neurons(NamedTuple):
 
 def moments(membranes: Any, threshold: Any) -> Moments:
     """Of one layer's membranes [time, batch, *shape], an array of NumPy or of JAX."""
-    flat = membranes.reshape(-1, membranes.shape[-1])
-    near = ((flat > threshold / 2) & (flat < 1.5 * threshold)).mean()
-    return Moments(flat.mean(), (flat * flat).mean(), near, flat.max(0), threshold)
+    steps = membranes.reshape(len(membranes), -1)  # in float32 a sum of all at once would lose digits
+
+    def mean(values: Any) -> Any:
+        return values.mean(1).mean()
+
+    near = mean((steps > threshold / 2) & (steps < 1.5 * threshold))
+    highest = membranes.reshape(-1, membranes.shape[-1]).max(0)
+    return Moments(mean(steps), mean(steps * steps), near, highest, threshold)
 
 
 def look(

@@ -101,7 +101,9 @@ class _Flags:
     """The flags as they are, and what may be said of them."""
 
     def __init__(self, config: Config, layers: Sequence[int], early: bool):
-        self.values: dict[str, Any] = vars(config.data) | vars(config.train) | vars(config.model)
+        self.values: dict[str, Any] = {
+            name: value for part in vars(config).values() for name, value in vars(part).items()
+        }
         self.thresholds = [config.model.thresholds[layer] for layer in layers]
         self.betas = [config.model.betas[layer] for layer in layers]
         self.early = early

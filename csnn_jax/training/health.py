@@ -124,8 +124,8 @@ class Health:
         return self._look("dead", iteration, (share >= DEAD) & self._spikes & late, (share < DEAD - 0.1) & self._spikes)
 
     def cause(self, event: Event) -> Event:
-        """The trouble that lies behind one: a loss that stays is that of the layers which are silent or saturated."""
-        for what in ("silent", "saturated"):
+        """The trouble behind one: a loss stays for what is wrong with the layers, if anything is."""
+        for what in ("silent", "saturated", "vanishing"):
             if event.what == "stuck" and self.troubles[what].on.any():
                 return Event(what, tuple(map(int, np.flatnonzero(self.troubles[what].on))), event.since)
         return event
