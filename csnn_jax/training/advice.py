@@ -31,7 +31,7 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
         return _gradients({"vanishing": "vanish", "exploding": "explode"}[what], layers, figures)
     if what == "stuck":
         chance = f"ln({config.model.num_classes}) = {math.log(config.model.num_classes):.3f}"
-        where = "has not left" if early else "is back at"
+        where = "has not fallen below" if early else "is back at"
         return f"the loss, {figures['loss']:.3f}, {where} {chance} after {after} iterations"
     channels = {f"lif{i}": layer.out_shape[-1] for i, layer in enumerate(config.model.layers, 1)}
     counts = [f"{figures['dead'][name]} of {channels[name]} channels of {name}" for name in layers]
@@ -154,10 +154,12 @@ def _saturated(flags: _Flags) -> Iterator[str]:
         yield flags.change("smaller", "init_density")
     if "rate_target" in flags.values and not flags.values["rate_target"]:
         yield "--rate-target 0.1"
-    if max(flags.betas) > 0.5:
+    if not flags.early:  # it was not, with these flags, until training made it so
+        yield flags.slower()
+    if max(flags.betas) > 0:
         yield flags.change("lower", "beta")
-    yield flags.slower()
     yield flags.change("higher", "threshold")
+    yield flags.slower()
 
 
 def _vanishing(flags: _Flags) -> Iterator[str]:
@@ -168,6 +170,7 @@ def _vanishing(flags: _Flags) -> Iterator[str]:
     if flags.values["surrogate"] in NARROWED:
         yield flags.change("smaller", "slope")
     yield flags.slower()
+    yield flags.change("larger", "batch_size")
 
 
 def _exploding(flags: _Flags) -> Iterator[str]:

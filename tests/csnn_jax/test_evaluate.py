@@ -1,6 +1,7 @@
 """`python -m csnn_jax.evaluate` end to end, and the ways it refuses a run."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -29,6 +30,10 @@ def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
     assert result["per_class"] == (confusion.diagonal() / labels).tolist()
     assert f"Test Accuracy: {result['accuracy']:.2%} (10000 images of mnist)" in done.stdout
     assert set(result["density"]) == {"lif1", "lif2", "lif3", "lif4"}
+    for name, layer in result["health"].items():
+        assert layer["state"] == "healthy" and layer["dead"] < layer["channels"]
+        dead = rf"{result['density'][name]:.2%} +{layer['dead']} of {layer['channels']}"
+        assert re.search(rf"^  {name} +{dead} .* \+- .*%", done.stdout, re.M)
     end = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (result["accuracy"], result["density"]) == (end["accuracy"], end["density"])
     with Image.open(out / "confusion.png") as picture:

@@ -69,6 +69,32 @@ def test_images_with_a_time_axis_run_one_frame_a_step():
     np.testing.assert_array_equal(held, model.trace(frames[:, 0]).spikes[-1])
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"encoding": "latency"}, {"learn_threshold": True, "threshold": (0.1, 0.2, 0.3)}]
+)
+@pytest.mark.parametrize("engine", ["scan", "event"])
+def test_a_look_sees_what_a_trace_shows(engine, changes):
+    model = ModelConfig(**{**vars(TINY), **changes})
+    trained = Trained(Config(model), tensors(CSNN(model, 1)), engine)
+    images = pictures(32, 8, 6, 2)
+    trace, seen = trained.trace(images), trained.look(images)
+    assert list(seen) == ["lif1", "lif2", "lif3"]
+    for membranes, spikes, threshold, neurons in zip(*trace, model.thresholds, seen.values(), strict=True):
+        near = np.abs(membranes - threshold) < threshold / 2
+        expected = (membranes.mean(), membranes.std(), membranes.max(), near.mean(), threshold)
+        assert neurons[:5] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+        alive = spikes.reshape(-1, spikes.shape[-1]).any(0)
+        assert (neurons.dead, neurons.channels) == ((~alive).sum(), len(alive))
+    assert 0 < sum(neurons.dead for neurons in seen.values()) < 16
+
+
+def test_a_look_at_images_with_a_time_axis():
+    frames = pictures(40, 5, 8, 6, 2)
+    rows = np.linspace(0, 39, 32).astype(int)
+    membranes = tiny().trace(frames[rows]).membranes
+    assert [n.mean for n in tiny().look(frames).values()] == pytest.approx([m.mean() for m in membranes], rel=1e-3)
+
+
 def test_encoded_images_draw_the_spikes_that_evaluation_draws():
     model, images = tiny(encoding="rate"), pictures(40, 8, 6, 2)
     answer = model.classify(images)

@@ -52,6 +52,17 @@ def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
         assert tensor.dtype == dtype and tensor.tobytes() == theirs[name].tobytes()
 
 
+@pytest.mark.parametrize("encoding", ["direct", "rate"])
+def test_a_look_is_csnn_jaxs(encoding, split, x64):
+    settings = config({"dtype": "float64"}, encoding=encoding, learn_threshold=True, threshold=(0.5, 1.0, 2.0))
+    weights = loud(settings)
+    mine = learner(split, settings, weights).look(split.images)
+    theirs = jax_learner.Learner(settings, split, weights).look(split.images)
+    assert list(mine) == list(theirs) == ["lif1", "lif2", "lif3"]
+    for one, other in zip(mine.values(), theirs.values(), strict=True):
+        assert one == pytest.approx(other, rel=2e-3, abs=1e-9) and one.highest > one.threshold
+
+
 @pytest.mark.parametrize("scale", [None, 100.0])
 @pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
 def test_both_see_the_same_input(encoding, scale, split):

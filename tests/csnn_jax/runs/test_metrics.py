@@ -1,7 +1,11 @@
 """What is counted from the predictions over a split."""
 
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation
 
 RESULT = Evaluation(
@@ -22,3 +26,57 @@ def test_confusion_has_the_true_class_in_the_row():
 
 def test_per_class_accuracy_is_none_for_a_class_without_images():
     assert RESULT.per_class == [2 / 3, 0.0, None, 1.0]
+
+
+FLAT = {"input_shape": (1, 1, 3), "conv_channels": (), "hidden": (3,), "num_classes": 2}
+
+
+def look(images: np.ndarray, time_steps: int, threshold: float = 0.5) -> tuple[metrics.Neurons, list[int]]:
+    """The second layer's neurons where it copies the pixels, and the sizes of the batches."""
+    sizes = []
+
+    def run(some: np.ndarray, number: int) -> list[metrics.Moments]:
+        assert number == len(sizes)
+        sizes.append(len(some))
+        layer = metrics.moments(some[None, :, 0, 0, :], np.float64(threshold))
+        return [layer, layer]
+
+    return metrics.look(images, ModelConfig(time_steps=time_steps, **FLAT), run)["lif2"], sizes
+
+
+@pytest.mark.parametrize("images", [32, 5, 1])
+def test_a_look_is_at_32_images_whose_membranes_are_summed(images):
+    values = np.random.default_rng(0).uniform(-1, 1, (images, 1, 1, 3))
+    values[..., 2] = -1
+    neurons, sizes = look(values, time_steps=1)
+    assert sizes == [32] and (neurons.dead, neurons.channels, neurons.threshold) == (1 + (images == 1), 3, 0.5)
+    taken = values[np.linspace(0, images - 1, 32).astype(int)]
+    expected = (taken.mean(), taken.std(), taken.max(), ((taken > 0.25) & (taken < 0.75)).mean())
+    assert (neurons.mean, neurons.deviation, neurons.highest, neurons.near) == pytest.approx(
+        expected, rel=1e-3, abs=1e-9
+    )
+
+
+def test_long_windows_are_looked_at_a_few_images_at_a_time_with_the_same_result():
+    values = np.random.default_rng(0).uniform(-1, 1, (400, 1, 1, 3))
+    whole, _ = look(values, time_steps=1)
+    parts, sizes = look(values, time_steps=2**23 // 5)  # 64 MiB an image
+    assert sizes == [4] * 8 and parts == whole
+    assert look(values, time_steps=2**27)[1] == [1] * 32
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_membranes_that_are_not_finite_are_none_as_json_has_it(value):
+    neurons, _ = look(np.full((32, 1, 1, 3), value), time_steps=1)
+    assert (neurons.mean, neurons.deviation, neurons.highest) == (None, None, None)
+    assert neurons.dead == (3 if np.isnan(value) else 0)
+
+
+def test_jax_and_numpy_take_the_same_moments():
+    membranes = np.random.default_rng(0).normal(0.5, 1, (7, 3, 4, 5)).astype(np.float32)
+    for one, other in zip(
+        metrics.moments(membranes, np.float32(0.8)),
+        metrics.moments(jnp.asarray(membranes), jnp.float32(0.8)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-5)

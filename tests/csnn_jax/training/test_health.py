@@ -1,0 +1,305 @@
+"""What is told of a network in training: once when it begins, once when it has passed, and nothing of a healthy one."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from commands import run
+from hypothesis import given
+from hypothesis import strategies as st
+from idx_files import write_folder
+
+from csnn_jax import data
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.runs.metrics import Neurons
+from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training.health import (
+    DEAD,
+    EVIDENCE,
+    EXPLODING,
+    PATIENCE,
+    SATURATED,
+    SILENT,
+    STEADY,
+    Event,
+    Health,
+    Watch,
+    silence,
+    states,
+)
+
+LAYERS = 4
+FINE = np.array([0.03, 0.03, 0.33, 0.1])  # densities of a trained default network
+STRONG = np.array([1e-4, 1e-3, 1e-2, 1e-1])  # and its gradients' norms
+LEARNT, CHANCE = 1.5, math.log(10)
+
+
+def feed(health: Health, *, iterations, densities=FINE, gradients=STRONG, loss=LEARNT) -> list[tuple[int, Event]]:
+    found = []
+    for iteration in iterations:
+        step = health.step(iteration, loss, np.array(densities), np.array(gradients))
+        found += [(iteration, event) for event in step]
+    return found
+
+
+def but(values: np.ndarray, **changes: float) -> np.ndarray:
+    """The values, but for layers such as `lif2`."""
+    changed = values.copy()
+    for name, value in changes.items():
+        changed[int(name[3:]) - 1] = value
+    return changed
+
+
+def healthy(total=1000) -> Health:
+    return Health(ModelConfig(), total)
+
+
+def test_nothing_is_told_of_a_healthy_network():
+    rng = np.random.default_rng(0)
+    health = healthy()
+    for iteration in range(1000):
+        noise = rng.uniform(0.5, 1.5, LAYERS)
+        assert health.step(iteration, 1.5 + rng.normal() / 20, FINE * noise, STRONG * noise**4) == []
+        if iteration % 50 == 0:
+            assert health.evaluated(iteration, np.array([16, 44, 100, 0])) == []
+
+
+def test_layers_that_start_silent_are_told_once_together_and_once_that_all_spike():
+    health = healthy()
+    start = feed(health, iterations=range(57), densities=but(FINE, lif2=9e-4, lif3=0, lif4=0), loss=CHANCE)
+    assert start == [(STEADY - 1, Event("silent", (1, 2, 3), 0))]
+    assert feed(health, iterations=range(57, 70), densities=but(FINE, lif4=0)) == []
+    assert feed(health, iterations=range(70, 200)) == [(70 + STEADY - 1, Event("silent", (), 70))]
+
+
+def test_an_output_that_dies_is_noticed_and_so_is_the_loss():
+    health = healthy()
+    assert feed(health, iterations=range(300)) == []
+    found = feed(health, iterations=range(300, 400), densities=but(FINE, lif4=0), loss=CHANCE)
+    assert found == [
+        (300 + STEADY - 1, Event("silent", (3,), 300)),
+        (300 + PATIENCE - 1, Event("stuck", (0,), 300 + PATIENCE - 1)),
+    ]
+
+
+def test_a_layer_that_is_saturated():
+    health = healthy()
+    found = feed(health, iterations=range(9), densities=but(FINE, lif3=SATURATED + 0.01))
+    assert found == [(STEADY - 1, Event("saturated", (2,), 0))]
+    assert feed(health, iterations=range(9, 40), densities=but(FINE, lif3=SATURATED - 0.01)) == []  # near it still
+    assert feed(health, iterations=range(40, 80)) == [(40 + STEADY - 1, Event("saturated", (), 40))]
+
+
+@pytest.mark.parametrize("low", [0.0, SILENT * 0.99])
+def test_a_density_about_its_bound_is_not_told_again_and_again(low):
+    """Silent for so many iterations in turn that a machine without a memory would tell each of them."""
+    health = healthy()
+    told = 0
+    for iteration in range(0, 2400, 2 * STEADY):
+        told += len(feed(health, iterations=range(iteration, iteration + STEADY), densities=but(FINE, lif1=low)))
+        told += len(feed(health, iterations=range(iteration + STEADY, iteration + 2 * STEADY)))
+    assert told == 2
+
+
+def test_noise_at_the_bound_is_told_at_most_once():
+    health, rng = healthy(), np.random.default_rng(0)
+    told = [
+        event
+        for iteration in range(2000)
+        for event in health.step(iteration, LEARNT, but(FINE, lif2=SILENT * rng.uniform(0.8, 1.2)), STRONG)
+    ]
+    assert len(told) <= 1
+
+
+def test_gradients_that_vanish():
+    weak = np.array([1e-12, 1e-9, 1e-3, 1e-2])
+    health = healthy()
+    assert feed(health, iterations=range(50), gradients=weak, loss=2) == [(9, Event("vanishing", (0, 1), 0))]
+    assert feed(health, iterations=range(50, 99)) == [(59, Event("vanishing", (), 50))]
+
+
+def test_silent_layers_and_a_loss_at_its_floor_pass_little_gradient_which_is_no_trouble_of_its_own():
+    weak = np.full(LAYERS, 1e-12)
+    told = feed(healthy(), iterations=range(50), densities=but(FINE, lif4=0), gradients=weak, loss=2)
+    assert {event.what for _, event in told} == {"silent"}
+    assert feed(healthy(), iterations=range(50), gradients=weak, loss=math.log(1 + 9 / math.e) + 0.01) == []
+
+
+def test_gradients_that_explode():
+    health = healthy()
+    strong = but(STRONG, lif1=1.01 * EXPLODING)
+    assert feed(health, iterations=range(50), gradients=strong) == [(PATIENCE - 1, Event("exploding", (0,), 0))]
+    assert feed(health, iterations=range(50, 99)) == [(50 + PATIENCE - 1, Event("exploding", (), 50))]
+
+
+def test_a_loss_that_stays_is_told_after_a_tenth_of_the_job():
+    health = healthy(468)
+    assert feed(health, iterations=range(46), loss=0.995 * CHANCE) == []
+    assert feed(health, iterations=range(46, 80), loss=1.1 * CHANCE) == [(46, Event("stuck", (0,), 46))]
+    (passed,) = feed(health, iterations=range(80, 120), loss=2)
+    assert passed[1].what == "stuck" and passed[1].layers == () and 80 < passed[0] < 90
+
+
+def test_a_loss_that_has_left_in_time_is_not_told():
+    health = healthy(468)
+    assert feed(health, iterations=range(44), loss=CHANCE) == []
+    assert feed(health, iterations=range(44, 99), loss=0.98 * CHANCE) == []
+
+
+@pytest.mark.parametrize("total", [1, 9])
+def test_a_job_of_a_few_iterations_has_no_tenth(total):
+    assert feed(healthy(total), iterations=range(total), loss=CHANCE) == []
+
+
+def test_a_layer_of_which_most_channels_are_dead():
+    health, channels = healthy(100), np.array([32, 64, 512, 10])
+    feed(health, iterations=range(50))
+    dead = np.array([31, 44, 511, 1])
+    assert health.evaluated(50, dead) == [Event("dead", (0, 2), 50)] and health.evaluated(60, dead) == []
+    assert health.evaluated(70, (channels * (DEAD - 0.05)).astype(int)) == []  # near it still
+    assert health.evaluated(80, (channels * (DEAD - 0.2)).astype(int)) == [Event("dead", (), 80)]
+
+
+def test_channels_of_a_silent_layer_are_not_told_beside_it():
+    health = healthy(100)
+    feed(health, iterations=range(50), densities=but(FINE, lif3=0))
+    assert health.evaluated(50, np.array([0, 0, 512, 0])) == []
+
+
+def test_densities_that_are_not_known_are_no_trouble():
+    unknown = np.full(LAYERS, np.nan)
+    assert feed(healthy(), iterations=range(50), densities=unknown, gradients=unknown) == []
+
+
+def test_one_output_of_many_classes_spikes_seldom():
+    many = ModelConfig(num_classes=1000)
+    np.testing.assert_array_equal(silence(many), [SILENT, SILENT, SILENT, 0.05 / 1000])
+    found = states(many, {"lif1": 0.0009, "lif2": 0.61, "lif3": 0.6, "lif4": 0.0009})
+    assert found == {"lif1": "silent", "lif2": "saturated", "lif3": "healthy", "lif4": "healthy"}
+
+
+def neurons(dead: int = 0) -> Neurons:
+    return Neurons(mean=0.03, deviation=0.2, highest=0.12, near=0.1, threshold=1.0, dead=dead, channels=10)
+
+
+def watch(path, config: Config | None = None, total: int = 100) -> Watch:
+    return Watch(config or Config(), total, RunDir(path), lambda: {f"lif{i}": neurons() for i in range(1, LAYERS + 1)})
+
+
+def test_a_line_and_a_record_say_what_is_wrong_and_what_to_try(tmp_path):
+    watched, said = watch(tmp_path), []
+    for iteration in range(20):
+        layers = watched.record(but(FINE, lif3=0.0) if iteration < 9 else FINE, STRONG)
+        watched.step(iteration, 2.0, layers, said.append)
+    text, tries = said[0].split("; try ")
+    spread = "its membranes are 0.03 +- 0.2 and reach 0.12 of a threshold of 1"
+    assert text == f"Health: lif3 is silent (density 0.000 %), {spread}" and tries.count("--") == 2
+    assert said[1:] == ["Health: all layers spike since iteration 9"]
+    began, passed = RunDir(tmp_path).records("health")
+    assert (began["iter"], began["what"], began["state"], began["layers"]) == (4, "silent", "began", ["lif3"])
+    assert began["density"]["lif3"] == 0 and began["membranes"]["lif3"]["highest"] == 0.12
+    assert f"Health: {began['text']}" == said[0]
+    assert (passed["iter"], passed["state"], passed["since"], passed["layers"]) == (13, "passed", 9, [])
+
+
+def test_a_records_figures_have_four_digits(tmp_path):
+    found = watch(tmp_path).record(np.array([1 / 3, 0, 1, np.nan]), np.array([1e-12 / 3, 0, 12345.6, 1]))
+    assert json.dumps(found["density"]) == '{"lif1": 0.3333, "lif2": 0.0, "lif3": 1.0, "lif4": NaN}'
+    assert found["gradient"] == {"conv1": 3.333e-13, "conv2": 0.0, "fc1": 12350.0, "fc2": 1.0}
+
+
+figures = st.lists(st.sampled_from([0, 1e-13, 0.0009, 0.0011, 0.02, 0.55, 0.7, 5e3]), min_size=4, max_size=4)
+stretches = st.lists(
+    st.tuples(figures, figures, st.sampled_from([1.47, 2.0, 2.29, 2.31]), st.integers(1, 30)), max_size=12
+)
+
+
+@given(stretches, st.integers(0, 300))
+def test_a_resumed_job_tells_what_an_uninterrupted_one_would(tmp_path_factory, drawn, at):
+    steps = [(d, g, loss) for d, g, loss, times in drawn for _ in range(times)]
+
+    def go(watched: Watch, iterations: range) -> None:
+        for iteration in iterations:
+            densities, gradients, loss = steps[iteration]
+            layers = watched.record(np.array(densities), np.array(gradients))
+            watched.run.record("train", iter=iteration, loss=loss, **layers)
+            watched.step(iteration, loss, layers, lambda text: None)
+            if iteration % 20 == 0:
+                watched.run.record("test", iter=iteration, **watched.evaluated(iteration, lambda text: None))
+
+    whole, broken = (tmp_path_factory.mktemp(name) for name in ("whole", "broken"))
+    go(watch(whole, total=len(steps)), range(len(steps)))
+    go(watch(broken, total=len(steps)), range(min(at + 9, len(steps))))
+    RunDir(broken).truncate_records(min(at, len(steps)))
+    resumed = watch(broken, total=len(steps))
+    resumed.resume()
+    go(resumed, range(min(at, len(steps)), len(steps)))
+    assert RunDir(broken).records() == RunDir(whole).records()
+
+
+def test_records_of_older_runs_are_read(tmp_path):
+    records = [{"kind": "train", "iter": i, "loss": CHANCE, "images_per_s": 1.0} for i in range(20)]
+    records.append({"kind": "test", "iter": 19, "accuracy": 0.1, "density": {}})
+    for record in records:
+        RunDir(tmp_path).record(**record)
+    resumed, said = watch(tmp_path), []
+    resumed.resume()
+    for iteration in range(20, 24):
+        resumed.step(iteration, CHANCE, resumed.record(FINE, STRONG), said.append)
+    assert said == []  # told already, by what the records hold of the loss
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """640 training and 64 test images of MNIST as IDX files."""
+    mnist = data.load("mnist", (28, 28, 1))
+    train, test = ((split.images[:n, ..., 0], split.labels[:n]) for split, n in ((mnist.train, 640), (mnist.test, 64)))
+    return f"idx:{write_folder(tmp_path_factory.mktemp('digits'), train, test)}"
+
+
+def trained(digits, out, *flags) -> tuple[list[str], list[dict]]:
+    """A job of 40 iterations: its lines on health, and all its records."""
+    stack = ("--input-shape", 14, 14, 1, "--conv-channels", 8, 16, "--hidden", 32, "--time-steps", 10)
+    job = ("--dataset", digits, "--batch-size", 32, "--epochs", 2, "--eval-every", 20, "--out", out)
+    done = run("csnn_jax.train", *stack, *job, *flags)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("Health: ")]
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [f"Health: {r['text']}" for r in records if r["kind"] == "health"] == lines
+    return lines, records
+
+
+def test_a_silent_network_is_told_and_evaluated_as_such(digits, tmp_path):
+    out = tmp_path / "run"
+    (silent, stuck), records = trained(digits, out, "--threshold", 50)
+    assert silent.startswith("Health: lif1 to lif4 are silent (density 0.000 %), the membranes of lif1 are ")
+    assert "threshold of 50" in silent and "gradients vanish at conv1 to fc2" in silent
+    assert silent.split("; try ")[1].startswith("a lower --threshold (now 50) or ")
+    assert stuck.startswith(
+        "Health: the loss, 2.303, has not fallen below ln(10) = 2.303 after 10 of 40 iterations; try "
+    )
+    evaluations = [r for r in records if r["kind"] in ("test", "end")]
+    assert [r["dead"] for r in evaluations] == [{"lif1": 8, "lif2": 16, "lif3": 32, "lif4": 10}] * 3
+    shown = run("csnn_jax.evaluate", out).stdout
+    assert shown.count("silent") == 4 and "32 of 32" in shown
+    layer = json.loads((out / "evaluation.json").read_text())["health"]["lif3"]
+    assert (layer["state"], layer["dead"], layer["channels"], layer["threshold"]) == ("silent", 32, 32, 50)
+
+
+def test_a_saturated_network_is_told(digits, tmp_path):
+    (saturated, _), _ = trained(digits, tmp_path / "run", "--threshold", 0.01, "--lr", 1e-6)
+    assert saturated.startswith("Health: lif2 is saturated (density 6")
+    assert saturated.split("; try ")[1].startswith("a higher --threshold (now 0.01) or ")
+
+
+def test_nothing_is_said_of_a_healthy_job_and_its_records_hold_the_layers(digits, tmp_path):
+    lines, records = trained(digits, tmp_path / "run", "--threshold", 0.3, "--surrogate", "atan")
+    assert lines == []
+    for record in (r for r in records if r["kind"] == "train"):
+        assert list(record["density"]) == ["lif1", "lif2", "lif3", "lif4"]
+        assert list(record["gradient"]) == ["conv1", "conv2", "fc1", "fc2"]
+        assert all(0 < norm < 10 for norm in record["gradient"].values())
+    test = next(r for r in records if r["kind"] == "test")
+    assert all(layer["threshold"] == 0.3 and 0 < layer["near"] < 1 for layer in test["membranes"].values())
+    assert set(EVIDENCE) >= {r["what"] for r in records if r["kind"] == "health"}
