@@ -49,7 +49,8 @@ def test_a_look_is_at_32_images_whose_membranes_are_summed(images):
     values = np.random.default_rng(0).uniform(-1, 1, (images, 1, 1, 3))
     values[..., 2] = -1
     neurons, sizes = look(values, time_steps=1)
-    assert sizes == [32] and (neurons.dead, neurons.channels, neurons.threshold) == (1 + (images == 1), 3, 0.5)
+    assert (sizes, neurons.channels, neurons.threshold) == ([32], 3, 0.5)
+    assert neurons.dead == (~(values > 0.5).any((0, 1, 2))).sum() >= 1
     taken = values[np.linspace(0, images - 1, 32).astype(int)]
     expected = (taken.mean(), taken.std(), taken.max(), ((taken > 0.25) & (taken < 0.75)).mean())
     assert (neurons.mean, neurons.deviation, neurons.highest, neurons.near) == pytest.approx(
