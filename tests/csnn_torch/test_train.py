@@ -56,7 +56,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(digits, tm
     flags = (*STACK, "--dataset", digits, "--lr", 0.03, "--device", "cpu")
     done = run(MODULE, *flags, "--out", whole, **ONE_THREAD)
     assert done.returncode == 0, done.stderr
-    assert [line[:5] for line in done.stdout.splitlines()] == ["Data:", "Runs ", "Run d", *["Iter "] * 3, "Final"]
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("Health: ")]
+    assert [line[:5] for line in lines] == ["Data:", "Runs ", "Run d", *["Iter "] * 3, "Final"]
+    assert "Health: lif2 is saturated" in done.stdout  # its thresholds are low
     assert "snnTorch" in done.stdout and "cpu (1 threads)" in done.stdout
     files = {"accuracy.png", "checkpoints", "config.json", "metrics.jsonl", "spikes.png", "weights.safetensors"}
     assert {path.name for path in whole.iterdir()} == files
@@ -72,6 +74,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(digits, tm
     assert process.returncode == 130
     assert run(MODULE, "--out", broken, "--resume", **ONE_THREAD).returncode == 0
     assert [r["loss"] for r in records(broken, "train")] == losses
+    assert records(broken, "health") == records(whole, "health")
     assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
 
     evaluated = run("csnn_jax.evaluate", whole)
