@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from csnn_jax.config import Config
+from csnn_jax.config import Config, decided
 from csnn_jax.runs.metrics import LOOKED_AT
 
 VANISHING = 1e-8
@@ -98,14 +98,14 @@ def tries(what: str, config: Config, layers: Sequence[int], early: bool) -> str:
 
 
 class _Flags:
-    """The flags as they are, and what may be said of them."""
+    """The flags as they are, with what `auto` stands for, and what may be said of them."""
 
     def __init__(self, config: Config, layers: Sequence[int], early: bool):
-        self.values: dict[str, Any] = {
-            name: value for part in vars(config).values() for name, value in vars(part).items()
-        }
+        parts = vars(decided(config)).values()
+        self.values: dict[str, Any] = {name: value for part in parts for name, value in vars(part).items()}
         self.thresholds = [config.model.thresholds[layer] for layer in layers]
         self.betas = [config.model.betas[layer] for layer in layers]
+        self.hidden = min(layers) < len(config.model.layers) - 1
         self.early = early
 
     def change(self, adjective: str, name: str) -> str:
@@ -116,9 +116,16 @@ class _Flags:
         article = "an" if adjective[0] in "aeiou" else "a"
         return f"{article} {adjective} --{name.replace('_', '-')}{known}"
 
-    def calibrated(self) -> Iterator[str]:
-        if self.early and self.values.get("init", "calibrated") != "calibrated":
+    def unused(self, name: str, value: float) -> Iterator[str]:
+        if name in self.values and self.values[name] is None:
+            yield f"--{name.replace('_', '-')} {value:g}"
+
+    def start(self, adjective: str) -> Iterator[str]:
+        """Other initial weights, where it is they that are at fault."""
+        if self.early and self.values["init"] == "torch":
             yield "--init calibrated"
+        elif self.early:
+            yield self.change(adjective, "init_density")
 
     def wider(self) -> Iterator[str]:
         """A surrogate that lets gradient reach neurons far from their threshold."""
@@ -136,7 +143,7 @@ def _silent(flags: _Flags) -> Iterator[str]:
         yield flags.change("lower", "threshold")
     if not flags.early:  # it spiked with these flags, and training took it away
         yield flags.slower()
-    yield from flags.calibrated()
+    yield from flags.start("larger")
     yield from flags.wider()
     yield flags.change("lower", "threshold")
     if min(flags.betas) < 0.9:
@@ -149,11 +156,9 @@ def _saturated(flags: _Flags) -> Iterator[str]:
         yield flags.change("higher", "threshold")
     if flags.values["reset"] == "none":
         yield "--reset subtract"
-    yield from flags.calibrated()
-    if flags.early and flags.values.get("init_density") is not None:
-        yield flags.change("smaller", "init_density")
-    if "rate_target" in flags.values and not flags.values["rate_target"]:
-        yield "--rate-target 0.1"
+    yield from flags.start("smaller")
+    if flags.hidden and flags.values["engine"] != "event":  # the event engine knows no target
+        yield from flags.unused("rate_target", 0.1)
     if not flags.early:  # it was not, with these flags, until training made it so
         yield flags.slower()
     if max(flags.betas) > 0:
@@ -163,7 +168,7 @@ def _saturated(flags: _Flags) -> Iterator[str]:
 
 
 def _vanishing(flags: _Flags) -> Iterator[str]:
-    yield from flags.calibrated()
+    yield from flags.start("larger")
     yield from flags.wider()
     if min(flags.thresholds) < 1:  # membranes of a usual size are then far from it
         yield flags.change("higher", "threshold")
@@ -176,13 +181,14 @@ def _vanishing(flags: _Flags) -> Iterator[str]:
 def _exploding(flags: _Flags) -> Iterator[str]:
     if flags.values["surrogate"] not in NARROWED:
         yield "--surrogate atan"
+    yield from flags.unused("clip_norm", 1)
     yield flags.slower()
     if flags.values["surrogate"] in NARROWED:
         yield flags.change("larger", "slope")
 
 
 def _stuck(flags: _Flags) -> Iterator[str]:
-    yield from flags.calibrated()
+    yield from flags.start("larger")
     yield from flags.wider()
     yield flags.slower()
     yield flags.change("larger", "batch_size")

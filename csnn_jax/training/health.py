@@ -82,16 +82,17 @@ class Health:
     """Finds the events of a job.
 
     Args:
-        config: the network.
-        total: iterations of the whole job.
+        config: the job.
+        total: its iterations.
     """
 
-    def __init__(self, config: ModelConfig, total: int):
-        layers = len(config.layers)
-        self.channels = np.array([layer.out_shape[-1] for layer in config.layers])
-        self.silent = silence(config)
-        self.chance = math.log(config.num_classes)
-        self.floor = math.log(1 + (config.num_classes - 1) / math.e)
+    def __init__(self, config: Config, total: int):
+        model, self._train = config.model, config.train
+        layers = len(model.layers)
+        self.channels = np.array([layer.out_shape[-1] for layer in model.layers])
+        self.silent = silence(model)
+        self.chance = math.log(model.num_classes)
+        self.floor = math.log(1 + (model.num_classes - 1) / math.e)
         self.tenth = max(PATIENCE, -(-total // 10))
         self._losses: deque[float] = deque(maxlen=PATIENCE)
         self._spikes = np.zeros(layers, bool)  # at the latest iteration
@@ -102,7 +103,7 @@ class Health:
 
     def step(self, iteration: int, loss: float, densities: np.ndarray, gradients: np.ndarray) -> list[Event]:
         """What an iteration tells; densities and gradients [layers], NaN where they are not known."""
-        self._losses.append(loss)
+        self._losses.append(loss - self._penalty(densities))
         mean = sum(self._losses) / len(self._losses)
         silent = densities < self.silent
         self._spikes = densities > 2 * self.silent
@@ -142,6 +143,14 @@ class Health:
             elif record["kind"] in ("test", "validation") and "dead" in record:
                 self.evaluated(record["iter"], np.array(list(record["dead"].values())))
 
+    def _penalty(self, densities: np.ndarray) -> float:
+        """What a --rate-target adds to the cross entropy, which alone is compared with chance."""
+        options = vars(self._train)
+        if (target := options.get("rate_target")) is None or np.isnan(densities).any():
+            return 0.0
+        weight = options["rate_weight"]
+        return float((10.0 if weight is None else weight) * ((densities[:-1] - target) ** 2).mean())
+
     def _look(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray) -> list[Event]:
         return self.troubles[what].look(iteration, bad, good)
 
@@ -171,7 +180,7 @@ class Watch:
 
     def __init__(self, config: Config, total: int, run: RunDir, look: Callable[[], dict[str, Neurons]]):
         self.config, self.total, self.run, self.look = config, total, run, look
-        self.health = Health(config.model, total)
+        self.health = Health(config, total)
         self.names = [f"lif{number}" for number in range(1, len(config.model.layers) + 1)]
         self.weights = [layer.name for layer in config.model.layers]
 

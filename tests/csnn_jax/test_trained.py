@@ -88,6 +88,17 @@ def test_a_look_sees_what_a_trace_shows(engine, changes):
     assert 0 < sum(neurons.dead for neurons in seen.values()) < 16
 
 
+def test_where_only_sums_leave_the_device_they_are_the_same():
+    """On a GPU; what runs there is jitted here."""
+    trained, images = tiny(), pictures(32, 8, 6, 2)
+    windows = trained._for(images)
+    x = windows.present(windows.hold(images), np.arange(32), (3, 0))
+    for layer, other in zip(windows._look(trained._params, x), trained.look(images).values(), strict=True):
+        assert float(layer.mean) == pytest.approx(other.mean, rel=1e-3)
+        assert float(layer.near) == pytest.approx(other.near, rel=1e-3)
+        assert int((layer.highest <= layer.threshold).sum()) == other.dead
+
+
 def test_a_look_at_images_with_a_time_axis():
     frames = pictures(40, 5, 8, 6, 2)
     rows = np.linspace(0, 39, 32).astype(int)

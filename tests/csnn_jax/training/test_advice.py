@@ -35,17 +35,18 @@ def test_two_flags_that_exist_and_would_change_something(config, what, early):
         ("silent", {"threshold": 50.0}, True, "a lower --threshold (now 50)"),
         ("silent", {"threshold": (1.0, 1.0, 2.0, 1.0)}, True, "a lower --threshold (now 1 1 2 1)"),
         ("silent", {}, False, "a smaller --lr (now 0.01)"),
+        ("silent", {}, True, "--init calibrated"),
+        ("silent", {"hidden": (20,)}, True, "a larger --init-density (now 0.1)"),
         ("saturated", {"threshold": 0.01}, True, "a higher --threshold (now 0.01)"),
         ("saturated", {"reset": "none"}, True, "--reset subtract"),
         ("vanishing", {}, False, "--surrogate atan"),
         ("vanishing", {"surrogate": "atan"}, False, "a smaller --slope"),
         ("exploding", {"surrogate": "straight_through"}, False, "--surrogate atan"),
-        ("exploding", {}, False, "a smaller --lr (now 0.01)"),
     ],
 )
 def test_the_likeliest_comes_first(what, model, early, first):
-    config = Config(ModelConfig(**model), train=TrainConfig())
-    assert advice.tries(what, config, range(4), early).split(" or ")[0] == first
+    config = Config(ModelConfig(**model), train=TrainConfig(lr=0.01))
+    assert advice.tries(what, config, range(len(config.model.layers)), early).split(" or ")[0] == first
 
 
 DENSITY = {"lif1": 0.013, "lif2": 0.00001, "lif3": 0.0, "lif4": 0.0}

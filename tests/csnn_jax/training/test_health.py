@@ -52,7 +52,7 @@ def but(values: np.ndarray, **changes: float) -> np.ndarray:
 
 
 def healthy(total=1000) -> Health:
-    return Health(ModelConfig(), total)
+    return Health(Config(), total)
 
 
 def test_nothing_is_told_of_a_healthy_network():
@@ -262,7 +262,8 @@ def trained(digits, out, *flags) -> tuple[list[str], list[dict]]:
     """A job of 40 iterations: its lines on health, and all its records."""
     stack = ("--input-shape", 14, 14, 1, "--conv-channels", 8, 16, "--hidden", 32, "--time-steps", 10)
     job = ("--dataset", digits, "--batch-size", 32, "--epochs", 2, "--eval-every", 20, "--out", out)
-    done = run("csnn_jax.train", *stack, *job, *flags)
+    recipe = ("--init", "torch", "--surrogate", "fast_sigmoid", "--lr", 0.01)
+    done = run("csnn_jax.train", *stack, *job, *recipe, *flags)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("Health: ")]
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -285,6 +286,18 @@ def test_a_silent_network_is_told_and_evaluated_as_such(digits, tmp_path):
     assert shown.count("silent") == 4 and "32 of 32" in shown
     layer = json.loads((out / "evaluation.json").read_text())["health"]["lif3"]
     assert (layer["state"], layer["dead"], layer["channels"], layer["threshold"]) == ("silent", 32, 32, 50)
+
+
+@pytest.mark.parametrize("first", [3, 21])
+def test_a_job_in_two_parts_tells_what_it_would_in_one(first, digits, tmp_path):
+    def told(records):  # but for the words: they name the length of the job
+        return [{key: r[key] for key in r if key != "text"} for r in records if r["kind"] == "health"]
+
+    lines, records = trained(digits, tmp_path / "run", "--threshold", 50)
+    trained(digits, tmp_path / "parts", "--threshold", 50, "--max-iters", first)
+    done = run("csnn_jax.train", "--resume", "--out", tmp_path / "parts", "--max-iters", 40)
+    assert done.returncode == 0 and done.stdout.count("Health: ") == (2 if first < 5 else 0)
+    assert told(RunDir(tmp_path / "parts").records()) == told(records) and len(lines) == 2
 
 
 def test_a_saturated_network_is_told(digits, tmp_path):
