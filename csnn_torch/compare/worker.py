@@ -121,6 +121,8 @@ SIDES: dict[str, Callable[..., Side]] = {
 def work(run: str, name: str) -> None:
     """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
     _, config, tensors = rundir.open_run(run)
+    # The event engine and a bare snnTorch loop lack the gradient of every spike.
+    config = replace(config, train=replace(config.train, rate_target=None, rate_weight=None))
     dataset = data.load(config.data.dataset, config.model.input_shape)
     side = SIDES[name](config, dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
