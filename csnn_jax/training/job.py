@@ -39,7 +39,7 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
     if flags.resume:
         run = RunDir(Path(flags.out or ""))
-        _check_same_job(run, config, dataset)
+        check_same_job(run, config, dataset)
     else:
         run = rundir.create(flags.out, config, flags.overwrite)
     with run.claimed(), interrupts.collected() as caught:
@@ -86,7 +86,12 @@ def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset
     return start
 
 
-def _check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
+def check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
+    """Whether a run can go on with a job.
+
+    Raises:
+        UserError: a flag that may not change; names it.
+    """
     before = run.config()
     before = replace(before, model=data.fit_model(before.model, dataset))  # 0.1.0 kept no steps of the data's own
     changeable, allowed = LENGTH, "only change --epochs and --max-iters"
