@@ -122,11 +122,12 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
 
 def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    schedule = ("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 30)
-    flags = (*SMALL, *schedule, "--clip-norm", 0.1, "--label-smoothing", 0.1, "--eval-every", 20, "--max-iters", 40)
+    schedule = ("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 20)
+    small = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--surrogate", "atan", "--max-iters", 40)
+    flags = (*small, *schedule, "--clip-norm", 0.1, "--label-smoothing", 0.1, "--eval-every", 20)
     assert run(MODULE, *flags, "--out", whole).returncode == 0
     process = start(MODULE, *flags, "--out", broken)
-    wait_for(process, "Iter 20")
+    wait_for(process, "Iter 20, ")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
@@ -142,8 +143,8 @@ def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(tmp_pa
 
 def test_a_rate_target_is_come_to_on_the_scan_engine(tmp_path):
     out = tmp_path / "run"
-    flags = (*SMALL, "--surrogate", "atan", "--rate-target", 0.1, "--max-iters", 100, "--eval-every", 0, "--out", out)
-    done = run(MODULE, *flags)
+    small = ("--conv-channels", 4, "--hidden", 32, "--time-steps", 6, "--surrogate", "atan", "--eval-every", 0)
+    done = run(MODULE, *small, "--rate-target", 0.1, "--max-iters", 100, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "Runs on: JAX" in done.stdout and "scan engine (--rate-target needs the gradient" in done.stdout
     *hidden, _ = records(out, "end")[0]["density"].values()

@@ -83,8 +83,8 @@ def _pairs(*trees):
     [{"optimizer": "adamw", "clip_norm": 0.3}, {"optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.1}],
     ids=str,
 )
-def test_every_state_comes_back_from_the_disk(changes, params, tmp_path):
-    made = optimizer.make(TrainConfig(**changes))
+def test_every_state_comes_back_from_the_disk(changes, tmp_path):
+    made, params = optimizer.make(TrainConfig(**changes)), nnx.state(CSNN(CONFIG, 3))
     _, state = updates(made, params, RATE)
     checkpoint.save(tmp_path / "checkpoints", 4, state)
     _, found = checkpoint.restore(tmp_path / "checkpoints", made.init(params))
