@@ -34,7 +34,7 @@ class TrainFlags:
     """Replace the run that --out holds."""
     resume: bool = False
     """Go on with the interrupted run that --out holds, with its flags; of these only --epochs and --max-iters may be
-    given anew."""
+    given anew, and with --schedule cosine none."""
     show: bool = False
     """Open a window with the accuracy plot at the end."""
 

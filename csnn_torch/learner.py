@@ -167,7 +167,7 @@ class Learner:
         if self.config.train.rate is None:
             return loss
         target, weight = self.config.train.rate
-        return loss + weight * ((densities[:-1] / target - 1) ** 2).mean()
+        return loss + weight * ((densities[:-1] - target) ** 2).mean()
 
     def _gradient_norms(self) -> np.ndarray:
         """Of each layer's kernel [layers]."""

@@ -68,7 +68,7 @@ class TrainConfig:
     """Density, the share of neurons that spike at a step, that every hidden layer is drawn to; needs the scan engine;
     None: any."""
     rate_weight: float | None = None
-    """What a silent layer, or one at twice the target, adds to the loss; None: 1."""
+    """Weight of the squared distance from --rate-target in the loss; None: 10."""
 
     def __post_init__(self):
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("eval_every", 0)):
@@ -115,10 +115,10 @@ class TrainConfig:
 
     @property
     def rate(self) -> tuple[float, float] | None:
-        """The density that hidden layers are drawn to and what a silent one costs; None where there is no target."""
+        """The density that hidden layers are drawn to, and the weight of that; None where there is no target."""
         if self.rate_target is None:
             return None
-        return self.rate_target, 1.0 if self.rate_weight is None else self.rate_weight
+        return self.rate_target, 10.0 if self.rate_weight is None else self.rate_weight
 
 
 def _is_share(value: object) -> bool:

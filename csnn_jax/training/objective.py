@@ -43,18 +43,18 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
 
 
 def rate_cost(densities: Array, target: float, weight: float) -> Array:
-    """What spike rates beside the target cost: weight times the mean over hidden layers of (density / target - 1)^2.
+    """What spike rates beside a target cost: weight times the mean over hidden layers of (density - target)^2.
 
-    So a silent layer costs `weight`, and one at twice the target too. The output layer is left out: its density
-    belongs to the cross entropy. The squared distance of a rate from a target is that of Bellec et al., "A solution
-    to the learning dilemma for recurrent networks of spiking neurons" (2020), relative and of whole layers here.
+    The output layer is left out: its density belongs to the cross entropy. The squared distance of a firing rate from
+    a target is that of Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons"
+    (2020), of whole layers here and not of neurons.
 
     Args:
         densities: share of neurons that spike at a step, the output layer's last [layers].
         target: the density to come to.
-        weight: what a silent layer costs.
+        weight: of the distance, in the loss.
     """
-    return weight * ((densities[:-1] / target - 1) ** 2).mean()
+    return weight * ((densities[:-1] - target) ** 2).mean()
 
 
 def predict(counts: Array) -> Array:

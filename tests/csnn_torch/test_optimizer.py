@@ -37,7 +37,7 @@ JOBS: dict[str, dict] = {
     "clipping": {"optimizer": "sgd", "clip_norm": 0.01},
     "label smoothing": {"label_smoothing": 0.2},
     "rate target": {"rate_target": 0.1},
-    "rate weight": {"rate_target": 0.3, "rate_weight": 0.1},
+    "rate weight": {"rate_target": 0.3, "rate_weight": 3},
     "all": {
         "optimizer": "adamw",
         "schedule": "cosine",
@@ -46,7 +46,7 @@ JOBS: dict[str, dict] = {
         "clip_norm": 0.05,
         "label_smoothing": 0.1,
         "rate_target": 0.2,
-        "rate_weight": 0.5,
+        "rate_weight": 5,
     },
 }
 

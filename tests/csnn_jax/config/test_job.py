@@ -57,8 +57,8 @@ def test_a_rate_target_needs_a_hidden_layer():
         Config(alone, train=TrainConfig(rate_target=0.1))
 
 
-def test_what_is_not_given_is_torchs_or_1():
+def test_what_is_not_given_is_torchs_or_ours():
     assert [TrainConfig(optimizer=name).decay for name in ("adam", "adamw", "sgd")] == [0.0, 0.01, 0.0]
     assert TrainConfig(optimizer="adamw", weight_decay=0).decay == 0
-    assert TrainConfig(rate_target=0.1).rate == (0.1, 1.0)
+    assert TrainConfig(rate_target=0.1).rate == (0.1, 10.0)
     assert TrainConfig(rate_target=0.1, rate_weight=0.5).rate == (0.1, 0.5)

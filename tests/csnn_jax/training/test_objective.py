@@ -57,16 +57,17 @@ def test_label_smoothing_spreads_a_share_of_the_truth_over_all_classes(smoothing
     assert jnp.isnan(ce_rate(jnp.asarray(spikes), jnp.asarray([0, 1, 2, 10]), smoothing))
 
 
-def test_a_silent_layer_and_one_at_twice_the_target_cost_the_weight(x64):
-    assert rate_cost(jnp.array([0.0, 0.4, 0.9]), 0.2, 3.0) == pytest.approx(3.0, 1e-14)
+def test_rates_cost_the_squared_distance_of_hidden_layers_from_the_target(x64):
+    assert rate_cost(jnp.array([0.0, 0.4, 0.9]), 0.2, 3.0) == pytest.approx(3 * 0.04, 1e-14)
     assert rate_cost(jnp.array([0.2, 0.2, 0.9]), 0.2, 3.0) == 0
-    found = jax.grad(rate_cost)(jnp.array([0.1, 0.3, 0.9]), 0.2, 1.0)
-    np.testing.assert_allclose(found, [-2.5, 2.5, 0], rtol=1e-12)  # the output layer is not drawn
+    found = jax.grad(rate_cost)(jnp.array([0.1, 0.3, 0.9]), 0.2, 5.0)
+    np.testing.assert_allclose(found, [-0.5, 0.5, 0], rtol=1e-12)  # the output layer is not drawn
 
 
 def test_what_is_minimised_is_the_cross_entropy_and_the_rates_cost(x64):
     spikes, labels, densities = jnp.ones((2, 4, 10)), jnp.asarray(LABELS), jnp.array([0.0, 0.5])
     assert make(TrainConfig())(spikes, labels, densities) == ce_rate(spikes, labels)
-    found = make(TrainConfig(label_smoothing=0.5, rate_target=0.1, rate_weight=0.25))(spikes, labels, densities)
-    assert found == pytest.approx(float(ce_rate(spikes, labels, 0.5)) + 0.25, 1e-14)
-    assert make(TrainConfig(rate_target=0.1))(spikes, labels, densities) == ce_rate(spikes, labels) + 1
+    found = make(TrainConfig(label_smoothing=0.5, rate_target=0.1, rate_weight=4))(spikes, labels, densities)
+    assert found == pytest.approx(float(ce_rate(spikes, labels, 0.5)) + 0.04, 1e-14)
+    found = make(TrainConfig(rate_target=0.1))(spikes, labels, densities)
+    assert found == pytest.approx(float(ce_rate(spikes, labels)) + 10 * 0.01, 1e-14)
