@@ -42,12 +42,13 @@ def form(flags: Any) -> type:
         flags: the defaults, an instance of `flags.TrainFlags` or a subclass.
     """
     groups: dict[str, list[tuple]] = {group: [] for group in TITLES}
-    alone = []
+    order, alone = list(_OF_FIELD), []
     for owner, one, value in _leaves(flags):
         made = (one.name, _annotation(owner, one), field(default=value))
-        groups[_OF_FIELD.get(one.name, _OF_CLASS[owner])].append(made) if owner in _OF_CLASS else alone.append(made)
+        into = groups[_OF_FIELD.get(one.name, _OF_CLASS[owner])] if owner in _OF_CLASS else alone
+        into.append(made)
     for group, members in groups.items():
-        members.sort(key=lambda made: (*_OF_FIELD,).index(made[0]) if made[0] in _OF_FIELD else len(_OF_FIELD))
+        members.sort(key=lambda made: order.index(made[0]) if made[0] in order else len(order))
         kind = make_dataclass(group.title(), members, frozen=True)
         kind.__doc__ = TITLES[group]
         alone.append((group, kind, field(default_factory=kind)))

@@ -20,7 +20,7 @@ from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.training.loop import Learner
 
-WITHOUT_RATES = {"rate_target": None, "rate_weight": None}
+WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
 """Of the job that is timed: the event engine and a bare snnTorch loop lack the gradient of every spike."""
 
 
