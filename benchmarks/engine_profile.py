@@ -60,7 +60,7 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
     windows = Windows(config.model, graph, chosen, config.train.seed)
     rows = np.arange(config.train.batch_size)
     x, test = (windows.present(windows.hold(split.images), rows, (0, 0)) for split in (images.train, images.test))
-    adam, rate = optimizer.make(), lr_of(config)
+    adam, rate = optimizer.make(config.train), lr_of(config)
     state = learner.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
     labels = jnp.asarray(images.train.labels[rows])
     update = scan.jit(learner.make_update(graph, adam, windows.scale, chosen), donate_argnums=0)

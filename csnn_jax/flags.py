@@ -16,6 +16,7 @@ import tyro
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
+from csnn_jax.flag_groups import fill, form
 from csnn_jax.interrupts import CommandInterrupt, leave
 from csnn_jax.runs.rundir import RunDir
 
@@ -33,7 +34,7 @@ class TrainFlags:
     """Replace the run that --out holds."""
     resume: bool = False
     """Go on with the interrupted run that --out holds, with its flags; of these only --epochs and --max-iters may be
-    given anew."""
+    given anew, and with --schedule cosine none."""
     show: bool = False
     """Open a window with the accuracy plot at the end."""
 
@@ -80,12 +81,13 @@ def parse_train(kind: type[F], program: str, description: str, arguments: Sequen
     Raises:
         UserError: --resume without --out, or no run there.
     """
-    flags = parse(kind, program, description, arguments)
+    flags = fill(kind, parse(form(kind()), program, description, arguments))
     if not flags.resume:
         return flags
     if flags.out is None:
         raise UserError("--resume: expected --out with the run directory to go on with")
-    return parse(kind, program, description, arguments, replace(kind(), config=RunDir(Path(flags.out)).config()))
+    before = form(replace(kind(), config=RunDir(Path(flags.out)).config()))
+    return fill(kind, parse(before, program, description, arguments, before()))
 
 
 def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:

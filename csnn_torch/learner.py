@@ -7,14 +7,14 @@ import numpy as np
 import snntorch
 import torch
 
-from csnn_jax.config import Config, decided, lr_of
+from csnn_jax.config import Config, decided
 from csnn_jax.data import Split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, evaluate, look, moments
 from csnn_jax.training import initial
 from csnn_jax.training.loop import Step
-from csnn_torch import checkpoint, model, surrogates
+from csnn_torch import checkpoint, model, optimizer, surrogates
 
 
 def choose_device(name: str) -> torch.device:
@@ -76,10 +76,9 @@ class Learner:
         self.network.to(self.device)
         self._parameters = list(self.network.parameters())
         self._last_good = [p.detach().clone() for p in self._parameters]
-        self.optimizer = torch.optim.Adam(self._parameters, lr=lr_of(config))
-        self._moments()
-        self._loss = surrogates.ce_rate(self.dtype)
-        self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities
+        self._optimizer = optimizer.Optimizer(config.train, self._parameters)
+        self._cross_entropy = surrogates.ce_rate(self.dtype, config.train.label_smoothing)
+        self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities; not with a rate target
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
         # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
         self._scale = 1 / config.model.input_scale
@@ -94,17 +93,17 @@ class Learner:
         assert self._train is not None
         held, rows = (self._train.images, index) if images is None else (images, np.arange(len(images)))
         spikes, densities = self._forward(self.input(held, rows, (0, iteration)))
-        loss = self._loss(spikes, torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device))
-        self.optimizer.zero_grad()
+        labels = torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device)
+        loss = self._loss(spikes, labels, densities)
+        self._optimizer.zero_grad()
         loss.backward()
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         finite = torch.stack([values.isfinite().all() for values in (loss.detach(), *gradients)]).all()
+        norms = self._gradient_norms()
         if finite:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
-        return Step(loss.item(), bool(finite), densities.detach().cpu().numpy(), self._gradient_norms())
+            self._optimizer.update(rate)
+        return Step(loss.item(), bool(finite), densities.detach().cpu().numpy(), norms)
 
     def roll_back(self) -> None:
         with torch.no_grad():
@@ -168,25 +167,25 @@ class Learner:
             return model.watch(self.network, x, self.config.model.time_steps)
         return self.run(x), torch.full((len(self.config.model.layers),), torch.nan)
 
+    def _loss(self, spikes: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:
+        """What is minimised; see `csnn_jax.training.objective`."""
+        loss = self._cross_entropy(spikes, labels)
+        if self.config.train.rate is None:
+            return loss
+        target, weight = self.config.train.rate
+        return loss + weight * ((densities[:-1] - target) ** 2).mean()
+
     def _gradient_norms(self) -> np.ndarray:
         """Of each layer's kernel [layers]."""
         kernels = [parameter for parameter in self._parameters if parameter.ndim > 1]
         norms = [torch.zeros(()) if p.grad is None else p.grad.norm().cpu() for p in kernels]
         return torch.stack(norms).numpy()
 
-    def _moments(self) -> None:
-        """Makes Adam's state, which torch leaves to the first step, so that it can be restored before one."""
-        for parameter in self._parameters:
-            moments = self.optimizer.state[parameter]
-            moments["step"] = torch.zeros((), dtype=torch.float32)
-            moments["exp_avg"] = torch.zeros_like(parameter)
-            moments["exp_avg_sq"] = torch.zeros_like(parameter)
-
     def _state(self) -> checkpoint.State:
         """What a training step changes, by name; the tensors themselves, not copies."""
         state: checkpoint.State = {}
         for number, (parameter, before) in enumerate(zip(self._parameters, self._last_good, strict=True)):
-            moments = self.optimizer.state[parameter]
+            moments = self._optimizer.state[parameter]
             parts = {"parameter": parameter.detach(), "last_good": before, **moments}
             state |= {f"{number}.{name}": tensor for name, tensor in parts.items()}
         return state

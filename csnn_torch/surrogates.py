@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from snntorch import functional, surrogate
-from torch.nn.functional import log_softmax, nll_loss
+from torch.nn.functional import cross_entropy
 
 from csnn_jax.config import ModelConfig, surrogate_of
 
@@ -72,12 +72,20 @@ def spike_function(config: ModelConfig, dtype: torch.dtype) -> Callable[[torch.T
 
 
 class _CeRate(functional.ce_rate_loss):
-    """snnTorch's `ce_rate_loss` with the sum over the steps in the spikes' type."""
+    """snnTorch's `ce_rate_loss` with the sum over the steps in the spikes' type, and with label smoothing."""
+
+    def __init__(self, smoothing: float):
+        super().__init__()
+        self._smoothing = smoothing
 
     def _compute_loss(self, spk_out: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return nll_loss(log_softmax(spk_out, -1).flatten(0, 1), targets.repeat(len(spk_out)))
+        steps = targets.repeat(len(spk_out))
+        return cross_entropy(spk_out.flatten(0, 1), steps, label_smoothing=self._smoothing)
 
 
-def ce_rate(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The loss of output spikes [time, batch, classes] and labels [batch]; in float32 snnTorch's `ce_rate_loss`."""
-    return functional.ce_rate_loss() if dtype == torch.float32 else _CeRate()
+def ce_rate(dtype: torch.dtype, smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The loss of output spikes [time, batch, classes] and labels [batch].
+
+    In float32, without label smoothing, it is snnTorch's `ce_rate_loss`.
+    """
+    return functional.ce_rate_loss() if dtype == torch.float32 and not smoothing else _CeRate(smoothing)

@@ -41,6 +41,7 @@ SHORTER = (
     ("--resume", "--max-iters 4"),
     ("--conv-channels", SHORT),
     ("--validation", f"{TINY} --validation 50"),
+    ("--warmup", f"{TINY} --warmup 1"),
     ("csnn_jax.train", TINY),
     ("csnn_torch.train", TINY),
     ("csnn_torch.compare", "--questions network --images 4"),

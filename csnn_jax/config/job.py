@@ -7,6 +7,8 @@ from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_nu
 from csnn_jax.config.network import ModelConfig
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
+Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained: Adam on the cross entropy of every step's spikes (snnTorch's ce_rate_loss)."""
+    """How the network is trained, on the cross entropy of every step's spikes (snnTorch's ce_rate_loss).
+
+    The formulas of the optimisation stand in docs/train.md.
+    """
 
     epochs: int = 1
     """Passes over the training images."""
@@ -57,6 +62,26 @@ class TrainConfig:
     """How JAX runs the time loop: event (CPU, cost follows the spikes), scan (anywhere), or auto: event if it can."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type of weights, membranes and gradients."""
+    optimizer: Optimizer = "adam"
+    """What makes an update of a gradient, with torch's formulas and constants."""
+    momentum: float = 0.0
+    """Of sgd: the share of the last update's direction that is kept, from 0 to below 1."""
+    schedule: Schedule = "constant"
+    """The learning rate after the warm-up: constant, or half a cosine from --lr down to 0 at the end of the job."""
+    warmup: int = 0
+    """Iterations at the start over which the learning rate rises in equal steps to --lr."""
+    weight_decay: float | None = None
+    """Draws weights, not biases, betas or thresholds, to 0: adamw shrinks the weights themselves, adam and sgd add to
+    the gradient, as in torch; None: 0.01 with adamw, else 0."""
+    clip_norm: float | None = None
+    """Longest gradient, over all parameters together (Euclidean norm); a longer one is scaled down; None: any."""
+    label_smoothing: float = 0.0
+    """Share of the truth that is spread evenly over all classes, from 0 to below 1."""
+    rate_target: float | None = None
+    """Density, the share of neurons that spike at a step, that every hidden layer is drawn to; needs the scan engine;
+    None: any."""
+    rate_weight: float | None = None
+    """Weight of the squared distance from --rate-target in the loss; None: 10."""
 
     def __post_init__(self):
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("eval_every", 0)):
@@ -76,6 +101,45 @@ class TrainConfig:
         )
         check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))
         check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
+        self._check_optimizer()
+        self._check_loss()
+
+    def _check_optimizer(self) -> None:
+        check_choice("--optimizer", self.optimizer, Optimizer)
+        check("--momentum", self.momentum, "a number from 0 to below 1", _is_share(self.momentum))
+        alone = self.optimizer == "sgd" or not self.momentum
+        check("--momentum", self.momentum, f"--optimizer sgd, {self.optimizer} has a momentum of its own", alone)
+        check_choice("--schedule", self.schedule, Schedule)
+        check("--warmup", self.warmup, "a whole number of at least 0", is_count(self.warmup, 0))
+        decay, clip = self.weight_decay, self.clip_norm
+        check("--weight-decay", decay, "a number of at least 0", decay is None or (is_number(decay) and decay >= 0))
+        check("--clip-norm", clip, "a positive number", clip is None or is_number(clip, 0.0))
+
+    def _check_loss(self) -> None:
+        target, weight = self.rate_target, self.rate_weight
+        check("--label-smoothing", self.label_smoothing, "a number from 0 to below 1", _is_share(self.label_smoothing))
+        is_density = target is None or (_is_share(target) and target > 0)
+        check("--rate-target", target, "a number above 0 and below 1", is_density)
+        check("--rate-weight", weight, "a positive number", weight is None or is_number(weight, 0.0))
+        check("--rate-weight", weight, "a --rate-target beside it", weight is None or target is not None)
+
+    @property
+    def decay(self) -> float:
+        """The weight decay; torch's own for the optimiser where none is given."""
+        if self.weight_decay is None:
+            return 0.01 if self.optimizer == "adamw" else 0.0
+        return self.weight_decay
+
+    @property
+    def rate(self) -> tuple[float, float] | None:
+        """The density that hidden layers are drawn to, and the weight of that; None where there is no target."""
+        if self.rate_target is None:
+            return None
+        return self.rate_target, 10.0 if self.rate_weight is None else self.rate_weight
+
+
+def _is_share(value: object) -> bool:
+    return is_number(value) and 0 <= value < 1  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -91,6 +155,9 @@ class Config:
         shift = self.data.augment[0] if self.data.augment else 0
         below = f"a shift below {min(height, width)} pixels, for images of {height}x{width}"
         check("--augment", self.data.augment, below, shift < min(height, width))
+        target = self.train.rate_target
+        hidden = len(self.model.layers) > 1
+        check("--rate-target", target, "a network with a hidden layer", target is None or hidden)
 
 
 def _check_augment(amounts: Any) -> None:

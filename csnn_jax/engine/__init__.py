@@ -8,13 +8,14 @@ from types import ModuleType
 from csnn_jax.errors import UserError
 
 
-def choose(name: str, model, frames: bool = False) -> tuple[ModuleType, str]:
+def choose(name: str, model, frames: bool = False, rates: bool = False) -> tuple[ModuleType, str]:
     """The engine for a model.
 
     Args:
         name: "scan", "event", or "auto": event on a CPU where it is built and covers the model, else scan.
         model: the CSNN.
         frames: its input is a sequence of images, not one image or a sequence of spikes.
+        rates: the densities of `watch` must be differentiable, as for `--rate-target`.
 
     Returns:
         (engine module, the choice and its reason in a few words for the log).
@@ -34,6 +35,8 @@ def choose(name: str, model, frames: bool = False) -> tuple[ModuleType, str]:
         reason: str | None = f"the event engine runs on the CPU, not on {jax.default_backend()}"
     elif frames:
         reason = "the event engine takes one image, or spikes, not a sequence of images"
+    elif rates:
+        reason = "--rate-target needs the gradient of every spike, which the event engine does not give"
     else:
         reason = event.unsupported(model)
     if reason is None:

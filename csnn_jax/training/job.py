@@ -9,16 +9,20 @@ from pathlib import Path
 
 from csnn_jax import data, interrupts
 from csnn_jax.config import Config, auto, decided
+from csnn_jax.config.checks import flag_of
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import initial
 from csnn_jax.training.loop import Learner, Loop
-from csnn_jax.training.plan import iterations
+from csnn_jax.training.plan import iterations, learning_rates
 
 PICTURES = ("accuracy.png", "spikes.png")
 """What `Loop.plots` makes."""
+
+LENGTH: tuple[str, ...] = ("epochs", "max_iters")
+"""What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
 
 
 def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learner]) -> int:
@@ -33,10 +37,11 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     asked = replace(flags.config, model=data.fit_model(flags.config.model, dataset))
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
+    learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
     learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
     if flags.resume:
         run = RunDir(Path(flags.out or ""))
-        _check_same_job(run, config, dataset)
+        check_same_job(run, config, dataset)
     else:
         run = rundir.create(flags.out, config, flags.overwrite)
     with run.claimed(), interrupts.collected() as caught:
@@ -78,21 +83,30 @@ def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset
         rundir.write_config(run, config)
         run.truncate_records(start)
     elif all((run.path / name).exists() for name in PICTURES):
-        raise UserError(f"--resume: {run.path} is finished; expected more iterations, by --epochs or --max-iters")
+        more = "expected more iterations, by --epochs or --max-iters"
+        if config.train.schedule == "cosine":
+            more = "its learning rate has come down to 0"
+        raise UserError(f"--resume: {run.path} is finished; {more}")
     return start
 
 
-def _check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
+def check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
+    """Whether a run can go on with a job.
+
+    Raises:
+        UserError: a flag that may not change; names it.
+    """
     before = run.config()
     before = replace(before, model=data.fit_model(before.model, dataset))  # 0.1.0 kept no steps of the data's own
+    changeable, allowed = LENGTH, "only change --epochs and --max-iters"
+    if before.train.schedule == "cosine":
+        changeable, allowed = (), "change nothing, for a cosine schedule depends on the number of iterations"
     for part, values in asdict(config).items():
         for name, now in values.items():
             then = getattr(getattr(before, part), name)
-            if now != then and name not in ("epochs", "max_iters"):
-                flag = "--" + name.replace("_", "-")
+            if now != then and name not in changeable:
                 raise UserError(
-                    f"{flag}: {run.path} was started with {then}, not {now}; --resume can only change --epochs and "
-                    "--max-iters"
+                    f"{flag_of(name)}: {run.path} was started with {then}, not {now}; --resume can {allowed}"
                 )
 
 

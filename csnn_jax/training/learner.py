@@ -13,7 +13,7 @@ from flax import nnx
 from jax import Array
 
 from csnn_jax import engine as engines
-from csnn_jax.config import Config, decided
+from csnn_jax.config import Config, TrainConfig, decided
 from csnn_jax.data import Split
 from csnn_jax.engine import process, scan
 from csnn_jax.network import model as models
@@ -21,8 +21,9 @@ from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, Neurons
 from csnn_jax.trained import Windows, floats, take
 from csnn_jax.training import checkpoint, initial, optimizer
+from csnn_jax.training import objective as objectives
 from csnn_jax.training.loop import Step
-from csnn_jax.training.objective import ce_rate
+from csnn_jax.training.objective import Objective
 
 
 class State(NamedTuple):
@@ -43,18 +44,27 @@ class Seen(NamedTuple):
     gradients: Array
 
 
-def make_update(graphdef, optimizer: optax.GradientTransformation, scale: float, engine: ModuleType = scan):
+def make_update(
+    graphdef,
+    optimizer: optax.GradientTransformation,
+    scale: float,
+    engine: ModuleType = scan,
+    objective: Objective | None = None,
+):
     """The training step, a pure function (State, x uint8, labels, rate) -> (State, Seen) to be jitted.
 
     x is [batch, H, W, C] or [time, batch, H, W, C] and is divided by `scale`; rate is the learning rate. Where the
-    loss or the gradient is not finite the state is returned as it was. `engine` is one of those in csnn_jax.engine.
+    loss or the gradient is not finite the state is returned as it was. `engine` is one of those in csnn_jax.engine,
+    `objective` what is minimised; None: `ce_rate`.
     """
+
+    objective = objective or objectives.make(TrainConfig())
 
     def update(state: State, x: Array, labels: Array, rate: float) -> tuple[State, Seen]:
         def loss_of(params):
             model = nnx.merge(graphdef, params)
             spikes, densities = engine.watch(model, floats(x, scale, model))
-            return ce_rate(spikes, labels), densities
+            return objective(spikes, labels, densities), densities
 
         (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         finite = jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient))]))
@@ -85,12 +95,14 @@ class Learner:
         self.config = config = decided(config)
         self.start = initial.start(config, train) if tensors is None else initial.Start(tensors)
         model = models.from_tensors(config.model, self.start.tensors, jnp.dtype(config.train.dtype))
-        engine, self._engine = engines.choose(config.train.engine, model, frames=train.images.ndim == 5)
+        frames, rates = train.images.ndim == 5, config.train.rate_target is not None
+        engine, self._engine = engines.choose(config.train.engine, model, frames, rates)
         self.graphdef, params = nnx.split(model)
-        self.optimizer = optimizer.make()
+        self.optimizer = optimizer.make(config.train)
         self.state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
         self._windows = Windows(config.model, self.graphdef, engine, config.train.seed)
-        update = make_update(self.graphdef, self.optimizer, self._windows.scale, engine)
+        objective = objectives.make(config.train)
+        update = make_update(self.graphdef, self.optimizer, self._windows.scale, engine, objective)
         self._update = scan.jit(update, donate_argnums=0)
         self._images, self._labels = self._windows.hold(train.images), jnp.asarray(train.labels)
 

@@ -1,16 +1,34 @@
 """What training minimises and what evaluation counts."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from csnn_jax.config import TrainConfig
 
-def ce_rate(spikes: Array, labels: Array) -> Array:
+Objective = Callable[[Array, Array, Array], Array]
+"""(output spikes [time, batch, classes], labels [batch], densities [layers]) -> what training minimises, a scalar."""
+
+
+def make(config: TrainConfig) -> Objective:
+    """What a job minimises: `ce_rate` and, where there is a target, `rate_cost`."""
+
+    def objective(spikes: Array, labels: Array, densities: Array) -> Array:
+        loss = ce_rate(spikes, labels, config.label_smoothing)
+        return loss if config.rate is None else loss + rate_cost(densities, *config.rate)
+
+    return objective
+
+
+def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
     """Cross entropy of every step's output spikes, averaged over time and batch (snnTorch `ce_rate_loss`).
 
     Args:
         spikes: of the last layer [time, batch, classes].
         labels: true classes, whole numbers [batch]. One that is no class makes the loss NaN.
+        smoothing: share of the truth that is spread evenly over the classes (torch `CrossEntropyLoss`).
 
     Returns:
         The loss in nats, a scalar. A silent network gives ln(classes). The floor, where only the right neuron fires,
@@ -18,8 +36,25 @@ def ce_rate(spikes: Array, labels: Array) -> Array:
     """
     log_probability = jax.nn.log_softmax(spikes)
     picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]
+    if smoothing:
+        picked = (1 - smoothing) * picked + smoothing * log_probability.mean(-1)
     is_class = (labels >= 0) & (labels < spikes.shape[-1])
     return -jnp.where(is_class, picked, jnp.nan).mean()
+
+
+def rate_cost(densities: Array, target: float, weight: float) -> Array:
+    """What spike rates beside a target cost: weight times the mean over hidden layers of (density - target)^2.
+
+    The output layer is left out: its density belongs to the cross entropy. The squared distance of a firing rate from
+    a target is that of Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons"
+    (2020), of whole layers here and not of neurons.
+
+    Args:
+        densities: share of neurons that spike at a step, the output layer's last [layers].
+        target: the density to come to.
+        weight: of the distance, in the loss.
+    """
+    return weight * ((densities[:-1] - target) ** 2).mean()
 
 
 def predict(counts: Array) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import TrainConfig
+from csnn_jax.errors import UserError
 
 
 def batches(config: TrainConfig, images: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
@@ -31,5 +32,23 @@ def iterations(config: TrainConfig, images: int) -> int:
 
 
 def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
-    """The learning rate of every iteration, float64 [total]."""
-    return np.full(total, config.lr)
+    """The learning rate of every iteration, float64 [total].
+
+    With the learning rate lr, a warm-up of w iterations and n in all, iteration i, counted from 0, has
+
+        lr (i + 1) / w                                   for i < w
+        lr                                               after it, constant
+        lr (1 + cos(pi (i - w) / (n - w))) / 2           after it, cosine (torch's `CosineAnnealingLR`)
+
+    Raises:
+        UserError: a warm-up longer than the job.
+    """
+    warmup = config.warmup
+    if warmup > total:
+        raise UserError(f"--warmup {warmup}: the job has {total} iterations, expected at most as many")
+    rates = np.full(total, config.lr)
+    rates[:warmup] *= np.arange(1, warmup + 1) / max(warmup, 1)
+    if config.schedule == "cosine":
+        rest = total - warmup
+        rates[warmup:] *= (1 + np.cos(np.pi * np.arange(rest) / max(rest, 1))) / 2
+    return rates

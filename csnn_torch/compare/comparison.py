@@ -29,6 +29,15 @@ LATER = (
     ("data", "augment", None),
     ("train", "init", "torch"),
     ("train", "init_density", 0.1),
+    ("train", "optimizer", "adam"),
+    ("train", "momentum", 0.0),
+    ("train", "schedule", "constant"),
+    ("train", "warmup", 0),
+    ("train", "weight_decay", None),
+    ("train", "clip_norm", None),
+    ("train", "label_smoothing", 0.0),
+    ("train", "rate_target", None),
+    ("train", "rate_weight", None),
 )
 """Fields that older versions did not have, and the value that they meant: that value does not enter `weights`."""
 

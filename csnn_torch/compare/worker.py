@@ -1,7 +1,7 @@
 """One side of the cost question, in a process of its own: `python -m csnn_torch.compare.worker RUN SIDE`.
 
 Every side starts from the weights of RUN, takes the same images of its data set in the same order, and does forward,
-backward, Adam and the loss's read-back.
+backward, the optimiser's update and the loss's read-back.
 """
 
 import json
@@ -19,6 +19,9 @@ from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.training.loop import Learner
+
+WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
+"""Of the job that is timed: the event engine and a bare snnTorch loop lack the gradient of every spike."""
 
 
 class Side(Protocol):
@@ -47,7 +50,7 @@ class Jax:
     def __init__(self, engine: Literal["scan", "event"], config: Config, dataset: data.Dataset, tensors: Tensors):
         from csnn_jax.training.learner import Learner
 
-        config = replace(config, train=replace(config.train, engine=engine))
+        config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
         self._learner, self._test = Learner(config, dataset.train, tensors), dataset.test
         self._lr = lr_of(config)
 
@@ -78,7 +81,7 @@ class SnnTorch:
 
         from csnn_torch.learner import Learner
 
-        config = replace(config, train=replace(config.train, engine="auto"))
+        config = replace(config, train=replace(config.train, engine="auto", **WITHOUT_RATES))
         self._torch, self._test = torch, dataset.test
         self._lr, self._learner = lr_of(config), Learner(config, dataset.train, tensors)
         self._learner.watching = False

@@ -122,6 +122,37 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     assert [r["iter"] for r in records(broken, "train")] == list(range(60))
 
 
+def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    schedule = ("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 20)
+    small = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--surrogate", "atan", "--max-iters", 40)
+    flags = (*small, *schedule, "--clip-norm", 0.1, "--label-smoothing", 0.1, "--eval-every", 20)
+    assert run(MODULE, *flags, "--out", whole).returncode == 0
+    process = start(MODULE, *flags, "--out", broken)
+    wait_for(process, "Iter 20, ")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    before = {path: path.read_bytes() for path in broken.rglob("*") if path.is_file()}
+    line = refused(MODULE, "--out", broken, "--resume", "--max-iters", 50)
+    assert "started with 40, not 50; --resume can change nothing, for a cosine schedule depends on" in line
+    assert {path: path.read_bytes() for path in broken.rglob("*") if path.is_file()} == before
+    resumed = run(MODULE, "--out", broken, "--resume")
+    assert resumed.returncode == 0 and "resumed after 2" in resumed.stdout, resumed
+    assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    assert [r["loss"] for r in records(broken, "train")] == [r["loss"] for r in records(whole, "train")]
+
+
+def test_a_rate_target_is_come_to_on_the_scan_engine(tmp_path):
+    out = tmp_path / "run"
+    small = ("--conv-channels", 4, "--hidden", 32, "--time-steps", 6, "--surrogate", "atan", "--eval-every", 0)
+    done = run(MODULE, *small, "--rate-target", 0.1, "--max-iters", 100, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "Runs on: JAX" in done.stdout and "scan engine (--rate-target needs the gradient" in done.stdout
+    *hidden, _ = records(out, "end")[0]["density"].values()
+    assert all(0.07 < density < 0.13 for density in hidden)
+
+
 def test_nobody_reads_the_output(tmp_path):
     process = start(MODULE, *SMALL, "--eval-every", 0, "--max-iters", 300, "--out", tmp_path / "run")
     wait_for(process, "Run directory")
@@ -295,6 +326,10 @@ def test_a_full_disk_leaves_no_half_file(tmp_path):
         (("--num-classes", "5"), "--num-classes 5: mnist has labels up to 9, expected at least 10"),
         (("--resume",), "--resume: expected --out"),
         (("--kernel-size", "4"), "--kernel-size 4: expected an odd whole number"),
+        (("--warmup", "469"), "--warmup 469: the job has 468 iterations, expected at most as many"),
+        (("--momentum", "0.9"), "--momentum 0.9: expected --optimizer sgd"),
+        (("--rate-weight", "2"), "--rate-weight 2.0: expected a --rate-target beside it"),
+        (("--rate-target", "0.1", "--engine", "event"), "--engine event: --rate-target needs the gradient"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -155,8 +155,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing(split):
         np.testing.assert_array_equal(tensor, weights[name])
 
 
-def test_a_restored_learner_goes_on_bit_for_bit(split, tmp_path):
-    settings = config(learn_threshold=True)
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "adamw"}], ids=str)
+def test_a_restored_learner_goes_on_bit_for_bit(changes, split, tmp_path):
+    settings = config(changes, learn_threshold=True)
     weights = loud(settings)
     one = learner(split, settings, weights)
     for iteration in range(3):

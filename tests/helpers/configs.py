@@ -5,7 +5,7 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from csnn_jax import config as c
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, job
 
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False, allow_nan=False)
 COUNT = st.integers(1, 2000)
@@ -40,27 +40,45 @@ def model_configs(draw) -> ModelConfig:
     )
 
 
-CONFIGS = st.builds(
-    Config,
-    model=model_configs(),
-    data=st.builds(
-        DataConfig,
-        dataset=st.text(),
-        validation=st.integers(0, 10**6),
-        augment=st.one_of(
-            st.none(),
-            st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 180), st.floats(0, 1, exclude_max=True)),
-        ),
-    ),
-    train=st.builds(
-        TrainConfig,
-        epochs=COUNT,
-        batch_size=COUNT,
-        lr=st.floats(0, 1e37, exclude_min=True),
-        seed=st.integers(0, 2**63 - 1),
-        max_iters=st.one_of(st.none(), COUNT),
-        eval_every=st.integers(0, 1000),
-        engine=st.sampled_from(["auto", "scan", "event"]),
-        dtype=st.sampled_from(["float32", "float64"]),
-    ),
-)
+@st.composite
+def train_configs(draw) -> TrainConfig:
+    share = st.floats(0, 1, exclude_max=True)
+    optimizer = draw(st.sampled_from(get_args(job.Optimizer)))
+    target = draw(st.one_of(st.none(), st.floats(0, 1, exclude_min=True, exclude_max=True)))
+    return TrainConfig(
+        epochs=draw(COUNT),
+        batch_size=draw(COUNT),
+        lr=draw(st.one_of(st.none(), st.floats(0, 1e37, exclude_min=True))),
+        init=draw(st.sampled_from(get_args(job.Init))),
+        init_density=draw(st.floats(0.001, 0.6)),
+        seed=draw(st.integers(0, 2**63 - 1)),
+        max_iters=draw(st.one_of(st.none(), COUNT)),
+        eval_every=draw(st.integers(0, 1000)),
+        engine=draw(st.sampled_from(["auto", "scan", "event"])),
+        dtype=draw(st.sampled_from(["float32", "float64"])),
+        optimizer=optimizer,
+        momentum=draw(share) if optimizer == "sgd" else 0.0,
+        schedule=draw(st.sampled_from(get_args(job.Schedule))),
+        warmup=draw(st.integers(0, 1000)),
+        weight_decay=draw(st.one_of(st.none(), st.just(0.0), POSITIVE)),
+        clip_norm=draw(st.one_of(st.none(), POSITIVE)),
+        label_smoothing=draw(share),
+        rate_target=target,
+        rate_weight=None if target is None else draw(st.one_of(st.none(), POSITIVE)),
+    )
+
+
+def _fits(parts: tuple[ModelConfig, TrainConfig]) -> bool:
+    return parts[1].rate_target is None or len(parts[0].layers) > 1
+
+
+@st.composite
+def configs(draw) -> Config:
+    model, train = draw(st.tuples(model_configs(), train_configs()).filter(_fits))
+    below = st.floats(0, 1, exclude_max=True)
+    augment = st.one_of(st.none(), st.tuples(below, st.floats(0, 180), below))
+    images = st.builds(DataConfig, dataset=st.text(), validation=st.integers(0, 10**6), augment=augment)
+    return Config(model, draw(images), train)
+
+
+CONFIGS = configs()

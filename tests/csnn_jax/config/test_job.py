@@ -37,6 +37,23 @@ INVALID = [
     (TrainConfig, "eval_every", -1, "--eval-every -1: expected"),
     (TrainConfig, "engine", "fast", "--engine fast: expected auto, scan or event"),
     (TrainConfig, "dtype", "float16", "--dtype float16: expected float32 or float64"),
+    (TrainConfig, "optimizer", "lion", "--optimizer lion: expected one of adam, adamw, sgd"),
+    (TrainConfig, "momentum", 0.9, "--momentum 0.9: expected --optimizer sgd, adam has a momentum of its own"),
+    (TrainConfig, "momentum", 1.0, "--momentum 1.0: expected a number from 0 to below 1"),
+    (TrainConfig, "schedule", "linear", "--schedule linear: expected one of constant, cosine"),
+    (TrainConfig, "warmup", -1, "--warmup -1: expected a whole number of at least 0"),
+    (TrainConfig, "warmup", 0.5, "--warmup 0.5: expected a whole number of at least 0"),
+    (TrainConfig, "weight_decay", -0.1, "--weight-decay -0.1: expected a number of at least 0"),
+    (TrainConfig, "weight_decay", True, "--weight-decay True: expected"),
+    (TrainConfig, "weight_decay", math.inf, "--weight-decay inf: expected"),
+    (TrainConfig, "clip_norm", 0.0, "--clip-norm 0.0: expected a positive number"),
+    (TrainConfig, "clip_norm", math.nan, "--clip-norm nan: expected"),
+    (TrainConfig, "label_smoothing", 1.0, "--label-smoothing 1.0: expected a number from 0 to below 1"),
+    (TrainConfig, "label_smoothing", "much", "--label-smoothing much: expected"),
+    (TrainConfig, "rate_target", 0.0, "--rate-target 0.0: expected a number above 0 and below 1"),
+    (TrainConfig, "rate_target", 1, "--rate-target 1: expected a number above 0 and below 1"),
+    (TrainConfig, "rate_weight", 2.0, "--rate-weight 2.0: expected a --rate-target beside it"),
+    (TrainConfig, "rate_weight", -2.0, "--rate-weight -2.0: expected a positive number"),
 ]
 
 
@@ -53,3 +70,17 @@ def test_a_list_of_amounts_is_a_tuple_and_its_shift_stays_below_the_images_small
     assert Config(ModelConfig(input_shape=(9, 8, 1)), amounts).data.augment == (7, 180, 0.5)
     with pytest.raises(UserError, match=r"^--augment 7 180 0\.5: expected a shift below 7 pixels, for images of 9x7$"):
         Config(ModelConfig(input_shape=(9, 7, 1)), amounts)
+
+
+def test_a_rate_target_needs_a_hidden_layer():
+    alone = ModelConfig(conv_channels=(), hidden=())
+    assert Config(alone).train.rate is None
+    with pytest.raises(UserError, match=r"--rate-target 0\.1: expected a network with a hidden layer"):
+        Config(alone, train=TrainConfig(rate_target=0.1))
+
+
+def test_what_is_not_given_is_torchs_or_ours():
+    assert [TrainConfig(optimizer=name).decay for name in ("adam", "adamw", "sgd")] == [0.0, 0.01, 0.0]
+    assert TrainConfig(optimizer="adamw", weight_decay=0).decay == 0
+    assert TrainConfig(rate_target=0.1).rate == (0.1, 10.0)
+    assert TrainConfig(rate_target=0.1, rate_weight=0.5).rate == (0.1, 0.5)

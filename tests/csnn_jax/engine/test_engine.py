@@ -37,6 +37,13 @@ def test_a_sequence_of_images_is_left_to_the_scan_engine():
     assert engine is scan and "sequence of images" in said
 
 
+def test_a_rate_target_is_left_to_the_scan_engine():
+    engine, said = choose("auto", CSNN(TINY), rates=True)
+    assert engine is scan and "--rate-target needs the gradient of every spike" in said
+    with pytest.raises(UserError, match="--engine event: --rate-target needs the gradient of every spike"):
+        choose("event", CSNN(TINY), rates=True)
+
+
 def test_the_event_engine_refuses_float64_by_name(tmp_path):
     flags = (*SMALL, "--engine", "event", "--dtype", "float64")
     assert "float32, not float64" in refused("csnn_jax.train", *flags, cwd=tmp_path)

@@ -71,3 +71,28 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
         resume(interrupted, 10)
     assert resume(interrupted, 10, epochs=2) == 10
     assert not interrupted.finished
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 2}, {"max_iters": 7}, {"lr": 0.5}, {"schedule": "constant"}], ids=str)
+def test_of_a_cosine_schedule_nothing_may_change(changes, tmp_path):
+    before = {"schedule": "cosine", "warmup": 2}
+    run = rundir.create(str(tmp_path / "run"), job_config(**before))
+    job.check_same_job(run, job_config(**before), TEN)
+    (now,) = changes.values()
+    with pytest.raises(UserError, match=f"was started with .*, not {now}; --resume can change nothing, for a cosine"):
+        job.check_same_job(run, job_config(**before | changes), TEN)
+
+
+def test_with_a_warm_up_alone_the_length_may_change(tmp_path):
+    run = rundir.create(str(tmp_path / "run"), job_config(warmup=2))
+    job.check_same_job(run, job_config(warmup=2, epochs=3, max_iters=20), TEN)
+    with pytest.raises(UserError, match=r"--warmup: .* was started with 2, not 3; --resume can only change --epochs"):
+        job.check_same_job(run, job_config(warmup=3), TEN)
+
+
+def test_a_finished_cosine_job_asks_for_no_more_iterations(interrupted):
+    interrupted.record("end", iter=10, interrupted=False, accuracy=0.9, seconds=2.0)
+    for name in job.PICTURES:
+        (interrupted.path / name).write_bytes(b"a picture")
+    with pytest.raises(UserError, match="is finished; its learning rate has come down to 0"):
+        resume(interrupted, 10, schedule="cosine")

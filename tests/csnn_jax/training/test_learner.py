@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import nnx
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import ModelConfig, TrainConfig
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN
 from csnn_jax.training import optimizer
@@ -18,7 +18,7 @@ from csnn_jax.training.learner import State, make_update
 from csnn_jax.training.objective import ce_rate
 
 SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=6)
-ADAM, RATE = optimizer.make(), 0.02
+ADAM, RATE = optimizer.make(TrainConfig()), 0.02
 
 
 def beginning(model: CSNN) -> tuple[nnx.GraphDef, State]:

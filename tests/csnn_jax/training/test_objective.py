@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csnn_jax.training.objective import ce_rate, predict
+from csnn_jax.config import TrainConfig
+from csnn_jax.training.objective import ce_rate, make, predict, rate_cost
 
 LABELS = np.array([3, 0, 9, 3])
 
@@ -43,3 +44,30 @@ def test_a_label_that_is_no_class_makes_the_loss_nan(label):
     spikes = jnp.ones((2, 2, 3))
     assert jnp.isfinite(ce_rate(spikes, jnp.array([0, 2])))
     assert jnp.isnan(ce_rate(spikes, jnp.array([0, label])))
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.7])
+def test_label_smoothing_spreads_a_share_of_the_truth_over_all_classes(smoothing, x64):
+    spikes = np.random.default_rng(0).integers(0, 2, (6, 4, 10)).astype(float)
+    value, found = jax.value_and_grad(ce_rate)(jnp.asarray(spikes), jnp.asarray(LABELS), smoothing)
+    softmax = np.exp(spikes) / np.exp(spikes).sum(-1, keepdims=True)
+    truth = (1 - smoothing) * np.eye(10)[LABELS] + smoothing / 10
+    assert value == pytest.approx(-(truth * np.log(softmax)).sum(-1).mean(), 1e-14)
+    np.testing.assert_allclose(found, (softmax - truth) / (6 * 4), rtol=1e-12, atol=1e-17)
+    assert jnp.isnan(ce_rate(jnp.asarray(spikes), jnp.asarray([0, 1, 2, 10]), smoothing))
+
+
+def test_rates_cost_the_squared_distance_of_hidden_layers_from_the_target(x64):
+    assert rate_cost(jnp.array([0.0, 0.4, 0.9]), 0.2, 3.0) == pytest.approx(3 * 0.04, 1e-14)
+    assert rate_cost(jnp.array([0.2, 0.2, 0.9]), 0.2, 3.0) == 0
+    found = jax.grad(rate_cost)(jnp.array([0.1, 0.3, 0.9]), 0.2, 5.0)
+    np.testing.assert_allclose(found, [-0.5, 0.5, 0], rtol=1e-12)  # the output layer is not drawn
+
+
+def test_what_is_minimised_is_the_cross_entropy_and_the_rates_cost(x64):
+    spikes, labels, densities = jnp.ones((2, 4, 10)), jnp.asarray(LABELS), jnp.array([0.0, 0.5])
+    assert make(TrainConfig())(spikes, labels, densities) == ce_rate(spikes, labels)
+    found = make(TrainConfig(label_smoothing=0.5, rate_target=0.1, rate_weight=4))(spikes, labels, densities)
+    assert found == pytest.approx(float(ce_rate(spikes, labels, 0.5)) + 0.04, 1e-14)
+    found = make(TrainConfig(rate_target=0.1))(spikes, labels, densities)
+    assert found == pytest.approx(float(ce_rate(spikes, labels)) + 10 * 0.01, 1e-14)

@@ -1,11 +1,16 @@
 """Which iterations a job has, and which images each learns from."""
 
+import math
+
 import numpy as np
+import optax
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csnn_jax import data
 from csnn_jax.config import TrainConfig
+from csnn_jax.errors import UserError
 from csnn_jax.training import plan
 
 
@@ -31,3 +36,31 @@ def test_a_resumed_job_goes_through_the_rest_of_the_same_batches(made, done):
     assert [iteration for iteration, _ in rest] == list(range(done, len(whole)))
     for iteration, index in rest:
         np.testing.assert_array_equal(index, whole[iteration])
+
+
+def rates(total=10, **changes):
+    return plan.learning_rates(TrainConfig(lr=0.3, **changes), total)
+
+
+def test_without_a_schedule_every_rate_is_the_learning_rate():
+    assert rates().tolist() == [0.3] * 10 and rates().dtype == np.float64
+
+
+def test_a_warm_up_rises_in_equal_steps_to_the_learning_rate():
+    np.testing.assert_allclose(rates(6, warmup=4), [0.075, 0.15, 0.225, 0.3, 0.3, 0.3], rtol=1e-15)
+    assert rates(4, warmup=4)[-1] == rates(4, warmup=4, schedule="cosine")[-1] == 0.3
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 3, 9])
+def test_after_it_half_a_cosine_falls_to_0_at_the_end(warmup):
+    found = rates(10, warmup=warmup, schedule="cosine")
+    left = 10 - warmup
+    for i in range(left):
+        assert found[warmup + i] == pytest.approx(0.3 * (1 + math.cos(math.pi * i / left)) / 2, rel=1e-14)
+    assert found[warmup] == 0.3 and found[-1] > 0
+    np.testing.assert_allclose(found[warmup:], [optax.cosine_decay_schedule(0.3, left)(i) for i in range(left)], 1e-5)
+
+
+def test_a_warm_up_longer_than_the_job_is_refused():
+    with pytest.raises(UserError, match="--warmup 11: the job has 10 iterations, expected at most as many"):
+        rates(10, warmup=11)

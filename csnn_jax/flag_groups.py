@@ -1,0 +1,104 @@
+"""The flags of training in groups, for `--help`: a box each, whatever dataclass of the configuration they belong to."""
+
+import ast
+import inspect
+import itertools
+import textwrap
+from collections.abc import Iterator
+from dataclasses import Field, field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import tyro
+
+from csnn_jax.config import DataConfig, ModelConfig, TrainConfig
+
+T = TypeVar("T")
+
+TITLES = {
+    "data": "What it learns from, and how images enter.",
+    "network": "The stack, and the window that it is run for.",
+    "neuron": "What the layers are made of. The equations stand in docs/design.md.",
+    "training": "How long, in what order, and on what.",
+    "optimisation": "What is minimised, and how. The formulas stand in docs/train.md.",
+}
+"""The groups in the order of the help, and the line at the head of each."""
+
+_OF_CLASS = {DataConfig: "data", ModelConfig: "network", TrainConfig: "training"}
+_MEMBERS = {
+    "data": ("dataset", "validation", "encoding", "scale"),
+    "neuron": ("beta", "threshold", "learn_beta", "learn_threshold", "reset", "surrogate", "slope"),
+    "optimisation": (
+        *("optimizer", "lr", "momentum", "schedule", "warmup", "weight_decay", "clip_norm"),
+        *("label_smoothing", "rate_target", "rate_weight"),
+    ),
+}  # in the order of the help; other fields come after them, in the group of their class
+_OF_FIELD = {name: group for group, names in _MEMBERS.items() for name in names}
+
+
+def form(flags: Any) -> type:
+    """A dataclass with the fields of `flags`, those of its configuration in one dataclass per group.
+
+    Args:
+        flags: the defaults, an instance of `flags.TrainFlags` or a subclass.
+    """
+    groups: dict[str, list[tuple]] = {group: [] for group in TITLES}
+    order = list(_OF_FIELD)
+    alone: list[tuple] = []
+    for owner, one, value in _leaves(flags):
+        made = (one.name, _annotation(owner, one), field(default=value))
+        into = groups[_OF_FIELD.get(one.name, _OF_CLASS[owner])] if owner in _OF_CLASS else alone
+        into.append(made)
+    for group, members in groups.items():
+        members.sort(key=lambda made: order.index(made[0]) if made[0] in order else len(order))
+        kind = make_dataclass(group.title(), members, frozen=True)
+        kind.__doc__ = TITLES[group]
+        alone.append((group, kind, field(default_factory=kind)))
+    return make_dataclass("Form", alone, frozen=True)
+
+
+def fill(kind: type[T], filled: Any) -> T:
+    """The flags of that kind, from a `form` with its values.
+
+    Raises:
+        UserError: a value out of range.
+    """
+    values: dict[str, Any] = {}
+    for one in fields(filled):
+        value = getattr(filled, one.name)
+        values |= vars(value) if one.name in TITLES else {one.name: value}
+    return _made(kind, values)
+
+
+def _made(kind: type[T], values: dict[str, Any]) -> T:
+    hints = get_type_hints(kind)
+    names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: _made(hints[name], values) if is_dataclass(hints[name]) else values[name] for name in names})
+
+
+def _leaves(flags: Any) -> Iterator[tuple[type, Field, Any]]:
+    """Every flag: (the dataclass that it is a field of, the field, its value)."""
+    for one in fields(flags):
+        value = getattr(flags, one.name)
+        if is_dataclass(value):
+            yield from _leaves(value)
+        else:
+            yield type(flags), one, value
+
+
+def _annotation(owner: type, one: Field) -> Any:
+    """The field's type, with the text below it as the flag's help."""
+    text = " ".join(_texts(owner)[one.name].split())
+    return Annotated[get_type_hints(owner, include_extras=True)[one.name], tyro.conf.arg(help=text)]
+
+
+def _texts(kind: type) -> dict[str, str]:
+    """The text below each field of a dataclass, inherited ones too."""
+    found = {}
+    for base in kind.__mro__[:-1]:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for one, following in itertools.pairwise(definition.body):
+            match one, following:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = text
+    return found

@@ -1,0 +1,56 @@
+"""The groups of the help: every flag once, with its text and default, and back into the flags."""
+
+from dataclasses import dataclass, fields, replace
+
+import pytest
+from commands import ENVIRONMENT, run
+
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.errors import UserError
+from csnn_jax.flag_groups import TITLES, fill, form
+from csnn_jax.flags import TrainFlags
+
+MINE = TrainFlags(
+    Config(ModelConfig(beta=0.7, hidden=(3, 4)), DataConfig(validation=5), TrainConfig(lr=0.5, schedule="cosine")),
+    out="somewhere",
+    show=True,
+)
+
+
+@dataclass(frozen=True)
+class Longer(TrainFlags):
+    device: str = "auto"
+    """Where to train."""
+
+
+def test_flags_come_back_as_they_went():
+    assert fill(TrainFlags, form(MINE)()) == MINE
+    longer = Longer(MINE.config, device="cpu")
+    assert fill(Longer, form(longer)()) == longer
+
+
+def test_every_field_is_in_one_group():
+    made = form(TrainFlags())()
+    names = [name for group in TITLES for name in vars(getattr(made, group))]
+    parts = (ModelConfig, DataConfig, TrainConfig)
+    assert sorted(names) == sorted(one.name for part in parts for one in fields(part))
+    assert {"beta", "reset"} <= vars(made.neuron).keys() and {"lr", "warmup"} <= vars(made.optimisation).keys()
+    assert list(vars(made.data))[:2] == ["dataset", "validation"] and "engine" in vars(made.training)
+
+
+def test_a_value_out_of_range_is_refused():
+    made = form(TrainFlags())()
+    with pytest.raises(UserError, match=r"--momentum 0\.9: expected --optimizer sgd"):
+        fill(TrainFlags, replace(made, optimisation=replace(made.optimisation, momentum=0.9)))
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
+def test_the_help_shows_the_groups_in_boxes_of_the_terminals_width(module, columns):
+    done = run(module, "--help", env=ENVIRONMENT | {"COLUMNS": str(columns)})
+    lines = done.stdout.splitlines()
+    heads = [line.strip("\u256d\u256e\u2500 ") for line in lines if line.startswith("\u256d")]
+    assert heads == ["options", *(f"{group} options" for group in TITLES)]
+    assert {len(line) for line in lines if line.startswith(("\u256d", "\u2502", "\u2570"))} == {columns}
+    text = " ".join(" ".join(line.strip("\u2502 ").split()) for line in lines)
+    assert "Iterations at the start over which the learning rate rises in equal steps to --lr. (default: 0)" in text

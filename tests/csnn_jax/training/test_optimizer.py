@@ -1,0 +1,93 @@
+"""The optimiser: optax's own aliases, and in what order its parts come."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from csnn_jax.config import ModelConfig, TrainConfig
+from csnn_jax.network.model import CSNN
+from csnn_jax.training import checkpoint, optimizer
+
+CONFIG = ModelConfig(input_shape=(4, 4, 1), conv_channels=(2,), hidden=(), num_classes=3, learn_beta=True)
+RATE = 0.1
+
+
+@pytest.fixture
+def params(x64):
+    return nnx.state(CSNN(CONFIG, 3, dtype=jnp.float64))
+
+
+def gradient(params, step):
+    return jax.tree.map(lambda p: jnp.cos(7 * p + step) / 3, params)
+
+
+def updates(made, params, rate, steps=4):
+    """The parameters after some updates, and the optimiser's state."""
+    state = made.init(params)
+    for step in range(steps):
+        update, state = made.update(gradient(params, step), state, params)
+        params = optax.apply_updates(params, jax.tree.map(lambda u: u * rate, update))
+    return params, state
+
+
+def assert_close(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reference"),
+    [
+        ({}, lambda kernels: optax.adam(RATE)),
+        ({"optimizer": "adamw"}, lambda kernels: optax.adamw(RATE, weight_decay=0.01, mask=kernels)),
+        ({"optimizer": "sgd"}, lambda kernels: optax.sgd(RATE)),
+        ({"optimizer": "sgd", "momentum": 0.8}, lambda kernels: optax.sgd(RATE, 0.8)),
+        ({"clip_norm": 0.3}, lambda kernels: optax.chain(optax.clip_by_global_norm(0.3), optax.adam(RATE))),
+        (
+            {"weight_decay": 0.4, "clip_norm": 0.3},
+            lambda kernels: optax.chain(
+                optax.clip_by_global_norm(0.3), optax.add_decayed_weights(0.4, kernels), optax.adam(RATE)
+            ),
+        ),
+    ],
+    ids=["adam", "adamw", "sgd", "sgd, momentum", "clipping", "clipping and L2"],
+)
+def test_updates_are_those_of_optax(changes, reference, params):
+    kernels = jax.tree.map(lambda p: p.ndim > 1, params)
+    found, _ = updates(optimizer.make(TrainConfig(**changes)), params, RATE)
+    assert_close(found, updates(reference(kernels), params, 1.0)[0])
+    plain, _ = updates(optimizer.make(TrainConfig()), params, RATE)
+    assert not changes or max(float(abs(a - b).max()) for a, b in _pairs(found, plain)) > 1e-4
+
+
+def test_the_default_state_is_that_of_version_0_1_0(params):
+    state = optimizer.make(TrainConfig()).init(params)
+    assert jax.tree.structure(state) == jax.tree.structure(optax.adam(RATE).init(params))
+
+
+def test_decay_is_for_kernels_alone(params):
+    shapes = {p.shape for p, is_kernel in _pairs(params, optimizer.decayed(params)) if is_kernel}
+    assert shapes == {(3, 3, 1, 2), (8, 3)}
+    assert {p.shape for p, is_kernel in _pairs(params, optimizer.decayed(params)) if not is_kernel} == {(2,), (3,), ()}
+
+
+def _pairs(*trees):
+    return list(zip(*map(jax.tree.leaves, trees), strict=True))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimizer": "adamw", "clip_norm": 0.3}, {"optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.1}],
+    ids=str,
+)
+def test_every_state_comes_back_from_the_disk(changes, tmp_path):
+    made, params = optimizer.make(TrainConfig(**changes)), nnx.state(CSNN(CONFIG, 3))
+    _, state = updates(made, params, RATE)
+    checkpoint.save(tmp_path / "checkpoints", 4, state)
+    _, found = checkpoint.restore(tmp_path / "checkpoints", made.init(params))
+    assert jax.tree.structure(found) == jax.tree.structure(state)
+    for one, other in _pairs(found, state):
+        np.testing.assert_array_equal(one, other)

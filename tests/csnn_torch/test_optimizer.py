@@ -1,0 +1,142 @@
+"""Both frameworks' optimisers, schedules and losses make the same parameters."""
+
+import numpy as np
+import pytest
+import torch
+
+from csnn_jax import data
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.training import learner as jax_learner
+from csnn_jax.training import plan
+from csnn_torch.learner import Learner
+from csnn_torch.optimizer import Optimizer, clip
+
+torch.set_num_threads(1)
+STEPS = 30
+STACK = ModelConfig(
+    input_shape=(8, 8, 1),
+    conv_channels=(4,),
+    hidden=(12,),
+    num_classes=3,
+    time_steps=6,
+    surrogate="atan",
+    learn_beta=True,
+    learn_threshold=True,
+    beta=0.6,
+)
+JOBS: dict[str, dict] = {
+    "adam": {},
+    "adam, L2": {"weight_decay": 0.1},
+    "adamw": {"optimizer": "adamw"},
+    "adamw, decay": {"optimizer": "adamw", "weight_decay": 0.5},
+    "sgd": {"optimizer": "sgd"},
+    "sgd, momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "sgd, L2": {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.1},
+    "warm-up": {"warmup": 7},
+    "cosine": {"schedule": "cosine"},
+    "clipping": {"optimizer": "sgd", "clip_norm": 0.01},
+    "label smoothing": {"label_smoothing": 0.2},
+    "rate target": {"rate_target": 0.1},
+    "rate weight": {"rate_target": 0.3, "rate_weight": 3},
+    "all": {
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "warmup": 5,
+        "weight_decay": 0.1,
+        "clip_norm": 0.05,
+        "label_smoothing": 0.1,
+        "rate_target": 0.2,
+        "rate_weight": 5,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Images of a bright band, whose place is the class: easy to learn, so that the output keeps firing."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 20).astype(np.int32)
+    images = rng.integers(0, 60, (20, 8, 8, 1), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[3 * label : 3 * label + 2] += 190
+    return data.Split(images, labels)
+
+
+def loud():
+    """Weights of which every layer fires."""
+    rng = np.random.default_rng(5)
+    drawn = Learner(Config(STACK, train=TrainConfig(dtype="float64")), device="cpu").tensors()
+    return {name: t if name.startswith("lif") else rng.uniform(-1, 0.9, t.shape) for name, t in drawn.items()}
+
+
+def steps(make, split, changes):
+    """A whole job of 30 iterations: (the parameters at its end, what each step told)."""
+    config = Config(STACK, train=TrainConfig(**{"dtype": "float64", "lr": 0.01} | changes))
+    one = make(config, split, loud())
+    rates = plan.learning_rates(config.train, STEPS)
+    told = [one.step(i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]
+    return one.tensors(), told
+
+
+def in_torch(config, split, tensors):
+    return Learner(config, split, tensors, device="cpu")
+
+
+@pytest.mark.parametrize("changes", JOBS.values(), ids=JOBS.keys())
+def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split, x64):
+    ours, mine = steps(jax_learner.Learner, split, changes)
+    theirs, other = steps(in_torch, split, changes)
+    for name, tensor in ours.items():
+        np.testing.assert_allclose(theirs[name], tensor, rtol=0, atol=1e-12, err_msg=name)
+    for a, b in zip(mine, other, strict=True):
+        assert a.loss == pytest.approx(b.loss, rel=1e-12)
+        np.testing.assert_allclose(a.gradients, b.gradients, rtol=1e-9)
+        assert all(0.01 < density < 0.7 for density in a.densities[:-1])
+    assert np.mean([step.densities[-1] for step in mine]) > 0.05
+
+
+def test_every_option_changes_what_is_learnt(split):
+    ends = [
+        np.concatenate([t.ravel() for t in steps(in_torch, split, changes)[0].values()]) for changes in JOBS.values()
+    ]
+    for number, one in enumerate(ends):
+        for other in ends[:number]:
+            assert np.abs(one - other).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "changes", [{"weight_decay": 0.1}, {"optimizer": "adamw"}, {"optimizer": "sgd", "momentum": 0.9}]
+)
+def test_without_clipping_an_update_has_the_bits_of_torchs_own_optimiser(changes):
+    config = TrainConfig(**changes)
+    mine, theirs = ([torch.nn.Parameter(torch.linspace(-1, 2, 12).reshape(3, 4))] for _ in range(2))
+    reference = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[config.optimizer]
+    momentum = {"momentum": config.momentum} if config.optimizer == "sgd" else {}
+    reference, ours = reference(theirs, 0.1, weight_decay=config.decay, **momentum), Optimizer(config, mine)
+    for step in range(4):
+        for parameters in (mine, theirs):
+            parameters[0].grad = (parameters[0] ** 2 - step).detach()
+        ours.update(0.1)
+        reference.step()
+    assert torch.equal(mine[0], theirs[0]) and not torch.equal(mine[0], torch.linspace(-1, 2, 12).reshape(3, 4))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "adamw", "weight_decay": 0.5}, {"optimizer": "sgd", "weight_decay": 0.5}]
+)
+def test_weight_decay_leaves_biases_betas_and_thresholds_alone(changes):
+    parameters = [torch.nn.Parameter(torch.full(shape, 2.0)) for shape in ((2, 3), (2, 3, 3, 3), (4,), ())]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    Optimizer(TrainConfig(**changes), parameters).update(0.1)
+    assert [float(parameter.detach().mean()) for parameter in parameters] == pytest.approx([1.9, 1.9, 2.0, 2.0])
+
+
+def test_clipping_reaches_the_limit_exactly_and_leaves_short_gradients_alone():
+    gradients = [torch.tensor([3.0, 0.0], dtype=torch.float64), torch.tensor(4.0, dtype=torch.float64)]
+    clip(gradients, 5.5)
+    assert gradients[0].tolist() == [3.0, 0.0] and gradients[1] == 4.0
+    clip(gradients, 1.0)
+    assert gradients[0].tolist() == pytest.approx([0.6, 0.0], rel=1e-15) and float(gradients[1]) == pytest.approx(
+        0.8, rel=1e-15
+    )
