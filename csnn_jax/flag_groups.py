@@ -42,8 +42,8 @@ def form(flags: Any) -> type:
         flags: the defaults, an instance of `flags.TrainFlags` or a subclass.
     """
     groups: dict[str, list[tuple]] = {group: [] for group in TITLES}
-    order = list(_OF_FIELD)
     alone: list[tuple] = []
+    order = list(_OF_FIELD)
     for owner, one, value in _leaves(flags):
         made = (one.name, _annotation(owner, one), field(default=value))
         into = groups[_OF_FIELD.get(one.name, _OF_CLASS[owner])] if owner in _OF_CLASS else alone
