@@ -117,7 +117,7 @@ class _Flags:
         return f"{article} {adjective} --{name.replace('_', '-')}{known}"
 
     def unused(self, name: str, value: float) -> Iterator[str]:
-        if name in self.values and self.values[name] is None:
+        if self.values[name] is None:
             yield f"--{name.replace('_', '-')} {value:g}"
 
     def start(self, adjective: str) -> Iterator[str]:

@@ -145,11 +145,10 @@ class Health:
 
     def _penalty(self, densities: np.ndarray) -> float:
         """What a --rate-target adds to the cross entropy, which alone is compared with chance."""
-        options = vars(self._train)
-        if (target := options.get("rate_target")) is None or np.isnan(densities).any():
+        if self._train.rate is None or np.isnan(densities).any():
             return 0.0
-        weight = options["rate_weight"]
-        return float((10.0 if weight is None else weight) * ((densities[:-1] - target) ** 2).mean())
+        target, weight = self._train.rate
+        return float(weight * ((densities[:-1] - target) ** 2).mean())
 
     def _look(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray) -> list[Event]:
         return self.troubles[what].look(iteration, bad, good)

@@ -111,7 +111,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
 
     assert "unfinished" in refused(MODULE, *flags, "--out", broken)
     other = refused(MODULE, "--out", broken, "--resume", "--lr", "0.5")
-    assert other.startswith(f"error: --lr: {broken} was started with 0.01, not 0.5")
+    assert other.startswith(f"error: --lr: {broken} was started with 0.005, not 0.5")
     resumed = run(MODULE, "--out", broken, "--resume")  # with the flags that it was started with
     assert resumed.returncode == 0, resumed.stderr
     assert f"resumed after {done} iterations" in resumed.stdout
@@ -204,7 +204,7 @@ def test_only_epochs_and_iterations_may_change_on_resuming(learned, tmp_path):
     copy = shutil.copytree(learned[0], tmp_path / "run")
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     line = refused(MODULE, "--resume", "--out", copy, "--lr", 0.5)
-    assert "--lr: " in line and "was started with 0.01, not 0.5; --resume can only change" in line
+    assert "--lr: " in line and "was started with 0.005, not 0.5; --resume can only change" in line
     assert "has done 101 iterations already" in refused(MODULE, "--resume", "--out", copy, "--max-iters", 100)
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 

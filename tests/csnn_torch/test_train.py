@@ -60,7 +60,8 @@ OPTIMISATION = (
 @pytest.mark.parametrize("optimisation", [(), OPTIMISATION], ids=["default", "cosine"])
 def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(optimisation, digits, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    flags = (*STACK, "--dataset", digits, "--lr", 0.03, *optimisation, "--device", "cpu")
+    recipe = ("--init", "torch", "--surrogate", "fast_sigmoid", "--lr", 0.03)
+    flags = (*STACK, "--dataset", digits, *recipe, *optimisation, "--device", "cpu")
     done = run(MODULE, *flags, "--out", whole, **ONE_THREAD)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if not line.startswith("Health: ")]

@@ -39,6 +39,8 @@ def test_two_flags_that_exist_and_would_change_something(config, what, early):
         ("silent", {"hidden": (20,)}, True, "a larger --init-density (now 0.1)"),
         ("saturated", {"threshold": 0.01}, True, "a higher --threshold (now 0.01)"),
         ("saturated", {"reset": "none"}, True, "--reset subtract"),
+        ("saturated", {"beta": 0.0}, False, "--rate-target 0.1"),
+        ("exploding", {}, True, "--clip-norm 1"),
         ("vanishing", {}, False, "--surrogate atan"),
         ("vanishing", {"surrogate": "atan"}, False, "a smaller --slope"),
         ("exploding", {"surrogate": "straight_through"}, False, "--surrogate atan"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from idx_files import write_folder
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.runs.metrics import Neurons
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training.health import (
@@ -145,6 +145,15 @@ def test_a_loss_that_has_left_in_time_is_not_told():
     health = healthy(468)
     assert feed(health, iterations=range(44), loss=CHANCE) == []
     assert feed(health, iterations=range(44, 99), loss=0.98 * CHANCE) == []
+
+
+def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
+    added = 2 * ((FINE[:-1] - 0.5) ** 2).mean()
+    config = Config(train=TrainConfig(rate_target=0.5, rate_weight=2.0))
+    assert feed(Health(config, 100), iterations=range(50), loss=0.9 * CHANCE + added) == []
+    assert feed(healthy(100), iterations=range(50), loss=0.9 * CHANCE + added) != []
+    stays = feed(Health(config, 100), iterations=range(50), loss=CHANCE + added)
+    assert stays == [(PATIENCE - 1, Event("stuck", (0,), PATIENCE - 1))]
 
 
 @pytest.mark.parametrize("total", [1, 9])
