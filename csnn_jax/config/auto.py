@@ -27,7 +27,9 @@ def lr_of(config: Config) -> float:
     """The learning rate that a job has."""
     if config.train.lr is not None:
         return config.train.lr
-    return 1e-2 if is_original(config.model) else 5e-3
+    if is_original(config.model):
+        return 1e-2
+    return 5e-3 if config.model.conv_channels else 2e-3
 
 
 def init_of(config: Config) -> Init:

@@ -46,7 +46,7 @@ class TrainConfig:
     batch_size: int = 128
     """Images per iteration; an epoch's last partial batch is dropped."""
     lr: float | None = None
-    """Learning rate; None: 0.01 for the default stack, else 0.005."""
+    """Learning rate; None: 0.01 for the default stack, 0.002 without convolutions, else 0.005."""
     init: Init = "auto"
     """Initial weights: torch's uniform, fluctuation (Rossbroich et al. 2022: from the neurons' parameters), calibrated
     (scaled until every layer fires on a training batch), or auto: torch for the default stack, else calibrated."""

@@ -37,6 +37,10 @@ def test_another_stack_gets_weights_that_fire(changes):
     assert told(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.005"
 
 
+def test_without_convolutions_the_learning_rate_is_smaller():
+    assert chosen(ModelConfig(conv_channels=())) == ("atan", "calibrated", 2e-3)
+
+
 def test_what_a_flag_names_stands_and_the_rest_is_chosen():
     model = ModelConfig(pool="avg", surrogate="sigmoid", slope=3.0)
     assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1)
