@@ -122,6 +122,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     assert [r["iter"] for r in records(broken, "train")] == list(range(60))
 
 
+@pytest.mark.slow
 def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     schedule = ("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 20)
@@ -277,6 +278,8 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(tmp_p
     out = tmp_path / "run"
     flags = (
         *SMALL,
+        "--init",
+        "torch",
         "--surrogate",
         "spike_rate_escape",
         "--slope",
@@ -343,7 +346,7 @@ def test_help_gives_meaning_and_default_of_every_flag():
     assert done.returncode == 0
     for flag in ("--beta", "--time-steps", "--surrogate", "--dataset", "--validation", "--dtype", "--eval-every"):
         assert flag in done.stdout
-    assert "(default: 0.01)" in done.stdout
+    assert "(default: 0.5)" in done.stdout
 
 
 def test_a_terminal_gets_a_live_bar(tmp_path):

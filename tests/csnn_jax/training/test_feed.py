@@ -94,6 +94,7 @@ def test_an_error_of_the_thread_is_raised_at_its_iteration():
     assert done == list(range(7)) and not threads()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_resumed_with_the_same_augmented_images(tmp_path):
     whole, broken, plain = tmp_path / "whole", tmp_path / "broken", tmp_path / "plain"
     flags = ("csnn_jax.train", *SMALL, "--eval-every", 20, "--max-iters", 60)
