@@ -38,6 +38,13 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "small", train) / "run"
 
 
+@pytest.fixture(autouse=True)
+def float32_again() -> Iterator[None]:
+    """Takes back what a float64 job sets for its whole process."""
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """float64 in JAX for the length of a test."""
