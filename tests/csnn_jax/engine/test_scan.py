@@ -198,6 +198,7 @@ def test_gradients_of_a_dense_network_are_the_equations(reset, x64):
         learn_beta=True,
         learn_threshold=True,
         reset=reset,
+        surrogate="fast_sigmoid",
         slope=2.0,
         time_steps=9,
     )

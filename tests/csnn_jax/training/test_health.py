@@ -297,7 +297,8 @@ def test_a_silent_network_is_told_and_evaluated_as_such(digits, tmp_path):
     assert (layer["state"], layer["dead"], layer["channels"], layer["threshold"]) == ("silent", 32, 32, 50)
 
 
-@pytest.mark.parametrize("first", [3, pytest.param(21, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [3, 21])
 def test_a_job_in_two_parts_tells_what_it_would_in_one(first, digits, tmp_path):
     def told(records):  # but for the words: they name the length of the job
         return [{key: r[key] for key in r if key != "text"} for r in records if r["kind"] == "health"]
