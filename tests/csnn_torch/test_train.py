@@ -95,6 +95,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(optimisati
     assert longer.startswith(f"error: {refusal}")
 
 
+@pytest.mark.slow
 def test_both_learn_from_the_same_augmented_images(digits, tmp_path):
     flags = (*STACK, "--dataset", digits, "--max-iters", 3, "--eval-every", 0, "--dtype", "float64")
     first = {}

@@ -50,6 +50,7 @@ def test_the_event_engine_refuses_float64_by_name(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_training_gives_the_same_network_with_either_engine(tmp_path):
     tensors = {}
     for engine in ("scan", "event"):
