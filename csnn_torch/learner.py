@@ -45,7 +45,8 @@ class Learner:
     Args:
         config: the job; `config.model` must fit the data.
         train: what to learn from; None: the learner only evaluates.
-        tensors: weights to start from, in torch's layout; None: drawn from the seed.
+        tensors: weights to start from, in torch's layout; None: those of the seed and `config.train.init`, without
+            `train` those of the seed alone.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
