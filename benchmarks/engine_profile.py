@@ -30,7 +30,8 @@ from csnn_jax.network import model
 from csnn_jax.runs import rundir
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.trained import Windows
-from csnn_jax.training import learner, optimizer
+from csnn_jax.training import gradient as gradients
+from csnn_jax.training import learner, objective, optimizer
 
 ROUNDS = 7
 
@@ -63,7 +64,8 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
     adam, rate = optimizer.make(config.train), lr_of(config)
     state = learner.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
     labels = jnp.asarray(images.train.labels[rows])
-    update = scan.jit(learner.make_update(graph, adam, windows.scale, chosen), donate_argnums=0)
+    gradient = gradients.make(graph, windows.scale, objective.make(config.train), chosen, config.train.part)
+    update = scan.jit(learner.make_update(graph, adam, gradient), donate_argnums=0)
     update = update.lower(state, x, labels, rate).compile()
     infer = windows.tally.lower(params, test).compile()
 

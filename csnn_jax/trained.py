@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split, encode, eval_batches
+from csnn_jax.devices.mesh import Devices, gather
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
 from csnn_jax.runs import metrics, rundir
@@ -149,6 +150,7 @@ class Windows:
         graphdef: its structure, from `nnx.split`.
         engine: one of those in csnn_jax.engine.
         seed: of the rate encoding.
+        devices: that `share` and `evaluate` spread batches over; None: `evaluate` takes one, and there is no `share`.
 
     Attributes:
         tally: (parameters, input) -> sums over the window, `scan.Tally`.
@@ -156,8 +158,15 @@ class Windows:
         scale: what an input of bytes is divided by; encoded spikes are 0 or 1 already.
     """
 
-    def __init__(self, config: ModelConfig, graphdef: nnx.GraphDef, engine: ModuleType, seed: int):
-        self._config, self._seed = config, seed
+    def __init__(
+        self,
+        config: ModelConfig,
+        graphdef: nnx.GraphDef,
+        engine: ModuleType,
+        seed: int,
+        devices: Devices | None = None,
+    ):
+        self._config, self._seed, self._devices = config, seed, devices
         self.scale = scale = config.input_scale
 
         def tally(params, x: Array) -> scan.Tally:
@@ -176,13 +185,13 @@ class Windows:
         def look(params, x: Array) -> list[Moments]:
             return [metrics.moments(*layer) for layer in membranes(params, x)]
 
-        self.tally = scan.jit(tally)
+        self.tally = scan.jit(devices.spread(tally, gather) if devices else tally)
         self.trace = scan.jit(trace)
         self._membranes, self._look = scan.jit(membranes), scan.jit(look)
 
     def hold(self, images: np.ndarray | Array) -> np.ndarray | Array:
-        """The images where `present` takes them from: the device, or the host, where spikes are encoded."""
-        return jnp.asarray(images) if self._config.encoding == "direct" else np.asarray(images)
+        """The images where `present` takes them from: the device if they are there, but for those to encode."""
+        return images if self._config.encoding == "direct" else np.asarray(images)
 
     def present(self, held: np.ndarray | Array, rows: np.ndarray, stream: tuple[int, int]) -> Array:
         """The network's input for some rows of the images: [batch, H, W, C] or [time, batch, H, W, C].
@@ -193,17 +202,35 @@ class Windows:
             stream: names the batch for the rate encoding (csnn_torch draws the same spikes for it).
         """
         if isinstance(held, np.ndarray):
-            seed, settings = (self._seed, *stream), self._config
-            return jnp.asarray(encode(held[rows], settings.time_steps, settings.encoding, seed, settings.pixel_scale))
+            return jnp.asarray(self._input(held[rows], stream, 0, len(rows)))
         return take(held, rows)
+
+    def share(self, images: np.ndarray, batch: int, stream: tuple[int, int]) -> Array:
+        """`present` for a batch that is spread over devices; `images` are those of `Devices.rows(batch)`."""
+        assert self._devices is not None
+        x = self._input(images, stream, self._devices.rows(batch).start, batch)
+        return self._devices.put(x, batch, x.ndim - 4)
+
+    def _input(self, images: np.ndarray, stream: tuple[int, int], first: int, batch: int) -> np.ndarray:
+        """What enters the network of the rows of a batch from `first` on."""
+        settings = self._config
+        if settings.encoding == "direct":
+            return images.swapaxes(0, 1) if images.ndim == 5 else images
+        seed, within = (self._seed, *stream), (first, batch)
+        return encode(images, settings.time_steps, settings.encoding, seed, settings.pixel_scale, within)
 
     def evaluate(self, params, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         """Runs all images of a split; see `metrics.evaluate`."""
         held = self.hold(split.images)
 
         def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-            sums = self.tally(params, self.present(held, rows, (1, number)))
-            return np.asarray(predict(sums.counts)), np.asarray(sums.fired)
+            stream, batch = (1, number), len(rows)
+            if self._devices is None:
+                x = self.present(held, rows, stream)
+            else:
+                x = self.share(split.images[rows[self._devices.rows(batch)]], batch, stream)
+            sums = self.tally(params, x)
+            return np.asarray(predict(sums.counts))[:batch], np.asarray(sums.fired)[:batch]
 
         return metrics.evaluate(split, self._config, tally, go_on)
 

@@ -93,18 +93,16 @@ class Learner:
     def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
         assert self._train is not None
         held, rows = (self._train.images, index) if images is None else (images, np.arange(len(images)))
-        spikes, densities = self._forward(self.input(held, rows, (0, iteration)))
         labels = torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device)
-        loss = self._loss(spikes, labels, densities)
         self._optimizer.zero_grad()
-        loss.backward()
+        loss, densities = self._backward(self.input(held, rows, (0, iteration)), labels)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        finite = torch.stack([values.isfinite().all() for values in (loss.detach(), *gradients)]).all()
+        finite = torch.stack([values.isfinite().all() for values in (loss, *gradients)]).all()
         norms = self._gradient_norms()
         if finite:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
             self._optimizer.update(rate)
-        return Step(loss.item(), bool(finite), densities.detach().cpu().numpy(), norms)
+        return Step(loss.item(), bool(finite), densities.cpu().numpy(), norms)
 
     def roll_back(self) -> None:
         with torch.no_grad():
@@ -161,6 +159,17 @@ class Learner:
         elif rows.ndim == 5:
             rows = rows.swapaxes(0, 1)
         return model.channels_first(rows, self.memory_format).to(self.device).to(self.dtype) * self._scale
+
+    def _backward(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adds the gradient of a batch, part by part as csnn_jax does; (loss, densities) of the whole."""
+        size = self.config.train.part or len(labels)
+        loss = densities = torch.zeros(())
+        for part, part_labels in zip(x.split(size, x.ndim - 4), labels.split(size), strict=True):
+            spikes, seen = self._forward(part)
+            found = self._loss(spikes, part_labels, seen) * (size / len(labels))
+            found.backward()
+            loss, densities = loss + found.detach(), densities + seen.detach() * (size / len(labels))
+        return loss, densities
 
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Output spikes and the layers' densities."""

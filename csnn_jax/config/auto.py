@@ -3,10 +3,15 @@
 It depends on the flags that name the stack and its input alone. So an ablation of beta, the window or the data is one.
 """
 
+import math
 from dataclasses import replace
+from typing import Literal
 
 from csnn_jax.config.job import Config, Init
 from csnn_jax.config.network import ModelConfig, SurrogateName
+
+KEPT = 2**29
+"""Bytes of membranes that an iteration may keep before `auto` makes micro-batches of it. The same on every machine."""
 
 _STACK = ("input_shape", "conv_channels", "kernel_size", "hidden", "pool", "encoding")
 
@@ -39,10 +44,28 @@ def init_of(config: Config) -> Init:
     return "torch" if is_original(config.model) else "calibrated"
 
 
+def membranes(config: Config) -> int:
+    """Bytes of an image's membranes over the window, of all layers."""
+    neurons = sum(math.prod(layer.out_shape) for layer in config.model.layers)
+    return neurons * config.model.time_steps * (8 if config.train.dtype == "float64" else 4)
+
+
+def microbatch_of(config: Config) -> int | Literal["off"]:
+    """The images that a job has in the network at once."""
+    settings = config.train
+    if settings.microbatch != "auto":
+        return settings.microbatch
+    fitting = max(1, KEPT // membranes(config))
+    if fitting >= settings.batch_size or settings.rate_target is not None:
+        return "off"
+    return max(size for size in range(1, fitting + 1) if settings.batch_size % size == 0)
+
+
 def decided(config: Config) -> Config:
-    """The job with surrogate, initial weights and learning rate named."""
+    """The job with surrogate, initial weights, learning rate and micro-batches named."""
     model = replace(config.model, surrogate=surrogate_of(config.model))
-    return replace(config, model=model, train=replace(config.train, init=init_of(config), lr=lr_of(config)))
+    train = replace(config.train, init=init_of(config), lr=lr_of(config), microbatch=microbatch_of(config))
+    return replace(config, model=model, train=train)
 
 
 def told(before: Config, after: Config) -> str | None:

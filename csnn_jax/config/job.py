@@ -52,6 +52,9 @@ class TrainConfig:
     (scaled until every layer fires on a training batch), or auto: torch for the default stack, else calibrated."""
     init_density: float = 0.1
     """Share of neurons that spike at a step (0.001 to 0.6), which fluctuation and calibrated aim at."""
+    microbatch: Literal["auto", "off"] | int = "auto"
+    """Images that go through the network at once; their gradients are added. It must divide --batch-size. off: all;
+    auto: all, or as many as keep membranes of at most 512 MiB."""
     seed: int = 0
     """Draws the initial weights, the order of the images and the rate encoding."""
     max_iters: int | None = None
@@ -101,8 +104,17 @@ class TrainConfig:
         )
         check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))
         check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
+        self._check_microbatch()
         self._check_optimizer()
         self._check_loss()
+
+    def _check_microbatch(self) -> None:
+        size, batch = self.microbatch, self.batch_size
+        if size not in ("auto", "off"):
+            divides = is_count(size) and batch % int(size) == 0
+            check("--microbatch", size, f"auto, off, or a divisor of the batch of {batch} images", divides)
+            whole = self.rate_target is None or size == batch
+            check("--microbatch", size, "auto or off beside --rate-target, which looks at a whole batch", whole)
 
     def _check_optimizer(self) -> None:
         check_choice("--optimizer", self.optimizer, Optimizer)
@@ -122,6 +134,12 @@ class TrainConfig:
         check("--rate-target", target, "a number above 0 and below 1", is_density)
         check("--rate-weight", weight, "a positive number", weight is None or is_number(weight, 0.0))
         check("--rate-weight", weight, "a --rate-target beside it", weight is None or target is not None)
+
+    @property
+    def part(self) -> int | None:
+        """Images that go through the network at once; None: all of the batch."""
+        assert self.microbatch != "auto"
+        return None if self.microbatch == "off" else self.microbatch
 
     @property
     def decay(self) -> float:

@@ -6,7 +6,12 @@ from csnn_jax.errors import UserError
 
 
 def encode(
-    images: np.ndarray, time_steps: int, encoding: str, seed: tuple[int, ...], scale: float = 255.0
+    images: np.ndarray,
+    time_steps: int,
+    encoding: str,
+    seed: tuple[int, ...],
+    scale: float = 255.0,
+    within: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Encodes a batch of images as spikes.
 
@@ -17,6 +22,8 @@ def encode(
         seed: integers >= 0 that name the batch, e.g. (seed, step); equal ones give equal spikes. Keep to one
             length, as trailing zeros do not count. "latency" draws nothing.
         scale: the pixel value that means 1; above it counts as 1.
+        within: where the images stand in a batch of which others have the rest: (number of the first, size of the
+            batch). They get the spikes that they have in the whole batch. None: they are the whole.
 
     Returns:
         uint8 [T, B, H, W, C], 0 or 1.
@@ -33,13 +40,13 @@ def encode(
     if scale != 255:
         images = np.rint(np.minimum(images / scale, 1) * 255).astype(np.uint8)
     if encoding == "rate":
-        return _rate(images, time_steps, seed)
+        return _rate(images, time_steps, seed, *(within or (0, len(images))))
     if encoding == "latency":
         return _latency(images, time_steps)
     raise ValueError(f"encoding {encoding!r}: expected 'rate' or 'latency'")
 
 
-def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...]) -> np.ndarray:
+def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...], first: int, batch: int) -> np.ndarray:
     """At each step a pixel spikes with probability pixel / 255, independently: never at 0, always at 255.
 
     The draw is r < pixel with r uniform over the 255 values 0 .. 254, which makes that probability exact. The
@@ -47,10 +54,11 @@ def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...]) -> np.ndar
     and `Generator.integers` takes twice as long).
     """
     philox = np.random.Philox(np.random.SeedSequence(seed))
-    draws = _bytes(philox, time_steps * images.size)
+    draws = _bytes(philox, time_steps * batch * images[0].size)
     while (rejected := np.flatnonzero(draws == 255)).size:
         draws[rejected] = _bytes(philox, rejected.size)
-    return (draws.reshape(time_steps, *images.shape) < images).view(np.uint8)
+    drawn = draws.reshape(time_steps, batch, *images.shape[1:])[:, first : first + len(images)]
+    return (drawn < images).view(np.uint8)
 
 
 def _bytes(philox: np.random.Philox, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from csnn_jax.errors import UserError
 
 _BEFORE: dict[type, dict[str, Any]] = {
     ModelConfig: {"scale": 255.0},
-    TrainConfig: {"init": "torch"},
+    TrainConfig: {"init": "torch", "microbatch": "off"},
 }
 """Fields that csnn 0.1.0 had not: what it did."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -13,17 +12,20 @@ from flax import nnx
 from jax import Array
 
 from csnn_jax import engine as engines
-from csnn_jax.config import Config, TrainConfig, decided
+from csnn_jax.config import Config, decided
 from csnn_jax.data import Split
+from csnn_jax.devices import mesh
+from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
 from csnn_jax.network import model as models
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, Neurons
-from csnn_jax.trained import Windows, floats, take
+from csnn_jax.trained import Windows
 from csnn_jax.training import checkpoint, initial, optimizer
+from csnn_jax.training import gradient as gradients
 from csnn_jax.training import objective as objectives
+from csnn_jax.training.gradient import Gradient
 from csnn_jax.training.loop import Step
-from csnn_jax.training.objective import Objective
 
 
 class State(NamedTuple):
@@ -44,34 +46,20 @@ class Seen(NamedTuple):
     gradients: Array
 
 
-def make_update(
-    graphdef,
-    optimizer: optax.GradientTransformation,
-    scale: float,
-    engine: ModuleType = scan,
-    objective: Objective | None = None,
-):
+def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient):
     """The training step, a pure function (State, x uint8, labels, rate) -> (State, Seen) to be jitted.
 
-    x is [batch, H, W, C] or [time, batch, H, W, C] and is divided by `scale`; rate is the learning rate. Where the
-    loss or the gradient is not finite the state is returned as it was. `engine` is one of those in csnn_jax.engine,
-    `objective` what is minimised; None: `ce_rate`.
+    x is [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate. Where the loss or the gradient is not
+    finite the state is returned as it was.
     """
 
-    objective = objective or objectives.make(TrainConfig())
-
     def update(state: State, x: Array, labels: Array, rate: float) -> tuple[State, Seen]:
-        def loss_of(params):
-            model = nnx.merge(graphdef, params)
-            spikes, densities = engine.watch(model, floats(x, scale, model))
-            return objective(spikes, labels, densities), densities
-
-        (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        finite = jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, gradient))]))
-        updates, moments = optimizer.update(gradient, state.optimizer, state.params)
+        loss, densities, found = gradient(state.params, x, labels)
+        finite = jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, found))]))
+        updates, moments = optimizer.update(found, state.optimizer, state.params)
         updates = jax.tree.map(lambda update: update * rate, updates)
         new = State(optax.apply_updates(state.params, updates), state.params, moments)
-        norms = jnp.stack([jnp.linalg.norm(block.kernel[...]) for block in nnx.merge(graphdef, gradient).blocks])
+        norms = jnp.stack([jnp.linalg.norm(block.kernel[...]) for block in nnx.merge(graphdef, found).blocks])
         new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
         return new, Seen(loss, finite, densities, norms)
 
@@ -79,44 +67,50 @@ def make_update(
 
 
 class Learner:
-    """A network, its optimiser and its training data on the device. See `loop.Learner` for the methods.
+    """A network, its optimiser and its training data. See `loop.Learner` for the methods.
 
     Args:
         config: the job; `config.model` must fit the data.
         train: what to learn from.
         tensors: weights to start from, in torch's layout; None: those of the seed and `config.train.init`.
+        devices: that every batch is spread over; None: JAX's first.
 
     Raises:
         UserError: an engine that can't run the network.
     """
 
-    def __init__(self, config: Config, train: Split, tensors: weights.Tensors | None = None):
+    def __init__(
+        self,
+        config: Config,
+        train: Split,
+        tensors: weights.Tensors | None = None,
+        devices: Devices | None = None,
+    ):
         process.set_up(config.train.dtype)
         self.config = config = decided(config)
+        self.devices = devices or Devices(jax.devices()[:1])
         self.start = initial.start(config, train) if tensors is None else initial.Start(tensors)
         model = models.from_tensors(config.model, self.start.tensors, jnp.dtype(config.train.dtype))
         frames, rates = train.images.ndim == 5, config.train.rate_target is not None
         engine, self._engine = engines.choose(config.train.engine, model, frames, rates)
         self.graphdef, params = nnx.split(model)
         self.optimizer = optimizer.make(config.train)
-        self.state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
-        self._windows = Windows(config.model, self.graphdef, engine, config.train.seed)
-        objective = objectives.make(config.train)
-        update = make_update(self.graphdef, self.optimizer, self._windows.scale, engine, objective)
-        self._update = scan.jit(update, donate_argnums=0)
-        self._images, self._labels = self._windows.hold(train.images), jnp.asarray(train.labels)
+        state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
+        self.state = self.devices.copy(state)
+        self._windows = Windows(config.model, self.graphdef, engine, config.train.seed, self.devices)
+        objective, part = objectives.make(config.train), config.train.part
+        gradient = gradients.make(self.graphdef, self._windows.scale, objective, engine, part, self.devices)
+        self._update = scan.jit(make_update(self.graphdef, self.optimizer, gradient), donate_argnums=0)
+        self._train = train
 
     def describe(self) -> str:
-        device = jax.devices()[0]
-        kind = f" ({device.device_kind})" if device.device_kind != device.platform else ""
-        return f"JAX {jax.__version__}, {self._engine}, {device.platform}{kind}"
+        return f"JAX {jax.__version__}, {self._engine}, {self.devices.describe()}"
 
     def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
-        held, rows = self._images, index
-        if images is not None:
-            held, rows = self._windows.hold(images), np.arange(len(images))
-        x = self._windows.present(held, rows, (0, iteration))
-        self.state, seen = self._update(self.state, x, take(self._labels, index), rate)
+        batch, own = len(index), index[self.devices.rows(len(index))]
+        x = self._windows.share(self._train.images[own] if images is None else images, batch, (0, iteration))
+        labels = self.devices.put(self._train.labels[own], batch)
+        self.state, seen = self._update(self.state, x, labels, rate)
         return Step(float(seen.loss), bool(seen.finite), np.asarray(seen.densities), np.asarray(seen.gradients))
 
     def roll_back(self) -> None:
@@ -126,15 +120,15 @@ class Learner:
         return self._windows.evaluate(self.state.params, split, go_on)
 
     def look(self, images: np.ndarray) -> dict[str, Neurons]:
-        return self._windows.look(self.state.params, images)
+        return self._windows.look(mesh.alone(self.state.params), images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         x = self._windows.present(self._windows.hold(images), np.arange(len(images)), (2, 0))
-        found = self._windows.trace(self.state.params, x)
+        found = self._windows.trace(mesh.alone(self.state.params), x)
         return [np.asarray(m) for m in found.membranes], [np.asarray(s) for s in found.spikes]
 
     def tensors(self) -> weights.Tensors:
-        return models.tensors(nnx.merge(self.graphdef, self.state.params))
+        return models.tensors(nnx.merge(self.graphdef, mesh.alone(self.state.params)))
 
     def save(self, directory: Path, iteration: int) -> None:
         checkpoint.save(directory, iteration, self.state)

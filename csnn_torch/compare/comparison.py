@@ -29,6 +29,7 @@ LATER = (
     ("data", "augment", None),
     ("train", "init", "torch"),
     ("train", "init_density", 0.1),
+    ("train", "microbatch", "off"),
     ("train", "optimizer", "adam"),
     ("train", "momentum", 0.0),
     ("train", "schedule", "constant"),

@@ -1,8 +1,10 @@
 """The questions of the comparison, each answered into a `Comparison` while its results are printed."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from csnn_jax import data
 from csnn_jax.config import Config, surrogate_of
@@ -71,7 +73,9 @@ def same_training(found: Comparison, plan: Plan) -> None:
     print(result := training.together(config, split, plan.iterations, *start), flush=True)
     found.trajectories.append(result)
     # float64 comes last, for it stays switched on in JAX.
-    exact = replace(settings, dtype="float64", batch_size=plan.exact_batch, lr=bounds.EXACT_LR)
+    batch = plan.exact_batch
+    part: Literal["off"] | int = "off" if settings.part is None else math.gcd(settings.part, batch)
+    exact = replace(settings, dtype="float64", batch_size=batch, microbatch=part, lr=bounds.EXACT_LR)
     config = replace(config, train=exact)
     print(result := training.together(config, split, plan.exact_iterations, found.tensors, "the run's"), flush=True)
     found.trajectories.append(result)

@@ -13,7 +13,8 @@ from flax import nnx
 from csnn_jax.config import ModelConfig, TrainConfig
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN
-from csnn_jax.training import optimizer
+from csnn_jax.training import gradient as gradients
+from csnn_jax.training import objective, optimizer
 from csnn_jax.training.learner import State, make_update
 from csnn_jax.training.objective import ce_rate
 
@@ -24,6 +25,10 @@ ADAM, RATE = optimizer.make(TrainConfig()), 0.02
 def beginning(model: CSNN) -> tuple[nnx.GraphDef, State]:
     graph, params = nnx.split(model)
     return graph, State(params, params, ADAM.init(params))
+
+
+def gradient(graph: nnx.GraphDef) -> gradients.Gradient:
+    return gradients.make(graph, 255.0, objective.make(TrainConfig()))
 
 
 def assert_same(one, other):
@@ -48,7 +53,7 @@ def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
     value, gradient = jax.jit(jax.value_and_grad(loss))(state.params)
     reference = optax.adam(RATE)
     updates, moments = reference.update(gradient, reference.init(state.params))
-    after, seen = jax.jit(make_update(graph, ADAM, 255.0))(state, images, labels, RATE)
+    after, seen = jax.jit(make_update(graph, ADAM, gradient(graph)))(state, images, labels, RATE)
     assert seen.finite and seen.loss == pytest.approx(float(value), 1e-12) and seen.loss < math.log(3) - 1e-3
     spikes = scan.trace(model, images / jnp.float64(255))[1].spikes
     np.testing.assert_allclose(seen.densities, [layer.mean() for layer in spikes], rtol=1e-12)
@@ -62,7 +67,7 @@ def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
 
 def test_steps_on_one_batch_lower_its_loss(firing, batch):
     graph, state = beginning(firing(SMALL)[0])
-    update = scan.jit(make_update(graph, ADAM, 255.0))
+    update = scan.jit(make_update(graph, ADAM, gradient(graph)))
     losses = []
     for _ in range(60):
         state, seen = update(state, *batch, RATE)
@@ -75,7 +80,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(batch, value):
     model = CSNN(SMALL)
     model.blocks[1].kernel[...] = model.blocks[1].kernel[...].at[0, 0].set(value)
     graph, state = beginning(model)
-    after, seen = jax.jit(make_update(graph, ADAM, 255.0))(state, *batch, RATE)
+    after, seen = jax.jit(make_update(graph, ADAM, gradient(graph)))(state, *batch, RATE)
     assert not seen.finite and math.isfinite(seen.loss)  # a NaN membrane is only a neuron that never fires
     assert_same(after, state)
 
@@ -86,7 +91,7 @@ def lowered(platform: str) -> str:
     graph, params = nnx.split(model)
     state = jax.eval_shape(lambda params: State(params, params, ADAM.init(params)), params)
     images, labels = (jax.ShapeDtypeStruct(shape, jnp.uint8) for shape in ((128, 28, 28, 1), (128,)))
-    traced = jax.jit(make_update(graph, ADAM, 255.0), donate_argnums=0).trace(state, images, labels, RATE)
+    traced = jax.jit(make_update(graph, ADAM, gradient(graph)), donate_argnums=0).trace(state, images, labels, RATE)
     return traced.lower(lowering_platforms=(platform,)).as_text()
 
 

@@ -1,0 +1,87 @@
+"""The gradient of a batch: in parts, so that memory does not grow with the window, and on all devices at once."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+
+from csnn_jax.devices.mesh import Devices, mean
+from csnn_jax.engine import scan
+from csnn_jax.trained import floats
+from csnn_jax.training.objective import Objective
+
+
+class Found(NamedTuple):
+    """Of a batch, or of a part of it: what is minimised, the layers' densities [layers], and the gradient."""
+
+    loss: Array
+    densities: Array
+    gradient: Any
+
+
+Gradient = Callable[[Any, Array, Array], Found]
+"""(parameters, x uint8 [batch, H, W, C] or [time, batch, H, W, C], labels [batch]) -> what was found."""
+
+
+def make(
+    graphdef: nnx.GraphDef,
+    scale: float,
+    objective: Objective,
+    engine: ModuleType = scan,
+    part: int | None = None,
+    devices: Devices | None = None,
+) -> Gradient:
+    """The gradient of a network's batches, to be jitted.
+
+    Args:
+        graphdef: the network's structure.
+        scale: what x is divided by.
+        objective: what is minimised.
+        engine: one of those in csnn_jax.engine.
+        part: images that go through the network at once (the largest divisor of a device's rows up to it); None: all.
+        devices: where to; None: JAX's first device.
+    """
+    devices = devices or Devices(jax.devices()[:1])
+
+    def at_once(params: Any, x: Array, labels: Array) -> Found:
+        def loss_of(params: Any) -> tuple[Array, Array]:
+            model = nnx.merge(graphdef, params)
+            spikes, densities = engine.watch(model, floats(x, scale, model))
+            densities = mean(densities)  # a rate target is one of the whole batch
+            return objective(spikes, labels, densities), densities
+
+        (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
+        return Found(loss, densities, gradient)
+
+    return devices.spread(in_parts(at_once, part), mean)
+
+
+def in_parts(gradient: Gradient, part: int | None) -> Gradient:
+    """A gradient taken part by part: the parts' means are added in their order, and divided by their number."""
+
+    def added(params: Any, x: Array, labels: Array) -> Found:
+        size = part_of(len(labels), part)
+        number = len(labels) // size
+        if number == 1:
+            return gradient(params, x, labels)
+
+        def add(sums: Found, one: tuple[Array, Array]) -> tuple[Found, None]:
+            return jax.tree.map(jnp.add, sums, gradient(params, *one)), None
+
+        axis = x.ndim - 4
+        split = x.reshape(*x.shape[:axis], number, size, *x.shape[axis + 1 :])
+        parts = jnp.moveaxis(split, axis, 0), labels.reshape(number, size)
+        like = jax.eval_shape(gradient, params, *jax.tree.map(lambda array: array[0], parts))
+        sums, _ = lax.scan(add, jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), like), parts)
+        return jax.tree.map(lambda array: array / number, sums)
+
+    return added
+
+
+def part_of(rows: int, part: int | None) -> int:
+    """The images of a part: the largest divisor of the rows that is at most `part`."""
+    return max(size for size in range(1, rows + 1) if rows % size == 0 and size <= (part or rows))
