@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, SMALL, UNOPTIMISED, run
+from commands import ENVIRONMENT, FOUR_DEVICES, SMALL, UNOPTIMISED, run
 from flax import nnx
 from hypothesis import settings
 from once import once
@@ -20,7 +20,8 @@ from csnn_jax.network.model import CSNN
 
 # Optimising takes XLA longer than all the rest of these tests. The commands, in processes of their own, are compiled as
 # for a user, and so is what depends on it: see the fixture `optimised`.
-os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {UNOPTIMISED}".strip()
+# Four devices are for the tests that spread a batch; others use the first one.
+os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES} {UNOPTIMISED}".strip()
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
 settings.load_profile("csnn")

@@ -26,6 +26,7 @@ class Devices:
         self.count = len(devices)
         self._first = [device.process_index for device in devices].index(jax.process_index())
         self._own = sum(device.process_index == jax.process_index() for device in devices)
+        self._greatest = jax.jit(lambda values: values.max(), out_shardings=NamedSharding(self.mesh, P()))
 
     def describe(self) -> str:
         """Number and kind of the devices, for the log."""
@@ -56,6 +57,11 @@ class Devices:
     def copy(self, tree: Any) -> Any:
         """Arrays that all processes have, on every device."""
         return jax.device_put(tree, NamedSharding(self.mesh, P()))
+
+    def greatest(self, value: int) -> int:
+        """The greatest of the values that the processes give, from 0 to 255."""
+        values = np.full(self._own, value, np.uint8)
+        return int(self._greatest(jax.make_array_from_process_local_data(NamedSharding(self.mesh, P(AXIS)), values)))
 
     def spread(self, function: Callable, together: Callable) -> Callable:
         """A function (parameters, x, ...) of a whole batch, from one of the rows of a device.
@@ -95,23 +101,24 @@ def alone(tree: Any) -> Any:
     return jax.tree.map(lambda array: array.addressable_data(0), tree)
 
 
-def local(count: int | str) -> list[jax.Device]:
-    """The first devices of this process.
+def chosen(count: int | str) -> Devices:
+    """The first devices of every process.
 
     Args:
-        count: how many, or "all".
+        count: how many of each process, or "all".
 
     Raises:
         UserError: there are not so many.
     """
-    found = jax.local_devices()
-    if count == "all":
-        return found
-    assert isinstance(count, int)
-    if count > len(found):
-        kind = f"{len(found)} {found[0].platform} device" + ("s" if len(found) > 1 else "")
-        raise UserError(f"--devices {count}: there are not so many here, expected at most {len(found)} ({kind})")
-    return found[:count]
+    here = jax.local_devices()
+    if count != "all" and int(count) > len(here):
+        kind = f"{len(here)} {here[0].platform} device" + ("s" if len(here) > 1 else "")
+        raise UserError(f"--devices {count}: there are not so many here, expected at most {len(here)} ({kind})")
+    found: list[jax.Device] = []
+    for process in range(jax.process_count()):
+        theirs = [device for device in jax.devices() if device.process_index == process]
+        found += theirs if count == "all" else theirs[: int(count)]
+    return Devices(found)
 
 
 def _split(axis: int) -> P:

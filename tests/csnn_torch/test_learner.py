@@ -1,5 +1,7 @@
 """csnn_torch's learner: the same start, batches and steps as csnn_jax's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,23 @@ def test_a_step_is_csnn_jaxs_step_in_float64(split, x64):
     for name, tensor in ours.tensors().items():
         assert not np.array_equal(tensor, weights[name])
         np.testing.assert_allclose(theirs.tensors()[name], tensor, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("encoding", ["direct", "rate"])
+def test_a_step_in_micro_batches_is_one_of_the_whole_batch(split, x64, encoding):
+    settings = config({"dtype": "float64", "batch_size": 6, "microbatch": 2}, encoding=encoding)
+    whole = replace(settings, train=replace(settings.train, microbatch="off"))
+    weights, index = loud(settings), np.arange(6)
+    ours = [jax_learner.Learner(one, split, weights) for one in (whole, settings)]
+    sides = [*ours, *(learner(split, one, weights) for one in (whole, settings))]
+    first = sides[0].step(0, index, 1e-2)
+    for other in sides[1:]:
+        step = other.step(0, index, 1e-2)
+        assert step.loss == pytest.approx(first.loss, rel=1e-12)
+        np.testing.assert_allclose(step.densities, first.densities, rtol=1e-12)
+        np.testing.assert_allclose(step.gradients, first.gradients, rtol=1e-9)
+        for name, tensor in sides[0].tensors().items():
+            np.testing.assert_allclose(other.tensors()[name], tensor, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("made", ["direct", "rate", "latency", "frames"])

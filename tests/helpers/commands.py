@@ -8,13 +8,16 @@ import tempfile
 UNOPTIMISED = "--xla_backend_optimization_level=0"
 """For XLA_FLAGS: what `conftest.py` has the tests' own process compile with."""
 
+FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
+"""For XLA_FLAGS: four virtual devices on the CPU."""
+
 # One compilation cache for all of them, so that only the first run of a network compiles it.
 _CACHE = tempfile.TemporaryDirectory(prefix="csnn-test-cache-")
 ENVIRONMENT = os.environ | {
     "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
     "JAX_PLATFORMS": "cpu",
     "COLUMNS": "200",
-    "XLA_FLAGS": os.environ.get("XLA_FLAGS", "").replace(UNOPTIMISED, "").strip(),
+    "XLA_FLAGS": os.environ.get("XLA_FLAGS", "").replace(UNOPTIMISED, "").replace(FOUR_DEVICES, "").strip(),
 }
 
 SMALL = ("--conv-channels", "8", "16", "--hidden", "64", "--time-steps", "10")

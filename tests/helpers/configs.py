@@ -45,9 +45,13 @@ def train_configs(draw) -> TrainConfig:
     share = st.floats(0, 1, exclude_max=True)
     optimizer = draw(st.sampled_from(get_args(job.Optimizer)))
     target = draw(st.one_of(st.none(), st.floats(0, 1, exclude_min=True, exclude_max=True)))
+    batch = draw(COUNT)
+    divisors = st.sampled_from([size for size in range(1, batch + 1) if batch % size == 0])
+    sizes = st.sampled_from(["auto", "off"])
     return TrainConfig(
         epochs=draw(COUNT),
-        batch_size=draw(COUNT),
+        batch_size=batch,
+        microbatch=draw(sizes if target is not None else st.one_of(sizes, divisors)),
         lr=draw(st.one_of(st.none(), st.floats(0, 1e37, exclude_min=True))),
         init=draw(st.sampled_from(get_args(job.Init))),
         init_density=draw(st.floats(0.001, 0.6)),

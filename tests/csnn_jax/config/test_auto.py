@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided, lr_of, surrogate_of
-from csnn_jax.config.auto import told
+from csnn_jax.config.auto import membranes, told
 
 OTHER_STACKS = [
     {"input_shape": (32, 32, 1)},
@@ -45,7 +45,7 @@ def test_what_a_flag_names_stands_and_the_rest_is_chosen():
     model = ModelConfig(pool="avg", surrogate="sigmoid", slope=3.0)
     assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1)
     assert chosen(ModelConfig(surrogate="atan"), init="fluctuation") == ("atan", "fluctuation", 1e-2)
-    config = Config(model, train=TrainConfig(lr=0.1, init="torch"))
+    config = Config(model, train=TrainConfig(lr=0.1, init="torch", microbatch=32))
     assert decided(config) == config and told(config, decided(config)) is None
     assert (surrogate_of(model), lr_of(config)) == ("sigmoid", 0.1)
 
@@ -55,3 +55,27 @@ def test_what_is_decided_stays_so():
     assert decided(config) == config and told(config, config) is None
     assert "auto" not in {getattr(config.train, f.name) for f in fields(TrainConfig) if f.name != "engine"}
     assert decided(replace(config, model=replace(config.model, pool="max"))).model.surrogate == "atan"
+
+
+@pytest.mark.parametrize(
+    "model, train, size",
+    [
+        ({}, {}, "off"),
+        ({"time_steps": 105}, {}, "off"),
+        ({"time_steps": 106}, {}, 64),
+        ({"time_steps": 1000}, {}, 8),
+        ({"time_steps": 1000}, {"microbatch": "off"}, "off"),
+        ({"time_steps": 1000}, {"microbatch": 128}, 128),
+        ({"time_steps": 1000}, {"batch_size": 8}, "off"),
+        ({"time_steps": 1000}, {"batch_size": 127}, 1),
+        ({"time_steps": 100_000}, {}, 1),
+        ({}, {"dtype": "float64"}, 64),
+        ({"time_steps": 1000}, {"rate_target": 0.1}, "off"),
+    ],
+)
+def test_micro_batches_keep_membranes_within_a_bound(model, train, size):
+    config = Config(ModelConfig(**model), train=TrainConfig(**train))
+    assert decided(config).train.microbatch == size
+    neurons = 14 * 14 * 32 + 7 * 7 * 64 + 512 + 10
+    wide = 8 if config.train.dtype == "float64" else 4
+    assert membranes(config) == neurons * wide * config.model.time_steps

@@ -52,6 +52,10 @@ INVALID = [
     (TrainConfig, "label_smoothing", "much", "--label-smoothing much: expected"),
     (TrainConfig, "rate_target", 0.0, "--rate-target 0.0: expected a number above 0 and below 1"),
     (TrainConfig, "rate_target", 1, "--rate-target 1: expected a number above 0 and below 1"),
+    (TrainConfig, "microbatch", 0, "--microbatch 0: expected auto, off, or a divisor of the batch of 128 images"),
+    (TrainConfig, "microbatch", 256, "--microbatch 256: expected auto, off, or a divisor of the batch of 128 images"),
+    (TrainConfig, "microbatch", 48, "--microbatch 48: expected auto, off, or a divisor of the batch of 128 images"),
+    (TrainConfig, "microbatch", "all", "--microbatch all: expected auto, off, or a divisor of the batch of 128 images"),
     (TrainConfig, "rate_weight", 2.0, "--rate-weight 2.0: expected a --rate-target beside it"),
     (TrainConfig, "rate_weight", -2.0, "--rate-weight -2.0: expected a positive number"),
 ]
@@ -84,3 +88,9 @@ def test_what_is_not_given_is_torchs_or_ours():
     assert TrainConfig(optimizer="adamw", weight_decay=0).decay == 0
     assert TrainConfig(rate_target=0.1).rate == (0.1, 10.0)
     assert TrainConfig(rate_target=0.1, rate_weight=0.5).rate == (0.1, 0.5)
+
+
+def test_micro_batches_and_a_rate_target_exclude_each_other():
+    assert TrainConfig(microbatch=128, rate_target=0.1).part == 128
+    with pytest.raises(UserError, match=r"^--microbatch 64: expected auto or off beside --rate-target"):
+        TrainConfig(microbatch=64, rate_target=0.1)

@@ -65,4 +65,4 @@ def test_the_json_of_csnn_0_1_0_is_read():
 
 
 def test_a_job_that_names_no_initial_weights_is_of_0_1_0_and_means_torchs():
-    assert job_from_json('{"train": {"seed": 3}}', "x").train == TrainConfig(seed=3, init="torch")
+    assert job_from_json('{"train": {"seed": 3}}', "x").train == TrainConfig(seed=3, init="torch", microbatch="off")

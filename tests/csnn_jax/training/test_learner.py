@@ -10,15 +10,18 @@ import optax
 import pytest
 from flax import nnx
 
-from csnn_jax.config import ModelConfig, TrainConfig
+from csnn_jax import data
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN
 from csnn_jax.training import gradient as gradients
 from csnn_jax.training import objective, optimizer
-from csnn_jax.training.learner import State, make_update
+from csnn_jax.training.learner import Learner, State, make_update
 from csnn_jax.training.objective import ce_rate
 
-SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=6)
+SMALL_STACK = {"input_shape": (6, 6, 1), "conv_channels": (4,), "hidden": (), "num_classes": 3, "time_steps": 6}
+SMALL = ModelConfig(**SMALL_STACK)
 ADAM, RATE = optimizer.make(TrainConfig()), 0.02
 
 
@@ -27,7 +30,7 @@ def beginning(model: CSNN) -> tuple[nnx.GraphDef, State]:
     return graph, State(params, params, ADAM.init(params))
 
 
-def gradient(graph: nnx.GraphDef) -> gradients.Gradient:
+def gradient_of(graph: nnx.GraphDef) -> gradients.Gradient:
     return gradients.make(graph, 255.0, objective.make(TrainConfig()))
 
 
@@ -53,7 +56,7 @@ def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
     value, gradient = jax.jit(jax.value_and_grad(loss))(state.params)
     reference = optax.adam(RATE)
     updates, moments = reference.update(gradient, reference.init(state.params))
-    after, seen = jax.jit(make_update(graph, ADAM, gradient(graph)))(state, images, labels, RATE)
+    after, seen = jax.jit(make_update(graph, ADAM, gradient_of(graph)))(state, images, labels, RATE)
     assert seen.finite and seen.loss == pytest.approx(float(value), 1e-12) and seen.loss < math.log(3) - 1e-3
     spikes = scan.trace(model, images / jnp.float64(255))[1].spikes
     np.testing.assert_allclose(seen.densities, [layer.mean() for layer in spikes], rtol=1e-12)
@@ -67,7 +70,7 @@ def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
 
 def test_steps_on_one_batch_lower_its_loss(firing, batch):
     graph, state = beginning(firing(SMALL)[0])
-    update = scan.jit(make_update(graph, ADAM, gradient(graph)))
+    update = scan.jit(make_update(graph, ADAM, gradient_of(graph)))
     losses = []
     for _ in range(60):
         state, seen = update(state, *batch, RATE)
@@ -80,7 +83,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(batch, value):
     model = CSNN(SMALL)
     model.blocks[1].kernel[...] = model.blocks[1].kernel[...].at[0, 0].set(value)
     graph, state = beginning(model)
-    after, seen = jax.jit(make_update(graph, ADAM, gradient(graph)))(state, *batch, RATE)
+    after, seen = jax.jit(make_update(graph, ADAM, gradient_of(graph)))(state, *batch, RATE)
     assert not seen.finite and math.isfinite(seen.loss)  # a NaN membrane is only a neuron that never fires
     assert_same(after, state)
 
@@ -91,7 +94,7 @@ def lowered(platform: str) -> str:
     graph, params = nnx.split(model)
     state = jax.eval_shape(lambda params: State(params, params, ADAM.init(params)), params)
     images, labels = (jax.ShapeDtypeStruct(shape, jnp.uint8) for shape in ((128, 28, 28, 1), (128,)))
-    traced = jax.jit(make_update(graph, ADAM, gradient(graph)), donate_argnums=0).trace(state, images, labels, RATE)
+    traced = jax.jit(make_update(graph, ADAM, gradient_of(graph)), donate_argnums=0).trace(state, images, labels, RATE)
     return traced.lower(lowering_platforms=(platform,)).as_text()
 
 
@@ -135,3 +138,29 @@ def test_for_the_cpu_weight_gradients_are_products_of_rows():
         assert products.count(f"{active}x12800, 12800x512 -> {active}x512") == 1
     assert len(products) == (3 * 28 - 2) + 4 * (3 * 14 - 2) + (4 + 4 + 1) + 3  # fc2 has too few outputs
     assert UNFORESEEN.search(text)
+
+
+@pytest.mark.parametrize("encoding", ["direct", "rate", "frames"])
+def test_several_devices_train_and_evaluate_as_one(encoding, x64):
+    frames = encoding == "frames"
+    model = ModelConfig(**SMALL_STACK, encoding="direct" if frames else encoding, surrogate="atan")
+    settings = Config(
+        model, train=TrainConfig(dtype="float64", batch_size=12, lr=0.02, init="calibrated", microbatch=4)
+    )
+    rng = np.random.default_rng(0)
+    shape = (30, 6, 6, 6, 1) if frames else (30, 6, 6, 1)
+    split = data.Split(rng.integers(0, 256, shape, np.uint8), rng.integers(0, 3, 30).astype(np.int32))
+    one, other = (Learner(settings, split, devices=Devices(jax.devices()[:count])) for count in (1, 4))
+    for iteration in range(20):
+        index = rng.permutation(30)[:12]
+        expected, step = (learner.step(iteration, index, 0.002) for learner in (one, other))
+        assert step.loss == pytest.approx(expected.loss, rel=1e-9)
+        np.testing.assert_allclose(step.densities, expected.densities, rtol=1e-9)
+        np.testing.assert_allclose(step.gradients, expected.gradients, rtol=1e-7)
+    assert min(step.densities) > 0.01
+    results = [learner.evaluate(split) for learner in (one, other)]  # 30 images on 4 devices: filled up
+    np.testing.assert_array_equal(results[0].predictions, results[1].predictions)
+    assert results[0].densities == results[1].densities
+    for a, b in zip(one.trace(split.images[:2])[1], other.trace(split.images[:2])[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one.look(split.images) == other.look(split.images)

@@ -1,0 +1,192 @@
+"""The processes of a job on one host or many, by JAX's distributed runtime: how they meet, agree and end."""
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NoReturn, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from csnn_jax.devices.mesh import Devices
+from csnn_jax.errors import UserError, first_line
+
+T = TypeVar("T")
+
+HEARTBEAT = 30
+"""Seconds without a sign of life after which a process counts as dead, and the runtime ends the others."""
+DIGEST = 8  # bytes of a fact's hash
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the processes meet.
+
+    Attributes:
+        coordinator: HOST:PORT of the first process; None: what the cluster's environment says.
+        number: of processes; None: likewise.
+        process: this one's, from 0; None: likewise.
+    """
+
+    coordinator: str | None
+    number: int | None
+    process: int | None
+
+
+def connect(address: Address, seconds: int) -> None:
+    """Meets the other processes. To be called before JAX knows its devices.
+
+    A runtime that waits in vain would end the process with a stack trace; a watch ends it with one line.
+
+    Raises:
+        UserError: no environment that JAX knows, a port that can't be had, or a coordinator that does not answer.
+    """
+    if address.coordinator is not None:
+        host, port = split(address.coordinator)
+        if address.process == 0:
+            _check_port(address.coordinator, port)
+        else:
+            _wait(address.coordinator, host, port, seconds)
+    watch = threading.Timer(seconds, _nobody, (address, seconds))
+    watch.daemon = True
+    watch.start()
+    try:
+        jax.distributed.initialize(
+            address.coordinator,
+            address.number,
+            address.process,
+            cluster_detection_method="deactivate" if address.coordinator else None,
+            initialization_timeout=2 * seconds,
+            heartbeat_timeout_seconds=HEARTBEAT,
+        )
+    except (ValueError, RuntimeError) as error:
+        expected = "expected a cluster that JAX knows (Slurm, Open MPI, Kubernetes), or --coordinator"
+        raise UserError(f"--distributed: {first_line(error)}; {expected}") from None
+    finally:
+        watch.cancel()
+
+
+def split(coordinator: str) -> tuple[str, int]:
+    """(host, port) of HOST:PORT.
+
+    Raises:
+        UserError: it is none.
+    """
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise UserError(f"--coordinator {coordinator}: expected HOST:PORT, with a port from 1 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _check_port(coordinator: str, port: int) -> None:
+    try:
+        with socket.create_server(("", port)):
+            pass
+    except OSError as error:
+        raise UserError(f"--coordinator {coordinator}: this port can't be had: {error.strerror}") from None
+
+
+def _wait(coordinator: str, host: str, port: int, seconds: int) -> None:
+    """Until the first process listens."""
+    end, reason = time.monotonic() + seconds, ""
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host, port), timeout=max(0.1, end - time.monotonic())).close()
+            return
+        except OSError as error:
+            reason = first_line(error)
+            time.sleep(min(0.5, max(0.0, end - time.monotonic())))
+    raise UserError(f"--coordinator {coordinator}: no answer within {seconds} s ({reason}); is process 0 running?")
+
+
+def _nobody(address: Address, seconds: int) -> None:
+    where = f"--coordinator {address.coordinator}" if address.coordinator else "--distributed"
+    of = f"all {address.number} processes" if address.number else "all processes"
+    leave(f"{where}: not {of} came within {seconds} s; --connect-timeout sets this time")
+
+
+def leave(message: str, code: int = 2) -> NoReturn:
+    """Ends this process at once, without waiting for the others; they notice."""
+    print(f"error: {message}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Ends the process with one line where the block fails, for the others can't go on and must not be waited for."""
+    try:
+        yield
+    except UserError as error:
+        leave(str(error))
+    except (ValueError, RuntimeError) as error:  # what XLA makes of a connection that broke
+        if not isinstance(error, jax.errors.JaxRuntimeError) and "Gloo" not in str(error):
+            raise
+        leave(f"another process of this job has ended: {first_line(error)[:200]}; start all again, with --resume")
+
+
+class Cluster:
+    """The processes that `connect` brought together; see `training.processes.Processes`.
+
+    Args:
+        devices: those of the job.
+    """
+
+    def __init__(self, devices: Devices):
+        self._devices, self._index = devices, jax.process_index()
+        self.first = self._index == 0
+
+    def each(self, function: Callable[[], T]) -> T:
+        message = ""
+        try:
+            found = function()
+        except UserError as error:
+            message = str(error) or "failed"
+        lengths = self._gather(np.array([len(message.encode())]))[:, 0]
+        if lengths.any():
+            culprit = int(np.flatnonzero(lengths)[0])
+            text = self._broadcast(message.encode(), int(lengths[culprit]), culprit).decode()
+            raise UserError(text if culprit == self._index else f"process {culprit}: {text}")
+        return found
+
+    def of_first(self, function: Callable[[], bytes]) -> bytes:
+        data, failed = b"", False
+        if self.first:
+            try:
+                data = function()
+            except UserError as error:
+                data, failed = str(error).encode(), True
+        length, bad = map(int, self._gather(np.array([len(data), failed]))[0])
+        data = self._broadcast(data, length, 0)
+        if bad:
+            raise UserError(data.decode())
+        return data
+
+    def check_same(self, facts: Mapping[str, str]) -> None:
+        mine = np.array([list(sha256(fact.encode()).digest()[:DIGEST]) for fact in facts.values()], np.uint8)
+        everybodys = self._gather(mine)  # [processes, facts, bytes]
+        for process, theirs in enumerate(everybodys):
+            for name, differs in zip(facts, (theirs != everybodys[0]).any(1), strict=True):
+                if differs:
+                    raise UserError(f"{name}: process {process} was started with another value than process 0")
+
+    def greatest(self, value: int) -> int:
+        return self._devices.greatest(value)
+
+    def _gather(self, mine: np.ndarray) -> np.ndarray:
+        """Everybody's array of one shape [processes, ...]."""
+        return np.asarray(multihost_utils.process_allgather(mine))
+
+    def _broadcast(self, data: bytes, length: int, source: int) -> bytes:
+        """The bytes of one process; the others know their number."""
+        mine = self._index == source
+        array = np.frombuffer(data, np.uint8) if mine else np.zeros(length, np.uint8)
+        return multihost_utils.broadcast_one_to_all(array, mine).tobytes() if length else b""

@@ -1,0 +1,99 @@
+"""The gradient of a batch, in parts and on several devices, is that of the whole on one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from csnn_jax.config import ModelConfig, TrainConfig
+from csnn_jax.devices.mesh import Devices
+from csnn_jax.engine import event, scan
+from csnn_jax.network import model as models
+from csnn_jax.network.model import CSNN
+from csnn_jax.training import gradient as gradients
+from csnn_jax.training import objective
+
+SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4, 8), hidden=(12,), num_classes=3, time_steps=6)
+BATCH = 12
+
+
+@pytest.fixture
+def batch() -> tuple[jax.Array, jax.Array]:
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.integers(0, 256, (BATCH, 6, 6, 1)), jnp.uint8), jnp.asarray(rng.integers(0, 3, BATCH))
+
+
+def found(model: CSNN, x, labels, settings: TrainConfig | None = None, devices: int = 1, **options) -> gradients.Found:
+    """Of one batch, on the first so many devices."""
+    graph, params = nnx.split(model)
+    on = Devices(jax.devices()[:devices])
+    made = gradients.make(graph, 255.0, objective.make(settings or TrainConfig()), devices=on, **options)
+    x, labels = np.asarray(x), np.asarray(labels)
+    shared = on.put(x, len(labels), x.ndim - 4), on.put(labels, len(labels))
+    return jax.tree.map(np.asarray, jax.jit(made)(on.copy(params), *shared))
+
+
+def assert_close(one: gradients.Found, other: gradients.Found, bound: float) -> None:
+    """Within `bound` of each array's largest value."""
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert a.shape == b.shape and np.abs(b).max() > 0
+        assert np.abs(a - b).max() <= bound * np.abs(b).max()
+
+
+SPREADS = [(4, 1), (5, 1), (1, 1), (None, 4), (None, 3), (2, 2)]  # images of a part, devices
+
+
+@pytest.mark.parametrize("part, devices", SPREADS)
+def test_the_gradient_in_float64(firing, batch, part, devices):
+    model, _ = firing(SMALL)
+    whole = found(model, *batch)
+    assert min(whole.densities) > 0.01
+    assert_close(found(model, *batch, devices=devices, part=part), whole, 1e-12)
+
+
+@pytest.mark.parametrize("part, devices", SPREADS)
+def test_the_gradient_of_the_event_engine(firing, batch, part, devices):
+    model, _ = firing(SMALL)
+    model = models.from_tensors(SMALL, models.tensors(model), jnp.float32)
+    whole = found(model, *batch, engine=event)
+    again = found(model, *batch, engine=event, part=part, devices=devices)
+    np.testing.assert_allclose(again.densities, whole.densities, rtol=1e-6)
+    assert_close(again, whole, 1e-5)
+
+
+@pytest.mark.parametrize("engine", [scan, event])
+def test_images_spike_alike_in_parts_and_together(firing, batch, engine):
+    model, _ = firing(SMALL)
+    if engine is event:
+        model = models.from_tensors(SMALL, models.tensors(model), jnp.float32)
+    x = batch[0] / jnp.asarray(255, model.blocks[0].bias[...].dtype)
+    whole = engine.trace(model, x)[1].spikes
+    parts = [engine.trace(model, x[first : first + 4])[1].spikes for first in range(0, BATCH, 4)]
+    for layer, pieces in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(np.concatenate(pieces, axis=1), layer)
+        assert 0 < layer.mean() < 1
+
+
+@pytest.mark.parametrize("part, devices", [(3, 1), (None, 4), (2, 2)])
+def test_images_with_a_time_axis(firing, batch, part, devices):
+    model, _ = firing(SMALL)
+    frames = np.stack([np.roll(batch[0], step, axis=2) for step in range(6)])  # [time, batch, ...]
+    whole = found(model, frames, batch[1])
+    assert_close(found(model, frames, batch[1], part=part, devices=devices), whole, 1e-12)
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_a_rate_target_is_one_of_the_whole_batch(firing, batch, devices):
+    model, _ = firing(SMALL)
+    settings = TrainConfig(rate_target=0.3, rate_weight=50)
+    x = batch[0].at[: BATCH // 2].set(0)  # so that the devices' densities differ
+    whole = found(model, x, batch[1], settings)
+    assert_close(found(model, x, batch[1], settings, devices), whole, 1e-12)
+
+
+@pytest.mark.parametrize(
+    "rows, part, size", [(128, 32, 32), (128, 48, 32), (32, 64, 32), (7, 3, 1), (12, None, 12), (12, 5, 4)]
+)
+def test_the_images_of_a_part(rows, part, size):
+    assert gradients.part_of(rows, part) == size
