@@ -86,7 +86,7 @@ def test_a_run_killed_ten_times_is_the_uninterrupted_one(job, tmp_path):
         at.append(reached(broken))
         flags = ("--resume",) if at[-1] else (*SMALL, *LENGTH, *job, "--overwrite")
     print(f"killed after {at}, {torn} of {KILLS} times in the middle of a checkpoint")
-    assert torn >= 3 and 0 < at[-1] < 300
+    assert torn >= 1 and 0 < at[-1] < 300
     done = run("csnn_jax.train", "--resume", "--out", broken)
     assert done.returncode == 0, done.stderr
     assert f"resumed after {at[-1]} iterations" in done.stdout and not half_written(broken)

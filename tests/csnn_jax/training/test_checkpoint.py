@@ -24,9 +24,7 @@ def state(seed: int = 0, **others: np.ndarray) -> checkpoint.State:
 
 
 def write(directory, iteration: int, seed: int = 0) -> checkpoint.State:
-    tensors = {
-        name: np.full(shape, seed, np.float32) for name, shape in weights.expected_shapes(MODEL).items()
-    }
+    tensors = {name: np.full(shape, seed, np.float32) for name, shape in weights.expected_shapes(MODEL).items()}
     checkpoint.write(directory, iteration, found := state(seed), weights.to_bytes(tensors, MODEL))
     return found
 

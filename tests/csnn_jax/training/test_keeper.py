@@ -82,7 +82,7 @@ def test_checkpoints_are_due_every_so_many_iterations(split, tmp_path):
 
 
 def test_an_iteration_is_written_once(split, tmp_path):
-    run, learner, keeper = make(job(), split, tmp_path)
+    run, _, keeper = make(job(), split, tmp_path)
     with keeper:
         keeper.keep(1)
         keeper.wait()
