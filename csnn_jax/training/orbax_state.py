@@ -19,8 +19,11 @@ def read(folder: Path) -> dict[str, np.ndarray]:
         UserError: it can't be read.
     """
     import jax
-    from orbax.checkpoint import v1  # on first use: it takes a second
 
+    try:
+        from orbax.checkpoint import v1  # on first use: it takes a second
+    except ImportError:  # Flax brings one of any version
+        raise UserError(f"{folder}: written by orbax, expected `pip install 'orbax-checkpoint>=0.11.30'`") from None
     for name in ("absl", "asyncio"):  # they log tracebacks of errors that are raised as well
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:

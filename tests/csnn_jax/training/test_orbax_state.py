@@ -1,5 +1,6 @@
 """States of older versions: read by name, and what is none refused in one line."""
 
+import sys
 import tarfile
 from pathlib import Path
 
@@ -44,3 +45,9 @@ def test_a_damaged_one_is_refused(run, capfd):
         orbax_state.read(folder)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert capfd.readouterr().err == ""
+
+
+def test_an_orbax_that_is_too_old_is_told(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
+    with pytest.raises(UserError, match=r"6: written by orbax, expected `pip install 'orbax-checkpoint>=0\.11\.30'`"):
+        orbax_state.read(run.checkpoints / "6")
