@@ -21,6 +21,9 @@ class EvaluateFlags:
     """Run directory that csnn_jax.train made."""
     dataset: str | None = None
     """Another data set than the one it was trained on, named as for training."""
+    checkpoint: str | None = None
+    """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
+    done; None: those of the run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.trained import Trained
         from csnn_jax.training import health
 
-        run, config, tensors = rundir.open_run(flags.run)
+        run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         dataset = data.load_for(config.model, flags.dataset or config.data.dataset)
         if dataset.name != config.data.dataset:
             config = replace(config, model=replace(config.model, scale=dataset.scale))
@@ -42,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = model.evaluate(dataset.test)
         states = health.states(config.model, result.densities)
         neurons = {name: layer._asdict() for name, layer in model.look(dataset.test.images).items()}
-        values = {
+        which: dict[str, int] = {} if run.checkpoint is None else {"checkpoint": run.checkpoint}
+        values: dict[str, Any] = which | {
             "dataset": dataset.name,
             "images": len(result.labels),
             "accuracy": result.accuracy,
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
         plots.confusion(run.path / "confusion.png", result.confusion, result.accuracy)
-        print(_text(result, dataset.name))
+        print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
         print(_table(values["density"], values["health"]))
         return 0
 

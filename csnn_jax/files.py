@@ -1,8 +1,10 @@
 """Writing files so that a full disk or a crash never leaves half a file under its final name."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from csnn_jax.errors import UserError
@@ -55,6 +57,66 @@ def _write(path: Path, data: bytes, place: Callable[[str, Path], None]) -> None:
         if isinstance(error, FileExistsError):
             raise
         raise UserError(f"{path}: can't be written: {error.strerror}") from None
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a folder with these files under a temporary name beside `path`, then renames it: it is whole or not there.
+
+    A folder that is there already is replaced.
+
+    Raises:
+        UserError: the disk is full or the place can't be written; what was there is as it was.
+    """
+    temporary, at = None, path
+    try:
+        path.parent.mkdir(exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        for name, data in files.items():
+            at = path / name
+            _write_through(temporary / name, data)
+        temporary.chmod(0o755)
+        sync(temporary)
+        remove_folder(path)
+        os.rename(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(f"{at}: can't be written: {error.strerror}") from None
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder if it is there; nobody sees it half removed.
+
+    Raises:
+        UserError: it can't be removed.
+    """
+    gone = path.with_name(f".{path.name}.gone")
+    try:
+        shutil.rmtree(gone, ignore_errors=True)
+        path.rename(gone)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path}: can't be removed: {error.strerror}") from None
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Brings to the disk what a file or folder holds, as far as the system can."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -33,8 +33,8 @@ class TrainFlags:
     overwrite: bool = False
     """Replace the run that --out holds."""
     resume: bool = False
-    """Go on with the interrupted run that --out holds, with its flags; of these only --epochs and --max-iters may be
-    given anew, and with --schedule cosine none."""
+    """Go on with the interrupted run that --out holds, with its flags; of these only --epochs, --max-iters (with
+    --schedule cosine neither), --checkpoint-every and --keep-checkpoints may be given anew."""
     show: bool = False
     """Open a window with the accuracy plot at the end."""
 

@@ -26,6 +26,9 @@ class PredictFlags:
     """Picture files."""
     prepare: Literal["auto", "digit", "resize"] = "auto"
     """digit: crop, scale and centre as MNIST does; resize: only that; auto: digit for a network trained on MNIST."""
+    checkpoint: str | None = None
+    """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
+    done; None: those of the run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if not flags.images:
             raise UserError("IMAGE: none given, expected at least one picture file")
-        _, config, tensors = rundir.open_run(flags.run)
+        _, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         if (channels := config.model.input_shape[2]) not in (1, 3):
             expected = "expected a network for pictures, with 1 or 3"
             raise UserError(f"{flags.run}: takes images of {channels} channels, {expected}")

@@ -128,17 +128,19 @@ class Trained:
         return self._windows[frames]
 
 
-def load(run: str | Path, engine: str = "auto") -> Trained:
+def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = None) -> Trained:
     """Loads the network that a run directory holds.
 
     Args:
         run: the directory, made by `csnn_jax.train`, `csnn_torch.train` or `csnn_torch.convert`.
         engine: "scan", "event" or "auto", see `Trained`.
+        checkpoint: whose weights: "best", "last", or the iterations done; None: those of the run.
 
     Raises:
-        UserError: no run there, no weights yet, files that do not fit together, or an engine that can't run it.
+        UserError: no run there, no weights yet, no such checkpoint, files that do not fit together, or an engine that
+            can't run it.
     """
-    _, config, tensors = rundir.open_run(str(run))
+    _, config, tensors = rundir.open_run(str(run), checkpoint)
     return Trained(config, tensors, engine)
 
 

@@ -1,7 +1,6 @@
 """Trains and evaluates the network in snnTorch, eager, on CUDA, MPS or the CPU."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import snntorch
@@ -14,7 +13,7 @@ from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, evaluate, look, moments
 from csnn_jax.training import initial
 from csnn_jax.training.loop import Step
-from csnn_torch import checkpoint, model, optimizer, surrogates
+from csnn_torch import model, optimizer, surrogates
 
 
 def choose_device(name: str) -> torch.device:
@@ -134,16 +133,13 @@ class Learner:
     def tensors(self) -> weights.Tensors:
         return model.tensors(self.network)
 
-    def save(self, directory: Path, iteration: int) -> None:
-        checkpoint.save(directory, iteration, self._state())
+    def snapshot(self) -> dict[str, np.ndarray]:
+        return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in self._state().items()}
 
-    def restore(self, directory: Path) -> int:
-        state = self._state()
-        iteration, found = checkpoint.restore(directory, state)
+    def restore(self, state: dict[str, np.ndarray]) -> None:
         with torch.no_grad():
-            for name, tensor in state.items():
-                tensor.copy_(found[name])
-        return iteration
+            for name, tensor in self._state().items():
+                tensor.copy_(torch.from_numpy(state[name]))
 
     def run(self, x: torch.Tensor) -> torch.Tensor:
         """Output spikes [time, batch, classes] of an `input`."""
@@ -191,9 +187,9 @@ class Learner:
         norms = [torch.zeros(()) if p.grad is None else p.grad.norm().cpu() for p in kernels]
         return torch.stack(norms).numpy()
 
-    def _state(self) -> checkpoint.State:
+    def _state(self) -> dict[str, torch.Tensor]:
         """What a training step changes, by name; the tensors themselves, not copies."""
-        state: checkpoint.State = {}
+        state: dict[str, torch.Tensor] = {}
         for number, (parameter, before) in enumerate(zip(self._parameters, self._last_good, strict=True)):
             moments = self._optimizer.state[parameter]
             parts = {"parameter": parameter.detach(), "last_good": before, **moments}

@@ -27,7 +27,7 @@ IMAGES, QUICK_IMAGES = 1000, 20
 @dataclass(frozen=True)
 class ExportFlags:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory that csnn_jax.train or csnn_torch.train made; the run must be finished."""
+    """Run directory that csnn_jax.train or csnn_torch.train made; without --checkpoint the run must be finished."""
     out: Annotated[str, tyro.conf.arg(metavar="BUNDLE")]
     """Bundle directory to make."""
     opset: int = OPSETS[-1]
@@ -36,6 +36,9 @@ class ExportFlags:
     """Test images on which each file is compared with torch, at every time step; None: 1000, quick: 20."""
     quick: bool = False
     """Few test images, and accuracy and densities are measured on those too: for trying things out."""
+    checkpoint: str | None = None
+    """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
+    done; None: those of the run."""
     overwrite: bool = False
     """Replace the bundle that --out holds."""
 
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parse(ExportFlags, "csnn-export", DESCRIPTION, arguments)
         _check(flags)
         bundle.check_free(Path(flags.out), flags.overwrite)
-        run, config, tensors = open_finished(flags.run)
+        run, config, tensors = open_finished(flags.run, flags.checkpoint)
         require_extras()
         from csnn_jax.engine import process
         from export import make
@@ -61,19 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(command, arguments)
 
 
-def open_finished(path: str) -> tuple[RunDir, Config, weights.Tensors]:
-    """`rundir.open_run` for a run that was trained to its end.
+def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Config, weights.Tensors]:
+    """`rundir.open_run` for a run that was trained to its end, or any run's checkpoint.
 
     Raises:
-        UserError: no run there, an unfinished one, or files that do not fit together.
+        UserError: no run there, an unfinished one, no such checkpoint, or files that do not fit together.
     """
     run = RunDir(Path(path))
-    if (run.path / "config.json").is_file() and not run.finished:
+    if checkpoint is None and (run.path / "config.json").is_file() and not run.finished:
         raise UserError(
             f"{path}: is an unfinished run, expected a finished one; "
             f"go on with it by its training command with --resume --out {path}"
         )
-    return rundir.open_run(path)
+    return rundir.open_run(path, checkpoint)
 
 
 def _check(flags: ExportFlags) -> None:

@@ -13,7 +13,7 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.weights import Tensors, digest
 from export import manifest, parts, semantics
 from export.bundle import CONFIG, REPORT, WEIGHTS
 from export.manifest import Manifest
@@ -85,7 +85,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     whole: Manifest = {
         "schema_version": manifest.SCHEMA_VERSION,
         "made": manifest.made(settings.opset),
-        "training": _training(run, config),
+        "training": _training(run, config, found["proof"][WEIGHTS]["accuracy"]),
         "data": manifest.data(config.data.dataset, dataset.test),
         "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
         **found,
@@ -147,7 +147,7 @@ def claims(subject: Subject, prove: Prove) -> Manifest:
     reasons = {part.form: part.reason_against(model, tensors) for part in parts.every() if part.form}
     found = {name: prove(part, name) for part in _possible(subject) for name in part.what}
     return {
-        "weights": {"file": WEIGHTS, "sha256_of_tensors": manifest.hash_tensors(tensors)},
+        "weights": {"file": WEIGHTS, "sha256_of_tensors": digest(tensors)},
         "semantics": semantics.of_bundle(subject.step, subject.time_steps, subject.sequence),
         **{form.lower(): {"written": reason is None, "reason": reason} for form, reason in reasons.items()},
         "onnx": {name: one.graph for name, one in found.items() if one.graph},
@@ -190,12 +190,10 @@ def _possible(subject: Subject) -> list[Part]:
     return parts.possible(subject.config.model, subject.tensors)
 
 
-def _training(run: RunDir, config: Config) -> dict[str, Any]:
+def _training(run: RunDir, config: Config, accuracy: float) -> dict[str, Any]:
+    """What became of the run, at the checkpoint that is exported, where one is; `accuracy` is that of the bundle."""
+    settings = {"seed": config.train.seed, "dtype": config.train.dtype}
+    if (number := run.checkpoint) is not None:
+        return {"accuracy": accuracy, "iterations": number, "seconds": None, **settings, "checkpoint": number}
     end = [record for record in run.records("end") if not record["interrupted"]][-1]
-    return {
-        "accuracy": end.get("accuracy"),
-        "iterations": end["iter"],
-        "seconds": end.get("seconds"),
-        "seed": config.train.seed,
-        "dtype": config.train.dtype,
-    }
+    return {"accuracy": end.get("accuracy"), "iterations": end["iter"], "seconds": end.get("seconds"), **settings}

@@ -13,13 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from csnn_jax import machine
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_jax.runs.weights import Tensors
 from export import parts
 from export.bundle import MANIFEST, MANIFEST_HASH
 
@@ -112,16 +109,6 @@ def data(dataset: str, test: Split) -> dict[str, Any]:
     digest = hashlib.sha256(test.images.tobytes())
     digest.update(test.labels.astype("<i4").tobytes())
     return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest()}
-
-
-def hash_tensors(tensors: Tensors) -> str:
-    """SHA-256 of the parameters as such (names, shapes, types, bytes in that order), whatever file holds them."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
 
 
 def differences(recorded: Any, found: Any, where: str = "", tolerance: float = 0.0) -> Iterator[str]:

@@ -61,6 +61,10 @@ class TrainConfig:
     """Stop after this many iterations in all; None: when the epochs are over."""
     eval_every: int = 50
     """Iterations between evaluations; 0: only at the end."""
+    checkpoint_every: int = 0
+    """Iterations between checkpoints, beside those at evaluations and at the end; 0: only these."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints are kept; with --validation the best one is kept as well."""
     engine: Literal["auto", "scan", "event"] = "auto"
     """How JAX runs the time loop: event (CPU, cost follows the spikes), scan (anywhere), or auto: event if it can."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -87,7 +91,8 @@ class TrainConfig:
     """Weight of the squared distance from --rate-target in the loss; None: 10."""
 
     def __post_init__(self):
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("eval_every", 0)):
+        least_of = {"epochs": 1, "batch_size": 1, "seed": 0, "eval_every": 0}
+        for name, least in (least_of | {"checkpoint_every": 0, "keep_checkpoints": 1}).items():
             value = getattr(self, name)
             check(flag_of(name), value, f"a whole number of at least {least}", is_count(value, least))
         check("--seed", self.seed, "less than 2**63", self.seed < 2**63)

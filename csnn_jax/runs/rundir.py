@@ -3,17 +3,19 @@
 import dataclasses
 import json
 import os
+import platform
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
-from csnn_jax.files import append_line, write_atomic, write_new
-from csnn_jax.runs import weights
+from csnn_jax.files import append_line, sync, write_atomic, write_new
+from csnn_jax.runs import checkpoints, weights
 from csnn_jax.runs.config_json import job_from_json, job_to_json
 
 try:
@@ -30,49 +32,95 @@ FILES = (
     "spikes.png",
     "evaluation.json",
     "confusion.png",
+    "trained_by.json",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class RunDir:
-    """Paths and records of one run."""
+    """Paths and records of one run.
+
+    Attributes:
+        path: the directory.
+        checkpoint: whose weights are meant, by iterations done; None: the run's latest.
+    """
 
     path: Path
+    checkpoint: int | None = None
 
     @property
     def weights(self) -> Path:
-        return self.path / "weights.safetensors"
+        folder = self.path if self.checkpoint is None else self.checkpoints / str(self.checkpoint)
+        return folder / checkpoints.WEIGHTS
 
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    def at(self, checkpoint: str | int) -> "RunDir":
+        """The run with the weights of a checkpoint: best, last, or the iterations done.
+
+        Raises:
+            UserError: there is no such checkpoint, or its weights are damaged.
+        """
+        scores = self.scores() if self.config().data.validation else None
+        number = checkpoints.choose(self.checkpoints, checkpoint, scores)
+        checkpoints.check_weights(self.checkpoints / str(number))
+        return RunDir(self.path, number)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keeps other trainings out of this run while the block runs (where the system has `flock`).
 
         Raises:
-            UserError: another process trains it.
+            UserError: another process trains it; names it.
         """
+        holder = self.path / "trained_by.json"
+        with self._locked():
+            with suppress(UserError):  # the lock holds without it
+                write_atomic(holder, json.dumps({"process": os.getpid(), "host": platform.node()}).encode())
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, shared: bool = False) -> Iterator[None]:
+        """The lock, which ends with the process. A shared one only asks whether there is another's."""
         if fcntl is None:
             yield
             return
         folder = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(folder)
-            raise UserError(f"--out {self.path}: another process is training it; expected another path") from None
-        except OSError:  # a file system without locks
-            pass
-        try:
+            if not _lock(folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+                raise UserError(f"--out {self.path}: {self._holder()} is training it; expected another path")
             yield
         finally:
             os.close(folder)
 
+    def _holder(self) -> str:
+        """Who trains it, as far as is known."""
+        try:
+            found = json.loads((self.path / "trained_by.json").read_text())
+            return f"another process ({found['process']} on {found['host']})"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"
+
+    def sweep(self) -> None:
+        """Removes what a killed process left half written. Only for the process that has claimed the run."""
+        for name in FILES:
+            for path in self.path.glob(f".{name}.*"):
+                _remove(path)
+        for path in (*self.checkpoints.glob(".*"), *self.checkpoints.glob("*.orbax-checkpoint-tmp*")):
+            _remove(path)
+
     def record(self, kind: str, **values: Any) -> None:
         """Appends one object to metrics.jsonl."""
         append_line(self.path / "metrics.jsonl", json.dumps({"kind": kind, **values}))
+
+    def sync(self) -> None:
+        """Brings metrics.jsonl to the disk."""
+        sync(self.path / "metrics.jsonl")
 
     def records(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The objects of metrics.jsonl, all or those of one kind.
@@ -81,8 +129,9 @@ class RunDir:
             UserError: a line that is no JSON object.
         """
         path = self.path / "metrics.jsonl"
+        text = path.read_text(errors="replace") if path.exists() else ""
         found = []
-        for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.exists() else [], 1):
+        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):  # a kill may leave half a line
             try:
                 record = json.loads(line)
                 for name in ("kind", "iter", *(["interrupted"] if record["kind"] == "end" else [])):
@@ -91,6 +140,10 @@ class RunDir:
             except (json.JSONDecodeError, KeyError, TypeError):
                 raise UserError(f"{path}, line {number}: expected a JSON object with `kind` and `iter`") from None
         return [r for r in found if kind in (None, r["kind"])]
+
+    def scores(self) -> dict[int, float]:
+        """Accuracy on the held-out images, by the iterations done before each evaluation."""
+        return {record["iter"] + 1: record["accuracy"] for record in self.records("validation")}
 
     def truncate_records(self, iteration: int) -> None:
         """Drops the records of iterations from `iteration` on, which a resumed run will write again."""
@@ -155,6 +208,11 @@ def _clear(run: RunDir) -> None:
 
 
 def _occupied(run: RunDir) -> UserError:
+    try:
+        with run._locked(shared=True):
+            pass
+    except UserError as error:
+        return error
     complete = (run.path / "config.json").exists()
     state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
     hint = "" if not complete else ", or --overwrite" if run.finished else ", or --overwrite, --resume to go on with it"
@@ -166,18 +224,24 @@ def write_config(run: RunDir, config: Config) -> None:
     write_atomic(run.path / "config.json", job_to_json(config).encode())
 
 
-def open_run(path: str) -> tuple[RunDir, Config, weights.Tensors]:
+def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Config, weights.Tensors]:
     """Reads a run directory that has weights: (run, its configuration, tensors in torch's layout).
 
     The model in config.json and the one in the weights' metadata must be the same.
 
+    Args:
+        path: the directory.
+        checkpoint: whose weights: best, last, or the iterations done; None: the run's latest.
+
     Raises:
-        UserError: no run there, no weights yet, or files that do not fit together.
+        UserError: no run there, no weights yet, no such checkpoint, or files that do not fit together.
     """
     run = RunDir(Path(path))
     if not run.path.is_dir():
         raise UserError(f"{path}: no such directory, expected a run directory that csnn_jax.train made")
     config = run.config()
+    if checkpoint is not None:
+        run = run.at(checkpoint)
     model, tensors = weights.load(run.weights)
     if model != config.model:
         raise UserError(f"{run.weights}: was trained as another model than {run.path / 'config.json'} says")
@@ -203,3 +267,16 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _lock(folder: int, kind: int) -> bool:
+    """Locks an open folder, unless another process has."""
+    for _ in range(5):
+        try:
+            fcntl.flock(folder, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:  # who only asks holds it for a moment
+            time.sleep(0.05)
+        except OSError:  # a file system without locks
+            return True
+    return False

@@ -4,6 +4,7 @@ Imports no framework. Here a kernel is [k, k, in, out] or [in, out], with a flat
 file it is torch's [out, in, k, k] or [out, in], flattened in C, H, W order.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,12 @@ def save(path: Path, tensors: Tensors, config: ModelConfig) -> None:
     Raises:
         UserError: it can't be written; an older file of that name is kept.
     """
-    write_atomic(path, safetensors.numpy.save(tensors, {"config": to_json(config)}))
+    write_atomic(path, to_bytes(tensors, config))
+
+
+def to_bytes(tensors: Tensors, config: ModelConfig) -> bytes:
+    """What the file holds."""
+    return safetensors.numpy.save(tensors, {"config": to_json(config)})
 
 
 def load(path: Path) -> tuple[ModelConfig, Tensors]:
@@ -90,6 +96,19 @@ def load(path: Path) -> tuple[ModelConfig, Tensors]:
     config = from_json(ModelConfig, metadata["config"], f"{path} (metadata)")
     check(tensors, config, str(path))
     return config, tensors
+
+
+def digest(tensors: Tensors) -> str:
+    """SHA-256 of tensors as such (names, types, shapes, bytes in that order), whatever file holds them.
+
+    A scalar counts as [1]: so the manifests of bundles have it.
+    """
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        found.update(value.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 def check(tensors: Tensors, config: ModelConfig, source: str) -> None:

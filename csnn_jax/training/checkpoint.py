@@ -1,71 +1,136 @@
-"""The training state on disk, so that an interrupted run can go on exactly where it was (orbax)."""
+"""The training state on disk, so that a killed run goes on exactly where it was. Any framework's: NumPy arrays by name.
 
-import logging
+A checkpoint is a folder `checkpoints/<iterations done>/` that is whole or not there. Of each of its files a SHA-256 is
+kept, so that a flipped byte is noticed too.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
-import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
 
-from csnn_jax.errors import UserError, first_line
+from csnn_jax.errors import UserError
+from csnn_jax.files import remove_folder, write_folder
+from csnn_jax.runs import checkpoints
+from csnn_jax.runs.checkpoints import STATE, WEIGHTS
+from csnn_jax.runs.weights import digest
+from csnn_jax.training import orbax_state
 
-State = TypeVar("State")
+State = dict[str, np.ndarray]
 
 
-def save(directory: Path, iteration: int, state: object) -> None:
-    """Writes the state after `iteration` iterations; the state written before is removed once this one is whole.
+def write(directory: Path, iteration: int, state: State, weights: bytes) -> None:
+    """Writes a checkpoint.
 
-    Where the state of that iteration is there already, it is kept.
+    Args:
+        directory: `checkpoints/` of a run; made if it is not there.
+        iteration: how many were done.
+        state: the training state.
+        weights: the content of `weights.safetensors`.
 
     Raises:
-        UserError: it can't be written (a full disk); the state written before is kept.
+        UserError: it can't be written (a full disk); the checkpoints before are as they were.
     """
-    ocp = _orbax()
-    try:
-        policy = ocp.training.preservation_policies.LatestN(1)
-        with ocp.training.Checkpointer(directory.absolute(), preservation_policy=policy) as checkpointer:
-            if checkpointer.latest is None or checkpointer.latest.step != iteration:
-                checkpointer.save(iteration, state)
-    except (OSError, ValueError) as error:  # tensorstore reports a full disk as a ValueError
-        raise UserError(f"{directory}: can't be written: {_reason(error)}") from None
+    hashes = {"weights": hashlib.sha256(weights).hexdigest(), "state": digest(state)}
+    # One entry: several would be written in any order.
+    data = safetensors.numpy.save(state, {"checkpoint": json.dumps({"iteration": iteration} | hashes)})
+    write_folder(directory / str(iteration), {WEIGHTS: weights, STATE: data})
+
+
+def keep(directory: Path, newest: int, best: int | None) -> None:
+    """Removes all checkpoints but the newest ones and the best.
+
+    Args:
+        directory: of the checkpoints.
+        newest: how many of the newest.
+        best: the one that is kept beside them; None: there is none.
+    """
+    there = checkpoints.numbers(directory)
+    for number in there[:-newest]:
+        if number != best:
+            remove_folder(directory / str(number))
+    (directory / STATE).unlink(missing_ok=True)  # csnn_torch up to 0.3.0
+
+
+def drop_after(directory: Path, iteration: int) -> None:
+    """Removes the checkpoints after an iteration, which a run that goes on from there will write again."""
+    for number in checkpoints.numbers(directory):
+        if number > iteration:
+            remove_folder(directory / str(number))
 
 
 def restore(directory: Path, like: State) -> tuple[int, State]:
-    """Reads the latest state: (iterations done, state), with the structure, shapes and types of `like`.
+    """Reads the newest checkpoint that is sound: (iterations done, state). Prints a line for each that is not.
+
+    Args:
+        directory: of the checkpoints.
+        like: a state of the network, whose names, shapes and types are expected.
 
     Raises:
-        UserError: there is none, or it can't be read as such a state.
+        UserError: there is none; names what is wrong with the newest.
     """
-    ocp = _orbax()
+    problems: list[UserError] = []
+    for folder in _places(directory):
+        try:
+            iteration, found = _read(folder, like)
+        except UserError as error:
+            problems.append(error)
+            continue
+        for problem in problems:
+            print(f"Checkpoint: {problem}; the one of {iteration} iterations is taken", flush=True)
+        return iteration, found
+    raise problems[0] if problems else UserError(f"{directory}: expected a checkpoint in it, to go on from")
+
+
+def _places(directory: Path) -> list[Path]:
+    """Where states may be, the newest first."""
+    numbered = [directory / str(number) for number in reversed(checkpoints.numbers(directory))]
+    return [*numbered, directory] if (directory / STATE).is_file() else numbered  # csnn_torch up to 0.3.0
+
+
+def _read(folder: Path, like: State) -> tuple[int, State]:
+    if (folder / orbax_state.MARK).is_file():
+        path, iteration, state = folder, int(folder.name), orbax_state.read(folder)
+    else:
+        path = folder / STATE
+        iteration, state = _load(path)
+    problem = next(_differences(state, like), None)
+    if problem is not None:
+        raise UserError(f"{path}: expected the training state of this network: {problem}")
+    return iteration, state
+
+
+def _load(path: Path) -> tuple[int, State]:
+    """(iterations done, state) of a file, with its weights beside it checked; raises UserError if it is damaged."""
     try:
-        if not directory.is_dir():
-            raise FileNotFoundError("no such directory")
-        with ocp.training.Checkpointer(directory.absolute()) as checkpointer:
-            latest = checkpointer.latest
-            if latest is None:
-                raise FileNotFoundError("no checkpoint in it")
-            if _arrays(checkpointer.metadata(latest.step).metadata) != _arrays(like):
-                raise ValueError("it is damaged, or its arrays have other shapes or types")
-            abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like)
-            return latest.step, checkpointer.load(latest.step, abstract)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{directory}: expected a checkpoint of this network: {_reason(error)}") from None
+        with safetensors.safe_open(path, framework="numpy") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            metadata = file.metadata() or {}
+        if "iteration" in metadata:  # csnn_torch up to 0.3.0
+            return int(metadata["iteration"]), state
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file, expected the training state of a checkpoint") from None
+    except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: expected the training state of a checkpoint, it is damaged: {error}") from None
+    about = checkpoints.about(path)
+    if about["state"] != digest(state) or str(about["iteration"]) != path.parent.name:
+        raise UserError(f"{path}: expected the training state of a checkpoint, it is damaged: its SHA-256 is another")
+    checkpoints.check_weights(path.parent)
+    return about["iteration"], state
 
 
-def _arrays(state: object) -> list[tuple[str, str]]:
-    """Shape and type of every array, in an order that does not depend on the containers."""
-    return sorted((str(a.shape), str(a.dtype)) for a in jax.tree.leaves(state))
+def _differences(state: State, like: State) -> Iterator[str]:
+    for name in like:
+        if name not in state:
+            yield f"{name} is missing"
+        elif (found := _form(state[name])) != (expected := _form(like[name])):
+            yield f"{name} is {found}, expected {expected}"
+    yield from (f"{name} is left over" for name in state if name not in like)
 
 
-def _orbax():
-    """Imported on first use: it takes a second."""
-    from orbax.checkpoint import v1
-
-    for name in ("absl", "asyncio"):  # they log tracebacks of errors that are raised as well
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return v1
-
-
-def _reason(error: BaseException) -> str:
-    while error.__cause__ is not None:  # orbax wraps what happened in a listing of its handlers
-        error = error.__cause__
-    return first_line(error)
+def _form(array: np.ndarray) -> str:
+    return f"{array.dtype} {list(array.shape)}"

@@ -14,7 +14,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import initial
+from csnn_jax.training import checkpoint, initial
 from csnn_jax.training.loop import Learner, Loop
 from csnn_jax.training.plan import iterations, learning_rates
 
@@ -23,6 +23,9 @@ PICTURES = ("accuracy.png", "spikes.png")
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
+
+KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
+"""What changes no result, and may always change on resuming."""
 
 
 def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learner]) -> int:
@@ -67,14 +70,16 @@ def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset
 
     Args:
         run: as it was left.
-        config: the job; as the run was started but for `--epochs` and `--max-iters`.
+        config: the job; as the run was started but for what `check_same_job` allows.
         learner: takes over the training state.
         dataset: its images.
 
     Raises:
         UserError: nothing is left to do, or fewer iterations are asked for than were done. The run is as it was.
     """
-    start, total = learner.restore(run.checkpoints), iterations(config.train, len(dataset.train.labels))
+    run.sweep()
+    start, state = checkpoint.restore(run.checkpoints, learner.snapshot())
+    total = iterations(config.train, len(dataset.train.labels))
     if start > total:
         limited = config.train.max_iters == total
         flag = f"--max-iters {total}" if limited else f"--epochs {config.train.epochs}"
@@ -82,11 +87,13 @@ def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset
     if start < total or not run.finished:
         rundir.write_config(run, config)
         run.truncate_records(start)
+        checkpoint.drop_after(run.checkpoints, start)
     elif all((run.path / name).exists() for name in PICTURES):
         more = "expected more iterations, by --epochs or --max-iters"
         if config.train.schedule == "cosine":
             more = "its learning rate has come down to 0"
         raise UserError(f"--resume: {run.path} is finished; {more}")
+    learner.restore(state)
     return start
 
 
@@ -98,9 +105,11 @@ def check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
     """
     before = run.config()
     before = replace(before, model=data.fit_model(before.model, dataset))  # 0.1.0 kept no steps of the data's own
-    changeable, allowed = LENGTH, "only change --epochs and --max-iters"
+    changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
+    allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     if before.train.schedule == "cosine":
-        changeable, allowed = (), "change nothing, for a cosine schedule depends on the number of iterations"
+        changeable = KEPT
+        allowed = f"only change {kept}, for a cosine schedule depends on the number of iterations"
     for part, values in asdict(config).items():
         for name, now in values.items():
             then = getattr(getattr(before, part), name)

@@ -1,7 +1,6 @@
 """Trains and evaluates the network in JAX: one jit per training step, data set and state kept on the device."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,8 +20,8 @@ from csnn_jax.network import model as models
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, Neurons
 from csnn_jax.trained import Windows
-from csnn_jax.training import checkpoint, initial, optimizer
 from csnn_jax.training import gradient as gradients
+from csnn_jax.training import initial, optimizer
 from csnn_jax.training import objective as objectives
 from csnn_jax.training.gradient import Gradient
 from csnn_jax.training.loop import Step
@@ -130,9 +129,13 @@ class Learner:
     def tensors(self) -> weights.Tensors:
         return models.tensors(nnx.merge(self.graphdef, mesh.alone(self.state.params)))
 
-    def save(self, directory: Path, iteration: int) -> None:
-        checkpoint.save(directory, iteration, self.state)
+    def snapshot(self) -> dict[str, np.ndarray]:
+        return {_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self.state)}
 
-    def restore(self, directory: Path) -> int:
-        iteration, self.state = checkpoint.restore(directory, self.state)
-        return iteration
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        found = jax.tree_util.tree_map_with_path(lambda path, _: jnp.array(state[_name(path)]), self.state)
+        self.state = self.devices.copy(found)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -4,7 +4,6 @@ import itertools
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,8 +15,10 @@ from csnn_jax.runs import plots, weights
 from csnn_jax.runs.metrics import BATCH, Evaluation, Neurons
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import feed, plan
+from csnn_jax.training.checkpoint import State
 from csnn_jax.training.health import Watch
 from csnn_jax.training.initial import Start
+from csnn_jax.training.keeper import Keeper
 
 
 class Step(NamedTuple):
@@ -76,12 +77,12 @@ class Learner(Protocol):
         """The parameters in torch's names and layouts."""
         ...
 
-    def save(self, directory: Path, iteration: int) -> None:
-        """Writes the training state after `iteration` iterations."""
+    def snapshot(self) -> State:
+        """The training state by name: copies on the host, which later steps do not change."""
         ...
 
-    def restore(self, directory: Path) -> int:
-        """Reads the training state: the iterations done."""
+    def restore(self, state: State) -> None:
+        """Takes a training state over, with the names, shapes and types of `snapshot`."""
         ...
 
 
@@ -102,6 +103,7 @@ class Loop:
         self.total = plan.iterations(config.train, len(dataset.train.labels))
         self.rates = plan.learning_rates(config.train, self.total)
         self.watch = Watch(config, self.total, run, lambda: learner.look(dataset.train.images))
+        self.keeper = Keeper(config, learner, run)
         self.began = time.perf_counter()
 
     def run(self, start: int) -> int:
@@ -110,8 +112,10 @@ class Loop:
         if start:
             self.watch.resume()
         batches = feed.batches(self.config, self.dataset.train.images, start)
-        with progress.Progress(self.total, start, settings.batch_size) as shown, closing(batches):
+        with progress.Progress(self.total, start, settings.batch_size) as shown, closing(batches), self.keeper:
             try:
+                if self._owed(start):
+                    self._evaluate(start - 1, shown)
                 for iteration, index, images in batches:
                     if not self.go_on():
                         break
@@ -119,12 +123,15 @@ class Loop:
                     done = iteration + 1  # before anything is printed: the state that is kept is this one's
                     shown.step(iteration, loss)
                     self.watch.step(iteration, loss, layers, shown.line)
-                    if settings.eval_every and iteration % settings.eval_every == 0:
+                    if self._evaluates(iteration):
                         self._evaluate(iteration, shown)
+                    elif self.keeper.due(done):
+                        self.keeper.keep(done)
             except BrokenPipeError:  # nobody reads what is printed; see flags.run_command
-                self._keep(done)
+                self.keeper.keep(done)
                 raise
-            self._keep(done)
+            self.keeper.keep(done)
+            self.keeper.wait()
             finished = done == self.total and self._finish(done, shown)
         if not finished:
             self.run_dir.record("end", iter=done, interrupted=True, seconds=self._seconds())
@@ -135,11 +142,12 @@ class Loop:
     ) -> tuple[float, dict[str, dict[str, float]]]:
         """One update; returns the loss, and the layers' densities and gradients."""
         settings = self.config.train
+        self.keeper.check()
         began = time.perf_counter()
         step = self.learner.step(iteration, index, float(self.rates[iteration]), images)
         if not step.finite:
             self.learner.roll_back()
-            self._keep(iteration, state=False)
+            self.keeper.keep_weights()
             raise UserError(
                 f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
                 f"are in {self.run_dir.weights}; try a smaller --lr (now {settings.lr})"
@@ -151,9 +159,7 @@ class Loop:
 
     def _evaluate(self, iteration: int, shown: progress.Progress) -> None:
         """Measures accuracy on the held-out images, or without any on the test images, and keeps the weights."""
-        kind, split = ("test", self.dataset.test)
-        if self.dataset.validation is not None:
-            kind, split = ("validation", self.dataset.validation)
+        kind, split = self._watched()
         result = self._measure(split, shown)
         if result is None:
             return
@@ -162,7 +168,28 @@ class Loop:
         self.run_dir.record(
             kind, iter=iteration, accuracy=result.accuracy, density=result.densities, **seen, seconds=self._seconds()
         )
-        self._keep(iteration + 1)
+        if kind == "validation":
+            self.keeper.score(iteration + 1, result.accuracy)
+        self.keeper.keep(iteration + 1)
+
+    def _watched(self) -> tuple[str, data.Split]:
+        """The images of evaluations on the way: the held-out ones, or without any the test images."""
+        if self.dataset.validation is not None:
+            return "validation", self.dataset.validation
+        return "test", self.dataset.test
+
+    def _evaluates(self, iteration: int) -> bool:
+        every = self.config.train.eval_every
+        return every > 0 and iteration % every == 0
+
+    def _owed(self, start: int) -> bool:
+        """Whether a resumed run was interrupted in the middle of an evaluation."""
+        kind, _ = self._watched()
+        return (
+            start > 0
+            and self._evaluates(start - 1)
+            and start - 1 not in {r["iter"] for r in self.run_dir.records(kind)}
+        )
 
     def _measure(self, split: data.Split, shown: progress.Progress) -> Evaluation | None:
         """Runs a split, with a word now and then; None if it was interrupted."""
@@ -190,12 +217,6 @@ class Loop:
             seconds=self._seconds(),
         )
         return True
-
-    def _keep(self, done: int, state: bool = True) -> None:
-        """Writes the weights and, so that the run can be resumed, the training state."""
-        weights.save(self.run_dir.weights, self.learner.tensors(), self.config.model)
-        if state:
-            self.learner.save(self.run_dir.checkpoints, done)
 
     def plots(self) -> None:
         """Makes the run's pictures."""

@@ -39,6 +39,8 @@ LATER = (
     ("train", "label_smoothing", 0.0),
     ("train", "rate_target", None),
     ("train", "rate_weight", None),
+    ("train", "checkpoint_every", 0),
+    ("train", "keep_checkpoints", 2),
 )
 """Fields that older versions did not have, and the value that they meant: that value does not enter `weights`."""
 

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import safetensors.numpy
+from bundles import SMALL, make_checkpoint, make_run
 from commands import ENVIRONMENT, refused, run, start
 from PIL import Image
 
@@ -38,6 +39,24 @@ def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
     assert (result["accuracy"], result["density"]) == (end["accuracy"], end["density"])
     with Image.open(out / "confusion.png") as picture:
         assert min(picture.size) > 300
+
+
+def test_the_network_of_a_checkpoint(tmp_path):
+    out = make_run(tmp_path / "run", SMALL)
+    folder = make_checkpoint(out, 40)
+    make_checkpoint(out, 20)
+    done = run("csnn_jax.evaluate", out, "--checkpoint", "last")
+    assert done.returncode == 0, done.stderr
+    assert "(10000 images of mnist, checkpoint 40)" in done.stdout
+    result = json.loads((out / "evaluation.json").read_text())
+    assert result["checkpoint"] == 40
+    (out / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
+    assert "(10000 images of mnist)" in run("csnn_jax.evaluate", out).stdout
+    assert {"checkpoint": 40} | json.loads((out / "evaluation.json").read_text()) == result
+    before = (out / "evaluation.json").read_bytes()
+    assert "those in" in (line := refused("csnn_jax.evaluate", out, "--checkpoint", 50)) and line.endswith(": 20, 40")
+    assert "was trained without --validation" in refused("csnn_jax.evaluate", out, "--checkpoint", "best")
+    assert (out / "evaluation.json").read_bytes() == before
 
 
 def test_nobody_reads_the_output(copy):

@@ -7,7 +7,7 @@ import pytest
 from disk import content, largest_file
 
 from csnn_jax.errors import UserError
-from csnn_jax.files import append_line, write_atomic, write_new
+from csnn_jax.files import append_line, remove_folder, write_atomic, write_folder, write_new
 
 
 def test_writes_and_replaces_a_file_that_all_may_read(tmp_path):
@@ -78,3 +78,38 @@ def test_a_new_file_is_never_written_over_another(tmp_path, monkeypatch, links):
     with pytest.raises(FileExistsError):
         write_new(path, b"second")
     assert content(tmp_path) == {"weights": b"first"}
+
+
+def test_a_folder_is_written_and_replaced(tmp_path):
+    path = tmp_path / "new" / "folder"
+    for files in ({"a": b"1", "b": b"2"}, {"c": b"3"}):
+        write_folder(path, files)
+        assert content(path) == files and [p.name for p in path.parent.iterdir()] == ["folder"]
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("old", [None, {"a": b"old"}], ids=["new folder", "folder there"])
+def test_a_full_disk_leaves_the_old_folder_and_no_temporary_one(old, tmp_path):
+    path = tmp_path / "folder"
+    if old is not None:
+        write_folder(path, old)
+    with largest_file(1000), pytest.raises(UserError) as caught:
+        write_folder(path, {"a": b"fits", "b": bytes(2000)})
+    assert str(caught.value) == f"{path / 'b'}: can't be written: {os.strerror(errno.EFBIG)}"
+    assert [p.name for p in tmp_path.iterdir()] == ([] if old is None else ["folder"])
+    assert old is None or content(path) == old
+
+
+def test_a_folder_where_a_file_is_can_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="file/folder: can't be written: "):
+        write_folder(tmp_path / "file" / "folder", {})
+    assert content(tmp_path) == {"file": b"mine"}
+
+
+def test_a_folder_is_removed_even_after_a_removal_that_was_killed(tmp_path):
+    write_folder(tmp_path / "7", {"a": b""})
+    write_folder(tmp_path / ".7.gone", {"b": b""})
+    remove_folder(tmp_path / "7")
+    assert list(tmp_path.iterdir()) == []
+    remove_folder(tmp_path / "7")

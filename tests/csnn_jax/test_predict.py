@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from bundles import make_run
+from bundles import SMALL, make_checkpoint, make_run
 from commands import refused, run
 from PIL import Image
 
@@ -56,6 +56,17 @@ def test_digits_of_another_size_colour_and_ground(small_run, digits, tmp_path):
     assert done.stdout.count("centred by mass") == 10
     same = np.equal(classes(done.stdout), classes(run("csnn_jax.predict", small_run, *originals).stdout))
     assert same.sum() >= 8
+
+
+def test_the_network_of_a_checkpoint(digits, tmp_path):
+    path, out = tmp_path / "7.png", make_run(tmp_path / "run", SMALL)
+    Image.fromarray(digits[7]).save(path)
+    folder = make_checkpoint(out, 40)
+    before, then = (run("csnn_jax.predict", out, path, *flags).stdout for flags in ((), ("--checkpoint", 40)))
+    assert before != then
+    (out / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
+    assert run("csnn_jax.predict", out, path).stdout == then != ""
+    assert "--checkpoint 41: expected best, last" in refused("csnn_jax.predict", out, path, "--checkpoint", 41)
 
 
 def test_a_file_that_is_no_picture(small_run, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import pty
 import re
 import select
@@ -122,6 +123,48 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     assert [r["iter"] for r in records(broken, "train")] == list(range(60))
 
 
+@pytest.mark.parametrize("module", [MODULE, "csnn_torch.train"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, module, tmp_path):
+    """The evaluation is made up for: the records are those of an uninterrupted run."""
+    out = tmp_path / "run"
+    stack = ("--conv-channels", 2, "--hidden", 4, "--time-steps", 5, "--validation", 20000)
+    process = start(module, *stack, "--max-iters", 2, "--eval-every", 5, "--out", out)
+    wait_for(process, "Run directory")
+    deadline = time.monotonic() + 120
+    while not ((out / "metrics.jsonl").exists() and records(out, "train")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    printed, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (128 + number, "")
+    assert "Interrupted after 1 iterations" in printed and "Validation Acc" not in printed
+    assert records(out, "end")[-1]["interrupted"] and not records(out, "validation")
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["1"]
+    resumed = run(module, "--resume", "--out", out)
+    assert resumed.returncode == 0 and "resumed after 1 iterations" in resumed.stdout, resumed
+    kinds = [
+        (record["kind"], record["iter"]) for record in map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    ]
+    assert kinds == [("train", 0), ("validation", 0), ("train", 1), ("end", 2)]
+
+
+def test_checkpoints_are_written_without_evaluations(tmp_path):
+    out = tmp_path / "run"
+    flags = ("--eval-every", 0, "--checkpoint-every", 3, "--keep-checkpoints", 2, "--max-iters", 7, "--out", out)
+    assert run(MODULE, *SMALL, *flags).returncode == 0
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["6", "7"]
+    damaged = out / "checkpoints" / "7" / "weights.safetensors"
+    expected = damaged.read_bytes()
+    damaged.write_bytes(expected[:-1] + bytes([expected[-1] ^ 1]))
+    resumed = run(MODULE, "--resume", "--keep-checkpoints", 1, "--out", out)
+    assert resumed.returncode == 0, resumed.stderr
+    first, *rest = resumed.stdout.splitlines()
+    assert first.startswith(f"Checkpoint: {damaged}: expected") and first.endswith("the one of 6 iterations is taken")
+    assert f"Run directory: {out}, resumed after 6 iterations" in rest
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["7"]
+    assert (out / "weights.safetensors").read_bytes() == damaged.read_bytes() == expected
+
+
 @pytest.mark.slow
 def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -136,7 +179,7 @@ def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(tmp_pa
     assert process.returncode == 130, err
     before = {path: path.read_bytes() for path in broken.rglob("*") if path.is_file()}
     line = refused(MODULE, "--out", broken, "--resume", "--max-iters", 50)
-    assert "started with 40, not 50; --resume can change nothing, for a cosine schedule depends on" in line
+    assert "started with 40, not 50; --resume can only change --checkpoint-every and --keep-checkpoints, for" in line
     assert {path: path.read_bytes() for path in broken.rglob("*") if path.is_file()} == before
     resumed = run(MODULE, "--out", broken, "--resume")
     assert resumed.returncode == 0 and "resumed after 2" in resumed.stdout, resumed
@@ -215,8 +258,9 @@ def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
     process = start(MODULE, *SMALL, "--eval-every", 2, "--out", out)
     try:
         wait_for(process, "Iter 0, Test Acc")
-        for flags in (("--resume", "--out", out), (*SMALL, "--overwrite", "--out", out)):
-            assert "another process is training it" in refused(MODULE, *flags)
+        for flags in (("--resume", "--out", out), (*SMALL, "--overwrite", "--out", out), (*SMALL, "--out", out)):
+            line = refused(MODULE, *flags)
+            assert f"--out {out}: another process ({process.pid} on {platform.node()}) is training it" in line
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
@@ -298,21 +342,42 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(tmp_p
     assert np.abs(kept["conv1.weight"]).max() <= 1 / 3  # the initial weights
 
 
-def test_a_full_disk_leaves_no_half_file(tmp_path):
-    """With a limit on the size of a file, which the weights exceed and the configuration does not."""
-    out = tmp_path / "run"
+def on_a_full_disk(size: int, *arguments: object) -> subprocess.CompletedProcess:
+    """Training where no file may exceed a size."""
     program = (
-        "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+        f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
         f"runpy.run_module({MODULE!r}, run_name='__main__', alter_sys=True)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *SMALL, "--max-iters", "1", "--eval-every", "0", "--out", str(out)],
+        [sys.executable, "-c", program, *map(str, arguments)],
         env=ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": ""},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 2, done
+    return done
+
+
+def test_a_disk_that_fills_up_in_the_background_keeps_the_checkpoint_before(tmp_path):
+    """The weights still fit, the training state does not."""
+    out = tmp_path / "run"
+    assert run(MODULE, *SMALL, "--max-iters", 2, "--eval-every", 0, "--out", out).returncode == 0
+    kept = {path: path.read_bytes() for path in (out / "checkpoints").rglob("*") if path.is_file()}
+    done = on_a_full_disk(500_000, "--resume", "--max-iters", 100, "--checkpoint-every", 1, "--out", out)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {out / 'checkpoints' / '3' / 'state.safetensors'}: can't be written: File too")
+    assert 3 <= records(out, "train")[-1]["iter"] + 1 < 100
+    assert {path: path.read_bytes() for path in (out / "checkpoints").rglob("*") if path.is_file()} == kept
+    resumed = run(MODULE, "--resume", "--max-iters", 4, "--out", out)
+    assert resumed.returncode == 0 and "resumed after 2 iterations" in resumed.stdout, resumed
+    assert [record["iter"] for record in records(out, "train")] == [0, 1, 2, 3]
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path):
+    """With a limit on the size of a file, which the weights exceed and the configuration does not."""
+    out = tmp_path / "run"
+    done = on_a_full_disk(20_000, *SMALL, "--max-iters", 1, "--eval-every", 0, "--out", out)
     assert done.stderr.splitlines()[-1].startswith(f"error: {out / 'weights.safetensors'}: can't be written:")
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in out.iterdir()) == ["config.json", "metrics.jsonl"]

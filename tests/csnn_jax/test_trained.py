@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from bundles import SMALL, drawn, make_checkpoint, make_run
 from commands import ENVIRONMENT
 
 import csnn_jax
@@ -40,6 +41,17 @@ def test_the_accuracy_is_the_one_that_training_found(small_run, digits, engine):
     answer = model.classify(digits.images[:300])
     assert answer.classes.shape == (300,) and answer.counts.shape == (300, 10)
     assert (answer.classes == digits.labels[:300]).mean() > 0.5
+
+
+def test_the_network_of_a_checkpoint(tmp_path):
+    out = make_run(tmp_path / "run", SMALL)
+    make_checkpoint(out, 40)
+    for name, seed in ((None, 0), ("last", 40), (40, 40)):
+        model = csnn_jax.load(out, checkpoint=name).model
+        for tensor, expected in zip(tensors(model).values(), drawn(SMALL, seed).values(), strict=True):
+            np.testing.assert_array_equal(tensor, expected)
+    with pytest.raises(UserError, match=r"--checkpoint 41: expected best, last or one of those in .*: 40$"):
+        csnn_jax.load(out, checkpoint=41)
 
 
 def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):

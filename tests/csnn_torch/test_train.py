@@ -90,7 +90,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(optimisati
     assert evaluated.stdout.startswith(f"Test Accuracy: {end['accuracy']:.2%} (64 images"), evaluated
     longer = refused("csnn_jax.train", *flags[:-2], "--epochs", 2, "--out", whole, "--resume")
     refusal = (
-        f"--epochs: {whole} was started with 1" if optimisation else f"{whole / 'checkpoints'}: expected a checkpoint"
+        f"--epochs: {whole} was started with 1"
+        if optimisation
+        else f"{whole / 'checkpoints' / '10' / 'state.safetensors'}: expected the training state of this network: "
     )
     assert longer.startswith(f"error: {refusal}")
 

@@ -42,6 +42,7 @@ def test_bad_flags_are_refused(finished, tmp_path):
     assert refused("export", finished, *out, "--opset", 21) == "error: --opset 21: expected 18 to 20"
     assert "--images 0: expected" in refused("export", finished, *out, "--images", 0)
     assert "is no bundle, --overwrite replaces only" in refused("export", finished, "--out", finished, "--overwrite")
+    assert "--checkpoint 7: expected best, last" in refused("export", finished, *out, "--checkpoint", 7)
     assert "exists already" in refused("export", finished, "--out", finished)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from bundles import SPIKES, make_run
+from bundles import SPIKES, make_checkpoint, make_run
 from commands import run
 from idx_files import write_folder
 
@@ -33,6 +33,7 @@ def test_the_manifest_says_how_to_call_and_what_to_expect(trained):
     manifest = json.loads((path / "manifest.json").read_text())
     end = [json.loads(line) for line in (path.parent / "run" / "metrics.jsonl").read_text().splitlines()][-1]
     assert manifest["training"]["accuracy"] == end["accuracy"] > 0.3
+    assert list(manifest["training"]) == ["accuracy", "iterations", "seconds", "seed", "dtype"]
     step = manifest["onnx"]["step.onnx"]
     assert step["opset"] == {"ai.onnx": 18} and step["operators"]["Gemm"] == 2
     assert step["inputs"][1] == {"name": "mem1", "type": "float", "shape": ["N", 4, 14, 14], "initial": 0.0}
@@ -48,6 +49,23 @@ def test_the_manifest_says_how_to_call_and_what_to_expect(trained):
     assert {name: entry["bytes"] for name, entry in manifest["files"].items()} == sizes
     check = subprocess.run(["sha256sum", "-c", "manifest.sha256"], cwd=path, capture_output=True, text=True)
     assert check.stdout == "manifest.json: OK\n"
+
+
+def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
+    """Of a run that is not finished, too."""
+    made, out = make_run(tmp_path / "run", SPIKES), tmp_path / "bundle"
+    folder = make_checkpoint(made, 40)
+    metrics = made / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace("false", "true"))
+    done = run("export", made, "--out", out, "--quick", "--checkpoint", "last")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert (out / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
+    manifest = json.loads((out / "manifest.json").read_text())
+    accuracy = manifest["proof"]["weights.safetensors"]["accuracy"]
+    expected = {"accuracy": accuracy, "iterations": 40, "seconds": None, "seed": 3, "dtype": "float32"}
+    assert manifest["training"] == expected | {"checkpoint": 40}
+    done = run("export.verify", out)
+    assert done.returncode == 0, done.stdout
 
 
 def test_more_images_than_the_test_set_has_are_told_in_one_line(tmp_path):

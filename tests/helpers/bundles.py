@@ -8,6 +8,7 @@ import numpy as np
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.runs import weights
 from csnn_jax.runs.rundir import RunDir, write_config
+from csnn_jax.training import checkpoint
 from export import manifest
 from export.__main__ import main
 
@@ -30,7 +31,14 @@ def make_run(path: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
     path.mkdir(parents=True)
     run = RunDir(path)
     write_config(run, Config(model, DataConfig(dataset), TrainConfig(seed=3)))
-    rng = np.random.default_rng(0)
+    weights.save(run.weights, drawn(model, 0), model)
+    run.record("end", iter=60, interrupted=False, accuracy=0.1, seconds=1.0)
+    return path
+
+
+def drawn(model: ModelConfig, seed: int) -> weights.Tensors:
+    """Weights large enough for every layer to fire."""
+    rng = np.random.default_rng(seed)
     tensors = {}
     for name, shape in weights.expected_shapes(model).items():
         if name.startswith("lif"):
@@ -38,9 +46,15 @@ def make_run(path: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
         else:
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
             tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
-    weights.save(run.weights, tensors, model)
-    run.record("end", iter=60, interrupted=False, accuracy=0.1, seconds=1.0)
-    return path
+    return tensors
+
+
+def make_checkpoint(path: Path, number: int) -> Path:
+    """A checkpoint of a run, with weights of its own; its folder."""
+    run = RunDir(path)
+    model = run.config().model
+    checkpoint.write(run.checkpoints, number, {}, weights.to_bytes(drawn(model, number), model))
+    return run.checkpoints / str(number)
 
 
 def make_bundle(folder: Path, model: ModelConfig, dataset: str = "mnist") -> Path:

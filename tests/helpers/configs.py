@@ -58,6 +58,8 @@ def train_configs(draw) -> TrainConfig:
         seed=draw(st.integers(0, 2**63 - 1)),
         max_iters=draw(st.one_of(st.none(), COUNT)),
         eval_every=draw(st.integers(0, 1000)),
+        checkpoint_every=draw(st.integers(0, 1000)),
+        keep_checkpoints=draw(COUNT),
         engine=draw(st.sampled_from(["auto", "scan", "event"])),
         dtype=draw(st.sampled_from(["float32", "float64"])),
         optimizer=optimizer,

@@ -1,18 +1,23 @@
 """The run directory: made, refused, replaced, read back."""
 
 import json
+import os
+import platform
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir, weights
 from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training import checkpoint
 
 CONFIG = Config(
     model=ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=3), train=TrainConfig(seed=7)
@@ -190,6 +195,104 @@ def test_a_broken_record_is_named_by_file_and_line(run, out, line):
     assert refusal(run.records).startswith(
         f"{out / 'metrics.jsonl'}, line 2: expected a JSON object with `kind` and `iter`"
     )
+
+
+def test_half_a_line_that_a_kill_left_is_passed_over(run, out):
+    run.record("train", iter=0)
+    with open(out / "metrics.jsonl", "ab") as file:
+        file.write(b'{"kind": "train", "it')
+    assert run.records() == [{"kind": "train", "iter": 0}]
+    run.truncate_records(1)
+    run.record("train", iter=1)
+    assert [record["iter"] for record in run.records()] == [0, 1]
+
+
+def save_checkpoint(run, number: int, fill: float, model=CONFIG.model) -> Path:
+    shapes = weights.expected_shapes(model).items()
+    tensors = {name: np.full(shape, fill, np.float32) for name, shape in shapes}
+    checkpoint.write(run.checkpoints, number, {}, weights.to_bytes(tensors, model))
+    return run.checkpoints / str(number) / "weights.safetensors"
+
+
+def test_a_checkpoint_opens_by_its_name(out):
+    run = rundir.create(str(out), replace(CONFIG, data=DataConfig(validation=5)))
+    save_weights(run)
+    for number, accuracy in ((3, 0.9), (6, 0.2), (9, None)):
+        path = save_checkpoint(run, number, number)
+        if accuracy is not None:
+            run.record("validation", iter=number - 1, accuracy=accuracy)
+    for name, number in (("best", 3), ("last", 9), ("6", 6), (6, 6)):
+        found, config, tensors = rundir.open_run(str(out), name)
+        assert (found.checkpoint, config) == (number, run.config())
+        assert (tensors["fc1.weight"] == number).all()
+    assert (rundir.open_run(str(out))[2]["fc1.weight"] == 1).all()
+    line = refusal(rundir.open_run, str(out), "7")
+    assert line == f"--checkpoint 7: expected best, last or one of those in {run.checkpoints}: 3, 6, 9"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert refusal(rundir.open_run, str(out), "last").startswith(f"{path}: expected the weights of a checkpoint")
+
+
+def test_without_held_out_images_there_is_no_best_checkpoint(run, out):
+    save_checkpoint(run, 3, 0.5)
+    run.record("test", iter=2, accuracy=0.9)
+    assert f"--checkpoint best: {out} was trained without --validation" in refusal(rundir.open_run, str(out), "best")
+
+
+def test_a_checkpoint_of_another_model_is_refused(run, out):
+    path = save_checkpoint(run, 3, 0.5, replace(CONFIG.model, reset="zero"))
+    assert refusal(rundir.open_run, str(out), "3").startswith(f"{path}: was trained as another model")
+
+
+def test_a_claimed_run_names_who_has_it(run, out):
+    with run.claimed():
+        who = f"another process ({os.getpid()} on {platform.node()}) is training it; expected another path"
+        for overwrite in (False, True):
+            assert refusal(rundir.create, str(out), CONFIG, overwrite) == f"--out {out}: {who}"
+        with pytest.raises(UserError, match=re.escape(who)), run.claimed():
+            pytest.fail("claimed twice")
+        assert (out / "trained_by.json").exists()
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"process": 1, "host": "gone"}'])
+def test_what_a_dead_process_left_of_its_claim_does_not_matter(text, run, out):
+    (out / "trained_by.json").write_text(text)
+    with run.claimed():
+        assert f"({os.getpid()} on " in refusal(rundir.create, str(out), CONFIG, True)
+        (out / "trained_by.json").write_text(text)
+        assert refusal(rundir.create, str(out), CONFIG, True).startswith(f"--out {out}: another process ")
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
+def test_a_claim_waits_for_who_only_asks(run, out):
+    """As processes do that start in the same place, and are refused."""
+    stop = threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            with suppress(UserError):
+                rundir.create(str(out), CONFIG)
+
+    with ThreadPoolExecutor(2) as threads:
+        asking = [threads.submit(ask) for _ in range(2)]
+        try:
+            for _ in range(50):
+                with run.claimed():
+                    pass
+        finally:
+            stop.set()
+        assert [one.result() for one in asking] == [None, None]
+
+
+def test_what_a_killed_process_left_half_written_is_swept(run, out):
+    run.checkpoints.mkdir()
+    for name in (".weights.safetensors.x1", ".metrics.jsonl.x2", ".mine", "notes.txt"):
+        (out / name).write_text("half")
+    for name in (".4.x3", "4", ".3.gone", "6.orbax-checkpoint-tmp-0"):
+        (run.checkpoints / name).mkdir()
+    run.sweep()
+    assert sorted(p.name for p in out.iterdir()) == [".mine", "checkpoints", "config.json", "notes.txt"]
+    assert [p.name for p in run.checkpoints.iterdir()] == ["4"]
 
 
 def test_a_run_with_weights_opens(run, out):

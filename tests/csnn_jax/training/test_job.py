@@ -2,23 +2,28 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
-from csnn_jax.training import job
+from csnn_jax.training import checkpoint, job
+from csnn_jax.training.checkpoint import State
 
 
-class AtIteration:
-    """Restores nothing but the number of iterations."""
+class Counter:
+    """A learner whose state is a count."""
 
-    def __init__(self, iteration: int):
-        self.iteration = iteration
+    def __init__(self, count: int = 0):
+        self.count = count
 
-    def restore(self, directory) -> int:
-        return self.iteration
+    def snapshot(self) -> State:
+        return {"count": np.array(self.count)}
+
+    def restore(self, state: State) -> None:
+        self.count = int(state["count"])
 
 
 DIGITS = data.load("mnist", (28, 28, 1))
@@ -38,11 +43,16 @@ def interrupted(tmp_path):
 
 
 def resume(run, done, **changes):
-    return job.resumed(run, job_config(**changes), AtIteration(done), TEN)
+    """Resumes a run with a checkpoint after so many iterations; the iterations done."""
+    checkpoint.write(run.checkpoints, done, Counter(done).snapshot(), b"")
+    learner = Counter()
+    start = job.resumed(run, job_config(**changes), learner, TEN)
+    assert learner.count == start
+    return start
 
 
 def files(run) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in run.path.iterdir()}
+    return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
 def test_a_run_goes_on_for_more_iterations(interrupted):
@@ -73,14 +83,36 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
     assert not interrupted.finished
 
 
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, capsys):
+    checkpoint.write(interrupted.checkpoints, 3, Counter(3).snapshot(), b"")
+    checkpoint.write(interrupted.checkpoints, 5, Counter(5).snapshot(), b"")
+    damaged = interrupted.checkpoints / "5" / "state.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    interrupted.record("train", iter=2, loss=1.0)
+    (interrupted.checkpoints / ".5.abc").mkdir()
+    (interrupted.path / ".weights.safetensors.abc").write_text("half")
+    learner = Counter()
+    assert job.resumed(interrupted, job_config(), learner, TEN) == 3 == learner.count
+    assert capsys.readouterr().out.startswith(f"Checkpoint: {damaged}: expected the training state")
+    assert [record["iter"] for record in interrupted.records()] == [2]
+    assert [path.name for path in interrupted.checkpoints.iterdir()] == ["3"]
+    assert sorted(files(interrupted)) == ["config.json", "metrics.jsonl"]
+
+
 @pytest.mark.parametrize("changes", [{"epochs": 2}, {"max_iters": 7}, {"lr": 0.5}, {"schedule": "constant"}], ids=str)
 def test_of_a_cosine_schedule_nothing_may_change(changes, tmp_path):
     before = {"schedule": "cosine", "warmup": 2}
     run = rundir.create(str(tmp_path / "run"), job_config(**before))
     job.check_same_job(run, job_config(**before), TEN)
     (now,) = changes.values()
-    with pytest.raises(UserError, match=f"was started with .*, not {now}; --resume can change nothing, for a cosine"):
+    with pytest.raises(UserError, match=f"was started with .*, not {now}; --resume can only change .*, for a cosine"):
         job.check_same_job(run, job_config(**before | changes), TEN)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_what_is_kept_may_always_change(schedule, tmp_path):
+    run = rundir.create(str(tmp_path / "run"), job_config(schedule=schedule))
+    job.check_same_job(run, job_config(schedule=schedule, checkpoint_every=7, keep_checkpoints=3), TEN)
 
 
 def test_with_a_warm_up_alone_the_length_may_change(tmp_path):

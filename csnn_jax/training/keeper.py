@@ -1,0 +1,101 @@
+"""Keeps what a training has learnt: weights and checkpoints, written in a thread of their own while it goes on."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from csnn_jax.config import Config
+from csnn_jax.files import write_atomic
+from csnn_jax.runs import checkpoints, weights
+from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training import checkpoint
+from csnn_jax.training.checkpoint import State
+
+
+class Learning(Protocol):
+    """What is kept of a network being trained; see `loop.Learner`."""
+
+    def tensors(self) -> weights.Tensors: ...
+
+    def snapshot(self) -> State: ...
+
+
+class Keeper:
+    """Writes weights and checkpoints, one at a time. A context, at whose end all is written.
+
+    Args:
+        config: the job.
+        learner: the network being trained.
+        run: where its files go. Its checkpoints are of iterations that this training has done.
+    """
+
+    def __init__(self, config: Config, learner: Learning, run: RunDir):
+        self._config, self._learner, self._run = config, learner, run
+        self._scores = run.scores()
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> "Keeper":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown()
+        if exception[0] is None:
+            self.wait()
+
+    def due(self, done: int) -> bool:
+        """Whether a checkpoint is asked for after so many iterations, beside those of evaluations."""
+        every = self._config.train.checkpoint_every
+        return every > 0 and done % every == 0
+
+    def score(self, done: int, accuracy: float) -> None:
+        """Tells the accuracy on held-out images after so many iterations."""
+        self._scores[done] = accuracy
+
+    def keep(self, done: int) -> None:
+        """Takes weights and training state after `done` iterations, and has them written.
+
+        Raises:
+            UserError: the write before failed; the checkpoints before it are whole.
+        """
+        self.wait()
+        state = None if self._kept(done) else self._learner.snapshot()
+        self._writing = self._pool.submit(self._write, done, self._weights(), state)
+
+    def keep_weights(self) -> None:
+        """Writes the weights alone, at once; they are not those of a checkpoint.
+
+        Raises:
+            UserError: they, or what was being written, can't be written.
+        """
+        self.wait()
+        weights.save(self._run.weights, self._learner.tensors(), self._config.model)
+
+    def check(self) -> None:
+        """Raises UserError if the latest write has failed."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits until all is written.
+
+        Raises:
+            UserError: it could not be written; the checkpoints before are whole.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _kept(self, done: int) -> bool:
+        return (self._run.checkpoints / str(done) / checkpoints.STATE).is_file()
+
+    def _weights(self) -> bytes:
+        return weights.to_bytes(self._learner.tensors(), self._config.model)
+
+    def _write(self, done: int, data: bytes, state: State | None) -> None:
+        directory = self._run.checkpoints
+        self._run.sync()  # a checkpoint without its records would be no use
+        write_atomic(self._run.weights, data)
+        if state is not None:
+            checkpoint.write(directory, done, state, data)
+        best = checkpoints.best(checkpoints.numbers(directory), self._scores)
+        checkpoint.keep(directory, self._config.train.keep_checkpoints, best)

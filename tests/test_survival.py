@@ -1,0 +1,93 @@
+"""A run that is killed at any moment, and resumed, is the uninterrupted one."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import run, start
+
+JOBS = {
+    "adamw, cosine, augmented, event": (
+        *("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 10, "--augment", 2, 10, 0.1),
+        *("--engine", "event"),
+    ),
+    "sgd, rate, scan": (
+        *("--optimizer", "sgd", "--momentum", 0.9, "--lr", 0.5, "--encoding", "rate", "--engine", "scan"),
+        *("--validation", 1000),
+    ),
+}
+SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--surrogate", "atan", "--batch-size", 32)
+LENGTH = ("--max-iters", 300, "--eval-every", 60, "--checkpoint-every", 1)
+KILLS = 10
+
+
+def remembered(folder: Path) -> tuple[bytes, bytes, list[dict]]:
+    """Weights, training state, and metrics but for the clock's."""
+    (newest,) = (folder / "checkpoints").glob("300/state.safetensors")
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    timeless = [{k: v for k, v in one.items() if k not in ("seconds", "images_per_s")} for one in records]
+    return (folder / "weights.safetensors").read_bytes(), newest.read_bytes(), timeless
+
+
+def half_written(folder: Path) -> bool:
+    return any((folder / "checkpoints").glob(".*"))
+
+
+def reached(folder: Path) -> int:
+    """The newest whole checkpoint."""
+    return max((int(path.name) for path in (folder / "checkpoints").glob("[0-9]*")), default=0)
+
+
+def wait_until(process, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+
+
+def kill(process, folder: Path, rng: np.random.Generator, number: int) -> bool:
+    """Kills a training with SIGKILL at a random moment of the next 25 iterations, or before the first one.
+
+    Every other time it is in the middle of a checkpoint.
+
+    Returns:
+        Whether a checkpoint was half written.
+    """
+    before = reached(folder)
+    for line in process.stdout:
+        if line.startswith("Run directory"):
+            break
+    if number in (0, 5):
+        time.sleep(rng.uniform(0, 1))
+    else:
+        further = rng.integers(1, 25)
+        wait_until(process, lambda: reached(folder) >= before + further)
+        time.sleep(rng.uniform(0, 0.05))
+        if number % 2:
+            wait_until(process, lambda: half_written(folder))
+    process.kill()
+    process.communicate()
+    return half_written(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS.keys())
+def test_a_run_killed_ten_times_is_the_uninterrupted_one(job, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    flags: tuple = (*SMALL, *LENGTH, *job)
+    done = run("csnn_jax.train", *flags, "--out", whole)
+    assert done.returncode == 0, done.stderr
+    rng = np.random.default_rng(0)
+    torn, at = 0, []
+    for number in range(KILLS):
+        torn += kill(start("csnn_jax.train", *flags, "--out", broken), broken, rng, number)
+        at.append(reached(broken))
+        flags = ("--resume",) if at[-1] else (*SMALL, *LENGTH, *job, "--overwrite")
+    print(f"killed after {at}, {torn} of {KILLS} times in the middle of a checkpoint")
+    assert torn >= 1 and 0 < at[-1] < 300
+    done = run("csnn_jax.train", "--resume", "--out", broken)
+    assert done.returncode == 0, done.stderr
+    assert f"resumed after {at[-1]} iterations" in done.stdout and not half_written(broken)
+    assert remembered(broken) == remembered(whole)
