@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -30,14 +30,22 @@ FILES = (
     "spikes.png",
     "evaluation.json",
     "confusion.png",
+    "tensorboard",
+    "profile",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class RunDir:
-    """Paths and records of one run."""
+    """Paths and records of one run.
+
+    Attributes:
+        path: its folder.
+        listeners: are given each record, once it is in metrics.jsonl.
+    """
 
     path: Path
+    listeners: tuple[Callable[[dict[str, Any]], None], ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -72,7 +80,10 @@ class RunDir:
 
     def record(self, kind: str, **values: Any) -> None:
         """Appends one object to metrics.jsonl."""
-        append_line(self.path / "metrics.jsonl", json.dumps({"kind": kind, **values}))
+        record = {"kind": kind, **values}
+        append_line(self.path / "metrics.jsonl", json.dumps(record))
+        for listener in self.listeners:
+            listener(record)
 
     def records(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The objects of metrics.jsonl, all or those of one kind.
@@ -128,12 +139,12 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
         raise UserError("--out '': expected a path")
     try:
         if out is None:
-            run = RunDir(_fresh())
+            run = RunDir(fresh())
         else:
             run = RunDir(Path(out))
-            if any((run.path / name).exists() for name in FILES):
-                if not overwrite:
-                    raise _occupied(run)
+            if not overwrite:
+                require_free(run)
+            elif _holds_files(run):
                 _clear(run)
             run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -143,6 +154,16 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
     except FileExistsError:  # another process was faster
         raise _occupied(run) from None
     return run
+
+
+def require_free(run: RunDir) -> None:
+    """Raises UserError where there is a run already."""
+    if _holds_files(run):
+        raise _occupied(run)
+
+
+def _holds_files(run: RunDir) -> bool:
+    return any((run.path / name).exists() for name in FILES)
 
 
 def _clear(run: RunDir) -> None:
@@ -184,7 +205,7 @@ def open_run(path: str) -> tuple[RunDir, Config, weights.Tensors]:
     return run, config, tensors
 
 
-def _fresh() -> Path:
+def fresh() -> Path:
     """Makes a directory runs/<date-time> that nobody else has."""
     stamp = Path("runs") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     stamp.parent.mkdir(exist_ok=True)
