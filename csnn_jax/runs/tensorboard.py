@@ -8,10 +8,12 @@ import importlib
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from csnn_jax.errors import UserError
 from csnn_jax.files import append
@@ -36,7 +38,7 @@ def require() -> None:
         raise UserError(f"{needs}; expected `pip install 'csnn-jax[tensorboard]'`") from None
 
 
-def follow(run: RunDir, start: int, rates: Sequence[float], draw: Callable[[], bytes]) -> RunDir:
+def follow(run: RunDir, start: int, rates: np.ndarray, draw: Callable[[], bytes]) -> RunDir:
     """The run, whose records from now on go into an event file too.
 
     What earlier files hold of iterations from `start` on is dropped, for a resumed run writes it again. Where there
@@ -74,7 +76,7 @@ class Events:
         rates: the learning rate of every iteration.
     """
 
-    def __init__(self, folder: Path, start: int, rates: Sequence[float]):
+    def __init__(self, folder: Path, start: int, rates: np.ndarray):
         from tensorboardX.proto.event_pb2 import SessionLog
 
         self.rates = rates

@@ -46,7 +46,8 @@ class Profile:
             yield from batches
 
     def _traced(self, batches: islice) -> Generator[Batch, None, None]:
-        iterations, window = [], ExitStack()
+        iterations: list[int] = []
+        window = ExitStack()
         try:
             for batch in batches:
                 if not iterations:

@@ -39,10 +39,10 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     try:
         check_folder(folder, flags, runs)
         for number, (seed, run) in enumerate(runs.items(), 1):
-            print(f"Seed {seed} ({number} of {len(runs)}): {run.path}", flush=True)
             one = of_seed(flags, seed)
-            code = 0 if is_done(run, one) else job.train(one, make_learner, tracer)
-            if code:
+            done = is_done(run, one)
+            print(f"Seed {seed} ({number} of {len(runs)})" + (": is finished already" if done else ""), flush=True)
+            if not done and (code := job.train(one, make_learner, tracer)):
                 return code
     finally:
         if any(run.path.exists() for run in runs.values()):
