@@ -10,7 +10,10 @@ import pytest
 from commands import ENVIRONMENT
 from digits import few_digits
 
-ITERATIONS, EVERY = 2000, 100
+SETTLED, EVERY = 500, 100
+MEMORY = 8 * 10**6
+"""Bytes that may be added after `SETTLED` iterations. Measured: 3 MB by 2,000, all of it at the evaluations, with their
+checkpoints and pictures; the iterations alone add nothing. One batch of images has 25 kB."""
 
 PROGRAM = """
 import ctypes, gc, json, os, sys
@@ -45,14 +48,28 @@ class Held(NamedTuple):
     files: int
 
 
-def held(folder: Path, kept_bytes: int = 0, kept_files: int = 0) -> dict[int, Held]:
-    """What a training holds, by iterations done."""
+def grown(folder: Path, iterations: int, kept_bytes: int = 0, kept_files: int = 0) -> Held:
+    """What a training holds more at its end than after `SETTLED` iterations."""
     small = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 4, "--batch-size", 32, "--augment", 1, 5, 0.1)
-    length = ("--epochs", 200, "--max-iters", ITERATIONS, "--eval-every", EVERY, "--tensorboard")
+    length = ("--epochs", 200, "--max-iters", iterations, "--eval-every", EVERY, "--tensorboard")
     flags = (*small, *length, "--dataset", few_digits(folder), "--out", folder / "run")
     program = PROGRAM.format(kept_bytes=kept_bytes, kept_files=kept_files)
     command = [sys.executable, "-c", program, *map(str, flags)]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    return {iteration: Held(memory, files) for iteration, memory, files in found}
+    by_iteration = {iteration: Held(memory, files) for iteration, memory, files in found}
+    first, last = by_iteration[SETTLED + 1], by_iteration[iterations]
+    return Held(last.memory - first.memory, last.files - first.files)
+
+
+@pytest.mark.slow
+def test_neither_memory_nor_open_files_grow(tmp_path):
+    more = grown(tmp_path, 2000)
+    assert more.memory < MEMORY and more.files == 0, more
+
+
+@pytest.mark.slow
+def test_a_batch_kept_at_each_iteration_and_a_file_at_each_checkpoint_are_found(tmp_path):
+    more = grown(tmp_path, 1000, kept_bytes=32 * 28 * 28, kept_files=1)
+    assert more.memory > MEMORY and more.files == 5, more
