@@ -120,7 +120,12 @@ def sync(path: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line, or nothing: a line that does not fit is taken back.
+    """Appends one line; see `append`."""
+    append(path, (line + "\n").encode())
+
+
+def append(path: Path, data: bytes) -> None:
+    """Appends all of `data`, or nothing: what does not fit is taken back.
 
     Raises:
         UserError: the disk is full or the file can't be written; `path` is as it was.
@@ -128,7 +133,6 @@ def append_line(path: Path, line: str) -> None:
     try:
         with open(path, "ab", buffering=0) as file:
             size = file.tell()
-            data = (line + "\n").encode()
             try:
                 if file.write(data) != len(data):
                     raise OSError(28, os.strerror(28))  # a short write: the disk became full

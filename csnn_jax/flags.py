@@ -15,6 +15,7 @@ from typing import TypeVar
 import tyro
 
 from csnn_jax.config import Config
+from csnn_jax.config.checks import check, is_count
 from csnn_jax.errors import UserError
 from csnn_jax.flag_groups import fill, form
 from csnn_jax.interrupts import CommandInterrupt, leave
@@ -37,6 +38,29 @@ class TrainFlags:
     --schedule cosine neither), --checkpoint-every and --keep-checkpoints may be given anew."""
     show: bool = False
     """Open a window with the accuracy plot at the end."""
+    seeds: tuple[int, ...] | None = None
+    """Train these seeds one after the other, each in a run directory of its own in --out, and sum up; None: --seed
+    alone."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard as well: loss, accuracy, densities, gradient norms, spike rasters."""
+    profile: int | None = None
+    """Write a profiler trace of so many iterations, from the second of this call on; None: of none."""
+
+    def __post_init__(self):
+        check("--profile", self.profile, "a whole number of at least 1", self.profile is None or is_count(self.profile))
+        if self.seeds is None:
+            return
+        if not self.seeds:
+            raise UserError("--seeds: expected at least one")
+        check("--seeds", self.seeds, "each seed once", len(set(self.seeds)) == len(self.seeds))
+        whole = all(is_count(seed, 0) and seed < 2**63 for seed in self.seeds)
+        check("--seeds", self.seeds, "whole numbers from 0 to below 2**63", whole)
+        if self.show:
+            raise UserError("--show: a window is of one run, expected no --seeds beside it")
+
+    def run_of(self, seed: int) -> RunDir:
+        """The run directory of one of `seeds`; `out` is known."""
+        return RunDir(Path(self.out or "") / f"seed-{seed}")
 
 
 def parse(
@@ -79,15 +103,29 @@ def parse_train(kind: type[F], program: str, description: str, arguments: Sequen
     """`parse` for a training command: with --resume the flags that are not given are the run's, not the defaults.
 
     Raises:
-        UserError: --resume without --out, or no run there.
+        UserError: --resume without --out, or no run there; --seed beside --seeds.
     """
     flags = fill(kind, parse(form(kind()), program, description, arguments))
+    given = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
+    if flags.seeds is not None and "--seed" in given:
+        raise UserError(f"--seed {flags.config.train.seed}: expected no --seeds beside it, which name all seeds")
     if not flags.resume:
         return flags
+    before = form(replace(kind(), config=_begun(flags).config()))
+    return fill(kind, parse(before, program, description, arguments, before()))
+
+
+def _begun(flags: TrainFlags) -> RunDir:
+    """The run to go on with; of several seeds the first that there is."""
     if flags.out is None:
         raise UserError("--resume: expected --out with the run directory to go on with")
-    before = form(replace(kind(), config=RunDir(Path(flags.out)).config()))
-    return fill(kind, parse(before, program, description, arguments, before()))
+    if flags.seeds is None:
+        return RunDir(Path(flags.out))
+    runs = [run for run in map(flags.run_of, flags.seeds) if (run.path / "config.json").exists()]
+    if not runs:
+        names = ", ".join(flags.run_of(seed).path.name for seed in flags.seeds)
+        raise UserError(f"--resume: {flags.out} holds no run of these seeds yet; expected one of {names}")
+    return runs[0]
 
 
 def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:

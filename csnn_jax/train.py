@@ -14,9 +14,11 @@ directory with weights, metrics and plots, for csnn_jax.evaluate, csnn_jax.predi
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse_train(TrainFlags, "csnn-train", DESCRIPTION, arguments)
-        from csnn_jax.training import job, learner  # after the flags: a wrong one is refused without waiting for JAX
+        # After the flags: a wrong one is refused without waiting for JAX.
+        from csnn_jax.training import job, learner, seeds, tracer
 
-        return job.train(flags, learner.Learner)
+        train = job.train if flags.seeds is None else seeds.train
+        return train(flags, learner.Learner, tracer.Tracer())
 
     return run_command(command, arguments)
 

@@ -25,10 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parse_train(TorchFlags, "csnn-torch-train", DESCRIPTION, arguments)
         require_torch()
         os.environ["JAX_PLATFORMS"] = "cpu"  # JAX draws the initial weights; on a GPU it would take most of the memory
-        from csnn_jax.training import job
+        from csnn_jax.training import job, seeds
         from csnn_torch.learner import Learner
+        from csnn_torch.tracer import Tracer
 
-        return job.train(flags, lambda config, split: Learner(config, split, device=flags.device))
+        train = job.train if flags.seeds is None else seeds.train
+        return train(flags, lambda config, split: Learner(config, split, device=flags.device), Tracer())
 
     return run_command(command, arguments)
 

@@ -31,10 +31,20 @@ def spikes(
     spikes: Sequence[np.ndarray],
     thresholds: Sequence[float],
 ) -> None:
-    """spikes.png: raster of every layer and membrane traces of the output layer, for one image.
+    """spikes.png: the `raster` of an image."""
+    write_atomic(run.path / "spikes.png", raster(image, label, membranes, spikes, thresholds))
+
+
+def raster(
+    image: np.ndarray,
+    label: int,
+    membranes: Sequence[np.ndarray],
+    spikes: Sequence[np.ndarray],
+    thresholds: Sequence[float],
+) -> bytes:
+    """Raster of every layer and membrane traces of the output layer, for one image, as a PNG.
 
     Args:
-        run: where it goes.
         image: [H, W, C] uint8, or [T, H, W, C].
         label: its class.
         membranes: U of every layer, [time, *shape].
@@ -63,7 +73,7 @@ def spikes(
         beside.legend(*axes.get_legend_handles_labels(), loc="center left", frameon=False, fontsize=9)
     axes.set(xlabel="time step")
     axes.set_xlim(-0.5, len(flat[-1]) - 0.5)
-    write_atomic(run.path / "spikes.png", png(figure))
+    return png(figure)
 
 
 def confusion(path: Path, matrix: np.ndarray, accuracy: float) -> None:

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,8 @@ FILES = (
     "evaluation.json",
     "confusion.png",
     "trained_by.json",
+    "tensorboard",
+    "profile",
 )
 
 
@@ -43,10 +45,12 @@ class RunDir:
     Attributes:
         path: the directory.
         checkpoint: whose weights are meant, by iterations done; None: the run's latest.
+        listeners: are given each record, once it is in metrics.jsonl.
     """
 
     path: Path
     checkpoint: int | None = None
+    listeners: tuple[Callable[[dict[str, Any]], None], ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -116,7 +120,10 @@ class RunDir:
 
     def record(self, kind: str, **values: Any) -> None:
         """Appends one object to metrics.jsonl."""
-        append_line(self.path / "metrics.jsonl", json.dumps({"kind": kind, **values}))
+        record = {"kind": kind, **values}
+        append_line(self.path / "metrics.jsonl", json.dumps(record))
+        for listener in self.listeners:
+            listener(record)
 
     def sync(self) -> None:
         """Brings metrics.jsonl to the disk."""
@@ -181,12 +188,12 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
         raise UserError("--out '': expected a path")
     try:
         if out is None:
-            run = RunDir(_fresh())
+            run = RunDir(fresh())
         else:
             run = RunDir(Path(out))
-            if any((run.path / name).exists() for name in FILES):
-                if not overwrite:
-                    raise _occupied(run)
+            if not overwrite:
+                require_free(run)
+            elif _holds_files(run):
                 _clear(run)
             run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -196,6 +203,16 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
     except FileExistsError:  # another process was faster
         raise _occupied(run) from None
     return run
+
+
+def require_free(run: RunDir) -> None:
+    """Raises UserError where there is a run already."""
+    if _holds_files(run):
+        raise _occupied(run)
+
+
+def _holds_files(run: RunDir) -> bool:
+    return any((run.path / name).exists() for name in FILES)
 
 
 def _clear(run: RunDir) -> None:
@@ -248,7 +265,7 @@ def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Co
     return run, config, tensors
 
 
-def _fresh() -> Path:
+def fresh() -> Path:
     """Makes a directory runs/<date-time> that nobody else has."""
     stamp = Path("runs") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     stamp.parent.mkdir(exist_ok=True)

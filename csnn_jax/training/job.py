@@ -12,11 +12,12 @@ from csnn_jax.config import Config, auto, decided
 from csnn_jax.config.checks import flag_of
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
-from csnn_jax.runs import plots, rundir
+from csnn_jax.runs import plots, rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint, initial
-from csnn_jax.training.loop import Learner, Loop
+from csnn_jax.training.loop import Learner, Loop, sample
 from csnn_jax.training.plan import iterations, learning_rates
+from csnn_jax.training.profile import Profile, Tracer, check_profile
 
 PICTURES = ("accuracy.png", "spikes.png")
 """What `Loop.plots` makes."""
@@ -28,19 +29,27 @@ KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
 """What changes no result, and may always change on resuming."""
 
 
-def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learner]) -> int:
+def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learner], tracer: Tracer) -> int:
     """Runs the job. Returns the exit code: 0, or 128 + the signal that interrupted it (130 for Ctrl-C).
+
+    Args:
+        flags: of one run; `seeds` are `seeds.train`'s affair.
+        make_learner: the framework's learner.
+        tracer: the framework's profiler, for `--profile`.
 
     Raises:
         UserError: bad flags or files, a full disk, or a loss that is no longer finite.
     """
     if flags.show:
         plots.require_window()
+    if flags.tensorboard:
+        tensorboard.require()
     dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
     asked = replace(flags.config, model=data.fit_model(flags.config.model, dataset))
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
-    learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
+    rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
+    check_profile(flags.profile, len(rates))
     learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
     if flags.resume:
         run = RunDir(Path(flags.out or ""))
@@ -52,7 +61,10 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
         _introduce(dataset, config, learner, run, start)
         if not flags.resume:
             _tell_start(asked, config, learner)
-        loop = Loop(config, dataset, learner, run, lambda: not caught)
+        if flags.tensorboard:
+            run = tensorboard.follow(run, start, rates, lambda: plots.raster(*sample(config, dataset, learner)))
+        profile = Profile(flags.profile, tracer, run.path / "profile") if flags.profile else None
+        loop = Loop(config, dataset, learner, run, lambda: not caught, profile)
         ended = start if run.finished and start == loop.total else loop.run(start)
         loop.plots()
     if caught:
@@ -105,6 +117,11 @@ def check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
     """
     before = run.config()
     before = replace(before, model=data.fit_model(before.model, dataset))  # 0.1.0 kept no steps of the data's own
+    check_same(run, before, config)
+
+
+def check_same(run: RunDir, before: Config, config: Config) -> None:
+    """`check_same_job`, of a run that was started with `before`."""
     changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     if before.train.schedule == "cosine":

@@ -19,6 +19,7 @@ from csnn_jax.training.checkpoint import State
 from csnn_jax.training.health import Watch
 from csnn_jax.training.initial import Start
 from csnn_jax.training.keeper import Keeper
+from csnn_jax.training.profile import Profile
 
 
 class Step(NamedTuple):
@@ -86,6 +87,13 @@ class Learner(Protocol):
         ...
 
 
+def sample(config: Config, dataset: data.Dataset, learner: Learner) -> tuple:
+    """What `plots.raster` draws: the first test image, and what the network makes of it now."""
+    image, label = dataset.test.images[:1], int(dataset.test.labels[0])
+    membranes, spikes = learner.trace(image)
+    return image[0], label, [m[:, 0] for m in membranes], [s[:, 0] for s in spikes], config.model.thresholds
+
+
 class Loop:
     """What happens at each iteration, and what is kept of it.
 
@@ -95,11 +103,20 @@ class Loop:
         learner: the network being trained.
         run: where its files go.
         go_on: asked before each iteration and each batch of an evaluation; False interrupts.
+        profile: None: nothing is traced.
     """
 
-    def __init__(self, config: Config, dataset: data.Dataset, learner: Learner, run: RunDir, go_on: Callable[[], bool]):
+    def __init__(
+        self,
+        config: Config,
+        dataset: data.Dataset,
+        learner: Learner,
+        run: RunDir,
+        go_on: Callable[[], bool],
+        profile: Profile | None = None,
+    ):
         self.config, self.dataset, self.learner = config, dataset, learner
-        self.run_dir, self.go_on = run, go_on
+        self.run_dir, self.go_on, self.profile = run, go_on, profile
         self.total = plan.iterations(config.train, len(dataset.train.labels))
         self.rates = plan.learning_rates(config.train, self.total)
         self.watch = Watch(config, self.total, run, lambda: learner.look(dataset.train.images))
@@ -112,6 +129,8 @@ class Loop:
         if start:
             self.watch.resume()
         batches = feed.batches(self.config, self.dataset.train.images, start)
+        if self.profile:
+            batches = self.profile.traced(batches)
         with progress.Progress(self.total, start, settings.batch_size) as shown, closing(batches), self.keeper:
             try:
                 if self._owed(start):
@@ -221,16 +240,7 @@ class Loop:
     def plots(self) -> None:
         """Makes the run's pictures."""
         plots.accuracy(self.run_dir)
-        image, label = self.dataset.test.images[:1], int(self.dataset.test.labels[0])
-        membranes, spikes = self.learner.trace(image)
-        plots.spikes(
-            self.run_dir,
-            image[0],
-            label,
-            [m[:, 0] for m in membranes],
-            [s[:, 0] for s in spikes],
-            self.config.model.thresholds,
-        )
+        plots.spikes(self.run_dir, *sample(self.config, self.dataset, self.learner))
 
     def _seconds(self) -> float:
         return round(time.perf_counter() - self.began, 3)

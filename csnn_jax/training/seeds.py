@@ -1,0 +1,120 @@
+"""`--seeds`: the same job for several seeds, one after the other, and what their accuracies come to."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from csnn_jax import data
+from csnn_jax.config import Config, decided
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from csnn_jax.flags import TrainFlags
+from csnn_jax.runs import rundir
+from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training import job
+from csnn_jax.training.loop import Learner
+from csnn_jax.training.profile import Tracer
+
+
+def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learner], tracer: Tracer) -> int:
+    """Trains each of `flags.seeds` as `job.train` does, in `<out>/seed-<N>`, and writes `<out>/summary.json`.
+
+    With `--resume` what is finished is left as it is, what was begun goes on, and what is missing is trained.
+
+    Returns:
+        The exit code: 0, or 128 + the signal that interrupted it.
+
+    Raises:
+        UserError: as `job.train`; or the folder holds what is in the way. The seeds before are kept.
+    """
+    fresh = flags.out is None
+    flags = replace(flags, out=str(rundir.fresh())) if fresh else flags
+    runs = {seed: flags.run_of(seed) for seed in flags.seeds or ()}
+    folder = Path(flags.out or "")
+    try:
+        check_folder(folder, flags, runs)
+        for number, (seed, run) in enumerate(runs.items(), 1):
+            one = of_seed(flags, seed)
+            done = is_done(run, one)
+            print(f"Seed {seed} ({number} of {len(runs)})" + (": is finished already" if done else ""), flush=True)
+            if not done and (code := job.train(one, make_learner, tracer)):
+                return code
+    finally:
+        if any(run.path.exists() for run in runs.values()):
+            write_atomic(folder / "summary.json", (json.dumps(summary(runs), indent=2) + "\n").encode())
+        elif fresh:
+            with suppress(OSError):
+                os.removedirs(folder)
+    print(table(summary(runs)), flush=True)
+    return 0
+
+
+def check_folder(folder: Path, flags: TrainFlags, runs: dict[int, RunDir]) -> None:
+    """Looks at all the runs before the first is trained.
+
+    Raises:
+        UserError: the folder is a run itself, a seed's run is in the way, or has other flags than now.
+    """
+    if (folder / "config.json").exists():
+        raise UserError(f"--out {folder}: is a run itself; expected a folder for the runs of --seeds")
+    for seed, run in runs.items():
+        if flags.resume and (run.path / "config.json").exists():
+            job.check_same(run, run.config(), decided(_config(flags, seed)))
+        elif not flags.overwrite:
+            rundir.require_free(run)
+
+
+def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:
+    """The flags of one seed's run, as if it were trained alone."""
+    run = flags.run_of(seed)
+    one = replace(flags, seeds=None, out=str(run.path), config=_config(flags, seed))
+    if not flags.resume or _has_checkpoint(run):
+        return one
+    # Nothing of it was kept but the records of iterations that are lost.
+    return replace(one, resume=False, overwrite=(run.path / "config.json").exists())
+
+
+def is_done(run: RunDir, flags: TrainFlags) -> bool:
+    """Whether a run that is to be resumed is finished, with as many iterations as asked for and its pictures."""
+    if not (flags.resume and run.finished and all((run.path / name).exists() for name in job.PICTURES)):
+        return False
+    return run.config().train == decided(flags.config).train
+
+
+def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
+    """What summary.json holds: the final test accuracy of each seed, None until it is finished; mean and deviation.
+
+    The standard deviation is that of a sample, with n - 1. It is None for fewer than two.
+    """
+    final = {seed: [end for end in run.records("end") if not end["interrupted"]] for seed, run in runs.items()}
+    accuracies = {seed: ends[-1]["accuracy"] if ends else None for seed, ends in final.items()}
+    known = [accuracy for accuracy in accuracies.values() if accuracy is not None]
+    listed = [{"seed": seed, "run": run.path.name, "accuracy": accuracies[seed]} for seed, run in runs.items()]
+    return {
+        "runs": listed,
+        "finished": len(known),
+        "mean": mean(known) if known else None,
+        "standard_deviation": stdev(known) if len(known) > 1 else None,
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """A summary of finished runs for the terminal."""
+    lines = [f"Seed {run['seed']}: {run['accuracy']:.2%}" for run in found["runs"]]
+    spread = "" if found["standard_deviation"] is None else f", standard deviation {found['standard_deviation']:.2%}"
+    return "\n".join([*lines, f"Mean Test Accuracy: {found['mean']:.2%}{spread} ({found['finished']} seeds)"])
+
+
+def _config(flags: TrainFlags, seed: int) -> Config:
+    return replace(flags.config, train=replace(flags.config.train, seed=seed))
+
+
+def _has_checkpoint(run: RunDir) -> bool:
+    """Whether a training state is there; orbax and `write_atomic` write it under a temporary name first."""
+    names = [path.name for path in run.checkpoints.iterdir()] if run.checkpoints.is_dir() else []
+    return any("tmp" not in name and not name.startswith(".") for name in names)

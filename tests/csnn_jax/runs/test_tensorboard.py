@@ -1,0 +1,152 @@
+"""Event files hold what metrics.jsonl holds, and go on with their run."""
+
+import io
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import ENVIRONMENT, refused, run, start
+from digits import few_digits
+from disk import largest_file
+from event_files import events, pictures, scalars
+from PIL import Image
+
+from csnn_jax.config import Config
+from csnn_jax.errors import UserError
+from csnn_jax.runs import rundir, tensorboard
+from csnn_jax.runs.rundir import RunDir
+
+SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--batch-size", 32)
+JOB = (*SMALL, "--max-iters", 10, "--eval-every", 4, "--schedule", "cosine", "--warmup", 3)
+TRAIN = {"loss": 2.0, "images_per_s": 10.0, "density": {"lif1": 0.25}, "gradient": {"conv1": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return few_digits(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="module")
+def watched(dataset, tmp_path_factory):
+    """A short run with event files."""
+    out = tmp_path_factory.mktemp("watched") / "run"
+    done = run("csnn_jax.train", *JOB, "--dataset", dataset, "--tensorboard", "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def compare(out: Path) -> None:
+    """Every figure of metrics.jsonl that event files hold, as float32, and no other."""
+    found = scalars(out / "tensorboard")
+    train, ends = RunDir(out).records("train"), RunDir(out).records("end")
+    assert list(found["learning_rate"]) == [r["iter"] for r in train]
+    expected = {tag: {r["iter"]: r[tag] for r in train} for tag in ("loss", "images_per_s")}
+    for key, layers in (("density", ("lif1", "lif2", "lif3")), ("gradient", ("conv1", "fc1", "fc2"))):
+        expected |= {f"{key}/{layer}": {r["iter"]: r[key][layer] for r in train} for layer in layers}
+    for name, records in (("test", RunDir(out).records("test")), ("final", ends[-1:])):
+        expected[f"accuracy/{name}"] = {r["iter"]: r["accuracy"] for r in records}
+        for key in ("density", "dead"):
+            for layer in ("lif1", "lif2", "lif3"):
+                expected[f"{key}_{name}/{layer}"] = {r["iter"]: r[key][layer] for r in records}
+    assert found.keys() == expected.keys() | {"learning_rate"}
+    for tag, values in expected.items():
+        assert {step: np.float32(value) for step, value in values.items()} == found[tag], tag
+
+
+def test_event_files_hold_the_figures_of_metrics_jsonl(watched):
+    compare(watched)
+    rates = scalars(watched / "tensorboard")["learning_rate"]
+    assert rates[2] == pytest.approx(5e-3) and rates[0] == pytest.approx(5e-3 / 3) and rates[9] < rates[5] < rates[3]
+
+
+def test_each_evaluation_has_a_raster_and_the_last_is_spikes_png(watched):
+    found = pictures(watched / "tensorboard")
+    assert list(found) == [0, 4, 8, 10] and len(set(found.values())) == 4
+    for png in found.values():
+        with Image.open(io.BytesIO(png)) as picture:
+            assert picture.format == "PNG" and min(picture.size) > 300 and np.asarray(picture.convert("L")).std() > 10
+    assert found[10] == (watched / "spikes.png").read_bytes()
+    for event in events(watched / "tensorboard"):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                with Image.open(io.BytesIO(value.image.encoded_image_string)) as picture:
+                    assert picture.size == (value.image.width, value.image.height) and picture.mode == "RGBA"
+                assert value.image.colorspace == 4
+
+
+def test_it_changes_no_bit_of_the_training(watched, dataset, tmp_path):
+    done = run("csnn_jax.train", *JOB, "--dataset", dataset, "--out", tmp_path / "plain")
+    assert done.returncode == 0, done.stderr
+    plain = tmp_path / "plain"
+    assert (plain / "weights.safetensors").read_bytes() == (watched / "weights.safetensors").read_bytes()
+    assert (plain / "config.json").read_bytes() == (watched / "config.json").read_bytes()
+    assert not (plain / "tensorboard").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
+def test_a_killed_run_goes_on_without_a_step_twice(module, dataset, tmp_path):
+    out = tmp_path / "run"
+    more = () if module == "csnn_jax.train" else ("--device", "cpu")
+    flags = (*SMALL, "--max-iters", 60, "--eval-every", 4, "--tensorboard", "--epochs", 6)
+    process = start(module, *flags, *more, "--dataset", dataset, "--out", out)
+    for line in process.stdout:
+        if line.startswith("Iter 12, Test"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = run(module, "--resume", "--tensorboard", *more, "--out", out)
+    assert done.returncode == 0, done.stderr
+    compare(out)
+    assert list(pictures(out / "tensorboard")) == [*range(0, 60, 4), 60]
+    assert len(list((out / "tensorboard").iterdir())) == 2
+    done = run(module, "--resume", "--tensorboard", *more, "--max-iters", 64, "--epochs", 7, "--out", out)
+    assert done.returncode == 0, done.stderr
+    compare(out)  # the end of the shorter job is no end any more
+
+
+def test_a_run_that_had_no_event_files_gets_its_earlier_records(watched, tmp_path):
+    out = shutil.copytree(watched, tmp_path / "run")
+    shutil.rmtree(out / "tensorboard")
+    followed = tensorboard.follow(RunDir(out), 10, np.ones(12), lambda: b"")
+    followed.record("train", iter=10, **TRAIN)
+    assert list(scalars(out / "tensorboard")["loss"]) == [*range(11)]
+
+
+def test_a_file_that_a_kill_cut_off_is_mended(tmp_path):
+    made = rundir.create(str(tmp_path / "run"), Config())
+    folder = made.path / "tensorboard"
+    first = tensorboard.follow(made, 0, np.ones(9), lambda: b"")
+    for iteration in range(5):
+        first.record("train", iter=iteration, **TRAIN)
+    (path,) = folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-7])
+    again = tensorboard.follow(made, 3, np.ones(9), lambda: b"")
+    again.record("train", iter=3, **TRAIN)
+    assert list(scalars(folder)["loss"]) == [0, 1, 2, 3]
+    starts = [(e.step, e.session_log.status) for e in events(folder) if e.HasField("session_log")]
+    assert starts == [(0, 1), (3, 1)]  # SessionLog.START: TensorBoard forgets what it has read of later steps
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_whole_events(tmp_path):
+    file = tensorboard.Events(tmp_path, 0, np.ones(9))
+    file.write({"kind": "train", "iter": 0, **TRAIN})
+    before = file.path.read_bytes()
+    with largest_file(len(before) + 20), pytest.raises(UserError, match=r"tfevents.*: can't be written: "):
+        file.write({"kind": "train", "iter": 1, **TRAIN})
+    assert file.path.read_bytes() == before
+    file.write({"kind": "train", "iter": 2, **TRAIN})
+    assert list(scalars(tmp_path)["loss"]) == [0, 2]
+
+
+def test_without_tensorboardx_nothing_is_made(tmp_path):
+    (tmp_path / "tensorboardX.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorboardX'\")\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    options = {"env": ENVIRONMENT | {"PYTHONPATH": path}, "cwd": tmp_path}
+    for module in ("csnn_jax.train", "csnn_torch.train"):
+        line = refused(module, "--tensorboard", "--out", "run", **options)
+        assert "--tensorboard needs tensorboardX" in line and "`pip install 'csnn-jax[tensorboard]'`" in line
+    assert [p.name for p in tmp_path.iterdir() if p.name not in ("tensorboardX.py", "__pycache__")] == []

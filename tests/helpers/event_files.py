@@ -1,0 +1,45 @@
+"""Reads TensorBoard's event files by the description of the format, checksums and all."""
+
+import struct
+from pathlib import Path
+
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
+
+
+def events(folder: Path) -> list[Event]:
+    """The events of a run's files, in the order in which TensorBoard reads them."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        assert "tfevents" in path.name
+        data = path.read_bytes()
+        while data:
+            length, checksum = struct.unpack("<QI", data[:12])
+            assert checksum == masked_crc32c(data[:8]) and len(data) >= 16 + length
+            body = data[12 : 12 + length]
+            assert struct.unpack("<I", data[12 + length : 16 + length]) == (masked_crc32c(body),)
+            found.append(Event.FromString(body))
+            data = data[16 + length :]
+    return found
+
+
+def scalars(folder: Path) -> dict[str, dict[int, float]]:
+    """Every tag's values, by step, none of which comes twice."""
+    found: dict[str, dict[int, float]] = {}
+    for event in events(folder):
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                assert event.step not in found.setdefault(value.tag, {})
+                found[value.tag][event.step] = value.simple_value
+    return found
+
+
+def pictures(folder: Path) -> dict[int, bytes]:
+    """The spike rasters, by step."""
+    found = {}
+    for event in events(folder):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                assert value.tag == "spikes" and event.step not in found
+                found[event.step] = value.image.encoded_image_string
+    return found

@@ -1,0 +1,75 @@
+"""A long training in one process: neither its memory nor its open files grow."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from commands import ENVIRONMENT
+from digits import few_digits
+
+SETTLED, EVERY = 500, 100
+MEMORY = 8 * 10**6
+"""Bytes that may be added after `SETTLED` iterations. Measured: 3 MB by 2,000, all of it at the evaluations, with their
+checkpoints and pictures; the iterations alone add nothing. One batch of images has 25 kB."""
+
+PROGRAM = """
+import ctypes, gc, json, os, sys
+from csnn_jax.flags import TrainFlags, parse_train
+from csnn_jax.training import job, learner, tracer
+
+kept = []
+
+class Learner(learner.Learner):
+    def step(self, *arguments):
+        kept.append(bytes({kept_bytes}))
+        return super().step(*arguments)
+
+    def save(self, directory, iteration):
+        super().save(directory, iteration)
+        kept.extend(open(os.devnull) for _ in range({kept_files}))
+        gc.collect()  # garbage in cycles, as of matplotlib's figures, goes now or a little later
+        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system, now and not at some other time
+        lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+        own = sum(int(lines[name].split()[0]) for name in ("RssAnon", "VmSwap"))  # kB
+        print(json.dumps([iteration, own * 1024, len(os.listdir("/proc/self/fd"))]), flush=True)
+
+sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), Learner, tracer.Tracer()))
+"""
+"""Trains, and after each evaluation's checkpoint tells what it holds. It may be told to leak."""
+
+
+class Held(NamedTuple):
+    """What a process holds: bytes of memory that are its own, and open files."""
+
+    memory: int
+    files: int
+
+
+def grown(folder: Path, iterations: int, kept_bytes: int = 0, kept_files: int = 0) -> Held:
+    """What a training holds more at its end than after `SETTLED` iterations."""
+    small = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 4, "--batch-size", 32, "--augment", 1, 5, 0.1)
+    length = ("--epochs", 200, "--max-iters", iterations, "--eval-every", EVERY, "--tensorboard")
+    flags = (*small, *length, "--dataset", few_digits(folder), "--out", folder / "run")
+    program = PROGRAM.format(kept_bytes=kept_bytes, kept_files=kept_files)
+    command = [sys.executable, "-c", program, *map(str, flags)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    by_iteration = {iteration: Held(memory, files) for iteration, memory, files in found}
+    first, last = by_iteration[SETTLED + 1], by_iteration[iterations]
+    return Held(last.memory - first.memory, last.files - first.files)
+
+
+@pytest.mark.slow
+def test_neither_memory_nor_open_files_grow(tmp_path):
+    more = grown(tmp_path, 2000)
+    assert more.memory < MEMORY and more.files == 0, more
+
+
+@pytest.mark.slow
+def test_a_batch_kept_at_each_iteration_and_a_file_at_each_checkpoint_are_found(tmp_path):
+    more = grown(tmp_path, 1000, kept_bytes=32 * 28 * 28, kept_files=1)
+    assert more.memory > MEMORY and more.files == 5, more
