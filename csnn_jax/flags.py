@@ -99,8 +99,38 @@ def parse(
 F = TypeVar("F", bound=TrainFlags)
 
 
-def parse_train(kind: type[F], program: str, description: str, arguments: Sequence[str] | None) -> F:
+def begun(flags: TrainFlags) -> Config:
+    """The job of the run to go on with; of several seeds the first that there is.
+
+    Raises:
+        UserError: --resume without --out, or no run there.
+    """
+    if flags.out is None:
+        raise UserError("--resume: expected --out with the run directory to go on with")
+    if flags.seeds is None:
+        return RunDir(Path(flags.out)).config()
+    runs = [run for run in map(flags.run_of, flags.seeds) if (run.path / "config.json").exists()]
+    if not runs:
+        names = ", ".join(flags.run_of(seed).path.name for seed in flags.seeds)
+        raise UserError(f"--resume: {flags.out} holds no run of these seeds yet; expected one of {names}")
+    return runs[0].config()
+
+
+def parse_train(
+    kind: type[F],
+    program: str,
+    description: str,
+    arguments: Sequence[str] | None,
+    begun: Callable[[F], Config] = begun,
+) -> F:
     """`parse` for a training command: with --resume the flags that are not given are the run's, not the defaults.
+
+    Args:
+        kind: the dataclass.
+        program: its name in the help.
+        description: what it does, for the help.
+        arguments: None: the process's.
+        begun: reads the job of the run to go on with.
 
     Raises:
         UserError: --resume without --out, or no run there; --seed beside --seeds.
@@ -111,21 +141,8 @@ def parse_train(kind: type[F], program: str, description: str, arguments: Sequen
         raise UserError(f"--seed {flags.config.train.seed}: expected no --seeds beside it, which name all seeds")
     if not flags.resume:
         return flags
-    before = form(replace(kind(), config=_begun(flags).config()))
+    before = form(replace(kind(), config=begun(flags)))
     return fill(kind, parse(before, program, description, arguments, before()))
-
-
-def _begun(flags: TrainFlags) -> RunDir:
-    """The run to go on with; of several seeds the first that there is."""
-    if flags.out is None:
-        raise UserError("--resume: expected --out with the run directory to go on with")
-    if flags.seeds is None:
-        return RunDir(Path(flags.out))
-    runs = [run for run in map(flags.run_of, flags.seeds) if (run.path / "config.json").exists()]
-    if not runs:
-        names = ", ".join(flags.run_of(seed).path.name for seed in flags.seeds)
-        raise UserError(f"--resume: {flags.out} holds no run of these seeds yet; expected one of {names}")
-    return runs[0]
 
 
 def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:

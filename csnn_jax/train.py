@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from csnn_jax.flags import TrainFlags, parse_train, run_command
+from csnn_jax.config import Config
+from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.flags import begun, parse_train, run_command
 
 DESCRIPTION = """Trains a convolutional spiking neural network with surrogate gradients in JAX.
 
@@ -13,14 +15,27 @@ directory with weights, metrics and plots, for csnn_jax.evaluate, csnn_jax.predi
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
-        flags = parse_train(TrainFlags, "csnn-train", DESCRIPTION, arguments)
+        flags = parse_train(JaxFlags, "csnn-train", DESCRIPTION, arguments, _begun)
         # After the flags: a wrong one is refused without waiting for JAX.
-        from csnn_jax.training import job, learner, seeds, tracer
+        from csnn_jax.training import framework, job, seeds
 
-        train = job.train if flags.seeds is None else seeds.train
-        return train(flags, learner.Learner, tracer.Tracer())
+        with framework.company(flags) as processes:
+            train = job.train if flags.seeds is None else seeds.train
+            return train(flags, framework.of(flags, processes))
 
     return run_command(command, arguments)
+
+
+def _begun(flags: JaxFlags) -> Config:
+    """The job to go on with, which process 0 reads."""
+    if not flags.several:
+        return begun(flags)
+    from csnn_jax.runs.config_json import job_from_json, job_to_json
+    from csnn_jax.training import framework
+
+    with framework.company(flags) as processes:
+        read = processes.of_first(lambda: job_to_json(begun(flags)).encode())
+        return job_from_json(read.decode(), "--resume")
 
 
 if __name__ == "__main__":

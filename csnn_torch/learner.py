@@ -89,6 +89,9 @@ class Learner:
         versions = f"snnTorch {snntorch.__version__}, torch {torch.__version__}"
         return f"{versions}, {self.device.type}" + (f" ({where})" if where else "")
 
+    def rows(self, batch: int) -> slice:
+        return slice(batch)
+
     def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
         assert self._train is not None
         held, rows = (self._train.images, index) if images is None else (images, np.arange(len(images)))

@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_torch.learner import Learner
         from csnn_torch.tracer import Tracer
 
-        train = job.train if flags.seeds is None else seeds.train
-        return train(flags, lambda config, split: Learner(config, split, device=flags.device), Tracer())
+        framework = job.Framework(lambda config, split: Learner(config, split, device=flags.device), Tracer())
+        return (job.train if flags.seeds is None else seeds.train)(flags, framework)
 
     return run_command(command, arguments)
 

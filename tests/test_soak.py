@@ -23,20 +23,24 @@ from csnn_jax.training import job, learner, tracer
 kept = []
 
 class Learner(learner.Learner):
-    def step(self, *arguments):
-        kept.append(bytes({kept_bytes}))
-        return super().step(*arguments)
+    done = 0
 
-    def save(self, directory, iteration):
-        super().save(directory, iteration)
+    def step(self, iteration, *arguments):
+        kept.append(bytes({kept_bytes}))
+        self.done = iteration + 1
+        return super().step(iteration, *arguments)
+
+    def snapshot(self):
+        found = super().snapshot()
         kept.extend(open(os.devnull) for _ in range({kept_files}))
         gc.collect()  # garbage in cycles, as of matplotlib's figures, goes now or a little later
         ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system, now and not at some other time
         lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
         own = sum(int(lines[name].split()[0]) for name in ("RssAnon", "VmSwap"))  # kB
-        print(json.dumps([iteration, own * 1024, len(os.listdir("/proc/self/fd"))]), flush=True)
+        print(json.dumps([self.done, own * 1024, len(os.listdir("/proc/self/fd"))]), flush=True)
+        return found
 
-sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), Learner, tracer.Tracer()))
+sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), job.Framework(Learner, tracer.Tracer())))
 """
 """Trains, and after each evaluation's checkpoint tells what it holds. It may be told to leak."""
 

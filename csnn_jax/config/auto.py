@@ -77,3 +77,11 @@ def told(before: Config, after: Config) -> str | None:
     }
     flags = [f"{flag} {value}" for flag, (was_auto, value) in chosen.items() if was_auto]
     return None if is_original(after.model) else ", ".join(flags) or None
+
+
+def parts_told(before: Config, after: Config) -> str | None:
+    """Why a job has micro-batches, for the log; None where it has none, or was asked for them."""
+    if before.train.microbatch != "auto" or after.train.microbatch == "off":
+        return None
+    whole = membranes(after) * after.train.batch_size
+    return f"of {after.train.microbatch} images, for all {after.train.batch_size} would keep {whole / 1e9:.1f} GB"

@@ -39,16 +39,16 @@ class Augmentation:
         self._images, self._amounts, self._seed = images, amounts, seed
         self._nearest = images.ndim == 5 or scale_of(images, floats=False) == 1
 
-    def batch(self, iteration: int, index: np.ndarray) -> np.ndarray:
+    def batch(self, iteration: int, index: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Moved copies of the images `index` [batch]; they follow from seed, iteration and place in the batch alone.
 
         Counts, 0 and 1 must stay whole: such images, and all with a time axis, take the nearest pixel.
 
         Returns:
-            uint8 [batch, H, W, C], or [batch, T, H, W, C].
+            Those at `rows` of the batch: uint8 [rows, H, W, C], or [rows, T, H, W, C].
         """
         moves = draw(self._amounts, len(index), (self._seed, STREAM, iteration))
-        return move(self._images[index], moves, self._nearest)
+        return move(self._images[index[rows]], Moves(*(part[rows] for part in moves)), self._nearest)
 
 
 def draw(amounts: tuple[float, float, float], count: int, seed: tuple[int, ...]) -> Moves:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from csnn_jax.devices.flags import split
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.errors import UserError, first_line
 
@@ -41,13 +42,15 @@ class Address:
 
 
 def connect(address: Address, seconds: int) -> None:
-    """Meets the other processes. To be called before JAX knows its devices.
+    """Meets the other processes, on the first call. That must come before JAX knows its devices.
 
     A runtime that waits in vain would end the process with a stack trace; a watch ends it with one line.
 
     Raises:
         UserError: no environment that JAX knows, a port that can't be had, or a coordinator that does not answer.
     """
+    if jax.distributed.is_initialized():
+        return
     if address.coordinator is not None:
         host, port = split(address.coordinator)
         if address.process == 0:
@@ -71,18 +74,6 @@ def connect(address: Address, seconds: int) -> None:
         raise UserError(f"--distributed: {first_line(error)}; {expected}") from None
     finally:
         watch.cancel()
-
-
-def split(coordinator: str) -> tuple[str, int]:
-    """(host, port) of HOST:PORT.
-
-    Raises:
-        UserError: it is none.
-    """
-    host, _, port = coordinator.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise UserError(f"--coordinator {coordinator}: expected HOST:PORT, with a port from 1 to 65535")
-    return host.strip("[]"), int(port)
 
 
 def _check_port(coordinator: str, port: int) -> None:
@@ -170,11 +161,12 @@ class Cluster:
             raise UserError(data.decode())
         return data
 
-    def check_same(self, facts: Mapping[str, str]) -> None:
-        mine = np.array([list(sha256(fact.encode()).digest()[:DIGEST]) for fact in facts.values()], np.uint8)
+    def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
+        names, values = zip(*facts().items(), strict=True)
+        mine = np.array([list(sha256(value.encode()).digest()[:DIGEST]) for value in values], np.uint8)
         everybodys = self._gather(mine)  # [processes, facts, bytes]
         for process, theirs in enumerate(everybodys):
-            for name, differs in zip(facts, (theirs != everybodys[0]).any(1), strict=True):
+            for name, differs in zip(names, (theirs != everybodys[0]).any(1), strict=True):
                 if differs:
                     raise UserError(f"{name}: process {process} was started with another value than process 0")
 

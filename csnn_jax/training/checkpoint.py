@@ -86,6 +86,11 @@ def restore(directory: Path, like: State) -> tuple[int, State]:
     raise problems[0] if problems else UserError(f"{directory}: expected a checkpoint in it, to go on from")
 
 
+def exists(directory: Path) -> bool:
+    """Whether there is a checkpoint, sound or not."""
+    return bool(_places(directory))
+
+
 def _places(directory: Path) -> list[Path]:
     """Where states may be, the newest first."""
     numbered = [directory / str(number) for number in reversed(checkpoints.numbers(directory))]

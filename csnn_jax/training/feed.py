@@ -1,7 +1,7 @@
 """The batches that a training learns from. Augmented ones are made ahead of the device, in a thread of their own."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -17,7 +17,9 @@ AHEAD = 3
 Batch = tuple[int, np.ndarray, np.ndarray | None]
 
 
-def batches(config: Config, images: np.ndarray, start: int = 0) -> Generator[Batch, None, None]:
+def batches(
+    config: Config, images: np.ndarray, start: int = 0, rows: Callable[[int], slice] = slice
+) -> Generator[Batch, None, None]:
     """The iterations of a job from `start` to its end: (iteration, indices [batch], images to learn from).
 
     The images are None without `--augment`: those of the indices, as they are. Close the iterator to end its thread,
@@ -27,18 +29,20 @@ def batches(config: Config, images: np.ndarray, start: int = 0) -> Generator[Bat
         config: the job.
         images: those of the training split.
         start: iterations done before.
+        rows: those of a batch that images are made of, given its size; all by default.
     """
     planned = plan.batches(config.train, len(images), start)
     if config.data.augment is None:
         for iteration, index in planned:
             yield iteration, index, None
     else:
-        yield from _ahead(planned, data.Augmentation(images, config.data.augment, config.train.seed))
+        augmentation = data.Augmentation(images, config.data.augment, config.train.seed)
+        yield from _ahead(planned, augmentation, rows(config.train.batch_size))
 
 
-def _ahead(planned: Iterator[tuple[int, np.ndarray]], augmentation: data.Augmentation) -> Iterator[Batch]:
+def _ahead(planned: Iterator[tuple[int, np.ndarray]], augmentation: data.Augmentation, rows: slice) -> Iterator[Batch]:
     pool = ThreadPoolExecutor(1, "augment")
-    submitted = ((iteration, index, pool.submit(augmentation.batch, iteration, index)) for iteration, index in planned)
+    submitted = ((number, index, pool.submit(augmentation.batch, number, index, rows)) for number, index in planned)
     try:
         waiting = deque(islice(submitted, AHEAD))
         while waiting:

@@ -4,8 +4,15 @@ The framework is behind `loop.Learner`.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from csnn_jax import data, interrupts
 from csnn_jax.config import Config, auto, decided
@@ -14,9 +21,10 @@ from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import plots, rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import checkpoint, initial
-from csnn_jax.training.loop import Learner, Loop, sample
+from csnn_jax.training import checkpoint, feed, initial
+from csnn_jax.training.loop import Learner, Loop, evaluates, sample, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
+from csnn_jax.training.processes import Alone, Beginning, Processes
 from csnn_jax.training.profile import Profile, Tracer, check_profile
 
 PICTURES = ("accuracy.png", "spikes.png")
@@ -29,16 +37,73 @@ KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
 """What changes no result, and may always change on resuming."""
 
 
-def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learner], tracer: Tracer) -> int:
+class Framework(NamedTuple):
+    """What a framework gives to a job.
+
+    Attributes:
+        make_learner: its learner, of a job and the training images; it may refuse the job.
+        tracer: its profiler, for `--profile`.
+        processes: how this process agrees with the others of the job.
+    """
+
+    make_learner: Callable[[Config, data.Split], Learner]
+    tracer: Tracer
+    processes: Processes = Alone()
+
+
+class Job(NamedTuple):
+    """A job that nothing is known against, before anything is written.
+
+    Attributes:
+        asked, config: the configuration before and after `decided`.
+        rates: the learning rate of every iteration.
+    """
+
+    flags: TrainFlags
+    asked: Config
+    config: Config
+    dataset: data.Dataset
+    learner: Learner
+    rates: np.ndarray
+
+
+def train(flags: TrainFlags, framework: Framework) -> int:
     """Runs the job. Returns the exit code: 0, or 128 + the signal that interrupted it (130 for Ctrl-C).
+
+    Where there are several processes, each runs it; the first one leads, and alone prints and writes.
 
     Args:
         flags: of one run; `seeds` are `seeds.train`'s affair.
-        make_learner: the framework's learner.
-        tracer: the framework's profiler, for `--profile`.
+        framework: the network's.
 
     Raises:
         UserError: bad flags or files, a full disk, or a loss that is no longer finite.
+    """
+    processes = framework.processes
+    job = processes.each(lambda: prepared(flags, framework))
+    processes.check_same(lambda: _facts(job))
+    with ExitStack() as held, interrupts.collected() as caught:
+        opened: list[RunDir] = []
+        begun = Beginning.of(processes.of_first(lambda: _begun(job, held, opened)))
+        job.learner.restore(begun.state)
+
+        def go_on() -> bool:
+            return not processes.greatest(caught[0] if caught else 0)
+
+        ended = lead(job, opened[0], begun, framework.tracer, go_on) if opened else follow(job, begun, go_on)
+        signal = processes.greatest(caught[0] if caught else 0)
+    if signal and opened:
+        print(f"Interrupted after {ended} iterations; weights and metrics are in {opened[0].path}", flush=True)
+    elif flags.show and opened:
+        plots.show(opened[0])
+    return 128 + signal if signal else 0
+
+
+def prepared(flags: TrainFlags, framework: Framework) -> Job:
+    """Reads the data and makes the learner.
+
+    Raises:
+        UserError: the flags ask for what can't be; nothing was written.
     """
     if flags.show:
         plots.require_window()
@@ -50,40 +115,75 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
     check_profile(flags.profile, len(rates))
-    learner = make_learner(config, dataset.train)  # before the directory: it may refuse the configuration
-    if flags.resume:
-        run = RunDir(Path(flags.out or ""))
-        check_same_job(run, config, dataset)
+    return Job(flags, asked, config, dataset, framework.make_learner(config, dataset.train), rates)
+
+
+def lead(job: Job, run: RunDir, begun: Beginning, tracer: Tracer, go_on: Callable[[], bool]) -> int:
+    """Trains and writes; the iterations done."""
+    _introduce(job, run, begun.done)
+    if not job.flags.resume:
+        _tell_start(job)
+    if job.flags.tensorboard:
+        picture = partial(sample, job.config, job.dataset, job.learner)
+        run = tensorboard.follow(run, begun.done, job.rates, lambda: plots.raster(*picture()))
+    profile = Profile(job.flags.profile, tracer, run.path / "profile") if job.flags.profile else None
+    loop = Loop(job.config, job.dataset, job.learner, run, go_on, profile)
+    ended = loop.run(begun.done, begun.owed) if begun.open else begun.done
+    loop.plots()
+    return ended
+
+
+def follow(job: Job, begun: Beginning, go_on: Callable[[], bool]) -> int:
+    """What the other processes do: the same steps and evaluations as `Loop.run`, in its order.
+
+    Raises:
+        UserError: a loss that is no longer finite.
+    """
+    learner, dataset, done = job.learner, job.dataset, begun.done
+    if not begun.open:
+        return done
+    watched = watched_split(dataset)[1]
+    if begun.owed:
+        learner.evaluate(watched, go_on)
+    for iteration, index, images in feed.batches(job.config, dataset.train.images, done, learner.rows):
+        if not go_on():
+            return done
+        if not learner.step(iteration, index, float(job.rates[iteration]), images).finite:
+            raise UserError(f"iteration {iteration}: the loss or a gradient is not finite")
+        done = iteration + 1
+        if evaluates(job.config.train, iteration):
+            learner.evaluate(watched, go_on)
+    learner.evaluate(dataset.test, go_on)
+    return done
+
+
+def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> bytes:
+    """Makes the run directory, or reads it; claims it for as long as `held`."""
+    if job.flags.resume:
+        run = RunDir(Path(job.flags.out or ""))
+        check_same_job(run, job.config, job.dataset)
     else:
-        run = rundir.create(flags.out, config, flags.overwrite)
-    with run.claimed(), interrupts.collected() as caught:
-        start = resumed(run, config, learner, dataset) if flags.resume else 0
-        _introduce(dataset, config, learner, run, start)
-        if not flags.resume:
-            _tell_start(asked, config, learner)
-        if flags.tensorboard:
-            run = tensorboard.follow(run, start, rates, lambda: plots.raster(*sample(config, dataset, learner)))
-        profile = Profile(flags.profile, tracer, run.path / "profile") if flags.profile else None
-        loop = Loop(config, dataset, learner, run, lambda: not caught, profile)
-        ended = start if run.finished and start == loop.total else loop.run(start)
-        loop.plots()
-    if caught:
-        print(f"Interrupted after {ended} iterations; weights and metrics are in {run.path}", flush=True)
-        return 128 + caught[0]
-    if flags.show:
-        plots.show(run)
-    return 0
+        run = rundir.create(job.flags.out, job.config, job.flags.overwrite)
+    held.enter_context(run.claimed())
+    begun = resumed(run, job.config, job.learner, job.dataset) if job.flags.resume else fresh(job.learner)
+    opened.append(run)
+    return begun.to_bytes()
 
 
-def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset) -> int:
-    """Makes a run ready to go on; the iterations that it has done.
+def fresh(learner: Learner) -> Beginning:
+    """A job before its first iteration. Other machines may round its initial weights otherwise, so they are sent."""
+    return Beginning(0, True, False, learner.snapshot())
+
+
+def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset) -> Beginning:
+    """Makes a run ready to go on.
 
     A finished run may get more iterations, or the pictures that it was killed before.
 
     Args:
         run: as it was left.
         config: the job; as the run was started but for what `check_same_job` allows.
-        learner: takes over the training state.
+        learner: made for the job.
         dataset: its images.
 
     Raises:
@@ -96,7 +196,8 @@ def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset
         limited = config.train.max_iters == total
         flag = f"--max-iters {total}" if limited else f"--epochs {config.train.epochs}"
         raise UserError(f"{flag}: {run.path} has done {start} iterations already; expected at least as many")
-    if start < total or not run.finished:
+    is_open = start < total or not run.finished
+    if is_open:
         rundir.write_config(run, config)
         run.truncate_records(start)
         checkpoint.drop_after(run.checkpoints, start)
@@ -105,8 +206,24 @@ def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset
         if config.train.schedule == "cosine":
             more = "its learning rate has come down to 0"
         raise UserError(f"--resume: {run.path} is finished; {more}")
-    learner.restore(state)
-    return start
+    return Beginning(start, is_open, is_open and owed(run, config, dataset, start), state)
+
+
+def owed(run: RunDir, config: Config, dataset: data.Dataset, start: int) -> bool:
+    """Whether a run was interrupted in the middle of an evaluation."""
+    kind, last = watched_split(dataset)[0], start - 1
+    return start > 0 and evaluates(config.train, last) and last not in {r["iter"] for r in run.records(kind)}
+
+
+def _facts(job: Job) -> dict[str, str]:
+    """What all processes must have in common, by flag or name."""
+    parts = asdict(job.config).values()
+    facts = {flag_of(name): repr(value) for values in parts for name, value in values.items()}
+    facts |= {"--resume": str(job.flags.resume), "the version of csnn-jax": version("csnn-jax")}
+    for name in ("train", "test"):
+        split: data.Split = getattr(job.dataset, name)
+        facts |= {f"the {name} images": sha256(split.images.tobytes() + split.labels.tobytes()).hexdigest()}
+    return facts
 
 
 def check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
@@ -136,25 +253,28 @@ def check_same(run: RunDir, before: Config, config: Config) -> None:
                 )
 
 
-def _introduce(dataset: data.Dataset, config: Config, learner: Learner, run: RunDir, start: int) -> None:
+def _introduce(job: Job, run: RunDir, start: int) -> None:
+    dataset, model = job.dataset, job.config.model
     held_out = f", {len(dataset.validation.labels)} held out" if dataset.validation else ""
     print(
         f"Data: {dataset.name}, {len(dataset.train.labels)} training{held_out} and {len(dataset.test.labels)} test "
-        f"images, {config.model.num_classes} classes"
+        f"images, {model.num_classes} classes"
     )
     for note in dataset.notes:
         print(f"Data: {note}")
     if dataset.frames:
         print(f"Data: {dataset.frames} frames an example, one at each time step")
-    if config.model.pixel_scale != dataset.scale:
-        print(f"Data: pixel values are divided by {config.model.pixel_scale:g}, not {dataset.scale:g}")
-    print(f"Runs on: {learner.describe()}")
+    if model.pixel_scale != dataset.scale:
+        print(f"Data: pixel values are divided by {model.pixel_scale:g}, not {dataset.scale:g}")
+    print(f"Runs on: {job.learner.describe()}")
     print(f"Run directory: {run.path}" + (f", resumed after {start} iterations" if start else ""), flush=True)
 
 
-def _tell_start(asked: Config, config: Config, learner: Learner) -> None:
+def _tell_start(job: Job) -> None:
     """What `auto` stands for, and what became of the initial weights, where they are not the original recipe's."""
-    if chosen := auto.told(asked, config):
+    if chosen := auto.told(job.asked, job.config):
         print(f"Chosen for this stack: {chosen}")
-    if made := initial.told(learner.start, config):
+    if parts := auto.parts_told(job.asked, job.config):
+        print(f"Micro-batches: {parts}")
+    if made := initial.told(job.learner.start, job.config):
         print(made, flush=True)

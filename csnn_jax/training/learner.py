@@ -105,8 +105,11 @@ class Learner:
     def describe(self) -> str:
         return f"JAX {jax.__version__}, {self._engine}, {self.devices.describe()}"
 
+    def rows(self, batch: int) -> slice:
+        return self.devices.rows(batch)
+
     def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
-        batch, own = len(index), index[self.devices.rows(len(index))]
+        batch, own = len(index), index[self.rows(len(index))]
         x = self._windows.share(self._train.images[own] if images is None else images, batch, (0, iteration))
         labels = self.devices.put(self._train.labels[own], batch)
         self.state, seen = self._update(self.state, x, labels, rate)

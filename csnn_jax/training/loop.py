@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from csnn_jax import data, progress
-from csnn_jax.config import Config
+from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs import plots, weights
 from csnn_jax.runs.metrics import BATCH, Evaluation, Neurons
@@ -51,10 +51,15 @@ class Learner(Protocol):
         """Framework, engine and device, for the log."""
         ...
 
+    def rows(self, batch: int) -> slice:
+        """The rows of a batch that this process needs the images of."""
+        ...
+
     def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
         """One update on the training images `index` [batch] at a learning rate. Not finite: nothing is changed.
 
-        `images`, uint8 [batch, H, W, C] or [batch, T, H, W, C], take the place of those at `index`; labels stay.
+        `images`, uint8 [rows, H, W, C] or [rows, T, H, W, C], take the place of those at `index`, of which they are
+        the `rows`; labels stay.
         """
         ...
 
@@ -94,6 +99,16 @@ def sample(config: Config, dataset: data.Dataset, learner: Learner) -> tuple:
     return image[0], label, [m[:, 0] for m in membranes], [s[:, 0] for s in spikes], config.model.thresholds
 
 
+def watched_split(dataset: data.Dataset) -> tuple[str, data.Split]:
+    """The images of evaluations on the way, and their name: the held-out ones, or without any the test images."""
+    return ("test", dataset.test) if dataset.validation is None else ("validation", dataset.validation)
+
+
+def evaluates(config: TrainConfig, iteration: int) -> bool:
+    """Whether an iteration is followed by an evaluation."""
+    return config.eval_every > 0 and iteration % config.eval_every == 0
+
+
 class Loop:
     """What happens at each iteration, and what is kept of it.
 
@@ -123,17 +138,20 @@ class Loop:
         self.keeper = Keeper(config, learner, run)
         self.began = time.perf_counter()
 
-    def run(self, start: int) -> int:
-        """Trains from iteration `start` to the end or to an interrupt; returns the iterations done."""
+    def run(self, start: int, owed: bool = False) -> int:
+        """Trains from iteration `start` to the end or to an interrupt; returns the iterations done.
+
+        `job.follow` is its double in other processes. `owed`: begin with the evaluation after iteration `start - 1`.
+        """
         settings, done = self.config.train, start
         if start:
             self.watch.resume()
-        batches = feed.batches(self.config, self.dataset.train.images, start)
+        batches = feed.batches(self.config, self.dataset.train.images, start, self.learner.rows)
         if self.profile:
             batches = self.profile.traced(batches)
         with progress.Progress(self.total, start, settings.batch_size) as shown, closing(batches), self.keeper:
             try:
-                if self._owed(start):
+                if owed:
                     self._evaluate(start - 1, shown)
                 for iteration, index, images in batches:
                     if not self.go_on():
@@ -142,7 +160,7 @@ class Loop:
                     done = iteration + 1  # before anything is printed: the state that is kept is this one's
                     shown.step(iteration, loss)
                     self.watch.step(iteration, loss, layers, shown.line)
-                    if self._evaluates(iteration):
+                    if evaluates(settings, iteration):
                         self._evaluate(iteration, shown)
                     elif self.keeper.due(done):
                         self.keeper.keep(done)
@@ -178,7 +196,7 @@ class Loop:
 
     def _evaluate(self, iteration: int, shown: progress.Progress) -> None:
         """Measures accuracy on the held-out images, or without any on the test images, and keeps the weights."""
-        kind, split = self._watched()
+        kind, split = watched_split(self.dataset)
         result = self._measure(split, shown)
         if result is None:
             return
@@ -190,25 +208,6 @@ class Loop:
         if kind == "validation":
             self.keeper.score(iteration + 1, result.accuracy)
         self.keeper.keep(iteration + 1)
-
-    def _watched(self) -> tuple[str, data.Split]:
-        """The images of evaluations on the way: the held-out ones, or without any the test images."""
-        if self.dataset.validation is not None:
-            return "validation", self.dataset.validation
-        return "test", self.dataset.test
-
-    def _evaluates(self, iteration: int) -> bool:
-        every = self.config.train.eval_every
-        return every > 0 and iteration % every == 0
-
-    def _owed(self, start: int) -> bool:
-        """Whether a resumed run was interrupted in the middle of an evaluation."""
-        kind, _ = self._watched()
-        return (
-            start > 0
-            and self._evaluates(start - 1)
-            and start - 1 not in {r["iter"] for r in self.run_dir.records(kind)}
-        )
 
     def _measure(self, split: data.Split, shown: progress.Progress) -> Evaluation | None:
         """Runs a split, with a word now and then; None if it was interrupted."""

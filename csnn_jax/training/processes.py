@@ -1,9 +1,40 @@
 """How the processes of a job agree. Alone, a process agrees with itself; `devices.cluster` is for several."""
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
+
+import safetensors.numpy
+
+from csnn_jax.training.checkpoint import State
 
 T = TypeVar("T")
+
+
+class Beginning(NamedTuple):
+    """Where a job begins, as its first process says.
+
+    Attributes:
+        done: iterations done before.
+        open: whether iterations or the final evaluation are left to do.
+        owed: whether the evaluation after iteration `done - 1` was interrupted.
+        state: the training state.
+    """
+
+    done: int
+    open: bool
+    owed: bool
+    state: State
+
+    def to_bytes(self) -> bytes:
+        facts = {"done": self.done, "open": self.open, "owed": self.owed}
+        return json.dumps(facts).encode() + b"\n" + safetensors.numpy.save(self.state)
+
+    @classmethod
+    def of(cls, data: bytes) -> "Beginning":
+        """What `to_bytes` gave."""
+        facts, _, state = data.partition(b"\n")
+        return cls(**json.loads(facts), state=safetensors.numpy.load(state))
 
 
 class Processes(Protocol):
@@ -23,8 +54,8 @@ class Processes(Protocol):
         """What a function gives in the first process, for all; its `UserError` is raised in all."""
         ...
 
-    def check_same(self, facts: Mapping[str, str]) -> None:
-        """Whether all processes have the same facts.
+    def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
+        """Whether all processes have the same facts, each by its name.
 
         Raises:
             UserError: they have not; names a fact and two processes.
@@ -47,7 +78,7 @@ class Alone:
     def of_first(self, function: Callable[[], bytes]) -> bytes:
         return function()
 
-    def check_same(self, facts: Mapping[str, str]) -> None:
+    def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
         pass
 
     def greatest(self, value: int) -> int:

@@ -2,26 +2,23 @@
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from csnn_jax import data
 from csnn_jax.config import Config, decided
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import job
-from csnn_jax.training.loop import Learner
-from csnn_jax.training.profile import Tracer
+from csnn_jax.training import checkpoint, job
+from csnn_jax.training.job import Framework
 
 
-def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learner], tracer: Tracer) -> int:
+def train(flags: TrainFlags, framework: Framework) -> int:
     """Trains each of `flags.seeds` as `job.train` does, in `<out>/seed-<N>`, and writes `<out>/summary.json`.
 
     With `--resume` what is finished is left as it is, what was begun goes on, and what is missing is trained.
@@ -42,7 +39,7 @@ def train(flags: TrainFlags, make_learner: Callable[[Config, data.Split], Learne
             one = of_seed(flags, seed)
             done = is_done(run, one)
             print(f"Seed {seed} ({number} of {len(runs)})" + (": is finished already" if done else ""), flush=True)
-            if not done and (code := job.train(one, make_learner, tracer)):
+            if not done and (code := job.train(one, framework)):
                 return code
     finally:
         if any(run.path.exists() for run in runs.values()):
@@ -73,7 +70,7 @@ def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:
     """The flags of one seed's run, as if it were trained alone."""
     run = flags.run_of(seed)
     one = replace(flags, seeds=None, out=str(run.path), config=_config(flags, seed))
-    if not flags.resume or _has_checkpoint(run):
+    if not flags.resume or checkpoint.exists(run.checkpoints):
         return one
     # Nothing of it was kept but the records of iterations that are lost.
     return replace(one, resume=False, overwrite=(run.path / "config.json").exists())
@@ -112,9 +109,3 @@ def table(found: dict[str, Any]) -> str:
 
 def _config(flags: TrainFlags, seed: int) -> Config:
     return replace(flags.config, train=replace(flags.config.train, seed=seed))
-
-
-def _has_checkpoint(run: RunDir) -> bool:
-    """Whether a training state is there; orbax and `write_atomic` write it under a temporary name first."""
-    names = [path.name for path in run.checkpoints.iterdir()] if run.checkpoints.is_dir() else []
-    return any("tmp" not in name and not name.startswith(".") for name in names)

@@ -46,9 +46,10 @@ def resume(run, done, **changes):
     """Resumes a run with a checkpoint after so many iterations; the iterations done."""
     checkpoint.write(run.checkpoints, done, Counter(done).snapshot(), b"")
     learner = Counter()
-    start = job.resumed(run, job_config(**changes), learner, TEN)
-    assert learner.count == start
-    return start
+    begun = job.resumed(run, job_config(**changes), learner, TEN)
+    learner.restore(begun.state)
+    assert learner.count == begun.done
+    return begun.done
 
 
 def files(run) -> dict[str, bytes]:
@@ -92,7 +93,9 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, cap
     (interrupted.checkpoints / ".5.abc").mkdir()
     (interrupted.path / ".weights.safetensors.abc").write_text("half")
     learner = Counter()
-    assert job.resumed(interrupted, job_config(), learner, TEN) == 3 == learner.count
+    begun = job.resumed(interrupted, job_config(), learner, TEN)
+    learner.restore(begun.state)
+    assert begun.done == 3 == learner.count
     assert capsys.readouterr().out.startswith(f"Checkpoint: {damaged}: expected the training state")
     assert [record["iter"] for record in interrupted.records()] == [2]
     assert [path.name for path in interrupted.checkpoints.iterdir()] == ["3"]
