@@ -80,9 +80,10 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         os.rename(temporary, path)
         sync(path.parent)
     except OSError as error:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"{at}: can't be written: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)  # none after the renaming
 
 
 def remove_folder(path: Path) -> None:

@@ -202,4 +202,4 @@ def test_sentences_and_cells_are_short(page: str) -> None:
 def test_all_name_the_same_version() -> None:
     version = re.search(r'^version = "(.*)"$', read("pyproject.toml"), re.M)[1]
     assert re.search(r"^version: (.*)$", read("CITATION.cff"), re.M)[1] == version
-    assert re.search(r"^## (.*)$", read("CHANGELOG.md"), re.M)[1] == version
+    assert re.search(r"^## (\d.*)$", read("CHANGELOG.md"), re.M)[1] == version
