@@ -124,6 +124,20 @@ def leaving() -> Iterator[None]:
         leave(f"another process of this job has ended: {first_line(error)[:200]}; start all again, with --resume")
 
 
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Without what libraries in C++ print: gloo greets on the standard output of every process."""
+    sys.stdout.flush()
+    before, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(nowhere)
+
+
 class Cluster:
     """The processes that `connect` brought together; see `training.processes.Processes`.
 
@@ -134,6 +148,8 @@ class Cluster:
     def __init__(self, devices: Devices):
         self._devices, self._index = devices, jax.process_index()
         self.first = self._index == 0
+        with _muted():
+            self.greatest(0)
 
     def each(self, function: Callable[[], T]) -> T:
         message = ""

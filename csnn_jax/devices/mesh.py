@@ -55,8 +55,17 @@ class Devices:
         return jax.make_array_from_process_local_data(NamedSharding(self.mesh, _split(axis)), rows)
 
     def copy(self, tree: Any) -> Any:
-        """Arrays that all processes have, on every device."""
-        return jax.device_put(tree, NamedSharding(self.mesh, P()))
+        """Arrays that all processes have, on every device.
+
+        Unlike `jax.device_put`, it does not wait for the other processes, of which one may have been refused.
+        """
+        everywhere = NamedSharding(self.mesh, P())
+
+        def copied(array: Array | np.ndarray) -> Array:
+            here = np.array(array)
+            return jax.make_array_from_callback(here.shape, everywhere, lambda index: here[index])
+
+        return jax.tree.map(copied, tree)
 
     def greatest(self, value: int) -> int:
         """The greatest of the values that the processes give, from 0 to 255."""

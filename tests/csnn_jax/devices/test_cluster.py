@@ -1,0 +1,138 @@
+"""Trainings of several processes: equal to one process's, and ended with one line where one is missing or fails."""
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import SMALL, run, start
+from processes import begin, end, together
+
+from csnn_jax.runs import weights
+from csnn_jax.runs.rundir import RunDir
+
+FLAGS = (*SMALL, "--surrogate", "atan", "--batch-size", 64, "--eval-every", 0, "--max-iters", 20)
+EXACT = (*FLAGS, "--engine", "scan", "--dtype", "float64")
+
+
+def losses(path: Path) -> list[float]:
+    return [record["loss"] for record in RunDir(path).records("train")]
+
+
+def ours(done) -> str:
+    """The one line on stderr of a process that was refused."""
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and line.startswith("error: ")
+    return line
+
+
+def test_two_processes_train_as_one_in_float64(tmp_path):
+    both = together(EXACT, [("--out", tmp_path / "two"), ("--out", tmp_path / "nothing")])
+    assert [done.returncode for done in both] == [0, 0], both[0].stderr + both[1].stderr
+    assert run("csnn_jax.train", *EXACT, "--out", tmp_path / "one").returncode == 0
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-9)
+    assert losses(tmp_path / "one")[-1] < 2.2
+    ends = [RunDir(tmp_path / name).records("end")[-1] for name in ("one", "two")]
+    assert ends[0]["accuracy"] == ends[1]["accuracy"]
+    assert "2 x cpu of 2 processes" in both[0].stdout
+    assert both[1].stdout == both[1].stderr == "" and not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags, bound",
+    [
+        ((*EXACT, "--augment", 2, 10, 0.1), 1e-12),
+        ((*FLAGS, "--engine", "event", "--microbatch", 16), 1e-5),
+        ((*FLAGS, "--engine", "event", "--encoding", "rate"), 1e-5),
+    ],
+)
+def test_the_first_gradient_of_two_processes_is_that_of_one(tmp_path, flags, bound):
+    """By a step of SGD with a rate of 1, which takes the gradient off the weights."""
+    step = (*flags, "--optimizer", "sgd", "--lr", 1, "--max-iters", 1, "--init", "calibrated")
+    assert {done.returncode for done in together(step, [("--out", tmp_path / "two"), ()])} == {0}
+    assert run("csnn_jax.train", *step, "--out", tmp_path / "one").returncode == 0
+    one, two = (weights.load(tmp_path / name / "weights.safetensors")[1] for name in ("one", "two"))
+    records = [RunDir(tmp_path / name).records("train")[0] for name in ("one", "two")]
+    assert records[0]["density"] == records[1]["density"]
+    largest = max(records[0]["gradient"].values())
+    for name, tensor in one.items():
+        assert np.abs(two[name] - tensor).max() <= bound * max(largest, np.abs(tensor).max())
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_ends_all_and_resuming_goes_on_bit_for_bit(tmp_path):
+    flags = (*FLAGS, "--optimizer", "adamw", "--schedule", "cosine", "--augment", 2, 10, 0.1, "--eval-every", 7)
+    whole = together(flags, [("--out", tmp_path / "whole"), ()])
+    assert {done.returncode for done in whole} == {0}
+    processes = begin(flags, [("--out", tmp_path / "part"), ()])
+    metrics = tmp_path / "part" / "metrics.jsonl"
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 4:
+        time.sleep(0.02)
+    processes[1].send_signal(signal.SIGTERM)  # not the first one, which writes
+    stopped = end(processes)
+    assert [done.returncode for done in stopped] == [143, 143], stopped[0].stderr + stopped[1].stderr
+    assert "Interrupted after" in stopped[0].stdout and stopped[1].stdout == ""
+    again = together(("--resume",), [("--out", tmp_path / "part"), ("--out", tmp_path / "nothing")])
+    assert {done.returncode for done in again} == {0}, again[0].stderr + again[1].stderr
+    assert losses(tmp_path / "part") == losses(tmp_path / "whole")
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "part")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_is_killed_ends_the_other_and_the_whole_can_go_on(tmp_path, victim):
+    endless = ("--max-iters", 400, "--checkpoint-every", 5)
+    processes = begin((*FLAGS, *endless), [("--out", tmp_path / "run"), ()])
+    while not (tmp_path / "run" / "checkpoints" / "5").exists():
+        assert processes[0].poll() is None
+        time.sleep(0.02)
+    processes[victim].kill()
+    began = time.monotonic()
+    survivor = end(processes)[1 - victim]
+    assert time.monotonic() - began < 60 and survivor.returncode not in (0, None)
+    again = together(("--resume",), [("--out", tmp_path / "run"), ()])
+    assert {done.returncode for done in again} == {0}, again[0].stderr + again[1].stderr
+    assert len(losses(tmp_path / "run")) == 400
+
+
+def test_processes_with_different_flags_are_told_which(tmp_path):
+    both = together(FLAGS, [("--out", tmp_path / "run", "--lr", 0.01), ("--lr", 0.02)])
+    assert {ours(done) for done in both} == {
+        "error: --lr: process 1 was started with another value than process 0",
+    }
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_mistake_of_one_process_is_everybodys(tmp_path):
+    both = together(FLAGS, [("--out", tmp_path / "run"), ("--devices", 2)])
+    assert ours(both[1]).startswith("error: --devices 2: there are not so many here")
+    assert ours(both[0]).startswith("error: process 1: --devices 2: there are not so many here")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "config.json").write_text("{}")
+    both = together(FLAGS, [("--out", tmp_path / "full"), ()])
+    assert "holds an unfinished run already" in ours(both[0]) and ours(both[0]) == ours(both[1])
+    both = together(("--resume",), [("--out", tmp_path / "run"), ()])
+    assert "not a run directory" in ours(both[0]) and ours(both[0]) == ours(both[1])
+    both = together((*FLAGS[:-4], "--batch-size", 7), [("--out", tmp_path / "run"), ()])
+    assert "--batch-size 7: expected a multiple of 2, the devices that share it" in ours(both[0])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_coordinator_that_does_not_answer_or_can_not_listen(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        flags = (*FLAGS, "--coordinator", f"127.0.0.1:{port}", "--num-processes", 2, "--connect-timeout", 2)
+        taken = end([start("csnn_jax.train", *flags, "--process-id", 0, "--out", tmp_path / "run")])[0]
+    assert f"--coordinator 127.0.0.1:{port}: this port can't be had: " in ours(taken)
+    silent = run("csnn_jax.train", *flags, "--process-id", 1)
+    assert f"--coordinator 127.0.0.1:{port}: no answer within 2 s" in ours(silent)
+    alone = run("csnn_jax.train", *flags, "--process-id", 0, "--out", tmp_path / "run")
+    assert "not all 2 processes came within 2 s; --connect-timeout sets this time" in ours(alone)
+    nowhere = run("csnn_jax.train", *FLAGS, "--distributed", "--out", tmp_path / "run")
+    assert "expected a cluster that JAX knows (Slurm, Open MPI, Kubernetes), or --coordinator" in ours(nowhere)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,39 @@
+"""Runs a training as several processes that meet on the loopback, each on a processor of its own."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+
+from commands import start
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def begin(flags: Sequence[object], each: Sequence[Sequence[object]]) -> list[subprocess.Popen]:
+    """Starts `csnn_jax.train` with `flags` in as many processes as `each` has entries, which are flags of one alone."""
+    meeting = ("--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", len(each))
+    found = []
+    for number, own in enumerate(each):
+        process = start("csnn_jax.train", *flags, *meeting, "--process-id", number, *own)
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(process.pid, {cores[number % len(cores)]})
+        found.append(process)
+    return found
+
+
+def end(processes: Sequence[subprocess.Popen]) -> list[subprocess.CompletedProcess]:
+    """Waits for all of them."""
+    done = []
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        done.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+    return done
+
+
+def together(flags: Sequence[object], each: Sequence[Sequence[object]]) -> list[subprocess.CompletedProcess]:
+    """`begin` and `end`."""
+    return end(begin(flags, each))
