@@ -42,6 +42,7 @@ SHORTER = (
     ("--conv-channels", SHORT),
     ("--validation", f"{TINY} --validation 50"),
     ("--warmup", f"{TINY} --warmup 1"),
+    ("--profile", f"{TINY} --profile 1"),
     ("csnn_jax.train", TINY),
     ("csnn_torch.train", TINY),
     ("csnn_torch.compare", "--questions network --images 4"),
@@ -202,4 +203,4 @@ def test_sentences_and_cells_are_short(page: str) -> None:
 def test_all_name_the_same_version() -> None:
     version = re.search(r'^version = "(.*)"$', read("pyproject.toml"), re.M)[1]
     assert re.search(r"^version: (.*)$", read("CITATION.cff"), re.M)[1] == version
-    assert re.search(r"^## (.*)$", read("CHANGELOG.md"), re.M)[1] == version
+    assert re.search(r"^## (\d.*)$", read("CHANGELOG.md"), re.M)[1] == version
