@@ -42,6 +42,7 @@ SHORTER = (
     ("--conv-channels", SHORT),
     ("--validation", f"{TINY} --validation 50"),
     ("--warmup", f"{TINY} --warmup 1"),
+    ("--profile", f"{TINY} --profile 1"),
     ("csnn_jax.train", TINY),
     ("csnn_torch.train", TINY),
     ("csnn_torch.compare", "--questions network --images 4"),
