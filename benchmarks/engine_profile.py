@@ -26,12 +26,12 @@ from jax import Array
 from csnn_jax import data, engine, machine
 from csnn_jax.config import Config, lr_of
 from csnn_jax.engine import process, scan
+from csnn_jax.learning import gradient as gradients
+from csnn_jax.learning import learner, objective, optimizer
 from csnn_jax.network import model
 from csnn_jax.runs import rundir
 from csnn_jax.runs.weights import Tensors
 from csnn_jax.trained import Windows
-from csnn_jax.training import gradient as gradients
-from csnn_jax.training import learner, objective, optimizer
 
 ROUNDS = 7
 

@@ -55,7 +55,7 @@ def in_a_process(engine: str, steps: str, size: str, run: str | None) -> dict[st
 
 def measured(engine: str, steps: str, size: str, run: str | None) -> dict[str, Any]:
     """A few iterations; the first one, which compiles, counts for memory alone."""
-    from csnn_jax.training.learner import Learner
+    from csnn_jax.learning.learner import Learner
 
     microbatch = int(size) if size.isdigit() else size
     config = decided(

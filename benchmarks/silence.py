@@ -13,7 +13,7 @@ import numpy as np
 
 from csnn_jax import data, machine
 from csnn_jax.config import Config, ModelConfig, TrainConfig
-from csnn_jax.training.learner import Learner
+from csnn_jax.learning.learner import Learner
 
 STACKS = {
     "default": ModelConfig(time_steps=25),

@@ -32,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax import data
         from csnn_jax.engine import process
         from csnn_jax.files import write_atomic
+        from csnn_jax.health import health
         from csnn_jax.runs import plots, rundir
         from csnn_jax.trained import Trained
-        from csnn_jax.training import health
 
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         dataset = data.load_for(config.model, flags.dataset or config.data.dataset)

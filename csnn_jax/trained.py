@@ -24,11 +24,11 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split, encode, eval_batches
 from csnn_jax.devices.mesh import Devices, gather
 from csnn_jax.engine import scan
+from csnn_jax.learning.objective import predict
 from csnn_jax.network import model as models
 from csnn_jax.runs import metrics, rundir
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons
 from csnn_jax.runs.weights import Tensors
-from csnn_jax.training.objective import predict
 
 
 class Answer(NamedTuple):

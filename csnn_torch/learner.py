@@ -9,9 +9,9 @@ import torch
 from csnn_jax.config import Config, decided
 from csnn_jax.data import Split, encode
 from csnn_jax.errors import UserError, first_line
+from csnn_jax.initial import start as initial
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, evaluate, look, moments
-from csnn_jax.training import initial
 from csnn_jax.training.loop import Step
 from csnn_torch import model, optimizer, surrogates
 
@@ -177,7 +177,7 @@ class Learner:
         return self.run(x), torch.full((len(self.config.model.layers),), torch.nan)
 
     def _loss(self, spikes: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:
-        """What is minimised; see `csnn_jax.training.objective`."""
+        """What is minimised; see `csnn_jax.learning.objective`."""
         loss = self._cross_entropy(spikes, labels)
         if self.config.train.rate is None:
             return loss

@@ -18,7 +18,8 @@ checkpoints and pictures; the iterations alone add nothing. One batch of images 
 PROGRAM = """
 import ctypes, gc, json, os, sys
 from csnn_jax.flags import TrainFlags, parse_train
-from csnn_jax.training import job, learner, tracer
+from csnn_jax.training import job
+from csnn_jax.learning import learner, tracer
 
 kept = []
 

@@ -1,1 +1,1 @@
-"""Training: the job that every framework runs, and JAX's part of it."""
+"""Training: the job that every framework runs, from flags to a run directory."""

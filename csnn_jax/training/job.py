@@ -19,9 +19,10 @@ from csnn_jax.config import Config, auto, decided
 from csnn_jax.config.checks import flag_of
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
+from csnn_jax.initial import start as initial
 from csnn_jax.runs import plots, rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import checkpoint, feed, initial
+from csnn_jax.training import checkpoint, feed
 from csnn_jax.training.loop import Learner, Loop, evaluates, sample, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes

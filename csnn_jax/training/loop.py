@@ -11,13 +11,13 @@ import numpy as np
 from csnn_jax import data, progress
 from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
+from csnn_jax.health.health import Watch
+from csnn_jax.initial.start import Start
 from csnn_jax.runs import plots, weights
 from csnn_jax.runs.metrics import BATCH, Evaluation, Neurons
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import feed, plan
 from csnn_jax.training.checkpoint import State
-from csnn_jax.training.health import Watch
-from csnn_jax.training.initial import Start
 from csnn_jax.training.keeper import Keeper
 from csnn_jax.training.profile import Profile
 

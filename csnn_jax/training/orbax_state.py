@@ -13,7 +13,7 @@ MARK = "_CHECKPOINT_METADATA"
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:
-    """The state in `checkpoints/<iterations done>`, by the names of `csnn_jax.training.learner.Learner.snapshot`.
+    """The state in `checkpoints/<iterations done>`, by the names of `csnn_jax.learning.learner.Learner.snapshot`.
 
     Raises:
         UserError: it can't be read.

@@ -12,9 +12,9 @@ from csnn_jax import data
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
+from csnn_jax.learning.learner import Learner
 from csnn_jax.network.model import CSNN, from_tensors
 from csnn_jax.runs.weights import Tensors, expected_shapes
-from csnn_jax.training.learner import Learner
 from csnn_torch import model as companion
 from csnn_torch.compare import bounds
 

@@ -48,7 +48,7 @@ class Jax:
     """csnn_jax as `python -m csnn_jax.train --engine ENGINE` runs it."""
 
     def __init__(self, engine: Literal["scan", "event"], config: Config, dataset: data.Dataset, tensors: Tensors):
-        from csnn_jax.training.learner import Learner
+        from csnn_jax.learning.learner import Learner
 
         config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
         self._learner, self._test = Learner(config, dataset.train, tensors), dataset.test

@@ -9,9 +9,9 @@ import torch
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
+from csnn_jax.learning import learner as jax_learner
 from csnn_jax.trained import Trained
 from csnn_jax.training import checkpoint
-from csnn_jax.training import learner as jax_learner
 from csnn_torch.learner import Learner
 
 torch.set_num_threads(1)

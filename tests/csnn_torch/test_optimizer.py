@@ -6,7 +6,7 @@ import torch
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
-from csnn_jax.training import learner as jax_learner
+from csnn_jax.learning import learner as jax_learner
 from csnn_jax.training import plan
 from csnn_torch.learner import Learner
 from csnn_torch.optimizer import Optimizer, clip

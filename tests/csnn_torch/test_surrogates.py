@@ -9,8 +9,8 @@ import torch
 from snntorch import functional
 
 from csnn_jax.config import ModelConfig, SurrogateName
+from csnn_jax.learning import objective
 from csnn_jax.network import surrogate
-from csnn_jax.training import objective
 from csnn_torch import surrogates
 
 # Steps and asymptotes are where a formula could go wrong: at and around 0, at the bound 1, far away.

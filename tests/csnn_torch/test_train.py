@@ -125,7 +125,8 @@ def test_csnn_jax_never_imports_torch(digits, tmp_path):
     code = f"""
 import sys
 from csnn_jax import evaluate, predict, train
-from csnn_jax.training import job, learner
+from csnn_jax.training import job
+from csnn_jax.learning import learner
 assert train.main({flags[1:]!r}) == 0
 assert evaluate.main([{flags[-1]!r}]) == 0
 print(sorted({{"torch", "snntorch"}} & sys.modules.keys()))

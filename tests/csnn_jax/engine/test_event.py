@@ -14,9 +14,9 @@ from flax import nnx
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import bits, event, scan
+from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, value
-from csnn_jax.training.objective import ce_rate
 
 BATCH = 5
 SMALL = dict(input_shape=(13, 10, 2), conv_channels=(20, 7), hidden=(70,), num_classes=5, time_steps=36)

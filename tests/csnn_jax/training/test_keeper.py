@@ -10,10 +10,10 @@ from disk import largest_file
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
+from csnn_jax.learning.learner import Learner
 from csnn_jax.runs import checkpoints, rundir, weights
 from csnn_jax.training import checkpoint
 from csnn_jax.training.keeper import Keeper
-from csnn_jax.training.learner import Learner
 from csnn_torch.learner import Learner as TorchLearner
 
 MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4)

@@ -10,9 +10,9 @@ import safetensors.numpy
 
 from csnn_jax import data
 from csnn_jax.errors import UserError
+from csnn_jax.learning.learner import Learner
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint, orbax_state
-from csnn_jax.training.learner import Learner
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "run-0.1.0.tar.xz"
 

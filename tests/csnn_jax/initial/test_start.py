@@ -7,8 +7,8 @@ import pytest
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
-from csnn_jax.training import initial
-from csnn_jax.training.learner import Learner
+from csnn_jax.initial import start as initial
+from csnn_jax.learning.learner import Learner
 
 STACKS = {
     "original": {},

@@ -11,10 +11,10 @@ from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process
 from csnn_jax.errors import UserError
+from csnn_jax.learning.learner import Learner
+from csnn_jax.learning.tracer import Tracer
 from csnn_jax.training.job import Framework
-from csnn_jax.training.learner import Learner
 from csnn_jax.training.processes import Alone, Processes
-from csnn_jax.training.tracer import Tracer
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from csnn_jax.config import TrainConfig
-from csnn_jax.training.objective import ce_rate, make, predict, rate_cost
+from csnn_jax.learning.objective import ce_rate, make, predict, rate_cost
 
 LABELS = np.array([3, 0, 9, 3])
 

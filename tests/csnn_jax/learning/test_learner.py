@@ -14,11 +14,11 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
+from csnn_jax.learning import gradient as gradients
+from csnn_jax.learning import objective, optimizer
+from csnn_jax.learning.learner import Learner, State, make_update
+from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network.model import CSNN
-from csnn_jax.training import gradient as gradients
-from csnn_jax.training import objective, optimizer
-from csnn_jax.training.learner import Learner, State, make_update
-from csnn_jax.training.objective import ce_rate
 
 SMALL_STACK = {"input_shape": (6, 6, 1), "conv_channels": (4,), "hidden": (), "num_classes": 3, "time_steps": 6}
 SMALL = ModelConfig(**SMALL_STACK)

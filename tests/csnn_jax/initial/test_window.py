@@ -6,8 +6,8 @@ import pytest
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
+from csnn_jax.initial import window
 from csnn_jax.network import model as models
-from csnn_jax.training import window
 
 STACKS = [
     {},

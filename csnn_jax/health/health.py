@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.health import advice
+from csnn_jax.health.advice import VANISHING
 from csnn_jax.runs.metrics import Neurons, rounded
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import advice
-from csnn_jax.training.advice import VANISHING
 
 SILENT, SATURATED = 0.001, 0.6  # densities
 EXPLODING = 1e3

@@ -12,9 +12,7 @@ from idx_files import write_folder
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
-from csnn_jax.runs.metrics import Neurons
-from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training.health import (
+from csnn_jax.health.health import (
     DEAD,
     EVIDENCE,
     EXPLODING,
@@ -28,6 +26,8 @@ from csnn_jax.training.health import (
     silence,
     states,
 )
+from csnn_jax.runs.metrics import Neurons
+from csnn_jax.runs.rundir import RunDir
 
 LAYERS = 4
 FINE = np.array([0.03, 0.03, 0.33, 0.1])  # densities of a trained default network

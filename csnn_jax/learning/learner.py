@@ -16,14 +16,15 @@ from csnn_jax.data import Split
 from csnn_jax.devices import mesh
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
+from csnn_jax.initial import start as initial
+from csnn_jax.learning import gradient as gradients
+from csnn_jax.learning import objective as objectives
+from csnn_jax.learning import optimizer
+from csnn_jax.learning.gradient import Gradient
 from csnn_jax.network import model as models
 from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import Evaluation, Neurons
 from csnn_jax.trained import Windows
-from csnn_jax.training import gradient as gradients
-from csnn_jax.training import initial, optimizer
-from csnn_jax.training import objective as objectives
-from csnn_jax.training.gradient import Gradient
 from csnn_jax.training.loop import Step
 
 

@@ -8,8 +8,9 @@ import pytest
 from flax import nnx
 
 from csnn_jax.config import ModelConfig, TrainConfig
+from csnn_jax.learning import optimizer
 from csnn_jax.network.model import CSNN
-from csnn_jax.training import checkpoint, optimizer
+from csnn_jax.training import checkpoint
 
 CONFIG = ModelConfig(input_shape=(4, 4, 1), conv_channels=(2,), hidden=(), num_classes=3, learn_beta=True)
 RATE = 0.1

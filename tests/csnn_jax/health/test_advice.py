@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csnn_jax.config import Config, ModelConfig, TrainConfig
-from csnn_jax.training import advice
-from csnn_jax.training.health import EVIDENCE
+from csnn_jax.health import advice
+from csnn_jax.health.health import EVIDENCE
 
 FLAGS = {"--" + f.name.replace("_", "-") for part in fields(Config) for f in fields(part.default_factory)}
 

@@ -1,0 +1,1 @@
+"""The weights that a job starts from; NumPy, but for the draw, which is JAX's."""

@@ -1,0 +1,1 @@
+"""The network in training, in JAX: one jit per training step, the objective, the optimiser, the gradient."""
