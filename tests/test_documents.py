@@ -28,6 +28,8 @@ NOT_RUN = {
     "installs the packages that exports need": 1,
     "installs TensorFlow": 1,
     "installs CUDA": 1,
+    "needs several GPUs": 1,
+    "needs several machines": 2,
     "needs an idle machine for minutes": 2,
     ".ci/run runs these": 1,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 1,
@@ -43,6 +45,7 @@ SHORTER = (
     ("--validation", f"{TINY} --validation 50"),
     ("--warmup", f"{TINY} --warmup 1"),
     ("--profile", f"{TINY} --profile 1"),
+    ("--microbatch", "--max-iters 1 --eval-every 0 --conv-channels 4 --hidden 16 --time-steps 50"),
     ("csnn_jax.train", TINY),
     ("csnn_torch.train", TINY),
     ("csnn_torch.compare", "--questions network --images 4"),
@@ -76,7 +79,9 @@ def script(block: Block) -> str:
     for line in block.text.splitlines():
         command, _, _ = line.partition(" #")
         added = next((flags for held, flags in SHORTER if held in command), "")
-        lines.append(re.sub(r"\bRUN\b|\.venv/bin/\w+", lambda found: here[found[0]], f"{command} {added}"))
+        alone = command.removesuffix(" &")
+        whole = f"{alone} {added}{command.removeprefix(alone)}"
+        lines.append(re.sub(r"\bRUN\b|\.venv/bin/\w+", lambda found: here[found[0]], whole))
     return "\n".join(lines)
 
 

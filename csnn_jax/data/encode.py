@@ -1,5 +1,7 @@
 """Images into input spikes, in NumPy, so that JAX and torch are fed the very same spikes."""
 
+import math
+
 import numpy as np
 
 from csnn_jax.errors import UserError
@@ -54,7 +56,7 @@ def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...], first: int
     and `Generator.integers` takes twice as long).
     """
     philox = np.random.Philox(np.random.SeedSequence(seed))
-    draws = _bytes(philox, time_steps * batch * images[0].size)
+    draws = _bytes(philox, time_steps * batch * math.prod(images.shape[1:]))
     while (rejected := np.flatnonzero(draws == 255)).size:
         draws[rejected] = _bytes(philox, rejected.size)
     drawn = draws.reshape(time_steps, batch, *images.shape[1:])[:, first : first + len(images)]

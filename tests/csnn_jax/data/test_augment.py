@@ -151,6 +151,15 @@ def test_a_batch_follows_from_seed_iteration_and_place_alone():
     np.testing.assert_array_equal(IMAGES, before)
 
 
+def test_some_rows_of_a_batch_are_those_of_the_whole():
+    images = np.random.default_rng(0).integers(0, 256, (20, 9, 9, 1), np.uint8)
+    augmentation = data.Augmentation(images, (2.0, 20.0, 0.1), 3)
+    index = np.array([7, 3, 3, 11, 0, 19])
+    whole = augmentation.batch(5, index)
+    for rows in (slice(0, 3), slice(3, 6)):
+        np.testing.assert_array_equal(augmentation.batch(5, index, rows), whole[rows])
+
+
 @pytest.mark.parametrize("values", [IMAGES, IMAGES // 128, FRAMES // 90], ids=["bytes", "binary", "counts"])
 def test_counts_and_binary_images_stay_whole(values):
     """Bytes are weighed; counts, and images of 0 and 1, take the nearest pixel: their mean is about the same."""

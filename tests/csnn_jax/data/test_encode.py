@@ -94,3 +94,12 @@ def test_the_scale_is_the_value_that_means_one(encoding):
     np.testing.assert_array_equal(encode(fifth, 12, encoding, (0, 0), scale=51), expected)
     ones = np.ones((1, 2, 2, 1), np.uint8)
     assert encode(ones, 12, encoding, (0, 0), scale=1).sum() == (48 if encoding == "rate" else 4)
+
+
+@pytest.mark.parametrize("encoding", ["rate", "latency"])
+@pytest.mark.parametrize("first, count", [(0, 3), (4, 3), (7, 0), (0, 7)])
+def test_some_images_of_a_batch_spike_as_they_do_in_the_whole(encoding, first, count):
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 2), np.uint8)
+    whole = encode(images, 9, encoding, (1, 2))
+    part = encode(images[first : first + count], 9, encoding, (1, 2), within=(first, 7))
+    np.testing.assert_array_equal(part, whole[:, first : first + count])

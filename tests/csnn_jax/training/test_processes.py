@@ -1,0 +1,32 @@
+"""What a job's first process tells the others, and a process that is alone. Several are in devices/test_cluster.py."""
+
+import numpy as np
+import pytest
+
+from csnn_jax.errors import UserError
+from csnn_jax.training.processes import Alone, Beginning
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b/c": np.array(7, np.int32)}]
+)
+def test_a_beginning_is_sent_to_the_bit(state):
+    sent = Beginning(12, True, False, state)
+    found = Beginning.of(sent.to_bytes())
+    assert found[:3] == sent[:3] and found.state.keys() == state.keys()
+    for name, array in state.items():
+        assert found.state[name].dtype == array.dtype
+        np.testing.assert_array_equal(found.state[name], array)
+
+
+def test_a_process_alone_agrees_with_itself():
+    def refused():
+        raise UserError("no")
+
+    alone = Alone()
+    assert (
+        alone.first and alone.each(lambda: 3) == 3 and alone.of_first(lambda: b"x") == b"x" and alone.greatest(15) == 15
+    )
+    for run in (alone.each, alone.of_first):
+        with pytest.raises(UserError, match="^no$"):
+            run(refused)
