@@ -28,5 +28,5 @@ def test_a_process_alone_agrees_with_itself():
         alone.first and alone.each(lambda: 3) == 3 and alone.of_first(lambda: b"x") == b"x" and alone.greatest(15) == 15
     )
     for run in (alone.each, alone.of_first):
-        with pytest.raises(UserError, match="^no$"):
+        with pytest.raises(UserError, match=r"^no$"):
             run(refused)
