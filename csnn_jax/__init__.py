@@ -11,11 +11,11 @@ if TYPE_CHECKING:  # for editors and type checkers; `_HOME` says the same to Pyt
     from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
     from csnn_jax.engine.scan import jit, run, tally, trace
     from csnn_jax.errors import UserError
-    from csnn_jax.learning.objective import ce_rate, predict
+    from csnn_jax.learning.objective import ce_rate
     from csnn_jax.network.model import CSNN
     from csnn_jax.network.neuron import leaky
     from csnn_jax.network.surrogate import spike
-    from csnn_jax.trained import Trained, load
+    from csnn_jax.trained import Trained, load, predict
 
 _HOME = {
     "CSNN": "network.model",
@@ -29,7 +29,7 @@ _HOME = {
     "jit": "engine.scan",
     "leaky": "network.neuron",
     "load": "trained",
-    "predict": "learning.objective",
+    "predict": "trained",
     "run": "engine.scan",
     "spike": "network.surrogate",
     "tally": "engine.scan",

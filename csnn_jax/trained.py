@@ -24,7 +24,6 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split, encode, eval_batches
 from csnn_jax.devices.mesh import Devices, gather
 from csnn_jax.engine import scan
-from csnn_jax.learning.objective import predict
 from csnn_jax.network import model as models
 from csnn_jax.runs import metrics, rundir
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons
@@ -142,6 +141,11 @@ def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = N
     """
     _, config, tensors = rundir.open_run(str(run), checkpoint)
     return Trained(config, tensors, engine)
+
+
+def predict(counts: Array) -> Array:
+    """The class [batch] with the most output spikes [batch, classes], the lowest on ties (snnTorch `accuracy_rate`)."""
+    return counts.argmax(-1)
 
 
 class Windows:

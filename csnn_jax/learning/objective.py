@@ -1,4 +1,4 @@
-"""What training minimises and what evaluation counts."""
+"""What training minimises."""
 
 from collections.abc import Callable
 
@@ -55,8 +55,3 @@ def rate_cost(densities: Array, target: float, weight: float) -> Array:
         weight: of the distance, in the loss.
     """
     return weight * ((densities[:-1] - target) ** 2).mean()
-
-
-def predict(counts: Array) -> Array:
-    """The class [batch] with the most output spikes [batch, classes], the lowest on ties (snnTorch `accuracy_rate`)."""
-    return counts.argmax(-1)

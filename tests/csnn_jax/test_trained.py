@@ -187,3 +187,8 @@ def test_a_float64_job_is_float64_with_x64(x64):
     trained = Trained(Config(TINY, train=TrainConfig(dtype="float64")), tensors(CSNN(TINY, 1)), "scan")
     assert trained.model.blocks[0].bias.dtype == np.float64
     assert trained.trace(pictures(2, 8, 6, 2)).membranes[0].dtype == np.float64
+
+
+def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
+    counts = np.asarray([[0, 0, 0], [1, 5, 5], [5, 1, 5], [2, 3, 4]], np.float32)
+    np.testing.assert_array_equal(csnn_jax.predict(counts), [0, 1, 0, 2])

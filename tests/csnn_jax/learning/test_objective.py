@@ -1,4 +1,4 @@
-"""The loss and the prediction."""
+"""The loss."""
 
 import math
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from csnn_jax.config import TrainConfig
-from csnn_jax.learning.objective import ce_rate, make, predict, rate_cost
+from csnn_jax.learning.objective import ce_rate, make, rate_cost
 
 LABELS = np.array([3, 0, 9, 3])
 
@@ -32,11 +32,6 @@ def test_loss_and_gradient_are_those_of_the_softmax_of_every_step(label_type, x6
     truth = np.eye(10)[LABELS]
     assert value == pytest.approx(-(truth * np.log(softmax)).sum(-1).mean(), 1e-14)
     np.testing.assert_allclose(found, (softmax - truth) / (6 * 4), rtol=1e-12, atol=1e-17)
-
-
-def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
-    counts = jnp.asarray([[0, 0, 0], [1, 5, 5], [5, 1, 5], [2, 3, 4]], jnp.float32)
-    np.testing.assert_array_equal(predict(counts), [0, 1, 0, 2])
 
 
 @pytest.mark.parametrize("label", [-1, 3])
