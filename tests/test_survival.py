@@ -14,9 +14,9 @@ JOBS = {
         *("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 10, "--augment", 2, 10, 0.1),
         *("--engine", "event"),
     ),
-    "sgd, rate, scan": (
+    "sgd, rate, micro-batches, scan": (
         *("--optimizer", "sgd", "--momentum", 0.9, "--lr", 0.5, "--encoding", "rate", "--engine", "scan"),
-        *("--validation", 1000),
+        *("--validation", 1000, "--microbatch", 8),
     ),
 }
 SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--surrogate", "atan", "--batch-size", 32)
