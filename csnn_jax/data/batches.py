@@ -1,4 +1,4 @@
-"""Which images make up which batch; the images themselves never move, the device gathers them by index."""
+"""Which images make up which batch, as indices of them."""
 
 import numpy as np
 

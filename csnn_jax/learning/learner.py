@@ -1,4 +1,4 @@
-"""Trains and evaluates the network in JAX: one jit per training step, data set and state kept on the device."""
+"""Trains and evaluates the network in JAX: one jit per training step, the state kept on the devices."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
