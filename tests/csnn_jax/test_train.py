@@ -123,8 +123,14 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     assert [r["iter"] for r in records(broken, "train")] == list(range(60))
 
 
-@pytest.mark.parametrize("module", [MODULE, "csnn_torch.train"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number, module",
+    [
+        (signal.SIGTERM, MODULE),
+        pytest.param(signal.SIGHUP, MODULE, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, "csnn_torch.train", marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, module, tmp_path):
     """The evaluation is made up for: the records are those of an uninterrupted run."""
     out = tmp_path / "run"
@@ -303,7 +309,7 @@ def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
         ("--reset", "zero", "--pool", "avg", "--learn-beta", "--learn-threshold", "--beta", "0.9"),
         ("--encoding", "rate", "--beta", "0.5", "0.6", "0.7", "0.8"),
         ("--encoding", "latency", "--reset", "none", "--surrogate", "atan", "--slope", "4"),
-        ("--dtype", "float64", "--hidden", "32", "16"),
+        pytest.param(("--dtype", "float64", "--hidden", "32", "16"), marks=pytest.mark.slow),
         ("--conv-channels", "4", "--kernel-size", "5", "--hidden", "--input-shape", "14", "16", "3"),
     ],
     ids=lambda flags: " ".join(flags),
@@ -359,6 +365,7 @@ def on_a_full_disk(size: int, *arguments: object) -> subprocess.CompletedProcess
     return done
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_in_the_background_keeps_the_checkpoint_before(tmp_path):
     """The weights still fit, the training state does not."""
     out = tmp_path / "run"

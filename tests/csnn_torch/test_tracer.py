@@ -8,6 +8,7 @@ from digits import few_digits
 SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 4, "--batch-size", 32, "--eval-every", 0)
 
 
+@pytest.mark.slow
 def test_a_trace_holds_the_iterations(tmp_path):
     flags = (*SMALL, "--dataset", few_digits(tmp_path), "--max-iters", 4, "--device", "cpu")
     done = run("csnn_torch.train", *flags, "--profile", 2, "--out", tmp_path / "run")

@@ -51,6 +51,7 @@ def test_the_manifest_says_how_to_call_and_what_to_expect(trained):
     assert check.stdout == "manifest.json: OK\n"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     """Of a run that is not finished, too."""
     made, out = make_run(tmp_path / "run", SPIKES), tmp_path / "bundle"

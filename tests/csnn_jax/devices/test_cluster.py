@@ -28,6 +28,7 @@ def ours(done) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_in_float64(tmp_path):
     both = together(EXACT, [("--out", tmp_path / "two"), ("--out", tmp_path / "nothing")])
     assert [done.returncode for done in both] == [0, 0], both[0].stderr + both[1].stderr

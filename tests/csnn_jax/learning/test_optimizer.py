@@ -7,8 +7,10 @@ import optax
 import pytest
 from flax import nnx
 
-from csnn_jax.config import ModelConfig, TrainConfig
+from csnn_jax import data
+from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.learning import optimizer
+from csnn_jax.learning.learner import Learner
 from csnn_jax.network.model import CSNN
 from csnn_jax.training import checkpoint
 
@@ -85,10 +87,17 @@ def _pairs(*trees):
     ids=str,
 )
 def test_every_state_comes_back_from_the_disk(changes, tmp_path):
-    made, params = optimizer.make(TrainConfig(**changes)), nnx.state(CSNN(CONFIG, 3))
-    _, state = updates(made, params, RATE)
-    checkpoint.save(tmp_path / "checkpoints", 4, state)
-    _, found = checkpoint.restore(tmp_path / "checkpoints", made.init(params))
-    assert jax.tree.structure(found) == jax.tree.structure(state)
-    for one, other in _pairs(found, state):
-        np.testing.assert_array_equal(one, other)
+    rng = np.random.default_rng(0)
+    split = data.Split(rng.integers(0, 256, (6, 4, 4, 1), np.uint8), np.arange(6, dtype=np.int32) % 3)
+    config = Config(CONFIG, train=TrainConfig(**changes, init="calibrated"))
+    one, other = (Learner(config, split) for _ in range(2))
+    for iteration in range(3):
+        one.step(iteration, np.arange(6), RATE)
+    checkpoint.write(tmp_path / "checkpoints", 3, one.snapshot(), b"weights")
+    _, found = checkpoint.restore(tmp_path / "checkpoints", other.snapshot())
+    other.restore(found)
+    steps = [learner.step(3, np.arange(6), RATE) for learner in (one, other)]
+    assert steps[0].loss == steps[1].loss and steps[0].gradients.any()
+    states = [learner.snapshot() for learner in (one, other)]
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(states[1][name], array)

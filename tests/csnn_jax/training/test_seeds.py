@@ -179,6 +179,7 @@ def test_all_runs_are_looked_at_before_the_first_is_trained(tmp_path):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0))
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_the_runs_and_without_out_they_get_a_folder(trained, dataset, tmp_path):
     out = shutil.copytree(trained[0], tmp_path / "kept")
     flags = (*SMALL, "--dataset", dataset, "--eval-every", 0, "--max-iters", 2, "--seeds", 1)
