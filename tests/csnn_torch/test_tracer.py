@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from commands import run
 from digits import few_digits
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import pytest
 from bundles import SPIKES, make_checkpoint, make_run
 from commands import run
 from idx_files import write_folder
