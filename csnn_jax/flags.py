@@ -18,7 +18,7 @@ from csnn_jax.config import Config
 from csnn_jax.config.checks import check, is_count
 from csnn_jax.errors import UserError
 from csnn_jax.flag_groups import fill, form
-from csnn_jax.interrupts import CommandInterrupt, leave
+from csnn_jax.interrupts import CommandInterrupt, leave, terminate
 from csnn_jax.runs.rundir import RunDir
 
 T = TypeVar("T")
@@ -48,6 +48,8 @@ class TrainFlags:
 
     def __post_init__(self):
         check("--profile", self.profile, "a whole number of at least 1", self.profile is None or is_count(self.profile))
+        if self.resume and self.overwrite:
+            raise UserError("--overwrite: --resume goes on with the run that it would replace, expected one of the two")
         if self.seeds is None:
             return
         if not self.seeds:
@@ -180,7 +182,7 @@ def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()
 @contextmanager
 def _handlers(alone: bool) -> Iterator[None]:
     """The command's handlers of SIGTERM and, in a process of its own, of Ctrl-C; gives back those of the caller."""
-    handlers: dict[int, Callable] = {signal.SIGTERM: lambda number, frame: sys.exit(128 + number)}
+    handlers: dict[int, Callable] = {signal.SIGTERM: terminate}
     if alone:
         handlers[signal.SIGINT] = CommandInterrupt()
     if threading.current_thread() is not threading.main_thread():

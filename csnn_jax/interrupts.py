@@ -19,13 +19,46 @@ class CommandInterrupt:
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = self._postponed = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._asked and not self._postponed:
             leave()
-        self._asked = True
-        raise KeyboardInterrupt
+        self._asked, self._postponed = True, False
+        if _must_not_raise(frame):
+            self._postponed = True
+            _again(number)
+        else:
+            raise KeyboardInterrupt
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM: ends a command as an exception would, with exit code 128 + its number."""
+    if _must_not_raise(frame):
+        _again(number)
+    else:
+        sys.exit(128 + number)
+
+
+def _must_not_raise(frame: FrameType | None) -> bool:
+    """Whether an exception would do harm here.
+
+    Python discards one that is raised while garbage is collected, where JAX has a callback. And a library that is cut
+    off while it is imported may crash.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "_xla_gc_callback" or code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _again(number: int) -> None:
+    """Sends the signal to this process anew, a little later."""
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def leave() -> None:

@@ -71,7 +71,7 @@ def connect(address: Address, seconds: int) -> None:
         )
     except (ValueError, RuntimeError) as error:
         expected = "expected a cluster that JAX knows (Slurm, Open MPI, Kubernetes), or --coordinator"
-        raise UserError(f"--distributed: {first_line(error)}; {expected}") from None
+        raise UserError(f"--distributed: {expected}; JAX says: {first_line(error)}") from None
     finally:
         watch.cancel()
 
@@ -121,7 +121,8 @@ def leaving() -> Iterator[None]:
     except (ValueError, RuntimeError) as error:  # what XLA makes of a connection that broke
         if not isinstance(error, jax.errors.JaxRuntimeError) and "Gloo" not in str(error):
             raise
-        leave(f"another process of this job has ended: {first_line(error)[:200]}; start all again, with --resume")
+        reason = first_line(error).rpartition("] ")[2][:200]
+        leave(f"another process of this job has ended, start all again with --resume ({reason})")
 
 
 @contextmanager

@@ -33,6 +33,8 @@ class JaxFlags(TrainFlags):
         )
         check("--connect-timeout", self.connect_timeout, "seconds, at least 1", is_count(self.connect_timeout))
         given = (self.coordinator, self.num_processes, self.process_id)
+        if self.distributed and self.coordinator is not None:
+            raise UserError("--distributed: the cluster names the coordinator, expected no --coordinator beside it")
         if any(one is not None for one in given):
             self._check_meeting(*given)
         if self.several and self.seeds is not None:

@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +41,45 @@ def test_another_thread_gets_no_signals():
     thread.start()
     thread.join()
     assert seen == [([], True)]
+
+
+COMMAND = """
+import gc, os, signal, sys, time
+from csnn_jax.flags import run_command
+
+def _xla_gc_callback(phase, info):
+    if signals:
+        os.kill(os.getpid(), signals.pop())
+
+def command():
+    if sys.argv[2] == "import":
+        import victim
+        print(victim.whole, flush=True)
+    else:
+        gc.callbacks.append(_xla_gc_callback)
+        gc.collect()
+    time.sleep(20)
+    return 0
+
+signals = [int(sys.argv[1])]
+sys.exit(run_command(command, None))
+"""
+VICTIM = """
+import os, sys, time
+os.kill(os.getpid(), int(sys.argv[1]))
+time.sleep(0.2)
+whole = "the import is whole"
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("where", ["import", "collection"])
+def test_a_signal_at_the_start_is_neither_lost_nor_cuts_an_import_off(tmp_path, number, code, where):
+    (tmp_path / "victim.py").write_text(VICTIM)
+    command = [sys.executable, "-c", COMMAND, str(int(number)), where]
+    environment = os.environ | {"PYTHONPATH": f"{Path.cwd()}:{tmp_path}"}
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == code and time.monotonic() - began < 15
+    assert done.stdout == ("the import is whole\n" if where == "import" else "")
+    assert "Traceback" not in done.stderr

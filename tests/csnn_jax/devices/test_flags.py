@@ -23,6 +23,10 @@ MEETING = {"coordinator": "host:1234", "num_processes": 2, "process_id": 1}
         (MEETING | {"process_id": 2}, "--process-id 2: expected a whole number below 2"),
         (MEETING | {"process_id": -1}, "--process-id -1: expected a whole number below 2"),
         (MEETING | {"seeds": (1, 2)}, "--seeds: one process trains them"),
+        (
+            MEETING | {"distributed": True},
+            "--distributed: the cluster names the coordinator, expected no --coordinator",
+        ),
         ({"distributed": True, "seeds": (1, 2)}, "--seeds: one process trains them"),
     ],
 )
