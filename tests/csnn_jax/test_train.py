@@ -80,6 +80,7 @@ def test_the_files_of_the_run_can_be_read_by_others(learned):
         assert min(pixels.shape) > 300 and pixels.std() > 10
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         done = run(MODULE, *SMALL, "--max-iters", 3, "--eval-every", 0, "--seed", seed, "--out", tmp_path / name)
@@ -126,7 +127,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
 @pytest.mark.parametrize(
     "number, module",
     [
-        (signal.SIGTERM, MODULE),
+        pytest.param(signal.SIGTERM, MODULE, marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, MODULE, marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, "csnn_torch.train", marks=pytest.mark.slow),
     ],
@@ -193,6 +194,7 @@ def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(tmp_pa
     assert [r["loss"] for r in records(broken, "train")] == [r["loss"] for r in records(whole, "train")]
 
 
+@pytest.mark.slow
 def test_a_rate_target_is_come_to_on_the_scan_engine(tmp_path):
     out = tmp_path / "run"
     small = ("--conv-channels", 4, "--hidden", 32, "--time-steps", 6, "--eval-every", 0)  # else lif2 comes to 0.39
@@ -205,7 +207,7 @@ def test_a_rate_target_is_come_to_on_the_scan_engine(tmp_path):
 
 def test_nobody_reads_the_output(tmp_path):
     process = start(MODULE, *SMALL, "--eval-every", 0, "--max-iters", 300, "--out", tmp_path / "run")
-    wait_for(process, "Run directory")
+    wait_for(process, "Initial weights")  # the last line before the first iteration
     process.stdout.close()
     _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (141, "")
@@ -259,6 +261,7 @@ def test_only_epochs_and_iterations_may_change_on_resuming(learned, tmp_path):
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
     out = tmp_path / "run"
     process = start(MODULE, *SMALL, "--eval-every", 2, "--out", out)
@@ -294,6 +297,7 @@ def test_without_out_the_run_gets_a_directory_of_its_own(tmp_path):
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", made.name)
 
 
+@pytest.mark.slow
 def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
     out = tmp_path / "run"
     flags = ("--validation", 59000, "--max-iters", 2, "--eval-every", 1, "--batch-size", 50)
@@ -308,7 +312,9 @@ def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
     [
         ("--reset", "zero", "--pool", "avg", "--learn-beta", "--learn-threshold", "--beta", "0.9"),
         ("--encoding", "rate", "--beta", "0.5", "0.6", "0.7", "0.8"),
-        ("--encoding", "latency", "--reset", "none", "--surrogate", "atan", "--slope", "4"),
+        pytest.param(
+            ("--encoding", "latency", "--reset", "none", "--surrogate", "atan", "--slope", "4"), marks=pytest.mark.slow
+        ),
         pytest.param(("--dtype", "float64", "--hidden", "32", "16"), marks=pytest.mark.slow),
         ("--conv-channels", "4", "--kernel-size", "5", "--hidden", "--input-shape", "14", "16", "3"),
     ],

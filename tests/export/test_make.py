@@ -70,6 +70,7 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_more_images_than_the_test_set_has_are_told_in_one_line(tmp_path):
     mnist = data.load("mnist", SPIKES.input_shape)
     (tmp_path / "images").mkdir()

@@ -100,6 +100,7 @@ def test_a_process_that_is_killed_ends_the_other_and_the_whole_can_go_on(tmp_pat
     assert len(losses(tmp_path / "run")) == 400
 
 
+@pytest.mark.slow
 def test_processes_with_different_flags_are_told_which(tmp_path):
     both = together(FLAGS, [("--out", tmp_path / "run", "--lr", 0.01), ("--lr", 0.02)])
     assert {ours(done) for done in both} == {

@@ -11,6 +11,7 @@ from csnn_jax.runs.rundir import RunDir
 SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--batch-size", 32, "--eval-every", 0)
 
 
+@pytest.mark.slow
 def test_a_trace_holds_the_iterations_and_the_kernels_and_training_goes_on(tmp_path):
     dataset = few_digits(tmp_path)
     flags = (*SMALL, "--dataset", dataset, "--max-iters", 8)
@@ -33,6 +34,7 @@ def test_a_trace_holds_the_iterations_and_the_kernels_and_training_goes_on(tmp_p
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_bad_counts_are_refused_before_anything_is_made(tmp_path):
     for count, why in (
         (0, "expected a whole number of at least 1"),

@@ -77,6 +77,7 @@ def test_each_evaluation_has_a_raster_and_the_last_is_spikes_png(watched):
                 assert value.image.colorspace == 4
 
 
+@pytest.mark.slow
 def test_it_changes_no_bit_of_the_training(watched, dataset, tmp_path):
     done = run("csnn_jax.train", *JOB, "--dataset", dataset, "--out", tmp_path / "plain")
     assert done.returncode == 0, done.stderr
@@ -142,6 +143,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_whole_events(tmp_path):
     assert list(scalars(tmp_path)["loss"]) == [0, 2]
 
 
+@pytest.mark.slow
 def test_without_tensorboardx_nothing_is_made(tmp_path):
     (tmp_path / "tensorboardX.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorboardX'\")\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
