@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import pytest
 from commands import refused, run
 from digits import few_digits
 
