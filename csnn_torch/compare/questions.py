@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from csnn_jax import data
-from csnn_jax.config import Config, surrogate_of
+from csnn_jax.config import Config, decided, surrogate_of
 from csnn_jax.runs import rundir, weights
 from csnn_torch.compare import bounds, cases, cost, gradients, spikes, training
 from csnn_torch.compare.cases import Case
@@ -74,7 +74,8 @@ def same_training(found: Comparison, plan: Plan) -> None:
     found.trajectories.append(result)
     # float64 comes last, for it stays switched on in JAX.
     batch = plan.exact_batch
-    part: Literal["off"] | int = "off" if settings.part is None else math.gcd(settings.part, batch)
+    size = decided(config).train.part
+    part: Literal["off"] | int = "off" if size is None else math.gcd(size, batch)
     exact = replace(settings, dtype="float64", batch_size=batch, microbatch=part, lr=bounds.EXACT_LR)
     config = replace(config, train=exact)
     print(result := training.together(config, split, plan.exact_iterations, found.tensors, "the run's"), flush=True)
