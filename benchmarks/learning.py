@@ -2,9 +2,11 @@
 
     python benchmarks/learning.py study     # surrogate, initial weights and learning rate, by depth; 150 iterations
     python benchmarks/learning.py table     # one epoch of every network of docs/learning.md, with its flags alone
+    python benchmarks/learning.py tried     # more flags for those that fall short
+    python benchmarks/learning.py examples  # the training commands of docs/train.md and docs/compare.md
 
-Each job is a line of results/learning/study.jsonl or table.jsonl. Jobs that are there already are not trained again, so
-that a killed run goes on where it was.
+Each job is a line of a file in results/learning, study.jsonl for instance. Jobs that are there already are not trained
+again, so that a killed run goes on where it was.
 """
 
 import argparse
@@ -57,6 +59,24 @@ TABLE = {
     "latency encoding, T = 25": "--encoding latency --time-steps 25",
     **{f"{name}, T = 25": f"--surrogate {name} --time-steps 25" for name in get_args(SurrogateName)},
 }
+GENTLE = "--surrogate atan --init calibrated --lr 0.005"
+TRIED = {
+    "beta 0.9": ("--beta 0.9", (GENTLE, "--lr 0.005")),
+    "learnt beta and threshold": ("--learn-beta --learn-threshold", (GENTLE, "--lr 0.002")),
+    "reset none": ("--reset none", (GENTLE, "--lr 0.001", "--surrogate atan --init calibrated --lr 0.001")),
+    "latency encoding, T = 25": (
+        "--encoding latency --time-steps 25",
+        ("--beta 0.9", "--beta 0.95", "--learn-beta", "--slope 1", "--init-density 0.2", "--epochs 3"),
+    ),
+}
+EXAMPLES = (
+    "--augment 2 10 0.1 --time-steps 25",
+    "--optimizer adamw --schedule cosine --warmup 50 --clip-norm 1 --label-smoothing 0.1 --time-steps 25",
+    "--optimizer sgd --momentum 0.9 --lr 1 --surrogate atan --time-steps 25",
+    "--rate-target 0.05 --surrogate atan --time-steps 25",
+    "--surrogate atan --time-steps 25",
+    "--dataset idx:/usr/share/datasets/fashion-mnist --validation 5000 --time-steps 25",
+)
 SEEDS = (0, 1)
 
 
@@ -66,6 +86,7 @@ class Job:
 
     network: str
     flags: str
+    module: str = "csnn_jax.train"
 
 
 def study() -> Iterator[Job]:
@@ -80,17 +101,34 @@ def table() -> Iterator[Job]:
             yield Job(network, f"{flags} --seed {seed} --eval-every 0".strip())
 
 
+def tried() -> Iterator[Job]:
+    for network, (flags, more) in TRIED.items():
+        for way in more:
+            yield Job(network, f"{flags} {way} --seed 0 --eval-every 0")
+
+
+def examples() -> Iterator[Job]:
+    for flags in EXAMPLES:
+        yield Job("default", f"{flags} --eval-every 0")
+    yield Job("default, snnTorch", "--surrogate atan --time-steps 25 --eval-every 0", "csnn_torch.train")
+
+
+LISTS = {"study": study, "table": table, "tried": tried, "examples": examples}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("study", "table"))
+    parser.add_argument("what", choices=LISTS)
     parser.add_argument("--only", default="", help="networks whose name holds this text")
     parser.add_argument("--out", type=Path, default=Path("results/learning"), help="folder of the results")
     options = parser.parse_args()
     path = options.out / f"{options.what}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     done = results(path)
-    for job in {"study": study, "table": table}[options.what]():
-        if options.only in job.network and job.flags not in {result["flags"] for result in done}:
+    for job in LISTS[options.what]():
+        if options.only in job.network and (job.network, job.flags) not in {
+            (result["network"], result["flags"]) for result in done
+        }:
             done.append(trained(job))
             with path.open("a") as file:
                 file.write(json.dumps(done[-1]) + "\n")
@@ -105,7 +143,7 @@ def results(path: Path) -> list[dict[str, Any]]:
 def trained(job: Job) -> dict[str, Any]:
     """Trains in a process of its own, as a user would."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "csnn_jax.train", *job.flags.split(), "--out", f"{folder}/run"]
+        command = [sys.executable, "-m", job.module, *job.flags.split(), "--out", f"{folder}/run"]
         print(f"{job.network}: {job.flags}", file=sys.stderr, flush=True)
         log = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         records = [json.loads(line) for line in Path(f"{folder}/run/metrics.jsonl").read_text().splitlines()]
