@@ -24,6 +24,7 @@ T = TypeVar("T")
 HEARTBEAT = 30
 """Seconds without a sign of life after which a process counts as dead, and the runtime ends the others."""
 DIGEST = 8  # bytes of a fact's hash
+SHOWN = 40  # bytes of a fact's value in a message
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,9 @@ class Cluster:
         for process, theirs in enumerate(everybodys):
             for name, differs in zip(names, (theirs != everybodys[0]).any(1), strict=True):
                 if differs:
-                    raise UserError(f"{name}: process {process} was started with another value than process 0")
+                    value = values[names.index(name)]
+                    here, there = self._said(value, 0), self._said(value, process)
+                    raise UserError(f"{name}: process {process} was started with {there}, process 0 with {here}")
 
     def greatest(self, value: int) -> int:
         return self._devices.greatest(value)
@@ -193,6 +196,12 @@ class Cluster:
     def _gather(self, mine: np.ndarray) -> np.ndarray:
         """Everybody's array of one shape [processes, ...]."""
         return np.asarray(multihost_utils.process_allgather(mine))
+
+    def _said(self, value: str, source: int) -> str:
+        """The value that one process has; a long one, such as a hash, is cut."""
+        data = value.encode()[:SHOWN]
+        length = int(self._gather(np.array([len(data)]))[source, 0])
+        return self._broadcast(data, length, source).decode(errors="ignore")
 
     def _broadcast(self, data: bytes, length: int, source: int) -> bytes:
         """The bytes of one process; the others know their number."""

@@ -37,6 +37,10 @@ class JaxFlags(TrainFlags):
             raise UserError("--distributed: the cluster names the coordinator, expected no --coordinator beside it")
         if any(one is not None for one in given):
             self._check_meeting(*given)
+        if self.connect_timeout != type(self).connect_timeout and not self.several:
+            raise UserError(
+                f"--connect-timeout {self.connect_timeout}: expected --coordinator or --distributed beside it"
+            )
         if self.several and self.seeds is not None:
             raise UserError("--seeds: one process trains them, expected neither --distributed nor --coordinator")
 

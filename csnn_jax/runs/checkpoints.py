@@ -80,3 +80,20 @@ def check_weights(folder: Path) -> None:
         raise UserError(f"{path}: expected the weights of a checkpoint: {error.strerror}") from None
     if found != expected:
         raise UserError(f"{path}: expected the weights of a checkpoint, it is damaged: its SHA-256 is another")
+
+
+def check_chosen(directory: Path, number: int) -> None:
+    """`check_weights` of one of several checkpoints; its UserError lists those that are sound."""
+    try:
+        check_weights(directory / str(number))
+    except UserError as error:
+        listed = ", ".join(str(other) for other in numbers(directory) if _is_sound(directory / str(other)))
+        raise UserError(f"{error}; sound ones in {directory}: {listed or 'none'}") from None
+
+
+def _is_sound(folder: Path) -> bool:
+    try:
+        check_weights(folder)
+    except UserError:
+        return False
+    return True

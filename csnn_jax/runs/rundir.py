@@ -65,11 +65,11 @@ class RunDir:
         """The run with the weights of a checkpoint: best, last, or the iterations done.
 
         Raises:
-            UserError: there is no such checkpoint, or its weights are damaged.
+            UserError: there is no such checkpoint, or its weights are damaged; lists the others.
         """
         scores = self.scores() if self.config().data.validation else None
         number = checkpoints.choose(self.checkpoints, checkpoint, scores)
-        checkpoints.check_weights(self.checkpoints / str(number))
+        checkpoints.check_chosen(self.checkpoints, number)
         return RunDir(self.path, number)
 
     @contextmanager

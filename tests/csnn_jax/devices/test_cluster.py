@@ -104,7 +104,7 @@ def test_a_process_that_is_killed_ends_the_other_and_the_whole_can_go_on(tmp_pat
 def test_processes_with_different_flags_are_told_which(tmp_path):
     both = together(FLAGS, [("--out", tmp_path / "run", "--lr", 0.01), ("--lr", 0.02)])
     assert {ours(done) for done in both} == {
-        "error: --lr: process 1 was started with another value than process 0",
+        "error: --lr: process 1 was started with 0.02, process 0 with 0.01",
     }
     assert not (tmp_path / "run").exists()
 

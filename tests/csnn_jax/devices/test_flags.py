@@ -12,6 +12,7 @@ MEETING = {"coordinator": "host:1234", "num_processes": 2, "process_id": 1}
     "changes, message",
     [
         ({"devices": 0}, "--devices 0: expected all, or a whole number of at least 1"),
+        ({"connect_timeout": 5}, "--connect-timeout 5: expected --coordinator or --distributed beside it"),
         ({"connect_timeout": 0}, "--connect-timeout 0: expected seconds, at least 1"),
         ({"coordinator": "host:1"}, "--coordinator: expected --num-processes and --process-id beside it"),
         ({"num_processes": 2}, "--coordinator: expected --num-processes and --process-id beside it"),

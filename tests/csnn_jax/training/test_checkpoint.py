@@ -109,6 +109,15 @@ def test_where_all_are_damaged_the_newest_is_named(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_whoever_asks_for_a_damaged_one_is_told_the_sound_ones(tmp_path):
+    for iteration in (3, 12, 20):
+        write(tmp_path, iteration)
+    flip(tmp_path / "20" / "weights.safetensors")
+    with pytest.raises(UserError, match=f"^{tmp_path / '20' / 'weights.safetensors'}: .*; sound ones in .*: 3, 12$"):
+        checkpoints.check_chosen(tmp_path, 20)
+    checkpoints.check_chosen(tmp_path, 12)
+
+
 def test_no_flipped_byte_goes_unnoticed(tmp_path):
     """Of the header too: it changes nothing that is read, or is noticed."""
     expected = write(tmp_path, 5)
