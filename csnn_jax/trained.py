@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split, encode, eval_batches
-from csnn_jax.devices.mesh import Devices, gather
+from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
 from csnn_jax.runs import metrics, rundir
@@ -191,7 +191,7 @@ class Windows:
         def look(params, x: Array) -> list[Moments]:
             return [metrics.moments(*layer) for layer in membranes(params, x)]
 
-        self.tally = scan.jit(devices.spread(tally, gather) if devices else tally)
+        self.tally = scan.jit(devices.spread(tally, devices.gather) if devices else tally)
         self.trace = scan.jit(trace)
         self._membranes, self._look = scan.jit(membranes), scan.jit(look)
 

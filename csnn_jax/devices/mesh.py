@@ -72,13 +72,23 @@ class Devices:
         values = np.full(self._own, value, np.uint8)
         return int(self._greatest(jax.make_array_from_process_local_data(NamedSharding(self.mesh, P(AXIS)), values)))
 
+    def mean(self, tree: Any) -> Any:
+        """Of arrays on all devices, inside `spread`. Its gradient is right where that is averaged in turn."""
+        return lax.pmean(tree, AXIS) if self.count > 1 else tree
+
+    def gather(self, tree: Any) -> Any:
+        """Rows of all devices [rows, ...], in order, inside `spread`."""
+        return lax.all_gather(tree, AXIS, tiled=True) if self.count > 1 else tree
+
     def spread(self, function: Callable, together: Callable) -> Callable:
         """A function (parameters, x, ...) of a whole batch, from one of the rows of a device.
 
         Args:
             function: takes the parameters, x [rows, H, W, C] or [time, rows, H, W, C], and other arrays [rows, ...].
-            together: makes of a device's results those of the whole batch, such as `mean` or `gather`.
+            together: makes of a device's results those of the whole batch: `mean` or `gather`.
         """
+        if self.count == 1:
+            return function  # mapped over one device, XLA compiles it otherwise, and float32 sums round otherwise
 
         def whole(params: Any, x: Array, *others: Array) -> Any:
             specs = (P(), _split(x.ndim - 4), *[P(AXIS)] * len(others))
@@ -93,16 +103,6 @@ class Devices:
             return each(params, x, *others)
 
         return whole
-
-
-def mean(tree: Any) -> Any:
-    """Of arrays on all devices, inside `Devices.spread`. Its gradient is right where that is averaged in turn."""
-    return lax.pmean(tree, AXIS)
-
-
-def gather(tree: Any) -> Any:
-    """Rows of all devices [rows, ...], in order, inside `Devices.spread`."""
-    return lax.all_gather(tree, AXIS, tiled=True)
 
 
 def alone(tree: Any) -> Any:

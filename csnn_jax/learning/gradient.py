@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from csnn_jax.devices.mesh import Devices, mean
+from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.learning.objective import Objective
 from csnn_jax.trained import floats
@@ -51,13 +51,13 @@ def make(
         def loss_of(params: Any) -> tuple[Array, Array]:
             model = nnx.merge(graphdef, params)
             spikes, densities = engine.watch(model, floats(x, scale, model))
-            densities = mean(densities)  # a rate target is one of the whole batch
+            densities = devices.mean(densities)  # a rate target is one of the whole batch
             return objective(spikes, labels, densities), densities
 
         (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
         return Found(loss, densities, gradient)
 
-    return devices.spread(in_parts(at_once, part), mean)
+    return devices.spread(in_parts(at_once, part), devices.mean)
 
 
 def in_parts(gradient: Gradient, part: int | None) -> Gradient:

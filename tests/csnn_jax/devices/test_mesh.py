@@ -29,9 +29,9 @@ def test_rows_come_to_the_devices_in_order(count, axis):
 def test_results_of_all_rows_are_gathered_and_averaged():
     devices = Devices(jax.devices()[:4])
     x = np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1)
-    double = devices.spread(lambda factor, x: factor * x[:, 0, 0, 0], mesh.gather)
+    double = devices.spread(lambda factor, x: factor * x[:, 0, 0, 0], devices.gather)
     np.testing.assert_array_equal(jax.jit(double)(np.float32(2), devices.put(x, 8)), 2 * np.arange(8))
-    average = devices.spread(lambda factor, x: (factor * x).mean(), mesh.mean)
+    average = devices.spread(lambda factor, x: (factor * x).mean(), devices.mean)
     assert float(jax.jit(average)(np.float32(2), devices.put(x, 8))) == 7
 
 

@@ -41,6 +41,17 @@ def assert_close(one: gradients.Found, other: gradients.Found, bound: float) -> 
         assert np.abs(a - b).max() <= bound * np.abs(b).max()
 
 
+def test_one_device_gets_a_program_without_any_mapping(batch):
+    """XLA rounds the mapped one otherwise: a job on one device would lose the bits that it had without devices."""
+    graph, params = nnx.split(CSNN(SMALL, key=0))
+    texts = [
+        str(jax.make_jaxpr(gradients.make(graph, 255.0, objective.make(TrainConfig()), devices=on))(params, *batch))
+        for on in (None, Devices(jax.devices()[:1]), Devices(jax.devices()[:2]))
+    ]
+    assert texts[0] == texts[1] and "psum" not in texts[1]
+    assert "shard_map" in texts[2] and "shard_map" not in texts[1]
+
+
 SPREADS = [(5, 1), (None, 4), (2, 3)]  # images of a part, devices
 
 
