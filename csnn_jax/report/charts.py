@@ -62,9 +62,11 @@ def lines(
     Args:
         caption: what it shows, above it.
         series: equal names are one entry of the legend.
-        x, y: what the axes are, with units.
+        x: what the axis is, with its unit.
+        y: the same of the other one.
         height: in CSS pixels.
-        x_axis, y_axis: more of Plotly's settings of an axis, such as its type.
+        x_axis: more of Plotly's settings of the axis, such as its type.
+        y_axis: the same of the other one.
         y_lines: where a dashed line crosses the whole chart.
     """
     groups = {name: f"g{index}" for index, name in enumerate(dict.fromkeys(one.name for one in series))}
@@ -117,7 +119,14 @@ def grouped(
 
 def heat(caption: Content, values: np.ndarray, names: Sequence[str], x: str, y: str, *, height: int = 480) -> Html:
     """A matrix [rows, columns] in colours, the first row on top; `names` of both."""
-    trace = {"type": "heatmap", "x": names, "y": names, "z": values, "colorscale": _HEAT, "hoverinfo": "x+y+z"}
+    trace: dict[str, Any] = {
+        "type": "heatmap",
+        "x": names,
+        "y": names,
+        "z": values,
+        "colorscale": _HEAT,
+        "hoverinfo": "x+y+z",
+    }
     trace |= {"xgap": 1, "ygap": 1, "colorbar": {"thickness": 12, "outlinewidth": 0}}
     axes = {"xaxis": _axis(x, {"type": "category"}), "yaxis": _axis(y, {"type": "category", "autorange": "reversed"})}
     return figure(caption, f"Matrix: {y} by {x}.", [trace], axes, height)
@@ -136,7 +145,8 @@ def figure(
     Args:
         caption: above it.
         description: what kind of picture it is, for who can't see it; figures belong into the text or a table.
-        traces, layout: Plotly's. `var(--name)` in place of a colour is that of the page's style.
+        traces: Plotly's. `var(--name)` in place of a colour is that of the page's style.
+        layout: Plotly's, too.
         height: in CSS pixels; the width is what there is room for.
         legend: entries (name, `legendgroup` of its traces, number of its colour).
     """
@@ -159,7 +169,14 @@ def thinned(x: Values, y: Values, most: int = 800) -> tuple[np.ndarray, np.ndarr
 
 def _line(one: Series, group: str) -> dict[str, Any]:
     dash = _DASHES[one.number // COLOURS % len(_DASHES)]
-    trace = {"type": "scatter", "mode": one.mode, "name": one.name, "x": one.x, "y": one.y, "legendgroup": group}
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": one.mode,
+        "name": one.name,
+        "x": one.x,
+        "y": one.y,
+        "legendgroup": group,
+    }
     trace["line"] = {"color": colour(one.number), "width": one.width, "dash": dash}
     trace["marker"] = {"color": colour(one.number), "size": 11 if one.symbol == "star" else 5, "symbol": one.symbol}
     return trace | {"opacity": one.opacity, "hoverinfo": "x+y+name", "hoverlabel": {"namelength": -1}}

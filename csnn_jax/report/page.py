@@ -85,7 +85,7 @@ def element(tag: str, *contents: Content, needs: Sequence[str] = (), **attribute
         attributes: `class_` is class, `aria_label` is aria-label. None and False: left out; True: without a value.
     """
     inside = joined(contents)
-    given = "".join(_attribute(name, value) for name, value in attributes.items() if value not in (None, False))
+    given = "".join(_attribute(*one) for one in attributes.items() if one[1] is not None and one[1] is not False)
     end = "" if tag in ("img", "input", "meta") else f"{inside.text}</{tag}>"
     return Html(f"<{tag}{given}>{end}", tuple(dict.fromkeys((*inside.needs, *needs))))
 
