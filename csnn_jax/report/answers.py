@@ -36,12 +36,12 @@ def answers(subject: Subject, found: Measured) -> Iterator[Content]:
 def steps(subjects: Sequence[tuple[Subject, Measured]]) -> Html:
     """Accuracy if the window ended earlier, of all runs that were measured."""
     series = [
-        Series(one.name, np.arange(1, len(found.by_step) + 1), 100 * found.by_step, one.number)
+        Series(one.name, np.arange(1, len(found.by_step) + 1), found.by_step, one.number, "lines+markers")
         for one, found in subjects
     ]
     above = "Accuracy on all test images if the window ended after so many steps. Ties go to the lowest class."
-    axis = {"rangemode": "tozero"}
-    chart = charts.lines(above, series, "steps", "accuracy (%)", y_axis=axis, x_axis={"rangemode": "tozero"})
+    shown, axis = charts.stretched(series)
+    chart = charts.lines(above, shown, "steps", "accuracy (%)", y_axis=axis, x_axis=charts.STEPS)
     rows = [(one.name, *map(_shown, _needed(found.by_step)), f"{found.by_step[-1]:.2%}") for one, found in subjects]
     head = ("run", "steps to within 1 %", "to within 0.1 %", "accuracy of the whole window")
     caption = "Steps that are needed to come within so much of the final accuracy"

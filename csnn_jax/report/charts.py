@@ -12,6 +12,12 @@ import numpy as np
 from csnn_jax.report.page import PLOTLY, Content, Html, data, element
 
 COLOURS = 8
+LOG = {"type": "log", "dtick": 1, "tickformat": "~g"}
+"""Settings of an axis of small numbers."""
+STEPS = {"type": "log", "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]}
+"""Settings of an axis of time steps."""
+
+_LEAST = 0.01  # percent missing, which stands for none
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _HEAT = [[0, "var(--heat-0)"], [0.5, "var(--heat-1)"], [1, "var(--heat-2)"]]
 
@@ -29,6 +35,7 @@ class Series(NamedTuple):
         width: of the line in pixels.
         opacity: 0 to 1.
         symbol: of its markers.
+        texts: what is said at each point in place of y; empty: y.
     """
 
     name: str
@@ -39,6 +46,7 @@ class Series(NamedTuple):
     width: float = 2.0
     opacity: float = 1.0
     symbol: str = "circle"
+    texts: Sequence[str] = ()
 
 
 def colour(number: int) -> str:
@@ -76,6 +84,17 @@ def lines(
     entries = {one.name: (groups[one.name], one.number) for one in reversed(series)}
     legend = [(name, *entries[name]) for name in groups] if len(groups) > 1 else []
     return figure(caption, f"Chart: {y} over {x}.", traces, layout, height, legend)
+
+
+def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
+    """Accuracies of 0 to 1 on a scale that is stretched towards 100 %: series for `lines`, and its `y_axis`."""
+    made = []
+    for one in series:
+        missing = [max(_LEAST, 100 * (1 - value)) for value in one.y]
+        made.append(one._replace(y=missing, texts=[f"{value:.2%}" for value in one.y]))
+    ticks = [90, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, _LEAST]
+    names = [f"{100 - tick:g}" for tick in ticks[:-1]] + ["100"]
+    return made, {"type": "log", "autorange": "reversed", "tickvals": ticks, "ticktext": names}
 
 
 def bars(
@@ -179,7 +198,8 @@ def _line(one: Series, group: str) -> dict[str, Any]:
     }
     trace["line"] = {"color": colour(one.number), "width": one.width, "dash": dash}
     trace["marker"] = {"color": colour(one.number), "size": 11 if one.symbol == "star" else 5, "symbol": one.symbol}
-    return trace | {"opacity": one.opacity, "hoverinfo": "x+y+name", "hoverlabel": {"namelength": -1}}
+    trace |= {"opacity": one.opacity, "hoverlabel": {"namelength": -1}, "hoverinfo": "x+y+name"}
+    return trace | ({"text": one.texts, "hoverinfo": "x+text+name"} if one.texts else {})
 
 
 def _across(at: float) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def cost(subject: Subject, found: Measured) -> Iterator[Content]:
     names = [one["name"] for one in numbers["layers"]]
     spiking = [one["synaptic_operations_first_layer_once"] for one in numbers["layers"]]
     groups = {"spiking": spiking, "dense": [steps * one["dense_macs_per_step"] for one in numbers["layers"]]}
-    axis = {"type": "log", "exponentformat": "power", "dtick": 1}
+    axis = {**charts.LOG, "tickformat": "~s"}
     caption = "Operations of an image by layer"
     yield charts.grouped(caption, names, groups, "operations (log scale)", y_axis=axis, height=280)
     rows = [_row(one["name"], one, steps) for one in (*numbers["layers"], {**total, "name": "total"})]

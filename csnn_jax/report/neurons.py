@@ -74,9 +74,8 @@ def _histograms(found: Measured, number: int) -> Iterator[Html]:
     silent = float((rates(found.activity, number) == 0).mean())
     caption = f"{name}, firing rates: {silent:.0%} of the neurons never spike"
     of_neurons = ("steps with a spike (%)", "neurons (%)")
-    log = {"type": "log", "exponentformat": "power", "dtick": 1}
     shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
-    yield charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=log)
+    yield charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=charts.LOG)
     levels = found.membranes[number]
     caption = f"{name}, membranes; dashed: the threshold"
     lines = (found.thresholds[number],)

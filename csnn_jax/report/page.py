@@ -100,6 +100,11 @@ def paragraph(*contents: Content) -> Html:
     return element("p", *contents)
 
 
+def breakable(text: str) -> Html:
+    """Text that holds a path; a line may end after each slash."""
+    return Html(html.escape(text).replace("/", "/<wbr>"))
+
+
 def note(*contents: Content) -> Html:
     """A paragraph that stands out: what is left out, and why."""
     return element("p", *contents, class_="note")
@@ -131,11 +136,16 @@ def grid(pieces: Iterable[Content], kind: str = "") -> Html:
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Content | int | None]]) -> Html:
-    """A table. The first cell of a row is its heading. Numbers stand right, thousands separated; None is a dash."""
-    top = element("tr", *(element("th", _cell(cell), scope="col") for cell in head))
-    body = [element("tr", _th(row[0]), *map(_td, row[1:])) for row in rows]
-    whole = element("table", element("caption", caption), element("thead", top), element("tbody", *body))
-    return _scrolls(whole, caption)
+    """A table. The first cell of a row is its heading. Columns of numbers stand right, thousands separated.
+
+    None is a dash.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    kinds = [None, *(_kind(row[column] for row in cells) for column in range(1, len(head)))]
+    top = [element("th", name, scope="col", class_=kind) for name, kind in zip(head, kinds, strict=True)]
+    body = [element("tr", *_row(row, kinds)) for row in cells]
+    titles = element("thead", element("tr", *top))
+    return _scrolls(element("table", element("caption", caption), titles, element("tbody", *body)), caption)
 
 
 def _scrolls(content: Html, label: str) -> Html:
@@ -143,14 +153,15 @@ def _scrolls(content: Html, label: str) -> Html:
     return element("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
 
 
-def _th(value: Content | int | None) -> Html:
-    return element("th", _cell(value), scope="row")
+def _row(cells: Sequence[Content], kinds: Sequence[str | None]) -> list[Html]:
+    rest = [element("td", cell, class_=kind) for cell, kind in zip(cells[1:], kinds[1:], strict=True)]
+    return [element("th", cells[0], scope="row"), *rest]
 
 
-def _td(value: Content | int | None) -> Html:
-    cell = _cell(value)
-    is_number = isinstance(cell, str) and _NUMBER.fullmatch(cell)
-    return element("td", cell, class_="number" if is_number else None)
+def _kind(column: Iterable[Content]) -> str | None:
+    """Whether a column holds numbers alone, whatever they are marked up with."""
+    texts = [re.sub("<[^>]*>", "", cell.text) if isinstance(cell, Html) else cell for cell in column]
+    return "number" if all(map(_NUMBER.fullmatch, texts)) else None
 
 
 def _cell(value: Content | int | None) -> Content:
@@ -214,7 +225,7 @@ def document(title: str, lead: Sequence[Content], sections: Sequence[Section], m
     parts = [element("section", _heading(one, name), *one.contents) for name, one in names.items()]
     body = [
         element("a", "Skip to the content", class_="skip", href="#content"),
-        element("header", element("h1", title), *(paragraph(line) for line in lead)),
+        element("header", element("h1", breakable(title)), *(paragraph(line) for line in lead)),
         element("nav", element("ul", *links), aria_label="Contents"),
         element("main", *parts, id="content", tabindex=-1),
         element("footer", paragraph(f"Made by {made_by}. This file needs no network.")),

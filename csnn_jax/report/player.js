@@ -167,7 +167,7 @@
       const style = getComputedStyle(document.documentElement);
       const colour = (name) => style.getPropertyValue(name).trim();
       this.strips.forEach((strip, layer) => {
-        this.raster(strip.querySelector(".raster"), this.spikes[layer], colour);
+        this.raster(strip.querySelector(".raster"), layer, colour);
         this.membranes(strip.querySelector(".membranes"), layer, colour);
       });
     }
@@ -186,17 +186,25 @@
       return { pen, width, height, x };
     }
 
-    raster(canvas, rows, colour) {
+    // What an output's spikes are drawn in; others are all alike.
+    row(layer, number) {
+      if (!this.film.layers[layer].classes) return "--ink";
+      if (number === this.example.label) return "--series-1";
+      return number === this.example.answer ? "--series-2" : "--ink";
+    }
+
+    raster(canvas, layer, colour) {
       const { pen, width, height } = this.canvas(canvas, colour);
+      const rows = this.spikes[layer];
       const [across, down] = [width / this.steps, height / rows.length];
       const [w, h] = [Math.max(1, across * 0.8), Math.max(1, down * 0.8)];
-      pen.fillStyle = colour("--ink");
-      for (let t = 0; t < this.steps; t += 1) {
-        pen.globalAlpha = t < this.done ? 1 : 0.15;
-        rows.forEach((row, index) => {
-          if (row[t]) pen.fillRect(t * across, index * down, w, h);
-        });
-      }
+      rows.forEach((row, number) => {
+        pen.fillStyle = colour(this.row(layer, number));
+        for (let t = 0; t < this.steps; t += 1) {
+          pen.globalAlpha = t < this.done ? 1 : 0.15;
+          if (row[t]) pen.fillRect(t * across, number * down, w, h);
+        }
+      });
     }
 
     membranes(canvas, layer, colour) {

@@ -13,7 +13,7 @@ from csnn_jax.report.measure import Example, Measured
 from csnn_jax.report.page import Content, Html, data, element
 from csnn_jax.report.subject import Subject
 
-ROWS = 96
+ROWS = 64
 """Neurons of a layer that a raster shows."""
 TRACES = 3  # membranes of a hidden layer
 SPEEDS = (2, 5, 10, 25, 50)  # steps a second
@@ -62,8 +62,9 @@ def _side(classes: Sequence[str]) -> Html:
     rows = [element("tr", element("th", name, scope="row"), bar, count) for name in classes]
     caption = element("caption", "Output spikes so far")
     table = element("table", caption, element("thead", head), element("tbody", *rows), class_="counts")
+    scrolled = element("div", table, class_="tall", role="region", aria_label="Output spikes so far", tabindex=0)
     verdict = element("p", class_="verdict", aria_live="polite")
-    return element("div", element("img", class_="image", src="data:,", alt=""), table, verdict, class_="side")
+    return element("div", element("img", class_="image", src="data:,", alt=""), scrolled, verdict, class_="side")
 
 
 def _strips(head: Sequence[dict[str, Any]]) -> Html:

@@ -16,7 +16,6 @@ from csnn_jax.report.subject import Subject
 from csnn_jax.training.plan import learning_rates
 
 WIDTH = 25  # iterations that a loss is averaged over
-PERCENT = {"ticksuffix": " %"}
 
 
 def section(subjects: Sequence[Subject]) -> Section:
@@ -60,20 +59,22 @@ def _accuracy(subjects: Sequence[Subject]) -> Html:
     series = [one for subject in subjects for one in _accuracies(subject)]
     if not series:
         return _left_out("Accuracy", "no evaluation is recorded")
-    caption = "Accuracy on the test images, or on those held out where there are any. Stars: the end of training."
-    low = min(float(np.min(one.y)) for one in series)
-    start = 0 if low < 50 else low - 2
-    return charts.lines(caption, series, "iteration", "accuracy (%)", y_axis={"range": [start, 100.5]})
+    caption = (
+        "Accuracy on the test images, or on those held out where there are any. Stars: the end of training. "
+        "The scale is stretched towards 100 %."
+    )
+    shown, axis = charts.stretched(series)
+    return charts.lines(caption, shown, "iteration", "accuracy (%)", y_axis=axis)
 
 
 def _accuracies(subject: Subject) -> Iterator[Series]:
     for kind in ("validation", "test"):
         if points := subject.of_kind(kind):
-            x, y = [one["iter"] for one in points], [100 * one["accuracy"] for one in points]
+            x, y = [one["iter"] for one in points], [one["accuracy"] for one in points]
             yield Series(subject.name, x, y, subject.number, "lines+markers")
     if subject.accuracy is not None:
         end = subject.of_kind("end")[-1]["iter"]
-        yield Series(subject.name, [end], [100 * subject.accuracy], subject.number, "markers", symbol="star")
+        yield Series(subject.name, [end], [subject.accuracy], subject.number, "markers", symbol="star")
 
 
 def _loss(subjects: Sequence[Subject]) -> Html:
