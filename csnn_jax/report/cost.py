@@ -17,8 +17,8 @@ def cost(subject: Subject, found: Measured) -> Iterator[Content]:
     total, steps = numbers["total"], numbers["time_steps"]
     dense, done = total["dense_macs_per_step"] * steps, total["synaptic_operations_first_layer_once"]
     yield page.paragraph(
-        f"An image takes {done / 1e6:.1f} million synaptic operations. That is {done / dense:.1%} of the "
-        f"{dense / 1e6:.0f} million that a dense network of this shape takes in {steps} steps. An operation is a "
+        f"An image takes {_amount(done)} synaptic operations. That is {done / dense:.1%} of the "
+        f"{_amount(dense)} that a dense network of this shape takes in {steps} steps. An operation is a "
         "weight that is not 0 meeting an input that is not 0. The first layer's are counted once where the image is "
         f"held. Mean of {numbers['images']} test images."
     )
@@ -33,6 +33,10 @@ def cost(subject: Subject, found: Measured) -> Iterator[Content]:
     yield page.table("Of an image, over the whole window", head, rows)
     energy = numbers["energy"]
     yield page.folded("Energy, by a proxy", page.paragraph(_energy(energy)))
+
+
+def _amount(number: float) -> str:
+    return f"{number / 1e6:,.1f} million" if number >= 1e6 else f"{number:,.0f}"
 
 
 def _row(name: str, one: dict[str, Any], steps: int) -> tuple[str | int, ...]:
