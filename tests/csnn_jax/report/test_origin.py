@@ -6,7 +6,7 @@ from dataclasses import replace
 from bundles import SMALL, make_run
 from configs import CONFIGS
 from digits import few_digits
-from hypothesis import given
+from hypothesis import given, settings
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
@@ -27,6 +27,7 @@ def by_layer(config: Config) -> Config:
     return replace(config, model=replace(model, beta=model.betas, threshold=model.thresholds))
 
 
+@settings(max_examples=12)  # reading flags takes a third of a second
 @given(CONFIGS)
 def test_the_command_asks_for_the_same_job(config):
     done = decided(replace(config, data=replace(config.data, dataset="tfds:any")))
