@@ -83,5 +83,6 @@
     });
   }
   for (const query of [dark, narrow]) query.addEventListener("change", () => drawAll([...drawn]));
-  drawAll(plots);
+  if (document.readyState === "complete") drawAll(plots);
+  else addEventListener("load", () => drawAll(plots));
 })();
