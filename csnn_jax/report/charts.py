@@ -92,8 +92,11 @@ def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
     for one in series:
         missing = [max(_LEAST, 100 * (1 - value)) for value in one.y]
         made.append(one._replace(y=missing, texts=[f"{value:.2%}" for value in one.y]))
-    ticks = [90, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, _LEAST]
-    names = [f"{100 - tick:g}" for tick in ticks[:-1]] + ["100"]
+    all_missing = [value for one in made for value in one.y] or [1]
+    narrow = max(all_missing) < 12 * min(all_missing)  # there is room for more ticks
+    digits = (9, 8, 7, 6, 5, 4, 3, 2.5, 2, 1.5, 1) if narrow else (5, 2, 1)
+    ticks = [90, *(digit * scale for scale in (10, 1, 0.1, 0.01) for digit in digits if digit * scale < 90)]
+    names = [f"{100 - tick:.4g}" for tick in ticks[:-1]] + ["100"]
     return made, {"type": "log", "autorange": "reversed", "tickvals": ticks, "ticktext": names}
 
 

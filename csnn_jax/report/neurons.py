@@ -75,7 +75,8 @@ def _histograms(found: Measured, number: int) -> Iterator[Html]:
     caption = f"{name}, firing rates: {silent:.0%} of the neurons never spike"
     of_neurons = ("steps with a spike (%)", "neurons (%)")
     shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
-    yield charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=charts.LOG)
+    axis = {**charts.LOG, "range": [math.log10(50 / found.activity.spikes[number].size), 2.1]}  # from half a neuron on
+    yield charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=axis)
     levels = found.membranes[number]
     caption = f"{name}, membranes; dashed: the threshold"
     lines = (found.thresholds[number],)

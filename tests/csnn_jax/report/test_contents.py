@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 from bundles import SMALL, make_checkpoint, make_run
 from digits import few_digits
-from tfds_files import prepare, tensor
+from tfds_files import prepare, prepare_frames, tensor
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.report.__main__ import main
@@ -85,6 +85,16 @@ def test_what_is_not_there_is_left_out_by_name(here):
     assert "answers, neurons, spikes and operations are left out. Its test images (idx:DIR) could not be had." in text
     (here / "run/weights.safetensors").unlink()
     assert "weights can&#x27;t be used (run/weights.safetensors: no such file" in report("run")
+
+
+def test_event_frames_are_shown_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frames = np.random.default_rng(0).integers(0, 3, (40, 5, 8, 8, 2), np.uint8)
+    model = ModelConfig(input_shape=(8, 8, 2), conv_channels=(4,), hidden=(12,), num_classes=2, time_steps=5, scale=1.0)
+    make_run(Path("run"), model, prepare_frames(tmp_path, frames, np.arange(40) % 2))
+    text = report("run")
+    assert headings(text) == [*SECTIONS, "Where it comes from"]
+    assert "a row for each of 2 input channels" in text and "--dataset tfds:events@DATA_DIR" in text
 
 
 def test_a_checkpoint_is_named(here):
