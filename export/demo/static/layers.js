@@ -70,9 +70,11 @@ class Picture {
   }
 }
 
-// Maps in a row, for a picture about twice as wide as high.
+// Maps in a row, for a picture about twice as wide as high; if a few more leave no gap at the end, so many.
 function columns(maps, height, width) {
-  return Math.min(maps, Math.max(1, Math.ceil(Math.sqrt((2 * maps * (height + 1)) / (width + 1)))));
+  const least = Math.min(maps, Math.max(1, Math.ceil(Math.sqrt((2 * maps * (height + 1)) / (width + 1)))));
+  const full = Array.from({ length: Math.ceil(least / 2) }, (_, i) => least + i).find((count) => maps % count === 0);
+  return full ?? least;
 }
 
 // [height, width] of the neurons of a layer without maps.
