@@ -89,7 +89,7 @@ def _facts(source: Source, runtime: str) -> dict[str, Any]:
         "frames": source.samples.images.ndim == 5,
         "encoding": source.config.encoding,
         "meaning": semantics["input"]["meaning"],
-        "levels": _levels(source.config).tolist(),
+        "levels": table(source.config).tolist(),
         "scale": min(source.config.pixel_scale, 255),
         "layers": [{name: layer[name] for name in ("layer", "shape", "threshold")} for layer in semantics["layers"]],
         "labels": source.samples.labels[:MOST].tolist(),
@@ -98,7 +98,7 @@ def _facts(source: Source, runtime: str) -> dict[str, Any]:
     }
 
 
-def _levels(config: ModelConfig) -> np.ndarray:
+def table(config: ModelConfig) -> np.ndarray:
     """What each of the 256 values of a pixel is to the page.
 
     For images that are shown as they are, the network's input, float32. For encodings the brightness, 0 to 255.

@@ -62,15 +62,25 @@ export class Drawing {
     const context = this.canvas.getContext("2d");
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     if (this.image) paint(this.canvas, this.image, this, t);
+    else if (!this.strokes.length) this.#invite(context);
     trace(context, this.strokes, this.fine, penFor(this.height, this.width));
-    if (this.possible && document.activeElement === this.canvas) this.#mark(context);
+    if (this.possible && this.canvas.matches(":focus-visible")) this.#mark(context);
   }
 
-  // The pen, where keys have moved it.
+  #invite(context) {
+    const { width, height } = this.canvas;
+    Object.assign(context, { fillStyle: "#a5afba", font: `${height / 14}px sans-serif`, textAlign: "center" });
+    context.fillText("draw here", width / 2, height / 2);
+    context.fillStyle = "#000";
+  }
+
+  // The pen, where keys have moved it: seen on ink and on ground.
   #mark(context) {
     const [x, y] = this.cursor.map((place) => place * this.fine);
-    Object.assign(context, { lineWidth: 2, strokeStyle: this.pen ? "#ffae5c" : "#8cc2fa" });
-    context.strokeRect(x, y, this.fine, this.fine);
+    for (const [lineWidth, strokeStyle] of [[7, "#000"], [3, this.pen ? "#ff9a3c" : "#5aa9ff"]]) {
+      Object.assign(context, { lineWidth, strokeStyle });
+      context.strokeRect(x, y, this.fine, this.fine);
+    }
   }
 
   #listen() {

@@ -56,7 +56,7 @@ class Picture {
     this.canvas.getContext("2d").drawImage(pointwise(this.fullHeight, this.fullWidth, colour), 0, 0);
     const fired = values.reduce((sum, value) => sum + (value > 0), 0);
     const share = `${fired.toLocaleString("en")} of ${this.neurons.toLocaleString("en")}`;
-    this.said.textContent = all ? `${share} have spiked, brightest: ${most} times` : `${share} spike`;
+    this.said.textContent = all ? `${share} so far, up to ${most} times` : `${share} spike`;
   }
 
   // The neuron at a point of the picture; null between maps and after the last one.

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from tfds_files import prepare_frames
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import encode
+from csnn_jax.data.encode import draws
 from export import golden_images
-from export.demo.facts import SEED
+from export.demo.facts import SEED, table
 
 pytestmark = pytest.mark.slow
 
@@ -52,15 +54,19 @@ def told(page: Any) -> list[int]:
     return [int(text) for text in page.locator("#outputs td:last-child").all_text_contents()]
 
 
-def inputs(bundle: Path, pixels: np.ndarray) -> list[np.ndarray]:
+def inputs(config: ModelConfig, pixels: np.ndarray) -> list[np.ndarray]:
     """What the network is fed at each step for bytes [C, H, W], or [T, C, H, W], by the encoders of Python."""
-    config = config_of(bundle)
     if config.encoding != "direct":
         image = np.moveaxis(pixels, 0, -1)[None]
         spikes = encode(image, config.time_steps, config.encoding, SEED, config.pixel_scale)
         return [*np.moveaxis(spikes, -1, -3).astype(np.float32)]
     x = (pixels.astype(np.float32) / np.float32(config.input_scale))[None]
     return [x] * config.time_steps if pixels.ndim == 3 else [*x.swapaxes(0, 1)]
+
+
+def expected(bundle: Path, pixels: np.ndarray) -> list[int]:
+    """The counts that ONNX Runtime comes to in Python."""
+    return counts(bundle, inputs(config_of(bundle), pixels))
 
 
 def samples(bundle: Path) -> np.ndarray:
@@ -88,10 +94,10 @@ def bundle(request) -> Path:
 
 def test_counts_are_those_of_onnx_runtime_in_python(bundle, demonstration):
     """Of test images whose pixels are put into the drawing area; every stack spikes for some of them."""
-    expected = [counts(bundle, inputs(bundle, pixels)) for pixels in samples(bundle)[:4]]
-    assert any(sum(of_image) for of_image in expected)
+    wanted = [expected(bundle, pixels) for pixels in samples(bundle)[:4]]
+    assert any(sum(of_image) for of_image in wanted)
     with shown(demonstration(bundle)) as visit:
-        for pixels, of_image in zip(samples(bundle), expected, strict=False):
+        for pixels, of_image in zip(samples(bundle), wanted, strict=False):
             visit.page.evaluate("pixels => demo.put(pixels)", pixels.flatten().tolist())
             assert visit.page.evaluate("demo.pixels") == pixels.flatten().tolist()
             play(visit.page)
@@ -114,7 +120,7 @@ def test_a_stroke_is_what_the_network_answers(bundle, demonstration):
         ended(page)  # it plays by itself
         pixels = np.array(page.evaluate("demo.pixels"), np.uint8).reshape(shape)
         assert pixels.max() > 0.9 * min(255, config_of(bundle).pixel_scale) and (pixels == pixels[:1]).all()
-        assert told(page) == counts(bundle, inputs(bundle, pixels))
+        assert told(page) == expected(bundle, pixels)
         page.get_by_role("button", name="Clear").click()
         assert max(page.evaluate("demo.pixels")) == 0 and told(page) == [0] * 10
 
@@ -124,10 +130,9 @@ def test_a_drawing_is_scaled_and_centred(small_bundle, demonstration):
     with shown(demonstration(small_bundle)) as visit:
         page = visit.page
         box = page.locator("#surface").bounding_box()
-        for number in range(6):
-            place = box["x"] + 0.8 * box["width"], box["y"] + (0.6 + 0.05 * number) * box["height"]
-            page.mouse.move(*place)
-            page.mouse.down()
+        page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.6 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.9 * box["height"], steps=5)
         page.mouse.up()
         image = np.array(page.evaluate("demo.pixels")).reshape(28, 28)
         rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
@@ -151,14 +156,14 @@ def test_it_is_used_by_keys_alone(trained, demonstration):
         assert pixels.max() > 200 and told(visit.page) == [0] * 10
         keys.press("Enter")
         ended(visit.page)
-        assert told(visit.page) == counts(bundle, inputs(bundle, pixels))
+        assert told(visit.page) == expected(bundle, pixels)
         assert "Clear from step" in visit.page.locator("#live").text_content()
         for key, step in [("r", 0), ("s", 1), ("s", 2), ("c", 0)]:
             keys.press(key)
             visit.page.get_by_text(f"Step {step} of 8").wait_for()
         keys.press("n")
         ended(visit.page)
-        assert told(visit.page) == counts(bundle, inputs(bundle, samples(bundle)[0]))
+        assert told(visit.page) == expected(bundle, samples(bundle)[0])
         reached = []
         while (name := visit.page.evaluate("document.activeElement.id || document.activeElement.ariaLabel")) != "view":
             reached.append(name)
@@ -168,7 +173,7 @@ def test_it_is_used_by_keys_alone(trained, demonstration):
 
 
 def test_steps_pause_and_the_step_from_which_the_answer_was_clear(small_bundle, demonstration):
-    frames = inputs(small_bundle, samples(small_bundle)[0])
+    frames = inputs(config_of(small_bundle), samples(small_bundle)[0])
     total = [counts(small_bundle, frames[:steps]) for steps in range(1, 7)]
     leaders = [int(np.argmax(of_step)) if max(of_step) else None for of_step in total]
     since = next(step for step in range(6) if len(set(leaders[step:])) == 1) + 1
@@ -201,6 +206,15 @@ def test_it_has_no_fault_at_this_width_in_this_scheme(width, scheme, trained, de
         visit.page.get_by_text("Keyboard").click()
         assert axe(visit.page) == []
         assert visit.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_finger_draws(small_bundle, demonstration):
+    with shown(demonstration(small_bundle), min(WIDTHS), has_touch=True, is_mobile=True) as visit:
+        box = visit.page.locator("#surface").bounding_box()
+        visit.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        ended(visit.page)
+        image = np.array(visit.page.evaluate("demo.pixels"), np.uint8)
+        assert image.max() > 200 and told(visit.page) == expected(small_bundle, image.reshape(1, 28, 28))
 
 
 def test_names_are_shown_as_text(small_bundle, demonstration):
@@ -244,37 +258,27 @@ def test_event_frames_come_from_test_images_alone(events, demonstration):
             page.locator("#samples button").nth(number).click()
             ended(page)
             found.append(told(page))
-            assert found[-1] == counts(events, inputs(events, pixels))
+            assert found[-1] == expected(events, pixels)
         assert any(sum(of_image) for of_image in found)
         assert axe(page) == []
 
 
-@pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
-@pytest.mark.parametrize("scale", [255.0, 200.0, 1.0, 102.0])
-def test_every_pixel_is_encoded_as_in_python(encoding, scale, small_bundle, demonstration):
+def test_every_pixel_is_encoded_as_in_python(small_bundle, demonstration):
     """All 256 values at once, by the page's own encoder and the table that it is given."""
-    from export.demo.facts import _levels
-
-    config = ModelConfig((16, 16, 1), (), time_steps=50, encoding=encoding, scale=scale)
-    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    draws = np.random.default_rng(0).integers(0, 255, (50, 256), np.uint8)
-    if encoding == "direct":
-        expected = np.broadcast_to(pixels.astype(np.float32).reshape(256) / np.float32(scale), (50, 256))
-    elif encoding == "latency":
-        expected = encode(pixels[..., None], 50, encoding, SEED, scale).reshape(50, 256)
-    else:
-        expected = draws < np.rint(np.minimum(np.arange(256) / scale, 1) * 255)
-    facts = {"encoding": encoding, "levels": _levels(config).tolist(), "steps": 50, "shape": [1, 16, 16]}
+    pixels, steps = np.arange(256, dtype=np.uint8).reshape(1, 16, 16), 50
+    made = draws(SEED, steps * 256)
+    script = """async ([facts, pixels, draws]) => {
+        const { encoder } = await import("./input.js");
+        const encode = encoder(facts, draws);
+        return Array.from({ length: facts.steps }, (_, t) => Array.from(encode(Uint8Array.from(pixels), t)));
+    }"""
     with shown(demonstration(small_bundle)) as visit:
-        found = visit.page.evaluate(
-            """async ([facts, pixels, draws]) => {
-                const { encoder } = await import("./input.js");
-                const encode = encoder(facts, draws);
-                return Array.from({ length: facts.steps }, (_, t) => Array.from(encode(Uint8Array.from(pixels), t)));
-            }""",
-            [facts, pixels.flatten().tolist(), draws.flatten().tolist()],
-        )
-    np.testing.assert_array_equal(np.array(found, np.float32), expected.astype(np.float32))
+        for encoding, scale in product(["direct", "rate", "latency"], [255.0, 200.0, 102.0, 1.0]):
+            config = ModelConfig((16, 16, 1), (), time_steps=steps, encoding=encoding, scale=scale)
+            told = {"encoding": encoding, "levels": table(config).tolist(), "steps": steps, "shape": [1, 16, 16]}
+            found = visit.page.evaluate(script, [told, pixels.flatten().tolist(), made.tolist()])
+            wanted = np.concatenate(inputs(config, pixels)).reshape(steps, 256)
+            np.testing.assert_array_equal(np.array(found, np.float32), wanted)
 
 
 def test_what_can_not_be_loaded_is_told(small_bundle, demonstration):
