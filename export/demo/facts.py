@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from csnn_jax import machine
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.data.encode import draws, levels
@@ -94,7 +95,7 @@ def _facts(source: Source, runtime: str) -> dict[str, Any]:
         "layers": [{name: layer[name] for name in ("layer", "shape", "threshold")} for layer in semantics["layers"]],
         "labels": source.samples.labels[:MOST].tolist(),
         "accuracy": training.get("accuracy"),
-        "versions": {"csnn-jax": source.manifest["made"]["versions"]["csnn-jax"], "onnxruntime-web": runtime},
+        "versions": {**machine.versions(["csnn-jax"]), "onnxruntime-web": runtime},
     }
 
 
@@ -128,23 +129,24 @@ def _checked(source: Source) -> int:
         UserError: they don't.
     """
     config, path = source.config, source.folder / MANIFEST
-    expected = {
-        "shape": [config.input_shape[2], *config.input_shape[:2]],
-        "layers": [[layer.out_shape[-1], *layer.out_shape[:-1]] for layer in config.layers],
-        "classes": config.num_classes,
-    }
     try:
-        semantics = source.manifest["semantics"]
-        layers = [layer["shape"] for layer in semantics["layers"]]
-        found = {"shape": semantics["input"]["shape"], "layers": layers, "classes": semantics["classes"]}
-        [float(layer["threshold"]) for layer in semantics["layers"]]
-        semantics["input"]["meaning"], range(semantics["time_steps"]), source.manifest["made"]["versions"]["csnn-jax"]
+        stated = _shapes(source.manifest["semantics"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: is not what `python -m export` writes: {error!r}") from None
-    if found != expected:
+    layers = [[layer.out_shape[-1], *layer.out_shape[:-1]] for layer in config.layers]
+    if stated[1:] != ([config.input_shape[2], *config.input_shape[:2]], layers, config.num_classes):
         raise UserError(f"{path}: its semantics are of another network than {CONFIG}")
-    if source.samples.images.shape[-3:] != config.input_shape:
-        raise UserError(
-            f"{source.folder / IMAGES}: images {source.samples.images.shape[-3:]}, expected {config.input_shape}"
-        )
+    *steps, height, width, channels = source.samples.images.shape[1:]
+    if (height, width, channels) != config.input_shape or steps not in ([], [stated[0]]):
+        raise UserError(f"{source.folder / IMAGES}: images of another shape than {CONFIG} and {MANIFEST} say")
     return config.num_classes
+
+
+def _shapes(semantics: Any) -> tuple[int, list[int], list[list[int]], int]:
+    """(T, shape of the input, of every layer, classes), of what has all that the page needs."""
+    for layer in semantics["layers"]:
+        layer["layer"], float(layer["threshold"])
+    given = semantics["input"]
+    given["meaning"], range(semantics["time_steps"])
+    layers = [layer["shape"] for layer in semantics["layers"]]
+    return semantics["time_steps"], given["shape"], layers, semantics["classes"]

@@ -5,12 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from bundles import rehash
 from demos import config_of
 
 from csnn_jax import data
 from csnn_jax.data import encode
 from csnn_jax.errors import UserError
+from export import golden_images
 from export.demo import facts
 
 
@@ -69,6 +71,15 @@ def test_semantics_of_another_network_are_refused(change, copy):
     change(semantics)
     rehash(copy, semantics=semantics)
     with pytest.raises(UserError, match=r"manifest\.json: (is not what|its semantics are of another network)"):
+        facts.read(copy, None)
+
+
+def test_frames_of_another_number_than_steps_are_refused(copy):
+    kept = safetensors.numpy.load_file(copy / golden_images.IMAGES)
+    frames = np.repeat(kept["images"][:, None], 5, axis=1)
+    safetensors.numpy.save_file(kept | {"images": frames}, copy / golden_images.IMAGES)
+    rehash(copy)
+    with pytest.raises(UserError, match=r"images\.safetensors: images of another shape than config\.json"):
         facts.read(copy, None)
 
 
