@@ -12,12 +12,15 @@ from export.demo import npm
 
 PACKAGE = npm.Package("onnxruntime-web", "1.30.0", "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71")
 ABOUT = "package.json"
-FILES = ("dist/ort.wasm.min.mjs", "dist/ort-wasm-simd-threaded.mjs", "dist/ort-wasm-simd-threaded.wasm")
-"""The library, and its WebAssembly with what loads that."""
+FILES = {
+    "dist/ort.wasm.bundle.min.mjs": "ort.js",
+    "dist/ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
+}
+"""The library and its WebAssembly, and what they are called beside the page: not every server knows .mjs."""
 
 
 class Runtime(NamedTuple):
-    """A version, and `FILES` by their names without folder."""
+    """A version, and the files by their names beside the page."""
 
     version: str
     files: dict[str, bytes]
@@ -36,7 +39,7 @@ def load(unpacked: Path | None) -> Runtime:
             raise UserError(f"{error}; or --ort-web with a folder of the unpacked package") from None
     else:
         found = {name: _read(unpacked, name) for name in (ABOUT, *FILES)}
-    return Runtime(_version(found.pop(ABOUT), unpacked), {Path(name).name: data for name, data in found.items()})
+    return Runtime(_version(found.pop(ABOUT), unpacked), {FILES[name]: data for name, data in found.items()})
 
 
 def _read(folder: Path, name: str) -> bytes:

@@ -1,9 +1,8 @@
 // step.onnx in ONNX Runtime Web: WebAssembly, one thread.
 
-import * as ort from "./ort/ort.wasm.min.mjs";
+import * as ort from "./ort/ort.js";
 
 ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
 ort.env.logLevel = "error";
 
 export class Network {

@@ -31,6 +31,7 @@ class Row {
     this.line = document.createElement("b");
     this.strip = Object.assign(document.createElement("canvas"), { width: steps, height: 1 });
     this.strip.setAttribute("aria-hidden", "true");
+    if (steps > 100) this.strip.style.imageRendering = "auto"; // no spike is to fall between the screen's points
     this.grown = document.createElement("i");
     this.element.append(head);
     this.#cell("membrane", this.value, boxed("bar", this.fill, this.line));
