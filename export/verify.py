@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(VerifyFlags, "csnn-verify", DESCRIPTION, arguments)
         folder = Path(flags.bundle)
-        if not (folder / bundle.MANIFEST).is_file():
-            raise UserError(f"{flags.bundle}: is no bundle, expected a directory with {bundle.MANIFEST} in it")
+        bundle.check_is(folder)
         require_extras()
         from csnn_jax.engine import process
         from export import verification

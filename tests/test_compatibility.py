@@ -9,6 +9,7 @@ from commands import run
 
 from csnn_jax.runs.config_json import SCHEMA_VERSION
 from csnn_jax.runs.rundir import RunDir
+from export.demo import facts
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -44,3 +45,8 @@ def test_a_bundle_verifies(tmp_path):
     done = run("export.verify", folder / "bundle", "--quick")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("all ok")
+
+
+def test_a_bundle_is_demonstrated(tmp_path):
+    source = facts.read(unpack("bundle-0.1.0.tar.xz", tmp_path) / "bundle", None)
+    assert json.loads(facts.files(source, "1.2.3")["demo.json"])["layers"][0]["layer"] == "conv1"

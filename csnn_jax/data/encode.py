@@ -39,8 +39,7 @@ def encode(
         raise UserError(f"--encoding {encoding}: the images have a time axis already, expected direct")
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"images: {images.dtype} of shape {images.shape}; expected uint8 [B, H, W, C]")
-    if scale != 255:
-        images = np.rint(np.minimum(images / scale, 1) * 255).astype(np.uint8)
+    images = levels(images, scale)
     if encoding == "rate":
         return _rate(images, time_steps, seed, *(within or (0, len(images))))
     if encoding == "latency":
@@ -48,19 +47,33 @@ def encode(
     raise ValueError(f"encoding {encoding!r}: expected 'rate' or 'latency'")
 
 
-def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...], first: int, batch: int) -> np.ndarray:
-    """At each step a pixel spikes with probability pixel / 255, independently: never at 0, always at 255.
+def levels(images: np.ndarray, scale: float) -> np.ndarray:
+    """Images uint8 of any shape with 255 for what means 1: the brightness that spikes are drawn or timed by."""
+    if scale == 255:
+        return images
+    return np.rint(np.minimum(images / scale, 1) * 255).astype(np.uint8)
 
-    The draw is r < pixel with r uniform over the 255 values 0 .. 254, which makes that probability exact. The
-    bytes are Philox's own output, whose stream NumPy promises to keep (it does not for `Generator` methods,
+
+def draws(seed: tuple[int, ...], count: int) -> np.ndarray:
+    """What the rate encoding draws for a batch: uint8 [count], uniform over the 255 values 0 .. 254.
+
+    The bytes are Philox's own output, whose stream NumPy promises to keep (it does not for `Generator` methods,
     and `Generator.integers` takes twice as long).
     """
     philox = np.random.Philox(np.random.SeedSequence(seed))
-    draws = _bytes(philox, time_steps * batch * math.prod(images.shape[1:]))
-    while (rejected := np.flatnonzero(draws == 255)).size:
-        draws[rejected] = _bytes(philox, rejected.size)
-    drawn = draws.reshape(time_steps, batch, *images.shape[1:])[:, first : first + len(images)]
-    return (drawn < images).view(np.uint8)
+    found = _bytes(philox, count)
+    while (rejected := np.flatnonzero(found == 255)).size:
+        found[rejected] = _bytes(philox, rejected.size)
+    return found
+
+
+def _rate(images: np.ndarray, time_steps: int, seed: tuple[int, ...], first: int, batch: int) -> np.ndarray:
+    """At each step a pixel spikes with probability pixel / 255, independently: never at 0, always at 255.
+
+    The draw is r < pixel with r of `draws`, which makes that probability exact.
+    """
+    drawn = draws(seed, time_steps * batch * math.prod(images.shape[1:])).reshape(time_steps, batch, *images.shape[1:])
+    return (drawn[:, first : first + len(images)] < images).view(np.uint8)
 
 
 def _bytes(philox: np.random.Philox, count: int) -> np.ndarray:

@@ -15,14 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import safetensors
 import safetensors.numpy
 import torch
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
+from export.golden_images import FOLDER, IMAGES, images
 from export.graphs import tensors
 from export.manifest import Manifest
 from export.parts.part import Advice, Found, Part, Usage
@@ -30,9 +29,7 @@ from export.proof import network
 from export.proof.equality import LIMIT
 from export.subject import Source, Subject
 
-FOLDER = "golden"
 NAME = f"{FOLDER}/"
-IMAGES = f"{FOLDER}/images.safetensors"
 STEP_SETS, SEQUENCE_SETS = 100, 10
 
 
@@ -95,23 +92,6 @@ def write_sets(folder: Path, step: network.Step, split: Split, time_steps: int) 
             tensors.save(place, "output", golden.outputs, graph.output)
     arrays = {"images": np.ascontiguousarray(images), "labels": np.ascontiguousarray(labels)}
     write_atomic(folder / IMAGES, safetensors.numpy.save(arrays))
-
-
-def images(folder: Path) -> Split:
-    """The test images that the sets are made of, and their labels.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    path = folder / IMAGES
-    try:
-        arrays = safetensors.numpy.load(path.read_bytes())
-        found = Split(arrays["images"], arrays["labels"])
-    except (OSError, KeyError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: expected a safetensors file with images and labels: {error}") from None
-    if found.images.dtype != np.uint8 or found.images.ndim not in (4, 5) or len(found.images) != len(found.labels):
-        raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and as many labels")
-    return found
 
 
 def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:

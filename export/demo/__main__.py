@@ -1,0 +1,75 @@
+"""`python -m export.demo BUNDLE --out DIR`: a page on which a bundle's network runs in the browser, step by step."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from csnn_jax.errors import UserError
+from csnn_jax.flags import parse, run_command
+from export import bundle
+from export.demo import facts, folder, ort_web, server
+
+DESCRIPTION = """Makes a folder with a page on which one draws a digit and watches a bundle's network classify it.
+
+The bundle's own step.onnx runs in the browser, by ONNX Runtime Web, which is copied into the folder. Any server of
+static files will do."""
+PORT = 8000
+
+
+@dataclass(frozen=True)
+class DemoFlags:
+    bundle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
+    """Bundle directory that `python -m export` made."""
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")]
+    """Folder to make."""
+    class_names: tuple[str, ...] | None = None
+    """Names of the classes, in order; None: their numbers."""
+    ort_web: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Unpacked npm package onnxruntime-web; None: `npm pack` fetches it."""
+    serve: bool = False
+    """Serve the folder on 127.0.0.1 until Ctrl-C."""
+    port: int | None = None
+    """Port of --serve, 0 for any that is free; None: 8000."""
+    overwrite: bool = False
+    """Replace the demonstration that --out holds."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(DemoFlags, "csnn-demo", DESCRIPTION, arguments)
+        _check(flags)
+        out = Path(flags.out)
+        bundle.check_free(out, flags.overwrite, folder.KIND)
+        source = facts.read(Path(flags.bundle), flags.class_names)
+        runtime = ort_web.load(None if flags.ort_web is None else Path(flags.ort_web))
+        with server.bound(out, _port(flags)) if flags.serve else nullcontext() as bound:
+            with bundle.new(out, flags.overwrite, folder.KIND) as made:
+                size = folder.write(made, source, runtime)
+            print(f"Demonstration: {flags.out}, {size / 1e6:.1f} MB, ONNX Runtime Web {runtime.version}", flush=True)
+            if bound is None:
+                print(f"Look at it: python -m http.server --bind {server.HOST} --directory {flags.out}")
+            else:
+                server.serve(bound)
+        return 0
+
+    return run_command(command, arguments)
+
+
+def _check(flags: DemoFlags) -> None:
+    if flags.port is not None and not flags.serve:
+        raise UserError(f"--port {flags.port}: expected --serve beside it")
+    if not 0 <= _port(flags) <= 65535:
+        raise UserError(f"--port {flags.port}: expected 0 to 65535")
+
+
+def _port(flags: DemoFlags) -> int:
+    return PORT if flags.port is None else flags.port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

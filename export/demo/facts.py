@@ -1,0 +1,152 @@
+"""What the page is told of a bundle: `demo.json`, and beside it the samples and the draws as bytes.
+
+Whatever a bundle says is shown as text. Pixels become the network's input by a table of 256 values, so that the page
+computes no float that Python did not compute before it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csnn_jax import machine
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import Split
+from csnn_jax.data.encode import draws, levels
+from csnn_jax.errors import UserError
+from csnn_jax.runs.rundir import RunDir
+from export import bundle, manifest
+from export.bundle import CONFIG, MANIFEST, MANIFEST_HASH
+from export.golden_images import IMAGES, images
+from export.manifest import Manifest
+
+STEP = "step.onnx"
+FACTS, SAMPLES, DRAWS = "demo.json", "samples.bin", "draws.bin"
+MOST = 10
+"""Samples on the page."""
+SEED = (0, 4, 0)
+"""Of the draws for the rate encoding: those of the first golden image, for every drawing."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A bundle that a page can be made of; see `read`."""
+
+    folder: Path
+    manifest: Manifest
+    config: ModelConfig
+    samples: Split
+    names: tuple[str, ...]
+
+
+def read(folder: Path, names: Sequence[str] | None) -> Source:
+    """Reads what the page needs of a bundle.
+
+    Args:
+        folder: the bundle.
+        names: of its classes; None: their numbers.
+
+    Raises:
+        UserError: no bundle, a file that is missing or was changed, or another number of names than of classes.
+    """
+    bundle.check_is(folder)
+    found = manifest.read(folder)
+    problems = manifest.file_problems(folder, found)
+    for name in (MANIFEST_HASH, STEP, CONFIG, IMAGES):
+        if name in problems:
+            raise UserError(f"{folder / name}: {problems[name]}")
+        if name != MANIFEST_HASH and name not in found["files"]:
+            raise UserError(f"{folder}: has no {name}, expected a bundle that `python -m export` made")
+    made = Source(folder, found, RunDir(folder).config().model, images(folder), ())
+    classes = _checked(made)
+    if names is not None and len(names) != classes:
+        raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")
+    return Source(folder, found, made.config, made.samples, tuple(names or map(str, range(classes))))
+
+
+def files(source: Source, runtime: str) -> dict[str, bytes]:
+    """demo.json and the bytes beside it; `runtime` is the version of ONNX Runtime Web."""
+    kept = np.moveaxis(source.samples.images[:MOST], -1, -3)
+    found = {
+        FACTS: json.dumps(_facts(source, runtime)).encode(),
+        SAMPLES: kept.tobytes(),
+        STEP: (source.folder / STEP).read_bytes(),
+    }
+    if source.config.encoding == "rate":
+        found[DRAWS] = _draws(source).tobytes()
+    return found
+
+
+def _facts(source: Source, runtime: str) -> dict[str, Any]:
+    semantics, training = source.manifest["semantics"], source.manifest["training"]
+    return {
+        "data": _data_name(source.manifest["data"].get("dataset")),
+        "classes": source.names,
+        "steps": semantics["time_steps"],
+        "shape": semantics["input"]["shape"],
+        "frames": source.samples.images.ndim == 5,
+        "encoding": source.config.encoding,
+        "meaning": semantics["input"]["meaning"],
+        "levels": table(source.config).tolist(),
+        "scale": min(source.config.pixel_scale, 255),
+        "layers": [{name: layer[name] for name in ("layer", "shape", "threshold")} for layer in semantics["layers"]],
+        "labels": source.samples.labels[:MOST].tolist(),
+        "accuracy": training.get("accuracy"),
+        "versions": {**machine.versions(["csnn-jax"]), "onnxruntime-web": runtime},
+    }
+
+
+def table(config: ModelConfig) -> np.ndarray:
+    """What each of the 256 values of a pixel is to the page.
+
+    For images that are shown as they are, the network's input, float32. For encodings the brightness, 0 to 255.
+    """
+    if config.encoding == "direct":
+        return np.arange(256, dtype=np.float32) / np.float32(config.input_scale)
+    return levels(np.arange(256, dtype=np.uint8), config.pixel_scale)
+
+
+def _draws(source: Source) -> np.ndarray:
+    """uint8 [T, C, H, W]: a pixel brighter than its draw spikes."""
+    channels, height, width = source.manifest["semantics"]["input"]["shape"]
+    shape = source.manifest["semantics"]["time_steps"], height, width, channels
+    return np.moveaxis(draws(SEED, int(np.prod(shape))).reshape(shape), -1, 1)
+
+
+def _data_name(dataset: object) -> str:
+    """A data set without the folder that it was in."""
+    kind, _, where = str(dataset).partition(":")
+    return f"tfds:{where.partition('@')[0]}" if kind == "tfds" else kind
+
+
+def _checked(source: Source) -> int:
+    """The number of classes, once the manifest's semantics fit the configuration and the images.
+
+    Raises:
+        UserError: they don't.
+    """
+    config, path = source.config, source.folder / MANIFEST
+    try:
+        stated = _shapes(source.manifest["semantics"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: is not what `python -m export` writes: {error!r}") from None
+    layers = [[layer.out_shape[-1], *layer.out_shape[:-1]] for layer in config.layers]
+    if stated[1:] != ([config.input_shape[2], *config.input_shape[:2]], layers, config.num_classes):
+        raise UserError(f"{path}: its semantics are of another network than {CONFIG}")
+    *steps, height, width, channels = source.samples.images.shape[1:]
+    if (height, width, channels) != config.input_shape or steps not in ([], [stated[0]]):
+        raise UserError(f"{source.folder / IMAGES}: images of another shape than {CONFIG} and {MANIFEST} say")
+    return config.num_classes
+
+
+def _shapes(semantics: Any) -> tuple[int, list[int], list[list[int]], int]:
+    """(T, shape of the input, of every layer, classes), of what has all that the page needs."""
+    for layer in semantics["layers"]:
+        layer["layer"], float(layer["threshold"])
+    given = semantics["input"]
+    given["meaning"], range(semantics["time_steps"])
+    layers = [layer["shape"] for layer in semantics["layers"]]
+    return semantics["time_steps"], given["shape"], layers, semantics["classes"]

@@ -1,0 +1,33 @@
+"""Writes the folder of a demonstration: the page, the network, and ONNX Runtime Web beside it."""
+
+from importlib import resources
+from pathlib import Path
+
+from csnn_jax.files import write_atomic
+from export.bundle import Kind
+from export.demo import facts
+from export.demo.facts import Source
+from export.demo.ort_web import Runtime
+
+KIND = Kind("demonstration", facts.FACTS)
+RUNTIME = "ort"
+"""Folder of ONNX Runtime Web."""
+
+
+def write(folder: Path, source: Source, runtime: Runtime) -> int:
+    """Fills an empty folder; returns its size in bytes.
+
+    Raises:
+        UserError: a file can't be written.
+    """
+    found = page() | facts.files(source, runtime.version)
+    found |= {f"{RUNTIME}/{name}": data for name, data in runtime.files.items()}
+    (folder / RUNTIME).mkdir()
+    for name, data in found.items():
+        write_atomic(folder / name, data)
+    return sum(map(len, found.values()))
+
+
+def page() -> dict[str, bytes]:
+    """The files of the page that are the same for every bundle."""
+    return {path.name: path.read_bytes() for path in resources.files("export.demo").joinpath("static").iterdir()}

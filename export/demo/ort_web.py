@@ -1,0 +1,61 @@
+"""ONNX Runtime Web: the few files of its npm package that a page needs, of one version that was tried.
+
+Its build for WebAssembly alone, without WebGPU. It runs on one thread, so that no server has to send special headers.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from csnn_jax.errors import UserError
+from export.demo import npm
+
+PACKAGE = npm.Package("onnxruntime-web", "1.30.0", "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71")
+ABOUT = "package.json"
+FILES = {
+    "dist/ort.wasm.bundle.min.mjs": "ort.js",
+    "dist/ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
+}
+"""The library and its WebAssembly, and what they are called beside the page: not every server knows .mjs."""
+
+
+class Runtime(NamedTuple):
+    """A version, and the files by their names beside the page."""
+
+    version: str
+    files: dict[str, bytes]
+
+
+def load(unpacked: Path | None) -> Runtime:
+    """From a folder, or from npm where that is None.
+
+    Raises:
+        UserError: the folder holds no such package, or npm can't give it.
+    """
+    if unpacked is None:
+        try:
+            found = npm.read(npm.fetch(PACKAGE), [ABOUT, *FILES])
+        except UserError as error:
+            raise UserError(f"{error}; or --ort-web with a folder of the unpacked package") from None
+    else:
+        found = {name: _read(unpacked, name) for name in (ABOUT, *FILES)}
+    return Runtime(_version(found.pop(ABOUT), unpacked), {FILES[name]: data for name, data in found.items()})
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"--ort-web {folder}: expected an unpacked package {PACKAGE.name}; {name}: {error.strerror}"
+        ) from None
+
+
+def _version(about: bytes, folder: Path | None) -> str:
+    try:
+        said = json.loads(about)
+        if said["name"] != PACKAGE.name:
+            raise ValueError
+        return str(said["version"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"--ort-web {folder}: {ABOUT} is not that of {PACKAGE.name}") from None

@@ -1,0 +1,155 @@
+// The drawing area: a pen moved by a pointer or by keys, over nothing or over an image that was put there.
+
+import { centred, penFor, plain, trace } from "./digit.js";
+import { paint } from "./pixels.js";
+
+const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const WIDEST = 560; // points of the canvas across
+
+export class Drawing {
+  /**
+   * `drawn(finished)` is called when the image changes; `finished`: a pointer's stroke has ended.
+   * `penned(down)` is called when keys lower or lift the pen.
+   */
+  constructor(canvas, facts, drawn, penned) {
+    const [channels, height, width] = facts.shape;
+    Object.assign(this, { canvas, channels, height, width, scale: facts.scale, drawn, penned });
+    this.possible = !facts.frames && (channels === 1 || channels === 3);
+    this.fine = Math.max(1, Math.floor(WIDEST / Math.max(height, width)));
+    Object.assign(canvas, { width: width * this.fine, height: height * this.fine });
+    this.scaled = true; // strokes are scaled and centred
+    this.cursor = [Math.floor(width / 2), Math.floor(height / 2)];
+    this.#empty();
+    if (this.possible) this.#listen();
+    this.show();
+  }
+
+  #empty() {
+    this.image = null; // bytes that were put here
+    this.strokes = [];
+    this.pen = null; // the stroke that is being drawn by keys
+  }
+
+  /** The bytes that the network is shown: [C * H * W], or those that were put here. */
+  get pixels() {
+    if (!this.strokes.length) return this.image ?? new Uint8Array(this.channels * this.height * this.width);
+    const made = this.scaled && !this.image ? centred : plain;
+    const grey = made(this.strokes, this.height, this.width).map((value) => Math.round((value / 255) * this.scale));
+    const ink = Uint8Array.from({ length: this.channels * grey.length }, (_, i) => grey[i % grey.length]);
+    return this.image ? ink.map((value, i) => Math.max(value, this.image[i])) : ink;
+  }
+
+  /** An image instead of what was drawn; strokes are laid over it as they are. */
+  put(bytes) {
+    this.#empty();
+    this.image = bytes;
+    this.#changed(false);
+  }
+
+  clear() {
+    this.#empty();
+    this.penned(false);
+    this.#changed(false);
+  }
+
+  #changed(finished) {
+    this.show();
+    this.drawn(finished);
+  }
+
+  /** Paints the area; `t` is the step whose frame is shown, where the data have frames. */
+  show(t = 0) {
+    const context = this.canvas.getContext("2d");
+    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    if (this.image) paint(this.canvas, this.image, this, t);
+    else if (!this.strokes.length) this.#invite(context);
+    trace(context, this.strokes, this.fine, penFor(this.height, this.width));
+    if (this.possible && this.canvas.matches(":focus-visible")) this.#mark(context);
+  }
+
+  #invite(context) {
+    const { width, height } = this.canvas;
+    Object.assign(context, { fillStyle: "#a5afba", font: `${height / 14}px sans-serif`, textAlign: "center" });
+    context.fillText("draw here", width / 2, height / 2);
+    context.fillStyle = "#000";
+  }
+
+  // The pen, where keys have moved it: seen on ink and on ground.
+  #mark(context) {
+    const [x, y] = this.cursor.map((place) => place * this.fine);
+    for (const [lineWidth, strokeStyle] of [[7, "#000"], [3, this.pen ? "#ff9a3c" : "#5aa9ff"]]) {
+      Object.assign(context, { lineWidth, strokeStyle });
+      context.strokeRect(x, y, this.fine, this.fine);
+    }
+  }
+
+  #listen() {
+    const { canvas } = this;
+    let stroke = null;
+    canvas.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || stroke) return;
+      canvas.setPointerCapture(event.pointerId);
+      this.#lift();
+      this.strokes.push((stroke = [this.#at(event)]));
+      this.#changed(false);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!stroke) return;
+      const events = event.getCoalescedEvents?.() ?? [];
+      stroke.push(...(events.length ? events : [event]).map((one) => this.#at(one)));
+      this.#changed(false);
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(end, () => {
+        if (!stroke) return;
+        stroke = null;
+        this.#changed(true);
+      });
+    }
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("focus", () => this.show());
+    canvas.addEventListener("blur", () => this.show());
+  }
+
+  // Where a pointer is, in pixels of the image.
+  #at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) / box.width) * this.width, ((event.clientY - box.top) / box.height) * this.height];
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key in MOVES) this.#move(MOVES[event.key]);
+    else if (event.key === " ") this.#toggle();
+    else if (event.key === "Backspace" || event.key === "Delete") this.clear();
+    else return;
+    event.preventDefault();
+  }
+
+  #move(by) {
+    const most = [this.width - 1, this.height - 1];
+    this.cursor = this.cursor.map((place, axis) => Math.min(Math.max(place + by[axis], 0), most[axis]));
+    if (!this.pen) return this.show();
+    this.pen.push(this.#middle());
+    this.#changed(false);
+  }
+
+  #toggle() {
+    if (this.pen) this.#lift();
+    else {
+      this.strokes.push((this.pen = [this.#middle()]));
+      this.penned(true);
+      this.#changed(false);
+    }
+    this.show();
+  }
+
+  #lift() {
+    if (this.pen) this.penned(false);
+    this.pen = null;
+  }
+
+  #middle() {
+    return this.cursor.map((place) => place + 0.5);
+  }
+}

@@ -1,0 +1,53 @@
+// Plays a trial at a speed; one step at a time, never two at once.
+
+export class Player {
+  /** `changed()` is called after every step and whenever playing begins or ends. */
+  constructor(changed) {
+    this.changed = changed;
+    this.trial = null;
+    this.speed = 1; // steps per second
+    this.run = null; // what plays: another object each time
+    this.busy = false; // a step is being computed
+  }
+
+  get playing() {
+    return this.run !== null;
+  }
+
+  /** Another trial, at its start; nothing plays. */
+  show(trial) {
+    this.trial = trial;
+    this.pause();
+  }
+
+  pause() {
+    this.run = null;
+    this.changed();
+  }
+
+  async step() {
+    const { trial } = this;
+    if (this.busy || trial.done) return;
+    this.busy = true;
+    try {
+      await trial.step();
+    } finally {
+      this.busy = false;
+    }
+    if (trial !== this.trial) return;
+    if (trial.done) this.run = null;
+    this.changed();
+  }
+
+  async play() {
+    if (this.playing || this.trial.done) return;
+    const run = (this.run = {});
+    this.changed();
+    let due = performance.now();
+    while (this.run === run) {
+      due = Math.max(due + 1000 / this.speed, performance.now());
+      await this.step();
+      await new Promise((done) => setTimeout(done, due - performance.now()));
+    }
+  }
+}

@@ -1,0 +1,28 @@
+// What the page says of a bundle. All of it is set as text, never as HTML.
+
+export function nameOf({ classes }, number) {
+  return classes[number] ?? String(number);
+}
+
+export function described({ data, steps, layers, accuracy }) {
+  const stack = layers.map(({ layer, shape }) => `${layer} ${shape.join("x")}`).join(", ");
+  const right = accuracy == null ? "" : ` After training it had ${(100 * accuracy).toFixed(1)}\u00a0% of the test images right.`;
+  return `It was trained on ${data}, and runs in your browser, ${steps} time steps for each image.${right} Layers: ${stack}.`;
+}
+
+export function drawable({ frames, shape, encoding, meaning, data }) {
+  const [channels, height, width] = shape;
+  if (frames) return "This network is fed frames of events over time, which a drawing can't give.";
+  if (channels !== 1 && channels !== 3) return `This network is fed ${channels} channels, of which a drawing has one.`;
+  const shown = encoding === "direct" ? "" : ` Here ${meaning}.`;
+  const honest =
+    data === "mnist"
+      ? "A mouse is no pen: expect more errors than on test images."
+      : "It learnt from other pictures: it may not know what you draw.";
+  return `What the network is shown: ${height} x ${width} pixels, scaled and centred as in MNIST. ${honest}${shown}`;
+}
+
+export function versions({ versions }) {
+  const told = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `Made by ${told.join(", with ")} (MIT licence). Nothing that you draw leaves this page.`;
+}

@@ -1,0 +1,93 @@
+"""What the page is told is the bundle's, and a manifest that lies is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from bundles import rehash
+from demos import config_of
+
+from csnn_jax import data
+from csnn_jax.data import encode
+from csnn_jax.errors import UserError
+from export import golden_images
+from export.demo import facts
+
+
+def told(bundle, names=None) -> tuple[dict, dict[str, bytes]]:
+    files = facts.files(facts.read(bundle, names), "1.2.3")
+    return json.loads(files["demo.json"]), files
+
+
+def test_it_is_the_bundles_network(small_bundle):
+    found, files = told(small_bundle)
+    assert [layer["shape"] for layer in found["layers"]] == [[4, 14, 14], [16], [10]]
+    assert (found["steps"], found["shape"], found["encoding"], found["frames"]) == (6, [1, 28, 28], "direct", False)
+    assert found["classes"] == [*"0123456789"] and found["versions"]["onnxruntime-web"] == "1.2.3"
+    test = data.load("mnist", (28, 28, 1)).test
+    assert found["labels"] == test.labels[:10].tolist()
+    assert files["samples.bin"] == test.images[:10].tobytes()  # one channel: in either order
+    assert "draws.bin" not in files and files["step.onnx"] == (small_bundle / "step.onnx").read_bytes()
+
+
+def test_the_table_of_an_image_is_the_networks_input(small_bundle):
+    levels = np.array(told(small_bundle)[0]["levels"])
+    np.testing.assert_array_equal(levels.astype(np.float32), levels)
+    np.testing.assert_array_equal(levels, np.arange(256, dtype=np.float32) / np.float32(255))
+
+
+def test_draws_are_those_of_the_first_golden_image(spikes):
+    found, files = told(spikes)
+    config = config_of(spikes)
+    draws = np.frombuffer(files["draws.bin"], np.uint8).reshape(found["steps"], 1, 20, 20)
+    image = np.frombuffer(files["samples.bin"], np.uint8).reshape(-1, 1, 20, 20)[0]
+    expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.pixel_scale)
+    np.testing.assert_array_equal(draws < np.array(found["levels"])[image], expected[:, 0, :, :, 0][:, None])
+    assert found["data"] == "idx", "the folder of the images is nobody's business"
+
+
+@pytest.fixture
+def copy(small_bundle, tmp_path):
+    return shutil.copytree(small_bundle, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.pop("layers"),
+        lambda found: found.pop("time_steps"),
+        lambda found: found.update(time_steps="<script>"),
+        lambda found: found.update(classes="10"),
+        lambda found: found["layers"][0].update(threshold="<script>"),
+        lambda found: found["layers"][0].update(shape=[1, 14, 14]),
+        lambda found: found["layers"].pop(),
+        lambda found: found.update(input=[]),
+    ],
+)
+def test_semantics_of_another_network_are_refused(change, copy):
+    semantics = json.loads((copy / "manifest.json").read_text())["semantics"]
+    change(semantics)
+    rehash(copy, semantics=semantics)
+    with pytest.raises(UserError, match=r"manifest\.json: (is not what|its semantics are of another network)"):
+        facts.read(copy, None)
+
+
+def test_frames_of_another_number_than_steps_are_refused(copy):
+    kept = safetensors.numpy.load_file(copy / golden_images.IMAGES)
+    frames = np.repeat(kept["images"][:, None], 5, axis=1)
+    safetensors.numpy.save_file(kept | {"images": frames}, copy / golden_images.IMAGES)
+    rehash(copy)
+    with pytest.raises(UserError, match=r"images\.safetensors: images of another shape than config\.json"):
+        facts.read(copy, None)
+
+
+@pytest.mark.parametrize(
+    "dataset, name",
+    [("mnist", "mnist"), ("idx:/home/me/<b>", "idx"), ("tfds:nmnist@/home/me", "tfds:nmnist"), (None, "None")],
+)
+def test_data_are_named_without_their_folder(dataset, name, copy):
+    recorded = json.loads((copy / "manifest.json").read_text())["data"]
+    rehash(copy, data=recorded | {"dataset": dataset})
+    assert told(copy)[0]["data"] == name

@@ -1,0 +1,66 @@
+"""Packages of npm are fetched once, and only if they are the pinned ones."""
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from csnn_jax.errors import UserError
+from export.demo import npm
+
+
+def archive(**files: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as opened:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(data)
+            opened.addfile(entry, io.BytesIO(data))
+    return made.getvalue()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A cache of its own, and a PATH without npm."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def program(folder: Path, script: str) -> None:
+    """An npm that does something else."""
+    path = folder / "bin" / "npm"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_what_is_in_the_cache_and_whole_needs_no_npm(home):
+    data = archive(readme=b"hello", licence=b"free")
+    package = npm.Package("thing", "1.0.0", hashlib.sha256(data).hexdigest())
+    npm.cache().mkdir(parents=True)
+    kept = npm.cache() / "thing-1.0.0.tgz"
+    kept.write_bytes(data)
+    assert npm.fetch(package) == kept
+    assert npm.read(kept, ["licence", "readme"]) == {"licence": b"free", "readme": b"hello"}
+    with pytest.raises(UserError, match=r"thing-1\.0\.0\.tgz: has no index\.js"):
+        npm.read(kept, ["index.js"])
+    kept.write_bytes(data[:-1])
+    with pytest.raises(UserError, match=r"^thing@1\.0\.0: npm is not installed"):
+        npm.fetch(package)
+
+
+def test_another_archive_than_the_pinned_one_is_refused_and_not_kept(home):
+    (home / "other.tgz").write_bytes(archive(readme=b"evil"))
+    program(home, f'/bin/cp {home}/other.tgz "$5"')
+    with pytest.raises(UserError, match=r"thing@1\.0\.0: npm gave an archive of SHA-256 .{64}, expected 00ff"):
+        npm.fetch(npm.Package("thing", "1.0.0", "00ff"))
+    assert list(npm.cache().iterdir()) == []
+
+
+def test_the_last_line_of_an_npm_that_fails_is_told(home):
+    program(home, "echo first >&2; echo no network >&2; exit 1")
+    with pytest.raises(UserError, match=r"^thing@1\.0\.0: `npm pack` failed, expected the archive: no network$"):
+        npm.fetch(npm.Package("thing", "1.0.0", "00ff"))
