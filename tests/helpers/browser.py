@@ -1,9 +1,9 @@
 """A real browser: Debian's chromium, driven by Playwright. Tests without it are skipped by name.
 
-    with opened(tmp_path / "report.html", width=390, scheme="dark") as visit:
-        visit.page.get_by_role("button", name="Play").click()
-        assert visit.errors == [] and axe(visit.page) == []
-        visit.page.screenshot(path="page.png", full_page=True)
+with opened(tmp_path / "report.html", width=390, scheme="dark") as visit:
+    visit.page.get_by_role("button", name="Play").click()
+    assert visit.errors == [] and axe(visit.page) == []
+    visit.page.screenshot(path="page.png", full_page=True)
 """
 
 import shutil
