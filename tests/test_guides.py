@@ -5,6 +5,7 @@ file. `run`: commands or a program that must succeed. `prints`: what the block b
 of which must end with exit code 2 and one line.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -26,23 +27,23 @@ def copy(tmp_path: Path) -> Path:
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, tmp_path)
+    imported = start(tmp_path, sys.executable, "-c", "import csnn_jax; print(csnn_jax.__file__)").stdout
+    assert imported.startswith(str(tmp_path))
     return tmp_path
 
 
 def start(folder: Path, *command: str, given: str = "") -> subprocess.CompletedProcess:
     """Runs a command in the copy, with its packages."""
     environment = ENVIRONMENT | {"PYTHONPATH": str(folder)}
-    done = subprocess.run(
+    return subprocess.run(
         command, cwd=folder, env=environment, input=given, capture_output=True, text=True, timeout=600
     )
-    assert str(ROOT) not in done.stdout + done.stderr
-    return done
 
 
 def here(commands: str) -> str:
     """Commands with this Python for the clone's."""
-    commands = commands.replace(".venv/bin/pytest", f"{sys.executable} -m pytest")
-    return commands.replace(".venv/bin/python", sys.executable)
+    programs = {".venv/bin/python": sys.executable, ".venv/bin/pytest": f"{sys.executable} -m pytest"}
+    return re.sub(r"\.venv/bin/\w+", lambda found: programs[found[0]], commands)
 
 
 def follow(block: Block, folder: Path) -> str:

@@ -22,8 +22,10 @@ class Block(nnx.Module):
     """One conv-pool-LIF or linear-LIF block.
 
     Attributes:
-        kernel: [k, k, in, out] or [in, out]; bias: [out]. Uniform in +-1/sqrt(fan_in), torch's default.
-        beta, threshold: scalars, `nnx.Param` where they are learnt, else numbers.
+        kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
+        bias: [out], drawn likewise.
+        beta: a scalar, `nnx.Param` where it is learnt, else a number.
+        threshold: likewise.
     """
 
     def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype: DTypeLike):
