@@ -44,7 +44,9 @@ def tour() -> tuple[str, dict[str, bytes]]:
     notebook = nbformat.read(ROOT / "docs/tour.ipynb", as_version=4)
     if os.environ.get("CSNN_TOUR") != "off":
         with tempfile.TemporaryDirectory() as folder:
-            NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}}).execute()
+            NotebookClient(
+                notebook, timeout=300, coalesce_streams=True, resources={"metadata": {"path": folder}}
+            ).execute()
     exporter = MarkdownExporter()
     text, made = exporter.from_notebook_node(notebook, {"unique_key": "tour", "output_files_dir": "tour"})
     return text, made["outputs"]
@@ -63,6 +65,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"]({posixpath.relpath(to, posixpath.dirname(uri) or '.')}{mark}{heading})"
 
     return re.sub(r"\]\(([^)\s]+)\)", turned, markdown)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Names the search for screen readers, which Material leaves to its place."""
+    search = 'data-md-component="search" role="dialog"'
+    return output.replace(search, f'{search} aria-label="Search"')
 
 
 def place(origin: str) -> str:

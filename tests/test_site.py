@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def test_every_page_is_in_the_menu() -> None:
 def test_pages_are_built_of_files_outside_of_docs(site: Path) -> None:
     for origin, page in SHOWN.items():
         title = (ROOT / origin).read_text().splitlines()[0].removeprefix("# ")
-        assert f"<title>{title} - csnn-jax</title>" in (site / page).with_suffix(".html").read_text()
+        assert f">{title}<" in (site / page).with_suffix(".html").read_text()
     assert (site / "results/targets/tvm.json").read_bytes() == (ROOT / "results/targets/tvm.json").read_bytes()
     assert 'href="../results/targets/tvm.json"' in (site / "deploy/tvm.html").read_text()
     assert 'href="../benchmarks/targets/run_tvm.py.html"' in (site / "deploy/tvm.html").read_text()
@@ -61,7 +60,7 @@ def test_pages_are_built_of_files_outside_of_docs(site: Path) -> None:
 @pytest.mark.slow
 def test_the_tour_shows_what_it_did(site: Path) -> None:
     text = (site / "tour.html").read_text()
-    assert '<progress max="200" value="200" aria-label="Training"></progress>' in text
+    assert '<progress max="200" value="200" aria-label="Training">' in text
     assert "Final Test Accuracy: " in text and "all ok (quick: compared on 4 images" in text
     figures = re.findall(r'<img [^>]*src="(tour/[^"]+\.png)"', text)
     assert len(figures) == 3 and all((site / figure).stat().st_size > 5000 for figure in figures)
@@ -94,8 +93,9 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     assert re.findall(r"""(?:url\(|@import\s)["']?(?:https?:)?//[^)]*""", styles) == []
 
 
-def pages_of(site: Path) -> Iterator[Path]:
-    yield from sorted(site.rglob("*.html"))
+def pages_of(site: Path) -> list[Path]:
+    """All pages but the one that a server shows for a wrong address, whose links are a server's."""
+    return sorted(page for page in site.rglob("*.html") if page.name != "404.html")
 
 
 @pytest.mark.slow
