@@ -33,7 +33,7 @@ NOT_RUN = {
     "needs several GPUs": 1,
     "needs several machines": 2,
     "needs an idle machine for minutes": 2,
-    ".ci/run runs these": 1,
+    ".ci/run runs these": 2,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 1,
     "rewrites the library that other tests have loaded, and needs root for the emulator": 1,
 }

@@ -1,6 +1,7 @@
 """The documentation site: it builds, its pages open without errors, and it asks no other server for anything."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -45,6 +46,12 @@ def test_every_page_is_in_the_menu() -> None:
     menu = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
     pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
     assert sorted(menu) == sorted({*pages, *SHOWN.values(), "tour.md"})
+
+
+def test_the_notebook_is_stored_without_outputs() -> None:
+    cells = json.loads((ROOT / "docs/tour.ipynb").read_text())["cells"]
+    assert len([cell for cell in cells if cell["cell_type"] == "code"]) > 5
+    assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
 
 
 @pytest.mark.slow
