@@ -144,6 +144,11 @@ def test_every_block_is_run_or_says_why_not() -> None:
     }
 
 
+def test_a_network_takes_twelve_lines_in_both_frameworks() -> None:
+    _, theirs, ours, _ = marked("docs/coming-from-snntorch.md", "run")
+    assert [len(list(filter(None, block.text.splitlines()))) for block in (theirs, ours)] == [12, 12]
+
+
 def test_the_printed_lines_are_those_of_the_recorded_job() -> None:
     (block,) = marked("README.md", "figure: default job")
     recorded = read("results/default_job.txt").splitlines()
