@@ -1,4 +1,4 @@
-"""A live bar on a terminal, plain lines elsewhere."""
+"""A live bar on a terminal and in Jupyter, plain lines elsewhere."""
 
 import sys
 import time
@@ -9,6 +9,40 @@ from rich.progress import Progress as Bar
 
 LINE_EVERY = 50  # iterations between plain lines
 SILENCE = 60  # seconds of an evaluation between lines
+REWRITTEN = 0.2  # seconds between two states of a bar in Jupyter
+
+
+class CellBar:
+    """A bar in a cell of Jupyter, rewritten in place.
+
+    No widget as rich's: those need one more package, and a notebook that is saved or printed lacks them.
+
+    Args:
+        total: iterations of the whole job.
+    """
+
+    def __init__(self, total: int):
+        from IPython.display import display
+
+        self._total, self._shown, self._state = total, 0.0, (0, "")
+        self._handle = display(self._data(), raw=True, display_id=True)
+
+    def update(self, done: int, text: str) -> None:
+        """Shows how far it is, unless it was rewritten just now."""
+        self._state = done, text
+        if time.perf_counter() - self._shown > REWRITTEN:
+            self.show()
+
+    def show(self) -> None:
+        """Shows the latest state."""
+        self._handle.update(self._data(), raw=True)
+        self._shown = time.perf_counter()
+
+    def _data(self) -> dict[str, str]:
+        done, text = self._state
+        words = f"Training {done}/{self._total} {text}".strip()
+        bar = f'<progress max="{self._total}" value="{done}" aria-label="Training"></progress>'
+        return {"text/plain": words, "text/html": f"<div>{bar} {words}</div>"}
 
 
 class Progress:
@@ -23,12 +57,14 @@ class Progress:
     def __init__(self, total: int, start: int, batch_size: int):
         self._total, self._start, self._batch_size = total, start, batch_size
         self._live = sys.stdout.isatty()
+        console = Console(highlight=False)
+        self._cell = CellBar(total) if console.is_jupyter else None
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}, {task.fields[rate]} images/s, {task.fields[left]} left"),
-            console=Console(highlight=False),
+            console=console,
             disable=not self._live,
         )
         self._task = self._bar.add_task("Training", total=total, completed=start, loss="-", rate="-", left="-")
@@ -40,6 +76,8 @@ class Progress:
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
+        if self._cell:
+            self._cell.show()
 
     def step(self, iteration: int, loss: float) -> None:
         """Tells that an iteration is done. Time left counts evaluations in, and compilation (the first step) out."""
@@ -52,7 +90,9 @@ class Progress:
             each = (now - self._first) / (done - 1)
             rate, left = f"{self._batch_size / each:.0f}", _clock(each * (self._total - iteration - 1))
         self._bar.update(self._task, completed=iteration + 1, loss=f"{loss:.4f}", rate=rate, left=left)
-        if not self._live and done > 1 and iteration % LINE_EVERY == 0:
+        if self._cell:
+            self._cell.update(iteration + 1, f"loss {loss:.4f}, {rate} images/s, {left} left")
+        elif not self._live and done > 1 and iteration % LINE_EVERY == 0:
             self.line(f"Iter {iteration}, Loss: {loss:.4f}, {rate} images/s, {left} left")
 
     def batch(self, number: int, total: int) -> None:

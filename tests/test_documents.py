@@ -1,7 +1,8 @@
 """The README and the pages of docs/: what they show runs as it stands, what they name exists, and they read easily.
 
 Every block of commands or Python has a comment above it. `run`: it is run here, a page's blocks in order in one folder.
-`train`, `test`, `library`: the README's own, see below. `not run: REASON`: counted in `NOT_RUN`.
+`prints`: what the block before it prints. `train`, `test`, `library`: the README's own, see below. `not run: REASON`:
+counted in `NOT_RUN`. The pages of docs/extend have markers of their own, see test_guides.py.
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from commands import ENVIRONMENT, UNOPTIMISED
-from documents import PAGES, ROOT, Block, blocks, cells, links, median_sentence, prose, read, words
+from documents import PAGES, ROOT, Block, blocks, cells, links, marked, median_sentence, prose, read, words
 from idx_files import write_folder
 from PIL import Image
 
@@ -23,16 +24,17 @@ from csnn_jax import data
 README = read("README.md")
 NOT_RUN = {
     "docs/train.md, docs/compare.md and docs/deploy.md run these commands": 1,
-    "installs packages": 1,
+    "installs packages": 2,
     "installs torch and snnTorch": 1,
     "installs the packages that exports need": 1,
     "installs TensorFlow": 1,
     "installs CUDA": 1,
+    "installs a tool of others": 14,
     "needs several GPUs": 1,
     "needs several machines": 2,
     "needs an idle machine for minutes": 2,
     "needs npm; tests/export/demo runs it": 1,
-    ".ci/run runs these": 1,
+    ".ci/run runs these": 2,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 1,
     "rewrites the library that other tests have loaded, and needs root for the emulator": 1,
 }
@@ -97,21 +99,21 @@ def execute(block: Block, folder: Path) -> str:
     return done.stdout
 
 
-def marked(page: str, marker: str) -> list[Block]:
-    return [block for block in blocks(read(page)) if block.marker == marker]
-
-
 @pytest.mark.parametrize(
     "page",
     [
         pytest.param(page, marks=[pytest.mark.slow] if page.startswith("docs/") else [])
         for page in PAGES
-        if marked(page, "run")
+        if marked(page, "run") and not page.startswith("docs/extend/")
     ],
 )
 def test_what_a_page_shows_runs(page: str, folder: Path) -> None:
-    for block in marked(page, "run"):
-        execute(block, FOLDERS.get(page, folder))
+    printed = ""
+    for block in marked(page, "run", "prints"):
+        if block.marker == "prints":
+            assert printed == block.text, f"line {block.line}"
+        else:
+            printed = execute(block, FOLDERS.get(page, folder))
 
 
 def test_the_train_command_trains(folder: Path) -> None:
@@ -134,12 +136,18 @@ def test_the_library_example_learns(tmp_path: Path) -> None:
 
 
 def test_every_block_is_run_or_says_why_not() -> None:
-    found = [block for page in PAGES for block in blocks(read(page)) if block.language in ("sh", "python")]
+    pages = [page for page in PAGES if not page.startswith("docs/extend/")]
+    found = [block for page in pages for block in blocks(read(page)) if block.language in ("sh", "python")]
     reasons = [block.marker.removeprefix("not run: ") for block in found if block.marker.startswith("not run: ")]
     assert Counter(reasons) == NOT_RUN
     assert {block.marker for block in found} - {f"not run: {reason}" for reason in NOT_RUN} == {
         *("run", "train", "test", "library")
     }
+
+
+def test_a_network_takes_twelve_lines_in_both_frameworks() -> None:
+    _, theirs, ours, _ = marked("docs/coming-from-snntorch.md", "run")
+    assert [len(list(filter(None, block.text.splitlines()))) for block in (theirs, ours)] == [12, 12]
 
 
 def test_the_printed_lines_are_those_of_the_recorded_job() -> None:

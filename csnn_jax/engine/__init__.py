@@ -4,11 +4,15 @@
 """
 
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from csnn_jax.errors import UserError
 
+if TYPE_CHECKING:
+    from csnn_jax.network.model import CSNN
 
-def choose(name: str, model, frames: bool = False, rates: bool = False) -> tuple[ModuleType, str]:
+
+def choose(name: str, model: "CSNN", frames: bool = False, rates: bool = False) -> tuple[ModuleType, str]:
     """The engine for a model.
 
     Args:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 
 from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.network import layers, surrogate
@@ -21,11 +22,13 @@ class Block(nnx.Module):
     """One conv-pool-LIF or linear-LIF block.
 
     Attributes:
-        kernel: [k, k, in, out] or [in, out]; bias: [out]. Uniform in +-1/sqrt(fan_in), torch's default.
-        beta, threshold: scalars, `nnx.Param` where they are learnt, else numbers.
+        kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
+        bias: [out], drawn likewise.
+        beta: a scalar, `nnx.Param` where it is learnt, else a number.
+        threshold: likewise.
     """
 
-    def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype):
+    def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype: DTypeLike):
         layer = config.layers[index]
         self.layer: Layer = layer
         self.after_spikes = index > 0
@@ -73,7 +76,7 @@ class CSNN(nnx.Module):
         config: ModelConfig | None = None,
         key: Array | int = 0,
         derivative: surrogate.Derivative | None = None,
-        dtype=jnp.float32,
+        dtype: DTypeLike = jnp.float32,
     ):
         config = config or ModelConfig()
         key = jax.random.key(key) if isinstance(key, int) else key
@@ -110,7 +113,7 @@ def advance(blocks: Sequence[Block], membranes: Membranes, current: Array) -> tu
     return tuple(new), tuple(spikes)
 
 
-def _scalar(value: float, learnt: bool, dtype):
+def _scalar(value: float, learnt: bool, dtype: DTypeLike):
     return nnx.Param(jnp.asarray(value, dtype)) if learnt else value
 
 
@@ -143,7 +146,7 @@ def load_tensors(model: CSNN, found: weights.Tensors) -> None:
                 setattr(block, name, nnx.Param(jnp.asarray(found[f"lif{number}.{name}"], dtype)))
 
 
-def from_tensors(config: ModelConfig, found: weights.Tensors, dtype=jnp.float32) -> CSNN:
+def from_tensors(config: ModelConfig, found: weights.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:
     """A network with the given parameters; draws none.
 
     Args:

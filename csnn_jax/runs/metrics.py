@@ -86,7 +86,8 @@ class Moments(NamedTuple):
     """What one layer's membranes U did for some images, over time, images and neurons.
 
     Attributes:
-        mean, square: mean of the membranes and of their squares.
+        mean: of the membranes.
+        square: mean of their squares.
         near: share of them that are within half a threshold of it.
         highest: of each channel, the last axis of the shape [channels]. One above the threshold has spiked.
         threshold: of the layer, learnt or fixed.
@@ -103,7 +104,9 @@ class Neurons(NamedTuple):
     """What one layer's neurons did for `LOOKED_AT` images.
 
     Attributes:
-        mean, deviation, highest: of the membranes U, over all steps; None where one is not finite.
+        mean: of the membranes U, over all steps; None where one is not finite.
+        deviation: likewise.
+        highest: likewise.
         near: share of the membranes that are within half a threshold of it.
         threshold: of the layer, learnt or fixed.
         dead: channels (feature maps of a convolution, else neurons) that never spiked.

@@ -34,7 +34,8 @@ class Comparison(NamedTuple):
     Attributes:
         run_by: what ran the file.
         against: what it was compared with.
-        different, spikes: how many spikes differ, of how many.
+        different: how many spikes differ.
+        spikes: of how many.
         beyond_limit: membranes that differ by more than the limit; None: no membranes were compared.
         max_difference: the largest difference of a membrane.
         said: what ends the line "0 of 9 ..." that export and verify print; empty: they do not print this one.

@@ -1,4 +1,4 @@
-"""Plain lines, for what is no terminal."""
+"""Plain lines, for what is no terminal, and the bar of a Jupyter cell."""
 
 import re
 
@@ -34,3 +34,26 @@ def test_a_slow_evaluation_is_no_silence(capsys, monkeypatch):
         for number in range(8):
             shown.batch(number, 8)
     assert capsys.readouterr().out.splitlines() == ["Evaluating: 3 of 8 batches", "Evaluating: 6 of 8 batches"]
+
+
+CELL = """
+from csnn_jax.progress import Progress
+with Progress(total=120, start=0, batch_size=8) as shown:
+    for iteration in range(120):
+        shown.step(iteration, 1.25)
+    shown.line("done")
+"""
+
+
+def test_a_cell_of_jupyter_has_one_bar_and_the_lines_below_it():
+    for package in ("nbclient", "ipykernel"):
+        pytest.importorskip(package, reason=f"no {package}: pip install 'csnn-jax[docs]'")
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    nbclient.NotebookClient(notebook, timeout=60).execute()
+    bar, said = notebook.cells[0].outputs
+    assert (bar.output_type, said.text) == ("display_data", "done\n")
+    assert bar.data["text/plain"].startswith("Training 120/120 loss 1.2500, ")
+    assert '<progress max="120" value="120" aria-label="Training"></progress>' in bar.data["text/html"]

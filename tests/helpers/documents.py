@@ -6,7 +6,10 @@ from statistics import median
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+PAGES = (
+    *("README.md", "CONTRIBUTING.md"),
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+)
 """The documents whose commands are run and whose sentences are counted."""
 
 
@@ -38,6 +41,11 @@ def blocks(text: str) -> list[Block]:
         Block(found[2], found[1] or "", found[3], text.count("\n", 0, found.start(3)) + 1)
         for found in fenced.finditer(text)
     ]
+
+
+def marked(page: str, *markers: str) -> list[Block]:
+    """The blocks of a page that have one of these markers."""
+    return [block for block in blocks(read(page)) if block.marker in markers]
 
 
 def prose(text: str) -> str:

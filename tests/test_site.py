@@ -1,0 +1,137 @@
+"""The documentation site: it builds, its pages open without errors, and it asks no other server for anything."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from browser import axe, opened
+from documents import PAGES, ROOT
+from once import once
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("mkdocs_autorefs") is None, reason="no mkdocs: pip install 'csnn-jax[docs]'"
+)
+OUTSIDE = re.compile(r"^(?:https?:)?//")
+LOADED = {
+    "script": ("src",),
+    "img": ("src", "srcset"),
+    "iframe": ("src",),
+    "source": ("src", "srcset"),
+    "use": ("href",),
+}
+FEW = ("index.html", "tour.html", "api/network.html")
+SHOWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, with the tour run in it."""
+
+    def build(folder: Path) -> None:
+        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder / "site")]
+        environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "docs", build) / "site"
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
+    assert sorted(menu) == sorted({*pages, *SHOWN.values(), "tour.md"})
+
+
+def test_the_notebook_is_stored_without_outputs() -> None:
+    cells = json.loads((ROOT / "docs/tour.ipynb").read_text())["cells"]
+    assert len([cell for cell in cells if cell["cell_type"] == "code"]) > 5
+    assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
+
+
+@pytest.mark.slow
+def test_pages_are_built_of_files_outside_of_docs(site: Path) -> None:
+    for origin, page in SHOWN.items():
+        title = (ROOT / origin).read_text().splitlines()[0].removeprefix("# ")
+        assert f">{title}<" in (site / page).with_suffix(".html").read_text()
+    assert (site / "results/targets/tvm.json").read_bytes() == (ROOT / "results/targets/tvm.json").read_bytes()
+    assert 'href="../results/targets/tvm.json"' in (site / "deploy/tvm.html").read_text()
+    assert 'href="../benchmarks/targets/run_tvm.py.html"' in (site / "deploy/tvm.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_tour_shows_what_it_did(site: Path) -> None:
+    text = (site / "tour.html").read_text()
+    assert '<progress max="200" value="200" aria-label="Training">' in text
+    assert "Final Test Accuracy: " in text and "all ok (quick: compared on 4 images" in text
+    figures = re.findall(r'<img [^>]*src="(tour/[^"]+\.png)"', text)
+    assert len(figures) == 3 and all((site / figure).stat().st_size > 5000 for figure in figures)
+
+
+class Loads(HTMLParser):
+    """Collects the addresses that a page loads by itself; links that a reader follows are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        names = ("href",) if tag == "link" else LOADED.get(tag, ())
+        self.found += [value for name, value in attributes if name in names and value]
+
+
+def loads(page: Path) -> list[str]:
+    parser = Loads()
+    parser.feed(page.read_text())
+    return parser.found
+
+
+@pytest.mark.slow
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 50 and all(len(loads(page)) > 3 for page in pages)
+    assert [(page, address) for page in pages for address in loads(page) if OUTSIDE.match(address)] == []
+    styles = "\n".join(path.read_text() for path in site.rglob("*.css"))
+    assert re.findall(r"""(?:url\(|@import\s)["']?(?:https?:)?//[^)]*""", styles) == []
+
+
+def pages_of(site: Path) -> list[Path]:
+    """All pages but the one that a server shows for a wrong address, whose links are a server's."""
+    return sorted(page for page in site.rglob("*.html") if page.name != "404.html")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_every_page_opens_from_disk_without_errors(site: Path, width: int, scheme: str) -> None:
+    with opened(site / "index.html", width=width, scheme=scheme) as visit:
+        for page in pages_of(site):
+            visit.page.goto(page.as_uri())
+            scrolls = visit.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+            assert not scrolls, f"{page} is wider than the window"
+        shown = visit.page.evaluate("getComputedStyle(document.body).colorScheme")
+        assert scheme in shown
+        assert visit.errors == []
+        assert [address for address in visit.requests if OUTSIDE.match(address)] == []
+
+
+@pytest.mark.slow
+def test_search_finds_a_page_without_a_server(site: Path) -> None:
+    with opened(site / "index.html") as visit:
+        visit.page.get_by_role("textbox", name="Search").fill("surrogate gaussian")
+        first = visit.page.locator(".md-search-result__link").first
+        first.wait_for()
+        assert first.get_attribute("href").partition("?")[0].endswith("extend/surrogate.html")
+        assert [address for address in visit.requests if OUTSIDE.match(address)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", FEW)
+def test_accessibility(site: Path, page: str, scheme: str) -> None:
+    with opened(site / page, scheme=scheme) as visit:
+        assert axe(visit.page) == []
