@@ -23,7 +23,7 @@ AUTO = {
 
 def section(subjects: Sequence[Subject], engines: Sequence[str], command: str) -> Section:
     """The section on all runs; `engines`: what ran those that were measured; `command` made this report."""
-    contents = [*_differences(subjects), *(part for one in subjects for part in _repeated(one, len(subjects) > 1))]
+    contents = [*_differences(subjects), *_repeated(subjects)]
     again = page.listing(command, "The command that makes this report")
     machine_ = page.subsection("The machine of this report", _machine(engines), again)
     return Section("Where it comes from", (*contents, machine_))
@@ -52,21 +52,21 @@ def _text(value: Any) -> str:
     return "none" if value is None or value == () else show(value)
 
 
-def _repeated(subject: Subject, several: bool) -> Iterator[Content]:
-    again = page.listing(repeating(subject.config, subject.dataset), f"The command that repeats {subject.name}")
-    remark = "A run of csnn_torch.train is repeated by that command, with the same flags."
-    rows = list(flags(subject.config).items())
-    table = page.table(f"Configuration of {subject.name}", ("flag", "value"), rows)
-    remarks = page.paragraph(remark, *_time(subject))
-    yield page.subsection(f"The command that repeats {subject.name if several else 'it'}", again, remarks)
-    yield page.folded(f"All flags of {subject.name}", table)
+def _repeated(subjects: Sequence[Subject]) -> Iterator[Content]:
+    """The commands that repeat the runs, and all their flags."""
+    rows = [(one.name, page.code(repeating(one.config, one.dataset)), _minutes(one)) for one in subjects]
+    remark = "csnn_torch.train takes the same flags. A run names neither the framework nor the machine that trained it."
+    commands = page.table("Each trains a run again", ("run", "command", "minutes it took"), rows)
+    yield page.subsection("The command that repeats it", commands, page.paragraph(remark))
+    for one in subjects:
+        table = page.table(f"Configuration of {one.name}", ("flag", "value"), list(flags(one.config).items()))
+        yield page.folded(f"All flags of {one.name}", table)
 
 
-def _time(subject: Subject) -> Iterator[str]:
+def _minutes(subject: Subject) -> str:
     """How long training took, where it is known."""
     ends = [one["seconds"] for one in subject.of_kind("end") if "seconds" in one]
-    if ends:
-        yield f" Training took {ends[-1] / 60:.1f} minutes, on a machine that the run does not name."
+    return f"{ends[-1] / 60:.1f}" if ends else "-"
 
 
 def repeating(config: Config, dataset: Dataset | None) -> str:

@@ -104,7 +104,7 @@ def _layer(layer: Layer, membranes: np.ndarray, spikes: np.ndarray, last: bool) 
     traced = rows if last else spread(active, flat.sum(0))
     what = f"{len(active):,} of {neurons:,} neurons spike, density {flat.mean():.1%}"
     if not last and len(rows) < len(active):
-        what += f"; {len(rows)} of them shown"
+        what += f"; {len(rows)} shown"
     if not last and len(traced):
         what += f"; membranes of neurons with {', '.join(str(int(flat[:, one].sum())) for one in traced)} spikes"
     return {

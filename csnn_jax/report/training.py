@@ -15,6 +15,7 @@ from csnn_jax.report.page import Content, Html, Section
 from csnn_jax.report.subject import Subject
 from csnn_jax.training.plan import learning_rates
 
+FEW = 3  # runs whose charts show everything
 WIDTH = 25  # iterations that a loss is averaged over
 
 
@@ -23,9 +24,11 @@ def section(subjects: Sequence[Subject]) -> Section:
     several = len(subjects) > 1
     contents: list[Content] = [_summary(subjects), *_spread(subjects)] if several else []
     contents += [page.grid((_accuracy(subjects), _loss(subjects)))]
-    contents += [page.grid((_rates(subjects), *map(_densities, subjects[: charts.COLOURS])))]
-    if len(subjects) > charts.COLOURS:
-        contents.append(page.note(f"Densities are shown of the first {charts.COLOURS} runs."))
+    densities = [_densities(one) for one in subjects]
+    if len(subjects) <= FEW:
+        contents += [page.grid((_rates(subjects), *densities))]
+    else:
+        contents += [_rates(subjects), page.folded("Densities by layer, run by run", page.grid(densities))]
     return Section("Training", (*contents, *(part for one in subjects for part in _health(one))))
 
 
@@ -78,11 +81,11 @@ def _accuracies(subject: Subject) -> Iterator[Series]:
 
 
 def _loss(subjects: Sequence[Subject]) -> Html:
-    series = [one for subject in subjects for one in _losses(subject, len(subjects) <= 3)]
+    series = [one for subject in subjects for one in _losses(subject, len(subjects) <= FEW)]
     if not series:
         return _left_out("Loss", "no iteration is recorded")
     caption = f"Training loss, mean of the last {WIDTH} iterations" + (
-        "; faint: every iteration." if len(subjects) <= 3 else "."
+        "; faint: every iteration." if len(subjects) <= FEW else "."
     )
     return charts.lines(caption, series, "iteration", "loss (nats)")
 
@@ -90,7 +93,8 @@ def _loss(subjects: Sequence[Subject]) -> Html:
 def _losses(subject: Subject, each: bool) -> Iterator[Series]:
     x, y = _curve(subject, "loss")
     if len(x) and (each or len(x) < WIDTH):
-        yield Series(subject.name, *charts.thinned(x, y), subject.number, width=1, opacity=0.35)
+        opacity = 0.35 if len(x) >= WIDTH else 1.0  # a short one has no mean before it
+        yield Series(subject.name, *charts.thinned(x, y), subject.number, width=1, opacity=opacity)
     if len(x) >= WIDTH:
         smooth = np.convolve(y, np.ones(WIDTH) / WIDTH, "valid")
         yield Series(subject.name, *charts.thinned(x[WIDTH - 1 :], smooth), subject.number)

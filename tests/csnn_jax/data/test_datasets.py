@@ -29,6 +29,7 @@ def test_idx_folder_is_fitted_to_the_network(tmp_path):
     name = f"idx:{write_folder(tmp_path, (IMAGES, [0, 4]), (IMAGES, [3, 1]))}"
     data = load(name, (6, 8, 3))
     assert data.num_classes == 5, "highest training label + 1"
+    assert data.names == ("0", "1", "2", "3", "4")
     assert data.train.images.shape == data.test.images.shape == (2, 6, 8, 3)
     assert data.test.labels.tolist() == [3, 1]
     changes = ("resized to 6x8 (bilinear, antialiased)", "grey repeated to colour")

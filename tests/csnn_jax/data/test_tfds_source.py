@@ -30,7 +30,7 @@ def digits(tmp_path_factory) -> str:
     examples = [{"image": png(image), "label": i % 3, "id": str(i)} for i, image in enumerate(GREY)]
     features = {
         "image": tfds.features.Image(shape=(6, 5, 1), encoding_format="png"),
-        "label": tfds.features.ClassLabel(num_classes=4),
+        "label": tfds.features.ClassLabel(names=["cat", "dog", "a cow", "owl"]),
         "id": tfds.features.Text(),
     }
     return prepare(tmp_path_factory.mktemp("tfds"), "tiny_digits", features, train=examples[:4], test=examples[4:])
@@ -43,7 +43,7 @@ def by_label(labels, images):
 
 def test_prepared_images_are_read_by_name_without_their_code(digits, monkeypatch, caplog):
     data = load(digits, (6, 5, 1))
-    assert data.num_classes == 4, "as stated, not as found"
+    assert data.names == ("cat", "dog", "a cow", "owl"), "as stated, not as found"
     assert data.notes == () and caplog.records == []
     assert data.train.images.dtype == np.uint8 and data.train.labels.dtype == np.int32
     assert by_label(data.train.labels, data.train.images) == by_label([0, 1, 2, 0], GREY[:4])

@@ -73,7 +73,7 @@ def test_many_runs_share_their_charts(tmp_path):
     shown = [str(tmp_path / name) for name in names]
     for chart in (accuracy, loss, rate):
         assert list(dict.fromkeys(trace["name"] for trace in chart["data"])) == shown
-    assert len(densities) == 8 and "Densities are shown of the first 8 runs." in found
+    assert len(densities) == 10 and "Densities by layer, run by run" in found
     assert "Mean of the 10 final test accuracies: 50.00%, standard deviation 0.00%." in found
     assert all(found.count(name) for name in shown)
 
