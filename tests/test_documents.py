@@ -30,11 +30,12 @@ NOT_RUN = {
     "installs TensorFlow": 1,
     "installs CUDA": 1,
     "installs a tool of others": 14,
+    "tests/test_site.py builds it": 1,
     "needs several GPUs": 1,
     "needs several machines": 2,
     "needs an idle machine for minutes": 2,
     "needs npm; tests/export/demo runs it": 1,
-    ".ci/run runs these": 2,
+    ".ci/run runs these": 1,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 1,
     "rewrites the library that other tests have loaded, and needs root for the emulator": 1,
 }

@@ -25,7 +25,7 @@ LOADED = {
     "source": ("src", "srcset"),
     "use": ("href",),
 }
-FEW = ("index.html", "tour.html", "api/network.html")
+FEW = ("tour.html", "deploy.html", "api/network.html")
 SHOWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
 
