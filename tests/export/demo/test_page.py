@@ -24,6 +24,7 @@ from export.demo.facts import SEED, table
 pytestmark = pytest.mark.slow
 
 HOSTILE = ["<script>fail()</script>", '"><img src=x onerror=fail()>', 'it\'s "7" & more', "a" * 60, *"456789"]
+PATIENCE = 120_000  # milliseconds, for a machine that is busy with other tests
 COLOUR = ModelConfig((14, 12, 3), (3,), hidden=(9,), time_steps=9, encoding="latency", reset="zero", scale=200.0)
 EVENTS = ModelConfig((8, 8, 2), (4,), hidden=(), num_classes=4, time_steps=5, scale=1.0)
 
@@ -32,6 +33,7 @@ EVENTS = ModelConfig((8, 8, 2), (4,), hidden=(), num_classes=4, time_steps=5, sc
 def shown(folder: Path, *args: Any, **options: Any) -> Iterator[Visit]:
     """The page of a demonstration, served, once its network is loaded."""
     with served(folder) as address, opened(address, *args, **options) as visit:
+        visit.page.set_default_timeout(PATIENCE)
         visit.page.locator("#demo").wait_for(state="visible")
         yield visit
         assert visit.errors == []
