@@ -28,8 +28,8 @@ def _summary(numbers: dict[str, Any]) -> str:
     dense, done = total["dense_macs_per_step"] * steps, total["synaptic_operations_first_layer_once"]
     return (
         f"An image takes {_amount(done)} synaptic operations. That is {done / dense:.1%} of the {_amount(dense)} that "
-        f"a dense network of this shape takes in {steps} steps. An operation is a weight that is not 0 meeting an input "
-        "that is not 0. The first layer's are counted once where the image is held. "
+        f"a dense network of this shape takes in {steps} steps. An operation is a weight that is not 0 meeting an "
+        "input that is not 0. The first layer's are counted once where the image is held. "
         f"Mean of {numbers['images']} test images."
     )
 
