@@ -12,13 +12,14 @@ from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
+from csnn_jax.runs import footprint
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.runs.weights import Tensors, digest
 from export import manifest, parts, semantics
 from export.bundle import CONFIG, REPORT, WEIGHTS
 from export.manifest import Manifest
 from export.parts.part import Found, Part, Timing
-from export.proof import footprint, network
+from export.proof import network
 from export.proof.equality import pieces
 from export.report import text, tools
 from export.subject import Source, Subject, for_data

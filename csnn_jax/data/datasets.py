@@ -37,7 +37,7 @@ class Dataset:
         train: what to learn from, without the held-out images.
         validation: training images that were held out, None where none were asked for.
         test: what to report accuracy on.
-        num_classes: number of classes.
+        names: of the classes; their numbers where they have none.
         scale: the pixel value that means 1.0, see `images.scale_of`.
         notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
     """
@@ -46,9 +46,14 @@ class Dataset:
     train: Split
     validation: Split | None
     test: Split
-    num_classes: int
+    names: tuple[str, ...]
     scale: float
     notes: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.names)
 
     @property
     def frames(self) -> int | None:
@@ -75,14 +80,14 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
     """
     input_shape = _shape(input_shape)
     kind, _, where = name.partition(":")
-    num_classes: int | None = None
+    names: tuple[str, ...] = ()
     floats, notes = False, list[str]()
     if name == "mnist":
-        arrays, num_classes = read_mnist(), 10
+        arrays, names = read_mnist(), tuple("0123456789")
     elif kind == "idx" and where:
         arrays = read_folder(where)
     elif kind == "tfds" and where:
-        arrays, num_classes, floats, notes = read_tfds(where, input_shape)
+        arrays, names, floats, notes = read_tfds(where, input_shape)
     else:
         near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
@@ -91,7 +96,8 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
         raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(DATASETS)})")
 
     train_images, train_labels, test_images, test_labels = arrays
-    num_classes = num_classes or int(train_labels.max()) + 1
+    names = names or tuple(map(str, range(int(train_labels.max()) + 1)))
+    num_classes = len(names)
     train = _split(train_images, train_labels, input_shape, num_classes, name, notes)
     test = _split(test_images, test_labels, input_shape, num_classes, name, notes)
 
@@ -106,7 +112,7 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
     if validation:
         held_out = Split(train.images[-validation:], train.labels[-validation:])
         train = Split(train.images[:-validation], train.labels[:-validation])
-    return Dataset(name, train, held_out, test, num_classes, scale, tuple(dict.fromkeys(notes)))
+    return Dataset(name, train, held_out, test, names, scale, tuple(dict.fromkeys(notes)))
 
 
 def _shape(given: Shape) -> Shape:

@@ -16,7 +16,7 @@ from csnn_jax.data.images import Shape, fit, to_uint8
 from csnn_jax.errors import UserError, first_line
 
 
-def read_tfds(spec: str, input_shape: Shape) -> tuple[Arrays, int | None, bool, list[str]]:
+def read_tfds(spec: str, input_shape: Shape) -> tuple[Arrays, tuple[str, ...], bool, list[str]]:
     """Reads a prepared data set from its `array_record` files.
 
     The files say all there is to know, so a data set of one's own is read by its name, without its code.
@@ -29,7 +29,7 @@ def read_tfds(spec: str, input_shape: Shape) -> tuple[Arrays, int | None, bool, 
 
     Returns:
         arrays: train images uint8 [N, H, W, C] or [N, T, H, W, C], train labels int64 [N], test ones alike.
-        num_classes: as the data set states it, None where it does not.
+        names: of the classes, as the data set states them; empty where it does not.
         floats: the images are floats, which were scaled to 0 .. 255.
         notes: what was changed, for the user; repeats itself.
 
@@ -57,19 +57,19 @@ class _Prepared:
     def source(self) -> str:
         return f"tfds:{self.name}"
 
-    def read(self, input_shape: Shape) -> tuple[Arrays, int | None, bool, list[str]]:
+    def read(self, input_shape: Shape) -> tuple[Arrays, tuple[str, ...], bool, list[str]]:
         builder = self.open()
         splits = list(builder.info.splits)
         test = "test" if "test" in splits else "validation"
         if "train" not in splits or test not in splits:
             raise UserError(f"{self.source}: splits {splits}, expected train and test (or validation)")
         notes = [] if test == "test" else [f"{self.source}: no test split, its validation split stands in"]
-        image_key, num_classes = self.features(builder.info.features)
+        image_key, names = self.features(builder.info.features)
         train_arrays, test_arrays = (
             self.split(builder, split, image_key, input_shape, notes) for split in ("train", test)
         )
         floats = np.issubdtype(builder.info.features[image_key].np_dtype, np.floating)
-        return train_arrays + test_arrays, num_classes, floats, notes
+        return train_arrays + test_arrays, names, floats, notes
 
     def open(self) -> Any:
         try:
@@ -87,8 +87,8 @@ class _Prepared:
         except Exception as error:
             raise self.unreadable(error) from error
 
-    def features(self, features: Any) -> tuple[str, int | None]:
-        """Finds the image-like feature, and the number of classes of the feature `label`."""
+    def features(self, features: Any) -> tuple[str, tuple[str, ...]]:
+        """Finds the image-like feature, and the names of the classes of the feature `label`."""
         ranks = {key: len(features[key].shape) for key in sorted(features) if isinstance(features[key].shape, tuple)}
         images = ["image"] if "image" in ranks else [key for key, rank in ranks.items() if rank in (3, 4)]
         if len(images) != 1 or ranks[images[0]] not in (3, 4):
@@ -97,7 +97,7 @@ class _Prepared:
         label = features["label"] if ranks.get("label") == 0 else None
         if label is None or not np.issubdtype(label.np_dtype, np.integer):
             raise UserError(f"{self.source}: features of ranks {ranks}, expected 'label', a whole number")
-        return images[0], label.num_classes if isinstance(label, self.tfds.features.ClassLabel) else None
+        return images[0], tuple(label.names) if isinstance(label, self.tfds.features.ClassLabel) else ()
 
     def split(
         self, builder: Any, split: str, image_key: str, input_shape: Shape, notes: list[str]

@@ -13,9 +13,9 @@ from snntorch import Leaky
 from torch.utils.data import DataLoader, TensorDataset
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.runs.footprint import Activity, fan_out, numbers
 from csnn_jax.runs.weights import expected_shapes
 from csnn_torch import model as companion
-from export.proof.footprint import Activity, fan_out, numbers
 from export.proof.network import Step, inputs, trace
 
 STACKS = {

@@ -1,0 +1,1 @@
+"""What a run looked like, as one HTML file; `page` and `charts` make such a file of anything."""

@@ -1,0 +1,83 @@
+"""`python -m csnn_jax.report RUN...`: one HTML file that shows what runs did, for whoever has installed nothing."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from csnn_jax.errors import UserError
+from csnn_jax.files import write_atomic
+from csnn_jax.flags import parse, run_command
+from csnn_jax.report import page
+
+PROGRAM = "csnn-jax report"
+
+DESCRIPTION = """One HTML file on one run or several, which opens without a network: curves, mistakes, neurons, spikes.
+
+Accuracy, rasters and the like are measured anew on the test images. A report that --out holds is replaced."""
+
+
+@dataclass(frozen=True)
+class ReportFlags:
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
+    """Run directories that csnn_jax.train or csnn_torch.train made."""
+    out: str = "report.html"
+    """File to write."""
+    checkpoint: str | None = None
+    """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
+    done; None: those of the run."""
+    details: int = 3
+    """How many of the runs, from the first on, are looked into; the others are in the curves and tables of all runs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(ReportFlags, "csnn-report", DESCRIPTION, arguments)
+        _check(flags)
+        page.require()
+        from csnn_jax.report import contents, subject
+
+        subjects = [subject.read(name, number, flags.checkpoint) for number, name in enumerate(flags.runs)]
+        measured = contents.measured(subjects[: flags.details])
+        text = contents.text(subjects, measured, _command(flags), PROGRAM).encode()
+        write_atomic(Path(flags.out), text)
+        print(f"Report: {flags.out} ({len(text) / 1e6:.1f} MB)")
+        return 0
+
+    return run_command(command, arguments)
+
+
+def _check(flags: ReportFlags) -> None:
+    """Raises UserError unless the flags ask for what can be; before anything takes time."""
+    if not flags.runs:
+        raise UserError("RUN: none given, expected at least one run directory")
+    if flags.details < 0:
+        raise UserError(f"--details {flags.details}: expected a whole number of at least 0")
+    out = Path(flags.out)
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: {out.parent} is no directory, expected one to write into")
+    if out.exists() and not (out.is_file() and page.is_made_by(PROGRAM, _start(out))):
+        raise UserError(f"--out {out}: exists already and is no report, which alone is replaced; expected another path")
+
+
+def _start(path: Path) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(1024)
+
+
+def _command(flags: ReportFlags) -> str:
+    """The command of this report."""
+    words = ["python", "-m", "csnn_jax.report", *flags.runs, "--out", Path(flags.out).name]
+    if flags.checkpoint is not None:
+        words += ["--checkpoint", flags.checkpoint]
+    if flags.details != ReportFlags.details:
+        words += ["--details", str(flags.details)]
+    return shlex.join(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

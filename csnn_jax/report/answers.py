@@ -1,0 +1,113 @@
+"""What a network answers: accuracy by class, confusion matrix, the worst mistakes, and how many steps it needs."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from csnn_jax.report import charts, page, tiles
+from csnn_jax.report.charts import Series
+from csnn_jax.report.measure import Measured, mistakes
+from csnn_jax.report.page import Content, Html, element
+from csnn_jax.report.subject import Subject
+
+WORST = 12
+FEW = 20  # classes that a matrix is a table of numbers for
+
+
+def answers(subject: Subject, found: Measured) -> Iterator[Content]:
+    """Sections on the answers of one run."""
+    result = found.result
+    yield page.subsection(
+        "What is taken for what",
+        page.paragraph(f"{result.accuracy:.2%} of {len(result.labels):,} test images are right."),
+        _confusion(result.confusion, subject.classes),
+    )
+    worst = mistakes(result.labels, found.counts)
+    if len(worst):
+        shown = [_mistake(found, int(index), subject.classes) for index in worst[:WORST]]
+        lead = (
+            f"{len(worst):,} images are taken for another class. Of these {len(shown)} the answer has the most output "
+            "spikes beyond those of the image's own class. Bars are output spikes by class: blue is true, orange the "
+            "answer."
+        )
+        yield page.subsection("The worst mistakes", page.paragraph(lead), page.grid(shown, "tiny"))
+
+
+def steps(subjects: Sequence[tuple[Subject, Measured]]) -> Html:
+    """Accuracy if the window ended earlier, of all runs that were measured."""
+    series = [
+        Series(one.name, np.arange(1, len(found.by_step) + 1), found.by_step, one.number, "lines+markers")
+        for one, found in subjects
+    ]
+    above = "Accuracy on all test images if the window ended after so many steps. Ties go to the lowest class."
+    shown, axis = charts.stretched(series)
+    chart = charts.lines(above, shown, "steps", "accuracy (%)", y_axis=axis, x_axis=charts.STEPS)
+    rows = [(one.name, *map(_shown, _needed(found.by_step)), f"{found.by_step[-1]:.2%}") for one, found in subjects]
+    head = ("run", "steps to within 1 %", "to within 0.1 %", "accuracy of the whole window")
+    caption = "Steps that are needed to come within so much of the final accuracy"
+    return page.joined((chart, page.table(caption, head, rows)))
+
+
+def _needed(by_step: np.ndarray) -> list[int]:
+    """The steps after which accuracy stays within 1 % and 0.1 % of the last one's."""
+    away = np.abs(by_step - by_step[-1])
+    return [int(np.flatnonzero(np.append(True, away > bound))[-1]) + 1 for bound in (0.01, 0.001)]
+
+
+def _shown(number: int) -> str:
+    return f"{number:,}"
+
+
+def _confusion(matrix: np.ndarray, classes: Sequence[str]) -> Html:
+    if len(matrix) > FEW:
+        share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        caption = "Share of each class's images (row) by answer (column)"
+        return charts.heat(caption, share, classes, "answer", "true class", height=560)
+    most = max(1, int((matrix - np.diag(matrix.diagonal())).max()))
+    head = ("true \\ answer", *classes, "images", "right")
+    rows = [_row(label, row, classes, most) for label, row in enumerate(matrix)]
+    return page.table("Test images by true class and answer; the stronger the colour, the more", head, rows)
+
+
+def _row(label: int, row: np.ndarray, classes: Sequence[str], most: int) -> list[Content | int | None]:
+    total = int(row.sum())
+    cells: list[Content | int | None] = [classes[label]]
+    for answer, count in enumerate(row):
+        right = answer == label
+        share = count / total if right and total else (count / most) ** 0.5 if count else 0
+        cells.append(_shaded(int(count), share, "--heat" if right else "--wrong"))
+    return [*cells, total, f"{row[label] / total:.1%}" if total else "no images"]
+
+
+def _shaded(count: int, share: float, colour: str) -> Html:
+    if not count:
+        return element("span", "0", class_="cell none")
+    style = f"background:color-mix(in srgb, var({colour}) {100 * share:.0f}%, transparent)"
+    return element("span", f"{count:,}", class_="cell", style=style)
+
+
+def _mistake(found: Measured, index: int, classes: Sequence[str]) -> Html:
+    label, counts = int(found.split.labels[index]), found.counts[index]
+    answer = int(counts.argmax())
+    name, taken = classes[label], classes[answer]
+    said = f"{name} taken for {taken}"
+    numbers = f"{counts[label]} against {counts[answer]} spikes"
+    image = page.picture(tiles.png(tiles.still(found.split.images[index])), f"Test image {index}: {said}", width=84)
+    caption = element("figcaption", element("strong", said), f", {numbers} (image {index})")
+    return element("figure", element("div", image, _bars(counts, label, answer, classes), class_="pair"), caption)
+
+
+def _bars(counts: np.ndarray, label: int, answer: int, classes: Sequence[str]) -> Html:
+    """Output spikes by class as a tiny chart; its numbers are its description."""
+    most, width = max(1, int(counts.max())), 8
+    marks = []
+    for number, count in enumerate(counts):
+        colour = "--series-1" if number == label else "--series-2" if number == answer else "--muted"
+        x, y, high = str(number * width), f"{62 - 60 * count / most:.1f}", f"{1 + 60 * count / most:.1f}"
+        marks.append(element("rect", x=x, y=y, width=width - 2, height=high, style=f"fill:var({colour})"))
+        if max(map(len, classes)) == 1:
+            middle = number * width + width // 2 - 1
+            marks.append(element("text", classes[number], x=middle, y=73, text_anchor="middle"))
+    spoken = ", ".join(f"{name}: {count}" for name, count in zip(classes, counts, strict=True) if count)
+    whole = f"0 0 {width * len(counts)} 76"
+    return element("svg", *marks, viewBox=whole, role="img", aria_label=f"Output spikes, {spoken}", class_="bars")

@@ -1,0 +1,230 @@
+"""Charts of a page: Plotly figures as plain JSON, in the page's own colours, which follow light and dark.
+
+Every text in a figure is shown as it is: Plotly takes `<b>` and the like for markup, so all but `Html` is escaped here.
+"""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csnn_jax.report.page import PLOTLY, Content, Html, data, element
+
+COLOURS = 8
+LOG = {"type": "log", "dtick": 1, "tickformat": "~g"}
+"""Settings of an axis of small numbers."""
+STEPS = {"type": "log", "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]}
+"""Settings of an axis of time steps."""
+
+_LEAST = 0.01  # percent missing, which stands for none
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_HEAT = [[0, "var(--heat-0)"], [0.5, "var(--heat-1)"], [1, "var(--heat-2)"]]
+
+Values = Sequence[Any] | np.ndarray
+
+
+class Series(NamedTuple):
+    """A line, or points.
+
+    Attributes:
+        name: for the legend and when pointed at.
+        x, y: where it goes; None or NaN is a gap.
+        number: picks colour and dashes.
+        mode: Plotly's: "lines", "markers" or "lines+markers".
+        width: of the line in pixels.
+        opacity: 0 to 1.
+        symbol: of its markers.
+        texts: what is said at each point in place of y; empty: y.
+    """
+
+    name: str
+    x: Values
+    y: Values
+    number: int = 0
+    mode: str = "lines"
+    width: float = 2.0
+    opacity: float = 1.0
+    symbol: str = "circle"
+    texts: Sequence[str] = ()
+
+
+def colour(number: int) -> str:
+    """The colour of the series so numbered, for a style or a figure."""
+    return f"var(--series-{number % COLOURS + 1})"
+
+
+def lines(
+    caption: Content,
+    series: Sequence[Series],
+    x: str,
+    y: str,
+    *,
+    height: int = 320,
+    x_axis: Mapping[str, Any] | None = None,
+    y_axis: Mapping[str, Any] | None = None,
+    y_lines: Sequence[float] = (),
+) -> Html:
+    """Lines over one axis, with a legend where there are several names.
+
+    Args:
+        caption: what it shows, above it.
+        series: equal names are one entry of the legend.
+        x: what the axis is, with its unit.
+        y: the same of the other one.
+        height: in CSS pixels.
+        x_axis: more of Plotly's settings of the axis, such as its type.
+        y_axis: the same of the other one.
+        y_lines: where a dashed line crosses the whole chart.
+    """
+    groups = {name: f"g{index}" for index, name in enumerate(dict.fromkeys(one.name for one in series))}
+    traces = [_line(one, groups[one.name]) for one in series]
+    shapes = [_across(at) for at in y_lines]
+    layout = {"xaxis": _axis(x, x_axis), "yaxis": _axis(y, y_axis), "shapes": shapes}
+    entries = {one.name: (groups[one.name], one.number) for one in reversed(series)}
+    legend = [(name, *entries[name]) for name in groups] if len(groups) > 1 else []
+    return figure(caption, f"Chart: {y} over {x}.", traces, layout, height, legend)
+
+
+def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
+    """Accuracies of 0 to 1 on a scale that is stretched towards 100 %: series for `lines`, and its `y_axis`."""
+    made = []
+    for one in series:
+        missing = [max(_LEAST, 100 * (1 - value)) for value in one.y]
+        made.append(one._replace(y=missing, texts=[f"{value:.2%}" for value in one.y]))
+    ticks = [90, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, _LEAST]
+    names = [f"{100 - tick:g}" for tick in ticks[:-1]] + ["100"]
+    return made, {"type": "log", "autorange": "reversed", "tickvals": ticks, "ticktext": names}
+
+
+def bars(
+    caption: Content,
+    x: Values,
+    y: Values,
+    labels: tuple[str, str],
+    *,
+    number: int = 0,
+    height: int = 200,
+    x_axis: Mapping[str, Any] | None = None,
+    y_axis: Mapping[str, Any] | None = None,
+    x_lines: Sequence[float] = (),
+) -> Html:
+    """Bars, such as a histogram's, at x with heights y; `labels`: what the axes are, with units."""
+    trace = {"type": "bar", "x": x, "y": y, "marker": {"color": colour(number)}, "hoverinfo": "x+y"}
+    shapes = [{**_across(at), "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1} for at in x_lines]
+    layout = {"xaxis": _axis(labels[0], x_axis), "yaxis": _axis(labels[1], y_axis), "bargap": 0.05, "shapes": shapes}
+    return figure(caption, f"Chart: {labels[1]} over {labels[0]}.", [trace], layout, height)
+
+
+def grouped(
+    caption: Content,
+    categories: Sequence[str],
+    groups: Mapping[str, Values],
+    y: str,
+    *,
+    height: int = 320,
+    y_axis: Mapping[str, Any] | None = None,
+) -> Html:
+    """Bars side by side: for each category one of every group."""
+    traces, legend = [], []
+    for number, (name, values) in enumerate(groups.items()):
+        marker = {"color": colour(number)}
+        more = {"hoverinfo": "x+y+name", "legendgroup": f"g{number}"}
+        traces.append({"type": "bar", "name": name, "x": categories, "y": values, "marker": marker, **more})
+        legend.append((name, f"g{number}", number))
+    layout = {"barmode": "group", "bargap": 0.25, "xaxis": {"type": "category"}, "yaxis": _axis(y, y_axis)}
+    return figure(caption, f"Chart: {y}, by {', '.join(groups)}.", traces, layout, height, legend)
+
+
+def heat(caption: Content, values: np.ndarray, names: Sequence[str], x: str, y: str, *, height: int = 480) -> Html:
+    """A matrix [rows, columns] in colours, the first row on top; `names` of both."""
+    trace: dict[str, Any] = {
+        "type": "heatmap",
+        "x": names,
+        "y": names,
+        "z": values,
+        "colorscale": _HEAT,
+        "hoverinfo": "x+y+z",
+    }
+    trace |= {"xgap": 1, "ygap": 1, "colorbar": {"thickness": 12, "outlinewidth": 0}}
+    axes = {"xaxis": _axis(x, {"type": "category"}), "yaxis": _axis(y, {"type": "category", "autorange": "reversed"})}
+    return figure(caption, f"Matrix: {y} by {x}.", [trace], axes, height)
+
+
+def figure(
+    caption: Content,
+    description: str,
+    traces: Sequence[Mapping[str, Any]],
+    layout: Mapping[str, Any],
+    height: int = 320,
+    legend: Iterable[tuple[str, str, int]] = (),
+) -> Html:
+    """Any Plotly figure.
+
+    Args:
+        caption: above it.
+        description: what kind of picture it is, for who can't see it; figures belong into the text or a table.
+        traces: Plotly's. `var(--name)` in place of a colour is that of the page's style.
+        layout: Plotly's, too.
+        height: in CSS pixels; the width is what there is room for.
+        legend: entries (name, `legendgroup` of its traces, number of its colour).
+    """
+    entries = [element("li", _entry(*entry)) for entry in legend]
+    plot = element("div", class_="plot", role="img", aria_label=description, style=f"height:{height}px")
+    parts = [element("figcaption", caption), *([element("ul", *entries, class_="legend")] if entries else [])]
+    spec = data({"data": _escaped(traces), "layout": _escaped(layout)})
+    return element("figure", *parts, plot, spec, class_="chart", needs=(PLOTLY, "charts.js"))
+
+
+def thinned(x: Values, y: Values, most: int = 800) -> tuple[np.ndarray, np.ndarray]:
+    """A long line with at most so many points, each the mean of as many neighbours."""
+    size = -(-len(x) // most) if len(x) else 1
+    starts = np.arange(0, len(x), size)
+    counts = np.diff(np.append(starts, len(x)))
+    both = (np.asarray(values, float) for values in (x, y))
+    first, second = (np.add.reduceat(values, starts) / counts if len(values) else values for values in both)
+    return first, second
+
+
+def _line(one: Series, group: str) -> dict[str, Any]:
+    dash = _DASHES[one.number // COLOURS % len(_DASHES)]
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": one.mode,
+        "name": one.name,
+        "x": one.x,
+        "y": one.y,
+        "legendgroup": group,
+    }
+    trace["line"] = {"color": colour(one.number), "width": one.width, "dash": dash}
+    trace["marker"] = {"color": colour(one.number), "size": 11 if one.symbol == "star" else 5, "symbol": one.symbol}
+    trace |= {"opacity": one.opacity, "hoverlabel": {"namelength": -1}, "hoverinfo": "x+y+name"}
+    return trace | ({"text": one.texts, "hoverinfo": "x+text+name"} if one.texts else {})
+
+
+def _across(at: float) -> dict[str, Any]:
+    line = {"color": "var(--muted)", "width": 1, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line}
+
+
+def _axis(title: str, more: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"title": {"text": title}, **(more or {})}
+
+
+def _entry(name: str, group: str, number: int) -> Html:
+    kind = ("solid", "dashed", "dotted")[min(number // COLOURS, 2)]
+    swatch = element("span", class_="swatch", style=f"border-top:3px {kind} {colour(number)}")
+    return element("button", swatch, name, type="button", aria_pressed="true", data_group=group)
+
+
+def _escaped(spec: Any) -> Any:
+    """A figure whose texts Plotly shows as they are."""
+    if isinstance(spec, Html):
+        return spec.text
+    if isinstance(spec, str):
+        return html.escape(spec, quote=False)
+    if isinstance(spec, Mapping):
+        return {key: _escaped(value) for key, value in spec.items()}
+    if isinstance(spec, (list, tuple)):
+        return [_escaped(value) for value in spec]
+    return spec

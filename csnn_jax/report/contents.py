@@ -1,0 +1,83 @@
+"""What a report holds, in order."""
+
+from collections.abc import Mapping, Sequence
+
+from csnn_jax.engine import process
+from csnn_jax.report import answers, cost, neurons, origin, page, player, training
+from csnn_jax.report.measure import Measured, measure
+from csnn_jax.report.page import Content, Section
+from csnn_jax.report.subject import Subject, shown_dataset
+
+LEFT_OUT = "answers, neurons, spikes and operations"
+"""What needs weights and test images."""
+
+
+def measured(subjects: Sequence[Subject]) -> dict[int, Measured]:
+    """What the networks do that can be run, by the number of their run."""
+    found = {}
+    for subject in subjects:
+        if subject.dataset is not None:
+            process.set_up(subject.config.train.dtype)
+            print(f"{subject.name}: runs {len(subject.dataset.test.labels):,} test images", flush=True)
+            found[subject.number] = measure(subject)
+    return found
+
+
+def text(subjects: Sequence[Subject], found: Mapping[int, Measured], command: str, program: str) -> str:
+    """The whole file.
+
+    Args:
+        subjects: the runs.
+        found: what was measured of them, by their numbers.
+        command: that made this report.
+        program: for the file's head.
+    """
+    pairs = [(one, found[one.number]) for one in subjects if one.number in found]
+    sections = [training.section(subjects)]
+    if pairs:
+        sections.append(Section("Accuracy against steps", (answers.steps(pairs),)))
+    for one, measures in pairs:
+        sections += _details(one, measures, f" of {one.name}" if len(subjects) > 1 else "")
+    sections.append(origin.section(subjects, [measures.engine for _, measures in pairs], command))
+    title = f"Report of {subjects[0].name}" if len(subjects) == 1 else f"Report of {len(subjects)} runs"
+    return page.document(title, _lead(subjects, found), sections, program)
+
+
+def _details(subject: Subject, found: Measured, suffix: str) -> list[Section]:
+    """The sections on one run."""
+    keys = page.element("p", player.KEYS, class_="keys")
+    spikes = (page.paragraph(player.legend()), player.player(subject, found), keys)
+    parts: dict[str, tuple[Content, ...]] = {
+        "Answers": tuple(answers.answers(subject, found)),
+        "Spikes": spikes,
+        "Neurons": tuple(neurons.neurons(subject, found)),
+        "Synaptic operations": tuple(cost.cost(subject, found)),
+    }
+    return [Section(name + suffix, contents) for name, contents in parts.items()]
+
+
+def _lead(subjects: Sequence[Subject], found: Mapping[int, Measured]) -> list[Content]:
+    """What the page is about, and what it lacks."""
+    lines: list[Content] = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
+    for one in subjects:
+        lines += [f"{one.name}: {LEFT_OUT} are left out. {' '.join(one.missing)}"] if one.missing else []
+    others = [one.name for one in subjects if one.number not in found and not one.missing]
+    if others:
+        lines.append(
+            f"Looked into: {len(found)} of {len(subjects)} runs. The others are in the curves and tables of all runs; "
+            f"--details {len(subjects)} looks into all, and the file grows."
+        )
+    return lines
+
+
+def _described(subject: Subject) -> str:
+    config, model = subject.config, subject.config.model
+    sizes = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
+    number = subject.run.checkpoint
+    at = "" if number is None else f" What is measured is the checkpoint of iteration {number:,}."
+    final = f" Its final test accuracy is {subject.accuracy:.2%}." if subject.accuracy is not None else ""
+    return (
+        f"A spiking network of {sizes}, each image seen for {model.time_steps} steps. It was trained for "
+        f"{subject.iterations:,} iterations on {shown_dataset(config.data.dataset)} "
+        f"({training.state(subject)}).{final}{at}"
+    )

@@ -1,0 +1,241 @@
+"""What a trained network does on its test images, measured for a report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from csnn_jax import engine as engines
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import Split, eval_batches
+from csnn_jax.engine import scan
+from csnn_jax.network import model as models
+from csnn_jax.report.subject import Subject
+from csnn_jax.runs import metrics
+from csnn_jax.runs.footprint import Activity
+from csnn_jax.runs.metrics import BATCH, LOOKED_AT, Evaluation, Moments, Neurons
+from csnn_jax.trained import Trained, Windows, floats
+
+BINS = 40
+DRAWN = 2_000_000  # membranes of a layer that a histogram is made of
+MISTAKES = 2  # of the examples
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Shares of all values by bins; values beyond the ends are in the first and the last bin.
+
+    Attributes:
+        centres: of the bins [BINS].
+        shares: 0 to 1 [BINS].
+    """
+
+    centres: np.ndarray
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
+class Example:
+    """What happened while the network saw one test image.
+
+    Attributes:
+        image: uint8 [H, W, C], or [T, H, W, C].
+        index: its place among the test images.
+        label: its class.
+        answer: the class with the most output spikes, the lowest on ties.
+        membranes, spikes: of every layer, [time, *shape].
+    """
+
+    image: np.ndarray
+    index: int
+    label: int
+    answer: int
+    membranes: list[np.ndarray]
+    spikes: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network on its test images.
+
+    Attributes:
+        engine: what ran it, in words.
+        split: the test images.
+        counts: output spikes over the window, int [N, classes].
+        by_step: accuracy if the window ended after step 1, 2, ... [time].
+        activity: spikes of `LOOKED_AT` images, evenly spaced in the split, by neuron.
+        neurons: of each layer on these images, by name.
+        membranes: of each layer on these images.
+        thresholds: of each layer.
+        examples: an image of each class, then some mistakes.
+    """
+
+    engine: str
+    split: Split
+    counts: np.ndarray
+    by_step: np.ndarray
+    activity: Activity
+    neurons: dict[str, Neurons]
+    membranes: list[Histogram]
+    thresholds: list[float]
+    examples: list[Example]
+
+    @property
+    def result(self) -> Evaluation:
+        """Predictions over the whole split."""
+        return Evaluation(self.split.labels, self.counts.argmax(1), {}, self.counts.shape[1])
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """Share of neurons that spike at a step, by layer, on the images of `activity`."""
+        each = self.activity.images * self.activity.time_steps
+        return {name: float(one.mean()) / each for name, one in zip(self.neurons, self.activity.spikes, strict=True)}
+
+
+def measure(subject: Subject) -> Measured:
+    """Runs the network of a run that has weights and images.
+
+    Raises:
+        UserError: the engine that the job asks for can't run it.
+    """
+    assert subject.tensors is not None and subject.dataset is not None
+    network = _Network(Trained(subject.config, subject.tensors, subject.config.train.engine), subject.dataset.test)
+    counts, by_step = network.answers()
+    neurons = network.look()
+    activity, membranes = reduce(add, network.activities), network.histograms()
+    examples = network.examples(chosen(subject.dataset.test.labels, counts))
+    thresholds = network.thresholds
+    parts = (activity, neurons, membranes, thresholds, examples)
+    return Measured(network.engine, subject.dataset.test, counts, by_step, *parts)
+
+
+def mistakes(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The images that are taken for another class, the worst first: by spikes of the answer beyond the class's own."""
+    rows, answers = np.arange(len(labels)), counts.argmax(1)
+    margin = counts[rows, answers] - counts[rows, labels]
+    wrong = np.flatnonzero(answers != labels)
+    return wrong[np.argsort(-margin[wrong], kind="stable")]
+
+
+def chosen(labels: np.ndarray, counts: np.ndarray) -> list[int]:
+    """Of each class the first image, one that is recognised if there is any; then the worst mistakes."""
+    right = counts.argmax(1) == labels
+    found = []
+    for label in np.unique(labels)[:10]:
+        mine = np.flatnonzero(labels == label)
+        found.append(int(mine[np.argmax(right[mine])]))
+    worst = [int(index) for index in mistakes(labels, counts) if index not in found]
+    return found + worst[:MISTAKES]
+
+
+class _Network:
+    """A trained network and the images that it is measured on."""
+
+    def __init__(self, trained: Trained, split: Split):
+        config = trained.config
+        module, self.engine = engines.choose(config.train.engine, trained.model, split.images.ndim == 5)
+        graph, self.params = nnx.split(trained.model)
+        self.model: ModelConfig = config.model
+        self.split, self.windows = split, Windows(config.model, graph, module, config.train.seed)
+        self.thresholds = [float(models.value(block.threshold)) for block in trained.model.blocks]
+        self.activities: list[Activity] = []
+        self._drawn: list[list[np.ndarray]] = []
+        self._size = LOOKED_AT
+
+        def outputs(params, x: Array) -> Array:
+            model = nnx.merge(graph, params)
+            return module.run(model, floats(x, self.windows.scale, model))[1] > 0
+
+        self._outputs = scan.jit(outputs)
+
+    def answers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Output spikes [N, classes] of all images, and the accuracy after each step [time]."""
+        labels, held = self.split.labels, self.windows.hold(self.split.images)
+        index, valid = eval_batches(len(labels), min(BATCH, len(labels)))
+        counts, right = [], []
+        for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
+            spikes = np.asarray(self._outputs(self.params, self.windows.present(held, rows, (1, number))))[:, real]
+            so_far = spikes.cumsum(0, dtype=np.int32)
+            counts.append(so_far[-1])
+            right.append((so_far.argmax(-1) == labels[rows[real]]).sum(1))
+        return np.concatenate(counts), np.sum(right, 0) / len(labels)
+
+    def look(self) -> dict[str, Neurons]:
+        """Every layer's neurons, as `metrics.look` has them; fills `activities` on the way."""
+
+        def run(images: np.ndarray, number: int) -> list[Moments]:
+            self._size = len(images)
+            x = self.windows.present(self.windows.hold(images), np.arange(len(images)), (3, number))
+            membranes, spikes = self._trace(x)
+            self.activities.append(self._activity(np.asarray(x), spikes))
+            self._drawn.append([_draw(layer, len(self.activities)) for layer in membranes])
+            return [metrics.moments(layer, theta) for layer, theta in zip(membranes, self.thresholds, strict=True)]
+
+        return metrics.look(self.split.images, self.model, run)
+
+    def histograms(self) -> list[Histogram]:
+        """Of the membranes of each layer that `look` saw, all or as many as `DRAWN`."""
+        return [histogram(np.concatenate(parts)) for parts in zip(*self._drawn, strict=True)]
+
+    def examples(self, which: Sequence[int]) -> list[Example]:
+        """Traces of some images; in batches of the size that `look` had, for which all is compiled."""
+        found = []
+        for start in range(0, len(which), self._size):
+            rows = np.resize(np.array(which[start : start + self._size]), self._size)
+            x = self.windows.present(self.windows.hold(self.split.images), rows, (2, start))
+            membranes, spikes = self._trace(x)
+            for place, index in enumerate(which[start : start + self._size]):
+                own = [[layer[:, place].copy() for layer in layers] for layers in (membranes, spikes)]
+                answer = int(own[1][-1].sum(0).argmax())
+                label = int(self.split.labels[index])
+                found.append(Example(self.split.images[index], index, label, answer, *own))
+        return found
+
+    def _trace(self, x: Array) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        found = self.windows.trace(self.params, x)
+        return [np.asarray(layer) for layer in found.membranes], [np.asarray(layer) > 0 for layer in found.spikes]
+
+    def _activity(self, x: np.ndarray, spikes: Sequence[np.ndarray]) -> Activity:
+        """The activity of a batch, channels first."""
+        values = x / self.windows.scale if x.dtype == np.uint8 else x
+        layers = [np.moveaxis(layer, -1, 2) for layer in spikes]
+        return Activity.of(np.moveaxis(values, -1, -3), layers)
+
+
+def _draw(membranes: np.ndarray, seed: int) -> np.ndarray:
+    """Membranes [time, batch, *shape] of all neurons, or of as many as come to `DRAWN` in a batch of `LOOKED_AT`."""
+    flat = membranes.reshape(membranes.shape[0] * membranes.shape[1], -1)
+    share = DRAWN * membranes.shape[1] // LOOKED_AT
+    most = max(1, share // len(flat))
+    if flat.shape[1] <= most:
+        return flat.reshape(-1)
+    neurons = np.random.default_rng(seed).choice(flat.shape[1], most, replace=False)
+    return flat[:, np.sort(neurons)].reshape(-1)
+
+
+def histogram(values: np.ndarray, low: float | None = None, high: float | None = None) -> Histogram:
+    """Shares of values by bins from `low` to `high`; None: where all but a thousandth of them lie on either side."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return Histogram(np.zeros(1), np.zeros(1))
+    low = float(np.quantile(finite, 0.001)) if low is None else low
+    high = float(np.quantile(finite, 0.999)) if high is None else high
+    width = (high - low) / BINS or 1.0
+    bins = np.clip(((finite - low) / width).astype(np.int64), 0, BINS - 1)
+    shares = np.bincount(bins, minlength=BINS) / len(finite)
+    return Histogram(low + width * (np.arange(BINS) + 0.5), shares)
+
+
+def rates(activity: Activity, layer: int) -> np.ndarray:
+    """The share of all steps at which each neuron of a layer spiked [neurons]."""
+    return activity.spikes[layer].reshape(-1) / (activity.images * activity.time_steps)
+
+
+def dead(activity: Activity, layer: int) -> np.ndarray:
+    """The channels of a layer, or its neurons where it has none, that never spiked."""
+    spikes = activity.spikes[layer]
+    return np.flatnonzero(~spikes.reshape(len(spikes), -1).any(1))

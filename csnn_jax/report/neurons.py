@@ -1,0 +1,115 @@
+"""What the neurons do: rates, membranes and dead channels by layer, the first filters and their feature maps."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from csnn_jax.config import Layer
+from csnn_jax.health import health
+from csnn_jax.report import charts, page, tiles
+from csnn_jax.report.measure import Example, Measured, dead, histogram, rates
+from csnn_jax.report.page import Content, Html
+from csnn_jax.report.subject import Subject
+from csnn_jax.runs.metrics import LOOKED_AT
+
+MAPS = 10  # examples whose feature maps are shown
+MOST = 64  # filters that are shown
+WIDE = 16  # filters in a row
+
+
+def neurons(subject: Subject, found: Measured) -> Iterator[Content]:
+    """Sections on the neurons of one run."""
+    layers = subject.config.model.layers
+    yield page.subsection("Layers", _table(subject, found), *_dead(found, layers))
+    lead = f"On {found.activity.images} test images, at all steps."
+    histograms = [part for number in range(len(layers)) for part in _histograms(found, number)]
+    yield page.subsection("Firing rates and membranes", page.paragraph(lead), page.grid(histograms))
+    if layers[0].kind == "conv":
+        assert subject.tensors is not None
+        weights = subject.tensors[f"{layers[0].name}.weight"]
+        title = f"Filters of {layers[0].name}, and their feature maps"
+        yield page.subsection(title, *_filters(weights, found, subject.classes))
+    else:
+        yield page.note("Filters and feature maps: left out, this network has no convolution.")
+
+
+def _table(subject: Subject, found: Measured) -> Html:
+    words = health.states(subject.config.model, found.densities)
+    rows = []
+    for name, one in found.neurons.items():
+        spread = f"{_number(one.mean)} \u00b1 {_number(one.deviation)}"
+        near = "-" if one.near is None else f"{one.near:.1%}"
+        figures = (f"{one.dead} of {one.channels}", spread, _number(one.highest), near, _number(one.threshold))
+        rows.append((name, f"{found.densities[name]:.2%}", words[name], *figures))
+    head = ("layer", "density", "state", "dead channels", "membranes", "highest", "near", "threshold")
+    caption = (
+        f"Of {LOOKED_AT} test images. Density: neurons that spike at a step. Dead: no spike. "
+        "Near: membranes within half a threshold of it."
+    )
+    return page.table(caption, head, rows)
+
+
+def _number(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.3g}"
+
+
+def _dead(found: Measured, layers: Sequence[Layer]) -> Iterator[Html]:
+    """Which channels are dead, by number, where there are any."""
+    rows = [(f"lif{number}", _listed(dead(found.activity, number - 1))) for number in range(1, len(layers) + 1)]
+    rows = [row for row in rows if row[1]]
+    if rows:
+        yield page.folded("Dead channels by number", page.table("No spike", ("layer", "channels"), rows))
+
+
+def _listed(numbers: np.ndarray) -> str:
+    """Whole numbers, those that follow each other as a span: 0-3, 7."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
+    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def _histograms(found: Measured, number: int) -> Iterator[Html]:
+    name = f"lif{number + 1}"
+    firing = histogram(100 * rates(found.activity, number), 0, 100)
+    silent = float((rates(found.activity, number) == 0).mean())
+    caption = f"{name}, firing rates: {silent:.0%} of the neurons never spike"
+    of_neurons = ("steps with a spike (%)", "neurons (%)")
+    shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
+    yield charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=charts.LOG)
+    levels = found.membranes[number]
+    caption = f"{name}, membranes; dashed: the threshold"
+    lines = (found.thresholds[number],)
+    labels = ("membrane U", "membranes (%)")
+    yield charts.bars(caption, levels.centres, 100 * levels.shares, labels, number=number, x_lines=lines)
+
+
+def _filters(weights: np.ndarray, found: Measured, classes: Sequence[str]) -> Iterator[Content]:
+    """Filters [out, in, k, k] and the feature maps that they lead to."""
+    shown, inputs = min(len(weights), MOST), weights.shape[1]
+    most = float(np.abs(weights).max())
+    rows = [tiles.signed(weights[filter_, channel], most) for channel in range(inputs) for filter_ in range(shown)]
+    wide = min(shown, WIDE) if inputs == 1 else shown
+    picture = tiles.png(tiles.mounted(rows, wide))
+    by = f", a row for each of {inputs} input channels" if inputs > 1 else ""
+    caption = f"{shown} of {len(weights)} filters{by}, in order. Orange: up to {most:.2g}, blue: down to {-most:.2g}."
+    width = min(1000, 8 * (wide * (weights.shape[-1] + 1) - 1))
+    yield page.picture(picture, f"Filters of the first layer, {shown} of {len(weights)}", caption, width)
+    lead = (
+        "Below, output spikes of each filter over the window, for one image of each class. "
+        "Black is none; maps are in the order of the filters."
+    )
+    yield page.paragraph(lead)
+    yield page.grid((_maps(one, shown, classes) for one in found.examples[:MAPS]), "small")
+
+
+def _maps(example: Example, shown: int, classes: Sequence[str]) -> Html:
+    """Spikes over the window of each feature map [height, width, channels]."""
+    counts = example.spikes[0].sum(0, dtype=int)[..., :shown]
+    most = int(counts.max())
+    columns = max(1, math.ceil(math.sqrt(2 * shown)))
+    maps = [tiles.amounts(counts[..., channel], most) for channel in range(counts.shape[-1])]
+    whole = tiles.mounted(maps, columns)
+    silent = int((counts.reshape(-1, counts.shape[-1]).sum(0) == 0).sum())
+    name, alt = classes[example.label], f"Feature maps of test image {example.index}"
+    said = f"{name}: {counts.sum():,} spikes, up to {most} of a neuron, {silent} of {shown} maps silent"
+    return page.picture(tiles.png(whole), alt, said, min(360, 3 * whole.shape[1]))

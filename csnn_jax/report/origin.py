@@ -1,0 +1,126 @@
+"""Where a run comes from: its configuration, the command that repeats it, and the machine of the report."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from datetime import date
+from typing import Any
+
+from csnn_jax import data, machine
+from csnn_jax.config import Config, decided
+from csnn_jax.config.checks import flag_of, show
+from csnn_jax.data import Dataset
+from csnn_jax.report import page
+from csnn_jax.report.page import Content, Html, Section
+from csnn_jax.report.subject import Subject, shown_dataset
+
+AUTO = {
+    "model": ("num_classes", "time_steps", "scale", "surrogate"),
+    "train": ("init", "lr", "microbatch"),
+}
+"""What the data set or the stack decides where no flag does; in this order."""
+
+
+def section(subjects: Sequence[Subject], engines: Sequence[str], command: str) -> Section:
+    """The section on all runs; `engines`: what ran those that were measured; `command` made this report."""
+    contents = [*_differences(subjects), *(part for one in subjects for part in _repeated(one, len(subjects) > 1))]
+    again = page.listing(command, "The command that makes this report")
+    machine_ = page.subsection("The machine of this report", _machine(engines), again)
+    return Section("Where it comes from", (*contents, machine_))
+
+
+def _differences(subjects: Sequence[Subject]) -> Iterator[Html]:
+    """The flags in which the runs differ."""
+    if len(subjects) < 2:
+        return
+    tables = [flags(one.config) for one in subjects]
+    rows = [(name, *(one[name] for one in tables)) for name in tables[0] if len({one[name] for one in tables}) > 1]
+    if rows:
+        yield page.table("Flags in which the runs differ", ("flag", *(one.name for one in subjects)), rows)
+    else:
+        yield page.paragraph("The runs were trained with the same flags.")
+
+
+def flags(config: Config) -> dict[str, str]:
+    """Every flag of a job with its value, as text."""
+    parts = (config.data, config.model, config.train)
+    values = {flag_of(one.name): _text(getattr(part, one.name)) for part in parts for one in fields(part)}
+    return values | {"--dataset": shown_dataset(config.data.dataset)}
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None or value == () else show(value)
+
+
+def _repeated(subject: Subject, several: bool) -> Iterator[Content]:
+    again = page.listing(repeating(subject.config, subject.dataset), f"The command that repeats {subject.name}")
+    remark = "A run of csnn_torch.train is repeated by that command, with the same flags."
+    rows = list(flags(subject.config).items())
+    table = page.table(f"Configuration of {subject.name}", ("flag", "value"), rows)
+    remarks = page.paragraph(remark, *_time(subject))
+    yield page.subsection(f"The command that repeats {subject.name if several else 'it'}", again, remarks)
+    yield page.folded(f"All flags of {subject.name}", table)
+
+
+def _time(subject: Subject) -> Iterator[str]:
+    """How long training took, where it is known."""
+    ends = [one["seconds"] for one in subject.of_kind("end") if "seconds" in one]
+    if ends:
+        yield f" Training took {ends[-1] / 60:.1f} minutes, on a machine that the run does not name."
+
+
+def repeating(config: Config, dataset: Dataset | None) -> str:
+    """The command that trains a job again, with no more flags than it needs.
+
+    Args:
+        config: as the run holds it, after everything was decided.
+        dataset: its images, which decide some of it; None: they can't be had.
+    """
+    asked, words = _asked(config, dataset), ["python", "-m", "csnn_jax.train"]
+    for part, plain in ((asked.data, Config().data), (asked.model, Config().model), (asked.train, Config().train)):
+        for one in fields(part):
+            value = getattr(part, one.name)
+            if value != getattr(plain, one.name):
+                words += _flag(one.name, value)
+    return shlex.join(words)
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    if value is True:
+        return [flag_of(name)]
+    if name == "dataset":
+        return [flag_of(name), shown_dataset(value)]
+    return [flag_of(name), *map(str, value if isinstance(value, tuple) else (value,))]
+
+
+def _asked(config: Config, dataset: Dataset | None) -> Config:
+    """The job with all that is decided anyway left to be decided."""
+    asked = config
+    for part, names in AUTO.items():
+        for name in names:
+            asked = _with(asked, part, name, getattr(getattr(Config(), part), name))
+    for part, names in AUTO.items():
+        for name in names:
+            value = getattr(getattr(config, part), name)
+            if getattr(getattr(_completed(asked, dataset), part), name) != value:
+                asked = _with(asked, part, name, value)
+    return asked
+
+
+def _with(config: Config, part: str, name: str, value: Any) -> Config:
+    return replace(config, **{part: replace(getattr(config, part), **{name: value})})
+
+
+def _completed(config: Config, dataset: Dataset | None) -> Config:
+    if dataset:
+        config = replace(config, model=data.fit_model(config.model, dataset))
+    return decided(config)
+
+
+def _machine(engines: Sequence[str]) -> Html:
+    found = machine.describe()
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    rows: list[tuple[str, str]] = [("processor", found["processor"]), ("CPUs", str(found["cpus"]))]
+    rows += [("Python", found["python"]), ("packages", versions), ("commit", machine.commit() or "unknown")]
+    rows += [("run by", ", ".join(dict.fromkeys(engines)) or "nothing was run"), ("day", date.today().isoformat())]
+    return page.table("Where the test images were run", ("", "what"), rows)

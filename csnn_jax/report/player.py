@@ -1,0 +1,144 @@
+"""Spike rasters that play over the window, with membranes and output counts: what player.js is given."""
+
+import base64
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from csnn_jax.config import Layer
+from csnn_jax.report import tiles
+from csnn_jax.report.measure import Example, Measured
+from csnn_jax.report.page import Content, Html, data, element
+from csnn_jax.report.subject import Subject
+
+ROWS = 64
+"""Neurons of a layer that a raster shows."""
+TRACES = 3  # membranes of a hidden layer
+SPEEDS = (2, 5, 10, 25, 50)  # steps a second
+KEYS = "With the player in focus: space plays and pauses, arrows go a step, Home and End to either end."
+
+
+def player(subject: Subject, found: Measured) -> Html:
+    """The player of a run's examples, which starts with the whole window shown."""
+    layers = subject.config.model.layers
+    steps = len(found.examples[0].spikes[0])
+    head = [_head(layer, number, found, subject) for number, layer in enumerate(layers)]
+    examples = [_example(example, layers, subject.classes) for example in found.examples]
+    film = {"steps": steps, "classes": subject.classes, "layers": head, "examples": examples}
+    stage = element("div", _side(subject.classes), _strips(head), class_="stage")
+    parts = [_controls([one["title"] for one in examples], steps), stage, data(film)]
+    label = f"Spikes of {subject.name}, step by step"
+    needs = ("player.css", "player.js")
+    return element("div", *parts, class_="player", role="group", aria_label=label, tabindex=0, needs=needs)
+
+
+def _head(layer: Layer, number: int, found: Measured, subject: Subject) -> dict[str, Any]:
+    last = number == len(subject.config.model.layers) - 1
+    fixed = {"name": f"lif{number + 1}", "shape": layer.out_shape, "threshold": found.thresholds[number]}
+    return fixed | {"classes": subject.classes if last else None}
+
+
+def _controls(titles: Sequence[str], steps: int) -> Html:
+    options = [element("option", title, value=number) for number, title in enumerate(titles)]
+    speeds = [element("option", f"{speed} steps/s", value=speed, selected=speed == 10) for speed in SPEEDS]
+    slider = element("input", type="range", class_="at", min=0, max=steps, value=steps, aria_label="Steps shown")
+    return element(
+        "div",
+        element("label", "Image ", element("select", *options, class_="which")),
+        element("button", "Play", type="button", class_="play"),
+        element("button", "Back", type="button", class_="back"),
+        element("button", "Step", type="button", class_="step"),
+        element("div", slider, element("span", class_="done"), class_="where"),
+        element("label", "Speed ", element("select", *speeds, class_="speed")),
+        class_="controls",
+    )
+
+
+def _side(classes: Sequence[str]) -> Html:
+    head = element("tr", *(element("th", name, scope="col") for name in ("class", "", "spikes")))
+    bar, count = element("td", element("span", class_="bar")), element("td", "0", class_="count number")
+    rows = [element("tr", element("th", name, scope="row"), bar, count) for name in classes]
+    caption = element("caption", "Output spikes so far")
+    table = element("table", caption, element("thead", head), element("tbody", *rows), class_="counts")
+    scrolled = element("div", table, class_="tall", role="region", aria_label="Output spikes so far", tabindex=0)
+    verdict = element("p", class_="verdict", aria_live="polite")
+    return element("div", element("img", class_="image", src="data:,", alt=""), scrolled, verdict, class_="side")
+
+
+def _strips(head: Sequence[dict[str, Any]]) -> Html:
+    strips = []
+    for one in head:
+        raster = element("canvas", class_="raster", role="img", aria_label=f"Spikes of {one['name']} over the window")
+        below = f"Membranes of {one['name']} over the window"
+        membranes = element("canvas", class_="membranes", role="img", aria_label=below)
+        name = element("strong", one["name"])
+        caption = element("figcaption", name, " ", element("span", class_="what"))
+        strips.append(element("figure", caption, raster, membranes, class_="strip"))
+    pointed = element("p", "Point at a spike for its neuron. Dashed: the threshold.", class_="pointed")
+    return element("div", *strips, pointed, class_="strips")
+
+
+def _example(example: Example, layers: Sequence[Layer], classes: Sequence[str]) -> dict[str, Any]:
+    name, answer = classes[example.label], classes[example.answer]
+    said = name if name == answer else f"{name}, taken for {answer}"
+    source = base64.b64encode(tiles.png(tiles.still(example.image))).decode()
+    pairs = zip(layers, example.membranes, example.spikes, strict=True)
+    return {
+        "title": f"{said} (test image {example.index})",
+        "label": example.label,
+        "answer": example.answer,
+        "image": f"data:image/png;base64,{source}",
+        "alt": f"Test image {example.index}, class {name}",
+        "layers": [_layer(*pair, last=layer == len(layers) - 1) for layer, pair in enumerate(pairs)],
+    }
+
+
+def _layer(layer: Layer, membranes: np.ndarray, spikes: np.ndarray, last: bool) -> dict[str, Any]:
+    """One layer's part of an example: the neurons shown, their spikes as bits, membranes of a few as float32."""
+    steps, neurons = len(spikes), math.prod(layer.out_shape)
+    flat, levels = spikes.reshape(steps, -1), membranes.reshape(steps, -1)
+    active = np.flatnonzero(flat.any(0))
+    rows = np.arange(neurons) if last else in_order(evenly(active, ROWS), layer)
+    traced = rows if last else spread(active, flat.sum(0))
+    what = f"{len(active):,} of {neurons:,} neurons spike, density {flat.mean():.1%}"
+    if not last and len(rows) < len(active):
+        what += f"; {len(rows)} of them shown"
+    if not last and len(traced):
+        what += f"; membranes of neurons with {', '.join(str(int(flat[:, one].sum())) for one in traced)} spikes"
+    return {
+        "what": what,
+        "rows": rows,
+        "bits": _base64(np.packbits(flat[:, rows].T, axis=1)),
+        "traces": [_base64(levels[:, one].astype("<f4")) for one in traced],
+    }
+
+
+def evenly(neurons: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the neurons, evenly spaced."""
+    return neurons[np.linspace(0, len(neurons) - 1, min(len(neurons), most)).astype(int)]
+
+
+def in_order(neurons: np.ndarray, layer: Layer) -> np.ndarray:
+    """Neurons by channel, then by place: spikes are kept by place first."""
+    channels = layer.out_shape[-1] if layer.kind == "conv" else 1
+    return neurons[np.lexsort((neurons // channels, neurons % channels))]
+
+
+def spread(active: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Of the neurons that spike the busiest, one in the middle, and the least busy."""
+    by_spikes = active[np.argsort(-counts[active], kind="stable")]
+    return by_spikes[np.unique(np.linspace(0, len(by_spikes) - 1, min(TRACES, len(by_spikes))).astype(int))]
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
+
+
+def legend() -> Content:
+    """What a reader must know to read the player."""
+    return (
+        "Each row of a raster is a neuron, sorted by channel; time goes to the right. The curves below are membranes. "
+        "Of the outputs, blue is the image's class and orange a wrong answer. Elsewhere the busiest neuron is blue."
+    )

@@ -1,0 +1,103 @@
+"""A run as a report finds it: its records, and its network and test images where they can be had."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.data import Dataset
+from csnn_jax.errors import UserError
+from csnn_jax.runs import rundir
+from csnn_jax.runs.rundir import RunDir
+from csnn_jax.runs.weights import Tensors
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run to be reported on.
+
+    Attributes:
+        name: its path, as the user gave it.
+        number: its place among the runs of the report, from 0; picks its colour.
+        run: where it is, and which checkpoint is meant.
+        config: the job.
+        records: what training recorded.
+        tensors: its weights; None: there are none that can be read.
+        dataset: its images; None: they can't be had here, or the weights can't.
+        missing: why weights or images are not there, one sentence each; without paths but the run's own.
+    """
+
+    name: str
+    number: int
+    run: RunDir
+    config: Config
+    records: list[dict[str, Any]]
+    tensors: Tensors | None
+    dataset: Dataset | None
+    missing: tuple[str, ...]
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """The records of a kind."""
+        return [record for record in self.records if record["kind"] == kind]
+
+    @property
+    def accuracy(self) -> float | None:
+        """On the test images, at the end of training; None before that."""
+        ends = [record for record in self.of_kind("end") if not record["interrupted"]]
+        return ends[-1].get("accuracy") if ends else None
+
+    @property
+    def iterations(self) -> int:
+        """Those that are recorded."""
+        done = [record["iter"] + (record["kind"] != "end") for record in self.records if record["kind"] != "health"]
+        return max(done, default=0)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the network knows."""
+        known = self.dataset.names if self.dataset else ()
+        return (*known, *map(str, range(len(known), self.config.model.num_classes)))
+
+
+def read(name: str, number: int, checkpoint: str | None) -> Subject:
+    """Reads a run.
+
+    Raises:
+        UserError: no run there, no such checkpoint, or records that can't be read.
+    """
+    missing: list[str] = []
+    run, config, tensors = _opened(name, checkpoint, missing)
+    dataset = _images(config, missing) if tensors is not None else None
+    return Subject(name, number, run, config, run.records(), tensors, dataset, tuple(missing))
+
+
+def _opened(name: str, checkpoint: str | None, missing: list[str]) -> tuple[RunDir, Config, Tensors | None]:
+    """`rundir.open_run`, for a run without weights too: a run may fail before it has any."""
+    try:
+        return rundir.open_run(name, checkpoint)
+    except UserError as error:
+        if checkpoint is not None or not (Path(name) / "config.json").is_file():
+            raise
+        run = RunDir(Path(name))
+        config = run.config()
+        missing.append(f"Its weights can't be used ({error}).")
+        return run, config, None
+
+
+def _images(config: Config, missing: list[str]) -> Dataset | None:
+    try:
+        return data.load_for(config.model, config.data.dataset)
+    except UserError as error:
+        print(f"{config.data.dataset}: left out what needs test images: {error}", flush=True)
+        missing.append(f"Its test images ({shown_dataset(config.data.dataset)}) could not be had.")
+        return None
+
+
+def shown_dataset(name: str) -> str:
+    """A data set's name without the folder that it lies in."""
+    kind, _, where = name.partition(":")
+    if kind == "idx":
+        return "idx:DIR"
+    base, at, _ = where.partition("@")
+    return f"{kind}:{base}@DATA_DIR" if at else name

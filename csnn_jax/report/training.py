@@ -1,0 +1,157 @@
+"""How training went: accuracy, loss, learning rate and densities over the iterations, of all runs in one chart each."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from csnn_jax.config import decided
+from csnn_jax.errors import UserError
+from csnn_jax.report import charts, page
+from csnn_jax.report.charts import Series
+from csnn_jax.report.page import Content, Html, Section
+from csnn_jax.report.subject import Subject
+from csnn_jax.training.plan import learning_rates
+
+WIDTH = 25  # iterations that a loss is averaged over
+
+
+def section(subjects: Sequence[Subject]) -> Section:
+    """The charts of all runs, what each came to, and what went wrong."""
+    several = len(subjects) > 1
+    contents: list[Content] = [_summary(subjects), *_spread(subjects)] if several else []
+    contents += [page.grid((_accuracy(subjects), _loss(subjects)))]
+    contents += [page.grid((_rates(subjects), *map(_densities, subjects[: charts.COLOURS])))]
+    if len(subjects) > charts.COLOURS:
+        contents.append(page.note(f"Densities are shown of the first {charts.COLOURS} runs."))
+    return Section("Training", (*contents, *(part for one in subjects for part in _health(one))))
+
+
+def _summary(subjects: Sequence[Subject]) -> Html:
+    rows = [(one.name, one.iterations, percent(one.accuracy), state(one)) for one in subjects]
+    return page.table("The runs", ("run", "iterations", "final test accuracy", "state"), rows)
+
+
+def _spread(subjects: Sequence[Subject]) -> Iterator[Html]:
+    known = [one.accuracy for one in subjects if one.accuracy is not None]
+    if len(known) > 1:
+        middle, deviation = mean(known), stdev(known)
+        yield page.paragraph(
+            f"Mean of the {len(known)} final test accuracies: {middle:.2%}, standard deviation {deviation:.2%}."
+        )
+
+
+def state(subject: Subject) -> str:
+    """How a run ended, in a word or two."""
+    if subject.run.finished:
+        return "finished"
+    return "interrupted" if subject.of_kind("end") else "not finished"
+
+
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 for a reader."""
+    return "-" if share is None else f"{share:.2%}"
+
+
+def _accuracy(subjects: Sequence[Subject]) -> Html:
+    series = [one for subject in subjects for one in _accuracies(subject)]
+    if not series:
+        return _left_out("Accuracy", "no evaluation is recorded")
+    caption = (
+        "Accuracy on the test images, or on those held out where there are any. Stars: the end of training. "
+        "The scale is stretched towards 100 %."
+    )
+    shown, axis = charts.stretched(series)
+    return charts.lines(caption, shown, "iteration", "accuracy (%)", y_axis=axis)
+
+
+def _accuracies(subject: Subject) -> Iterator[Series]:
+    for kind in ("validation", "test"):
+        if points := subject.of_kind(kind):
+            x, y = [one["iter"] for one in points], [one["accuracy"] for one in points]
+            yield Series(subject.name, x, y, subject.number, "lines+markers")
+    if subject.accuracy is not None:
+        end = subject.of_kind("end")[-1]["iter"]
+        yield Series(subject.name, [end], [subject.accuracy], subject.number, "markers", symbol="star")
+
+
+def _loss(subjects: Sequence[Subject]) -> Html:
+    series = [one for subject in subjects for one in _losses(subject, len(subjects) <= 3)]
+    if not series:
+        return _left_out("Loss", "no iteration is recorded")
+    caption = f"Training loss, mean of the last {WIDTH} iterations" + (
+        "; faint: every iteration." if len(subjects) <= 3 else "."
+    )
+    return charts.lines(caption, series, "iteration", "loss (nats)")
+
+
+def _losses(subject: Subject, each: bool) -> Iterator[Series]:
+    x, y = _curve(subject, "loss")
+    if len(x) and (each or len(x) < WIDTH):
+        yield Series(subject.name, *charts.thinned(x, y), subject.number, width=1, opacity=0.35)
+    if len(x) >= WIDTH:
+        smooth = np.convolve(y, np.ones(WIDTH) / WIDTH, "valid")
+        yield Series(subject.name, *charts.thinned(x[WIDTH - 1 :], smooth), subject.number)
+
+
+def _curve(subject: Subject, key: str) -> tuple[np.ndarray, np.ndarray]:
+    records = subject.of_kind("train")
+    return np.array([one["iter"] for one in records], float), np.array([one[key] for one in records], float)
+
+
+def _rates(subjects: Sequence[Subject]) -> Html:
+    series = [one for subject in subjects for one in _rate(subject)]
+    if not series:
+        return _left_out("Learning rate", "no iteration is recorded")
+    axis = {"rangemode": "tozero", "exponentformat": "power"}
+    return charts.lines("Learning rate, as the job's flags have it.", series, "iteration", "learning rate", y_axis=axis)
+
+
+def _rate(subject: Subject) -> Iterator[Series]:
+    """A run's learning rate; as a cosine ends with the job, an unfinished one's is left out."""
+    train = decided(subject.config).train
+    if not subject.iterations or (train.schedule == "cosine" and not subject.run.finished):
+        return
+    try:
+        rates = learning_rates(train, subject.iterations)
+    except UserError:  # interrupted within the warm-up
+        return
+    shown = [0, *(i for i, (a, b) in enumerate(pairwise(rates), 1) if a != b), len(rates) - 1]
+    kept = np.unique(shown)
+    yield Series(subject.name, *charts.thinned(kept, rates[kept]), subject.number)
+
+
+def _densities(subject: Subject) -> Html:
+    records = [one for one in subject.of_kind("train") if "density" in one]
+    if not records:
+        return _left_out(f"Densities of {subject.name}", "none are recorded")
+    x = [one["iter"] for one in records]
+    series = []
+    for number, name in enumerate(records[0]["density"]):
+        y = np.array([100 * one["density"].get(name, np.nan) for one in records], float)
+        series.append(Series(name, *charts.thinned(x, y), number, width=1.5))
+    caption = f"Density by layer: neurons that spike at a step, of {subject.name}."
+    return charts.lines(caption, series, "iteration", "density (%)", y_axis={"rangemode": "tozero"})
+
+
+def _health(subject: Subject) -> Iterator[Content]:
+    """What training told of the network's health, and how it broke off."""
+    told = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
+    if told:
+        yield page.folded(f"What training said of the health of {subject.name}", _told(told))
+    if not subject.of_kind("end") and subject.of_kind("train"):
+        last: dict[str, Any] = subject.of_kind("train")[-1]
+        yield page.note(
+            f"{subject.name} has no end: training broke off after iteration {last['iter']}, with a loss of "
+            f"{last['loss']:.4g}, or still goes on. A loss or gradient that is not finite ends it so."
+        )
+
+
+def _told(told: Sequence[tuple[int, str]]) -> Html:
+    return page.table("Health", ("iteration", "what"), [(f"{number:,}", text) for number, text in told])
+
+
+def _left_out(what: str, why: str) -> Html:
+    return page.note(f"{what}: left out, {why}.")

@@ -1,0 +1,99 @@
+"""Packages of the npm registry: fetched by `npm pack`, checked by SHA-256, kept in the user's cache directory."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from csnn_jax.errors import UserError
+
+PATIENCE = 300
+"""Seconds that npm may take."""
+
+
+class Package(NamedTuple):
+    """One version of a package.
+
+    Attributes:
+        name: as the registry has it.
+        version: exact.
+        sha256: of the archive, in hexadecimal digits.
+    """
+
+    name: str
+    version: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+def fetch(package: Package) -> Path:
+    """The package's archive, a .tgz file in the cache; what is there already and whole is not fetched again.
+
+    Raises:
+        UserError: npm is missing or fails, or the archive is not the one that was pinned.
+    """
+    kept = cache() / f"{package.name}-{package.version}.tgz"
+    if kept.is_file() and _digest(kept) == package.sha256:
+        return kept
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UserError(f"{package}: npm is not installed, expected it (`apt-get install npm`)")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            found = _pack(npm, package, Path(folder))
+            if (digest := _digest(found)) != package.sha256:
+                raise UserError(f"{package}: npm gave an archive of SHA-256 {digest}, expected {package.sha256}")
+            os.replace(found, kept)
+    except OSError as error:
+        raise UserError(f"{kept}: can't be written: {error.strerror or error}") from None
+    return kept
+
+
+def read(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Files of an archive, by their paths in the package.
+
+    Raises:
+        UserError: one is missing.
+    """
+    found = {}
+    with tarfile.open(archive) as opened:
+        for name in names:
+            try:
+                file = opened.extractfile(f"package/{name}")
+            except KeyError:
+                file = None
+            if file is None:
+                raise UserError(f"{archive}: has no {name}")
+            found[name] = file.read()
+    return found
+
+
+def cache() -> Path:
+    """Where archives are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "csnn_jax" / "npm"
+
+
+def _pack(npm: str, package: Package, folder: Path) -> Path:
+    command = [npm, "pack", str(package), "--silent", "--pack-destination", str(folder)]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{package}: npm took longer than {PATIENCE} s, expected the archive") from None
+    archives = list(folder.glob("*.tgz"))
+    if done.returncode or len(archives) != 1:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
+        raise UserError(f"{package}: `npm pack` failed, expected the archive: {said[-1]}")
+    return archives[0]
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""Whole reports of runs of any kind: what they hold, what they leave out by name, and what they must not tell."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from bundles import SMALL, make_checkpoint, make_run
+from digits import few_digits
+from tfds_files import prepare, tensor
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.report.__main__ import main
+
+SECTIONS = ["Training", "Accuracy against steps", "Answers", "Spikes", "Neurons", "Synaptic operations"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The folder that the command stands in, with a run and its images."""
+    monkeypatch.chdir(tmp_path)
+    Path("digits").mkdir()
+    make_run(Path("run"), SMALL, few_digits(tmp_path / "digits", train=20, test=40))
+    return tmp_path
+
+
+def report(*arguments: str) -> str:
+    """The page that a command makes in this folder."""
+    assert main([*arguments, "--out", "page.html"]) == 0
+    return Path("page.html").read_text()
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"<h2[^>]*>(.*?)</h2>", text)
+
+
+def test_a_whole_report_tells_no_path_but_the_runs(here):
+    text = report("run")
+    assert headings(text) == [*SECTIONS, "Where it comes from"]
+    assert "conv4, fc16, fc10" in text and "trained for 60 iterations on idx:DIR (finished)" in text
+    for path in (str(here), str(Path.home()), str(Path(__file__).parents[3])):
+        assert path not in text
+    assert "python -m csnn_jax.report run --out page.html" in text
+    assert "python -m csnn_jax.train --dataset idx:DIR --conv-channels 4" in text
+
+
+def test_ten_runs_share_curves_and_the_first_are_looked_into(here):
+    names = [f"copy {number}" for number in range(10)]
+    for name in names:
+        shutil.copytree("run", name)
+    text = report(*names, "--details", "2")
+    shown = [f"{part} of copy {number}" for number in range(2) for part in SECTIONS[2:]]
+    assert headings(text) == [*SECTIONS[:2], *shown, "Where it comes from"]
+    assert "Looked into: 2 of 10 runs." in text and "--details 10 looks into all" in text
+    assert "The runs were trained with the same flags." in text
+    assert text.count('class="player"') == 2 and text.count("Plays spikes over the window") == 1
+    assert len(text) < 8e6
+
+
+def test_hostile_names_are_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["<script>alert('1')</script>", 'b & "c" <b>']
+    features = {"image": tensor((8, 8, 1), np.uint8), "label": tfds.features.ClassLabel(names=names)}
+    random = np.random.default_rng(0)
+    examples = [{"image": random.integers(0, 256, (8, 8, 1), np.uint8), "label": i % 2} for i in range(20)]
+    dataset = prepare(tmp_path, "hostile", features, train=examples, test=examples)
+    model = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(8,), num_classes=2, time_steps=5)
+    run = 'a "run" it\'s <script>alert(2)</script>'
+    make_run(Path(run), model, dataset)
+    text = report(run)
+    scripts = re.findall(r"<script[^>]*>", text)
+    assert set(scripts) == {"<script>", '<script type="application/json">'} and scripts.count("<script>") == 3
+    assert "alert(2)</script>" not in text and "alert('1')</script>" not in text
+    assert "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;" in text and "alert(2)&lt;/script&gt;" in text
+    assert '"name":"a \\"run\\" it\'s \\u0026lt;script\\u0026gt;alert(2)\\u0026lt;/script\\u0026gt;"' in text
+    assert str(tmp_path) not in text and "tfds:hostile@DATA_DIR" in text
+
+
+def test_what_is_not_there_is_left_out_by_name(here):
+    shutil.rmtree("digits")
+    text = report("run")
+    assert headings(text) == ["Training", "Where it comes from"]
+    assert "answers, neurons, spikes and operations are left out. Its test images (idx:DIR) could not be had." in text
+    (here / "run/weights.safetensors").unlink()
+    assert "weights can&#x27;t be used (run/weights.safetensors: no such file" in report("run")
+
+
+def test_a_checkpoint_is_named(here):
+    make_checkpoint(here / "run", 20)
+    text = report("run", "--checkpoint", "last")
+    assert "What is measured is the checkpoint of iteration 20." in text
+    assert "report run --out page.html --checkpoint last" in text
+
+
+def test_nothing_is_looked_into_if_nobody_asks(here):
+    assert headings(report("run", "--details", "0")) == ["Training", "Where it comes from"]

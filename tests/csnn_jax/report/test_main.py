@@ -1,0 +1,65 @@
+"""`python -m csnn_jax.report` as a user runs it, and what it refuses."""
+
+import re
+
+import pytest
+from bundles import SMALL, make_run
+from commands import refused, run
+from digits import few_digits
+
+REPORT = "csnn_jax.report"
+
+
+def test_a_run_becomes_one_file(small_run, tmp_path):
+    out = tmp_path / "a report.html"
+    done = run(REPORT, small_run, "--out", out)
+    assert done.returncode == 0, done.stderr
+    size = out.stat().st_size
+    assert done.stdout == f"{small_run}: runs 10,000 test images\nReport: {out} ({size / 1e6:.1f} MB)\n"
+    assert size < 8e6
+    text = out.read_text()
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    accuracy = re.search(r"final test accuracy is (\S+%)", text)[1]
+    assert f"{accuracy} of 10,000 test images are right." in text
+
+
+def test_a_report_is_replaced_and_nothing_else(tmp_path):
+    (tmp_path / "digits").mkdir()
+    one = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
+    out = tmp_path / "page.html"
+    for _ in range(2):
+        assert run(REPORT, one, "--out", out).returncode == 0
+    other = tmp_path / "mine.html"
+    other.write_text("<p>mine</p>")
+    assert "is no report, which alone is replaced" in refused(REPORT, one, "--out", other)
+    assert other.read_text() == "<p>mine</p>"
+    assert "is no report" in refused(REPORT, one, "--out", one)
+
+
+def test_a_run_that_diverged(tmp_path):
+    flags = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--eval-every", 0, "--max-iters", 20)
+    steep = ("--init", "torch", "--surrogate", "spike_rate_escape", "--slope", "1e38")
+    line = refused("csnn_jax.train", *flags, *steep, "--out", tmp_path / "run")
+    assert "not finite" in line
+    done = run(REPORT, tmp_path / "run", "--out", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "page.html").read_text()
+    assert "Loss: left out, no iteration is recorded." in text and "(not finished)" in text
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        ((), "RUN: none given, expected at least one run directory"),
+        (("nowhere",), "nowhere: no such directory, expected a run directory that csnn_jax.train made"),
+        (("run", "--out", "nowhere/page.html"), "--out nowhere/page.html: nowhere is no directory, expected one to "),
+        (("run", "--out", ""), "--out '': expected a path"),
+        (("run", "--details", -1), "--details -1: expected a whole number of at least 0"),
+        (("run", "--checkpoint", "best"), "--checkpoint best: run was trained without --validation"),
+    ],
+)
+def test_mistakes_are_named(flags, said, tmp_path):
+    (tmp_path / "digits").mkdir()
+    make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
+    assert refused(REPORT, *flags, cwd=tmp_path).startswith(f"error: {said}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "run"]

@@ -1,0 +1,103 @@
+"""What is measured is what evaluation and traces say."""
+
+import numpy as np
+import pytest
+from bundles import SMALL, SPIKES, make_run
+from digits import few_digits
+from tfds_files import prepare_frames
+
+from csnn_jax import engine as engines
+from csnn_jax.config import ModelConfig
+from csnn_jax.report import measure, subject
+from csnn_jax.trained import Trained
+
+EVENTS = ModelConfig(input_shape=(8, 8, 2), conv_channels=(4,), hidden=(12,), num_classes=2, time_steps=5, scale=1.0)
+
+
+@pytest.fixture(scope="module", params=["direct", "rate", "frames"])
+def measured(request, tmp_path_factory):
+    """(subject, what was measured, the network)."""
+    tmp_path = tmp_path_factory.mktemp(request.param)
+    (tmp_path / "digits").mkdir()
+    if request.param == "frames":
+        frames = np.random.default_rng(0).integers(0, 3, (40, 5, 8, 8, 2), np.uint8)
+        run = make_run(tmp_path / "run", EVENTS, prepare_frames(tmp_path, frames, np.arange(40) % 2))
+    else:
+        model = SMALL if request.param == "direct" else SPIKES
+        run = make_run(tmp_path / "run", model, few_digits(tmp_path / "digits", train=20, test=150))
+    found = subject.read(str(run), 0, None)
+    return found, measure.measure(found), Trained(found.config, found.tensors)
+
+
+def test_the_answers_are_those_of_evaluation(measured):
+    one, found, network = measured
+    split = one.dataset.test
+    np.testing.assert_array_equal(found.counts, network.classify(split.images).counts)
+    assert found.counts.sum() > 0
+    expected = network.evaluate(split)
+    assert found.result.accuracy == expected.accuracy == pytest.approx(found.by_step[-1])
+    np.testing.assert_array_equal(found.result.confusion, expected.confusion)
+
+
+def test_the_neurons_are_those_of_a_look(measured):
+    one, found, network = measured
+    assert found.neurons == network.look(one.dataset.test.images)
+    for number, (name, neurons) in enumerate(found.neurons.items()):
+        assert len(measure.dead(found.activity, number)) == neurons.dead
+        assert measure.rates(found.activity, number).mean() == pytest.approx(found.densities[name])
+    assert all(one.shares.sum() == pytest.approx(1) for one in found.membranes)
+
+
+def test_examples_are_traces(measured):
+    one, found, network = measured
+    split = one.dataset.test
+    shown = [example.label for example in found.examples]
+    assert set(shown) == set(split.labels.tolist())
+    for example in found.examples[:3]:
+        assert example.label == split.labels[example.index]
+        np.testing.assert_array_equal(example.image, split.images[example.index])
+        assert example.answer == example.spikes[-1].sum(0).argmax()
+        assert [layer.shape[1:] for layer in example.spikes] == [layer.out_shape for layer in one.config.model.layers]
+        for membranes, spikes, threshold in zip(example.membranes, example.spikes, found.thresholds, strict=True):
+            np.testing.assert_array_equal(spikes, membranes > np.float32(threshold))
+        if one.config.model.encoding == "direct":
+            trace = network.trace(split.images[example.index : example.index + 1])
+            for mine, theirs in zip(example.spikes, trace.spikes, strict=True):
+                np.testing.assert_array_equal(mine, theirs[:, 0] > 0)
+
+
+def test_accuracy_after_each_step_is_that_of_a_shorter_window(tmp_path):
+    (tmp_path / "digits").mkdir()
+    run = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=40))
+    one = subject.read(str(run), 0, None)
+    found, split = measure.measure(one), one.dataset.test
+    spikes = Trained(one.config, one.tensors).trace(split.images).spikes[-1]
+    for steps, accuracy in enumerate(found.by_step, 1):
+        assert accuracy == pytest.approx((spikes[:steps].sum(0).argmax(1) == split.labels).mean())
+
+
+def test_the_worst_mistakes_come_first():
+    counts = np.array([[5, 0], [9, 0], [3, 4], [0, 9], [2, 2]])
+    labels = np.array([0, 1, 0, 1, 1])
+    assert measure.mistakes(labels, counts).tolist() == [1, 2, 4]
+    assert measure.chosen(labels, counts) == [0, 3, 1, 2]
+
+
+def test_a_class_that_is_never_recognised_has_an_example_too():
+    assert measure.chosen(np.array([1, 0, 0]), np.array([[9, 0], [1, 0], [2, 0]])) == [1, 0]
+
+
+def test_values_beyond_a_histogram_are_in_its_last_bars():
+    found = measure.histogram(np.array([-100.0, 0.1, 0.9, 100.0, np.nan]), 0, 1)
+    assert found.shares[0] == found.shares[-1] == 0.25 and found.shares.sum() == 1
+    alike = measure.histogram(np.zeros(10))
+    assert alike.shares.sum() == 1
+    assert measure.histogram(np.full(3, np.nan)).shares.sum() == 0
+
+
+def test_the_engine_that_ran_is_told(tmp_path):
+    (tmp_path / "digits").mkdir()
+    run = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
+    one = subject.read(str(run), 0, None)
+    network = Trained(one.config, one.tensors)
+    assert measure.measure(one).engine == engines.choose("auto", network.model)[1]

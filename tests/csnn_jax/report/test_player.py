@@ -1,0 +1,60 @@
+"""What the player is given are the spikes and membranes of the trace. The player itself: test_in_browser.py."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+from bundles import SMALL, make_run
+from digits import few_digits
+
+from csnn_jax.config import Layer
+from csnn_jax.report import measure, player, subject
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("player")
+    (folder / "digits").mkdir()
+    one = subject.read(str(make_run(folder / "run", SMALL, few_digits(folder / "digits", train=20, test=30))), 0, None)
+    return one, measure.measure(one)
+
+
+def test_spikes_and_membranes_are_those_of_the_trace(measured):
+    one, found = measured
+    text = player.player(one, found).text
+    film = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text)[1])
+    steps = film["steps"]
+    assert steps == SMALL.time_steps and [layer["name"] for layer in film["layers"]] == ["lif1", "lif2", "lif3"]
+    assert len(film["examples"]) == len(found.examples)
+    for shown, example in zip(film["examples"], found.examples, strict=True):
+        assert (shown["label"], shown["answer"]) == (example.label, example.answer)
+        for layer, spikes, membranes in zip(shown["layers"], example.spikes, example.membranes, strict=True):
+            packed = np.frombuffer(base64.b64decode(layer["bits"]), np.uint8).reshape(len(layer["rows"]), -1)
+            flat = spikes.reshape(steps, -1)
+            np.testing.assert_array_equal(np.unpackbits(packed, axis=1)[:, :steps].T, flat[:, layer["rows"]])
+            traces = [np.frombuffer(base64.b64decode(trace), "<f4") for trace in layer["traces"]]
+            levels = membranes.reshape(steps, -1).T
+            assert all(any((trace == level).all() for level in levels) for trace in traces)
+        assert shown["layers"][-1]["rows"] == list(range(10))
+        assert f"{spikes.any(0).sum()} of 10 neurons spike" in shown["layers"][-1]["what"]
+
+
+def test_neurons_stand_by_channel():
+    layer = Layer("conv1", "conv", (4, 4, 1), (2, 2, 3))
+    assert player.in_order(np.arange(12), layer).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
+    assert player.in_order(np.array([5, 7]), Layer("fc1", "linear", (4,), (9,))).tolist() == [5, 7]
+
+
+def test_at_most_so_many_neurons_are_shown():
+    assert player.evenly(np.arange(1000), 64).tolist()[::63] == [0, 999]
+    assert player.evenly(np.arange(3), 64).tolist() == [0, 1, 2] and player.evenly(np.arange(0), 64).tolist() == []
+
+
+def test_membranes_are_of_busy_and_of_quiet_neurons():
+    counts = np.array([0, 9, 1, 5, 3, 0])
+    assert player.spread(np.array([1, 2, 3, 4]), counts).tolist() == [1, 3, 2]
+    assert (
+        player.spread(np.array([4]), counts).tolist() == [4] and player.spread(np.array([], int), counts).tolist() == []
+    )

@@ -1,0 +1,47 @@
+"""Arrays as pictures."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from csnn_jax.report import tiles
+
+
+def test_a_png_holds_the_pixels():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 4), np.uint8)
+    with Image.open(io.BytesIO(tiles.png(pixels))) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), pixels)
+
+
+@pytest.mark.parametrize(
+    "shape, shown", [((4, 5, 1), (4, 5)), ((4, 5, 3), (4, 5, 3)), ((4, 5, 2), (4, 5)), ((7, 4, 5, 2), (4, 5))]
+)
+def test_images_of_any_kind_can_be_shown(shape, shown):
+    image = np.random.default_rng(0).integers(0, 2, shape, np.uint8)
+    found = tiles.still(image)
+    assert found.shape == shown and found.dtype == np.uint8
+    if shape[-1] != 3:
+        assert found.max() == 255
+    assert tiles.still(np.zeros(shape, np.uint8)).max() == 0
+
+
+def test_grey_images_are_shown_as_they_are():
+    image = np.arange(20, dtype=np.uint8).reshape(4, 5, 1)
+    np.testing.assert_array_equal(tiles.still(image), image[..., 0])
+
+
+def test_colours_follow_the_values():
+    light = tiles.amounts(np.array([0, 5, 10]), 10).sum(-1)
+    assert (np.diff(light.astype(int)) > 0).all()
+    low, middle, high = tiles.signed(np.array([-1.0, 0.0, 1.0]), 1.0)
+    assert low[2] > low[0] and high[0] > high[2] and len(set(middle)) == 1
+    assert (tiles.amounts(np.zeros(2), 0) == tiles.amounts(np.zeros(2), 1)).all(), "nothing at all is no error"
+
+
+def test_tiles_stand_in_rows():
+    whole = tiles.mounted([np.full((2, 3, 3), value, np.uint8) for value in (10, 20, 30)], 2)
+    assert whole.shape == (5, 7, 4)
+    assert [whole[0, 0, 0], whole[0, 4, 0], whole[3, 0, 0]] == [10, 20, 30]
+    assert whole[2, 0, 3] == whole[3, 4, 3] == 0, "between them, and where none is, nothing"

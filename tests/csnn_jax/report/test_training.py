@@ -1,0 +1,98 @@
+"""Curves of runs of any length, of runs that broke off, and of many."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from bundles import SMALL
+
+from csnn_jax.config import Config, TrainConfig
+from csnn_jax.report import subject, training
+from csnn_jax.runs import rundir
+
+
+def made(path, iterations: int, ends: bool = True, **settings) -> subject.Subject:
+    """A run with so many iterations, and an evaluation after every tenth."""
+    run = rundir.create(str(path), Config(SMALL, train=TrainConfig(**settings)))
+    for i in range(iterations):
+        run.record("train", iter=i, loss=2.3 - i / 1000, images_per_s=1.0, density={"lif1": 0.1, "lif2": 0.2})
+        if i % 10 == 0:
+            run.record("test", iter=i, accuracy=0.1 + i / 1000)
+    if ends:
+        run.record("end", iter=iterations, interrupted=False, accuracy=0.5, seconds=3.0)
+    return subject.read(str(path), 0, None)
+
+
+def text(*subjects: subject.Subject) -> str:
+    numbered = [subject.Subject(**{**vars(one), "number": number}) for number, one in enumerate(subjects)]
+    return "".join(part.text for part in training.section(numbered).contents)
+
+
+def figures(found: str) -> list[dict]:
+    return [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', found)]
+
+
+def test_curves_are_what_was_recorded(tmp_path):
+    accuracy, loss, rate, density = figures(text(made(tmp_path / "run", 60, lr=0.01)))
+    points, star = accuracy["data"]
+    assert points["x"] == [0, 10, 20, 30, 40, 50] and points["text"][:2] == ["10.00%", "11.00%"]
+    assert (star["x"], star["text"], star["marker"]["symbol"]) == ([60], ["50.00%"], "star")
+    each, mean = loss["data"]
+    np.testing.assert_allclose(each["y"], [2.3 - i / 1000 for i in range(60)], rtol=1e-4)
+    np.testing.assert_allclose(mean["y"][0], 2.3 - 0.012, rtol=1e-4)
+    assert (mean["x"][0], len(mean["x"])) == (24, 36)
+    assert set(rate["data"][0]["y"]) == {0.01}
+    assert [(line["name"], set(line["y"])) for line in density["data"]] == [("lif1", {10.0}), ("lif2", {20.0})]
+
+
+def test_a_run_with_one_evaluation_alone(tmp_path):
+    found = text(made(tmp_path / "run", 0))
+    (accuracy,) = figures(found)
+    assert [trace["marker"]["symbol"] for trace in accuracy["data"]] == ["star"]
+    assert "Loss: left out, no iteration is recorded." in found
+    assert "Learning rate: left out" in found and "Densities of" in found
+
+
+def test_a_run_that_broke_off_says_so(tmp_path):
+    run = rundir.create(str(tmp_path / "run"), Config(SMALL))
+    run.record("train", iter=0, loss=float("inf"), images_per_s=1.0, density={"lif1": float("nan")}, gradient={})
+    run.record("health", iter=0, what="exploding", state="began", since=0, layers=["fc1"], text="gradients <explode>")
+    found = text(subject.read(str(tmp_path / "run"), 0, None))
+    assert "has no end: training broke off after iteration 0, with a loss of inf" in found
+    assert "gradients &lt;explode&gt;" in found
+    loss, _, density = figures(found)
+    assert loss["data"][0]["y"] == [None]
+    assert density["data"][0]["y"] == [None]
+
+
+def test_many_runs_share_their_charts(tmp_path):
+    names = [f"run {number}" for number in range(10)]
+    found = text(*(made(tmp_path / name, 30, lr=0.01 / (1 + number)) for number, name in enumerate(names)))
+    accuracy, loss, rate, *densities = figures(found)
+    shown = [str(tmp_path / name) for name in names]
+    for chart in (accuracy, loss, rate):
+        assert list(dict.fromkeys(trace["name"] for trace in chart["data"])) == shown
+    assert len(densities) == 8 and "Densities are shown of the first 8 runs." in found
+    assert "Mean of the 10 final test accuracies: 50.00%, standard deviation 0.00%." in found
+    assert all(found.count(name) for name in shown)
+
+
+@pytest.mark.parametrize(
+    "settings, first, last", [({"warmup": 20}, 0.0005, 0.01), ({"schedule": "cosine"}, 0.01, 3e-5)]
+)
+def test_the_learning_rate_is_the_schedules(tmp_path, settings, first, last):
+    rate = figures(text(made(tmp_path / "run", 30, lr=0.01, **settings)))[2]["data"][0]
+    assert rate["y"][0] == first and rate["y"][-1] == pytest.approx(last, rel=0.1) and rate["x"][-1] == 29
+
+
+def test_the_cosine_of_an_unfinished_run_is_not_known(tmp_path):
+    assert "Learning rate: left out" in text(made(tmp_path / "run", 30, ends=False, schedule="cosine"))
+    assert "Learning rate: left out" in text(made(tmp_path / "other", 3, ends=False, warmup=20))
+
+
+def test_the_state_of_a_run(tmp_path):
+    assert training.state(made(tmp_path / "a", 3)) == "finished"
+    assert training.state(made(tmp_path / "b", 3, ends=False)) == "not finished"
+    rundir.create(str(tmp_path / "c"), Config(SMALL)).record("end", iter=3, interrupted=True, seconds=1.0)
+    assert training.state(subject.read(str(tmp_path / "c"), 0, None)) == "interrupted"
