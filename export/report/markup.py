@@ -10,21 +10,21 @@ _BLOCK = re.compile(r"(?:<!-- \w+ -->\n)?```\w*\n(?P<code>.*?)\n```|(?P<rest>\S.
 _INLINE = re.compile(r"(`[^`]+`|\*\*.+?\*\*|\[[^]]+\]\(https://[^)\s]+\))")
 
 
-def pieces(markdown: str, title: str) -> Iterator[Html]:
+def pieces(markdown: str, caption: str) -> Iterator[Html]:
     """Paragraphs, lists, tables and programs, in order.
 
     Args:
         markdown: without headings.
-        title: names tables and programs for a screen reader.
+        caption: of tables; names programs for a screen reader, too.
     """
     for found in _BLOCK.finditer(markdown):
         text = found["rest"]
         if text is None:
-            yield page.listing(found["code"], title)
+            yield page.listing(found["code"], caption)
         elif text.startswith("    "):
-            yield page.listing(re.sub("^    ", "", text, flags=re.MULTILINE), title)
+            yield page.listing(re.sub("^    ", "", text, flags=re.MULTILINE), caption)
         elif text.startswith("| "):
-            yield _table(text, title)
+            yield _table(text, caption)
         elif text.startswith("- "):
             yield page.element("ul", *(page.element("li", inline(line)) for line in text[2:].split("\n- ")))
         else:
@@ -42,14 +42,14 @@ def _word(word: str) -> Content:
     if word.startswith("`"):
         return page.code(word[1:-1])
     if word.startswith("**"):
-        return page.element("strong", word[2:-2])
+        return page.element("strong", inline(word[2:-2]))
     name, _, address = word[1:-1].partition("](")
     return page.element("a", name, href=address)
 
 
-def _table(text: str, title: str) -> Html:
+def _table(text: str, caption: str) -> Html:
     head, _, *rows = (_cells(line) for line in text.split("\n"))
-    return page.table(title, head, [[_cell(cell) for cell in row] for row in rows])
+    return page.table(caption, head, [[_cell(cell) for cell in row] for row in rows])
 
 
 def _cells(line: str) -> list[str]:

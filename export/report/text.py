@@ -138,7 +138,7 @@ def _compared(name: str, one: Comparison) -> tuple[Any, ...]:
 
 def _latency(manifest: Manifest) -> str:
     timings, made, rows = _timings(), manifest["made"], []
-    images = milliseconds_an_image(manifest, "median_ms")
+    images = milliseconds_an_image(manifest)
     for name, one in manifest["latency"].items():
         figures = (f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"], f"{images[name]:.1f}")
         rows.append((f"`{name}`", timings[name].call, *figures))
@@ -152,12 +152,11 @@ On one thread of {made["cpu"] or made["system"]}, batch 1: {", ".join(run_by)}.
 {table(head, rows)}"""
 
 
-def milliseconds_an_image(manifest: Manifest, figure: str) -> dict[str, float]:
-    """How long an image takes each file that runs, by a figure of its calls: median_ms or p99_ms."""
+def milliseconds_an_image(manifest: Manifest) -> dict[str, float]:
+    """How long an image takes each file that runs, by the median of its calls."""
     timings, steps = _timings(), manifest["semantics"]["time_steps"]
-    return {
-        name: one[figure] * (1 if timings[name].whole_window else steps) for name, one in manifest["latency"].items()
-    }
+    calls = {name: 1 if timings[name].whole_window else steps for name in manifest["latency"]}
+    return {name: one["median_ms"] * calls[name] for name, one in manifest["latency"].items()}
 
 
 def _timings() -> dict[str, Timing]:

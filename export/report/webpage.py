@@ -46,7 +46,7 @@ def made_by(content: str) -> str:
 def _section(manifest: Manifest, name: str, markdown: str) -> Section:
     heading, _, body = markdown.removeprefix("## ").partition("\n\n")
     drawn = _CHARTS[name](manifest) if name in _CHARTS else ()
-    return Section(heading, (*markup.pieces(body, heading), *drawn))
+    return Section(heading, (*markup.pieces(body, _CAPTIONS.get(name, heading)), *drawn))
 
 
 def _sizes(manifest: Manifest) -> Iterator[Html]:
@@ -77,7 +77,11 @@ def _differences(manifest: Manifest) -> Iterator[Html]:
     ]
     if series:
         caption = f"The largest difference of a membrane, by layer. Dashed: what is allowed, {LIMIT:g}. 0 is not drawn."
-        axes: dict[str, Any] = {"x_axis": {"type": "category"}, "y_axis": charts.LOG, "y_lines": (LIMIT,)}
+        axes: dict[str, Any] = {
+            "x_axis": {"type": "category"},
+            "y_axis": charts.LOG | {"tickformat": ".0e"},
+            "y_lines": (LIMIT,),
+        }
         yield charts.lines(caption, series, "layer", "difference / (1 + |U|)", **axes)
 
 
@@ -86,10 +90,8 @@ def _name(name: str, one: Comparison) -> str:
 
 
 def _latencies(manifest: Manifest) -> Iterator[Html]:
-    figures = {"median": "median_ms", "99th percentile": "p99_ms"}
-    groups = {title: text.milliseconds_an_image(manifest, figure) for title, figure in figures.items()}
-    values = {title: list(one.values()) for title, one in groups.items()}
-    yield charts.grouped("How long an image takes.", list(manifest["latency"]), values, "ms an image")
+    found = text.milliseconds_an_image(manifest)
+    yield charts.bars("How long an image takes.", list(found), list(found.values()), ("file", "ms an image"))
 
 
 def _work(manifest: Manifest) -> Iterator[Html]:
@@ -99,10 +101,25 @@ def _work(manifest: Manifest) -> Iterator[Html]:
         "computed densely": [one["dense_macs_per_step"] * steps for one in layers],
         "with spikes": [one["synaptic_operations_first_layer_once"] for one in layers],
     }
-    yield charts.grouped("Operations an image, by layer.", names, groups, "operations", y_axis=charts.LOG)
+    yield charts.grouped(
+        "Operations an image, by layer.", names, groups, "operations", y_axis=charts.LOG | {"tickformat": "~s"}
+    )
     densities = [100 * one["density"] for one in layers]
     yield charts.bars("Spike density by layer.", names, densities, ("neurons after", "density (%)"), number=2)
 
+
+_CAPTIONS = {
+    "which": "Files by what you have",
+    "files": "Every file of this folder",
+    "call": "How to call it",
+    "network": "The network's layers and equations",
+    "proof": "Each file against the trained network",
+    "latency": "Latency of a call",
+    "numbers": "What each layer needs",
+    "tools": "Tools and chips",
+    "verify": "How to check it",
+}
+"""Captions of the tables in the sections of these names."""
 
 _CHARTS: dict[str, Callable[[Manifest], Iterator[Html]]] = {
     "files": _sizes,
