@@ -219,6 +219,7 @@ def plot(result: dict[str, Any], path: str) -> None:
     axes[1, 0].set(title="100 time steps", xscale="log", xticks=[row["batch_size"] for row in result["batch_size"]])
     for panel in (axes[0, 1], axes[1, 0]):
         powers(panel, "x")
+    axes[1, 0].tick_params(axis="x", which="minor", bottom=False)
     axes[1, 1].set(title="batch 128, 100 time steps", xticks=[row["threads"] for row in result["threads"]])
     axes[1, 1].set_ylim(bottom=10)
     _mark_densities(axes[0, 0], result["density"])
