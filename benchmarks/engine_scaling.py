@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csnn_jax import machine
-from csnn_jax.runs.plots import BLUE, GREY, INK, ORANGE
+from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, png, powers, styled
 
 if TYPE_CHECKING:  # JAX starts its threads for the CPUs that it then finds
     from jax import Array
@@ -197,36 +197,34 @@ def crossover(rows: list[dict[str, float]]) -> float | None:
     return None
 
 
+@styled
 def plot(result: dict[str, Any], path: str) -> None:
-    """Four panels, milliseconds by density, time steps, batch and threads; to be shown 800 pixels wide."""
-    import matplotlib.pyplot as plt
-
-    with plt.rc_context({"font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "text.color": INK}):
-        figure, axes = plt.subplots(2, 2, figsize=(8, 7.2), layout="constrained")
-        panels: tuple[tuple[Axes, str, str, list[dict]], ...] = (
-            (axes[0, 0], "density", "density of the input spikes", result["density"]["both"]),
-            (axes[0, 1], "time_steps", "time steps", result["time_steps"]),
-            (axes[1, 0], "batch_size", "batch size", result["batch_size"]),
-            (axes[1, 1], "threads", "threads", result["threads"]),
-        )
-        for panel, name, label, rows in panels:
-            for engine in ENGINES:
-                x, y = [row[name] for row in rows], [row[f"{engine}_ms"] for row in rows]
-                panel.plot(x, y, "o-", ms=5, color=COLORS[engine], label=f"{engine} engine")
-            panel.set(xlabel=label, ylabel="ms per batch", yscale="log")
-            panel.grid(alpha=0.25)
-            panel.spines[["top", "right"]].set_visible(False)
-        axes[0, 1].set(title="batch 128", xscale="log")
-        axes[0, 1].legend(frameon=False)
-        axes[1, 0].set_xscale("log", base=2)
-        axes[1, 0].set_title("100 time steps")
-        axes[1, 1].set(title="batch 128, 100 time steps", xticks=[row["threads"] for row in result["threads"]])
-        axes[1, 1].set_ylim(bottom=10)
-        _mark_densities(axes[0, 0], result["density"])
-        where = f"{result['processor']}, {result['cpus']} CPUs"
-        figure.suptitle(f"Inference of the trained default network\n{where}", fontsize=12)
-        figure.savefig(path, dpi=200)
-        plt.close(figure)
+    """Four panels: milliseconds by density, time steps, batch and threads."""
+    figure = new(PAGE, 5.6)
+    axes = figure.subplots(2, 2)
+    panels: tuple[tuple[Axes, str, str, list[dict]], ...] = (
+        (axes[0, 0], "density", "density of the input spikes", result["density"]["both"]),
+        (axes[0, 1], "time_steps", "time steps", result["time_steps"]),
+        (axes[1, 0], "batch_size", "batch size", result["batch_size"]),
+        (axes[1, 1], "threads", "threads", result["threads"]),
+    )
+    for panel, name, label, rows in panels:
+        for engine in ENGINES:
+            x, y = [row[name] for row in rows], [row[f"{engine}_ms"] for row in rows]
+            panel.plot(x, y, "o-", color=COLORS[engine], label=f"{engine} engine")
+        panel.set(xlabel=label, ylabel="ms per batch", yscale="log")
+        powers(panel)
+    axes[0, 1].set(title="batch 128", xscale="log")
+    axes[0, 1].legend()
+    axes[1, 0].set(title="100 time steps", xscale="log", xticks=[row["batch_size"] for row in result["batch_size"]])
+    for panel in (axes[0, 1], axes[1, 0]):
+        powers(panel, "x")
+    axes[1, 0].tick_params(axis="x", which="minor", bottom=False)
+    axes[1, 1].set(title="batch 128, 100 time steps", xticks=[row["threads"] for row in result["threads"]])
+    axes[1, 1].set_ylim(bottom=10)
+    _mark_densities(axes[0, 0], result["density"])
+    figure.suptitle(f"Inference of the trained default network, {result['processor']}, {result['cpus']} CPUs")
+    Path(path).write_bytes(png(figure))
 
 
 def _mark_densities(axes: "Axes", found: dict[str, Any]) -> None:
@@ -235,9 +233,9 @@ def _mark_densities(axes: "Axes", found: dict[str, Any]) -> None:
     mean = statistics.mean(layer["real"]["density"] for layer in layers)
     real = {engine: sum(layer["real"][f"{engine}_ms"] for layer in layers) for engine in ENGINES}
     for engine in ENGINES:
-        axes.plot(mean, real[engine], "*", ms=14, color=COLORS[engine], markeredgecolor=INK)
+        axes.plot(mean, real[engine], "*", markersize=11, color=COLORS[engine], markeredgecolor=INK)
     axes.set_title(f"{' + '.join(found['layers'])} alone, random spikes")
-    axes.text(mean + 0.04, real["event"], f"trained: {mean:.1%}", va="center")
+    axes.text(mean + 0.05, real["event"], f"trained: {mean:.1%}", va="center")
     if (at := found["crossover_density"]) is not None:
         axes.axvline(at, color=GREY, linestyle=":")
         axes.text(at + 0.02, axes.get_ylim()[0] * 1.2, f"equal at {at:.0%}")

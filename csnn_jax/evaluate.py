@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from csnn_jax.flags import parse, run_command
+from csnn_jax.flags import Figures, parse, run_command
 
 DESCRIPTION = """How well a trained network does: accuracy, by class too, confusion matrix, health of each layer.
 
@@ -24,6 +24,8 @@ class EvaluateFlags:
     checkpoint: str | None = None
     """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
     done; None: those of the run."""
+    figures: Figures = "png"
+    """pdf: write confusion.pdf too, for papers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parse(EvaluateFlags, "csnn-evaluate", DESCRIPTION, arguments)
         from csnn_jax import data
         from csnn_jax.engine import process
+        from csnn_jax.figures import confusion, style
         from csnn_jax.files import write_atomic
         from csnn_jax.health import health
-        from csnn_jax.runs import plots, rundir
+        from csnn_jax.runs import rundir
         from csnn_jax.trained import Trained
 
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "health": {name: {"state": states[name], **layer} for name, layer in neurons.items()},
         }
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
-        plots.confusion(run.path / "confusion.png", result.confusion, result.accuracy)
+        style.save(confusion.draw(result.confusion, result.accuracy), run.path, "confusion", flags.figures)
         print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
         print(_table(values["density"], values["health"]))
         return 0

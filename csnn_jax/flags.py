@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import tyro
 
@@ -22,6 +22,9 @@ from csnn_jax.interrupts import CommandInterrupt, leave, terminate
 from csnn_jax.runs.rundir import RunDir
 
 T = TypeVar("T")
+
+Figures = Literal["png", "pdf"]
+"""What pictures are written as; pdf: as PDF too."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class TrainFlags:
     resume: bool = False
     """Go on with the interrupted run that --out holds, with its flags; of these only --epochs, --max-iters (with
     --schedule cosine neither), --checkpoint-every and --keep-checkpoints may be given anew."""
+    figures: Figures = "png"
+    """pdf: write the pictures as PDF too, for papers."""
     show: bool = False
     """Open a window with the accuracy plot at the end."""
     seeds: tuple[int, ...] | None = None
@@ -52,17 +57,22 @@ class TrainFlags:
             raise UserError("--overwrite: --resume goes on with the run that it would replace, expected one of the two")
         if self.seeds is None:
             return
-        if not self.seeds:
-            raise UserError("--seeds: expected at least one")
-        check("--seeds", self.seeds, "each seed once", len(set(self.seeds)) == len(self.seeds))
-        whole = all(is_count(seed, 0) and seed < 2**63 for seed in self.seeds)
-        check("--seeds", self.seeds, "whole numbers from 0 to below 2**63", whole)
+        check_seeds(self.seeds)
         if self.show:
             raise UserError("--show: a window is of one run, expected no --seeds beside it")
 
     def run_of(self, seed: int) -> RunDir:
         """The run directory of one of `seeds`; `out` is known."""
         return RunDir(Path(self.out or "") / f"seed-{seed}")
+
+
+def check_seeds(seeds: tuple[int, ...]) -> None:
+    """Raises UserError where `--seeds` names none, one twice, or what is no seed."""
+    if not seeds:
+        raise UserError("--seeds: expected at least one")
+    check("--seeds", seeds, "each seed once", len(set(seeds)) == len(seeds))
+    whole = all(is_count(seed, 0) and seed < 2**63 for seed in seeds)
+    check("--seeds", seeds, "whole numbers from 0 to below 2**63", whole)
 
 
 def parse(

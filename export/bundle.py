@@ -15,7 +15,7 @@ from csnn_jax.errors import UserError
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
-REPORT = "report.md"
+REPORT, PAGE = "report.md", "report.html"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 """The run's own files, by which a bundle is a run to whoever reads those two only."""
 

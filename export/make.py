@@ -12,16 +12,17 @@ from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
+from csnn_jax.report import page
 from csnn_jax.runs import footprint
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.runs.weights import Tensors, digest
 from export import manifest, parts, semantics
-from export.bundle import CONFIG, REPORT, WEIGHTS
+from export.bundle import CONFIG, PAGE, REPORT, WEIGHTS
 from export.manifest import Manifest
 from export.parts.part import Found, Part, Timing
 from export.proof import network
 from export.proof.equality import pieces
-from export.report import text, tools
+from export.report import text, tools, webpage
 from export.subject import Source, Subject, for_data
 
 SECONDS, QUICK_SECONDS = 3.0, 0.2
@@ -93,6 +94,8 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         "latency": dict(latencies(subject, settings.quick)),
         "files": manifest.hash_files(folder),
     }
+    _write_page(folder, whole)
+    whole["files"] = manifest.hash_files(folder)
     write_atomic(folder / REPORT, text.render(whole).encode())
     whole["files"] = manifest.hash_files(folder)
     manifest.write(folder, whole)
@@ -106,6 +109,16 @@ def _write(source: Source) -> None:
             print(f"no {part.form} file: {reason}", flush=True)
         else:
             part.write(source)
+
+
+def _write_page(folder: Path, whole: Manifest) -> None:
+    """Writes report.html, or says in one line why there is none."""
+    try:
+        page.require()
+    except UserError as error:
+        print(f"no {PAGE}: {error}", flush=True)
+    else:
+        write_atomic(folder / PAGE, webpage.render(whole).encode())
 
 
 def _warn_of_silence(found: Manifest) -> None:
@@ -166,7 +179,7 @@ def _activity(subject: Subject) -> footprint.Activity:
 
 
 def files(subject: Subject) -> set[str]:
-    """Every file that a bundle consists of but the manifest's own two, by its name in the bundle.
+    """Every file that a bundle consists of but the manifest's own two and the page, by its name in the bundle.
 
     Raises:
         UserError: a part of the bundle that tells how many files it has can't be read.

@@ -8,12 +8,13 @@ from typing import Any
 from csnn_jax import data
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError, first_line
+from csnn_jax.report import page
 from csnn_jax.runs import rundir
 from export import make, manifest, parts
-from export.bundle import MANIFEST, REPORT, WEIGHTS
+from export.bundle import MANIFEST, PAGE, REPORT, WEIGHTS
 from export.manifest import Manifest
 from export.parts.part import Found, Part
-from export.report import earlier
+from export.report import earlier, webpage
 from export.subject import Subject, for_data
 
 QUICK_IMAGES = 4
@@ -113,6 +114,8 @@ class _Comparison:
         found = make.claims(self.subject, self._file)
         self.verdict.tell(MANIFEST, list(self._manifest(found)))
         self.verdict.tell(REPORT, list(self._report()))
+        if PAGE in self.recorded["files"]:
+            self.verdict.tell(PAGE, *self._page())
         if not self.note and not self.verdict.bad:
             self.verdict.tell("latency", [], self._latency())
 
@@ -131,7 +134,7 @@ class _Comparison:
         if self.note:
             return
         if manifest.same_place(self.recorded):
-            yield from manifest.differences(recorded, found)
+            yield from manifest.differences(recorded, earlier.known(found, recorded))
         elif not isinstance(recorded, dict):
             yield f"has no figures in {MANIFEST}"
         else:
@@ -158,7 +161,7 @@ class _Comparison:
             names = make.files(self.subject)
         except UserError:
             return  # the part's line has told of it
-        for name in sorted(names ^ set(self.recorded["files"])):
+        for name in sorted(names ^ (set(self.recorded["files"]) - {PAGE})):
             yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
         if set(self.recorded["latency"]) != {name for name, _ in make.timed(self.subject)}:
             yield "latency is not that of every file that runs"
@@ -188,6 +191,20 @@ class _Comparison:
                 yield f"is not what this version makes of {MANIFEST}"
         except Exception as error:  # whatever a changed manifest leads to
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"
+
+    def _page(self) -> tuple[list[str], str]:
+        """(what is wrong, praise). Its bytes follow from the manifest where the same programs are that made it."""
+        try:
+            page.require()
+            found = (self.subject.folder / PAGE).read_text()
+            if (other := webpage.made_by(found)) != webpage.maker():
+                return [], f"ok by its SHA-256 alone, for it was made by {other}, and here is {webpage.maker()}"
+            same = found == webpage.render(self.recorded)
+            return ([] if same else [f"is not what this version makes of {MANIFEST}"]), "ok"
+        except UserError as error:
+            return [], f"ok by its SHA-256 alone: {error}"
+        except Exception as error:  # whatever a changed manifest leads to
+            return [f"can't be made from {MANIFEST}: {_one_line(error)}"], ""
 
     def _latency(self) -> str:
         """Of every file, here and as recorded: to be looked at, for no two machines, or days, give the same."""

@@ -18,18 +18,16 @@ from csnn_jax import data, interrupts
 from csnn_jax.config import Config, auto, decided
 from csnn_jax.config.checks import flag_of
 from csnn_jax.errors import UserError
-from csnn_jax.flags import TrainFlags
+from csnn_jax.figures import spikes, style, window
+from csnn_jax.flags import Figures, TrainFlags
 from csnn_jax.initial import start as initial
-from csnn_jax.runs import plots, rundir, tensorboard
+from csnn_jax.runs import rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint, feed
-from csnn_jax.training.loop import Learner, Loop, evaluates, sample, watched_split
+from csnn_jax.training.loop import Learner, Loop, evaluates, pictures, sample, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes
 from csnn_jax.training.profile import Profile, Tracer, check_profile
-
-PICTURES = ("accuracy.png", "spikes.png")
-"""What `Loop.plots` makes."""
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
@@ -96,7 +94,7 @@ def train(flags: TrainFlags, framework: Framework) -> int:
     if signal and opened:
         print(f"Interrupted after {ended} iterations; weights and metrics are in {opened[0].path}", flush=True)
     elif flags.show and opened:
-        plots.show(opened[0])
+        window.show(opened[0])
     return 128 + signal if signal else 0
 
 
@@ -107,7 +105,7 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
         UserError: the flags ask for what can't be; nothing was written.
     """
     if flags.show:
-        plots.require_window()
+        window.require()
     if flags.tensorboard:
         tensorboard.require()
     dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
@@ -126,11 +124,11 @@ def lead(job: Job, run: RunDir, begun: Beginning, tracer: Tracer, go_on: Callabl
         _tell_start(job)
     if job.flags.tensorboard:
         picture = partial(sample, job.config, job.dataset, job.learner)
-        run = tensorboard.follow(run, begun.done, job.rates, lambda: plots.raster(*picture()))
+        run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
     profile = Profile(job.flags.profile, tracer, run.path / "profile") if job.flags.profile else None
     loop = Loop(job.config, job.dataset, job.learner, run, go_on, profile)
     ended = loop.run(begun.done, begun.owed) if begun.open else begun.done
-    loop.plots()
+    loop.draw(job.flags.figures)
     return ended
 
 
@@ -166,7 +164,10 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> bytes:
     else:
         run = rundir.create(job.flags.out, job.config, job.flags.overwrite)
     held.enter_context(run.claimed())
-    begun = resumed(run, job.config, job.learner, job.dataset) if job.flags.resume else fresh(job.learner)
+    if job.flags.resume:
+        begun = resumed(run, job.config, job.learner, job.dataset, job.flags.figures)
+    else:
+        begun = fresh(job.learner)
     opened.append(run)
     return begun.to_bytes()
 
@@ -176,7 +177,9 @@ def fresh(learner: Learner) -> Beginning:
     return Beginning(0, True, False, learner.snapshot())
 
 
-def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset) -> Beginning:
+def resumed(
+    run: RunDir, config: Config, learner: Learner, dataset: data.Dataset, figures: Figures = "png"
+) -> Beginning:
     """Makes a run ready to go on.
 
     A finished run may get more iterations, or the pictures that it was killed before.
@@ -186,6 +189,7 @@ def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset
         config: the job; as the run was started but for what `check_same_job` allows.
         learner: made for the job.
         dataset: its images.
+        figures: which pictures it is to have.
 
     Raises:
         UserError: nothing is left to do, or fewer iterations are asked for than were done. The run is as it was.
@@ -202,7 +206,7 @@ def resumed(run: RunDir, config: Config, learner: Learner, dataset: data.Dataset
         rundir.write_config(run, config)
         run.truncate_records(start)
         checkpoint.drop_after(run.checkpoints, start)
-    elif all((run.path / name).exists() for name in PICTURES):
+    elif all((run.path / name).exists() for name in pictures(figures)):
         more = "expected more iterations, by --epochs or --max-iters"
         if config.train.schedule == "cosine":
             more = "its learning rate has come down to 0"

@@ -11,9 +11,11 @@ import numpy as np
 from csnn_jax import data, progress
 from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
+from csnn_jax.figures import accuracy, spikes, style
+from csnn_jax.flags import Figures
 from csnn_jax.health.health import Watch
 from csnn_jax.initial.start import Start
-from csnn_jax.runs import plots, weights
+from csnn_jax.runs import weights
 from csnn_jax.runs.metrics import BATCH, Evaluation, Neurons
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import feed, plan
@@ -92,11 +94,16 @@ class Learner(Protocol):
         ...
 
 
-def sample(config: Config, dataset: data.Dataset, learner: Learner) -> tuple:
-    """What `plots.raster` draws: the first test image, and what the network makes of it now."""
+def sample(config: Config, dataset: data.Dataset, learner: Learner) -> spikes.Sample:
+    """The first test image, and what the network makes of it now."""
     image, label = dataset.test.images[:1], int(dataset.test.labels[0])
-    membranes, spikes = learner.trace(image)
-    return image[0], label, [m[:, 0] for m in membranes], [s[:, 0] for s in spikes], config.model.thresholds
+    membranes, fired = (list(layer[:, 0] for layer in layers) for layers in learner.trace(image))
+    return spikes.Sample(image[0], label, membranes, fired, config.model.thresholds)
+
+
+def pictures(figures: Figures) -> tuple[str, ...]:
+    """Names of the pictures that a finished run has."""
+    return (*style.files("accuracy", figures), *style.files("spikes", figures))
 
 
 def watched_split(dataset: data.Dataset) -> tuple[str, data.Split]:
@@ -236,10 +243,11 @@ class Loop:
         )
         return True
 
-    def plots(self) -> None:
-        """Makes the run's pictures."""
-        plots.accuracy(self.run_dir)
-        plots.spikes(self.run_dir, *sample(self.config, self.dataset, self.learner))
+    def draw(self, figures: Figures) -> None:
+        """Writes the run's pictures, those of `pictures`."""
+        style.save(accuracy.draw(self.run_dir), self.run_dir.path, "accuracy", figures)
+        seen = sample(self.config, self.dataset, self.learner)
+        style.save(spikes.draw(seen), self.run_dir.path, "spikes", figures)
 
     def _seconds(self) -> float:
         return round(time.perf_counter() - self.began, 3)

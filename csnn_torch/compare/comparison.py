@@ -11,7 +11,7 @@ from typing import Any
 
 from csnn_jax import machine
 from csnn_jax.config import Config
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs.config_json import to_json
 from csnn_jax.runs.weights import Tensors
 from csnn_torch.compare import bounds
@@ -133,6 +133,20 @@ class Comparison:
             for part, kind in PARTS[question].items():
                 setattr(self, part, [_read(kind, result) for result in values[part]])
         return kept
+
+
+def recorded(out: Path) -> tuple[list[Trajectory], list[Cost]]:
+    """(trainings, costs) of the comparison in a folder: what its picture shows.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = out / NAME
+    try:
+        values = json.loads(path.read_text())
+        return [_read(Trajectory, one) for one in values["trajectories"]], [_read(Cost, one) for one in values["costs"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: can't be read as a comparison: {first_line(error)}") from None
 
 
 def _read(kind: type, values: dict[str, Any]) -> Any:

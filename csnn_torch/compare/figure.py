@@ -1,102 +1,124 @@
 """comparison.png: loss curves of both frameworks overlaid, and their costs as bars side by side."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from csnn_jax.runs.plots import BLUE, GREY, INK, ORANGE, png
-from csnn_torch.compare.results import Cost, Trajectory
+from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, powers, styled
+from csnn_torch.compare.results import Cost, Trajectory, groups
 
 COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
 NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}
+STYLES = {"csnn_jax": "-", "snntorch": "--"}
+TRAININGS, BARS, NEITHER = 3.5, 1.7, 0.8
+"""Heights in inches: of the trainings, of the costs, and of a figure without both."""
 
 
-def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> bytes:
-    """The picture as PNG: one column per training, and one row of bars."""
-    measured = [cost for cost in costs if not cost.failed]
-    rows = 2 * bool(trajectories) + bool(measured)
-    if not rows:
-        figure = Figure(figsize=(6, 1))
-        figure.text(0.5, 0.5, "neither training nor cost was compared", ha="center", va="center", color=INK)
-        return png(figure)
-    figure = Figure(figsize=(11, 2.6 * rows), layout="constrained")
-    grid = figure.add_gridspec(rows, 6, height_ratios=[1.4, 1, 1.2][:rows] if trajectories else None)
-    width = 6 // max(1, len(trajectories))
-    for number, trajectory in enumerate(trajectories):
-        columns = slice(number * width, (number + 1) * width)
-        top = figure.add_subplot(grid[0, columns])
-        _losses(top, trajectory)
-        _differences(figure.add_subplot(grid[1, columns], sharex=top), trajectory)
+@styled
+def draw(trajectories: Sequence[Trajectory], costs: Sequence[Cost]) -> Figure:
+    """One column for each training (or for those that differ in their seed alone), and one row of bars."""
+    trained, measured = groups(trajectories), [cost for cost in costs if not cost.failed]
+    heights = [TRAININGS] * bool(trained) + [BARS] * bool(measured)
+    figure = new(PAGE, sum(heights) or NEITHER)
+    if not heights:
+        figure.text(0.5, 0.5, "neither training nor cost was compared", ha="center", va="center")
+        return figure
+    parts = figure.subfigures(len(heights), height_ratios=heights, squeeze=False)[:, 0]
+    if trained:
+        _trainings(parts[0], trained)
     if measured:
-        for number, (name, unit, values) in enumerate(
-            (
-                ("training iteration", "seconds", [c.step_s for c in measured]),
-                ("inference batch", "seconds", [c.infer_s for c in measured]),
-                ("peak memory", "GB", [c.peak_memory_mb / 1000 for c in measured]),
-            )
-        ):
-            axes = figure.add_subplot(grid[rows - 1, 2 * number : 2 * number + 2])
-            _bars(axes, [c.side for c in measured], values, f"{name} ({unit})")
-    return png(figure)
+        _costs(parts[-1], measured)
+    return figure
 
 
-def _losses(axes: Axes, trajectory: Trajectory) -> None:
-    for (name, losses), style in zip(trajectory.losses.items(), ("-", "--"), strict=True):
-        axes.plot(losses, style, color=COLORS[name], linewidth=2.2 if style == "-" else 1.4, label=NAMES[name])
-    axes.set_title(f"{trajectory.dtype}, from {trajectory.start} weights", loc="left", fontsize=10)
-    axes.set_ylabel("training loss (nats)")
+def _trainings(part: SubFigure, trained: Sequence[Sequence[Trajectory]]) -> None:
+    panels = part.subplots(2, len(trained), sharex="col", height_ratios=(1.4, 1), squeeze=False)
+    for number, (top, below, together) in enumerate(zip(*panels, trained, strict=True)):
+        one = together[0]
+        of = f"{one.start} weights" if len(together) == 1 else f"{len(together)} seeds' weights"
+        steps = "" if one.time_steps is None else f", {one.time_steps} steps"
+        top.set_title(f"{one.dtype}, from {of}{steps}")
+        _losses(top, together)
+        (_difference if len(together) == 1 else _differences)(below, together)
+        below.xaxis.set_major_locator(MaxNLocator(integer=True))
+        below.set_xlabel("iteration")
+        if number == 0:
+            top.set_ylabel("training loss (nats)")
+    part.align_ylabels(panels[:, 0])
+
+
+def _losses(axes: Axes, together: Sequence[Trajectory]) -> None:
+    """Each framework's curve; of several seeds their mean, and every seed's as a thin line."""
+    for name, style in STYLES.items():
+        curves = np.array([r.losses[name] for r in together])
+        if len(curves) > 1:
+            axes.plot(curves.T, style, color=COLORS[name], linewidth=0.5, alpha=0.5)
+        width = 2.0 if style == "-" else 1.2
+        axes.plot(curves.mean(0), style, color=COLORS[name], linewidth=width, label=NAMES[name])
     low, high = axes.get_ylim()
     if high - low < 0.1:  # a silent network's loss, ln(classes), is flat
         axes.set_ylim((low + high) / 2 - 0.05, (low + high) / 2 + 0.05)
-    axes.legend(frameon=False, fontsize=9)
-    axes.tick_params(labelbottom=False)
-    _plain(axes)
+    axes.legend()
 
 
-def _differences(axes: Axes, trajectory: Trajectory) -> None:
+def _difference(axes: Axes, together: Sequence[Trajectory]) -> None:
+    """How far the losses of one training lie apart, whichever is the larger."""
+    (trajectory,) = together
     values = np.array(trajectory.differences)
     shown = np.where(values > 0, values, np.nan)  # a logarithmic axis has no 0
-    axes.semilogy(shown, "o", markersize=3, color=GREY)
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.semilogy(shown, "o", color=GREY)
+    axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    powers(axes)
     if np.isfinite(shown).any():
         axes.set_ylim(np.nanmin(shown) / 10, np.nanmax(shown) * 10)
     else:
         axes.set_ylim(1e-17, 1e-15)
-        axes.text(0.5, 0.5, "all exactly 0", transform=axes.transAxes, ha="center", color=INK)
+        axes.text(0.5, 0.5, "all exactly 0", transform=axes.transAxes, ha="center")
     if trajectory.first_flip is not None:
         axes.axvline(trajectory.first_flip, color=INK, linestyle=":", linewidth=1)
-        axes.annotate(
-            "first different spike",
-            (trajectory.first_flip, 1),
-            (4, -10),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    axes.set(xlabel="iteration", ylabel="difference of the losses")
-    _plain(axes)
+        place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        axes.annotate("first different spike", (trajectory.first_flip, 1), (4, -10), **place)
+    axes.set_ylabel("difference")
 
 
-def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], title: str) -> None:
-    colors = [ORANGE if name.startswith("snntorch") else BLUE for name in names]
-    bars = axes.barh(range(len(names)), values, color=colors, height=0.6)
-    axes.bar_label(bars, [f" {value:.3g}" for value in values], fontsize=9)
-    labels = [
-        n.replace("snntorch", "snnTorch").replace(" ", "\n", 1) if n.startswith("snntorch") else f"csnn_jax\n{n}"
-        for n in names
-    ]
-    axes.set_yticks(range(len(names)), labels)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.25 * max(values))
-    axes.set_title(title, loc="left", fontsize=10)
-    _plain(axes)
+def _differences(axes: Axes, together: Sequence[Trajectory]) -> None:
+    """csnn_jax's loss less snnTorch's: of every seed, their mean, and their standard deviation as a band."""
+    values = np.array([np.subtract(r.losses["csnn_jax"], r.losses["snntorch"]) for r in together])
+    mean, deviation = values.mean(0), values.std(0, ddof=1)
+    axes.fill_between(range(len(mean)), mean - deviation, mean + deviation, color=GREY, alpha=0.35, linewidth=0)
+    axes.plot(values.T, color=GREY, linewidth=0.5)
+    axes.plot(mean, color=INK, label="mean \u00b1 deviation")
+    flips = [r.first_flip for r in together if r.first_flip is not None]
+    axes.plot(flips, np.zeros(len(flips)), "|", color=INK, markersize=8, label="first different spike")
+    axes.set_ylabel("csnn_jax - snnTorch")
+    axes.legend(loc="upper left", borderaxespad=0, handlelength=1.4)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.6 * (high - low))  # room for the legend
 
 
-def _plain(axes: Axes) -> None:
-    axes.grid(alpha=0.25)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+def _costs(part: SubFigure, measured: Sequence[Cost]) -> None:
+    panels = part.subplots(1, 3, sharey=True)
+    values = {
+        "training iteration (s)": [cost.step_s for cost in measured],
+        "inference batch (s)": [cost.infer_s for cost in measured],
+        "peak memory (GB)": [cost.peak_memory_mb / 1000 for cost in measured],
+    }
+    for axes, (title, row) in zip(panels, values.items(), strict=True):
+        bars = axes.barh(range(len(row)), row, color=[_color(cost.side) for cost in measured], height=0.6)
+        axes.bar_label(bars, [f"{value:.3g}" for value in row], padding=2)
+        axes.set(title=title, xlim=(0, 1.3 * max(row)))
+        axes.grid(axis="y", visible=False)
+    panels[0].set_yticks(range(len(measured)), [_side(cost.side) for cost in measured])
+    panels[0].invert_yaxis()
+
+
+def _color(side: str) -> str:
+    return COLORS["snntorch" if side.startswith("snntorch") else "csnn_jax"]
+
+
+def _side(side: str) -> str:
+    return side.replace("snntorch", "snnTorch") if side.startswith("snntorch") else f"csnn_jax {side}"

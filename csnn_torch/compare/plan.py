@@ -16,12 +16,14 @@ class Plan:
 
     Attributes:
         gradient_images: images that gradients are compared on.
-        from_seed: whether the float32 training starts from the seed's weights; else, being too short for a network
-            that is silent at first, from the run's.
+        from_seed: whether the float32 training starts from the seed's weights, as it does where `seeds` are given;
+            else, being too short for a network that is silent at first, from the run's.
         variants: whether variants of the run's network are compared too.
         surrogates: those whose gradients are compared on the run's network; None: the run's own.
         turns: processes of every side whose cost is measured.
         sides: those sides.
+        seeds: of the float32 training, one after the other; None: the run's alone.
+        time_steps: of that training; None: the run's.
     """
 
     images: int
@@ -37,6 +39,8 @@ class Plan:
     variants: bool
     surrogates: tuple[SurrogateName, ...] | None
     sides: tuple[str, ...]
+    seeds: tuple[int, ...] | None = None
+    time_steps: int | None = None
 
     @classmethod
     def full(cls) -> "Plan":

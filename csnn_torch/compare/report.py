@@ -3,22 +3,26 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
+from csnn_jax.figures import style
 from csnn_jax.files import write_atomic
+from csnn_jax.flags import Figures
 from csnn_jax.markdown import table
 from csnn_torch.compare import bounds, figure
 from csnn_torch.compare.comparison import NAME, Comparison, Origin
-from csnn_torch.compare.results import Cost, Gradients, Spikes, Trajectory
+from csnn_torch.compare.figure import NAMES
+from csnn_torch.compare.results import LAST, Cost, Gradients, Spikes, Trajectory, groups
 
 
-def write(found: Comparison, out: Path) -> None:
-    """Writes the three files.
+def write(found: Comparison, out: Path, figures: Figures = "png") -> None:
+    """Writes the three files, and on request the picture as PDF too.
 
     Raises:
         UserError: the disk is full.
     """
     write_atomic(out / NAME, json.dumps(found.as_json(), indent=1).encode())
-    write_atomic(out / "comparison.png", figure.draw(found.trajectories, found.costs))
+    style.save(figure.draw(found.trajectories, found.costs), out, "comparison", figures)
     write_atomic(out / "comparison.md", text(found).encode())
 
 
@@ -73,13 +77,8 @@ def _summary(found: Comparison) -> Iterable[str]:
                 f"{sum(r.predictions for r in counted)} predictions; {_count(networks, 'network')}, "
                 f"{_count(len(counted), 'comparison')}."
             )
-    for r in found.trajectories:
-        flip = "no spike flips" if r.first_flip is None else f"the first spike flips at iteration {r.first_flip}"
-        yield (
-            f"- Same training, {r.dtype}: over {len(r.differences)} iterations {flip}; losses within "
-            f"{max(r.differences[: r.first_flip] or r.differences):.1e}"
-            f"{'' if r.first_flip is None else ' until then'}."
-        )
+    for together in groups(found.trajectories):
+        yield _trained(together) if len(together) == 1 else _trained_by_seed(together)
     base = _base(found.costs)
     for c in found.costs:
         if base and c is not base and not c.failed:
@@ -88,6 +87,25 @@ def _summary(found: Comparison) -> Iterable[str]:
                 f"{base.infer_s / c.infer_s:.2f} times in inference, "
                 f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % of its memory."
             )
+
+
+def _trained(together: Sequence[Trajectory]) -> str:
+    (r,) = together
+    flip = "no spike flips" if r.first_flip is None else f"the first spike flips at iteration {r.first_flip}"
+    return (
+        f"- Same training, {r.dtype}: over {len(r.differences)} iterations {flip}; losses within "
+        f"{max(r.differences[: r.first_flip] or r.differences):.1e}"
+        f"{'' if r.first_flip is None else ' until then'}."
+    )
+
+
+def _trained_by_seed(together: Sequence[Trajectory]) -> str:
+    apart = [r.apart for r in together]
+    return (
+        f"- Same training, {together[0].dtype}: over {len(together)} seeds of {len(together[0].differences)} "
+        f"iterations the mean loss of the last {LAST} differs by {mean(apart):+.3f} +- {stdev(apart):.3f} (csnn_jax's "
+        "less snnTorch's, mean and standard deviation)."
+    )
 
 
 def _per_million(differ: int, compared: int) -> str:
@@ -213,9 +231,22 @@ def _training(results: list[Trajectory]) -> Iterable[str]:
         "Before that, the float32 losses differ because snnTorch adds one loss per step up, and csnn_jax takes the "
         "mean of all at once.\n"
     )
-    columns = [_training_column(r) for r in results]
+    columns = [_training_column(r) for r, *_ in groups(results)]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
-    yield table(("", *(r.dtype for r in results)), rows)
+    yield table(("", *(_headed(together) for together in groups(results))), rows)
+    for together in groups(results):
+        if len(together) > 1:
+            yield f"\nEvery seed, {together[0].dtype}. Losses are the mean of the last {LAST} iterations.\n"
+            yield table(("seed", *NAMES.values(), "difference", "iterations until a spike flips"), map(_seed, together))
+
+
+def _headed(together: Sequence[Trajectory]) -> str:
+    return together[0].dtype + (f", seed {together[0].seed}" if len(together) > 1 else "")
+
+
+def _seed(r: Trajectory) -> tuple[str, ...]:
+    losses = [f"{mean(losses[-LAST:]):.3f}" for losses in r.losses.values()]
+    return str(r.seed), *losses, f"{r.apart:+.3f}", "none flips" if r.first_flip is None else str(r.first_flip)
 
 
 def _training_column(r: Trajectory) -> dict[str, str]:
@@ -227,13 +258,17 @@ def _training_column(r: Trajectory) -> dict[str, str]:
     return {
         "csnn_jax's side": r.engine,
         "start": f"{r.start} weights",
-        "iterations": f"{len(r.differences)} on batches of {r.batch_size}, learning rate {r.lr:g}",
+        "iterations": f"{len(r.differences)} on batches of {r.batch_size}, learning rate {r.lr:g}{_steps(r)}",
         "last loss, csnn_jax and snnTorch": ", ".join(f"{losses[-1]:.6f}" for losses in r.losses.values()),
         "largest difference of the losses": largest,
         "iterations until a spike flips": "none flips" if r.first_flip is None else str(r.first_flip),
         "largest relative distance of a parameter at the end": f"{r.distance[distance]:.1e} ({distance})",
         "densities at the end by layer (%)": densities + ("" if r.counted else " **(not counted)**"),
     }
+
+
+def _steps(r: Trajectory) -> str:
+    return "" if r.time_steps is None else f", {r.time_steps} time steps"
 
 
 def _costs(found: Comparison) -> Iterable[str]:

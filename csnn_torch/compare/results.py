@@ -1,6 +1,7 @@
 """What each question finds: the numbers, the bounds on them, and a sentence. Imports no framework."""
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -8,6 +9,10 @@ import numpy as np
 
 from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
+
+LAST = 20
+"""Iterations at the end of a training whose losses are averaged: one batch alone is easier or harder than another."""
+_LATER = ("seed", "time_steps")
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,7 @@ class Trajectory:
         first_flip: the first iteration before which some layer's number of spikes on the iteration's batch, or a
             prediction, differs between the two; None: never. (Once one does, the two are on their own.)
         densities: of csnn_jax's side after the last iteration, on the last batch.
+        seed, time_steps: of the job; None in comparisons that were made by earlier versions.
     """
 
     start: str
@@ -170,6 +176,14 @@ class Trajectory:
     distance: dict[str, float]
     first_flip: int | None
     densities: dict[str, float]
+    seed: int | None = None
+    time_steps: int | None = None
+
+    @property
+    def apart(self) -> float:
+        """csnn_jax's loss less snnTorch's, the mean of the last `LAST` iterations."""
+        ours, theirs = (statistics.fmean(losses[-LAST:]) for losses in self.losses.values())
+        return ours - theirs
 
     @property
     def differences(self) -> list[float]:
@@ -198,7 +212,16 @@ class Trajectory:
         return f"{start}: losses within {max(self.differences):.1e}, first different spike: {flip}"
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"differences": self.differences, "counted": self.counted}
+        values = {name: value for name, value in asdict(self).items() if name not in _LATER or value is not None}
+        return values | {"differences": self.differences, "counted": self.counted}
+
+
+def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
+    """Trainings that differ in their seed alone, together."""
+    found: dict[tuple, list[Trajectory]] = {}
+    for r in trajectories:
+        found.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
+    return list(found.values())
 
 
 @dataclass

@@ -51,6 +51,8 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         distance=bounds.distances(sides["csnn_jax"].tensors(), sides["snntorch"].tensors()),
         first_flip=first_flip,
         densities=_evaluated(sides["csnn_jax"], batch).densities,
+        seed=config.train.seed,
+        time_steps=split.images.shape[1] if split.images.ndim == 5 else config.model.time_steps,
     )
 
 

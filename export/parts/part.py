@@ -39,6 +39,7 @@ class Comparison(NamedTuple):
         beyond_limit: membranes that differ by more than the limit; None: no membranes were compared.
         max_difference: the largest difference of a membrane.
         said: what ends the line "0 of 9 ..." that export and verify print; empty: they do not print this one.
+        different_by_layer, max_difference_by_layer: the same of each layer; empty: they were not told apart.
     """
 
     run_by: str
@@ -48,6 +49,8 @@ class Comparison(NamedTuple):
     beyond_limit: int | None = None
     max_difference: float | None = None
     said: str = ""
+    different_by_layer: tuple[int, ...] = ()
+    max_difference_by_layer: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, run_by: str, against: str, figures: Figures, said: str = "") -> "Comparison":
@@ -55,7 +58,9 @@ class Comparison(NamedTuple):
         free, step = figures.get("free_running", figures), figures.get("stepwise", {})
         different = free["different_output_spikes"] + free["different_hidden_spikes"]
         spikes = free["output_spikes"] + free["hidden_spikes"]
-        return cls(run_by, against, different, spikes, step.get("beyond_limit"), step.get("max_difference"), said)
+        whole = run_by, against, different, spikes, step.get("beyond_limit"), step.get("max_difference"), said
+        by_layer = free.get("different_spikes_by_layer", ()), step.get("max_difference_by_layer", ())
+        return cls(*whole, *map(tuple, by_layer))
 
     def line(self) -> str:
         """For the one line of a file that is ok."""

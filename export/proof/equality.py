@@ -29,12 +29,15 @@ class Stepwise:
 
     thresholds: list[float]
     membranes: int = 0
-    max_difference: float = 0.0
     beyond_limit: int = 0
     flipped: int = 0
     unexplained: int = 0
     skipped: int = 0
     flips: list[Figures] = field(default_factory=list)
+    largest: list[float] = field(init=False)
+
+    def __post_init__(self):
+        self.largest = [0.0] * len(self.thresholds)
 
     def add(self, time: int, first: int, mine: Window, spikes: np.ndarray, membranes: list[np.ndarray]) -> None:
         """Compares step `time` of torch's window with the step that another runner made from the same membranes.
@@ -48,7 +51,7 @@ class Stepwise:
             self.skipped += int((~same).sum())
             difference = np.nan_to_num(np.abs(theirs - ours) / (1 + np.abs(ours)), nan=np.inf)[same]
             self.membranes += difference.size
-            self.max_difference = max(self.max_difference, float(difference.max(initial=0)))
+            self.largest[number - 1] = max(self.largest[number - 1], float(difference.max(initial=0)))
             self.beyond_limit += int((difference > LIMIT).sum())
             flipped = (fired != (ours > theta)) & same[:, None]
             self._flips(flipped, ours, theta, {"layer": number, "step": time}, first)
@@ -65,13 +68,14 @@ class Stepwise:
     def figures(self) -> Figures:
         return {
             "membranes": self.membranes,
-            "max_difference": self.max_difference,
+            "max_difference": max(self.largest),
             "limit": LIMIT,
             "beyond_limit": self.beyond_limit,
             "flipped_spikes": self.flipped,
             "unexplained_flips": self.unexplained,
             "layers_skipped_after_a_flip": self.skipped,
             "flips": self.flips,
+            "max_difference_by_layer": self.largest,
             "ok": self.beyond_limit == 0 and self.unexplained == 0,
         }
 
@@ -82,15 +86,17 @@ class FreeRunning:
 
     thresholds: list[float]
     output_spikes: int = 0
-    different_output: int = 0
     hidden_spikes: int = 0
-    different_hidden: int = 0
     counts: int = 0
     different_counts: int = 0
     images: int = 0
     different_images: int = 0
     unexplained: int = 0
     first_flips: list[Figures] = field(default_factory=list)
+    different: list[int] = field(init=False)
+
+    def __post_init__(self):
+        self.different = [0] * len(self.thresholds)
 
     def add(self, first: int, mine: Window, theirs: Window) -> None:
         """Compares two windows of the same images, the first of which is number `first`."""
@@ -100,9 +106,8 @@ class FreeRunning:
         ]
         differs.append(mine.spikes != theirs.spikes)
         self.output_spikes += mine.spikes.size
-        self.different_output += int(differs[-1].sum())
         self.hidden_spikes += sum(layer.size for layer in differs[:-1])
-        self.different_hidden += sum(int(layer.sum()) for layer in differs[:-1])
+        self.different = [so_far + int(layer.sum()) for so_far, layer in zip(self.different, differs, strict=True)]
         other_counts = mine.spikes.sum(0) != theirs.spikes.sum(0)
         self.counts += other_counts.size
         self.different_counts += int(other_counts.sum())
@@ -122,14 +127,15 @@ class FreeRunning:
         return {
             "images": self.images,
             "output_spikes": self.output_spikes,
-            "different_output_spikes": self.different_output,
+            "different_output_spikes": self.different[-1],
             "hidden_spikes": self.hidden_spikes,
-            "different_hidden_spikes": self.different_hidden,
+            "different_hidden_spikes": sum(self.different[:-1]),
             "counts": self.counts,
             "different_counts": self.different_counts,
             "images_that_differ": self.different_images,
             "first_flips": self.first_flips,
             "unexplained_first_flips": self.unexplained,
+            "different_spikes_by_layer": self.different,
             "ok": self.unexplained == 0,
         }
 

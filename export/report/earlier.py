@@ -1,9 +1,13 @@
-"""What earlier versions wrote into report.md in other words, so that their bundles verify."""
+"""What earlier versions wrote in other words, or did not record, so that their bundles verify."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from export.manifest import Manifest
 from export.report import text
+
+LATER = ("max_difference_by_layer", "different_spikes_by_layer")
+"""Figures of a proof that versions up to 0.3.0 did not record."""
 
 CHANGES: tuple[tuple[tuple[str, str], ...], ...] = (
     (  # 0.1.0 to 0.2.0
@@ -46,3 +50,11 @@ def reports(manifest: Manifest) -> Iterator[str]:
         for after, before in change:
             report = report.replace(after, before)
         yield report
+
+
+def known(found: Any, recorded: Any) -> Any:
+    """The figures of a proof without those that `recorded`, of an earlier version, lacks."""
+    if not (isinstance(found, dict) and isinstance(recorded, dict)):
+        return found
+    kept = {name: value for name, value in found.items() if name in recorded or name not in LATER}
+    return {name: known(value, recorded.get(name)) for name, value in kept.items()}

@@ -1,16 +1,17 @@
 """report.md: a bundle explained to whoever deploys it and has not read our code; rendered from the manifest alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from export import parts
-from export.bundle import CONFIG, MANIFEST, MANIFEST_HASH
+from export.bundle import CONFIG, MANIFEST, MANIFEST_HASH, PAGE
 from export.manifest import Manifest
-from export.parts.part import Part
+from export.parts.part import Comparison, Part, Timing
 from export.report.cells import percent, size, table
 
 _WHAT = {
     CONFIG: "the training job",
+    PAGE: "this report with charts, for a browser; it needs no network",
     MANIFEST: "all that this report says and more, for a program to read, with the SHA-256 of every file",
     MANIFEST_HASH: f"the SHA-256 of manifest.json (`sha256sum -c {MANIFEST_HASH}`)",
 }
@@ -19,8 +20,7 @@ _WHAT = {
 
 def render(manifest: Manifest) -> str:
     """The whole report as Markdown. Of the files in the manifest, its own entry is not looked at."""
-    sections = [_title, _which, _files, _call, _network, _proof, _latency, _numbers, _tools, _verify]
-    return "\n\n".join(section(manifest) for section in sections) + "\n"
+    return "\n\n".join(section(manifest) for section in SECTIONS.values()) + "\n"
 
 
 def _title(manifest: Manifest) -> str:
@@ -61,7 +61,8 @@ def _files(manifest: Manifest) -> str:
         for name, what in part.what.items():
             if name in sizes:
                 rows.append((f"`{name}`", what, sizes[name], percent(_accuracy(part, name, manifest))))
-    rows += [(f"`{name}`", what, sizes.get(name), percent(None)) for name, what in _WHAT.items()]
+    others = {name: what for name, what in _WHAT.items() if name != PAGE or PAGE in sizes}
+    rows += [(f"`{name}`", what, sizes.get(name), percent(None)) for name, what in others.items()]
     images = manifest["settings"]["accuracy_images"]
     note = f"Accuracy is measured on {images:,} test images, for each file by running that file."
     notes = [note, *(part.accuracy_note(manifest) for part in parts.every() if part.accuracy_note)]
@@ -108,8 +109,16 @@ def _network(manifest: Manifest) -> str:
     return f"## What they compute\n\n{equations}\n\nI is the layer's input current.\n\n{layers}\n\n{listed}"
 
 
+def comparisons(manifest: Manifest) -> Iterator[tuple[str, Comparison]]:
+    """(file, what it was compared with) of every comparison."""
+    proof = manifest["proof"]
+    for part in parts.every():
+        for name in part.what:
+            yield from ((name, one) for one in part.comparisons(proof[name])) if name in proof else ()
+
+
 def _proof(manifest: Manifest) -> str:
-    rows = [row for part in parts.every() for row in _comparisons(part, manifest["proof"])]
+    rows = [_compared(name, one) for name, one in comparisons(manifest)]
     head = ("file", "run by", "compared with", "different spikes", "of", "membranes off", "largest difference")
     return f"""\
 ## How equal they are
@@ -122,19 +131,16 @@ step, from torch's of the step before; rounding makes them differ, and "off" are
 `manifest.json` lists each that does."""
 
 
-def _comparisons(part: Part, proof: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    for name in part.what:
-        for one in part.comparisons(proof[name]) if name in proof else ():
-            largest = None if one.max_difference is None else f"{one.max_difference:.1e}"
-            yield f"`{name}`", one.run_by, one.against, one.different, one.spikes, one.beyond_limit, largest
+def _compared(name: str, one: Comparison) -> tuple[Any, ...]:
+    largest = None if one.max_difference is None else f"{one.max_difference:.1e}"
+    return f"`{name}`", one.run_by, one.against, one.different, one.spikes, one.beyond_limit, largest
 
 
 def _latency(manifest: Manifest) -> str:
-    timings = {name: part.timing for part in parts.every() if part.timing for name in part.what}
-    steps, made, rows = manifest["semantics"]["time_steps"], manifest["made"], []
+    timings, made, rows = _timings(), manifest["made"], []
+    images = milliseconds_an_image(manifest)
     for name, one in manifest["latency"].items():
-        image = one["median_ms"] * (1 if timings[name].whole_window else steps)
-        figures = (f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"], f"{image:.1f}")
+        figures = (f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"], f"{images[name]:.1f}")
         rows.append((f"`{name}`", timings[name].call, *figures))
     run_by = dict.fromkeys(timing.run_by(manifest) for timing in timings.values())
     head = ("file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)")
@@ -144,6 +150,17 @@ def _latency(manifest: Manifest) -> str:
 On one thread of {made["cpu"] or made["system"]}, batch 1: {", ".join(run_by)}.
 
 {table(head, rows)}"""
+
+
+def milliseconds_an_image(manifest: Manifest) -> dict[str, float]:
+    """How long an image takes each file that runs, by the median of its calls."""
+    timings, steps = _timings(), manifest["semantics"]["time_steps"]
+    calls = {name: 1 if timings[name].whole_window else steps for name in manifest["latency"]}
+    return {name: one["median_ms"] * calls[name] for name, one in manifest["latency"].items()}
+
+
+def _timings() -> dict[str, Timing]:
+    return {name: part.timing for part in parts.every() if part.timing for name in part.what}
 
 
 def _numbers(manifest: Manifest) -> str:
@@ -220,3 +237,18 @@ works everything out anew from this folder alone (a C compiler and make are need
 could tell: the date, the versions, and the latencies, which are measured again and shown side by side.
 
 Made {made["utc"]} with Python {made["python"]} on {made["system"]}, {versions}."""
+
+
+SECTIONS: dict[str, Callable[[Manifest], str]] = {
+    "title": _title,
+    "which": _which,
+    "files": _files,
+    "call": _call,
+    "network": _network,
+    "proof": _proof,
+    "latency": _latency,
+    "numbers": _numbers,
+    "tools": _tools,
+    "verify": _verify,
+}
+"""The parts of the report in order, by a name for each."""

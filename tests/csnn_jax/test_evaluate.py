@@ -21,7 +21,7 @@ def copy(small_run, tmp_path):
 
 def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
     out = shutil.copytree(small_run, tmp_path / "run")
-    done = run("csnn_jax.evaluate", out)
+    done = run("csnn_jax.evaluate", out, "--figures", "pdf")
     assert done.returncode == 0, done.stderr
     result = json.loads((out / "evaluation.json").read_text())
     confusion = np.array(result["confusion"])
@@ -39,6 +39,7 @@ def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
     assert (result["accuracy"], result["density"]) == (end["accuracy"], end["density"])
     with Image.open(out / "confusion.png") as picture:
         assert min(picture.size) > 300
+    assert (out / "confusion.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_network_of_a_checkpoint(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 from bundles import SPIKES, make_checkpoint, make_run
@@ -10,14 +11,15 @@ from commands import run
 from idx_files import write_folder
 
 from csnn_jax import data
-from export import parts
+from export import make, parts
 
 
 def test_a_trained_run_becomes_a_bundle(trained):
     path, output = trained
     of_parts = {name.rstrip("/") for part in parts.every() if part.form != "NIR" for name in part.what}
     assert of_parts >= {"step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx", "c", "golden"}
-    assert {*os.listdir(path)} == {*of_parts, "config.json", "manifest.json", "manifest.sha256", "report.md"}
+    others = {"config.json", "manifest.json", "manifest.sha256", "report.md", "report.html"}
+    assert {*os.listdir(path)} == of_parts | others
     assert sorted(os.listdir(path.parent)) == ["bundle", "run"]
     lines = output.splitlines()
     assert lines[0].startswith("no NIR file: NIR has no max-pooling and ") and "--pool avg --reset zero" in lines[0]
@@ -82,3 +84,11 @@ def test_more_images_than_the_test_set_has_are_told_in_one_line(tmp_path):
     assert said == ["--images 1234: the test set has 30, all of which are compared"]
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert manifest["settings"] == {"opset": 20, "images": 30, "quick": True, "accuracy_images": 30}
+
+
+def test_without_plotly_the_page_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    make._write_page(tmp_path, {})
+    said = capsys.readouterr().out
+    assert said.startswith("no report.html: the report needs plotly (") and said.count("\n") == 1
+    assert "pip install 'csnn-jax[report]'" in said and not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,8 @@ from bundles import rehash
 from onnx import numpy_helper
 
 from csnn_jax.runs import weights
-from export import verification
+from export import manifest, verification
+from export.report import text
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
 
@@ -108,7 +110,17 @@ def test_one_weight_of_a_file_is_seen_though_all_hashes_fit(copy, lines):
     code, said = lines(copy)
     assert code == 1
     bad = {name for name, text in said.items() if not text.startswith("ok")}
-    assert bad == {*changed, "c/", "network.nir", "network_nir104.nir", "golden/", "manifest.json", "report.md", "NOT"}
+    assert bad == {
+        *changed,
+        "c/",
+        "network.nir",
+        "network_nir104.nir",
+        "golden/",
+        "manifest.json",
+        "report.md",
+        "report.html",
+        "NOT",
+    }
     assert said["network_nir104.nir"].startswith("its metadata are {'dt': ")
     for name, tensor in changed.items():
         assert said[name].startswith(f"{tensor} is not the trained one"), said[name]
@@ -230,6 +242,39 @@ def test_without_a_compiler_the_program_is_not_ok(copy, lines, monkeypatch):
     assert code == 1
     assert said["c/"].startswith("not checked: ")
     assert [name for name, text in said.items() if not text.startswith("ok")] == ["c/", "NOT"]
+
+
+def test_a_changed_page_is_seen_though_all_hashes_fit(copy, lines):
+    page = copy / "report.html"
+    page.write_text(page.read_text().replace("ready to deploy", "ready to sell", 1))
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1
+    assert said["report.html"] == "is not what this version makes of manifest.json"
+
+
+def test_a_page_that_other_versions_made_is_known_by_its_hash(copy, lines, monkeypatch):
+    page, recorded = copy / "report.html", manifest.read(copy)
+    page.write_text(page.read_text().replace("with plotly ", "with plotly 0.", 1))
+    rehash(copy)
+    (copy / "report.md").write_text(text.render(manifest.read(copy)))
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 0
+    assert said["report.html"].startswith("ok by its SHA-256 alone, for it was made by csnn-jax export ")
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    code, said = lines(copy)
+    assert code == 0 and said["report.html"].startswith("ok by its SHA-256 alone: the report needs plotly (")
+    assert recorded["files"]["report.html"] != manifest.read(copy)["files"]["report.html"]
+
+
+def test_a_bundle_may_have_no_page(copy, lines):
+    (copy / "report.html").unlink()
+    rehash(copy)
+    (copy / "report.md").write_text(text.render(manifest.read(copy)))
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 0 and "report.html" not in said
 
 
 def _change_onnx(path: Path) -> str:

@@ -1,15 +1,18 @@
-"""The picture shows what there is: trainings, costs, or neither."""
+"""The picture shows what there is: trainings, of one seed or of several, costs, or neither."""
 
-import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
-from PIL import Image
+from drawn import check_printable, words
+from matplotlib.figure import Figure
 
-from csnn_torch.compare import figure
+from csnn_jax.figures import style
+from csnn_torch.compare import comparison, figure
 from csnn_torch.compare.results import Cost, Trajectory
 
+RECORDED = Path(__file__).parents[3] / "results" / "comparison"
 COSTS = [
     Cost("event", None, "", [0.5], [0.1], peak_memory_mb=900),
     Cost("snntorch", None, "", [2.0], [1.0], peak_memory_mb=4000),
@@ -17,36 +20,55 @@ COSTS = [
 ]
 
 
-def trajectory(first_flip: int | None, apart: float) -> Trajectory:
+def trajectory(first_flip: int | None, apart: float, seed: int = 0, dtype: str = "float32") -> Trajectory:
     losses = {"csnn_jax": [2.3, 1.9, 1.7], "snntorch": [2.3, 1.9 + apart, 1.7 + apart]}
-    return Trajectory("the run's", "float32", "scan engine", 8, 1e-3, losses, {}, first_flip, {})
+    return Trajectory("the seed's", dtype, "scan engine", 8, 1e-3, losses, {}, first_flip, {}, seed, 25)
 
 
-def drawn(trajectories, costs) -> np.ndarray:
-    with Image.open(io.BytesIO(figure.draw(trajectories, costs))) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
-def area(pixels: np.ndarray, color: str) -> int:
-    return int((np.abs(pixels - 255 * np.array(to_rgb(color))).max(-1) < 3).sum())
+def panels(drawn: Figure) -> list:
+    return [axes for part in drawn.subfigs for axes in part.axes]
 
 
 @pytest.mark.parametrize(
     ("trajectories", "costs", "rows"),
     [
         ([], [], 0),
-        ([], COSTS, 1),
+        ([], COSTS, 3),
         ([trajectory(None, 0.0)], [], 2),
-        ([trajectory(1, 0.1), trajectory(None, 0.0)], COSTS, 3),
+        ([trajectory(1, 0.1), trajectory(None, 0.0, dtype="float64")], COSTS, 7),
+        ([trajectory(1, 0.1), trajectory(None, -0.1, 3), trajectory(None, 0.0, dtype="float64")], COSTS, 7),
     ],
 )
-def test_there_is_a_row_for_everything_that_was_measured(trajectories, costs, rows):
-    pixels = drawn(trajectories, costs)
-    assert pixels.shape[0] == pytest.approx(110 * (2.6 * rows or 1), abs=1)
-    for color in figure.COLORS.values():
-        assert (area(pixels, color) > 100) is (rows > 0)
+def test_there_is_a_panel_for_everything_that_was_measured(trajectories, costs, rows):
+    drawn = figure.draw(trajectories, costs)
+    check_printable(drawn)
+    assert len(panels(drawn)) == rows
+    assert style.pdf(drawn).startswith(b"%PDF")
 
 
-def test_the_longer_bars_are_snntorchs():
-    pixels = drawn([], COSTS)
-    assert 3 < area(pixels, figure.COLORS["snntorch"]) / area(pixels, figure.COLORS["csnn_jax"]) < 8
+def test_bars_are_as_long_as_their_costs():
+    iteration, inference, memory = panels(figure.draw([], COSTS))
+    for axes, values in ((iteration, [0.5, 2.0]), (inference, [0.1, 1.0]), (memory, [0.9, 4.0])):
+        assert [bar.get_width() for bar in axes.patches] == values
+    assert [label.get_text() for label in iteration.get_yticklabels()] == ["csnn_jax event", "snnTorch"]
+
+
+def test_of_several_seeds_the_mean_and_its_deviation_are_shown():
+    apart = (0.1, -0.1, 0.3)
+    drawn = figure.draw([trajectory(1, value, seed) for seed, value in enumerate(apart)], [])
+    losses, differences = panels(drawn)
+    assert "float32, from 3 seeds' weights, 25 steps" in words(drawn)
+    ours, theirs = (line for line in losses.get_lines() if line.get_label() in figure.NAMES.values())
+    np.testing.assert_allclose(ours.get_ydata(), [2.3, 1.9, 1.7])
+    np.testing.assert_allclose(theirs.get_ydata(), [2.3, 2.0, 1.8])
+    assert len(losses.get_lines()) == 2 * 3 + 2
+    (mean,) = (line for line in differences.get_lines() if line.get_label().startswith("mean"))
+    np.testing.assert_allclose(mean.get_ydata(), [0, -0.1, -0.1], atol=1e-12)
+    band = differences.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() == pytest.approx(-0.1 - np.std(apart, ddof=1))
+
+
+def test_the_recorded_comparison_can_be_drawn_again():
+    found = comparison.recorded(RECORDED)
+    assert len(found[0]) == len(json.loads((RECORDED / "comparison.json").read_text())["trajectories"])
+    check_printable(figure.draw(*found))

@@ -1,8 +1,10 @@
 """`python -m csnn_torch.compare` answers its questions, names what is broken, and refuses what would prove nothing."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import ENVIRONMENT
@@ -11,6 +13,8 @@ from PIL import Image
 from csnn_jax.runs import rundir
 from csnn_torch.compare import __main__ as command
 from csnn_torch.compare.comparison import Comparison
+
+RECORDED = Path(__file__).parents[3] / "results" / "comparison"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,7 @@ def compare(run, out, before: str = "", *flags) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_the_command_answers_all_questions(run, tmp_path):
-    flags = ("--iterations", 2, "--exact-iterations", 2, "--rounds", 1)
+    flags = ("--iterations", 2, "--exact-iterations", 2, "--rounds", 1, "--figures", "pdf")
     done = compare(run, tmp_path / "out", "", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -80,6 +84,46 @@ def test_the_command_answers_all_questions(run, tmp_path):
         assert heading in text
     with Image.open(tmp_path / "out" / "comparison.png") as picture:
         assert min(picture.size) > 400
+    assert (tmp_path / "out" / "comparison.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_picture_is_drawn_again_without_comparing(tmp_path, capsys):
+    shutil.copy(RECORDED / "comparison.json", tmp_path)
+    assert command.main(["--redraw", "--out", str(tmp_path), "--figures", "pdf"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "comparison.png", "comparison.pdf"}
+    assert command.main(["--redraw", "--out", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere/comparison.json: can't be read as a comparison: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--seeds", "1", "1"), "--seeds 1 1: expected each seed once"),
+        (("--time-steps", "0"), "--time-steps 0: expected a whole number of at least 1"),
+    ],
+)
+def test_seeds_and_steps_that_are_none_are_refused(flags, message, capsys):
+    assert command.main(["--run", "nowhere", *flags]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_every_seed_is_trained_on_both_sides(run, tmp_path):
+    flags = ("--questions", "training", "--iterations", 3, "--exact-iterations", 1, "--seeds", 0, 5, "--time-steps", 4)
+    done = compare(run, tmp_path, "", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "comparison.json").read_text())["trajectories"]
+    assert [(one["dtype"], one["seed"], one["time_steps"]) for one in found] == [
+        ("float32", 0, 4),
+        ("float32", 5, 4),
+        ("float64", 0, 8),
+    ]
+    first, second, _ = found
+    assert first["losses"]["csnn_jax"] != second["losses"]["csnn_jax"] and first["start"] == "the seed's"
+    for one in (first, second):
+        assert one["losses"]["csnn_jax"][0] == pytest.approx(one["losses"]["snntorch"][0], abs=1e-4)
+    text = (tmp_path / "comparison.md").read_text()
+    assert "- Same training, float32: over 2 seeds of 3 iterations the mean loss of the last 20 differs by " in text
+    assert "| seed | csnn_jax | snnTorch | difference | iterations until a spike flips |" in text
 
 
 def test_the_command_names_a_broken_bound_and_exits_with_1(run, tmp_path):

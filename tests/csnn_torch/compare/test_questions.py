@@ -1,9 +1,12 @@
 """What is asked, in which order, and what a network that proves nothing is not asked."""
 
 import numpy as np
+import pytest
 from idx_files import write_folder
+from tfds_files import prepare_frames
 
 from csnn_jax.config import Config, DataConfig, ModelConfig
+from csnn_jax.errors import UserError
 from csnn_jax.runs.weights import expected_shapes
 from csnn_torch.compare import questions
 from csnn_torch.compare.comparison import PARTS, Comparison
@@ -34,3 +37,13 @@ def test_more_images_than_the_test_set_has_are_told_in_one_line(case, tmp_path, 
     said = [line for line in printed if "--images" in line]
     assert said == printed[:1] == ["--images 50: the test set has 6, all of which are compared"]
     assert [result.images for result in found.spikes] == [6] * 4
+
+
+def test_data_with_a_time_axis_keep_their_steps(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 9, (4, 7, 8, 8, 1)).astype(np.uint8)
+    name = prepare_frames(tmp_path, frames, np.arange(4))
+    job = Config(ModelConfig(input_shape=(8, 8, 1), conv_channels=(2,), hidden=()), DataConfig(name))
+    questions.check(job, Plan.full())
+    with pytest.raises(UserError, match=r"^--time-steps 5: .* has a time axis already, expected no such flag$"):
+        questions.check(job, Plan.full().changed(time_steps=5))
+    questions.check(Config(), Plan.full().changed(time_steps=5))

@@ -7,7 +7,7 @@ import pytest
 from comparisons import broken
 
 from csnn_torch.compare import bounds
-from csnn_torch.compare.results import Cost, Flip, Gradients, Spikes, Trajectory
+from csnn_torch.compare.results import LAST, Cost, Flip, Gradients, Spikes, Trajectory, groups
 
 FLIP = Flip("lif1", 3, 0, (1, 2, 3), 1.0002, 0.9999, 2e-4)
 SPIKES = Spikes("run", "event", "float32", 1, None, 10**7, 1, {"lif1": 0.1}, 1.0, 1, 2e-4, (FLIP,))
@@ -77,6 +77,23 @@ def test_a_training_in_float64_must_stay_together_and_fire():
     assert str(replace(TRAJECTORY, first_flip=1)).endswith(
         "losses within 2.0e-09, first different spike: at iteration 1"
     )
+
+
+def test_trainings_that_differ_in_their_seed_alone_belong_together():
+    one, other = replace(TRAJECTORY, dtype="float32", seed=0), replace(TRAJECTORY, dtype="float32", seed=1)
+    assert groups([one, TRAJECTORY, other]) == [[one, other], [TRAJECTORY]]
+    assert groups([one, replace(other, time_steps=25)]) == [[one], [replace(other, time_steps=25)]]
+
+
+def test_losses_at_the_end_are_averaged():
+    losses = {"csnn_jax": [9.0] + [2.0] * LAST, "snntorch": [3.0] + [1.5] * LAST}
+    assert replace(TRAJECTORY, losses=losses).apart == 0.5
+    assert TRAJECTORY.apart == pytest.approx(-1e-9)
+
+
+def test_what_earlier_versions_did_not_record_is_left_out():
+    assert {"seed", "time_steps"}.isdisjoint(TRAJECTORY.as_json())
+    assert replace(TRAJECTORY, seed=0, time_steps=25).as_json()["seed"] == 0
 
 
 def test_costs_are_medians_and_a_failed_side_has_none():

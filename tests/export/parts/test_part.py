@@ -16,3 +16,10 @@ def test_whole_windows_alone_have_none():
     said = "spikes differ from torch's, which began at a membrane within rounding of its threshold"
     assert found.line() == f"3 of 5,000 {said}"
     assert found._replace(different=0).line() == "0 of 5,000 spikes differ from torch's"
+
+
+def test_a_proof_may_tell_its_layers_apart():
+    free = FREE | {"different_spikes_by_layer": [1, 2]}
+    step = {"beyond_limit": 0, "max_difference": 0.5, "max_difference_by_layer": [0.25, 0.5]}
+    found = Comparison.of("it", "torch", {"free_running": free, "stepwise": step})
+    assert (found.different_by_layer, found.max_difference_by_layer) == ((1, 2), (0.25, 0.5))

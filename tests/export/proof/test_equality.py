@@ -37,6 +37,8 @@ def test_a_network_is_equal_to_itself(made):
     assert stepwise["membranes"] == neurons * 12 * 5 and stepwise["max_difference"] == 0
     assert free["images"] == 5 and free["counts"] == 5 * 6
     assert free["output_spikes"] == 5 * 6 * 12 and free["hidden_spikes"] == (neurons - 6) * 5 * 12
+    assert free["different_spikes_by_layer"] == [0] * len(OTHER.layers)
+    assert stepwise["max_difference_by_layer"] == [0.0] * len(OTHER.layers)
 
 
 @pytest.mark.parametrize("name", ["conv1.weight", "conv2.bias", "fc2.weight", "lif3.beta"])
@@ -45,6 +47,11 @@ def test_an_altered_parameter_is_found(made, name):
     found = equality(made.step, OnnxRunner(model), [made.x])
     assert not found["ok"] and not found["stepwise"]["ok"]
     assert found["stepwise"]["beyond_limit"] > 0 and found["stepwise"]["max_difference"] > LIMIT
+    by_layer = found["stepwise"]["max_difference_by_layer"]
+    first = {"conv1": 0, "conv2": 1, "fc2": 3, "lif3": 2}[name.split(".")[0]]
+    assert max(by_layer) == by_layer[first] == found["stepwise"]["max_difference"]
+    different = found["free_running"]["different_spikes_by_layer"]
+    assert sum(different[:first]) == 0 and sum(different[:-1]) == found["free_running"]["different_hidden_spikes"]
 
 
 def test_an_altered_threshold_is_found(made):

@@ -32,3 +32,15 @@ def test_every_change_is_found_in_the_report_after_it(old):
         for after, before in change:
             assert report.count(after) == 1
             report = report.replace(after, before)
+
+
+def test_figures_that_an_earlier_version_did_not_record_are_left_out():
+    found = {"a": {"max_difference": 1.0, "max_difference_by_layer": [1.0]}, "different_spikes_by_layer": [0]}
+    assert earlier.known(found, {"a": {"max_difference": 2.0}}) == {"a": {"max_difference": 1.0}}
+    assert earlier.known(found, found) == found
+    assert earlier.known({"new": 1}, {}) == {"new": 1}  # told as a difference
+
+
+def test_an_old_bundle_was_proven_without_them(old):
+    proof = manifest.read(old)["proof"]
+    assert not any(name in str(proof) for name in earlier.LATER)

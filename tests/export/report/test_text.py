@@ -17,7 +17,14 @@ def test_every_file_has_a_row(any_bundle):
     named = re.findall(r"^\| `(.*?)`", section, re.M)
     there = {f"{path.name}/" if path.is_dir() else path.name for path in any_bundle.iterdir()}
     assert set(named) == there - {"report.md"} and len(named) == len(set(named))
-    assert named[-4:] == ["weights.safetensors", "config.json", "manifest.json", "manifest.sha256"]
+    assert named[-5:] == ["weights.safetensors", "config.json", "report.html", "manifest.json", "manifest.sha256"]
+
+
+def test_a_bundle_without_a_page_has_no_row_for_it(small_bundle):
+    recorded = manifest.read(small_bundle)
+    del recorded["files"]["report.html"]
+    rows = (small_bundle / "report.md").read_text().splitlines()
+    assert text.render(recorded).splitlines() == [row for row in rows if not row.startswith("| `report.html` ")]
 
 
 def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(trained, small_bundle):

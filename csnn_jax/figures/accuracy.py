@@ -1,0 +1,96 @@
+"""accuracy.png: accuracy and loss against the iteration, from a run's records."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+
+from csnn_jax.figures.style import BLUE, COLUMN, GREY, INK, ORANGE, new, styled
+from csnn_jax.runs.rundir import RunDir
+
+HIGH = 95.0
+"""Percent: what lies above it is drawn a second time, on a scale of its own."""
+WIDTH = 25
+"""Iterations that the mean of the loss is taken over; odd, so that it has a middle."""
+
+Points = tuple[list[int], list[float]]
+_COLORS = {"test": BLUE, "validation": ORANGE}
+
+
+@styled
+def draw(run: RunDir, figure: Figure | None = None) -> Figure:
+    """Accuracies above, where there are any, and the loss below.
+
+    Args:
+        run: its records are read.
+        figure: an empty one to draw into; None: one as wide as a column.
+    """
+    curves, final = _evaluations(run), _final(run)
+    scales = _scales([y for _, accuracies in [*curves.values(), final] for y in accuracies])
+    figure = figure or new(COLUMN, 1.3 * len(scales) + 1.5)
+    *upper, lower = figure.subplots(len(scales) + 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (label, limits) in zip(upper, scales.items(), strict=True):
+        _accuracy(axes, curves, final)
+        axes.set(ylabel=label, ylim=limits)
+        axes.yaxis.set_major_locator(MultipleLocator(1 if limits[0] else 20))
+    if upper:
+        _name_final(upper[0], final)
+    if curves:
+        upper[-1].legend(loc="lower right")
+    _loss(lower, run.records("train"))
+    figure.axes[0].set_title(f"Accuracy and loss ({run.path.name})" if upper else f"Loss ({run.path.name})")
+    figure.align_ylabels()
+    return figure
+
+
+def _evaluations(run: RunDir) -> dict[str, Points]:
+    """Percent of right answers by iteration, of each kind of evaluation that there was."""
+    found = {kind: run.records(kind) for kind in _COLORS}
+    return {kind: _points(records) for kind, records in found.items() if records}
+
+
+def _final(run: RunDir) -> Points:
+    return _points([end for end in run.records("end") if not end["interrupted"]][-1:])
+
+
+def _points(records: list[dict[str, Any]]) -> Points:
+    return [one["iter"] for one in records], [100 * one["accuracy"] for one in records]
+
+
+def _scales(accuracies: list[float]) -> dict[str, tuple[float, float]]:
+    """Label and limits of each panel of accuracies, from the top."""
+    whole = {"accuracy (%)": (0.0, 102.0)} if accuracies else {}
+    return ({f"above {HIGH:g} %": (HIGH, 100.1)} if max(accuracies, default=0) > HIGH else {}) | whole
+
+
+def _accuracy(axes: Axes, curves: Mapping[str, Points], final: Points) -> None:
+    for kind, points in curves.items():
+        axes.plot(*points, "o-", color=_COLORS[kind], label=kind)
+    axes.plot(*final, "*", color=INK, markersize=9)
+
+
+def _name_final(axes: Axes, final: Points) -> None:
+    """The final accuracy, beside its star and right of the axes."""
+    for iteration, accuracy in zip(*final, strict=True):
+        axes.annotate(
+            f"final test\n{accuracy:.2f} %",
+            (iteration, accuracy),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def _loss(axes: Axes, records: list[dict[str, Any]]) -> None:
+    steps, losses = np.array([r["iter"] for r in records]), np.array([r["loss"] for r in records])
+    axes.plot(steps, losses, color=GREY, linewidth=0.6, label="each iteration")
+    if len(losses) >= 2 * WIDTH:
+        mean = np.convolve(losses, np.ones(WIDTH) / WIDTH, "valid")
+        half = WIDTH // 2
+        axes.plot(steps[half:-half], mean, color=BLUE, label=f"mean of {WIDTH}")
+    axes.set(xlabel="iteration", ylabel="training loss (nats)")
+    axes.legend(loc="upper right")

@@ -1,0 +1,58 @@
+"""confusion.png: which classes are taken for which."""
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from csnn_jax.figures.style import COLUMN, PAGE, TEXT, new, styled
+
+COUNTED = 20
+"""Up to so many classes, every count is written into its cell."""
+DIGIT = 0.64 * TEXT / 72
+"""Width of a digit in inches."""
+
+
+@styled
+def draw(matrix: np.ndarray, accuracy: float) -> Figure:
+    """A confusion matrix [true class, predicted class]: right answers in blue, mistakes in orange.
+
+    Mistakes have a scale of their own, the square root of their number, for they are few.
+    """
+    classes = len(matrix)
+    narrow = classes * (DIGIT * len(str(matrix.max())) + 0.02) < COLUMN - 0.4 and classes <= COUNTED
+    width = COLUMN if narrow else PAGE
+    figure = new(width, width + 0.1)
+    axes = figure.subplots()
+    edges = {"edgecolors": "white", "linewidth": 0.5} if classes <= COUNTED else {"rasterized": True}
+    axes.pcolormesh(_colors(matrix), **edges)
+    _name(axes, classes)
+    wrong = int(matrix.sum() - np.trace(matrix))
+    axes.set_title(f"{matrix.sum():,} test images, {wrong:,} wrong, accuracy {accuracy:.2%}")
+    if classes <= COUNTED:
+        for row, column in np.argwhere(matrix):
+            axes.text(column + 0.5, row + 0.5, str(matrix[row, column]), ha="center", va="center")
+    return figure
+
+
+def _colors(matrix: np.ndarray) -> np.ndarray:
+    """RGBA of each cell [true, predicted, 4]; light enough for dark text on it."""
+    right = np.eye(len(matrix), dtype=bool)
+    wrong = np.where(right, 0, matrix)
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    strength = np.sqrt(wrong / max(1, wrong.max()))
+    found = matplotlib.colormaps["Oranges"](np.where(wrong > 0, 0.06 + 0.42 * strength, 0.0))
+    found[wrong == 0] = 1.0
+    found[right] = matplotlib.colormaps["Blues"](0.05 + 0.4 * share[right])
+    return found
+
+
+def _name(axes: Axes, classes: int) -> None:
+    ticks = range(0, classes, 1 if classes <= 30 else 10 if classes <= 300 else 100)
+    centers = [tick + 0.5 for tick in ticks]
+    axes.set_xticks(centers, list(map(str, ticks)))
+    axes.set_yticks(centers, list(map(str, ticks)))
+    axes.set(xlabel="predicted class", ylabel="true class", aspect="equal", ylim=(classes, 0))
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,216 @@
+"""spikes.png: what one image makes of a network: rasters, membranes, and where each layer fires."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, SKY, new, styled
+
+FEW = 20
+"""A layer of so many neurons is shown whole, in its own order."""
+ROWS = 16
+"""Neurons that are shown of any other layer."""
+NAMES = 6
+"""Of these, those that are named at the axis."""
+ROW = 0.135
+"""Inches that a row needs to be named."""
+
+
+class Sample(NamedTuple):
+    """An image, and what a network makes of it.
+
+    Attributes:
+        image: [H, W, C] uint8, or [T, H, W, C].
+        label: its class.
+        membranes, spikes: U and S of every layer, each [time, *shape].
+        thresholds: of every layer.
+    """
+
+    image: np.ndarray
+    label: int
+    membranes: Sequence[np.ndarray]
+    spikes: Sequence[np.ndarray]
+    thresholds: Sequence[float]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer over the window.
+
+    Attributes:
+        name: for readers.
+        naming: what the parts of a neuron's name are.
+        shape: (rows, columns, channels), or (neurons,).
+        membranes, spikes: [time, neurons].
+        threshold: of its neurons.
+    """
+
+    name: str
+    naming: str
+    shape: tuple[int, ...]
+    membranes: np.ndarray
+    spikes: np.ndarray
+    threshold: float
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Spikes of every neuron [neurons]."""
+        return self.spikes.sum(0).astype(int)
+
+    @property
+    def ranked(self) -> np.ndarray:
+        """The neurons that spike, most spikes first."""
+        return np.argsort(-self.counts, kind="stable")[: np.count_nonzero(self.counts)]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its neurons are shown."""
+        return len(self.counts) <= FEW
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The neurons that have a row: all of few, else from those that spike most to those that spike least."""
+        ranked = self.ranked
+        if self.whole:
+            return np.arange(len(self.counts))
+        return ranked[np.linspace(0, len(ranked) - 1, min(len(ranked), ROWS)).astype(int)]
+
+    def neuron(self, index: int) -> str:
+        """What a neuron is called: channel/row/column, or its number."""
+        if len(self.shape) == 1:
+            return str(index)
+        row, column, channel = np.unravel_index(index, self.shape)
+        return f"{channel}/{row}/{column}"
+
+
+@styled
+def draw(sample: Sample) -> Figure:
+    """A row with the first layer's membranes, one for each layer's raster, and one with the last layer's membranes.
+
+    On their left: the image, where each layer fires, and the output's counts.
+    """
+    layers = _layers(sample)
+    heights = [1.0, *[max(1.0, ROW * len(layer.counts)) if layer.whole else 1.0 for layer in layers], 1.1]
+    figure = new(PAGE, sum(heights) + 0.25 * len(heights))
+    grid = figure.add_gridspec(len(heights), 2, width_ratios=(1, 4.6), height_ratios=heights)
+    axes = figure.add_subplot(grid[0, 1])
+    _traces(axes, layers[0], _most_middle_least(layers[0]))
+    right = [axes]
+    for row, layer in enumerate(layers, 1):
+        right.append(figure.add_subplot(grid[row, 1], sharex=axes))
+        _raster(right[-1], layer)
+    right.append(figure.add_subplot(grid[-1, 1], sharex=axes))
+    _traces(right[-1], layers[-1], np.argsort(-layers[-1].membranes.mean(0), kind="stable")[:3], all_others=True)
+    _left(figure, grid, sample, layers)
+    for axes in right[:-1]:
+        axes.tick_params(labelbottom=False)
+    right[-1].set(xlabel="time step", xlim=(-0.5, len(layers[-1].spikes) - 0.5))
+    figure.align_ylabels(right)
+    return figure
+
+
+def _layers(sample: Sample) -> list[_Layer]:
+    found = []
+    for number, (u, s, threshold) in enumerate(zip(sample.membranes, sample.spikes, sample.thresholds, strict=True), 1):
+        last = number == len(sample.spikes)
+        naming = "class" if last else "neuron" if u.ndim == 2 else "channel/row/col."
+        flat = u.reshape(len(u), -1), s.reshape(len(s), -1)
+        found.append(_Layer(f"LIF {number}", naming, u.shape[1:], *flat, threshold))
+    return found
+
+
+def _most_middle_least(layer: _Layer) -> np.ndarray:
+    """Three neurons with differing numbers of spikes; of a silent layer those with the highest membranes."""
+    ranked = layer.ranked
+    if not len(ranked):
+        return np.argsort(-layer.membranes.max(0), kind="stable")[:3]
+    return ranked[sorted({0, len(ranked) // 2, len(ranked) - 1})]
+
+
+def _raster(axes: Axes, layer: _Layer) -> None:
+    """A row of dashes for each neuron that is shown."""
+    shown, density = layer.shown, f"density {layer.spikes.mean():.1%}"
+    which = f"all {len(shown)} neurons" if layer.whole else _which(layer)
+    axes.set_title(f"{layer.name}: {which}; {density}")
+    width = min(2.0, 0.55 * 380 / len(layer.spikes))  # points; the axes are about 380 wide
+    times = [np.flatnonzero(layer.spikes[:, neuron]) for neuron in shown]
+    if times:
+        axes.eventplot(times, lineoffsets=range(len(shown)), linelengths=0.6, linewidths=width, colors=BLUE)
+    else:
+        axes.text(0.5, 0.5, "no spike", transform=axes.transAxes, ha="center", va="center")
+    named = range(0, len(shown), 1 if layer.whole else max(1, -(-len(shown) // NAMES)))
+    axes.set_yticks(named, [layer.neuron(shown[row]) for row in named])
+    axes.set(ylim=(max(len(shown), 1) - 0.4, -0.6), ylabel=layer.naming)
+    axes.grid(axis="y", visible=False)
+
+
+def _which(layer: _Layer) -> str:
+    spiking, there = len(layer.ranked), f"{len(layer.counts):,} neurons"
+    if spiking <= ROWS:
+        return f"the {spiking} that spike, of {there}"
+    return f"{ROWS} of the {spiking:,} that spike, of {there}"
+
+
+def _traces(axes: Axes, layer: _Layer, chosen: np.ndarray, all_others: bool = False) -> None:
+    """Membranes of the chosen neurons, named in a line above; of few neurons the others in grey, if asked for."""
+    if all_others and layer.whole:
+        axes.plot(layer.membranes, color=GREY, linewidth=0.5)
+    for neuron, color, unit in zip(chosen, (BLUE, ORANGE, SKY), (" spikes", "", ""), strict=False):
+        label = f"{layer.neuron(neuron)}: {layer.counts[neuron]}{unit}"
+        axes.plot(layer.membranes[:, neuron], color=color, label=label)
+    axes.axhline(layer.threshold, color=INK, linestyle="--", linewidth=0.8, label=f"threshold {layer.threshold:g}")
+    axes.set_ylabel(f"membranes\nof {layer.name}")
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "ncols": 4}
+    axes.legend(**place, handlelength=1, columnspacing=0.9, handletextpad=0.4)
+
+
+def _left(figure: Figure, grid, sample: Sample, layers: Sequence[_Layer]) -> None:
+    """The image; below it where each layer fires; at the end the output's counts, beside raster and membranes."""
+    _image(figure.add_subplot(grid[0, 0]), sample)
+    for row, layer in enumerate(layers[:-1], 1):
+        panel: Callable[[Axes, _Layer], None] = _places if len(layer.shape) == 3 else _rates
+        panel(figure.add_subplot(grid[row, 0]), layer)
+    _output(figure.add_subplot(grid[-2:, 0]), layers[-1], sample.label)
+
+
+def _image(axes: Axes, sample: Sample) -> None:
+    still = sample.image.mean(0) if sample.image.ndim == 4 else sample.image
+    colours = still.shape[-1] == 3
+    axes.imshow(still / max(1, still.max()) if colours else still.sum(-1), cmap="gray_r")
+    axes.set_title(f"test image, class {sample.label}")
+    _bare(axes, still.shape[:2])
+
+
+def _places(axes: Axes, layer: _Layer) -> None:
+    """Spikes of a convolution's neurons by place, all channels together."""
+    axes.imshow(layer.counts.reshape(layer.shape).sum(-1), cmap="Blues", vmin=0)
+    axes.set_title("spikes by place")
+    _bare(axes, layer.shape[:2])
+
+
+def _bare(axes: Axes, size: tuple[int, ...]) -> None:
+    """Only the first and the last row and column are named."""
+    axes.set(yticks=sorted({0, size[0] - 1}), xticks=sorted({0, size[1] - 1}))
+    axes.grid(visible=False)
+    axes.spines[["top", "right"]].set_visible(True)
+
+
+def _rates(axes: Axes, layer: _Layer) -> None:
+    """How often the neurons fire that do."""
+    axes.hist(layer.counts[layer.counts > 0], bins=10, range=(0, len(layer.spikes)), color=BLUE)
+    axes.set(xlim=(0, len(layer.spikes)), ylabel="neurons", title="spikes per neuron")
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+
+
+def _output(axes: Axes, layer: _Layer, label: int) -> None:
+    """Output spikes of each class; that of the image stands out."""
+    shown = layer.shown
+    axes.barh(range(len(shown)), layer.counts[shown], color=[BLUE if one == label else GREY for one in shown])
+    axes.set_yticks(range(len(shown)), [layer.neuron(one) for one in shown])
+    axes.set(ylim=(max(len(shown), 1) - 0.4, -0.6), xlim=(0, len(layer.spikes)), ylabel="class", title="output spikes")
+    axes.grid(axis="y", visible=False)

@@ -1,0 +1,104 @@
+"""How every figure of the project looks, and how it is written: as PNG, and on request as PDF.
+
+A figure is as wide as one or two columns of a journal, so that its text has its size in print. Colours are those of
+Okabe and Ito, which the colour-blind tell apart. `styled` makes a function draw in this style, whatever the caller's.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # without pyplot, whose backend is the caller's affair
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from csnn_jax.files import write_atomic
+from csnn_jax.flags import Figures
+
+COLUMN, PAGE = 3.5, 7.0
+"""Widths in inches: of one column of a journal, and of two."""
+TEXT = 8.0
+"""Size of the text in points."""
+DPI = 170
+"""Pixels an inch of a PNG."""
+BLUE, ORANGE, SKY = "#0072b2", "#d55e00", "#56b4e9"
+"""Of lines and marks, in the order in which they are taken."""
+INK, GREY = "#222222", "#999999"
+"""Of text and axes, and of lines in the background."""
+
+_GROUPS = {
+    *("axes", "figure", "font", "grid", "image", "legend", "lines"),
+    *("patch", "path", "pdf", "savefig", "text", "xtick", "ytick"),
+}
+_SETTINGS = {key: value for key, value in matplotlib.rcParamsDefault.items() if key.split(".")[0] in _GROUPS} | {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "legend.fontsize", "figure.titlesize"), TEXT),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), TEXT),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    "text.parse_math": False,  # a name may hold dollars; and mathtext's exponents would be too small
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType, embedded: journals refuse Type 3
+}
+
+styled = matplotlib.rc_context(_SETTINGS)
+"""Decorates a function that draws or writes a figure."""
+
+
+def new(width: float, height: float) -> Figure:
+    """An empty figure of so many inches; to be called where the style holds."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+@styled
+def png(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    return _bytes(figure, "png")
+
+
+@styled
+def pdf(figure: Figure) -> bytes:
+    """A figure as PDF with its fonts in it; the same figure gives the same bytes."""
+    return _bytes(figure, "pdf", {"CreationDate": None})
+
+
+def files(name: str, figures: Figures) -> tuple[str, ...]:
+    """Names of the files that `save` writes for a figure of this name."""
+    return (f"{name}.png",) if figures == "png" else (f"{name}.png", f"{name}.pdf")
+
+
+def save(figure: Figure, folder: Path, name: str, figures: Figures) -> None:
+    """Writes a figure into a folder, under the names of `files`.
+
+    Raises:
+        UserError: the disk is full or the folder can't be written.
+    """
+    for file in files(name, figures):
+        write_atomic(folder / file, pdf(figure) if file.endswith(".pdf") else png(figure))
+
+
+def powers(axes: Axes, which: str = "y") -> None:
+    """Labels a logarithmic axis with numbers such as 1e-5, whose digits are all of the text's size."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _number(value: float) -> str:
+    return f"{value:,g}" if 1e-3 < value < 1e6 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def _bytes(figure: Figure, form: str, metadata: dict[str, None] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a run's name in any script
+        figure.savefig(buffer, format=form, dpi=DPI, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,60 @@
+"""The Markdown of report.md as pieces of a page. It knows what that report uses, and shows the rest as text."""
+
+import re
+from collections.abc import Iterator
+
+from csnn_jax.report import page
+from csnn_jax.report.page import Content, Html
+
+_BLOCK = re.compile(r"(?:<!-- \w+ -->\n)?```\w*\n(?P<code>.*?)\n```|(?P<rest>\S.*?|    .*?)(?=\n\n|\n*\Z)", re.DOTALL)
+_INLINE = re.compile(r"(`[^`]+`|\*\*.+?\*\*|\[[^]]+\]\(https://[^)\s]+\))")
+
+
+def pieces(markdown: str, caption: str) -> Iterator[Html]:
+    """Paragraphs, lists, tables and programs, in order.
+
+    Args:
+        markdown: without headings.
+        caption: of tables; names programs for a screen reader, too.
+    """
+    for found in _BLOCK.finditer(markdown):
+        text = found["rest"]
+        if text is None:
+            yield page.listing(found["code"], caption)
+        elif text.startswith("    "):
+            yield page.listing(re.sub("^    ", "", text, flags=re.MULTILINE), caption)
+        elif text.startswith("| "):
+            yield _table(text, caption)
+        elif text.startswith("- "):
+            yield page.element("ul", *(page.element("li", inline(line)) for line in text[2:].split("\n- ")))
+        else:
+            yield page.paragraph(inline(text))
+
+
+def inline(text: str) -> Html:
+    """Text with code, strong words and links; a link leads to an https address."""
+    return page.joined(_word(word) for word in _INLINE.split(text.replace("\n", " ")) if word)
+
+
+def _word(word: str) -> Content:
+    if not _INLINE.fullmatch(word):
+        return word
+    if word.startswith("`"):
+        return page.code(word[1:-1])
+    if word.startswith("**"):
+        return page.element("strong", inline(word[2:-2]))
+    name, _, address = word[1:-1].partition("](")
+    return page.element("a", name, href=address)
+
+
+def _table(text: str, caption: str) -> Html:
+    head, _, *rows = (_cells(line) for line in text.split("\n"))
+    return page.table(caption, head, [[_cell(cell) for cell in row] for row in rows])
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def _cell(cell: str) -> Content:
+    return inline(cell) if _INLINE.search(cell) else cell

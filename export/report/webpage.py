@@ -1,0 +1,130 @@
+"""report.html: what report.md says, as a page with charts; rendered from the manifest alone, too."""
+
+import re
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import Any
+
+from csnn_jax.report import charts, page
+from csnn_jax.report.charts import Series
+from csnn_jax.report.page import Html, Section
+from csnn_jax.report.subject import shown_dataset
+from export.bundle import PAGE
+from export.manifest import Manifest
+from export.parts.part import Comparison
+from export.proof.equality import LIMIT
+from export.report import markup, text
+
+MADE_BY = re.compile(r'<meta name="generator" content="(.*?)">')
+
+
+def render(manifest: Manifest) -> str:
+    """The whole page. It names no folder of this machine, and of the files in the manifest not itself.
+
+    Raises:
+        UserError: plotly is not there.
+    """
+    dataset = shown_dataset(manifest["data"]["dataset"])
+    files = {name: entry for name, entry in manifest["files"].items() if name != PAGE}
+    shown = manifest | {"data": manifest["data"] | {"dataset": dataset}, "files": files}
+    top, *rest = ((name, section(shown)) for name, section in text.SECTIONS.items())
+    title, *lead = top[1].removeprefix("# ").split("\n\n")
+    return page.document(title, [markup.inline(one) for one in lead], [_section(shown, *one) for one in rest], maker())
+
+
+def maker() -> str:
+    """What makes a page, with all that its bytes depend on beside the manifest."""
+    return f"csnn-jax export {version('csnn-jax')} with plotly {version('plotly')}"
+
+
+def made_by(content: str) -> str:
+    """The `maker` of a page; "" where it tells none."""
+    found = MADE_BY.search(content[:1024])
+    return found[1] if found else ""
+
+
+def _section(manifest: Manifest, name: str, markdown: str) -> Section:
+    heading, _, body = markdown.removeprefix("## ").partition("\n\n")
+    drawn = _CHARTS[name](manifest) if name in _CHARTS else ()
+    return Section(heading, (*markup.pieces(body, _CAPTIONS.get(name, heading)), *drawn))
+
+
+def _sizes(manifest: Manifest) -> Iterator[Html]:
+    sizes = {
+        name: sum(one["bytes"] for file, one in manifest["files"].items() if _is_in(file, name)) / 1e6
+        for name in ("weights.safetensors", *manifest["latency"])
+    }
+    caption = "Sizes of the weights and of each file that runs."
+    yield charts.bars(caption, list(sizes), list(sizes.values()), ("file", "size (MB)"))
+
+
+def _is_in(file: str, name: str) -> bool:
+    """Whether a file is the one so named, or in the folder so named."""
+    return file == name or (name.endswith("/") and file.startswith(name))
+
+
+def _differences(manifest: Manifest) -> Iterator[Html]:
+    layers = [f"LIF after {one['layer']}" for one in manifest["semantics"]["layers"]]
+    compared = {_name(name, one): one for name, one in text.comparisons(manifest)}
+    spikes = {name: one.different_by_layer for name, one in compared.items() if one.different_by_layer}
+    if spikes:
+        rows: list[tuple[str | int, ...]] = [(name, *counts) for name, counts in spikes.items()]
+        yield page.table("Different spikes by layer, in whole windows", ("file, run by", *layers), rows)
+    membranes = {name: one.max_difference_by_layer for name, one in compared.items() if one.max_difference_by_layer}
+    series = [
+        Series(name, layers, [value or None for value in values], number, "lines+markers")
+        for number, (name, values) in enumerate(membranes.items())
+    ]
+    if series:
+        caption = f"The largest difference of a membrane, by layer. Dashed: what is allowed, {LIMIT:g}. 0 is not drawn."
+        axes: dict[str, Any] = {
+            "x_axis": {"type": "category"},
+            "y_axis": charts.LOG | {"tickformat": ".0e"},
+            "y_lines": (LIMIT,),
+        }
+        yield charts.lines(caption, series, "layer", "difference / (1 + |U|)", **axes)
+
+
+def _name(name: str, one: Comparison) -> str:
+    return f"{name}, {one.run_by}"
+
+
+def _latencies(manifest: Manifest) -> Iterator[Html]:
+    found = text.milliseconds_an_image(manifest)
+    yield charts.bars("How long an image takes.", list(found), list(found.values()), ("file", "ms an image"))
+
+
+def _work(manifest: Manifest) -> Iterator[Html]:
+    layers, steps = manifest["numbers"]["layers"], manifest["numbers"]["time_steps"]
+    names = [one["name"] for one in layers]
+    groups = {
+        "computed densely": [one["dense_macs_per_step"] * steps for one in layers],
+        "with spikes": [one["synaptic_operations_first_layer_once"] for one in layers],
+    }
+    yield charts.grouped(
+        "Operations an image, by layer.", names, groups, "operations", y_axis=charts.LOG | {"tickformat": "~s"}
+    )
+    densities = [100 * one["density"] for one in layers]
+    yield charts.bars("Spike density by layer.", names, densities, ("neurons after", "density (%)"), number=2)
+
+
+_CAPTIONS = {
+    "which": "Files by what you have",
+    "files": "Every file of this folder",
+    "call": "How to call it",
+    "network": "The network's layers and equations",
+    "proof": "Each file against the trained network",
+    "latency": "Latency of a call",
+    "numbers": "What each layer needs",
+    "tools": "Tools and chips",
+    "verify": "How to check it",
+}
+"""Captions of the tables in the sections of these names."""
+
+_CHARTS: dict[str, Callable[[Manifest], Iterator[Html]]] = {
+    "files": _sizes,
+    "proof": _differences,
+    "latency": _latencies,
+    "numbers": _work,
+}
+"""What is drawn below the sections of these names."""

@@ -1,0 +1,70 @@
+"""spikes.png: rasters of neurons that exist, by their names, for images and layers of any kind."""
+
+import numpy as np
+import pytest
+from drawn import check_printable, words
+
+from csnn_jax.figures import spikes, style
+from csnn_jax.figures.spikes import Sample
+
+
+def sample(shape=(8, 8, 1), layers=((14, 14, 8), (7, 7, 4), (30,), (3,)), steps=50, threshold=1.0) -> Sample:
+    rng = np.random.default_rng(0)
+    membranes = [rng.normal(size=(steps, *layer)) for layer in layers]
+    image = rng.integers(0, 256, shape, np.uint8)
+    return Sample(image, 1, membranes, [m > threshold for m in membranes], [threshold] * len(layers))
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8, 2), (50, 8, 8, 2), (34, 20, 1)])
+def test_images_of_any_kind_are_drawn(shape):
+    check_printable(spikes.draw(sample(shape)))
+
+
+@pytest.mark.parametrize("layers", [((3,),), ((30,), (200,)), ((5, 4, 300), (12,), (40,), (20,))])
+@pytest.mark.parametrize("steps", [1, 7, 1000])
+def test_stacks_and_windows_of_any_kind_are_drawn(layers, steps):
+    check_printable(spikes.draw(sample(layers=layers, steps=steps)))
+
+
+def test_a_silent_network_can_be_drawn():
+    figure = spikes.draw(sample(threshold=np.inf)._replace(thresholds=[1.0] * 4))
+    check_printable(figure)
+    assert words(figure).count("no spike") == 3
+
+
+def test_neurons_are_named_by_channel_row_and_column():
+    fired = np.zeros((10, 4, 5, 6), bool)
+    fired[:, 3, 2, 1] = True  # row 3, column 2, channel 1
+    fired[2:5, 0, 4, 5] = True
+    one = sample(layers=((4, 5, 6), (3,)), steps=10)
+    figure = spikes.draw(one._replace(spikes=[fired, one.spikes[1]]))
+    found = words(figure)
+    assert "1/3/2: 10 spikes" in found and "5/0/4: 3" in found
+    raster = figure.axes[1]
+    assert [label.get_text() for label in raster.get_yticklabels()] == ["1/3/2", "5/0/4"]  # the most spikes on top
+    assert raster.get_title(loc="left") == "LIF 1: the 2 that spike, of 120 neurons; density 1.1%"
+    drawn = {line.get_lineoffset(): len(line.get_segments()) for line in raster.collections}
+    assert drawn == {0: 10, 1: 3}
+
+
+def test_rows_are_the_neurons_that_spike_most_to_those_that_spike_least():
+    fired = np.zeros((50, 300), bool)
+    for neuron in range(50):
+        fired[: neuron + 1, 5 * neuron] = True
+    layer = spikes._Layer("LIF 3", "neuron", (300,), fired * 1.0, fired, 1.0)
+    assert len(layer.shown) == spikes.ROWS
+    counts = layer.counts[layer.shown]
+    assert counts[0] == 50 and counts[-1] == 1 and (np.diff(counts) < 0).all()
+
+
+def test_the_output_has_a_row_and_a_bar_for_each_class():
+    one = sample(layers=((4, 4, 2), (10,)))
+    figure = spikes.draw(one)
+    bars = next(axes for axes in figure.axes if axes.get_title(loc="left") == "output spikes")
+    assert [bar.get_width() for bar in bars.patches] == one.spikes[-1].sum(0).tolist()
+    assert [label.get_text() for label in bars.get_yticklabels()] == list(map(str, range(10)))
+
+
+def test_equal_samples_give_equal_pictures():
+    assert style.png(spikes.draw(sample())) == style.png(spikes.draw(sample()))
+    assert style.pdf(spikes.draw(sample())) == style.pdf(spikes.draw(sample()))

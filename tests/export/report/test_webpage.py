@@ -1,0 +1,132 @@
+"""report.html: it says what report.md says, draws what the manifest holds, and is text where a name is hostile."""
+
+import json
+import re
+import sys
+import tarfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from browser import SCHEMES, WIDTHS, axe, opened
+
+from export import manifest
+from export.report import text, webpage
+
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "bundle-0.1.0.tar.xz"
+HOSTILE = """<script>document.title = 'taken'</script> "quoted" & <b>bold</b>"""
+DRAWN = "html[data-charts=drawn]"
+
+
+class Reader(HTMLParser):
+    """What a reader sees of a page, and the specifications of its charts."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.text, self.charts, self._inside = "", [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self._inside = dict(attributes).get("type") or tag
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside == "application/json":
+            self.charts.append(json.loads(data))
+        elif self._inside not in ("script", "style"):
+            self.text += data
+
+
+def squeezed(value: str) -> str:
+    """Letters and digits alone, for markup is dots and bars."""
+    return re.sub(r"[^A-Za-z0-9]", "", value)
+
+
+def test_the_page_says_what_the_report_says(small_bundle):
+    report, page = (small_bundle / "report.md").read_text(), Reader((small_bundle / "report.html").read_text())
+    seen = squeezed(page.text)
+    report = re.sub(r"\]\(https://\S+?\)|<!-- \w+ -->|```python", "", report)  # targets of links, names of programs
+    for line in report.splitlines():
+        for cell in line.split(" | ") if "report.html" not in line else ():
+            assert squeezed(cell) in seen, cell
+
+
+def test_charts_draw_what_the_manifest_holds(small_bundle):
+    recorded = manifest.read(small_bundle)
+    charts = Reader((small_bundle / "report.html").read_text()).charts
+    drawn = {trace["name"]: trace["y"] for chart in charts for trace in chart["data"] if "name" in trace}
+    step = recorded["proof"]["step.onnx"]["onnxruntime"]["stepwise"]["max_difference_by_layer"]
+    assert drawn["step.onnx, ONNX Runtime"] == pytest.approx(step, rel=1e-4) and min(step) > 0
+    layers = recorded["numbers"]["layers"]
+    assert drawn["computed densely"] == [one["dense_macs_per_step"] * 6 for one in layers]
+    sizes, *_ = charts
+    assert dict(zip(sizes["data"][0]["x"], sizes["data"][0]["y"], strict=True))["step.onnx"] == pytest.approx(
+        recorded["files"]["step.onnx"]["bytes"] / 1e6, rel=1e-4
+    )
+    assert len(charts) == 5
+
+
+def test_a_page_follows_from_its_manifest_alone(any_bundle):
+    recorded = manifest.read(any_bundle)
+    assert webpage.render(recorded) == (any_bundle / "report.html").read_text()
+    assert webpage.made_by((any_bundle / "report.html").read_text()) == webpage.maker()
+
+
+def test_a_page_contains_no_path_of_the_machine(spikes):
+    page = (spikes / "report.html").read_text()
+    assert str(spikes.parent) in (spikes / "report.md").read_text()  # the data set's folder
+    for path in (spikes.parent, spikes.parent.parent, Path.cwd(), Path.home(), Path(sys.prefix)):
+        assert str(path) not in page or len(path.parts) < 2, path
+
+
+def hostile(recorded: dict) -> dict:
+    """The manifest with markup wherever a name could hold it."""
+    recorded = json.loads(json.dumps(recorded))
+    recorded["data"]["dataset"] = f"tfds:{HOSTILE}"
+    recorded["made"]["cpu"] = HOSTILE
+    recorded["targets"][0] |= {"name": HOSTILE, "source": "javascript:alert(1)"}
+    for part in (recorded["numbers"]["layers"], recorded["semantics"]["layers"]):
+        part[0]["name" if "name" in part[0] else "layer"] = HOSTILE
+    return recorded
+
+
+def test_hostile_names_are_shown_as_text(small_bundle):
+    page = webpage.render(hostile(manifest.read(small_bundle)))
+    assert "<b>bold" not in page and "<script>document" not in page and 'href="javascript' not in page
+    assert Reader(page).text.count(HOSTILE) >= 5
+
+
+def test_the_manifest_of_an_old_bundle_makes_a_page(tmp_path):
+    with tarfile.open(FIXTURE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    page = Reader(webpage.render(manifest.read(tmp_path / "bundle")))
+    assert "Different spikes by layer" not in page.text and len(page.charts) == 4
+
+
+def test_every_section_that_gets_a_chart_or_a_caption_is_there():
+    assert {*webpage._CHARTS, *webpage._CAPTIONS} <= set(text.SECTIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_page_opens_anywhere(small_bundle, width, scheme):
+    path = small_bundle / "report.html"
+    with opened(path, width=width, scheme=scheme) as visit:
+        visit.page.wait_for_selector(DRAWN, state="attached")
+        assert visit.errors == [] and visit.requests == [path.as_uri()]
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == width
+        assert visit.page.locator(".plot .main-svg:first-child").count() == 5
+        assert axe(visit.page) == [] and visit.errors == []
+
+
+@pytest.mark.slow
+def test_hostile_names_do_nothing_in_a_browser(small_bundle, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(webpage.render(hostile(manifest.read(small_bundle))))
+    with opened(path) as visit:
+        visit.page.wait_for_selector(DRAWN, state="attached")
+        assert visit.errors == [] and "taken" not in visit.page.title()[:5]
+        assert visit.page.locator("b").count() == 0 and HOSTILE in visit.page.locator("h1").inner_text()

@@ -1,0 +1,44 @@
+"""What a figure shows, and whether it may be printed: read from the figure's own objects."""
+
+import itertools
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from csnn_jax.figures.style import COLUMN, PAGE, TEXT
+
+
+def texts(figure: Figure) -> list[Text]:
+    """All texts that a reader sees, where they are when the figure is drawn."""
+    figure.draw_without_rendering()
+    axes = figure.findobj(Axes, include_self=False)
+    unseen = {label for one in axes for axis in (one.xaxis, one.yaxis) for label in _beyond(axis)}
+    found = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return [text for text in found if text not in unseen]
+
+
+def words(figure: Figure) -> list[str]:
+    """What they say."""
+    return [text.get_text() for text in texts(figure)]
+
+
+def _beyond(axis: Axis) -> set[Text]:
+    """Labels of ticks beyond the limits, which are not drawn."""
+    within = axis._update_ticks()
+    every = [*axis.majorTicks, *axis.minorTicks]
+    return {label for tick in every if tick not in within for label in (tick.label1, tick.label2)}
+
+
+def check_printable(figure: Figure) -> None:
+    """As wide as one or two columns; every text of 8 points or more, within the figure, and over no other text."""
+    assert figure.get_figwidth() in (COLUMN, PAGE)
+    found = texts(figure)
+    assert [text.get_text() for text in found if text.get_fontsize() < TEXT] == []
+    boxes = [(text.get_text(), text.get_window_extent()) for text in found]
+    (left, bottom), (right, top) = figure.bbox.min - 1, figure.bbox.max + 1
+    outside = [text for text, box in boxes if box.x0 < left or box.y0 < bottom or box.x1 > right or box.y1 > top]
+    pairs = itertools.combinations(boxes, 2)
+    over = [(one, other) for (one, a), (other, b) in pairs if a.padded(-1).overlaps(b.padded(-1))]
+    assert (outside, over) == ([], [])
