@@ -72,7 +72,7 @@ TRIED = {
 EXAMPLES = (
     "--augment 2 10 0.1 --time-steps 25",
     "--optimizer adamw --schedule cosine --warmup 50 --clip-norm 1 --label-smoothing 0.1 --time-steps 25",
-    "--optimizer sgd --momentum 0.9 --lr 1 --surrogate atan --time-steps 25",
+    "--optimizer sgd --momentum 0.9 --lr 0.1 --surrogate atan --init calibrated --time-steps 25",
     "--rate-target 0.05 --surrogate atan --time-steps 25",
     "--surrogate atan --time-steps 25",
     "--dataset idx:/usr/share/datasets/fashion-mnist --validation 5000 --time-steps 25",
