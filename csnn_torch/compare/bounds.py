@@ -62,3 +62,8 @@ def distances(found: Tensors, reference: Tensors) -> dict[str, float]:
         norm = np.linalg.norm(b.astype(np.float64))
         errors[name] = float(np.linalg.norm(found[name].astype(np.float64) - b) / norm) if norm > 0 else float("nan")
     return errors
+
+
+def short(bound: float) -> str:
+    """A power of ten: 1e-9."""
+    return f"{bound:.0e}".replace("e-0", "e-")

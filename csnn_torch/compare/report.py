@@ -3,16 +3,14 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
 from csnn_jax.figures import style
 from csnn_jax.files import write_atomic
 from csnn_jax.flags import Figures
 from csnn_jax.markdown import table
-from csnn_torch.compare import bounds, figure
+from csnn_torch.compare import bounds, figure, trained
 from csnn_torch.compare.comparison import NAME, Comparison, Origin
-from csnn_torch.compare.figure import NAMES
-from csnn_torch.compare.results import LAST, Cost, Gradients, Spikes, Trajectory, groups
+from csnn_torch.compare.results import Cost, Gradients, Spikes
 
 
 def write(found: Comparison, out: Path, figures: Figures = "png") -> None:
@@ -41,7 +39,7 @@ def _paragraphs(found: Comparison) -> Iterable[str]:
     if found.gradients:
         yield from _gradients(found.gradients)
     if found.trajectories:
-        yield from _training(found.trajectories)
+        yield from trained.section(found.trajectories)
     if found.costs:
         yield from _costs(found)
     yield "\n![loss curves and costs](comparison.png)\n"
@@ -77,8 +75,7 @@ def _summary(found: Comparison) -> Iterable[str]:
                 f"{sum(r.predictions for r in counted)} predictions; {_count(networks, 'network')}, "
                 f"{_count(len(counted), 'comparison')}."
             )
-    for together in groups(found.trajectories):
-        yield _trained(together) if len(together) == 1 else _trained_by_seed(together)
+    yield from trained.summary(found.trajectories)
     base = _base(found.costs)
     for c in found.costs:
         if base and c is not base and not c.failed:
@@ -87,25 +84,6 @@ def _summary(found: Comparison) -> Iterable[str]:
                 f"{base.infer_s / c.infer_s:.2f} times in inference, "
                 f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % of its memory."
             )
-
-
-def _trained(together: Sequence[Trajectory]) -> str:
-    (r,) = together
-    flip = "no spike flips" if r.first_flip is None else f"the first spike flips at iteration {r.first_flip}"
-    return (
-        f"- Same training, {r.dtype}: over {len(r.differences)} iterations {flip}; losses within "
-        f"{max(r.differences[: r.first_flip] or r.differences):.1e}"
-        f"{'' if r.first_flip is None else ' until then'}."
-    )
-
-
-def _trained_by_seed(together: Sequence[Trajectory]) -> str:
-    apart = [r.apart for r in together]
-    return (
-        f"- Same training, {together[0].dtype}: over {len(together)} seeds of {len(together[0].differences)} "
-        f"iterations the mean loss of the last {LAST} differs by {mean(apart):+.3f} +- {stdev(apart):.3f} (csnn_jax's "
-        "less snnTorch's, mean and standard deviation)."
-    )
 
 
 def _per_million(differ: int, compared: int) -> str:
@@ -169,8 +147,8 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
         return
     yield (
         "\nWhere spikes differ. In float32 an image's first different spike may be a rounding, if its membrane lies "
-        f"within {_short(bounds.ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: of "
-        "all these first ones, the distance of the membrane that lies farthest from the threshold. Then the very first "
+        f"within {bounds.short(bounds.ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: "
+        "of all these first ones, the distance of the membrane that lies farthest from the threshold. Then the very first "
         "one.\n"
     )
     rows = []
@@ -196,7 +174,7 @@ def _gradients(results: list[Gradients]) -> Iterable[str]:
     yield (
         "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
         f"largest. On the first {results[0].images} images on which snnTorch's float32 spikes are its float64 ones. "
-        f"Bounds: {_short(bounds.GRADIENT['float64'])} in float64, {_short(bounds.GRADIENT['float32'])} in "
+        f"Bounds: {bounds.short(bounds.GRADIENT['float64'])} in float64, {bounds.short(bounds.GRADIENT['float32'])} in "
         "float32 where every spike is the float64 one; snnTorch's own float32 gradients, which have no bound, show "
         "what float32 can do. No tensor's norm may be 0.\n"
     )
@@ -219,56 +197,6 @@ def _gradient_cell(result: Gradients) -> str:
     if result.refused:
         return "not run"
     return f"{result.worst:.1e}" + ("" if result.same_spikes else " (a spike flipped)")
-
-
-def _training(results: list[Trajectory]) -> Iterable[str]:
-    yield "\n## Same training?\n"
-    yield (
-        f"Equal weights to start from, equal batches. Bound: in float64, losses and parameters within "
-        f"{_short(bounds.TRAINING)}, at a learning rate at which a training does not amplify rounding (at 1e-2, 20 "
-        "iterations take snnTorch 6e-7 away from itself if every weight starts one rounding off). In float32, "
-        "rounding flips a spike some day; from then on the two are different trainings, each as good as the other. "
-        "Before that, the float32 losses differ because snnTorch adds one loss per step up, and csnn_jax takes the "
-        "mean of all at once.\n"
-    )
-    columns = [_training_column(r) for r, *_ in groups(results)]
-    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
-    yield table(("", *(_headed(together) for together in groups(results))), rows)
-    for together in groups(results):
-        if len(together) > 1:
-            yield f"\nEvery seed, {together[0].dtype}. Losses are the mean of the last {LAST} iterations.\n"
-            yield table(("seed", *NAMES.values(), "difference", "iterations until a spike flips"), map(_seed, together))
-
-
-def _headed(together: Sequence[Trajectory]) -> str:
-    return together[0].dtype + (f", seed {together[0].seed}" if len(together) > 1 else "")
-
-
-def _seed(r: Trajectory) -> tuple[str, ...]:
-    losses = [f"{mean(losses[-LAST:]):.3f}" for losses in r.losses.values()]
-    return str(r.seed), *losses, f"{r.apart:+.3f}", "none flips" if r.first_flip is None else str(r.first_flip)
-
-
-def _training_column(r: Trajectory) -> dict[str, str]:
-    largest = f"{max(r.differences):.1e}"
-    if r.first_flip is not None and (before := r.differences[: r.first_flip]):
-        largest = f"{max(before):.1e} before a spike flips, {largest} in all"
-    distance = max(r.distance, key=lambda name: r.distance[name])
-    densities = ", ".join(f"{100 * d:.1f}" for d in r.densities.values())
-    return {
-        "csnn_jax's side": r.engine,
-        "start": f"{r.start} weights",
-        "iterations": f"{len(r.differences)} on batches of {r.batch_size}, learning rate {r.lr:g}{_steps(r)}",
-        "last loss, csnn_jax and snnTorch": ", ".join(f"{losses[-1]:.6f}" for losses in r.losses.values()),
-        "largest difference of the losses": largest,
-        "iterations until a spike flips": "none flips" if r.first_flip is None else str(r.first_flip),
-        "largest relative distance of a parameter at the end": f"{r.distance[distance]:.1e} ({distance})",
-        "densities at the end by layer (%)": densities + ("" if r.counted else " **(not counted)**"),
-    }
-
-
-def _steps(r: Trajectory) -> str:
-    return "" if r.time_steps is None else f", {r.time_steps} time steps"
 
 
 def _costs(found: Comparison) -> Iterable[str]:
@@ -307,8 +235,3 @@ def _base(costs: Sequence[Cost]) -> Cost | None:
 def _side(name: str) -> str:
     """A side's name for readers."""
     return name.replace("snntorch", "snnTorch") if name.startswith("snntorch") else f"csnn_jax {name}"
-
-
-def _short(bound: float) -> str:
-    """A power of ten: 1e-9."""
-    return f"{bound:.0e}".replace("e-0", "e-")

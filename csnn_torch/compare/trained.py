@@ -1,0 +1,85 @@
+"""What comparison.md says of trainings, of one seed or of several."""
+
+from collections.abc import Iterator, Sequence
+from statistics import mean, stdev
+
+from csnn_jax.markdown import table
+from csnn_torch.compare import bounds
+from csnn_torch.compare.figure import NAMES
+from csnn_torch.compare.results import LAST, Trajectory, groups
+
+
+def summary(results: Sequence[Trajectory]) -> Iterator[str]:
+    """A sentence for each training, or for those that differ in their seed alone."""
+    for together in groups(results):
+        yield _alone(together) if len(together) == 1 else _by_seed(together)
+
+
+def _alone(together: Sequence[Trajectory]) -> str:
+    (r,) = together
+    flip = "no spike flips" if r.first_flip is None else f"the first spike flips at iteration {r.first_flip}"
+    return (
+        f"- Same training, {r.dtype}: over {len(r.differences)} iterations {flip}; losses within "
+        f"{max(r.differences[: r.first_flip] or r.differences):.1e}"
+        f"{'' if r.first_flip is None else ' until then'}."
+    )
+
+
+def _by_seed(together: Sequence[Trajectory]) -> str:
+    apart = [r.apart for r in together]
+    return (
+        f"- Same training, {together[0].dtype}: over {len(together)} seeds of {len(together[0].differences)} "
+        f"iterations the mean loss of the last {LAST} differs by {mean(apart):+.3f} +- {stdev(apart):.3f} (csnn_jax's "
+        "less snnTorch's, mean and standard deviation)."
+    )
+
+
+def section(results: Sequence[Trajectory]) -> Iterator[str]:
+    """Its section: what was compared, a column for each training, and a row for each seed of several."""
+    yield "\n## Same training?\n"
+    yield (
+        f"Equal weights to start from, equal batches. Bound: in float64, losses and parameters within "
+        f"{bounds.short(bounds.TRAINING)}, at a learning rate at which a training does not amplify rounding (at 1e-2, "
+        "20 iterations take snnTorch 6e-7 away from itself if every weight starts one rounding off). In float32, "
+        "rounding flips a spike some day; from then on the two are different trainings, each as good as the other. "
+        "Before that, the float32 losses differ because snnTorch adds one loss per step up, and csnn_jax takes the "
+        "mean of all at once.\n"
+    )
+    columns = [_column(r) for r, *_ in groups(results)]
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    yield table(("", *(_headed(together) for together in groups(results))), rows)
+    for together in groups(results):
+        if len(together) > 1:
+            yield f"\nEvery seed, {together[0].dtype}. Losses are the mean of the last {LAST} iterations.\n"
+            yield table(("seed", *NAMES.values(), "difference", "iterations until a spike flips"), map(_seed, together))
+
+
+def _headed(together: Sequence[Trajectory]) -> str:
+    return together[0].dtype + (f", seed {together[0].seed}" if len(together) > 1 else "")
+
+
+def _seed(r: Trajectory) -> tuple[str, ...]:
+    losses = [f"{mean(losses[-LAST:]):.3f}" for losses in r.losses.values()]
+    return str(r.seed), *losses, f"{r.apart:+.3f}", "none flips" if r.first_flip is None else str(r.first_flip)
+
+
+def _column(r: Trajectory) -> dict[str, str]:
+    largest = f"{max(r.differences):.1e}"
+    if r.first_flip is not None and (before := r.differences[: r.first_flip]):
+        largest = f"{max(before):.1e} before a spike flips, {largest} in all"
+    distance = max(r.distance, key=lambda name: r.distance[name])
+    densities = ", ".join(f"{100 * d:.1f}" for d in r.densities.values())
+    return {
+        "csnn_jax's side": r.engine,
+        "start": f"{r.start} weights",
+        "iterations": f"{len(r.differences)} on batches of {r.batch_size}, learning rate {r.lr:g}{_steps(r)}",
+        "last loss, csnn_jax and snnTorch": ", ".join(f"{losses[-1]:.6f}" for losses in r.losses.values()),
+        "largest difference of the losses": largest,
+        "iterations until a spike flips": "none flips" if r.first_flip is None else str(r.first_flip),
+        "largest relative distance of a parameter at the end": f"{r.distance[distance]:.1e} ({distance})",
+        "densities at the end by layer (%)": densities + ("" if r.counted else " **(not counted)**"),
+    }
+
+
+def _steps(r: Trajectory) -> str:
+    return "" if r.time_steps is None else f", {r.time_steps} time steps"
