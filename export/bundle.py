@@ -44,9 +44,11 @@ def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
             to make it in.
     """
     if os.path.lexists(path):
+        mine = not path.is_symlink() and (path / kind.mark).is_file()
         if not overwrite:
-            raise UserError(f"--out {path}: exists already; expected another path, or --overwrite")
-        if path.is_symlink() or not (path / kind.mark).is_file():
+            way = ", or --overwrite" if mine else ""
+            raise UserError(f"--out {path}: exists already; expected another path{way}")
+        if not mine:
             raise UserError(f"--out {path}: is no {kind.name}, --overwrite replaces only what has a {kind.mark} in it")
     for parent in path.absolute().parents:
         if os.path.lexists(parent):

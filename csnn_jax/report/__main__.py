@@ -55,6 +55,9 @@ def _check(flags: ReportFlags) -> None:
     """Raises UserError unless the flags ask for what can be; before anything takes time."""
     if not flags.runs:
         raise UserError("RUN: none given, expected at least one run directory")
+    twice = [name for place, name in enumerate(flags.runs) if Path(name).resolve() in _resolved(flags.runs[:place])]
+    if twice:
+        raise UserError(f"RUN {twice[0]}: given twice, expected each run once")
     if flags.details < 0:
         raise UserError(f"--details {flags.details}: expected a whole number of at least 0")
     out = Path(flags.out)
@@ -62,6 +65,10 @@ def _check(flags: ReportFlags) -> None:
         raise UserError(f"--out {out}: {out.parent} is no directory, expected one to write into")
     if out.exists() and not (out.is_file() and page.is_made_by(PROGRAM, _start(out))):
         raise UserError(f"--out {out}: exists already and is no report, which alone is replaced; expected another path")
+
+
+def _resolved(names: Sequence[str]) -> list[Path]:
+    return [Path(name).resolve() for name in names]
 
 
 def _start(path: Path) -> str:

@@ -73,8 +73,8 @@ def _lead(subjects: Sequence[Subject], found: Mapping[int, Measured]) -> list[Co
 def _described(subject: Subject) -> str:
     config, model = subject.config, subject.config.model
     sizes = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
-    number = subject.run.checkpoint
-    at = "" if number is None else f" What is measured is the checkpoint of iteration {number:,}."
+    number = subject.measured_at
+    at = "" if number is None else f" What is measured are its weights after {number:,} iterations."
     final = f" Its final test accuracy is {subject.accuracy:.2%}." if subject.accuracy is not None else ""
     return (
         f"A spiking network of {sizes}, each image seen for {model.time_steps} steps. It was trained for "

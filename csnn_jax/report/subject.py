@@ -8,7 +8,7 @@ from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.data import Dataset
 from csnn_jax.errors import UserError
-from csnn_jax.runs import rundir
+from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.runs.weights import Tensors
 
@@ -52,6 +52,13 @@ class Subject:
         """Those that are recorded."""
         done = [record["iter"] + (record["kind"] != "end") for record in self.records if record["kind"] != "health"]
         return max(done, default=0)
+
+    @property
+    def measured_at(self) -> int | None:
+        """After how many iterations the weights were, where those are not the last ones: of a checkpoint, or so far."""
+        if self.run.checkpoint is not None or self.accuracy is not None or self.tensors is None:
+            return self.run.checkpoint
+        return max(checkpoints.numbers(self.run.checkpoints), default=None)
 
     @property
     def classes(self) -> tuple[str, ...]:

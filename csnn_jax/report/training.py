@@ -148,8 +148,8 @@ def _health(subject: Subject) -> Iterator[Content]:
     if not subject.of_kind("end") and subject.of_kind("train"):
         last: dict[str, Any] = subject.of_kind("train")[-1]
         yield page.note(
-            f"{subject.name} has no end: training broke off after iteration {last['iter']}, with a loss of "
-            f"{last['loss']:.4g}, or still goes on. A loss or gradient that is not finite ends it so."
+            f"{subject.name} has no end: {last['iter'] + 1:,} iterations are recorded, the last with a loss of "
+            f"{last['loss']:.4g}. Training was killed, met a loss or gradient that is not finite, or still goes on."
         )
 
 

@@ -1,5 +1,6 @@
 """`python -m export.demo BUNDLE --out DIR`: a page on which a bundle's network runs in the browser, step by step."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -46,13 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = Path(flags.out)
         bundle.check_free(out, flags.overwrite, folder.KIND)
         source = facts.read(Path(flags.bundle), flags.class_names)
+        if Path(flags.bundle).resolve() in out.resolve().parents:
+            raise UserError(f"--out {out}: lies in the bundle, expected a folder outside it")
         runtime = ort_web.load(None if flags.ort_web is None else Path(flags.ort_web))
         with server.bound(out, _port(flags)) if flags.serve else nullcontext() as bound:
             with bundle.new(out, flags.overwrite, folder.KIND) as made:
                 size = folder.write(made, source, runtime)
             print(f"Demonstration: {flags.out}, {size / 1e6:.1f} MB, ONNX Runtime Web {runtime.version}", flush=True)
             if bound is None:
-                print(f"Look at it: python -m http.server --bind {server.HOST} --directory {flags.out}")
+                print(f"Look at it: python -m http.server --bind {server.HOST} --directory {shlex.quote(flags.out)}")
             else:
                 server.serve(bound)
         return 0
@@ -65,6 +68,9 @@ def _check(flags: DemoFlags) -> None:
         raise UserError(f"--port {flags.port}: expected --serve beside it")
     if not 0 <= _port(flags) <= 65535:
         raise UserError(f"--port {flags.port}: expected 0 to 65535")
+    names = flags.class_names or ()
+    if len(set(names)) < len(names) or not all(name.strip() for name in names):
+        raise UserError(f"--class-names {shlex.join(names)}: expected names that differ, and none empty")
 
 
 def _port(flags: DemoFlags) -> int:

@@ -1,8 +1,10 @@
 """A server of static files on this machine alone."""
 
+import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from csnn_jax.errors import UserError
 
@@ -28,6 +30,14 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of a browser that went away in the middle of a file."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def bound(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of a folder, which need not be there yet; 0 is any free port.
 
@@ -35,7 +45,7 @@ def bound(folder: Path, port: int) -> ThreadingHTTPServer:
         UserError: the port can't be had.
     """
     try:
-        return ThreadingHTTPServer((HOST, port), partial(Handler, directory=str(folder)))
+        return Server((HOST, port), partial(Handler, directory=str(folder)))
     except OSError as error:
         raise UserError(f"--port {port}: {error.strerror}, expected a free port, or 0 for any") from None
 

@@ -51,6 +51,8 @@ def test_overwrite_never_removes_what_is_no_bundle(tmp_path):
     for name in ("folder", "file", "link"):
         with pytest.raises(UserError, match=f"{name}: is no bundle, --overwrite replaces only"):
             fill(tmp_path / name, "new", overwrite=True)
+        with pytest.raises(UserError, match=f"{name}: exists already; expected another path$"):
+            fill(tmp_path / name, "new")
     with pytest.raises(UserError, match="file is no directory"):
         fill(tmp_path / "file" / "bundle", "new")
     assert names(tmp_path) == before

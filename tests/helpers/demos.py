@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import ThreadingHTTPServer
+
 from pathlib import Path
 from threading import Thread
 
@@ -28,7 +28,7 @@ def unpacked(folder: Path) -> Path:
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The address of a folder while the block runs."""
-    server = ThreadingHTTPServer((HOST, 0), partial(Handler, directory=str(folder)))
+    server = Server((HOST, 0), partial(Handler, directory=str(folder)))
     thread = Thread(target=server.serve_forever)
     thread.start()
     try:

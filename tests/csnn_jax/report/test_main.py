@@ -51,6 +51,7 @@ def test_a_run_that_diverged(tmp_path):
     "flags, said",
     [
         ((), "RUN: none given, expected at least one run directory"),
+        (("run", "./run"), "RUN ./run: given twice, expected each run once"),
         (("nowhere",), "nowhere: no such directory, expected a run directory that csnn_jax.train made"),
         (("run", "--out", "nowhere/page.html"), "--out nowhere/page.html: nowhere is no directory, expected one to "),
         (("run", "--out", ""), "--out '': expected a path"),

@@ -57,6 +57,14 @@ def test_bad_input_is_refused_in_one_line(small_bundle, runtime, tmp_path):
     assert refused("export.demo", small_bundle, *out, "--class-names", "a", "b") == (
         "error: --class-names: 2 names, expected 10, one for each class"
     )
+    for names in (["a"] * 10, [*"abcdefghi", ""]):
+        said = refused("export.demo", small_bundle, *out, "--class-names", *names)
+        assert said.endswith("expected names that differ, and none empty")
+    inside = small_bundle / "demo"
+    assert refused("export.demo", small_bundle, "--out", inside) == (
+        f"error: --out {inside}: lies in the bundle, expected a folder outside it"
+    )
+    assert not inside.exists()
     assert refused("export.demo", small_bundle, *out, "--port", 1) == "error: --port 1: expected --serve beside it"
     assert "--port -1: expected 0 to 65535" in refused("export.demo", small_bundle, *out, "--serve", "--port", -1)
     assert "expected an unpacked package" in refused("export.demo", small_bundle, *out[:3], tmp_path)
