@@ -147,9 +147,9 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
         return
     yield (
         "\nWhere spikes differ. In float32 an image's first different spike may be a rounding, if its membrane lies "
-        f"within {bounds.short(bounds.ROUNDING)} of the threshold; the others of that image follow from it. `farthest`: "
-        "of all these first ones, the distance of the membrane that lies farthest from the threshold. Then the very first "
-        "one.\n"
+        f"within {bounds.short(bounds.ROUNDING)} of the threshold; the others of that image follow from it. "
+        "`farthest`: of all these first ones, the distance of the membrane that lies farthest from the threshold. Then "
+        "the very first one.\n"
     )
     rows = []
     for r in results:
