@@ -75,8 +75,8 @@ EXAMPLES = (
     "--optimizer sgd --momentum 0.9 --lr 0.1 --surrogate atan --init calibrated --time-steps 25",
     "--rate-target 0.05 --surrogate atan --time-steps 25",
     "--surrogate atan --time-steps 25",
-    "--dataset idx:/usr/share/datasets/fashion-mnist --validation 5000 --surrogate atan --init calibrated --lr 0.005 "
-    "--time-steps 25",
+    "--dataset idx:/usr/share/datasets/fashion-mnist --validation 5000 --time-steps 25 --surrogate atan "
+    "--init calibrated --lr 0.005",
 )
 SEEDS = (0, 1)
 

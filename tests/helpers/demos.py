@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-
 from pathlib import Path
 from threading import Thread
 
@@ -13,7 +12,7 @@ import onnxruntime
 
 from csnn_jax.config import ModelConfig
 from export.demo.ort_web import ABOUT, FILES
-from export.demo.server import HOST, Handler
+from export.demo.server import HOST, Handler, Server
 
 
 def unpacked(folder: Path) -> Path:

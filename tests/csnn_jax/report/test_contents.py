@@ -100,7 +100,7 @@ def test_event_frames_are_shown_too(tmp_path, monkeypatch):
 def test_a_checkpoint_is_named(here):
     make_checkpoint(here / "run", 20)
     text = report("run", "--checkpoint", "last")
-    assert "What is measured is the checkpoint of iteration 20." in text
+    assert "What is measured are its weights after 20 iterations." in text
     assert "report run --out page.html --checkpoint last" in text
 
 
