@@ -25,6 +25,7 @@ def losses(path: Path) -> list[float]:
     return [record["loss"] for record in records if record["kind"] == "train"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path):
     folder = unpack("run-0.1.0.tar.xz", tmp_path)
     assert "schema_version" not in json.loads((folder / "run" / "config.json").read_text())

@@ -96,6 +96,7 @@ def wait_for(process, text):
     raise AssertionError(f"{text!r} was never printed: {process.stderr.read()}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     flags = (*SMALL, "--eval-every", 20, "--max-iters", 60)
@@ -155,6 +156,7 @@ def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, mod
     assert kinds == [("train", 0), ("validation", 0), ("train", 1), ("end", 2)]
 
 
+@pytest.mark.slow
 def test_checkpoints_are_written_without_evaluations(tmp_path):
     out = tmp_path / "run"
     flags = ("--eval-every", 0, "--checkpoint-every", 3, "--keep-checkpoints", 2, "--max-iters", 7, "--out", out)
@@ -205,6 +207,7 @@ def test_a_rate_target_is_come_to_on_the_scan_engine(tmp_path):
     assert all(0.07 < density < 0.13 for density in hidden)
 
 
+@pytest.mark.slow
 def test_nobody_reads_the_output(tmp_path):
     process = start(MODULE, *SMALL, "--eval-every", 0, "--max-iters", 300, "--out", tmp_path / "run")
     wait_for(process, "Initial weights")  # the last line before the first iteration
@@ -239,6 +242,7 @@ def test_a_finished_run_is_not_replaced_unless_asked(learned, tmp_path):
     assert (out / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_its_pictures_gets_them(learned, tmp_path):
     out, _ = learned
     copy = shutil.copytree(out, tmp_path / "run")
@@ -311,12 +315,15 @@ def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
     "flags",
     [
         ("--reset", "zero", "--pool", "avg", "--learn-beta", "--learn-threshold", "--beta", "0.9"),
-        ("--encoding", "rate", "--beta", "0.5", "0.6", "0.7", "0.8"),
+        pytest.param(("--encoding", "rate", "--beta", "0.5", "0.6", "0.7", "0.8"), marks=pytest.mark.slow),
         pytest.param(
             ("--encoding", "latency", "--reset", "none", "--surrogate", "atan", "--slope", "4"), marks=pytest.mark.slow
         ),
         pytest.param(("--dtype", "float64", "--hidden", "32", "16"), marks=pytest.mark.slow),
-        ("--conv-channels", "4", "--kernel-size", "5", "--hidden", "--input-shape", "14", "16", "3"),
+        pytest.param(
+            ("--conv-channels", "4", "--kernel-size", "5", "--hidden", "--input-shape", "14", "16", "3"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda flags: " ".join(flags),
 )
@@ -387,6 +394,7 @@ def test_a_disk_that_fills_up_in_the_background_keeps_the_checkpoint_before(tmp_
     assert [record["iter"] for record in records(out, "train")] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_file(tmp_path):
     """With a limit on the size of a file, which the weights exceed and the configuration does not."""
     out = tmp_path / "run"
@@ -449,6 +457,7 @@ def test_a_terminal_gets_a_live_bar(tmp_path):
     assert "5/5" in text and "images/s" in text and "loss" in text and "Final Test Accuracy" in text
 
 
+@pytest.mark.slow
 def test_event_frames_enter_as_they_are_and_set_the_steps(tmp_path):
     """Bars that move in four directions, as bytes of 0 and 1 with a time axis."""
     rng = np.random.default_rng(0)

@@ -125,6 +125,7 @@ def test_a_mistake_of_one_process_is_everybodys(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_coordinator_that_does_not_answer_or_can_not_listen(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

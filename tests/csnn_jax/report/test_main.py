@@ -36,6 +36,7 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path):
     assert "is no report" in refused(REPORT, one, "--out", one)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged(tmp_path):
     flags = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--eval-every", 0, "--max-iters", 20)
     steep = ("--init", "torch", "--surrogate", "spike_rate_escape", "--slope", "1e38")

@@ -107,6 +107,7 @@ def test_seeds_and_steps_that_are_none_are_refused(flags, message, capsys):
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
+@pytest.mark.slow
 def test_every_seed_is_trained_on_both_sides(run, tmp_path):
     flags = ("--questions", "training", "--iterations", 3, "--exact-iterations", 1, "--seeds", 0, 5, "--time-steps", 4)
     done = compare(run, tmp_path, "", *flags)
@@ -126,6 +127,7 @@ def test_every_seed_is_trained_on_both_sides(run, tmp_path):
     assert "| seed | csnn_jax | snnTorch | difference | iterations until a spike flips |" in text
 
 
+@pytest.mark.slow
 def test_the_command_names_a_broken_bound_and_exits_with_1(run, tmp_path):
     off = (
         "from csnn_jax.network import model, neuron\n"
