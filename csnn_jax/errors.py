@@ -1,5 +1,8 @@
 """The one exception that a command line turns into a single line and exit code 2, and what goes into that line."""
 
+import itertools
+import re
+
 
 class UserError(Exception):
     """A mistake of the user's: the message names the file or flag, the value, and what was expected."""
@@ -14,3 +17,32 @@ def first_error(output: str) -> str:
     """The line of a failed program's output that tells why: the first one with "error" in it, else the first."""
     lines = output.splitlines() or ["no output"]
     return next((line for line in lines if "error" in line), lines[0]).strip()
+
+
+def refusal(box: str, words: list[str]) -> str:
+    """One line of the box in which tyro says why it takes no such command line.
+
+    Args:
+        box: what it wrote: a title in the upper edge, then parts with a rule between them.
+        words: the command line.
+    """
+    rows = [row[1:-1].strip() for row in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    rules = [place for place, row in enumerate(rows) if row and not row.strip("─-")]
+    edges = [0, *rules, len(rows) - 1]
+    parts = [rows[start + 1 : end] for start, end in itertools.pairwise(edges)]
+    said = " ".join(itertools.takewhile(bool, parts[0])).rstrip(".")
+    for head, row, *_ in (part for part in parts if len(part) > 1):
+        flag, _, takes = row.partition(" ")
+        if head == "Argument helptext:":
+            none = " or None" if takes.startswith("{None}|") else ""
+            return f"{flag} {_given(flag, words)}: expected {takes.removeprefix('{None}|').strip('{}')}{none}"
+        if head == "Perhaps you meant:":
+            said += f"; perhaps you meant {row}"
+    return said
+
+
+def _given(flag: str, words: list[str]) -> str:
+    """The values of a flag on the command line."""
+    after = itertools.dropwhile(lambda word: word.partition("=")[0] != flag, words)
+    first = next(after, "").partition("=")[2]
+    return " ".join([*([first] if first else []), *itertools.takewhile(lambda word: not word.startswith("--"), after)])

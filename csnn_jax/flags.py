@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ import tyro
 
 from csnn_jax.config import Config
 from csnn_jax.config.checks import check, is_count
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, refusal
 from csnn_jax.flag_groups import fill, form
 from csnn_jax.interrupts import CommandInterrupt, leave, terminate
 from csnn_jax.runs.rundir import RunDir
@@ -78,7 +78,7 @@ def check_seeds(seeds: tuple[int, ...]) -> None:
 def parse(
     kind: type[T], program: str, description: str, arguments: Sequence[str] | None, default: T | None = None
 ) -> T:
-    """Reads the command line into a dataclass: one flat flag per field, exit code 2 on a flag it rejects.
+    """Reads the command line into a dataclass: one flat flag per field.
 
     Args:
         kind: the dataclass.
@@ -88,21 +88,29 @@ def parse(
         default: values of the flags that are not given; None: the dataclass's own.
 
     Raises:
-        UserError: an empty `--out`.
+        UserError: a flag that there is none of or a value that it does not take, an empty `--out`.
     """
-    if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words == ["--version"]:
         print(f"{program} {version('csnn-jax')}")
         sys.exit(0)
     # Where True may be the default, --no-FLAG is needed too.
     options = (tyro.conf.OmitArgPrefixes, *(() if default else (tyro.conf.FlagCreatePairsOff,)))
-    found = tyro.cli(
-        kind,
-        prog=program,
-        description=description,
-        args=arguments,
-        config=options,
-        default=tyro.MISSING_NONPROP if default is None else default,
-    )
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            found = tyro.cli(
+                kind,
+                prog=program,
+                description=description,
+                args=words,
+                config=options,
+                default=tyro.MISSING_NONPROP if default is None else default,
+            )
+    except SystemExit as end:
+        if end.code:
+            raise UserError(f"{refusal(said.getvalue(), words)}; see {program} --help") from None
+        raise
     if vars(found).get("out") == "":
         raise UserError("--out '': expected a path")
     return found

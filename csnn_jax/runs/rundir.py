@@ -253,7 +253,8 @@ def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Co
     """
     run = RunDir(Path(path))
     if not run.path.is_dir():
-        raise UserError(f"{path}: no such directory, expected a run directory that csnn_jax.train made")
+        what = "is no directory" if run.path.exists() else "no such directory"
+        raise UserError(f"{path}: {what}, expected a run directory that csnn_jax.train made")
     config = run.config()
     if checkpoint is not None:
         run = run.at(checkpoint)

@@ -28,12 +28,24 @@ def test_every_concern_has_its_flags_in_one_flat_list():
     assert (found.train.lr, found.data.validation) == (0.5, 7)
 
 
-@pytest.mark.parametrize("arguments", [["--betta", "1"], ["--epochs", "many"], ["--pool", "median"]])
-def test_a_flag_that_is_none_ends_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as ended:
-        train(*arguments)
-    assert ended.value.code == 2
-    assert arguments[0].lstrip("-") in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--betta", "1"], "Unrecognized options: --betta, 1; perhaps you meant --beta FLOAT|{[FLOAT [FLOAT ...]]}"),
+        (["--epochs", "many"], "--epochs many: expected INT"),
+        (["--epochs=1.5", "--lr", "1"], "--epochs 1.5: expected INT"),
+        (["--lr", "fast", "--seed", "3"], "--lr fast: expected FLOAT or None"),
+        (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT or None"),
+        (["--pool", "median"], "invalid choice 'median' for argument '--pool'. Expected one of ('max', 'avg')"),
+        (["--seed"], "Missing value for argument '--seed'. Expected 1 values"),
+    ],
+)
+@pytest.mark.parametrize("columns", ["50", "80"])
+def test_a_flag_that_is_refused_is_one_line(arguments, line, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(UserError) as refusal:
+        parse_train(TrainFlags, "csnn-train", "", arguments)
+    assert str(refusal.value) == f"{line}; see csnn-train --help"
 
 
 def test_resume_takes_the_runs_flags_but_for_those_given(tmp_path):
