@@ -30,6 +30,8 @@ class ReportFlags:
     checkpoint: str | None = None
     """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
     done; None: those of the run."""
+    dataset: str | None = None
+    """Where the test images are now, named as for training; None: where training had them."""
     details: int = 3
     """How many of the runs, from the first on, are looked into; the others are in the curves and tables of all runs."""
 
@@ -41,10 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page.require()
         from csnn_jax.report import contents, subject
 
-        subjects = [subject.read(name, number, flags.checkpoint) for number, name in enumerate(flags.runs)]
+        subjects = [
+            subject.read(name, number, flags.checkpoint, flags.dataset) for number, name in enumerate(flags.runs)
+        ]
         measured = contents.measured(subjects[: flags.details])
         text = contents.text(subjects, measured, _command(flags), PROGRAM).encode()
-        write_atomic(Path(flags.out), text)
+        out = Path(flags.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out, text)
         print(f"Report: {flags.out} ({len(text) / 1e6:.1f} MB)")
         return 0
 
@@ -61,8 +67,9 @@ def _check(flags: ReportFlags) -> None:
     if flags.details < 0:
         raise UserError(f"--details {flags.details}: expected a whole number of at least 0")
     out = Path(flags.out)
-    if not out.parent.is_dir():
-        raise UserError(f"--out {out}: {out.parent} is no directory, expected one to write into")
+    there = next(parent for parent in out.absolute().parents if parent.exists())
+    if not there.is_dir():
+        raise UserError(f"--out {out}: {there} is no directory, expected one to write into")
     if out.exists() and not (out.is_file() and page.is_made_by(PROGRAM, _start(out))):
         raise UserError(f"--out {out}: exists already and is no report, which alone is replaced; expected another path")
 
@@ -78,9 +85,13 @@ def _start(path: Path) -> str:
 
 def _command(flags: ReportFlags) -> str:
     """The command of this report."""
+    from csnn_jax.report.subject import shown_dataset
+
     words = ["python", "-m", "csnn_jax.report", *flags.runs, "--out", Path(flags.out).name]
     if flags.checkpoint is not None:
         words += ["--checkpoint", flags.checkpoint]
+    if flags.dataset is not None:
+        words += ["--dataset", shown_dataset(flags.dataset)]
     if flags.details != ReportFlags.details:
         words += ["--details", str(flags.details)]
     return shlex.join(words)

@@ -75,6 +75,9 @@ def _described(subject: Subject) -> str:
     sizes = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
     number = subject.measured_at
     at = "" if number is None else f" What is measured are its weights after {number:,} iterations."
+    dataset = subject.dataset
+    if dataset is not None and dataset.name != config.data.dataset:
+        at += f" The test images are those of {shown_dataset(dataset.name)}."
     final = f" Its final test accuracy is {subject.accuracy:.2%}." if subject.accuracy is not None else ""
     return (
         f"A spiking network of {sizes}, each image seen for {model.time_steps} steps. It was trained for "

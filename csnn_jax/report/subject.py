@@ -67,16 +67,24 @@ class Subject:
         return (*known, *map(str, range(len(known), self.config.model.num_classes)))
 
 
-def read(name: str, number: int, checkpoint: str | None) -> Subject:
+def read(name: str, number: int, checkpoint: str | None, dataset: str | None = None) -> Subject:
     """Reads a run.
 
+    Args:
+        name: the run directory.
+        number: its place among the runs of the report, from 0.
+        checkpoint: whose weights: best, last, or the iterations done; None: the run's latest.
+        dataset: where its test images are now; None: where training had them, and without them if they are not there.
+
     Raises:
-        UserError: no run there, no such checkpoint, or records that can't be read.
+        UserError: no run there, no such checkpoint, records that can't be read, or no data set at `dataset`.
     """
     missing: list[str] = []
     run, config, tensors = _opened(name, checkpoint, missing)
-    dataset = _images(config, missing) if tensors is not None else None
-    return Subject(name, number, run, config, run.records(), tensors, dataset, tuple(missing))
+    images = None
+    if tensors is not None:
+        images = data.load_for(config.model, dataset) if dataset else _images(config, missing)
+    return Subject(name, number, run, config, run.records(), tensors, images, tuple(missing))
 
 
 def _opened(name: str, checkpoint: str | None, missing: list[str]) -> tuple[RunDir, Config, Tensors | None]:
@@ -96,7 +104,7 @@ def _images(config: Config, missing: list[str]) -> Dataset | None:
     try:
         return data.load_for(config.model, config.data.dataset)
     except UserError as error:
-        print(f"{config.data.dataset}: left out what needs test images: {error}", flush=True)
+        print(f"{config.data.dataset}: left out what needs test images; try --dataset: {error}", flush=True)
         missing.append(f"Its test images ({shown_dataset(config.data.dataset)}) could not be had.")
         return None
 

@@ -36,6 +36,18 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path):
     assert "is no report" in refused(REPORT, one, "--out", one)
 
 
+def test_test_images_may_have_moved(tmp_path):
+    (tmp_path / "digits").mkdir()
+    one = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
+    (tmp_path / "digits").rename(tmp_path / "elsewhere")
+    out = tmp_path / "made" / "page.html"
+    done = run(REPORT, one, "--dataset", f"idx:{tmp_path}/elsewhere", "--out", out)
+    assert done.returncode == 0, done.stderr
+    text = out.read_text()
+    assert "of 8 test images are right." in text and "The test images are those of idx:DIR." in text
+    assert "--dataset idx:DIR" in text and "elsewhere" not in text
+
+
 @pytest.mark.slow
 def test_a_run_that_diverged(tmp_path):
     flags = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--eval-every", 0, "--max-iters", 20)
@@ -54,14 +66,18 @@ def test_a_run_that_diverged(tmp_path):
         ((), "RUN: none given, expected at least one run directory"),
         (("run", "./run"), "RUN ./run: given twice, expected each run once"),
         (("nowhere",), "nowhere: no such directory, expected a run directory that csnn_jax.train made"),
-        (("run", "--out", "nowhere/page.html"), "--out nowhere/page.html: nowhere is no directory, expected one to "),
+        (
+            ("run", "--out", "run/config.json/page.html"),
+            "--out run/config.json/page.html: {}/run/config.json is no direc",
+        ),
         (("run", "--out", ""), "--out '': expected a path"),
         (("run", "--details", -1), "--details -1: expected a whole number of at least 0"),
         (("run", "--checkpoint", "best"), "--checkpoint best: run was trained without --validation"),
+        (("run", "--dataset", "idx:nowhere"), "nowhere: no such folder; expected one with"),
     ],
 )
 def test_mistakes_are_named(flags, said, tmp_path):
     (tmp_path / "digits").mkdir()
     make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
-    assert refused(REPORT, *flags, cwd=tmp_path).startswith(f"error: {said}")
+    assert refused(REPORT, *flags, cwd=tmp_path).startswith(f"error: {said.format(tmp_path)}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "run"]
