@@ -83,6 +83,7 @@ COMPILERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("name", ["default kind", "three blocks, rate", "no convolution, no reset"])
 def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler, name):
