@@ -84,7 +84,7 @@ TRIED = {
                 "--lr 0.002",
                 "--lr 0.01",
             ),
-            *("--epochs 3", "--beta 0.95 --epochs 3"),
+            *("--epochs 3", "--beta 0.9 --schedule cosine"),
         ),
     ),
     "sgd, T = 25": ("--optimizer sgd --momentum 0.9 --time-steps 25", ("--lr 1",)),
