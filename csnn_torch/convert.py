@@ -31,8 +31,8 @@ class ConvertFlags:
     """Image height, width and channels; None: 28 28 and the channels of the first convolution."""
     pool: Pool = ModelConfig.pool
     """2x2 pooling after each convolution."""
-    surrogate: SurrogateName = "fast_sigmoid"
-    """Surrogate derivative that it was trained with."""
+    surrogate: SurrogateName = "atan"
+    """Surrogate derivative that it was trained with. Leaky's own is atan."""
     slope: float | None = None
     """Sharpness of the surrogate; None: snnTorch's default."""
     time_steps: int = ModelConfig.time_steps
@@ -88,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _text(model: ModelConfig) -> str:
     sizes = [*(f"conv{n}" for n in model.conv_channels), *(f"fc{n}" for n in (*model.hidden, model.num_classes))]
     shape = "x".join(map(str, model.input_shape))
-    return f"{shape} {' '.join(sizes)}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"
+    read = f"{shape} {' '.join(sizes)}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"
+    return f"{read}; as flags say: {model.surrogate}, {model.pool} pooling, {model.encoding}, {model.time_steps} steps"
 
 
 if __name__ == "__main__":

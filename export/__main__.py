@@ -71,10 +71,12 @@ def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Con
         UserError: no run there, an unfinished one, no such checkpoint, or files that do not fit together.
     """
     run = RunDir(Path(path))
+    if (run.path / bundle.MANIFEST).is_file():
+        raise UserError(f"{path}: is a bundle, expected a run directory that csnn_jax.train made")
     if checkpoint is None and (run.path / "config.json").is_file() and not run.finished:
         raise UserError(
-            f"{path}: is an unfinished run, expected a finished one; "
-            f"go on with it by its training command with --resume --out {path}"
+            f"{path}: is an unfinished run, expected a finished one; go on with it by its training command with "
+            f"--resume --out {path}, or export its last weights by --checkpoint last"
         )
     return rundir.open_run(path, checkpoint)
 

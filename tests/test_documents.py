@@ -117,12 +117,13 @@ def test_what_a_page_shows_runs(page: str, folder: Path) -> None:
             printed = execute(block, FOLDERS.get(page, folder))
 
 
-def test_the_train_command_trains(folder: Path) -> None:
+def test_the_train_command_trains(tmp_path: Path) -> None:
     """But for the installation before it: the packages are here."""
     (block,) = marked("README.md", "train")
     install, _, train = block.text.rpartition("&& ")
     assert install == "python3 -m venv .venv && .venv/bin/pip install -q -e . "
-    assert "Final Test Accuracy: " in execute(block._replace(text=train), folder)
+    assert "Final Test Accuracy: " in execute(block._replace(text=train), tmp_path)
+    assert (tmp_path / "runs" / "first" / "weights.safetensors").is_file()
 
 
 def test_ci_runs_the_test_command() -> None:

@@ -54,7 +54,7 @@ def follow(block: Block, folder: Path) -> str:
         (folder / path).write_text(block.text)
         return ""
     if verb == "apply":
-        done = start(folder, "git", "apply", "--recount", "-C1", given=block.text)
+        done = start(folder, "git", "apply", given=block.text)
     elif block.language == "python":
         done = start(folder, sys.executable, "-c", block.text)
     else:

@@ -6,9 +6,10 @@ Imports no framework, so that csnn_jax, csnn_torch and export share it.
 
 from csnn_jax.config.auto import decided, lr_of, surrogate_of
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
-from csnn_jax.config.network import Encoding, Layer, ModelConfig, Pool, Reset, SurrogateName
+from csnn_jax.config.network import SLOPELESS, Encoding, Layer, ModelConfig, Pool, Reset, SurrogateName
 
 __all__ = [
+    "SLOPELESS",
     "Config",
     "DataConfig",
     "Encoding",

@@ -20,6 +20,8 @@ SurrogateName = Literal[
     "sparse_fast_sigmoid",
     "leaky_spike",
 ]
+SLOPELESS = ("straight_through", "heaviside")
+"""Surrogates that `slope` does not change, and which refuse one."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class ModelConfig:
         check_choice("--reset", self.reset, Reset)
         check_choice("--encoding", self.encoding, Encoding)
         _check_surrogate(self.surrogate)
-        has_slope = self.surrogate not in ("straight_through", "heaviside")
+        has_slope = self.surrogate not in SLOPELESS
         check("--slope", self.slope, "a positive number", self.slope is None or is_number(self.slope, 0.0))
         check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
         check("--scale", self.scale, "a positive number", self.scale is None or is_number(self.scale, 0.0))

@@ -29,7 +29,7 @@ def epoch_batches(seed: int, epoch: int, n: int, batch_size: int) -> np.ndarray:
         UserError: there is not one whole batch.
     """
     if not 1 <= batch_size <= n:
-        raise UserError(f"--batch-size {batch_size}: expected 1 to {n}, the number of training images")
+        raise UserError(f"--batch-size {batch_size}: expected 1 to {n}, the number of images that are trained on")
     whole = n - n % batch_size
     return epoch_permutation(seed, epoch, n)[:whole].reshape(-1, batch_size)
 

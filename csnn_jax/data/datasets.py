@@ -13,6 +13,7 @@ from csnn_jax.data.tfds_source import read_tfds
 from csnn_jax.errors import UserError
 
 DATASETS = ("mnist", "idx:DIR", "tfds:NAME")
+KINDS = tuple(name.partition(":")[0] for name in DATASETS)
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,14 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
     else:
         near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
-        if not near and not kind.startswith(("idx", "tfds")) and name.isidentifier():
+        if not near and not kind.startswith(KINDS) and name.isidentifier():
             hint = f"; did you mean 'tfds:{name}'?"
         raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(DATASETS)})")
 
     train_images, train_labels, test_images, test_labels = arrays
+    for labels in (train_labels, test_labels):
+        if labels.dtype.kind not in "iu":
+            raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
     names = names or tuple(map(str, range(int(train_labels.max()) + 1)))
     num_classes = len(names)
     train = _split(train_images, train_labels, input_shape, num_classes, name, notes)

@@ -163,7 +163,7 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> Window:
     next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
     learnt = model.config.learn_beta or model.config.learn_threshold
     few = channels <= library.limits().constant_channels
-    summed = next_is_conv and not learnt and rule.reset != "zero" and few
+    summed = next_is_conv and not learnt and rule.reset in ("subtract", "none") and few
     if drives and summed and isinstance(rule.surrogate, str):
         drive = Drive(current, beta, threshold)
         current, beta, threshold = jax.lax.stop_gradient(drive)

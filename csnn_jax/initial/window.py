@@ -3,6 +3,8 @@
 Slow and plain; no engine, so that what it finds depends on none (docs/design.md, section 2).
 """
 
+from typing import assert_never
+
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
@@ -36,11 +38,15 @@ def spikes(current: np.ndarray, model: ModelConfig, index: int) -> np.ndarray:
     fired = np.zeros((steps, *membrane.shape), bool)
     before = np.zeros(membrane.shape, bool)
     for step in range(steps):
-        if model.reset == "zero":
-            membrane[before] = 0
-        membrane = beta * membrane + current[step % len(current)]
+        now = current[step % len(current)]
         if model.reset == "subtract":
-            membrane -= threshold * before
+            membrane = beta * membrane + now - threshold * before
+        elif model.reset == "zero":
+            membrane = beta * np.where(before, 0, membrane) + now
+        elif model.reset == "none":
+            membrane = beta * membrane + now
+        else:
+            assert_never(model.reset)
         before = fired[step] = membrane > threshold
     return fired
 

@@ -1,5 +1,7 @@
 """The leaky integrate-and-fire neuron, and nothing else (docs/design.md, section 2; snnTorch's `Leaky`)."""
 
+from typing import assert_never
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -68,7 +70,9 @@ def leaky(
         membrane = leak(membrane) + current - jnp.where(fired, threshold, 0)
     elif reset == "zero":
         membrane = leak(jnp.where(fired, 0, membrane)) + current
-    else:
+    elif reset == "none":
         membrane = leak(membrane) + current
+    else:
+        assert_never(reset)
     membrane = checkpoint_name(membrane, "membrane")
     return membrane, spike(membrane - threshold, derivative)

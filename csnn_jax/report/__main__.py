@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subjects = [
             subject.read(name, number, flags.checkpoint, flags.dataset) for number, name in enumerate(flags.runs)
         ]
+        for one in subjects:
+            if not one.iterations:
+                print(f"{one.name}: no iteration is recorded", flush=True)
         measured = contents.measured(subjects[: flags.details])
         text = contents.text(subjects, measured, _command(flags), PROGRAM).encode()
         out = Path(flags.out)

@@ -96,6 +96,7 @@ def _opened(name: str, checkpoint: str | None, missing: list[str]) -> tuple[RunD
             raise
         run = RunDir(Path(name))
         config = run.config()
+        print(f"{name}: left out what needs weights: {error}", flush=True)
         missing.append(f"Its weights can't be used ({error}).")
         return run, config, None
 

@@ -3,6 +3,7 @@
 The framework is behind `loop.Learner`.
 """
 
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -92,7 +93,9 @@ def train(flags: TrainFlags, framework: Framework) -> int:
         ended = lead(job, opened[0], begun, framework.tracer, go_on) if opened else follow(job, begun, go_on)
         signal = processes.greatest(caught[0] if caught else 0)
     if signal and opened:
-        print(f"Interrupted after {ended} iterations; weights and metrics are in {opened[0].path}", flush=True)
+        path = opened[0].path
+        print(f"Interrupted after {ended} iterations; weights and metrics are in {path}")
+        print(f"Go on: add --resume --out {shlex.quote(str(path))} to the same command", flush=True)
     elif flags.show and opened:
         window.show(opened[0])
     return 128 + signal if signal else 0

@@ -35,6 +35,7 @@ def network(config: ModelConfig, frames: int | None) -> str:
     neurons = sum(sizes[1:])
     ram = 4 * (neurons + sizes[1] + 2 * widest) + ctypes.sizeof(index) * (sizes[0] + neurons + cells)
     flash = weight_bytes(config)
+    subtract, zero = {"subtract": (1, 0), "zero": (0, 1), "none": (0, 0)}[config.reset]
     return f"""\
 /*
  * The sizes of this network and what it does with its input. Generated: edit the training configuration instead.
@@ -56,8 +57,8 @@ def network(config: ModelConfig, frames: int | None) -> str:
 #define CSNN_INPUT_SCALE {config.input_scale}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
 
 #define CSNN_POOL_MAX {int(config.pool == "max")} /* 1: maximum, 0: average */
-#define CSNN_RESET_SUBTRACT {int(config.reset == "subtract")} /* see csnn.h; both 0: no reset */
-#define CSNN_RESET_ZERO {int(config.reset == "zero")}
+#define CSNN_RESET_SUBTRACT {subtract} /* see csnn.h; both 0: no reset */
+#define CSNN_RESET_ZERO {zero}
 
 #define CSNN_LAYERS {len(config.layers)}
 #define CSNN_INPUTS {sizes[0]} /* values in a frame */

@@ -18,7 +18,7 @@ class Found:
     """What a check found.
 
     Attributes:
-        proof: figures, for the manifest; JSON values.
+        proof: figures, for the manifest; JSON values. `accuracy`, a share, has a column in the report.
         problems: what is wrong, one line each; none: the file is ok.
         graph: of an ONNX file, what it holds, see `onnx_facts.describe`.
     """
@@ -72,7 +72,7 @@ class Advice(NamedTuple):
     """A row of the report's table "which one to take".
 
     Attributes:
-        place: of the row among all parts' rows, which begin with what most readers want.
+        place: of the row among all parts' rows, which begin with what most readers want; no two share one.
         have: what a reader has.
         take: the file that suits it.
     """
@@ -83,7 +83,12 @@ class Advice(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Paragraphs of the report's section on how the files are called; `place` orders those of all parts."""
+    """Paragraphs of the report's section on how the files are called.
+
+    Attributes:
+        place: of the paragraphs among those of all parts; no two share one.
+        text: Markdown.
+    """
 
     place: int
     text: str

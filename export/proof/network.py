@@ -61,9 +61,11 @@ class Leaky(nn.Module):
         fired = self.fire(membrane)
         if self.reset == "subtract":
             membrane = self.beta * membrane + current - fired * self.threshold
-        else:
+        elif self.reset == "zero":
             # snnTorch multiplies by (1 - fired); this has the same bits and needs no constant in the graph.
             membrane = self.beta * (membrane - fired * membrane) + current
+        else:
+            raise ValueError(f"reset {self.reset!r}: expected subtract, zero or none")
         return membrane, self.fire(membrane)
 
     def fire(self, membrane: Tensor) -> Tensor:

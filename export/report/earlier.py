@@ -10,6 +10,20 @@ LATER = ("max_difference_by_layer", "different_spikes_by_layer")
 """Figures of a proof that versions up to 0.3.0 did not record."""
 
 CHANGES: tuple[tuple[tuple[str, str], ...], ...] = (
+    (  # 0.2.0 and 0.3.0
+        (
+            """\
+That the files compute what is said here, in a clone of csnn-jax, the Python package that made this bundle:
+
+    pip install -e '.[export]'
+""",
+            """\
+That the files compute what is said here, where csnn-jax, the Python package that made this bundle, is installed:
+
+    pip install 'csnn-jax[export]'
+""",
+        ),
+    ),
     (  # 0.1.0 to 0.2.0
         (
             """\

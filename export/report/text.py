@@ -228,9 +228,9 @@ def _verify(manifest: Manifest) -> str:
 ## Check it again
 
 That nothing was changed, by hashes alone: `sha256sum -c manifest.sha256`; manifest.json has those of all other files.
-That the files compute what is said here, where csnn-jax, the Python package that made this bundle, is installed:
+That the files compute what is said here, in a clone of csnn-jax, the Python package that made this bundle:
 
-    pip install 'csnn-jax[export]'
+    pip install -e '.[export]'
     python -m export.verify BUNDLE
 
 works everything out anew from this folder alone (a C compiler and make are needed), but for what only the making of it

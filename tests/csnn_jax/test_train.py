@@ -106,7 +106,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert err == "" and "Interrupted after" in out
+    assert err == "" and "Interrupted after" in out and f"Go on: add --resume --out {broken} " in out
     done = records(broken, "end")[-1]["iter"]
     assert 20 < done < 60
     safetensors.numpy.load_file(broken / "weights.safetensors")

@@ -28,6 +28,7 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys):
     out = tmp_path / "run"
     assert convert.main([str(file), "--out", str(out), "--time-steps", "12"]) == 0
     printed = capsys.readouterr().out
+    assert "as flags say: atan, max pooling, direct, 12 steps" in printed
     run, config, tensors = rundir.open_run(str(out))
     assert config.model.conv_channels == (4, 6) and config.model.hidden == (20,) and config.model.reset == "zero"
     assert config.model.betas == pytest.approx((0.9, 1.0, 0.3, 0.8)) and config.model.time_steps == 12

@@ -8,7 +8,7 @@ import pytest
 import torch
 from snntorch import functional
 
-from csnn_jax.config import ModelConfig, SurrogateName
+from csnn_jax.config import SLOPELESS, ModelConfig, SurrogateName
 from csnn_jax.learning import objective
 from csnn_jax.network import surrogate
 from csnn_torch import surrogates
@@ -17,7 +17,7 @@ from csnn_torch import surrogates
 X = np.array([-30.0, -4.0, -1.0, -0.25, -1e-3, 0.0, 1e-3, 0.25, 1.0, 1.5, 4.0, 30.0])
 
 
-SLOPED = [name for name in get_args(SurrogateName) if name not in ("straight_through", "heaviside")]
+SLOPED = [name for name in get_args(SurrogateName) if name not in SLOPELESS]
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,17 @@ def test_bad_runs_are_refused(finished, tmp_path):
     assert "no such directory" in refused("export", tmp_path / "nowhere", *out)
     metrics = finished / "metrics.jsonl"
     metrics.write_text(metrics.read_text().replace("false", "true"))
-    assert "is an unfinished run" in (line := refused("export", finished, *out)) and "--resume" in line
+    line = refused("export", finished, *out)
+    assert all(part in line for part in ("is an unfinished run", "--resume", "--checkpoint last"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "manifest.json").touch()
+    assert "other: is a bundle, expected a run directory" in refused("export", tmp_path / "other", *out)
     metrics.write_text(metrics.read_text().replace("true", "false"))
     config = json.loads((finished / "config.json").read_text())
     config["model"]["beta"] = 0.6
     (finished / "config.json").write_text(json.dumps(config))
     assert "was trained as another model" in refused("export", finished, *out)
-    assert names(tmp_path) == ["run"]
+    assert names(tmp_path) == ["other", "run"]
 
 
 def test_bad_flags_are_refused(finished, tmp_path):

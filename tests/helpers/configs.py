@@ -19,7 +19,7 @@ def model_configs(draw) -> ModelConfig:
     layers = len(channels) + len(hidden) + 1
     beta = st.one_of(st.floats(0, 1), st.sampled_from([0, 1]))
     surrogate = draw(st.sampled_from(("auto", *get_args(c.SurrogateName))))
-    has_slope = surrogate not in ("straight_through", "heaviside")
+    has_slope = surrogate not in c.SLOPELESS
     return ModelConfig(
         input_shape=(draw(size), draw(size), draw(COUNT)),
         conv_channels=channels,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import SLOPELESS, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.network import surrogate
 
@@ -58,6 +58,7 @@ def test_slope_for_a_surrogate_without_one_is_refused(name):
 
 def test_all_surrogates_are_covered():
     assert set(FORMULAS) == set(surrogate.BY_NAME)
+    assert {*SLOPELESS} == set(FORMULAS) - set(WITH_SLOPE)
 
 
 def test_random_surrogate_is_refused_by_name():
