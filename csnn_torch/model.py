@@ -135,7 +135,7 @@ def watch(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> tuple[tor
 
     Returns:
         Output spikes [time, batch, classes] and densities, the share of neurons that spike at a step [layers]. Both
-        are differentiable.
+            are differentiable.
     """
     shares: list[list[torch.Tensor]] = [[] for _ in neurons(network)]
     with _watched(network, lambda number, neuron, fired: shares[number].append(fired.mean())):

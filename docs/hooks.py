@@ -1,7 +1,8 @@
 """Brings files from outside docs/ into the site, and has links to them lead there.
 
 On a code host the pages link to files of the repository by relative paths. In the site such a file is a page or a file,
-and the link is turned accordingly. `--strict` refuses a link to a file that is not brought in.
+and the link is turned accordingly. `--strict` refuses a link to a file that is not brought in. Where a docstring
+names a page of docs/, that becomes a link, too.
 """
 
 import os
@@ -21,7 +22,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "docs/tour.ipynb": "tour.md"}
 """Files of the repository that are pages under another name."""
 SCRIPTS = "benchmarks/targets/"
-"""A folder of programs, each of which is a page."""
+"""A folder of programs, each of which is a page. A search leaves them out: they say every word so often."""
+SECTIONS = {"2": "2-semantics"}
+"""The headings of docs/design.md that docstrings cite by their number."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -30,7 +33,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in (path for path in sorted((ROOT / "results").rglob("*")) if path.is_file()):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     for path in sorted((ROOT / SCRIPTS).glob("*.py")):
-        text = f"# {path.name}\n\n````python\n{path.read_text()}````\n"
+        hidden = "---\nsearch:\n  exclude: true\n---\n"
+        text = f"{hidden}# {path.name}\n\n````python\n{path.read_text()}````\n"
         files.append(File.generated(config, f"{SCRIPTS}{path.name}.md", content=text))
     page, figures = tour()
     files.append(File.generated(config, PAGES["docs/tour.ipynb"], content=page))
@@ -44,12 +48,24 @@ def tour() -> tuple[str, dict[str, bytes]]:
     notebook = nbformat.read(ROOT / "docs/tour.ipynb", as_version=4)
     if os.environ.get("CSNN_TOUR") != "off":
         with tempfile.TemporaryDirectory() as folder:
-            NotebookClient(
-                notebook, timeout=300, coalesce_streams=True, resources={"metadata": {"path": folder}}
-            ).execute()
+            NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}}).execute()
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.outputs = joined(cell.outputs)
     exporter = MarkdownExporter()
     text, made = exporter.from_notebook_node(notebook, {"unique_key": "tour", "output_files_dir": "tour"})
-    return text, made["outputs"]
+    told = (cell.metadata.alt for cell in notebook.cells if "alt" in cell.metadata)
+    return re.sub(r"!\[png\]", lambda _: f"![{next(told)}]", text), made["outputs"]
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """A cell's outputs in their order, with lines that follow each other in one."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if found and output.get("name", "") == found[-1].get("name") == "stdout":
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -65,6 +81,34 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"]({posixpath.relpath(to, posixpath.dirname(uri) or '.')}{mark}{heading})"
 
     return re.sub(r"\]\(([^)\s]+)\)", turned, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keeps `--flag` and `t-1` in one line where commands wrap, and has docstrings link to the pages that they name."""
+    html = re.sub(r'<div class="language-(?:sh|text) highlight">.*?</pre>', _unbroken, html, flags=re.S)
+    return _linked(html, page, files) if page.file.src_uri.startswith("api/") else html
+
+
+def _unbroken(block: re.Match[str]) -> str:
+    """A block whose words with a hyphen are elements, for the style sheet."""
+
+    def marked(text: re.Match[str]) -> str:
+        return re.sub(r"\S*-\S+", r'<span class="unbroken">\g<0></span>', text[0])
+
+    return re.sub(r"(?<=>)[^<>]+(?=<)", marked, block[0])
+
+
+def _linked(html: str, page: Page, files: Files) -> str:
+    """Docstrings name pages by their path in the repository; sources of code stay as they are."""
+
+    def linked(found: re.Match[str]) -> str:
+        to = files.get_file_from_path(found[1])
+        heading = f"#{SECTIONS[found[2]]}" if found[2] else ""
+        return f'<a href="{to.url_relative_to(page.file)}{heading}">{found[0]}</a>' if to else found[0]
+
+    parts = re.split(r"(<pre.*?</pre>)", html, flags=re.S)
+    parts[::2] = [re.sub(r"docs/([\w-]+\.md)(?:, section (\d+))?", linked, part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

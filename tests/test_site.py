@@ -68,9 +68,11 @@ def test_pages_are_built_of_files_outside_of_docs(site: Path) -> None:
 def test_the_tour_shows_what_it_did(site: Path) -> None:
     text = (site / "tour.html").read_text()
     assert '<progress max="200" value="200" aria-label="Training">' in text
+    assert text.index("Runs on: ") < text.index("<progress") < text.index("Iter 0, Test Acc")
     assert "Final Test Accuracy: " in text and "all ok (quick: compared on 4 images" in text
-    figures = re.findall(r'<img [^>]*src="(tour/[^"]+\.png)"', text)
-    assert len(figures) == 3 and all((site / figure).stat().st_size > 5000 for figure in figures)
+    figures = re.findall(r'<img alt="([^"]+)" src="(tour/[^"]+\.png)"', text)
+    assert len(figures) == 3 and all((site / figure).stat().st_size > 5000 for _, figure in figures)
+    assert all(len(told) > 50 for told, _ in figures)
 
 
 class Loads(HTMLParser):
@@ -127,6 +129,18 @@ def test_search_finds_a_page_without_a_server(site: Path) -> None:
         first.wait_for()
         assert first.get_attribute("href").partition("?")[0].endswith("extend/surrogate.html")
         assert [address for address in visit.requests if OUTSIDE.match(address)] == []
+
+
+@pytest.mark.slow
+def test_search_leaves_out_the_programs_of_other_tools(site: Path) -> None:
+    index = (site / "search/search_index.js").read_text()
+    assert '"location":"deploy/tvm.html' in index and '"location":"benchmarks/' not in index
+
+
+@pytest.mark.slow
+def test_docstrings_link_to_the_pages_that_they_name(site: Path) -> None:
+    text = (site / "api/network.html").read_text()
+    assert '<a href="../design.html#2-semantics">docs/design.md, section 2</a>' in text
 
 
 @pytest.mark.slow

@@ -79,8 +79,8 @@ class ModelConfig:
     time_steps: int = 100
     """Time steps that each image is presented for."""
     encoding: Encoding = "direct"
-    """Image to input: the same image every step, Bernoulli spikes at the rate of the pixel, or one spike whose
-    time is the pixel's darkness."""
+    """Image to input: the same image every step, Bernoulli spikes at the rate of the pixel, or one spike for each
+    pixel above 0, the brighter the earlier."""
     scale: float | None = None
     """What pixel values are divided by; None: what the data set says, 255 for images of bytes, 1 for counts (integers
     with a time axis) and where there are only 0 and 1."""

@@ -29,7 +29,7 @@ def read_idx(path: str | Path) -> np.ndarray:
         path: the file. Whether it is gzip is told by its content, not by its name.
 
     Returns:
-        uint8: labels [N] (magic 0x00000801), images [N, H, W] (0x00000803) or [N, H, W, C] (0x00000804).
+        Labels uint8 [N] (magic 0x00000801), images uint8 [N, H, W] (0x00000803) or [N, H, W, C] (0x00000804).
 
     Raises:
         UserError: the file is missing, corrupt, of another format, or longer or shorter than its header says.

@@ -1,4 +1,4 @@
-"""Ways to run the time loop. All have `run`, `watch`, `trace` and `tally`, and give the same spikes.
+"""Ways to run the time loop. All have `run`, `watch`, `trace` and `tally`, and compute the same network.
 
 `scan` runs anywhere and is the reference; `event` runs on a CPU, at a cost that follows the spikes.
 """

@@ -51,7 +51,7 @@ def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
 
     Returns:
         Output spikes [time, batch, classes], differentiable, and densities, the share of neurons that spike at a step
-        [layers], which are not.
+            [layers], which are not.
 
     Raises:
         Unsupported: what the engine does not cover, by name.

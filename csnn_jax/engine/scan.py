@@ -85,7 +85,7 @@ def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
 
     Returns:
         Output spikes [time, batch, classes] and densities, the share of neurons that spike at a step [layers]. Both
-        are differentiable.
+            are differentiable.
 
     Raises:
         ValueError: x of another shape or type.
@@ -156,7 +156,7 @@ def tally(model: CSNN, x: Array) -> Tally:
 
     Returns:
         `counts`, output spikes per image and class [batch, classes]; `fired`, spikes per image and layer
-        [batch, layers].
+            [batch, layers].
 
     Raises:
         ValueError: x of another shape or type.

@@ -32,7 +32,7 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
 
     Returns:
         The loss in nats, a scalar. A silent network gives ln(classes). The floor, where only the right neuron fires,
-        at every step, is ln(1 + (classes - 1) / e).
+            at every step, is ln(1 + (classes - 1) / e).
     """
     log_probability = jax.nn.log_softmax(spikes)
     picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]

@@ -63,7 +63,7 @@ def sigmoid(x: Array, slope: float = 25.0) -> Array:
 
 
 def straight_through(x: Array) -> Array:
-    """1. Bengio et al. 2013; snnTorch `straight_through_estimator`."""
+    """The constant 1. Bengio et al. 2013; snnTorch `straight_through_estimator`."""
     return jnp.ones_like(x)
 
 

@@ -120,8 +120,8 @@ class Step(nn.Module):
             membranes: U[t-1] of every layer, see `initial_membranes`.
 
         Returns:
-            (output spikes [batch, classes], U[t] of every layer): the membranes before the reset that their own
-            spike causes.
+            (spikes, membranes): output spikes [batch, classes] and U[t] of every layer, before the reset that their own
+                spike causes.
         """
         new: list[Tensor] = []
         for number, (layer, membrane) in enumerate(zip(self.config.layers, membranes, strict=True), 1):
