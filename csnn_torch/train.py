@@ -11,7 +11,7 @@ from csnn_torch import require_torch
 DESCRIPTION = """Trains the same network as csnn_jax.train, in snnTorch.
 
 Same flags, same run directory, same batches and same initial weights; --engine is csnn_jax's alone. Without flags: the
-default job on MNIST, which takes about half an hour on two CPU cores."""
+default job on MNIST, which takes about an hour on two CPU cores."""
 
 
 @dataclass(frozen=True)
