@@ -62,8 +62,11 @@ TABLE = {
 GENTLE = "--surrogate atan --init calibrated --lr 0.005"
 TRIED = {
     "beta 0.9": ("--beta 0.9", (GENTLE, "--lr 0.005")),
-    "learnt beta and threshold": ("--learn-beta --learn-threshold", (GENTLE, "--lr 0.002")),
-    "reset none": ("--reset none", (GENTLE, "--lr 0.001", "--surrogate atan --init calibrated --lr 0.001")),
+    "learnt beta and threshold": ("--learn-beta --learn-threshold", (GENTLE, "--lr 0.002", "--surrogate atan")),
+    "reset none": (
+        "--reset none",
+        (GENTLE, "--lr 0.001", "--surrogate atan --init calibrated --lr 0.001", "--surrogate atan --lr 0.002"),
+    ),
     "hidden 512-512-512, T = 25": (
         f"{STACKS['hidden 512-512-512']} --time-steps 25",
         (
