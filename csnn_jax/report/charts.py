@@ -4,7 +4,8 @@ Every text in a figure is shown as it is: Plotly takes `<b>` and the like for ma
 """
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +17,12 @@ LOG = {"type": "log", "dtick": 1, "tickformat": "~g"}
 """Settings of an axis of small numbers."""
 STEPS = {"type": "log", "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]}
 """Settings of an axis of time steps."""
+SYMBOLS = ("square", "diamond", "triangle-up", "triangle-down", "hexagon")
+"""Markers that can be told apart without their colours; a legend shows them."""
 
 _LEAST = 0.01  # percent missing, which stands for none
+_DIGITS = (1, 5, 2, 3, 7, 4, 6, 8, 9, 2.5, 1.5)  # of ticks, the most wanted first
+_APART = 0.075  # of the scale's length, which two ticks keep between them
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _HEAT = [[0, "var(--heat-0)"], [0.5, "var(--heat-1)"], [1, "var(--heat-2)"]]
 
@@ -47,6 +52,24 @@ class Series(NamedTuple):
     opacity: float = 1.0
     symbol: str = "circle"
     texts: Sequence[str] = ()
+
+
+class Entry(NamedTuple):
+    """An entry of a legend.
+
+    Attributes:
+        name: what it says.
+        group: `legendgroup` of its traces.
+        number: of its colour.
+        symbol: of its markers, shown where it is one of `SYMBOLS`.
+        line: whether a line is shown.
+    """
+
+    name: str
+    group: str
+    number: int
+    symbol: str = ""
+    line: bool = True
 
 
 def colour(number: int) -> str:
@@ -81,8 +104,8 @@ def lines(
     traces = [_line(one, groups[one.name]) for one in series]
     shapes = [_across(at) for at in y_lines]
     layout = {"xaxis": _axis(x, x_axis), "yaxis": _axis(y, y_axis), "shapes": shapes}
-    entries = {one.name: (groups[one.name], one.number) for one in reversed(series)}
-    legend = [(name, *entries[name]) for name in groups] if len(groups) > 1 else []
+    entries = {one.name: Entry(one.name, groups[one.name], one.number, one.symbol) for one in reversed(series)}
+    legend = [entries[name] for name in groups] if len(groups) > 1 else []
     return figure(caption, f"Chart: {y} over {x}.", traces, layout, height, legend)
 
 
@@ -93,11 +116,19 @@ def stretched(series: Sequence[Series]) -> tuple[list[Series], dict[str, Any]]:
         missing = [max(_LEAST, 100 * (1 - value)) for value in one.y]
         made.append(one._replace(y=missing, texts=[f"{value:.2%}" for value in one.y]))
     all_missing = [value for one in made for value in one.y] or [1]
-    narrow = max(all_missing) < 12 * min(all_missing)  # there is room for more ticks
-    digits = (9, 8, 7, 6, 5, 4, 3, 2.5, 2, 1.5, 1) if narrow else (5, 2, 1)
-    ticks = [90, *(digit * scale for scale in (10, 1, 0.1, 0.01) for digit in digits if digit * scale < 90)]
-    names = [f"{100 - tick:.4g}" for tick in ticks[:-1]] + ["100"]
+    ticks = _ticks(math.log10(max(all_missing) / min(all_missing)) or 2)  # decades; of one value, Plotly shows two
+    names = ["100" if tick == _LEAST else f"{100 - tick:.4g}" for tick in ticks]
     return made, {"type": "log", "autorange": "reversed", "tickvals": ticks, "ticktext": names}
+
+
+def _ticks(decades: float) -> list[float]:
+    """Percents missing, none so near to another that their names would overlap."""
+    wanted = [90.0, *(float(f"{digit * scale:g}") for digit in _DIGITS for scale in (10, 1, 0.1, 0.01))]
+    kept: list[float] = []
+    for tick in wanted:
+        if tick <= 90 and all(abs(math.log10(tick / other)) >= _APART * decades for other in kept):
+            kept.append(tick)
+    return sorted(kept, reverse=True)
 
 
 def bars(
@@ -112,14 +143,17 @@ def bars(
     y_axis: Mapping[str, Any] | None = None,
     x_lines: Sequence[float] = (),
 ) -> Html:
-    """Bars, such as a histogram's, at x with heights y; `labels`: what the axes are, with units."""
+    """Bars, such as a histogram's, at x with heights y; `labels`: what the axes are, with units.
+
+    Dashed lines cross them at `x_lines`.
+    """
     trace = {"type": "bar", "x": x, "y": y, "marker": {"color": colour(number)}, "hoverinfo": "x+y"}
-    shapes = [{**_across(at), "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1} for at in x_lines]
+    shapes = [shape for at in x_lines for shape in _upright(at)]
     layout = {"xaxis": _axis(labels[0], x_axis), "yaxis": _axis(labels[1], y_axis), "bargap": 0.05, "shapes": shapes}
     return figure(caption, f"Chart: {labels[1]} over {labels[0]}.", [trace], layout, height)
 
 
-def grouped(
+def dots(
     caption: Content,
     categories: Sequence[str],
     groups: Mapping[str, Values],
@@ -128,14 +162,15 @@ def grouped(
     height: int = 320,
     y_axis: Mapping[str, Any] | None = None,
 ) -> Html:
-    """Bars side by side: for each category one of every group."""
+    """For each category a marker of every group. They suit a logarithmic axis, on which a bar has no length."""
     traces, legend = [], []
     for number, (name, values) in enumerate(groups.items()):
-        marker = {"color": colour(number)}
-        more = {"hoverinfo": "x+y+name", "legendgroup": f"g{number}"}
-        traces.append({"type": "bar", "name": name, "x": categories, "y": values, "marker": marker, **more})
-        legend.append((name, f"g{number}", number))
-    layout = {"barmode": "group", "bargap": 0.25, "xaxis": {"type": "category"}, "yaxis": _axis(y, y_axis)}
+        symbol = SYMBOLS[number % len(SYMBOLS)]
+        one = Series(name, categories, values, number, "markers", symbol=symbol)
+        trace = _line(one, f"g{number}")
+        traces.append(trace | {"marker": trace["marker"] | {"size": 13}})
+        legend.append(Entry(name, f"g{number}", number, symbol, line=False))
+    layout = {"xaxis": {"type": "category"}, "yaxis": _axis(y, y_axis)}
     return figure(caption, f"Chart: {y}, by {', '.join(groups)}.", traces, layout, height, legend)
 
 
@@ -160,7 +195,7 @@ def figure(
     traces: Sequence[Mapping[str, Any]],
     layout: Mapping[str, Any],
     height: int = 320,
-    legend: Iterable[tuple[str, str, int]] = (),
+    legend: Iterable[Entry] = (),
 ) -> Html:
     """Any Plotly figure.
 
@@ -170,9 +205,9 @@ def figure(
         traces: Plotly's. `var(--name)` in place of a colour is that of the page's style.
         layout: Plotly's, too.
         height: in CSS pixels; the width is what there is room for.
-        legend: entries (name, `legendgroup` of its traces, number of its colour).
+        legend: its entries.
     """
-    entries = [element("li", _entry(*entry)) for entry in legend]
+    entries = [element("li", _entry(entry)) for entry in legend]
     plot = element("div", class_="plot", role="img", aria_label=description, style=f"height:{height}px")
     parts = [element("figcaption", caption), *([element("ul", *entries, class_="legend")] if entries else [])]
     spec = data({"data": _escaped(traces), "layout": _escaped(layout)})
@@ -200,24 +235,34 @@ def _line(one: Series, group: str) -> dict[str, Any]:
         "legendgroup": group,
     }
     trace["line"] = {"color": colour(one.number), "width": one.width, "dash": dash}
-    trace["marker"] = {"color": colour(one.number), "size": 11 if one.symbol == "star" else 5, "symbol": one.symbol}
+    size = 11 if one.symbol == "star" else 9 if one.symbol in SYMBOLS else 5
+    trace["marker"] = {"color": colour(one.number), "size": size, "symbol": one.symbol}
     trace |= {"opacity": one.opacity, "hoverlabel": {"namelength": -1}, "hoverinfo": "x+y+name"}
     return trace | ({"text": one.texts, "hoverinfo": "x+text+name"} if one.texts else {})
 
 
 def _across(at: float) -> dict[str, Any]:
-    line = {"color": "var(--muted)", "width": 1, "dash": "dash"}
+    line = {"color": "var(--ink)", "width": 2, "dash": "dash"}
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line}
+
+
+def _upright(at: float) -> Iterator[dict[str, Any]]:
+    """A dashed line, and below it one in the page's colour, so that it is seen on bars."""
+    place = {"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1}
+    yield {**place, "line": {"color": "var(--paper)", "width": 5}}
+    yield {**place, "line": _across(at)["line"]}
 
 
 def _axis(title: str, more: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"title": {"text": title}, **(more or {})}
 
 
-def _entry(name: str, group: str, number: int) -> Html:
-    kind = ("solid", "dashed", "dotted")[min(number // COLOURS, 2)]
-    swatch = element("span", class_="swatch", style=f"border-top:3px {kind} {colour(number)}")
-    return element("button", swatch, name, type="button", aria_pressed="true", data_group=group)
+def _entry(one: Entry) -> Html:
+    kind = ("solid", "dashed", "dotted")[min(one.number // COLOURS, 2)]
+    line = element("span", class_="swatch", style=f"border-top:3px {kind} {colour(one.number)}")
+    mark = element("span", class_=f"mark {one.symbol}", style=f"background:{colour(one.number)}")
+    shown = [*([line] if one.line else []), *([mark] if one.symbol in SYMBOLS else [])]
+    return element("button", *shown, one.name, type="button", aria_pressed="true", data_group=one.group)
 
 
 def _escaped(spec: Any) -> Any:

@@ -19,7 +19,7 @@ def cost(subject: Subject, found: Measured) -> Iterator[Content]:
     yield _chart(numbers["layers"], steps)
     rows = [_row(one["name"], one, steps) for one in (*numbers["layers"], {**numbers["total"], "name": "total"})]
     head = ("layer", "parameters", "neurons", "spikes", "operations", "dense", "share")
-    yield page.table("Of an image, over the whole window", head, rows)
+    yield page.table("Of an image, over the whole window", head, rows, stacks=True)
     yield page.folded("Energy, by a proxy", page.paragraph(_energy(numbers["energy"])))
 
 
@@ -38,7 +38,8 @@ def _chart(layers: Sequence[dict[str, Any]], steps: int) -> Html:
     spiking = [one["synaptic_operations_first_layer_once"] for one in layers]
     groups = {"spiking": spiking, "dense": [steps * one["dense_macs_per_step"] for one in layers]}
     names, axis = [one["name"] for one in layers], {**charts.LOG, "tickformat": "~s"}
-    return charts.grouped("Operations of an image by layer", names, groups, "operations", y_axis=axis, height=280)
+    caption = "Operations of an image by layer, on a logarithmic scale; the table below has the figures."
+    return charts.dots(caption, names, groups, "operations", y_axis=axis, height=280)
 
 
 def _amount(number: float) -> str:

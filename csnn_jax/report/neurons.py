@@ -22,7 +22,10 @@ def neurons(subject: Subject, found: Measured) -> Iterator[Content]:
     """Sections on the neurons of one run."""
     layers = subject.config.model.layers
     yield page.subsection("Layers", _table(subject, found), *_dead(found, layers))
-    lead = f"On {found.activity.images} test images, at all steps."
+    lead = (
+        f"On {found.activity.images} test images, at all steps. Bars of firing rates are on a logarithmic scale. The "
+        "first and the last bar of membranes hold what lies beyond them, too: a thousandth of all on either side."
+    )
     histograms = [part for number in range(len(layers)) for part in _histograms(found, number)]
     yield page.subsection("Firing rates and membranes", page.paragraph(lead), page.grid(histograms))
     if layers[0].kind == "conv":
@@ -47,7 +50,7 @@ def _table(subject: Subject, found: Measured) -> Html:
         f"Of {LOOKED_AT} test images. Density: neurons that spike at a step. Dead: no spike. "
         "Near: membranes within half a threshold of it."
     )
-    return page.table(caption, head, rows)
+    return page.table(caption, head, rows, stacks=True)
 
 
 def _number(figure: float | None) -> str:

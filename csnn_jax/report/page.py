@@ -116,8 +116,9 @@ def code(text: str) -> Html:
 
 
 def listing(text: str, label: str) -> Html:
-    """Lines of a program; `label` names them for a screen reader."""
-    return _scrolls(element("pre", element("code", text)), label)
+    """Lines of a program, which stay whole, or a command, which may be broken; `label` is for a screen reader."""
+    kind = None if "\n" in text else "breaks"
+    return _scrolls(element("pre", element("code", text), class_=kind), label)
 
 
 def subsection(title: str, *contents: Content) -> Html:
@@ -135,17 +136,20 @@ def grid(pieces: Iterable[Content], kind: str = "") -> Html:
     return element("div", *pieces, class_=f"grid {kind}".strip())
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Content | int | None]]) -> Html:
+def table(
+    caption: str, head: Sequence[str], rows: Iterable[Sequence[Content | int | None]], *, stacks: bool = False
+) -> Html:
     """A table. The first cell of a row is its heading. Columns of numbers stand right, thousands separated.
 
-    None is a dash.
+    None is a dash. Where there is no room for a table that `stacks`, cells follow their row's heading with their names.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     kinds = [None, *(_kind(row[column] for row in cells) for column in range(1, len(head)))]
     top = [element("th", name, scope="col", class_=kind) for name, kind in zip(head, kinds, strict=True)]
-    body = [element("tr", *_row(row, kinds)) for row in cells]
-    titles = element("thead", element("tr", *top))
-    return _scrolls(element("table", element("caption", caption), titles, element("tbody", *body)), caption)
+    names = head if stacks else [None] * len(head)
+    body = [element("tr", *_row(row, kinds, names)) for row in cells]
+    parts = (element("caption", caption), element("thead", element("tr", *top)), element("tbody", *body))
+    return _scrolls(element("table", *parts, class_="stacks" if stacks else None), caption)
 
 
 def _scrolls(content: Html, label: str) -> Html:
@@ -153,8 +157,9 @@ def _scrolls(content: Html, label: str) -> Html:
     return element("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
 
 
-def _row(cells: Sequence[Content], kinds: Sequence[str | None]) -> list[Html]:
-    rest = [element("td", cell, class_=kind) for cell, kind in zip(cells[1:], kinds[1:], strict=True)]
+def _row(cells: Sequence[Content], kinds: Sequence[str | None], names: Sequence[str | None]) -> list[Html]:
+    columns = zip(cells[1:], kinds[1:], names[1:], strict=True)
+    rest = [element("td", cell, class_=kind, data_name=name) for cell, kind, name in columns]
     return [element("th", cells[0], scope="row"), *rest]
 
 

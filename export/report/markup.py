@@ -9,6 +9,8 @@ from csnn_jax.report.page import Content, Html
 _BLOCK = re.compile(r"(?:<!-- \w+ -->\n)?```\w*\n(?P<code>.*?)\n```|(?P<rest>\S.*?|    .*?)(?=\n\n|\n*\Z)", re.DOTALL)
 _INLINE = re.compile(r"(`[^`]+`|\*\*.+?\*\*|\[[^]]+\]\(https://[^)\s]+\))")
 
+_PHONE = 60  # letters of a table that a phone has room for, some of them on a second line
+
 
 def pieces(markdown: str, caption: str) -> Iterator[Html]:
     """Paragraphs, lists, tables and programs, in order.
@@ -49,7 +51,8 @@ def _word(word: str) -> Content:
 
 def _table(text: str, caption: str) -> Html:
     head, _, *rows = (_cells(line) for line in text.split("\n"))
-    return page.table(caption, head, [[_cell(cell) for cell in row] for row in rows])
+    wide = len(head) > 2 and sum(max(map(len, column)) for column in zip(head, *rows, strict=True)) > _PHONE
+    return page.table(caption, head, [[_cell(cell) for cell in row] for row in rows], stacks=wide)
 
 
 def _cells(line: str) -> list[str]:

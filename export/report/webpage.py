@@ -3,19 +3,22 @@
 import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from itertools import cycle
 from typing import Any
 
 from csnn_jax.report import charts, page
 from csnn_jax.report.charts import Series
 from csnn_jax.report.page import Html, Section
 from csnn_jax.report.subject import shown_dataset
-from export.bundle import PAGE
+from export.bundle import PAGE, REPORT
 from export.manifest import Manifest
 from export.parts.part import Comparison
 from export.proof.equality import LIMIT
 from export.report import markup, text
 
 MADE_BY = re.compile(r'<meta name="generator" content="(.*?)">')
+
+_FLAGS = re.compile(r"(?<![`\w-])--[a-z][a-z-]* [\w.]+( --[a-z][a-z-]* [\w.]+)*")
 
 
 def render(manifest: Manifest) -> str:
@@ -29,7 +32,8 @@ def render(manifest: Manifest) -> str:
     shown = manifest | {"data": manifest["data"] | {"dataset": dataset}, "files": files}
     top, *rest = ((name, section(shown)) for name, section in text.SECTIONS.items())
     title, *lead = top[1].removeprefix("# ").split("\n\n")
-    return page.document(title, [markup.inline(one) for one in lead], [_section(shown, *one) for one in rest], maker())
+    marked = [markup.inline(_FLAGS.sub(r"`\g<0>`", one)) for one in lead]
+    return page.document(title, marked, [_section(shown, *one) for one in rest], maker())
 
 
 def maker() -> str:
@@ -69,20 +73,32 @@ def _differences(manifest: Manifest) -> Iterator[Html]:
     spikes = {name: one.different_by_layer for name, one in compared.items() if one.different_by_layer}
     if spikes:
         rows: list[tuple[str | int, ...]] = [(name, *counts) for name, counts in spikes.items()]
-        yield page.table("Different spikes by layer, in whole windows", ("file, run by", *layers), rows)
-    membranes = {name: one.max_difference_by_layer for name, one in compared.items() if one.max_difference_by_layer}
+        yield page.table("Different spikes by layer, in whole windows", ("file, run by", *layers), rows, stacks=True)
     series = [
-        Series(name, layers, [value or None for value in values], number, "lines+markers")
-        for number, (name, values) in enumerate(membranes.items())
+        Series(name, layers, [value or None for value in values], number, "lines+markers", symbol=symbol)
+        for (number, (name, values)), symbol in zip(enumerate(_membranes(manifest).items()), cycle(charts.SYMBOLS))
     ]
     if series:
-        caption = f"The largest difference of a membrane, by layer. Dashed: what is allowed, {LIMIT:g}. 0 is not drawn."
+        caption = (
+            "The largest difference of a membrane, by layer. Files with the same differences share a line. "
+            f"Dashed: what is allowed, {LIMIT:g}. 0 is not drawn."
+        )
         axes: dict[str, Any] = {
             "x_axis": {"type": "category"},
             "y_axis": charts.LOG | {"tickformat": ".0e"},
             "y_lines": (LIMIT,),
         }
         yield charts.lines(caption, series, "layer", "difference / (1 + |U|)", **axes)
+
+
+def _membranes(manifest: Manifest) -> dict[str, list[float]]:
+    """The largest difference of every layer, by "files, run by"; what has the same ones has one name."""
+    equal: dict[tuple[float, ...], dict[str, list[str]]] = {}
+    for name, one in text.comparisons(manifest):
+        if one.max_difference_by_layer:
+            equal.setdefault(tuple(one.max_difference_by_layer), {}).setdefault(one.run_by, []).append(name)
+    names = ("; ".join(f"{', '.join(files)}, {run_by}" for run_by, files in found.items()) for found in equal.values())
+    return {name: list(values) for name, values in zip(names, equal, strict=True)}
 
 
 def _name(name: str, one: Comparison) -> str:
@@ -101,16 +117,15 @@ def _work(manifest: Manifest) -> Iterator[Html]:
         "computed densely": [one["dense_macs_per_step"] * steps for one in layers],
         "with spikes": [one["synaptic_operations_first_layer_once"] for one in layers],
     }
-    yield charts.grouped(
-        "Operations an image, by layer.", names, groups, "operations", y_axis=charts.LOG | {"tickformat": "~s"}
-    )
+    caption = "Operations an image, by layer, on a logarithmic scale; the table above has the figures."
+    yield charts.dots(caption, names, groups, "operations", y_axis=charts.LOG | {"tickformat": "~s"})
     densities = [100 * one["density"] for one in layers]
     yield charts.bars("Spike density by layer.", names, densities, ("neurons after", "density (%)"), number=2)
 
 
 _CAPTIONS = {
     "which": "Files by what you have",
-    "files": "Every file of this folder",
+    "files": f"Every file of this folder but {PAGE} and {REPORT}, which say the same",
     "call": "How to call it",
     "network": "The network's layers and equations",
     "proof": "Each file against the trained network",

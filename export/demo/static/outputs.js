@@ -25,7 +25,8 @@ class Row {
   constructor(body, name, steps) {
     this.steps = steps;
     this.element = body.insertRow();
-    const head = Object.assign(document.createElement("th"), { scope: "row", textContent: name });
+    const head = Object.assign(document.createElement("th"), { scope: "row" });
+    head.append(boxed("name", name));
     this.value = document.createElement("span");
     this.fill = document.createElement("i");
     this.line = document.createElement("b");

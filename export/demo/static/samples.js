@@ -12,6 +12,7 @@ export class Samples {
     this.images = facts.labels.map((_, i) => images.subarray(i * size, (i + 1) * size));
     this.buttons = facts.labels.map((label, i) => this.#button(nameOf(facts, label), i, facts));
     element.append(...this.buttons);
+    element.classList.toggle("words", facts.classes.some((name) => name.length > 3));
     this.current = null;
   }
 

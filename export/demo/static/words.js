@@ -6,7 +6,7 @@ export function nameOf({ classes }, number) {
 
 export function described({ data, steps, layers, accuracy }) {
   const stack = layers.map(({ layer, shape }) => `${layer} ${shape.join("x")}`).join(", ");
-  const right = accuracy == null ? "" : ` After training it had ${(100 * accuracy).toFixed(1)}\u00a0% of the test images right.`;
+  const right = accuracy == null ? "" : ` After training it had ${(100 * accuracy).toFixed(2)}\u00a0% of the test images right.`;
   return `It was trained on ${data}, and runs in your browser, ${steps} time steps for each image.${right} Layers: ${stack}.`;
 }
 

@@ -41,6 +41,7 @@ def test_every_layer_has_its_row_and_its_histograms(measured):
         assert f"{layer.dead} of {layer.channels}" in text and f"{found.densities[name]:.2%}" in text
         assert f"{name}, firing rates" in text and f"{name}, membranes" in text
     assert text.count('class="plot"') == 2 * len(found.neurons)
+    assert "a thousandth of all on either side" in text  # as `measure.histogram` has it
 
 
 def test_filters_and_feature_maps_are_pictures(measured):

@@ -112,6 +112,19 @@ def test_a_table_may_have_no_rows():
     assert Reader(page.table("empty", ("a", "b"), []).text).text == "emptyab"
 
 
+def test_cells_of_a_table_that_stacks_know_their_columns():
+    rows = [("a", 1, "x"), ("b", None, "y")]
+    read = Reader(page.table("t", ("n", "v", "w"), rows, stacks=True).text)
+    assert [cell["data-name"] for cell in read.all("td")] == ["v", "w"] * 2
+    assert read.all("table") == [{"class": "stacks"}]
+    assert "data-name" not in page.table("t", ("n", "v", "w"), rows).text
+
+
+def test_lines_of_a_program_stay_whole():
+    assert '<pre class="breaks">' in page.listing("a long command", "label").text
+    assert "<pre>" in page.listing("one\ntwo", "label").text
+
+
 def test_a_picture_has_words():
     found = page.picture(b"abc", "An <image>", "below", 7)
     (image,) = Reader(found.text).all("img")

@@ -232,14 +232,6 @@ def test_names_are_shown_as_text(small_bundle, demonstration):
         assert visit.page.locator("main img, main script").count() == 0
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_long_names_fit(width, small_bundle, demonstration):
-    with shown(demonstration(small_bundle, ["a long name " * 5, "b" * 70, *HOSTILE[2:]]), width) as visit:
-        visit.page.get_by_role("button", name="Test image 3: ").click()
-        ended(visit.page)
-        assert visit.page.evaluate("document.documentElement.scrollWidth") == width
-
-
 def test_it_works_in_a_sub_folder(small_bundle, demonstration, tmp_path):
     shutil.copytree(demonstration(small_bundle), tmp_path / "deep" / "demo")
     with served(tmp_path) as address, opened(f"{address}deep/demo/") as visit:

@@ -58,7 +58,8 @@ def test_charts_draw_what_the_manifest_holds(small_bundle):
     charts = Reader((small_bundle / "report.html").read_text()).charts
     drawn = {trace["name"]: trace["y"] for chart in charts for trace in chart["data"] if "name" in trace}
     step = recorded["proof"]["step.onnx"]["onnxruntime"]["stepwise"]["max_difference_by_layer"]
-    assert drawn["step.onnx, ONNX Runtime"] == pytest.approx(step, rel=1e-4) and min(step) > 0
+    (name,) = (name for name in drawn if name.startswith("step.onnx, ") and "ONNX Runtime" in name)
+    assert drawn[name] == pytest.approx(step, rel=1e-4) and min(step) > 0
     layers = recorded["numbers"]["layers"]
     assert drawn["computed densely"] == [one["dense_macs_per_step"] * 6 for one in layers]
     sizes, *_ = charts
@@ -66,6 +67,30 @@ def test_charts_draw_what_the_manifest_holds(small_bundle):
         recorded["files"]["step.onnx"]["bytes"] / 1e6, rel=1e-4
     )
     assert len(charts) == 5
+
+
+def test_files_that_differ_alike_share_a_line(small_bundle):
+    recorded = manifest.read(small_bundle)
+    for file in ("step_b1.onnx", "step_lif.onnx"):
+        recorded["proof"][file]["onnxruntime"] = recorded["proof"]["step.onnx"]["onnxruntime"]
+    charts = Reader(webpage.render(recorded)).charts
+    names = [trace["name"] for chart in charts for trace in chart["data"] if "name" in trace]
+    (shared,) = (name for name in names if "step_b1.onnx" in name)
+    assert "step.onnx, step_b1.onnx, step_lif.onnx, ONNX Runtime" in shared and len(names) == len(set(names))
+
+
+def test_every_file_of_the_folder_is_named(any_bundle):
+    page = (any_bundle / "report.html").read_text()
+    (caption, rows) = re.findall(r"<caption>(Every file of this folder.*?)</caption>(.*?)</table>", page, re.S)[0]
+    named = {*re.findall(r'<th scope="row"><code>(.*?)</code>', rows), *re.findall(r"report\.\w+", caption)}
+    assert named == {f"{path.name}/" if path.is_dir() else path.name for path in any_bundle.iterdir()}
+
+
+def test_flags_in_the_head_are_code(trained):
+    folder, _ = trained
+    page = (folder / "report.html").read_text()
+    head = page[page.index("<header>") : page.index("</header>")]
+    assert "<code>--pool avg --reset zero</code>" in head and "<code>--quick</code>" in head
 
 
 def test_a_page_follows_from_its_manifest_alone(any_bundle):
@@ -119,6 +144,8 @@ def test_a_page_opens_anywhere(small_bundle, width, scheme):
         assert visit.errors == [] and visit.requests == [path.as_uri()]
         assert visit.page.evaluate("document.documentElement.scrollWidth") == width
         assert visit.page.locator(".plot .main-svg:first-child").count() == 5
+        beyond = "[...document.querySelectorAll('td')].filter(e => e.getBoundingClientRect().right > innerWidth).length"
+        assert visit.page.evaluate(beyond) == 0
         assert axe(visit.page) == [] and visit.errors == []
 
 
