@@ -43,7 +43,9 @@ def test_label_outside_the_classes(tmp_path):
 
 
 def test_channels_that_do_not_fit(tmp_path):
-    with pytest.raises(UserError, match=f"--input-shape 3 4 2: expected 1 channels as in idx:{tmp_path}"):
+    with pytest.raises(
+        UserError, match=f"--input-shape 3 4 2: expected 1 as the number of channels, as idx:{tmp_path} has"
+    ):
         load(f"idx:{write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 2))
 
 

@@ -107,7 +107,7 @@ def test_floats_are_scaled_or_refused(tmp_path):
         ({"image": (4, 4, 1), "class": ()}, "train test", "expected 'label', a whole number"),
         ({"image": (4, 4, 1), "label": (2,)}, "train test", "expected 'label', a whole number"),
         ({"image": (4, 4, 1), "label": ()}, "train", r"splits \['train'\], expected train and test"),
-        ({"image": (4, 4, 1), "label": ()}, "train test", "--input-shape 4 4 2: expected 1 channels"),
+        ({"image": (4, 4, 1), "label": ()}, "train test", "--input-shape 4 4 2: expected 1 as the number of channels"),
     ],
 )
 def test_other_contents_are_refused(tmp_path, features, splits, message):
