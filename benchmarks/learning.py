@@ -62,31 +62,33 @@ TABLE = {
 GENTLE = "--surrogate atan --init calibrated --lr 0.005"
 TRIED = {
     "beta 0.9": ("--beta 0.9", (GENTLE, "--lr 0.005")),
-    "learnt beta and threshold": ("--learn-beta --learn-threshold", (GENTLE, "--lr 0.002", "--surrogate atan")),
+    "learnt beta and threshold": (
+        "--learn-beta --learn-threshold",
+        (GENTLE, f"{GENTLE} --schedule cosine", "--lr 0.002", "--surrogate atan", "--surrogate atan --lr 0.005"),
+    ),
     "reset none": (
         "--reset none",
-        (GENTLE, "--lr 0.001", "--surrogate atan --init calibrated --lr 0.001", "--surrogate atan --lr 0.002"),
+        (
+            GENTLE,
+            f"{GENTLE} --schedule cosine",
+            "--lr 0.001",
+            "--surrogate atan --init calibrated --lr 0.001",
+            "--surrogate atan --lr 0.002",
+        ),
     ),
     "hidden 512-512-512, T = 25": (
         f"{STACKS['hidden 512-512-512']} --time-steps 25",
         (
             *("--lr 0.001", "--lr 0.005", "--schedule cosine", "--lr 0.005 --schedule cosine"),
             *("--init-density 0.05", "--init-density 0.2", "--init fluctuation", "--slope 1", "--slope 4"),
-            *("--beta 0.9", "--epochs 3"),
+            *("--beta 0.9", "--epochs 3", "--lr 0.005 --schedule cosine --epochs 3"),
         ),
     ),
     "latency encoding, T = 25": (
         "--encoding latency --time-steps 25",
         (
-            *(
-                "--beta 0.9",
-                "--beta 0.95",
-                "--learn-beta",
-                "--slope 1",
-                "--init-density 0.2",
-                "--lr 0.002",
-                "--lr 0.01",
-            ),
+            *("--beta 0.8", "--beta 0.9", "--beta 0.95", "--learn-beta", "--slope 1"),
+            *("--init-density 0.2", "--lr 0.002", "--lr 0.01"),
             *("--epochs 3", "--beta 0.9 --schedule cosine"),
         ),
     ),
