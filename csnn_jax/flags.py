@@ -111,6 +111,7 @@ def parse(
         if end.code:
             raise UserError(f"{refusal(said.getvalue(), words)}; see {program} --help") from None
         raise
+    sys.stderr.write(said.getvalue())  # warnings, of a command line that it takes
     if vars(found).get("out") == "":
         raise UserError("--out '': expected a path")
     return found

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 import csnn_jax
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
-from csnn_jax.flags import TrainFlags, parse_train, run_command
+from csnn_jax.flags import TrainFlags, parse, parse_train, run_command
 from csnn_jax.runs import rundir
 
 
@@ -46,6 +47,18 @@ def test_a_flag_that_is_refused_is_one_line(arguments, line, columns, monkeypatc
     with pytest.raises(UserError) as refusal:
         parse_train(TrainFlags, "csnn-train", "", arguments)
     assert str(refusal.value) == f"{line}; see csnn-train --help"
+
+
+def test_a_warning_about_flags_that_are_taken_is_shown(capsys):
+    @dataclass(frozen=True)
+    class Warns:
+        steps: int = 1
+
+        def __post_init__(self):
+            print("steps: many", file=sys.stderr)
+
+    assert parse(Warns, "csnn-warns", "", ["--steps", "9"]).steps == 9
+    assert "steps: many" in capsys.readouterr().err
 
 
 def test_resume_takes_the_runs_flags_but_for_those_given(tmp_path):
