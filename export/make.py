@@ -23,7 +23,7 @@ from export.parts.part import Found, Part, Timing
 from export.proof import network
 from export.proof.equality import pieces
 from export.report import text, tools, webpage
-from export.subject import Source, Subject, for_data
+from export.subject import CALIBRATION_IMAGES, Source, Subject, for_data
 
 SECONDS, QUICK_SECONDS = 3.0, 0.2
 """How long the latency of a file is measured."""
@@ -79,7 +79,8 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         print(f"--images {settings.images}: the test set has {there:,}, all of which are compared", flush=True)
         settings = replace(settings, images=there)
     config = for_data(config, dataset.test)
-    subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images)
+    ranges = dataset.train.images[:CALIBRATION_IMAGES]
+    subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images, ranges)
     _write(Source(subject, run, dataset, settings.opset))
     found = claims(subject, partial(_prove, subject))
     _warn_of_silence(found)

@@ -16,6 +16,8 @@ from csnn_jax.runs.rundir import RunDir
 from csnn_jax.runs.weights import Tensors
 from export.proof import network
 
+CALIBRATION_IMAGES = 64
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -27,6 +29,8 @@ class Subject:
         tensors: the trained parameters.
         split: test images and labels, for accuracy.
         images: how many of them, from the first on, spikes are compared on.
+        calibration: training images [N, H, W, C] or [N, T, H, W, C] from which the ranges of quantised values are
+            taken; None where the data set is not there.
     """
 
     folder: Path
@@ -34,6 +38,7 @@ class Subject:
     tensors: Tensors
     split: Split
     images: int
+    calibration: np.ndarray | None = None
 
     @cached_property
     def step(self) -> network.Step:

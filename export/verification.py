@@ -14,13 +14,11 @@ from export import make, manifest, parts
 from export.bundle import MANIFEST, PAGE, REPORT, WEIGHTS
 from export.manifest import Manifest
 from export.parts.part import Found, Part
-from export.report import earlier, webpage
-from export.subject import Subject, for_data
+from export.proof.agreement import disagreement
+from export.report import text, webpage
+from export.subject import CALIBRATION_IMAGES, Subject, for_data
 
 QUICK_IMAGES = 4
-ELSEWHERE = 0.002
-"""How far figures may be from the recorded ones on another machine or with other versions, where float32 sums may round
-differently: a share this much, a number this part of itself. (Equality is with torch on the machine at hand.)"""
 
 
 def verify(folder: Path, quick: bool = False) -> int:
@@ -72,12 +70,13 @@ def open_bundle(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject,
         UserError: its weights, configuration or settings can't be read, or the data set is another one.
     """
     _, config, tensors = rundir.open_run(str(folder))
-    settings, note = make.Settings.read(recorded["settings"]), ""
+    settings, note, calibration = make.Settings.read(recorded["settings"]), "", None
     try:
-        test = data.load(config.data.dataset, config.model.input_shape).test
+        dataset = data.load(config.data.dataset, config.model.input_shape)
     except UserError as error:
         split, note = _kept_images(folder), f"compared on the golden images only, no figures made anew: {error}"
     else:
+        test, calibration = dataset.test, dataset.train.images[:CALIBRATION_IMAGES]
         for problem in manifest.differences(recorded["data"], manifest.data(config.data.dataset, test), "data"):
             raise UserError(f"the test images here are not the bundle's: {problem}")
         split = settings.split(test)
@@ -85,7 +84,7 @@ def open_bundle(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject,
     if quick:
         split, images = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
-    return Subject(folder, for_data(config, split), tensors, split, images), note
+    return Subject(folder, for_data(config, split), tensors, split, images, calibration), note
 
 
 def _kept_images(folder: Path) -> Split:
@@ -120,26 +119,24 @@ class _Comparison:
             self.verdict.tell("latency", [], self._latency())
 
     def _file(self, part: Part, name: str) -> Found:
-        try:
-            found = part.check(self.subject, name)
-        except Exception as error:  # whatever a library says of a damaged file, it is that file's line
-            found = Found({}, [f"can't be checked: {_one_line(error)}"])
-        problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof))
-        self.verdict.tell(name, problems, make.summary(part, found, len(self.subject.split.labels)))
+        found = check(part, self.subject, name)
+        images = len(self.subject.split.labels)
+        problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof, images))
+        self.verdict.tell(name, problems, make.summary(part, found, images))
         return found
 
-    def _figures(self, recorded: Any, found: dict[str, Any]) -> Iterator[str]:
-        """Compares figures of the same images: all of them on the same machine, else those that rounding can't change
-        much."""
+    def _figures(self, recorded: Any, found: dict[str, Any], images: int) -> Iterator[str]:
+        """Compares figures of the same images: equal where rounding can't change them, else within its limits."""
         if self.note:
             return
-        if manifest.same_place(self.recorded):
-            yield from manifest.differences(recorded, earlier.known(found, recorded))
-        elif not isinstance(recorded, dict):
-            yield f"has no figures in {MANIFEST}"
-        else:
-            for name in {"accuracy", "densities"} & {*recorded, *found}:
-                yield from manifest.differences(recorded.get(name), found.get(name), name, ELSEWHERE)
+
+        def rule(name: str, recorded: Any, found: Any) -> list[str] | None:
+            return disagreement(name, recorded, found, images)
+
+        try:
+            yield from manifest.differences(recorded, found, rule=rule)
+        except (TypeError, KeyError, IndexError, ArithmeticError) as error:  # figures of other kinds than ours
+            yield f"its figures in {MANIFEST} are damaged: {_one_line(error)}"
 
     def _manifest(self, found: Manifest) -> Iterator[str]:
         for entry in (entry for entry in found if entry not in ("proof", "numbers")):
@@ -148,12 +145,11 @@ class _Comparison:
         yield from self._settings(found)
         if set(found["proof"]) != set(self.recorded["proof"]):
             yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
-        if not self.note:
-            tolerance = 0.0 if manifest.same_place(self.recorded) else ELSEWHERE
-            yield from manifest.differences(self.recorded.get("numbers"), found["numbers"], "numbers", tolerance)
-        if not self.note and not self.recorded["settings"]["quick"]:
+        images = len(self.subject.split.labels)
+        yield from self._figures({"numbers": self.recorded.get("numbers")}, {"numbers": found["numbers"]}, images)
+        if not self.recorded["settings"]["quick"]:
             trained, now = self.recorded["training"].get("accuracy"), found["proof"][WEIGHTS].get("accuracy")
-            yield from manifest.differences(trained, now, "training.accuracy", ELSEWHERE)
+            yield from self._figures({"training": {"accuracy": trained}}, {"training": {"accuracy": now}}, images)
 
     def _names(self, found: Manifest) -> Iterator[str]:
         """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
@@ -187,7 +183,7 @@ class _Comparison:
     def _report(self) -> Iterator[str]:
         try:
             found = (self.subject.folder / REPORT).read_bytes()
-            if all(found != report.encode() for report in earlier.reports(self.recorded)):
+            if found != text.render(self.recorded).encode():
                 yield f"is not what this version makes of {MANIFEST}"
         except Exception as error:  # whatever a changed manifest leads to
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"
@@ -212,6 +208,14 @@ class _Comparison:
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
         return f"median ms of a call here (when it was made), not compared: {', '.join(pairs)}"
+
+
+def check(part: Part, subject: Subject, name: str) -> Found:
+    """What the check of a part finds in the file so named; that it can't be checked is a problem, too."""
+    try:
+        return part.check(subject, name)
+    except Exception as error:  # whatever a library says of a damaged file, it is that file's line
+        return Found({}, [f"can't be checked: {_one_line(error)}"])
 
 
 def _one_line(error: Exception) -> str:

@@ -11,7 +11,6 @@ carries its own membranes can be driven through them in order. The values are th
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -26,7 +25,7 @@ from export.graphs import tensors
 from export.manifest import Manifest
 from export.parts.part import Advice, Found, Part, Usage
 from export.proof import network
-from export.proof.equality import LIMIT
+from export.proof.golden import Golden, of_step, of_window, step_problems, window_problems
 from export.subject import Source, Subject
 
 NAME = f"{FOLDER}/"
@@ -60,13 +59,6 @@ def check(subject: Subject, name: str) -> Found:
     return Found({"images": count, "sets": set_counts(subject.folder), "first": first}, wrong)
 
 
-class Golden(NamedTuple):
-    """One set: arrays in the order of the graph's inputs and outputs."""
-
-    inputs: list[np.ndarray]
-    outputs: list[np.ndarray]
-
-
 def write_sets(folder: Path, step: network.Step, split: Split, time_steps: int) -> None:
     """Writes all sets; the tensors get the names of the inputs and outputs of step.onnx and sequence.onnx.
 
@@ -82,7 +74,8 @@ def write_sets(folder: Path, step: network.Step, split: Split, time_steps: int) 
     needed = max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
     images, labels = split.images[:needed], split.labels[:needed]
     xs = _inputs(step.config, images)
-    kinds = {"step": _step_sets(step, xs, time_steps), "sequence": _sequence_sets(step, xs, time_steps)}
+    windows = (of_window(step, x, time_steps) for x in xs[:SEQUENCE_SETS])
+    kinds = {"step": _step_sets(step, xs, time_steps), "sequence": windows}
     for kind, sets in kinds.items():
         graph = onnx.load(folder / f"{kind}.onnx").graph
         for number, golden in enumerate(sets):
@@ -136,7 +129,7 @@ def problems(folder: Path, step: network.Step, images: np.ndarray, time_steps: i
 
     Inputs must be bit-equal: frames to those of `images`, membranes to 0 at the start of a window and to the outputs
     of the set before elsewhere. Outputs may differ by rounding: membranes by 1e-5 (1 + |U|), spikes where the membrane
-    is that close to its threshold.
+    is that close to its threshold, and the spikes of a whole window as they follow from one such spike.
 
     Args:
         folder: the bundle.
@@ -157,15 +150,10 @@ def problems(folder: Path, step: network.Step, images: np.ndarray, time_steps: i
         image, t = divmod(number, time_steps)
         if t == 0:
             carried = [u.numpy() for u in step.initial_membranes(1)]
-        inputs = [_frame(xs[image], t), *carried]
-        found += _unequal(name, "input", golden.inputs, inputs)
-        if _forms(golden.inputs) == _forms(inputs):
-            found += _compare_step(name, golden, step)
+        found += step_problems(name, golden, [_frame(xs[image], t), *carried], step)
         carried = golden.outputs[1:]
     for (name, golden), x in zip(read(folder, "sequence"), xs, strict=False):
-        whole = _sequence(step, x, time_steps)
-        found += _unequal(name, "input", golden.inputs, whole.inputs)
-        found += _unequal(name, "output", golden.outputs, whole.outputs)
+        found += window_problems(name, golden, x, step, time_steps)
     return found
 
 
@@ -184,55 +172,13 @@ def _step_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) 
         image, t = divmod(number, time_steps)
         if t == 0:
             membranes = [u.numpy() for u in step.initial_membranes(1)]
-        inputs = [_frame(xs[image], t), *membranes]
-        outputs = _run(step, inputs)
-        yield Golden(inputs, outputs)
-        membranes = outputs[1:]
-
-
-def _sequence_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
-    for x in xs[:SEQUENCE_SETS]:
-        yield _sequence(step, x, time_steps)
-
-
-def _sequence(step: network.Step, x: torch.Tensor, time_steps: int) -> Golden:
-    spikes = network.trace(step, x, time_steps).spikes[-1]
-    return Golden([x.numpy()], [spikes.sum(0).numpy(), spikes.numpy()])
-
-
-def _run(step: network.Step, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    with torch.no_grad():
-        return [value.numpy() for value in step(*map(torch.from_numpy, inputs))]
+        golden = of_step(step, [_frame(xs[image], t), *membranes])
+        yield golden
+        membranes = golden.outputs[1:]
 
 
 def _frame(x: torch.Tensor, t: int) -> np.ndarray:
     return (x[t] if x.ndim == 5 else x).numpy()
-
-
-def _compare_step(name: str, golden: Golden, step: network.Step) -> Iterator[str]:
-    expected = _run(step, golden.inputs)
-    if _forms(golden.outputs) != _forms(expected):
-        yield f"{name}: outputs {_forms(golden.outputs)}, expected {_forms(expected)}"
-        return
-    for number, (found, wanted) in enumerate(zip(golden.outputs[1:], expected[1:], strict=True), 1):
-        if not (np.abs(found - wanted) <= LIMIT * (1 + np.abs(wanted))).all():
-            yield f"{name}/output_{number}.pb: membranes differ by up to {np.abs(found - wanted).max():.3g}"
-    flipped = golden.outputs[0] != expected[0]
-    membranes, threshold = expected[-1], float(step.neurons[-1].threshold)
-    if (flipped & ~(np.abs(membranes - threshold) <= LIMIT * (1 + np.abs(membranes)))).any():
-        yield f"{name}/output_0.pb: {flipped.sum()} spikes differ"
-
-
-def _unequal(name: str, kind: str, found: list[np.ndarray], expected: list[np.ndarray]) -> Iterator[str]:
-    if len(found) != len(expected):
-        yield f"{name}: {len(found)} {kind}s, expected {len(expected)}"
-    for number, (a, b) in enumerate(zip(found, expected, strict=False)):
-        if a.dtype != b.dtype or not np.array_equal(a, b):
-            yield f"{name}/{kind}_{number}.pb: differs from the reference"
-
-
-def _forms(arrays: Sequence[np.ndarray]) -> str:
-    return ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:

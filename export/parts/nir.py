@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
@@ -19,6 +20,7 @@ from export.graphs.nir_graph import graph, reason_against
 from export.manifest import Manifest
 from export.parts.part import Advice, Comparison, Found, Part, Usage
 from export.proof import Figures, equality, network
+from export.proof.runners import TorchRunner, window
 from export.subject import Source, Subject
 
 NAME, LEGACY = "network.nir", "network_nir104.nir"
@@ -31,26 +33,23 @@ def write(source: Source) -> None:
 
 
 def check(subject: Subject, name: str) -> Found:
-    """The trained parameters; read by `nir` and run in snnTorch's importer, every spike as in torch."""
+    """The trained parameters; read by `nir` and run in snnTorch's importer, where it spikes as in torch."""
     found = read(subject.folder / name)
     problems = [*graph_problems(found, graph(subject.config.model, subject.tensors))]
     if problems:
         return Found({}, problems)
-    spikes = different = 0
-    for _, x in equality.pieces(subject.compared, 32):
-        theirs = run(found, x, subject.time_steps)
-        ours = network.trace(subject.step, x, subject.time_steps).spikes
-        spikes += sum(layer.numel() for layer in ours)
-        different += sum(int((a != b).sum()) for a, b in zip(ours, theirs, strict=True))
-    if different:
-        problems.append(f"{different:,} spikes differ from torch's when snnTorch runs it")
+    free = equality.FreeRunning(equality.thresholds(subject.step))
+    for first, x in equality.pieces(subject.compared, 32):
+        ours = window(TorchRunner(subject.step), subject.config.model, x)
+        free.add(first, ours, [layer.numpy() > 0 for layer in run(found, x, subject.time_steps)])
+    figures = free.figures()
+    problems += equality.free_running_problems("snnTorch", figures)
 
     def counts(x: Tensor) -> np.ndarray:
         return run(found, x, subject.time_steps, last=True)[-1].sum(0).numpy()
 
     nodes = {key: type(node).__name__ for key, node in found.nodes.items()}
-    snntorch = {"spikes": spikes, "different_spikes": different}
-    return Found({"nodes": nodes, "snntorch": snntorch, "accuracy": subject.accuracy(counts)}, problems)
+    return Found({"nodes": nodes, "snntorch": figures, "accuracy": subject.accuracy(counts)}, problems)
 
 
 def write_file(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool = False) -> None:
@@ -128,15 +127,27 @@ def graph_problems(found: nir.NIRGraph, expected: nir.NIRGraph) -> Iterator[str]
     if found.metadata != expected.metadata:
         yield f"its metadata are {found.metadata}, expected {expected.metadata}"
     for name, node in expected.nodes.items():
+        if type(found.nodes[name]) is not type(node):
+            yield f"{name} is a {type(found.nodes[name]).__name__}, expected a {type(node).__name__}"
+            continue
         for key, value in vars(node).items():
-            other = vars(found.nodes[name]).get(key)
-            if isinstance(value, np.ndarray) and not np.array_equal(value, np.asarray(other)):
+            if not _equal(value, vars(found.nodes[name]).get(key)):
                 yield f"{name}.{key} is not the trained network's"
 
 
+def _equal(expected: Any, found: Any) -> bool:
+    """Whether an attribute of a node has the same values, whatever containers the reader made for them."""
+    if isinstance(expected, dict):
+        return (
+            isinstance(found, dict)
+            and expected.keys() == found.keys()
+            and all(_equal(value, found[key]) for key, value in expected.items())
+        )
+    return bool(np.array_equal(np.asarray(expected), np.asarray(found)))
+
+
 def _comparisons(proof: Figures) -> Iterator[Comparison]:
-    found, said = proof["snntorch"], "spikes differ from torch's"
-    yield Comparison("snnTorch", "torch", found["different_spikes"], found["spikes"], said=said)
+    yield Comparison.of("snnTorch", "torch", proof["snntorch"], "spikes differ from torch's")
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from onnx import numpy_helper
 from onnxruntime import quantization
 
 from csnn_jax.config import ModelConfig
@@ -18,26 +19,31 @@ from export.parts import step
 from export.parts.part import Advice, Found, Part
 from export.proof.network import frames, inputs, membrane_shapes
 from export.proof.runners import step_counts
-from export.subject import Source, Subject
+from export.subject import CALIBRATION_IMAGES, Source, Subject
 
 NAME = "step_int8.onnx"
-CALIBRATION_IMAGES = 64
+SEEN = 0.02
+"""How far the range that was seen on the same images may differ on another machine, as a part of it."""
 
 _QUANTISED = ("Conv", "Gemm")
 
 
 def write(source: Source) -> None:
-    subject, images = source.subject, source.dataset.train.images[:CALIBRATION_IMAGES]
+    subject, images = source.subject, source.subject.calibration
+    assert images is not None, "a bundle is made where the data set is"
     onnx_file.save(quantised(step.load(subject.folder), subject.config.model, images), subject.folder / NAME)
 
 
 def check(subject: Subject, name: str) -> Found:
     """step.onnx but for its roundings, its int8 weights the trained ones, rounded; its accuracy."""
-    model = onnx_file.load(subject.folder / name)
-    problems = [*onnx_facts.problems(model, subject.step), *graph_problems(model, step.load(subject.folder))]
+    model, plain = onnx_file.load(subject.folder / name), step.load(subject.folder)
+    problems = [*onnx_facts.problems(model, subject.step), *graph_problems(model, plain)]
     weights = {f"{layer.name}.weight_quantized" for layer in subject.config.model.layers}
     held = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.name in weights}
     problems += [f"holds no int8 {name}" for name in sorted(weights - held)]
+    if subject.calibration is not None:
+        again = quantised(plain, subject.config.model, subject.calibration)
+        problems += constant_problems(model, again, {layer.name for layer in subject.config.model.layers})
     accuracy = subject.accuracy(step_counts(model, subject.config.model))
     return Found({"accuracy": accuracy}, problems, onnx_facts.describe(model))
 
@@ -74,6 +80,30 @@ def quantised(plain: onnx.ModelProto, config: ModelConfig, images: np.ndarray) -
         model = onnx.load(path)
     model.graph.name = "csnn_step_int8"
     return finish(model, metadata_of(plain))
+
+
+def constant_problems(model: onnx.ModelProto, again: onnx.ModelProto, layers: set[str]) -> Iterator[str]:
+    """Which constants of a quantised file are not those that quantising gives.
+
+    Args:
+        model: the file's graph.
+        again: what `quantised` makes here and now.
+        layers: names of the layers. The range of what leaves one was seen while the network ran, so its scale and zero
+            point may differ by rounding: by SEEN of the scale. All other constants follow from the parameters alone.
+    """
+    found, expected = ({t.name: numpy_helper.to_array(t) for t in one.graph.initializer} for one in (model, again))
+    seen = {f"{layer}_{what}" for layer in layers for what in ("scale", "zero_point")}
+    for name in sorted(found.keys() & expected.keys()):
+        mine, other = found[name], expected[name]
+        if mine.dtype != other.dtype or mine.shape != other.shape:
+            alike = False
+        elif name in seen:
+            most = SEEN * (other if name.endswith("_scale") else 255)
+            alike = bool((np.abs(mine.astype(np.float64) - other) <= most).all())
+        else:
+            alike = np.array_equal(mine, other)
+        if not alike:
+            yield f"{name} is not what quantising gives"
 
 
 class _Window(quantization.CalibrationDataReader):

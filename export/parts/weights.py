@@ -18,7 +18,7 @@ from export.bundle import WEIGHTS
 from export.parts import step
 from export.parts.part import Comparison, Found, Part
 from export.proof import Figures
-from export.proof.equality import FreeRunning, free_running_problems, pieces, thresholds
+from export.proof.equality import FreeRunning, fired, free_running_problems, pieces, thresholds
 from export.proof.network import Step
 from export.proof.runners import OnnxRunner, Window, window
 from export.subject import Source, Subject
@@ -50,7 +50,7 @@ def equality(network: Step, tensors: Tensors, plain: onnx.ModelProto, inputs: It
     for first, x in pieces(inputs, 32):
         found = jax.device_get(trace(parameters, x.movedim(-3, -1).numpy()))
         membranes = [np.moveaxis(layer, -1, 2) for layer in found.membranes]
-        free.add(first, Window(found.spikes[-1], membranes), window(runner, config, x))
+        free.add(first, Window(found.spikes[-1], membranes), fired(window(runner, config, x), free.thresholds))
     return free.figures()
 
 

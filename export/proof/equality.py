@@ -7,7 +7,7 @@ membrane is that near to the threshold. Free-running: every spike and every coun
 of an image is such a flip.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,18 +42,19 @@ class Stepwise:
     def add(self, time: int, first: int, mine: Window, spikes: np.ndarray, membranes: list[np.ndarray]) -> None:
         """Compares step `time` of torch's window with the step that another runner made from the same membranes.
 
-        A flip changes the input of the later layers of its image within the same step; those are skipped and counted.
+        A flip changes the input of the later layers of its image within the same step: their membranes are skipped,
+        and counted.
         """
         same = np.ones(len(spikes), bool)
         for number, (theta, kept, theirs) in enumerate(zip(self.thresholds, mine.membranes, membranes, strict=True), 1):
             ours, theirs = kept[time].reshape(len(same), -1), theirs.reshape(len(same), -1)
-            fired = spikes > 0 if number == len(self.thresholds) else theirs > theta
-            self.skipped += int((~same).sum())
+            spiked = spikes > 0 if number == len(self.thresholds) else theirs > theta
+            self.skipped += int((~same).sum()) * ours.shape[1]
             difference = np.nan_to_num(np.abs(theirs - ours) / (1 + np.abs(ours)), nan=np.inf)[same]
             self.membranes += difference.size
             self.largest[number - 1] = max(self.largest[number - 1], float(difference.max(initial=0)))
             self.beyond_limit += int((difference > LIMIT).sum())
-            flipped = (fired != (ours > theta)) & same[:, None]
+            flipped = (spiked != (ours > theta)) & same[:, None]
             self._flips(flipped, ours, theta, {"layer": number, "step": time}, first)
             same &= ~flipped.any(1)
 
@@ -73,7 +74,7 @@ class Stepwise:
             "beyond_limit": self.beyond_limit,
             "flipped_spikes": self.flipped,
             "unexplained_flips": self.unexplained,
-            "layers_skipped_after_a_flip": self.skipped,
+            "membranes_skipped_after_a_flip": self.skipped,
             "flips": self.flips,
             "max_difference_by_layer": self.largest,
             "ok": self.beyond_limit == 0 and self.unexplained == 0,
@@ -98,20 +99,23 @@ class FreeRunning:
     def __post_init__(self):
         self.different = [0] * len(self.thresholds)
 
-    def add(self, first: int, mine: Window, theirs: Window) -> None:
-        """Compares two windows of the same images, the first of which is number `first`."""
-        differs = [
-            (a > theta) != (b > theta)
-            for a, b, theta in zip(mine.membranes[:-1], theirs.membranes[:-1], self.thresholds[:-1], strict=True)
-        ]
-        differs.append(mine.spikes != theirs.spikes)
-        self.output_spikes += mine.spikes.size
+    def add(self, first: int, mine: Window, theirs: Sequence[np.ndarray]) -> None:
+        """Compares a window with the spikes that another program gave for the same images.
+
+        Args:
+            first: number of the first image.
+            mine: torch's window.
+            theirs: the other's spikes, bool [time, batch, ...] for every layer; see `fired`.
+        """
+        ours = fired(mine, self.thresholds)
+        differs = [a != b for a, b in zip(ours, theirs, strict=True)]
+        self.output_spikes += differs[-1].size
         self.hidden_spikes += sum(layer.size for layer in differs[:-1])
         self.different = [so_far + int(layer.sum()) for so_far, layer in zip(self.different, differs, strict=True)]
-        other_counts = mine.spikes.sum(0) != theirs.spikes.sum(0)
+        other_counts = ours[-1].sum(0) != theirs[-1].sum(0)
         self.counts += other_counts.size
         self.different_counts += int(other_counts.sum())
-        self.images += mine.spikes.shape[1]
+        self.images += differs[-1].shape[1]
         by_image = np.stack([layer.reshape(*layer.shape[:2], -1).any(2) for layer in differs])  # [layer, time, image]
         for image in np.flatnonzero(by_image.any((0, 1))):
             time, layer = (int(i) for i in np.argwhere(by_image[:, :, image].T)[0])
@@ -138,6 +142,12 @@ class FreeRunning:
             "different_spikes_by_layer": self.different,
             "ok": self.unexplained == 0,
         }
+
+
+def fired(whole: Window, thresholds: Sequence[float]) -> list[np.ndarray]:
+    """The spikes of every layer of a window, bool [time, batch, ...]."""
+    hidden = [u > theta for u, theta in zip(whole.membranes[:-1], thresholds[:-1], strict=True)]
+    return [*hidden, whole.spikes > 0]
 
 
 def _flip(place: Figures, membrane: np.floating, theta: float) -> Figures:
@@ -185,7 +195,7 @@ def equality(
             after, spikes = other.step(before, frame.numpy())
             stepwise.add(time, first, mine, spikes, after)
             before = [layer[time] for layer in mine.membranes]
-        free.add(first, mine, window(other, network.config, x, time_steps))
+        free.add(first, mine, fired(window(other, network.config, x, time_steps), free.thresholds))
     parts = {"stepwise": stepwise.figures(), "free_running": free.figures()}
     return {"time_steps": steps, **parts, "ok": all(part["ok"] for part in parts.values())}
 

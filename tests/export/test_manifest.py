@@ -32,8 +32,20 @@ def test_differences_are_told_by_their_place():
         "left is left over in manifest.json",
         "new is missing in manifest.json",
     ]
-    assert [*manifest.differences({"a": 2.0}, {"a": 2.1}, tolerance=0.1)] == []
-    assert [*manifest.differences({"a": 1}, {"a": True}, tolerance=0.1)] == ["a is true, manifest.json says 1"]
+    assert [*manifest.differences({"a": 1}, {"a": True})] == ["a is true, manifest.json says 1"]
+
+
+def test_a_rule_decides_on_the_entries_that_it_knows():
+    def rule(name, recorded, found):
+        return ([] if abs(recorded - found) < 1 else ["is far off"]) if name == "near" else None
+
+    recorded, found = {"a": {"near": 2.0, "equal": 1}}, {"a": {"near": 2.5, "equal": 1}}
+    assert [*manifest.differences(recorded, found, rule=rule)] == []
+    found["a"] |= {"near": 9.0, "equal": 2}
+    assert [*manifest.differences(recorded, found, rule=rule)] == [
+        "a.near: is far off",
+        "a.equal is 2, manifest.json says 1",
+    ]
 
 
 def _flip_a_byte(path: Path) -> bytes:

@@ -11,13 +11,16 @@ import numpy as np
 import onnx
 import pytest
 from bundles import rehash
+from mutations import mutate
 from onnx import numpy_helper
 
 from csnn_jax.runs import weights
-from export import manifest, verification
+from export import manifest, parts, verification
 from export.report import text
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
+MUTATED = {name: name for name in (*ONNX, "network.nir", "network_nir104.nir")} | {"c/": "c/weights.h"}
+"""What is checked, and the file of it in which constants are changed."""
 
 
 @pytest.fixture
@@ -125,22 +128,60 @@ def test_one_weight_of_a_file_is_seen_though_all_hashes_fit(copy, lines):
     for name, tensor in changed.items():
         assert said[name].startswith(f"{tensor} is not the trained one"), said[name]
     assert said["c/"] == "weights.h: not what this version writes for the trained parameters"
-    assert said["golden/"].startswith("golden/step/test_data_set_8/output_1.pb: membranes differ by up to 1")
+    assert said["golden/"].startswith("golden/step/test_data_set_8/output_1.pb: membranes differ by up to 0.")
     assert said["manifest.json"] == "semantics.layers[1].threshold is 1.0, manifest.json says 1.5"
     assert said["report.md"] == "is not what this version makes of manifest.json"
 
 
 def test_recorded_figures_are_not_believed(copy, lines):
     recorded = json.loads((copy / "manifest.json").read_text())
-    recorded["proof"]["sequence.onnx"]["accuracy"] = 0.99
-    recorded["proof"]["c/"]["library"]["stepwise"]["flipped_spikes"] = 3
-    del recorded["proof"]["network.nir"]
-    rehash(copy, proof=recorded["proof"])
+    proof, layers = recorded["proof"], recorded["numbers"]["layers"]
+    proof["sequence.onnx"]["accuracy"] = 0.99
+    proof["c/"]["library"]["stepwise"]["flipped_spikes"] = 3
+    proof["step.onnx"]["onnxruntime"]["free_running"]["output_spikes"] *= 10
+    proof["step_b1.onnx"]["onnxruntime"]["free_running"]["images"] = 10_000
+    proof["step_lif.onnx"]["onnxruntime"]["stepwise"]["max_difference"] = 0.0
+    proof["weights.safetensors"]["densities"]["lif1"] /= 2
+    proof["step_int8.onnx"] = 7
+    layers[1]["spikes"] *= 1.1
+    layers[0]["synaptic_operations"] /= 3
+    del proof["network.nir"]
+    proof["network_nir104.nir"]["snntorch"]["first_flips"] = 0
+    rehash(copy, proof=proof, numbers=recorded["numbers"])
     code, said = lines(copy, quick=False)
     assert code == 1
-    assert re.fullmatch(r"accuracy is 0\.\d+, manifest.json says 0.99", said["sequence.onnx"])
-    assert said["c/"] == "library.stepwise.flipped_spikes is 0, manifest.json says 3"
-    assert not said["network.nir"].startswith("ok") and said["step.onnx"].startswith("ok")
+    for name, pattern in {
+        "sequence.onnx": r"accuracy: is 0\.\d+, recorded as 0.99",
+        "c/": r"library.stepwise: flipped_spikes is recorded as 3, but 0 are listed",
+        "step.onnx": r"onnxruntime.free_running: output_spikes is (?P<n>\d+), recorded as (?P=n)0",
+        "step_b1.onnx": r"onnxruntime.free_running: images is 20, recorded as 10000",
+        "step_lif.onnx": r"onnxruntime.stepwise: max_difference is recorded as 0.0, expected the largest by layer.*",
+        "weights.safetensors": r"densities: is {.*}, recorded as {.*}",
+        "step_int8.onnx": r" is {.*, manifest.json says 7",
+        "network.nir": r" is {.*, manifest.json says null",
+        "network_nir104.nir": r"its figures in manifest.json are damaged: TypeError: .*",
+        "manifest.json": r".*numbers.layers\[0\].synaptic_operations: is .*numbers.layers\[1\].spikes: is .*",
+    }.items():
+        assert re.fullmatch(pattern, said[name]), (name, said[name])
+    assert said["golden/"].startswith("ok")
+
+
+@pytest.mark.slow
+def test_a_hundred_changed_constants_are_each_named_though_all_hashes_fit(copy):
+    subject, _ = verification.open_bundle(copy, manifest.read(copy), quick=True)
+    random, changed, unseen = np.random.default_rng(0), 0, []
+    names = {name: part for part in parts.every() for name in part.what if name in MUTATED}
+    for _ in range(13):
+        for name, part in names.items():
+            path = copy / MUTATED[name]
+            whole = path.read_bytes()
+            what = mutate(path, random)
+            found = verification.check(part, subject, name)
+            if not found.problems:
+                unseen.append(f"{name}: {what}")
+            changed += 1
+            path.write_bytes(whole)
+    assert changed == 104 and unseen == []
 
 
 def test_damaged_files_are_one_line_each(copy, lines):

@@ -59,7 +59,8 @@ def test_charts_draw_what_the_manifest_holds(small_bundle):
     drawn = {trace["name"]: trace["y"] for chart in charts for trace in chart["data"] if "name" in trace}
     step = recorded["proof"]["step.onnx"]["onnxruntime"]["stepwise"]["max_difference_by_layer"]
     (name,) = (name for name in drawn if name.startswith("step.onnx, ") and "ONNX Runtime" in name)
-    assert drawn[name] == pytest.approx(step, rel=1e-4) and min(step) > 0
+    # Which layers differ at all depends on the machine; a logarithmic scale can't show 0.
+    assert [value or 0 for value in drawn[name]] == pytest.approx(step, rel=1e-4) and 0 not in drawn[name]
     layers = recorded["numbers"]["layers"]
     assert drawn["computed densely"] == [one["dense_macs_per_step"] * 6 for one in layers]
     sizes, *_ = charts
