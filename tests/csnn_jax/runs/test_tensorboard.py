@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, refused, run, start
+from commands import ENVIRONMENT, refused_by_process, run, start
 from digits import few_digits
 from disk import largest_file
 from event_files import events, pictures, scalars
@@ -149,6 +149,6 @@ def test_without_tensorboardx_nothing_is_made(tmp_path):
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     options = {"env": ENVIRONMENT | {"PYTHONPATH": path}, "cwd": tmp_path}
     for module in ("csnn_jax.train", "csnn_torch.train"):
-        line = refused(module, "--tensorboard", "--out", "run", **options)
+        line = refused_by_process(module, "--tensorboard", "--out", "run", **options)
         assert "--tensorboard needs tensorboardX" in line and "`pip install 'csnn-jax[tensorboard]'`" in line
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("tensorboardX.py", "__pycache__")] == []
