@@ -50,7 +50,10 @@ def call(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> subpr
     words = [str(argument) for argument in arguments]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = importlib.import_module(f"{module}.__main__" if is_package else module).main(words)
+        try:
+            code = importlib.import_module(f"{module}.__main__" if is_package else module).main(words)
+        except SystemExit as end:  # of --help
+            code = end.code
     return subprocess.CompletedProcess([module, *words], code, out.getvalue(), err.getvalue())
 
 
