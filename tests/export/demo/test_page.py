@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import SCHEMES, WIDTHS, Visit, axe, opened
+from browser import VIEWS, WIDTHS, Visit, axe, opened
 from bundles import make_bundle
 from demos import config_of, counts, served
 from tfds_files import prepare_frames
@@ -196,8 +196,7 @@ def test_steps_pause_and_the_step_from_which_the_answer_was_clear(small_bundle, 
         assert page.get_by_text("Step 1 of 6").is_visible()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width, scheme", VIEWS)
 def test_it_has_no_fault_at_this_width_in_this_scheme(width, scheme, small_bundle, demonstration):
     with shown(demonstration(small_bundle), width, scheme, has_touch=width == min(WIDTHS)) as visit:
         assert axe(visit.page) == []

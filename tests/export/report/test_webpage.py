@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from browser import SCHEMES, WIDTHS, axe, opened
+from browser import VIEWS, axe, opened
 
 from export import manifest
 from export.report import text, webpage
@@ -133,9 +133,7 @@ def test_every_section_that_gets_a_chart_or_a_caption_is_there():
     assert {*webpage._CHARTS, *webpage._CAPTIONS} <= set(text.SECTIONS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width, scheme", VIEWS)
 def test_a_page_opens_anywhere(small_bundle, width, scheme):
     path = small_bundle / "report.html"
     with opened(path, width=width, scheme=scheme) as visit:
