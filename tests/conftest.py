@@ -29,14 +29,25 @@ settings.load_profile("csnn")
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of the stack `SMALL` on MNIST, of which every layer fires; only to be read."""
+    """A finished run of the stack `SMALL` on MNIST, by the event engine; only to be read.
 
-    def train(folder: Path) -> None:
-        flags = ("--surrogate", "atan", "--max-iters", 150, "--eval-every", 0)
-        done = run("csnn_jax.train", *SMALL, *flags, "--out", folder / "run")
-        assert done.returncode == 0, done.stderr
+    Every layer fires. What the training printed is in the file `printed` beside it.
+    """
+    return once(tmp_path_factory, "small", lambda folder: _train(folder, *SMALL, "--max-iters", 150)) / "run"
 
-    return once(tmp_path_factory, "small", train) / "run"
+
+@pytest.fixture(scope="session")
+def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `small_run`, of the stack `bundles.SMALL`, by the scan engine in float64."""
+    stack = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--pool", "avg", "--reset", "zero")
+    job = ("--engine", "scan", "--dtype", "float64", "--max-iters", 60, "--seed", 3)
+    return once(tmp_path_factory, "scan", lambda folder: _train(folder, *stack, *job)) / "run"
+
+
+def _train(folder: Path, *flags: object) -> None:
+    done = run("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run")
+    assert done.returncode == 0, done.stderr
+    (folder / "printed").write_text(done.stdout)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 """The README and the pages of docs/: what they show runs as it stands, what they name exists, and they read easily.
 
+The flags of their commands are read each time; the commands run where tests that take long do, the README's more often.
+
 Every block of commands or Python has a comment above it. `run`: it is run here, a page's blocks in order in one folder.
 `prints`: what the block before it prints. `train`, `test`, `library`: the README's own, see below. `not run: REASON`:
 counted in `NOT_RUN`. The pages of docs/extend have markers of their own, see test_guides.py.
@@ -7,11 +9,13 @@ counted in `NOT_RUN`. The pages of docs/extend have markers of their own, see te
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from string import Template
 
 import pytest
 from commands import ENVIRONMENT, UNOPTIMISED
@@ -20,6 +24,19 @@ from idx_files import write_folder
 from PIL import Image
 
 from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.errors import UserError
+from csnn_jax.evaluate import EvaluateFlags
+from csnn_jax.flags import TrainFlags, parse, parse_train
+from csnn_jax.predict import PredictFlags
+from csnn_jax.report.__main__ import ReportFlags
+from csnn_torch.compare.__main__ import CompareFlags
+from csnn_torch.convert import ConvertFlags
+from csnn_torch.train import TorchFlags
+from export.__main__ import ExportFlags
+from export.demo.__main__ import DemoFlags
+from export.verify import VerifyFlags
 
 README = read("README.md")
 NOT_RUN = {
@@ -59,6 +76,20 @@ SHORTER = (
 
 QUICKLY = ENVIRONMENT | {"XLA_FLAGS": UNOPTIMISED}
 """Optimising takes XLA longer than these short commands take to run."""
+
+FLAGS = {
+    "csnn_jax.train": JaxFlags,
+    "csnn_jax.evaluate": EvaluateFlags,
+    "csnn_jax.predict": PredictFlags,
+    "csnn_jax.report": ReportFlags,
+    "csnn_torch.train": TorchFlags,
+    "csnn_torch.convert": ConvertFlags,
+    "csnn_torch.compare": CompareFlags,
+    "export": ExportFlags,
+    "export.verify": VerifyFlags,
+    "export.demo": DemoFlags,
+}
+"""What the flags of each command are read into."""
 
 FOLDERS = {"CONTRIBUTING.md": ROOT}
 """Pages whose commands run in the clone; the others' run in a folder of their own."""
@@ -100,10 +131,41 @@ def execute(block: Block, folder: Path) -> str:
     return done.stdout
 
 
+def commands(block: Block) -> list[tuple[str, list[str]]]:
+    """The module and the arguments of every command of ours in a block, with its variables put in."""
+    variables = dict(re.findall(r'^(\w+)="(.*)"$', block.text, re.M))
+    text = Template(block.text.replace("\\\n", "")).safe_substitute(variables)
+    found = re.findall(r"python -m ((?:csnn_jax|csnn_torch|export)\S*)([^&|>\n]*)", text)
+    return [(module, shlex.split(re.sub(r"\bN\b", "1", words), comments=True)) for module, words in found]
+
+
+def take(module: str, arguments: list[str]) -> None:
+    """Reads the flags of a command as it does itself; raises UserError for one that it does not take."""
+    kind = FLAGS[module]
+    if issubclass(kind, TrainFlags):
+        parse_train(kind, module, "", arguments, lambda flags: Config())
+    else:
+        parse(kind, module, "", arguments)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(commands, blocks(read(page))))])
+def test_commands_take_the_flags_that_a_page_shows(page: str) -> None:
+    for block in blocks(read(page)):
+        for module, arguments in commands(block):
+            if module == "csnn_jax.engine.build":
+                assert arguments == []
+                continue
+            try:
+                take(module, arguments)
+            except UserError as error:  # a guide adds the values that it shows
+                assert page.startswith("docs/extend/") and str(error).startswith("invalid choice"), error
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.slow] if page.startswith("docs/") else [])
+        pytest.param(page, marks=[pytest.mark.rare] if page.startswith("docs/") else [])
         for page in PAGES
         if marked(page, "run") and not page.startswith("docs/extend/")
     ],
@@ -117,6 +179,7 @@ def test_what_a_page_shows_runs(page: str, folder: Path) -> None:
             printed = execute(block, FOLDERS.get(page, folder))
 
 
+@pytest.mark.slow
 def test_the_train_command_trains(tmp_path: Path) -> None:
     """But for the installation before it: the packages are here."""
     (block,) = marked("README.md", "train")
@@ -132,6 +195,7 @@ def test_ci_runs_the_test_command() -> None:
     assert "$(readme test)" in read(".ci/run")
 
 
+@pytest.mark.slow
 def test_the_library_example_learns(tmp_path: Path) -> None:
     (block,) = marked("README.md", "library")
     assert float(re.fullmatch(r"loss (\d\.\d+)\n", execute(block, tmp_path))[1]) < 2.0

@@ -64,6 +64,7 @@ def follow(block: Block, folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("page", GUIDES)
 def test_what_a_guide_adds_works(page: str, copy: Path) -> None:
     printed = ""

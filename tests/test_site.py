@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from browser import axe, opened
+from browser import VIEWS, axe, opened
 from documents import PAGES, ROOT
 from once import once
 
@@ -107,8 +107,7 @@ def pages_of(site: Path) -> list[Path]:
     return sorted(page for page in site.rglob("*.html") if page.name != "404.html")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize("width, scheme", VIEWS)
 def test_every_page_opens_from_disk_without_errors(site: Path, width: int, scheme: str) -> None:
     with opened(site / "index.html", width=width, scheme=scheme) as visit:
         for page in pages_of(site):
@@ -144,7 +143,7 @@ def test_docstrings_link_to_the_pages_that_they_name(site: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.rare)])
 @pytest.mark.parametrize("page", FEW)
 def test_accessibility(site: Path, page: str, scheme: str) -> None:
     with opened(site / page, scheme=scheme) as visit:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from bundles import SMALL, make_checkpoint, make_run
-from commands import ENVIRONMENT, refused, run, start
+from commands import ENVIRONMENT, call, refused, refused_by_process, run, start
 from PIL import Image
 
 
@@ -46,13 +46,13 @@ def test_the_network_of_a_checkpoint(tmp_path):
     out = make_run(tmp_path / "run", SMALL)
     folder = make_checkpoint(out, 40)
     make_checkpoint(out, 20)
-    done = run("csnn_jax.evaluate", out, "--checkpoint", "last")
+    done = call("csnn_jax.evaluate", out, "--checkpoint", "last")
     assert done.returncode == 0, done.stderr
     assert "(10000 images of mnist, checkpoint 40)" in done.stdout
     result = json.loads((out / "evaluation.json").read_text())
     assert result["checkpoint"] == 40
     (out / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
-    assert "(10000 images of mnist)" in run("csnn_jax.evaluate", out).stdout
+    assert "(10000 images of mnist)" in call("csnn_jax.evaluate", out).stdout
     assert {"checkpoint": 40} | json.loads((out / "evaluation.json").read_text()) == result
     before = (out / "evaluation.json").read_bytes()
     assert "those in" in (line := refused("csnn_jax.evaluate", out, "--checkpoint", 50)) and line.endswith(": 20, 40")
@@ -79,7 +79,7 @@ def test_a_run_without_weights(copy):
 
 
 def test_an_instruction_set_that_there_is_not(copy):
-    line = refused("csnn_jax.evaluate", copy, env=ENVIRONMENT | {"CSNN_ISA": "foo"})
+    line = refused_by_process("csnn_jax.evaluate", copy, env=ENVIRONMENT | {"CSNN_ISA": "foo"})
     assert line.startswith("error: CSNN_ISA=foo: expected one of this machine's: ")
     assert not (copy / "evaluation.json").exists()
 

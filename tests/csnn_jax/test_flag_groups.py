@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 
 import pytest
-from commands import ENVIRONMENT, run
+from commands import call
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
@@ -46,9 +46,9 @@ def test_a_value_out_of_range_is_refused():
 
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
-def test_the_help_shows_the_groups_in_boxes_of_the_terminals_width(module, columns):
-    done = run(module, "--help", env=ENVIRONMENT | {"COLUMNS": str(columns)})
-    lines = done.stdout.splitlines()
+def test_the_help_shows_the_groups_in_boxes_of_the_terminals_width(module, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = call(module, "--help").stdout.splitlines()
     heads = [line.strip("\u256d\u256e\u2500 ") for line in lines if line.startswith("\u256d")]
     assert heads == ["options", *(f"{group} options" for group in TITLES)]
     assert {len(line) for line in lines if line.startswith(("\u256d", "\u2502", "\u2570"))} == {columns}

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from bundles import SMALL, make_checkpoint, make_run
-from commands import refused, run
+from commands import call, refused, run
 from PIL import Image
 
 from csnn_jax import data
@@ -50,11 +50,11 @@ def test_digits_of_another_size_colour_and_ground(small_run, digits, tmp_path):
         Image.fromarray(paper.astype(np.uint8)).save(paths[-1], quality=90)
         originals.append(tmp_path / f"{label}.png")
         Image.fromarray(digit).save(originals[-1])
-    done = run("csnn_jax.predict", small_run, *paths)
+    done = call("csnn_jax.predict", small_run, *paths)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("dark on light: inverted") == 10
     assert done.stdout.count("centred by mass") == 10
-    same = np.equal(classes(done.stdout), classes(run("csnn_jax.predict", small_run, *originals).stdout))
+    same = np.equal(classes(done.stdout), classes(call("csnn_jax.predict", small_run, *originals).stdout))
     assert same.sum() >= 8
 
 
@@ -62,10 +62,10 @@ def test_the_network_of_a_checkpoint(digits, tmp_path):
     path, out = tmp_path / "7.png", make_run(tmp_path / "run", SMALL)
     Image.fromarray(digits[7]).save(path)
     folder = make_checkpoint(out, 40)
-    before, then = (run("csnn_jax.predict", out, path, *flags).stdout for flags in ((), ("--checkpoint", 40)))
+    before, then = (call("csnn_jax.predict", out, path, *flags).stdout for flags in ((), ("--checkpoint", 40)))
     assert before != then
     (out / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
-    assert run("csnn_jax.predict", out, path).stdout == then != ""
+    assert call("csnn_jax.predict", out, path).stdout == then != ""
     assert "--checkpoint 41: expected best, last" in refused("csnn_jax.predict", out, path, "--checkpoint", 41)
 
 

@@ -10,25 +10,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import ENVIRONMENT, SMALL, refused, run, start
+from commands import ENVIRONMENT, SMALL, call, refused, refused_by_process, run, start
 from PIL import Image
 from tfds_files import prepare_frames
 
 MODULE = "csnn_jax.train"
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """A short run on real MNIST: (its directory, what it printed)."""
-    out = tmp_path_factory.mktemp("learned") / "run"
-    done = run(MODULE, *SMALL, "--max-iters", 101, "--eval-every", 50, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout
 
 
 def records(path, kind):
@@ -36,31 +28,32 @@ def records(path, kind):
     return [line for line in lines if line["kind"] == kind]
 
 
-def test_a_short_run_learns(learned):
-    out, printed = learned
+@pytest.mark.parametrize("name, best", [("small_run", 0.8), ("scan_run", 0.5)])
+def test_a_short_run_learns(name, best, request):
+    out = request.getfixturevalue(name)
     (end,) = records(out, "end")
-    assert end["accuracy"] > 0.75 and not end["interrupted"]
-    assert f"Final Test Accuracy: {end['accuracy']:.2%}" in printed.splitlines()
+    assert end["accuracy"] > best and not end["interrupted"]
+    assert f"Final Test Accuracy: {end['accuracy']:.2%}" in (out.parent / "printed").read_text().splitlines()
 
 
-def test_prints_the_accuracy_every_so_many_iterations(learned):
-    out, printed = learned
+def test_prints_the_accuracy_every_so_many_iterations(small_run):
+    printed = (small_run.parent / "printed").read_text()
     found = re.findall(r"^Iter (\d+), Test Acc: (\d+\.\d\d)%$", printed, re.M)
     assert [int(i) for i, _ in found] == [0, 50, 100]
-    assert [float(a) for _, a in found] == [round(100 * r["accuracy"], 2) for r in records(out, "test")]
+    assert [float(a) for _, a in found] == [round(100 * r["accuracy"], 2) for r in records(small_run, "test")]
 
 
-def test_metrics_hold_every_loss_and_the_density_of_every_layer(learned):
-    out, _ = learned
+def test_metrics_hold_every_loss_and_the_density_of_every_layer(small_run):
+    out = small_run
     losses = [r["loss"] for r in records(out, "train")]
-    assert len(losses) == 101 and np.mean(losses[-20:]) < np.mean(losses[:20]) < np.log(10) + 1e-5
+    assert len(losses) == 150 and np.mean(losses[-20:]) < np.mean(losses[:20]) < np.log(10) + 1e-5
     for record in records(out, "test"):
         assert list(record["density"]) == ["lif1", "lif2", "lif3", "lif4"]
     assert all(0.01 < density < 0.6 for density in records(out, "test")[-1]["density"].values())
 
 
-def test_the_files_of_the_run_can_be_read_by_others(learned):
-    out, _ = learned
+def test_the_files_of_the_run_can_be_read_by_others(small_run):
+    out = small_run
     tensors = safetensors.numpy.load_file(out / "weights.safetensors")
     assert {name: t.shape for name, t in tensors.items()} == {
         "conv1.weight": (8, 1, 3, 3),
@@ -73,7 +66,7 @@ def test_the_files_of_the_run_can_be_read_by_others(learned):
         "fc2.bias": (10,),
     }
     config = json.loads((out / "config.json").read_text())
-    assert config["model"]["conv_channels"] == [8, 16] and config["train"]["max_iters"] == 101
+    assert config["model"]["conv_channels"] == [8, 16] and config["train"]["max_iters"] == 150
     for name in ("accuracy.png", "spikes.png"):
         with Image.open(out / name) as picture:
             pixels = np.asarray(picture.convert("L"))
@@ -229,22 +222,21 @@ def test_ctrl_c_before_the_first_iteration(tmp_path):
     assert process.returncode == 130 and "Traceback" not in err
 
 
-def test_a_finished_run_is_not_replaced_unless_asked(learned, tmp_path):
-    out = tmp_path / "run"
+def test_a_finished_run_is_not_replaced_unless_asked(small_run, tmp_path):
+    out = shutil.copytree(small_run, tmp_path / "run")
     flags = (*SMALL, "--max-iters", 1, "--eval-every", 0, "--out", out)
-    assert run(MODULE, *flags).returncode == 0
     before = (out / "weights.safetensors").read_bytes()
     (out / "notes.txt").write_text("mine")
-    assert f"{out}: holds a finished run" in refused(MODULE, *flags, "--seed", 1)
+    assert f"{out}: holds a finished run" in refused_by_process(MODULE, *flags)
     assert (out / "weights.safetensors").read_bytes() == before
-    assert run(MODULE, *flags, "--seed", 1, "--overwrite").returncode == 0
+    assert call(MODULE, *flags, "--overwrite").returncode == 0
     assert (out / "weights.safetensors").read_bytes() != before
     assert (out / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_before_its_pictures_gets_them(learned, tmp_path):
-    out, _ = learned
+def test_a_run_that_was_killed_before_its_pictures_gets_them(small_run, tmp_path):
+    out = small_run
     copy = shutil.copytree(out, tmp_path / "run")
     records = (copy / "metrics.jsonl").read_bytes()
     for name in ("accuracy.png", "spikes.png"):
@@ -256,12 +248,12 @@ def test_a_run_that_was_killed_before_its_pictures_gets_them(learned, tmp_path):
     assert "is finished" in refused(MODULE, "--resume", "--out", copy)
 
 
-def test_only_epochs_and_iterations_may_change_on_resuming(learned, tmp_path):
-    copy = shutil.copytree(learned[0], tmp_path / "run")
+def test_only_epochs_and_iterations_may_change_on_resuming(small_run, tmp_path):
+    copy = shutil.copytree(small_run, tmp_path / "run")
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     line = refused(MODULE, "--resume", "--out", copy, "--lr", 0.5)
     assert "--lr: " in line and "was started with 0.005, not 0.5; --resume can only change" in line
-    assert "has done 101 iterations already" in refused(MODULE, "--resume", "--out", copy, "--max-iters", 100)
+    assert "has done 150 iterations already" in refused(MODULE, "--resume", "--out", copy, "--max-iters", 100)
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
@@ -280,23 +272,16 @@ def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
     assert process.returncode == 130
 
 
-def test_a_thread_may_train(tmp_path):
-    code = f"""
-import threading
-from csnn_jax import train
-arguments = {[*map(str, SMALL), "--max-iters", "2", "--eval-every", "0", "--out", str(tmp_path / "run")]!r}
-codes = []
-thread = threading.Thread(target=lambda: codes.append(train.main(arguments)))
-thread.start(); thread.join()
-print(codes)
-"""
-    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] == "[0]", done.stderr
+def test_a_thread_may_train_and_without_out_its_run_gets_a_directory_of_its_own(tmp_path):
+    codes = []
 
+    def train() -> None:
+        codes.append(call(MODULE, *SMALL, "--max-iters", 2, "--eval-every", 0, cwd=tmp_path).returncode)
 
-def test_without_out_the_run_gets_a_directory_of_its_own(tmp_path):
-    done = run(MODULE, *SMALL, "--max-iters", 1, "--eval-every", 0, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert codes == [0]
     (made,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", made.name)
 
@@ -329,9 +314,9 @@ def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
 )
 def test_other_networks_train_and_evaluate(flags, tmp_path):
     small = ("--conv-channels", "4", "6", "--hidden", "16", "--time-steps", "5", "--validation", "59000")
-    done = run(MODULE, *small, "--max-iters", 2, "--eval-every", 0, "--out", tmp_path / "run", *flags)
+    done = call(MODULE, *small, "--max-iters", 2, "--eval-every", 0, "--out", tmp_path / "run", *flags)
     assert done.returncode == 0, done.stderr
-    done = run("csnn_jax.evaluate", tmp_path / "run")
+    done = call("csnn_jax.evaluate", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     final = records(tmp_path / "run", "end")[0]["accuracy"]
     assert f"Test Accuracy: {final:.2%}" in done.stdout
@@ -428,7 +413,7 @@ def test_bad_flags_are_refused_in_one_line(flags, message, tmp_path):
 
 
 def test_help_gives_meaning_and_default_of_every_flag():
-    done = run(MODULE, "--help")
+    done = call(MODULE, "--help")
     assert done.returncode == 0
     for flag in ("--beta", "--time-steps", "--surrogate", "--dataset", "--validation", "--dtype", "--eval-every"):
         assert flag in done.stdout

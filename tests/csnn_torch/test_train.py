@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, refused, run, start
+from commands import ENVIRONMENT, refused, refused_by_process, run, start
 
 from csnn_jax import data
 
@@ -142,10 +142,10 @@ print(sorted({{"torch", "snntorch"}} & sys.modules.keys()))
 def test_without_torch_every_command_says_which_extra_to_install(module, arguments, tmp_path):
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    line = refused(module, *arguments, env=ENVIRONMENT | {"PYTHONPATH": path}, cwd=tmp_path)
+    line = refused_by_process(module, *arguments, env=ENVIRONMENT | {"PYTHONPATH": path}, cwd=tmp_path)
     assert "torch" in line and line.endswith("expected `pip install 'csnn-jax[torch]'`")
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("torch.py", "__pycache__")] == []
 
 
 def test_csnn_jaxs_engines_are_refused(digits):
-    assert "--engine event" in refused(MODULE, *STACK, "--dataset", digits, "--engine", "event", **ONE_THREAD)
+    assert "--engine event" in refused(MODULE, *STACK, "--dataset", digits, "--engine", "event")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from bundles import SMALL, SPIKES, make_bundle
+from bundles import SPIKES, make_bundle
 from commands import run
 from idx_files import write_folder
 from once import once
@@ -12,19 +12,15 @@ from csnn_jax import data
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A run trained and exported by the command lines: (bundle, what the export printed)."""
+def small_bundle(scan_run, tmp_path_factory):
+    """A bundle of `scan_run`, which has every part, made by the command line as `bundles.make_bundle` makes others."""
 
     def make(folder: Path) -> None:
-        stack = ("--conv-channels", 4, "--hidden", 24, "--time-steps", 8)
-        done = run("csnn_jax.train", *stack, "--max-iters", 60, "--eval-every", 0, "--out", folder / "run")
-        assert done.returncode == 0, done.stderr
-        done = run("export", folder / "run", "--out", folder / "bundle", "--quick", "--opset", 18)
+        done = run("export", scan_run, "--out", folder / "bundle", "--quick")
         assert (done.returncode, done.stderr) == (0, ""), done
-        (folder / "run" / "printed").write_text(done.stdout)
+        (folder / "printed").write_text(done.stdout)
 
-    folder = once(tmp_path_factory, "exported", make)
-    return folder / "bundle", (folder / "run" / "printed").read_text()
+    return once(tmp_path_factory, "small-bundle", make) / "bundle"
 
 
 @pytest.fixture(scope="session")
@@ -44,14 +40,7 @@ def spikes(tmp_path_factory):
     return once(tmp_path_factory, "spikes", make) / "bundle"
 
 
-@pytest.fixture(scope="session")
-def small_bundle(tmp_path_factory):
-    """A bundle of `SMALL`, which has every part."""
-    return once(tmp_path_factory, "small-bundle", lambda folder: make_bundle(folder, SMALL)) / "bundle"
-
-
-@pytest.fixture(params=["trained", "spikes"])
+@pytest.fixture(params=["small_bundle", "spikes"])
 def any_bundle(request) -> Path:
     """One bundle after the other."""
-    made = request.getfixturevalue(request.param)
-    return made[0] if isinstance(made, tuple) else made
+    return request.getfixturevalue(request.param)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bundles import SMALL, make_run
-from commands import refused, start
+from commands import refused, refused_by_process, start
 
 
 def names(folder: Path) -> list[str]:
@@ -24,7 +24,7 @@ def finished(tmp_path):
 
 def test_bad_runs_are_refused(finished, tmp_path):
     out = ("--out", tmp_path / "bundle")
-    assert "no such directory" in refused("export", tmp_path / "nowhere", *out)
+    assert "no such directory" in refused_by_process("export", tmp_path / "nowhere", *out)
     metrics = finished / "metrics.jsonl"
     metrics.write_text(metrics.read_text().replace("false", "true"))
     line = refused("export", finished, *out)

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+from commands import call
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.runs import weights
 from csnn_jax.runs.rundir import RunDir, write_config
 from csnn_jax.training import checkpoint
 from export import manifest
-from export.__main__ import main
 
 SMALL = ModelConfig(conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", reset="zero")
 """A stack that every file of a bundle is made of."""
@@ -58,9 +58,11 @@ def make_checkpoint(path: Path, number: int) -> Path:
 
 
 def make_bundle(folder: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
-    """A bundle of such a run, in `folder`."""
+    """A bundle of such a run, in `folder`; the file `printed` beside it holds what the export printed."""
     run, out = make_run(folder / "run", model, dataset), folder / "bundle"
-    assert main([str(run), "--out", str(out), "--quick"]) == 0
+    done = call("export", run, "--out", out, "--quick", "--opset", 18)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    (folder / "printed").write_text(done.stdout)
     return out
 
 

@@ -6,7 +6,7 @@ import sys
 
 import jax.numpy as jnp
 import pytest
-from commands import ENVIRONMENT, refused
+from commands import ENVIRONMENT, refused_by_process
 
 from csnn_jax.engine import bits, build, library
 
@@ -75,9 +75,11 @@ def test_an_unknown_instruction_set_is_a_users_mistake(tmp_path):
     environment = ENVIRONMENT | {"CSNN_ISA": "mmx"}
     done = subprocess.run([sys.executable, "-c", child], env=environment, capture_output=True, text=True, check=False)
     assert re.fullmatch(r"CSNN_ISA=mmx: expected one of this machine's: (\w+, )*baseline\n", done.stdout), done
-    (line,) = {
-        refused("csnn_jax.train", "--engine", engine, env=environment, cwd=tmp_path) for engine in ("auto", "event")
-    }
+    refusals = [
+        refused_by_process("csnn_jax.train", "--engine", engine, env=environment, cwd=tmp_path)
+        for engine in ("auto", "event")
+    ]
+    (line,) = {*refusals}
     assert line == f"error: {done.stdout.strip()}" and not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ENVIRONMENT, SMALL, refused
+from commands import ENVIRONMENT, SMALL, refused_by_process
 
 CODE = """
 from csnn_jax.engine import process
@@ -45,6 +45,7 @@ def test_empty_entries_of_the_cache_are_dropped(tmp_path):
 
 def test_a_platform_that_is_not_installed_is_refused_in_one_line(tmp_path):
     out = tmp_path / "run"
-    line = refused("csnn_jax.train", *SMALL, "--out", out, env=ENVIRONMENT | {"JAX_PLATFORMS": "cuda"})
+    blind = ENVIRONMENT | {"JAX_PLATFORMS": "cuda"}
+    line = refused_by_process("csnn_jax.train", *SMALL, "--out", out, env=blind)
     assert "JAX_PLATFORMS=cuda: JAX has no such device here" in line
     assert not out.exists()

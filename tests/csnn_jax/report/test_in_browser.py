@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from browser import SCHEMES, WIDTHS, axe, opened
-from commands import run
+from browser import VIEWS, axe, opened
+from commands import call
 from once import once
 
 import csnn_jax
@@ -18,7 +18,7 @@ def page(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the small run."""
 
     def make(folder: Path) -> None:
-        done = run("csnn_jax.report", small_run, "--out", folder / "report.html")
+        done = call("csnn_jax.report", small_run, "--out", folder / "report.html")
         assert done.returncode == 0, done.stderr
 
     return once(tmp_path_factory, "report", make) / "report.html"
@@ -32,9 +32,7 @@ def counts(visit) -> list[int]:
     return [int(cell) for cell in visit.page.locator(".player .count").all_inner_texts()]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width, scheme", VIEWS)
 def test_a_report_opens_anywhere(page, width, scheme):
     with opened(page, width=width, scheme=scheme) as visit:
         wait_for_charts(visit)

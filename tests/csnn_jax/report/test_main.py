@@ -4,7 +4,7 @@ import re
 
 import pytest
 from bundles import SMALL, make_run
-from commands import refused, run
+from commands import call, refused, refused_by_process, run
 from digits import few_digits
 
 REPORT = "csnn_jax.report"
@@ -28,10 +28,10 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path):
     one = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
     out = tmp_path / "page.html"
     for _ in range(2):
-        assert run(REPORT, one, "--out", out).returncode == 0
+        assert call(REPORT, one, "--out", out).returncode == 0
     other = tmp_path / "mine.html"
     other.write_text("<p>mine</p>")
-    assert "is no report, which alone is replaced" in refused(REPORT, one, "--out", other)
+    assert "is no report, which alone is replaced" in refused_by_process(REPORT, one, "--out", other)
     assert other.read_text() == "<p>mine</p>"
     assert "is no report" in refused(REPORT, one, "--out", one)
 
@@ -41,7 +41,7 @@ def test_test_images_may_have_moved(tmp_path):
     one = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
     (tmp_path / "digits").rename(tmp_path / "elsewhere")
     out = tmp_path / "made" / "page.html"
-    done = run(REPORT, one, "--dataset", f"idx:{tmp_path}/elsewhere", "--out", out)
+    done = call(REPORT, one, "--dataset", f"idx:{tmp_path}/elsewhere", "--out", out)
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     assert "of 8 test images are right." in text and "The test images are those of idx:DIR." in text
@@ -54,7 +54,7 @@ def test_a_run_that_diverged(tmp_path):
     steep = ("--init", "torch", "--surrogate", "spike_rate_escape", "--slope", "1e38")
     line = refused("csnn_jax.train", *flags, *steep, "--out", tmp_path / "run")
     assert "not finite" in line
-    done = run(REPORT, tmp_path / "run", "--out", tmp_path / "page.html")
+    done = call(REPORT, tmp_path / "run", "--out", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "page.html").read_text()
     assert "Loss: left out, no iteration is recorded." in text and "(not finished)" in text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, refused, run, start
+from commands import ENVIRONMENT, call, refused_by_process, run, start
 from digits import few_digits
 from disk import largest_file
 from event_files import events, pictures, scalars
@@ -33,7 +33,7 @@ def dataset(tmp_path_factory):
 def watched(dataset, tmp_path_factory):
     """A short run with event files."""
     out = tmp_path_factory.mktemp("watched") / "run"
-    done = run("csnn_jax.train", *JOB, "--dataset", dataset, "--tensorboard", "--out", out)
+    done = call("csnn_jax.train", *JOB, "--dataset", dataset, "--tensorboard", "--out", out)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -79,7 +79,7 @@ def test_each_evaluation_has_a_raster_and_the_last_is_spikes_png(watched):
 
 @pytest.mark.slow
 def test_it_changes_no_bit_of_the_training(watched, dataset, tmp_path):
-    done = run("csnn_jax.train", *JOB, "--dataset", dataset, "--out", tmp_path / "plain")
+    done = call("csnn_jax.train", *JOB, "--dataset", dataset, "--out", tmp_path / "plain")
     assert done.returncode == 0, done.stderr
     plain = tmp_path / "plain"
     assert (plain / "weights.safetensors").read_bytes() == (watched / "weights.safetensors").read_bytes()
@@ -149,6 +149,6 @@ def test_without_tensorboardx_nothing_is_made(tmp_path):
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     options = {"env": ENVIRONMENT | {"PYTHONPATH": path}, "cwd": tmp_path}
     for module in ("csnn_jax.train", "csnn_torch.train"):
-        line = refused(module, "--tensorboard", "--out", "run", **options)
+        line = refused_by_process(module, "--tensorboard", "--out", "run", **options)
         assert "--tensorboard needs tensorboardX" in line and "`pip install 'csnn-jax[tensorboard]'`" in line
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("tensorboardX.py", "__pycache__")] == []

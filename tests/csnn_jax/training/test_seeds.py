@@ -7,7 +7,7 @@ import signal
 from dataclasses import replace
 
 import pytest
-from commands import refused, run, start
+from commands import call, refused, run, start
 from digits import few_digits
 
 from csnn_jax.config import Config, TrainConfig, decided
@@ -31,7 +31,7 @@ def dataset(tmp_path_factory):
 def trained(dataset, tmp_path_factory):
     """Seeds 3 and 1, trained one after the other: (their folder, what was printed)."""
     out = tmp_path_factory.mktemp("trained") / "runs"
-    done = run(MODULE, *SMALL, "--dataset", dataset, "--eval-every", 5, "--seeds", 3, 1, "--out", out)
+    done = call(MODULE, *SMALL, "--dataset", dataset, "--eval-every", 5, "--seeds", 3, 1, "--out", out)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -52,7 +52,7 @@ def test_each_run_is_that_of_its_seed_alone(trained, dataset, tmp_path):
     out, _ = trained
     assert sorted(path.name for path in out.iterdir()) == ["seed-1", "seed-3", "summary.json"]
     alone = tmp_path / "alone"
-    done = run(MODULE, *SMALL, "--dataset", dataset, "--eval-every", 5, "--seed", 1, "--out", alone)
+    done = call(MODULE, *SMALL, "--dataset", dataset, "--eval-every", 5, "--seed", 1, "--out", alone)
     assert done.returncode == 0, done.stderr
     for name in ("weights.safetensors", "config.json", "spikes.png"):
         assert (alone / name).read_bytes() == (out / "seed-1" / name).read_bytes()
@@ -77,7 +77,7 @@ def test_the_summary_is_that_of_the_runs(trained):
 def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, dataset, tmp_path):
     out = shutil.copytree(trained[0], tmp_path / "runs")
     before = files(out / "seed-3") | files(out / "seed-1")
-    done = run(MODULE, "--resume", "--seeds", 3, 1, 2, "--out", out)  # with the flags of the others
+    done = call(MODULE, "--resume", "--seeds", 3, 1, 2, "--out", out)  # with the flags of the others
     assert done.returncode == 0, done.stderr
     assert (
         "Seed 3 (1 of 3): is finished already\nSeed 1 (2 of 3): is finished already\nSeed 2 (3 of 3)\n" in done.stdout
@@ -185,10 +185,10 @@ def test_overwrite_replaces_the_runs_and_without_out_they_get_a_folder(trained, 
     out = shutil.copytree(trained[0], tmp_path / "kept")
     flags = (*SMALL, "--dataset", dataset, "--eval-every", 0, "--max-iters", 2, "--seeds", 1)
     assert "seed-1: holds a finished run" in refused(MODULE, *flags, "--out", out)
-    assert run(MODULE, *flags, "--overwrite", "--out", out).returncode == 0
+    assert call(MODULE, *flags, "--overwrite", "--out", out).returncode == 0
     assert len(losses(out / "seed-1")) == 2 and len(losses(out / "seed-3")) == 10
     assert [one["seed"] for one in json.loads((out / "summary.json").read_text())["runs"]] == [1]
-    assert run(MODULE, *flags, cwd=tmp_path).returncode == 0
+    assert call(MODULE, *flags, cwd=tmp_path).returncode == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", folder.name) and (folder / "summary.json").exists()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bundles import rehash
-from commands import refused, run, start
+from commands import call, refused, refused_by_process, run, start
 from demos import unpacked
 
 PAGE = {"index.html", "style.css", "main.js", "demo.json", "samples.bin", "step.onnx", "ort"}
@@ -40,10 +40,10 @@ def test_the_folder_is_whole(small_bundle, runtime, tmp_path):
 
 def test_a_demonstration_is_replaced_on_demand_only(small_bundle, runtime, tmp_path):
     job = (small_bundle, "--ort-web", runtime, "--out")
-    assert run("export.demo", *job, tmp_path / "demo").returncode == 0
+    assert call("export.demo", *job, tmp_path / "demo").returncode == 0
     assert "exists already; expected another path, or --overwrite" in refused("export.demo", *job, tmp_path / "demo")
     names = ("--class-names", *"abcdefghij")
-    assert run("export.demo", *job, tmp_path / "demo", "--overwrite", *names).returncode == 0
+    assert call("export.demo", *job, tmp_path / "demo", "--overwrite", *names).returncode == 0
     assert json.loads((tmp_path / "demo" / "demo.json").read_text())["classes"] == [*"abcdefghij"]
     assert "is no demonstration" in refused("export.demo", *job, runtime, "--overwrite")
     assert "is no demonstration" in refused("export.demo", *job, small_bundle, "--overwrite")
@@ -91,7 +91,7 @@ def test_a_bundle_without_a_step_is_refused(copy, runtime, tmp_path):
 
 def test_a_missing_npm_is_told_in_one_line(small_bundle, tmp_path):
     environment = {**os.environ, "PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    line = refused("export.demo", small_bundle, "--out", tmp_path / "demo", env=environment)
+    line = refused_by_process("export.demo", small_bundle, "--out", tmp_path / "demo", env=environment)
     assert "onnxruntime-web@" in line and "npm is not installed" in line and "or --ort-web" in line
     assert os.listdir(tmp_path) == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import SCHEMES, WIDTHS, Visit, axe, opened
+from browser import VIEWS, WIDTHS, Visit, axe, opened
 from bundles import make_bundle
 from demos import config_of, counts, served
 from tfds_files import prepare_frames
@@ -88,10 +88,9 @@ def events(tmp_path_factory) -> Path:
     return make_bundle(folder, EVENTS, prepare_frames(folder, frames, np.arange(32) % 4))
 
 
-@pytest.fixture(params=["trained", "spikes", "small_bundle", "colour"])
+@pytest.fixture(params=["spikes", "small_bundle", "colour"])
 def bundle(request) -> Path:
-    made = request.getfixturevalue(request.param)
-    return made[0] if isinstance(made, tuple) else made
+    return request.getfixturevalue(request.param)
 
 
 def test_counts_are_those_of_onnx_runtime_in_python(bundle, demonstration):
@@ -146,9 +145,8 @@ def test_a_drawing_is_scaled_and_centred(small_bundle, demonstration):
         assert abs(np.flatnonzero(image.any(0)).mean() - 0.8 * 28) < 1.5 and np.flatnonzero(image.any(1)).min() > 14
 
 
-def test_it_is_used_by_keys_alone(trained, demonstration):
-    bundle, _ = trained
-    with shown(demonstration(bundle)) as visit:
+def test_it_is_used_by_keys_alone(small_bundle, demonstration):
+    with shown(demonstration(small_bundle)) as visit:
         keys = visit.page.keyboard
         keys.press("Tab")
         assert visit.page.evaluate("document.activeElement.id") == "surface"
@@ -158,14 +156,14 @@ def test_it_is_used_by_keys_alone(trained, demonstration):
         assert pixels.max() > 200 and told(visit.page) == [0] * 10
         keys.press("Enter")
         ended(visit.page)
-        assert told(visit.page) == expected(bundle, pixels)
+        assert told(visit.page) == expected(small_bundle, pixels)
         assert "Clear from step" in visit.page.locator("#live").text_content()
         for key, step in [("r", 0), ("s", 1), ("s", 2), ("c", 0)]:
             keys.press(key)
-            visit.page.get_by_text(f"Step {step} of 8").wait_for()
+            visit.page.get_by_text(f"Step {step} of 6").wait_for()
         keys.press("n")
         ended(visit.page)
-        assert told(visit.page) == expected(bundle, samples(bundle)[0])
+        assert told(visit.page) == expected(small_bundle, samples(small_bundle)[0])
         reached = []
         while (name := visit.page.evaluate("document.activeElement.id || document.activeElement.ariaLabel")) != "view":
             reached.append(name)
@@ -198,10 +196,9 @@ def test_steps_pause_and_the_step_from_which_the_answer_was_clear(small_bundle, 
         assert page.get_by_text("Step 1 of 6").is_visible()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_it_has_no_fault_at_this_width_in_this_scheme(width, scheme, trained, demonstration):
-    with shown(demonstration(trained[0]), width, scheme, has_touch=width == min(WIDTHS)) as visit:
+@pytest.mark.parametrize("width, scheme", VIEWS)
+def test_it_has_no_fault_at_this_width_in_this_scheme(width, scheme, small_bundle, demonstration):
+    with shown(demonstration(small_bundle), width, scheme, has_touch=width == min(WIDTHS)) as visit:
         assert axe(visit.page) == []
         visit.page.get_by_role("button", name="Test image 2: ").click()
         ended(visit.page)

@@ -27,9 +27,8 @@ def test_a_bundle_without_a_page_has_no_row_for_it(small_bundle):
     assert text.render(recorded).splitlines() == [row for row in rows if not row.startswith("| `report.html` ")]
 
 
-def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(trained, small_bundle):
-    folder, _ = trained
-    report, reason = (folder / "report.md").read_text(), manifest.read(folder)["nir"]["reason"]
+def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(spikes, small_bundle):
+    report, reason = (spikes / "report.md").read_text(), manifest.read(spikes)["nir"]["reason"]
     assert f"There is no NIR file: {reason}." in report and report.count(reason) == 1
     assert "reads NIR only, and there is no NIR file (see the top)" in report
     assert "| neuromorphic hardware or its simulator | none, see above |" in report
