@@ -14,7 +14,7 @@ from export import make, manifest, parts
 from export.bundle import MANIFEST, PAGE, REPORT, WEIGHTS
 from export.manifest import Manifest
 from export.parts.part import Found, Part
-from export.report import earlier, webpage
+from export.report import text, webpage
 from export.subject import Subject, for_data
 
 QUICK_IMAGES = 4
@@ -134,7 +134,7 @@ class _Comparison:
         if self.note:
             return
         if manifest.same_place(self.recorded):
-            yield from manifest.differences(recorded, earlier.known(found, recorded))
+            yield from manifest.differences(recorded, found)
         elif not isinstance(recorded, dict):
             yield f"has no figures in {MANIFEST}"
         else:
@@ -187,7 +187,7 @@ class _Comparison:
     def _report(self) -> Iterator[str]:
         try:
             found = (self.subject.folder / REPORT).read_bytes()
-            if all(found != report.encode() for report in earlier.reports(self.recorded)):
+            if found != text.render(self.recorded).encode():
                 yield f"is not what this version makes of {MANIFEST}"
         except Exception as error:  # whatever a changed manifest leads to
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"

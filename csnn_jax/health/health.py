@@ -132,15 +132,12 @@ class Health:
         return event
 
     def replay(self, records: Iterable[dict[str, Any]]) -> None:
-        """Goes through the records of metrics.jsonl, of iterations done before. Old ones lack densities."""
-        unknown = np.full(len(self.channels), np.nan)
+        """Goes through the records of metrics.jsonl, of iterations done before."""
         for record in records:
             if record["kind"] == "train":
-                layers = [
-                    np.array(list(record[key].values()), float) for key in ("density", "gradient") if key in record
-                ]
-                self.step(record["iter"], record["loss"], *(layers or [unknown, unknown]))
-            elif record["kind"] in ("test", "validation") and "dead" in record:
+                layers = (np.array(list(record[key].values()), float) for key in ("density", "gradient"))
+                self.step(record["iter"], record["loss"], *layers)
+            elif record["kind"] in ("test", "validation"):
                 self.evaluated(record["iter"], np.array(list(record["dead"].values())))
 
     def _penalty(self, densities: np.ndarray) -> float:

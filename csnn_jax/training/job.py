@@ -163,7 +163,7 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> bytes:
     """Makes the run directory, or reads it; claims it for as long as `held`."""
     if job.flags.resume:
         run = RunDir(Path(job.flags.out or ""))
-        check_same_job(run, job.config, job.dataset)
+        check_same_job(run, job.config)
     else:
         run = rundir.create(job.flags.out, job.config, job.flags.overwrite)
     held.enter_context(run.claimed())
@@ -234,19 +234,13 @@ def _facts(job: Job) -> dict[str, str]:
     return facts
 
 
-def check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
+def check_same_job(run: RunDir, config: Config) -> None:
     """Whether a run can go on with a job.
 
     Raises:
         UserError: a flag that may not change; names it.
     """
     before = run.config()
-    before = replace(before, model=data.fit_model(before.model, dataset))  # 0.1.0 kept no steps of the data's own
-    check_same(run, before, config)
-
-
-def check_same(run: RunDir, before: Config, config: Config) -> None:
-    """`check_same_job`, of a run that was started with `before`."""
     changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     if before.train.schedule == "cosine":

@@ -247,18 +247,6 @@ def test_a_resumed_job_tells_what_an_uninterrupted_one_would(tmp_path_factory, d
     assert RunDir(broken).records() == RunDir(whole).records()
 
 
-def test_records_of_older_runs_are_read(tmp_path):
-    records = [{"kind": "train", "iter": i, "loss": CHANCE, "images_per_s": 1.0} for i in range(20)]
-    records.append({"kind": "test", "iter": 19, "accuracy": 0.1, "density": {}})
-    for record in records:
-        RunDir(tmp_path).record(**record)
-    resumed, said = watch(tmp_path), []
-    resumed.resume()
-    for iteration in range(20, 24):
-        resumed.step(iteration, CHANCE, resumed.record(FINE, STRONG), said.append)
-    assert said == []  # told already, by what the records hold of the loss
-
-
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """640 training and 64 test images of MNIST as IDX files."""

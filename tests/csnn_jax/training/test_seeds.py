@@ -148,8 +148,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_is_trained_anew(tmp_p
     assert (seeds.of_seed(flags, 0).resume, seeds.of_seed(flags, 0).overwrite) == (False, True)
     assert (seeds.of_seed(flags, 1).resume, seeds.of_seed(flags, 1).overwrite) == (False, False)
     run.checkpoints.mkdir()
-    (run.checkpoints / "0.orbax-checkpoint-tmp-1").mkdir()
-    (run.checkpoints / ".state.safetensors.x").touch()
+    (run.checkpoints / ".0.x1").mkdir()
     assert not seeds.of_seed(flags, 0).resume
     (run.checkpoints / "0").mkdir()
     one = seeds.of_seed(flags, 0)
