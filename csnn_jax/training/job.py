@@ -19,7 +19,7 @@ from csnn_jax import data, interrupts
 from csnn_jax.config import Config, auto, decided
 from csnn_jax.config.checks import flag_of
 from csnn_jax.errors import UserError
-from csnn_jax.figures import spikes, style, window
+from csnn_jax.figures import spikes, style
 from csnn_jax.flags import Figures, TrainFlags
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import rundir, tensorboard
@@ -96,8 +96,6 @@ def train(flags: TrainFlags, framework: Framework) -> int:
         path = opened[0].path
         print(f"Interrupted after {ended} iterations; weights and metrics are in {path}")
         print(f"Go on: add --resume --out {shlex.quote(str(path))} to the same command", flush=True)
-    elif flags.show and opened:
-        window.show(opened[0])
     return 128 + signal if signal else 0
 
 
@@ -107,8 +105,6 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     Raises:
         UserError: the flags ask for what can't be; nothing was written.
     """
-    if flags.show:
-        window.require()
     if flags.tensorboard:
         tensorboard.require()
     dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
