@@ -46,11 +46,8 @@ class TrainFlags:
     alone."""
     tensorboard: bool = False
     """Write event files for TensorBoard as well: loss, accuracy, densities, gradient norms, spike rasters."""
-    profile: int | None = None
-    """Write a profiler trace of so many iterations, from the second of this call on; None: of none."""
 
     def __post_init__(self):
-        check("--profile", self.profile, "a whole number of at least 1", self.profile is None or is_count(self.profile))
         if self.resume and self.overwrite:
             raise UserError("--overwrite: --resume goes on with the run that it would replace, expected one of the two")
         if self.seeds is not None:

@@ -48,7 +48,6 @@ SHORTER = (
     ("--conv-channels", SHORT),
     ("--validation", f"{TINY} --validation 50"),
     ("--warmup", f"{TINY} --warmup 1"),
-    ("--profile", f"{TINY} --profile 1"),
     ("--microbatch", "--max-iters 1 --eval-every 0 --conv-channels 4 --hidden 16 --time-steps 50"),
     ("csnn_jax.train", TINY),
     ("csnn_torch.train", TINY),

@@ -32,7 +32,6 @@ FILES = (
     *("evaluation.json", "confusion.png", "confusion.pdf"),
     "trained_by.json",
     "tensorboard",
-    "profile",
 )
 
 

@@ -28,7 +28,6 @@ from csnn_jax.training import checkpoint, feed
 from csnn_jax.training.loop import Learner, Loop, evaluates, pictures, sample, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes
-from csnn_jax.training.profile import Profile, Tracer, check_profile
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
@@ -42,12 +41,10 @@ class Framework(NamedTuple):
 
     Attributes:
         make_learner: its learner, of a job and the training images; it may refuse the job.
-        tracer: its profiler, for `--profile`.
         processes: how this process agrees with the others of the job.
     """
 
     make_learner: Callable[[Config, data.Split], Learner]
-    tracer: Tracer
     processes: Processes = Alone()
 
 
@@ -90,7 +87,7 @@ def train(flags: TrainFlags, framework: Framework) -> int:
         def go_on() -> bool:
             return not processes.greatest(caught[0] if caught else 0)
 
-        ended = lead(job, opened[0], begun, framework.tracer, go_on) if opened else follow(job, begun, go_on)
+        ended = lead(job, opened[0], begun, go_on) if opened else follow(job, begun, go_on)
         signal = processes.greatest(caught[0] if caught else 0)
     if signal and opened:
         path = opened[0].path
@@ -112,11 +109,10 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
-    check_profile(flags.profile, len(rates))
     return Job(flags, asked, config, dataset, framework.make_learner(config, dataset.train), rates)
 
 
-def lead(job: Job, run: RunDir, begun: Beginning, tracer: Tracer, go_on: Callable[[], bool]) -> int:
+def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
     """Trains and writes; the iterations done."""
     _introduce(job, run, begun.done)
     if not job.flags.resume:
@@ -124,8 +120,7 @@ def lead(job: Job, run: RunDir, begun: Beginning, tracer: Tracer, go_on: Callabl
     if job.flags.tensorboard:
         picture = partial(sample, job.config, job.dataset, job.learner)
         run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
-    profile = Profile(job.flags.profile, tracer, run.path / "profile") if job.flags.profile else None
-    loop = Loop(job.config, job.dataset, job.learner, run, go_on, profile)
+    loop = Loop(job.config, job.dataset, job.learner, run, go_on)
     ended = loop.run(begun.done, begun.owed) if begun.open else begun.done
     loop.draw(job.flags.figures)
     return ended
