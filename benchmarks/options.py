@@ -100,7 +100,7 @@ def timed(asked: str, iterations: int) -> list[float]:
 
         run = rundir.create(f"{folder}/run", ready.config, False)
         with run.claimed():
-            job.lead(ready, run, job.fresh(ready.learner), framework.of(flags, processes).tracer, go_on)
+            job.lead(ready, run, job.fresh(ready.learner), go_on)
         assert Path(run.weights).exists()
     return [after - before for before, after in pairwise(asked_at)]
 

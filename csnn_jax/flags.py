@@ -41,25 +41,17 @@ class TrainFlags:
     --schedule cosine neither), --checkpoint-every and --keep-checkpoints may be given anew."""
     figures: Figures = "png"
     """pdf: write the pictures as PDF too, for papers."""
-    show: bool = False
-    """Open a window with the accuracy plot at the end."""
     seeds: tuple[int, ...] | None = None
     """Train these seeds one after the other, each in a run directory of its own in --out, and sum up; None: --seed
     alone."""
     tensorboard: bool = False
     """Write event files for TensorBoard as well: loss, accuracy, densities, gradient norms, spike rasters."""
-    profile: int | None = None
-    """Write a profiler trace of so many iterations, from the second of this call on; None: of none."""
 
     def __post_init__(self):
-        check("--profile", self.profile, "a whole number of at least 1", self.profile is None or is_count(self.profile))
         if self.resume and self.overwrite:
             raise UserError("--overwrite: --resume goes on with the run that it would replace, expected one of the two")
-        if self.seeds is None:
-            return
-        check_seeds(self.seeds)
-        if self.show:
-            raise UserError("--show: a window is of one run, expected no --seeds beside it")
+        if self.seeds is not None:
+            check_seeds(self.seeds)
 
     def run_of(self, seed: int) -> RunDir:
         """The run directory of one of `seeds`; `out` is known."""

@@ -211,4 +211,4 @@ def _training(run: RunDir, config: Config, accuracy: float) -> dict[str, Any]:
     if (number := run.checkpoint) is not None:
         return {"accuracy": accuracy, "iterations": number, "seconds": None, **settings, "checkpoint": number}
     end = [record for record in run.records("end") if not record["interrupted"]][-1]
-    return {"accuracy": end.get("accuracy"), "iterations": end["iter"], "seconds": end.get("seconds"), **settings}
+    return {"accuracy": end["accuracy"], "iterations": end["iter"], "seconds": end.get("seconds"), **settings}

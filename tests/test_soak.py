@@ -19,7 +19,7 @@ PROGRAM = """
 import ctypes, gc, json, os, sys
 from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.training import job
-from csnn_jax.learning import learner, tracer
+from csnn_jax.learning import learner
 
 kept = []
 
@@ -41,7 +41,7 @@ class Learner(learner.Learner):
         print(json.dumps([self.done, own * 1024, len(os.listdir("/proc/self/fd"))]), flush=True)
         return found
 
-sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), job.Framework(Learner, tracer.Tracer())))
+sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), job.Framework(Learner)))
 """
 """Trains, and after each evaluation's checkpoint tells what it holds. It may be told to leak."""
 

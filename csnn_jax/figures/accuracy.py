@@ -21,16 +21,11 @@ _COLORS = {"test": BLUE, "validation": ORANGE}
 
 
 @styled
-def draw(run: RunDir, figure: Figure | None = None) -> Figure:
-    """Accuracies above, where there are any, and the loss below.
-
-    Args:
-        run: its records are read.
-        figure: an empty one to draw into; None: one as wide as a column.
-    """
+def draw(run: RunDir) -> Figure:
+    """Accuracies above, where there are any, and the loss below."""
     curves, final = _evaluations(run), _final(run)
     scales = _scales([y for _, accuracies in [*curves.values(), final] for y in accuracies])
-    figure = figure or new(COLUMN, 1.3 * len(scales) + 1.5)
+    figure = new(COLUMN, 1.3 * len(scales) + 1.5)
     *upper, lower = figure.subplots(len(scales) + 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, limits) in zip(upper, scales.items(), strict=True):
         _accuracy(axes, curves, final)

@@ -13,15 +13,16 @@ import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.health import advice
-from csnn_jax.health.advice import VANISHING
+from csnn_jax.health.advice import STUCK
 from csnn_jax.runs.metrics import Neurons, rounded
 from csnn_jax.runs.rundir import RunDir
 
 SILENT, SATURATED = 0.001, 0.6  # densities
+VANISHING = 1e-8
+"""Norm of a gradient. Adam divides by the gradient's size plus 1e-8: below it, the steps themselves become small."""
 EXPLODING = 1e3
 """Norm of a gradient. A step of a thousandth along it would change the loss by 1, more than there is to learn."""
 DEAD = 0.9  # share of a layer's channels; in a trained default network it is 0.7
-STUCK = 0.99  # of ln(classes)
 STEADY = 5  # iterations in a row that a density must be out of its bounds, or within them again
 PATIENCE = 10  # the same of a gradient, and the iterations that a loss is averaged over
 EVIDENCE = {
@@ -132,15 +133,12 @@ class Health:
         return event
 
     def replay(self, records: Iterable[dict[str, Any]]) -> None:
-        """Goes through the records of metrics.jsonl, of iterations done before. Old ones lack densities."""
-        unknown = np.full(len(self.channels), np.nan)
+        """Goes through the records of metrics.jsonl, of iterations done before."""
         for record in records:
             if record["kind"] == "train":
-                layers = [
-                    np.array(list(record[key].values()), float) for key in ("density", "gradient") if key in record
-                ]
-                self.step(record["iter"], record["loss"], *(layers or [unknown, unknown]))
-            elif record["kind"] in ("test", "validation") and "dead" in record:
+                layers = (np.array(list(record[key].values()), float) for key in ("density", "gradient"))
+                self.step(record["iter"], record["loss"], *layers)
+            elif record["kind"] in ("test", "validation"):
                 self.evaluated(record["iter"], np.array(list(record["dead"].values())))
 
     def _penalty(self, densities: np.ndarray) -> float:
@@ -218,18 +216,17 @@ class Watch:
         return by_figure(seen)
 
     def _tell(self, iteration: int, event: Event, figures: dict[str, Any], say: Callable[[str], None]) -> None:
-        names = {"vanishing": self.weights, "exploding": self.weights, "stuck": [""]}.get(event.what, self.names)
-        layers = [names[layer] for layer in event.layers]
+        names = self.weights if event.what in ("vanishing", "exploding") else self.names
+        layers = [] if event.what == "stuck" else [names[layer] for layer in event.layers]
         if event.layers:
-            early = event.since < self.health.tenth
-            text = advice.line(event.what, layers, figures, self.config, f"{iteration + 1} of {self.total}", early)
-            cause = self.health.cause(event)
-            text += "; try " + advice.tries(cause.what, self.config, cause.layers, early)
+            cause, early = self.health.cause(event), event.since < self.health.tenth
+            text = advice.line(event.what, layers, figures, self.config, f"{iteration + 1} of {self.total}")
+            text += f"; try {advice.hint(cause.what, self.config, cause.layers, early)}"
             shown = {key: figures[key] for key in EVIDENCE[event.what] if key in figures}
         else:
-            text, shown = advice.passed(event.what, self.config, event.since), {}
+            text, shown = f"no {advice.NAMES[event.what]} since iteration {event.since}", {}
         state = "began" if event.layers else "passed"
-        values = {"what": event.what, "state": state, "since": event.since, "layers": list(filter(None, layers))}
+        values = {"what": event.what, "state": state, "since": event.since, "layers": layers}
         self.run.record("health", iter=iteration, **values, **shown, text=text)  # before it is printed: see Loop.run
         say(f"Health: {text}")
 

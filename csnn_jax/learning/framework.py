@@ -1,4 +1,4 @@
-"""JAX as the framework of a job: its learner on the devices that were asked for, its profiler, its processes."""
+"""JAX as the framework of a job: its learner on the devices that were asked for, and its processes."""
 
 import functools
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process
 from csnn_jax.errors import UserError
 from csnn_jax.learning.learner import Learner
-from csnn_jax.learning.tracer import Tracer
 from csnn_jax.training.job import Framework
 from csnn_jax.training.processes import Alone, Processes
 
@@ -36,7 +35,7 @@ def company(flags: JaxFlags) -> Iterator[Processes]:
 
 def of(flags: JaxFlags, processes: Processes) -> Framework:
     """What a job needs of JAX."""
-    return Framework(functools.partial(_learner, flags), Tracer(), processes)
+    return Framework(functools.partial(_learner, flags), processes)
 
 
 def _learner(flags: JaxFlags, config: Config, train: Split) -> Learner:

@@ -24,7 +24,7 @@ def make(config: TrainConfig) -> optax.GradientTransformation:
     else:
         direction = [optax.scale_by_adam()]
     parts += [*direction, *decay] if config.optimizer == "adamw" else [*decay, *direction]
-    return optax.chain(*parts, optax.scale(-1.0))  # runs of 0.1.0 hold the state of this chain with Adam alone in it
+    return optax.chain(*parts, optax.scale(-1.0))
 
 
 def decayed(params: Any) -> Any:

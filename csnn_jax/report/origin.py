@@ -64,7 +64,7 @@ def _repeated(subjects: Sequence[Subject]) -> Iterator[Content]:
 
 
 def _minutes(subject: Subject) -> str:
-    """How long training took, where it is known."""
+    """How long training took; a converted run took none."""
     ends = [one["seconds"] for one in subject.of_kind("end") if "seconds" in one]
     return f"{ends[-1] / 60:.1f}" if ends else "-"
 

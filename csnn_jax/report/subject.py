@@ -45,7 +45,7 @@ class Subject:
     def accuracy(self) -> float | None:
         """On the test images, at the end of training; None before that."""
         ends = [record for record in self.of_kind("end") if not record["interrupted"]]
-        return ends[-1].get("accuracy") if ends else None
+        return ends[-1]["accuracy"] if ends else None
 
     @property
     def iterations(self) -> int:

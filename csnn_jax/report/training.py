@@ -128,13 +128,13 @@ def _rate(subject: Subject) -> Iterator[Series]:
 
 
 def _densities(subject: Subject) -> Html:
-    records = [one for one in subject.of_kind("train") if "density" in one]
+    records = subject.of_kind("train")
     if not records:
         return _left_out(f"Densities of {subject.name}", "none are recorded")
     x = [one["iter"] for one in records]
     series = []
     for number, name in enumerate(records[0]["density"]):
-        y = np.array([100 * one["density"].get(name, np.nan) for one in records], float)
+        y = np.array([100 * one["density"][name] for one in records], float)
         series.append(Series(name, *charts.thinned(x, y), number, width=1.5))
     caption = f"Density by layer: neurons that spike at a step, of {subject.name}."
     return charts.lines(caption, series, "iteration", "density (%)", y_axis={"rangemode": "tozero"})

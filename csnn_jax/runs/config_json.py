@@ -7,14 +7,8 @@ from typing import Any
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 
-_BEFORE: dict[type, dict[str, Any]] = {
-    ModelConfig: {"scale": 255.0},
-    TrainConfig: {"init": "torch", "microbatch": "off"},
-}
-"""Fields that csnn 0.1.0 had not: what it did."""
-
 SCHEMA_VERSION = 1
-"""Of `config.json`. A field that an older run lacks means what it did before there was such a field."""
+"""Of `config.json`."""
 
 
 def job_to_json(config: Config) -> str:
@@ -23,17 +17,16 @@ def job_to_json(config: Config) -> str:
 
 
 def job_from_json(text: str, source: str) -> Config:
-    """Reads `config.json` of a run, of csnn 0.1.0 too, which wrote no schema version.
+    """Reads `config.json` of a run.
 
     Raises:
-        UserError: another schema version, or what `from_json` refuses; names `source`.
+        UserError: no schema version or another one, or what `from_json` refuses; names `source`.
     """
     values = _parse(text, source)
-    version = values.pop("schema_version", SCHEMA_VERSION) if isinstance(values, dict) else SCHEMA_VERSION
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise UserError(
-            f"{source}: schema_version {version!r}: expected {SCHEMA_VERSION}; a newer csnn-jax may read it"
-        )
+    if isinstance(values, dict):
+        version = values.pop("schema_version", None)
+        if version != SCHEMA_VERSION or isinstance(version, bool):
+            raise UserError(f"{source}: schema_version {version!r}: expected {SCHEMA_VERSION}, as this version writes")
     return _made(Config, values, source)
 
 
@@ -78,7 +71,6 @@ def _build(kind: type, values: Any) -> Any:
     for name in values:
         if name not in names:
             raise UserError(f"{name}: {kind.__name__} has no such field, expected one of {', '.join(sorted(names))}")
-    values = _BEFORE.get(kind, {}) | values
     made = {}
     for name, value in values.items():
         if kind is Config:

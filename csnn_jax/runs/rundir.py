@@ -32,7 +32,6 @@ FILES = (
     *("evaluation.json", "confusion.png", "confusion.pdf"),
     "trained_by.json",
     "tensorboard",
-    "profile",
 )
 
 
@@ -113,7 +112,7 @@ class RunDir:
         for name in FILES:
             for path in self.path.glob(f".{name}.*"):
                 _remove(path)
-        for path in (*self.checkpoints.glob(".*"), *self.checkpoints.glob("*.orbax-checkpoint-tmp*")):
+        for path in self.checkpoints.glob(".*"):
             _remove(path)
 
     def record(self, kind: str, **values: Any) -> None:

@@ -119,7 +119,7 @@ class Events:
 
 
 def _by_layer(record: dict[str, Any], key: str, suffix: str = "") -> dict[str, float]:
-    return {f"{key}{suffix}/{layer}": value for layer, value in record.get(key, {}).items()}  # old records lack some
+    return {f"{key}{suffix}/{layer}": value for layer, value in record[key].items()}
 
 
 def _unused(folder: Path) -> Path:

@@ -18,7 +18,6 @@ from csnn_jax.files import remove_folder, write_folder
 from csnn_jax.runs import checkpoints
 from csnn_jax.runs.checkpoints import STATE, WEIGHTS
 from csnn_jax.runs.weights import digest
-from csnn_jax.training import orbax_state
 
 State = dict[str, np.ndarray]
 
@@ -53,7 +52,6 @@ def keep(directory: Path, newest: int, best: int | None) -> None:
     for number in there[:-newest]:
         if number != best:
             remove_folder(directory / str(number))
-    (directory / STATE).unlink(missing_ok=True)  # csnn_torch up to 0.3.0
 
 
 def drop_after(directory: Path, iteration: int) -> None:
@@ -74,58 +72,37 @@ def restore(directory: Path, like: State) -> tuple[int, State]:
         UserError: there is none; names what is wrong with the newest.
     """
     problems: list[UserError] = []
-    for folder in _places(directory):
+    for number in reversed(checkpoints.numbers(directory)):
         try:
-            iteration, found = _read(folder, like)
+            state = _read(directory / str(number) / STATE, like)
         except UserError as error:
             problems.append(error)
             continue
         for problem in problems:
-            print(f"Checkpoint: {problem}; the one of {iteration} iterations is taken", flush=True)
-        return iteration, found
+            print(f"Checkpoint: {problem}; the one of {number} iterations is taken", flush=True)
+        return number, state
     raise problems[0] if problems else UserError(f"{directory}: expected a checkpoint in it, to go on from")
 
 
 def exists(directory: Path) -> bool:
     """Whether there is a checkpoint, sound or not."""
-    return bool(_places(directory))
+    return bool(checkpoints.numbers(directory))
 
 
-def _places(directory: Path) -> list[Path]:
-    """Where states may be, the newest first."""
-    numbered = [directory / str(number) for number in reversed(checkpoints.numbers(directory))]
-    return [*numbered, directory] if (directory / STATE).is_file() else numbered  # csnn_torch up to 0.3.0
-
-
-def _read(folder: Path, like: State) -> tuple[int, State]:
-    if (folder / orbax_state.MARK).is_file():
-        path, iteration, state = folder, int(folder.name), orbax_state.read(folder)
-    else:
-        path = folder / STATE
-        iteration, state = _load(path)
+def _read(path: Path, like: State) -> State:
+    """A state; raises UserError if it or the weights beside it are damaged, or if it is of another network."""
+    about, damaged = checkpoints.about(path), f"{path}: expected the training state of a checkpoint, it is damaged"
+    try:
+        state = safetensors.numpy.load_file(path)
+    except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise UserError(f"{damaged}: {error}") from None
+    if about["state"] != digest(state) or str(about["iteration"]) != path.parent.name:
+        raise UserError(f"{damaged}: its SHA-256 is another")
+    checkpoints.check_weights(path.parent)
     problem = next(_differences(state, like), None)
     if problem is not None:
         raise UserError(f"{path}: expected the training state of this network: {problem}")
-    return iteration, state
-
-
-def _load(path: Path) -> tuple[int, State]:
-    """(iterations done, state) of a file, with its weights beside it checked; raises UserError if it is damaged."""
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            metadata = file.metadata() or {}
-        if "iteration" in metadata:  # csnn_torch up to 0.3.0
-            return int(metadata["iteration"]), state
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, expected the training state of a checkpoint") from None
-    except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: expected the training state of a checkpoint, it is damaged: {error}") from None
-    about = checkpoints.about(path)
-    if about["state"] != digest(state) or str(about["iteration"]) != path.parent.name:
-        raise UserError(f"{path}: expected the training state of a checkpoint, it is damaged: its SHA-256 is another")
-    checkpoints.check_weights(path.parent)
-    return about["iteration"], state
+    return state
 
 
 def _differences(state: State, like: State) -> Iterator[str]:

@@ -19,7 +19,7 @@ from csnn_jax import data, interrupts
 from csnn_jax.config import Config, auto, decided
 from csnn_jax.config.checks import flag_of
 from csnn_jax.errors import UserError
-from csnn_jax.figures import spikes, style, window
+from csnn_jax.figures import spikes, style
 from csnn_jax.flags import Figures, TrainFlags
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import rundir, tensorboard
@@ -28,7 +28,6 @@ from csnn_jax.training import checkpoint, feed
 from csnn_jax.training.loop import Learner, Loop, evaluates, pictures, sample, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes
-from csnn_jax.training.profile import Profile, Tracer, check_profile
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
@@ -42,12 +41,10 @@ class Framework(NamedTuple):
 
     Attributes:
         make_learner: its learner, of a job and the training images; it may refuse the job.
-        tracer: its profiler, for `--profile`.
         processes: how this process agrees with the others of the job.
     """
 
     make_learner: Callable[[Config, data.Split], Learner]
-    tracer: Tracer
     processes: Processes = Alone()
 
 
@@ -90,14 +87,12 @@ def train(flags: TrainFlags, framework: Framework) -> int:
         def go_on() -> bool:
             return not processes.greatest(caught[0] if caught else 0)
 
-        ended = lead(job, opened[0], begun, framework.tracer, go_on) if opened else follow(job, begun, go_on)
+        ended = lead(job, opened[0], begun, go_on) if opened else follow(job, begun, go_on)
         signal = processes.greatest(caught[0] if caught else 0)
     if signal and opened:
         path = opened[0].path
         print(f"Interrupted after {ended} iterations; weights and metrics are in {path}")
         print(f"Go on: add --resume --out {shlex.quote(str(path))} to the same command", flush=True)
-    elif flags.show and opened:
-        window.show(opened[0])
     return 128 + signal if signal else 0
 
 
@@ -107,8 +102,6 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     Raises:
         UserError: the flags ask for what can't be; nothing was written.
     """
-    if flags.show:
-        window.require()
     if flags.tensorboard:
         tensorboard.require()
     dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
@@ -116,11 +109,10 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
-    check_profile(flags.profile, len(rates))
     return Job(flags, asked, config, dataset, framework.make_learner(config, dataset.train), rates)
 
 
-def lead(job: Job, run: RunDir, begun: Beginning, tracer: Tracer, go_on: Callable[[], bool]) -> int:
+def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
     """Trains and writes; the iterations done."""
     _introduce(job, run, begun.done)
     if not job.flags.resume:
@@ -128,8 +120,7 @@ def lead(job: Job, run: RunDir, begun: Beginning, tracer: Tracer, go_on: Callabl
     if job.flags.tensorboard:
         picture = partial(sample, job.config, job.dataset, job.learner)
         run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
-    profile = Profile(job.flags.profile, tracer, run.path / "profile") if job.flags.profile else None
-    loop = Loop(job.config, job.dataset, job.learner, run, go_on, profile)
+    loop = Loop(job.config, job.dataset, job.learner, run, go_on)
     ended = loop.run(begun.done, begun.owed) if begun.open else begun.done
     loop.draw(job.flags.figures)
     return ended
@@ -163,7 +154,7 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> bytes:
     """Makes the run directory, or reads it; claims it for as long as `held`."""
     if job.flags.resume:
         run = RunDir(Path(job.flags.out or ""))
-        check_same_job(run, job.config, job.dataset)
+        check_same_job(run, job.config)
     else:
         run = rundir.create(job.flags.out, job.config, job.flags.overwrite)
     held.enter_context(run.claimed())
@@ -234,19 +225,13 @@ def _facts(job: Job) -> dict[str, str]:
     return facts
 
 
-def check_same_job(run: RunDir, config: Config, dataset: data.Dataset) -> None:
+def check_same_job(run: RunDir, config: Config) -> None:
     """Whether a run can go on with a job.
 
     Raises:
         UserError: a flag that may not change; names it.
     """
     before = run.config()
-    before = replace(before, model=data.fit_model(before.model, dataset))  # 0.1.0 kept no steps of the data's own
-    check_same(run, before, config)
-
-
-def check_same(run: RunDir, before: Config, config: Config) -> None:
-    """`check_same_job`, of a run that was started with `before`."""
     changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     if before.train.schedule == "cosine":

@@ -21,7 +21,6 @@ from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import feed, plan
 from csnn_jax.training.checkpoint import State
 from csnn_jax.training.keeper import Keeper
-from csnn_jax.training.profile import Profile
 
 
 class Step(NamedTuple):
@@ -125,20 +124,11 @@ class Loop:
         learner: the network being trained.
         run: where its files go.
         go_on: asked before each iteration and each batch of an evaluation; False interrupts.
-        profile: None: nothing is traced.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        dataset: data.Dataset,
-        learner: Learner,
-        run: RunDir,
-        go_on: Callable[[], bool],
-        profile: Profile | None = None,
-    ):
+    def __init__(self, config: Config, dataset: data.Dataset, learner: Learner, run: RunDir, go_on: Callable[[], bool]):
         self.config, self.dataset, self.learner = config, dataset, learner
-        self.run_dir, self.go_on, self.profile = run, go_on, profile
+        self.run_dir, self.go_on = run, go_on
         self.total = plan.iterations(config.train, len(dataset.train.labels))
         self.rates = plan.learning_rates(config.train, self.total)
         self.watch = Watch(config, self.total, run, lambda: learner.look(dataset.train.images))
@@ -154,8 +144,6 @@ class Loop:
         if start:
             self.watch.resume()
         batches = feed.batches(self.config, self.dataset.train.images, start, self.learner.rows)
-        if self.profile:
-            batches = self.profile.traced(batches)
         with progress.Progress(self.total, start, settings.batch_size) as shown, closing(batches), self.keeper:
             try:
                 if owed:

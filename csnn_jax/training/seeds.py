@@ -62,7 +62,7 @@ def check_folder(folder: Path, flags: TrainFlags, runs: dict[int, RunDir]) -> No
         raise UserError(f"--out {folder}: is a run itself; expected a folder for the runs of --seeds")
     for seed, run in runs.items():
         if flags.resume and (run.path / "config.json").exists():
-            job.check_same(run, run.config(), decided(_config(flags, seed)))
+            job.check_same_job(run, decided(_config(flags, seed)))
         elif not flags.overwrite:
             rundir.require_free(run)
 

@@ -59,7 +59,7 @@ class Comparison(NamedTuple):
         different = free["different_output_spikes"] + free["different_hidden_spikes"]
         spikes = free["output_spikes"] + free["hidden_spikes"]
         whole = run_by, against, different, spikes, step.get("beyond_limit"), step.get("max_difference"), said
-        by_layer = free.get("different_spikes_by_layer", ()), step.get("max_difference_by_layer", ())
+        by_layer = free["different_spikes_by_layer"], step.get("max_difference_by_layer", ())
         return cls(*whole, *map(tuple, by_layer))
 
     def line(self) -> str:

@@ -71,24 +71,22 @@ def _differences(manifest: Manifest) -> Iterator[Html]:
     layers = [f"LIF after {one['layer']}" for one in manifest["semantics"]["layers"]]
     compared = {_name(name, one): one for name, one in text.comparisons(manifest)}
     spikes = {name: one.different_by_layer for name, one in compared.items() if one.different_by_layer}
-    if spikes:
-        rows: list[tuple[str | int, ...]] = [(name, *counts) for name, counts in spikes.items()]
-        yield page.table("Different spikes by layer, in whole windows", ("file, run by", *layers), rows, stacks=True)
+    rows: list[tuple[str | int, ...]] = [(name, *counts) for name, counts in spikes.items()]
+    yield page.table("Different spikes by layer, in whole windows", ("file, run by", *layers), rows, stacks=True)
     series = [
         Series(name, layers, [value or None for value in values], number, "lines+markers", symbol=symbol)
         for (number, (name, values)), symbol in zip(enumerate(_membranes(manifest).items()), cycle(charts.SYMBOLS))
     ]
-    if series:
-        caption = (
-            "The largest difference of a membrane, by layer. Files with the same differences share a line. "
-            f"Dashed: what is allowed, {LIMIT:g}. 0 is not drawn."
-        )
-        axes: dict[str, Any] = {
-            "x_axis": {"type": "category"},
-            "y_axis": charts.LOG | {"tickformat": ".0e"},
-            "y_lines": (LIMIT,),
-        }
-        yield charts.lines(caption, series, "layer", "difference / (1 + |U|)", **axes)
+    caption = (
+        "The largest difference of a membrane, by layer. Files with the same differences share a line. "
+        f"Dashed: what is allowed, {LIMIT:g}. 0 is not drawn."
+    )
+    axes: dict[str, Any] = {
+        "x_axis": {"type": "category"},
+        "y_axis": charts.LOG | {"tickformat": ".0e"},
+        "y_lines": (LIMIT,),
+    }
+    yield charts.lines(caption, series, "layer", "difference / (1 + |U|)", **axes)
 
 
 def _membranes(manifest: Manifest) -> dict[str, list[float]]:

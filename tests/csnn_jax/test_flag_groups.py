@@ -13,7 +13,7 @@ from csnn_jax.flags import TrainFlags
 MINE = TrainFlags(
     Config(ModelConfig(beta=0.7, hidden=(3, 4)), DataConfig(validation=5), TrainConfig(lr=0.5, schedule="cosine")),
     out="somewhere",
-    show=True,
+    tensorboard=True,
 )
 
 

@@ -1,8 +1,7 @@
-"""Reads Markdown: its fenced blocks with their markers, its sentences, its table cells, its links."""
+"""Reads Markdown: its fenced blocks with their markers, its prose, its links."""
 
 import re
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
@@ -10,7 +9,7 @@ PAGES = (
     *("README.md", "CONTRIBUTING.md"),
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 )
-"""The documents whose commands are run and whose sentences are counted."""
+"""The documents whose commands are run."""
 
 
 class Block(NamedTuple):
@@ -53,40 +52,6 @@ def prose(text: str) -> str:
     for pattern in (r"^```.*?^```$", r"<!--.*?-->", r"!\[[^\]]*\]\([^)]*\)"):
         text = re.sub(pattern, "", text, flags=re.S | re.M)
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
-
-
-def words(text: str) -> int:
-    """Words: what white space separates and holds a letter or a digit."""
-    return sum(any(character.isalnum() for character in word) for word in text.split())
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of paragraphs and list items; headings and tables have none.
-
-    A sentence ends at a full stop, question mark or exclamation mark before white space, or with its paragraph or list
-    item. Names of files and numbers have no white space after their stops. Less than three words are no sentence.
-    """
-    found: list[str] = []
-    paragraph: list[str] = []
-    for line in [*prose(text).splitlines(), ""]:
-        item = re.match(r"\s*(?:[-*]|\d+\.) ", line)
-        if item or not line.strip() or line.startswith(("#", "|")):
-            found += re.split(r"(?<=[.!?])[\"*)]*\s+", " ".join(paragraph))
-            paragraph = []
-        if line.strip() and not line.startswith(("#", "|")):
-            paragraph.append(line[item.end() :] if item else line.strip())
-    return [sentence for sentence in found if words(sentence) >= 3]
-
-
-def median_sentence(text: str) -> float:
-    """Words of the median sentence."""
-    return median(words(sentence) for sentence in sentences(text))
-
-
-def cells(text: str) -> list[str]:
-    """The cells of the tables."""
-    rows = [line for line in prose(text).splitlines() if line.startswith("|")]
-    return [cell.strip() for row in rows for cell in row.strip("|").split("|")]
 
 
 def links(text: str) -> list[str]:

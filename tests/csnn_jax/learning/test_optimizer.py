@@ -66,11 +66,6 @@ def test_updates_are_those_of_optax(changes, reference, params):
     assert not changes or max(float(abs(a - b).max()) for a, b in _pairs(found, plain)) > 1e-4
 
 
-def test_the_default_state_is_that_of_version_0_1_0(params):
-    state = optimizer.make(TrainConfig()).init(params)
-    assert jax.tree.structure(state) == jax.tree.structure(optax.adam(RATE).init(params))
-
-
 def test_decay_is_for_kernels_alone(params):
     shapes = {p.shape for p, is_kernel in _pairs(params, optimizer.decayed(params)) if is_kernel}
     assert shapes == {(3, 3, 1, 2), (8, 3)}

@@ -7,7 +7,7 @@ import pytest
 from configs import CONFIGS
 from hypothesis import given
 
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.config_json import from_json, job_from_json, job_to_json, to_json
 
@@ -36,17 +36,12 @@ def test_any_configuration_survives_json(config):
 )
 def test_bad_json_is_refused_in_one_line_that_names_the_file(text, message):
     with pytest.raises(UserError) as caught:
-        job_from_json(text, "run/config.json")
+        from_json(Config, text, "run/config.json")
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
 def test_fields_left_out_take_their_defaults():
-    assert job_from_json('{"model": {"time_steps": 7}}', "x") == Config(ModelConfig(time_steps=7, scale=255.0))
-
-
-def test_a_model_that_names_no_scale_is_of_0_1_0_and_means_255():
-    assert from_json(ModelConfig, "{}", "x") == ModelConfig(scale=255.0)
-    assert from_json(ModelConfig, '{"scale": 1.0}', "x").scale == 1
+    assert from_json(Config, '{"model": {"time_steps": 7}}', "x") == Config(ModelConfig(time_steps=7))
 
 
 def test_a_job_is_an_object_of_the_three_concerns_with_a_version():
@@ -60,9 +55,7 @@ def test_another_schema_is_refused(version):
         job_from_json(text, "x")
 
 
-def test_the_json_of_csnn_0_1_0_is_read():
-    assert job_from_json(to_json(Config()), "x") == Config()
-
-
-def test_a_job_that_names_no_initial_weights_is_of_0_1_0_and_means_torchs():
-    assert job_from_json('{"train": {"seed": 3}}', "x").train == TrainConfig(seed=3, init="torch", microbatch="off")
+@pytest.mark.parametrize("text", ["{}", to_json(Config())])
+def test_a_job_without_a_schema_is_refused(text):
+    with pytest.raises(UserError, match=r"^run/config\.json: schema_version None: expected 1, as this version writes$"):
+        job_from_json(text, "run/config.json")

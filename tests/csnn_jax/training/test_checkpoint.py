@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-import safetensors.numpy
+import safetensors
 from disk import largest_file
 
 from csnn_jax.config import ModelConfig
@@ -186,18 +186,6 @@ def test_a_full_disk_is_one_line_and_keeps_the_checkpoints_before(tmp_path):
     assert content(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["3"]
     write(tmp_path, 4)
     assert checkpoint.restore(tmp_path, state())[0] == 4
-
-
-def test_the_state_of_an_older_companion_is_read_until_there_is_a_newer_one(tmp_path):
-    """csnn_torch up to 0.3.0 kept one file, with the iteration in its metadata."""
-    expected = state(8)
-    (tmp_path / "state.safetensors").write_bytes(safetensors.numpy.save(expected, {"iteration": "8"}))
-    iteration, found = checkpoint.restore(tmp_path, state())
-    assert iteration == 8
-    assert_same(found, expected)
-    write(tmp_path, 9)
-    checkpoint.keep(tmp_path, 1, None)
-    assert [path.name for path in tmp_path.iterdir()] == ["9"]
 
 
 def test_the_state_says_of_which_checkpoint_it_is(tmp_path):

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.runs import weights
-from csnn_jax.runs.config_json import to_json
+from csnn_jax.runs.config_json import job_to_json
 from export.graphs import step_graph
 from export.parts import golden, sequence
 from export.proof import network
@@ -87,7 +87,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shapes = weights.expected_shapes(NIR).items()
     tensors = {name: rng.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes}
     weights.save(folder / "weights.safetensors", tensors, NIR)
-    (folder / "config.json").write_text(to_json(Config(NIR)))
+    (folder / "config.json").write_text(job_to_json(Config(NIR)))
     plain = step_graph.step(NIR, tensors, 20)
     onnx.save(plain, folder / "step.onnx")
     onnx.save(sequence.graph(plain, NIR, False), folder / "sequence.onnx")

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from browser import VIEWS, axe, opened
 from export import manifest
 from export.report import text, webpage
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "bundle-0.1.0.tar.xz"
 HOSTILE = """<script>document.title = 'taken'</script> "quoted" & <b>bold</b>"""
 DRAWN = "html[data-charts=drawn]"
 
@@ -121,13 +119,6 @@ def test_hostile_names_are_shown_as_text(small_bundle):
     page = webpage.render(hostile(manifest.read(small_bundle)))
     assert "<b>bold" not in page and "<script>document" not in page and 'href="javascript' not in page
     assert Reader(page).text.count(HOSTILE) >= 5
-
-
-def test_the_manifest_of_an_old_bundle_makes_a_page(tmp_path):
-    with tarfile.open(FIXTURE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    page = Reader(webpage.render(manifest.read(tmp_path / "bundle")))
-    assert "Different spikes by layer" not in page.text and len(page.charts) == 4
 
 
 def test_every_section_that_gets_a_chart_or_a_caption_is_there():
