@@ -9,6 +9,8 @@ from csnn_jax.engine import scan
 from csnn_jax.initial import window
 from csnn_jax.network import model as models
 
+pytestmark = pytest.mark.numeric
+
 STACKS = [
     {},
     {"pool": "avg", "reset": "zero", "beta": 0.9},

@@ -20,6 +20,8 @@ from csnn_jax.learning.learner import Learner, State, make_update
 from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network.model import CSNN
 
+pytestmark = pytest.mark.numeric
+
 SMALL_STACK = {"input_shape": (6, 6, 1), "conv_channels": (4,), "hidden": (), "num_classes": 3, "time_steps": 6}
 SMALL = ModelConfig(**SMALL_STACK)
 ADAM, RATE = optimizer.make(TrainConfig()), 0.02

@@ -10,6 +10,8 @@ import pytest
 from csnn_jax.config import TrainConfig
 from csnn_jax.learning.objective import ce_rate, make, rate_cost
 
+pytestmark = pytest.mark.numeric
+
 LABELS = np.array([3, 0, 9, 3])
 
 

@@ -19,6 +19,8 @@ from export.graphs import nir_graph
 from export.parts import nir as part
 from export.proof import network
 
+pytestmark = pytest.mark.numeric
+
 # What the constructors of nir 1.0.4 take; a file may hold no other field of a node, for they refuse it.
 FIELDS_104 = {
     "Input": {"shape"},

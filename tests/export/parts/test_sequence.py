@@ -7,6 +7,8 @@ from export_networks import STACKS, case, changed
 from export.parts import sequence
 from export.proof import network
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize("name", STACKS)
 def test_the_sequence_is_the_looped_step(name):

@@ -13,6 +13,8 @@ from export.graphs import onnx_file
 from export.parts import step
 from export.subject import Subject
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture
 def subject(tmp_path) -> Subject:

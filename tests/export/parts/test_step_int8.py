@@ -11,6 +11,8 @@ from export.proof import network
 from export.proof.equality import equality
 from export.proof.runners import OnnxRunner
 
+pytestmark = pytest.mark.numeric
+
 stacks = pytest.mark.parametrize("name", STACKS)
 
 

@@ -6,6 +6,8 @@ from export_networks import case
 
 from export.parts import weights
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize("name", ["default", "other"])
 def test_csnn_jax_agrees(name):

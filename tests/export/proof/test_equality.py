@@ -8,6 +8,8 @@ from export.proof import network
 from export.proof.equality import LIMIT, LISTED, Stepwise, equality
 from export.proof.runners import OnnxRunner, ReferenceRunner, TorchRunner, Window
 
+pytestmark = pytest.mark.numeric
+
 
 class Altered:
     """Runs the reference network and alters what comes out of step `time`."""

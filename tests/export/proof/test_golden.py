@@ -8,6 +8,8 @@ from export.proof import network
 from export.proof.equality import LIMIT
 from export.proof.golden import Golden, of_step, of_window, step_problems, window_problems
 
+pytestmark = pytest.mark.numeric
+
 STEPS = 12
 
 

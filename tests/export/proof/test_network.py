@@ -11,6 +11,8 @@ from export_networks import OTHER, case, firing
 from csnn_torch import model as companion
 from export.proof import network
 
+pytestmark = pytest.mark.numeric
+
 
 def snntorch_trace(config, tensors, x):
     """Spikes and membranes of every layer of the companion network, taken from snnTorch's own neurons."""

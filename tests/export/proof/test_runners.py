@@ -1,11 +1,14 @@
 """Every way to run a network starts from rest and counts the same spikes."""
 
 import numpy as np
+import pytest
 from export_networks import case
 
 from export.parts import sequence
 from export.proof import network
 from export.proof.runners import OnnxRunner, TorchRunner, counts, step_counts, window
+
+pytestmark = pytest.mark.numeric
 
 
 def test_windows_start_from_membranes_of_zero():
