@@ -52,7 +52,7 @@ NOT_RUN = {
     "needs several machines": 2,
     "needs an idle machine for minutes": 2,
     "needs npm; tests/export/demo runs it": 1,
-    ".ci/run runs these": 1,
+    ".ci/run runs these": 2,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 1,
     "rewrites the library that other tests have loaded, and needs root for the emulator": 1,
 }
