@@ -142,7 +142,7 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path):
     ("like", "message"),
     [
         (state(more=np.zeros(1)), "more is missing"),
-        ({"wide": np.zeros(2)}, "optimizer/count is left over"),
+        ({"wide": np.zeros(2), "params/kernel": np.zeros((3, 4), np.float32)}, "optimizer/count is left over"),
         (state(wide=np.zeros(3)), r"wide is float64 \[2\], expected float64 \[3\]"),
         (state(wide=np.zeros(2, np.float32)), r"wide is float64 \[2\], expected float32 \[2\]"),
     ],
