@@ -68,7 +68,7 @@ SHORTER = (
     ("--microbatch", "--max-iters 1 --eval-every 0 --conv-channels 4 --hidden 16 --time-steps 50"),
     ("csnn_jax.train", TINY),
     ("csnn_torch.train", TINY),
-    ("csnn_torch.compare", "--questions network --images 4"),
+    ("csnn_torch.compare", "--questions network"),
     ("csnn_torch.convert", "--time-steps 4"),
 )
 """What is added here to a command that takes minutes as it stands: the first entry whose left side it holds."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from csnn_jax import machine
 from csnn_jax.config import Config
-from csnn_jax.errors import UserError, first_line
+from csnn_jax.errors import UserError
 from csnn_jax.runs.config_json import to_json
 from csnn_jax.runs.weights import Tensors
 from csnn_torch.compare import bounds
@@ -130,23 +130,14 @@ class Comparison:
         kept = [question for question in values["origins"] if question not in questions]
         for question in kept:
             self.origins[question] = Origin(**values["origins"][question])
-            for part, kind in PARTS[question].items():
-                setattr(self, part, [_read(kind, result) for result in values[part]])
+            for part, results in recorded(values, question).items():
+                setattr(self, part, results)
         return kept
 
 
-def recorded(out: Path) -> tuple[list[Trajectory], list[Cost]]:
-    """(trainings, costs) of the comparison in a folder: what its picture shows.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = out / NAME
-    try:
-        values = json.loads(path.read_text())
-        return [_read(Trajectory, one) for one in values["trajectories"]], [_read(Cost, one) for one in values["costs"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: can't be read as a comparison: {first_line(error)}") from None
+def recorded(values: dict[str, Any], question: str) -> dict[str, list[Any]]:
+    """The results that a comparison's `as_json` holds of a question, by part: `figure.draw` draws them again."""
+    return {part: [_read(kind, result) for result in values[part]] for part, kind in PARTS[question].items()}
 
 
 def _read(kind: type, values: dict[str, Any]) -> Any:

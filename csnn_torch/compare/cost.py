@@ -74,16 +74,15 @@ def measure(run: str, sides: Sequence[str], turns: int, rounds: int) -> list[Cos
     """
     costs = {side: Cost(side) for side in sides}
     with tempfile.TemporaryDirectory() as cache:
-        places = {"JAX_COMPILATION_CACHE_DIR": f"{cache}/jax", "TORCHINDUCTOR_CACHE_DIR": f"{cache}/torch"}
         for _ in range(turns):
             for cost in costs.values():
                 if cost.failed is None:
-                    _turn(cost, run, rounds, places)
+                    _turn(cost, run, rounds, cache)
     return list(costs.values())
 
 
-def _turn(cost: Cost, run: str, rounds: int, environment: dict[str, str]) -> None:
-    process = Process(run, cost.side, **environment)
+def _turn(cost: Cost, run: str, rounds: int, cache: str) -> None:
+    process = Process(run, cost.side, JAX_COMPILATION_CACHE_DIR=cache)
     try:
         first = process.ask("infer")  # at the run's weights; compiles
         infer = [process.ask("infer")["seconds"] for _ in range(rounds)]

@@ -40,8 +40,7 @@ def _trainings(part: SubFigure, trained: Sequence[Sequence[Trajectory]]) -> None
     for number, (top, below, together) in enumerate(zip(*panels, trained, strict=True)):
         one = together[0]
         of = f"{one.start} weights" if len(together) == 1 else f"{len(together)} seeds' weights"
-        steps = "" if one.time_steps is None else f", {one.time_steps} steps"
-        top.set_title(f"{one.dtype}, from {of}{steps}")
+        top.set_title(f"{one.dtype}, from {of}, {one.time_steps} steps")
         _losses(top, together)
         (_difference if len(together) == 1 else _differences)(below, together)
         below.xaxis.set_major_locator(MaxNLocator(integer=True))

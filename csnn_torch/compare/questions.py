@@ -8,22 +8,11 @@ from typing import Any, Literal
 
 from csnn_jax import data
 from csnn_jax.config import Config, decided, surrogate_of
-from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir, weights
 from csnn_torch.compare import bounds, cases, cost, gradients, spikes, training
 from csnn_torch.compare.cases import Case
 from csnn_torch.compare.comparison import Comparison
 from csnn_torch.compare.plan import ENGINES, Plan
-
-
-def check(config: Config, plan: Plan) -> None:
-    """Raises UserError where data of the run's have a time axis, and the plan gives another number of steps."""
-    if plan.time_steps is not None:
-        dataset = data.load(config.data.dataset, config.model.input_shape)
-        if dataset.frames:
-            raise UserError(
-                f"--time-steps {plan.time_steps}: {dataset.name} has a time axis already, expected no such flag"
-            )
 
 
 def train_briefly(out: str, iterations: int) -> str:
@@ -47,8 +36,6 @@ def costs(found: Comparison, plan: Plan) -> None:
 def same_network(found: Comparison, plan: Plan) -> None:
     """Spikes, predictions and gradients of the run's network and its variants."""
     for case, images in _cases(found, plan):
-        if case.name == "run" and images > (there := len(case.labels)):
-            print(f"--images {images}: the test set has {there:,}, all of which are compared", flush=True)
         _same_case(found, plan, case, images)
 
 
@@ -77,19 +64,21 @@ def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
 
 def same_training(found: Comparison, plan: Plan) -> None:
     """Iterations of both, in float32 (see `Plan`) and in float64 from the run's weights, which fire."""
-    split = data.load(found.config.data.dataset, found.config.model.input_shape).train
+    model = found.config.model
+    dataset = data.load(found.config.data.dataset, model.input_shape)
     settings = replace(found.config.train, engine="auto", dtype="float32")
-    start = (None, "the seed's") if plan.from_seed or plan.seeds else (found.tensors, "the run's")
-    model = replace(found.config.model, time_steps=plan.time_steps or found.config.model.time_steps)
+    start = (None, "the seed's") if plan.seeds else (found.tensors, "the run's")
+    if plan.time_steps is not None and not dataset.frames:  # images with a time axis keep theirs
+        model = replace(model, time_steps=min(plan.time_steps, model.time_steps))
     for seed in plan.seeds or (settings.seed,):
         config = replace(found.config, model=model, train=replace(settings, seed=seed))
-        _train(found, config, split, plan.iterations, *start)
+        _train(found, config, dataset.train, plan.iterations, *start)
     # float64 comes last, for it stays switched on in JAX.
     batch = plan.exact_batch
     size = decided(replace(found.config, train=settings)).train.part
     part: Literal["off"] | int = "off" if size is None else math.gcd(size, batch)
     exact = replace(settings, dtype="float64", batch_size=batch, microbatch=part, lr=bounds.EXACT_LR)
-    _train(found, replace(found.config, train=exact), split, plan.exact_iterations, found.tensors, "the run's")
+    _train(found, replace(found.config, train=exact), dataset.train, plan.exact_iterations, found.tensors, "the run's")
 
 
 def _train(found: Comparison, *task: Any) -> None:

@@ -12,7 +12,6 @@ from csnn_torch.compare.bounds import Check
 
 LAST = 20
 """Iterations at the end of a training whose losses are averaged: one batch alone is easier or harder than another."""
-_LATER = ("seed", "time_steps")
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ class Trajectory:
         first_flip: the first iteration before which some layer's number of spikes on the iteration's batch, or a
             prediction, differs between the two; None: never. (Once one does, the two are on their own.)
         densities: of csnn_jax's side after the last iteration, on the last batch.
-        seed, time_steps: of the job; None in comparisons that were made by earlier versions.
+        seed, time_steps: of the job.
     """
 
     start: str
@@ -176,8 +175,8 @@ class Trajectory:
     distance: dict[str, float]
     first_flip: int | None
     densities: dict[str, float]
-    seed: int | None = None
-    time_steps: int | None = None
+    seed: int
+    time_steps: int
 
     @property
     def apart(self) -> float:
@@ -212,8 +211,7 @@ class Trajectory:
         return f"{start}: losses within {max(self.differences):.1e}, first different spike: {flip}"
 
     def as_json(self) -> dict[str, Any]:
-        values = {name: value for name, value in asdict(self).items() if name not in _LATER or value is not None}
-        return values | {"differences": self.differences, "counted": self.counted}
+        return asdict(self) | {"differences": self.differences, "counted": self.counted}
 
 
 def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:

@@ -69,17 +69,14 @@ def _column(r: Trajectory) -> dict[str, str]:
         largest = f"{max(before):.1e} before a spike flips, {largest} in all"
     distance = max(r.distance, key=lambda name: r.distance[name])
     densities = ", ".join(f"{100 * d:.1f}" for d in r.densities.values())
+    batches = f"{len(r.differences)} on batches of {r.batch_size}, learning rate {r.lr:g}, {r.time_steps} time steps"
     return {
         "csnn_jax's side": r.engine,
         "start": f"{r.start} weights",
-        "iterations": f"{len(r.differences)} on batches of {r.batch_size}, learning rate {r.lr:g}{_steps(r)}",
+        "iterations": batches,
         "last loss, csnn_jax and snnTorch": ", ".join(f"{losses[-1]:.6f}" for losses in r.losses.values()),
         "largest difference of the losses": largest,
         "iterations until a spike flips": "none flips" if r.first_flip is None else str(r.first_flip),
         "largest relative distance of a parameter at the end": f"{r.distance[distance]:.1e} ({distance})",
         "densities at the end by layer (%)": densities + ("" if r.counted else " **(not counted)**"),
     }
-
-
-def _steps(r: Trajectory) -> str:
-    return "" if r.time_steps is None else f", {r.time_steps} time steps"

@@ -20,7 +20,7 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
     """Trains both sides.
 
     Args:
-        config: the job: model, batch size, learning rate, type, seed.
+        config: the job: model, which fits the images, batch size, learning rate, type, seed.
         split: the training images.
         iterations: how many.
         tensors: the weights to start from; None: those of the seed.
@@ -52,7 +52,7 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         first_flip=first_flip,
         densities=_evaluated(sides["csnn_jax"], batch).densities,
         seed=config.train.seed,
-        time_steps=split.images.shape[1] if split.images.ndim == 5 else config.model.time_steps,
+        time_steps=config.model.time_steps,
     )
 
 

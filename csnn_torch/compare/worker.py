@@ -68,15 +68,12 @@ class Jax:
 
 
 class SnnTorch:
-    """csnn_torch as `python -m csnn_torch.train` runs it, or made faster in a way that a user could.
+    """csnn_torch as `python -m csnn_torch.train` runs it, or faster, as a user could make it.
 
-    "compiled": one step of the network is given to torch.compile. "channels last": images are laid out so, and not as
-    torch's data loader delivers them.
+    With `channels_last` images are laid out so, and not as torch's data loader delivers them.
     """
 
-    def __init__(
-        self, way: Literal["", "compiled", "channels last"], config: Config, dataset: data.Dataset, tensors: Tensors
-    ):
+    def __init__(self, channels_last: bool, config: Config, dataset: data.Dataset, tensors: Tensors):
         import torch
 
         from csnn_torch.learner import Learner
@@ -85,11 +82,8 @@ class SnnTorch:
         self._torch, self._test = torch, dataset.test
         self._lr, self._learner = lr_of(config), Learner(config, dataset.train, tensors)
         self._learner.watching = False
-        if way == "channels last":
+        if channels_last:
             self._learner.memory_format = torch.channels_last
-        if way == "compiled":
-            torch._dynamo.config.recompile_limit = 64  # a step is compiled anew for training, for the first step, ...
-            self._learner.network.compile()
 
     def describe(self) -> str:
         return self._learner.describe()
@@ -115,9 +109,8 @@ def _evaluate(learner: Learner, test: data.Split, index: np.ndarray) -> Evaluati
 SIDES: dict[str, Callable[..., Side]] = {
     "event": lambda *task: Jax("event", *task),
     "scan": lambda *task: Jax("scan", *task),
-    "snntorch": lambda *task: SnnTorch("", *task),
-    "snntorch channels last": lambda *task: SnnTorch("channels last", *task),
-    "snntorch compiled": lambda *task: SnnTorch("compiled", *task),
+    "snntorch": lambda *task: SnnTorch(False, *task),
+    "snntorch channels last": lambda *task: SnnTorch(True, *task),
 }
 
 

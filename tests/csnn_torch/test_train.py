@@ -1,17 +1,18 @@
 """`python -m csnn_torch.train` and the weights that go both ways, as a user runs them."""
 
+import importlib
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, refused, refused_by_process, run, start
+from commands import ENVIRONMENT, refused, run, start
+from digits import few_digits
 
-from csnn_jax import data
+from csnn_jax import evaluate
 
 MODULE = "csnn_torch.train"
 STACK = (
@@ -34,15 +35,7 @@ ONE_THREAD = {"env": ENVIRONMENT | {"OMP_NUM_THREADS": "1"}}
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    """320 training and 64 test images of MNIST as IDX files."""
-    folder = tmp_path_factory.mktemp("digits")
-    mnist = data.load("mnist", (28, 28, 1))
-    for stem, split, count in (("train", mnist.train, 320), ("t10k", mnist.test, 64)):
-        images = struct.pack(">4I", 0x803, count, 28, 28) + split.images[:count].tobytes()
-        (folder / f"{stem}-images-idx3-ubyte").write_bytes(images)
-        labels = split.labels[:count].astype(np.uint8).tobytes()
-        (folder / f"{stem}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, count) + labels)
-    return f"idx:{folder}"
+    return few_digits(tmp_path_factory.mktemp("digits"))
 
 
 def records(path, kind):
@@ -57,11 +50,10 @@ OPTIMISATION = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimisation", [(), OPTIMISATION], ids=["default", "cosine"])
-def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(optimisation, digits, tmp_path):
+def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(digits, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     recipe = ("--init", "torch", "--surrogate", "fast_sigmoid", "--lr", 0.03)
-    flags = (*STACK, "--dataset", digits, *recipe, *optimisation, "--device", "cpu")
+    flags = (*STACK, "--dataset", digits, *recipe, *OPTIMISATION, "--device", "cpu")
     done = run(MODULE, *flags, "--out", whole, **ONE_THREAD)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if not line.startswith("Health: ")]
@@ -80,44 +72,36 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(optimisati
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode == 130
+    line = refused("csnn_jax.train", "--out", broken, "--resume")
+    assert line.startswith(f"error: {broken / 'checkpoints'}")
+    assert "/state.safetensors: expected the training state of this network: " in line
     assert run(MODULE, "--out", broken, "--resume", **ONE_THREAD).returncode == 0
     assert [r["loss"] for r in records(broken, "train")] == losses
     assert records(broken, "health") == records(whole, "health")
     assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
 
-    evaluated = run("csnn_jax.evaluate", whole)
-    (end,) = records(whole, "end")
-    assert evaluated.stdout.startswith(f"Test Accuracy: {end['accuracy']:.2%} (64 images"), evaluated
-    longer = refused("csnn_jax.train", *flags[:-2], "--epochs", 2, "--out", whole, "--resume")
-    refusal = (
-        f"--epochs: {whole} was started with 1"
-        if optimisation
-        else f"{whole / 'checkpoints' / '10' / 'state.safetensors'}: expected the training state of this network: "
-    )
-    assert longer.startswith(f"error: {refusal}")
+    assert evaluate.main([str(whole)]) == 0
+    (end,), evaluated = records(whole, "end"), json.loads((whole / "evaluation.json").read_text())
+    # In float32 a rounding may flip a spike, and with it one of the predictions.
+    assert evaluated["images"] == 64 and abs(evaluated["accuracy"] - end["accuracy"]) <= 1 / 64
 
 
 @pytest.mark.slow
 def test_both_learn_from_the_same_augmented_images(digits, tmp_path):
-    flags = (*STACK, "--dataset", digits, "--max-iters", 3, "--eval-every", 0, "--dtype", "float64")
-    first = {}
-    for module in (MODULE, "csnn_jax.train"):
-        for encoding in ("direct", "rate"):
-            for augment in ((), ("--augment", 3, 20, 0.2)):
-                out = tmp_path / f"{module} {encoding} {len(augment)}"
-                more = ("--encoding", encoding, *augment, "--out", out)
-                done = run(module, *flags, *more, **ONE_THREAD)
-                assert done.returncode == 0, done.stderr
-                first[module, encoding, bool(augment)] = [r["loss"] for r in records(out, "train")]
+    # At this rate no update moves the loss: one that went elsewhere on a tie would not be seen.
+    job = ("--dtype", "float64", "--optimizer", "sgd", "--lr", 1e-12, "--max-iters", 3, "--eval-every", 0)
+
+    def losses(module: str, *flags: object) -> list[float]:
+        out = tmp_path / "_".join(map(str, (module, *flags)))
+        words = (*STACK, "--dataset", digits, *job, *flags, "--out", out)
+        assert importlib.import_module(module).main(list(map(str, words))) == 0
+        return [r["loss"] for r in records(out, "train")]
+
+    augment = ("--augment", 3, 20, 0.2)
     for encoding in ("direct", "rate"):
-        plain, augmented = ([first[m, encoding, on] for m in (MODULE, "csnn_jax.train")] for on in (False, True))
-        np.testing.assert_allclose(augmented[0], augmented[1], rtol=1e-12)
-        assert augmented[0] != plain[0] and augmented[1] != plain[1]
-
-
-def python(code: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | environment, timeout=300)
+        ours, theirs = (losses(module, "--encoding", encoding, *augment) for module in ("csnn_jax.train", MODULE))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+        assert np.abs(np.subtract(theirs, losses(MODULE, "--encoding", encoding))).min() > 1e-4
 
 
 def test_csnn_jax_never_imports_torch(digits, tmp_path):
@@ -131,7 +115,8 @@ assert train.main({flags[1:]!r}) == 0
 assert evaluate.main([{flags[-1]!r}]) == 0
 print(sorted({{"torch", "snntorch"}} & sys.modules.keys()))
 """
-    done = python(code)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -142,8 +127,11 @@ print(sorted({{"torch", "snntorch"}} & sys.modules.keys()))
 def test_without_torch_every_command_says_which_extra_to_install(module, arguments, tmp_path):
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    line = refused_by_process(module, *arguments, env=ENVIRONMENT | {"PYTHONPATH": path}, cwd=tmp_path)
-    assert "torch" in line and line.endswith("expected `pip install 'csnn-jax[torch]'`")
+    done = run(module, *arguments, env=ENVIRONMENT | {"PYTHONPATH": path}, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: csnn_torch needs torch ")
+    assert line.endswith("expected `pip install 'csnn-jax[torch]'`")
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("torch.py", "__pycache__")] == []
 
 

@@ -1,10 +1,8 @@
-"""Fixtures that the comparison's tests share."""
-
-from pathlib import Path
+"""What the comparison's tests share."""
 
 import pytest
 import torch
-from comparisons import eighths, firing_run
+from comparisons import eighths
 
 from csnn_torch.compare.cases import Case
 
@@ -15,9 +13,3 @@ torch.set_num_threads(1)
 def case() -> Case:
     """See `comparisons.eighths`."""
     return eighths()
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory) -> Path:
-    """See `comparisons.firing_run`."""
-    return firing_run(tmp_path_factory.mktemp("compare") / "run")

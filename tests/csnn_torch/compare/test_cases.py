@@ -56,8 +56,8 @@ def test_an_engine_that_can_not_run_a_case_says_why(case):
     assert frames.in_jax("event", "float32") == "the event engine takes one image, or spikes, not a sequence of images"
 
 
-def test_the_runs_case_has_all_test_images(run):
-    _, config, tensors = rundir.open_run(str(run))
+def test_the_runs_case_has_all_test_images(small_run):
+    _, config, tensors = rundir.open_run(str(small_run))
     case = cases.of_run(config, tensors)
     assert (case.name, case.config, len(case.labels)) == ("run", config.model, len(case.images))
     assert case.first(3).images.tobytes() == case.images[:3].tobytes() and isinstance(config, Config)

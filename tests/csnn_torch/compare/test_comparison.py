@@ -70,8 +70,8 @@ def test_an_origin_tells_command_day_and_machine():
     assert {"jax", "torch", "snntorch"} <= origin.machine["versions"].keys() and origin.machine["cpus"] >= 1
 
 
-def test_a_folder_is_made_unless_it_is_a_run(run, tmp_path):
+def test_a_folder_is_made_unless_it_is_a_run(small_run, tmp_path):
     assert comparison.make_folder(str(tmp_path / "a" / "b")).is_dir()
     assert list((tmp_path / "a" / "b").iterdir()) == []
     with pytest.raises(UserError, match="is a run directory"):
-        comparison.make_folder(str(run))
+        comparison.make_folder(str(small_run))

@@ -3,8 +3,8 @@
 from csnn_torch.compare import cost
 
 
-def test_a_process_answers_what_it_is_asked(run):
-    process = cost.Process(str(run), "snntorch", OMP_NUM_THREADS="1")
+def test_a_process_answers_what_it_is_asked(small_run):
+    process = cost.Process(str(small_run), "snntorch", OMP_NUM_THREADS="1")
     answer = process.ask("infer")
     assert len(answer["predictions"]) == 128 and answer["seconds"] > 0
     assert set(process.ask("density")["densities"]) == {f"lif{i}" for i in range(1, 5)}

@@ -1,10 +1,10 @@
 """The picture shows what there is: trainings, of one seed or of several, costs, or neither."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from comparisons import RECORDED
 from drawn import check_printable, words
 from matplotlib.figure import Figure
 
@@ -12,11 +12,10 @@ from csnn_jax.figures import style
 from csnn_torch.compare import comparison, figure
 from csnn_torch.compare.results import Cost, Trajectory
 
-RECORDED = Path(__file__).parents[3] / "results" / "comparison"
 COSTS = [
     Cost("event", None, "", [0.5], [0.1], peak_memory_mb=900),
     Cost("snntorch", None, "", [2.0], [1.0], peak_memory_mb=4000),
-    Cost("snntorch compiled", "RuntimeError: no compiler"),
+    Cost("scan", "RuntimeError: no memory"),
 ]
 
 
@@ -69,6 +68,8 @@ def test_of_several_seeds_the_mean_and_its_deviation_are_shown():
 
 
 def test_the_recorded_comparison_can_be_drawn_again():
-    found = comparison.recorded(RECORDED)
-    assert len(found[0]) == len(json.loads((RECORDED / "comparison.json").read_text())["trajectories"])
-    check_printable(figure.draw(*found))
+    values = json.loads((RECORDED / "comparison.json").read_text())
+    shown = [comparison.recorded(values, question) for question in ("training", "cost")]
+    drawn = figure.draw(shown[0]["trajectories"], shown[1]["costs"])
+    check_printable(drawn)
+    assert {"csnn_jax event", "snnTorch compiled"} <= set(words(drawn))

@@ -1,17 +1,16 @@
 """The report says what was found, and what was not."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from comparisons import RECORDED
 
 from csnn_jax.config import Config
 from csnn_torch.compare import report
 from csnn_torch.compare.comparison import Comparison, Origin
 from csnn_torch.compare.results import Cost, Flip, Gradients, Spikes
 
-RECORDED = Path(__file__).parents[3] / "results" / "comparison"
 DENSITIES = {"lif1": 0.1, "lif2": 0.25}
 FLIP = Flip("lif1", 3, 7, (1, 2, 3), 1.0000001, 1.0, 1e-7)
 
@@ -57,11 +56,11 @@ def test_a_side_that_failed_has_an_empty_row_and_its_reason(found):
     found.costs += [
         Cost("snntorch", None, "snnTorch 1", [2.0], [1.0], 2.5, 1.0, 4000),
         Cost("event", None, "JAX 1", [0.5], [0.1], 1.5, 1.0, 1000),
-        Cost("snntorch compiled", "RuntimeError: no compiler | at all"),
+        Cost("snntorch channels last", "RuntimeError: no memory | at all"),
     ]
     shown = lines(found)
-    assert "| snnTorch compiled | failed |  |  |  |  |  |  |  |" in shown
-    assert "- snnTorch compiled: failed: RuntimeError: no compiler | at all" in shown
+    assert "| snnTorch channels last | failed |  |  |  |  |  |  |  |" in shown
+    assert "- snnTorch channels last: failed: RuntimeError: no memory | at all" in shown
     row = "| csnn_jax event | 0.500 s (0.500 to 0.500) | 256 | 4.00 | 0.100 s (0.100 to 0.100) | 1280 | 10.00 | 1.0 s |"
     assert f"{row} 1,000 MB |" in shown
     said = "4.00 times snnTorch's speed in training, 10.00 times in inference, 25 % of its memory."

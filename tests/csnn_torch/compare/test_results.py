@@ -22,6 +22,8 @@ TRAJECTORY = Trajectory(
     {"a": 1e-12, "b": 3e-9},
     None,
     {"lif1": 0.2, "lif2": 0.001},
+    seed=0,
+    time_steps=25,
 )
 
 
@@ -80,20 +82,15 @@ def test_a_training_in_float64_must_stay_together_and_fire():
 
 
 def test_trainings_that_differ_in_their_seed_alone_belong_together():
-    one, other = replace(TRAJECTORY, dtype="float32", seed=0), replace(TRAJECTORY, dtype="float32", seed=1)
+    one, other = replace(TRAJECTORY, dtype="float32"), replace(TRAJECTORY, dtype="float32", seed=1)
     assert groups([one, TRAJECTORY, other]) == [[one, other], [TRAJECTORY]]
-    assert groups([one, replace(other, time_steps=25)]) == [[one], [replace(other, time_steps=25)]]
+    assert groups([one, replace(other, time_steps=9)]) == [[one], [replace(other, time_steps=9)]]
 
 
 def test_losses_at_the_end_are_averaged():
     losses = {"csnn_jax": [9.0] + [2.0] * LAST, "snntorch": [3.0] + [1.5] * LAST}
     assert replace(TRAJECTORY, losses=losses).apart == 0.5
     assert TRAJECTORY.apart == pytest.approx(-1e-9)
-
-
-def test_what_earlier_versions_did_not_record_is_left_out():
-    assert {"seed", "time_steps"}.isdisjoint(TRAJECTORY.as_json())
-    assert replace(TRAJECTORY, seed=0, time_steps=25).as_json()["seed"] == 0
 
 
 def test_costs_are_medians_and_a_failed_side_has_none():
