@@ -14,6 +14,8 @@ from csnn_jax.trained import Trained
 from csnn_jax.training import checkpoint
 from csnn_torch.learner import Learner
 
+pytestmark = pytest.mark.numeric
+
 torch.set_num_threads(1)
 STACK = {"input_shape": (8, 8, 1), "conv_channels": (4,), "hidden": (12,), "num_classes": 3, "time_steps": 6}
 

@@ -9,6 +9,8 @@ from csnn_jax.network.model import load_tensors
 from csnn_jax.runs.weights import expected_shapes
 from csnn_torch import model as companion
 
+pytestmark = pytest.mark.numeric
+
 STACK = {"input_shape": (12, 10, 2), "conv_channels": (5, 7), "hidden": (20,), "num_classes": 6, "time_steps": 8}
 
 

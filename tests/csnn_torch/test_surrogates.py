@@ -13,6 +13,8 @@ from csnn_jax.learning import objective
 from csnn_jax.network import surrogate
 from csnn_torch import surrogates
 
+pytestmark = pytest.mark.numeric
+
 # Steps and asymptotes are where a formula could go wrong: at and around 0, at the bound 1, far away.
 X = np.array([-30.0, -4.0, -1.0, -0.25, -1e-3, 0.0, 1e-3, 0.25, 1.0, 1.5, 4.0, 30.0])
 

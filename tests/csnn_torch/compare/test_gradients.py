@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from comparisons import broken
 
 from csnn_jax.network import layers
 from csnn_torch.compare import gradients, spikes
+
+pytestmark = pytest.mark.numeric
 
 
 def test_equal_networks_break_no_bound(case):

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from comparisons import broken
 
 from csnn_jax.network import model as jax_model
 from csnn_jax.network.neuron import leaky
 from csnn_torch.compare import spikes
 from csnn_torch.compare.results import Spikes
+
+pytestmark = pytest.mark.numeric
 
 
 def compared(case, dtype="float64", engines=("scan",)):

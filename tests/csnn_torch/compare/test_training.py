@@ -9,6 +9,8 @@ from csnn_jax.network import model as jax_model
 from csnn_jax.network.neuron import leaky
 from csnn_torch.compare import training
 
+pytestmark = pytest.mark.numeric
+
 
 def test_every_epoch_has_batches_of_its_own():
     config = Config(train=TrainConfig(batch_size=4, seed=1))
