@@ -1,19 +1,17 @@
 """Spikes as bits: what the event engine's layers pass to each other; from and to dense arrays."""
 
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.config import Reset, SurrogateName
+from csnn_jax.config import Reset
 from csnn_jax.engine.library import call, float_of, words_of
 from csnn_jax.network.surrogate import Derivative
 
 LANES = 16
-RESETS: tuple[Reset, ...] = get_args(Reset)  # the orders are those of the enums in native/kernels.h
-SURROGATES: tuple[str, ...] = get_args(SurrogateName)
 
 
 class Rule(NamedTuple):
@@ -21,7 +19,7 @@ class Rule(NamedTuple):
 
     Attributes:
         reset: "subtract", "zero" or "none".
-        surrogate: one of SURROGATES, or a derivative of the user's, any JAX function of U - threshold.
+        surrogate: a name of the configuration, or a derivative of the user's, any JAX function of U - threshold.
         slope: sharpness of a named surrogate.
         keep: whether the backward pass will be wanted; without, membranes are not stored.
     """
@@ -32,21 +30,15 @@ class Rule(NamedTuple):
     keep: bool
 
     @property
-    def reset_number(self) -> np.int64:
-        """The reset as the kernels number it."""
-        return np.int64(RESETS.index(self.reset))
-
-    @property
     def attributes(self) -> dict[str, Any]:
         """The attributes of a backward operation."""
-        named = isinstance(self.surrogate, str)
-        number = SURROGATES.index(self.surrogate) if named else len(SURROGATES)
-        return {"reset": self.reset_number, "surrogate": np.int64(number), "slope": np.float32(self.slope)}
+        surrogate = self.surrogate if isinstance(self.surrogate, str) else "given"
+        return {"reset": self.reset, "surrogate": surrogate, "slope": np.float32(self.slope)}
 
-    def given(self, membranes: Array, threshold: Array) -> Array:
-        """The derivative at every membrane where the kernels cannot compute it, else nothing."""
+    def given(self, membranes: Array, threshold: Array) -> Array | None:
+        """The derivative at every membrane where the kernels cannot compute it."""
         if isinstance(self.surrogate, str):
-            return jnp.zeros((0,), jnp.float32)
+            return None
         return self.surrogate(membranes - threshold).astype(jnp.float32)
 
 
@@ -119,8 +111,7 @@ def count(spikes: Spikes) -> Array:
 
 @jax.custom_vjp
 def _count(bits: Array) -> Array:
-    (counts,) = call("count_spikes", (float_of(bits.shape[0]),), bits)
-    return counts
+    return call("count_spikes", {"bits": bits}, {"counts": float_of(bits.shape[0])})["counts"]
 
 
 _count.defvjp(lambda bits: (_count(bits), bits), lambda bits, _: (no_gradient(bits),))
@@ -134,8 +125,7 @@ def pack(x: Array) -> Spikes:
     """
     batch, time, positions, channels = x.shape
     words = words_of(batch, time, positions * padded(channels) // LANES)
-    (bits,) = call("pack", (words,), x.astype(jnp.float32))
-    return Spikes(bits, None)
+    return Spikes(**call("pack", {"x": x.astype(jnp.float32)}, {"bits": words}), port=None)
 
 
 @jax.custom_vjp

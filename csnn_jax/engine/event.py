@@ -91,6 +91,8 @@ def unsupported(model: CSNN) -> str | None:
     if model.blocks[0].bias[...].dtype != jnp.float32:
         return f"the event engine computes in float32, not {model.blocks[0].bias[...].dtype}"
     limits = library.limits()
+    if model.config.reset not in limits.resets:
+        return f"the event engine has no reset {model.config.reset}"
     if model.config.conv_channels and model.config.kernel_size not in limits.kernel_sizes:
         *sizes, largest = limits.kernel_sizes
         known = f"{', '.join(map(str, sizes))} and {largest}"
@@ -219,8 +221,8 @@ def _named(derivative: surrogate.Derivative) -> tuple[str | None, float]:
     partial = derivative if isinstance(derivative, functools.partial) else None
     if partial and not partial.args and set(partial.keywords) == {"slope"}:
         bare, slope = partial.func, partial.keywords["slope"]
-    for name in bits.SURROGATES:
-        if surrogate.BY_NAME[name] is bare:
+    for name, function in surrogate.BY_NAME.items():
+        if function is bare:
             default = (bare.__defaults__ or (0.0,))[0]
             return name, float(default if slope is None else slope)
     return None, 0.0

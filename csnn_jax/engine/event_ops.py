@@ -142,7 +142,7 @@ def _linear_lif_backward(
     spikes, kernel, membranes, beta, threshold = saved
     port = cast(Array, cotangent.spikes.port)
     dcurrent, dbeta, dthreshold = _lif_backward(rule, membranes, beta, threshold, port)
-    dkernel = kernels.linear_weights(spikes.bits, dcurrent, kernel.shape)
+    dkernel = kernels.linear_weights(spikes.bits, dcurrent)
     # The gradient of the input is dense, so it is XLA's matrix product.
     dspikes: Array | Product | None
     if spikes.port is None:
@@ -242,7 +242,7 @@ def _conv_lif_backward(
     del channels, product_width
     spikes, kernel, membranes, winners, beta, threshold = saved
     dspikes, left, right = _factors(cotangent.spikes.port, size, kernel.shape[-1])
-    behind = spikes.port if isinstance(spikes.port, Drive) else Drive(_nothing(), beta, threshold)
+    current_in, beta_in, threshold_in = spikes.port if isinstance(spikes.port, Drive) else (None, None, None)
     source = _source(spikes)
     operands = kernels.ConvBackward(
         dspikes=dspikes,
@@ -256,16 +256,16 @@ def _conv_lif_backward(
         grouped=_grouped(kernel),
         beta=beta,
         threshold=threshold,
-        current_in=behind.current,
-        beta_in=behind.beta,
-        threshold_in=behind.threshold,
+        current_in=current_in,
+        beta_in=beta_in,
+        threshold_in=threshold_in,
     )
     found = kernels.conv_backward(operands, rule, size, max_pool, source)
     dbeta, dthreshold = found.dbeta.sum(), found.dthreshold.sum()
     port: Array | Drive | None = found.din
-    if source == kernels.DATA:
+    if source == "data":
         port = None
-    elif source == kernels.CONSTANT:  # only where beta and threshold are not learnt
+    elif source == "constant":  # only where beta and threshold are not learnt
         port = Drive(found.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
     return Spikes(no_gradient(spikes.bits), port), found.dkernel, found.dbias, dbeta, dthreshold
 
@@ -273,27 +273,22 @@ def _conv_lif_backward(
 conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward)
 
 
-def _source(spikes: Spikes) -> int:
-    """Where spikes came from, as the kernels number it."""
+def _source(spikes: Spikes) -> kernels.Source:
+    """Where spikes came from."""
     if spikes.port is None:
-        return kernels.DATA
-    return kernels.CONSTANT if isinstance(spikes.port, Drive) else kernels.SPIKES
+        return "data"
+    return "constant" if isinstance(spikes.port, Drive) else "spikes"
 
 
-def _factors(dspikes: Array | Product | Drive | None, size: tuple[int, int], channels: int) -> tuple[Array, ...]:
+def _factors(dspikes: Array | Product | Drive | None, size: tuple[int, int], channels: int) -> tuple[Array | None, ...]:
     """(dspikes, left, right) as the kernel takes them: either the gradient of the spikes, or the two of a product."""
     if not isinstance(dspikes, Product):
-        return cast(Array, dspikes), _nothing(), _nothing()
+        return cast(Array, dspikes), None, None
     cells = (size[0] // 2) * (size[1] // 2)
-    return _nothing(), dspikes.left, dspikes.right.reshape(cells, channels, -1).swapaxes(1, 2)
+    return None, dspikes.left, dspikes.right.reshape(cells, channels, -1).swapaxes(1, 2)
 
 
 def _grouped(kernel: Array) -> Array:
     """A kernel [k, k, in, out] as [in / 16, out, k * k, 16]."""
     k, _, inputs, outputs = kernel.shape
     return kernel.reshape(k * k, inputs // LANES, LANES, outputs).transpose(1, 3, 0, 2)
-
-
-def _nothing() -> Array:
-    """An operand that is not given."""
-    return jnp.zeros((0,), jnp.float32)

@@ -1,12 +1,12 @@
 """The kernels as functions on arrays; their rules of differentiation are in event_ops.py.
 
-The fields of every named tuple stand in the order of the operation's binding in native/handlers.cc: who changes one of
-the two changes the other. A results tuple holds shapes before the call and arrays after it.
+The fields of every named tuple have the names by which native/handlers.cc takes them. A results tuple holds shapes
+before the call and arrays after it. An operand that is None is not given.
 
 Shapes are image-major, [batch, time, neurons], as in native/kernels.h.
 """
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -15,8 +15,8 @@ from jax import Array
 from csnn_jax.engine.bits import LANES, Drive, Rule
 from csnn_jax.engine.library import call, float_of, words_of
 
-DATA, SPIKES, CONSTANT = range(3)
-"""Where a convolution's input came from: `Source` of native/kernels.h."""
+Source = Literal["data", "spikes", "constant"]
+"""Where a convolution's input came from."""
 
 A = TypeVar("A", Array, jax.ShapeDtypeStruct)
 
@@ -76,14 +76,14 @@ class LifBackward(NamedTuple):
     Attributes:
         dspikes: [batch, time, neurons]; is written over.
         membranes: [batch, time, neurons].
-        given: the surrogate's derivative at every membrane, or [0] where the kernels know it.
+        given: the surrogate's derivative at every membrane, where the kernels don't know it.
         beta: membrane decay, a scalar in [0, 1].
         threshold: theta, a scalar.
     """
 
     dspikes: Array
     membranes: Array
-    given: Array
+    given: Array | None
     beta: Array
     threshold: Array
 
@@ -100,9 +100,9 @@ class ConvBackward(NamedTuple):
     """What the backward pass of a convolutional layer takes.
 
     Attributes:
-        dspikes: [batch, time, neurons], or [0] where it is the product of the next two.
-        left: [batch, time, m], or [0].
-        right: [cells, m, out], or [0].
+        dspikes: [batch, time, neurons]; None where it is the product of the next two.
+        left: [batch, time, m].
+        right: [cells, m, out].
         membranes: [batch, time, neurons].
         given: as in `LifBackward`.
         winners: as in `ConvFired`.
@@ -111,25 +111,25 @@ class ConvBackward(NamedTuple):
         grouped: the same numbers as [in / 16, out, k * k, 16].
         beta: membrane decay, a scalar in [0, 1].
         threshold: theta, a scalar.
-        current_in: of the neurons behind the input [batch, inputs], or [0]; used for CONSTANT only, as the next two.
+        current_in: of the neurons behind the input [batch, inputs]; for a constant source only, as the next two.
         beta_in: their membrane decay, a scalar.
         threshold_in: their theta, a scalar.
     """
 
-    dspikes: Array
-    left: Array
-    right: Array
+    dspikes: Array | None
+    left: Array | None
+    right: Array | None
     membranes: Array
-    given: Array
+    given: Array | None
     winners: Array
     bits_in: Array
     kernel: Array
     grouped: Array
     beta: Array
     threshold: Array
-    current_in: Array
-    beta_in: Array
-    threshold_in: Array
+    current_in: Array | None
+    beta_in: Array | None
+    threshold_in: Array | None
 
 
 class ConvGradients(NamedTuple, Generic[A]):
@@ -140,8 +140,8 @@ class ConvGradients(NamedTuple, Generic[A]):
         dbias: [out].
         dbeta: [batch].
         dthreshold: [batch].
-        din: gradient of the input: [0] for DATA, [batch, time, inputs] for SPIKES; for CONSTANT that of the
-            current [batch, inputs].
+        din: gradient of the input by its source: [0] for data, [batch, time, inputs] for spikes, and of the current
+            [batch, inputs] for a constant one.
     """
 
     dkernel: A
@@ -154,72 +154,74 @@ class ConvGradients(NamedTuple, Generic[A]):
 def constant_lif(drive: Drive, rule: Rule, time: int, channels: tuple[int, int]) -> Fired[Array]:
     """Neurons driven by the same current at every step; `channels`: those that exist, and after rounding up."""
     batch, count = drive.current.shape
-    exist, stride = map(np.int64, channels)
+    sizes = {"time": np.int64(time), "channels": np.int64(channels[0]), "stride": np.int64(channels[1])}
     results = _fired(batch, time, count, rule)
-    return Fired(*call("constant_lif", results, *drive, reset=rule.reset_number, channels=exist, stride=stride))
+    return Fired(**call("constant_lif", drive._asdict(), results._asdict(), reset=rule.reset, **sizes))
 
 
 def linear_lif(layer: Layer, rule: Rule, channels: int) -> Fired[Array]:
     """A linear layer and its neurons, of which `channels` exist."""
     batch, time, _ = layer.bits_in.shape
     results = _fired(batch, time, layer.kernel.shape[1], rule)
-    return Fired(*call("linear_lif", results, *layer, reset=rule.reset_number, channels=np.int64(channels)))
+    exist = np.int64(channels)
+    return Fired(**call("linear_lif", layer._asdict(), results._asdict(), reset=rule.reset, channels=exist))
 
 
 def conv_lif(layer: Layer, rule: Rule, channels: int, size: tuple[int, int], max_pool: bool) -> ConvFired[Array]:
     """A convolution of height x width pixels, pooling and the neurons, of which `channels` exist at a position."""
     batch, time, _ = layer.bits_in.shape
     neurons = (size[0] // 2) * (size[1] // 2) * layer.kernel.shape[-1]
-    bits, membranes, last = _fired(batch, time, neurons, rule)
     winners = words_of(batch if rule.keep and max_pool else 0, time, 2, neurons // LANES)
     found = call(
         "conv_lif",
-        ConvFired(bits, membranes, winners, last),
-        *layer,
+        layer._asdict(),
+        _fired(batch, time, neurons, rule)._asdict() | {"winners": winners},
         size=np.array(size, np.int64),
-        reset=rule.reset_number,
+        reset=rule.reset,
         channels=np.int64(channels),
-        max=np.int64(max_pool),
+        max=np.bool_(max_pool),
     )
-    return ConvFired(*found)
+    return ConvFired(**found)
 
 
 def lif_backward(operands: LifBackward, rule: Rule) -> LifGradients[Array]:
     """The reverse recurrence of neurons whose membranes were kept."""
     shape = operands.membranes.shape
     results = LifGradients(dcurrent=float_of(*shape), dbeta=float_of(shape[0]), dthreshold=float_of(shape[0]))
-    return LifGradients(*call("lif_backward", results, *operands, aliases={0: 0}, **rule.attributes))
+    over = {"dspikes": "dcurrent"}
+    return LifGradients(**call("lif_backward", operands._asdict(), results._asdict(), over, **rule.attributes))
 
 
-def linear_weights(bits_in: Array, dcurrent: Array, shape: tuple[int, ...]) -> Array:
-    """Weight gradient of a linear layer, of this shape."""
-    (dkernel,) = call("linear_weights", (float_of(*shape),), bits_in, dcurrent)
-    return dkernel
+def linear_weights(bits_in: Array, dcurrent: Array) -> Array:
+    """Weight gradient of a linear layer [inputs, outputs]."""
+    results = {"dkernel": float_of(bits_in.shape[2] * LANES, dcurrent.shape[2])}
+    return call("linear_weights", {"bits_in": bits_in, "dcurrent": dcurrent}, results)["dkernel"]
 
 
 def conv_backward(
-    operands: ConvBackward, rule: Rule, size: tuple[int, int], max_pool: bool, source: int
+    operands: ConvBackward, rule: Rule, size: tuple[int, int], max_pool: bool, source: Source
 ) -> ConvGradients[Array]:
     """The backward pass of a convolution of height x width pixels whose input came from `source`."""
     batch, time, words = operands.bits_in.shape
-    into = {DATA: (0,), CONSTANT: (batch, words * LANES), SPIKES: (batch, time, words * LANES)}[source]
+    inputs = words * LANES
+    into = {"data": float_of(0), "spikes": float_of(batch, time, inputs), "constant": float_of(batch, inputs)}
     results = ConvGradients(
         dkernel=float_of(*operands.kernel.shape),
         dbias=float_of(operands.kernel.shape[-1]),
         dbeta=float_of(batch),
         dthreshold=float_of(batch),
-        din=float_of(*into),
+        din=into[source],
     )
     found = call(
         "conv_backward",
-        results,
-        *operands,
+        operands._asdict(),
+        results._asdict(),
         size=np.array(size, np.int64),
-        max=np.int64(max_pool),
-        source=np.int64(source),
+        max=np.bool_(max_pool),
+        source=source,
         **rule.attributes,
     )
-    return ConvGradients(*found)
+    return ConvGradients(**found)
 
 
 def _fired(batch: int, time: int, neurons: int, rule: Rule) -> Fired[jax.ShapeDtypeStruct]:

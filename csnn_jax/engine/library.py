@@ -2,12 +2,14 @@
 
 import ctypes
 import functools
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from csnn_jax.engine import build
@@ -26,29 +28,20 @@ OPERATIONS = (
 
 
 class Limits(NamedTuple):
-    """What the kernels cover, as native/kernels.h has it.
+    """What the kernels cover: native/kernels.h has it, and `csnn_limits` of native/handlers.cc gives it these names.
 
     Attributes:
         inputs: the most that one output of a convolution sums, kernel size squared times padded channels.
         constant_channels: the most channels of neurons under a constant current whose gradient a convolution sums
             over time.
         kernel_sizes: heights and widths of a convolution's kernel.
+        resets: of neurons.
     """
 
     inputs: int
     constant_channels: int
-    kernel_sizes: tuple[int, ...]
-
-
-class _Limits(ctypes.Structure):
-    """`Limits` of native/handlers.cc, field by field."""
-
-    _fields_ = (
-        ("most_inputs", ctypes.c_int64),
-        ("most_constant_channels", ctypes.c_int64),
-        ("kernel_sizes", ctypes.c_int64),
-        ("kernel_size", ctypes.POINTER(ctypes.c_int64)),
-    )
+    kernel_sizes: list[int]
+    resets: list[str]
 
 
 @functools.cache
@@ -93,10 +86,8 @@ def limits() -> Limits:
     """
     _require()
     read = ctypes.CDLL(str(build.LIBRARY)).csnn_limits
-    read.restype = ctypes.POINTER(_Limits)
-    found = read().contents
-    sizes = tuple(found.kernel_size[: found.kernel_sizes])
-    return Limits(found.most_inputs, found.most_constant_channels, sizes)
+    read.restype = ctypes.c_char_p
+    return Limits(**json.loads(read()))
 
 
 def float_of(*shape: int) -> jax.ShapeDtypeStruct:
@@ -111,18 +102,20 @@ def words_of(*shape: int) -> jax.ShapeDtypeStruct:
 
 def call(
     name: str,
-    results: Sequence[jax.ShapeDtypeStruct],
-    *operands: Array,
-    aliases: dict[int, int] | None = None,
+    operands: Mapping[str, Array | None],
+    results: Mapping[str, jax.ShapeDtypeStruct],
+    aliases: Mapping[str, str] | None = None,
     **attributes: Any,
-) -> Sequence[Array]:
-    """Calls an operation of native/handlers.cc.
+) -> dict[str, Array]:
+    """Calls an operation of native/handlers.cc, which takes all by name.
+
+    XLA numbers operands and results, so their numbers go along as the attributes `operands` and `results`.
 
     Args:
         name: one of OPERATIONS.
+        operands: its arrays; None: not given.
         results: shapes and types of its results.
-        operands: its arrays, in the order of its binding, as the results.
-        aliases: by the number of an operand, that of the result which may be written over it.
+        aliases: by the name of an operand, that of the result which may be written over it.
         attributes: what else it takes.
 
     Returns:
@@ -130,10 +123,15 @@ def call(
 
     Raises:
         RuntimeError: the library is not built, or can't be loaded.
+        jax.errors.JaxRuntimeError: when run, at a name, shape or value that the operation does not take.
     """
     _require()
-    operation = jax.ffi.ffi_call(f"csnn_{name}", results, input_output_aliases=aliases)
-    return operation(*operands, **attributes)
+    given = {operand: array for operand, array in operands.items() if array is not None}
+    takes, gives = ({each: np.int64(number) for number, each in enumerate(names)} for names in (given, results))
+    numbers = {int(takes[operand]): int(gives[result]) for operand, result in (aliases or {}).items()}
+    operation = jax.ffi.ffi_call(f"csnn_{name}", tuple(results.values()), input_output_aliases=numbers)
+    found = operation(*given.values(), operands=takes, results=gives, **attributes)
+    return dict(zip(results, found, strict=True))
 
 
 def _require() -> None:

@@ -1,9 +1,13 @@
-// What the handlers share: checks of the operands' types and shapes, whose failures are exceptions, and the parts of
-// the kernels' arguments that several of them take.
+// What the handlers share: a call's operands, results and attributes by name, checks of them, whose failures are
+// exceptions, and the parts of the kernels' arguments that several handlers take.
 #pragma once
+#include <algorithm>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
 
 #include "ops.h"
 #include "xla/ffi/api/ffi.h"
@@ -11,48 +15,145 @@
 namespace csnn::handlers {
 
 namespace ffi = xla::ffi;
-using F32 = ffi::Buffer<ffi::F32>;
-using U16 = ffi::Buffer<ffi::U16>;
-using OutF32 = ffi::Result<F32>;
-using OutU16 = ffi::Result<U16>;
 
 using Dims = std::initializer_list<int64_t>;
+using Names = std::initializer_list<std::string_view>;
 
-template <typename Dimensions>
-std::string show(const Dimensions& dims) {
+#define CSNN_QUOTED(name) #name,
+
+template <typename T>
+constexpr ffi::DataType type_of = std::is_same_v<T, float> ? ffi::F32 : ffi::U16;
+
+inline std::string show(int64_t value) { return std::to_string(value); }
+inline std::string show(std::string_view name) { return '"' + std::string(name) + '"'; }
+
+// A list as JSON has it.
+template <typename Values>
+std::string show_all(const Values& values) {
   std::string text = "[";
-  for (int64_t d : dims) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
+  for (const auto& value : values) text += (text.size() > 1 ? ", " : "") + show(value);
   return text + "]";
 }
 
-inline void expect_shape(const char* name, ffi::Span<const int64_t> dims, Dims wanted) {
-  bool same = dims.size() == wanted.size();
-  for (size_t i = 0; same && i < wanted.size(); i++) same = dims[i] == wanted.begin()[i];
-  if (!same) throw std::invalid_argument(std::string(name) + " is " + show(dims) + ", expected " + show(wanted));
-}
-
-inline void expect(bool ok, const std::string& message) {
+inline void expect(bool ok, const char* message) {
   if (!ok) throw std::invalid_argument(message);
 }
 
-inline void expect_rank(const char* name, ffi::Span<const int64_t> dims, size_t rank) {
-  if (dims.size() != rank)
-    throw std::invalid_argument(std::string(name) + " is " + show(dims) + ", expected " + std::to_string(rank) +
-                                " axes");
+[[noreturn]] inline void refuse(std::string_view name, const std::string& why) {
+  throw std::invalid_argument(std::string(name) + why);
 }
 
-inline Neuron neuron(const F32& beta, const F32& threshold, int64_t reset) {
-  expect_shape("beta", beta.dimensions(), {});
-  expect_shape("threshold", threshold.dimensions(), {});
-  expect(0 <= reset && reset <= 2, "reset: expected 0, 1 or 2");
+// One call of an operation. What it is given has the names that `call` in ../library.py hands over with it.
+class Call {
+  template <typename T>
+  T get(const ffi::Dictionary& given, std::string_view name) {
+    taken_.push_back(name);
+    const auto found = given.get<T>(name);
+    if (found.has_error() && !given.contains(name)) refuse(name, ": this operation needs one");
+    return checked(name, found);
+  }
+
+  template <typename Buffer, typename Arrays>
+  auto at(const Arrays& arrays, const ffi::Dictionary& places, std::string_view name) {
+    return checked(name, arrays.template get<Buffer>(get<int64_t>(places, name)));
+  }
+
+  template <typename T>
+  static T checked(std::string_view name, const ffi::ErrorOr<T>& found) {
+    if (found.has_error()) refuse(name, ": " + found.error().message());
+    return *found;
+  }
+
+ public:
+  Call(ffi::RemainingArgs operands, ffi::RemainingRets results, ffi::Dictionary attributes)
+      : operands_(operands),
+        results_(results),
+        attributes_(attributes),
+        operand_(attribute<ffi::Dictionary>("operands")),
+        result_(attribute<ffi::Dictionary>("results")) {}
+
+  template <typename T>
+  T attribute(std::string_view name) {
+    return get<T>(attributes_, name);
+  }
+
+  // An attribute that is a name of an enum's; `names` has all of them in its order.
+  template <typename Enum>
+  Enum choice(std::string_view name, Names names) {
+    const auto chosen = attribute<std::string_view>(name);
+    const auto found = std::find(names.begin(), names.end(), chosen);
+    if (found == names.end()) refuse(name, " is " + show(chosen) + ", expected one of " + show_all(names));
+    return static_cast<Enum>(found - names.begin());
+  }
+
+  bool has(std::string_view operand) const { return operand_.contains(operand); }
+
+  ffi::Span<const int64_t> dimensions(std::string_view operand, size_t rank) {
+    const auto dims = at<ffi::AnyBuffer>(operands_, operand_, operand).dimensions();
+    if (dims.size() != rank) refuse(operand, " is " + show_all(dims) + ", expected " + show(rank) + " axes");
+    return dims;
+  }
+
+  template <typename T>
+  const T* operand(std::string_view name) {
+    return at<ffi::Buffer<type_of<T>>>(operands_, operand_, name).typed_data();
+  }
+
+  template <typename T>
+  const T* operand(std::string_view name, Dims wanted) {
+    const auto found = at<ffi::Buffer<type_of<T>>>(operands_, operand_, name);
+    expect_shape(name, found.dimensions(), wanted);
+    return found.typed_data();
+  }
+
+  template <typename T>
+  T* result(std::string_view name, Dims wanted) {
+    auto found = at<ffi::Buffer<type_of<T>>>(results_, result_, name);
+    expect_shape(name, found->dimensions(), wanted);
+    return found->typed_data();
+  }
+
+  // A large result, or null where it is not wanted: its shape then is [0].
+  template <typename T>
+  T* result_if_wanted(std::string_view name, Dims wanted) {
+    auto found = at<ffi::Buffer<type_of<T>>>(results_, result_, name);
+    if (found->dimensions().size() == 1 && found->dimensions()[0] == 0) return nullptr;
+    expect_shape(name, found->dimensions(), wanted);
+    use_large_pages(found->typed_data(), found->size_bytes());
+    return found->typed_data();
+  }
+
+  // Refuses what was given and not asked for: it would be ignored, or as a result stay unwritten.
+  void expect_all_taken() const {
+    for (const ffi::Dictionary& given : {attributes_, operand_, result_})
+      for (const std::string_view name : given)
+        if (std::find(taken_.begin(), taken_.end(), name) == taken_.end()) refuse(name, ": this operation has none");
+  }
+
+ private:
+  static void expect_shape(std::string_view name, ffi::Span<const int64_t> dims, Dims wanted) {
+    if (!std::equal(dims.begin(), dims.end(), wanted.begin(), wanted.end()))
+      refuse(name, " is " + show_all(dims) + ", expected " + show_all(wanted));
+  }
+
+  std::vector<std::string_view> taken_;
+  ffi::RemainingArgs operands_;
+  ffi::RemainingRets results_;
+  ffi::Dictionary attributes_, operand_, result_;  // the latter two: the number of an operand or result by its name
+};
+
+inline Neuron neuron(Call& call, std::string_view beta = "beta", std::string_view threshold = "threshold") {
   return {
-      .beta = beta.typed_data()[0],
-      .threshold = threshold.typed_data()[0],
-      .reset = static_cast<Reset>(reset),
+      .beta = *call.operand<float>(beta, {}),
+      .threshold = *call.operand<float>(threshold, {}),
+      .reset = call.choice<Reset>("reset", {CSNN_EACH_RESET(CSNN_QUOTED)}),
   };
 }
 
-inline Shape conv_shape(ffi::Span<const int64_t> size, ffi::Span<const int64_t> kernel, int64_t channels, int64_t max) {
+// The sizes of a convolution with `channels` output channels that exist.
+inline Shape conv_shape(Call& call, int64_t channels) {
+  const auto size = call.attribute<ffi::Span<const int64_t>>("size");
+  const auto kernel = call.dimensions("kernel", 4);
   expect(size.size() == 2, "size: expected height and width");
   const Shape s{
       .height = size[0],
@@ -61,89 +162,53 @@ inline Shape conv_shape(ffi::Span<const int64_t> size, ffi::Span<const int64_t> 
       .out = kernel[3],
       .channels = channels,
       .kernel = kernel[0],
-      .max = max != 0,
+      .max = call.attribute<bool>("max"),
   };
   expect(s.height >= 2 && s.width >= 2, "size: expected at least 2 x 2 pixels");
-  expect(kernel[0] == kernel[1] && KernelSizes::has(s.kernel),
-         "kernel: expected square, of one of the sizes " + show(KernelSizes::values));
+  if (kernel[0] != kernel[1] || !KernelSizes::has(s.kernel))
+    refuse("kernel", ": expected square, of one of the sizes " + show_all(KernelSizes::values));
   expect(s.in > 0 && s.in % lanes == 0 && s.out > 0 && s.out % lanes == 0,
          "kernel: expected channels in multiples of 16");
-  expect(s.kernel * s.kernel * s.in <= most_inputs,
-         "kernel: expected at most " + std::to_string(most_inputs) + " inputs to an output");
+  if (s.kernel * s.kernel * s.in > most_inputs)
+    refuse("kernel", ": expected at most " + show(most_inputs) + " inputs to an output");
   expect(0 < channels && channels <= s.out, "channels: expected at most those of the kernel");
   return s;
 }
 
-inline Workers workers(ffi::ThreadPool pool) {
-  return {pool.num_threads(), [pool](std::function<void()> task) mutable { pool.Schedule(std::move(task)); }};
-}
-
-// Runs the handler's body; what it throws becomes the error that JAX raises.
-template <typename Body>
-ffi::Error guarded(Body&& body) {
-  try {
-    body();
-    return ffi::Error::Success();
-  } catch (const std::invalid_argument& error) {
-    return ffi::Error::InvalidArgument(error.what());
-  } catch (const std::exception& error) {
-    return ffi::Error::Internal(error.what());
-  }
-}
-
-// An optional result: where it is not wanted, its shape is [0].
-inline float* wanted(const char* name, OutF32& result, Dims dims) {
-  if (result->dimensions().size() == 1 && result->dimensions()[0] == 0) return nullptr;
-  expect_shape(name, result->dimensions(), dims);
-  use_large_pages(result->typed_data(), result->size_bytes());
-  return result->typed_data();
-}
-
-inline bool absent(const F32& operand) { return operand.dimensions().size() == 1 && operand.dimensions()[0] == 0; }
-
-// Where `dspikes` is given as a product its shape is [0].
-inline LifBackward lif_arguments(const F32& dspikes, const F32& membranes, const F32& given, const F32& beta,
-                                 const F32& threshold, int64_t reset, int64_t surrogate, float slope, OutF32& dbeta,
-                                 OutF32& dthreshold) {
-  expect_rank("membranes", membranes.dimensions(), 3);
-  const auto d = membranes.dimensions();
+// All but dspikes and dcurrent.
+inline LifBackward lif_arguments(Call& call) {
+  const auto d = call.dimensions("membranes", 3);
   expect(d[1] > 0 && d[2] % lanes == 0, "membranes: expected [image, time, a multiple of 16]");
-  if (!absent(dspikes)) expect_shape("dspikes", dspikes.dimensions(), {d[0], d[1], d[2]});
-  expect(0 <= surrogate && surrogate <= static_cast<int64_t>(Surrogate::given), "surrogate: unknown number");
-  const auto kind = static_cast<Surrogate>(surrogate);
-  const bool named = kind != Surrogate::given;
-  if (named) expect_shape("given", given.dimensions(), {0});
-  else expect_shape("given", given.dimensions(), {d[0], d[1], d[2]});
-  expect_shape("dbeta", dbeta->dimensions(), {d[0]});
-  expect_shape("dthreshold", dthreshold->dimensions(), {d[0]});
+  const auto surrogate = call.choice<Surrogate>("surrogate", {CSNN_EACH_SURROGATE(CSNN_QUOTED)});
+  const float* membranes = call.operand<float>("membranes");
   return {
       .time = d[1],
       .count = d[2],
-      .neuron = neuron(beta, threshold, reset),
-      .surrogate = kind,
-      .slope = slope,
-      .dspikes = absent(dspikes) ? nullptr : dspikes.typed_data(),
-      .membranes = membranes.typed_data(),
-      .given = named ? membranes.typed_data() : given.typed_data(),
-      .dbeta = dbeta->typed_data(),
-      .dthreshold = dthreshold->typed_data(),
+      .neuron = neuron(call),
+      .surrogate = surrogate,
+      .slope = call.attribute<float>("slope"),
+      .membranes = membranes,
+      .given = surrogate == Surrogate::given ? call.operand<float>("given", {d[0], d[1], d[2]}) : membranes,
+      .dbeta = call.result<float>("dbeta", {d[0]}),
+      .dthreshold = call.result<float>("dthreshold", {d[0]}),
   };
 }
 
-inline Product product_arguments(const F32& left, const F32& right, const Shape& s, int64_t images, int64_t time) {
-  expect_rank("left", left.dimensions(), 3);
-  const int64_t inner = left.dimensions()[2];
+inline Product product_arguments(Call& call, const Shape& s, int64_t images, int64_t time) {
+  const int64_t inner = call.dimensions("left", 3)[2];
   expect(inner > 0 && inner % lanes == 0, "left: expected [image, time, a multiple of 16]");
-  expect_shape("left", left.dimensions(), {images, time, inner});
-  expect_shape("right", right.dimensions(), {s.rows() * s.columns(), inner, s.out});
-  return {.inner = inner, .left = left.typed_data(), .right = right.typed_data()};
+  return {
+      .inner = inner,
+      .left = call.operand<float>("left", {images, time, inner}),
+      .right = call.operand<float>("right", {s.rows() * s.columns(), inner, s.out}),
+  };
 }
 
 inline void expect_constant_source(const Shape& s, const LifBackward& lif) {
   expect(lif.neuron.reset != Reset::zero, "reset zero: a constant source has no forward sum");
   expect(lif.surrogate != Surrogate::given, "surrogate: a constant source needs a named one");
-  expect(s.in <= most_constant_channels,
-         "kernel: a constant source has at most " + std::to_string(most_constant_channels) + " channels");
+  if (s.in > most_constant_channels)
+    refuse("kernel", ": a constant source has at most " + show(most_constant_channels) + " channels");
 }
 
 }  // namespace csnn::handlers

@@ -38,21 +38,31 @@ constexpr int64_t most_inputs = 65535;            // of one output of a convolut
 constexpr int64_t most_constant_channels = 1024;  // of Source::constant
 constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
 
-enum class Reset : int64_t { subtract, zero, none };
+// The values of the enums that Python chooses from, by these names.
+#define CSNN_EACH_RESET(X) X(subtract) X(zero) X(none)
 
-// In the order of SURROGATES in bits.py. `given`: the caller passes the derivative itself, one number per membrane.
-enum class Surrogate : int64_t {
-  fast_sigmoid,
-  atan,
-  sigmoid,
-  straight_through,
-  triangular,
-  heaviside,
-  spike_rate_escape,
-  sparse_fast_sigmoid,
-  leaky_spike,
-  given
-};
+// `given`: the caller passes the derivative itself, one number per membrane.
+#define CSNN_EACH_SURROGATE(X) \
+  X(fast_sigmoid)              \
+  X(atan)                      \
+  X(sigmoid)                   \
+  X(straight_through)          \
+  X(triangular)                \
+  X(heaviside)                 \
+  X(spike_rate_escape)         \
+  X(sparse_fast_sigmoid)       \
+  X(leaky_spike)               \
+  X(given)
+
+// Where a convolution's input came from, and so where its input gradient goes. `data`: from outside, no gradient;
+// `spikes`: from neurons that take their gradient per time step; `constant`: from neurons driven by a constant current,
+// which take it summed over time.
+#define CSNN_EACH_SOURCE(X) X(data) X(spikes) X(constant)
+
+#define CSNN_LISTED(name) name,
+enum class Reset { CSNN_EACH_RESET(CSNN_LISTED) };
+enum class Surrogate { CSNN_EACH_SURROGATE(CSNN_LISTED) };
+enum class Source { CSNN_EACH_SOURCE(CSNN_LISTED) };
 
 struct Neuron {
   float beta, threshold;
@@ -119,12 +129,12 @@ struct LifBackward {
   Neuron neuron;
   Surrogate surrogate;
   float slope;
-  const float* dspikes;       // [image, time, count]
-  const float* membranes;     // [image, time, count]
-  const float* given;         // [image, time, count]: the derivative, for Surrogate::given, else unused
-  float* dcurrent = nullptr;  // [image, time, count], may be dspikes
-  float* dbeta;               // [image]
-  float* dthreshold;          // [image]
+  const float* dspikes = nullptr;  // [image, time, count]
+  const float* membranes;          // [image, time, count]
+  const float* given;              // [image, time, count]: the derivative, for Surrogate::given, else unused
+  float* dcurrent = nullptr;       // [image, time, count], may be dspikes
+  float* dbeta;                    // [image]
+  float* dthreshold;               // [image]
 };
 
 struct LinearWeights {
@@ -133,13 +143,6 @@ struct LinearWeights {
   const int32_t* firing = nullptr;    // [image, 1 + inputs]: how many inputs spiked at all, and which; made by ops.cc
   const float* dcurrent;              // [image, time, outputs]
   float* dkernel;                     // [inputs, outputs]
-};
-
-// Where a convolution's input came from, and so where its input gradient goes.
-enum class Source : int64_t {
-  data,     // from outside: no gradient
-  spikes,   // from neurons that take their gradient per time step
-  constant  // from neurons driven by a constant current, which take it summed over time
 };
 
 // A gradient of spikes as a product not yet taken, of a linear layer's dcurrent and its weights.

@@ -13,7 +13,7 @@ from commands import ENVIRONMENT
 from flax import nnx
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.engine import bits, event, scan
+from csnn_jax.engine import event, scan
 from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, value
@@ -42,7 +42,7 @@ STACKS = {
         input_shape=(4, 5, 1), conv_channels=(1030, 3), hidden=(), time_steps=12
     ),
 }
-SURROGATES = {name: dict(surrogate=name) for name in bits.SURROGATES if name != "fast_sigmoid"}
+SURROGATES = {name: dict(surrogate=name) for name in surrogate.BY_NAME if name != "fast_sigmoid"}
 SURROGATES["sparse_fast_sigmoid"] |= dict(beta=0.9, reset="none")  # is 0 unless a membrane exceeds 2
 SURROGATES["fast_sigmoid, slope 3"] = dict(surrogate="fast_sigmoid", slope=3.0)
 
@@ -50,19 +50,21 @@ SURROGATES["fast_sigmoid, slope 3"] = dict(surrogate="fast_sigmoid", slope=3.0)
 def build(derivative=None, sequence=False, bright: int | None = None, **changes) -> tuple[CSNN, jax.Array]:
     """A network whose every layer fires, and images or, for `sequence`, random input spikes.
 
-    `bright`: the images are 0 from this column on.
+    Weights and pixels are whole numbers of so small a unit that float32 sums them exactly in any order: the spikes are
+    scan's on every processor. `bright`: the images are 0 from this column on.
     """
     config = ModelConfig(**(SMALL | changes))
     model = CSNN(config, 3, derivative)
-    x = jax.random.uniform(jax.random.key(1), (BATCH, *config.input_shape))
+    x = jnp.round(jax.random.uniform(jax.random.key(1), (BATCH, *config.input_shape)) * 16) / 16
     x = x.at[:, :, bright:].set(0) if bright else x
     if sequence:
         shape = (config.time_steps, *x.shape)
         x = jax.random.bernoulli(jax.random.key(2), 0.4, shape).astype(jnp.float32)
     for i, block in enumerate(model.blocks):
         original = block.kernel[...]
+        block.bias[...] = jnp.round(block.bias[...] * 4096) / 4096
         for scale in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0):
-            block.kernel[...] = original * scale
+            block.kernel[...] = jnp.round(original * scale * 4096) / 4096
             if densities(model, jitted(event.tally, model, x))[i] > 0.04:
                 break
     return model, x

@@ -5,6 +5,7 @@ twin's gradient, in float64, is that of the same membranes.
 """
 
 from functools import partial
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from csnn_jax.config import Reset
 from csnn_jax.engine import bits
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.network import layers, surrogate
@@ -23,8 +25,8 @@ DENSITY = st.sampled_from([0.0, 0.02, 0.3, 1.0])
 SEED = st.integers(0, 2**32 - 1)
 NEURON = st.fixed_dictionaries(
     {
-        "reset": st.sampled_from(bits.RESETS),
-        "surrogate": st.sampled_from(bits.SURROGATES),
+        "reset": st.sampled_from(get_args(Reset)),
+        "surrogate": st.sampled_from(list(surrogate.BY_NAME)),
         "beta": st.sampled_from([0.0, 0.5, 1.0]),
         "threshold": st.sampled_from([0.5, 1.0, 2.0]),
     }

@@ -29,7 +29,8 @@ def compile_library(path, source):
 
 def test_the_library_is_loaded_and_tells_its_limits():
     assert library.failure() is None and library.available()
-    assert library.limits() == library.Limits(inputs=65535, constant_channels=1024, kernel_sizes=(1, 3, 5, 7))
+    expected = library.Limits(65535, 1024, kernel_sizes=[1, 3, 5, 7], resets=["subtract", "zero", "none"])
+    assert library.limits() == expected
 
 
 def test_without_the_library_the_engine_says_how_to_build_it(another):

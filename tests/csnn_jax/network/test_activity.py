@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from csnn_jax.engine import scan
 from csnn_jax.network import activity, layers
 
 
@@ -22,6 +21,11 @@ def spikes(shape, active, seed=0):
     found[..., on] = rng.random((*shape[:-1], active)) < 0.3
     found[(0,) * (len(shape) - 1)][on] = 1
     return found, on
+
+
+def whole_numbers(shape):
+    """Weights that float32 sums exactly in any order."""
+    return jnp.asarray(np.random.default_rng(4).integers(-3, 4, shape), jnp.float32)
 
 
 @settings(max_examples=30)
@@ -70,19 +74,9 @@ def test_products_and_gradients_are_those_over_all_channels(functions, shape, ke
         assert (dx[..., silent] != 0).any() == (len(silent) > 0)  # through the surrogate a silent neuron learns too
 
 
-def test_the_default_conv2_adds_in_the_same_order_without_silent_channels():
-    """And so membranes are the same to the last bit; it holds while a sum is short enough to be taken in one piece."""
-    x, _ = spikes((4, 14, 14, 32), 16)
-    kernel = np.random.default_rng(3).uniform(-0.06, 0.06, (3, 3, 32, 64))
-    x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
-    np.testing.assert_array_equal(
-        scan.jit(lambda *a: layers.conv(*a, True))(x, kernel), scan.jit(layers._convolve)(x, kernel)
-    )
-
-
 def test_under_vmap_one_branch_is_computed_that_fits_all():
     x = jnp.asarray(np.stack([spikes((2, 6, 6, 32), active, active)[0] for active in (0, 9, 20)]), jnp.float32)
-    kernel = jnp.asarray(np.random.default_rng(4).normal(size=(3, 3, 32, 32)), jnp.float32)
+    kernel = whole_numbers((3, 3, 32, 32))
 
     def total(x, kernel):
         return (layers.conv(x, kernel, True) ** 2).sum()
@@ -92,7 +86,7 @@ def test_under_vmap_one_branch_is_computed_that_fits_all():
     for found, one_by_one in zip(
         mapped(x, kernel), zip(*[gradient(one, kernel) for one in x], strict=True), strict=True
     ):
-        np.testing.assert_allclose(found, jnp.stack(one_by_one), rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(found, jnp.stack(one_by_one))
     # A switch on an index that differs among the mapped would become all branches and a choice among their results.
     switches = [
         str(jax.make_jaxpr(f)(*args)).count("cond[") for f, args in ((gradient, (x[0], kernel)), (mapped, (x, kernel)))
@@ -102,7 +96,7 @@ def test_under_vmap_one_branch_is_computed_that_fits_all():
 
 def test_the_gradient_through_a_checkpointed_scan_is_that_of_the_loop():
     x = jnp.asarray(np.stack([spikes((2, 4, 4, 36), active, active)[0] for active in (36, 1, 18)]), jnp.float32)
-    kernel = jnp.asarray(np.random.default_rng(5).normal(size=(3, 3, 36, 32)), jnp.float32)
+    kernel = whole_numbers((3, 3, 36, 32))
     keep = jax.checkpoint_policies.save_only_these_names("activity")
 
     def scanned(kernel):
@@ -110,4 +104,4 @@ def test_the_gradient_through_a_checkpointed_scan_is_that_of_the_loop():
         return lax.scan(step, 0.0, x)[0]
 
     looped = sum(jax.grad(lambda kernel, now=now: (layers._convolve(now, kernel) ** 2).sum())(kernel) for now in x)
-    np.testing.assert_allclose(jax.jit(jax.grad(scanned))(kernel), looped, rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(jax.jit(jax.grad(scanned))(kernel), looped)

@@ -43,18 +43,10 @@ CSNN_INLINE v16 derivative(v16 x, float slope) {
 // Calls f<kind>() for the surrogate, so that the choice is made outside the loops.
 template <typename F>
 CSNN_INLINE void with_surrogate(Surrogate kind, F&& f) {
-  switch (kind) {
-    case Surrogate::fast_sigmoid: return f.template operator()<Surrogate::fast_sigmoid>();
-    case Surrogate::atan: return f.template operator()<Surrogate::atan>();
-    case Surrogate::sigmoid: return f.template operator()<Surrogate::sigmoid>();
-    case Surrogate::straight_through: return f.template operator()<Surrogate::straight_through>();
-    case Surrogate::triangular: return f.template operator()<Surrogate::triangular>();
-    case Surrogate::heaviside: return f.template operator()<Surrogate::heaviside>();
-    case Surrogate::spike_rate_escape: return f.template operator()<Surrogate::spike_rate_escape>();
-    case Surrogate::sparse_fast_sigmoid: return f.template operator()<Surrogate::sparse_fast_sigmoid>();
-    case Surrogate::leaky_spike: return f.template operator()<Surrogate::leaky_spike>();
-    case Surrogate::given: return f.template operator()<Surrogate::given>();
-  }
+#define CSNN_CASE(name) \
+  case Surrogate::name: return f.template operator()<Surrogate::name>();
+  switch (kind) { CSNN_EACH_SURROGATE(CSNN_CASE) }
+#undef CSNN_CASE
 }
 
 // One step of the reverse recurrence of `count` neurons,
