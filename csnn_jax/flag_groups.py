@@ -1,6 +1,7 @@
 """The flags of training in groups, for `--help`: a box each, whatever dataclass of the configuration they belong to."""
 
 import ast
+import functools
 import inspect
 import itertools
 import textwrap
@@ -91,6 +92,7 @@ def _annotation(owner: type, one: Field) -> Any:
     return Annotated[get_type_hints(owner, include_extras=True)[one.name], tyro.conf.arg(help=text)]
 
 
+@functools.cache
 def _texts(kind: type) -> dict[str, str]:
     """The text below each field of a dataclass, inherited ones too."""
     found = {}

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, FOUR_DEVICES, SMALL, UNOPTIMISED, run
+from commands import AS_A_USER, ENVIRONMENT, FOUR_DEVICES, SMALL, run
 from flax import nnx
 from hypothesis import settings
 from once import once
@@ -18,10 +18,9 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN
 
-# Optimising takes XLA longer than all the rest of these tests. The commands, in processes of their own, are compiled as
-# for a user, and so is what depends on it: see the fixture `optimised`.
+# What depends on how a user's process compiles takes the fixture `optimised`, or `commands.AS_A_USER`.
 # Four devices are for the tests that spread a batch; others use the first one.
-os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES} {UNOPTIMISED}".strip()
+os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES}"
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
 settings.load_profile("csnn")
@@ -45,7 +44,7 @@ def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(folder: Path, *flags: object) -> None:
-    done = run("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run")
+    done = run("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run", env=AS_A_USER)
     assert done.returncode == 0, done.stderr
     (folder / "printed").write_text(done.stdout)
 
@@ -67,7 +66,8 @@ def x64() -> Iterator[None]:
 @pytest.fixture
 def optimised() -> Callable[..., Callable]:
     """`jax.jit` as a user's process compiles."""
-    return functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
+    options = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    return functools.partial(jax.jit, compiler_options=options)
 
 
 @pytest.fixture

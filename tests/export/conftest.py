@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from bundles import SPIKES, make_bundle
-from commands import run
+from bundles import SPIKES, export, make_bundle
 from idx_files import write_folder
 from once import once
 
@@ -13,14 +12,8 @@ from csnn_jax import data
 
 @pytest.fixture(scope="session")
 def small_bundle(scan_run, tmp_path_factory):
-    """A bundle of `scan_run`, which has every part, made by the command line as `bundles.make_bundle` makes others."""
-
-    def make(folder: Path) -> None:
-        done = run("export", scan_run, "--out", folder / "bundle", "--quick")
-        assert (done.returncode, done.stderr) == (0, ""), done
-        (folder / "printed").write_text(done.stdout)
-
-    return once(tmp_path_factory, "small-bundle", make) / "bundle"
+    """A bundle of `scan_run`, which has every part."""
+    return once(tmp_path_factory, "small-bundle", lambda folder: export(scan_run, folder)) / "bundle"
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,9 @@ def test_missing_packages_are_named(finished, tmp_path):
     assert done.stderr == "error: onnxscript: not installed, expected `pip install 'csnn-jax[export]'`\n"
 
 
-@pytest.mark.parametrize("number, said", [(signal.SIGINT, "interrupted\n"), (signal.SIGTERM, "")])
+@pytest.mark.parametrize(
+    "number, said", [(signal.SIGINT, "interrupted\n"), pytest.param(signal.SIGTERM, "", marks=pytest.mark.slow)]
+)
 def test_a_signal_leaves_nothing(number, said, finished, tmp_path):
     process = start("export", finished, "--out", tmp_path / "bundle")
     while len(names(tmp_path)) == 1:

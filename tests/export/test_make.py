@@ -32,7 +32,7 @@ def test_a_trained_run_becomes_a_bundle(small_bundle, scan_run):
 
 def test_a_format_that_the_network_can_not_have_is_missed_in_one_line(spikes):
     first, *others = (spikes.parent / "printed").read_text().splitlines()
-    assert first.startswith("no NIR file: NIR has ") and "--reset zero" in first
+    assert first.startswith("no NIR file: NIR resets a neuron ") and "--reset zero" in first
     assert not any(line.startswith("no ") for line in others)
     assert json.loads((spikes / "manifest.json").read_text())["onnx"]["step.onnx"]["opset"] == {"ai.onnx": 18}
 

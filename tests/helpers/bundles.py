@@ -58,12 +58,16 @@ def make_checkpoint(path: Path, number: int) -> Path:
 
 
 def make_bundle(folder: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
-    """A bundle of such a run, in `folder`; the file `printed` beside it holds what the export printed."""
-    run, out = make_run(folder / "run", model, dataset), folder / "bundle"
-    done = call("export", run, "--out", out, "--quick", "--opset", 18)
+    """A bundle of such a run, in `folder`."""
+    return export(make_run(folder / "run", model, dataset), folder, "--opset", 18)
+
+
+def export(run: Path, folder: Path, *flags: object) -> Path:
+    """The bundle of a run, in `folder`; the file `printed` beside it holds what the export printed."""
+    done = call("export", run, "--out", folder / "bundle", "--quick", *flags)
     assert (done.returncode, done.stderr) == (0, ""), done
     (folder / "printed").write_text(done.stdout)
-    return out
+    return folder / "bundle"
 
 
 def rehash(folder: Path, **parts: object) -> None:

@@ -95,6 +95,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_script_compares_with_the_golden_spikes(bundle: Path) -> None:
     script = [sys.executable, SCRIPTS / "run_ort_mobile.py", bundle]
     spikes = bundle / "golden/sequence/test_data_set_3/output_1.pb"
