@@ -20,6 +20,7 @@ from csnn_jax.network.model import CSNN
 
 # What depends on how a user's process compiles takes the fixture `optimised`, or `commands.AS_A_USER`.
 # Four devices are for the tests that spread a batch; others use the first one.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = AS_A_USER["JAX_COMPILATION_CACHE_DIR"]  # and not the user's own
 os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES}"
 
 settings.register_profile("csnn", deadline=None, derandomize=True)

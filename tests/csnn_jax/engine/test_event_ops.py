@@ -56,19 +56,27 @@ def dense_window(currents, beta, threshold, neuron):
 def compare(event, dense, arguments, seed):
     """Equal spikes [batch, time, neurons], equal gradients of a weighted sum of them: of every argument."""
     arguments = [np.asarray(a, np.float32) for a in arguments]
-    spikes = np.asarray(event(*arguments))
-    weight = np.random.default_rng(seed).integers(-3, 4, spikes.shape).astype(np.float32)
+    batch, time, neurons = jax.eval_shape(event, *arguments).shape
+    weight = np.random.default_rng(seed).integers(-3, 4, (batch, time, neurons)).astype(np.float32)
 
-    def gradient(function):
-        return jax.grad(lambda arguments: (function(*arguments) * weight).sum())
+    def gradient(function, arguments):
+        def weighed(arguments):
+            spikes = function(*arguments)
+            return (spikes * weight).sum(), spikes
 
-    own = jax.device_get(gradient(event)(arguments))
+        return jax.device_get(jax.jit(jax.grad(weighed, has_aux=True))(arguments))
+
+    own, spikes = gradient(event, arguments)
     with jax.enable_x64(True):
-        double = [jnp.asarray(a, jnp.float64) for a in arguments]
-        np.testing.assert_array_equal(spikes, dense(*double))
-        exact = jax.device_get(jax.jit(gradient(dense))(double))
+        # One beta and threshold for each neuron show from which terms the sum over all of them comes.
+        double = [np.broadcast_to(a, a.shape or (batch, neurons)).astype(np.float64) for a in arguments]
+        exact, expected = gradient(dense, double)
+    np.testing.assert_array_equal(spikes, expected)
     for number, (got, want) in enumerate(zip(own, exact, strict=True)):
-        assert np.linalg.norm(got - want) <= 1e-5 * np.linalg.norm(want), number
+        if got.ndim:
+            assert np.linalg.norm(got - want) <= 1e-5 * np.linalg.norm(want), number
+        else:
+            assert abs(got - want.sum()) <= 1e-5 * abs(want).sum(), number
 
 
 def draw(generator, shape, density):

@@ -36,7 +36,6 @@ SMALL = ModelConfig(
 )
 STACKS = {
     "default": SMALL,
-    "one conv block": replace(SMALL, conv_channels=(3,), beta=0.5, threshold=1.0),
     "no hidden block": replace(SMALL, hidden=(), beta=0.5, threshold=1.0),
     "no conv block": replace(SMALL, conv_channels=(), hidden=(7, 6), beta=0.5, threshold=1.0),
     "one block": replace(SMALL, conv_channels=(), hidden=(), beta=0.5, threshold=1.0),
@@ -118,8 +117,7 @@ def over_time(images, steps):
     return jnp.stack([jnp.roll(images, t, axis=2) for t in range(steps)])
 
 
-@pytest.mark.parametrize("pool", ["max", "avg"])
-@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("reset, pool", [("subtract", "max"), ("zero", "avg"), ("none", "max")])
 def test_spikes_and_gradients_are_those_of_a_plain_loop(reset, pool, firing):
     model, images = firing(replace(SMALL, reset=reset, pool=pool))
     assert_same_training(gradients(model, images, run), plain_gradients(model, images))
@@ -154,7 +152,7 @@ def test_computing_the_first_convolution_once_changes_nothing(firing):
     assert_same_training((spikes, (params, image)), (same_spikes, (same_params, every_image.sum(0))))
 
 
-@pytest.mark.parametrize("stack", ["default", "no hidden block", "no conv block"])
+@pytest.mark.parametrize("stack", ["default", "no conv block"])
 def test_trace_and_tally_tell_of_the_same_window_as_the_plain_loop(stack, firing):
     model, images = firing(STACKS[stack])
     graph, params = nnx.split(model)
@@ -176,9 +174,9 @@ def test_trace_and_tally_tell_of_the_same_window_as_the_plain_loop(stack, firing
 
 def test_step_by_step_is_the_window(firing):
     model, images = firing(SMALL)
-    membranes, outputs = model.initial_membranes(3), []
+    membranes, outputs, step = model.initial_membranes(3), [], jax.jit(lambda u: model.step(u, images))
     for _ in range(SMALL.time_steps):
-        membranes, spikes = model.step(membranes, images)
+        membranes, spikes = step(membranes)
         outputs.append(spikes[-1])
     last, window = scan.run(model, images)
     np.testing.assert_array_equal(jnp.stack(outputs), window)

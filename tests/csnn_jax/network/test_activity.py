@@ -29,7 +29,7 @@ def whole_numbers(shape):
 
 
 @settings(max_examples=30)
-@given(data=st.data(), channels=st.integers(32, 70))
+@given(data=st.data(), channels=st.sampled_from([32, 33, 70]))
 def test_active_channels_come_first_and_in_order(data, channels):
     active = data.draw(st.integers(0, channels))
     x, on = spikes((2, 3, channels), active)
@@ -81,7 +81,7 @@ def test_under_vmap_one_branch_is_computed_that_fits_all():
     def total(x, kernel):
         return (layers.conv(x, kernel, True) ** 2).sum()
 
-    gradient = jax.grad(total, (0, 1))
+    gradient = jax.jit(jax.grad(total, (0, 1)))
     mapped = jax.jit(jax.vmap(gradient, (0, None)))
     for found, one_by_one in zip(
         mapped(x, kernel), zip(*[gradient(one, kernel) for one in x], strict=True), strict=True

@@ -144,9 +144,10 @@ def test_max_pool_under_jit_vmap_and_scan():
         step = jax.checkpoint(lambda carry, now: (carry + total(now, bias), None))
         return lax.scan(step, 0.0, x)[0]
 
-    one_by_one = [jax.grad(total, (0, 1))(now, bias) for now in x]
+    gradient = jax.jit(jax.grad(total, (0, 1)))
+    one_by_one = [gradient(now, bias) for now in x]
     scanned = jax.jit(jax.grad(through_time, (0, 1)))(x, bias)
-    mapped = jax.vmap(jax.grad(total, (0, 1)), (0, None))(x, bias)
+    mapped = jax.vmap(gradient, (0, None))(x, bias)
     np.testing.assert_array_equal(scanned[0], jnp.stack([g for g, _ in one_by_one]))
     np.testing.assert_array_equal(mapped[0], scanned[0])
     np.testing.assert_array_equal(mapped[1], jnp.stack([b for _, b in one_by_one]))

@@ -106,7 +106,7 @@ def test_learnt_neurons_are_parameters_with_gradients(firing):
     def loss(params):
         return (scan.run(nnx.merge(graph, params), images)[1] * jnp.arange(3.0)).sum()
 
-    found = tensors(nnx.merge(graph, jax.grad(loss)(params)))
+    found = tensors(nnx.merge(graph, scan.jit(jax.grad(loss))(params)))
     assert {k: t.shape for k, t in found.items()} == weights.expected_shapes(LEARNT)
     assert all(np.isfinite(g).all() and np.any(g != 0) for g in found.values()), found
     held = tensors(model)
