@@ -19,6 +19,8 @@ from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, value
 
+pytestmark = pytest.mark.numeric
+
 BATCH = 5
 SMALL = dict(input_shape=(13, 10, 2), conv_channels=(20, 7), hidden=(70,), num_classes=5, time_steps=36)
 STACKS = {

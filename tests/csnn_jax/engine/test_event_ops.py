@@ -10,6 +10,7 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from csnn_jax.engine import bits
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.network import layers, surrogate
 from csnn_jax.network.neuron import leaky
+
+pytestmark = pytest.mark.numeric
 
 BATCH, TIME = st.integers(1, 5), st.integers(1, 9)
 CHANNELS = st.sampled_from([1, 7, 16, 17, 40, 70])

@@ -20,6 +20,8 @@ from csnn_jax.engine import event, scan
 from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network.model import CSNN, tensors
 
+pytestmark = pytest.mark.numeric
+
 # Odd sizes, learnt neurons, one beta and threshold per layer; atan at 1 has a wide derivative.
 SMALL = ModelConfig(
     input_shape=(9, 8, 2),

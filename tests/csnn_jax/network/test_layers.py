@@ -12,6 +12,8 @@ from jax import lax
 
 from csnn_jax.network import activity, layers
 
+pytestmark = pytest.mark.numeric
+
 
 def plain_conv(x, kernel):
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))

@@ -8,6 +8,8 @@ from jax import lax
 
 from csnn_jax.network import neuron, surrogate
 
+pytestmark = pytest.mark.numeric
+
 RESETS = ("subtract", "zero", "none")
 
 # beta 0.5, threshold 1, U[-1] = 0; every number is exact in binary.

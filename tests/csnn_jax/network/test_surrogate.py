@@ -9,6 +9,8 @@ from csnn_jax.config import SLOPELESS, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.network import surrogate
 
+pytestmark = pytest.mark.numeric
+
 GRID = np.concatenate([np.linspace(-10, 10, 4001), [-1e30, -1e-30, -0.0, 1e-30, 1e30]])  # holds 0 and 1 exactly
 
 # The formulas of design section 2 (snnTorch's code): name -> (default slope, function of x and slope).
