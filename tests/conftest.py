@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import AS_A_USER, ENVIRONMENT, FOUR_DEVICES, SMALL, run
+from digits import few_digits
 from flax import nnx
 from hypothesis import settings
 from once import once
@@ -25,6 +26,12 @@ os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES}"
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
 settings.load_profile("csnn")
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A few of MNIST's digits, as `--dataset` takes them: 10 iterations of 32 are an epoch."""
+    return f"idx:{once(tmp_path_factory, 'digits', few_digits)}"
 
 
 @pytest.fixture(scope="session")

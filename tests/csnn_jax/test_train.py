@@ -16,11 +16,13 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import ENVIRONMENT, SMALL, call, refused, refused_by_process, run, start
+from commands import AS_A_USER, ENVIRONMENT, SMALL, call, refused, refused_by_process, run, start
 from PIL import Image
 from tfds_files import prepare_frames
 
 MODULE = "csnn_jax.train"
+BRIEF = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--batch-size", 32)
+"""A stack and a batch for the fixture `dataset`, of which 10 iterations are an epoch."""
 
 
 def records(path, kind):
@@ -74,9 +76,10 @@ def test_the_files_of_the_run_can_be_read_by_others(small_run):
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(dataset, tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        done = run(MODULE, *SMALL, "--max-iters", 3, "--eval-every", 0, "--seed", seed, "--out", tmp_path / name)
+        flags = ("--dataset", dataset, "--max-iters", 3, "--eval-every", 0, "--seed", seed)
+        done = run(MODULE, *BRIEF, *flags, "--out", tmp_path / name)
         assert done.returncode == 0, done.stderr
     a, b, c = ((tmp_path / name / "weights.safetensors").read_bytes() for name in "abc")
     assert a == b != c
@@ -90,9 +93,9 @@ def wait_for(process, text):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(tmp_path):
+def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    flags = (*SMALL, "--eval-every", 20, "--max-iters", 60)
+    flags = (*SMALL, "--dataset", dataset, "--batch-size", 32, "--epochs", 6, "--eval-every", 20)
     assert run(MODULE, *flags, "--out", whole).returncode == 0
     process = start(MODULE, *flags, "--out", broken)
     wait_for(process, "Iter 20")
@@ -150,15 +153,15 @@ def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, mod
 
 
 @pytest.mark.slow
-def test_checkpoints_are_written_without_evaluations(tmp_path):
+def test_checkpoints_are_written_without_evaluations(dataset, tmp_path):
     out = tmp_path / "run"
     flags = ("--eval-every", 0, "--checkpoint-every", 3, "--keep-checkpoints", 2, "--max-iters", 7, "--out", out)
-    assert run(MODULE, *SMALL, *flags).returncode == 0
+    assert call(MODULE, *BRIEF, "--dataset", dataset, *flags).returncode == 0
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["6", "7"]
     damaged = out / "checkpoints" / "7" / "weights.safetensors"
     expected = damaged.read_bytes()
     damaged.write_bytes(expected[:-1] + bytes([expected[-1] ^ 1]))
-    resumed = run(MODULE, "--resume", "--keep-checkpoints", 1, "--out", out)
+    resumed = call(MODULE, "--resume", "--keep-checkpoints", 1, "--out", out)
     assert resumed.returncode == 0, resumed.stderr
     first, *rest = resumed.stdout.splitlines()
     assert first.startswith(f"Checkpoint: {damaged}: expected") and first.endswith("the one of 6 iterations is taken")
@@ -168,11 +171,11 @@ def test_checkpoints_are_written_without_evaluations(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(tmp_path):
+def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     schedule = ("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 20)
-    small = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--surrogate", "atan", "--max-iters", 40)
-    flags = (*small, *schedule, "--clip-norm", 0.1, "--label-smoothing", 0.1, "--eval-every", 20)
+    job = (*BRIEF, "--dataset", dataset, "--epochs", 4, "--max-iters", 40)
+    flags = (*job, *schedule, "--clip-norm", 0.1, "--label-smoothing", 0.1, "--eval-every", 20)
     assert run(MODULE, *flags, "--out", whole).returncode == 0
     process = start(MODULE, *flags, "--out", broken)
     wait_for(process, "Iter 20, ")
@@ -201,8 +204,9 @@ def test_a_rate_target_is_come_to_on_the_scan_engine(tmp_path):
 
 
 @pytest.mark.slow
-def test_nobody_reads_the_output(tmp_path):
-    process = start(MODULE, *SMALL, "--eval-every", 0, "--max-iters", 300, "--out", tmp_path / "run")
+def test_nobody_reads_the_output(dataset, tmp_path):
+    job = (*BRIEF, "--dataset", dataset, "--eval-every", 0, "--epochs", 30)
+    process = start(MODULE, *job, "--out", tmp_path / "run")
     wait_for(process, "Initial weights")  # the last line before the first iteration
     process.stdout.close()
     _, err = process.communicate(timeout=120)
@@ -214,17 +218,17 @@ def test_nobody_reads_the_output(tmp_path):
     assert resumed.returncode == 0 and f"resumed after {done} iterations" in resumed.stdout
 
 
-def test_ctrl_c_before_the_first_iteration(tmp_path):
-    process = start(MODULE, *SMALL, "--out", tmp_path / "run")
+def test_ctrl_c_before_the_first_iteration(dataset, tmp_path):
+    process = start(MODULE, *BRIEF, "--dataset", dataset, "--out", tmp_path / "run")
     wait_for(process, "Run directory")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in err
 
 
-def test_a_finished_run_is_not_replaced_unless_asked(small_run, tmp_path):
+def test_a_finished_run_is_not_replaced_unless_asked(small_run, dataset, tmp_path):
     out = shutil.copytree(small_run, tmp_path / "run")
-    flags = (*SMALL, "--max-iters", 1, "--eval-every", 0, "--out", out)
+    flags = (*BRIEF, "--dataset", dataset, "--max-iters", 1, "--eval-every", 0, "--out", out)
     before = (out / "weights.safetensors").read_bytes()
     (out / "notes.txt").write_text("mine")
     assert f"{out}: holds a finished run" in refused_by_process(MODULE, *flags)
@@ -241,7 +245,7 @@ def test_a_run_that_was_killed_before_its_pictures_gets_them(small_run, tmp_path
     records = (copy / "metrics.jsonl").read_bytes()
     for name in ("accuracy.png", "spikes.png"):
         (copy / name).unlink()
-        done = run(MODULE, "--resume", "--out", copy)
+        done = run(MODULE, "--resume", "--out", copy, env=AS_A_USER)
         assert done.returncode == 0, done.stderr
         assert (copy / name).read_bytes() == (out / name).read_bytes()
     assert (copy / "metrics.jsonl").read_bytes() == records
@@ -258,9 +262,9 @@ def test_only_epochs_and_iterations_may_change_on_resuming(small_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
+def test_a_run_that_is_being_trained_is_left_alone(dataset, tmp_path):
     out = tmp_path / "run"
-    process = start(MODULE, *SMALL, "--eval-every", 2, "--out", out)
+    process = start(MODULE, *BRIEF, "--dataset", dataset, "--epochs", 1000, "--eval-every", 2, "--out", out)
     try:
         wait_for(process, "Iter 0, Test Acc")
         for flags in (("--resume", "--out", out), (*SMALL, "--overwrite", "--out", out), (*SMALL, "--out", out)):
@@ -272,11 +276,12 @@ def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
     assert process.returncode == 130
 
 
-def test_a_thread_may_train_and_without_out_its_run_gets_a_directory_of_its_own(tmp_path):
+def test_a_thread_may_train_and_without_out_its_run_gets_a_directory_of_its_own(dataset, tmp_path):
     codes = []
 
     def train() -> None:
-        codes.append(call(MODULE, *SMALL, "--max-iters", 2, "--eval-every", 0, cwd=tmp_path).returncode)
+        flags = (*BRIEF, "--dataset", dataset, "--max-iters", 2, "--eval-every", 0)
+        codes.append(call(MODULE, *flags, cwd=tmp_path).returncode)
 
     thread = threading.Thread(target=train)
     thread.start()
@@ -290,7 +295,7 @@ def test_a_thread_may_train_and_without_out_its_run_gets_a_directory_of_its_own(
 def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
     out = tmp_path / "run"
     flags = ("--validation", 59000, "--max-iters", 2, "--eval-every", 1, "--batch-size", 50)
-    done = run(MODULE, *SMALL, *flags, "--out", out)
+    done = call(MODULE, *SMALL, *flags, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "1000 training, 59000 held out" in done.stdout and "Iter 1, Validation Acc:" in done.stdout
     assert len(records(out, "validation")) == 2 and not records(out, "test")
@@ -312,8 +317,8 @@ def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
     ],
     ids=lambda flags: " ".join(flags),
 )
-def test_other_networks_train_and_evaluate(flags, tmp_path):
-    small = ("--conv-channels", "4", "6", "--hidden", "16", "--time-steps", "5", "--validation", "59000")
+def test_other_networks_train_and_evaluate(flags, dataset, tmp_path):
+    small = ("--conv-channels", 4, 6, "--hidden", 16, "--time-steps", 5, "--dataset", dataset, "--batch-size", 32)
     done = call(MODULE, *small, "--max-iters", 2, "--eval-every", 0, "--out", tmp_path / "run", *flags)
     assert done.returncode == 0, done.stderr
     done = call("csnn_jax.evaluate", tmp_path / "run")
@@ -322,23 +327,10 @@ def test_other_networks_train_and_evaluate(flags, tmp_path):
     assert f"Test Accuracy: {final:.2%}" in done.stdout
 
 
-def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(tmp_path):
+def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(dataset, tmp_path):
     out = tmp_path / "run"
-    flags = (
-        *SMALL,
-        "--init",
-        "torch",
-        "--surrogate",
-        "spike_rate_escape",
-        "--slope",
-        "1e38",
-        "--max-iters",
-        20,
-        "--eval-every",
-        0,
-        "--out",
-        out,
-    )
+    flags = (*BRIEF, "--dataset", dataset, "--init", "torch", "--max-iters", 20, "--eval-every", 0, "--out", out)
+    flags += ("--surrogate", "spike_rate_escape", "--slope", "1e38")
     line = refused(MODULE, *flags)
     assert "iteration 0: the loss or a gradient is not finite" in line and "--lr" in line
     kept = safetensors.numpy.load_file(out / "weights.safetensors")
@@ -364,10 +356,11 @@ def on_a_full_disk(size: int, *arguments: object) -> subprocess.CompletedProcess
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_in_the_background_keeps_the_checkpoint_before(tmp_path):
+def test_a_disk_that_fills_up_in_the_background_keeps_the_checkpoint_before(dataset, tmp_path):
     """The weights still fit, the training state does not."""
     out = tmp_path / "run"
-    assert run(MODULE, *SMALL, "--max-iters", 2, "--eval-every", 0, "--out", out).returncode == 0
+    job = (*SMALL, "--dataset", dataset, "--batch-size", 32, "--epochs", 10, "--max-iters", 2, "--eval-every", 0)
+    assert run(MODULE, *job, "--out", out).returncode == 0
     kept = {path: path.read_bytes() for path in (out / "checkpoints").rglob("*") if path.is_file()}
     done = on_a_full_disk(500_000, "--resume", "--max-iters", 100, "--checkpoint-every", 1, "--out", out)
     (line,) = done.stderr.splitlines()
@@ -380,10 +373,11 @@ def test_a_disk_that_fills_up_in_the_background_keeps_the_checkpoint_before(tmp_
 
 
 @pytest.mark.slow
-def test_a_full_disk_leaves_no_half_file(tmp_path):
+def test_a_full_disk_leaves_no_half_file(dataset, tmp_path):
     """With a limit on the size of a file, which the weights exceed and the configuration does not."""
     out = tmp_path / "run"
-    done = on_a_full_disk(20_000, *SMALL, "--max-iters", 1, "--eval-every", 0, "--out", out)
+    job = (*SMALL, "--dataset", dataset, "--batch-size", 32, "--max-iters", 1, "--eval-every", 0)
+    done = on_a_full_disk(20_000, *job, "--out", out)
     assert done.stderr.splitlines()[-1].startswith(f"error: {out / 'weights.safetensors'}: can't be written:")
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in out.iterdir()) == ["config.json", "metrics.jsonl"]
@@ -420,11 +414,11 @@ def test_help_gives_meaning_and_default_of_every_flag():
     assert "(default: 0.5)" in done.stdout
 
 
-def test_a_terminal_gets_a_live_bar(tmp_path):
+def test_a_terminal_gets_a_live_bar(dataset, tmp_path):
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", MODULE, *SMALL, "--max-iters", "5", "--eval-every", "0"]
+    job = (*BRIEF, "--dataset", dataset, "--max-iters", 5, "--eval-every", 0, "--out", tmp_path / "run")
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "run")],
+        [sys.executable, "-m", MODULE, *map(str, job)],
         stdout=follower,
         stderr=follower,
         env=ENVIRONMENT | {"TERM": "xterm"},
@@ -469,11 +463,13 @@ def test_event_frames_enter_as_they_are_and_set_the_steps(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_ends_it_at_once_whenever_it_comes(tmp_path):
-    """Two, at 12 random moments of a job that writes a checkpoint every other iteration."""
+@pytest.mark.parametrize("moments", [3, pytest.param(12, marks=pytest.mark.rare)])
+def test_a_second_ctrl_c_ends_it_at_once_whenever_it_comes(moments, dataset, tmp_path):
+    """Two, at random moments of a job that writes a checkpoint every other iteration."""
     rng = np.random.default_rng(0)
-    for number in range(12):
-        flags = (*SMALL, "--eval-every", 2, "--max-iters", 100000, "--epochs", 300, "--out", tmp_path / str(number))
+    for number in range(moments):
+        job = (*BRIEF, "--dataset", dataset, "--eval-every", 2, "--epochs", 10000)
+        flags = (*job, "--out", tmp_path / str(number))
         process = start(MODULE, *flags)
         wait_for(process, "Iter 0, Test Acc")
         time.sleep(rng.uniform(0, 1))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import ENVIRONMENT, call, refused_by_process, run, start
-from digits import few_digits
 from disk import largest_file
 from event_files import events, pictures, scalars
 from PIL import Image
@@ -22,11 +21,6 @@ from csnn_jax.runs.rundir import RunDir
 SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--batch-size", 32)
 JOB = (*SMALL, "--max-iters", 10, "--eval-every", 4, "--schedule", "cosine", "--warmup", 3)
 TRAIN = {"loss": 2.0, "images_per_s": 10.0, "density": {"lif1": 0.25}, "gradient": {"conv1": 0.5}}
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return few_digits(tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="module")

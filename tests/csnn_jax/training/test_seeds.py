@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 from commands import call, refused, run, start
-from digits import few_digits
 
 from csnn_jax.config import Config, TrainConfig, decided
 from csnn_jax.errors import UserError
@@ -20,11 +19,6 @@ from csnn_jax.training.loop import pictures
 
 MODULE = "csnn_jax.train"
 SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--batch-size", 32)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return few_digits(tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="module")
