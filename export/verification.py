@@ -129,6 +129,9 @@ class _Comparison:
         """Compares figures of the same images: equal where rounding can't change them, else within its limits."""
         if self.note:
             return
+        if not isinstance(recorded, dict):
+            yield f"has no figures in {MANIFEST}"
+            return
 
         def rule(name: str, recorded: Any, found: Any) -> list[str] | None:
             return disagreement(name, recorded, found, images)

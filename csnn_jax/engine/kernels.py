@@ -6,7 +6,7 @@ before the call and arrays after it. An operand that is None is not given.
 Shapes are image-major, [batch, time, neurons], as in native/kernels.h.
 """
 
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -154,7 +154,7 @@ class ConvGradients(NamedTuple, Generic[A]):
 def constant_lif(drive: Drive, rule: Rule, time: int, channels: tuple[int, int]) -> Fired[Array]:
     """Neurons driven by the same current at every step; `channels`: those that exist, and after rounding up."""
     batch, count = drive.current.shape
-    sizes = {"time": np.int64(time), "channels": np.int64(channels[0]), "stride": np.int64(channels[1])}
+    sizes: dict[str, Any] = {"time": np.int64(time), "channels": np.int64(channels[0]), "stride": np.int64(channels[1])}
     results = _fired(batch, time, count, rule)
     return Fired(**call("constant_lif", drive._asdict(), results._asdict(), reset=rule.reset, **sizes))
 

@@ -60,6 +60,7 @@ def test_the_network_of_a_checkpoint(tmp_path):
     assert (out / "evaluation.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_nobody_reads_the_output(copy):
     process = start("csnn_jax.evaluate", copy)
     process.stdout.close()

@@ -14,7 +14,7 @@ from csnn_jax import UserError, data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.data import Split
 from csnn_jax.network.model import CSNN, tensors
-from csnn_jax.trained import Trained
+from csnn_jax.trained import Trained, predict
 
 TINY = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4, time_steps=9, threshold=0.1)
 
@@ -191,4 +191,4 @@ def test_a_float64_job_is_float64_with_x64(x64):
 
 def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
     counts = np.asarray([[0, 0, 0], [1, 5, 5], [5, 1, 5], [2, 3, 4]], np.float32)
-    np.testing.assert_array_equal(csnn_jax.predict(counts), [0, 1, 0, 2])
+    np.testing.assert_array_equal(predict(counts), [0, 1, 0, 2])

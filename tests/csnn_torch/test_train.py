@@ -104,6 +104,7 @@ def test_both_learn_from_the_same_augmented_images(digits, tmp_path):
         assert np.abs(np.subtract(theirs, losses(MODULE, "--encoding", encoding))).min() > 1e-4
 
 
+@pytest.mark.slow
 def test_csnn_jax_never_imports_torch(digits, tmp_path):
     flags = ["csnn-train", *map(str, STACK), "--max-iters", "2", "--dataset", digits, "--out", str(tmp_path / "run")]
     code = f"""

@@ -69,6 +69,7 @@ def test_a_library_that_lacks_an_operation_is_refused(another, limits):
     assert lacks in library.failure() and library.failure().endswith("; build it again")
 
 
+@pytest.mark.slow
 def test_an_unknown_instruction_set_is_a_users_mistake(tmp_path):
     line = refused_by_process("csnn_jax.train", env=ENVIRONMENT | {"CSNN_ISA": "mmx"}, cwd=tmp_path)
     assert re.fullmatch(r"error: CSNN_ISA=mmx: expected one of this machine's: (\w+, )*baseline", line)

@@ -298,6 +298,7 @@ def test_a_job_in_two_parts_tells_what_it_would_in_one(first, digits, tmp_path):
     assert told(RunDir(tmp_path / "parts").records()) == told(records) and len(lines) == 2
 
 
+@pytest.mark.slow
 def test_a_saturated_network_is_told(digits, tmp_path):
     (saturated, _), _ = trained(digits, tmp_path / "run", "--threshold", 0.01, "--lr", 1e-6)
     assert saturated.startswith("Health: saturated layers: lif2 (density 6")

@@ -1,8 +1,11 @@
 """Sides are measured in processes of their own; one that fails is told, and the others go on."""
 
+import pytest
+
 from csnn_torch.compare import cost
 
 
+@pytest.mark.slow
 def test_a_process_answers_what_it_is_asked(small_run):
     process = cost.Process(str(small_run), "snntorch", OMP_NUM_THREADS="1")
     answer = process.ask("infer")

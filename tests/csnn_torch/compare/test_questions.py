@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from tfds_files import prepare_frames
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
@@ -35,6 +36,7 @@ def train(found: Comparison, **numbers) -> list[Trajectory]:
     return found.trajectories
 
 
+@pytest.mark.slow
 def test_every_seed_is_trained_on_both_sides(small_run):
     _, config, tensors = rundir.open_run(str(small_run))
     one, other, exact = train(Comparison(str(small_run), config, tensors), seeds=(0, 5), time_steps=4)
