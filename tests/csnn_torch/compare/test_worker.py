@@ -9,8 +9,6 @@ from csnn_jax import data
 from csnn_jax.runs import rundir
 from csnn_torch.compare import worker
 
-pytestmark = pytest.mark.numeric
-
 
 def test_all_sides_predict_the_same_and_learn(small_run):
     _, config, tensors = rundir.open_run(str(small_run))

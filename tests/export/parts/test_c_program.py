@@ -2,13 +2,9 @@
 
 import shutil
 
-import pytest
-
 from export import manifest
 from export.parts import c_program
 from export.verification import open_bundle
-
-pytestmark = pytest.mark.numeric
 
 
 def test_the_program_is_proven_and_its_sources_are_told_apart(small_bundle, tmp_path):
