@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import AS_A_USER, ENVIRONMENT, FOUR_DEVICES, SMALL, run
+from commands import ENVIRONMENT, FOUR_DEVICES, SMALL, UNOPTIMISED, run
 from digits import few_digits
 from flax import nnx
 from hypothesis import settings
@@ -19,10 +19,11 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN
 
-# What depends on how a user's process compiles takes the fixture `optimised`, or `commands.AS_A_USER`.
+# Optimising takes XLA longer than all the rest of these tests. The commands, in processes of their own, are compiled as
+# for a user, and so is what depends on it: see the fixture `optimised`.
 # Four devices are for the tests that spread a batch; others use the first one.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = AS_A_USER["JAX_COMPILATION_CACHE_DIR"]  # and not the user's own
-os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES}"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ENVIRONMENT["JAX_COMPILATION_CACHE_DIR"]  # and not the user's own
+os.environ["XLA_FLAGS"] = f"{ENVIRONMENT['XLA_FLAGS']} {FOUR_DEVICES} {UNOPTIMISED}".strip()
 
 settings.register_profile("csnn", deadline=None, derandomize=True)
 settings.load_profile("csnn")
@@ -52,7 +53,7 @@ def scan_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(folder: Path, *flags: object) -> None:
-    done = run("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run", env=AS_A_USER)
+    done = run("csnn_jax.train", *flags, "--eval-every", 50, "--out", folder / "run")
     assert done.returncode == 0, done.stderr
     (folder / "printed").write_text(done.stdout)
 

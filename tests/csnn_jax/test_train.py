@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import AS_A_USER, ENVIRONMENT, SMALL, call, refused, refused_by_process, run, start
+from commands import ENVIRONMENT, SMALL, call, refused, refused_by_process, run, start
 from PIL import Image
 from tfds_files import prepare_frames
 
@@ -245,7 +245,7 @@ def test_a_run_that_was_killed_before_its_pictures_gets_them(small_run, tmp_path
     records = (copy / "metrics.jsonl").read_bytes()
     for name in ("accuracy.png", "spikes.png"):
         (copy / name).unlink()
-        done = run(MODULE, "--resume", "--out", copy, env=AS_A_USER)
+        done = run(MODULE, "--resume", "--out", copy)
         assert done.returncode == 0, done.stderr
         assert (copy / name).read_bytes() == (out / name).read_bytes()
     assert (copy / "metrics.jsonl").read_bytes() == records
