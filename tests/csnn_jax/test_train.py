@@ -126,7 +126,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     [
         pytest.param(signal.SIGTERM, MODULE, marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, MODULE, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, "csnn_torch.train", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, "csnn_torch.train", marks=[pytest.mark.slow, pytest.mark.rare]),
     ],
 )
 def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, module, tmp_path):

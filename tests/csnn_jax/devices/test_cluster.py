@@ -29,6 +29,7 @@ def ours(done) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_two_processes_train_as_one_in_float64(tmp_path):
     both = together(EXACT, [("--out", tmp_path / "two"), ("--out", tmp_path / "nothing")])
     assert [done.returncode for done in both] == [0, 0], both[0].stderr + both[1].stderr
@@ -45,9 +46,9 @@ def test_two_processes_train_as_one_in_float64(tmp_path):
 @pytest.mark.parametrize(
     "flags, bound",
     [
-        ((*EXACT, "--augment", 2, 10, 0.1), 1e-12),
+        pytest.param((*EXACT, "--augment", 2, 10, 0.1), 1e-12, marks=pytest.mark.rare),
         ((*FLAGS, "--engine", "event", "--microbatch", 16), 1e-5),
-        ((*FLAGS, "--engine", "event", "--encoding", "rate"), 1e-5),
+        pytest.param((*FLAGS, "--engine", "event", "--encoding", "rate"), 1e-5, marks=pytest.mark.rare),
     ],
 )
 def test_the_first_gradient_of_two_processes_is_that_of_one(tmp_path, flags, bound):
@@ -64,6 +65,7 @@ def test_the_first_gradient_of_two_processes_is_that_of_one(tmp_path, flags, bou
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_a_signal_to_one_ends_all_and_resuming_goes_on_bit_for_bit(tmp_path):
     flags = (*FLAGS, "--optimizer", "adamw", "--schedule", "cosine", "--augment", 2, 10, 0.1, "--eval-every", 7)
     whole = together(flags, [("--out", tmp_path / "whole"), ()])
@@ -84,7 +86,7 @@ def test_a_signal_to_one_ends_all_and_resuming_goes_on_bit_for_bit(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.rare)])
 def test_a_process_that_is_killed_ends_the_other_and_the_whole_can_go_on(tmp_path, victim):
     endless = ("--max-iters", 400, "--checkpoint-every", 5)
     processes = begin((*FLAGS, *endless), [("--out", tmp_path / "run"), ()])

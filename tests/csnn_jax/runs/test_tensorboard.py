@@ -82,7 +82,7 @@ def test_it_changes_no_bit_of_the_training(watched, dataset, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
+@pytest.mark.parametrize("module", ["csnn_jax.train", pytest.param("csnn_torch.train", marks=pytest.mark.rare)])
 def test_a_killed_run_goes_on_without_a_step_twice(module, dataset, tmp_path):
     out = tmp_path / "run"
     more = () if module == "csnn_jax.train" else ("--device", "cpu")

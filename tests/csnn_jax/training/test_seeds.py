@@ -86,7 +86,10 @@ def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, datas
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module, number", [(MODULE, signal.SIGKILL), ("csnn_torch.train", signal.SIGINT)])
+@pytest.mark.parametrize(
+    "module, number",
+    [(MODULE, signal.SIGKILL), pytest.param("csnn_torch.train", signal.SIGINT, marks=pytest.mark.rare)],
+)
 def test_an_interrupted_series_goes_on_bit_for_bit(module, number, dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     device = ("--device", "cpu") if module == "csnn_torch.train" else ()
