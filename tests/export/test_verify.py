@@ -2,13 +2,10 @@
 
 import re
 
-import pytest
 from bundles import SMALL
 from commands import run
 
 from export import parts
-
-pytestmark = pytest.mark.numeric
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
 COMPUTED = ("weights.safetensors", *ONNX, "network.nir", "network_nir104.nir", "c/", "golden/")

@@ -14,8 +14,6 @@ from csnn_jax.learning import objective
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
 
-pytestmark = pytest.mark.numeric
-
 SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4, 8), hidden=(12,), num_classes=3, time_steps=6)
 BATCH = 12
 

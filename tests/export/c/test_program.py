@@ -17,8 +17,6 @@ from export.c import program
 from export.parts import c_program
 from export.proof import network
 
-pytestmark = pytest.mark.numeric
-
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
 SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 

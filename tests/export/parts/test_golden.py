@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import pytest
 import safetensors.numpy
 from bundles import SMALL
 from onnx import numpy_helper
 
 from csnn_jax import data
-
-pytestmark = pytest.mark.numeric
 
 
 def test_golden_tensors_are_onnx_runtimes(any_bundle):

@@ -9,8 +9,6 @@ from export.parts.step_lif import RESETS
 from export.proof.equality import equality
 from export.proof.runners import OnnxRunner
 
-pytestmark = pytest.mark.numeric
-
 LEFT = {"Conv", "MaxPool", "AveragePool", "Flatten", "Gemm", "Mul", "Add"}
 """Operators outside the function."""
 
