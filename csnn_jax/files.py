@@ -1,6 +1,10 @@
-"""Writing files so that a full disk or a crash never leaves half a file under its final name."""
+"""Writing files so that a full disk or a crash never leaves half a file under its final name.
+
+Nor does a signal leave a temporary one: see `Temporary`.
+"""
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -8,6 +12,39 @@ from contextlib import suppress
 from pathlib import Path
 
 from csnn_jax.errors import UserError
+from csnn_jax.interrupts import unbroken
+
+
+class Temporary:
+    """A name beside `path` that nobody has. What is made under it is gone at the end of the block, unless renamed.
+
+    Nothing is made before the name is known, and a signal can't cut off the removal. So whenever an interrupt comes,
+    nothing is left.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    @unbroken
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):  # it never was, or it was renamed
+            self.path.unlink()
+
+
+class Scratch(Temporary):
+    """An empty folder in the system's place for temporary ones, gone at the end of the block."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(tempfile.gettempdir()) / "csnn")
+
+    @unbroken
+    def __enter__(self) -> Path:
+        self.path.mkdir(0o700)
+        return self.path
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -29,34 +66,26 @@ def write_new(path: Path, data: bytes) -> None:
     _write(path, data, _place)
 
 
-def _place(temporary: str, path: Path) -> None:
-    """Renames, but never over a file that is there."""
+@unbroken
+def _place(temporary: Path, path: Path) -> None:
+    """Gives a file its name as well, but never over a file that is there."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:  # a file system without links
-        with open(path, "xb") as file, open(temporary, "rb") as source:
-            file.write(source.read())
-    os.unlink(temporary)
+        write_through(path, temporary.read_bytes())
 
 
-def _write(path: Path, data: bytes, place: Callable[[str, Path], None]) -> None:
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        place(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, FileExistsError):
+def _write(path: Path, data: bytes, place: Callable[[Path, Path], None]) -> None:
+    with Temporary(path) as temporary:
+        try:
+            write_through(temporary, data)
+            place(temporary, path)
+        except FileExistsError:
             raise
-        raise UserError(f"{path}: can't be written: {error.strerror}") from None
+        except OSError as error:
+            raise UserError(f"{path}: can't be written: {error.strerror}") from None
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
@@ -67,43 +96,60 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         UserError: the disk is full or the place can't be written; what was there is as it was.
     """
-    temporary, at = None, path
-    try:
-        path.parent.mkdir(exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        for name, data in files.items():
-            at = path / name
-            _write_through(temporary / name, data)
-        temporary.chmod(0o755)
-        sync(temporary)
-        remove_folder(path)
-        os.rename(temporary, path)
-        sync(path.parent)
-    except OSError as error:
-        raise UserError(f"{at}: can't be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)  # none after the renaming
+    at = path
+    with Temporary(path) as temporary:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            temporary.mkdir()
+            for name, data in files.items():
+                at = path / name
+                write_through(temporary / name, data)
+            at = path
+            replace_folder(temporary, path)
+        except OSError as error:
+            raise UserError(f"{at}: can't be written: {error.strerror}") from None
 
 
+@unbroken
+def replace_folder(temporary: Path, path: Path) -> None:
+    """Renames a folder that is whole, an older one first out of the way; no signal comes between the two.
+
+    Raises:
+        OSError: it can't be renamed; what was there is as it was.
+    """
+    sync(temporary)
+    with Temporary(path) as old:
+        try:
+            path.rename(old)
+        except FileNotFoundError:
+            temporary.rename(path)
+        else:
+            try:
+                temporary.rename(path)
+            except BaseException:
+                old.rename(path)
+                raise
+    sync(path.parent)
+
+
+@unbroken
 def remove_folder(path: Path) -> None:
     """Removes a folder if it is there; nobody sees it half removed.
 
     Raises:
         UserError: it can't be removed.
     """
-    gone = path.with_name(f".{path.name}.gone")
-    try:
-        shutil.rmtree(gone, ignore_errors=True)
-        path.rename(gone)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(f"{path}: can't be removed: {error.strerror}") from None
-    shutil.rmtree(gone, ignore_errors=True)
+    with Temporary(path) as gone:
+        try:
+            path.rename(gone)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(f"{path}: can't be removed: {error.strerror}") from None
 
 
-def _write_through(path: Path, data: bytes) -> None:
+def write_through(path: Path, data: bytes) -> None:
+    """Writes a file that is not there yet, and brings it to the disk."""
     with open(path, "xb") as file:
         file.write(data)
         file.flush()

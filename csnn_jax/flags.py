@@ -18,7 +18,7 @@ from csnn_jax.config import Config
 from csnn_jax.config.checks import check, is_count
 from csnn_jax.errors import UserError, refusal
 from csnn_jax.flag_groups import fill, form
-from csnn_jax.interrupts import CommandInterrupt, leave, terminate
+from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
 from csnn_jax.runs.rundir import RunDir
 
 T = TypeVar("T")
@@ -196,6 +196,8 @@ def _handlers(alone: bool) -> Iterator[None]:
     handlers: dict[int, Callable] = {signal.SIGTERM: terminate}
     if alone:
         handlers[signal.SIGINT] = CommandInterrupt()
+    elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handlers[signal.SIGINT] = interrupt
     if threading.current_thread() is not threading.main_thread():
         handlers = {}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

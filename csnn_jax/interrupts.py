@@ -4,11 +4,22 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any, TypeVar
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in dir(signal)]  # Windows: no HUP
+
+_UNBROKEN: set[CodeType] = set()
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def unbroken(function: F) -> F:
+    """Marks a short function that no signal cuts off in a command: the exception comes once it has returned."""
+    _UNBROKEN.add(function.__code__)
+    return function
 
 
 class CommandInterrupt:
@@ -32,6 +43,14 @@ class CommandInterrupt:
             raise KeyboardInterrupt
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C in a caller's process, as Python takes it, but for what must not be cut off."""
+    if _must_not_raise(frame):
+        _again(number)
+    else:
+        raise KeyboardInterrupt
+
+
 def terminate(number: int, frame: FrameType | None) -> None:
     """SIGTERM: ends a command as an exception would, with exit code 128 + its number."""
     if _must_not_raise(frame):
@@ -43,12 +62,12 @@ def terminate(number: int, frame: FrameType | None) -> None:
 def _must_not_raise(frame: FrameType | None) -> bool:
     """Whether an exception would do harm here.
 
-    Python discards one that is raised while garbage is collected, where JAX has a callback. And a library that is cut
-    off while it is imported may crash.
+    Python discards one that is raised while garbage is collected, where JAX has a callback. A library that is cut off
+    while it is imported may crash. And what is `unbroken` is to be done wholly.
     """
     while frame is not None:
         code = frame.f_code
-        if code.co_name == "_xla_gc_callback" or code.co_filename.startswith("<frozen importlib"):
+        if code in _UNBROKEN or code.co_name == "_xla_gc_callback" or code.co_filename.startswith("<frozen importlib"):
             return True
         frame = frame.f_back
     return False

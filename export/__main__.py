@@ -56,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.set_up("float32")
         images = flags.images or (QUICK_IMAGES if flags.quick else IMAGES)
         settings = make.Settings(flags.opset, images, flags.quick)
-        with bundle.new(Path(flags.out), flags.overwrite) as folder:
-            make.make(folder, run, config, tensors, settings)
+        bundle.make(Path(flags.out), lambda folder: make.make(folder, run, config, tensors, settings), flags.overwrite)
         print(f"Bundle: {flags.out}")
         return 0
 

@@ -4,17 +4,17 @@ The folder of a demonstration is made in the same way.
 """
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from csnn_jax.errors import UserError
+from csnn_jax.files import Temporary, replace_folder, sync
+
+T = TypeVar("T")
 
 MANIFEST = "manifest.json"
-MANIFEST_HASH = "manifest.sha256"
+SUMS = "SHA256SUMS"
 REPORT, PAGE = "report.md", "report.html"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 """The run's own files, by which a bundle is a run to whoever reads those two only."""
@@ -57,51 +57,31 @@ def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
             break
 
 
-@contextmanager
-def new(path: Path, overwrite: bool = False, kind: Kind = BUNDLE) -> Iterator[Path]:
-    """Gives an empty folder to fill; at the end of the block it becomes `path`, or on any exception vanishes.
+def make(path: Path, fill: Callable[[Path], T], overwrite: bool = False, kind: Kind = BUNDLE) -> T:
+    """Makes the folder `path`, whole or not at all.
+
+    Args:
+        path: where it is to be.
+        fill: is given an empty folder to fill.
+        overwrite: whether an older one is replaced.
+        kind: what it is.
+
+    Returns:
+        What `fill` gave.
 
     Raises:
         UserError: see `check_free`; or the folder can't be made or filled (a full disk, no permission).
     """
     check_free(path, overwrite, kind)
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        yield temporary
-        temporary.chmod(0o755)
-        _sync(temporary)
-        _replace(temporary, path, overwrite, kind)
-    except OSError as error:
-        raise UserError(f"--out {path}: can't be made: {error.strerror or error}") from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replace(temporary: Path, path: Path, overwrite: bool, kind: Kind) -> None:
-    """Renames, an older bundle first out of the way; it is put back if the new one can't take its place."""
-    check_free(path, overwrite, kind)  # again, for it took minutes to fill
-    if not os.path.lexists(path):
-        os.rename(temporary, path)
-        return
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    os.rename(path, old / path.name)
-    try:
-        os.rename(temporary, path)
-    except BaseException:
-        os.rename(old / path.name, path)
-        old.rmdir()
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Has every file on the disk before the rename, so that a power cut can't leave empty files under the name."""
-    for path in [folder, *folder.rglob("*")]:
-        file = os.open(path, os.O_RDONLY)
+    with Temporary(path) as temporary:
         try:
-            os.fsync(file)
-        finally:
-            os.close(file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            found = fill(temporary)
+            for each in temporary.rglob("*"):  # or a power cut may leave empty files under the name
+                sync(each)
+            check_free(path, overwrite, kind)  # again, for it took minutes to fill
+            replace_folder(temporary, path)
+        except OSError as error:
+            raise UserError(f"--out {path}: can't be made: {error.strerror or error}") from None
+    return found

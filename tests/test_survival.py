@@ -1,13 +1,15 @@
 """A run that is killed at any moment, and resumed, is the uninterrupted one."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run, start
+from commands import ENVIRONMENT, run, start
 
 JOBS = {
     "adamw, cosine, augmented, event": (
@@ -92,3 +94,43 @@ def test_a_run_killed_several_times_is_the_uninterrupted_one(job, kills, length,
     assert done.returncode == 0, done.stderr
     assert f"resumed after {at[-1]} iterations" in done.stdout and not half_written(broken)
     assert remembered(broken) == remembered(whole)
+
+
+TINY_RUN = (*SMALL, "--max-iters", 12, "--eval-every", 5, "--eval-images", 64)
+
+
+def storm(count: int, folder: Path, modules: str, *arguments: object) -> dict:
+    """A command, interrupted so often at random moments; see `interrupted.py`."""
+    script = Path(__file__).parent / "helpers" / "interrupted.py"
+    command = [sys.executable, script, str(count), "0", folder, modules, *map(str, arguments)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [10, pytest.param(200, marks=pytest.mark.rare)])
+@pytest.mark.parametrize("command", ["train", "report"])
+def test_signals_at_random_moments_leave_nothing(command, count, small_run, dataset, tmp_path):
+    out = tmp_path / "out" / "it"
+    words = {
+        "train": (*("csnn_jax.train,csnn_jax.learning.framework", *TINY_RUN), "--dataset", dataset),
+        "report": ("csnn_jax.report.__main__,csnn_jax.report.contents", small_run),
+    }[command]
+    found = storm(count, tmp_path, *words, "--out", out)
+    assert found["left"] == [] and sum(found["codes"].values()) == count, found
+
+
+@pytest.mark.slow
+@pytest.mark.rare
+@pytest.mark.parametrize("command", ["export", "demo"])
+def test_signals_at_random_moments_leave_no_half_folder(command, scan_run, tmp_path):
+    out, bundle = tmp_path / "out" / "it", tmp_path / "bundle"
+    if command == "demo":
+        assert run("export", scan_run, "--quick", "--out", bundle).returncode == 0
+    words = {
+        "export": ("export.__main__,export.make", scan_run, "--quick"),
+        "demo": ("export.demo.__main__", bundle),
+    }[command]
+    found = storm(30, tmp_path, *words, "--out", out)
+    assert found["left"] == [] and sum(found["codes"].values()) == 30, found

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from csnn_jax import interrupts
 from csnn_jax.config import Config, decided
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
@@ -30,11 +31,15 @@ def train(flags: TrainFlags, framework: Framework) -> int:
     Raises:
         UserError: as `job.train`; or the folder holds what is in the way. The seeds before are kept.
     """
-    fresh = flags.out is None
-    flags = replace(flags, out=str(rundir.fresh())) if fresh else flags
-    runs = {seed: flags.run_of(seed) for seed in flags.seeds or ()}
-    folder = Path(flags.out or "")
+    fresh, runs = flags.out is None, {}
     try:
+        if fresh:
+            with interrupts.collected() as caught:  # a signal waits until the name of the folder is known
+                flags = replace(flags, out=str(rundir.fresh()))
+            if caught:
+                return 128 + caught[0]
+        folder = Path(flags.out or "")
+        runs = {seed: flags.run_of(seed) for seed in flags.seeds or ()}
         check_folder(folder, flags, runs)
         for number, (seed, run) in enumerate(runs.items(), 1):
             one = of_seed(flags, seed)
@@ -45,9 +50,9 @@ def train(flags: TrainFlags, framework: Framework) -> int:
     finally:
         if any(run.path.exists() for run in runs.values()):
             write_atomic(folder / "summary.json", (json.dumps(summary(runs), indent=2) + "\n").encode())
-        elif fresh:
+        elif fresh and flags.out:
             with suppress(OSError):
-                os.removedirs(folder)
+                os.removedirs(flags.out)
     print(table(summary(runs)), flush=True)
     return 0
 

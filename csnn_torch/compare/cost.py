@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from csnn_jax.files import Scratch
 from csnn_torch.compare.results import Cost
 
 
@@ -73,11 +74,11 @@ def measure(run: str, sides: Sequence[str], turns: int, rounds: int) -> list[Cos
         rounds: timed inference batches and training iterations of each.
     """
     costs = {side: Cost(side) for side in sides}
-    with tempfile.TemporaryDirectory() as cache:
+    with Scratch() as cache:
         for _ in range(turns):
             for cost in costs.values():
                 if cost.failed is None:
-                    _turn(cost, run, rounds, cache)
+                    _turn(cost, run, rounds, str(cache))
     return list(costs.values())
 
 

@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"--out {out}: lies in the bundle, expected a folder outside it")
         runtime = ort_web.load(None if flags.ort_web is None else Path(flags.ort_web))
         with server.bound(out, _port(flags)) if flags.serve else nullcontext() as bound:
-            with bundle.new(out, flags.overwrite, folder.KIND) as made:
-                size = folder.write(made, source, runtime)
+            size = bundle.make(out, lambda made: folder.write(made, source, runtime), flags.overwrite, folder.KIND)
             print(f"Demonstration: {flags.out}, {size / 1e6:.1f} MB, ONNX Runtime Web {runtime.version}", flush=True)
             if bound is None:
                 print(f"Look at it: python -m http.server --bind {server.HOST} --directory {shlex.quote(flags.out)}")

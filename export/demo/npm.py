@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from csnn_jax.errors import UserError
+from csnn_jax.files import Temporary
 
 PATIENCE = 300
 """Seconds that npm may take."""
@@ -47,8 +47,9 @@ def fetch(package: Package) -> Path:
         raise UserError(f"{package}: npm is not installed, expected it (`apt-get install npm`)")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            found = _pack(npm, package, Path(folder))
+        with Temporary(kept) as folder:
+            folder.mkdir()
+            found = _pack(npm, package, folder)
             if (digest := _digest(found)) != package.sha256:
                 raise UserError(f"{package}: npm gave an archive of SHA-256 {digest}, expected {package.sha256}")
             os.replace(found, kept)

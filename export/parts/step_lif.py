@@ -4,10 +4,8 @@ A tool that maps networks to neuromorphic hardware finds the neurons by the node
 runs plain operators.
 """
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import onnx
 import onnx.inliner
@@ -16,6 +14,7 @@ import torch
 from onnx import numpy_helper, parser
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.files import Scratch
 from export import semantics
 from export.graphs import onnx_file
 from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of, spikes_name
@@ -162,8 +161,8 @@ def inlining(model: onnx.ModelProto, plain: onnx.ModelProto, config: ModelConfig
 
 def inlined_by_runtime(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph that ONNX Runtime makes of a model by inlining its functions, without optimising further."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "inlined.onnx"
+    with Scratch() as folder:
+        path = folder / "inlined.onnx"
         none = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session(model, graph_optimization_level=none, optimized_model_filepath=str(path))
         return onnx.load(path)

@@ -2,12 +2,17 @@
 
 import errno
 import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 from disk import content, largest_file
+from signals import interrupted_everywhere, lost_files
 
 from csnn_jax.errors import UserError
-from csnn_jax.files import append_line, remove_folder, write_atomic, write_folder, write_new
+from csnn_jax.files import Scratch, append_line, remove_folder, write_atomic, write_folder, write_new
 
 
 def test_writes_and_replaces_a_file_that_all_may_read(tmp_path):
@@ -107,9 +112,61 @@ def test_a_folder_where_a_file_is_can_not_be_written(tmp_path):
     assert content(tmp_path) == {"file": b"mine"}
 
 
-def test_a_folder_is_removed_even_after_a_removal_that_was_killed(tmp_path):
+def test_a_folder_is_removed_if_it_is_there(tmp_path):
     write_folder(tmp_path / "7", {"a": b""})
-    write_folder(tmp_path / ".7.gone", {"b": b""})
     remove_folder(tmp_path / "7")
     assert list(tmp_path.iterdir()) == []
     remove_folder(tmp_path / "7")
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@lost_files
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "act, calls",
+    [
+        (lambda folder: write_atomic(folder / "file", b"new"), ["open", "replace"]),
+        (lambda folder: write_new(folder / "other", b"new"), ["open", "link", "unlink"]),
+        (lambda folder: write_folder(folder / "folder", {"b": b"new"}), ["mkdir", "open", "rename", "rename"]),
+        (lambda folder: write_folder(folder / "another", {"b": b"new"}), ["mkdir", "open", "rename"]),
+        (lambda folder: remove_folder(folder / "folder"), ["rename", "unlink", "rmdir"]),
+    ],
+    ids=["file", "new file", "folder over another", "folder", "removal"],
+)
+def test_a_signal_at_any_call_leaves_the_old_or_the_new_and_nothing_else(act, calls, number, tmp_path):
+    place = tmp_path / "place"
+    old = {"file": b"old", "folder/a": b"old"}
+
+    def prepare() -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        (place / "folder").mkdir(parents=True)
+        for name, data in old.items():
+            (place / name).write_bytes(data)
+
+    prepare()
+    act(place)
+    new = written(place)
+    met = []
+    for call in interrupted_everywhere(number, prepare, lambda: act(place)):
+        met.append(call)
+        assert written(place) in (old, new)
+        assert not [path for path in place.iterdir() if path.is_dir() and not any(path.iterdir())]
+    wanted = iter(met)
+    assert all(call in wanted for call in calls), met
+
+
+@lost_files
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_scratch_folder(number, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def act() -> None:
+        with Scratch() as folder:
+            (folder / "file").write_text("")
+            (folder / "folder").mkdir()
+
+    for _ in interrupted_everywhere(number, lambda: None, act):
+        assert list(tmp_path.iterdir()) == []

@@ -2,20 +2,25 @@
 
 import errno
 import os
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from disk import content, largest_file
+from signals import interrupted_everywhere, lost_files
 
 from csnn_jax.errors import UserError
 from export import bundle
 
 
 def fill(path: Path, text: str, overwrite: bool = False) -> None:
-    with bundle.new(path, overwrite) as folder:
+    def files(folder: Path) -> None:
         (folder / "manifest.json").write_text(text)
         (folder / "golden").mkdir()
         (folder / "golden" / "tensor").write_text(text)
+
+    bundle.make(path, files, overwrite)
 
 
 def names(folder: Path) -> list[str]:
@@ -23,9 +28,12 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_bundle_appears_whole_with_its_folder(tmp_path):
-    with bundle.new(tmp_path / "deep" / "bundle") as folder:
+    def files(folder: Path) -> str:
         (folder / "manifest.json").write_text("{}")
         assert not (tmp_path / "deep" / "bundle").exists()
+        return "made"
+
+    assert bundle.make(tmp_path / "deep" / "bundle", files) == "made"
     assert content(tmp_path / "deep" / "bundle") == {"manifest.json": b"{}"}
     assert names(tmp_path / "deep") == ["bundle"]
     assert (tmp_path / "deep" / "bundle").stat().st_mode & 0o777 == 0o755
@@ -65,18 +73,25 @@ def test_an_error_leaves_what_was_there(tmp_path, error, old):
     if old:
         fill(tmp_path / "bundle", "old")
     expected = KeyboardInterrupt if error is KeyboardInterrupt else UserError
-    with pytest.raises(expected), bundle.new(tmp_path / "bundle", overwrite=True) as folder:
+
+    def files(folder: Path) -> None:
         (folder / "manifest.json").write_text("new")
         raise error
+
+    with pytest.raises(expected):
+        bundle.make(tmp_path / "bundle", files, overwrite=True)
     assert names(tmp_path) == (["bundle"] if old else [])
     if old:
         assert (tmp_path / "bundle" / "manifest.json").read_text() == "old"
 
 
 def test_a_bundle_that_appears_meanwhile_is_kept(tmp_path):
-    with pytest.raises(UserError, match="exists already"), bundle.new(tmp_path / "bundle") as folder:
+    def files(folder: Path) -> None:
         (folder / "manifest.json").write_text("late")
         fill(tmp_path / "bundle", "early")
+
+    with pytest.raises(UserError, match="exists already"):
+        bundle.make(tmp_path / "bundle", files)
     assert names(tmp_path) == ["bundle"]
     assert (tmp_path / "bundle" / "manifest.json").read_text() == "early"
 
@@ -85,3 +100,24 @@ def test_a_full_disk_is_one_line(tmp_path):
     with largest_file(1000), pytest.raises(UserError, match=r"--out .*bundle: can't be made: File too large"):
         fill(tmp_path / "bundle", "x" * 2000)
     assert names(tmp_path) == []
+
+
+@lost_files
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("old", [False, True], ids=["new", "overwrite"])
+def test_a_signal_at_any_call_leaves_a_whole_bundle_or_none(number, old, tmp_path):
+    place = tmp_path / "place"
+
+    def prepare() -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        if old:
+            fill(place / "bundle", "old")
+
+    met = []
+    for call in interrupted_everywhere(number, prepare, lambda: fill(place / "bundle", "new", overwrite=True)):
+        met.append(call)
+        assert [path for path in names(place) if path != "bundle"] == []
+        if old or names(place):
+            text = (place / "bundle" / "manifest.json").read_text()
+            assert text in ("old", "new") and (place / "bundle" / "golden" / "tensor").read_text() == text
+    assert met.count("rename") == 1 + old and met.count("mkdir") == 2 + (not old)
