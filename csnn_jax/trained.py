@@ -25,7 +25,7 @@ from csnn_jax.data import Split, encode, eval_batches
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
-from csnn_jax.runs import metrics, rundir
+from csnn_jax.runs import metrics, rundir, weights
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons
 from csnn_jax.runs.weights import Tensors
 
@@ -56,10 +56,14 @@ class Trained:
             needs jax_enable_x64 and is float32 without it.
 
     Raises:
-        UserError: engine "event" can't run this network; says why.
+        ValueError: a config that is none.
+        UserError: tensors that are not this network's, or engine "event" can't run it; says why.
     """
 
     def __init__(self, config: Config, tensors: Tensors, engine: str = "auto"):
+        if not isinstance(config, Config):
+            raise ValueError(f"config is of type {type(config).__name__}, expected a Config")
+        weights.check(tensors, config.model, "tensors")
         self.config = config
         self.model = models.from_tensors(config.model, tensors, jax.dtypes.canonicalize_dtype(config.train.dtype))
         engines.choose(engine, self.model)  # refuses now what it would refuse later
@@ -73,10 +77,12 @@ class Trained:
         Args:
             images: an array, or lists that NumPy makes one of: [batch, H, W, C], or [batch, T, H, W, C] where they have
                 a time axis of their own. uint8, of which `config.model.pixel_scale` (mostly 255) means 1.0, or floats
-                from 0 to 1. uint8 where the network's encoding is rate or latency.
+                from 0 to 1. uint8 where the network's encoding is rate or latency. Whole numbers in lists, from 0 to
+                255, are taken as uint8.
 
         Raises:
-            ValueError: images of another shape or type.
+            ValueError: images of another shape or type, or none. Or they are traced: inside of `jax.jit`, `jax.vmap`
+                and the like the functions of csnn_jax.engine run `model`.
             UserError: engine "event" was asked for, and the images have a time axis.
         """
         images = as_array(images, self.config.model)
@@ -108,7 +114,18 @@ class Trained:
         return jax.tree.map(np.asarray, found)
 
     def evaluate(self, split: Split) -> Evaluation:
-        """Accuracy, confusion and spike densities over a split of a data set (`csnn_jax.data.load`)."""
+        """Accuracy, confusion and spike densities over a split of a data set (`csnn_jax.data.load`).
+
+        Raises:
+            ValueError: no split, one without images, labels outside the network's classes, or images that `classify`
+                refuses.
+        """
+        if not isinstance(split, Split):
+            raise ValueError(f"split is of type {type(split).__name__}, expected a Split, such as a Dataset's test")
+        check_images(split.images, self.config.model)
+        low, high, classes = split.labels.min(), split.labels.max(), self.config.model.num_classes
+        if low < 0 or high >= classes:
+            raise ValueError(f"labels go from {low} to {high}, expected 0 to {classes - 1}")
         found = self._for(split.images).evaluate(self._params, split)
         assert found is not None
         return found
@@ -271,10 +288,15 @@ def as_array(images: ArrayLike, config: ModelConfig) -> np.ndarray | Array:
     Raises:
         ValueError: no numbers, or lists of different lengths; says what they are and what the network takes.
     """
+    if isinstance(images, jax.core.Tracer):
+        raise ValueError("images are traced, expected an array: inside of JAX's transformations run `model` instead")
     if isinstance(images, (np.ndarray, Array)):
         return images
     with contextlib.suppress(ValueError, TypeError):  # lists of different lengths
-        if (found := np.asarray(images)).dtype.kind in "biuf":
+        found = np.asarray(images)
+        if found.dtype.kind in "iu" and found.size and found.min() >= 0 and found.max() <= 255:
+            return found.astype(np.uint8)
+        if found.dtype.kind in "biuf":
             return found
     raise ValueError(f"images are of type {type(images).__name__}, expected an array {_shapes(config)}")
 

@@ -2,9 +2,27 @@
 
 import math
 import sys
+from dataclasses import fields
 from typing import Any, get_args
 
+import numpy as np
+
 from csnn_jax.errors import UserError
+
+
+def settle(config: Any) -> None:
+    """Makes the fields of a frozen dataclass plain: lists become tuples, and NumPy's numbers and arrays Python's."""
+    for f in fields(config):
+        object.__setattr__(config, f.name, _plain(getattr(config, f.name)))
+
+
+def _plain(value: Any) -> Any:
+    value = _of_python(value)
+    return tuple(map(_of_python, value)) if isinstance(value, list | tuple) else value
+
+
+def _of_python(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def flag_of(name: str) -> str:

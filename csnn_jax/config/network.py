@@ -1,9 +1,9 @@
 """The network: its stack, its neurons and the window it is run for."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from csnn_jax.config.checks import check, check_choice, is_count, is_counts, is_number
+from csnn_jax.config.checks import check, check_choice, is_count, is_counts, is_number, settle
 from csnn_jax.errors import UserError
 
 Reset = Literal["subtract", "zero", "none"]
@@ -46,7 +46,7 @@ class Layer:
 class ModelConfig:
     """The network, its neurons and the window it is run for. The equations stand in docs/design.md.
 
-    Lists, as JSON and YAML have them, are taken as tuples.
+    Lists, as JSON and YAML have them, are taken as tuples, and NumPy's numbers as Python's.
     """
 
     input_shape: tuple[int, int, int] = (28, 28, 1)
@@ -86,9 +86,7 @@ class ModelConfig:
     with a time axis) and where there are only 0 and 1."""
 
     def __post_init__(self):
-        for f in fields(self):
-            if isinstance(value := getattr(self, f.name), list):
-                object.__setattr__(self, f.name, tuple(value))  # frozen
+        settle(self)
         check(
             "--input-shape",
             self.input_shape,

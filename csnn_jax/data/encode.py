@@ -32,16 +32,19 @@ def encode(
 
     Raises:
         UserError: images that have a time axis already [B, T, H, W, C].
-        ValueError: images of another type or rank, or another encoding. ("direct" needs no spikes: the
+        ValueError: images of another type or rank, no steps, or another encoding. ("direct" needs no spikes: the
             model holds the image constant.)
     """
     if images.ndim == 5:
         raise UserError(f"--encoding {encoding}: the images have a time axis already, expected direct")
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"images: {images.dtype} of shape {images.shape}; expected uint8 [B, H, W, C]")
+    first, batch = within or (0, len(images))
+    if time_steps < 1 or not 0 <= first <= batch - len(images):
+        raise ValueError(f"{time_steps} steps, within {within}; expected at least 1, and images within their batch")
     images = levels(images, scale)
     if encoding == "rate":
-        return _rate(images, time_steps, seed, *(within or (0, len(images))))
+        return _rate(images, time_steps, seed, first, batch)
     if encoding == "latency":
         return _latency(images, time_steps)
     raise ValueError(f"encoding {encoding!r}: expected 'rate' or 'latency'")

@@ -2,7 +2,8 @@
 
 Same functions, same spikes as engine/scan.py (float32: where a membrane lies within rounding of its
 threshold, sums taken in another order may differ). Kernels in C++, see native/; operations in event_ops.py.
-What it does not cover it refuses with `Unsupported`.
+What it does not cover it refuses with `Unsupported`. Its functions go through `jax.jit` and `jax.grad`, but not through
+`jax.vmap`, which has no rule for a foreign call, nor `jax.jvp`, which has none for a `custom_vjp`.
 """
 
 import functools
@@ -15,7 +16,7 @@ from jax import Array
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, Rule, Spikes, Window
-from csnn_jax.engine.scan import Tally, Trace, check_shape
+from csnn_jax.engine.scan import Tally, Trace, check_input
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, value
 from csnn_jax.network.neuron import clip_beta
@@ -33,9 +34,11 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
 
     Args:
         model: a float32 network.
-        x: an image [batch, H, W, C], presented at every step, or binary spikes [time, batch, H, W, C].
+        x: an image [batch, H, W, C], presented at every step, or binary spikes [time, batch, H, W, C]; floats.
 
     Raises:
+        ValueError: x of another shape or type, or empty, or a sequence of other numbers than 0 and 1. (Inside
+            `jax.jit` numbers are not known yet: there the sequence ends in a JaxRuntimeError that says the same.)
         Unsupported: what the engine does not cover, by name.
     """
     windows = _forward(model, x, keep=True)
@@ -113,7 +116,11 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Win
     reason = unsupported(model)
     if reason:
         raise Unsupported(reason)
-    check_shape(model, x)
+    check_input(model, x)
+    if x.ndim == 5:
+        spikes = ((x == 0) | (x == 1)).all()
+        if not isinstance(spikes, jax.core.Tracer) and not spikes:
+            raise ValueError("x is a sequence of other numbers than 0 and 1, expected spikes; the scan engine takes it")
     windows: list[Window] = []
     for index, block in enumerate(model.blocks):
         if index == 0 and x.ndim == 4:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from csnn_jax.network.model import CSNN, Membranes, advance
@@ -46,16 +47,14 @@ class Tally(NamedTuple):
     fired: Array
 
 
-def check_shape(model: CSNN, x: Array) -> None:
-    """Raises ValueError unless x has the shape that the network takes; says what it is and what is expected."""
+def check_input(model: CSNN, x: Array) -> None:
+    """Raises ValueError unless x is what the network takes; says what it is and what is expected."""
+    if not isinstance(x, Array | np.ndarray):
+        raise ValueError(f"x is of type {type(x).__name__}, expected an array")
     shape = model.config.input_shape
-    if x.ndim not in (4, 5) or x.shape[-3:] != shape:
+    if x.ndim not in (4, 5) or x.shape[-3:] != shape or 0 in x.shape:
         expected = ", ".join(map(str, shape))
         raise ValueError(f"x is {list(x.shape)}, expected [batch, {expected}] or [time, batch, {expected}]")
-
-
-def _check(model: CSNN, x: Array) -> None:
-    check_shape(model, x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x is {x.dtype}, expected floats (an image of bytes divided by 255)")
 
@@ -70,7 +69,7 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
         x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
 
     Raises:
-        ValueError: x of another shape or type.
+        ValueError: x of another shape or type, or empty.
     """
     last, spikes, _ = _window(model, x)
     return last, spikes
@@ -88,7 +87,7 @@ def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
             are differentiable.
 
     Raises:
-        ValueError: x of another shape or type.
+        ValueError: x of another shape or type, or empty.
     """
     _, spikes, densities = _window(model, x)
     return spikes, jnp.stack(densities)
@@ -104,7 +103,7 @@ def _window(model: CSNN, x: Array) -> tuple[Membranes, Array, list[Array]]:
     Of the forward pass only the membranes and the winners of the max-pools are kept for the backward pass; spikes are
     recomputed from the membranes, which costs a comparison each.
     """
-    _check(model, x)
+    check_input(model, x)
     split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
     first, rest = model.blocks[:split], model.blocks[split:]
 
@@ -136,9 +135,9 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
         (last membranes, trace): `trace.membranes` and `trace.spikes` hold one array [time, batch, *shape] per layer.
 
     Raises:
-        ValueError: x of another shape or type.
+        ValueError: x of another shape or type, or empty.
     """
-    _check(model, x)
+    check_input(model, x)
 
     def everything(membranes: Membranes, current: Array) -> tuple[Membranes, Trace]:
         membranes, spikes = advance(model.blocks, membranes, current)
@@ -159,9 +158,9 @@ def tally(model: CSNN, x: Array) -> Tally:
             [batch, layers].
 
     Raises:
-        ValueError: x of another shape or type.
+        ValueError: x of another shape or type, or empty.
     """
-    _check(model, x)
+    check_input(model, x)
 
     def add(carry: tuple[Membranes, Tally], current: Array) -> tuple[tuple[Membranes, Tally], None]:
         membranes, (counts, fired) = carry

@@ -33,7 +33,13 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
     Returns:
         The loss in nats, a scalar. A silent network gives ln(classes). The floor, where only the right neuron fires,
             at every step, is ln(1 + (classes - 1) / e).
+
+    Raises:
+        ValueError: spikes or labels of another shape, or labels that are no whole numbers.
     """
+    if spikes.ndim != 3 or labels.shape != spikes.shape[1:2] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        found = f"{list(spikes.shape)} and labels {labels.dtype} {list(labels.shape)}"
+        raise ValueError(f"spikes are {found}, expected [time, batch, classes] and whole numbers [batch]")
     log_probability = jax.nn.log_softmax(spikes)
     picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]
     if smoothing:

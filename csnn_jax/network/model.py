@@ -69,6 +69,9 @@ class CSNN(nnx.Module):
         derivative: a surrogate derivative of your own, any JAX function of x = U - threshold; None: the one that
             `config.surrogate` names.
         dtype: floating-point type of the parameters.
+
+    Raises:
+        ValueError: a config or key of another kind.
     """
 
     def __init__(
@@ -78,8 +81,13 @@ class CSNN(nnx.Module):
         derivative: surrogate.Derivative | None = None,
         dtype: DTypeLike = jnp.float32,
     ):
-        config = config or ModelConfig()
-        key = jax.random.key(key) if isinstance(key, int) else key
+        config = ModelConfig() if config is None else config
+        if not isinstance(config, ModelConfig):
+            raise ValueError(f"config is of type {type(config).__name__}, expected a ModelConfig")
+        if isinstance(key, int | np.integer):
+            key = jax.random.key(int(key))
+        elif not isinstance(key, Array):
+            raise ValueError(f"key is of type {type(key).__name__}, expected a jax.random.key or a seed")
         derivative = derivative or surrogate.from_config(config)
         self.config = config
         self.blocks = nnx.List(

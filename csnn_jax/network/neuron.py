@@ -1,6 +1,6 @@
 """The leaky integrate-and-fire neuron, and nothing else (docs/design.md, section 2; snnTorch's `Leaky`)."""
 
-from typing import assert_never
+from typing import assert_never, get_args
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,14 @@ def leaky(
 
     Returns:
         (U[t], S[t]): the membrane, before the reset that its own spike causes, and the spikes (0 or 1).
+
+    Raises:
+        ValueError: a membrane that is no float, or another reset.
     """
+    if not jnp.issubdtype(membrane.dtype, jnp.floating):  # beta would be cut to a whole number
+        raise ValueError(f"membrane is {membrane.dtype}, expected floats")
+    if reset not in (known := get_args(Reset)):
+        raise ValueError(f"reset is {reset!r}, expected one of {', '.join(known)}")
     decay = clip_beta(jnp.asarray(beta, membrane.dtype))
 
     def leak(membrane: Array) -> Array:

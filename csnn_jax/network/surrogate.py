@@ -22,7 +22,7 @@ Derivative = Callable[[Array], Array]
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def spike(x: Array, derivative: Derivative) -> Array:
-    """S = H(x), whose gradient is `derivative(x)`.
+    """S = H(x), whose gradient is `derivative(x)`, in reverse mode: `jax.jvp` has no rule for it.
 
     Args:
         x: membrane minus threshold, any shape.

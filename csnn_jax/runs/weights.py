@@ -58,13 +58,13 @@ def from_torch(layer: Layer, weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(weight.T)
 
 
-def save(path: Path, tensors: Tensors, config: ModelConfig) -> None:
+def save(path: str | Path, tensors: Tensors, config: ModelConfig) -> None:
     """Writes the file, with the model's configuration as JSON in its metadata.
 
     Raises:
         UserError: it can't be written; an older file of that name is kept.
     """
-    write_atomic(path, to_bytes(tensors, config))
+    write_atomic(Path(path), to_bytes(tensors, config))
 
 
 def to_bytes(tensors: Tensors, config: ModelConfig) -> bytes:
@@ -72,7 +72,7 @@ def to_bytes(tensors: Tensors, config: ModelConfig) -> bytes:
     return safetensors.numpy.save(tensors, {"config": to_json(config)})
 
 
-def load(path: Path) -> tuple[ModelConfig, Tensors]:
+def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
     """Reads and checks the file: (the model's configuration, its tensors in torch's layout).
 
     Raises:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from bundles import SMALL, drawn, make_checkpoint, make_run
@@ -140,6 +141,7 @@ def test_encoded_images_draw_the_spikes_that_evaluation_draws():
         ("8.png", "images are of type str, expected an array"),
         ([[1, 2], [3]], "images are of type list, expected an array"),
         ([[1, 2], [3, 4]], r"images are \[2, 2\], expected \[batch, 8, 6, 2\]"),
+        ((300 * np.ones((1, 8, 6, 2), int)).tolist(), "images are int64, expected uint8, or floats from 0 to 1"),
     ],
 )
 def test_other_images_are_refused(images, message):
@@ -153,6 +155,7 @@ def test_lists_of_the_right_shape_and_type_are_taken():
     expected = model.classify(images).counts
     assert expected.any()
     np.testing.assert_array_equal(model.classify(list(images)).counts, expected)
+    np.testing.assert_array_equal(model.classify(images.tolist()).counts, expected)
     np.testing.assert_array_equal(model.classify((images / 255).tolist()).counts, expected)
     np.testing.assert_array_equal(model.trace(list(images)).spikes[-1].sum(0), expected)
 
@@ -192,3 +195,34 @@ def test_a_float64_job_is_float64_with_x64(x64):
 def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
     counts = np.asarray([[0, 0, 0], [1, 5, 5], [5, 1, 5], [2, 3, 4]], np.float32)
     np.testing.assert_array_equal(predict(counts), [0, 1, 0, 2])
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (lambda: (pictures(3, 8, 6, 2), np.arange(3)), "split is of type tuple, expected a Split"),
+        (lambda: Split(pictures(3, 8, 6, 2), np.arange(2)), "2 labels for 3 images, expected one for each"),
+        (lambda: Split(pictures(3, 8, 6, 2), np.eye(3, dtype=int)), r"labels are int64 \[3, 3\], expected a whole"),
+        (lambda: Split(pictures(3, 8, 6, 2), np.arange(3.0)), r"labels are float64 \[3\], expected a whole"),
+        (lambda: Split(pictures(3, 8, 6, 2), np.arange(3) + 2), "labels go from 2 to 4, expected 0 to 3"),
+        (lambda: Split(pictures(3, 8, 6, 2), np.arange(3) - 1), "labels go from -1 to 1, expected 0 to 3"),
+        (lambda: Split(pictures(0, 8, 6, 2), np.arange(0)), r"images are \[0, 8, 6, 2\], expected"),
+        (lambda: Split(pictures(3, 8, 6), np.arange(3)), r"images are \[3, 8, 6\], expected"),
+    ],
+)
+def test_what_has_no_accuracy_is_refused(split, message):
+    with pytest.raises(ValueError, match=message):
+        tiny().evaluate(split())
+
+
+def test_images_that_jax_traces_are_refused():
+    with pytest.raises(ValueError, match="images are traced, expected an array"):
+        jax.jit(tiny().classify)(pictures(1, 8, 6, 2))
+
+
+def test_what_is_no_network_is_refused():
+    kept = tensors(CSNN(TINY, 1))
+    with pytest.raises(ValueError, match="config is of type ModelConfig, expected a Config"):
+        Trained(TINY, kept)
+    with pytest.raises(UserError, match=r"tensors: fc1.weight is missing, expected shape \[7, 60\]"):
+        Trained(Config(TINY), {name: value for name, value in kept.items() if name != "fc1.weight"})

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
@@ -94,3 +95,15 @@ def test_micro_batches_and_a_rate_target_exclude_each_other():
     assert TrainConfig(microbatch=128, rate_target=0.1).part == 128
     with pytest.raises(UserError, match=r"^--microbatch 64: expected auto or off beside --rate-target"):
         TrainConfig(microbatch=64, rate_target=0.1)
+
+
+def test_numpys_numbers_are_taken_as_pythons():
+    found = TrainConfig(lr=np.float32(0.5), batch_size=np.int64(8), seed=np.uint8(3))
+    assert (found.lr, found.batch_size, found.seed) == (0.5, 8, 3) and type(found.batch_size) is int
+    assert DataConfig(augment=np.array([2, 10, 0.1])).augment == (2, 10, 0.1)
+
+
+@pytest.mark.parametrize("part", ["model", "data", "train"])
+def test_what_is_no_part_of_a_job_is_named(part):
+    with pytest.raises(UserError, match=rf"^{part} .*: expected a {part.title()}Config$"):
+        Config(**{part: {"lr": 1}})

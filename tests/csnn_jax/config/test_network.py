@@ -3,12 +3,14 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 from configs import model_configs
 from hypothesis import given
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
+from csnn_jax.runs.config_json import from_json, to_json
 
 
 @given(model_configs())
@@ -96,3 +98,18 @@ def test_lists_are_taken_as_json_and_yaml_have_them():
     hash(found)
     with pytest.raises(UserError, match="--conv-channels 8 x: expected positive whole numbers"):
         ModelConfig(conv_channels=[8, "x"])
+
+
+def test_numpys_numbers_and_arrays_are_taken_as_pythons():
+    found = ModelConfig(
+        beta=np.float32(0.9),
+        threshold=np.array([1, 2, 3, 4]),
+        hidden=(np.int64(16),),
+        conv_channels=np.array([8, 16]),
+        time_steps=np.int32(5),
+        learn_beta=np.bool_(True),
+    )
+    assert found.betas == (float(np.float32(0.9)),) * 4 and found.thresholds == (1, 2, 3, 4)
+    assert from_json(ModelConfig, to_json(found), "it") == found
+    with pytest.raises(UserError, match=r"--beta 1.5: expected a number from 0 to 1"):
+        ModelConfig(beta=np.float64(1.5))

@@ -86,6 +86,12 @@ def test_what_cannot_be_encoded_is_refused(images, encoding, message):
         encode(images, 10, encoding, (0,))
 
 
+@pytest.mark.parametrize(("steps", "within"), [(0, None), (5, (3, 3)), (5, (-1, 3)), (5, (0, 0))])
+def test_no_steps_and_images_outside_their_batch_are_refused(steps, within):
+    with pytest.raises(ValueError, match=rf"{steps} steps, within .*; expected at least 1, and images within"):
+        encode(EVERY_VALUE, steps, "rate", (0,), within=within)
+
+
 @pytest.mark.parametrize("encoding", ["rate", "latency"])
 def test_the_scale_is_the_value_that_means_one(encoding):
     gray = np.arange(0, 256, 5, dtype=np.uint8).reshape(1, 1, -1, 1)

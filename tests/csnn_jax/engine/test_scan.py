@@ -260,17 +260,21 @@ def test_gradients_of_a_dense_network_are_the_equations(reset, x64):
 
 
 @pytest.mark.parametrize("engine", [scan, event])
-@pytest.mark.parametrize("shape", [(8, 8, 1), (2, 1, 8, 8)])
-def test_another_shape_is_refused_by_every_function(engine, shape):
+@pytest.mark.parametrize(
+    "x, message",
+    [
+        (np.zeros((8, 8, 1)), "x is [8, 8, 1], expected [batch, 8, 8, 1] or [time, batch, 8, 8, 1]"),
+        (np.zeros((2, 1, 8, 8)), "x is [2, 1, 8, 8], expected"),
+        (np.zeros((0, 8, 8, 1)), "x is [0, 8, 8, 1], expected"),
+        (np.zeros((0, 2, 8, 8, 1)), "x is [0, 2, 8, 8, 1], expected"),
+        (np.zeros((2, 8, 8, 1), np.uint8), "x is uint8, expected floats"),
+        (np.zeros((2, 8, 8, 1), int), "x is int64, expected floats"),
+        ([[[[0.0]]]], "x is of type list, expected an array"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_another_input_is_refused_by_every_function(engine, x, message):
     model = CSNN(ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3))
-    expected = re.escape(f"x is {list(shape)}, expected [batch, 8, 8, 1] or [time, batch, 8, 8, 1]")
-    for function in (engine.run, engine.trace, engine.tally):
-        with pytest.raises(ValueError, match=expected):
-            function(model, jnp.zeros(shape))
-
-
-def test_bytes_are_refused_by_every_function():
-    model = CSNN(ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3))
-    for function in (scan.run, scan.trace, scan.tally):
-        with pytest.raises(ValueError, match="x is uint8, expected floats"):
-            function(model, jnp.zeros((2, 8, 8, 1), jnp.uint8))
+    for function in (engine.run, engine.watch, engine.trace, engine.tally):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            function(model, x)

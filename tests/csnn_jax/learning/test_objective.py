@@ -68,3 +68,11 @@ def test_what_is_minimised_is_the_cross_entropy_and_the_rates_cost(x64):
     assert found == pytest.approx(float(ce_rate(spikes, labels, 0.5)) + 0.04, 1e-14)
     found = make(TrainConfig(rate_target=0.1))(spikes, labels, densities)
     assert found == pytest.approx(float(ce_rate(spikes, labels)) + 10 * 0.01, 1e-14)
+
+
+@pytest.mark.parametrize("labels", [jnp.zeros(1, int), jnp.zeros((4, 1), int), jnp.zeros(4)], ids=str)
+def test_labels_that_are_not_one_class_an_image_are_refused(labels):
+    with pytest.raises(ValueError, match=r"spikes are \[5, 4, 10\] and labels .*, expected \[time, batch, classes\]"):
+        ce_rate(jnp.zeros((5, 4, 10)), labels)
+    with pytest.raises(ValueError, match=r"spikes are \[4, 10\]"):
+        ce_rate(jnp.zeros((4, 10)), jnp.zeros(4, int))

@@ -181,3 +181,12 @@ def test_a_derivative_of_the_users_own_replaces_the_configurations(x64):
     found = tensors(nnx.merge(graph, jax.grad(loss)(params)))
     np.testing.assert_array_equal(found["fc1.weight"], [[6], [6]])
     np.testing.assert_array_equal(found["fc1.bias"], [3, 3])
+
+
+def test_numpys_seeds_are_taken_and_other_keys_refused():
+    config = ModelConfig(input_shape=(4, 4, 1), conv_channels=(), hidden=(3,))
+    np.testing.assert_array_equal(tensors(CSNN(config, np.int64(3)))["fc1.bias"], tensors(CSNN(config, 3))["fc1.bias"])
+    with pytest.raises(ValueError, match=r"key is of type float, expected a jax\.random\.key or a seed"):
+        CSNN(config, 3.0)
+    with pytest.raises(ValueError, match="config is of type dict, expected a ModelConfig"):
+        CSNN({})

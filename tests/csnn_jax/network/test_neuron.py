@@ -135,3 +135,11 @@ def test_gradients_are_the_closed_recurrences(reset, beta, x64):
     np.testing.assert_array_equal(spikes, expected_spikes)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_membranes_of_whole_numbers_and_other_resets_are_refused():
+    zeros = jnp.zeros(2, int)
+    with pytest.raises(ValueError, match="membrane is int32, expected floats"):
+        neuron.leaky(zeros, zeros, 0.5, 1.0, "zero", surrogate.atan)
+    with pytest.raises(ValueError, match="reset is 'half', expected one of subtract, zero, none"):
+        neuron.leaky(zeros + 0.0, zeros, 0.5, 1.0, "half", surrogate.atan)

@@ -78,6 +78,12 @@ def test_a_file_comes_back_bit_by_bit(path, dtype):
         assert found[name].tobytes() == tensor.tobytes()
 
 
+def test_a_path_may_be_text(path):
+    weights.save(str(path), drawn(), CONFIG)
+    config, found = weights.load(str(path))
+    assert config == CONFIG and found.keys() == SHAPES.keys()
+
+
 def test_safetensors_alone_reads_it(path):
     weights.save(path, drawn(), CONFIG)
     assert {k: t.shape for k, t in safetensors.numpy.load_file(path).items()} == SHAPES
