@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
         result = model.evaluate(dataset.test)
-        states = health.states(config.model, result.densities)
-        neurons = {name: layer._asdict() for name, layer in model.look(dataset.test.images).items()}
+        seen = model.look(dataset.test.images)
+        states = health.states(config.model, result.densities, seen)
+        neurons = {name: layer._asdict() for name, layer in seen.items()}
         which: dict[str, int] = {} if run.checkpoint is None else {"checkpoint": run.checkpoint}
         values: dict[str, Any] = which | {
             "dataset": dataset.name,

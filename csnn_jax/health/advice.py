@@ -10,6 +10,9 @@ from csnn_jax.runs.metrics import LOOKED_AT
 STUCK = 0.99
 """Of ln(classes), the loss of a network that does not look at its images."""
 
+SMALL_BATCH = 8
+"""Images: with fewer, an update follows what is peculiar to them."""
+
 NAMES = {
     "silent": "silent layers",
     "saturated": "saturated layers",
@@ -20,18 +23,22 @@ NAMES = {
 }
 """What the log calls each trouble."""
 
+FIRST = ("faulty surrogate", "small batch")
+"""What any trouble may come from, before all else."""
+
 CAUSES = {
-    "silent": ("faulty surrogate", "high threshold", "late", "torch's weights", "steep surrogate", "sparse start"),
-    "saturated": ("faulty surrogate", "low threshold", "no reset", "late", "torch's weights", "dense start"),
-    "vanishing": ("faulty surrogate", "another surrogate", "narrow surrogate"),
-    "exploding": ("faulty surrogate", "no clipping", "high rate"),
-    "stuck": ("faulty surrogate", "late", "torch's weights", "steep surrogate", "high rate"),
-    "dead": ("faulty surrogate", "high threshold", "high rate"),
+    "silent": ("high threshold", "late", "torch's weights", "steep surrogate", "sparse start"),
+    "saturated": ("low threshold", "no reset", "late", "torch's weights", "dense start"),
+    "vanishing": ("another surrogate", "narrow surrogate"),
+    "exploding": ("no clipping", "high rate"),
+    "stuck": ("late", "torch's weights", "steep surrogate", "high rate"),
+    "dead": ("high threshold", "high rate"),
 }
-"""What a trouble may come from, the likeliest first; the last one is what is left."""
+"""What a trouble may come from beside `FIRST`, the likeliest first; the last one is what is left."""
 
 HINTS = {
     "faulty surrogate": "--surrogate atan, for {surrogate} {fault}",
+    "small batch": "a larger --batch-size (now {batch_size})",
     "steep surrogate": "--surrogate atan in place of {surrogate}",
     "another surrogate": "--surrogate atan in place of {surrogate}",
     "narrow surrogate": "a smaller --slope",
@@ -89,6 +96,7 @@ def hint(what: str, config: Config, layers: Sequence[int], early: bool) -> str:
     thresholds = [model.thresholds[layer] for layer in layers]
     holds = {
         "faulty surrogate": model.surrogate in FAULTS,
+        "small batch": train.batch_size < SMALL_BATCH,
         "steep surrogate": model.surrogate == "fast_sigmoid",
         "another surrogate": model.surrogate != "atan",
         "high threshold": max(thresholds) > 1,
@@ -98,7 +106,7 @@ def hint(what: str, config: Config, layers: Sequence[int], early: bool) -> str:
         "no clipping": train.clip_norm is None,
         "late": not early,
     }
-    cause = next(cause for cause in CAUSES[what] if holds.get(cause, True))
+    cause = next(cause for cause in (*FIRST, *CAUSES[what]) if holds.get(cause, True))
     given = model.threshold if isinstance(model.threshold, tuple) else (model.threshold,)
     shown = {"threshold": " ".join(f"{value:g}" for value in given)}
     return HINTS[cause].format(**vars(train) | vars(model) | shown, fault=FAULTS.get(model.surrogate))

@@ -25,6 +25,8 @@ EXPLODING = 1e3
 DEAD = 0.9  # share of a layer's channels; in a trained default network it is 0.7
 STEADY = 5  # iterations in a row that a density must be out of its bounds, or within them again
 PATIENCE = 10  # the same of a gradient, and the iterations that a loss is averaged over
+ENOUGH = 32
+"""Images: where a batch has fewer, its figures are those of chance, and the latest iterations with so many count."""
 EVIDENCE = {
     "silent": ("density", "gradient", "membranes"),
     "saturated": ("density", "membranes"),
@@ -85,9 +87,14 @@ class Health:
     Args:
         config: the job.
         total: its iterations.
+
+    Attributes:
+        loss, densities, gradients: what was looked at last: the mean of an iteration's images, or where a batch is
+            small of the latest iterations.
     """
 
     def __init__(self, config: Config, total: int):
+        self.loss, self.densities, self.gradients = math.nan, np.zeros(0), np.zeros(0)
         model, self._train = config.model, config.train
         layers = len(model.layers)
         self.channels = np.array([layer.out_shape[-1] for layer in model.layers])
@@ -95,6 +102,7 @@ class Health:
         self.chance = math.log(model.num_classes)
         self.floor = math.log(1 + (model.num_classes - 1) / math.e)
         self.tenth = max(PATIENCE, -(-total // 10))
+        self._latest: deque[np.ndarray] = deque(maxlen=-(-ENOUGH // self._train.batch_size))
         self._losses: deque[float] = deque(maxlen=PATIENCE)
         self._spikes = np.zeros(layers, bool)  # at the latest iteration
         densities = {what: Trouble(what, layers, STEADY) for what in ("silent", "saturated")}
@@ -104,7 +112,11 @@ class Health:
 
     def step(self, iteration: int, loss: float, densities: np.ndarray, gradients: np.ndarray) -> list[Event]:
         """What an iteration tells; densities and gradients [layers], NaN where they are not known."""
-        self._losses.append(loss - self._penalty(densities))
+        self._latest.append(np.array([[loss - self._penalty(densities), *densities], [0, *gradients]]))
+        (loss, *rest), (_, *others) = np.mean(self._latest, axis=0)
+        self.loss, densities, gradients = loss, np.array(rest), np.array(others)
+        self.densities, self.gradients = densities, gradients
+        self._losses.append(loss)
         mean = sum(self._losses) / len(self._losses)
         silent = densities < self.silent
         self._spikes = densities > 2 * self.silent
@@ -114,7 +126,9 @@ class Health:
         found += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
         found += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
         found += self._look("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
-        if iteration + 1 >= self.tenth:
+        # Of a batch that is too small one line is enough, the first: its hint is the same.
+        told = self._train.batch_size < advice.SMALL_BATCH and self.troubles["silent"].on.any()
+        if iteration + 1 >= self.tenth and not told:
             stays, left = min(self._losses) > STUCK * self.chance, mean < (2 * STUCK - 1) * self.chance
             found += self._look("stuck", iteration, np.array([stays]), np.array([left]))
         return found
@@ -159,10 +173,24 @@ def silence(config: ModelConfig) -> np.ndarray:
     return bounds
 
 
-def states(config: ModelConfig, densities: Mapping[str, float]) -> dict[str, str]:
-    """Each layer's state in a word: "silent", "saturated" or "healthy"."""
-    pairs = zip(densities.items(), silence(config), strict=True)
-    return {name: "silent" if d < low else "saturated" if d > SATURATED else "healthy" for (name, d), low in pairs}
+def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[str, Neurons]) -> dict[str, str]:
+    """Each layer's state in a word: "silent", "saturated", "mostly dead" or "healthy".
+
+    Args:
+        config: the network.
+        densities: of each layer.
+        seen: its neurons on some images, see `metrics.look`. More than half of its channels may be dead.
+    """
+
+    def state(density: float, low: float, neurons: Neurons) -> str:
+        if density < low:
+            return "silent"
+        if density > SATURATED:
+            return "saturated"
+        return "mostly dead" if 2 * neurons.dead > neurons.channels else "healthy"
+
+    rows = zip(densities.items(), silence(config), strict=True)
+    return {name: state(density, low, seen[name]) for (name, density), low in rows}
 
 
 class Watch:
@@ -204,7 +232,8 @@ class Watch:
         densities, gradients = (np.array(list(layers[key].values())) for key in ("density", "gradient"))
         events = self.health.step(iteration, loss, densities, gradients)
         looks = any(event.layers and event.what in ("silent", "saturated") for event in events)
-        figures = {"loss": loss, **layers} | (by_figure(self.look()) if looks else {})
+        seen = self.record(self.health.densities, self.health.gradients)
+        figures = {"loss": self.health.loss, **seen} | (by_figure(self.look()) if looks else {})
         for event in events:
             self._tell(iteration, event, figures, say)
 

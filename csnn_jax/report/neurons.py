@@ -38,7 +38,7 @@ def neurons(subject: Subject, found: Measured) -> Iterator[Content]:
 
 
 def _table(subject: Subject, found: Measured) -> Html:
-    words = health.states(subject.config.model, found.densities)
+    words = health.states(subject.config.model, found.densities, found.neurons)
     rows = []
     for name, one in found.neurons.items():
         spread = f"{_number(one.mean)} \u00b1 {_number(one.deviation)}"

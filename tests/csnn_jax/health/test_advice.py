@@ -18,13 +18,15 @@ FLAG = re.compile(r"--([\w-]+) ?([a-z\d]*)")
 
 def test_every_trouble_has_a_name_causes_and_evidence():
     assert advice.NAMES.keys() == advice.CAUSES.keys() == EVIDENCE.keys()
-    assert {cause for causes in advice.CAUSES.values() for cause in causes} == advice.HINTS.keys()
+    causes = {cause for causes in advice.CAUSES.values() for cause in causes}
+    assert causes | set(advice.FIRST) == advice.HINTS.keys() and not causes & set(advice.FIRST)
 
 
 @pytest.mark.parametrize("hint", sorted({*advice.HINTS.values()}))
 def test_a_hint_is_one_flag_that_there_is(hint):
     ((flag, value),) = FLAG.findall(hint)
-    parse_train(TrainFlags, "test", "", [f"--{flag}", value or "0.5"])  # which refuses what there is not
+    value = value or ("64" if flag == "batch-size" else "0.5")
+    parse_train(TrainFlags, "test", "", [f"--{flag}", value])  # which refuses what there is not
 
 
 @given(CONFIGS, st.sampled_from(list(EVIDENCE)), st.booleans())
@@ -99,3 +101,11 @@ UNSEEN = "channels without a spike in 32 images"
 )
 def test_a_line_holds_the_layers_and_the_figures(what, layers, text):
     assert advice.line(what, layers, FIGURES, Config(), "47 of 468") == text
+
+
+@pytest.mark.parametrize("what", advice.CAUSES)
+def test_a_batch_of_one_image_is_what_to_change_first(what):
+    assert (
+        advice.hint(what, Config(train=TrainConfig(batch_size=1)), [0], early=True) == "a larger --batch-size (now 1)"
+    )
+    assert "--batch-size" not in advice.hint(what, Config(train=TrainConfig(batch_size=8)), [0], early=True)

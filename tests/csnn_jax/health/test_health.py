@@ -184,8 +184,15 @@ def test_densities_that_are_not_known_are_no_trouble():
 def test_one_output_of_many_classes_spikes_seldom():
     many = ModelConfig(num_classes=1000)
     np.testing.assert_array_equal(silence(many), [SILENT, SILENT, SILENT, 0.05 / 1000])
-    found = states(many, {"lif1": 0.0009, "lif2": 0.61, "lif3": 0.6, "lif4": 0.0009})
+    densities = {"lif1": 0.0009, "lif2": 0.61, "lif3": 0.6, "lif4": 0.0009}
+    found = states(many, densities, {name: neurons(dead=5) for name in densities})
     assert found == {"lif1": "silent", "lif2": "saturated", "lif3": "healthy", "lif4": "healthy"}
+
+
+def test_a_layer_most_of_whose_channels_are_dead_is_not_called_healthy():
+    densities = dict.fromkeys(["lif1", "lif2", "lif3", "lif4"], 0.03)
+    found = states(ModelConfig(), densities, {name: neurons(dead=4 + number) for number, name in enumerate(densities)})
+    assert found == {"lif1": "healthy", "lif2": "healthy", "lif3": "mostly dead", "lif4": "mostly dead"}
 
 
 def neurons(dead: int = 0) -> Neurons:
@@ -315,3 +322,20 @@ def test_nothing_is_said_of_a_healthy_job_and_its_records_hold_the_layers(digits
     test = next(r for r in records if r["kind"] == "test")
     assert all(layer["threshold"] == 0.3 and 0 < layer["near"] < 1 for layer in test["membranes"].values())
     assert set(EVIDENCE) >= {r["what"] for r in records if r["kind"] == "health"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chance_in_batches_of_one_image_is_not_told(seed):
+    """Layers that spike for every third image alone, as the network would in the mean of a larger batch."""
+    health, rng = Health(Config(train=TrainConfig(batch_size=1)), 1000), np.random.default_rng(seed)
+    told = []
+    for iteration in range(600):
+        spikes = 3 * (rng.random(LAYERS) < 1 / 3)
+        told += health.step(iteration, LEARNT + rng.normal() / 2, but(FINE, lif3=0.1) * spikes, STRONG * spikes)
+    assert len(told) <= 2  # the first images may have none
+
+
+def test_one_line_tells_that_a_batch_is_too_small():
+    silent = Health(Config(train=TrainConfig(batch_size=1)), 150)
+    told = feed(silent, iterations=range(150), densities=but(FINE, lif2=0, lif3=0, lif4=0), loss=CHANCE)
+    assert told == [(STEADY - 1, Event("silent", (1, 2, 3), 0))]
