@@ -54,6 +54,6 @@ def _row(name: str, one: dict[str, Any], steps: int) -> tuple[str | int, ...]:
 def _energy(energy: dict[str, Any]) -> str:
     spent = energy["synapses_nj"] + energy["neurons_nj"]
     return (
-        f"{spent:,.0f} nJ an image, {energy['dense_nj']:,.0f} nJ if computed densely. Formula: {energy['formula']}. "
-        f"Source: {energy['source']}."
+        f"{spent:,.0f} nJ an image. A network of this shape without spikes, which sees an image once, takes "
+        f"{energy['one_pass_nj']:,.0f} nJ. Formula: {energy['formula']}. Source: {energy['source']}."
     )

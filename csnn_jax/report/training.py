@@ -1,6 +1,7 @@
 """How training went: accuracy, loss, learning rate and densities over the iterations, of all runs in one chart each."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any
@@ -33,13 +34,21 @@ def section(subjects: Sequence[Subject]) -> Section:
 
 
 def _summary(subjects: Sequence[Subject]) -> Html:
-    rows = [(one.name, one.iterations, percent(one.accuracy), state(one)) for one in subjects]
+    rows = [(one.name, one.iterations, _final(one), state(one)) for one in subjects]
     return page.table("The runs", ("run", "iterations", "final test accuracy", "state"), rows)
 
 
+def _final(subject: Subject) -> str:
+    """The final accuracy, and on how many images, where not on all."""
+    of = subject.config.train.eval_images
+    return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)")
+
+
 def _spread(subjects: Sequence[Subject]) -> Iterator[Html]:
+    """The mean of runs that differ in their seed alone: of others it would mean nothing."""
     known = [one.accuracy for one in subjects if one.accuracy is not None]
-    if len(known) > 1:
+    jobs = [replace(one.config, train=replace(one.config.train, seed=0)) for one in subjects]
+    if len(known) > 1 and all(job == jobs[0] for job in jobs):
         middle, deviation = mean(known), stdev(known)
         yield page.paragraph(
             f"Mean of the {len(known)} final test accuracies: {middle:.2%}, standard deviation {deviation:.2%}."

@@ -179,8 +179,8 @@ def _energy(layers: list[dict[str, Any]], total: dict[str, Any], time_steps: int
         "pj_per_mac": PJ_PER_MAC,
         "source": ENERGY_SOURCE,
         "formula": "synapses: MACs x 4.6 pJ + ACs x 0.9 pJ, the first layer once where its input is held; neurons: one "
-        "MAC (beta U + I) per neuron and step; dense: every MAC of every step",
+        "MAC (beta U + I) per neuron and step; without spikes: every MAC, once",
         "synapses_nj": synapses / 1000,
         "neurons_nj": neurons / 1000,
-        "dense_nj": (PJ_PER_MAC * total["dense_macs_per_step"] * time_steps + neurons) / 1000,
+        "one_pass_nj": PJ_PER_MAC * total["dense_macs_per_step"] / 1000,
     }

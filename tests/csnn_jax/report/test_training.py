@@ -74,8 +74,14 @@ def test_many_runs_share_their_charts(tmp_path):
     for chart in (accuracy, loss, rate):
         assert list(dict.fromkeys(trace["name"] for trace in chart["data"])) == shown
     assert len(densities) == 10 and "Densities by layer, run by run" in found
-    assert "Mean of the 10 final test accuracies: 50.00%, standard deviation 0.00%." in found
     assert all(found.count(name) for name in shown)
+
+
+def test_a_mean_is_that_of_runs_that_differ_in_their_seed_alone(tmp_path):
+    runs = [made(tmp_path / f"run {seed}", 30, seed=seed) for seed in range(10)]
+    mean = "Mean of the 10 final test accuracies: 50.00%, standard deviation 0.00%."
+    assert mean in text(*runs)
+    assert "Mean of the" not in text(*runs, made(tmp_path / "other", 30, lr=0.5))
 
 
 @pytest.mark.parametrize(
