@@ -23,8 +23,8 @@ def images(folder: Path) -> Split:
     try:
         arrays = safetensors.numpy.load(path.read_bytes())
         found = Split(arrays["images"], arrays["labels"])
-    except (OSError, KeyError, safetensors.SafetensorError) as error:
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: expected a safetensors file with images and labels: {error}") from None
-    if found.images.dtype != np.uint8 or found.images.ndim not in (4, 5) or len(found.images) != len(found.labels):
+    if found.images.dtype != np.uint8 or found.images.ndim not in (4, 5):
         raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and as many labels")
     return found

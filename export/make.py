@@ -88,7 +88,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     whole: Manifest = {
         "schema_version": manifest.SCHEMA_VERSION,
         "made": manifest.made(settings.opset),
-        "training": _training(run, config, found["proof"][WEIGHTS]["accuracy"]),
+        "training": _training(run, config, None if settings.quick else found["proof"][WEIGHTS]["accuracy"]),
         "data": manifest.data(config.data.dataset, dataset.test),
         "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
         **found,
@@ -123,10 +123,8 @@ def _write_page(folder: Path, whole: Manifest) -> None:
 
 
 def _warn_of_silence(found: Manifest) -> None:
-    """Says which layers never spiked: a silent network's files equal anything."""
-    silent = [layer["name"] for layer in found["numbers"]["layers"] if not layer["spikes"]]
-    if silent:
-        print(f"warning: the neurons after {', '.join(silent)} never spiked, so equal spikes prove little", flush=True)
+    if warning := manifest.silence(found):
+        print(f"warning: {warning}", flush=True)
 
 
 def _prove(subject: Subject, part: Part, name: str) -> Found:
@@ -205,10 +203,14 @@ def _possible(subject: Subject) -> list[Part]:
     return parts.possible(subject.config.model, subject.tensors)
 
 
-def _training(run: RunDir, config: Config, accuracy: float) -> dict[str, Any]:
-    """What became of the run, at the checkpoint that is exported, where one is; `accuracy` is that of the bundle."""
+def _training(run: RunDir, config: Config, accuracy: float | None) -> dict[str, Any]:
+    """What became of the run, at the checkpoint that is exported, where one is.
+
+    `accuracy` is the bundle's on all test images, None where it was measured on few of them.
+    """
     settings = {"seed": config.train.seed, "dtype": config.train.dtype}
     if (number := run.checkpoint) is not None:
         return {"accuracy": accuracy, "iterations": number, "seconds": None, **settings, "checkpoint": number}
     end = [record for record in run.records("end") if not record["interrupted"]][-1]
-    return {"accuracy": end["accuracy"], "iterations": end["iter"], "seconds": end.get("seconds"), **settings}
+    found = end["accuracy"] if config.train.eval_images is None else accuracy
+    return {"accuracy": found, "iterations": end["iter"], "seconds": end.get("seconds"), **settings}

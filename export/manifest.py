@@ -1,4 +1,4 @@
-"""manifest.json: what is in a bundle, how it is to be called, what was proven; manifest.sha256 hashes it.
+"""manifest.json: what is in a bundle, how it is to be called, what was proven; SHA256SUMS hashes it and all others.
 
 Everything in it except `made` (when, where, with which versions) and `latency` can be recomputed from the bundle's
 other files, and `export.verify` does so.
@@ -18,21 +18,27 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from export import parts
-from export.bundle import MANIFEST, MANIFEST_HASH
+from export.bundle import MANIFEST, SUMS
 
 SCHEMA_VERSION = 1
 PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", *parts.packages())
-NOT_LISTED = (MANIFEST, MANIFEST_HASH)
+NOT_LISTED = (MANIFEST, SUMS)
 
 Manifest = dict[str, Any]
 Rule = Callable[[str, Any, Any], list[str] | None]
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Writes manifest.json and manifest.sha256 (in the form of `sha256sum`)."""
-    data = (json.dumps(manifest, indent=2) + "\n").encode()
-    write_atomic(folder / MANIFEST, data)
-    write_atomic(folder / MANIFEST_HASH, f"{hashlib.sha256(data).hexdigest()}  {MANIFEST}\n".encode())
+    """Writes manifest.json and SHA256SUMS."""
+    write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    write_atomic(folder / SUMS, _sums(folder, manifest))
+
+
+def _sums(folder: Path, manifest: Manifest) -> bytes:
+    """What SHA256SUMS holds: all files of a bundle but itself, as `sha256sum -c` reads it."""
+    hashes = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+    hashes[MANIFEST] = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items())).encode()
 
 
 def read(folder: Path) -> Manifest:
@@ -68,12 +74,11 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
 def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
     """What is wrong with the bundle's files as such, by name: changed, missing or not listed."""
     problems: dict[str, str] = {}
-    expected = f"{hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()}  {MANIFEST}\n".encode()
     try:
-        if (folder / MANIFEST_HASH).read_bytes() != expected:
-            problems[MANIFEST_HASH] = f"is not the SHA-256 of {MANIFEST}: one of the two was changed"
+        if (folder / SUMS).read_bytes() != _sums(folder, manifest):
+            problems[SUMS] = f"does not hold the SHA-256 that {MANIFEST} has, and its own: one of the two was changed"
     except OSError as error:
-        problems[MANIFEST_HASH] = f"can't be read: {error.strerror}"
+        problems[SUMS] = f"can't be read: {error.strerror}"
     found = hash_files(folder)
     for name, entry in manifest["files"].items():
         if name not in found:
@@ -84,6 +89,12 @@ def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
             problems[name] = f"has {found[name]['bytes']} bytes, {MANIFEST} says {entry.get('bytes')}"
     problems |= {name: f"is not listed in {MANIFEST}" for name in found if name not in manifest["files"]}
     return problems
+
+
+def silence(manifest: Manifest) -> str:
+    """Which layers never spiked on the images of the figures, in words; "" where all did."""
+    silent = [layer["name"] for layer in manifest["numbers"]["layers"] if not layer["spikes"]]
+    return f"the neurons after {', '.join(silent)} never spiked, so equal spikes prove little" if silent else ""
 
 
 def made(opset: int) -> dict[str, Any]:

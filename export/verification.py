@@ -43,8 +43,8 @@ def verify(folder: Path, quick: bool = False) -> int:
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()
-    _Comparison(verdict, recorded, subject, note).run()
-    return verdict.end(note)
+    found = _Comparison(verdict, recorded, subject, note).run()
+    return verdict.end("; ".join(filter(None, (note, manifest.silence(found)))))
 
 
 @dataclass
@@ -108,8 +108,8 @@ class _Comparison:
     subject: Subject
     note: str
 
-    def run(self) -> None:
-        """Checks every file, then the manifest and the report."""
+    def run(self) -> Manifest:
+        """Checks every file, then the manifest and the report; what was found, as a manifest has it."""
         found = make.claims(self.subject, self._file)
         self.verdict.tell(MANIFEST, list(self._manifest(found)))
         self.verdict.tell(REPORT, list(self._report()))
@@ -117,6 +117,7 @@ class _Comparison:
             self.verdict.tell(PAGE, *self._page())
         if not self.note and not self.verdict.bad:
             self.verdict.tell("latency", [], self._latency())
+        return found
 
     def _file(self, part: Part, name: str) -> Found:
         found = check(part, self.subject, name)

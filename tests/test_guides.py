@@ -87,3 +87,14 @@ def test_every_block_of_a_guide_is_followed(page: str) -> None:
     verbs = {"sh": {"run", "refused"}, "python": {"run", "write"}, "diff": {"apply"}, "text": {"prints", ""}}
     assert [block for block in found if block.marker.partition(":")[0] not in verbs[block.language]] == []
     assert {"run", "apply"} <= {block.marker for block in found}
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_the_diffs_of_a_guide_apply_to_the_files_of_today(page: str, tmp_path: Path) -> None:
+    diffs = [block.text for block in blocks(read(page)) if block.marker == "apply"]
+    for name in re.findall(r"^\+\+\+ b/(.+)$", "".join(diffs), re.M):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for diff in diffs:
+        done = subprocess.run(["git", "apply"], input=diff, text=True, capture_output=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr

@@ -53,12 +53,17 @@ def counts(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: the program failed; says how.
     """
+    found = [[int(n) for n in re.findall(r"\d+", line)] for line in printed(program, samples).splitlines()]
+    table = np.array(found, np.int64).reshape(len(samples), -1)
+    return table[:, 0], table[:, 1:]
+
+
+def printed(program: Path, samples: np.ndarray) -> str:
+    """What the compiled program prints for samples; arguments and errors are those of `counts`."""
     done = subprocess.run([program], input=np.ascontiguousarray(samples).tobytes(), capture_output=True, check=False)
     if done.returncode:
         raise UserError(f"{program}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
-    found = [[int(n) for n in re.findall(r"\d+", line)] for line in done.stdout.decode().splitlines()]
-    table = np.array(found, np.int64).reshape(len(samples), -1)
-    return table[:, 0], table[:, 1:]
+    return done.stdout.decode()
 
 
 class Library:

@@ -19,7 +19,7 @@ from csnn_jax.data.encode import draws, levels
 from csnn_jax.errors import UserError
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, manifest
-from export.bundle import CONFIG, MANIFEST, MANIFEST_HASH
+from export.bundle import CONFIG, MANIFEST, SUMS
 from export.golden_images import IMAGES, images
 from export.manifest import Manifest
 
@@ -55,10 +55,10 @@ def read(folder: Path, names: Sequence[str] | None) -> Source:
     bundle.check_is(folder)
     found = manifest.read(folder)
     problems = manifest.file_problems(folder, found)
-    for name in (MANIFEST_HASH, STEP, CONFIG, IMAGES):
+    for name in (SUMS, STEP, CONFIG, IMAGES):
         if name in problems:
             raise UserError(f"{folder / name}: {problems[name]}")
-        if name != MANIFEST_HASH and name not in found["files"]:
+        if name != SUMS and name not in found["files"]:
             raise UserError(f"{folder}: has no {name}, expected a bundle that `python -m export` made")
     made = Source(folder, found, RunDir(folder).config().model, images(folder), ())
     classes = _checked(made)

@@ -24,6 +24,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "nir": ("nir",),
     "c_program": (),
     "golden": ("onnx",),
+    "golden_c": ("onnx",),
+    "check_onnx": (),
 }
 """Every module, in the order in which they are made and checked, with the packages that it needs beside torch and
 snnTorch: told here, for a module can't be imported where one of its packages is missing."""

@@ -1,6 +1,5 @@
 """`c/`: the network as a C99 program. `csnn.c` is the same for every network, two headers are not."""
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.files import write_atomic
+from csnn_jax.files import Scratch, write_atomic
 from csnn_jax.runs.weights import Tensors
 from export import latency
 from export.c import headers, program
@@ -35,8 +34,8 @@ def write(source: Source) -> None:
 def check(subject: Subject, name: str) -> Found:
     """Compiled, equal to torch, with the trained parameters; the program prints what the library counts."""
     model, folder = subject.config.model, subject.folder / "c"
-    with tempfile.TemporaryDirectory() as scratch:
-        expected, built = Path(scratch) / "expected", Path(scratch) / "built"
+    with Scratch() as scratch:
+        expected, built = scratch / "expected", scratch / "built"
         _write_for(subject, expected)
         other = [x for x in FILES if (folder / x).read_bytes() != (expected / x).read_bytes()]
         if other:  # and nothing of it is built or run
@@ -80,6 +79,24 @@ def write_sources(folder: Path, config: ModelConfig, tensors: Tensors, frames: i
     write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
 
 
+def build(subject: Subject, folder: Path) -> Path:
+    """Builds the program of a bundle from sources of this version's own, for those of the bundle may be anybody's.
+
+    Args:
+        subject: the bundle.
+        folder: an empty one, for the sources and what is built.
+
+    Returns:
+        The program.
+
+    Raises:
+        UserError: as `program.build`.
+    """
+    _write_for(subject, folder / "sources")
+    (folder / "built").mkdir()
+    return program.build(folder / "sources", folder / "built")
+
+
 def _write_for(subject: Subject, folder: Path) -> None:
     frames = subject.time_steps if subject.frames else None
     write_sources(folder, subject.config.model, subject.tensors, frames)
@@ -88,9 +105,9 @@ def _write_for(subject: Subject, folder: Path) -> None:
 def _measure(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
     """Latency of `csnn_classify`."""
     model = subject.config.model
-    with tempfile.TemporaryDirectory() as scratch:
-        program.build(subject.folder / "c", Path(scratch))
-        library = program.Library(Path(scratch) / "libcsnn.so", model)
+    with Scratch() as scratch:
+        program.build(subject.folder / "c", scratch)
+        library = program.Library(scratch / "libcsnn.so", model)
         (sample,) = program.samples(model, subject.few(1).numpy())
         return latency.of(lambda: library.classify(sample), seconds)
 

@@ -73,7 +73,7 @@ def write_sets(folder: Path, step: network.Step, split: Split, time_steps: int) 
     """
     needed = max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
     images, labels = split.images[:needed], split.labels[:needed]
-    xs = _inputs(step.config, images)
+    xs = inputs(step.config, images)
     windows = (of_window(step, x, time_steps) for x in xs[:SEQUENCE_SETS])
     kinds = {"step": _step_sets(step, xs, time_steps), "sequence": windows}
     for kind, sets in kinds.items():
@@ -141,17 +141,18 @@ def problems(folder: Path, step: network.Step, images: np.ndarray, time_steps: i
         What differs, one line each.
     """
     found: list[str] = []
-    xs = _inputs(step.config, images)
+    xs = inputs(step.config, images)
     expected = _sets(len(xs), time_steps)
     if tuple(set_counts(folder).values()) != expected:
         return [f"{FOLDER} has {set_counts(folder)} sets, expected {expected[0]} and {expected[1]}"]
     carried: list[np.ndarray] = []
+    before: str | None = None
     for number, (name, golden) in enumerate(read(folder, "step")):
         image, t = divmod(number, time_steps)
         if t == 0:
-            carried = [u.numpy() for u in step.initial_membranes(1)]
-        found += step_problems(name, golden, [_frame(xs[image], t), *carried], step)
-        carried = golden.outputs[1:]
+            carried, before = [u.numpy() for u in step.initial_membranes(1)], None
+        found += step_problems(name, golden, [_frame(xs[image], t), *carried], step, before)
+        carried, before = golden.outputs[1:], name
     for (name, golden), x in zip(read(folder, "sequence"), xs, strict=False):
         found += window_problems(name, golden, x, step, time_steps)
     return found
@@ -162,8 +163,8 @@ def _sets(images: int, time_steps: int) -> tuple[int, int]:
     return min(STEP_SETS, images * time_steps), min(SEQUENCE_SETS, images)
 
 
-def _inputs(config: ModelConfig, images: np.ndarray) -> list[torch.Tensor]:
-    """The inputs of images, one by one."""
+def inputs(config: ModelConfig, images: np.ndarray) -> list[torch.Tensor]:
+    """The inputs of golden images, one by one."""
     return [network.inputs(config, images[k : k + 1], (0, 4, k)) for k in range(len(images))]
 
 

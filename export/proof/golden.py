@@ -34,7 +34,9 @@ def of_window(step: network.Step, x: torch.Tensor, time_steps: int) -> Golden:
     return Golden([x.numpy()], [spikes.sum(0).numpy(), spikes.numpy()])
 
 
-def step_problems(name: str, golden: Golden, inputs: list[np.ndarray], step: network.Step) -> Iterator[str]:
+def step_problems(
+    name: str, golden: Golden, inputs: list[np.ndarray], step: network.Step, before: str | None = None
+) -> Iterator[str]:
     """What is wrong with the set of a step.
 
     Args:
@@ -42,8 +44,9 @@ def step_problems(name: str, golden: Golden, inputs: list[np.ndarray], step: net
         golden: what it holds.
         inputs: what its inputs are to be, to the bit.
         step: the reference, from whose outputs a set may differ by rounding.
+        before: the set whose outputs are this one's membranes; None: it begins a window.
     """
-    yield from _unequal(name, golden.inputs, inputs)
+    yield from _unequal(name, golden.inputs, inputs, before)
     if _forms(golden.inputs) != _forms(inputs):
         return
     expected = of_step(step, golden.inputs).outputs
@@ -115,12 +118,15 @@ def _crossed(
     return np.stack(spikes)
 
 
-def _unequal(name: str, found: list[np.ndarray], expected: list[np.ndarray]) -> Iterator[str]:
+def _unequal(
+    name: str, found: list[np.ndarray], expected: list[np.ndarray], before: str | None = None
+) -> Iterator[str]:
     if len(found) != len(expected):
         yield f"{name}: {len(found)} inputs, expected {len(expected)}"
     for number, (a, b) in enumerate(zip(found, expected, strict=False)):
         if a.dtype != b.dtype or not np.array_equal(a, b):
-            yield f"{name}/input_{number}.pb: differs from the reference"
+            copied = f"{before}/output_{number}.pb, of which it is a copy: one of the two was changed"
+            yield f"{name}/input_{number}.pb: differs from {copied if before and number else 'the reference'}"
 
 
 def _forms(arrays: Sequence[np.ndarray]) -> str:

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from export import parts
-from export.bundle import CONFIG, MANIFEST, MANIFEST_HASH, PAGE
-from export.manifest import Manifest
+from export.bundle import CONFIG, MANIFEST, PAGE, SUMS
+from export.manifest import Manifest, silence
 from export.parts.part import Comparison, Part, Timing
 from export.report.cells import percent, size, table
 
 _WHAT = {
     CONFIG: "the training job",
     PAGE: "this report with charts, for a browser; it needs no network",
-    MANIFEST: "all that this report says and more, for a program to read, with the SHA-256 of every file",
-    MANIFEST_HASH: f"the SHA-256 of manifest.json (`sha256sum -c {MANIFEST_HASH}`)",
+    MANIFEST: "all that this report says and more, for a program to read",
+    SUMS: f"the SHA-256 of every other file (`sha256sum -c {SUMS}`)",
 }
 """The files that are no part."""
 
@@ -29,9 +29,9 @@ def _title(manifest: Manifest) -> str:
         f"# A spiking network for {data['dataset']}, ready to deploy",
         f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of leaky "
         f"integrate-and-fire neurons, trained for {training['iterations']:,} iterations (seed {training['seed']}). "
-        f"After training it classified {percent(training['accuracy'])} of the test images right. This folder holds it "
-        f"in several forms. Each was compared with the trained network in torch on {settings['images']:,} test images "
-        f"over {manifest['semantics']['time_steps']} time steps before the folder was made.",
+        f"{_learnt(training['accuracy'])}This folder holds it in several forms. Each was compared with the trained "
+        f"network in torch on {settings['images']:,} test images over {manifest['semantics']['time_steps']} time steps "
+        "before the folder was made.",
     ]
     if settings["quick"]:
         lines.append(
@@ -40,6 +40,10 @@ def _title(manifest: Manifest) -> str:
         )
     lines += [f"There is no {form} file: {reason}." for form, reason in _refused(manifest).items()]
     return "\n\n".join(lines)
+
+
+def _learnt(accuracy: float | None) -> str:
+    return "" if accuracy is None else f"After training it classified {percent(accuracy)} of the test images right. "
 
 
 def _refused(manifest: Manifest) -> dict[str, str]:
@@ -118,12 +122,14 @@ def comparisons(manifest: Manifest) -> Iterator[tuple[str, Comparison]]:
 
 
 def _proof(manifest: Manifest) -> str:
+    warning = silence(manifest)
+    noted = f"**Warning: {warning}.**\n\n" if warning else ""
     rows = [_compared(name, one) for name, one in comparisons(manifest)]
     head = ("file", "run by", "compared with", "different spikes", "of", "membranes off", "largest difference")
     return f"""\
 ## How equal they are
 
-{table(head, rows)}
+{noted}{table(head, rows)}
 
 Spikes are compared in whole windows, each program going on from its own membranes. Membranes are compared step by
 step, from torch's of the step before; rounding makes them differ, and "off" are those that differ by more than 1e-5
@@ -184,8 +190,9 @@ and {counted["Effective_ACs"]:,.0f} effective ACs an image, of {counted["Dense"]
 connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
 
 {notes}Energy per image: {energy["synapses_nj"] + energy["neurons_nj"]:,.0f} nJ, of which synapses
-{energy["synapses_nj"]:,.0f} nJ and neurons {energy["neurons_nj"]:,.0f} nJ; computed densely it would be
-{energy["dense_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source: {energy["source"]}."""
+{energy["synapses_nj"]:,.0f} nJ and neurons {energy["neurons_nj"]:,.0f} nJ. A network of this shape without spikes,
+which sees an image once, takes {energy["one_pass_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source:
+{energy["source"]}."""
 
 
 def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
@@ -227,8 +234,9 @@ def _verify(manifest: Manifest) -> str:
     return f"""\
 ## Check it again
 
-That nothing was changed, by hashes alone: `sha256sum -c manifest.sha256`; manifest.json has those of all other files.
-That the files compute what is said here, in a clone of csnn-jax, the Python package that made this bundle:
+That nothing was changed, by hashes alone: `sha256sum -c SHA256SUMS`. That the ONNX files compute here what is said,
+with ONNX Runtime alone: `python check_onnx.py`. That the C program prints here what it printed where the bundle was
+made: `make check`, as above. All of it, in a clone of csnn-jax, the Python package that made this bundle:
 
     pip install -e '.[export]'
     python -m export.verify BUNDLE

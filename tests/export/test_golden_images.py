@@ -21,11 +21,16 @@ def test_images_with_a_time_axis_are_read_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.ones((2, 4, 5, 1)), np.ones((2, 4, 5), np.uint8), np.ones((3, 4, 5, 1), np.uint8)]
+    "wrong, message",
+    [
+        (np.ones((2, 4, 5, 1)), r"expected images uint8 \[N, H, W, C\]"),
+        (np.ones((2, 4, 5), np.uint8), r"expected images uint8 \[N, H, W, C\]"),
+        (np.ones((3, 4, 5, 1), np.uint8), "expected .*: 2 labels for 3 images"),
+    ],
 )
-def test_other_arrays_are_refused(wrong, tmp_path):
+def test_other_arrays_are_refused(wrong, message, tmp_path):
     save(tmp_path, images=wrong, labels=LABELS)
-    with pytest.raises(UserError, match=r"images\.safetensors: expected images uint8 \[N, H, W, C\]"):
+    with pytest.raises(UserError, match=rf"images\.safetensors: {message}"):
         images(tmp_path)
 
 

@@ -10,10 +10,10 @@ def test_one_flipped_byte_in_any_file_is_seen(small_bundle, tmp_path):
     copy = Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
     names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
     recorded = manifest.read(copy)
-    assert names == {*recorded["files"], "manifest.json", "manifest.sha256"} and len(names) > 600
-    for name in ("manifest.json", "manifest.sha256"):
+    assert names == {*recorded["files"], "manifest.json", "SHA256SUMS"} and len(names) > 600
+    for name in ("manifest.json", "SHA256SUMS"):
         whole = _flip_a_byte(copy / name)
-        assert list(manifest.file_problems(copy, recorded)) == ["manifest.sha256"]
+        assert list(manifest.file_problems(copy, recorded)) == ["SHA256SUMS"]
         (copy / name).write_bytes(whole)
     assert manifest.file_problems(copy, recorded) == {}
     for name in recorded["files"]:

@@ -71,7 +71,7 @@ def test_bad_input_is_refused_in_one_line(small_bundle, runtime, tmp_path):
     assert os.listdir(tmp_path) == ["package"]
 
 
-@pytest.mark.parametrize("name", ["step.onnx", "config.json", "golden/images.safetensors", "manifest.sha256"])
+@pytest.mark.parametrize("name", ["step.onnx", "config.json", "golden/images.safetensors", "SHA256SUMS"])
 def test_a_damaged_bundle_is_refused(name, copy, runtime, tmp_path):
     out = ("--out", tmp_path / "demo", "--ort-web", runtime)
     data = (copy / name).read_bytes()

@@ -1,6 +1,7 @@
 """Golden tensors: the test images, and what ONNX Runtime makes of them too."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from bundles import SMALL
 from onnx import numpy_helper
 
 from csnn_jax import data
+from export import manifest
+from export.parts import golden
+from export.verification import open_bundle
 
 
 def test_golden_tensors_are_onnx_runtimes(any_bundle):
@@ -35,6 +39,19 @@ def test_safetensors_of_golden_images_are_the_test_sets(small_bundle):
     count = len(kept["labels"])
     assert count == 17 and np.array_equal(kept["images"], test.images[:count])
     assert np.array_equal(kept["labels"], test.labels[:count])
+
+
+def test_a_last_bit_of_a_membrane_is_told_of_its_own_file(small_bundle, tmp_path):
+    """Too little for the file's own check: it shows in the next set, which carries it on."""
+    copy = shutil.copytree(small_bundle, tmp_path / "bundle")
+    place = "golden/step/test_data_set_2/output_1.pb"
+    tensor = onnx.load_tensor(copy / place)
+    changed = numpy_helper.to_array(tensor) * np.float32(1.000001)
+    (copy / place).write_bytes(numpy_helper.from_array(changed, tensor.name).SerializeToString())
+    subject, _ = open_bundle(copy, manifest.read(copy), quick=True)
+    (problem,) = golden.check(subject, "golden/").problems
+    copied = f"differs from {place}, of which it is a copy: one of the two was changed"
+    assert problem == f"golden/step/test_data_set_3/input_1.pb: {copied}"
 
 
 def _golden(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:

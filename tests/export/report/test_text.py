@@ -16,8 +16,8 @@ def test_every_file_has_a_row(any_bundle):
     (section,) = re.findall(r"## The files\n\n(.*?)\n\n", report, re.S)
     named = re.findall(r"^\| `(.*?)`", section, re.M)
     there = {f"{path.name}/" if path.is_dir() else path.name for path in any_bundle.iterdir()}
-    assert set(named) == there - {"report.md"} and len(named) == len(set(named))
-    assert named[-5:] == ["weights.safetensors", "config.json", "report.html", "manifest.json", "manifest.sha256"]
+    assert set(named) - {"golden/c/"} == there - {"report.md"} and len(named) == len(set(named))
+    assert named[-5:] == ["weights.safetensors", "config.json", "report.html", "manifest.json", "SHA256SUMS"]
 
 
 def test_a_bundle_without_a_page_has_no_row_for_it(small_bundle):
@@ -41,3 +41,22 @@ def test_sections_that_parts_write_are_in_the_order_of_their_places(small_bundle
         found = sorted(text for part in parts.every() for text in getattr(part, texts)(recorded))
         places = [report.index(text[1]) for text in found]
         assert places == sorted(places) and len(places) > 4
+
+
+def test_a_silent_network_is_told_of_where_spikes_are_compared(small_bundle):
+    recorded = manifest.read(small_bundle)
+    assert "never spiked" not in text.render(recorded)
+    recorded["numbers"]["layers"][1]["spikes"] = 0
+    _, section = text.render(recorded).split("## How equal they are\n\n")
+    assert section.startswith(
+        "**Warning: the neurons after fc1 never spiked, so equal spikes prove little.**\n\n| file"
+    )
+
+
+def test_a_loss_of_few_images_is_not_put_down_to_the_network(small_bundle):
+    recorded = manifest.read(small_bundle)
+    recorded["proof"]["step.onnx"]["accuracy"], recorded["proof"]["step_int8.onnx"]["accuracy"] = 0.95, 0.9
+    remark = "More than 0.5 points are lost"
+    assert "5.00 points worse" in text.render(recorded) and remark not in text.render(recorded)
+    recorded["settings"]["accuracy_images"] = 10_000
+    assert remark in text.render(recorded)

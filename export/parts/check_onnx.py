@@ -1,0 +1,30 @@
+"""`check_onnx.py`: a check of the ONNX files that needs nothing of ours. It is `export/receiver.py`."""
+
+from importlib import resources
+
+from csnn_jax.files import write_atomic
+from export.parts.part import Found, Part
+from export.subject import Source, Subject
+
+NAME = "check_onnx.py"
+
+
+def write(source: Source) -> None:
+    write_atomic(source.subject.folder / NAME, _script())
+
+
+def check(subject: Subject, name: str) -> Found:
+    """That it is this version's; it is not run."""
+    same = (subject.folder / NAME).read_bytes() == _script()
+    return Found({}, [] if same else ["is not what this version writes"])
+
+
+def _script() -> bytes:
+    return resources.files("export").joinpath("receiver.py").read_bytes()
+
+
+PART = Part(
+    what={NAME: "checks the ONNX files by the tensors of `golden/`, with NumPy and ONNX Runtime alone"},
+    write=write,
+    check=check,
+)

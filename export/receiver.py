@@ -1,0 +1,114 @@
+"""Checks the ONNX files of a bundle where it lies: `python check_onnx.py`. It needs NumPy and ONNX Runtime alone.
+
+A file that computes one step is run from the inputs of every set of golden/step. Its membranes may differ from torch's
+by 1e-5 (1 + |U|), and a spike only where the membrane is that near its threshold; what follows from that spike in the
+same step is not compared. sequence.onnx is run for the whole windows of golden/sequence, of which three may differ for
+the same reason. Exit code 0: all is well; 1: something differs.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+HERE = Path(__file__).resolve().parent
+LIMIT, WINDOWS = 1e-5, 3
+
+
+def main() -> int:
+    layers = json.loads((HERE / "manifest.json").read_text())["semantics"]["layers"]
+    thresholds = [np.float32(layer["threshold"]) for layer in layers]
+    lines = {name: step_line(session(name), thresholds) for name in ("step.onnx", "step_b1.onnx", "step_lif.onnx")}
+    lines["sequence.onnx"] = window_line(session("sequence.onnx"))
+    lines["step_int8.onnx"] = "is not compared: it rounds to int8, and spikes otherwise"
+    for name, line in lines.items():
+        print(f"{name:<16} {line}")
+    bad = any(line.startswith("NOT OK") for line in lines.values())
+    print("NOT OK" if bad else "all ok")
+    return int(bad)
+
+
+def session(name: str) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # no warning that the input time_steps has a default
+    return ort.InferenceSession(HERE / name, options, providers=["CPUExecutionProvider"])
+
+
+def step_line(run: ort.InferenceSession, thresholds: list[np.float32]) -> str:
+    """What one step from every golden set's inputs gives."""
+    count = flips = 0
+    largest = 0.0
+    for inputs, (spikes, *expected) in golden("step"):
+        found_spikes, *found = run.run(None, dict(zip((value.name for value in run.get_inputs()), inputs, strict=True)))
+        flipped = False
+        for ours, theirs, theta in zip(expected, found, thresholds, strict=True):
+            if flipped:
+                break
+            largest = max(largest, float((np.abs(theirs - ours) / (1 + np.abs(ours))).max()))
+            flipped = bool(((theirs > theta) != (ours > theta)).any())
+        if not np.array_equal(found_spikes > 0, found[-1] > thresholds[-1]):
+            return f"NOT OK: set {count} has output spikes that its membranes don't give"
+        if not flipped and not np.array_equal(found_spikes, spikes):
+            return f"NOT OK: set {count} has other output spikes"
+        count, flips = count + 1, flips + flipped
+    said = f"{count} steps, largest difference of a membrane {largest:.2g} (1 + |U|), a spike differs in {flips}"
+    return f"ok: {said}" if count and largest <= LIMIT else f"NOT OK: {said}"
+
+
+def window_line(run: ort.InferenceSession) -> str:
+    """What the whole windows of the golden images give."""
+    count = differ = 0
+    for (image,), (_, spikes) in golden("sequence"):
+        counts, found = run.run(["counts", "spikes"], {run.get_inputs()[0].name: image})
+        if not np.array_equal(counts, found.sum(0)):
+            return f"NOT OK: window {count} has counts that its spikes don't give"
+        count, differ = count + 1, differ + (not np.array_equal(found, spikes))
+    said = f"{count} windows, of which {differ} have a different output spike"
+    return f"ok: {said}" if count and differ <= WINDOWS else f"NOT OK: {said}"
+
+
+def golden(kind: str) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """The sets of one kind, in order: (inputs, outputs)."""
+    number = 0
+    while (folder := HERE / "golden" / kind / f"test_data_set_{number}").is_dir():
+        yield tensors(folder, "input"), tensors(folder, "output")
+        number += 1
+
+
+def tensors(folder: Path, what: str) -> list[np.ndarray]:
+    """Those of `input_0.pb`, `input_1.pb`, ..., or of the outputs."""
+    count = len(list(folder.glob(f"{what}_*.pb")))
+    return [tensor(folder / f"{what}_{number}.pb") for number in range(count)]
+
+
+def tensor(path: Path) -> np.ndarray:
+    """A float32 tensor from a file that holds an `onnx.TensorProto`: its fields dims (1) and raw_data (9)."""
+    data = path.read_bytes()
+    at, dims, raw = 0, [], b""
+    while at < len(data):
+        key, at = varint(data, at)
+        value, at = varint(data, at)
+        if key == 1 << 3:
+            dims.append(value)
+        elif key & 7 == 2:  # so many bytes
+            if key >> 3 == 9:
+                raw = data[at : at + value]
+            at += value
+    return np.frombuffer(raw, np.float32).reshape(dims)
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """(a whole number of seven bits a byte, the place after it)."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 128:
+            return value, at
+
+
+if __name__ == "__main__":
+    sys.exit(main())

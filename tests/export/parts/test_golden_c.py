@@ -1,0 +1,56 @@
+"""What the C program is to print where it is ported to, and `make check`, which compares it."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from export import manifest
+from export.parts import golden, golden_c
+from export.verification import open_bundle
+
+
+@pytest.fixture
+def bundle(small_bundle, tmp_path):
+    return shutil.copytree(small_bundle, tmp_path / "bundle")
+
+
+def check(bundle, build):
+    command = ["make", "-s", "-C", bundle / "c", f"BUILD={build}", "check"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_bytes_are_the_images_and_the_counts_are_the_references(any_bundle):
+    lines = (any_bundle / golden_c.EXPECTED).read_text().splitlines()
+    counts = [outputs[0][0] for _, (_, outputs) in golden.read(any_bundle, "sequence")]
+    assert len(lines) == len(counts) == 10
+    for line, expected in zip(lines, counts, strict=True):
+        assert line == f"class {expected.argmax()}, spike counts {' '.join(str(int(count)) for count in expected)}"
+    kept = safetensors.numpy.load_file(any_bundle / "golden" / "images.safetensors")["images"][:10]
+    samples = np.fromfile(any_bundle / golden_c.SAMPLES, np.uint8)
+    if samples.size == kept.size:  # no encoding
+        np.testing.assert_array_equal(samples, kept.ravel())
+
+
+def test_make_check_tells_a_right_port_from_a_wrong_one(bundle, tmp_path):
+    (tmp_path / "build").mkdir()
+    done = check(bundle, tmp_path / "build")
+    assert (done.returncode, done.stdout) == (0, "csnn prints what is expected\n"), done.stderr
+    expected = bundle / golden_c.EXPECTED
+    expected.write_text(expected.read_text().replace("counts 0", "counts 1", 1))
+    done = check(bundle, tmp_path / "build")
+    assert done.returncode != 0 and "differ" in done.stdout + done.stderr
+
+
+def test_a_change_of_either_file_is_named(bundle):
+    subject, _ = open_bundle(bundle, manifest.read(bundle), quick=True)
+    assert golden_c.check(subject, golden_c.NAME).problems == []
+    (bundle / golden_c.EXPECTED).write_text("class 7\n")
+    samples = (bundle / golden_c.SAMPLES).read_bytes()
+    (bundle / golden_c.SAMPLES).write_bytes(samples[:-1] + bytes([samples[-1] ^ 1]))
+    assert golden_c.check(subject, golden_c.NAME).problems == [
+        "golden/c/samples.bin does not hold the images of golden/sequence",
+        "golden/c/expected.txt is not what the C program prints",
+    ]
