@@ -15,7 +15,7 @@ from documents import PAGES, ROOT
 from once import once
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("mkdocs_autorefs") is None, reason="no mkdocs: pip install 'csnn-jax[docs]'"
+    importlib.util.find_spec("mkdocs_autorefs") is None, reason="no mkdocs: pip install -e '.[docs]'"
 )
 OUTSIDE = re.compile(r"^(?:https?:)?//")
 LOADED = {

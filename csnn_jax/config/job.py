@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_number
+from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_number, settle
 from csnn_jax.config.network import ModelConfig
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
@@ -26,8 +26,7 @@ class DataConfig:
     such as 2 10 0.1; None: not at all."""
 
     def __post_init__(self):
-        if isinstance(self.augment, list):  # as JSON has it
-            object.__setattr__(self, "augment", tuple(self.augment))  # frozen
+        settle(self)
         check("--dataset", self.dataset, "the name of a data set", isinstance(self.dataset, str))
         check("--validation", self.validation, "a whole number of at least 0", is_count(self.validation, 0))
         if self.augment is not None:
@@ -61,6 +60,8 @@ class TrainConfig:
     """Stop after this many iterations in all; None: when the epochs are over."""
     eval_every: int = 50
     """Iterations between evaluations; 0: only at the end."""
+    eval_images: int | None = None
+    """Evaluate on so many images, the first ones of the held-out and of the test images, for short jobs; None: all."""
     checkpoint_every: int = 0
     """Iterations between checkpoints, beside those at evaluations and at the end; 0: only these."""
     keep_checkpoints: int = 2
@@ -91,6 +92,7 @@ class TrainConfig:
     """Weight of the squared distance from --rate-target in the loss; None: 10."""
 
     def __post_init__(self):
+        settle(self)
         least_of = {"epochs": 1, "batch_size": 1, "seed": 0, "eval_every": 0}
         for name, least in (least_of | {"checkpoint_every": 0, "keep_checkpoints": 1}).items():
             value = getattr(self, name)
@@ -107,6 +109,8 @@ class TrainConfig:
             "a whole number of at least 1",
             self.max_iters is None or is_count(self.max_iters),
         )
+        few = self.eval_images
+        check("--eval-images", few, "a whole number of at least 1", few is None or is_count(few))
         check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))
         check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
         self._check_microbatch()
@@ -174,6 +178,9 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self):
+        for name, kind in (("model", ModelConfig), ("data", DataConfig), ("train", TrainConfig)):
+            part = getattr(self, name)
+            check(name, part, f"a {kind.__name__}", isinstance(part, kind))
         height, width, _ = self.model.input_shape
         shift = self.data.augment[0] if self.data.augment else 0
         below = f"a shift below {min(height, width)} pixels, for images of {height}x{width}"

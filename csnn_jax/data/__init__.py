@@ -2,7 +2,7 @@
 
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.datasets import DATASETS, Dataset, Split, fit_model, load, load_for
+from csnn_jax.data.datasets import DATASETS, Dataset, Split, fit_model, load, load_for, shortened
 from csnn_jax.data.encode import encode
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "fit_model",
     "load",
     "load_for",
+    "shortened",
 ]

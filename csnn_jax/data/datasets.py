@@ -23,10 +23,20 @@ class Split:
     Attributes:
         images: uint8 [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis.
         labels: int32 [N], 0 .. num_classes - 1.
+
+    Raises:
+        ValueError: labels that are no whole numbers, or not one for each image.
     """
 
     images: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self):
+        if self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
+            found = f"{self.labels.dtype} {list(self.labels.shape)}"
+            raise ValueError(f"labels are {found}, expected a whole number for each image [{len(self.images)}]")
+        if len(self.labels) != len(self.images):
+            raise ValueError(f"{len(self.labels)} labels for {len(self.images)} images, expected one for each")
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,8 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
     elif kind == "tfds" and where:
         arrays, names, floats, notes = read_tfds(where, input_shape)
     else:
-        near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+        other = "mnist" in name.lower() and len(name) > len("mnist")  # such as fashion_mnist
+        near = [] if other else difflib.get_close_matches(name.lower(), DATASETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
         if not near and not kind.startswith(KINDS) and name.isidentifier():
             hint = f"; did you mean 'tfds:{name}'?"
@@ -142,14 +153,37 @@ def _split(
     return Split(images, labels.astype(np.int32))
 
 
+def shortened(dataset: Dataset, images: int | None) -> Dataset:
+    """The data set with the first so many of its test images, and of the held-out ones; None: all of them.
+
+    Raises:
+        UserError: it has fewer test images.
+    """
+    if images is None:
+        return dataset
+    if images > (there := len(dataset.test.labels)):
+        raise UserError(f"--eval-images {images}: expected 1 to {there}, the test images of {dataset.name}")
+
+    def first(split: Split) -> Split:
+        return Split(split.images[:images], split.labels[:images])
+
+    held_out = None if dataset.validation is None else first(dataset.validation)
+    notes = (*dataset.notes, f"accuracy is measured on the first {images:,} images (--eval-images)")
+    return replace(dataset, validation=held_out, test=first(dataset.test), notes=notes)
+
+
 def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
     """The model with what the data set decides: classes, the scale of its pixels, the steps of its own time axis.
 
     Flags that gave more classes, or a scale, stand.
 
     Raises:
-        UserError: the flags gave fewer classes, or an encoding for images that have a time axis.
+        UserError: the flags gave fewer classes, or an encoding or another number of steps for images that have a time
+            axis.
     """
+    if dataset.frames and model.time_steps not in (ModelConfig.time_steps, dataset.frames):
+        steps = f"{dataset.name} has {dataset.frames} frames an example"
+        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected as many or no flag")
     if dataset.frames and model.encoding != "direct":
         raise UserError(f"--encoding {model.encoding}: {dataset.name} has a time axis already, expected direct")
     model = _fit_classes(model, dataset)

@@ -106,6 +106,8 @@ def _read(path: Path, like: State) -> State:
 
 
 def _differences(state: State, like: State) -> Iterator[str]:
+    if not state.keys() & like.keys():
+        yield "it is of another framework; the command that began the run, csnn_jax.train or csnn_torch.train, goes on"
     for name in like:
         if name not in state:
             yield f"{name} is missing"

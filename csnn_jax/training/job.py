@@ -104,8 +104,10 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     """
     if flags.tensorboard:
         tensorboard.require()
-    dataset = data.load(flags.config.data.dataset, flags.config.model.input_shape, flags.config.data.validation)
-    asked = replace(flags.config, model=data.fit_model(flags.config.model, dataset))
+    given = flags.config
+    dataset = data.load(given.data.dataset, given.model.input_shape, given.data.validation)
+    dataset = data.shortened(dataset, given.train.eval_images)
+    asked = replace(given, model=data.fit_model(given.model, dataset))
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up

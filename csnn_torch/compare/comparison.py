@@ -37,6 +37,7 @@ LATER = (
     ("train", "weight_decay", None),
     ("train", "clip_norm", None),
     ("train", "label_smoothing", 0.0),
+    ("train", "eval_images", None),
     ("train", "rate_target", None),
     ("train", "rate_weight", None),
     ("train", "checkpoint_every", 0),

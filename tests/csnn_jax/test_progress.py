@@ -47,7 +47,7 @@ with Progress(total=120, start=0, batch_size=8) as shown:
 
 def test_a_cell_of_jupyter_has_one_bar_and_the_lines_below_it():
     for package in ("nbclient", "ipykernel"):
-        pytest.importorskip(package, reason=f"no {package}: pip install 'csnn-jax[docs]'")
+        pytest.importorskip(package, reason=f"no {package}: pip install -e '.[docs]'")
     import nbclient
     import nbformat
 

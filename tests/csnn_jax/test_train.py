@@ -480,3 +480,16 @@ def test_a_second_ctrl_c_ends_it_at_once_whenever_it_comes(moments, dataset, tmp
         _, err = process.communicate(timeout=30)
         assert (process.returncode, err) in [(130, "interrupted\n"), (130, "")], err
         assert time.monotonic() - began < 20  # a process without end was the fault
+
+
+def test_a_short_job_is_evaluated_on_the_first_images(dataset, tmp_path):
+    flags = (*BRIEF, "--dataset", dataset, "--eval-every", 2, "--eval-images", 16, "--out", tmp_path / "run")
+    done = call("csnn_jax.train", *flags, "--max-iters", 3)
+    assert done.returncode == 0, done.stderr
+    assert "accuracy is measured on the first 16 images (--eval-images)" in done.stdout
+    done = call("csnn_jax.train", "--resume", "--max-iters", 5, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    shares = [record["accuracy"] for record in records if "accuracy" in record]
+    assert len(shares) == 4 and all(16 * share == int(16 * share) for share in shares)
+    assert "was started with 16, not 17" in refused("csnn_jax.train", "--resume", *flags[-2:], "--eval-images", 17)

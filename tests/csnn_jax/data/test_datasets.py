@@ -8,7 +8,7 @@ import pytest
 from idx_files import IMAGES, write_folder
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import fit_model, load, load_for
+from csnn_jax.data import fit_model, load, load_for, shortened
 from csnn_jax.errors import UserError
 
 
@@ -64,6 +64,7 @@ def test_validation_must_leave_something_to_train_on(tmp_path, validation):
         ("idx", "did you mean 'idx:DIR'"),
         ("tfds:", "did you mean 'tfds:NAME'"),
         ("cifar10", r"--dataset 'cifar10': unknown; did you mean 'tfds:cifar10'\? \(mnist, idx:DIR, tfds:NAME\)"),
+        ("fashion_mnist", r"unknown; did you mean 'tfds:fashion_mnist'\?"),
         ("a/b", r"--dataset 'a/b': unknown; expected one of \(mnist, idx:DIR, tfds:NAME\)"),
         ("idx:/nowhere", "/nowhere: no such folder"),
     ],
@@ -129,3 +130,15 @@ def test_images_mean_255_and_zeros_and_ones_themselves(tmp_path):
     assert binary.scale == 1 and binary.notes[-1].endswith("values of 0 and 1 enter as they are (scale 1)")
     assert fit_model(ModelConfig(), binary).scale == 1
     assert fit_model(ModelConfig(scale=7.0), binary).scale == 7
+
+
+def test_the_first_images_are_what_a_short_job_is_evaluated_on():
+    whole = load("mnist", (28, 28, 1), validation=100)
+    assert shortened(whole, None) is whole
+    found = shortened(whole, 30)
+    assert found.train is whole.train and found.validation is not None
+    np.testing.assert_array_equal(found.test.images, whole.test.images[:30])
+    np.testing.assert_array_equal(found.validation.labels, whole.validation.labels[:30])
+    assert found.notes[-1] == "accuracy is measured on the first 30 images (--eval-images)"
+    with pytest.raises(UserError, match="--eval-images 10001: expected 1 to 10000, the test images of mnist"):
+        shortened(whole, 10_001)

@@ -77,6 +77,9 @@ def test_event_frames_keep_their_time_axis(tmp_path):
     assert data.notes == ("tfds:events: values of 0 and 1 enter as they are (scale 1)",)
     fitted = fit_model(ModelConfig(time_steps=100), data)
     assert (fitted.scale, fitted.time_steps, fitted.num_classes) == (1, 5, 2)
+    assert fit_model(ModelConfig(time_steps=5), data).time_steps == 5
+    with pytest.raises(UserError, match=r"--time-steps 25: tfds:events.* has 5 frames an example, expected as many"):
+        fit_model(ModelConfig(time_steps=25), data)
     with pytest.raises(UserError, match=r"--encoding rate: tfds:events.* has a time axis already, expected direct"):
         fit_model(ModelConfig(encoding="rate"), data)
     examples[1] = {"frames": frames[1, :3], "label": 1}

@@ -154,6 +154,13 @@ def test_the_state_of_another_network_is_refused(like, message, tmp_path):
         checkpoint.restore(tmp_path, like)
 
 
+def test_the_state_of_another_framework_is_told_as_such(tmp_path):
+    write(tmp_path, 7)
+    expected = "it is of another framework; the command that began the run, csnn_jax.train or csnn_torch.train, goes on"
+    with pytest.raises(UserError, match=expected):
+        checkpoint.restore(tmp_path, {f"torch.{name}": array for name, array in state().items()})
+
+
 def test_a_checkpoint_under_another_number_is_refused(tmp_path):
     write(tmp_path, 3)
     (tmp_path / "3").rename(tmp_path / "4")
