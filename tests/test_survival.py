@@ -109,8 +109,14 @@ def storm(count: int, folder: Path, modules: str, *arguments: object) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [10, pytest.param(200, marks=pytest.mark.rare)])
-@pytest.mark.parametrize("command", ["train", "report"])
+@pytest.mark.parametrize(
+    "command, count",
+    [
+        ("train", 10),
+        pytest.param("train", 200, marks=pytest.mark.rare),
+        pytest.param("report", 50, marks=pytest.mark.rare),
+    ],
+)
 def test_signals_at_random_moments_leave_nothing(command, count, small_run, dataset, tmp_path):
     out = tmp_path / "out" / "it"
     words = {

@@ -74,6 +74,7 @@ def interrupted_everywhere(
 
 def _interrupted(at: int, number: signal.Signals, act: Callable[[], object]) -> tuple[list[str], object]:
     """The calls of a command that is interrupted in one of them, and its exit code."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     with _struck(at, number) as calls:
 
         def command() -> int:
@@ -86,3 +87,5 @@ def _interrupted(at: int, number: signal.Signals, act: Callable[[], object]) -> 
             return calls, run_command(command)
         except SystemExit as end:
             return calls, end.code
+        finally:
+            signal.signal(signal.SIGINT, before)
