@@ -100,7 +100,7 @@ def parse(
                 default=tyro.MISSING_NONPROP if default is None else default,
             )
     except SystemExit as end:
-        if end.code:
+        if end.code == 2:  # tyro's; a signal has another
             raise UserError(f"{refusal(said.getvalue(), words)}; see {program} --help") from None
         raise
     sys.stderr.write(said.getvalue())  # warnings, of a command line that it takes

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -129,3 +129,18 @@ def test_an_ascii_terminal_gets_what_it_can_show():
 def test_an_empty_out_is_refused():
     with pytest.raises(UserError, match="--out '': expected a path"):
         train("--out", "")
+
+
+def test_a_signal_while_flags_are_read_is_no_wrong_flag():
+    @dataclass
+    class Late:
+        value: int = field(default_factory=lambda: os.kill(os.getpid(), signal.SIGTERM) or 1)
+        """Of no use."""
+
+    def command() -> int:
+        parse(Late, "late", "Is late.", [])
+        return 0
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(command)
+    assert caught.value.code == 128 + signal.SIGTERM
