@@ -3,9 +3,10 @@
 A file that computes one step is run from the inputs of every set of golden/step. Its membranes may differ from torch's
 by 1e-5 (1 + |U|), and a spike only where the membrane is that near its threshold; what follows from that spike in the
 same step is not compared. sequence.onnx is run for the whole windows of golden/sequence, of which three may differ for
-the same reason. Exit code 0: all is well; 1: something differs.
+the same reason. And the SHA-256 of all files are compared. Exit code 0: all is well; 1: something differs.
 """
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -21,14 +22,29 @@ LIMIT, WINDOWS = 1e-5, 3
 def main() -> int:
     layers = json.loads((HERE / "manifest.json").read_text())["semantics"]["layers"]
     thresholds = [np.float32(layer["threshold"]) for layer in layers]
-    lines = {name: step_line(session(name), thresholds) for name in ("step.onnx", "step_b1.onnx", "step_lif.onnx")}
-    lines["sequence.onnx"] = window_line(session("sequence.onnx"))
+    lines = {"SHA256SUMS": sums_line()}
+    for name in ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx"):
+        try:
+            run = session(name)
+            lines[name] = window_line(run) if name == "sequence.onnx" else step_line(run, thresholds)
+        except Exception as error:  # whatever a missing or damaged file leads to
+            lines[name] = f"NOT OK: {str(error).splitlines()[0]}"
     lines["step_int8.onnx"] = "is not compared: it rounds to int8, and spikes otherwise"
     for name, line in lines.items():
         print(f"{name:<16} {line}")
     bad = any(line.startswith("NOT OK") for line in lines.values())
     print("NOT OK" if bad else "all ok")
     return int(bad)
+
+
+def sums_line() -> str:
+    """Whether all files are those of SHA256SUMS: a weight that the golden images don't need shows there alone."""
+    wrong = []
+    for line in (HERE / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ", 1)
+        if not (HERE / name).is_file() or hashlib.sha256((HERE / name).read_bytes()).hexdigest() != digest:
+            wrong.append(name)
+    return f"NOT OK: missing or changed: {', '.join(wrong)}" if wrong else "ok: no file was changed"
 
 
 def session(name: str) -> ort.InferenceSession:

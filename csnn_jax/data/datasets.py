@@ -32,6 +32,9 @@ class Split:
     labels: np.ndarray
 
     def __post_init__(self):
+        for name in ("images", "labels"):
+            if not hasattr(array := getattr(self, name), "ndim"):  # NumPy's or JAX's, which is not imported here
+                raise ValueError(f"{name} are of type {type(array).__name__}, expected an array")
         if self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
             found = f"{self.labels.dtype} {list(self.labels.shape)}"
             raise ValueError(f"labels are {found}, expected a whole number for each image [{len(self.images)}]")

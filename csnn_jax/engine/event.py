@@ -113,10 +113,10 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Win
     `keep`: store what the backward pass needs. `drives`: the first layer may take its gradient as a `Drive`
     and store nothing.
     """
+    check_input(model, x)
     reason = unsupported(model)
     if reason:
         raise Unsupported(reason)
-    check_input(model, x)
     if x.ndim == 5:
         spikes = ((x == 0) | (x == 1)).all()
         if not isinstance(spikes, jax.core.Tracer) and not spikes:

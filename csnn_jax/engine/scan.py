@@ -49,6 +49,8 @@ class Tally(NamedTuple):
 
 def check_input(model: CSNN, x: Array) -> None:
     """Raises ValueError unless x is what the network takes; says what it is and what is expected."""
+    if not isinstance(model, CSNN):
+        raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN, such as the `model` of a Trained")
     if not isinstance(x, Array | np.ndarray):
         raise ValueError(f"x is of type {type(x).__name__}, expected an array")
     shape = model.config.input_shape
@@ -57,6 +59,8 @@ def check_input(model: CSNN, x: Array) -> None:
         raise ValueError(f"x is {list(x.shape)}, expected [batch, {expected}] or [time, batch, {expected}]")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x is {x.dtype}, expected floats (an image of bytes divided by 255)")
+    if jnp.finfo(x.dtype).bits < 32:
+        raise ValueError(f"x is {x.dtype}, expected float32 or float64")
 
 
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:

@@ -174,12 +174,12 @@ def silence(config: ModelConfig) -> np.ndarray:
 
 
 def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[str, Neurons]) -> dict[str, str]:
-    """Each layer's state in a word: "silent", "saturated", "mostly dead" or "healthy".
+    """Each layer's state in a word: "silent", "saturated", "over half dead" or "healthy".
 
     Args:
         config: the network.
         densities: of each layer.
-        seen: its neurons on some images, see `metrics.look`. More than half of its channels may be dead.
+        seen: its neurons on some images, see `metrics.look`: more than half of its channels may be dead.
     """
 
     def state(density: float, low: float, neurons: Neurons) -> str:
@@ -187,7 +187,7 @@ def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[st
             return "silent"
         if density > SATURATED:
             return "saturated"
-        return "mostly dead" if 2 * neurons.dead > neurons.channels else "healthy"
+        return "over half dead" if 2 * neurons.dead > neurons.channels else "healthy"
 
     rows = zip(densities.items(), silence(config), strict=True)
     return {name: state(density, low, seen[name]) for (name, density), low in rows}

@@ -91,6 +91,9 @@ def train(flags: TrainFlags, framework: Framework) -> int:
         signal = processes.greatest(caught[0] if caught else 0)
     if signal and opened:
         path = opened[0].path
+        if opened[0].finished:
+            print(f"Interrupted when all was done; the run in {path} is finished", flush=True)
+            return 128 + signal
         print(f"Interrupted after {ended} iterations; weights and metrics are in {path}")
         print(f"Go on: add --resume --out {shlex.quote(str(path))} to the same command", flush=True)
     return 128 + signal if signal else 0

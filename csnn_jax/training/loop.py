@@ -195,7 +195,7 @@ class Loop:
         result = self._measure(split, shown)
         if result is None:
             return
-        shown.line(f"Iter {iteration}, {kind.capitalize()} Acc: {result.accuracy:.2%}")
+        shown.line(f"Iter {iteration}, {kind.capitalize()} Acc: {result.accuracy:.2%}{self._of(split)}")
         seen = self.watch.evaluated(iteration, shown.line)
         self.run_dir.record(
             kind, iter=iteration, accuracy=result.accuracy, density=result.densities, **seen, seconds=self._seconds()
@@ -203,6 +203,10 @@ class Loop:
         if kind == "validation":
             self.keeper.score(iteration + 1, result.accuracy)
         self.keeper.keep(iteration + 1)
+
+    def _of(self, split: data.Split) -> str:
+        """On how many images, where `--eval-images` says so."""
+        return "" if self.config.train.eval_images is None else f" (of {len(split.labels):,} images)"
 
     def _measure(self, split: data.Split, shown: progress.Progress) -> Evaluation | None:
         """Runs a split, with a word now and then; None if it was interrupted."""
@@ -219,7 +223,7 @@ class Loop:
         result = self._measure(self.dataset.test, shown)
         if result is None:
             return False
-        shown.line(f"Final Test Accuracy: {result.accuracy:.2%}")
+        shown.line(f"Final Test Accuracy: {result.accuracy:.2%}{self._of(self.dataset.test)}")
         self.run_dir.record(
             "end",
             iter=done,

@@ -487,9 +487,23 @@ def test_a_short_job_is_evaluated_on_the_first_images(dataset, tmp_path):
     done = call("csnn_jax.train", *flags, "--max-iters", 3)
     assert done.returncode == 0, done.stderr
     assert "accuracy is measured on the first 16 images (--eval-images)" in done.stdout
+    assert done.stdout.count("% (of 16 images)\n") == 3
     done = call("csnn_jax.train", "--resume", "--max-iters", 5, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     shares = [record["accuracy"] for record in records if "accuracy" in record]
     assert len(shares) == 4 and all(16 * share == int(16 * share) for share in shares)
     assert "was started with 16, not 17" in refused("csnn_jax.train", "--resume", *flags[-2:], "--eval-images", 17)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_pictures_are_drawn_advises_no_resume(dataset, tmp_path):
+    out = tmp_path / "run"
+    process = start(MODULE, *BRIEF, "--dataset", dataset, "--max-iters", 4, "--out", out)
+    said = []
+    while not said or "Final Test Accuracy" not in said[-1]:
+        said.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    rest, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "")
+    assert rest == f"Interrupted when all was done; the run in {out} is finished\n"

@@ -201,6 +201,7 @@ def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
     ("split", "message"),
     [
         (lambda: (pictures(3, 8, 6, 2), np.arange(3)), "split is of type tuple, expected a Split"),
+        (lambda: Split(pictures(3, 8, 6, 2), [0, 1, 2]), "labels are of type list, expected an array"),
         (lambda: Split(pictures(3, 8, 6, 2), np.arange(2)), "2 labels for 3 images, expected one for each"),
         (lambda: Split(pictures(3, 8, 6, 2), np.eye(3, dtype=int)), r"labels are int64 \[3, 3\], expected a whole"),
         (lambda: Split(pictures(3, 8, 6, 2), np.arange(3.0)), r"labels are float64 \[3\], expected a whole"),

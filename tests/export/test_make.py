@@ -81,6 +81,7 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_whoever_receives_a_silent_network_learns_that_it_is_one(tmp_path):
     made, out = make_run(tmp_path / "run", replace(SPIKES, threshold=1000.0)), tmp_path / "bundle"
     done = run("export", made, "--out", out, "--quick")

@@ -37,6 +37,7 @@ def change(path, name: str, factor: float) -> None:
 def test_a_sound_bundle_is_ok(any_bundle):
     code, said = check(any_bundle)
     assert code == 0 and said.pop("all") == "ok" and "not compared" in said.pop("step_int8.onnx")
+    assert said.pop("SHA256SUMS") == "ok: no file was changed"
     assert set(said) == {"step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx"}
     assert all(line.startswith("ok: 1") for line in said.values()), said
 
@@ -47,4 +48,13 @@ def test_a_changed_file_is_named(small_bundle, name, tmp_path):
     change(bundle / name, "fc1.weight", 1.01 if name != "sequence.onnx" else 2)
     code, said = check(bundle)
     assert code == 1 and said.pop("NOT") == "OK"
+    assert said.pop("SHA256SUMS") == f"NOT OK: missing or changed: {name}"
     assert [name for name, line in said.items() if line.startswith("NOT OK")] == [name]
+
+
+def test_a_missing_file_is_one_line(small_bundle, tmp_path):
+    bundle = shutil.copytree(small_bundle, tmp_path / "bundle")
+    (bundle / "step.onnx").unlink()
+    code, said = check(bundle)
+    assert code == 1 and said["SHA256SUMS"] == "NOT OK: missing or changed: step.onnx"
+    assert said["step.onnx"].startswith("NOT OK: ") and said["sequence.onnx"].startswith("ok")

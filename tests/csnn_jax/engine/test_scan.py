@@ -269,6 +269,7 @@ def test_gradients_of_a_dense_network_are_the_equations(reset, x64):
         (np.zeros((0, 2, 8, 8, 1)), "x is [0, 2, 8, 8, 1], expected"),
         (np.zeros((2, 8, 8, 1), np.uint8), "x is uint8, expected floats"),
         (np.zeros((2, 8, 8, 1), int), "x is int64, expected floats"),
+        (np.zeros((2, 8, 8, 1), np.float16), "x is float16, expected float32 or float64"),
         ([[[[0.0]]]], "x is of type list, expected an array"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -278,3 +279,5 @@ def test_another_input_is_refused_by_every_function(engine, x, message):
     for function in (engine.run, engine.watch, engine.trace, engine.tally):
         with pytest.raises(ValueError, match=re.escape(message)):
             function(model, x)
+        with pytest.raises(ValueError, match="model is of type NoneType, expected a CSNN"):
+            function(None, x)

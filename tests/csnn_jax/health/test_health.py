@@ -192,7 +192,7 @@ def test_one_output_of_many_classes_spikes_seldom():
 def test_a_layer_most_of_whose_channels_are_dead_is_not_called_healthy():
     densities = dict.fromkeys(["lif1", "lif2", "lif3", "lif4"], 0.03)
     found = states(ModelConfig(), densities, {name: neurons(dead=4 + number) for number, name in enumerate(densities)})
-    assert found == {"lif1": "healthy", "lif2": "healthy", "lif3": "mostly dead", "lif4": "mostly dead"}
+    assert found == {"lif1": "healthy", "lif2": "healthy", "lif3": "over half dead", "lif4": "over half dead"}
 
 
 def neurons(dead: int = 0) -> Neurons:
