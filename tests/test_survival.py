@@ -129,14 +129,8 @@ def test_signals_at_random_moments_leave_nothing(command, count, small_run, data
 
 @pytest.mark.slow
 @pytest.mark.rare
-@pytest.mark.parametrize("command", ["export", "demo"])
-def test_signals_at_random_moments_leave_no_half_folder(command, scan_run, tmp_path):
+def test_signals_at_random_moments_leave_no_half_demonstration(scan_run, tmp_path):
     out, bundle = tmp_path / "out" / "it", tmp_path / "bundle"
-    if command == "demo":
-        assert run("export", scan_run, "--quick", "--out", bundle).returncode == 0
-    words = {
-        "export": ("export.__main__,export.make", scan_run, "--quick"),
-        "demo": ("export.demo.__main__", bundle),
-    }[command]
-    found = storm(30, tmp_path, *words, "--out", out)
+    assert run("export", scan_run, "--quick", "--out", bundle).returncode == 0
+    found = storm(30, tmp_path, "export.demo.__main__", bundle, "--out", out)
     assert found["left"] == [] and sum(found["codes"].values()) == 30, found
