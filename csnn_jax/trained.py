@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.data import Split, encode, eval_batches
+from csnn_jax.data import Split, check_labels, encode, eval_batches
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
@@ -76,9 +76,9 @@ class Trained:
 
         Args:
             images: an array, or lists that NumPy makes one of: [batch, H, W, C], or [batch, T, H, W, C] where they have
-                a time axis of their own. uint8, of which `config.model.pixel_scale` (mostly 255) means 1.0, or floats
-                from 0 to 1. uint8 where the network's encoding is rate or latency. Whole numbers in lists, from 0 to
-                255, are taken as uint8.
+                a time axis of their own, whose length need not be the network's time_steps. uint8, of which
+                `config.model.pixel_scale` (mostly 255) means 1.0, or floats from 0 to 1. uint8 where the network's
+                encoding is rate or latency. Whole numbers in lists, from 0 to 255, are taken as uint8.
 
         Raises:
             ValueError: images of another shape or type, or none. Or they are traced: inside of `jax.jit`, `jax.vmap`
@@ -123,15 +123,14 @@ class Trained:
         if not isinstance(split, Split):
             raise ValueError(f"split is of type {type(split).__name__}, expected a Split, such as a Dataset's test")
         check_images(split.images, self.config.model)
-        low, high, classes = split.labels.min(), split.labels.max(), self.config.model.num_classes
-        if low < 0 or high >= classes:
-            raise ValueError(f"labels go from {low} to {high}, expected 0 to {classes - 1}")
+        check_labels(split, self.config.model.num_classes)
         found = self._for(split.images).evaluate(self._params, split)
         assert found is not None
         return found
 
-    def look(self, images: np.ndarray) -> dict[str, Neurons]:
+    def look(self, images: ArrayLike) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer on some of the images, which `classify` takes."""
+        images = np.asarray(as_array(images, self.config.model))
         return self._for(images).look(self._params, images)
 
     def _for(self, images: np.ndarray | Array) -> "Windows":
@@ -303,7 +302,7 @@ def as_array(images: ArrayLike, config: ModelConfig) -> np.ndarray | Array:
 
 def check_images(images: np.ndarray | Array, config: ModelConfig) -> None:
     """Raises ValueError unless the network takes these images; says what they are and what it takes."""
-    if images.ndim not in (4, 5) or images.shape[-3:] != config.input_shape or not len(images):
+    if images.ndim not in (4, 5) or images.shape[-3:] != config.input_shape or 0 in images.shape:
         raise ValueError(f"images are {list(images.shape)}, expected {_shapes(config)}")
     if config.encoding == "direct" and np.issubdtype(images.dtype, np.floating):
         low, high = float(images.min()), float(images.max())

@@ -7,7 +7,7 @@ import snntorch
 import torch
 
 from csnn_jax.config import Config, decided
-from csnn_jax.data import Split, encode
+from csnn_jax.data import Split, check_split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import weights
@@ -49,6 +49,7 @@ class Learner:
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
+        ValueError: images or labels that do not fit the network.
         UserError: an engine, which only csnn_jax has, or a device that is not there or can't do the type.
     """
 
@@ -61,6 +62,8 @@ class Learner:
     ):
         if config.train.engine != "auto":
             raise UserError(f"--engine {config.train.engine}: csnn_jax has engines, csnn_torch has not; expected auto")
+        if train is not None:
+            check_split(train, config.model)
         self.config, self._train = decided(config), train
         config = self.config
         self.device = choose_device(device)

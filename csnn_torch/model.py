@@ -103,9 +103,20 @@ def gradients(network: nn.Sequential) -> Tensors:
 
 
 def load_tensors(network: nn.Sequential, tensors: Tensors) -> None:
-    """Sets the parameters of a `sequential` network from the tensors of a `weights.safetensors`, keeping its type."""
+    """Sets the parameters of a `sequential` network from the tensors of a `weights.safetensors`, keeping its type.
+
+    Raises:
+        ValueError: tensors that are not this network's; nothing is set.
+    """
+    expected = dict(_parameters(network))
+    for name in sorted(expected.keys() ^ tensors.keys()):
+        missing = "is missing" if name in expected else "is none of this network's tensors"
+        raise ValueError(f"{name} {missing}, expected {', '.join(expected)}")
+    for name, parameter in expected.items():
+        if tensors[name].shape != parameter.shape:
+            raise ValueError(f"{name} has shape {list(tensors[name].shape)}, expected {list(parameter.shape)}")
     with torch.no_grad():
-        for name, parameter in _parameters(network):
+        for name, parameter in expected.items():
             parameter.copy_(torch.tensor(tensors[name]))
 
 
@@ -113,6 +124,18 @@ def reset(network: nn.Sequential) -> None:
     """Clears the state of this network (snnTorch's `utils.reset` clears that of every network of the process)."""
     for neuron in neurons(network):
         neuron.reset_mem()
+
+
+def check_input(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> None:
+    """Raises ValueError unless x is what the network takes; what its layers refuse, torch says itself."""
+    if not isinstance(x, torch.Tensor):
+        raise ValueError(f"x is of type {type(x).__name__}, expected a torch.Tensor")
+    if x.ndim not in (4, 5) or 0 in x.shape:
+        raise ValueError(f"x is {list(x.shape)}, expected [batch, C, H, W] or [time, batch, C, H, W]")
+    if x.dtype != (dtype := next(network.parameters()).dtype):
+        raise ValueError(f"x is {x.dtype}, expected {dtype}, the network's type (an image of bytes divided by 255)")
+    if x.ndim == 4 and time_steps < 1:
+        raise ValueError(f"time_steps is {time_steps}, expected at least 1")
 
 
 def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tensor:
@@ -125,7 +148,11 @@ def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tenso
 
     Returns:
         Output spikes [time, batch, classes].
+
+    Raises:
+        ValueError: x of another type or rank, or empty, or no steps.
     """
+    check_input(network, x, time_steps)
     reset(network)
     return torch.stack([network(image)[0] for image in (x if x.ndim == 5 else repeat(x, time_steps))])
 
@@ -162,6 +189,7 @@ def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
 @torch.no_grad()
 def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Tally:
     """Runs the window (see `run`) and keeps sums only."""
+    check_input(network, x, time_steps)
     fired = torch.zeros(x.shape[-4], len(neurons(network)), device=x.device)
 
     def add(number: int, neuron: snn.Leaky, spikes: torch.Tensor) -> None:

@@ -94,7 +94,8 @@ class ModelConfig:
             is_counts(self.input_shape) and len(self.input_shape) == 3,
         )
         for flag, value in (("--conv-channels", self.conv_channels), ("--hidden", self.hidden)):
-            check(flag, value, "positive whole numbers", is_counts(value))
+            several = "positive whole numbers" if isinstance(value, tuple) else "a tuple of positive whole numbers"
+            check(flag, value, several, is_counts(value))
         check(
             "--kernel-size",
             self.kernel_size,

@@ -2,7 +2,17 @@
 
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.datasets import DATASETS, Dataset, Split, fit_model, load, load_for, shortened
+from csnn_jax.data.datasets import (
+    DATASETS,
+    Dataset,
+    Split,
+    check_labels,
+    check_split,
+    fit_model,
+    load,
+    load_for,
+    shortened,
+)
 from csnn_jax.data.encode import encode
 
 __all__ = [
@@ -10,6 +20,8 @@ __all__ = [
     "Augmentation",
     "Dataset",
     "Split",
+    "check_labels",
+    "check_split",
     "encode",
     "epoch_batches",
     "epoch_permutation",

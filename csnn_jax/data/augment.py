@@ -77,7 +77,15 @@ def move(images: np.ndarray, moves: Moves, nearest: bool = False) -> np.ndarray:
         images: uint8 [batch, H, W, C], or [batch, T, H, W, C]; all frames of an example are moved alike.
         moves: one per image.
         nearest: take the nearest pixel, so that no new values arise; else weigh four of them (bilinear).
+
+    Raises:
+        ValueError: images of another type or rank, or not one move for each.
     """
+    if images.dtype != np.uint8 or images.ndim not in (4, 5):
+        found = f"{images.dtype} {list(images.shape)}"
+        raise ValueError(f"images are {found}, expected uint8 [batch, H, W, C] or [batch, T, H, W, C]")
+    if counts := {len(part) for part in moves} - {len(images)}:
+        raise ValueError(f"{counts.pop()} moves for {len(images)} images, expected one for each")
     frames = images.ndim == 5
     pixels = np.moveaxis(images, 1, 3) if frames else images
     shape = pixels.shape

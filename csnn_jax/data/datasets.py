@@ -156,6 +156,25 @@ def _split(
     return Split(images, labels.astype(np.int32))
 
 
+def check_labels(split: Split, num_classes: int) -> None:
+    """Raises ValueError where a label is none of the classes 0 .. num_classes - 1; says which there are."""
+    low, high = split.labels.min(), split.labels.max()
+    if low < 0 or high >= num_classes:
+        raise ValueError(f"labels go from {low} to {high}, expected 0 to {num_classes - 1}")
+
+
+def check_split(split: Split, model: ModelConfig) -> None:
+    """Raises ValueError unless a network can be trained on a split; says what it holds and what is expected."""
+    if not isinstance(split, Split):
+        raise ValueError(f"split is of type {type(split).__name__}, expected a Split, such as a Dataset's train")
+    images, shape = split.images, ", ".join(map(str, model.input_shape))
+    if images.ndim not in (4, 5) or images.shape[-3:] != model.input_shape or 0 in images.shape:
+        raise ValueError(f"images are {list(images.shape)}, expected [N, {shape}] or [N, T, {shape}]")
+    if images.dtype != np.uint8:
+        raise ValueError(f"images are {images.dtype}, expected uint8")
+    check_labels(split, model.num_classes)
+
+
 def shortened(dataset: Dataset, images: int | None) -> Dataset:
     """The data set with the first so many of its test images, and of the held-out ones; None: all of them.
 

@@ -70,7 +70,7 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
 
     Args:
         model: the network.
-        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
+        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats. A sequence runs for its own length.
 
     Raises:
         ValueError: x of another shape or type, or empty.

@@ -12,7 +12,7 @@ from jax import Array
 
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, decided
-from csnn_jax.data import Split
+from csnn_jax.data import Split, check_split
 from csnn_jax.devices import mesh
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
@@ -76,6 +76,7 @@ class Learner:
         devices: that every batch is spread over; None: JAX's first.
 
     Raises:
+        ValueError: images or labels that do not fit the network.
         UserError: an engine that can't run the network.
     """
 
@@ -86,6 +87,7 @@ class Learner:
         tensors: weights.Tensors | None = None,
         devices: Devices | None = None,
     ):
+        check_split(train, config.model)
         process.set_up(config.train.dtype)
         self.config = config = decided(config)
         self.devices = devices or Devices(jax.devices()[:1])

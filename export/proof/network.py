@@ -154,7 +154,12 @@ def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 
 
     Returns:
         One image [batch, C, H, W] for every step (direct encoding), or a sequence [time, batch, C, H, W].
+
+    Raises:
+        ValueError: images of another type; floats would be divided by the scale of bytes.
     """
+    if images.dtype != np.uint8:
+        raise ValueError(f"images are {images.dtype}, expected uint8")
     if config.encoding != "direct":
         spikes = encode(images, config.time_steps, config.encoding, seed, config.pixel_scale)
         return torch.from_numpy(spikes).moveaxis(-1, -3).float()

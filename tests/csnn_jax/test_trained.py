@@ -134,6 +134,7 @@ def test_encoded_images_draw_the_spikes_that_evaluation_draws():
         (pictures(8, 6, 2), r"images are \[8, 6, 2\], expected \[batch, 8, 6, 2\] or \[batch, time, 8, 6, 2\]"),
         (pictures(1, 2, 8, 6), r"images are \[1, 2, 8, 6\], expected"),
         (pictures(0, 8, 6, 2), r"images are \[0, 8, 6, 2\], expected"),
+        (pictures(1, 0, 8, 6, 2), r"images are \[1, 0, 8, 6, 2\], expected"),
         (pictures(1, 8, 6, 2).astype(np.float32), "images go from 0 to 248, expected floats from 0 to 1, or uint8"),
         (np.full((1, 8, 6, 2), np.nan), "images go from nan to nan"),
         (pictures(1, 8, 6, 2).astype(int), "images are int64, expected uint8, or floats from 0 to 1"),
@@ -158,6 +159,7 @@ def test_lists_of_the_right_shape_and_type_are_taken():
     np.testing.assert_array_equal(model.classify(images.tolist()).counts, expected)
     np.testing.assert_array_equal(model.classify((images / 255).tolist()).counts, expected)
     np.testing.assert_array_equal(model.trace(list(images)).spikes[-1].sum(0), expected)
+    assert model.look(images.tolist()) == model.look(images)
 
 
 def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_path):

@@ -104,3 +104,46 @@ def test_a_sequence_runs_for_its_own_length():
     x = torch.tensor(images).permute(0, 3, 1, 2)
     constant = companion.run(network, x, 5)
     assert torch.equal(companion.run(network, x.expand(5, *x.shape), config.time_steps), constant)
+
+
+@pytest.mark.parametrize("call", [companion.run, companion.watch, companion.trace, companion.tally])
+@pytest.mark.parametrize(
+    ("change", "steps", "message"),
+    [
+        (lambda x: x.numpy(), 5, "x is of type ndarray, expected a torch.Tensor"),
+        (lambda x: x[0], 5, r"x is \[2, 12, 10\], expected \[batch, C, H, W\] or \[time, batch, C, H, W\]"),
+        (lambda x: x[:0], 5, r"x is \[0, 2, 12, 10\], expected"),
+        (lambda x: x.expand(5, *x.shape)[:0], 5, r"x is \[0, 9, 2, 12, 10\], expected"),
+        (lambda x: (255 * x).byte(), 5, "x is torch.uint8, expected torch.float32, the network's type"),
+        (lambda x: x.double(), 5, "x is torch.float64, expected torch.float32, the network's type"),
+        (lambda x: x, 0, "time_steps is 0, expected at least 1"),
+    ],
+)
+def test_what_is_no_input_is_refused(call, change, steps, message):
+    config = ModelConfig(**STACK)
+    _, images = whole_eighths(config, 5)
+    with pytest.raises(ValueError, match=message):
+        call(companion.sequential(config), change(torch.tensor(images).permute(0, 3, 1, 2)), steps)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("fc1.bias"), "fc1.bias is missing, expected conv1.weight, conv1.bias, conv2"),
+        (lambda tensors: tensors.update(fc9=np.zeros(3)), "fc9 is none of this network's tensors, expected conv1"),
+        (
+            lambda tensors: tensors.update({"fc1.bias": np.zeros(1)}),  # which torch would stretch to all
+            r"fc1.bias has shape \[1\], expected \[20\]",
+        ),
+    ],
+)
+def test_tensors_of_another_network_are_refused_and_set_nothing(change, message):
+    config = ModelConfig(**STACK)
+    network = companion.sequential(config)
+    before = companion.tensors(network)
+    tensors, _ = whole_eighths(config, 5)
+    change(tensors)
+    with pytest.raises(ValueError, match=message):
+        companion.load_tensors(network, tensors)
+    for name, tensor in companion.tensors(network).items():
+        np.testing.assert_array_equal(tensor, before[name])

@@ -69,6 +69,7 @@ INVALID = [
     ("conv_channels", (8, 0), "--conv-channels 8 0: expected positive whole numbers"),
     ("conv_channels", 8, "--conv-channels 8: expected"),
     ("hidden", (16, -1), "--hidden 16 -1: expected positive whole numbers"),
+    ("hidden", 64, "--hidden 64: expected a tuple of positive whole numbers"),
     ("hidden", (True,), "--hidden True: expected"),
     ("input_shape", (28, 28), "--input-shape 28 28: expected three positive whole numbers"),
     ("input_shape", (28, 0, 1), "--input-shape 28 0 1: expected"),

@@ -100,6 +100,19 @@ def test_between_pixels_the_four_neighbours_are_weighed():
             np.testing.assert_allclose(moved[n, i, j], np.einsum("y,x,yxc->c", y, x, four), atol=0.5)
 
 
+@pytest.mark.parametrize(
+    ("images", "count", "message"),
+    [
+        (IMAGES / np.float32(255), len(IMAGES), "images are float32 .*expected uint8"),  # as bytes they would be black
+        (IMAGES[0], len(IMAGES[0]), r"images are uint8 \[.*\], expected uint8 \[batch, H, W, C\] or"),
+        (IMAGES, 1, f"1 moves for {len(IMAGES)} images, expected one for each"),
+    ],
+)
+def test_what_cant_be_moved_is_refused(images, count, message):
+    with pytest.raises(ValueError, match=message):
+        move(images, draw((1, 0, 0), count, (0,)))
+
+
 def test_draws_are_uniform_within_their_amounts():
     """Five standard errors of the mean of a uniform variable, and of its square."""
     count = 40_000

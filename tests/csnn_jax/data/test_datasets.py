@@ -1,5 +1,6 @@
 """Data sets, whatever their source, fit the network."""
 
+import importlib
 import subprocess
 import sys
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 from idx_files import IMAGES, write_folder
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.data import fit_model, load, load_for, shortened
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data import Split, fit_model, load, load_for, shortened
 from csnn_jax.errors import UserError
 
 
@@ -142,3 +143,23 @@ def test_the_first_images_are_what_a_short_job_is_evaluated_on():
     assert found.notes[-1] == "accuracy is measured on the first 30 images (--eval-images)"
     with pytest.raises(UserError, match="--eval-images 10001: expected 1 to 10000, the test images of mnist"):
         shortened(whole, 10_001)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((3, 8, 6, 2)), [0, 1, 2], "images are float64, expected uint8"),
+        (np.zeros((3, 6, 8, 2), np.uint8), [0, 1, 2], r"images are \[3, 6, 8, 2\], expected \[N, 8, 6, 2\] or \[N, T"),
+        (np.zeros((3, 0, 8, 6, 2), np.uint8), [0, 1, 2], r"images are \[3, 0, 8, 6, 2\], expected"),
+        (np.zeros((0, 8, 6, 2), np.uint8), np.zeros(0, int), r"images are \[0, 8, 6, 2\], expected"),
+        (np.zeros((3, 8, 6, 2), np.uint8), [0, 1, 4], "labels go from 0 to 4, expected 0 to 3"),
+    ],
+)
+@pytest.mark.parametrize("package", ["csnn_jax.learning.learner", "csnn_torch.learner"])
+def test_what_does_not_fit_the_network_is_not_trained_on(package, images, labels, message):
+    model = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4)
+    learner = importlib.import_module(package).Learner
+    with pytest.raises(ValueError, match=message):
+        learner(Config(model), Split(images, np.array(labels)))
+    with pytest.raises(ValueError, match="split is of type tuple, expected a Split"):
+        learner(Config(model), (images, labels))

@@ -52,3 +52,9 @@ def test_a_learnt_beta_is_clipped():
     tensors = made.tensors | {"lif1.beta": np.float32(1.5), "lif2.beta": np.float32(-0.5)}
     betas = [neurons.beta.item() for neurons in network.Step(made.config, tensors).neurons]
     assert betas == [1.0, 0.0, tensors["lif3.beta"], tensors["lif4.beta"]]
+
+
+def test_images_that_are_no_bytes_are_refused():
+    """They would be divided by 255."""
+    with pytest.raises(ValueError, match="images are float32, expected uint8"):
+        network.inputs(OTHER, np.zeros((1, *OTHER.input_shape), np.float32))
