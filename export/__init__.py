@@ -1,9 +1,13 @@
 """From a trained run to a bundle of files that run elsewhere, proven equal to the trained network."""
 
 import importlib.util
+import os
 
 from csnn_jax.errors import UserError
 from export import parts
+
+# ONNX Runtime from 1.29 on reports its use to its maker. It asks for this once, when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def require_extras() -> None:
