@@ -36,7 +36,10 @@ class Temporary:
 
 
 class Scratch(Temporary):
-    """An empty folder in the system's place for temporary ones, gone at the end of the block."""
+    """An empty folder in the system's place for temporary ones, gone at the end of the block.
+
+    Until then the temporary files of libraries lie in it too, which an interrupt might make them forget.
+    """
 
     def __init__(self) -> None:
         super().__init__(Path(tempfile.gettempdir()) / "csnn")
@@ -44,7 +47,14 @@ class Scratch(Temporary):
     @unbroken
     def __enter__(self) -> Path:
         self.path.mkdir(0o700)
+        self._before, tempfile.tempdir = tempfile.tempdir, str(self.path)
         return self.path
+
+    @unbroken
+    def __exit__(self, *exception: object) -> None:
+        if tempfile.tempdir == str(self.path):
+            tempfile.tempdir = self._before
+        super().__exit__(*exception)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
