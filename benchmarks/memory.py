@@ -68,7 +68,7 @@ def measured(engine: str, steps: str, size: str, run: str | None) -> dict[str, A
     seconds = []
     for iteration in range(ITERATIONS):
         began = time.perf_counter()
-        learner.step(iteration, np.asarray(index[iteration]), lr_of(config))
+        learner.step(iteration, np.asarray(index[iteration]), lr_of(config)).fetched()
         seconds.append(time.perf_counter() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {

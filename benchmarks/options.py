@@ -100,7 +100,7 @@ def timed(asked: str, iterations: int) -> list[float]:
 
         run = rundir.create(f"{folder}/run", ready.config, False)
         with run.claimed():
-            job.lead(ready, run, job.fresh(ready.learner), go_on)
+            job.lead(ready, run, job.FRESH, go_on)
         assert Path(run.weights).exists()
     return [after - before for before, after in pairwise(asked_at)]
 
@@ -111,7 +111,7 @@ def bare(ready: job.Job, iterations: int) -> list[float]:
     index, seconds = data.epoch_batches(ready.config.train.seed, 0, len(labels), batch), []
     for iteration in range(iterations):
         began = time.perf_counter()
-        ready.learner.step(iteration, index[iteration], float(ready.rates[iteration]))
+        ready.learner.step(iteration, index[iteration], float(ready.rates[iteration])).fetched()
         seconds.append(time.perf_counter() - began)
     return seconds
 

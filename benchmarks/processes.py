@@ -83,7 +83,7 @@ def worked(engine: Any, iterations: int, meeting: dict[str, Any]) -> dict[str, A
         learner = framework.of(flags, processes).make_learner(flags.config, dataset.train)
         for iteration in range(iterations):
             began = time.perf_counter()
-            step = learner.step(iteration, index[iteration], 0.01)
+            step = learner.step(iteration, index[iteration], 0.01).fetched()
             processes.greatest(0)  # as the loop asks whether to go on
             seconds.append(time.perf_counter() - began)
             losses.append(step.loss)

@@ -60,7 +60,7 @@ def look(name: str, model: ModelConfig, init, surrogate, images: data.Split) -> 
     learner = Learner(Config(model, train=TrainConfig(init=init)), images)
     batch = data.epoch_batches(0, 0, len(images.labels), 128)[0]
     membranes, spikes = learner.trace(images.images[batch[:32]])
-    step = learner.step(0, batch, 0.0)
+    step = learner.step(0, batch, 0.0).fetched()
     sizes = [tensor.size for key, tensor in learner.tensors().items() if key.endswith(".weight")]
     return Seen(
         name,

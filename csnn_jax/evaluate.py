@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from csnn_jax.flags import Figures, parse, run_command
+from csnn_jax.figures import Figures
+from csnn_jax.flags import parse, run_command
 
 DESCRIPTION = """How well a trained network does: accuracy, by class too, confusion matrix, health of each layer.
 

@@ -10,21 +10,19 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import tyro
 
 from csnn_jax.config import Config
 from csnn_jax.config.checks import check, is_count
 from csnn_jax.errors import UserError, refusal
+from csnn_jax.figures import Figures
 from csnn_jax.flag_groups import fill, form
 from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
 from csnn_jax.runs.rundir import RunDir
 
 T = TypeVar("T")
-
-Figures = Literal["png", "pdf"]
-"""What pictures are written as; pdf: as PDF too."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,11 @@ def _begun(flags: JaxFlags) -> Config:
     from csnn_jax.runs.config_json import job_from_json, job_to_json
 
     with framework.company(flags) as processes:
-        read = processes.of_first(lambda: job_to_json(begun(flags)).encode())
-        return job_from_json(read.decode(), "--resume")
+        return processes.of_first(
+            lambda: begun(flags),
+            lambda config: job_to_json(config).encode(),
+            lambda read: job_from_json(read.decode(), "--resume"),
+        )
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from csnn_jax.data import Split, check_split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import weights
-from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, evaluate, look, moments
-from csnn_jax.training.loop import Step
+from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, StepMetrics, evaluate, look, moments
 from csnn_torch import model, optimizer, surrogates
 
 
@@ -37,7 +36,7 @@ def choose_device(name: str) -> torch.device:
 
 
 class Learner:
-    """A network and its optimiser. See `csnn_jax.training.loop.Learner` for the methods.
+    """A network and its optimiser. See `csnn_jax.training.learner.Learner` for the methods.
 
     The initial weights and the batches of a seed are csnn_jax's, so the two start equal and see the same images.
 
@@ -81,6 +80,7 @@ class Learner:
         self._last_good = [p.detach().clone() for p in self._parameters]
         self._optimizer = optimizer.Optimizer(config.train, self._parameters)
         self._cross_entropy = surrogates.ce_rate(self.dtype, config.train.label_smoothing)
+        self._sound = True  # whether all losses and gradients were finite so far
         self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities; not with a rate target
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
         # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
@@ -95,24 +95,27 @@ class Learner:
     def rows(self, batch: int) -> slice:
         return slice(batch)
 
-    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
+    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> StepMetrics:
         assert self._train is not None
         held, rows = (self._train.images, index) if images is None else (images, np.arange(len(images)))
         labels = torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device)
         self._optimizer.zero_grad()
         loss, densities = self._backward(self.input(held, rows, (0, iteration)), labels)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        finite = torch.stack([values.isfinite().all() for values in (loss, *gradients)]).all()
+        self._sound &= bool(torch.stack([values.isfinite().all() for values in (loss, *gradients)]).all())
         norms = self._gradient_norms()
-        if finite:
+        if self._sound:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
             self._optimizer.update(rate)
-        return Step(loss.item(), bool(finite), densities.cpu().numpy(), norms)
+        return StepMetrics(loss.item(), self._sound, densities.cpu().numpy(), norms)
 
     def roll_back(self) -> None:
+        self._set(self._last_good)
+
+    def _set(self, values: list[torch.Tensor]) -> None:
         with torch.no_grad():
-            for parameter, before in zip(self._parameters, self._last_good, strict=True):
-                parameter.copy_(before)
+            for parameter, value in zip(self._parameters, values, strict=True):
+                parameter.copy_(value)
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +125,15 @@ class Learner:
 
         return evaluate(split, self.config.model, tally, go_on)
 
-    def look(self, images: np.ndarray) -> dict[str, Neurons]:
+    def look(self, images: np.ndarray, before: bool = False) -> dict[str, Neurons]:
+        if before:
+            now = [p.detach().clone() for p in self._parameters]
+            self.roll_back()
+            try:
+                return self.look(images)
+            finally:
+                self._set(now)
+
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.input(some, np.arange(len(some)), (3, number))
             membranes = model.trace(self.network, x, self.config.model.time_steps).membranes
@@ -143,6 +154,7 @@ class Learner:
         return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in self._state().items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
+        self._sound = True
         with torch.no_grad():
             for name, tensor in self._state().items():
                 tensor.copy_(torch.from_numpy(state[name]))

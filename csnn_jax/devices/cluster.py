@@ -166,18 +166,18 @@ class Cluster:
             raise UserError(text if culprit == self._index else f"process {culprit}: {text}")
         return found
 
-    def of_first(self, function: Callable[[], bytes]) -> bytes:
+    def of_first(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
         data, failed = b"", False
         if self.first:
             try:
-                data = function()
+                data = pack(function())
             except UserError as error:
                 data, failed = str(error).encode(), True
         length, bad = map(int, self._gather(np.array([len(data), failed]))[0])
         data = self._broadcast(data, length, 0)
         if bad:
             raise UserError(data.decode())
-        return data
+        return unpack(data)
 
     def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
         names, values = zip(*facts().items(), strict=True)

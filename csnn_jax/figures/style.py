@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # without pyplot, whose backend is the caller's affair
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from csnn_jax.figures import Figures
 from csnn_jax.files import write_atomic
-from csnn_jax.flags import Figures
 
 COLUMN, PAGE = 3.5, 7.0
 """Widths in inches: of one column of a journal, and of two."""

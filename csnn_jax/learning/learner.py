@@ -23,9 +23,8 @@ from csnn_jax.learning import optimizer
 from csnn_jax.learning.gradient import Gradient
 from csnn_jax.network import model as models
 from csnn_jax.runs import weights
-from csnn_jax.runs.metrics import Evaluation, Neurons
+from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
 from csnn_jax.trained import Windows
-from csnn_jax.training.loop import Step
 
 
 class State(NamedTuple):
@@ -37,37 +36,32 @@ class State(NamedTuple):
     optimizer: Any
 
 
-class Seen(NamedTuple):
-    """What a training step tells, on the device; see `loop.Step`."""
-
-    loss: Array
-    finite: Array
-    densities: Array
-    gradients: Array
-
-
 def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient):
-    """The training step, a pure function (State, x uint8, labels, rate) -> (State, Seen) to be jitted.
+    """The training step, a pure function (State, x uint8, labels, rate, sound) -> (State, StepMetrics) to be jitted.
 
-    x is [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate. Where the loss or the gradient is not
-    finite the state is returned as it was.
+    x is [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound tells whether all was finite
+    before. Where that, the loss or the gradient is not finite the state is returned as it was: so the steps that were
+    dispatched before the host knew of it change nothing.
     """
 
-    def update(state: State, x: Array, labels: Array, rate: float) -> tuple[State, Seen]:
+    def update(
+        state: State, x: Array, labels: Array, rate: float, sound: Array | bool = True
+    ) -> tuple[State, StepMetrics]:
         loss, densities, found = gradient(state.params, x, labels)
-        finite = jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((loss, found))]))
+        leaves = jax.tree.leaves((loss, found))
+        finite = jnp.all(jnp.stack([sound, *[jnp.isfinite(leaf).all() for leaf in leaves]]))
         updates, moments = optimizer.update(found, state.optimizer, state.params)
         updates = jax.tree.map(lambda update: update * rate, updates)
         new = State(optax.apply_updates(state.params, updates), state.params, moments)
         norms = jnp.stack([jnp.linalg.norm(block.kernel[...]) for block in nnx.merge(graphdef, found).blocks])
         new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
-        return new, Seen(loss, finite, densities, norms)
+        return new, StepMetrics(loss, finite, densities, norms)
 
     return update
 
 
 class Learner:
-    """A network, its optimiser and its training data. See `loop.Learner` for the methods.
+    """A network, its optimiser and its training data. See `training.learner.Learner` for the methods.
 
     Args:
         config: the job; `config.model` must fit the data.
@@ -98,7 +92,7 @@ class Learner:
         self.graphdef, params = nnx.split(model)
         self.optimizer = optimizer.make(config.train)
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
-        self.state = self.devices.copy(state)
+        self.state, self._sound = self.devices.copy((state, np.array(True)))
         self._windows = Windows(config.model, self.graphdef, engine, config.train.seed, self.devices)
         objective, part = objectives.make(config.train), config.train.part
         gradient = gradients.make(self.graphdef, self._windows.scale, objective, engine, part, self.devices)
@@ -111,21 +105,22 @@ class Learner:
     def rows(self, batch: int) -> slice:
         return self.devices.rows(batch)
 
-    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> Step:
+    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> StepMetrics:
         batch, own = len(index), index[self.rows(len(index))]
         x = self._windows.share(self._train.images[own] if images is None else images, batch, (0, iteration))
         labels = self.devices.put(self._train.labels[own], batch)
-        self.state, seen = self._update(self.state, x, labels, rate)
-        return Step(float(seen.loss), bool(seen.finite), np.asarray(seen.densities), np.asarray(seen.gradients))
+        self.state, metrics = self._update(self.state, x, labels, rate, self._sound)
+        self._sound = metrics.finite
+        return metrics
 
     def roll_back(self) -> None:
-        self.state = self.state._replace(params=self.state.last_good)
+        self.state = self.state._replace(params=jax.tree.map(jnp.copy, self.state.last_good))  # a step donates both
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         return self._windows.evaluate(self.state.params, split, go_on)
 
-    def look(self, images: np.ndarray) -> dict[str, Neurons]:
-        return self._windows.look(mesh.alone(self.state.params), images)
+    def look(self, images: np.ndarray, before: bool = False) -> dict[str, Neurons]:
+        return self._windows.look(mesh.alone(self.state.last_good if before else self.state.params), images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         x = self._windows.present(self._windows.hold(images), np.arange(len(images)), (2, 0))
@@ -140,7 +135,7 @@ class Learner:
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         found = jax.tree_util.tree_map_with_path(lambda path, _: jnp.array(state[_name(path)]), self.state)
-        self.state = self.devices.copy(found)
+        self.state, self._sound = self.devices.copy((found, np.array(True)))
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Runs a network over a split of a data set, or looks at its neurons, and the result; NumPy only."""
+"""Figures of a network: of a training iteration, of a whole split, of its neurons. NumPy only."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -80,6 +80,27 @@ def evaluate(
     neurons = np.array([np.prod(layer.out_shape) for layer in model.layers]) * time_steps * len(split.labels)
     densities = {f"lif{i}": float(d) for i, d in enumerate(fired / neurons, 1)}
     return Evaluation(split.labels, np.concatenate(predictions), densities, model.num_classes)
+
+
+class StepMetrics(NamedTuple):
+    """Metrics of one training iteration.
+
+    Attributes:
+        loss: of the batch, before the update.
+        finite: whether loss and gradients were finite, here and at every iteration before.
+        densities: share of neurons that spike at a step, by layer [layers].
+        gradients: Euclidean norm of the gradient of each layer's kernel [layers].
+    """
+
+    loss: Any
+    finite: Any
+    densities: Any
+    gradients: Any
+
+    def fetched(self) -> "StepMetrics":
+        """The same as numbers and NumPy arrays. Those on a device may still be computed; then this waits for them."""
+        arrays = np.asarray(self.densities), np.asarray(self.gradients)
+        return StepMetrics(float(self.loss), bool(self.finite), *arrays)
 
 
 class Moments(NamedTuple):

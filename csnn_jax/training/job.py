@@ -1,6 +1,6 @@
 """A training job from flags to a run directory, the same for every framework.
 
-The framework is behind `loop.Learner`.
+The framework is behind `learner.Learner`.
 """
 
 import shlex
@@ -19,13 +19,15 @@ from csnn_jax import data, interrupts
 from csnn_jax.config import Config, auto, decided
 from csnn_jax.config.checks import flag_of
 from csnn_jax.errors import UserError
-from csnn_jax.figures import spikes, style
-from csnn_jax.flags import Figures, TrainFlags
+from csnn_jax.figures import Figures, spikes, style
+from csnn_jax.flags import TrainFlags
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import checkpoint, feed
-from csnn_jax.training.loop import Learner, Loop, evaluates, pictures, sample, watched_split
+from csnn_jax.training import checkpoint, pictures
+from csnn_jax.training.journal import Silent, Written
+from csnn_jax.training.learner import Learner
+from csnn_jax.training.loop import Journal, Loop, evaluates, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes
 
@@ -34,6 +36,10 @@ LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 
 KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
 """What changes no result, and may always change on resuming."""
+
+
+FRESH = Beginning(0, open=True, owed=False, state=None)
+"""A job before its first iteration."""
 
 
 class Framework(NamedTuple):
@@ -81,13 +87,16 @@ def train(flags: TrainFlags, framework: Framework) -> int:
     processes.check_same(lambda: _facts(job))
     with ExitStack() as held, interrupts.collected() as caught:
         opened: list[RunDir] = []
-        begun = Beginning.of(processes.of_first(lambda: _begun(job, held, opened)))
-        job.learner.restore(begun.state)
+        begun = processes.of_first(
+            lambda: _begun(job, held, opened), lambda begun: begun.to_bytes(job.learner.snapshot), Beginning.of
+        )
+        if begun.state is not None:
+            job.learner.restore(begun.state)
 
         def go_on() -> bool:
             return not processes.greatest(caught[0] if caught else 0)
 
-        ended = lead(job, opened[0], begun, go_on) if opened else follow(job, begun, go_on)
+        ended = lead(job, opened[0], begun, go_on) if opened else _looped(job, begun, go_on)
         signal = processes.greatest(caught[0] if caught else 0)
     if signal and opened:
         path = opened[0].path
@@ -123,39 +132,25 @@ def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> 
     if not job.flags.resume:
         _tell_start(job)
     if job.flags.tensorboard:
-        picture = partial(sample, job.config, job.dataset, job.learner)
+        picture = partial(pictures.sample, job.config, job.dataset, job.learner)
         run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
-    loop = Loop(job.config, job.dataset, job.learner, run, go_on)
-    ended = loop.run(begun.done, begun.owed) if begun.open else begun.done
-    loop.draw(job.flags.figures)
+    ended = _looped(job, begun, go_on, run)
+    pictures.draw(run, job.config, job.dataset, job.learner, job.flags.figures)
     return ended
 
 
-def follow(job: Job, begun: Beginning, go_on: Callable[[], bool]) -> int:
-    """What the other processes do: the same steps and evaluations as `Loop.run`, in its order.
-
-    Raises:
-        UserError: a loss that is no longer finite.
-    """
-    learner, dataset, done = job.learner, job.dataset, begun.done
+def _looped(job: Job, begun: Beginning, go_on: Callable[[], bool], run: RunDir | None = None) -> int:
+    """Goes through the iterations that are left; those done. Only a process that has the run writes."""
     if not begun.open:
-        return done
-    watched = watched_split(dataset)[1]
-    if begun.owed:
-        learner.evaluate(watched, go_on)
-    for iteration, index, images in feed.batches(job.config, dataset.train.images, done, learner.rows):
-        if not go_on():
-            return done
-        if not learner.step(iteration, index, float(job.rates[iteration]), images).finite:
-            raise UserError(f"iteration {iteration}: the loss or a gradient is not finite")
-        done = iteration + 1
-        if evaluates(job.config.train, iteration):
-            learner.evaluate(watched, go_on)
-    learner.evaluate(dataset.test, go_on)
-    return done
+        return begun.done
+    loop = Loop(job.config, job.dataset, job.learner, job.rates, go_on)
+    journal: Journal = Silent()
+    if run is not None:
+        journal = Written(job.config, job.learner, run, begun.done, len(job.rates), loop.look)
+    return loop.run(begun.done, journal, begun.owed)
 
 
-def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> bytes:
+def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:
     """Makes the run directory, or reads it; claims it for as long as `held`."""
     if job.flags.resume:
         run = RunDir(Path(job.flags.out or ""))
@@ -163,17 +158,9 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> bytes:
     else:
         run = rundir.create(job.flags.out, job.config, job.flags.overwrite)
     held.enter_context(run.claimed())
-    if job.flags.resume:
-        begun = resumed(run, job.config, job.learner, job.dataset, job.flags.figures)
-    else:
-        begun = fresh(job.learner)
+    begun = resumed(run, job.config, job.learner, job.dataset, job.flags.figures) if job.flags.resume else FRESH
     opened.append(run)
-    return begun.to_bytes()
-
-
-def fresh(learner: Learner) -> Beginning:
-    """A job before its first iteration. Other machines may round its initial weights otherwise, so they are sent."""
-    return Beginning(0, True, False, learner.snapshot())
+    return begun
 
 
 def resumed(
@@ -205,7 +192,7 @@ def resumed(
         rundir.write_config(run, config)
         run.truncate_records(start)
         checkpoint.drop_after(run.checkpoints, start)
-    elif all((run.path / name).exists() for name in pictures(figures)):
+    elif all((run.path / name).exists() for name in pictures.names(figures)):
         more = "expected more iterations, by --epochs or --max-iters"
         if config.train.schedule == "cosine":
             more = "its learning rate has come down to 0"

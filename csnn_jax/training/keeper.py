@@ -1,7 +1,6 @@
 """Keeps what a training has learnt: weights and checkpoints, written in a thread of their own while it goes on."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
 
 from csnn_jax.config import Config
 from csnn_jax.files import write_atomic
@@ -9,14 +8,7 @@ from csnn_jax.runs import checkpoints, weights
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint
 from csnn_jax.training.checkpoint import State
-
-
-class Learning(Protocol):
-    """What is kept of a network being trained; see `loop.Learner`."""
-
-    def tensors(self) -> weights.Tensors: ...
-
-    def snapshot(self) -> State: ...
+from csnn_jax.training.learner import Learner
 
 
 class Keeper:
@@ -28,7 +20,7 @@ class Keeper:
         run: where its files go. Its checkpoints are of iterations that this training has done.
     """
 
-    def __init__(self, config: Config, learner: Learning, run: RunDir):
+    def __init__(self, config: Config, learner: Learner, run: RunDir):
         self._config, self._learner, self._run = config, learner, run
         self._scores = run.scores()
         self._pool = ThreadPoolExecutor(1, "checkpoint")

@@ -18,17 +18,23 @@ class Beginning(NamedTuple):
         done: iterations done before.
         open: whether iterations or the final evaluation are left to do.
         owed: whether the evaluation after iteration `done - 1` was interrupted.
-        state: the training state.
+        state: the training state; None: that of a learner that was just made.
     """
 
     done: int
     open: bool
     owed: bool
-    state: State
+    state: State | None
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, made: Callable[[], State]) -> bytes:
+        """For other machines, which may round the initial weights otherwise: so these are sent, too.
+
+        Args:
+            made: gives the state of the learner that was just made.
+        """
         facts = {"done": self.done, "open": self.open, "owed": self.owed}
-        return json.dumps(facts).encode() + b"\n" + safetensors.numpy.save(self.state)
+        state = made() if self.state is None else self.state
+        return json.dumps(facts).encode() + b"\n" + safetensors.numpy.save(state)
 
     @classmethod
     def of(cls, data: bytes) -> "Beginning":
@@ -50,8 +56,11 @@ class Processes(Protocol):
         """Runs a function in every process. A `UserError` of one is raised in all, and names the process."""
         ...
 
-    def of_first(self, function: Callable[[], bytes]) -> bytes:
-        """What a function gives in the first process, for all; its `UserError` is raised in all."""
+    def of_first(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
+        """What a function gives in the first process, for all; its `UserError` is raised in all.
+
+        Where there are others, it is sent to them as the bytes that `pack` makes of it.
+        """
         ...
 
     def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
@@ -75,7 +84,7 @@ class Alone:
     def each(self, function: Callable[[], T]) -> T:
         return function()
 
-    def of_first(self, function: Callable[[], bytes]) -> bytes:
+    def of_first(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
         return function()
 
     def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:

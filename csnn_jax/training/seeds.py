@@ -15,9 +15,8 @@ from csnn_jax.files import write_atomic
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import checkpoint, job
+from csnn_jax.training import checkpoint, job, pictures
 from csnn_jax.training.job import Framework
-from csnn_jax.training.loop import pictures
 
 
 def train(flags: TrainFlags, framework: Framework) -> int:
@@ -84,7 +83,8 @@ def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:
 
 def is_done(run: RunDir, flags: TrainFlags) -> bool:
     """Whether a run that is to be resumed is finished, with as many iterations as asked for and its pictures."""
-    if not (flags.resume and run.finished and all((run.path / name).exists() for name in pictures(flags.figures))):
+    drawn = all((run.path / name).exists() for name in pictures.names(flags.figures))
+    if not (flags.resume and run.finished and drawn):
         return False
     return run.config().train == decided(flags.config).train
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from csnn_jax.flags import Figures, parse, run_command
+from csnn_jax.figures import Figures
+from csnn_jax.flags import parse, run_command
 from csnn_torch import require_torch
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from csnn_jax.figures import style
+from csnn_jax.figures import Figures, style
 from csnn_jax.files import write_atomic
-from csnn_jax.flags import Figures
 from csnn_jax.markdown import table
 from csnn_torch.compare import bounds, figure, trained
 from csnn_torch.compare.comparison import NAME, Comparison, Origin

@@ -10,7 +10,7 @@ from csnn_jax.config import Config, lr_of
 from csnn_jax.learning import learner as ours
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.weights import Tensors
-from csnn_jax.training.loop import Learner
+from csnn_jax.training.learner import Learner
 from csnn_torch import learner as theirs
 from csnn_torch.compare import bounds
 from csnn_torch.compare.results import Trajectory
@@ -40,7 +40,7 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         if first_flip is None and not _same_spikes(list(sides.values()), batch):
             first_flip = iteration
         for name, side in sides.items():
-            losses[name].append(side.step(iteration, index, lr_of(config), images).loss)
+            losses[name].append(side.step(iteration, index, lr_of(config), images).fetched().loss)
     return Trajectory(
         start=start,
         dtype=config.train.dtype,

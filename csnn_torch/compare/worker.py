@@ -18,7 +18,7 @@ from csnn_jax.config import Config, lr_of
 from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.weights import Tensors
-from csnn_jax.training.loop import Learner
+from csnn_jax.training.learner import Learner
 
 WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
 """Of the job that is timed: the event engine and a bare snnTorch loop lack the gradient of every spike."""
@@ -58,7 +58,7 @@ class Jax:
         return f"{self._learner.describe()} ({machine.cpus()} threads)"
 
     def step(self, iteration: int, index: np.ndarray) -> None:
-        self._learner.step(iteration, index, self._lr)
+        self._learner.step(iteration, index, self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         return _evaluate(self._learner, self._test, index).predictions
@@ -89,7 +89,7 @@ class SnnTorch:
         return self._learner.describe()
 
     def step(self, iteration: int, index: np.ndarray) -> None:
-        self._learner.step(iteration, index, self._lr)
+        self._learner.step(iteration, index, self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         with self._torch.no_grad():

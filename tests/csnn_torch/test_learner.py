@@ -100,7 +100,7 @@ def test_a_step_is_csnn_jaxs_step_in_float64(split, x64):
     ours, theirs = jax_learner.Learner(settings, split, weights), learner(split, settings, weights)
     for iteration in range(4):
         index = np.arange(5) + 5 * (iteration % 2)
-        mine, other = ours.step(iteration, index, 1e-2), theirs.step(iteration, index, 1e-2)
+        mine, other = (side.step(iteration, index, 1e-2).fetched() for side in (ours, theirs))
         assert mine.loss == pytest.approx(other.loss, rel=1e-12) and mine.finite is other.finite is True
         np.testing.assert_allclose(mine.densities, other.densities, rtol=1e-12)
         np.testing.assert_allclose(mine.gradients, other.gradients, rtol=1e-9)
@@ -117,9 +117,9 @@ def test_a_step_in_micro_batches_is_one_of_the_whole_batch(split, x64, encoding)
     weights, index = loud(settings), np.arange(6)
     ours = [jax_learner.Learner(one, split, weights) for one in (whole, settings)]
     sides = [*ours, *(learner(split, one, weights) for one in (whole, settings))]
-    first = sides[0].step(0, index, 1e-2)
+    first = sides[0].step(0, index, 1e-2).fetched()
     for other in sides[1:]:
-        step = other.step(0, index, 1e-2)
+        step = other.step(0, index, 1e-2).fetched()
         assert step.loss == pytest.approx(first.loss, rel=1e-12)
         np.testing.assert_allclose(step.densities, first.densities, rtol=1e-12)
         np.testing.assert_allclose(step.gradients, first.gradients, rtol=1e-9)

@@ -155,7 +155,7 @@ def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     one, other = (Learner(settings, split, devices=Devices(jax.devices()[:count])) for count in (1, 4))
     for iteration in range(20):
         index = rng.permutation(30)[:12]
-        expected, step = (learner.step(iteration, index, 0.002) for learner in (one, other))
+        expected, step = (learner.step(iteration, index, 0.002).fetched() for learner in (one, other))
         assert step.loss == pytest.approx(expected.loss, rel=1e-9)
         np.testing.assert_allclose(step.densities, expected.densities, rtol=1e-9)
         np.testing.assert_allclose(step.gradients, expected.gradients, rtol=1e-7)

@@ -9,9 +9,8 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
-from csnn_jax.training import checkpoint, job
+from csnn_jax.training import checkpoint, job, pictures
 from csnn_jax.training.checkpoint import State
-from csnn_jax.training.loop import pictures
 
 
 class Counter:
@@ -77,7 +76,7 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
     interrupted.record("end", iter=10, interrupted=False, accuracy=0.9, seconds=2.0)
     before = files(interrupted)
     assert resume(interrupted, 10) == 10 and files(interrupted) == before  # no pictures yet
-    for name in pictures("png"):
+    for name in pictures.names("png"):
         (interrupted.path / name).write_bytes(b"a picture")
     with pytest.raises(UserError, match="is finished; expected more iterations, by --epochs or --max-iters"):
         resume(interrupted, 10)
@@ -130,7 +129,7 @@ def test_with_a_warm_up_alone_the_length_may_change(tmp_path):
 
 def test_a_finished_cosine_job_asks_for_no_more_iterations(interrupted):
     interrupted.record("end", iter=10, interrupted=False, accuracy=0.9, seconds=2.0)
-    for name in pictures("png"):
+    for name in pictures.names("png"):
         (interrupted.path / name).write_bytes(b"a picture")
     with pytest.raises(UserError, match="is finished; its learning rate has come down to 0"):
         resume(interrupted, 10, schedule="cosine")

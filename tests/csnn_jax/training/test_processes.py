@@ -10,9 +10,10 @@ from csnn_jax.training.processes import Alone, Beginning
 @pytest.mark.parametrize(
     "state", [{}, {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b/c": np.array(7, np.int32)}]
 )
-def test_a_beginning_is_sent_to_the_bit(state):
-    sent = Beginning(12, True, False, state)
-    found = Beginning.of(sent.to_bytes())
+@pytest.mark.parametrize("just_made", [False, True])
+def test_a_beginning_is_sent_to_the_bit(state, just_made):
+    sent = Beginning(12, True, False, None if just_made else state)
+    found = Beginning.of(sent.to_bytes(lambda: state))
     assert found[:3] == sent[:3] and found.state.keys() == state.keys()
     for name, array in state.items():
         assert found.state[name].dtype == array.dtype
@@ -23,10 +24,12 @@ def test_a_process_alone_agrees_with_itself():
     def refused():
         raise UserError("no")
 
+    def never(value):
+        raise AssertionError("there is nobody to send it to")
+
     alone = Alone()
-    assert (
-        alone.first and alone.each(lambda: 3) == 3 and alone.of_first(lambda: b"x") == b"x" and alone.greatest(15) == 15
-    )
-    for run in (alone.each, alone.of_first):
+    assert alone.first and alone.each(lambda: 3) == 3 and alone.greatest(15) == 15
+    assert alone.of_first(lambda: "x", never, never) == "x"
+    for run in (alone.each, lambda function: alone.of_first(function, never, never)):
         with pytest.raises(UserError, match=r"^no$"):
             run(refused)

@@ -14,8 +14,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import seeds
-from csnn_jax.training.loop import pictures
+from csnn_jax.training import pictures, seeds
 
 MODULE = "csnn_jax.train"
 SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--batch-size", 32)
@@ -158,7 +157,7 @@ def test_a_finished_run_is_done_unless_more_is_asked_of_it(tmp_path):
     assert not seeds.is_done(run, flags)
     run.record("end", iter=9, interrupted=False, accuracy=0.5)
     assert not seeds.is_done(run, flags)
-    for name in pictures("png"):
+    for name in pictures.names("png"):
         (run.path / name).touch()
     assert seeds.is_done(run, flags) and not seeds.is_done(run, replace(flags, resume=False))
     assert not seeds.is_done(run, replace(flags, figures="pdf"))

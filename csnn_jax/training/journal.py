@@ -1,0 +1,152 @@
+"""What is told and kept of a training: lines on the terminal, records, weights and checkpoints, or nothing at all."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from csnn_jax.config import Config
+from csnn_jax.errors import UserError
+from csnn_jax.health.health import Watch
+from csnn_jax.progress import Progress
+from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
+from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training.keeper import Keeper
+from csnn_jax.training.learner import Learner
+
+
+class Written:
+    """The journal of the process that leads; see `loop.Journal`.
+
+    Args:
+        config: the job.
+        learner: the network being trained.
+        run: where its files go.
+        start: iterations done before.
+        total: those of the whole job.
+        look: looks at the network's neurons; see `Loop.look`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        learner: Learner,
+        run: RunDir,
+        start: int,
+        total: int,
+        look: Callable[[], dict[str, Neurons]],
+    ):
+        self._config, self._learner, self._run = config, learner, run
+        self._watch = Watch(config, total, run, look)
+        self._keeper = Keeper(config, learner, run)
+        self._progress = Progress(total, start, config.train.batch_size)
+        self._muted, self._open = False, ExitStack()
+        self._began = self._settled = time.perf_counter()
+        if start:
+            self._watch.resume()
+
+    def __enter__(self) -> "Written":
+        self._open.enter_context(self._progress)
+        self._open.enter_context(self._keeper)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.__exit__(*exception)  # type: ignore[arg-type]
+
+    def mute(self) -> None:
+        self._muted = True
+
+    def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
+        self._keeper.check()
+        now = time.perf_counter()
+        seconds, self._settled = now - max(began, self._settled), now
+        layers = self._watch.record(metrics.densities, metrics.gradients)
+        rate = round(self._config.train.batch_size / seconds, 2)
+        self._run.record("train", iter=iteration, loss=metrics.loss, images_per_s=rate, **layers)
+        if not self._muted:
+            self._progress.step(iteration, metrics.loss)
+        self._watch.step(iteration, metrics.loss, layers, self._say)
+
+    def batch(self, number: int, total: int) -> None:
+        self._progress.batch(number, total)
+
+    def evaluated(self, iteration: int, kind: str, result: Evaluation) -> None:
+        self._say(f"Iter {iteration}, {kind.capitalize()} Acc: {self._accuracy(result)}")
+        seen = self._watch.evaluated(iteration, self._say)
+        figures = {"accuracy": result.accuracy, "density": result.densities, **seen}
+        self._run.record(kind, iter=iteration, **figures, seconds=self._seconds())
+        if kind == "validation":
+            self._keeper.score(iteration + 1, result.accuracy)
+        self._keeper.keep(iteration + 1)
+
+    def due(self, done: int) -> bool:
+        return self._keeper.due(done)
+
+    def keep(self, done: int) -> None:
+        self._keeper.keep(done)
+
+    def diverged(self, iteration: int) -> UserError:
+        self._learner.roll_back()
+        self._keeper.keep_weights()
+        return UserError(
+            f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
+            f"are in {self._run.weights}; try a smaller --lr (now {self._config.train.lr})"
+        )
+
+    def finished(self, done: int, result: Evaluation) -> None:
+        self._keeper.wait()
+        self._say(f"Final Test Accuracy: {self._accuracy(result)}")
+        figures = {"accuracy": result.accuracy, "density": result.densities, **self._watch.evaluated(done, self._say)}
+        self._run.record("end", iter=done, interrupted=False, **figures, seconds=self._seconds())
+
+    def interrupted(self, done: int) -> None:
+        self._keeper.wait()
+        self._run.record("end", iter=done, interrupted=True, seconds=self._seconds())
+
+    def _say(self, line: str) -> None:
+        if not self._muted:
+            self._progress.line(line)
+
+    def _accuracy(self, result: Evaluation) -> str:
+        """In percent, and of how many images where `--eval-images` says so."""
+        of = "" if self._config.train.eval_images is None else f" (of {len(result.labels):,} images)"
+        return f"{result.accuracy:.2%}{of}"
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self._began, 3)
+
+
+class Silent:
+    """The journal of the other processes, which write nothing; see `loop.Journal`."""
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def mute(self) -> None:
+        pass
+
+    def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
+        pass
+
+    def batch(self, number: int, total: int) -> None:
+        pass
+
+    def evaluated(self, iteration: int, kind: str, result: Evaluation) -> None:
+        pass
+
+    def due(self, done: int) -> bool:
+        return False
+
+    def keep(self, done: int) -> None:
+        pass
+
+    def diverged(self, iteration: int) -> UserError:
+        return UserError(f"iteration {iteration}: the loss or a gradient is not finite")
+
+    def finished(self, done: int, result: Evaluation) -> None:
+        pass
+
+    def interrupted(self, done: int) -> None:
+        pass

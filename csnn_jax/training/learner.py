@@ -1,0 +1,72 @@
+"""What a training needs of a framework: a network that learns."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from csnn_jax.data import Split
+from csnn_jax.initial.start import Start
+from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
+from csnn_jax.runs.weights import Tensors
+from csnn_jax.training.checkpoint import State
+
+
+class Learner(Protocol):
+    """A network being trained.
+
+    Attributes:
+        start: the weights that it started from.
+    """
+
+    start: Start
+
+    def describe(self) -> str:
+        """Framework, engine and device, for the log."""
+        ...
+
+    def rows(self, batch: int) -> slice:
+        """The rows of a batch that this process needs the images of."""
+        ...
+
+    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> StepMetrics:
+        """Updates the network by the training images `index` [batch] at a learning rate.
+
+        It need not wait for the device: `StepMetrics.fetched` does. Where a loss or gradient is not finite, here or at
+        a step before, nothing is changed.
+
+        `images`, uint8 [rows, H, W, C] or [rows, T, H, W, C], take the place of those at `index`, of which they are
+        the `rows`; labels stay.
+        """
+        ...
+
+    def roll_back(self) -> None:
+        """Takes the latest update back."""
+        ...
+
+    def evaluate(self, split: Split, go_on: Callable[[], bool]) -> Evaluation | None:
+        """Runs all images of a split, asking before each batch whether to go on; None if not."""
+        ...
+
+    def look(self, images: np.ndarray, before: bool = False) -> dict[str, Neurons]:
+        """Membranes and dead channels of every layer on some of the images; see `metrics.look`.
+
+        With `before`, of the network as it was before the latest update.
+        """
+        ...
+
+    def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Membranes and spikes of every layer for images uint8 [batch, H, W, C], each [time, batch, *shape]."""
+        ...
+
+    def tensors(self) -> Tensors:
+        """The parameters in torch's names and layouts."""
+        ...
+
+    def snapshot(self) -> State:
+        """The training state by name: copies on the host, which later steps do not change."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Takes a training state over, with the names, shapes and types of `snapshot`."""
+        ...

@@ -1,0 +1,152 @@
+"""The order of a training, in both frameworks: one step ahead of what is told, and nothing of it is lost."""
+
+import numpy as np
+import pytest
+
+from csnn_jax import data
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.errors import UserError
+from csnn_jax.learning.learner import Learner
+from csnn_jax.runs import rundir, weights
+from csnn_jax.training import plan
+from csnn_jax.training.journal import Silent, Written
+from csnn_jax.training.loop import Loop
+from csnn_torch.learner import Learner as TorchLearner
+
+MODEL = ModelConfig(
+    input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, surrogate="atan", scale=255.0
+)
+pytestmark = pytest.mark.parametrize("kind", [Learner, TorchLearner])
+
+
+def job(**changes) -> Config:
+    train = {"batch_size": 5, "epochs": 2, "lr": 0.05, "init": "calibrated", "eval_every": 0} | changes
+    return Config(MODEL, DataConfig(validation=4), TrainConfig(**train))
+
+
+@pytest.fixture
+def dataset():
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> data.Split:
+        return data.Split(rng.integers(0, 256, (count, 8, 8, 1), np.uint8), rng.integers(0, 3, count).astype(np.uint8))
+
+    return data.Dataset("drawn", split(20), split(4), split(6), ("0", "1", "2"), 255.0, ())
+
+
+def begin(kind, config, dataset, go_on=lambda: True) -> tuple[Learner, Loop]:
+    learner = kind(config, dataset.train)
+    rates = plan.learning_rates(config.train, plan.iterations(config.train, len(dataset.train.labels)))
+    return learner, Loop(config, dataset, learner, rates, go_on)
+
+
+def stepped(kind, config, dataset, iterations: int) -> Learner:
+    """A learner after so many iterations of the job, each one fetched at once."""
+    learner = kind(config, dataset.train)
+    for iteration, index in plan.batches(config.train, len(dataset.train.labels)):
+        if iteration == iterations:
+            break
+        assert learner.step(iteration, index, config.train.lr).fetched().finite
+    return learner
+
+
+def state(learner) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in learner.snapshot().items()}
+
+
+def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
+    happened = []
+
+    class Dispatching(kind):
+        def step(self, iteration, *arguments):
+            happened.append(f"step {iteration}")
+            return super().step(iteration, *arguments)
+
+        def evaluate(self, split, go_on):
+            happened.append(f"evaluate {len(split.labels)}")
+            return super().evaluate(split, go_on)
+
+    class Telling(Silent):
+        def step(self, iteration, metrics, began):
+            assert isinstance(metrics.loss, float) and metrics.finite is True
+            happened.append(f"told {iteration}")
+
+        def due(self, done):
+            return done == 6
+
+        def keep(self, done):
+            happened.append(f"keep {done}")
+
+    _, loop = begin(Dispatching, job(eval_every=3, max_iters=7), dataset)
+    assert loop.run(0, Telling()) == 7
+    assert happened == [
+        *("step 0", "told 0", "evaluate 4"),
+        *("step 1", "step 2", "told 1", "step 3", "told 2", "told 3", "evaluate 4"),
+        *("step 4", "step 5", "told 4", "told 5", "keep 6"),
+        *("step 6", "told 6", "evaluate 4", "keep 7", "evaluate 6"),
+    ]
+
+
+def test_the_processes_that_write_nothing_take_the_same_steps(kind, dataset, tmp_path):
+    config = job(eval_every=3, rate_target=0.1)
+    lead, loop = begin(kind, config, dataset)
+    run = rundir.create(str(tmp_path / "run"), config)
+    done = loop.run(0, Written(config, lead, run, 0, 8, loop.look))
+    other, loop = begin(kind, config, dataset)
+    assert loop.run(0, Silent()) == done == 8
+    assert state(lead) == state(other)
+    assert [record["iter"] for record in run.records("train")] == list(range(8)) and run.finished
+
+
+@pytest.mark.parametrize("asked", [1, 4])
+def test_an_interrupt_keeps_the_iterations_that_were_done_and_their_records(kind, asked, dataset, tmp_path):
+    config, answers = job(), iter([True] * asked)
+    learner, loop = begin(kind, config, dataset, lambda: next(answers, False))
+    run = rundir.create(str(tmp_path / "run"), config)
+    assert loop.run(0, Written(config, learner, run, 0, 8, loop.look)) == asked
+    assert [record["iter"] for record in run.records("train")] == list(range(asked))
+    expected = stepped(kind, config, dataset, asked)
+    assert state(learner) == state(expected)
+    assert run.weights.read_bytes() == weights.to_bytes(expected.tensors(), MODEL)
+
+
+def test_what_is_told_of_neurons_is_of_its_iteration(kind, dataset):
+    config, seen = job(), []
+    _, loop = begin(kind, config, dataset)
+
+    class Looking(Silent):
+        def step(self, iteration, metrics, began):
+            seen.append(loop.look())
+
+    loop.run(0, Looking())
+    looks = [stepped(kind, config, dataset, done).look(dataset.train.images) for done in range(1, 9)]
+    assert seen == looks and looks[3] != looks[4]
+
+
+def test_steps_after_one_that_is_not_finite_change_nothing(kind, dataset, tmp_path):
+    """A rate without bound blows the weights up; the iteration after it finds out when another one is on its way."""
+
+    class Unbounded(kind):
+        def step(self, iteration, index, rate, images=None):
+            return super().step(iteration, index, np.inf if iteration == 3 else rate, images)
+
+    config = job()
+    learner, loop = begin(Unbounded, config, dataset)
+    run = rundir.create(str(tmp_path / "run"), config)
+    with pytest.raises(UserError, match="iteration 4: the loss or a gradient is not finite; the weights before"):
+        loop.run(0, Written(config, learner, run, 0, 8, loop.look))
+    assert [record["iter"] for record in run.records("train")] == list(range(4))
+    expected = stepped(kind, config, dataset, 3).tensors()
+    for name, tensor in weights.load(run.weights)[1].items():
+        np.testing.assert_array_equal(tensor, expected[name])
+    before = state(learner)
+    assert not learner.step(5, np.arange(5), 0.1).fetched().finite
+    assert state(learner) == before
+    learner.restore(stepped(kind, config, dataset, 2).snapshot())
+    assert learner.step(2, np.arange(5), 0.1).fetched().finite
+
+
+def test_a_step_is_compiled_once(kind, dataset):
+    if kind is Learner:
+        learner = stepped(kind, job(), dataset, 3)
+        assert learner._update._cache_size() == 1
