@@ -26,12 +26,12 @@ from jax import Array
 from csnn_jax import data, engine, machine
 from csnn_jax.config import Config, lr_of
 from csnn_jax.engine import process, scan
+from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.learning import gradient as gradients
 from csnn_jax.learning import learner, objective, optimizer
 from csnn_jax.network import model
 from csnn_jax.runs import rundir
-from csnn_jax.runs.weights import Tensors
-from csnn_jax.trained import Windows
+from csnn_jax.runs.layouts import Tensors
 
 ROUNDS = 7
 
@@ -58,16 +58,16 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
     network = model.from_tensors(config.model, tensors, jnp.dtype(config.train.dtype))
     chosen, _ = engine.choose(config.train.engine, network)
     graph, params = nnx.split(network)
-    windows = Windows(config.model, graph, chosen, config.train.seed)
+    runner = BatchRunner(config.model, graph, chosen, config.train.seed)
     rows = np.arange(config.train.batch_size)
-    x, test = (windows.present(windows.hold(split.images), rows, (0, 0)) for split in (images.train, images.test))
+    x, test = (runner.present(runner.hold(split.images), rows, (0, 0)) for split in (images.train, images.test))
     adam, rate = optimizer.make(config.train), lr_of(config)
     state = learner.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
     labels = jnp.asarray(images.train.labels[rows])
-    gradient = gradients.make(graph, windows.scale, objective.make(config.train), chosen, config.train.part)
+    gradient = gradients.make(graph, runner.scale, objective.make(config.train), chosen, config.train.part)
     update = scan.jit(learner.make_update(graph, adam, gradient), donate_argnums=0)
     update = update.lower(state, x, labels, rate).compile()
-    infer = windows.tally.lower(params, test).compile()
+    infer = runner.tally.lower(params, test).compile()
 
     def train() -> Array:
         nonlocal state

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; `_HOME` says the same to Python
     from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-    from csnn_jax.engine.scan import jit, run, tally, trace
+    from csnn_jax.engine.scan import jit, predict, run, tally, trace
     from csnn_jax.errors import UserError
     from csnn_jax.learning.objective import ce_rate
     from csnn_jax.network.model import CSNN
     from csnn_jax.network.neuron import leaky
     from csnn_jax.network.surrogate import spike
-    from csnn_jax.trained import Trained, load, predict
+    from csnn_jax.trained import Trained, load
 
 _HOME = {
     "CSNN": "network.model",
@@ -29,7 +29,7 @@ _HOME = {
     "jit": "engine.scan",
     "leaky": "network.neuron",
     "load": "trained",
-    "predict": "trained",
+    "predict": "engine.scan",
     "run": "engine.scan",
     "spike": "network.surrogate",
     "tally": "engine.scan",

@@ -10,7 +10,7 @@ from csnn_jax.config import Config, decided
 from csnn_jax.data import Split, check_split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
-from csnn_jax.runs import weights
+from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, StepMetrics, evaluate, look, moments
 from csnn_torch import model, optimizer, surrogates
 
@@ -56,7 +56,7 @@ class Learner:
         self,
         config: Config,
         train: Split | None = None,
-        tensors: weights.Tensors | None = None,
+        tensors: layouts.Tensors | None = None,
         device: str = "auto",
     ):
         if config.train.engine != "auto":
@@ -147,7 +147,7 @@ class Learner:
         found = model.trace(self.network, x, self.config.model.time_steps)
         return [m.cpu().numpy() for m in found.membranes], [s.cpu().numpy() for s in found.spikes]
 
-    def tensors(self) -> weights.Tensors:
+    def tensors(self) -> layouts.Tensors:
         return model.tensors(self.network)
 
     def snapshot(self) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 from csnn_torch.surrogates import spike_function
 
 

@@ -16,7 +16,7 @@ import torch
 
 from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.errors import UserError, first_line
-from csnn_jax.runs.weights import Tensors, expected_shapes
+from csnn_jax.runs.layouts import Tensors, expected_shapes
 
 Group = dict[str, torch.Tensor]
 _WEIGHTED = {"weight", "bias"}

@@ -11,7 +11,7 @@ import tyro
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.flags import parse, run_command
-from csnn_jax.runs import rundir, weights
+from csnn_jax.runs import layouts, rundir
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, require_extras
 
@@ -52,10 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_extras()
         from csnn_jax.engine import process
         from export import make
+        from export.claims import Settings
 
         process.set_up("float32")
         images = flags.images or (QUICK_IMAGES if flags.quick else IMAGES)
-        settings = make.Settings(flags.opset, images, flags.quick)
+        settings = Settings(flags.opset, images, flags.quick)
         bundle.make(Path(flags.out), lambda folder: make.make(folder, run, config, tensors, settings), flags.overwrite)
         print(f"Bundle: {flags.out}")
         return 0
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(command, arguments)
 
 
-def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Config, weights.Tensors]:
+def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Config, layouts.Tensors]:
     """`rundir.open_run` for a run that was trained to its end, or any run's checkpoint.
 
     Raises:

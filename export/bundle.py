@@ -6,7 +6,7 @@ The folder of a demonstration is made in the same way.
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, replace_folder, sync
@@ -18,6 +18,9 @@ SUMS = "SHA256SUMS"
 REPORT, PAGE = "report.md", "report.html"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 """The run's own files, by which a bundle is a run to whoever reads those two only."""
+
+Manifest = dict[str, Any]
+"""What manifest.json holds."""
 
 
 class Kind(NamedTuple):

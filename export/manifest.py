@@ -18,13 +18,12 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from export import parts
-from export.bundle import MANIFEST, SUMS
+from export.bundle import MANIFEST, SUMS, Manifest
 
 SCHEMA_VERSION = 1
 PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", *parts.packages())
 NOT_LISTED = (MANIFEST, SUMS)
 
-Manifest = dict[str, Any]
 Rule = Callable[[str, Any, Any], list[str] | None]
 
 

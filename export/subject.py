@@ -11,9 +11,9 @@ import torch
 from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.data import Dataset, Split
+from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.runs.weights import Tensors
 from export.proof import network
 
 CALIBRATION_IMAGES = 64

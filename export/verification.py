@@ -10,7 +10,7 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.report import page
 from csnn_jax.runs import rundir
-from export import make, manifest, parts
+from export import claims, manifest, parts
 from export.bundle import MANIFEST, PAGE, REPORT, WEIGHTS
 from export.manifest import Manifest
 from export.parts.part import Found, Part
@@ -70,7 +70,7 @@ def open_bundle(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject,
         UserError: its weights, configuration or settings can't be read, or the data set is another one.
     """
     _, config, tensors = rundir.open_run(str(folder))
-    settings, note, calibration = make.Settings.read(recorded["settings"]), "", None
+    settings, note, calibration = claims.Settings.read(recorded["settings"]), "", None
     try:
         dataset = data.load(config.data.dataset, config.model.input_shape)
     except UserError as error:
@@ -110,7 +110,7 @@ class _Comparison:
 
     def run(self) -> Manifest:
         """Checks every file, then the manifest and the report; what was found, as a manifest has it."""
-        found = make.claims(self.subject, self._file)
+        found = claims.of_bundle(self.subject, self._file)
         self.verdict.tell(MANIFEST, list(self._manifest(found)))
         self.verdict.tell(REPORT, list(self._report()))
         if PAGE in self.recorded["files"]:
@@ -123,7 +123,7 @@ class _Comparison:
         found = check(part, self.subject, name)
         images = len(self.subject.split.labels)
         problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof, images))
-        self.verdict.tell(name, problems, make.summary(part, found, images))
+        self.verdict.tell(name, problems, claims.summary(part, found, images))
         return found
 
     def _figures(self, recorded: Any, found: dict[str, Any], images: int) -> Iterator[str]:
@@ -158,14 +158,14 @@ class _Comparison:
     def _names(self, found: Manifest) -> Iterator[str]:
         """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
         try:
-            names = make.files(self.subject)
+            names = claims.files(self.subject)
         except UserError:
             return  # the part's line has told of it
         for name in sorted(names ^ (set(self.recorded["files"]) - {PAGE})):
             yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
-        if set(self.recorded["latency"]) != {name for name, _ in make.timed(self.subject)}:
+        if set(self.recorded["latency"]) != {name for name, _ in claims.timed(self.subject)}:
             yield "latency is not that of every file that runs"
-        for name in sorted(set(self.recorded) - {*found, *make.RECORDED}):
+        for name in sorted(set(self.recorded) - {*found, *claims.RECORDED}):
             yield f"{name} is no part of {MANIFEST}"
 
     def _settings(self, found: Manifest) -> Iterator[str]:
@@ -208,7 +208,7 @@ class _Comparison:
 
     def _latency(self) -> str:
         """Of every file, here and as recorded: to be looked at, for no two machines, or days, give the same."""
-        here = make.latencies(self.subject, self.recorded["settings"]["quick"])
+        here = claims.latencies(self.subject, self.recorded["settings"]["quick"])
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
         return f"median ms of a call here (when it was made), not compared: {', '.join(pairs)}"

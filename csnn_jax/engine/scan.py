@@ -47,6 +47,11 @@ class Tally(NamedTuple):
     fired: Array
 
 
+def predict(counts: Array) -> Array:
+    """The class [batch] with the most output spikes [batch, classes], the lowest on ties (snnTorch `accuracy_rate`)."""
+    return counts.argmax(-1)
+
+
 def check_input(model: CSNN, x: Array) -> None:
     """Raises ValueError unless x is what the network takes; says what it is and what is expected."""
     if not isinstance(model, CSNN):

@@ -14,7 +14,7 @@ import numpy as np
 from csnn_jax import data
 from csnn_jax.config import Config, Layer, ModelConfig
 from csnn_jax.initial import window
-from csnn_jax.runs.weights import Tensors, from_torch
+from csnn_jax.runs.layouts import Tensors, from_torch
 
 GRID = 8  # gains are powers of 2^(1/8)
 LOWEST, HIGHEST = -8 * GRID, 12 * GRID

@@ -16,15 +16,15 @@ from csnn_jax.data import Split, check_split
 from csnn_jax.devices import mesh
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
+from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.initial import start as initial
 from csnn_jax.learning import gradient as gradients
 from csnn_jax.learning import objective as objectives
 from csnn_jax.learning import optimizer
 from csnn_jax.learning.gradient import Gradient
 from csnn_jax.network import model as models
-from csnn_jax.runs import weights
+from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
-from csnn_jax.trained import Windows
 
 
 class State(NamedTuple):
@@ -78,7 +78,7 @@ class Learner:
         self,
         config: Config,
         train: Split,
-        tensors: weights.Tensors | None = None,
+        tensors: layouts.Tensors | None = None,
         devices: Devices | None = None,
     ):
         check_split(train, config.model)
@@ -93,9 +93,9 @@ class Learner:
         self.optimizer = optimizer.make(config.train)
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
         self.state, self._sound = self.devices.copy((state, np.array(True)))
-        self._windows = Windows(config.model, self.graphdef, engine, config.train.seed, self.devices)
+        self._runner = BatchRunner(config.model, self.graphdef, engine, config.train.seed, self.devices)
         objective, part = objectives.make(config.train), config.train.part
-        gradient = gradients.make(self.graphdef, self._windows.scale, objective, engine, part, self.devices)
+        gradient = gradients.make(self.graphdef, self._runner.scale, objective, engine, part, self.devices)
         self._update = scan.jit(make_update(self.graphdef, self.optimizer, gradient), donate_argnums=0)
         self._train = train
 
@@ -107,7 +107,7 @@ class Learner:
 
     def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> StepMetrics:
         batch, own = len(index), index[self.rows(len(index))]
-        x = self._windows.share(self._train.images[own] if images is None else images, batch, (0, iteration))
+        x = self._runner.share(self._train.images[own] if images is None else images, batch, (0, iteration))
         labels = self.devices.put(self._train.labels[own], batch)
         self.state, metrics = self._update(self.state, x, labels, rate, self._sound)
         self._sound = metrics.finite
@@ -117,17 +117,17 @@ class Learner:
         self.state = self.state._replace(params=jax.tree.map(jnp.copy, self.state.last_good))  # a step donates both
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
-        return self._windows.evaluate(self.state.params, split, go_on)
+        return self._runner.evaluate(self.state.params, split, go_on)
 
     def look(self, images: np.ndarray, before: bool = False) -> dict[str, Neurons]:
-        return self._windows.look(mesh.alone(self.state.last_good if before else self.state.params), images)
+        return self._runner.look(mesh.alone(self.state.last_good if before else self.state.params), images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        x = self._windows.present(self._windows.hold(images), np.arange(len(images)), (2, 0))
-        found = self._windows.trace(mesh.alone(self.state.params), x)
+        x = self._runner.present(self._runner.hold(images), np.arange(len(images)), (2, 0))
+        found = self._runner.trace(mesh.alone(self.state.params), x)
         return [np.asarray(m) for m in found.membranes], [np.asarray(s) for s in found.spikes]
 
-    def tensors(self) -> weights.Tensors:
+    def tensors(self) -> layouts.Tensors:
         return models.tensors(nnx.merge(self.graphdef, mesh.alone(self.state.params)))
 
     def snapshot(self) -> dict[str, np.ndarray]:

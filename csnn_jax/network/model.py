@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,10 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config import Layer, ModelConfig, surrogate_of
 from csnn_jax.network import layers, surrogate
 from csnn_jax.network.neuron import leaky
-from csnn_jax.runs import weights
+from csnn_jax.runs import layouts
 
 Membranes = tuple[Array, ...]
 
@@ -88,7 +89,7 @@ class CSNN(nnx.Module):
             key = jax.random.key(int(key))
         elif not isinstance(key, Array):
             raise ValueError(f"key is of type {type(key).__name__}, expected a jax.random.key or a seed")
-        derivative = derivative or surrogate.from_config(config)
+        derivative = derivative or derivative_of(config)
         self.config = config
         self.blocks = nnx.List(
             Block(config, i, derivative, jax.random.fold_in(key, i), dtype) for i in range(len(config.layers))
@@ -102,6 +103,12 @@ class CSNN(nnx.Module):
     def step(self, membranes: Membranes, x: Array) -> tuple[Membranes, tuple[Array, ...]]:
         """One time step from the input x [batch, H, W, C]: (membranes, spikes), one array per layer."""
         return advance(self.blocks, membranes, self.blocks[0].current(x))
+
+
+def derivative_of(config: ModelConfig) -> surrogate.Derivative:
+    """The surrogate derivative that a configuration names, at its slope where it gives one."""
+    derivative = surrogate.BY_NAME[surrogate_of(config)]
+    return derivative if config.slope is None else partial(derivative, slope=config.slope)
 
 
 def advance(blocks: Sequence[Block], membranes: Membranes, current: Array) -> tuple[Membranes, tuple[Array, ...]]:
@@ -130,11 +137,16 @@ def value(scalar: nnx.Param | float) -> Array | float:
     return scalar[...] if isinstance(scalar, nnx.Param) else scalar
 
 
-def tensors(model: CSNN) -> weights.Tensors:
+def floats(x: Array, scale: float, model: CSNN) -> Array:
+    """An input in the network's type: bytes divided by `scale`, floats as they are."""
+    return x.astype(model.blocks[0].bias[...].dtype) / (scale if x.dtype == jnp.uint8 else 1.0)
+
+
+def tensors(model: CSNN) -> layouts.Tensors:
     """The parameters as `weights.safetensors` holds them: torch's names and layouts, NumPy arrays."""
-    found: weights.Tensors = {}
+    found: layouts.Tensors = {}
     for number, block in enumerate(model.blocks, 1):
-        found[f"{block.layer.name}.weight"] = weights.to_torch(block.layer, np.asarray(block.kernel[...]))
+        found[f"{block.layer.name}.weight"] = layouts.to_torch(block.layer, np.asarray(block.kernel[...]))
         found[f"{block.layer.name}.bias"] = np.asarray(block.bias[...])
         for name in ("beta", "threshold"):
             if isinstance(scalar := getattr(block, name), nnx.Param):
@@ -142,11 +154,11 @@ def tensors(model: CSNN) -> weights.Tensors:
     return found
 
 
-def load_tensors(model: CSNN, found: weights.Tensors) -> None:
+def load_tensors(model: CSNN, found: layouts.Tensors) -> None:
     """Sets the parameters from `tensors(...)`'s form, keeping the model's floating-point type."""
     for number, block in enumerate(model.blocks, 1):
         dtype = block.bias.dtype
-        kernel = weights.from_torch(block.layer, found[f"{block.layer.name}.weight"])
+        kernel = layouts.from_torch(block.layer, found[f"{block.layer.name}.weight"])
         block.kernel = nnx.Param(jnp.asarray(kernel, dtype))
         block.bias = nnx.Param(jnp.asarray(found[f"{block.layer.name}.bias"], dtype))
         for name in ("beta", "threshold"):
@@ -154,7 +166,7 @@ def load_tensors(model: CSNN, found: weights.Tensors) -> None:
                 setattr(block, name, nnx.Param(jnp.asarray(found[f"lif{number}.{name}"], dtype)))
 
 
-def from_tensors(config: ModelConfig, found: weights.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:
+def from_tensors(config: ModelConfig, found: layouts.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:
     """A network with the given parameters; draws none.
 
     Args:

@@ -15,8 +15,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config import ModelConfig, surrogate_of
-
 Derivative = Callable[[Array], Array]
 
 
@@ -106,11 +104,3 @@ BY_NAME: dict[str, Callable[..., Array]] = {
         leaky_spike,
     )
 }
-
-
-def from_config(config: ModelConfig) -> Derivative:
-    """The derivative that a configuration names, at its slope where it gives one."""
-    derivative = BY_NAME[surrogate_of(config)]
-    if config.slope is None:
-        return derivative
-    return partial(derivative, slope=config.slope)

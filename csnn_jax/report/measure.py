@@ -13,12 +13,14 @@ from csnn_jax import engine as engines
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split, eval_batches
 from csnn_jax.engine import scan
+from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
+from csnn_jax.network.model import floats
 from csnn_jax.report.subject import Subject
 from csnn_jax.runs import metrics
 from csnn_jax.runs.footprint import Activity
 from csnn_jax.runs.metrics import BATCH, LOOKED_AT, Evaluation, Moments, Neurons
-from csnn_jax.trained import Trained, Windows, floats
+from csnn_jax.trained import Trained
 
 BINS = 40
 DRAWN = 2_000_000  # membranes of a layer that a histogram is made of
@@ -140,7 +142,7 @@ class _Network:
         module, self.engine = engines.choose(config.train.engine, trained.model, split.images.ndim == 5)
         graph, self.params = nnx.split(trained.model)
         self.model: ModelConfig = config.model
-        self.split, self.windows = split, Windows(config.model, graph, module, config.train.seed)
+        self.split, self.runner = split, BatchRunner(config.model, graph, module, config.train.seed)
         self.thresholds = [float(models.value(block.threshold)) for block in trained.model.blocks]
         self.activities: list[Activity] = []
         self._drawn: list[list[np.ndarray]] = []
@@ -148,17 +150,17 @@ class _Network:
 
         def outputs(params, x: Array) -> Array:
             model = nnx.merge(graph, params)
-            return module.run(model, floats(x, self.windows.scale, model))[1] > 0
+            return module.run(model, floats(x, self.runner.scale, model))[1] > 0
 
         self._outputs = scan.jit(outputs)
 
     def answers(self) -> tuple[np.ndarray, np.ndarray]:
         """Output spikes [N, classes] of all images, and the accuracy after each step [time]."""
-        labels, held = self.split.labels, self.windows.hold(self.split.images)
+        labels, held = self.split.labels, self.runner.hold(self.split.images)
         index, valid = eval_batches(len(labels), min(BATCH, len(labels)))
         counts, right = [], []
         for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
-            spikes = np.asarray(self._outputs(self.params, self.windows.present(held, rows, (1, number))))[:, real]
+            spikes = np.asarray(self._outputs(self.params, self.runner.present(held, rows, (1, number))))[:, real]
             so_far = spikes.cumsum(0, dtype=np.int32)
             counts.append(so_far[-1])
             right.append((so_far.argmax(-1) == labels[rows[real]]).sum(1))
@@ -169,7 +171,7 @@ class _Network:
 
         def run(images: np.ndarray, number: int) -> list[Moments]:
             self._size = len(images)
-            x = self.windows.present(self.windows.hold(images), np.arange(len(images)), (3, number))
+            x = self.runner.present(self.runner.hold(images), np.arange(len(images)), (3, number))
             membranes, spikes = self._trace(x)
             self.activities.append(self._activity(np.asarray(x), spikes))
             self._drawn.append([_draw(layer, len(self.activities)) for layer in membranes])
@@ -186,7 +188,7 @@ class _Network:
         found = []
         for start in range(0, len(which), self._size):
             rows = np.resize(np.array(which[start : start + self._size]), self._size)
-            x = self.windows.present(self.windows.hold(self.split.images), rows, (2, start))
+            x = self.runner.present(self.runner.hold(self.split.images), rows, (2, start))
             membranes, spikes = self._trace(x)
             for place, index in enumerate(which[start : start + self._size]):
                 own = [[layer[:, place].copy() for layer in layers] for layers in (membranes, spikes)]
@@ -196,12 +198,12 @@ class _Network:
         return found
 
     def _trace(self, x: Array) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        found = self.windows.trace(self.params, x)
+        found = self.runner.trace(self.params, x)
         return [np.asarray(layer) for layer in found.membranes], [np.asarray(layer) > 0 for layer in found.spikes]
 
     def _activity(self, x: np.ndarray, spikes: Sequence[np.ndarray]) -> Activity:
         """The activity of a batch, channels first."""
-        values = x / self.windows.scale if x.dtype == np.uint8 else x
+        values = x / self.runner.scale if x.dtype == np.uint8 else x
         layers = [np.moveaxis(layer, -1, 2) for layer in spikes]
         return Activity.of(np.moveaxis(values, -1, -3), layers)
 

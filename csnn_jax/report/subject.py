@@ -9,8 +9,8 @@ from csnn_jax.config import Config
 from csnn_jax.data import Dataset
 from csnn_jax.errors import UserError
 from csnn_jax.runs import checkpoints, rundir
+from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.runs.weights import Tensors
 
 
 @dataclass(frozen=True)

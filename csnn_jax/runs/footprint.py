@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 
 PJ_PER_ADD = 0.9
 PJ_PER_MAC = 4.6

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split, eval_batches
+from csnn_jax.data.batches import eval_batches
+from csnn_jax.data.datasets import Split
 
 BATCH = 128
 LOOKED_AT = 32  # images that a look takes

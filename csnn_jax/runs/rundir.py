@@ -15,7 +15,7 @@ from typing import Any
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.files import append_line, sync, write_atomic, write_new
-from csnn_jax.runs import checkpoints, weights
+from csnn_jax.runs import checkpoints, layouts, weights
 from csnn_jax.runs.config_json import job_from_json, job_to_json
 
 try:
@@ -238,7 +238,7 @@ def write_config(run: RunDir, config: Config) -> None:
     write_atomic(run.path / "config.json", job_to_json(config).encode())
 
 
-def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Config, weights.Tensors]:
+def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Config, layouts.Tensors]:
     """Reads a run directory that has weights: (run, its configuration, tensors in torch's layout).
 
     The model in config.json and the one in the weights' metadata must be the same.

@@ -1,7 +1,6 @@
 """`weights.safetensors`: torch's names and layouts, so that either framework loads it without the other.
 
-Imports no framework. Here a kernel is [k, k, in, out] or [in, out], with a flattened input in H, W, C order; in the
-file it is torch's [out, in, k, k] or [out, in], flattened in C, H, W order.
+Imports no framework.
 """
 
 import hashlib
@@ -11,51 +10,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.config_json import from_json, to_json
-
-Tensors = dict[str, np.ndarray]
-
-
-def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor in the file of a model, in order."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for number, layer in enumerate(config.layers, 1):
-        out = layer.out_shape[-1]
-        if layer.kind == "conv":
-            shapes[f"{layer.name}.weight"] = (out, layer.in_shape[-1], config.kernel_size, config.kernel_size)
-        else:
-            shapes[f"{layer.name}.weight"] = (out, int(np.prod(layer.in_shape)))
-        shapes[f"{layer.name}.bias"] = (out,)
-        if config.learn_beta:
-            shapes[f"lif{number}.beta"] = ()
-        if config.learn_threshold:
-            shapes[f"lif{number}.threshold"] = ()
-    return shapes
-
-
-def to_torch(layer: Layer, kernel: np.ndarray) -> np.ndarray:
-    """A kernel of ours in torch's layout."""
-    if layer.kind == "conv":
-        return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-    out = kernel.shape[-1]
-    if len(layer.in_shape) == 3:  # flattened H, W, C here and C, H, W there
-        return np.ascontiguousarray(kernel.reshape(*layer.in_shape, out).transpose(3, 2, 0, 1)).reshape(out, -1)
-    return np.ascontiguousarray(kernel.T)
-
-
-def from_torch(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """A weight in torch's layout as a kernel of ours: the inverse of `to_torch`."""
-    if layer.kind == "conv":
-        return np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
-    out = weight.shape[0]
-    if len(layer.in_shape) == 3:
-        height, width, channels = layer.in_shape
-        weight = weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, out)
-        return np.ascontiguousarray(weight)
-    return np.ascontiguousarray(weight.T)
+from csnn_jax.runs.layouts import Tensors, expected_shapes
 
 
 def save(path: str | Path, tensors: Tensors, config: ModelConfig) -> None:

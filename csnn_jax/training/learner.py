@@ -7,8 +7,8 @@ import numpy as np
 
 from csnn_jax.data import Split
 from csnn_jax.initial.start import Start
+from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
-from csnn_jax.runs.weights import Tensors
 from csnn_jax.training.checkpoint import State
 
 

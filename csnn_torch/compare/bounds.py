@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 
 DENSITY = 0.01, 0.60  # share of a layer's neurons that spike at a step: a silent network matches anything
 FLIPS = {"float64": 0.0, "float32": 1e-6}  # share of the spikes that may differ

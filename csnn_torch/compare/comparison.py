@@ -13,7 +13,7 @@ from csnn_jax import machine
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.runs.config_json import to_json
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
 from csnn_torch.compare.results import Cost, Flip, Gradients, Spikes, Trajectory

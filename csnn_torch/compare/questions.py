@@ -9,7 +9,7 @@ from typing import Any, Literal
 from csnn_jax import data
 from csnn_jax.config import Config, decided, surrogate_of
 from csnn_jax.runs import rundir, weights
-from csnn_torch.compare import bounds, cases, cost, gradients, spikes, training
+from csnn_torch.compare import bounds, cases, cost, gradients, spikes, training, variants
 from csnn_torch.compare.cases import Case
 from csnn_torch.compare.comparison import Comparison
 from csnn_torch.compare.plan import ENGINES, Plan
@@ -21,7 +21,7 @@ def train_briefly(out: str, iterations: int) -> str:
     print(f"Training the default network for {iterations} iterations", flush=True)
     dataset = data.load(config.data.dataset, config.model.input_shape)
     config = replace(config, model=data.fit_model(config.model, dataset))
-    tensors = cases.briefly_trained(config.model, dataset, iterations)
+    tensors = variants.briefly_trained(config.model, dataset, iterations)
     run = rundir.create(str(Path(out) / "run"), config, overwrite=True)
     weights.save(run.weights, tensors, config.model)
     return str(run.path)
@@ -43,7 +43,7 @@ def _cases(found: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
     """Every case on all test images, and how many of these to compare it on."""
     yield cases.of_run(found.config, found.tensors), plan.images
     if plan.variants:
-        for case in cases.of_variants(found.config, found.tensors, plan.variant_iterations):
+        for case in variants.of_variants(found.config, found.tensors, plan.variant_iterations):
             yield case, min(plan.images, plan.variant_images)
 
 

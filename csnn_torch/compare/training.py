@@ -8,8 +8,8 @@ import numpy as np
 from csnn_jax import data
 from csnn_jax.config import Config, lr_of
 from csnn_jax.learning import learner as ours
+from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
-from csnn_jax.runs.weights import Tensors
 from csnn_jax.training.learner import Learner
 from csnn_torch import learner as theirs
 from csnn_torch.compare import bounds

@@ -16,8 +16,8 @@ import numpy as np
 from csnn_jax import data, machine
 from csnn_jax.config import Config, lr_of
 from csnn_jax.runs import rundir
+from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
-from csnn_jax.runs.weights import Tensors
 from csnn_jax.training.learner import Learner
 
 WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}

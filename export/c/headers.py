@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import Tensors, from_torch
+from csnn_jax.runs.layouts import Tensors, from_torch
 
 
 def weight_bytes(config: ModelConfig) -> int:

@@ -20,7 +20,7 @@ import nir
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 from export.proof import network
 
 DT = 1e-4

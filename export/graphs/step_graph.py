@@ -18,7 +18,7 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 from export import semantics
 from export.graphs.onnx_file import finish, membrane_names, metadata_of, spikes_name
 from export.proof.network import Step

@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 
 if TYPE_CHECKING:
     from export.parts.part import Part

@@ -11,7 +11,7 @@ import torch
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch, write_atomic
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 from export import latency
 from export.c import headers, program
 from export.manifest import Manifest

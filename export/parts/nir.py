@@ -15,7 +15,7 @@ from torch import Tensor
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 from export.graphs.nir_graph import graph, reason_against
 from export.manifest import Manifest
 from export.parts.part import Advice, Comparison, Found, Part, Usage

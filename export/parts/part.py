@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.runs.weights import Tensors
-from export.manifest import Manifest
+from csnn_jax.runs.layouts import Tensors
+from export.bundle import Manifest
 from export.proof import Figures
 from export.subject import Source, Subject
 

@@ -12,7 +12,7 @@ from flax import nnx
 from csnn_jax.engine import scan
 from csnn_jax.files import write_atomic
 from csnn_jax.network.model import from_tensors
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 from csnn_jax.trained import Trained
 from export.bundle import WEIGHTS
 from export.parts import step

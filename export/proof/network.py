@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.data import encode
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 
 Membranes = tuple[Tensor, ...]
 Counts = Callable[[Tensor], np.ndarray]

@@ -7,7 +7,7 @@ statements rest on the documentation that `source` names.
 from typing import Literal, NamedTuple
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs.layouts import Tensors
 from export import parts
 from export.parts.part import Part
 

@@ -14,8 +14,9 @@ import csnn_jax
 from csnn_jax import UserError, data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.data import Split
+from csnn_jax.engine.scan import predict
 from csnn_jax.network.model import CSNN, tensors
-from csnn_jax.trained import Trained, predict
+from csnn_jax.trained import Trained
 
 TINY = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4, time_steps=9, threshold=0.1)
 

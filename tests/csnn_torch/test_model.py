@@ -6,7 +6,7 @@ import torch
 
 from csnn_jax import CSNN, ModelConfig, trace
 from csnn_jax.network.model import load_tensors
-from csnn_jax.runs.weights import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch import model as companion
 
 pytestmark = pytest.mark.numeric

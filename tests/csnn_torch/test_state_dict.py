@@ -7,7 +7,7 @@ from foreign_networks import foreign
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs.weights import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch import state_dict
 
 

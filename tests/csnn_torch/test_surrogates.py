@@ -10,7 +10,7 @@ from snntorch import functional
 
 from csnn_jax.config import SLOPELESS, ModelConfig, SurrogateName
 from csnn_jax.learning import objective
-from csnn_jax.network import surrogate
+from csnn_jax.network.model import derivative_of
 from csnn_torch import surrogates
 
 pytestmark = pytest.mark.numeric
@@ -31,7 +31,7 @@ def test_every_surrogate_is_ours_to_the_last_bits_of_float64(name, slope, x64):
     spikes = surrogates.spike_function(config, torch.float64)(x)
     spikes.sum().backward()
     assert spikes.dtype == torch.float64 and spikes.tolist() == (X > 0).tolist()
-    ours = np.asarray(surrogate.from_config(config)(jnp.asarray(X)))
+    ours = np.asarray(derivative_of(config)(jnp.asarray(X)))
     np.testing.assert_allclose(x.grad.numpy(), ours, rtol=1e-12, atol=1e-300)
 
 
@@ -39,7 +39,7 @@ def test_every_surrogate_is_ours_to_the_last_bits_of_float64(name, slope, x64):
 def test_in_float32_no_gradient_is_nan(name):
     x = torch.tensor(X, dtype=torch.float32, requires_grad=True)
     surrogates.spike_function(ModelConfig(surrogate=name), torch.float32)(x).sum().backward()
-    ours = np.asarray(surrogate.from_config(ModelConfig(surrogate=name))(jnp.asarray(X, jnp.float32)))
+    ours = np.asarray(derivative_of(ModelConfig(surrogate=name))(jnp.asarray(X, jnp.float32)))
     np.testing.assert_allclose(x.grad.numpy(), ours, rtol=1e-5, atol=1e-37)
 
 

@@ -7,7 +7,7 @@ import pytest
 from export_networks import OTHER as SCALED
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes
 from export import semantics
 from export.proof.network import Step
 

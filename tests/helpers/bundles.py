@@ -7,7 +7,7 @@ import numpy as np
 from commands import call
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-from csnn_jax.runs import weights
+from csnn_jax.runs import layouts, weights
 from csnn_jax.runs.rundir import RunDir, write_config
 from csnn_jax.training import checkpoint
 from export import manifest
@@ -36,11 +36,11 @@ def make_run(path: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
     return path
 
 
-def drawn(model: ModelConfig, seed: int) -> weights.Tensors:
+def drawn(model: ModelConfig, seed: int) -> layouts.Tensors:
     """Weights large enough for every layer to fire."""
     rng = np.random.default_rng(seed)
     tensors = {}
-    for name, shape in weights.expected_shapes(model).items():
+    for name, shape in layouts.expected_shapes(model).items():
         if name.startswith("lif"):
             tensors[name] = np.array(rng.uniform(0.3, 0.9), np.float32)
         else:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes
 
 IMAGES = 12
 

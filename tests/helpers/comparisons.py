@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs import weights
+from csnn_jax.runs import layouts
 from csnn_torch.compare.bounds import Check
 from csnn_torch.compare.cases import Case
 from csnn_torch.compare.results import Gradients, Spikes, Trajectory
@@ -23,7 +23,7 @@ def eighths() -> Case:
     Sums are exact, on every processor, as long as the images are binary: no rounding decides a tie.
     """
     rng = np.random.default_rng(2)
-    shapes = weights.expected_shapes(STACK)
+    shapes = layouts.expected_shapes(STACK)
     tensors = {name: (rng.integers(-8, 7, shape) / 8).astype(np.float32) for name, shape in shapes.items()}
     images = (255 * rng.integers(0, 2, (6, 8, 8, 1))).astype(np.uint8)
     return Case("run", STACK, tensors, images, rng.integers(0, 4, 6))

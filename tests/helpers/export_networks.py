@@ -9,7 +9,7 @@ import torch
 from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import Tensors, expected_shapes
+from csnn_jax.runs.layouts import Tensors, expected_shapes
 from export.graphs import onnx_facts, step_graph
 from export.parts import sequence, step_int8, step_lif
 from export.proof import network

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs import weights
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs import layouts
+from csnn_jax.runs.layouts import Tensors
 
 SMALL = ModelConfig(conv_channels=(8, 16), hidden=(32,), pool="avg", reset="zero", time_steps=20)
 STACKS = {
@@ -27,7 +27,7 @@ def drawn(config: ModelConfig) -> Tensors:
     """Weights large enough for every layer to fire."""
     rng = np.random.default_rng(0)
     tensors: Tensors = {}
-    for name, shape in weights.expected_shapes(config).items():
+    for name, shape in layouts.expected_shapes(config).items():
         if name.endswith("beta"):
             tensors[name] = np.float32(rng.uniform(-0.1, 1.1))
         elif name.endswith("threshold"):

@@ -11,7 +11,7 @@ from flax import nnx
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
 from csnn_jax.network.model import CSNN, from_tensors, load_tensors, tensors
-from csnn_jax.runs import weights
+from csnn_jax.runs import layouts
 
 STACKS = {
     "default": (ModelConfig(), [(14, 14, 32), (7, 7, 64), (512,), (10,)]),
@@ -59,7 +59,7 @@ def test_shapes_of_membranes_spikes_and_weights(name):
 
 
 def test_the_names_and_shapes_of_the_default_file():
-    assert weights.expected_shapes(ModelConfig()) == {
+    assert layouts.expected_shapes(ModelConfig()) == {
         "conv1.weight": (32, 1, 3, 3),
         "conv1.bias": (32,),
         "conv2.weight": (64, 32, 3, 3),
@@ -107,7 +107,7 @@ def test_learnt_neurons_are_parameters_with_gradients(firing):
         return (scan.run(nnx.merge(graph, params), images)[1] * jnp.arange(3.0)).sum()
 
     found = tensors(nnx.merge(graph, scan.jit(jax.grad(loss))(params)))
-    assert {k: t.shape for k, t in found.items()} == weights.expected_shapes(LEARNT)
+    assert {k: t.shape for k, t in found.items()} == layouts.expected_shapes(LEARNT)
     assert all(np.isfinite(g).all() and np.any(g != 0) for g in found.values()), found
     held = tensors(model)
     assert [float(held[f"lif{i}.beta"]) for i in range(1, 5)] == [0.25, 0.5, 0.75, 1.0]
@@ -137,7 +137,7 @@ def test_tensors_survive_loading_bit_by_bit(name):
     config = STACKS[name][0]
     source, target = CSNN(config, key=1), CSNN(config, key=2)
     held = tensors(source)
-    assert {name: tensor.shape for name, tensor in held.items()} == weights.expected_shapes(config)
+    assert {name: tensor.shape for name, tensor in held.items()} == layouts.expected_shapes(config)
     load_tensors(target, held)
     for model in (target, from_tensors(config, held)):
         for one, other in zip(jax.tree.leaves(nnx.state(source)), jax.tree.leaves(nnx.state(model)), strict=True):

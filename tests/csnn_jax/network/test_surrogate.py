@@ -8,6 +8,7 @@ import pytest
 from csnn_jax.config import SLOPELESS, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.network import surrogate
+from csnn_jax.network.model import derivative_of
 
 pytestmark = pytest.mark.numeric
 
@@ -39,7 +40,7 @@ def gradient(x: jax.Array, derivative: surrogate.Derivative) -> jax.Array:
 def test_gradient_of_a_spike_is_the_formula(name, dtype, tolerance, x64):
     slope, formula = FORMULAS[name]
     x = GRID.astype(dtype)
-    found = gradient(jnp.asarray(x), surrogate.from_config(ModelConfig(surrogate=name)))
+    found = gradient(jnp.asarray(x), derivative_of(ModelConfig(surrogate=name)))
     assert found.dtype == dtype
     np.testing.assert_allclose(found, formula(x.astype(np.float64), slope), rtol=tolerance, atol=1e-36)
 
@@ -48,7 +49,7 @@ def test_gradient_of_a_spike_is_the_formula(name, dtype, tolerance, x64):
 def test_slope_of_the_configuration_changes_it(name, x64):
     slope, formula = FORMULAS[name]
     assert slope != 3.5
-    found = gradient(jnp.asarray(GRID), surrogate.from_config(ModelConfig(surrogate=name, slope=3.5)))
+    found = gradient(jnp.asarray(GRID), derivative_of(ModelConfig(surrogate=name, slope=3.5)))
     np.testing.assert_allclose(found, formula(GRID, 3.5), rtol=1e-12, atol=1e-300)
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.footprint import Activity, fan_out, numbers
-from csnn_jax.runs.weights import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch import model as companion
 from export.proof.network import Step, inputs, trace
 

@@ -15,7 +15,7 @@ import pytest
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs import rundir, weights
+from csnn_jax.runs import layouts, rundir, weights
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint
 
@@ -39,7 +39,7 @@ def finish(run):
 
 
 def save_weights(run, model=CONFIG.model):
-    tensors = {name: np.ones(shape, np.float32) for name, shape in weights.expected_shapes(model).items()}
+    tensors = {name: np.ones(shape, np.float32) for name, shape in layouts.expected_shapes(model).items()}
     weights.save(run.weights, tensors, model)
     return tensors
 
@@ -216,7 +216,7 @@ def test_half_a_line_that_a_kill_left_is_passed_over(run, out):
 
 
 def save_checkpoint(run, number: int, fill: float, model=CONFIG.model) -> Path:
-    shapes = weights.expected_shapes(model).items()
+    shapes = layouts.expected_shapes(model).items()
     tensors = {name: np.full(shape, fill, np.float32) for name, shape in shapes}
     checkpoint.write(run.checkpoints, number, {}, weights.to_bytes(tensors, model))
     return run.checkpoints / str(number) / "weights.safetensors"

@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs import weights
+from csnn_jax.runs import layouts, weights
 from csnn_jax.runs.config_json import to_json
 
 CONFIG = ModelConfig(
@@ -42,7 +42,7 @@ SHAPES = {
 }
 
 
-def drawn(dtype="float32") -> weights.Tensors:
+def drawn(dtype="float32") -> layouts.Tensors:
     rng = np.random.default_rng(0)
     return {name: np.asarray(rng.normal(size=shape), dtype) for name, shape in SHAPES.items()}
 
@@ -92,16 +92,16 @@ def test_safetensors_alone_reads_it(path):
 
 
 def test_names_and_shapes_follow_the_stack():
-    assert weights.expected_shapes(CONFIG) == SHAPES
+    assert layouts.expected_shapes(CONFIG) == SHAPES
 
 
 @pytest.mark.parametrize("layer", CONFIG.layers, ids=lambda layer: layer.name)
 def test_layouts_turn_into_one_another(layer):
     shape = (3, 3, 2, 3) if layer.kind == "conv" else (int(np.prod(layer.in_shape)), *layer.out_shape)
     kernel = np.random.default_rng(0).normal(size=shape)
-    there = weights.to_torch(layer, kernel)
+    there = layouts.to_torch(layer, kernel)
     assert there.shape == SHAPES[f"{layer.name}.weight"] and there.flags.c_contiguous
-    np.testing.assert_array_equal(weights.from_torch(layer, there), kernel)
+    np.testing.assert_array_equal(layouts.from_torch(layer, there), kernel)
 
 
 def test_a_missing_tensor_is_named(path):

@@ -10,7 +10,7 @@ from disk import largest_file
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs import checkpoints, weights
+from csnn_jax.runs import checkpoints, layouts, weights
 from csnn_jax.training import checkpoint
 
 MODEL = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=3)
@@ -24,7 +24,7 @@ def state(seed: int = 0, **others: np.ndarray) -> checkpoint.State:
 
 
 def write(directory, iteration: int, seed: int = 0) -> checkpoint.State:
-    tensors = {name: np.full(shape, seed, np.float32) for name, shape in weights.expected_shapes(MODEL).items()}
+    tensors = {name: np.full(shape, seed, np.float32) for name, shape in layouts.expected_shapes(MODEL).items()}
     checkpoint.write(directory, iteration, found := state(seed), weights.to_bytes(tensors, MODEL))
     return found
 

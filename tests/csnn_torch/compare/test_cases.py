@@ -3,39 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config
 from csnn_jax.runs import rundir
 from csnn_torch.compare import cases
-
-
-@pytest.mark.parametrize("threshold, iterations", [(0.05, 3), (100.0, 3 * cases.PATIENCE)])
-def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iterations, monkeypatch):
-    """With the low threshold every layer fires at once, with the high one no layer ever does."""
-    model = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=16, threshold=threshold)
-    step, steps = cases.Learner.step, []
-    monkeypatch.setattr(cases.Learner, "step", lambda self, *batch: (steps.append(batch), step(self, *batch))[1])
-    cases.briefly_trained(model, data.load("mnist", model.input_shape), 3)
-    assert len(steps) == iterations
-
-
-def test_the_variants_cover_every_reset_and_pool_another_beta_and_colour():
-    found = {variant.name: variant.model for variant in cases.variants(ModelConfig())}
-    assert len(set(found.values())) == len(found) == 9
-    assert {(m.reset, m.pool) for m in found.values()} == {
-        (r, p) for r in ("subtract", "zero", "none") for p in ("max", "avg")
-    }
-    assert found["beta 0.9"].beta == 0.9 and found["learnt beta"].learn_beta
-    assert found["three blocks, colour"].conv_channels == (32, 32, 64)
-
-
-def test_a_variant_of_the_same_shapes_starts_from_the_runs_weights(case):
-    learnt = replace(case.config, beta=(0.6, 0.7, 0.8), learn_beta=True)
-    found = cases._fitting(learnt, case.tensors)
-    assert found["fc1.weight"] is case.tensors["fc1.weight"] and found["lif2.beta"] == np.float32(0.7)
-    assert cases._fitting(replace(case.config, hidden=(13,)), case.tensors) is None
 
 
 def test_both_sides_get_pixels_of_0_to_1_time_major(case):

@@ -8,7 +8,7 @@ from tfds_files import prepare_frames
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.runs import rundir
-from csnn_jax.runs.weights import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch.compare import questions
 from csnn_torch.compare.comparison import PARTS, Comparison
 from csnn_torch.compare.plan import Plan

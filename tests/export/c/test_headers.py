@@ -7,7 +7,7 @@ import numpy as np
 from c_networks import parameters
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import from_torch
+from csnn_jax.runs.layouts import from_torch
 from export.c import program
 from export.parts import c_program
 

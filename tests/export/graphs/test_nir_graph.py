@@ -12,8 +12,8 @@ from nir_networks import SMALL, drawn
 from snntorch.import_nir import _nir_to_snntorch_module
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs import weights
-from csnn_jax.runs.weights import Tensors
+from csnn_jax.runs import layouts
+from csnn_jax.runs.layouts import Tensors
 from export.graphs import nir_graph
 
 
@@ -23,7 +23,7 @@ from export.graphs import nir_graph
 @example(1 - 2.0**-24)
 def test_every_beta_comes_back_exactly(beta: float) -> None:
     config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=2, reset="zero", beta=beta)
-    tensors = {n: np.zeros(s, np.float32) for n, s in weights.expected_shapes(config).items()}
+    tensors = {n: np.zeros(s, np.float32) for n, s in layouts.expected_shapes(config).items()}
     assert nir_graph.reason_against(config, tensors) is None
     node = nir_graph.graph(config, tensors).nodes["layer1_spikes"]
     assert isinstance(node, nir.LIF)

@@ -7,7 +7,7 @@ import numpy as np
 from bundles import SMALL
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.weights import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes
 from export import parts
 from export.parts.part import Part
 

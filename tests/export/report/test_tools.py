@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.runs import weights
+from csnn_jax.runs import layouts, weights
 from csnn_jax.runs.config_json import job_to_json
 from export.graphs import step_graph
 from export.parts import golden, sequence
@@ -29,7 +29,7 @@ ASKED_FOR = (
 
 
 def table(config: ModelConfig = NIR) -> list[Tool]:
-    tensors = {name: np.zeros(shape, np.float32) for name, shape in weights.expected_shapes(config).items()}
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in layouts.expected_shapes(config).items()}
     return tools(config, tensors)
 
 
@@ -84,7 +84,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As much of a bundle as a script needs for step.onnx."""
     folder = tmp_path_factory.mktemp("bundle")
     rng = np.random.default_rng(0)
-    shapes = weights.expected_shapes(NIR).items()
+    shapes = layouts.expected_shapes(NIR).items()
     tensors = {name: rng.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes}
     weights.save(folder / "weights.safetensors", tensors, NIR)
     (folder / "config.json").write_text(job_to_json(Config(NIR)))

@@ -1,0 +1,89 @@
+"""Variants of the run's network, briefly trained so that they fire."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from csnn_jax import data
+from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.learning.learner import Learner
+from csnn_jax.runs.layouts import Tensors, expected_shapes
+from csnn_torch.compare import bounds
+from csnn_torch.compare.cases import Case
+
+PATIENCE = 4  # times the iterations asked for may pass until every layer fires
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is changed of the run's model, and how the variant is trained until its layers fire."""
+
+    name: str
+    model: ModelConfig
+    lr: float = 1e-2
+
+
+def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[Case]:
+    """Every variant of the run's network, trained from its weights, on all test images."""
+    for variant in variants(config.model):
+        dataset = data.load(config.data.dataset, variant.model.input_shape)
+        print(f"Training the variant {variant.name}", flush=True)
+        trained = briefly_trained(variant.model, dataset, iterations, variant.lr, tensors)
+        yield Case(variant.name, variant.model, trained, dataset.test.images, dataset.test.labels)
+
+
+def variants(model: ModelConfig) -> Iterator[Variant]:
+    """Every reset with every pool, another beta, learnt betas, and three blocks on colour images."""
+    for reset in ("subtract", "zero", "none"):
+        for pool in ("max", "avg"):
+            yield Variant(f"reset {reset}, pool {pool}", replace(model, reset=reset, pool=pool))
+    yield Variant("beta 0.9", replace(model, beta=0.9), lr=3e-3)
+    # At this rate no beta leaves (0, 1), beyond which its gradient is 0 and shows nothing.
+    yield Variant("learnt beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
+    channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
+    # At a threshold of 1 it is silent for long.
+    colour = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3)
+    yield Variant("three blocks, colour", colour, lr=3e-3)
+
+
+def briefly_trained(
+    model: ModelConfig, dataset: data.Dataset, iterations: int, lr: float = 1e-2, start: Tensors | None = None
+) -> Tensors:
+    """Trains a network for a few iterations at a quarter of its time steps. That is enough to make it fire.
+
+    Where a layer is silent all the same, or fires nearly always, it is trained for as many iterations again.
+
+    Args:
+        model: the network.
+        dataset: images that fit it.
+        iterations: batches of 128 images.
+        lr: Adam's learning rate.
+        start: trained weights of another network, taken to start from where they have this one's shapes (a network
+            that fires already learns at once; from the seed's weights, one with average pooling is silent for long).
+    """
+    settings = TrainConfig(lr=lr, init="torch")
+    short = replace(model, time_steps=max(1, model.time_steps // 4))
+    learner = Learner(Config(short, train=settings), dataset.train, _fitting(model, start or {}))
+    batches = data.epoch_batches(settings.seed, 0, len(dataset.train.labels), settings.batch_size)
+    some = data.Split(dataset.test.images[:128], dataset.test.labels[:128])
+    for iteration in range(PATIENCE * iterations):
+        learner.step(iteration, batches[iteration % len(batches)], lr)
+        if (iteration + 1) % iterations == 0 and (found := learner.evaluate(some)) and bounds.fires(found.densities):
+            break
+    return learner.tensors()
+
+
+def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:
+    """The weights for a model of the same shapes, with its own betas and thresholds. None for other shapes."""
+    found = {}
+    for name, shape in expected_shapes(model).items():
+        layer, _, part = name.partition(".")
+        if layer.startswith("lif"):
+            values = model.betas if part == "beta" else model.thresholds
+            found[name] = np.asarray(values[int(layer.removeprefix("lif")) - 1], np.float32)
+        elif name in tensors and tensors[name].shape == shape:
+            found[name] = tensors[name]
+        else:
+            return None
+    return found

@@ -1,0 +1,37 @@
+"""Variants of the run's network fire in every layer, or were trained as long as is allowed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from csnn_jax import data
+from csnn_jax.config import ModelConfig
+from csnn_torch.compare import variants
+
+
+@pytest.mark.parametrize("threshold, iterations", [(0.05, 3), (100.0, 3 * variants.PATIENCE)])
+def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iterations, monkeypatch):
+    """With the low threshold every layer fires at once, with the high one no layer ever does."""
+    model = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=16, threshold=threshold)
+    step, steps = variants.Learner.step, []
+    monkeypatch.setattr(variants.Learner, "step", lambda self, *batch: (steps.append(batch), step(self, *batch))[1])
+    variants.briefly_trained(model, data.load("mnist", model.input_shape), 3)
+    assert len(steps) == iterations
+
+
+def test_the_variants_cover_every_reset_and_pool_another_beta_and_colour():
+    found = {variant.name: variant.model for variant in variants.variants(ModelConfig())}
+    assert len(set(found.values())) == len(found) == 9
+    assert {(m.reset, m.pool) for m in found.values()} == {
+        (r, p) for r in ("subtract", "zero", "none") for p in ("max", "avg")
+    }
+    assert found["beta 0.9"].beta == 0.9 and found["learnt beta"].learn_beta
+    assert found["three blocks, colour"].conv_channels == (32, 32, 64)
+
+
+def test_a_variant_of_the_same_shapes_starts_from_the_runs_weights(case):
+    learnt = replace(case.config, beta=(0.6, 0.7, 0.8), learn_beta=True)
+    found = variants._fitting(learnt, case.tensors)
+    assert found["fc1.weight"] is case.tensors["fc1.weight"] and found["lif2.beta"] == np.float32(0.7)
+    assert variants._fitting(replace(case.config, hidden=(13,)), case.tensors) is None
