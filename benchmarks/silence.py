@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from csnn_jax import data, machine
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.learning.learner import Learner
 
 STACKS = {
@@ -57,7 +57,7 @@ def main() -> None:
 def look(name: str, model: ModelConfig, init, surrogate, images: data.Split) -> Seen:
     """The first iteration of a job."""
     model = ModelConfig(**(vars(model) | {"surrogate": surrogate, "scale": 255.0}))
-    learner = Learner(Config(model, train=TrainConfig(init=init)), images)
+    learner = Learner(decided(Config(model, train=TrainConfig(init=init))), images)
     batch = data.epoch_batches(0, 0, len(images.labels), 128)[0]
     membranes, spikes = learner.trace(images.images[batch[:32]])
     step = learner.step(0, batch, 0.0).fetched()

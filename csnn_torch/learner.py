@@ -6,7 +6,7 @@ import numpy as np
 import snntorch
 import torch
 
-from csnn_jax.config import Config, decided
+from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Split, check_split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
@@ -41,14 +41,14 @@ class Learner:
     The initial weights and the batches of a seed are csnn_jax's, so the two start equal and see the same images.
 
     Args:
-        config: the job; `config.model` must fit the data.
+        config: the job, as `config.decided` gives it; `config.model` must fit the data.
         train: what to learn from; None: the learner only evaluates.
         tensors: weights to start from, in torch's layout; None: those of the seed and `config.train.init`, without
             `train` those of the seed alone.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
-        ValueError: images or labels that do not fit the network.
+        ValueError: a config that leaves something to `auto`, or images or labels that do not fit the network.
         UserError: an engine, which only csnn_jax has, or a device that is not there or can't do the type.
     """
 
@@ -61,10 +61,10 @@ class Learner:
     ):
         if config.train.engine != "auto":
             raise UserError(f"--engine {config.train.engine}: csnn_jax has engines, csnn_torch has not; expected auto")
+        check_decided(config)
         if train is not None:
             check_split(train, config.model)
-        self.config, self._train = decided(config), train
-        config = self.config
+        self.config, self._train = config, train
         self.device = choose_device(device)
         self.dtype = torch.float64 if config.train.dtype == "float64" else torch.float32
         if self.device.type == "mps" and self.dtype == torch.float64:

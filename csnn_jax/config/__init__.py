@@ -4,7 +4,7 @@ Every field is a flag of the command lines (`time_steps` is `--time-steps`); its
 Imports no framework, so that csnn_jax, csnn_torch and export share it.
 """
 
-from csnn_jax.config.auto import decided, lr_of, surrogate_of
+from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
 from csnn_jax.config.network import SLOPELESS, Encoding, Layer, ModelConfig, Pool, Reset, SurrogateName
 
@@ -19,6 +19,7 @@ __all__ = [
     "Reset",
     "SurrogateName",
     "TrainConfig",
+    "check_decided",
     "decided",
     "lr_of",
     "surrogate_of",

@@ -68,6 +68,12 @@ def decided(config: Config) -> Config:
     return replace(config, model=model, train=train)
 
 
+def check_decided(config: Config) -> None:
+    """Raises ValueError where `auto` still stands in a job that is to begin."""
+    if config != decided(config):
+        raise ValueError("config holds `auto`, expected what csnn_jax.config.decided makes of it")
+
+
 def told(before: Config, after: Config) -> str | None:
     """The flags that were chosen, for the log; None where they are the original recipe's."""
     chosen = {

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csnn_jax.config import Config, decided
+from csnn_jax.config import Config
 from csnn_jax.runs.metrics import LOOKED_AT
 
 STUCK = 0.99
@@ -90,8 +90,7 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
 
 
 def hint(what: str, config: Config, layers: Sequence[int], early: bool) -> str:
-    """What to try against a trouble of `layers`, from 0; `early`: training has just begun."""
-    config = decided(config)
+    """What to try against a trouble of `layers`, from 0, in a job that is decided; `early`: it has just begun."""
     model, train = config.model, config.train
     thresholds = [model.thresholds[layer] for layer in layers]
     holds = {

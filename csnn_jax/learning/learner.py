@@ -11,7 +11,7 @@ from flax import nnx
 from jax import Array
 
 from csnn_jax import engine as engines
-from csnn_jax.config import Config, decided
+from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Split, check_split
 from csnn_jax.devices import mesh
 from csnn_jax.devices.mesh import Devices
@@ -64,13 +64,13 @@ class Learner:
     """A network, its optimiser and its training data. See `training.learner.Learner` for the methods.
 
     Args:
-        config: the job; `config.model` must fit the data.
+        config: the job, as `config.decided` gives it; `config.model` must fit the data.
         train: what to learn from.
         tensors: weights to start from, in torch's layout; None: those of the seed and `config.train.init`.
         devices: that every batch is spread over; None: JAX's first.
 
     Raises:
-        ValueError: images or labels that do not fit the network.
+        ValueError: a config that leaves something to `auto`, or images or labels that do not fit the network.
         UserError: an engine that can't run the network.
     """
 
@@ -81,9 +81,10 @@ class Learner:
         tensors: layouts.Tensors | None = None,
         devices: Devices | None = None,
     ):
+        check_decided(config)
         check_split(train, config.model)
         process.set_up(config.train.dtype)
-        self.config = config = decided(config)
+        self.config = config
         self.devices = devices or Devices(jax.devices()[:1])
         self.start = initial.start(config, train) if tensors is None else initial.Start(tensors)
         model = models.from_tensors(config.model, self.start.tensors, jnp.dtype(config.train.dtype))

@@ -63,6 +63,7 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     Returns:
         The exit code.
     """
+    from csnn_jax.config import decided
     from csnn_jax.runs import rundir
     from csnn_torch.compare import comparison, questions, report
 
@@ -70,7 +71,7 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     out = comparison.make_folder(flags.out)
     path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
     _, config, tensors = opened or rundir.open_run(path)
-    found = comparison.Comparison(path, config, tensors)
+    found = comparison.Comparison(path, decided(config), tensors)
     comparison.keep_earlier(found, out, flags.questions, flags.overwrite)
     for question, answer in questions.ANSWERS.items():
         if question in flags.questions:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from csnn_jax import data
-from csnn_jax.config import Config, decided, surrogate_of
+from csnn_jax.config import Config, surrogate_of
 from csnn_jax.runs import rundir, weights
 from csnn_torch.compare import bounds, cases, cost, gradients, spikes, training, variants
 from csnn_torch.compare.cases import Case
@@ -75,7 +75,7 @@ def same_training(found: Comparison, plan: Plan) -> None:
         _train(found, config, dataset.train, plan.iterations, *start)
     # float64 comes last, for it stays switched on in JAX.
     batch = plan.exact_batch
-    size = decided(replace(found.config, train=settings)).train.part
+    size = settings.part
     part: Literal["off"] | int = "off" if size is None else math.gcd(size, batch)
     exact = replace(settings, dtype="float64", batch_size=batch, microbatch=part, lr=bounds.EXACT_LR)
     _train(found, replace(found.config, train=exact), dataset.train, plan.exact_iterations, found.tensors, "the run's")

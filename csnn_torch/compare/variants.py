@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.learning.learner import Learner
 from csnn_jax.runs.layouts import Tensors, expected_shapes
 from csnn_torch.compare import bounds
@@ -64,7 +64,7 @@ def briefly_trained(
     """
     settings = TrainConfig(lr=lr, init="torch")
     short = replace(model, time_steps=max(1, model.time_steps // 4))
-    learner = Learner(Config(short, train=settings), dataset.train, _fitting(model, start or {}))
+    learner = Learner(decided(Config(short, train=settings)), dataset.train, _fitting(model, start or {}))
     batches = data.epoch_batches(settings.seed, 0, len(dataset.train.labels), settings.batch_size)
     some = data.Split(dataset.test.images[:128], dataset.test.labels[:128])
     for iteration in range(PATIENCE * iterations):

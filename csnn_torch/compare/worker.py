@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from csnn_jax import data, machine
-from csnn_jax.config import Config, lr_of
+from csnn_jax.config import Config, decided, lr_of
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
@@ -118,7 +118,7 @@ def work(run: str, name: str) -> None:
     """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
     _, config, tensors = rundir.open_run(run)
     dataset = data.load(config.data.dataset, config.model.input_shape)
-    side = SIDES[name](config, dataset, tensors)
+    side = SIDES[name](decided(config), dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
     images = np.arange(min(config.train.batch_size, len(dataset.test.labels)))
     step = 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
 from csnn_jax.learning import learner as jax_learner
 from csnn_jax.trained import Trained
@@ -21,7 +21,7 @@ STACK = {"input_shape": (8, 8, 1), "conv_channels": (4,), "hidden": (12,), "num_
 
 
 def config(train=None, **model):
-    return Config(ModelConfig(**STACK | model), train=TrainConfig(**{"lr": 0.02} | (train or {})))
+    return decided(Config(ModelConfig(**STACK | model), train=TrainConfig(**{"lr": 0.02} | (train or {}))))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.learning import learner as jax_learner
 from csnn_jax.training import plan
 from csnn_torch.learner import Learner
@@ -65,13 +65,13 @@ def split():
 def loud():
     """Weights of which every layer fires."""
     rng = np.random.default_rng(5)
-    drawn = Learner(Config(STACK, train=TrainConfig(dtype="float64")), device="cpu").tensors()
+    drawn = Learner(decided(Config(STACK, train=TrainConfig(dtype="float64"))), device="cpu").tensors()
     return {name: t if name.startswith("lif") else rng.uniform(-1, 0.9, t.shape) for name, t in drawn.items()}
 
 
 def steps(make, split, changes):
     """A whole job of 30 iterations: (the parameters at its end, what each step told)."""
-    config = Config(STACK, train=TrainConfig(**{"dtype": "float64", "lr": 0.01} | changes))
+    config = decided(Config(STACK, train=TrainConfig(**{"dtype": "float64", "lr": 0.01} | changes)))
     one = make(config, split, loud())
     rates = plan.learning_rates(config.train, STEPS)
     told = [one.step(i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]

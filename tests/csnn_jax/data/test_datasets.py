@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from idx_files import IMAGES, write_folder
 
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config, ModelConfig, decided
 from csnn_jax.data import Split, fit_model, load, load_for, shortened
 from csnn_jax.errors import UserError
 
@@ -158,8 +158,10 @@ def test_the_first_images_are_what_a_short_job_is_evaluated_on():
 @pytest.mark.parametrize("package", ["csnn_jax.learning.learner", "csnn_torch.learner"])
 def test_what_does_not_fit_the_network_is_not_trained_on(package, images, labels, message):
     model = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4)
-    learner = importlib.import_module(package).Learner
-    with pytest.raises(ValueError, match=message):
+    config, learner = decided(Config(model)), importlib.import_module(package).Learner
+    with pytest.raises(ValueError, match="config holds `auto`, expected what"):
         learner(Config(model), Split(images, np.array(labels)))
+    with pytest.raises(ValueError, match=message):
+        learner(config, Split(images, np.array(labels)))
     with pytest.raises(ValueError, match="split is of type tuple, expected a Split"):
-        learner(Config(model), (images, labels))
+        learner(config, (images, labels))

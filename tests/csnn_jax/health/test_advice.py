@@ -31,8 +31,8 @@ def test_a_hint_is_one_flag_that_there_is(hint):
 
 @given(CONFIGS, st.sampled_from(list(EVIDENCE)), st.booleans())
 def test_no_flag_is_advised_that_is_in_use(config, what, early):
-    ((flag, value),) = FLAG.findall(advice.hint(what, config, range(len(config.model.layers)), early))
     made = decided(config)
+    ((flag, value),) = FLAG.findall(advice.hint(what, made, range(len(config.model.layers)), early))
     now = vars(made.model) | vars(made.train)
     assert not value or str(now[flag.replace("-", "_")]) != value
 
@@ -55,19 +55,19 @@ def test_no_flag_is_advised_that_is_in_use(config, what, early):
     ],
 )
 def test_the_first_cause_that_holds_is_taken(what, model, early, hint):
-    config = Config(ModelConfig(**model), train=TrainConfig(lr=0.01))
+    config = decided(Config(ModelConfig(**model), train=TrainConfig(lr=0.01)))
     assert advice.hint(what, config, range(len(config.model.layers)), early) == hint
 
 
 @pytest.mark.parametrize("surrogate", advice.FAULTS)
 @pytest.mark.parametrize("what", advice.CAUSES)
 def test_a_surrogate_that_is_at_fault_is_named(what, surrogate):
-    hint = advice.hint(what, Config(ModelConfig(surrogate=surrogate)), [0], early=True)
+    hint = advice.hint(what, decided(Config(ModelConfig(surrogate=surrogate))), [0], early=True)
     assert hint == f"--surrogate atan, for {surrogate} {advice.FAULTS[surrogate]}"
 
 
 def test_where_gradients_are_clipped_already_the_rate_is_left():
-    config = Config(train=TrainConfig(clip_norm=1.0, lr=0.5))
+    config = decided(Config(train=TrainConfig(clip_norm=1.0, lr=0.5)))
     assert advice.hint("exploding", config, [0], early=True) == "a smaller --lr (now 0.5)"
 
 
@@ -106,6 +106,7 @@ def test_a_line_holds_the_layers_and_the_figures(what, layers, text):
 @pytest.mark.parametrize("what", advice.CAUSES)
 def test_a_batch_of_one_image_is_what_to_change_first(what):
     assert (
-        advice.hint(what, Config(train=TrainConfig(batch_size=1)), [0], early=True) == "a larger --batch-size (now 1)"
+        advice.hint(what, decided(Config(train=TrainConfig(batch_size=1))), [0], early=True)
+        == "a larger --batch-size (now 1)"
     )
-    assert "--batch-size" not in advice.hint(what, Config(train=TrainConfig(batch_size=8)), [0], early=True)
+    assert "--batch-size" not in advice.hint(what, decided(Config(train=TrainConfig(batch_size=8))), [0], early=True)

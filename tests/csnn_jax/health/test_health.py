@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from idx_files import write_folder
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.health.health import (
     DEAD,
     EVIDENCE,
@@ -200,7 +200,9 @@ def neurons(dead: int = 0) -> Neurons:
 
 
 def watch(path, config: Config | None = None, total: int = 100) -> Watch:
-    return Watch(config or Config(), total, RunDir(path), lambda: {f"lif{i}": neurons() for i in range(1, LAYERS + 1)})
+    return Watch(
+        decided(config or Config()), total, RunDir(path), lambda: {f"lif{i}": neurons() for i in range(1, LAYERS + 1)}
+    )
 
 
 def test_a_line_and_a_record_say_what_is_wrong_and_what_to_try(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.initial import start as initial
 from csnn_jax.learning.learner import Learner
 
@@ -22,7 +22,7 @@ STACKS = {
 
 def job(init: str, density: float = 0.1, **changes) -> Config:
     model = ModelConfig(**({"time_steps": 12, "scale": 255.0} | changes))
-    return Config(model, train=TrainConfig(init=init, init_density=density, batch_size=48))
+    return decided(Config(model, train=TrainConfig(init=init, init_density=density, batch_size=48)))
 
 
 @pytest.fixture(scope="module")

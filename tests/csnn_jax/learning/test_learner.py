@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.learning import gradient as gradients
@@ -146,9 +146,8 @@ def test_for_the_cpu_weight_gradients_are_products_of_rows():
 def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     frames = encoding == "frames"
     model = ModelConfig(**SMALL_STACK, encoding="direct" if frames else encoding, surrogate="atan")
-    settings = Config(
-        model, train=TrainConfig(dtype="float64", batch_size=12, lr=0.02, init="calibrated", microbatch=4)
-    )
+    train = TrainConfig(dtype="float64", batch_size=12, lr=0.02, init="calibrated", microbatch=4)
+    settings = decided(Config(model, train=train))
     rng = np.random.default_rng(0)
     shape = (30, 6, 6, 6, 1) if frames else (30, 6, 6, 1)
     split = data.Split(rng.integers(0, 256, shape, np.uint8), rng.integers(0, 3, 30).astype(np.int32))

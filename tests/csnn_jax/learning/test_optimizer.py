@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.learning import optimizer
 from csnn_jax.learning.learner import Learner
 from csnn_jax.network.model import CSNN
@@ -84,7 +84,7 @@ def _pairs(*trees):
 def test_every_state_comes_back_from_the_disk(changes, tmp_path):
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (6, 4, 4, 1), np.uint8), np.arange(6, dtype=np.int32) % 3)
-    config = Config(CONFIG, train=TrainConfig(**changes, init="calibrated"))
+    config = decided(Config(CONFIG, train=TrainConfig(**changes, init="calibrated")))
     one, other = (Learner(config, split) for _ in range(2))
     for iteration in range(3):
         one.step(iteration, np.arange(6), RATE)

@@ -8,7 +8,7 @@ import pytest
 from disk import largest_file
 
 from csnn_jax import data
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
 from csnn_jax.learning.learner import Learner
 from csnn_jax.runs import checkpoints, rundir, weights
@@ -20,7 +20,7 @@ MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_cl
 
 
 def job(**changes) -> Config:
-    return Config(MODEL, DataConfig(validation=4), TrainConfig(batch_size=5, **changes))
+    return decided(Config(MODEL, DataConfig(validation=4), TrainConfig(batch_size=5, **changes)))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_what_is_written_in_the_background_is_not_changed_by_the_next_steps(kind
     assert iteration == 1 and {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in then.items()}
     expected = learner.step(3, np.arange(5), 0.1), learner.snapshot()
     learner.restore(found)
-    assert weights.to_bytes(learner.tensors(), MODEL) == run.weights.read_bytes()
+    assert weights.to_bytes(learner.tensors(), learner.config.model) == run.weights.read_bytes()
     for iteration in (1, 2):
         learner.step(iteration, np.arange(5), 0.1)
     again = learner.step(3, np.arange(5), 0.1), learner.snapshot()
@@ -99,7 +99,7 @@ def test_a_full_disk_is_told_at_the_next_step_or_at_the_end(told, split, tmp_pat
     keeper.keep(1)
     keeper.wait()
     learner.step(0, np.arange(5), 0.1)
-    size = len(weights.to_bytes(learner.tensors(), MODEL)) + 100
+    size = len(weights.to_bytes(learner.tensors(), learner.config.model)) + 100
     expected = rf"^{run.checkpoints}/2/state.safetensors: can't be written: File too large"
     with pytest.raises(UserError, match=expected), largest_file(size), keeper:
         keeper.keep(2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csnn_jax import data
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
 from csnn_jax.learning.learner import Learner
 from csnn_jax.runs import rundir, weights
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("kind", [Learner, TorchLearner])
 
 def job(**changes) -> Config:
     train = {"batch_size": 5, "epochs": 2, "lr": 0.05, "init": "calibrated", "eval_every": 0} | changes
-    return Config(MODEL, DataConfig(validation=4), TrainConfig(**train))
+    return decided(Config(MODEL, DataConfig(validation=4), TrainConfig(**train)))
 
 
 @pytest.fixture

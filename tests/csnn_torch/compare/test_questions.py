@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tfds_files import prepare_frames
 
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch.compare import questions
@@ -63,6 +63,6 @@ def test_data_with_a_time_axis_keep_their_steps(tmp_path):
     name = prepare_frames(tmp_path, frames, np.arange(4))
     model = ModelConfig(input_shape=(8, 8, 1), conv_channels=(2,), hidden=(), num_classes=4, time_steps=7)
     tensors = {name: np.ones(shape, np.float32) for name, shape in expected_shapes(model).items()}
-    job = Config(model, DataConfig(name), TrainConfig(batch_size=4))
+    job = decided(Config(model, DataConfig(name), TrainConfig(batch_size=4)))
     one, _ = train(Comparison("run", job, tensors), seeds=(1,), time_steps=5, exact_batch=4)
     assert one.time_steps == 7

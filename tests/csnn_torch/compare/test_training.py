@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csnn_jax import data
-from csnn_jax.config import Config, DataConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, TrainConfig, decided
 from csnn_jax.network import model as jax_model
 from csnn_jax.network.neuron import leaky
 from csnn_torch.compare import training
@@ -25,7 +25,7 @@ def test_every_epoch_has_batches_of_its_own():
 @pytest.mark.parametrize(("off", "first_flip"), [(1.0, None), (0.9, 0)])
 def test_a_flipped_spike_is_seen_before_the_iteration(case, off, first_flip, monkeypatch):
     monkeypatch.setattr(jax_model, "leaky", lambda u, i, beta, theta, *rest: leaky(u, i, beta, off * theta, *rest))
-    config = Config(case.config, train=TrainConfig(batch_size=6, engine="scan", lr=1e-6))
+    config = decided(Config(case.config, train=TrainConfig(batch_size=6, engine="scan", lr=1e-6)))
     split = data.Split(case.images, case.labels.astype(np.int32))
     found = training.together(config, split, 1, case.tensors, "the run's")
     assert found.first_flip == first_flip and (found.differences[0] < 1e-6) == (first_flip is None)
@@ -42,7 +42,7 @@ def test_both_sides_train_on_the_runs_augmented_images(case):
     settings = TrainConfig(batch_size=6, engine="scan", lr=1e-6)
 
     def losses(images: np.ndarray, augment: tuple[float, float, float] | None) -> dict[str, list[float]]:
-        job = Config(case.config, DataConfig(augment=augment), settings)
+        job = decided(Config(case.config, DataConfig(augment=augment), settings))
         found = training.together(job, data.Split(images, split.labels), 1, tensors, "the run's")
         assert found.first_flip is None and found.counted
         return found.losses
