@@ -71,9 +71,11 @@ class Learner:
             raise UserError("--dtype float64: MPS has no float64, expected float32 or --device cpu")
         self.network = model.sequential(config.model, self.dtype)
         if tensors is not None:
-            self.start = initial.Start(tensors)
+            self.start = initial.Start.given(config.model, tensors)
+        elif train is None:
+            self.start = initial.Start(config.model, initial.drawn(config))
         else:
-            self.start = initial.Start(initial.drawn(config)) if train is None else initial.start(config, train)
+            self.start = initial.start(config, train)
         model.load_tensors(self.network, self.start.tensors)
         self.network.to(self.device)
         self._parameters = list(self.network.parameters())

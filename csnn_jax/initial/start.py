@@ -14,7 +14,7 @@ import numpy as np
 from csnn_jax import data
 from csnn_jax.config import Config, Layer, ModelConfig
 from csnn_jax.initial import window
-from csnn_jax.runs.layouts import Tensors, from_torch
+from csnn_jax.runs.layouts import Arrays, Tensors, from_tensors, to_tensors
 
 GRID = 8  # gains are powers of 2^(1/8)
 LOWEST, HIGHEST = -8 * GRID, 12 * GRID
@@ -23,17 +23,29 @@ FRAMES = 3200  # images times steps of the batch that is calibrated on, so that 
 
 
 class Start(NamedTuple):
-    """Where training starts.
+    """The parameters that a training starts from, and what became of torch's.
 
     Attributes:
-        tensors: the parameters in torch's names and layouts.
+        model: the network.
+        arrays: the parameters in our own layout.
         before: density of each layer with torch's weights, on a training batch [layers]. None where they are kept.
-        after: the same with `tensors`.
+        after: the same with `arrays`.
     """
 
-    tensors: Tensors
+    model: ModelConfig
+    arrays: Arrays
     before: list[float] | None = None
     after: list[float] | None = None
+
+    @classmethod
+    def given(cls, model: ModelConfig, tensors: Tensors) -> "Start":
+        """That of a network with weights of its own, in torch's names and layouts."""
+        return cls(model, from_tensors(model, tensors))
+
+    @property
+    def tensors(self) -> Tensors:
+        """The parameters in torch's names and layouts."""
+        return to_tensors(self.model, self.arrays)
 
 
 def start(config: Config, train: data.Split) -> Start:
@@ -43,24 +55,24 @@ def start(config: Config, train: data.Split) -> Start:
         config: the job, with `init` decided.
         train: what it learns from; `calibrated` runs the network on the first of its first batch.
     """
-    tensors = drawn(config)
+    model, arrays = config.model, drawn(config)
     if config.train.init == "torch":
-        return Start(tensors)
+        return Start(model, arrays)
     x = _input(config, train)
-    before = [density for _, density in _layers(config.model, tensors, x)]
+    before = [density for _, density in _layers(model, arrays, x)]
     make = _fluctuation if config.train.init == "fluctuation" else _calibrated
-    tensors = make(config.model, tensors, config.train.init_density, x)
-    return Start(tensors, before, [density for _, density in _layers(config.model, tensors, x)])
+    arrays = make(model, arrays, config.train.init_density, x)
+    return Start(model, arrays, before, [density for _, density in _layers(model, arrays, x)])
 
 
-def drawn(config: Config) -> Tensors:
+def drawn(config: Config) -> Arrays:
     """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed."""
     import jax
 
     from csnn_jax.network import model
 
     with jax.enable_x64(config.train.dtype == "float64"):
-        return model.tensors(model.CSNN(config.model, config.train.seed, dtype=config.train.dtype))
+        return model.arrays(model.CSNN(config.model, config.train.seed, dtype=config.train.dtype))
 
 
 def told(made: Start, config: Config) -> str | None:
@@ -87,20 +99,20 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
     return images.astype(np.float32) / np.float32(model.input_scale)
 
 
-def _layers(model: ModelConfig, tensors: Tensors, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
     """Spikes and density of one layer after the other."""
     for index, layer in enumerate(model.layers):
-        x = window.spikes(window.current(model, layer, *_parameters(layer, tensors), x), model, index)
+        x = window.spikes(window.current(model, layer, *_parameters(layer, arrays), x), model, index)
         yield x, float(x.mean())
 
 
-def _calibrated(model: ModelConfig, tensors: Tensors, density: float, x: np.ndarray) -> Tensors:
+def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarray) -> Arrays:
     """Kernel and bias of each layer times the gain at which its density on x comes closest to the one asked for.
 
     A layer's current is linear in its gain, max-pooling too. So it is computed once, and the gain found by bisection.
     """
     for index, layer in enumerate(model.layers):
-        current = window.current(model, layer, *_parameters(layer, tensors), x)
+        current = window.current(model, layer, *_parameters(layer, arrays), x)
 
         def at(step: int, current: np.ndarray = current, index: int = index) -> np.ndarray:
             return window.spikes(current * np.float32(2 ** (step / GRID)), model, index)
@@ -111,11 +123,11 @@ def _calibrated(model: ModelConfig, tensors: Tensors, density: float, x: np.ndar
             low, high = (middle, high) if at(middle).mean() < density else (low, middle)
         step = min((low, high), key=lambda step: abs(math.log(max(at(step).mean(), 1e-9) / density)))
         x = at(step)
-        tensors = _scaled(tensors, layer, step)
-    return tensors
+        arrays = _scaled(arrays, layer, step)
+    return arrays
 
 
-def _fluctuation(model: ModelConfig, tensors: Tensors, density: float, x: np.ndarray) -> Tensors:
+def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarray) -> Arrays:
     """Fluctuation-driven weights: membranes without reset have mean 0 and a deviation of threshold / xi.
 
     xi is the quantile of the normal distribution beyond which a share `density` lies. Independent spikes of rate
@@ -130,18 +142,18 @@ def _fluctuation(model: ModelConfig, tensors: Tensors, density: float, x: np.nda
         power = IMAGE_POWER if index == 0 else density
         per_weight = power / ((1 - beta) ** 2 if constant else 1 - beta**2)  # times n s; torch's n s is 1/3
         gain = model.thresholds[index] / xi * math.sqrt(3 / per_weight)
-        tensors = _scaled(tensors, layer, round(GRID * math.log2(gain)))
-        tensors[f"{layer.name}.bias"] = np.zeros_like(tensors[f"{layer.name}.bias"])
-    return tensors
+        arrays = _scaled(arrays, layer, round(GRID * math.log2(gain)))
+        arrays[f"{layer.name}.bias"] = np.zeros_like(arrays[f"{layer.name}.bias"])
+    return arrays
 
 
-def _scaled(tensors: Tensors, layer: Layer, step: int) -> Tensors:
-    """The tensors with one layer's kernel and bias times 2^(step / 8)."""
-    names = (f"{layer.name}.weight", f"{layer.name}.bias")
-    return tensors | {name: tensors[name] * tensors[name].dtype.type(2 ** (step / GRID)) for name in names}
+def _scaled(arrays: Arrays, layer: Layer, step: int) -> Arrays:
+    """The parameters with one layer's kernel and bias times 2^(step / 8)."""
+    names = (f"{layer.name}.kernel", f"{layer.name}.bias")
+    return arrays | {name: arrays[name] * arrays[name].dtype.type(2 ** (step / GRID)) for name in names}
 
 
-def _parameters(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
-    """(kernel in our layout, bias), float32."""
-    kernel = from_torch(layer, tensors[f"{layer.name}.weight"])
-    return kernel.astype(np.float32), tensors[f"{layer.name}.bias"].astype(np.float32)
+def _parameters(layer: Layer, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """(kernel, bias), float32."""
+    kernel, bias = (arrays[f"{layer.name}.{part}"].astype(np.float32) for part in ("kernel", "bias"))
+    return kernel, bias

@@ -86,8 +86,9 @@ class Learner:
         process.set_up(config.train.dtype)
         self.config = config
         self.devices = devices or Devices(jax.devices()[:1])
-        self.start = initial.start(config, train) if tensors is None else initial.Start(tensors)
-        model = models.from_tensors(config.model, self.start.tensors, jnp.dtype(config.train.dtype))
+        given = None if tensors is None else initial.Start.given(config.model, tensors)
+        self.start = given or initial.start(config, train)
+        model = models.from_arrays(config.model, self.start.arrays, jnp.dtype(config.train.dtype))
         frames, rates = train.images.ndim == 5, config.train.rate_target is not None
         engine, self._engine = engines.choose(config.train.engine, model, frames, rates)
         self.graphdef, params = nnx.split(model)

@@ -142,11 +142,11 @@ def floats(x: Array, scale: float, model: CSNN) -> Array:
     return x.astype(model.blocks[0].bias[...].dtype) / (scale if x.dtype == jnp.uint8 else 1.0)
 
 
-def tensors(model: CSNN) -> layouts.Tensors:
-    """The parameters as `weights.safetensors` holds them: torch's names and layouts, NumPy arrays."""
-    found: layouts.Tensors = {}
+def arrays(model: CSNN) -> layouts.Arrays:
+    """The parameters as NumPy arrays in our own layout."""
+    found: layouts.Arrays = {}
     for number, block in enumerate(model.blocks, 1):
-        found[f"{block.layer.name}.weight"] = layouts.to_torch(block.layer, np.asarray(block.kernel[...]))
+        found[f"{block.layer.name}.kernel"] = np.asarray(block.kernel[...])
         found[f"{block.layer.name}.bias"] = np.asarray(block.bias[...])
         for name in ("beta", "threshold"):
             if isinstance(scalar := getattr(block, name), nnx.Param):
@@ -154,26 +154,40 @@ def tensors(model: CSNN) -> layouts.Tensors:
     return found
 
 
-def load_tensors(model: CSNN, found: layouts.Tensors) -> None:
-    """Sets the parameters from `tensors(...)`'s form, keeping the model's floating-point type."""
+def tensors(model: CSNN) -> layouts.Tensors:
+    """The parameters as `weights.safetensors` holds them: torch's names and layouts, NumPy arrays."""
+    return layouts.to_tensors(model.config, arrays(model))
+
+
+def load_arrays(model: CSNN, found: layouts.Arrays) -> None:
+    """Sets the parameters from `arrays(...)`'s form, keeping the model's floating-point type."""
     for number, block in enumerate(model.blocks, 1):
         dtype = block.bias.dtype
-        kernel = layouts.from_torch(block.layer, found[f"{block.layer.name}.weight"])
-        block.kernel = nnx.Param(jnp.asarray(kernel, dtype))
+        block.kernel = nnx.Param(jnp.asarray(found[f"{block.layer.name}.kernel"], dtype))
         block.bias = nnx.Param(jnp.asarray(found[f"{block.layer.name}.bias"], dtype))
         for name in ("beta", "threshold"):
             if isinstance(getattr(block, name), nnx.Param):
                 setattr(block, name, nnx.Param(jnp.asarray(found[f"lif{number}.{name}"], dtype)))
 
 
-def from_tensors(config: ModelConfig, found: layouts.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:
+def load_tensors(model: CSNN, found: layouts.Tensors) -> None:
+    """Sets the parameters from `tensors(...)`'s form, keeping the model's floating-point type."""
+    load_arrays(model, layouts.from_tensors(model.config, found))
+
+
+def from_arrays(config: ModelConfig, found: layouts.Arrays, dtype: DTypeLike = jnp.float32) -> CSNN:
     """A network with the given parameters; draws none.
 
     Args:
         config: the stack and its neurons.
-        found: its parameters in the form of `tensors(...)`.
+        found: its parameters in the form of `arrays(...)`.
         dtype: floating-point type of the parameters.
     """
     model = nnx.eval_shape(lambda: CSNN(config, dtype=dtype))
-    load_tensors(model, found)
+    load_arrays(model, found)
     return model
+
+
+def from_tensors(config: ModelConfig, found: layouts.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:
+    """`from_arrays` of parameters in the form of `tensors(...)`."""
+    return from_arrays(config, layouts.from_tensors(config, found), dtype)

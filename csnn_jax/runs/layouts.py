@@ -1,14 +1,19 @@
-"""Names, shapes and layouts of a network's tensors. Imports no framework, and reads no file.
+"""Names, shapes and layouts of a network's parameters. Imports no framework, and reads no file.
 
-Here a kernel is [k, k, in, out] or [in, out], with a flattened input in H, W, C order; in `weights.safetensors` it is
-torch's [out, in, k, k] or [out, in], flattened in C, H, W order.
+Our own layout of a kernel is [k, k, in, out] or [in, out], with a flattened input in H, W, C order; torch's, which
+`weights.safetensors` has, is [out, in, k, k] or [out, in], flattened in C, H, W order.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
 
 Tensors = dict[str, np.ndarray]
+"""Parameters in torch's names and layouts: `conv1.weight`, `conv1.bias`, `lif1.beta`, ..."""
+Arrays = dict[str, np.ndarray]
+"""Parameters in our own layout: `conv1.kernel`, `conv1.bias`, `lif1.beta`, ..."""
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -48,3 +53,30 @@ def from_torch(layer: Layer, weight: np.ndarray) -> np.ndarray:
         weight = weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, out)
         return np.ascontiguousarray(weight)
     return np.ascontiguousarray(weight.T)
+
+
+def to_tensors(config: ModelConfig, arrays: Arrays) -> Tensors:
+    """All parameters of a network in torch's layout."""
+    return _converted(config, arrays, "kernel", "weight", to_torch)
+
+
+def from_tensors(config: ModelConfig, tensors: Tensors) -> Arrays:
+    """All parameters of a network in our layout: the inverse of `to_tensors`."""
+    return _converted(config, tensors, "weight", "kernel", from_torch)
+
+
+def _converted(
+    config: ModelConfig,
+    values: dict[str, np.ndarray],
+    old: str,
+    new: str,
+    convert: Callable[[Layer, np.ndarray], np.ndarray],
+) -> dict[str, np.ndarray]:
+    layers = {f"{layer.name}.{old}": layer for layer in config.layers}
+    found = {}
+    for name, value in values.items():
+        if layer := layers.get(name):
+            found[f"{layer.name}.{new}"] = convert(layer, value)
+        else:
+            found[name] = value
+    return found

@@ -50,7 +50,8 @@ def test_the_densities_that_are_told_are_the_engines(mnist):
 @pytest.mark.parametrize("init", ["fluctuation", "calibrated"])
 def test_a_gain_scales_torchs_draw_on_a_grid(init, mnist):
     config = job(init, conv_channels=(8, 16), hidden=(32,))
-    drawn, made = initial.drawn(config), initial.start(config, mnist).tensors
+    drawn = initial.Start(config.model, initial.drawn(config)).tensors
+    made = initial.start(config, mnist).tensors
     for layer in config.model.layers:
         gain = made[f"{layer.name}.weight"] / drawn[f"{layer.name}.weight"]
         step = 8 * np.log2(gain.mean())
