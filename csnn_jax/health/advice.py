@@ -80,12 +80,13 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
     elif what in ("vanishing", "exploding"):
         shown = f"norm {_joined(figures['gradient'][name] for name in layers)}"
     else:
-        first = figures["membranes"][layers[0]]  # the first of the layers starves or floods those behind it
-        mean, deviation, highest, bound = (_joined([first[k]]) for k in ("mean", "deviation", "highest", "threshold"))
-        shown = f"density {_joined(100 * figures['density'][name] for name in layers)} %; "
-        shown += f"membranes of {layers[0]} {mean} +- {deviation}, highest {highest}, threshold {bound}"
-        if what == "silent":
-            shown += f"; smallest gradient norm {_joined([min(figures['gradient'].values())])}"
+        shown = f"density {_joined(100 * figures['density'][name] for name in layers)} %"
+        if what == "saturated":
+            first = figures["membranes"][layers[0]]  # the first of the layers floods those behind it
+            mean, deviation, highest, bound = (
+                _joined([first[k]]) for k in ("mean", "deviation", "highest", "threshold")
+            )
+            shown += f"; membranes of {layers[0]} {mean} +- {deviation}, highest {highest}, threshold {bound}"
     return f"{NAMES[what]}: {', '.join(layers)} ({shown})"
 
 

@@ -64,10 +64,13 @@ class Trouble:
         self._bad, self._good = np.zeros(places, int), np.zeros(places, int)
         self._patience = np.full(places, patience)
 
-    def look(self, iteration: int, bad: np.ndarray, good: np.ndarray) -> list[Event]:
-        """Takes one look: where it is bad, and where it is well; between the two nothing changes [places]."""
+    def look(self, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
+        """Takes one look: where it is bad, and where it is well; between the two nothing changes [places].
+
+        Unless it is to `tell`, a trouble can't begin yet; it is counted all the same.
+        """
         self._bad, self._good = (self._bad + 1) * bad, (self._good + 1) * good
-        began = ~self.on & (self._bad >= self._patience)
+        began = ~self.on & (self._bad >= self._patience) & tell
         ended = self.on & (self._good >= self._patience)
         if not (began | ended).any():
             return []
@@ -101,7 +104,7 @@ class Health:
         self.silent = silence(model)
         self.chance = math.log(model.num_classes)
         self.floor = math.log(1 + (model.num_classes - 1) / math.e)
-        self.tenth = max(PATIENCE, -(-total // 10))
+        self.fifth = max(PATIENCE, -(-total // 5))
         self._latest: deque[np.ndarray] = deque(maxlen=-(-ENOUGH // self._train.batch_size))
         self._losses: deque[float] = deque(maxlen=PATIENCE)
         self._spikes = np.zeros(layers, bool)  # at the latest iteration
@@ -122,13 +125,12 @@ class Health:
         self._spikes = densities > 2 * self.silent
         # Silent layers pass little gradient, and a loss near its floor has little: neither is a trouble of its own.
         starved = silent.any() or mean < self.floor + 0.05 * (self.chance - self.floor)
-        found = self._look("silent", iteration, silent, self._spikes)
+        begun = iteration + 1 >= self.fifth  # many networks start silent, and wake up by themselves
+        found = self._look("silent", iteration, silent, self._spikes, begun)
         found += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
         found += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
         found += self._look("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
-        # Of a batch that is too small one line is enough, the first: its hint is the same.
-        told = self._train.batch_size < advice.SMALL_BATCH and self.troubles["silent"].on.any()
-        if iteration + 1 >= self.tenth and not told:
+        if begun and not self.troubles["silent"].on.any():  # then the loss stays for want of spikes, which is told
             stays, left = min(self._losses) > STUCK * self.chance, mean < (2 * STUCK - 1) * self.chance
             found += self._look("stuck", iteration, np.array([stays]), np.array([left]))
         return found
@@ -136,12 +138,12 @@ class Health:
     def evaluated(self, iteration: int, dead: np.ndarray) -> list[Event]:
         """What an evaluation tells: dead channels [layers]. Layers that are silent or wake up are named already."""
         share = dead / self.channels
-        late = iteration + 1 >= self.tenth
+        late = iteration + 1 >= self.fifth
         return self._look("dead", iteration, (share >= DEAD) & self._spikes & late, (share < DEAD - 0.1) & self._spikes)
 
     def cause(self, event: Event) -> Event:
         """The trouble behind one: a loss stays for what is wrong with the layers, if anything is."""
-        for what in ("silent", "saturated", "vanishing"):
+        for what in ("saturated", "vanishing"):
             if event.what == "stuck" and self.troubles[what].on.any():
                 return Event(what, tuple(map(int, np.flatnonzero(self.troubles[what].on))), event.since)
         return event
@@ -162,8 +164,8 @@ class Health:
         target, weight = self._train.rate
         return float(weight * ((densities[:-1] - target) ** 2).mean())
 
-    def _look(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray) -> list[Event]:
-        return self.troubles[what].look(iteration, bad, good)
+    def _look(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
+        return self.troubles[what].look(iteration, bad, good, tell)
 
 
 def silence(config: ModelConfig) -> np.ndarray:
@@ -248,7 +250,7 @@ class Watch:
         names = self.weights if event.what in ("vanishing", "exploding") else self.names
         layers = [] if event.what == "stuck" else [names[layer] for layer in event.layers]
         if event.layers:
-            cause, early = self.health.cause(event), event.since < self.health.tenth
+            cause, early = self.health.cause(event), event.since < self.health.fifth
             text = advice.line(event.what, layers, figures, self.config, f"{iteration + 1} of {self.total}")
             text += f"; try {advice.hint(cause.what, self.config, cause.layers, early)}"
             shown = {key: figures[key] for key in EVIDENCE[event.what] if key in figures}

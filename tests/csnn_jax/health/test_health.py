@@ -65,22 +65,25 @@ def test_nothing_is_told_of_a_healthy_network():
             assert health.evaluated(iteration, np.array([16, 44, 100, 0])) == []
 
 
-def test_layers_that_start_silent_are_told_once_together_and_once_that_all_spike():
+def test_layers_that_are_silent_after_a_fifth_are_told_once_together_and_once_that_all_spike():
     health = healthy()
-    start = feed(health, iterations=range(57), densities=but(FINE, lif2=9e-4, lif3=0, lif4=0), loss=CHANCE)
-    assert start == [(STEADY - 1, Event("silent", (1, 2, 3), 0))]
-    assert feed(health, iterations=range(57, 70), densities=but(FINE, lif4=0)) == []
-    assert feed(health, iterations=range(70, 200)) == [(70 + STEADY - 1, Event("silent", (), 70))]
+    start = feed(health, iterations=range(257), densities=but(FINE, lif2=9e-4, lif3=0, lif4=0), loss=CHANCE)
+    assert start == [(199, Event("silent", (1, 2, 3), 0))]
+    assert feed(health, iterations=range(257, 270), densities=but(FINE, lif4=0)) == []
+    assert feed(health, iterations=range(270, 400)) == [(270 + STEADY - 1, Event("silent", (), 270))]
 
 
-def test_an_output_that_dies_is_noticed_and_so_is_the_loss():
+def test_a_silence_that_passes_within_the_first_fifth_is_not_told():
+    health = healthy()
+    assert feed(health, iterations=range(195), densities=but(FINE, lif2=0, lif3=0, lif4=0), loss=CHANCE) == []
+    assert feed(health, iterations=range(195, 1000)) == []
+
+
+def test_an_output_that_dies_is_noticed_and_a_loss_that_stays_with_it_is_told_no_more():
     health = healthy()
     assert feed(health, iterations=range(300)) == []
     found = feed(health, iterations=range(300, 400), densities=but(FINE, lif4=0), loss=CHANCE)
-    assert found == [
-        (300 + STEADY - 1, Event("silent", (3,), 300)),
-        (300 + PATIENCE - 1, Event("stuck", (0,), 300 + PATIENCE - 1)),
-    ]
+    assert found == [(300 + STEADY - 1, Event("silent", (3,), 300))]
 
 
 def test_a_layer_that_is_saturated():
@@ -96,7 +99,7 @@ def test_a_density_about_its_bound_is_not_told_again_and_again(low):
     """Silent for so many iterations in turn that a machine without a memory would tell each of them."""
     health = healthy()
     told = 0
-    for iteration in range(0, 2400, 2 * STEADY):
+    for iteration in range(200, 2600, 2 * STEADY):
         told += len(feed(health, iterations=range(iteration, iteration + STEADY), densities=but(FINE, lif1=low)))
         told += len(feed(health, iterations=range(iteration + STEADY, iteration + 2 * STEADY)))
     assert told == 2
@@ -121,7 +124,7 @@ def test_gradients_that_vanish():
 
 def test_silent_layers_and_a_loss_at_its_floor_pass_little_gradient_which_is_no_trouble_of_its_own():
     weak = np.full(LAYERS, 1e-12)
-    told = feed(healthy(), iterations=range(50), densities=but(FINE, lif4=0), gradients=weak, loss=2)
+    told = feed(healthy(), iterations=range(250), densities=but(FINE, lif4=0), gradients=weak, loss=2)
     assert {event.what for _, event in told} == {"silent"}
     assert feed(healthy(), iterations=range(50), gradients=weak, loss=math.log(1 + 9 / math.e) + 0.01) == []
 
@@ -133,18 +136,18 @@ def test_gradients_that_explode():
     assert feed(health, iterations=range(50, 99)) == [(50 + PATIENCE - 1, Event("exploding", (), 50))]
 
 
-def test_a_loss_that_stays_is_told_after_a_tenth_of_the_job():
+def test_a_loss_that_stays_is_told_after_a_fifth_of_the_job():
     health = healthy(468)
-    assert feed(health, iterations=range(46), loss=0.995 * CHANCE) == []
-    assert feed(health, iterations=range(46, 80), loss=1.1 * CHANCE) == [(46, Event("stuck", (0,), 46))]
-    (passed,) = feed(health, iterations=range(80, 120), loss=2)
-    assert passed[1].what == "stuck" and passed[1].layers == () and 80 < passed[0] < 90
+    assert feed(health, iterations=range(93), loss=0.995 * CHANCE) == []
+    assert feed(health, iterations=range(93, 120), loss=1.1 * CHANCE) == [(93, Event("stuck", (0,), 93))]
+    (passed,) = feed(health, iterations=range(120, 160), loss=2)
+    assert passed[1].what == "stuck" and passed[1].layers == () and 120 < passed[0] < 130
 
 
 def test_a_loss_that_has_left_in_time_is_not_told():
     health = healthy(468)
-    assert feed(health, iterations=range(44), loss=CHANCE) == []
-    assert feed(health, iterations=range(44, 99), loss=0.98 * CHANCE) == []
+    assert feed(health, iterations=range(91), loss=CHANCE) == []
+    assert feed(health, iterations=range(91, 200), loss=0.98 * CHANCE) == []
 
 
 def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
@@ -153,11 +156,11 @@ def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
     assert feed(Health(config, 100), iterations=range(50), loss=0.9 * CHANCE + added) == []
     assert feed(healthy(100), iterations=range(50), loss=0.9 * CHANCE + added) != []
     stays = feed(Health(config, 100), iterations=range(50), loss=CHANCE + added)
-    assert stays == [(PATIENCE - 1, Event("stuck", (0,), PATIENCE - 1))]
+    assert stays == [(19, Event("stuck", (0,), 19))]
 
 
 @pytest.mark.parametrize("total", [1, 9])
-def test_a_job_of_a_few_iterations_has_no_tenth(total):
+def test_a_job_of_a_few_iterations_has_no_fifth(total):
     assert feed(healthy(total), iterations=range(total), loss=CHANCE) == []
 
 
@@ -206,20 +209,19 @@ def watch(path, config: Config | None = None, total: int = 100) -> Watch:
 
 
 def test_a_line_and_a_record_say_what_is_wrong_and_what_to_try(tmp_path):
-    watched, said = watch(tmp_path), []
+    watched, said = watch(tmp_path, total=50), []
     for iteration in range(20):
-        layers = watched.record(but(FINE, lif3=0.0) if iteration < 9 else FINE, STRONG)
+        layers = watched.record(but(FINE, lif3=0.0) if iteration < 12 else FINE, STRONG)
         watched.step(iteration, 2.0, layers, said.append)
-    figures = "density 0 %; membranes of lif3 0.03 +- 0.2, highest 0.12, threshold 1; smallest gradient norm 0.0001"
     assert said == [
-        f"Health: silent layers: lif3 ({figures}); try --init calibrated",
-        "Health: no silent layers since iteration 9",
+        "Health: silent layers: lif3 (density 0 %); try --init calibrated",
+        "Health: no silent layers since iteration 12",
     ]
     began, passed = RunDir(tmp_path).records("health")
-    assert (began["iter"], began["what"], began["state"], began["layers"]) == (4, "silent", "began", ["lif3"])
+    assert (began["iter"], began["what"], began["state"], began["layers"]) == (9, "silent", "began", ["lif3"])
     assert began["density"]["lif3"] == 0 and began["membranes"]["lif3"]["highest"] == 0.12
     assert f"Health: {began['text']}" == said[0] and f"Health: {passed['text']}" == said[1]
-    assert (passed["iter"], passed["state"], passed["since"], passed["layers"]) == (13, "passed", 9, [])
+    assert (passed["iter"], passed["state"], passed["since"], passed["layers"]) == (16, "passed", 12, [])
 
 
 def test_a_records_figures_have_four_digits(tmp_path):
@@ -280,12 +282,9 @@ def trained(digits, out, *flags) -> tuple[list[str], list[dict]]:
 
 def test_a_silent_network_is_told_and_evaluated_as_such(digits, tmp_path):
     out = tmp_path / "run"
-    (silent, stuck), records = trained(digits, out, "--threshold", 50)
-    assert silent.startswith("Health: silent layers: lif1, lif2, lif3, lif4 (density 0, 0, 0, 0 %; membranes of lif1 ")
-    assert ", threshold 50; smallest gradient norm " in silent
-    assert silent.endswith("; try a lower --threshold (now 50)")
-    passage = "2.303 is not below 0.99 ln(10) = 2.280 after 10 of 40 iterations"
-    assert stuck == f"Health: stuck loss: {passage}; try a lower --threshold (now 50)"
+    (silent,), records = trained(digits, out, "--threshold", 50)
+    told = "silent layers: lif1, lif2, lif3, lif4 (density 0, 0, 0, 0 %); try a lower --threshold (now 50)"
+    assert silent == f"Health: {told}"
     evaluations = [r for r in records if r["kind"] in ("test", "end")]
     assert [r["dead"] for r in evaluations] == [{"lif1": 8, "lif2": 16, "lif3": 32, "lif4": 10}] * 3
     shown = run("csnn_jax.evaluate", out).stdout
@@ -295,7 +294,7 @@ def test_a_silent_network_is_told_and_evaluated_as_such(digits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", [3, 21])
+@pytest.mark.parametrize("first", [7, 21])
 def test_a_job_in_two_parts_tells_what_it_would_in_one(first, digits, tmp_path):
     def told(records):  # but for the words: they name the length of the job
         return [{key: r[key] for key in r if key != "text"} for r in records if r["kind"] == "health"]
@@ -303,8 +302,8 @@ def test_a_job_in_two_parts_tells_what_it_would_in_one(first, digits, tmp_path):
     lines, records = trained(digits, tmp_path / "run", "--threshold", 50)
     trained(digits, tmp_path / "parts", "--threshold", 50, "--max-iters", first)
     done = run("csnn_jax.train", "--resume", "--out", tmp_path / "parts", "--max-iters", 40)
-    assert done.returncode == 0 and done.stdout.count("Health: ") == (2 if first < 5 else 0)
-    assert told(RunDir(tmp_path / "parts").records()) == told(records) and len(lines) == 2
+    assert done.returncode == 0 and done.stdout.count("Health: ") == (1 if first < 10 else 0)
+    assert told(RunDir(tmp_path / "parts").records()) == told(records) and len(lines) == 1
 
 
 @pytest.mark.slow
@@ -340,4 +339,4 @@ def test_chance_in_batches_of_one_image_is_not_told(seed):
 def test_one_line_tells_that_a_batch_is_too_small():
     silent = Health(Config(train=TrainConfig(batch_size=1)), 150)
     told = feed(silent, iterations=range(150), densities=but(FINE, lif2=0, lif3=0, lif4=0), loss=CHANCE)
-    assert told == [(STEADY - 1, Event("silent", (1, 2, 3), 0))]
+    assert told == [(29, Event("silent", (1, 2, 3), 0))]
