@@ -27,11 +27,11 @@ from csnn_jax import data, engine, machine
 from csnn_jax.config import Config, lr_of
 from csnn_jax.engine import process, scan
 from csnn_jax.engine.runner import BatchRunner
-from csnn_jax.learning import gradient as gradients
-from csnn_jax.learning import learner, objective, optimizer
 from csnn_jax.network import model
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import Tensors
+from csnn_jax.update import gradient as gradients
+from csnn_jax.update import objective, optimizer, trainer
 
 ROUNDS = 7
 
@@ -54,7 +54,7 @@ Work = tuple[Callable[[], object], str]  # a function, and the optimised program
 
 
 def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Work, Work]:
-    """One training iteration and one inference batch, as csnn_jax's learner runs them."""
+    """One training iteration and one inference batch, as csnn_jax's trainer runs them."""
     network = model.from_tensors(config.model, tensors, jnp.dtype(config.train.dtype))
     chosen, _ = engine.choose(config.train.engine, network)
     graph, params = nnx.split(network)
@@ -62,10 +62,10 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
     rows = np.arange(config.train.batch_size)
     x, test = (runner.present(runner.hold(split.images), rows, (0, 0)) for split in (images.train, images.test))
     adam, rate = optimizer.make(config.train), lr_of(config)
-    state = learner.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
+    state = trainer.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
     labels = jnp.asarray(images.train.labels[rows])
     gradient = gradients.make(graph, runner.scale, objective.make(config.train), chosen, config.train.part)
-    update = scan.jit(learner.make_update(graph, adam, gradient), donate_argnums=0)
+    update = scan.jit(trainer.make_update(graph, adam, gradient), donate_argnums=0)
     update = update.lower(state, x, labels, rate).compile()
     infer = runner.tally.lower(params, test).compile()
 

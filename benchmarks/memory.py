@@ -55,7 +55,7 @@ def in_a_process(engine: str, steps: str, size: str, run: str | None) -> dict[st
 
 def measured(engine: str, steps: str, size: str, run: str | None) -> dict[str, Any]:
     """A few iterations; the first one, which compiles, counts for memory alone."""
-    from csnn_jax.learning.learner import Learner
+    from csnn_jax.update.trainer import Trainer
 
     microbatch = int(size) if size.isdigit() else size
     config = decided(
@@ -63,12 +63,12 @@ def measured(engine: str, steps: str, size: str, run: str | None) -> dict[str, A
     )
     tensors = rundir.open_run(run)[2] if run else None
     dataset = data.load("mnist", config.model.input_shape)
-    learner = Learner(config, dataset.train, tensors)
+    trainer = Trainer(config, dataset.train, tensors)
     index = data.epoch_batches(0, 0, len(dataset.train.labels), config.train.batch_size)
     seconds = []
     for iteration in range(ITERATIONS):
         began = time.perf_counter()
-        learner.step(iteration, np.asarray(index[iteration]), lr_of(config)).fetched()
+        trainer.step(iteration, np.asarray(index[iteration]), lr_of(config)).fetched()
         seconds.append(time.perf_counter() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {

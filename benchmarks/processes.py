@@ -19,7 +19,7 @@ from typing import Any
 from csnn_jax import data, machine
 from csnn_jax.config import Config, TrainConfig, decided
 from csnn_jax.devices.flags import JaxFlags
-from csnn_jax.learning import framework
+from csnn_jax.update import framework
 
 ROUNDS = 3
 
@@ -80,10 +80,10 @@ def worked(engine: Any, iterations: int, meeting: dict[str, Any]) -> dict[str, A
     index = data.epoch_batches(0, 0, len(dataset.train.labels), flags.config.train.batch_size)
     seconds, losses = [], []
     with framework.company(flags) as processes:
-        learner = framework.of(flags, processes).make_learner(flags.config, dataset.train)
+        trainer = framework.of(flags, processes).make_trainer(flags.config, dataset.train)
         for iteration in range(iterations):
             began = time.perf_counter()
-            step = learner.step(iteration, index[iteration], 0.01).fetched()
+            step = trainer.step(iteration, index[iteration], 0.01).fetched()
             processes.greatest(0)  # as the loop asks whether to go on
             seconds.append(time.perf_counter() - began)
             losses.append(step.loss)

@@ -13,7 +13,7 @@ import numpy as np
 
 from csnn_jax import data, machine
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
-from csnn_jax.learning.learner import Learner
+from csnn_jax.update.trainer import Trainer
 
 STACKS = {
     "default": ModelConfig(time_steps=25),
@@ -57,11 +57,11 @@ def main() -> None:
 def look(name: str, model: ModelConfig, init, surrogate, images: data.Split) -> Seen:
     """The first iteration of a job."""
     model = ModelConfig(**(vars(model) | {"surrogate": surrogate, "scale": 255.0}))
-    learner = Learner(decided(Config(model, train=TrainConfig(init=init))), images)
+    trainer = Trainer(decided(Config(model, train=TrainConfig(init=init))), images)
     batch = data.epoch_batches(0, 0, len(images.labels), 128)[0]
-    membranes, spikes = learner.trace(images.images[batch[:32]])
-    step = learner.step(0, batch, 0.0).fetched()
-    sizes = [tensor.size for key, tensor in learner.tensors().items() if key.endswith(".weight")]
+    membranes, spikes = trainer.trace(images.images[batch[:32]])
+    step = trainer.step(0, batch, 0.0).fetched()
+    sizes = [tensor.size for key, tensor in trainer.tensors().items() if key.endswith(".weight")]
     return Seen(
         name,
         init,

@@ -11,11 +11,11 @@ if TYPE_CHECKING:  # for editors and type checkers; `_HOME` says the same to Pyt
     from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
     from csnn_jax.engine.scan import jit, predict, run, tally, trace
     from csnn_jax.errors import UserError
-    from csnn_jax.learning.objective import ce_rate
     from csnn_jax.network.model import CSNN
     from csnn_jax.network.neuron import leaky
     from csnn_jax.network.surrogate import spike
     from csnn_jax.trained import Trained, load
+    from csnn_jax.update.objective import ce_rate
 
 _HOME = {
     "CSNN": "network.model",

@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse_train(JaxFlags, "csnn-train", DESCRIPTION, arguments, _begun)
         # After the flags: a wrong one is refused without waiting for JAX.
-        from csnn_jax.learning import framework
         from csnn_jax.training import job, seeds
+        from csnn_jax.update import framework
 
         with framework.company(flags) as processes:
             train = job.train if flags.seeds is None else seeds.train
@@ -31,8 +31,8 @@ def _begun(flags: JaxFlags) -> Config:
     """The job to go on with, which process 0 reads."""
     if not flags.several:
         return begun(flags)
-    from csnn_jax.learning import framework
     from csnn_jax.runs.config_json import job_from_json, job_to_json
+    from csnn_jax.update import framework
 
     with framework.company(flags) as processes:
         return processes.of_first(

@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_torch()
         os.environ["JAX_PLATFORMS"] = "cpu"  # JAX draws the initial weights; on a GPU it would take most of the memory
         from csnn_jax.training import job, seeds
-        from csnn_torch.learner import Learner
+        from csnn_torch.trainer import Trainer
 
-        framework = job.Framework(lambda config, split: Learner(config, split, device=flags.device))
+        framework = job.Framework(lambda config, split: Trainer(config, split, device=flags.device))
         return (job.train if flags.seeds is None else seeds.train)(flags, framework)
 
     return run_command(command, arguments)

@@ -10,10 +10,9 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import footprint
 from csnn_jax.runs.weights import digest
-from export import parts, semantics
+from export import parts, reference, semantics
 from export.bundle import CONFIG, REPORT, WEIGHTS, Manifest
 from export.parts.part import Found, Part, Timing
-from export.proof import network
 from export.proof.equality import pieces
 from export.report import tools
 from export.subject import Subject
@@ -97,7 +96,7 @@ def of_bundle(subject: Subject, prove: Prove) -> Manifest:
 
 def _activity(subject: Subject) -> footprint.Activity:
     """What torch's spikes were on the images that spikes are compared on."""
-    traces = ((x, network.trace(subject.step, x, subject.time_steps)) for _, x in pieces(subject.compared, 32))
+    traces = ((x, reference.trace(subject.step, x, subject.time_steps)) for _, x in pieces(subject.compared, 32))
     batches = (footprint.Activity.of(x.numpy(), [layer.numpy() for layer in spikes]) for x, (_, spikes) in traces)
     return reduce(add, batches)
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from csnn_jax.config import ModelConfig, Reset
-from export.proof.network import Step, membrane_shapes
+from export.reference import Step, membrane_shapes
 
 MEMBRANE: dict[Reset, str] = {
     "subtract": "U[t] = beta * U[t-1] + I[t] - R[t] * threshold",

@@ -14,7 +14,7 @@ from csnn_jax.data import Dataset, Split
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from csnn_jax.runs.rundir import RunDir
-from export.proof import network
+from export import reference
 
 CALIBRATION_IMAGES = 64
 
@@ -41,12 +41,12 @@ class Subject:
     calibration: np.ndarray | None = None
 
     @cached_property
-    def step(self) -> network.Step:
+    def step(self) -> reference.Step:
         """The reference."""
-        return network.Step(self.config.model, self.tensors)
+        return reference.Step(self.config.model, self.tensors)
 
     def batches(self, count: int | None = None) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-        """(what the network is fed, see `network.inputs`; labels) of the first `count` images (None: all).
+        """(what the network is fed, see `reference.inputs`; labels) of the first `count` images (None: all).
 
         In the batches in which csnn_jax evaluates, so that the rate encoding draws the same spikes.
         """
@@ -55,7 +55,7 @@ class Subject:
         for number, rows in enumerate(data.eval_batches(total, min(BATCH, total))[0]):
             left = min(count - number * len(rows), len(rows))
             if left > 0:
-                x = network.inputs(self.config.model, self.split.images[rows], (self.config.train.seed, 1, number))
+                x = reference.inputs(self.config.model, self.split.images[rows], (self.config.train.seed, 1, number))
                 yield x.narrow(x.ndim - 4, 0, left), self.split.labels[rows[:left]]
 
     @property
@@ -82,7 +82,7 @@ class Subject:
         """T."""
         return self.config.model.time_steps
 
-    def accuracy(self, count: network.Counts) -> float:
+    def accuracy(self, count: reference.Counts) -> float:
         """Share of the test images that a program classifies right."""
         return accuracy(count, self.batches())
 
@@ -111,12 +111,12 @@ def for_data(config: Config, test: Split) -> Config:
     return replace(config, model=replace(config.model, time_steps=test.images.shape[1]))
 
 
-def accuracy(count: network.Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
+def accuracy(count: reference.Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
     """Share of images that a program classifies right: the most output spikes, the lowest class on ties.
 
     Args:
         count: runs the program.
-        batches: (what the network is fed, see `network.inputs`; true classes).
+        batches: (what the network is fed, see `reference.inputs`; true classes).
     """
     right = [count(x).argmax(1) == labels for x, labels in batches]
     return float(np.concatenate(right).mean())

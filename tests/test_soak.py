@@ -19,11 +19,11 @@ PROGRAM = """
 import ctypes, gc, json, os, sys
 from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.training import job
-from csnn_jax.learning import learner
+from csnn_jax.update import trainer
 
 kept = []
 
-class Learner(learner.Learner):
+class Trainer(trainer.Trainer):
     done = 0
 
     def step(self, iteration, *arguments):
@@ -41,7 +41,7 @@ class Learner(learner.Learner):
         print(json.dumps([self.done, own * 1024, len(os.listdir("/proc/self/fd"))]), flush=True)
         return found
 
-sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), job.Framework(Learner)))
+sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), job.Framework(Trainer)))
 """
 """Trains, and after each evaluation's checkpoint tells what it holds. It may be told to leak."""
 

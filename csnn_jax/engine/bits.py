@@ -80,7 +80,7 @@ class Spikes(NamedTuple):
     port: Array | Product | Drive | None
 
 
-class Window(NamedTuple):
+class LayerOutput(NamedTuple):
     """What a layer did over the whole window.
 
     Attributes:

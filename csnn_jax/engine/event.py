@@ -15,7 +15,7 @@ from jax import Array
 
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
-from csnn_jax.engine.bits import Drive, Rule, Spikes, Window
+from csnn_jax.engine.bits import Drive, LayerOutput, Rule, Spikes
 from csnn_jax.engine.scan import Tally, Trace, check_input
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, value
@@ -107,7 +107,7 @@ def unsupported(model: CSNN) -> str | None:
     return None
 
 
-def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Window]:
+def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[LayerOutput]:
     """Every layer's window.
 
     `keep`: store what the backward pass needs. `drives`: the first layer may take its gradient as a `Drive`
@@ -121,7 +121,7 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Win
         spikes = ((x == 0) | (x == 1)).all()
         if not isinstance(spikes, jax.core.Tracer) and not spikes:
             raise ValueError("x is a sequence of other numbers than 0 and 1, expected spikes; the scan engine takes it")
-    windows: list[Window] = []
+    windows: list[LayerOutput] = []
     for index, block in enumerate(model.blocks):
         if index == 0 and x.ndim == 4:
             windows.append(_first(model, x, keep, drives))
@@ -131,17 +131,17 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Win
     return windows
 
 
-def _output(model: CSNN, windows: list[Window]) -> Array:
+def _output(model: CSNN, windows: list[LayerOutput]) -> Array:
     """Output spikes [time, batch, classes]."""
     return bits.unpack(windows[-1].spikes)[:, :, : model.config.num_classes].swapaxes(0, 1)
 
 
-def _fired(windows: list[Window]) -> Array:
+def _fired(windows: list[LayerOutput]) -> Array:
     """Spikes of each image and layer [batch, layers]; no gradient."""
     return jnp.stack([bits.count(window.spikes) for window in windows], axis=1)
 
 
-def _last(model: CSNN, windows: list[Window]) -> Membranes:
+def _last(model: CSNN, windows: list[LayerOutput]) -> Membranes:
     shapes = [layer.out_shape for layer in model.config.layers]
     return tuple(
         _detached(_unpadded(window.last, shape), block.bias[...])
@@ -158,7 +158,7 @@ def _pack(x: Array, block: Block) -> Spikes:
     return bits.pack(x.reshape(batch, time, 1, -1))
 
 
-def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> Window:
+def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> LayerOutput:
     """The first layer, which sees the same image at every step: its current is computed once, by XLA."""
     block = model.blocks[0]
     current = block.current(image.astype(jnp.float32))
@@ -182,7 +182,7 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> Window:
     return ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
 
 
-def _layer(model: CSNN, block: Block, before: Spikes, keep: bool) -> Window:
+def _layer(model: CSNN, block: Block, before: Spikes, keep: bool) -> LayerOutput:
     rule, beta, threshold = _rule(model, block, keep), *_neuron(block)
     channels = block.layer.out_shape[-1]
     extra = bits.padded(channels) - channels

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from csnn_jax.engine import kernels
-from csnn_jax.engine.bits import LANES, Drive, Product, Rule, Spikes, Window, no_gradient
+from csnn_jax.engine.bits import LANES, Drive, LayerOutput, Product, Rule, Spikes, no_gradient
 
 
 def _multiply(product: Product) -> Array:
@@ -40,7 +40,7 @@ def _ports(bits: Array) -> Array:
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def constant_lif(
     current: Array, beta: Array, threshold: Array, rule: Rule, time: int, channels: tuple[int, int]
-) -> Window:
+) -> LayerOutput:
     """Neurons driven by the same current at every step.
 
     Args:
@@ -67,14 +67,14 @@ class _Constant(NamedTuple):
 
 def _constant_lif_forward(
     current: Array, beta: Array, threshold: Array, rule: Rule, time: int, channels: tuple[int, int]
-) -> tuple[Window, _Constant]:
+) -> tuple[LayerOutput, _Constant]:
     fired = kernels.constant_lif(Drive(current, beta, threshold), rule, time, channels)
-    window = Window(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
+    window = LayerOutput(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
     return window, _Constant(fired.membranes, beta, threshold)
 
 
 def _constant_lif_backward(
-    rule: Rule, time: int, channels: tuple[int, int], saved: _Constant, cotangent: Window
+    rule: Rule, time: int, channels: tuple[int, int], saved: _Constant, cotangent: LayerOutput
 ) -> tuple[Array, Array, Array]:
     del time, channels
     dcurrent, dbeta, dthreshold = _lif_backward(rule, *saved, cast(Array, cotangent.spikes.port))
@@ -99,7 +99,7 @@ def _lif_backward(
 @partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def linear_lif(
     spikes: Spikes, kernel: Array, bias: Array, beta: Array, threshold: Array, rule: Rule, channels: int
-) -> Window:
+) -> LayerOutput:
     """A linear layer and its neurons.
 
     Args:
@@ -129,14 +129,14 @@ class _Linear(NamedTuple):
 
 def _linear_lif_forward(
     spikes: Spikes, kernel: Array, bias: Array, beta: Array, threshold: Array, rule: Rule, channels: int
-) -> tuple[Window, _Linear]:
+) -> tuple[LayerOutput, _Linear]:
     fired = kernels.linear_lif(kernels.Layer(spikes.bits, kernel, bias, beta, threshold), rule, channels)
-    window = Window(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
+    window = LayerOutput(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
     return window, _Linear(_without_values(spikes), kernel, fired.membranes, beta, threshold)
 
 
 def _linear_lif_backward(
-    rule: Rule, channels: int, saved: _Linear, cotangent: Window
+    rule: Rule, channels: int, saved: _Linear, cotangent: LayerOutput
 ) -> tuple[Spikes, Array, Array, Array, Array]:
     del channels
     spikes, kernel, membranes, beta, threshold = saved
@@ -175,7 +175,7 @@ def conv_lif(
     size: tuple[int, int],
     max_pool: bool,
     product_width: int | None = None,
-) -> Window:
+) -> LayerOutput:
     """Convolution (stride 1, zero padding that keeps the size), 2x2 pooling and the neurons.
 
     Args:
@@ -219,14 +219,14 @@ def _conv_lif_forward(
     size: tuple[int, int],
     max_pool: bool,
     product_width: int | None = None,
-) -> tuple[Window, _Conv]:
+) -> tuple[LayerOutput, _Conv]:
     layer = kernels.Layer(spikes.bits, kernel, bias, beta, threshold)
     fired = kernels.conv_lif(layer, rule, channels, size, max_pool)
     port: Array | Product = _ports(fired.bits)
     if product_width is not None:
         batch, time, words = fired.bits.shape
         port = Product(jnp.zeros((batch, time, product_width)), jnp.zeros((words * LANES, product_width)))
-    window = Window(Spikes(fired.bits, port), fired.last, fired.membranes)
+    window = LayerOutput(Spikes(fired.bits, port), fired.last, fired.membranes)
     return window, _Conv(_without_values(spikes), kernel, fired.membranes, fired.winners, beta, threshold)
 
 
@@ -237,7 +237,7 @@ def _conv_lif_backward(
     max_pool: bool,
     product_width: int | None,
     saved: _Conv,
-    cotangent: Window,
+    cotangent: LayerOutput,
 ) -> tuple[Spikes, Array, Array, Array, Array]:
     del channels, product_width
     spikes, kernel, membranes, winners, beta, threshold = saved

@@ -1,7 +1,8 @@
 """Whether a network in training is healthy: what is told, once when it begins and once when it has passed. NumPy only.
 
-`Health` is fed with what every iteration and evaluation tells, and finds events. `Watch` puts them into words, on the
-log and in metrics.jsonl. A resumed run feeds the records of the iterations before, so that it finds the same events.
+`Detectors` gets the metrics of every iteration and evaluation, and finds events. `HealthMonitor` puts them into words,
+on the log and in metrics.jsonl. A resumed run feeds the records of the iterations before, so that it finds the same
+events.
 """
 
 import math
@@ -52,7 +53,7 @@ class Event(NamedTuple):
     since: int
 
 
-class Trouble:
+class Detector:
     """One kind of trouble, watched at several places.
 
     It begins, and passes, when it was so at `patience` looks in a row. Each time that it comes back to a place it is
@@ -84,7 +85,7 @@ class Trouble:
         return [Event(self.what, (), iteration + 1 - int(self._good[ended].min()))]
 
 
-class Health:
+class Detectors:
     """Finds the events of a job.
 
     Args:
@@ -108,10 +109,10 @@ class Health:
         self._latest: deque[np.ndarray] = deque(maxlen=-(-ENOUGH // self._train.batch_size))
         self._losses: deque[float] = deque(maxlen=PATIENCE)
         self._spikes = np.zeros(layers, bool)  # at the latest iteration
-        densities = {what: Trouble(what, layers, STEADY) for what in ("silent", "saturated")}
-        gradients = {what: Trouble(what, layers, PATIENCE) for what in ("vanishing", "exploding")}
-        once = {"stuck": Trouble("stuck", 1, 1), "dead": Trouble("dead", layers, 1)}
-        self.troubles = densities | gradients | once
+        densities = {what: Detector(what, layers, STEADY) for what in ("silent", "saturated")}
+        gradients = {what: Detector(what, layers, PATIENCE) for what in ("vanishing", "exploding")}
+        once = {"stuck": Detector("stuck", 1, 1), "dead": Detector("dead", layers, 1)}
+        self.detectors = densities | gradients | once
 
     def step(self, iteration: int, loss: float, densities: np.ndarray, gradients: np.ndarray) -> list[Event]:
         """What an iteration tells; densities and gradients [layers], NaN where they are not known."""
@@ -130,7 +131,7 @@ class Health:
         found += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
         found += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
         found += self._look("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
-        if begun and not self.troubles["silent"].on.any():  # then the loss stays for want of spikes, which is told
+        if begun and not self.detectors["silent"].on.any():  # then the loss stays for want of spikes, which is told
             stays, left = min(self._losses) > STUCK * self.chance, mean < (2 * STUCK - 1) * self.chance
             found += self._look("stuck", iteration, np.array([stays]), np.array([left]))
         return found
@@ -144,8 +145,8 @@ class Health:
     def cause(self, event: Event) -> Event:
         """The trouble behind one: a loss stays for what is wrong with the layers, if anything is."""
         for what in ("saturated", "vanishing"):
-            if event.what == "stuck" and self.troubles[what].on.any():
-                return Event(what, tuple(map(int, np.flatnonzero(self.troubles[what].on))), event.since)
+            if event.what == "stuck" and self.detectors[what].on.any():
+                return Event(what, tuple(map(int, np.flatnonzero(self.detectors[what].on))), event.since)
         return event
 
     def replay(self, records: Iterable[dict[str, Any]]) -> None:
@@ -165,7 +166,7 @@ class Health:
         return float(weight * ((densities[:-1] - target) ** 2).mean())
 
     def _look(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
-        return self.troubles[what].look(iteration, bad, good, tell)
+        return self.detectors[what].look(iteration, bad, good, tell)
 
 
 def silence(config: ModelConfig) -> np.ndarray:
@@ -195,7 +196,7 @@ def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[st
     return {name: state(density, low, seen[name]) for (name, density), low in rows}
 
 
-class Watch:
+class HealthMonitor:
     """Tells the events of a job: a line on the log, a record in metrics.jsonl.
 
     Args:
@@ -207,13 +208,13 @@ class Watch:
 
     def __init__(self, config: Config, total: int, run: RunDir, look: Callable[[], dict[str, Neurons]]):
         self.config, self.total, self.run, self.look = config, total, run, look
-        self.health = Health(config, total)
+        self.detectors = Detectors(config, total)
         self.names = [f"lif{number}" for number in range(1, len(config.model.layers) + 1)]
         self.weights = [layer.name for layer in config.model.layers]
 
     def resume(self) -> None:
         """Takes up the state that the records of the run tell."""
-        self.health.replay(self.run.records())
+        self.detectors.replay(self.run.records())
 
     def record(self, densities: np.ndarray, gradients: np.ndarray) -> dict[str, dict[str, float]]:
         """What a `train` record holds of the layers, in four digits: density, and norm of each kernel's gradient."""
@@ -232,17 +233,17 @@ class Watch:
             say: prints a line.
         """
         densities, gradients = (np.array(list(layers[key].values())) for key in ("density", "gradient"))
-        events = self.health.step(iteration, loss, densities, gradients)
+        events = self.detectors.step(iteration, loss, densities, gradients)
         looks = any(event.layers and event.what in ("silent", "saturated") for event in events)
-        seen = self.record(self.health.densities, self.health.gradients)
-        figures = {"loss": self.health.loss, **seen} | (by_figure(self.look()) if looks else {})
+        seen = self.record(self.detectors.densities, self.detectors.gradients)
+        figures = {"loss": self.detectors.loss, **seen} | (by_figure(self.look()) if looks else {})
         for event in events:
             self._tell(iteration, event, figures, say)
 
     def evaluated(self, iteration: int, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
         """Looks at the neurons after an evaluation, and tells what is new; what its record holds of the look."""
         seen = self.look()
-        for event in self.health.evaluated(iteration, np.array([layer.dead for layer in seen.values()])):
+        for event in self.detectors.evaluated(iteration, np.array([layer.dead for layer in seen.values()])):
             self._tell(iteration, event, by_figure(seen), say)
         return by_figure(seen)
 
@@ -250,7 +251,7 @@ class Watch:
         names = self.weights if event.what in ("vanishing", "exploding") else self.names
         layers = [] if event.what == "stuck" else [names[layer] for layer in event.layers]
         if event.layers:
-            cause, early = self.health.cause(event), event.since < self.health.fifth
+            cause, early = self.detectors.cause(event), event.since < self.detectors.fifth
             text = advice.line(event.what, layers, figures, self.config, f"{iteration + 1} of {self.total}")
             text += f"; try {advice.hint(cause.what, self.config, cause.layers, early)}"
             shown = {key: figures[key] for key in EVIDENCE[event.what] if key in figures}

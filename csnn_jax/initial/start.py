@@ -13,7 +13,7 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, Layer, ModelConfig
-from csnn_jax.initial import window
+from csnn_jax.initial import simulation
 from csnn_jax.runs.layouts import Arrays, Tensors, from_tensors, to_tensors
 
 GRID = 8  # gains are powers of 2^(1/8)
@@ -102,7 +102,7 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
 def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
     """Spikes and density of one layer after the other."""
     for index, layer in enumerate(model.layers):
-        x = window.spikes(window.current(model, layer, *_parameters(layer, arrays), x), model, index)
+        x = simulation.spikes(simulation.current(model, layer, *_parameters(layer, arrays), x), model, index)
         yield x, float(x.mean())
 
 
@@ -112,10 +112,10 @@ def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarra
     A layer's current is linear in its gain, max-pooling too. So it is computed once, and the gain found by bisection.
     """
     for index, layer in enumerate(model.layers):
-        current = window.current(model, layer, *_parameters(layer, arrays), x)
+        current = simulation.current(model, layer, *_parameters(layer, arrays), x)
 
         def at(step: int, current: np.ndarray = current, index: int = index) -> np.ndarray:
-            return window.spikes(current * np.float32(2 ** (step / GRID)), model, index)
+            return simulation.spikes(current * np.float32(2 ** (step / GRID)), model, index)
 
         low, high = LOWEST, HIGHEST
         while high - low > 1:

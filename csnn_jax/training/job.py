@@ -1,6 +1,6 @@
 """A training job from flags to a run directory, the same for every framework.
 
-The framework is behind `learner.Learner`.
+The framework is behind `trainer.Trainer`.
 """
 
 import shlex
@@ -26,10 +26,10 @@ from csnn_jax.runs import rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint, pictures
 from csnn_jax.training.journal import Silent, Written
-from csnn_jax.training.learner import Learner
 from csnn_jax.training.loop import Journal, Loop, evaluates, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes
+from csnn_jax.training.trainer import Trainer
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
@@ -46,11 +46,11 @@ class Framework(NamedTuple):
     """What a framework gives to a job.
 
     Attributes:
-        make_learner: its learner, of a job and the training images; it may refuse the job.
+        make_trainer: its trainer, of a job and the training images; it may refuse the job.
         processes: how this process agrees with the others of the job.
     """
 
-    make_learner: Callable[[Config, data.Split], Learner]
+    make_trainer: Callable[[Config, data.Split], Trainer]
     processes: Processes = Alone()
 
 
@@ -66,7 +66,7 @@ class Job(NamedTuple):
     asked: Config
     config: Config
     dataset: data.Dataset
-    learner: Learner
+    trainer: Trainer
     rates: np.ndarray
 
 
@@ -88,10 +88,10 @@ def train(flags: TrainFlags, framework: Framework) -> int:
     with ExitStack() as held, interrupts.collected() as caught:
         opened: list[RunDir] = []
         begun = processes.of_first(
-            lambda: _begun(job, held, opened), lambda begun: begun.to_bytes(job.learner.snapshot), Beginning.of
+            lambda: _begun(job, held, opened), lambda begun: begun.to_bytes(job.trainer.snapshot), Beginning.of
         )
         if begun.state is not None:
-            job.learner.restore(begun.state)
+            job.trainer.restore(begun.state)
 
         def go_on() -> bool:
             return not processes.greatest(caught[0] if caught else 0)
@@ -109,7 +109,7 @@ def train(flags: TrainFlags, framework: Framework) -> int:
 
 
 def prepared(flags: TrainFlags, framework: Framework) -> Job:
-    """Reads the data and makes the learner.
+    """Reads the data and makes the trainer.
 
     Raises:
         UserError: the flags ask for what can't be; nothing was written.
@@ -123,7 +123,7 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
-    return Job(flags, asked, config, dataset, framework.make_learner(config, dataset.train), rates)
+    return Job(flags, asked, config, dataset, framework.make_trainer(config, dataset.train), rates)
 
 
 def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
@@ -132,10 +132,10 @@ def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> 
     if not job.flags.resume:
         _tell_start(job)
     if job.flags.tensorboard:
-        picture = partial(pictures.sample, job.config, job.dataset, job.learner)
+        picture = partial(pictures.sample, job.config, job.dataset, job.trainer)
         run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
     ended = _looped(job, begun, go_on, run)
-    pictures.draw(run, job.config, job.dataset, job.learner, job.flags.figures)
+    pictures.draw(run, job.config, job.dataset, job.trainer, job.flags.figures)
     return ended
 
 
@@ -143,10 +143,10 @@ def _looped(job: Job, begun: Beginning, go_on: Callable[[], bool], run: RunDir |
     """Goes through the iterations that are left; those done. Only a process that has the run writes."""
     if not begun.open:
         return begun.done
-    loop = Loop(job.config, job.dataset, job.learner, job.rates, go_on)
+    loop = Loop(job.config, job.dataset, job.trainer, job.rates, go_on)
     journal: Journal = Silent()
     if run is not None:
-        journal = Written(job.config, job.learner, run, begun.done, len(job.rates), loop.look)
+        journal = Written(job.config, job.trainer, run, begun.done, len(job.rates), loop.look)
     return loop.run(begun.done, journal, begun.owed)
 
 
@@ -158,13 +158,13 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:
     else:
         run = rundir.create(job.flags.out, job.config, job.flags.overwrite)
     held.enter_context(run.claimed())
-    begun = resumed(run, job.config, job.learner, job.dataset, job.flags.figures) if job.flags.resume else FRESH
+    begun = resumed(run, job.config, job.trainer, job.dataset, job.flags.figures) if job.flags.resume else FRESH
     opened.append(run)
     return begun
 
 
 def resumed(
-    run: RunDir, config: Config, learner: Learner, dataset: data.Dataset, figures: Figures = "png"
+    run: RunDir, config: Config, trainer: Trainer, dataset: data.Dataset, figures: Figures = "png"
 ) -> Beginning:
     """Makes a run ready to go on.
 
@@ -173,7 +173,7 @@ def resumed(
     Args:
         run: as it was left.
         config: the job; as the run was started but for what `check_same_job` allows.
-        learner: made for the job.
+        trainer: made for the job.
         dataset: its images.
         figures: which pictures it is to have.
 
@@ -181,7 +181,7 @@ def resumed(
         UserError: nothing is left to do, or fewer iterations are asked for than were done. The run is as it was.
     """
     run.sweep()
-    start, state = checkpoint.restore(run.checkpoints, learner.snapshot())
+    start, state = checkpoint.restore(run.checkpoints, trainer.snapshot())
     total = iterations(config.train, len(dataset.train.labels))
     if start > total:
         limited = config.train.max_iters == total
@@ -251,7 +251,7 @@ def _introduce(job: Job, run: RunDir, start: int) -> None:
         print(f"Data: {dataset.frames} frames an example, one at each time step")
     if model.pixel_scale != dataset.scale:
         print(f"Data: pixel values are divided by {model.pixel_scale:g}, not {dataset.scale:g}")
-    print(f"Runs on: {job.learner.describe()}")
+    print(f"Runs on: {job.trainer.describe()}")
     print(f"Run directory: {run.path}" + (f", resumed after {start} iterations" if start else ""), flush=True)
 
 
@@ -261,5 +261,5 @@ def _tell_start(job: Job) -> None:
         print(f"Chosen for this stack: {chosen}")
     if parts := auto.parts_told(job.asked, job.config):
         print(f"Micro-batches: {parts}")
-    if made := initial.told(job.learner.start, job.config):
+    if made := initial.told(job.trainer.start, job.config):
         print(made, flush=True)

@@ -6,12 +6,12 @@ from contextlib import ExitStack
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
-from csnn_jax.health.health import Watch
+from csnn_jax.health.health import HealthMonitor
 from csnn_jax.progress import Progress
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training.keeper import Keeper
-from csnn_jax.training.learner import Learner
+from csnn_jax.training.checkpoint_writer import CheckpointWriter
+from csnn_jax.training.trainer import Trainer
 
 
 class Written:
@@ -19,7 +19,7 @@ class Written:
 
     Args:
         config: the job.
-        learner: the network being trained.
+        trainer: the network being trained.
         run: where its files go.
         start: iterations done before.
         total: those of the whole job.
@@ -29,24 +29,24 @@ class Written:
     def __init__(
         self,
         config: Config,
-        learner: Learner,
+        trainer: Trainer,
         run: RunDir,
         start: int,
         total: int,
         look: Callable[[], dict[str, Neurons]],
     ):
-        self._config, self._learner, self._run = config, learner, run
-        self._watch = Watch(config, total, run, look)
-        self._keeper = Keeper(config, learner, run)
+        self._config, self._trainer, self._run = config, trainer, run
+        self._monitor = HealthMonitor(config, total, run, look)
+        self._writer = CheckpointWriter(config, trainer, run)
         self._progress = Progress(total, start, config.train.batch_size)
         self._muted, self._open = False, ExitStack()
         self._began = self._settled = time.perf_counter()
         if start:
-            self._watch.resume()
+            self._monitor.resume()
 
     def __enter__(self) -> "Written":
         self._open.enter_context(self._progress)
-        self._open.enter_context(self._keeper)
+        self._open.enter_context(self._writer)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -56,50 +56,50 @@ class Written:
         self._muted = True
 
     def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
-        self._keeper.check()
+        self._writer.check()
         now = time.perf_counter()
         seconds, self._settled = now - max(began, self._settled), now
-        layers = self._watch.record(metrics.densities, metrics.gradients)
+        layers = self._monitor.record(metrics.densities, metrics.gradients)
         rate = round(self._config.train.batch_size / seconds, 2)
         self._run.record("train", iter=iteration, loss=metrics.loss, images_per_s=rate, **layers)
         if not self._muted:
             self._progress.step(iteration, metrics.loss)
-        self._watch.step(iteration, metrics.loss, layers, self._say)
+        self._monitor.step(iteration, metrics.loss, layers, self._say)
 
     def batch(self, number: int, total: int) -> None:
         self._progress.batch(number, total)
 
     def evaluated(self, iteration: int, kind: str, result: Evaluation) -> None:
         self._say(f"Iter {iteration}, {kind.capitalize()} Acc: {self._accuracy(result)}")
-        seen = self._watch.evaluated(iteration, self._say)
+        seen = self._monitor.evaluated(iteration, self._say)
         figures = {"accuracy": result.accuracy, "density": result.densities, **seen}
         self._run.record(kind, iter=iteration, **figures, seconds=self._seconds())
         if kind == "validation":
-            self._keeper.score(iteration + 1, result.accuracy)
-        self._keeper.keep(iteration + 1)
+            self._writer.score(iteration + 1, result.accuracy)
+        self._writer.keep(iteration + 1)
 
     def due(self, done: int) -> bool:
-        return self._keeper.due(done)
+        return self._writer.due(done)
 
     def keep(self, done: int) -> None:
-        self._keeper.keep(done)
+        self._writer.keep(done)
 
     def diverged(self, iteration: int) -> UserError:
-        self._learner.roll_back()
-        self._keeper.keep_weights()
+        self._trainer.roll_back()
+        self._writer.keep_weights()
         return UserError(
             f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
             f"are in {self._run.weights}; try a smaller --lr (now {self._config.train.lr})"
         )
 
     def finished(self, done: int, result: Evaluation) -> None:
-        self._keeper.wait()
+        self._writer.wait()
         self._say(f"Final Test Accuracy: {self._accuracy(result)}")
-        figures = {"accuracy": result.accuracy, "density": result.densities, **self._watch.evaluated(done, self._say)}
+        figures = {"accuracy": result.accuracy, "density": result.densities, **self._monitor.evaluated(done, self._say)}
         self._run.record("end", iter=done, interrupted=False, **figures, seconds=self._seconds())
 
     def interrupted(self, done: int) -> None:
-        self._keeper.wait()
+        self._writer.wait()
         self._run.record("end", iter=done, interrupted=True, seconds=self._seconds())
 
     def _say(self, line: str) -> None:

@@ -18,7 +18,7 @@ from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.metrics import BATCH, Evaluation, Neurons, StepMetrics
 from csnn_jax.training import feed
-from csnn_jax.training.learner import Learner
+from csnn_jax.training.trainer import Trainer
 
 
 class Journal(Protocol):
@@ -71,7 +71,7 @@ class Loop:
     Args:
         config: the job.
         dataset: its images.
-        learner: the network being trained.
+        trainer: the network being trained.
         rates: the learning rate of every iteration.
         go_on: asked before each iteration and each batch of an evaluation; False interrupts.
     """
@@ -80,11 +80,11 @@ class Loop:
         self,
         config: Config,
         dataset: data.Dataset,
-        learner: Learner,
+        trainer: Trainer,
         rates: np.ndarray,
         go_on: Callable[[], bool],
     ):
-        self._config, self._dataset, self._learner = config, dataset, learner
+        self._config, self._dataset, self._trainer = config, dataset, trainer
         self._rates, self._go_on = rates, go_on
         self._dispatched: deque[tuple[int, float, StepMetrics]] = deque()
 
@@ -100,7 +100,7 @@ class Loop:
             UserError: a loss that is no longer finite, or what is written can't be.
         """
         settings, done = self._config.train, start
-        batches = feed.batches(self._config, self._dataset.train.images, start, self._learner.rows)
+        batches = feed.batches(self._config, self._dataset.train.images, start, self._trainer.rows)
         with closing(batches), journal:
             try:
                 if owed:
@@ -109,7 +109,7 @@ class Loop:
                     if not self._go_on():
                         break
                     began = time.perf_counter()
-                    metrics = self._learner.step(iteration, index, float(self._rates[iteration]), images)
+                    metrics = self._trainer.step(iteration, index, float(self._rates[iteration]), images)
                     self._dispatched.append((iteration, began, metrics))
                     done = iteration + 1  # before anything is printed: the state that is kept is this one's
                     self._settle(journal, but=1)
@@ -134,7 +134,7 @@ class Loop:
     def look(self) -> dict[str, Neurons]:
         """The network's neurons after the iteration that is being told, while the next one may be dispatched."""
         ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)  # what is not changes nothing
-        return self._learner.look(self._dataset.train.images, before=ahead)
+        return self._trainer.look(self._dataset.train.images, before=ahead)
 
     def _settle(self, journal: Journal, but: int = 0) -> None:
         """Fetches and tells the metrics of what was dispatched, `but` for the latest."""
@@ -168,7 +168,7 @@ class Loop:
             journal.batch(next(numbers), total)
             return self._go_on()
 
-        return self._learner.evaluate(split, go_on)
+        return self._trainer.evaluate(split, go_on)
 
 
 def watched_split(dataset: data.Dataset) -> tuple[str, data.Split]:

@@ -4,7 +4,7 @@ from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.figures import Figures, accuracy, spikes, style
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training.learner import Learner
+from csnn_jax.training.trainer import Trainer
 
 
 def names(figures: Figures) -> tuple[str, ...]:
@@ -12,14 +12,14 @@ def names(figures: Figures) -> tuple[str, ...]:
     return (*style.files("accuracy", figures), *style.files("spikes", figures))
 
 
-def draw(run: RunDir, config: Config, dataset: data.Dataset, learner: Learner, figures: Figures) -> None:
+def draw(run: RunDir, config: Config, dataset: data.Dataset, trainer: Trainer, figures: Figures) -> None:
     """Writes the pictures of a run, those of `names`."""
     style.save(accuracy.draw(run), run.path, "accuracy", figures)
-    style.save(spikes.draw(sample(config, dataset, learner)), run.path, "spikes", figures)
+    style.save(spikes.draw(sample(config, dataset, trainer)), run.path, "spikes", figures)
 
 
-def sample(config: Config, dataset: data.Dataset, learner: Learner) -> spikes.Sample:
+def sample(config: Config, dataset: data.Dataset, trainer: Trainer) -> spikes.Sample:
     """The first test image, and what the network makes of it now."""
     image, label = dataset.test.images[:1], int(dataset.test.labels[0])
-    membranes, fired = (list(layer[:, 0] for layer in layers) for layers in learner.trace(image))
+    membranes, fired = (list(layer[:, 0] for layer in layers) for layers in trainer.trace(image))
     return spikes.Sample(image[0], label, membranes, fired, config.model.thresholds)

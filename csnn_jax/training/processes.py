@@ -18,7 +18,7 @@ class Beginning(NamedTuple):
         done: iterations done before.
         open: whether iterations or the final evaluation are left to do.
         owed: whether the evaluation after iteration `done - 1` was interrupted.
-        state: the training state; None: that of a learner that was just made.
+        state: the training state; None: that of a trainer that was just made.
     """
 
     done: int
@@ -30,7 +30,7 @@ class Beginning(NamedTuple):
         """For other machines, which may round the initial weights otherwise: so these are sent, too.
 
         Args:
-            made: gives the state of the learner that was just made.
+            made: gives the state of the trainer that was just made.
         """
         facts = {"done": self.done, "open": self.open, "owed": self.owed}
         state = made() if self.state is None else self.state

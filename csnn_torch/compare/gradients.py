@@ -12,9 +12,9 @@ from jax import Array
 
 from csnn_jax.config import SurrogateName, surrogate_of
 from csnn_jax.engine import scan
-from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network import model as models
 from csnn_jax.runs.layouts import Tensors
+from csnn_jax.update.objective import ce_rate
 from csnn_torch import model as companion
 from csnn_torch import surrogates
 from csnn_torch.compare import bounds, spikes

@@ -7,11 +7,11 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, lr_of
-from csnn_jax.learning import learner as ours
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
-from csnn_jax.training.learner import Learner
-from csnn_torch import learner as theirs
+from csnn_jax.training.trainer import Trainer
+from csnn_jax.update import trainer as ours
+from csnn_torch import trainer as theirs
 from csnn_torch.compare import bounds
 from csnn_torch.compare.results import Trajectory
 
@@ -26,9 +26,9 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         tensors: the weights to start from; None: those of the seed.
         start: what they are, in words.
     """
-    sides: dict[str, Learner] = {
-        "csnn_jax": ours.Learner(config, split, tensors),
-        "snntorch": theirs.Learner(replace(config, train=replace(config.train, engine="auto")), split, tensors),
+    sides: dict[str, Trainer] = {
+        "csnn_jax": ours.Trainer(config, split, tensors),
+        "snntorch": theirs.Trainer(replace(config, train=replace(config.train, engine="auto")), split, tensors),
     }
     losses: dict[str, list[float]] = {name: [] for name in sides}
     first_flip = None
@@ -66,12 +66,12 @@ def batches(config: Config, images: int, iterations: int) -> list[np.ndarray]:
     return found[:iterations]
 
 
-def _same_spikes(sides: Sequence[Learner], batch: data.Split) -> bool:
+def _same_spikes(sides: Sequence[Trainer], batch: data.Split) -> bool:
     one, other = (_evaluated(side, batch) for side in sides)
     return one.densities == other.densities and bool((one.predictions == other.predictions).all())
 
 
-def _evaluated(side: Learner, batch: data.Split) -> Evaluation:
+def _evaluated(side: Trainer, batch: data.Split) -> Evaluation:
     found = side.evaluate(batch, lambda: True)
     assert found is not None
     return found

@@ -7,8 +7,8 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
-from csnn_jax.learning.learner import Learner
 from csnn_jax.runs.layouts import Tensors, expected_shapes
+from csnn_jax.update.trainer import Trainer
 from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import Case
 
@@ -64,14 +64,14 @@ def briefly_trained(
     """
     settings = TrainConfig(lr=lr, init="torch")
     short = replace(model, time_steps=max(1, model.time_steps // 4))
-    learner = Learner(decided(Config(short, train=settings)), dataset.train, _fitting(model, start or {}))
+    trainer = Trainer(decided(Config(short, train=settings)), dataset.train, _fitting(model, start or {}))
     batches = data.epoch_batches(settings.seed, 0, len(dataset.train.labels), settings.batch_size)
     some = data.Split(dataset.test.images[:128], dataset.test.labels[:128])
     for iteration in range(PATIENCE * iterations):
-        learner.step(iteration, batches[iteration % len(batches)], lr)
-        if (iteration + 1) % iterations == 0 and (found := learner.evaluate(some)) and bounds.fires(found.densities):
+        trainer.step(iteration, batches[iteration % len(batches)], lr)
+        if (iteration + 1) % iterations == 0 and (found := trainer.evaluate(some)) and bounds.fires(found.densities):
             break
-    return learner.tensors()
+    return trainer.tensors()
 
 
 def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:

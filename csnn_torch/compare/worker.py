@@ -18,7 +18,7 @@ from csnn_jax.config import Config, decided, lr_of
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
-from csnn_jax.training.learner import Learner
+from csnn_jax.training.trainer import Trainer
 
 WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
 """Of the job that is timed: the event engine and a bare snnTorch loop lack the gradient of every spike."""
@@ -48,23 +48,23 @@ class Jax:
     """csnn_jax as `python -m csnn_jax.train --engine ENGINE` runs it."""
 
     def __init__(self, engine: Literal["scan", "event"], config: Config, dataset: data.Dataset, tensors: Tensors):
-        from csnn_jax.learning.learner import Learner
+        from csnn_jax.update.trainer import Trainer
 
         config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
-        self._learner, self._test = Learner(config, dataset.train, tensors), dataset.test
+        self._trainer, self._test = Trainer(config, dataset.train, tensors), dataset.test
         self._lr = lr_of(config)
 
     def describe(self) -> str:
-        return f"{self._learner.describe()} ({machine.cpus()} threads)"
+        return f"{self._trainer.describe()} ({machine.cpus()} threads)"
 
     def step(self, iteration: int, index: np.ndarray) -> None:
-        self._learner.step(iteration, index, self._lr).fetched()
+        self._trainer.step(iteration, index, self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
-        return _evaluate(self._learner, self._test, index).predictions
+        return _evaluate(self._trainer, self._test, index).predictions
 
     def densities(self, index: np.ndarray) -> dict[str, float]:
-        return _evaluate(self._learner, self._test, index).densities
+        return _evaluate(self._trainer, self._test, index).densities
 
 
 class SnnTorch:
@@ -76,32 +76,32 @@ class SnnTorch:
     def __init__(self, channels_last: bool, config: Config, dataset: data.Dataset, tensors: Tensors):
         import torch
 
-        from csnn_torch.learner import Learner
+        from csnn_torch.trainer import Trainer
 
         config = replace(config, train=replace(config.train, engine="auto", **WITHOUT_RATES))
         self._torch, self._test = torch, dataset.test
-        self._lr, self._learner = lr_of(config), Learner(config, dataset.train, tensors)
-        self._learner.watching = False
+        self._lr, self._trainer = lr_of(config), Trainer(config, dataset.train, tensors)
+        self._trainer.watching = False
         if channels_last:
-            self._learner.memory_format = torch.channels_last
+            self._trainer.memory_format = torch.channels_last
 
     def describe(self) -> str:
-        return self._learner.describe()
+        return self._trainer.describe()
 
     def step(self, iteration: int, index: np.ndarray) -> None:
-        self._learner.step(iteration, index, self._lr).fetched()
+        self._trainer.step(iteration, index, self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         with self._torch.no_grad():
-            spikes = self._learner.run(self._learner.input(self._test.images, index, (1, 0)))
+            spikes = self._trainer.run(self._trainer.input(self._test.images, index, (1, 0)))
             return spikes.sum(0).argmax(1).cpu().numpy()
 
     def densities(self, index: np.ndarray) -> dict[str, float]:
-        return _evaluate(self._learner, self._test, index).densities
+        return _evaluate(self._trainer, self._test, index).densities
 
 
-def _evaluate(learner: Learner, test: data.Split, index: np.ndarray) -> Evaluation:
-    found = learner.evaluate(data.Split(test.images[index], test.labels[index]), lambda: True)
+def _evaluate(trainer: Trainer, test: data.Split, index: np.ndarray) -> Evaluation:
+    found = trainer.evaluate(data.Split(test.images[index], test.labels[index]), lambda: True)
     assert found is not None
     return found
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.runs.layouts import Tensors
-from export.proof import network
+from export import reference
 
 DT = 1e-4
 """Time step (seconds) that readers assume: snnTorch, the first of them, fixes it in its code."""
@@ -44,7 +44,7 @@ def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
     if wanted:
         reasons, flags = zip(*wanted, strict=True)
         return f"NIR {' and '.join(reasons)}; train with {' '.join(flags)} for a network.nir"
-    for number, neurons in enumerate(network.Step(config, tensors).neurons, 1):
+    for number, neurons in enumerate(reference.Step(config, tensors).neurons, 1):
         if neurons.threshold < 0:
             return (
                 f"NIR's readers start at 0, above lif{number}'s learnt threshold of {neurons.threshold:.6g}, and reset "
@@ -68,7 +68,7 @@ def graph(config: ModelConfig, tensors: Tensors) -> nir.NIRGraph:
     """
     height, width, channels = config.input_shape
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([channels, height, width])})}
-    step = network.Step(config, tensors)
+    step = reference.Step(config, tensors)
     digits = len(str(len(config.layers)))
     for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1):
         weight, bias = (np.asarray(tensors[f"{layer.name}.{name}"], np.float32) for name in ("weight", "bias"))
@@ -82,7 +82,7 @@ def graph(config: ModelConfig, tensors: Tensors) -> nir.NIRGraph:
                 shape = np.array([layer.in_shape[-1], *layer.in_shape[:-1]])
                 nodes[prefix + "flatten"] = nir.Flatten({"input": shape}, start_dim=-3, end_dim=-1)
             nodes[prefix + "linear"] = nir.Affine(weight, bias)
-        nodes[prefix + "spikes"] = _lif(network.membrane_shapes(config)[number - 1], neurons)
+        nodes[prefix + "spikes"] = _lif(reference.membrane_shapes(config)[number - 1], neurons)
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
     metadata = {"dt": DT, "time_steps": config.time_steps, "encoding": config.encoding}
     return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata)
@@ -101,7 +101,7 @@ def _conv(layer: Layer, weight: np.ndarray, bias: np.ndarray) -> nir.Conv2d:
     )
 
 
-def _lif(shape: tuple[int, ...], neurons: network.Leaky) -> nir.LIF:
+def _lif(shape: tuple[int, ...], neurons: reference.Leaky) -> nir.LIF:
     found = _time_constant(np.float32(neurons.beta))
     assert found is not None
     zero, threshold = np.zeros(shape, np.float32), np.full(shape, neurons.threshold, np.float32)

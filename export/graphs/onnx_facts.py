@@ -9,9 +9,8 @@ import onnx
 from onnx import numpy_helper
 
 from csnn_jax.errors import first_line
-from export import semantics
+from export import reference, semantics
 from export.graphs.onnx_file import check, metadata_of
-from export.proof import network
 
 
 def describe(model: onnx.ModelProto) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def describe(model: onnx.ModelProto) -> dict[str, Any]:
     }
 
 
-def problems(model: onnx.ModelProto, step: network.Step) -> Iterator[str]:
+def problems(model: onnx.ModelProto, step: reference.Step) -> Iterator[str]:
     """What is wrong with a file as such: not valid ONNX, other parameters than the network's, other semantics.
 
     A float parameter must be there bit for bit; an int8 one must be within half a quantisation step of it.

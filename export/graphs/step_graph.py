@@ -21,7 +21,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors
 from export import semantics
 from export.graphs.onnx_file import finish, membrane_names, metadata_of, spikes_name
-from export.proof.network import Step
+from export.reference import Step
 
 
 def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:

@@ -20,11 +20,11 @@ import torch
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.files import write_atomic
+from export import reference
 from export.golden_images import FOLDER, IMAGES, images
 from export.graphs import tensors
 from export.manifest import Manifest
 from export.parts.part import Advice, Found, Part, Usage
-from export.proof import network
 from export.proof.golden import Golden, of_step, of_window, step_problems, window_problems
 from export.subject import Source, Subject
 
@@ -59,7 +59,7 @@ def check(subject: Subject, name: str) -> Found:
     return Found({"images": count, "sets": set_counts(subject.folder), "first": first}, wrong)
 
 
-def write_sets(folder: Path, step: network.Step, split: Split, time_steps: int) -> None:
+def write_sets(folder: Path, step: reference.Step, split: Split, time_steps: int) -> None:
     """Writes all sets; the tensors get the names of the inputs and outputs of step.onnx and sequence.onnx.
 
     Args:
@@ -124,7 +124,7 @@ def set_counts(folder: Path) -> dict[str, int]:
     return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
 
 
-def problems(folder: Path, step: network.Step, images: np.ndarray, time_steps: int) -> list[str]:
+def problems(folder: Path, step: reference.Step, images: np.ndarray, time_steps: int) -> list[str]:
     """Compares every set with the reference.
 
     Inputs must be bit-equal: frames to those of `images`, membranes to 0 at the start of a window and to the outputs
@@ -165,10 +165,10 @@ def _sets(images: int, time_steps: int) -> tuple[int, int]:
 
 def inputs(config: ModelConfig, images: np.ndarray) -> list[torch.Tensor]:
     """The inputs of golden images, one by one."""
-    return [network.inputs(config, images[k : k + 1], (0, 4, k)) for k in range(len(images))]
+    return [reference.inputs(config, images[k : k + 1], (0, 4, k)) for k in range(len(images))]
 
 
-def _step_sets(step: network.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
+def _step_sets(step: reference.Step, xs: Sequence[torch.Tensor], time_steps: int) -> Iterator[Golden]:
     for number in range(_sets(len(xs), time_steps)[0]):
         image, t = divmod(number, time_steps)
         if t == 0:

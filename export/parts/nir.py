@@ -16,10 +16,11 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
+from export import reference
 from export.graphs.nir_graph import graph, reason_against
 from export.manifest import Manifest
 from export.parts.part import Advice, Comparison, Found, Part, Usage
-from export.proof import Figures, equality, network
+from export.proof import Figures, equality
 from export.proof.runners import TorchRunner, window
 from export.subject import Source, Subject
 
@@ -96,7 +97,7 @@ def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> 
 
     Args:
         found: a graph of ours, as `read` gives it.
-        x: see `network.inputs`.
+        x: see `reference.inputs`.
         time_steps: length of the window, where `x` is one image.
         last: keep the spikes of the last layer only.
 
@@ -111,7 +112,7 @@ def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> 
     spikes: dict[str, list[Tensor]] = {name: [] for name in (neurons[-1:] if last else neurons)}
     for name, collected in spikes.items():
         reader.get_submodule(name).register_forward_hook(lambda _, __, out, to=collected: to.append(out))
-    for frame in network.frames(x, time_steps):
+    for frame in reference.frames(x, time_steps):
         reader(frame)
     stacked = tuple(torch.stack(layer) for layer in spikes.values())
     for collected in spikes.values():

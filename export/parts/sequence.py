@@ -16,8 +16,8 @@ from export.parts import step
 from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import pieces
-from export.proof.network import Counts, membrane_shapes
 from export.proof.runners import OnnxRunner, session, window
+from export.reference import Counts, membrane_shapes
 from export.report import snippets
 from export.subject import Source, Subject
 

@@ -12,8 +12,8 @@ from export.manifest import Manifest
 from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import equality, problems
-from export.proof.network import frames
 from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts, zeros
+from export.reference import frames
 from export.report import snippets
 from export.subject import Source, Subject
 

@@ -16,8 +16,8 @@ from export.graphs.onnx_file import finish, membrane_names, metadata_of
 from export.manifest import Manifest
 from export.parts import step
 from export.parts.part import Advice, Found, Part
-from export.proof.network import frames, inputs, membrane_shapes
 from export.proof.runners import step_counts
+from export.reference import frames, inputs, membrane_shapes
 from export.subject import CALIBRATION_IMAGES, Source, Subject
 
 NAME = "step_int8.onnx"
@@ -72,7 +72,7 @@ def quantised(plain: onnx.ModelProto, config: ModelConfig, images: np.ndarray) -
         quantization.quantize_static(
             copy,
             path,
-            _Window(plain, config, images),
+            _CalibrationSteps(plain, config, images),
             op_types_to_quantize=list(_QUANTISED),
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
@@ -108,7 +108,7 @@ def constant_problems(model: onnx.ModelProto, again: onnx.ModelProto, layers: se
             yield f"{name} is not what quantising gives"
 
 
-class _Window(quantization.CalibrationDataReader):
+class _CalibrationSteps(quantization.CalibrationDataReader):
     """The inputs of every step of a free-running window, one step per call."""
 
     def __init__(self, plain: onnx.ModelProto, config: ModelConfig, images: np.ndarray):

@@ -22,7 +22,7 @@ from export.manifest import Manifest
 from export.parts import step
 from export.parts.part import Advice, Found, Part
 from export.proof import Figures
-from export.proof.runners import OnnxRunner, ReferenceRunner, Window, session, window
+from export.proof.runners import OnnxRunner, Recording, ReferenceRunner, session, window
 from export.subject import Source, Subject
 
 NAME = "step_lif.onnx"
@@ -173,7 +173,7 @@ def lif_nodes(model: onnx.ModelProto) -> int:
     return sum(node.domain == DOMAIN and node.op_type == "LIF" for node in model.graph.node)
 
 
-def different_numbers(a: Window, b: Window) -> int:
+def different_numbers(a: Recording, b: Recording) -> int:
     """Spikes and membranes of two windows that are not equal."""
     pairs = [(a.spikes, b.spikes), *zip(a.membranes, b.membranes, strict=True)]
     return sum(int((mine != theirs).sum()) for mine, theirs in pairs)

@@ -19,8 +19,8 @@ from export.parts import step
 from export.parts.part import Comparison, Found, Part
 from export.proof import Figures
 from export.proof.equality import FreeRunning, fired, free_running_problems, pieces, thresholds
-from export.proof.network import Step
-from export.proof.runners import OnnxRunner, Window, window
+from export.proof.runners import OnnxRunner, Recording, window
+from export.reference import Step
 from export.subject import Source, Subject
 
 
@@ -50,7 +50,7 @@ def equality(network: Step, tensors: Tensors, plain: onnx.ModelProto, inputs: It
     for first, x in pieces(inputs, 32):
         found = jax.device_get(trace(parameters, x.movedim(-3, -1).numpy()))
         membranes = [np.moveaxis(layer, -1, 2) for layer in found.membranes]
-        free.add(first, Window(found.spikes[-1], membranes), fired(window(runner, config, x), free.thresholds))
+        free.add(first, Recording(found.spikes[-1], membranes), fired(window(runner, config, x), free.thresholds))
     return free.figures()
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from export.proof import Figures
-from export.proof.network import Step, frames
-from export.proof.runners import Runner, TorchRunner, Window, window, zeros
+from export.proof.runners import Recording, Runner, TorchRunner, window, zeros
+from export.reference import Step, frames
 
 LIMIT = 1e-5
 """Allowed |difference| of a membrane U, relative to 1 + |U|."""
@@ -39,7 +39,7 @@ class Stepwise:
     def __post_init__(self):
         self.largest = [0.0] * len(self.thresholds)
 
-    def add(self, time: int, first: int, mine: Window, spikes: np.ndarray, membranes: list[np.ndarray]) -> None:
+    def add(self, time: int, first: int, mine: Recording, spikes: np.ndarray, membranes: list[np.ndarray]) -> None:
         """Compares step `time` of torch's window with the step that another runner made from the same membranes.
 
         A flip changes the input of the later layers of its image within the same step: their membranes are skipped,
@@ -99,7 +99,7 @@ class FreeRunning:
     def __post_init__(self):
         self.different = [0] * len(self.thresholds)
 
-    def add(self, first: int, mine: Window, theirs: Sequence[np.ndarray]) -> None:
+    def add(self, first: int, mine: Recording, theirs: Sequence[np.ndarray]) -> None:
         """Compares a window with the spikes that another program gave for the same images.
 
         Args:
@@ -144,7 +144,7 @@ class FreeRunning:
         }
 
 
-def fired(whole: Window, thresholds: Sequence[float]) -> list[np.ndarray]:
+def fired(whole: Recording, thresholds: Sequence[float]) -> list[np.ndarray]:
     """The spikes of every layer of a window, bool [time, batch, ...]."""
     hidden = [u > theta for u, theta in zip(whole.membranes[:-1], thresholds[:-1], strict=True)]
     return [*hidden, whole.spikes > 0]

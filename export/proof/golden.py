@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from export.proof import network
+from export import reference
 from export.proof.equality import LIMIT, Stepwise, thresholds
-from export.proof.runners import Window
+from export.proof.runners import Recording
 
 
 class Golden(NamedTuple):
@@ -22,20 +22,20 @@ class Golden(NamedTuple):
     outputs: list[np.ndarray]
 
 
-def of_step(step: network.Step, inputs: list[np.ndarray]) -> Golden:
+def of_step(step: reference.Step, inputs: list[np.ndarray]) -> Golden:
     """A step of the reference from these inputs: frame and membranes."""
     with torch.no_grad():
         return Golden(inputs, [value.numpy() for value in step(*map(torch.from_numpy, inputs))])
 
 
-def of_window(step: network.Step, x: torch.Tensor, time_steps: int) -> Golden:
-    """The whole window of an input, see `network.inputs`: spike counts and spikes."""
-    spikes = network.trace(step, x, time_steps).spikes[-1]
+def of_window(step: reference.Step, x: torch.Tensor, time_steps: int) -> Golden:
+    """The whole window of an input, see `reference.inputs`: spike counts and spikes."""
+    spikes = reference.trace(step, x, time_steps).spikes[-1]
     return Golden([x.numpy()], [spikes.sum(0).numpy(), spikes.numpy()])
 
 
 def step_problems(
-    name: str, golden: Golden, inputs: list[np.ndarray], step: network.Step, before: str | None = None
+    name: str, golden: Golden, inputs: list[np.ndarray], step: reference.Step, before: str | None = None
 ) -> Iterator[str]:
     """What is wrong with the set of a step.
 
@@ -55,7 +55,7 @@ def step_problems(
         return
     found = Stepwise(thresholds(step))
     spikes, *membranes = golden.outputs
-    found.add(0, 0, Window(expected[0][None], [u[None] for u in expected[1:]]), spikes, membranes)
+    found.add(0, 0, Recording(expected[0][None], [u[None] for u in expected[1:]]), spikes, membranes)
     for number, largest in enumerate(found.largest, 1):
         if largest > LIMIT:
             yield f"{name}/output_{number}.pb: membranes differ by up to {largest:.3g} (1 + |U|)"
@@ -63,7 +63,7 @@ def step_problems(
         yield f"{name}/output_0.pb: {found.unexplained} spikes differ"
 
 
-def window_problems(name: str, golden: Golden, x: torch.Tensor, step: network.Step, time_steps: int) -> Iterator[str]:
+def window_problems(name: str, golden: Golden, x: torch.Tensor, step: reference.Step, time_steps: int) -> Iterator[str]:
     """What is wrong with the set of a whole window of the input `x`, in the manner of `step_problems`."""
     whole = of_window(step, x, time_steps)
     yield from _unequal(name, golden.inputs, whole.inputs)
@@ -78,12 +78,12 @@ def window_problems(name: str, golden: Golden, x: torch.Tensor, step: network.St
         yield f"{name}/output_1.pb: {different} spikes differ, and no membrane near its threshold explains them"
 
 
-def _by_rounding(spikes: np.ndarray, x: torch.Tensor, step: network.Step, time_steps: int) -> bool:
+def _by_rounding(spikes: np.ndarray, x: torch.Tensor, step: reference.Step, time_steps: int) -> bool:
     """Whether the reference gives these output spikes if one membrane near its threshold crosses it.
 
     Each membrane within LIMIT (1 + |U|) of its threshold is moved across in turn, up to the first different spike.
     """
-    ours = network.trace(step, x, time_steps)
+    ours = reference.trace(step, x, time_steps)
     first = int(np.flatnonzero((ours.spikes[-1].numpy() != spikes).any((1, 2)))[0])
     for layer, (whole, neurons) in enumerate(zip(ours.membranes, step.neurons, strict=True)):
         u = whole[: first + 1]
@@ -96,7 +96,7 @@ def _by_rounding(spikes: np.ndarray, x: torch.Tensor, step: network.Step, time_s
 
 @torch.no_grad()
 def _crossed(
-    step: network.Step, x: torch.Tensor, time_steps: int, layer: int, when: int, place: tuple[int, ...]
+    step: reference.Step, x: torch.Tensor, time_steps: int, layer: int, when: int, place: tuple[int, ...]
 ) -> np.ndarray:
     """Output spikes [time, 1, classes] of a window in which one neuron crosses its threshold at step `when`."""
     neurons = step.neurons[layer]
@@ -109,7 +109,7 @@ def _crossed(
 
     membranes: Sequence[torch.Tensor] = step.initial_membranes(1)
     spikes = []
-    for t, frame in enumerate(network.frames(x, time_steps)):
+    for t, frame in enumerate(reference.frames(x, time_steps)):
         hook = neurons.register_forward_hook(cross) if t == when else None
         now, *membranes = step(frame, *membranes)
         if hook:

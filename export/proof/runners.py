@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from csnn_jax import machine
 from csnn_jax.config import ModelConfig
-from export.proof.network import Counts, Step, frames, membrane_shapes
+from export.reference import Counts, Step, frames, membrane_shapes
 
 Arrays = list[np.ndarray]
 
@@ -85,7 +85,7 @@ class ReferenceRunner:
         return list(found[1:]), found[0]
 
 
-class Window(NamedTuple):
+class Recording(NamedTuple):
     """What a runner did: output spikes [time, batch, classes] and every layer's membranes [time, batch, ...]."""
 
     spikes: np.ndarray
@@ -97,7 +97,7 @@ def zeros(config: ModelConfig, batch: int) -> Arrays:
     return [np.zeros((batch, *shape), np.float32) for shape in membrane_shapes(config)]
 
 
-def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int | None = None) -> Window:
+def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int | None = None) -> Recording:
     """Runs the window from membranes of 0. `x` is an image or a sequence, see `network.inputs`."""
     membranes = zeros(config, x.shape[-4])
     spikes, kept = [], []
@@ -105,7 +105,7 @@ def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int
         membranes, now = runner.step(membranes, frame.numpy())
         spikes.append(now)
         kept.append(membranes)
-    return Window(np.stack(spikes), [np.stack(layer) for layer in zip(*kept, strict=True)])
+    return Recording(np.stack(spikes), [np.stack(layer) for layer in zip(*kept, strict=True)])
 
 
 def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:

@@ -6,10 +6,10 @@ import torch
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
-from csnn_jax.learning import learner as jax_learner
 from csnn_jax.training import plan
-from csnn_torch.learner import Learner
+from csnn_jax.update import trainer as jax_trainer
 from csnn_torch.optimizer import Optimizer, clip
+from csnn_torch.trainer import Trainer
 
 torch.set_num_threads(1)
 STEPS = 30
@@ -65,7 +65,7 @@ def split():
 def loud():
     """Weights of which every layer fires."""
     rng = np.random.default_rng(5)
-    drawn = Learner(decided(Config(STACK, train=TrainConfig(dtype="float64"))), device="cpu").tensors()
+    drawn = Trainer(decided(Config(STACK, train=TrainConfig(dtype="float64"))), device="cpu").tensors()
     return {name: t if name.startswith("lif") else rng.uniform(-1, 0.9, t.shape) for name, t in drawn.items()}
 
 
@@ -79,12 +79,12 @@ def steps(make, split, changes):
 
 
 def in_torch(config, split, tensors):
-    return Learner(config, split, tensors, device="cpu")
+    return Trainer(config, split, tensors, device="cpu")
 
 
 @pytest.mark.parametrize("changes", JOBS.values(), ids=JOBS.keys())
 def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split, x64):
-    ours, mine = steps(jax_learner.Learner, split, changes)
+    ours, mine = steps(jax_trainer.Trainer, split, changes)
     theirs, other = steps(in_torch, split, changes)
     for name, tensor in ours.items():
         np.testing.assert_allclose(theirs[name], tensor, rtol=0, atol=1e-12, err_msg=name)

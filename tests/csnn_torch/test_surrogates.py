@@ -9,8 +9,8 @@ import torch
 from snntorch import functional
 
 from csnn_jax.config import SLOPELESS, ModelConfig, SurrogateName
-from csnn_jax.learning import objective
 from csnn_jax.network.model import derivative_of
+from csnn_jax.update import objective
 from csnn_torch import surrogates
 
 pytestmark = pytest.mark.numeric

@@ -111,7 +111,7 @@ def test_csnn_jax_never_imports_torch(digits, tmp_path):
 import sys
 from csnn_jax import evaluate, predict, train
 from csnn_jax.training import job
-from csnn_jax.learning import learner
+from csnn_jax.update import trainer
 assert train.main({flags[1:]!r}) == 0
 assert evaluate.main([{flags[-1]!r}]) == 0
 print(sorted({{"torch", "snntorch"}} & sys.modules.keys()))

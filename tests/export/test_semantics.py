@@ -9,7 +9,7 @@ from export_networks import OTHER as SCALED
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import expected_shapes
 from export import semantics
-from export.proof.network import Step
+from export.reference import Step
 
 OTHER = replace(SCALED, scale=255.0)
 MEMBRANES = {

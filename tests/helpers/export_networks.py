@@ -10,9 +10,9 @@ from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors, expected_shapes
+from export import reference
 from export.graphs import onnx_facts, step_graph
 from export.parts import sequence, step_int8, step_lif
-from export.proof import network
 
 OTHER = ModelConfig(
     input_shape=(12, 10, 2),
@@ -45,12 +45,12 @@ class Case:
     images: np.ndarray
 
     @property
-    def step(self) -> network.Step:
-        return network.Step(self.config, self.tensors)
+    def step(self) -> reference.Step:
+        return reference.Step(self.config, self.tensors)
 
     @property
     def x(self) -> torch.Tensor:
-        return network.inputs(self.config, self.images)
+        return reference.inputs(self.config, self.images)
 
     @functools.cached_property
     def models(self) -> dict[str, onnx.ModelProto]:
@@ -83,15 +83,15 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
                 bound = 3 / np.sqrt(np.prod(shape[1:]))
                 tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
         made = Case(config, tensors, images)
-        spikes = network.trace(made.step, made.x, config.time_steps).spikes
+        spikes = reference.trace(made.step, made.x, config.time_steps).spikes
         if all(0.02 < layer.mean() < 0.7 for layer in spikes):
             return made
     raise AssertionError(f"no seed makes every layer of {config} fire")
 
 
-def with_reset(made: Case, reset: str) -> network.Step:
+def with_reset(made: Case, reset: str) -> reference.Step:
     """The network of a case with another reset."""
-    return network.Step(replace(made.config, reset=reset), made.tensors)
+    return reference.Step(replace(made.config, reset=reset), made.tensors)
 
 
 def changed(model, name, change):

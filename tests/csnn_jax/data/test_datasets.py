@@ -155,13 +155,13 @@ def test_the_first_images_are_what_a_short_job_is_evaluated_on():
         (np.zeros((3, 8, 6, 2), np.uint8), [0, 1, 4], "labels go from 0 to 4, expected 0 to 3"),
     ],
 )
-@pytest.mark.parametrize("package", ["csnn_jax.learning.learner", "csnn_torch.learner"])
+@pytest.mark.parametrize("package", ["csnn_jax.update.trainer", "csnn_torch.trainer"])
 def test_what_does_not_fit_the_network_is_not_trained_on(package, images, labels, message):
     model = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4)
-    config, learner = decided(Config(model)), importlib.import_module(package).Learner
+    config, trainer = decided(Config(model)), importlib.import_module(package).Trainer
     with pytest.raises(ValueError, match="config holds `auto`, expected what"):
-        learner(Config(model), Split(images, np.array(labels)))
+        trainer(Config(model), Split(images, np.array(labels)))
     with pytest.raises(ValueError, match=message):
-        learner(config, Split(images, np.array(labels)))
+        trainer(config, Split(images, np.array(labels)))
     with pytest.raises(ValueError, match="split is of type tuple, expected a Split"):
-        learner(config, (images, labels))
+        trainer(config, (images, labels))

@@ -15,9 +15,9 @@ from flax import nnx
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event, scan
-from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, value
+from csnn_jax.update.objective import ce_rate
 
 pytestmark = pytest.mark.numeric
 

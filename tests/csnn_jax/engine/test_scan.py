@@ -17,8 +17,8 @@ from jax import lax
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event, scan
-from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network.model import CSNN, tensors
+from csnn_jax.update.objective import ce_rate
 
 pytestmark = pytest.mark.numeric
 

@@ -20,9 +20,9 @@ from csnn_jax.health.health import (
     SATURATED,
     SILENT,
     STEADY,
+    Detectors,
     Event,
-    Health,
-    Watch,
+    HealthMonitor,
     silence,
     states,
 )
@@ -35,7 +35,7 @@ STRONG = np.array([1e-4, 1e-3, 1e-2, 1e-1])  # and its gradients' norms
 LEARNT, CHANCE = 1.5, math.log(10)
 
 
-def feed(health: Health, *, iterations, densities=FINE, gradients=STRONG, loss=LEARNT) -> list[tuple[int, Event]]:
+def feed(health: Detectors, *, iterations, densities=FINE, gradients=STRONG, loss=LEARNT) -> list[tuple[int, Event]]:
     found = []
     for iteration in iterations:
         step = health.step(iteration, loss, np.array(densities), np.array(gradients))
@@ -51,8 +51,8 @@ def but(values: np.ndarray, **changes: float) -> np.ndarray:
     return changed
 
 
-def healthy(total=1000) -> Health:
-    return Health(Config(), total)
+def healthy(total=1000) -> Detectors:
+    return Detectors(Config(), total)
 
 
 def test_nothing_is_told_of_a_healthy_network():
@@ -153,9 +153,9 @@ def test_a_loss_that_has_left_in_time_is_not_told():
 def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
     added = 2 * ((FINE[:-1] - 0.5) ** 2).mean()
     config = Config(train=TrainConfig(rate_target=0.5, rate_weight=2.0))
-    assert feed(Health(config, 100), iterations=range(50), loss=0.9 * CHANCE + added) == []
+    assert feed(Detectors(config, 100), iterations=range(50), loss=0.9 * CHANCE + added) == []
     assert feed(healthy(100), iterations=range(50), loss=0.9 * CHANCE + added) != []
-    stays = feed(Health(config, 100), iterations=range(50), loss=CHANCE + added)
+    stays = feed(Detectors(config, 100), iterations=range(50), loss=CHANCE + added)
     assert stays == [(19, Event("stuck", (0,), 19))]
 
 
@@ -202,8 +202,8 @@ def neurons(dead: int = 0) -> Neurons:
     return Neurons(mean=0.03, deviation=0.2, highest=0.12, near=0.1, threshold=1.0, dead=dead, channels=10)
 
 
-def watch(path, config: Config | None = None, total: int = 100) -> Watch:
-    return Watch(
+def watch(path, config: Config | None = None, total: int = 100) -> HealthMonitor:
+    return HealthMonitor(
         decided(config or Config()), total, RunDir(path), lambda: {f"lif{i}": neurons() for i in range(1, LAYERS + 1)}
     )
 
@@ -240,7 +240,7 @@ stretches = st.lists(
 def test_a_resumed_job_tells_what_an_uninterrupted_one_would(tmp_path_factory, drawn, at):
     steps = [(d, g, loss) for d, g, loss, times in drawn for _ in range(times)]
 
-    def go(watched: Watch, iterations: range) -> None:
+    def go(watched: HealthMonitor, iterations: range) -> None:
         for iteration in iterations:
             densities, gradients, loss = steps[iteration]
             layers = watched.record(np.array(densities), np.array(gradients))
@@ -328,7 +328,7 @@ def test_nothing_is_said_of_a_healthy_job_and_its_records_hold_the_layers(digits
 @pytest.mark.parametrize("seed", range(5))
 def test_chance_in_batches_of_one_image_is_not_told(seed):
     """Layers that spike for every third image alone, as the network would in the mean of a larger batch."""
-    health, rng = Health(Config(train=TrainConfig(batch_size=1)), 1000), np.random.default_rng(seed)
+    health, rng = Detectors(Config(train=TrainConfig(batch_size=1)), 1000), np.random.default_rng(seed)
     told = []
     for iteration in range(600):
         spikes = 3 * (rng.random(LAYERS) < 1 / 3)
@@ -337,6 +337,6 @@ def test_chance_in_batches_of_one_image_is_not_told(seed):
 
 
 def test_one_line_tells_that_a_batch_is_too_small():
-    silent = Health(Config(train=TrainConfig(batch_size=1)), 150)
+    silent = Detectors(Config(train=TrainConfig(batch_size=1)), 150)
     told = feed(silent, iterations=range(150), densities=but(FINE, lif2=0, lif3=0, lif4=0), loss=CHANCE)
     assert told == [(29, Event("silent", (1, 2, 3), 0))]

@@ -8,7 +8,7 @@ import pytest
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.initial import start as initial
-from csnn_jax.learning.learner import Learner
+from csnn_jax.update.trainer import Trainer
 
 STACKS = {
     "original": {},
@@ -43,7 +43,7 @@ def test_the_densities_that_are_told_are_the_engines(mnist):
     config = job("calibrated", conv_channels=(8, 16), hidden=(32,))
     made = initial.start(config, mnist)
     rows = data.epoch_batches(0, 0, len(mnist.labels), 48)[0]
-    seen = Learner(config, mnist, made.tensors).evaluate(data.Split(mnist.images[rows], mnist.labels[rows]))
+    seen = Trainer(config, mnist, made.tensors).evaluate(data.Split(mnist.images[rows], mnist.labels[rows]))
     np.testing.assert_allclose(list(seen.densities.values()), made.after, rtol=1e-3)
 
 

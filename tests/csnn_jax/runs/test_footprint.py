@@ -16,7 +16,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.footprint import Activity, fan_out, numbers
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch import model as companion
-from export.proof.network import Step, inputs, trace
+from export.reference import Step, inputs, trace
 
 STACKS = {
     "max": ModelConfig(input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=4),

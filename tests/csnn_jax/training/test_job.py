@@ -14,7 +14,7 @@ from csnn_jax.training.checkpoint import State
 
 
 class Counter:
-    """A learner whose state is a count."""
+    """A trainer whose state is a count."""
 
     def __init__(self, count: int = 0):
         self.count = count
@@ -45,10 +45,10 @@ def interrupted(tmp_path):
 def resume(run, done, **changes):
     """Resumes a run with a checkpoint after so many iterations; the iterations done."""
     checkpoint.write(run.checkpoints, done, Counter(done).snapshot(), b"")
-    learner = Counter()
-    begun = job.resumed(run, job_config(**changes), learner, TEN)
-    learner.restore(begun.state)
-    assert learner.count == begun.done
+    trainer = Counter()
+    begun = job.resumed(run, job_config(**changes), trainer, TEN)
+    trainer.restore(begun.state)
+    assert trainer.count == begun.done
     return begun.done
 
 
@@ -94,10 +94,10 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, cap
     interrupted.record("train", iter=2, loss=1.0)
     (interrupted.checkpoints / ".5.abc").mkdir()
     (interrupted.path / ".weights.safetensors.abc").write_text("half")
-    learner = Counter()
-    begun = job.resumed(interrupted, job_config(), learner, TEN)
-    learner.restore(begun.state)
-    assert begun.done == 3 == learner.count
+    trainer = Counter()
+    begun = job.resumed(interrupted, job_config(), trainer, TEN)
+    trainer.restore(begun.state)
+    assert begun.done == 3 == trainer.count
     assert capsys.readouterr().out.startswith(f"Checkpoint: {damaged}: expected the training state")
     assert [record["iter"] for record in interrupted.records()] == [2]
     assert [path.name for path in interrupted.checkpoints.iterdir()] == ["3"]

@@ -6,17 +6,17 @@ import pytest
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
-from csnn_jax.learning.learner import Learner
 from csnn_jax.runs import rundir, weights
 from csnn_jax.training import plan
 from csnn_jax.training.journal import Silent, Written
 from csnn_jax.training.loop import Loop
-from csnn_torch.learner import Learner as TorchLearner
+from csnn_jax.update.trainer import Trainer
+from csnn_torch.trainer import Trainer as TorchTrainer
 
 MODEL = ModelConfig(
     input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, surrogate="atan", scale=255.0
 )
-pytestmark = pytest.mark.parametrize("kind", [Learner, TorchLearner])
+pytestmark = pytest.mark.parametrize("kind", [Trainer, TorchTrainer])
 
 
 def job(**changes) -> Config:
@@ -34,24 +34,24 @@ def dataset():
     return data.Dataset("drawn", split(20), split(4), split(6), ("0", "1", "2"), 255.0, ())
 
 
-def begin(kind, config, dataset, go_on=lambda: True) -> tuple[Learner, Loop]:
-    learner = kind(config, dataset.train)
+def begin(kind, config, dataset, go_on=lambda: True) -> tuple[Trainer, Loop]:
+    trainer = kind(config, dataset.train)
     rates = plan.learning_rates(config.train, plan.iterations(config.train, len(dataset.train.labels)))
-    return learner, Loop(config, dataset, learner, rates, go_on)
+    return trainer, Loop(config, dataset, trainer, rates, go_on)
 
 
-def stepped(kind, config, dataset, iterations: int) -> Learner:
-    """A learner after so many iterations of the job, each one fetched at once."""
-    learner = kind(config, dataset.train)
+def stepped(kind, config, dataset, iterations: int) -> Trainer:
+    """A trainer after so many iterations of the job, each one fetched at once."""
+    trainer = kind(config, dataset.train)
     for iteration, index in plan.batches(config.train, len(dataset.train.labels)):
         if iteration == iterations:
             break
-        assert learner.step(iteration, index, config.train.lr).fetched().finite
-    return learner
+        assert trainer.step(iteration, index, config.train.lr).fetched().finite
+    return trainer
 
 
-def state(learner) -> dict[str, bytes]:
-    return {name: array.tobytes() for name, array in learner.snapshot().items()}
+def state(trainer) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in trainer.snapshot().items()}
 
 
 def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
@@ -101,12 +101,12 @@ def test_the_processes_that_write_nothing_take_the_same_steps(kind, dataset, tmp
 @pytest.mark.parametrize("asked", [1, 4])
 def test_an_interrupt_keeps_the_iterations_that_were_done_and_their_records(kind, asked, dataset, tmp_path):
     config, answers = job(), iter([True] * asked)
-    learner, loop = begin(kind, config, dataset, lambda: next(answers, False))
+    trainer, loop = begin(kind, config, dataset, lambda: next(answers, False))
     run = rundir.create(str(tmp_path / "run"), config)
-    assert loop.run(0, Written(config, learner, run, 0, 8, loop.look)) == asked
+    assert loop.run(0, Written(config, trainer, run, 0, 8, loop.look)) == asked
     assert [record["iter"] for record in run.records("train")] == list(range(asked))
     expected = stepped(kind, config, dataset, asked)
-    assert state(learner) == state(expected)
+    assert state(trainer) == state(expected)
     assert run.weights.read_bytes() == weights.to_bytes(expected.tensors(), MODEL)
 
 
@@ -131,22 +131,22 @@ def test_steps_after_one_that_is_not_finite_change_nothing(kind, dataset, tmp_pa
             return super().step(iteration, index, np.inf if iteration == 3 else rate, images)
 
     config = job()
-    learner, loop = begin(Unbounded, config, dataset)
+    trainer, loop = begin(Unbounded, config, dataset)
     run = rundir.create(str(tmp_path / "run"), config)
     with pytest.raises(UserError, match="iteration 4: the loss or a gradient is not finite; the weights before"):
-        loop.run(0, Written(config, learner, run, 0, 8, loop.look))
+        loop.run(0, Written(config, trainer, run, 0, 8, loop.look))
     assert [record["iter"] for record in run.records("train")] == list(range(4))
     expected = stepped(kind, config, dataset, 3).tensors()
     for name, tensor in weights.load(run.weights)[1].items():
         np.testing.assert_array_equal(tensor, expected[name])
-    before = state(learner)
-    assert not learner.step(5, np.arange(5), 0.1).fetched().finite
-    assert state(learner) == before
-    learner.restore(stepped(kind, config, dataset, 2).snapshot())
-    assert learner.step(2, np.arange(5), 0.1).fetched().finite
+    before = state(trainer)
+    assert not trainer.step(5, np.arange(5), 0.1).fetched().finite
+    assert state(trainer) == before
+    trainer.restore(stepped(kind, config, dataset, 2).snapshot())
+    assert trainer.step(2, np.arange(5), 0.1).fetched().finite
 
 
 def test_a_step_is_compiled_once(kind, dataset):
-    if kind is Learner:
-        learner = stepped(kind, job(), dataset, 3)
-        assert learner._update._cache_size() == 1
+    if kind is Trainer:
+        trainer = stepped(kind, job(), dataset, 3)
+        assert trainer._update._cache_size() == 1

@@ -14,8 +14,8 @@ from csnn_torch.compare import variants
 def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iterations, monkeypatch):
     """With the low threshold every layer fires at once, with the high one no layer ever does."""
     model = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=16, threshold=threshold)
-    step, steps = variants.Learner.step, []
-    monkeypatch.setattr(variants.Learner, "step", lambda self, *batch: (steps.append(batch), step(self, *batch))[1])
+    step, steps = variants.Trainer.step, []
+    monkeypatch.setattr(variants.Trainer, "step", lambda self, *batch: (steps.append(batch), step(self, *batch))[1])
     variants.briefly_trained(model, data.load("mnist", model.input_shape), 3)
     assert len(steps) == iterations
 

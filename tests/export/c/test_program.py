@@ -13,9 +13,9 @@ from c_networks import IMAGES, STACKS, images_for, parameters
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
+from export import reference
 from export.c import program
 from export.parts import c_program
-from export.proof import network
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
 SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -24,9 +24,9 @@ SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 def torch_window(config, tensors):
     """(input, samples as the program takes them, trace of torch)."""
     images = images_for(config)
-    x = network.inputs(config, images)
+    x = reference.inputs(config, images)
     samples = images if x.ndim == 4 else x.movedim(-3, -1).swapaxes(0, 1).numpy().astype(np.uint8)
-    return x, samples, network.trace(network.Step(config, tensors), x, config.time_steps)
+    return x, samples, reference.trace(reference.Step(config, tensors), x, config.time_steps)
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -45,8 +45,8 @@ def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, n
     config, tensors, folder = built(name)
     x, _, trace = torch_window(config, tensors)
     library = program.Library(folder / "libcsnn.so", config)
-    before = [u.numpy() for u in network.Step(config, tensors).initial_membranes(IMAGES)]
-    for t, frame in enumerate(network.frames(x, config.time_steps)):
+    before = [u.numpy() for u in reference.Step(config, tensors).initial_membranes(IMAGES)]
+    for t, frame in enumerate(reference.frames(x, config.time_steps)):
         after, spikes = library.step(before, frame.numpy())
         before = [u[t].numpy() for u in trace.membranes]
         np.testing.assert_array_equal(spikes, trace.spikes[-1][t].numpy())
@@ -57,7 +57,7 @@ def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, n
 def test_the_library_refuses_an_input_that_is_no_byte(built):
     config, tensors, folder = built("default kind")
     library = program.Library(folder / "libcsnn.so", config)
-    membranes = [u.numpy() for u in network.Step(config, tensors).initial_membranes(1)]
+    membranes = [u.numpy() for u in reference.Step(config, tensors).initial_membranes(1)]
     for value in (0.5, 1.5, -1 / 255):
         with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
             library.step(membranes, np.full((1, 2, 12, 10), value, np.float32))
@@ -69,8 +69,8 @@ def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
     c_program.write_sources(tmp_path, config, tensors, frames=6)
     binary = program.build(tmp_path, tmp_path)
     frames = np.random.default_rng(4).integers(0, 256, (3, 6, *config.input_shape)).astype(np.uint8)
-    x = network.inputs(config, frames)
-    expected = network.trace(network.Step(config, tensors), x, config.time_steps).spikes[-1].sum(0).numpy()
+    x = reference.inputs(config, frames)
+    expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes[-1].sum(0).numpy()
     assert expected.any() and len(x) == 6 != config.time_steps
     np.testing.assert_array_equal(program.counts(binary, frames)[1], expected)
 
@@ -192,7 +192,7 @@ def test_two_states_do_not_disturb_each_other(built):
     config, tensors, folder = built("three blocks, rate")
     x, _, _ = torch_window(config, tensors)
     one, two = (program.Library(folder / "libcsnn.so", config) for _ in range(2))
-    start = [u.numpy() for u in network.Step(config, tensors).initial_membranes(IMAGES)]
+    start = [u.numpy() for u in reference.Step(config, tensors).initial_membranes(IMAGES)]
     alone = one.step(one.step(start, x[0].numpy())[0], x[1].numpy())
     first, _ = one.step(start, x[0].numpy())
     two.step(start, torch.ones_like(x[0]).numpy())

@@ -5,8 +5,8 @@ import pytest
 from export_networks import STACKS, case, changed
 from onnx import numpy_helper
 
+from export import reference
 from export.graphs import step_graph
-from export.proof import network
 from export.proof.equality import equality
 from export.proof.runners import OnnxRunner, TorchRunner
 
@@ -61,7 +61,7 @@ def test_a_membrane_at_the_threshold_does_not_fire(above, spikes):
     made = case("flat")
     bias = np.full(4, np.nextafter(np.float32(2.5), np.float32(9)) if above else 2.5, np.float32)
     parameters = {"fc1.weight": np.zeros((4, 30), np.float32), "fc1.bias": bias}
-    runners = [TorchRunner(network.Step(made.config, parameters))]
+    runners = [TorchRunner(reference.Step(made.config, parameters))]
     for file in ("step.onnx", "step_lif.onnx"):
         model = made.models[file]
         for name, value in parameters.items():

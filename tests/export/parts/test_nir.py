@@ -15,9 +15,9 @@ from torch.nn import functional
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
+from export import reference
 from export.graphs import nir_graph
 from export.parts import nir as part
-from export.proof import network
 
 pytestmark = pytest.mark.numeric
 
@@ -37,7 +37,7 @@ def inputs(config: ModelConfig) -> torch.Tensor:
     images = data.load("mnist", (28, 28, 1)).test.images[:4]
     height, width, channels = config.input_shape
     images = np.pad(images, [(0, 0), (0, max(0, height - 28)), (0, max(0, width - 28)), (0, 0)])
-    return network.inputs(config, np.repeat(images, channels, axis=-1))
+    return reference.inputs(config, np.repeat(images, channels, axis=-1))
 
 
 def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[torch.Tensor]:
@@ -47,7 +47,7 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
         name: [] for name, node in graph.nodes.items() if isinstance(node, nir.LIF)
     }
     follows = dict(graph.edges)
-    for frame in network.frames(x.double(), time_steps):
+    for frame in reference.frames(x.double(), time_steps):
         value, name = frame, follows["input"]
         while name != "output":
             node = graph.nodes[name]
@@ -78,7 +78,7 @@ def test_reader_gives_the_same_spikes(config: ModelConfig, legacy: bool, tmp_pat
     path = tmp_path / "network.nir"
     part.write_file(path, config, tensors, legacy)
     found = part.run(part.read(path), x, config.time_steps)
-    expected = network.trace(network.Step(config, tensors), x, config.time_steps).spikes
+    expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes
     for ours, theirs in zip(expected, found, strict=True):
         assert 0.01 < ours.mean() < 0.9
         assert torch.equal(ours, theirs)
@@ -90,7 +90,7 @@ def test_nirs_own_equations_give_the_same_spikes(config: ModelConfig, tmp_path: 
     path = tmp_path / "network.nir"
     part.write_file(path, config, tensors)
     found = equations(nir.read(path), x, config.time_steps)
-    expected = network.trace(network.Step(config, tensors), x, config.time_steps).spikes
+    expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes
     assert [int((a != b).sum()) for a, b in zip(expected, found, strict=True)] == [0] * len(expected)
 
 
@@ -113,7 +113,7 @@ def test_layout_of_the_file(legacy: bool, tmp_path: Path) -> None:
                 assert node[field].dtype == np.float32, (name, field)
             for field in set(node) & {"kernel_size", "stride", "padding", "dilation"}:
                 assert node[field].shape == (2,), (name, field)
-        for number, shape in enumerate(network.membrane_shapes(SMALL), 1):
+        for number, shape in enumerate(reference.membrane_shapes(SMALL), 1):
             assert file[f"node/nodes/layer{number}_spikes/tau"].shape == shape
 
 

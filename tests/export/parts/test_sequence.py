@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from export_networks import STACKS, case, changed
 
+from export import reference
 from export.parts import sequence
-from export.proof import network
 
 pytestmark = pytest.mark.numeric
 
@@ -38,11 +38,11 @@ def test_the_sequence_computes_the_first_convolution_once():
 def test_data_with_a_time_axis_of_their_own_go_through_the_sequence():
     made = case("other")
     frames = np.random.default_rng(0).integers(0, 256, (3, 9, *made.config.input_shape), np.uint8)
-    x = network.inputs(made.config, frames)
+    x = reference.inputs(made.config, frames)
     assert x.shape == (9, 3, 2, 12, 10)
     model = sequence.graph(made.models["step.onnx"], made.config, frames=True)
     counts, spikes = sequence.SequenceRunner(model).run(x)
-    expected = network.trace(made.step, x, 12).spikes[-1].numpy()
+    expected = reference.trace(made.step, x, 12).spikes[-1].numpy()
     assert expected.any()
     np.testing.assert_array_equal(spikes, expected)
     np.testing.assert_array_equal(counts, expected.sum(0))

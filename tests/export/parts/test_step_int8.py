@@ -7,7 +7,7 @@ import torch
 from export_networks import STACKS, case
 from onnx import numpy_helper
 
-from export.proof import network
+from export import reference
 from export.proof.equality import equality
 from export.proof.runners import OnnxRunner
 
@@ -48,7 +48,7 @@ def test_the_quantised_graph_stays_near_the_float_one(name):
 def test_the_ranges_are_taken_over_the_whole_window():
     made = case("default")
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.models["step_int8.onnx"].graph.initializer}
-    spikes = network.trace(made.step, made.x, 12).spikes[2]
+    spikes = reference.trace(made.step, made.x, 12).spikes[2]
     currents = spikes @ torch.from_numpy(made.tensors["fc2.weight"].T) + torch.from_numpy(made.tensors["fc2.bias"])
     scale, zero = float(held["fc2_scale"]), int(held["fc2_zero_point"])
     assert abs((255 - zero) * scale - currents.max()) <= scale

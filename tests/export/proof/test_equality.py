@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from export_networks import OTHER, case, changed
 
-from export.proof import network
+from export import reference
 from export.proof.equality import LIMIT, LISTED, Stepwise, equality
-from export.proof.runners import OnnxRunner, ReferenceRunner, TorchRunner, Window
+from export.proof.runners import OnnxRunner, Recording, ReferenceRunner, TorchRunner
 
 pytestmark = pytest.mark.numeric
 
@@ -82,9 +82,9 @@ def test_a_flipped_output_spike_is_found_and_placed(made):
 
 
 def test_a_flip_at_the_threshold_is_explained_and_its_consequences_are_skipped(made):
-    first = network.trace(made.step, made.x, 1).membranes[0][0, 2].ravel()  # needs no threshold
+    first = reference.trace(made.step, made.x, 1).membranes[0][0, 2].ravel()  # needs no threshold
     neuron = int((first > 0.5).nonzero()[0])
-    step = network.Step(made.config, made.tensors | {"lif1.threshold": first[neuron].numpy()})
+    step = reference.Step(made.config, made.tensors | {"lif1.threshold": first[neuron].numpy()})
 
     def above(spikes, membranes):
         view = membranes[0][2].reshape(-1)
@@ -123,7 +123,7 @@ def test_the_limit_is_relative_to_the_membrane():
 
 
 def window_of(membrane):
-    return Window(np.zeros((1, *membrane.shape)), [membrane[None], membrane[None]])
+    return Recording(np.zeros((1, *membrane.shape)), [membrane[None], membrane[None]])
 
 
 def test_listed_flips_are_few_and_counted_flips_are_all(made):

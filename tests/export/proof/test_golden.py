@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from export_networks import case
 
-from export.proof import network
+from export import reference
 from export.proof.equality import LIMIT
 from export.proof.golden import Golden, of_step, of_window, step_problems, window_problems
 
@@ -26,12 +26,12 @@ def at_threshold(made):
     """
     for image in range(len(made.images)):
         x = made.x[image : image + 1]
-        first = network.trace(made.step, x, 1).membranes[0].ravel()  # needs no threshold
+        first = reference.trace(made.step, x, 1).membranes[0].ravel()  # needs no threshold
         for neuron in np.flatnonzero(first.numpy() > 0.3):
             theta = first[neuron].numpy()
             below = np.nextafter(theta, np.float32(0))
             ours, theirs = (
-                network.Step(made.config, made.tensors | {"lif1.threshold": value}) for value in (theta, below)
+                reference.Step(made.config, made.tensors | {"lif1.threshold": value}) for value in (theta, below)
             )
             a, b = (of_window(step, x, STEPS).outputs[1] for step in (ours, theirs))
             if not np.array_equal(a, b):

@@ -14,9 +14,9 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.runs import layouts, weights
 from csnn_jax.runs.config_json import job_to_json
+from export import reference
 from export.graphs import step_graph
 from export.parts import golden, sequence
-from export.proof import network
 from export.report.tools import NOT_TRIED, Tool, tools
 
 ROOT = Path(__file__).parents[3]
@@ -91,7 +91,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = step_graph.step(NIR, tensors, 20)
     onnx.save(plain, folder / "step.onnx")
     onnx.save(sequence.graph(plain, NIR, False), folder / "sequence.onnx")
-    golden.write_sets(folder, network.Step(NIR, tensors), data.load("mnist", (28, 28, 1)).test, NIR.time_steps)
+    golden.write_sets(folder, reference.Step(NIR, tensors), data.load("mnist", (28, 28, 1)).test, NIR.time_steps)
     return folder
 
 

@@ -9,7 +9,7 @@ import torch
 from export_networks import OTHER, case, firing
 
 from csnn_torch import model as companion
-from export.proof import network
+from export import reference
 
 pytestmark = pytest.mark.numeric
 
@@ -41,7 +41,7 @@ def snntorch_trace(config, tensors, x):
 @pytest.mark.parametrize("pool", ["max", "avg"])
 def test_the_step_has_the_bits_of_snntorch(reset, pool, learnt):
     made = firing(replace(OTHER, reset=reset, pool=pool, learn_beta=learnt, learn_threshold=learnt))
-    found = network.trace(made.step, made.x, made.config.time_steps)
+    found = reference.trace(made.step, made.x, made.config.time_steps)
     spikes, membranes = snntorch_trace(made.config, made.tensors, made.x)
     for mine, theirs in zip(found.spikes + found.membranes, spikes + membranes, strict=True):
         assert torch.equal(mine, theirs)
@@ -50,11 +50,11 @@ def test_the_step_has_the_bits_of_snntorch(reset, pool, learnt):
 def test_a_learnt_beta_is_clipped():
     made = case("other")
     tensors = made.tensors | {"lif1.beta": np.float32(1.5), "lif2.beta": np.float32(-0.5)}
-    betas = [neurons.beta.item() for neurons in network.Step(made.config, tensors).neurons]
+    betas = [neurons.beta.item() for neurons in reference.Step(made.config, tensors).neurons]
     assert betas == [1.0, 0.0, tensors["lif3.beta"], tensors["lif4.beta"]]
 
 
 def test_images_that_are_no_bytes_are_refused():
     """They would be divided by 255."""
     with pytest.raises(ValueError, match="images are float32, expected uint8"):
-        network.inputs(OTHER, np.zeros((1, *OTHER.input_shape), np.float32))
+        reference.inputs(OTHER, np.zeros((1, *OTHER.input_shape), np.float32))

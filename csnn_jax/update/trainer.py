@@ -18,13 +18,13 @@ from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
 from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.initial import start as initial
-from csnn_jax.learning import gradient as gradients
-from csnn_jax.learning import objective as objectives
-from csnn_jax.learning import optimizer
-from csnn_jax.learning.gradient import Gradient
 from csnn_jax.network import model as models
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
+from csnn_jax.update import gradient as gradients
+from csnn_jax.update import objective as objectives
+from csnn_jax.update import optimizer
+from csnn_jax.update.gradient import Gradient
 
 
 class State(NamedTuple):
@@ -60,8 +60,8 @@ def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation,
     return update
 
 
-class Learner:
-    """A network, its optimiser and its training data. See `training.learner.Learner` for the methods.
+class Trainer:
+    """A network, its optimiser and its training data. See `training.trainer.Trainer` for the methods.
 
     Args:
         config: the job, as `config.decided` gives it; `config.model` must fit the data.

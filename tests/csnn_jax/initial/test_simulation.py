@@ -6,7 +6,7 @@ import pytest
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
-from csnn_jax.initial import window
+from csnn_jax.initial import simulation
 from csnn_jax.network import model as models
 
 pytestmark = pytest.mark.numeric
@@ -27,8 +27,8 @@ def both(config: ModelConfig, x: np.ndarray) -> tuple[list[np.ndarray], list[np.
     expected = [np.asarray(spikes) for spikes in scan.trace(model, jnp.asarray(x))[1].spikes]
     found, frames = [], x if x.ndim == 5 else x[None]
     for index, (layer, block) in enumerate(zip(config.layers, model.blocks, strict=True)):
-        current = window.current(config, layer, np.asarray(block.kernel[...]), np.asarray(block.bias[...]), frames)
-        frames = window.spikes(current, config, index)
+        current = simulation.current(config, layer, np.asarray(block.kernel[...]), np.asarray(block.bias[...]), frames)
+        frames = simulation.spikes(current, config, index)
         found.append(frames)
     return found, expected
 

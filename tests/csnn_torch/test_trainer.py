@@ -1,4 +1,4 @@
-"""csnn_torch's learner: the same start, batches and steps as csnn_jax's."""
+"""csnn_torch's trainer: the same start, batches and steps as csnn_jax's."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ import torch
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
-from csnn_jax.learning import learner as jax_learner
 from csnn_jax.trained import Trained
 from csnn_jax.training import checkpoint
-from csnn_torch.learner import Learner
+from csnn_jax.update import trainer as jax_trainer
+from csnn_torch.trainer import Trainer
 
 pytestmark = pytest.mark.numeric
 
@@ -30,11 +30,11 @@ def split():
     return data.Split(rng.integers(0, 256, (20, 8, 8, 1), np.uint8), rng.integers(0, 3, 20).astype(np.int32))
 
 
-def learner(split, settings, tensors=None):
-    return Learner(settings, split, tensors, device="cpu")
+def trainer(split, settings, tensors=None):
+    return Trainer(settings, split, tensors, device="cpu")
 
 
-def fired(one: Learner | jax_learner.Learner, images) -> list[np.ndarray]:
+def fired(one: Trainer | jax_trainer.Trainer, images) -> list[np.ndarray]:
     return one.trace(images)[1]
 
 
@@ -47,15 +47,15 @@ def loud(settings):
     rng = np.random.default_rng(5)
     return {
         name: tensor if name.startswith("lif") else rng.uniform(-1, 1.25, tensor.shape).astype(tensor.dtype)
-        for name, tensor in learner(None, settings).tensors().items()
+        for name, tensor in trainer(None, settings).tensors().items()
     }
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
     settings = config({"seed": 3, "dtype": dtype})
-    ours = jax_learner.Learner(settings, split).tensors()
-    theirs = learner(split, settings).tensors()
+    ours = jax_trainer.Trainer(settings, split).tensors()
+    theirs = trainer(split, settings).tensors()
     assert list(ours) == list(theirs)
     for name, tensor in ours.items():
         assert tensor.dtype == dtype and tensor.tobytes() == theirs[name].tobytes()
@@ -65,8 +65,8 @@ def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
 def test_a_look_is_csnn_jaxs(encoding, split, x64):
     settings = config({"dtype": "float64"}, encoding=encoding, learn_threshold=True, threshold=(0.5, 1.0, 2.0))
     weights = loud(settings)
-    mine = learner(split, settings, weights).look(split.images)
-    theirs = jax_learner.Learner(settings, split, weights).look(split.images)
+    mine = trainer(split, settings, weights).look(split.images)
+    theirs = jax_trainer.Trainer(settings, split, weights).look(split.images)
     assert list(mine) == list(theirs) == ["lif1", "lif2", "lif3"]
     for one, other in zip(mine.values(), theirs.values(), strict=True):
         assert list(one) == pytest.approx(list(other), rel=5e-3) and one.highest > one.threshold
@@ -77,7 +77,7 @@ def test_a_look_is_csnn_jaxs(encoding, split, x64):
 def test_both_see_the_same_input(encoding, scale, split):
     settings = config(encoding=encoding, scale=scale, reset="none")  # the first membrane then follows the input alone
     weights = loud(settings)
-    mine = learner(None, settings, weights).trace(split.images)[0][0]
+    mine = trainer(None, settings, weights).trace(split.images)[0][0]
     other = Trained(settings, weights).trace(split.images).membranes[0]
     assert mine.std() > 0.1
     np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
@@ -86,18 +86,18 @@ def test_both_see_the_same_input(encoding, scale, split):
 def test_images_with_a_time_axis_are_sequences(split):
     settings = config()
     frames = np.random.default_rng(1).integers(0, 256, (5, 7, 8, 8, 1), np.uint8)
-    one = learner(data.Split(frames, split.labels[:5]), settings, loud(settings))
+    one = trainer(data.Split(frames, split.labels[:5]), settings, loud(settings))
     assert fired(one, frames)[0].shape == (7, 5, 4, 4, 4)
     np.testing.assert_array_equal(fired(one, frames)[0][3, :, 0, 0], fired(one, frames[:, :4])[0][3, :, 0, 0])
     assert np.isfinite(one.step(0, np.arange(5), 1e-2).loss)
     with pytest.raises(UserError, match="--encoding rate: the images have a time axis already"):
-        fired(learner(None, config(encoding="rate")), frames)
+        fired(trainer(None, config(encoding="rate")), frames)
 
 
 def test_a_step_is_csnn_jaxs_step_in_float64(split, x64):
     settings = config({"dtype": "float64"}, learn_beta=True, beta=0.8)
     weights = loud(settings)
-    ours, theirs = jax_learner.Learner(settings, split, weights), learner(split, settings, weights)
+    ours, theirs = jax_trainer.Trainer(settings, split, weights), trainer(split, settings, weights)
     for iteration in range(4):
         index = np.arange(5) + 5 * (iteration % 2)
         mine, other = (side.step(iteration, index, 1e-2).fetched() for side in (ours, theirs))
@@ -115,8 +115,8 @@ def test_a_step_in_micro_batches_is_one_of_the_whole_batch(split, x64, encoding)
     settings = config({"dtype": "float64", "batch_size": 6, "microbatch": 2}, encoding=encoding)
     whole = replace(settings, train=replace(settings.train, microbatch="off"))
     weights, index = loud(settings), np.arange(6)
-    ours = [jax_learner.Learner(one, split, weights) for one in (whole, settings)]
-    sides = [*ours, *(learner(split, one, weights) for one in (whole, settings))]
+    ours = [jax_trainer.Trainer(one, split, weights) for one in (whole, settings)]
+    sides = [*ours, *(trainer(split, one, weights) for one in (whole, settings))]
     first = sides[0].step(0, index, 1e-2).fetched()
     for other in sides[1:]:
         step = other.step(0, index, 1e-2).fetched()
@@ -140,7 +140,7 @@ def test_both_learn_from_the_images_that_a_step_is_given(made, split, x64):
     instead.labels[12] = split.labels[3]
     steps = [
         make(settings, held, weights).step(2, at, 1e-2, given)
-        for make in (jax_learner.Learner, lambda settings, held, weights: learner(held, settings, weights))
+        for make in (jax_trainer.Trainer, lambda settings, held, weights: trainer(held, settings, weights))
         for held, at, given in ((split, index, images), (instead, rows, None), (split, index, None))
     ]
     for given, expected, without in (steps[:3], steps[3:]):
@@ -152,7 +152,7 @@ def test_both_learn_from_the_images_that_a_step_is_given(made, split, x64):
 
 def test_evaluation_counts_every_image_once(split):
     settings = config()
-    one = learner(None, settings, loud(settings))
+    one = trainer(None, settings, loud(settings))
     result = one.evaluate(split, lambda: True)
     spikes = fired(one, split.images)
     np.testing.assert_array_equal(result.predictions, spikes[-1].sum(0).argmax(1))
@@ -161,7 +161,7 @@ def test_evaluation_counts_every_image_once(split):
 
 
 def test_a_step_can_be_taken_back(split):
-    one = learner(split, config())
+    one = trainer(split, config())
     before = one.tensors()
     one.step(0, np.arange(5), 1e-2)
     assert any(not np.array_equal(before[name], tensor) for name, tensor in one.tensors().items())
@@ -174,21 +174,21 @@ def test_a_gradient_that_is_not_finite_changes_nothing(split):
     settings = config()
     weights = loud(settings)
     weights["fc2.weight"][0, 0] = np.nan
-    one = learner(split, settings, weights)
+    one = trainer(split, settings, weights)
     assert one.step(0, np.arange(5), 1e-2).finite is False
     for name, tensor in one.tensors().items():
         np.testing.assert_array_equal(tensor, weights[name])
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "adamw"}], ids=str)
-def test_a_restored_learner_goes_on_bit_for_bit(changes, split, tmp_path):
+def test_a_restored_trainer_goes_on_bit_for_bit(changes, split, tmp_path):
     settings = config(changes, learn_threshold=True)
     weights = loud(settings)
-    one = learner(split, settings, weights)
+    one = trainer(split, settings, weights)
     for iteration in range(3):
         one.step(iteration, np.arange(5) + iteration, 1e-2)
     checkpoint.write(tmp_path, 3, one.snapshot(), b"")
-    other = learner(split, settings)
+    other = trainer(split, settings)
     other.restore(checkpoint.restore(tmp_path, other.snapshot())[1])
     other.roll_back()
     one.roll_back()
@@ -201,7 +201,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(changes, split, tmp_path):
 
 
 def test_a_snapshot_is_not_changed_by_a_step(split):
-    one = learner(split, config())
+    one = trainer(split, config())
     before = one.snapshot()
     copies = {name: array.copy() for name, array in before.items()}
     one.step(0, np.arange(5), 1e-2)
@@ -221,4 +221,4 @@ def test_a_snapshot_is_not_changed_by_a_step(split):
 )
 def test_what_it_can_not_do_is_refused(settings, device, message):
     with pytest.raises(UserError, match=message):
-        Learner(config(settings), device=device)
+        Trainer(config(settings), device=device)

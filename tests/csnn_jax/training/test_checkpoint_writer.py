@@ -10,11 +10,11 @@ from disk import largest_file
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
-from csnn_jax.learning.learner import Learner
 from csnn_jax.runs import checkpoints, rundir, weights
 from csnn_jax.training import checkpoint
-from csnn_jax.training.keeper import Keeper
-from csnn_torch.learner import Learner as TorchLearner
+from csnn_jax.training.checkpoint_writer import CheckpointWriter
+from csnn_jax.update.trainer import Trainer
+from csnn_torch.trainer import Trainer as TorchTrainer
 
 MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4)
 
@@ -29,84 +29,84 @@ def split():
     return data.Split(rng.integers(0, 256, (16, 8, 8, 1), np.uint8), rng.integers(0, 3, 16).astype(np.uint8))
 
 
-def make(config, split, tmp_path, kind=Learner):
+def make(config, split, tmp_path, kind=Trainer):
     run = rundir.create(str(tmp_path / "run"), config)
-    learner = kind(config, split)
-    return run, learner, Keeper(config, learner, run)
+    trainer = kind(config, split)
+    return run, trainer, CheckpointWriter(config, trainer, run)
 
 
-@pytest.mark.parametrize("kind", [Learner, TorchLearner])
+@pytest.mark.parametrize("kind", [Trainer, TorchTrainer])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_what_is_written_in_the_background_is_not_changed_by_the_next_steps(kind, optimizer, split, tmp_path):
-    run, learner, keeper = make(job(optimizer=optimizer), split, tmp_path, kind)
-    with keeper:
-        learner.step(0, np.arange(5), 0.1)
-        then = {name: array.copy() for name, array in learner.snapshot().items()}
-        keeper.keep(1)
+    run, trainer, writer = make(job(optimizer=optimizer), split, tmp_path, kind)
+    with writer:
+        trainer.step(0, np.arange(5), 0.1)
+        then = {name: array.copy() for name, array in trainer.snapshot().items()}
+        writer.keep(1)
         for iteration in (1, 2):
-            learner.step(iteration, np.arange(5), 0.1)
-    later = learner.snapshot()
+            trainer.step(iteration, np.arange(5), 0.1)
+    later = trainer.snapshot()
     assert any(not np.array_equal(later[name], array) for name, array in then.items())
     iteration, found = checkpoint.restore(run.checkpoints, later)
     assert iteration == 1 and {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in then.items()}
-    expected = learner.step(3, np.arange(5), 0.1), learner.snapshot()
-    learner.restore(found)
-    assert weights.to_bytes(learner.tensors(), learner.config.model) == run.weights.read_bytes()
+    expected = trainer.step(3, np.arange(5), 0.1), trainer.snapshot()
+    trainer.restore(found)
+    assert weights.to_bytes(trainer.tensors(), trainer.config.model) == run.weights.read_bytes()
     for iteration in (1, 2):
-        learner.step(iteration, np.arange(5), 0.1)
-    again = learner.step(3, np.arange(5), 0.1), learner.snapshot()
+        trainer.step(iteration, np.arange(5), 0.1)
+    again = trainer.step(3, np.arange(5), 0.1), trainer.snapshot()
     assert again[0].loss == expected[0].loss
     assert {k: v.tobytes() for k, v in again[1].items()} == {k: v.tobytes() for k, v in expected[1].items()}
 
 
 def test_the_newest_and_the_best_are_kept(split, tmp_path):
-    run, learner, keeper = make(job(keep_checkpoints=2), split, tmp_path)
-    with keeper:
+    run, trainer, writer = make(job(keep_checkpoints=2), split, tmp_path)
+    with writer:
         for done, accuracy in ((1, 0.5), (2, 0.9), (3, None), (4, 0.9), (5, 0.1), (6, None)):
             if accuracy is not None:
-                keeper.score(done, accuracy)
+                writer.score(done, accuracy)
                 run.record("validation", iter=done - 1, accuracy=accuracy)
-            keeper.keep(done)
+            writer.keep(done)
     assert checkpoints.numbers(run.checkpoints) == [2, 5, 6]
     assert [run.at(name).checkpoint for name in ("best", "last", "5")] == [2, 6, 5]
     assert run.at("best").weights == run.path / "checkpoints" / "2" / "weights.safetensors"
-    with Keeper(job(keep_checkpoints=1), learner, run) as again:  # as a resumed run: it reads the scores
+    with CheckpointWriter(job(keep_checkpoints=1), trainer, run) as again:  # as a resumed run: it reads the scores
         again.keep(7)
     assert checkpoints.numbers(run.checkpoints) == [2, 7]
 
 
 def test_checkpoints_are_due_every_so_many_iterations(split, tmp_path):
-    _, learner, keeper = make(job(checkpoint_every=3), split, tmp_path)
-    assert [done for done in range(8) if done and keeper.due(done)] == [3, 6]
-    assert not any(map(Keeper(job(), learner, rundir.RunDir(tmp_path / "run")).due, range(8)))
+    _, trainer, writer = make(job(checkpoint_every=3), split, tmp_path)
+    assert [done for done in range(8) if done and writer.due(done)] == [3, 6]
+    assert not any(map(CheckpointWriter(job(), trainer, rundir.RunDir(tmp_path / "run")).due, range(8)))
 
 
 def test_an_iteration_is_written_once(split, tmp_path):
-    run, _, keeper = make(job(), split, tmp_path)
-    with keeper:
-        keeper.keep(1)
-        keeper.wait()
+    run, _, writer = make(job(), split, tmp_path)
+    with writer:
+        writer.keep(1)
+        writer.wait()
         path = run.checkpoints / "1" / "state.safetensors"
         before = path.stat().st_mtime_ns
         run.weights.unlink()
-        keeper.keep(1)
+        writer.keep(1)
     assert path.stat().st_mtime_ns == before and run.weights.exists()
 
 
 @pytest.mark.parametrize("told", ["step", "keep", "end"])
 def test_a_full_disk_is_told_at_the_next_step_or_at_the_end(told, split, tmp_path):
-    run, learner, keeper = make(job(), split, tmp_path)
-    keeper.keep(1)
-    keeper.wait()
-    learner.step(0, np.arange(5), 0.1)
-    size = len(weights.to_bytes(learner.tensors(), learner.config.model)) + 100
+    run, trainer, writer = make(job(), split, tmp_path)
+    writer.keep(1)
+    writer.wait()
+    trainer.step(0, np.arange(5), 0.1)
+    size = len(weights.to_bytes(trainer.tensors(), trainer.config.model)) + 100
     expected = rf"^{run.checkpoints}/2/state.safetensors: can't be written: File too large"
-    with pytest.raises(UserError, match=expected), largest_file(size), keeper:
-        keeper.keep(2)
+    with pytest.raises(UserError, match=expected), largest_file(size), writer:
+        writer.keep(2)
         deadline = time.monotonic() + 60
         while told == "step" and time.monotonic() < deadline:
-            keeper.check()
+            writer.check()
         if told == "keep":
-            keeper.keep(3)
+            writer.keep(3)
     assert os.listdir(run.checkpoints) == ["1"]
-    assert checkpoint.restore(run.checkpoints, learner.snapshot())[0] == 1
+    assert checkpoint.restore(run.checkpoints, trainer.snapshot())[0] == 1

@@ -35,14 +35,14 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-class Learner:
-    """A network and its optimiser. See `csnn_jax.training.learner.Learner` for the methods.
+class Trainer:
+    """A network and its optimiser. See `csnn_jax.training.trainer.Trainer` for the methods.
 
     The initial weights and the batches of a seed are csnn_jax's, so the two start equal and see the same images.
 
     Args:
         config: the job, as `config.decided` gives it; `config.model` must fit the data.
-        train: what to learn from; None: the learner only evaluates.
+        train: what to learn from; None: the trainer only evaluates.
         tensors: weights to start from, in torch's layout; None: those of the seed and `config.train.init`, without
             `train` those of the seed alone.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -194,7 +194,7 @@ class Learner:
         return self.run(x), torch.full((len(self.config.model.layers),), torch.nan)
 
     def _loss(self, spikes: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:
-        """What is minimised; see `csnn_jax.learning.objective`."""
+        """What is minimised; see `csnn_jax.update.objective`."""
         loss = self._cross_entropy(spikes, labels)
         if self.config.train.rate is None:
             return loss

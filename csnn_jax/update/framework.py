@@ -1,4 +1,4 @@
-"""JAX as the framework of a job: its learner on the devices that were asked for, and its processes."""
+"""JAX as the framework of a job: its trainer on the devices that were asked for, and its processes."""
 
 import functools
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process
 from csnn_jax.errors import UserError
-from csnn_jax.learning.learner import Learner
 from csnn_jax.training.job import Framework
 from csnn_jax.training.processes import Alone, Processes
+from csnn_jax.update.trainer import Trainer
 
 
 @contextmanager
@@ -35,14 +35,14 @@ def company(flags: JaxFlags) -> Iterator[Processes]:
 
 def of(flags: JaxFlags, processes: Processes) -> Framework:
     """What a job needs of JAX."""
-    return Framework(functools.partial(_learner, flags), processes)
+    return Framework(functools.partial(_trainer, flags), processes)
 
 
-def _learner(flags: JaxFlags, config: Config, train: Split) -> Learner:
+def _trainer(flags: JaxFlags, config: Config, train: Split) -> Trainer:
     process.set_up(config.train.dtype)
     devices = mesh.chosen(flags.devices)
     _check_shares(devices, config.train.batch_size)
-    return Learner(config, train, devices=devices)
+    return Trainer(config, train, devices=devices)
 
 
 def _check_shares(devices: Devices, batch: int) -> None:

@@ -11,8 +11,8 @@ from jax import Array, lax
 
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
-from csnn_jax.learning.objective import Objective
 from csnn_jax.network.model import floats
+from csnn_jax.update.objective import Objective
 
 
 class Found(NamedTuple):

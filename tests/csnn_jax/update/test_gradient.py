@@ -9,10 +9,10 @@ from flax import nnx
 from csnn_jax.config import ModelConfig, TrainConfig
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import event, scan
-from csnn_jax.learning import gradient as gradients
-from csnn_jax.learning import objective
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
+from csnn_jax.update import gradient as gradients
+from csnn_jax.update import objective
 
 SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4, 8), hidden=(12,), num_classes=3, time_steps=6)
 BATCH = 12

@@ -14,11 +14,11 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
-from csnn_jax.learning import gradient as gradients
-from csnn_jax.learning import objective, optimizer
-from csnn_jax.learning.learner import Learner, State, make_update
-from csnn_jax.learning.objective import ce_rate
 from csnn_jax.network.model import CSNN
+from csnn_jax.update import gradient as gradients
+from csnn_jax.update import objective, optimizer
+from csnn_jax.update.objective import ce_rate
+from csnn_jax.update.trainer import State, Trainer, make_update
 
 pytestmark = pytest.mark.numeric
 
@@ -151,15 +151,15 @@ def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     rng = np.random.default_rng(0)
     shape = (30, 6, 6, 6, 1) if frames else (30, 6, 6, 1)
     split = data.Split(rng.integers(0, 256, shape, np.uint8), rng.integers(0, 3, 30).astype(np.int32))
-    one, other = (Learner(settings, split, devices=Devices(jax.devices()[:count])) for count in (1, 4))
+    one, other = (Trainer(settings, split, devices=Devices(jax.devices()[:count])) for count in (1, 4))
     for iteration in range(20):
         index = rng.permutation(30)[:12]
-        expected, step = (learner.step(iteration, index, 0.002).fetched() for learner in (one, other))
+        expected, step = (trainer.step(iteration, index, 0.002).fetched() for trainer in (one, other))
         assert step.loss == pytest.approx(expected.loss, rel=1e-9)
         np.testing.assert_allclose(step.densities, expected.densities, rtol=1e-9)
         np.testing.assert_allclose(step.gradients, expected.gradients, rtol=1e-7)
     assert min(step.densities) > 0.01
-    results = [learner.evaluate(split) for learner in (one, other)]  # 30 images on 4 devices: filled up
+    results = [trainer.evaluate(split) for trainer in (one, other)]  # 30 images on 4 devices: filled up
     np.testing.assert_array_equal(results[0].predictions, results[1].predictions)
     assert results[0].densities == results[1].densities
     for a, b in zip(one.trace(split.images[:2])[1], other.trace(split.images[:2])[1], strict=True):

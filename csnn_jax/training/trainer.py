@@ -12,7 +12,7 @@ from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
 from csnn_jax.training.checkpoint import State
 
 
-class Learner(Protocol):
+class Trainer(Protocol):
     """A network being trained.
 
     Attributes:

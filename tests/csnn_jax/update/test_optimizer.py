@@ -9,10 +9,10 @@ from flax import nnx
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
-from csnn_jax.learning import optimizer
-from csnn_jax.learning.learner import Learner
 from csnn_jax.network.model import CSNN
 from csnn_jax.training import checkpoint
+from csnn_jax.update import optimizer
+from csnn_jax.update.trainer import Trainer
 
 CONFIG = ModelConfig(input_shape=(4, 4, 1), conv_channels=(2,), hidden=(), num_classes=3, learn_beta=True)
 RATE = 0.1
@@ -85,14 +85,14 @@ def test_every_state_comes_back_from_the_disk(changes, tmp_path):
     rng = np.random.default_rng(0)
     split = data.Split(rng.integers(0, 256, (6, 4, 4, 1), np.uint8), np.arange(6, dtype=np.int32) % 3)
     config = decided(Config(CONFIG, train=TrainConfig(**changes, init="calibrated")))
-    one, other = (Learner(config, split) for _ in range(2))
+    one, other = (Trainer(config, split) for _ in range(2))
     for iteration in range(3):
         one.step(iteration, np.arange(6), RATE)
     checkpoint.write(tmp_path / "checkpoints", 3, one.snapshot(), b"weights")
     _, found = checkpoint.restore(tmp_path / "checkpoints", other.snapshot())
     other.restore(found)
-    steps = [learner.step(3, np.arange(6), RATE) for learner in (one, other)]
+    steps = [trainer.step(3, np.arange(6), RATE) for trainer in (one, other)]
     assert steps[0].loss == steps[1].loss and steps[0].gradients.any()
-    states = [learner.snapshot() for learner in (one, other)]
+    states = [trainer.snapshot() for trainer in (one, other)]
     for name, array in states[0].items():
         np.testing.assert_array_equal(states[1][name], array)

@@ -8,25 +8,25 @@ from csnn_jax.runs import checkpoints, weights
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint
 from csnn_jax.training.checkpoint import State
-from csnn_jax.training.learner import Learner
+from csnn_jax.training.trainer import Trainer
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes weights and checkpoints, one at a time. A context, at whose end all is written.
 
     Args:
         config: the job.
-        learner: the network being trained.
+        trainer: the network being trained.
         run: where its files go. Its checkpoints are of iterations that this training has done.
     """
 
-    def __init__(self, config: Config, learner: Learner, run: RunDir):
-        self._config, self._learner, self._run = config, learner, run
+    def __init__(self, config: Config, trainer: Trainer, run: RunDir):
+        self._config, self._trainer, self._run = config, trainer, run
         self._scores = run.scores()
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
 
-    def __enter__(self) -> "Keeper":
+    def __enter__(self) -> "CheckpointWriter":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -50,7 +50,7 @@ class Keeper:
             UserError: the write before failed; the checkpoints before it are whole.
         """
         self.wait()
-        state = None if self._kept(done) else self._learner.snapshot()
+        state = None if self._kept(done) else self._trainer.snapshot()
         self._writing = self._pool.submit(self._write, done, self._weights(), state)
 
     def keep_weights(self) -> None:
@@ -60,7 +60,7 @@ class Keeper:
             UserError: they, or what was being written, can't be written.
         """
         self.wait()
-        weights.save(self._run.weights, self._learner.tensors(), self._config.model)
+        weights.save(self._run.weights, self._trainer.tensors(), self._config.model)
 
     def check(self) -> None:
         """Raises UserError if the latest write has failed."""
@@ -81,7 +81,7 @@ class Keeper:
         return (self._run.checkpoints / str(done) / checkpoints.STATE).is_file()
 
     def _weights(self) -> bytes:
-        return weights.to_bytes(self._learner.tensors(), self._config.model)
+        return weights.to_bytes(self._trainer.tensors(), self._config.model)
 
     def _write(self, done: int, data: bytes, state: State | None) -> None:
         directory = self._run.checkpoints

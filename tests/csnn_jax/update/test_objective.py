@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from csnn_jax.config import TrainConfig
-from csnn_jax.learning.objective import ce_rate, make, rate_cost
+from csnn_jax.update.objective import ce_rate, make, rate_cost
 
 pytestmark = pytest.mark.numeric
 
