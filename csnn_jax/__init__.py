@@ -25,7 +25,7 @@ _HOME = {
     "TrainConfig": "config",
     "Trained": "trained",
     "UserError": "errors",
-    "ce_rate": "learning.objective",
+    "ce_rate": "update.objective",
     "jit": "engine.scan",
     "leaky": "network.neuron",
     "load": "trained",

@@ -3,7 +3,8 @@
 The flags of their commands are read each time; the commands run where tests that take long do, the README's more often.
 
 Every block of commands or Python has a comment above it. `run`: it is run here, a page's blocks in order in one folder.
-`prints`: what the block before it prints. `train`, `test`, `library`: see below. `not run: REASON`: counted in `NOT_RUN`. The pages of docs/extend have markers of their own, see test_guides.py.
+`prints`: what the block before it prints. `train`, `test`, `library`: see below. `not run: REASON`: counted in
+`NOT_RUN`. The pages of docs/extend have markers of their own, see test_guides.py.
 """
 
 import json

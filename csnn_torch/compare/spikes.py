@@ -30,18 +30,26 @@ def decided(case: Case, engines: Sequence[str], dtype: str, images: int) -> list
     return [compare(case.first(more), (r.engine,), dtype)[0] if r.undecided else r for r in found]
 
 
-def compare(case: Case, engines: Sequence[str], dtype: str) -> list[Spikes]:
-    """Compares the spikes of engines of csnn_jax with snnTorch's, layer by layer and step by step."""
+def compare(case: Case, engines: Sequence[str], dtype: str, device: str = "cpu") -> list[Spikes]:
+    """Compares the spikes of engines of csnn_jax with snnTorch's, layer by layer and step by step.
+
+    Args:
+        case: the network and its images.
+        engines: of csnn_jax, each on JAX's first device.
+        dtype: "float64" or "float32".
+        device: where snnTorch runs, in torch's words.
+    """
     with jax.enable_x64(dtype == "float64"):
         sides = {name: _traced(case, name, dtype) for name in engines}
         totals = {name: Total(case, name, dtype) for name in engines}
-        network = case.in_snntorch(dtype)
+        network = case.in_snntorch(dtype).to(device)
         for start in range(0, len(case.images), CHUNK):
             pixels = case.pixels(dtype, slice(start, start + CHUNK))
-            theirs = companion.trace(network, companion.channels_first(pixels), case.config.time_steps)
+            x = companion.channels_first(pixels).to(device)
+            theirs = _arrays(companion.trace(network, x, case.config.time_steps))
             for name, side in sides.items():
                 if not isinstance(side, str):
-                    totals[name].add(start, _arrays(side(pixels)), _arrays(theirs))
+                    totals[name].add(start, _arrays(side(pixels)), theirs)
     return [
         Spikes(case.name, name, dtype, len(case.images), refused=side) if isinstance(side, str) else totals[name].result
         for name, side in sides.items()
@@ -129,4 +137,6 @@ def _traced(case: Case, engine: str, dtype: str) -> Callable[[np.ndarray], scan.
 
 def _arrays(trace: scan.Trace | companion.Trace) -> tuple[Layers, Layers]:
     """Membranes and spikes as NumPy arrays."""
+    if isinstance(trace, companion.Trace):
+        return [layer.cpu().numpy() for layer in trace.membranes], [layer.cpu().numpy() for layer in trace.spikes]
     return [np.asarray(layer) for layer in trace.membranes], [np.asarray(layer) for layer in trace.spikes]

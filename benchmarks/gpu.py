@@ -1,0 +1,108 @@
+"""What a GPU does: time and memory of csnn_jax beside snnTorch on the same card, and whether their spikes are equal.
+
+    python benchmarks/gpu.py > results/gpu.json
+
+It prints JSON with the card's name. Where JAX or torch finds no GPU it says so on standard error and exits with 0.
+Without `--run` it trains the default network for 60 iterations first, so that it fires. `csnn_torch.compare.cost` says
+how the sides are measured; the card must be otherwise idle.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SIDES = ("scan", "snntorch", "snntorch channels last")
+TURNS = 2  # of each side
+ITERATIONS = 60
+FOUND = "import jax; print(jax.default_backend(), jax.devices()[0].device_kind, sep='|')"
+
+
+@dataclass(frozen=True)
+class Options:
+    run: str | None
+    rounds: int
+    images: int
+
+
+def main() -> int:
+    options = arguments()
+    card, missing = gpu()
+    if missing:
+        print(f"no GPU to measure: {missing}", file=sys.stderr)
+        return 0
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # torch shares the card with JAX
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        result = measured(options, options.run or trained(folder))
+    print(json.dumps({"command": "python benchmarks/gpu.py", "card": card} | result, indent=2))
+    return 0
+
+
+def arguments() -> Options:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", help="run directory of a trained network")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each turn")
+    parser.add_argument("--images", type=int, default=1000, help="test images whose spikes are compared")
+    return Options(**vars(parser.parse_args()))
+
+
+def gpu() -> tuple[str, str | None]:
+    """The card's name, and why there is none to measure. JAX is asked in another process: it would keep the card."""
+    done = subprocess.run([sys.executable, "-c", FOUND], capture_output=True, text=True, check=False)
+    backend, _, card = (done.stdout.strip().splitlines() or [""])[-1].partition("|")
+    if backend not in ("gpu", "cuda", "rocm"):
+        return card, f"JAX runs on {backend or 'nothing'}; `pip install -e '.[cuda]'` where there is a card"
+    import torch
+
+    if not torch.cuda.is_available():
+        return card, "torch finds no CUDA; install its CUDA build"
+    return card, None
+
+
+def trained(folder: str) -> str:
+    """A run of the default network, trained for a moment."""
+    path = os.path.join(folder, "run")
+    flags = ["--engine", "scan", "--max-iters", str(ITERATIONS), "--eval-every", "0", "--out", path]
+    subprocess.run([sys.executable, "-m", "csnn_jax.train", *flags], check=True, stdout=sys.stderr)
+    return path
+
+
+def measured(options: Options, run: str) -> dict[str, Any]:
+    """Costs first, by processes of their own; then the spikes, in this one."""
+    from csnn_jax import machine
+    from csnn_jax.config import decided
+    from csnn_jax.runs import rundir
+    from csnn_torch.compare import cases, cost, spikes
+
+    _, config, tensors = rundir.open_run(run)
+    costs = {side.side: side for side in cost.measure(run, SIDES, TURNS, options.rounds)}
+    case = cases.of_run(decided(config), tensors).first(options.images)
+    compared = [spikes.compare(case, ("scan",), dtype, "cuda")[0] for dtype in ("float64", "float32")]
+    ours = costs["scan"]
+    return {
+        "commit": machine.commit(),
+        **machine.describe(),
+        "batch_size": config.train.batch_size,
+        "time_steps": config.model.time_steps,
+        "times_faster": {
+            name: {"training": round(side.step_s / ours.step_s, 2), "inference": round(side.infer_s / ours.infer_s, 2)}
+            for name, side in costs.items()
+            if side is not ours and not side.failed and not ours.failed
+        },
+        "costs": {name: side.failed or figures(side.as_json()) for name, side in costs.items()},
+        "spikes": [asdict(one) for one in compared],
+    }
+
+
+def figures(cost: dict[str, Any]) -> dict[str, Any]:
+    """All but the predictions."""
+    return {name: value for name, value in cost.items() if name != "predictions"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
