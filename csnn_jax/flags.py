@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrainFlags:
-    """What to train, and where the run goes."""
+    """The flags of a training: what to train, and where the run directory goes."""
 
     config: Config = field(default_factory=Config)
     out: str | None = None

@@ -28,7 +28,7 @@ from csnn_jax.runs.metrics import Evaluation, Neurons
 
 
 class Answer(NamedTuple):
-    """What a network says of some images.
+    """The classes and spike counts that a network gives for some images.
 
     Attributes:
         classes: the class with the most output spikes, the lowest on ties: int [batch].
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
 
 class Trained:
-    """A network with its weights.
+    """A trained network, ready to classify images and to show what its neurons do.
 
     Args:
         config: the job that it was trained in.

@@ -21,14 +21,14 @@ from csnn_torch.surrogates import spike_function
 
 
 class Trace(NamedTuple):
-    """Everything that happened: one tensor [time, batch, *shape] per layer, channels last as in csnn_jax."""
+    """The membranes and spikes of every layer at every step: one tensor [time, batch, *shape] each, channels last."""
 
     membranes: tuple[torch.Tensor, ...]
     spikes: tuple[torch.Tensor, ...]
 
 
 class Tally(NamedTuple):
-    """Sums over the window.
+    """How often outputs and layers spiked over the window.
 
     Attributes:
         counts: output spikes per image and class [batch, classes].

@@ -36,7 +36,7 @@ def choose_device(name: str) -> torch.device:
 
 
 class Trainer:
-    """A network and its optimiser. See `csnn_jax.training.trainer.Trainer` for the methods.
+    """Trains a network in snnTorch. `csnn_jax.training.trainer.Trainer` explains the methods.
 
     The initial weights and the batches of a seed are csnn_jax's, so the two start equal and see the same images.
 

@@ -27,7 +27,7 @@ Prove = Callable[[Part, str], Found]
 
 @dataclass(frozen=True)
 class Settings:
-    """How a bundle is made and proven.
+    """The settings by which a bundle is made and proven.
 
     Attributes:
         opset: of the ONNX files.

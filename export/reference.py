@@ -22,7 +22,9 @@ Counts = Callable[[Tensor], np.ndarray]
 
 
 class Trace(NamedTuple):
-    """Everything that happened: one tensor [time, batch, channels, height, width] or [time, batch, features] per layer.
+    """The membranes and spikes of every layer at every step.
+
+    One tensor [time, batch, channels, height, width] or [time, batch, features] for each layer.
 
     Attributes:
         membranes: U[t], before the reset that the spike of step t causes.

@@ -21,7 +21,7 @@ CALIBRATION_IMAGES = 64
 
 @dataclass(frozen=True)
 class Subject:
-    """A bundle and what its files are checked against.
+    """A bundle, and the network and images that its files are checked against.
 
     Attributes:
         folder: the bundle.

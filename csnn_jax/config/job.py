@@ -13,7 +13,7 @@ Schedule = Literal["constant", "cosine"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images come from."""
+    """Where a job's images come from, and how they are changed for training."""
 
     dataset: str = "mnist"
     """mnist (ships with the package), idx:DIR (a folder with the four IDX files), or tfds:NAME (prepared by

@@ -13,7 +13,7 @@ BLOCK = 2**15
 
 
 class Moves(NamedTuple):
-    """How images are moved, one value per image.
+    """How far each image of a batch is shifted, turned and scaled; one value per image.
 
     Attributes:
         shift: pixels down and to the right, float64 [batch, 2].
@@ -27,7 +27,7 @@ class Moves(NamedTuple):
 
 
 class Augmentation:
-    """Training images, of which each iteration gets its own moved copies.
+    """Gives every iteration its own moved copies of the training images.
 
     Args:
         images: uint8 [N, H, W, C], or [N, T, H, W, C]; all frames of an example are moved alike.

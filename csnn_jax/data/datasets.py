@@ -18,7 +18,7 @@ KINDS = tuple(name.partition(":")[0] for name in DATASETS)
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels.
+    """Images and their labels: what a network is trained or evaluated on.
 
     Attributes:
         images: uint8 [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis.
@@ -44,7 +44,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that fits the network's input.
+    """A data set whose images have the shape of the network's input.
 
     Attributes:
         name: as given to `load`.

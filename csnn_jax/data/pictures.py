@@ -11,7 +11,7 @@ from csnn_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture ready for the network.
+    """A picture that was read from a file and made ready for the network.
 
     Attributes:
         pixels: uint8 [H, W, C].

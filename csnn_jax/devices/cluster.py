@@ -29,7 +29,7 @@ SHOWN = 40  # bytes of a fact's value in a message
 
 @dataclass(frozen=True)
 class Address:
-    """Where the processes meet.
+    """The address at which the processes of a job meet, and this one's number among them.
 
     Attributes:
         coordinator: HOST:PORT of the first process; None: what the cluster's environment says.

@@ -15,7 +15,7 @@ AXIS = "batch"
 
 
 class Devices:
-    """The devices of a job, in one line (a mesh of one axis).
+    """Spreads batches over the devices of a job, which form a mesh of one axis.
 
     Args:
         devices: those of all processes, in the order of the processes, equally many of each.

@@ -15,7 +15,7 @@ LANES = 16
 
 
 class Rule(NamedTuple):
-    """What is fixed about a layer's neurons (hashable, so that it can be a static argument).
+    """The settings of a layer's neurons that never change; hashable, so that they can be a static argument.
 
     Attributes:
         reset: "subtract", "zero" or "none".
@@ -68,7 +68,7 @@ class Product(NamedTuple):
 
 
 class Spikes(NamedTuple):
-    """Spikes of one layer.
+    """The spikes of one layer as bits, and the port through which their gradient comes back.
 
     Attributes:
         bits: [batch, time, neurons / 16] uint16; neuron n is bit n % 16 of word n // 16.
@@ -81,7 +81,7 @@ class Spikes(NamedTuple):
 
 
 class LayerOutput(NamedTuple):
-    """What a layer did over the whole window.
+    """The spikes and membranes that a layer gives for the whole window.
 
     Attributes:
         spikes: its spikes, which carry the gradient.

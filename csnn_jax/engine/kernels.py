@@ -22,7 +22,7 @@ A = TypeVar("A", Array, jax.ShapeDtypeStruct)
 
 
 class Fired(NamedTuple, Generic[A]):
-    """What a layer of neurons gives.
+    """The result of running a layer of neurons over the window.
 
     Attributes:
         bits: its spikes [batch, time, neurons / 16] uint16.
@@ -36,7 +36,7 @@ class Fired(NamedTuple, Generic[A]):
 
 
 class ConvFired(NamedTuple, Generic[A]):
-    """What a convolutional layer gives.
+    """The result of running a convolutional layer over the window.
 
     Attributes:
         bits: as in `Fired`.
@@ -53,7 +53,7 @@ class ConvFired(NamedTuple, Generic[A]):
 
 
 class Layer(NamedTuple):
-    """What a layer with weights takes.
+    """The arguments of a layer with weights.
 
     Attributes:
         bits_in: spikes of the layer before [batch, time, inputs / 16] uint16.
@@ -71,7 +71,7 @@ class Layer(NamedTuple):
 
 
 class LifBackward(NamedTuple):
-    """What the neurons' reverse recurrence takes.
+    """The arguments of the neurons' backward recurrence.
 
     Attributes:
         dspikes: [batch, time, neurons]; is written over.
@@ -89,7 +89,7 @@ class LifBackward(NamedTuple):
 
 
 class LifGradients(NamedTuple, Generic[A]):
-    """What the neurons' reverse recurrence gives: dcurrent [batch, time, neurons], the others [batch]."""
+    """The gradients of the neurons' backward recurrence: dcurrent [batch, time, neurons], the others [batch]."""
 
     dcurrent: A
     dbeta: A
@@ -97,7 +97,7 @@ class LifGradients(NamedTuple, Generic[A]):
 
 
 class ConvBackward(NamedTuple):
-    """What the backward pass of a convolutional layer takes.
+    """The arguments of a convolutional layer's backward pass.
 
     Attributes:
         dspikes: [batch, time, neurons]; None where it is the product of the next two.
@@ -133,7 +133,7 @@ class ConvBackward(NamedTuple):
 
 
 class ConvGradients(NamedTuple, Generic[A]):
-    """What the backward pass of a convolutional layer gives.
+    """The gradients that a convolutional layer's backward pass gives.
 
     Attributes:
         dkernel: [k, k, in, out].

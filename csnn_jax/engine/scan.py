@@ -29,14 +29,14 @@ def jit(function: Callable, **options) -> Callable:
 
 
 class Trace(NamedTuple):
-    """Everything that happened: one array [time, batch, *shape] per layer."""
+    """The membranes and spikes of every layer at every step: one array [time, batch, *shape] per layer."""
 
     membranes: tuple[Array, ...]
     spikes: tuple[Array, ...]
 
 
 class Tally(NamedTuple):
-    """Sums over the window.
+    """How often outputs and layers spiked over the window, for accuracy and densities.
 
     Attributes:
         counts: output spikes per image and class [batch, classes].

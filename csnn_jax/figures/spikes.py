@@ -22,7 +22,7 @@ ROW = 0.135
 
 
 class Sample(NamedTuple):
-    """An image, and what a network makes of it.
+    """An image with the membranes and spikes of every layer while the network saw it.
 
     Attributes:
         image: [H, W, C] uint8, or [T, H, W, C].

@@ -40,7 +40,7 @@ EVIDENCE = {
 
 
 class Event(NamedTuple):
-    """A trouble that began or passed.
+    """Reports that a trouble has begun or passed.
 
     Attributes:
         what: one of `EVIDENCE`.
@@ -86,7 +86,7 @@ class Detector:
 
 
 class Detectors:
-    """Finds the events of a job.
+    """Watches a whole job by a detector for each kind of trouble, and gives the events that they find.
 
     Args:
         config: the job.
@@ -197,7 +197,7 @@ def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[st
 
 
 class HealthMonitor:
-    """Tells the events of a job: a line on the log, a record in metrics.jsonl.
+    """Prints the events of a job as lines on the log, and records them in metrics.jsonl.
 
     Args:
         config: the job.

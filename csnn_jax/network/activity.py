@@ -21,7 +21,7 @@ _FEW = 32  # with fewer channels a product is too cheap to be compiled more than
 
 
 class Activity(NamedTuple):
-    """Which channels of some spikes are active.
+    """Which channels have a spike anywhere in a batch, so that the others can be left out of a product.
 
     Attributes:
         order: the channels [channels], active ones first, each kind in its order.

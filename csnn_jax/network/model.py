@@ -62,7 +62,7 @@ class Block(nnx.Module):
 
 
 class CSNN(nnx.Module):
-    """A stack of blocks.
+    """The spiking network: a stack of blocks, with their weights as `nnx.Param`s.
 
     Args:
         config: the stack and its neurons.

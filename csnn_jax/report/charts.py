@@ -30,7 +30,7 @@ Values = Sequence[Any] | np.ndarray
 
 
 class Series(NamedTuple):
-    """A line, or points.
+    """The data of one line or of points in a chart.
 
     Attributes:
         name: for the legend and when pointed at.

@@ -42,7 +42,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Example:
-    """What happened while the network saw one test image.
+    """The membranes and spikes of all layers for one test image, and the answer.
 
     Attributes:
         image: uint8 [H, W, C], or [T, H, W, C].
@@ -62,7 +62,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Measured:
-    """A network on its test images.
+    """What was measured of a network on its test images.
 
     Attributes:
         engine: what ran it, in words.

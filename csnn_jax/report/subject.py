@@ -15,7 +15,7 @@ from csnn_jax.runs.rundir import RunDir
 
 @dataclass(frozen=True)
 class Subject:
-    """A run to be reported on.
+    """A run that a report is made of, with its weights and images as far as they are there.
 
     Attributes:
         name: its path, as the user gave it.

@@ -18,7 +18,7 @@ ROOM = 2**28  # bytes of membranes and spikes that a look may hold at once
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions over a whole split.
+    """The result of an evaluation: predictions and spike densities over a whole split.
 
     Attributes:
         labels: true classes [N].
@@ -105,7 +105,7 @@ class StepMetrics(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """What one layer's membranes U did for some images, over time, images and neurons.
+    """Statistics of one layer's membranes U over time, images and neurons.
 
     Attributes:
         mean: of the membranes.
@@ -123,7 +123,7 @@ class Moments(NamedTuple):
 
 
 class Neurons(NamedTuple):
-    """What one layer's neurons did for `LOOKED_AT` images.
+    """The state of one layer's neurons, as seen on `LOOKED_AT` images.
 
     Attributes:
         mean: of the membranes U, over all steps; None where one is not finite.

@@ -37,7 +37,7 @@ FILES = (
 
 @dataclasses.dataclass(frozen=True)
 class RunDir:
-    """Paths and records of one run.
+    """A run directory: its paths, its records, and the lock that keeps other trainings out.
 
     Attributes:
         path: the directory.

@@ -68,7 +68,7 @@ def follow(run: RunDir, start: int, rates: np.ndarray, draw: Callable[[], bytes]
 
 
 class Events:
-    """An event file, made at once.
+    """Writes an event file for TensorBoard.
 
     Args:
         folder: where it goes.

@@ -12,7 +12,7 @@ from csnn_jax.training.trainer import Trainer
 
 
 class CheckpointWriter:
-    """Writes weights and checkpoints, one at a time. A context, at whose end all is written.
+    """Writes weights and checkpoints in the background, one at a time. At the end of the context all is written.
 
     Args:
         config: the job.

@@ -43,7 +43,7 @@ FRESH = Beginning(0, open=True, owed=False, state=None)
 
 
 class Framework(NamedTuple):
-    """What a framework gives to a job.
+    """What a framework contributes to a job.
 
     Attributes:
         make_trainer: its trainer, of a job and the training images; it may refuse the job.
@@ -55,7 +55,7 @@ class Framework(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job that nothing is known against, before anything is written.
+    """A job that has been checked and is ready to begin; nothing is written yet.
 
     Attributes:
         asked, config: the configuration before and after `decided`.

@@ -15,7 +15,7 @@ from csnn_jax.training.trainer import Trainer
 
 
 class Written:
-    """The journal of the process that leads; see `loop.Journal`.
+    """The journal of the process that leads: it prints, records and keeps. See `loop.Journal`.
 
     Args:
         config: the job.
@@ -116,7 +116,7 @@ class Written:
 
 
 class Silent:
-    """The journal of the other processes, which write nothing; see `loop.Journal`."""
+    """The journal of the other processes, which write nothing. See `loop.Journal`."""
 
     def __enter__(self) -> "Silent":
         return self

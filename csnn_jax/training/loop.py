@@ -22,7 +22,7 @@ from csnn_jax.training.trainer import Trainer
 
 
 class Journal(Protocol):
-    """What is told and kept of a training, as a context manager; see `journal.Written`."""
+    """Receives everything that happens in a training, to print, record and keep it; a context manager."""
 
     def __enter__(self) -> "Journal": ...
 
@@ -66,7 +66,7 @@ class Journal(Protocol):
 
 
 class Loop:
-    """The order of a training.
+    """Runs a training: iterations, evaluations on the way, and the final one.
 
     Args:
         config: the job.

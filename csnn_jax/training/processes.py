@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Beginning(NamedTuple):
-    """Where a job begins, as its first process says.
+    """The state that a job begins with, as its first process tells the others.
 
     Attributes:
         done: iterations done before.
@@ -44,7 +44,7 @@ class Beginning(NamedTuple):
 
 
 class Processes(Protocol):
-    """The processes of a job.
+    """How the processes of a job agree and exchange what they need.
 
     Attributes:
         first: whether this is the first one, which alone prints, records and writes.
@@ -77,7 +77,7 @@ class Processes(Protocol):
 
 
 class Alone:
-    """The one process of a job."""
+    """A process that trains a job by itself, and so agrees with itself."""
 
     first = True
 

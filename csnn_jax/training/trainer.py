@@ -13,7 +13,7 @@ from csnn_jax.training.checkpoint import State
 
 
 class Trainer(Protocol):
-    """A network being trained.
+    """A network that is being trained, as the loop of any framework sees it.
 
     Attributes:
         start: the weights that it started from.

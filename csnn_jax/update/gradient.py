@@ -16,7 +16,7 @@ from csnn_jax.update.objective import Objective
 
 
 class Found(NamedTuple):
-    """Of a batch, or of a part of it: what is minimised, the layers' densities [layers], and the gradient."""
+    """The loss of a batch or of a part of it, the layers' densities [layers], and the gradient."""
 
     loss: Array
     densities: Array

@@ -61,7 +61,9 @@ def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation,
 
 
 class Trainer:
-    """A network, its optimiser and its training data. See `training.trainer.Trainer` for the methods.
+    """Trains a network in JAX, whose parameters, optimiser and data it holds.
+
+    `training.trainer.Trainer` explains the methods.
 
     Args:
         config: the job, as `config.decided` gives it; `config.model` must fit the data.

@@ -27,7 +27,7 @@ EXACT_LR = 1e-3
 
 @dataclass(frozen=True)
 class Check:
-    """One bound, and what was measured.
+    """A bound of the comparison, and the value that was measured.
 
     Attributes:
         name: what is bounded, in words.

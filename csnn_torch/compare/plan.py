@@ -11,7 +11,7 @@ ENGINES = ("scan", "event")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How much of everything.
+    """How many images, iterations, seeds and rounds a comparison takes.
 
     Attributes:
         images: test images whose spikes are compared.

@@ -153,7 +153,7 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """How far two trainings went together.
+    """The losses of two trainings that began with equal weights, and when they parted.
 
     Attributes:
         start: the weights that both started from, in words.
@@ -224,7 +224,7 @@ def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
 
 @dataclass
 class Cost:
-    """What one side costs.
+    """The time and memory that one side takes.
 
     Attributes:
         failed: why it could not be measured; the rest is then empty.

@@ -25,7 +25,7 @@ WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
 
 
 class Side(Protocol):
-    """A framework at work."""
+    """A framework that takes training steps and infers, to be timed."""
 
     def describe(self) -> str:
         """Framework, engine, device and threads."""

@@ -15,7 +15,7 @@ from export.subject import Source, Subject
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found.
+    """The outcome of checking one file of a bundle.
 
     Attributes:
         proof: figures, for the manifest; JSON values. `accuracy`, a share, has a column in the report.

@@ -16,7 +16,7 @@ from export.proof.runners import Recording
 
 
 class Golden(NamedTuple):
-    """One set: arrays in the order of the graph's inputs and outputs."""
+    """One set of golden tensors: arrays in the order of the graph's inputs and outputs."""
 
     inputs: list[np.ndarray]
     outputs: list[np.ndarray]

@@ -18,7 +18,7 @@ Arrays = list[np.ndarray]
 
 
 class Runner(Protocol):
-    """A network in torch's layouts, float32."""
+    """Anything that runs the network one time step at a time, in torch's layouts and float32."""
 
     def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         """One time step.
@@ -86,7 +86,7 @@ class ReferenceRunner:
 
 
 class Recording(NamedTuple):
-    """What a runner did: output spikes [time, batch, classes] and every layer's membranes [time, batch, ...]."""
+    """What a runner gives over a window: spikes [time, batch, classes] and every layer's membranes [time, batch, ...]."""
 
     spikes: np.ndarray
     membranes: Arrays
