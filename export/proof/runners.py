@@ -86,7 +86,7 @@ class ReferenceRunner:
 
 
 class Recording(NamedTuple):
-    """What a runner gives over a window: spikes [time, batch, classes] and every layer's membranes [time, batch, ...]."""
+    """What a runner gives: output spikes [time, batch, classes] and every layer's membranes [time, batch, ...]."""
 
     spikes: np.ndarray
     membranes: Arrays
