@@ -1,6 +1,8 @@
 """A run that is killed at any moment, and resumed, is the uninterrupted one."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +51,17 @@ def wait_until(process, condition: Callable[[], bool]) -> None:
         assert process.poll() is None, process.communicate()
 
 
+def stop_within_a_checkpoint(process, folder: Path) -> None:
+    """Holds the process where a checkpoint is half written: it may be whole again before a signal arrives."""
+    while True:
+        wait_until(process, lambda: half_written(folder))
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if half_written(folder):
+            return
+        process.send_signal(signal.SIGCONT)
+
+
 def kill(process, folder: Path, rng: np.random.Generator, number: int) -> bool:
     """Kills a training with SIGKILL at a random moment of the next 25 iterations, or before the first one.
 
@@ -68,7 +81,7 @@ def kill(process, folder: Path, rng: np.random.Generator, number: int) -> bool:
         wait_until(process, lambda: reached(folder) >= before + further)
         time.sleep(rng.uniform(0, 0.05))
         if number % 3:
-            wait_until(process, lambda: half_written(folder))
+            stop_within_a_checkpoint(process, folder)
     process.kill()
     process.communicate()
     return half_written(folder)
