@@ -91,19 +91,6 @@ def test_safetensors_alone_reads_it(path):
         assert json.loads(file.metadata()["config"])["beta"] == [0.25, 0.5, 0.75]
 
 
-def test_names_and_shapes_follow_the_stack():
-    assert layouts.expected_shapes(CONFIG) == SHAPES
-
-
-@pytest.mark.parametrize("layer", CONFIG.layers, ids=lambda layer: layer.name)
-def test_layouts_turn_into_one_another(layer):
-    shape = (3, 3, 2, 3) if layer.kind == "conv" else (int(np.prod(layer.in_shape)), *layer.out_shape)
-    kernel = np.random.default_rng(0).normal(size=shape)
-    there = layouts.to_torch(layer, kernel)
-    assert there.shape == SHAPES[f"{layer.name}.weight"] and there.flags.c_contiguous
-    np.testing.assert_array_equal(layouts.from_torch(layer, there), kernel)
-
-
 def test_a_missing_tensor_is_named(path):
     tensors = drawn()
     del tensors["lif2.beta"]

@@ -1,0 +1,58 @@
+"""Names and shapes follow the stack, and torch's layout is ours turned around."""
+
+import numpy as np
+import pytest
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs import layouts
+
+CONFIG = ModelConfig(
+    input_shape=(6, 4, 2),
+    conv_channels=(3,),
+    hidden=(5,),
+    num_classes=4,
+    beta=(0.25, 0.5, 0.75),
+    learn_beta=True,
+    learn_threshold=True,
+    reset="zero",
+    slope=3.0,
+)
+SHAPES = {
+    "conv1.weight": (3, 2, 3, 3),
+    "conv1.bias": (3,),
+    "lif1.beta": (),
+    "lif1.threshold": (),
+    "fc1.weight": (5, 18),
+    "fc1.bias": (5,),
+    "lif2.beta": (),
+    "lif2.threshold": (),
+    "fc2.weight": (4, 5),
+    "fc2.bias": (4,),
+    "lif3.beta": (),
+    "lif3.threshold": (),
+}
+
+
+def test_names_and_shapes_follow_the_stack():
+    assert layouts.expected_shapes(CONFIG) == SHAPES
+
+
+@pytest.mark.parametrize("layer", CONFIG.layers, ids=lambda layer: layer.name)
+def test_layouts_turn_into_one_another(layer):
+    shape = (3, 3, 2, 3) if layer.kind == "conv" else (int(np.prod(layer.in_shape)), *layer.out_shape)
+    kernel = np.random.default_rng(0).normal(size=shape)
+    there = layouts.to_torch(layer, kernel)
+    assert there.shape == SHAPES[f"{layer.name}.weight"] and there.flags.c_contiguous
+    np.testing.assert_array_equal(layouts.from_torch(layer, there), kernel)
+
+
+def test_all_parameters_go_to_torch_and_back():
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.normal(size=shape) for name, shape in SHAPES.items()}
+    arrays = layouts.from_tensors(CONFIG, tensors)
+    assert arrays["conv1.kernel"].shape == (3, 3, 2, 3) and arrays["fc1.kernel"].shape == (18, 5)
+    assert arrays["lif2.beta"] is tensors["lif2.beta"]
+    back = layouts.to_tensors(CONFIG, arrays)
+    assert list(back) == list(tensors)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(back[name], tensor)

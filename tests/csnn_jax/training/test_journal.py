@@ -1,0 +1,68 @@
+"""What is printed, recorded and kept of a training, and what a process writes that does not lead: nothing."""
+
+import time
+
+import numpy as np
+import pytest
+
+from csnn_jax import data
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
+from csnn_jax.runs import rundir
+from csnn_jax.runs.metrics import Evaluation, StepMetrics
+from csnn_jax.training.journal import Silent, Written
+from csnn_jax.update.trainer import Trainer
+
+MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, scale=255.0)
+METRICS = StepMetrics(1.05, True, np.array([0.1, 0.2]), np.array([0.5, 0.25]))
+RESULT = Evaluation(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]), {"lif1": 0.1, "lif2": 0.2}, 3)
+
+
+@pytest.fixture
+def trainer():
+    rng = np.random.default_rng(0)
+    split = data.Split(rng.integers(0, 256, (10, 8, 8, 1), np.uint8), rng.integers(0, 3, 10).astype(np.int32))
+    return Trainer(decided(Config(MODEL, train=TrainConfig(batch_size=5, eval_images=4))), split)
+
+
+def told(journal) -> None:
+    """An iteration, an evaluation, a checkpoint and the end of a training."""
+    with journal:
+        journal.step(0, METRICS, time.perf_counter())
+        journal.evaluated(0, "test", RESULT)
+        journal.keep(1)
+        journal.finished(1, RESULT)
+
+
+def written(trainer, run) -> Written:
+    images = trainer._train.images
+    return Written(trainer.config, trainer, run, 0, 1, lambda: trainer.look(images))
+
+
+def test_what_happens_is_printed_recorded_and_kept(trainer, tmp_path, capsys):
+    run = rundir.create(str(tmp_path / "run"), trainer.config)
+    told(written(trainer, run))
+    accuracy = "Test Acc: 75.00% (of 4 images)"
+    assert [line for line in capsys.readouterr().out.splitlines() if "Acc" in line] == [
+        f"Iter 0, {accuracy}",
+        "Final Test Accuracy: 75.00% (of 4 images)",
+    ]
+    step, test, end = run.records()
+    assert (step["loss"], step["density"]) == (1.05, {"lif1": 0.1, "lif2": 0.2}) and step["images_per_s"] > 0
+    assert (test["kind"], test["accuracy"], list(test["dead"])) == ("test", 0.75, ["lif1", "lif2"])
+    assert (end["iter"], end["interrupted"], end["accuracy"]) == (1, False, 0.75)
+    assert run.weights.is_file() and (run.checkpoints / "1").is_dir()
+
+
+def test_a_muted_journal_prints_nothing_and_records_all_the_same(trainer, tmp_path, capsys):
+    run = rundir.create(str(tmp_path / "run"), trainer.config)
+    journal = written(trainer, run)
+    journal.mute()
+    told(journal)
+    assert capsys.readouterr().out == ""
+    assert [record["kind"] for record in run.records()] == ["train", "test", "end"]
+
+
+def test_a_process_that_does_not_lead_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told(Silent())
+    assert capsys.readouterr().out == "" and list(tmp_path.iterdir()) == []
