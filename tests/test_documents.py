@@ -49,6 +49,7 @@ NOT_RUN = {
     "installs a tool of others": 14,
     "tests/test_site.py builds it": 1,
     "needs several GPUs": 1,
+    "needs a GPU; tests/benchmarks/test_gpu.py runs it without": 1,
     "needs several machines": 2,
     "needs an idle machine for minutes": 2,
     "needs npm; tests/export/demo runs it": 1,
