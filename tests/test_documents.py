@@ -63,6 +63,7 @@ SHORT = "--max-iters 2 --eval-every 0 --time-steps 4"
 TINY = f"{SHORT} --conv-channels 4 --hidden 16"
 SHORTER = (
     ("--resume", "--max-iters 4"),
+    ("tfds:halves", "--max-iters 2 --eval-every 0 --hidden 16"),
     ("--conv-channels", SHORT),
     ("--validation", f"{TINY} --validation 50"),
     ("--warmup", f"{TINY} --warmup 1"),
