@@ -41,8 +41,8 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
             `jax.jit` numbers are not known yet: there the sequence ends in a JaxRuntimeError that says the same.)
         Unsupported: what the engine does not cover, by name.
     """
-    windows = _forward(model, x, keep=True)
-    return _last(model, windows), _output(model, windows)
+    outputs = _forward(model, x, keep=True)
+    return _last(model, outputs), _output(model, outputs)
 
 
 def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
@@ -59,32 +59,32 @@ def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
     Raises:
         Unsupported: what the engine does not cover, by name.
     """
-    windows = _forward(model, x, keep=True)
-    output = _output(model, windows)
+    outputs = _forward(model, x, keep=True)
+    output = _output(model, outputs)
     time, batch = output.shape[:2]
     neurons = jnp.asarray([math.prod(layer.out_shape) for layer in model.config.layers], jnp.float32)
-    return output, _fired(windows).sum(0) / (neurons * (time * batch))
+    return output, _fired(outputs).sum(0) / (neurons * (time * batch))
 
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
     """Runs the window and records all: (last membranes, every layer's trace). Errors as `run`'s."""
-    windows = _forward(model, x, keep=True, drives=False)
+    outputs = _forward(model, x, keep=True, drives=False)
 
     def dense(values: Array, shape: tuple[int, ...]) -> Array:
         batch, time, _ = values.shape
         return _unpadded(values.reshape(batch * time, -1), shape).reshape(batch, time, *shape).swapaxes(0, 1)
 
-    pairs = list(zip(windows, [layer.out_shape for layer in model.config.layers], strict=True))
-    membranes = tuple(dense(window.membranes, shape) for window, shape in pairs)
-    spikes = tuple(dense(bits.unpack(window.spikes), shape) for window, shape in pairs)
-    return _last(model, windows), Trace(membranes, spikes)
+    pairs = list(zip(outputs, [layer.out_shape for layer in model.config.layers], strict=True))
+    membranes = tuple(dense(output.membranes, shape) for output, shape in pairs)
+    spikes = tuple(dense(bits.unpack(output.spikes), shape) for output, shape in pairs)
+    return _last(model, outputs), Trace(membranes, spikes)
 
 
 def tally(model: CSNN, x: Array) -> Tally:
     """Runs the window and keeps sums only. See `run` for the arguments and errors."""
-    windows = _forward(model, x, keep=False)
-    counts = bits.unpack(windows[-1].spikes)[:, :, : model.config.num_classes].sum(1)
-    return Tally(counts, _fired(windows))
+    outputs = _forward(model, x, keep=False)
+    counts = bits.unpack(outputs[-1].spikes)[:, :, : model.config.num_classes].sum(1)
+    return Tally(counts, _fired(outputs))
 
 
 def unsupported(model: CSNN) -> str | None:
@@ -108,7 +108,7 @@ def unsupported(model: CSNN) -> str | None:
 
 
 def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[LayerOutput]:
-    """Every layer's window.
+    """Every layer's output over the window.
 
     `keep`: store what the backward pass needs. `drives`: the first layer may take its gradient as a `Drive`
     and store nothing.
@@ -121,31 +121,31 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Lay
         spikes = ((x == 0) | (x == 1)).all()
         if not isinstance(spikes, jax.core.Tracer) and not spikes:
             raise ValueError("x is a sequence of other numbers than 0 and 1, expected spikes; the scan engine takes it")
-    windows: list[LayerOutput] = []
+    outputs: list[LayerOutput] = []
     for index, block in enumerate(model.blocks):
         if index == 0 and x.ndim == 4:
-            windows.append(_first(model, x, keep, drives))
+            outputs.append(_first(model, x, keep, drives))
         else:
-            before = windows[-1].spikes if index else _pack(x, block)
-            windows.append(_layer(model, block, before, keep))
-    return windows
+            before = outputs[-1].spikes if index else _pack(x, block)
+            outputs.append(_layer(model, block, before, keep))
+    return outputs
 
 
-def _output(model: CSNN, windows: list[LayerOutput]) -> Array:
+def _output(model: CSNN, outputs: list[LayerOutput]) -> Array:
     """Output spikes [time, batch, classes]."""
-    return bits.unpack(windows[-1].spikes)[:, :, : model.config.num_classes].swapaxes(0, 1)
+    return bits.unpack(outputs[-1].spikes)[:, :, : model.config.num_classes].swapaxes(0, 1)
 
 
-def _fired(windows: list[LayerOutput]) -> Array:
+def _fired(outputs: list[LayerOutput]) -> Array:
     """Spikes of each image and layer [batch, layers]; no gradient."""
-    return jnp.stack([bits.count(window.spikes) for window in windows], axis=1)
+    return jnp.stack([bits.count(output.spikes) for output in outputs], axis=1)
 
 
-def _last(model: CSNN, windows: list[LayerOutput]) -> Membranes:
+def _last(model: CSNN, outputs: list[LayerOutput]) -> Membranes:
     shapes = [layer.out_shape for layer in model.config.layers]
     return tuple(
-        _detached(_unpadded(window.last, shape), block.bias[...])
-        for window, shape, block in zip(windows, shapes, model.blocks, strict=True)
+        _detached(_unpadded(output.last, shape), block.bias[...])
+        for output, shape, block in zip(outputs, shapes, model.blocks, strict=True)
     )
 
 
@@ -177,8 +177,8 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> LayerOutput:
         drive = Drive(current, beta, threshold)
         current, beta, threshold = jax.lax.stop_gradient(drive)
         rule = rule._replace(keep=False)
-        window = ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
-        return window._replace(spikes=Spikes(window.spikes.bits, drive))
+        output = ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
+        return output._replace(spikes=Spikes(output.spikes.bits, drive))
     return ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
 
 

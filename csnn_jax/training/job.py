@@ -25,7 +25,7 @@ from csnn_jax.initial import start as initial
 from csnn_jax.runs import rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint, pictures
-from csnn_jax.training.journal import Silent, Written
+from csnn_jax.training.journal import SilentJournal, WritingJournal
 from csnn_jax.training.loop import Journal, Loop, evaluates, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes
@@ -96,7 +96,7 @@ def train(flags: TrainFlags, framework: Framework) -> int:
         def go_on() -> bool:
             return not processes.greatest(caught[0] if caught else 0)
 
-        ended = lead(job, opened[0], begun, go_on) if opened else _looped(job, begun, go_on)
+        ended = lead(job, opened[0], begun, go_on) if opened else _iterate(job, begun, go_on)
         signal = processes.greatest(caught[0] if caught else 0)
     if signal and opened:
         path = opened[0].path
@@ -134,19 +134,19 @@ def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> 
     if job.flags.tensorboard:
         picture = partial(pictures.sample, job.config, job.dataset, job.trainer)
         run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
-    ended = _looped(job, begun, go_on, run)
+    ended = _iterate(job, begun, go_on, run)
     pictures.draw(run, job.config, job.dataset, job.trainer, job.flags.figures)
     return ended
 
 
-def _looped(job: Job, begun: Beginning, go_on: Callable[[], bool], run: RunDir | None = None) -> int:
+def _iterate(job: Job, begun: Beginning, go_on: Callable[[], bool], run: RunDir | None = None) -> int:
     """Goes through the iterations that are left; those done. Only a process that has the run writes."""
     if not begun.open:
         return begun.done
     loop = Loop(job.config, job.dataset, job.trainer, job.rates, go_on)
-    journal: Journal = Silent()
+    journal: Journal = SilentJournal()
     if run is not None:
-        journal = Written(job.config, job.trainer, run, begun.done, len(job.rates), loop.look)
+        journal = WritingJournal(job.config, job.trainer, run, begun.done, len(job.rates), loop.look)
     return loop.run(begun.done, journal, begun.owed)
 
 

@@ -14,7 +14,7 @@ from csnn_jax.training.checkpoint_writer import CheckpointWriter
 from csnn_jax.training.trainer import Trainer
 
 
-class Written:
+class WritingJournal:
     """The journal of the process that leads: it prints, records and keeps. See `loop.Journal`.
 
     Args:
@@ -44,7 +44,7 @@ class Written:
         if start:
             self._monitor.resume()
 
-    def __enter__(self) -> "Written":
+    def __enter__(self) -> "WritingJournal":
         self._open.enter_context(self._progress)
         self._open.enter_context(self._writer)
         return self
@@ -115,10 +115,10 @@ class Written:
         return round(time.perf_counter() - self._began, 3)
 
 
-class Silent:
+class SilentJournal:
     """The journal of the other processes, which write nothing. See `loop.Journal`."""
 
-    def __enter__(self) -> "Silent":
+    def __enter__(self) -> "SilentJournal":
         return self
 
     def __exit__(self, *exception: object) -> None:

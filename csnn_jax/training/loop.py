@@ -112,7 +112,7 @@ class Loop:
                     metrics = self._trainer.step(iteration, index, float(self._rates[iteration]), images)
                     self._dispatched.append((iteration, began, metrics))
                     done = iteration + 1  # before anything is printed: the state that is kept is this one's
-                    self._settle(journal, but=1)
+                    self._settle(journal, in_flight=1)
                     if evaluates(settings, iteration):
                         self._settle(journal)
                         self._evaluate(iteration, journal)
@@ -136,9 +136,9 @@ class Loop:
         ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)  # what is not changes nothing
         return self._trainer.look(self._dataset.train.images, before=ahead)
 
-    def _settle(self, journal: Journal, but: int = 0) -> None:
-        """Fetches and tells the metrics of what was dispatched, `but` for the latest."""
-        while len(self._dispatched) > but:
+    def _settle(self, journal: Journal, in_flight: int = 0) -> None:
+        """Fetches the metrics of the dispatched iterations and hands them to the journal; `in_flight` may remain."""
+        while len(self._dispatched) > in_flight:
             iteration, began, metrics = self._dispatched.popleft()
             found = metrics.fetched()
             if not found.finite:

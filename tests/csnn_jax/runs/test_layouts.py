@@ -6,17 +6,7 @@ import pytest
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs import layouts
 
-CONFIG = ModelConfig(
-    input_shape=(6, 4, 2),
-    conv_channels=(3,),
-    hidden=(5,),
-    num_classes=4,
-    beta=(0.25, 0.5, 0.75),
-    learn_beta=True,
-    learn_threshold=True,
-    reset="zero",
-    slope=3.0,
-)
+CONFIG = ModelConfig((6, 4, 2), conv_channels=(3,), hidden=(5,), num_classes=4, learn_beta=True, learn_threshold=True)
 SHAPES = {
     "conv1.weight": (3, 2, 3, 3),
     "conv1.bias": (3,),

@@ -26,20 +26,7 @@ CONFIG = ModelConfig(
     reset="zero",
     slope=3.0,
 )
-SHAPES = {
-    "conv1.weight": (3, 2, 3, 3),
-    "conv1.bias": (3,),
-    "lif1.beta": (),
-    "lif1.threshold": (),
-    "fc1.weight": (5, 18),
-    "fc1.bias": (5,),
-    "lif2.beta": (),
-    "lif2.threshold": (),
-    "fc2.weight": (4, 5),
-    "fc2.bias": (4,),
-    "lif3.beta": (),
-    "lif3.threshold": (),
-}
+SHAPES = layouts.expected_shapes(CONFIG)
 
 
 def drawn(dtype="float32") -> layouts.Tensors:

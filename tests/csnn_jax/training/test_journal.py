@@ -9,7 +9,7 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation, StepMetrics
-from csnn_jax.training.journal import Silent, Written
+from csnn_jax.training.journal import SilentJournal, WritingJournal
 from csnn_jax.update.trainer import Trainer
 
 MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, scale=255.0)
@@ -33,9 +33,9 @@ def told(journal) -> None:
         journal.finished(1, RESULT)
 
 
-def written(trainer, run) -> Written:
+def written(trainer, run) -> WritingJournal:
     images = trainer._train.images
-    return Written(trainer.config, trainer, run, 0, 1, lambda: trainer.look(images))
+    return WritingJournal(trainer.config, trainer, run, 0, 1, lambda: trainer.look(images))
 
 
 def test_what_happens_is_printed_recorded_and_kept(trainer, tmp_path, capsys):
@@ -64,5 +64,5 @@ def test_a_muted_journal_prints_nothing_and_records_all_the_same(trainer, tmp_pa
 
 def test_a_process_that_does_not_lead_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told(Silent())
+    told(SilentJournal())
     assert capsys.readouterr().out == "" and list(tmp_path.iterdir()) == []

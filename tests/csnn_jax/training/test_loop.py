@@ -8,7 +8,7 @@ from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decide
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir, weights
 from csnn_jax.training import plan
-from csnn_jax.training.journal import Silent, Written
+from csnn_jax.training.journal import SilentJournal, WritingJournal
 from csnn_jax.training.loop import Loop
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.trainer import Trainer as TorchTrainer
@@ -66,7 +66,7 @@ def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
             happened.append(f"evaluate {len(split.labels)}")
             return super().evaluate(split, go_on)
 
-    class Telling(Silent):
+    class Telling(SilentJournal):
         def step(self, iteration, metrics, began):
             assert isinstance(metrics.loss, float) and metrics.finite is True
             happened.append(f"told {iteration}")
@@ -91,9 +91,9 @@ def test_the_processes_that_write_nothing_take_the_same_steps(kind, dataset, tmp
     config = job(eval_every=3, rate_target=0.1)
     lead, loop = begin(kind, config, dataset)
     run = rundir.create(str(tmp_path / "run"), config)
-    done = loop.run(0, Written(config, lead, run, 0, 8, loop.look))
+    done = loop.run(0, WritingJournal(config, lead, run, 0, 8, loop.look))
     other, loop = begin(kind, config, dataset)
-    assert loop.run(0, Silent()) == done == 8
+    assert loop.run(0, SilentJournal()) == done == 8
     assert state(lead) == state(other)
     assert [record["iter"] for record in run.records("train")] == list(range(8)) and run.finished
 
@@ -103,7 +103,7 @@ def test_an_interrupt_keeps_the_iterations_that_were_done_and_their_records(kind
     config, answers = job(), iter([True] * asked)
     trainer, loop = begin(kind, config, dataset, lambda: next(answers, False))
     run = rundir.create(str(tmp_path / "run"), config)
-    assert loop.run(0, Written(config, trainer, run, 0, 8, loop.look)) == asked
+    assert loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look)) == asked
     assert [record["iter"] for record in run.records("train")] == list(range(asked))
     expected = stepped(kind, config, dataset, asked)
     assert state(trainer) == state(expected)
@@ -114,7 +114,7 @@ def test_what_is_told_of_neurons_is_of_its_iteration(kind, dataset):
     config, seen = job(), []
     _, loop = begin(kind, config, dataset)
 
-    class Looking(Silent):
+    class Looking(SilentJournal):
         def step(self, iteration, metrics, began):
             seen.append(loop.look())
 
@@ -134,7 +134,7 @@ def test_steps_after_one_that_is_not_finite_change_nothing(kind, dataset, tmp_pa
     trainer, loop = begin(Unbounded, config, dataset)
     run = rundir.create(str(tmp_path / "run"), config)
     with pytest.raises(UserError, match="iteration 4: the loss or a gradient is not finite; the weights before"):
-        loop.run(0, Written(config, trainer, run, 0, 8, loop.look))
+        loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look))
     assert [record["iter"] for record in run.records("train")] == list(range(4))
     expected = stepped(kind, config, dataset, 3).tensors()
     for name, tensor in weights.load(run.weights)[1].items():
