@@ -25,7 +25,7 @@ from csnn_jax.initial import start as initial
 from csnn_jax.runs import rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint, pictures
-from csnn_jax.training.journal import SilentJournal, WritingJournal
+from csnn_jax.training.journal import WritingJournal
 from csnn_jax.training.loop import Journal, Loop, evaluates, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes
@@ -144,7 +144,7 @@ def _iterate(job: Job, begun: Beginning, go_on: Callable[[], bool], run: RunDir 
     if not begun.open:
         return begun.done
     loop = Loop(job.config, job.dataset, job.trainer, job.rates, go_on)
-    journal: Journal = SilentJournal()
+    journal = Journal()
     if run is not None:
         journal = WritingJournal(job.config, job.trainer, run, begun.done, len(job.rates), loop.look)
     return loop.run(begun.done, journal, begun.owed)

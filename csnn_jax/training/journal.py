@@ -1,8 +1,9 @@
-"""What is told and kept of a training: lines on the terminal, records, weights and checkpoints, or nothing at all."""
+"""The journal of a training: lines on the terminal, records, weights and checkpoints."""
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Self
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
@@ -11,11 +12,12 @@ from csnn_jax.progress import Progress
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training.checkpoint_writer import CheckpointWriter
+from csnn_jax.training.loop import Journal
 from csnn_jax.training.trainer import Trainer
 
 
-class WritingJournal:
-    """The journal of the process that leads: it prints, records and keeps. See `loop.Journal`.
+class WritingJournal(Journal):
+    """The journal of the process that leads: it prints, records and keeps.
 
     Args:
         config: the job.
@@ -44,7 +46,7 @@ class WritingJournal:
         if start:
             self._monitor.resume()
 
-    def __enter__(self) -> "WritingJournal":
+    def __enter__(self) -> Self:
         self._open.enter_context(self._progress)
         self._open.enter_context(self._writer)
         return self
@@ -113,40 +115,3 @@ class WritingJournal:
 
     def _seconds(self) -> float:
         return round(time.perf_counter() - self._began, 3)
-
-
-class SilentJournal:
-    """The journal of the other processes, which write nothing. See `loop.Journal`."""
-
-    def __enter__(self) -> "SilentJournal":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def mute(self) -> None:
-        pass
-
-    def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
-        pass
-
-    def batch(self, number: int, total: int) -> None:
-        pass
-
-    def evaluated(self, iteration: int, kind: str, result: Evaluation) -> None:
-        pass
-
-    def due(self, done: int) -> bool:
-        return False
-
-    def keep(self, done: int) -> None:
-        pass
-
-    def diverged(self, iteration: int) -> UserError:
-        return UserError(f"iteration {iteration}: the loss or a gradient is not finite")
-
-    def finished(self, done: int, result: Evaluation) -> None:
-        pass
-
-    def interrupted(self, done: int) -> None:
-        pass

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from typing import Protocol
+from typing import Self
 
 import numpy as np
 
@@ -21,48 +21,46 @@ from csnn_jax.training import feed
 from csnn_jax.training.trainer import Trainer
 
 
-class Journal(Protocol):
-    """Receives everything that happens in a training, to print, record and keep it; a context manager."""
+class Journal:
+    """Receives everything that happens in a training; a context manager.
 
-    def __enter__(self) -> "Journal": ...
+    This one writes nothing, and is for processes that do not lead. `journal.WritingJournal` prints, records and keeps.
+    """
 
-    def __exit__(self, *exception: object) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
 
     def mute(self) -> None:
         """From now on nothing is printed: nobody reads it."""
-        ...
 
     def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
         """An iteration is done, which was dispatched at `began` (`time.perf_counter`)."""
-        ...
 
     def batch(self, number: int, total: int) -> None:
         """A batch of an evaluation begins."""
-        ...
 
     def evaluated(self, iteration: int, kind: str, result: Evaluation) -> None:
         """The network was evaluated after an iteration, on the "test" or "validation" images."""
-        ...
 
     def due(self, done: int) -> bool:
         """Whether a checkpoint is asked for after so many iterations, beside those of evaluations."""
-        ...
+        return False
 
     def keep(self, done: int) -> None:
         """Weights and training state are those after `done` iterations."""
-        ...
 
     def diverged(self, iteration: int) -> UserError:
         """Loss or gradient were not finite; keeps what is good and says where it is."""
-        ...
+        return UserError(f"iteration {iteration}: the loss or a gradient is not finite")
 
     def finished(self, done: int, result: Evaluation) -> None:
         """All is done, with this result on the test images."""
-        ...
 
     def interrupted(self, done: int) -> None:
         """The training stops here, to be gone on with."""
-        ...
 
 
 class Loop:

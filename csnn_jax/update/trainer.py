@@ -118,7 +118,7 @@ class Trainer:
         return metrics
 
     def roll_back(self) -> None:
-        self.state = self.state._replace(params=jax.tree.map(jnp.copy, self.state.last_good))  # a step donates both
+        self.state = self.state._replace(params=self.devices.copy(self.state.last_good))  # a step donates both
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         return self._runner.evaluate(self.state.params, split, go_on)

@@ -9,7 +9,8 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation, StepMetrics
-from csnn_jax.training.journal import SilentJournal, WritingJournal
+from csnn_jax.training.journal import WritingJournal
+from csnn_jax.training.loop import Journal
 from csnn_jax.update.trainer import Trainer
 
 MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, scale=255.0)
@@ -64,5 +65,5 @@ def test_a_muted_journal_prints_nothing_and_records_all_the_same(trainer, tmp_pa
 
 def test_a_process_that_does_not_lead_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told(SilentJournal())
+    told(Journal())
     assert capsys.readouterr().out == "" and list(tmp_path.iterdir()) == []

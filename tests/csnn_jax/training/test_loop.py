@@ -8,8 +8,8 @@ from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decide
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir, weights
 from csnn_jax.training import plan
-from csnn_jax.training.journal import SilentJournal, WritingJournal
-from csnn_jax.training.loop import Loop
+from csnn_jax.training.journal import WritingJournal
+from csnn_jax.training.loop import Journal, Loop
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.trainer import Trainer as TorchTrainer
 
@@ -66,7 +66,7 @@ def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
             happened.append(f"evaluate {len(split.labels)}")
             return super().evaluate(split, go_on)
 
-    class Telling(SilentJournal):
+    class Telling(Journal):
         def step(self, iteration, metrics, began):
             assert isinstance(metrics.loss, float) and metrics.finite is True
             happened.append(f"told {iteration}")
@@ -93,7 +93,7 @@ def test_the_processes_that_write_nothing_take_the_same_steps(kind, dataset, tmp
     run = rundir.create(str(tmp_path / "run"), config)
     done = loop.run(0, WritingJournal(config, lead, run, 0, 8, loop.look))
     other, loop = begin(kind, config, dataset)
-    assert loop.run(0, SilentJournal()) == done == 8
+    assert loop.run(0, Journal()) == done == 8
     assert state(lead) == state(other)
     assert [record["iter"] for record in run.records("train")] == list(range(8)) and run.finished
 
@@ -114,7 +114,7 @@ def test_what_is_told_of_neurons_is_of_its_iteration(kind, dataset):
     config, seen = job(), []
     _, loop = begin(kind, config, dataset)
 
-    class Looking(SilentJournal):
+    class Looking(Journal):
         def step(self, iteration, metrics, began):
             seen.append(loop.look())
 
