@@ -175,10 +175,7 @@ def one_layer(block: "Block", spikes: "Array") -> dict[str, float]:
 
     packed = bits.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, block.layer.in_shape[-1]))
     if block.layer.kind == "conv":
-        size = block.layer.in_shape[:2]
-        event = jax.jit(
-            lambda s: event_ops.conv_lif(s, kernel, bias, *neuron, rule, outputs, size, block.pool == "max")
-        )
+        event = jax.jit(lambda s: event_ops.conv_lif(s, kernel, bias, *neuron, rule, block.layer))
     else:
         event = jax.jit(lambda s: event_ops.linear_lif(s, kernel, bias, *neuron, rule, outputs))
     scanned = scan.jit(dense)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # for editors and type checkers; `_HOME` says the same to Pyt
     from csnn_jax.network.model import CSNN
     from csnn_jax.network.neuron import leaky
     from csnn_jax.network.surrogate import spike
-    from csnn_jax.trained import Trained, load
+    from csnn_jax.trained import Trained, load, save
     from csnn_jax.update.objective import ce_rate
 
 _HOME = {
@@ -31,6 +31,7 @@ _HOME = {
     "load": "trained",
     "predict": "engine.scan",
     "run": "engine.scan",
+    "save": "trained",
     "spike": "network.surrogate",
     "tally": "engine.scan",
     "trace": "engine.scan",
@@ -49,6 +50,7 @@ __all__ = [
     "load",
     "predict",
     "run",
+    "save",
     "spike",
     "tally",
     "trace",

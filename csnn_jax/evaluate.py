@@ -80,7 +80,7 @@ def _text(result, name: str) -> str:
 
 
 def _table(densities: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]]) -> str:
-    """How each layer does: its spikes on all images, its membranes and dead channels on some."""
+    """Table of the layers: spikes on all images, membranes and dead channels on some."""
     rows = [("layer", "density", "", "dead channels", "membranes", "highest", "near", "threshold")]
     for name, layer in layers.items():
         word = "" if layer["state"] == "healthy" else layer["state"]

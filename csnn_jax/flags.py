@@ -10,16 +10,17 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
-from csnn_jax.config import Config
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.config.checks import check, is_count
 from csnn_jax.errors import UserError, refusal
 from csnn_jax.figures import Figures
 from csnn_jax.flag_groups import fill, form
 from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
+from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
 
 T = TypeVar("T")
@@ -133,8 +134,9 @@ def parse_train(
     description: str,
     arguments: Sequence[str] | None,
     begun: Callable[[F], Config] = begun,
+    origin: Callable[[str], ModelConfig] = lambda path: rundir.origin(path)[0],
 ) -> F:
-    """`parse` for a training command: with --resume the flags that are not given are the run's, not the defaults.
+    """`parse` for a training command: flags that are not given are the run's with --resume, or as --init-from has them.
 
     Args:
         kind: the dataclass.
@@ -142,16 +144,29 @@ def parse_train(
         description: what it does, for the help.
         arguments: None: the process's.
         begun: reads the job of the run to go on with.
+        origin: reads the network that --init-from names.
 
     Raises:
         UserError: --resume without --out, or no run there; --seed beside --seeds.
     """
-    flags = fill(kind, parse(form(kind()), program, description, arguments))
-    given = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
-    if flags.seeds is not None and "--seed" in given:
+    words = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
+    asked = form(kind())
+    filled: Any = parse(asked, program, description, arguments, asked() if "--init-from" in words else None)
+    source, output = filled.training.init_from, filled.training.init_from_output
+    if source is not None and not filled.resume:
+        model = origin(source)
+        if output == "new":  # the data set says how many classes
+            model = replace(model, num_classes=ModelConfig.num_classes)
+        of_source = form(replace(kind(), config=Config(model)))
+        filled = parse(of_source, program, description, arguments, of_source())
+    flags = fill(kind, filled)
+    if flags.seeds is not None and "--seed" in words:
         raise UserError(f"--seed {flags.config.train.seed}: expected no --seeds beside it, which name all seeds")
     if not flags.resume:
         return flags
+    if source is not None:
+        expected = "expected no --init-from beside it, the run has weights of its own"
+        raise UserError(f"--resume: {expected}")
     before = form(replace(kind(), config=begun(flags)))
     return fill(kind, parse(before, program, description, arguments, before()))
 

@@ -17,11 +17,12 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.data import Split, check_labels, eval_batches
 from csnn_jax.engine import scan
 from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
+from csnn_jax.network.model import CSNN
 from csnn_jax.runs import metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, Neurons
@@ -154,6 +155,36 @@ def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = N
     """
     _, config, tensors = rundir.open_run(str(run), checkpoint)
     return Trained(config, tensors, engine)
+
+
+def save(model: CSNN, config: Config | ModelConfig, path: str | Path, overwrite: bool = False) -> None:
+    """Makes a run directory of a network that was trained in a loop of your own.
+
+    `csnn_jax.load`, evaluate, predict, report, csnn_torch.compare, export and `train --init-from` take it.
+
+    Args:
+        model: the network.
+        config: the job that it was trained in, or its ModelConfig alone; evaluate and export then use MNIST where they
+            are not told otherwise.
+        path: the directory to make.
+        overwrite: replace the run that it holds.
+
+    Raises:
+        ValueError: no network, or a config that is none or another network's.
+        UserError: values that are not finite, or the directory can't be made.
+    """
+    if not isinstance(model, CSNN):
+        raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN")
+    if not isinstance(config, Config | ModelConfig):
+        raise ValueError(f"config is of type {type(config).__name__}, expected a Config or a ModelConfig")
+    job = decided(config if isinstance(config, Config) else Config(config, train=TrainConfig(init="torch")))
+    if decided(Config(model.config)).model != job.model:
+        raise ValueError("config is another network's, expected the one that the model was made with")
+    tensors = models.tensors(model)
+    weights.check(tensors, job.model, "model")
+    run = rundir.create(str(path), job, overwrite)
+    weights.save(run.weights, tensors, job.model)
+    run.record("end", iter=0, interrupted=False, accuracy=None)
 
 
 def as_array(images: ArrayLike, config: ModelConfig) -> np.ndarray | Array:

@@ -7,16 +7,22 @@ from typing import Annotated
 
 import tyro
 
-from csnn_jax.config import Config, DataConfig, Encoding, ModelConfig, Pool, SurrogateName, TrainConfig
+from csnn_jax.config import Config, DataConfig, Encoding, ModelConfig, Padding, Pool, SurrogateName, TrainConfig
+from csnn_jax.config.checks import show
 from csnn_jax.errors import UserError
 from csnn_jax.flags import parse, run_command
 from csnn_torch import require_torch
 
 DESCRIPTION = """Makes a run directory, for csnn_jax.evaluate and export, of a network that was trained in snnTorch.
 
-FILE was written by `torch.save(network.state_dict(), FILE)`, where network is an nn.Sequential of Conv2d (padded to
-keep the size), a 2x2 pool and snn.Leaky, ..., then Linear and snn.Leaky, ... The stack, beta, threshold and reset are
-read from it; what it lacks comes from the flags. The test accuracy is measured on --dataset."""
+FILE was written by `torch.save(network.state_dict(), FILE)`, or holds the state_dict as model_state_dict, state_dict or
+net. The network consists of Conv2d, perhaps BatchNorm2d, a 2x2 pool or none, and snn.Leaky, ..., then Linear and
+snn.Leaky, ... The stack, beta, threshold and reset are read from it; what a state_dict lacks comes from the flags. The
+test accuracy is measured on --dataset."""
+
+
+GIVEN = ("padding", "stride", "pool", "surrogate", "slope", "time_steps", "encoding")
+"""The flags that say of the network what a state_dict lacks."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,16 @@ class ConvertFlags:
     """Replace the run that --out holds."""
     input_shape: tuple[int, int, int] | None = None
     """Image height, width and channels; None: 28 28 and the channels of the first convolution."""
-    pool: Pool = ModelConfig.pool
-    """2x2 pooling after each convolution."""
+    map: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=PLACE")] = ()
+    """Places of modules whose order in FILE does not tell them: layers conv1, ..., fc1, ..., neurons lif1, ...; a
+    BatchNorm is given the layer that it follows."""
+    padding: Padding | tuple[Padding, ...] = ModelConfig.padding
+    """Zeros around a convolution's input: same, half a kernel on each side, or valid, none; one value, or one per
+    convolution."""
+    stride: int | tuple[int, ...] = ModelConfig.stride
+    """Stride of the convolutions: one value, or one per convolution."""
+    pool: Pool | tuple[Pool, ...] = ModelConfig.pool
+    """2x2 pooling after each convolution, or none; one value, or one per convolution."""
     surrogate: SurrogateName = "atan"
     """Surrogate derivative that it was trained with. Leaky's own is atan."""
     slope: float | None = None
@@ -59,14 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(
                 "--no-reset-delay: csnn_jax has no neurons that reset at once, expected a network with the delay"
             )
-        given = ModelConfig(
-            pool=flags.pool,
-            surrogate=flags.surrogate,
-            slope=flags.slope,
-            time_steps=flags.time_steps,
-            encoding=flags.encoding,
-        )
-        model, tensors = state_dict.convert(state_dict.load(flags.file), given, flags.input_shape, flags.file)
+        given = {name: getattr(flags, name) for name in GIVEN}
+        model, tensors, notes = state_dict.read(flags.file, flags.input_shape, flags.map, **given)
+        for note in notes:
+            print(f"Note: {note}")
         dataset = data.load_for(model, flags.dataset)
         model = replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
         config = Config(model, DataConfig(flags.dataset), TrainConfig(init="torch", lr=1e-2))
@@ -86,10 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _text(model: ModelConfig) -> str:
-    sizes = [*(f"conv{n}" for n in model.conv_channels), *(f"fc{n}" for n in (*model.hidden, model.num_classes))]
     shape = "x".join(map(str, model.input_shape))
-    read = f"{shape} {' '.join(sizes)}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"
-    return f"{read}; as flags say: {model.surrogate}, {model.pool} pooling, {model.encoding}, {model.time_steps} steps"
+    layers = [f"{one.channels}C{one.kernel}" if one.kind == "conv" else f"fc{one.channels}" for one in model.layers]
+    bias = "" if model.bias else ", no bias"
+    read = f"{shape} {' '.join(layers)}{bias}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"
+    geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, {show(model.pool)} pooling"
+    return f"{read}; as flags say: {geometry}, {model.surrogate}, {model.encoding}, {model.time_steps} steps"
 
 
 if __name__ == "__main__":

@@ -47,12 +47,15 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> nn.Se
     modules: list[nn.Module] = []
     for number, layer in enumerate(config.layers):
         if layer.kind == "conv":
-            modules.append(nn.Conv2d(layer.in_shape[-1], layer.out_shape[-1], config.kernel_size, padding="same"))
-            modules.append(nn.MaxPool2d(2) if config.pool == "max" else nn.AvgPool2d(2))
+            channels = layer.in_shape[-1], layer.channels
+            modules.append(nn.Conv2d(*channels, layer.kernel, layer.stride, layer.padding, bias=layer.bias))
+            if layer.pool is not None:
+                pool = nn.MaxPool2d if layer.pool.kind == "max" else nn.AvgPool2d
+                modules.append(pool(layer.pool.size, layer.pool.stride))
         else:
             if len(layer.in_shape) == 3:
                 modules.append(nn.Flatten())
-            modules.append(nn.Linear(math.prod(layer.in_shape), layer.out_shape[0]))
+            modules.append(nn.Linear(math.prod(layer.in_shape), layer.channels, bias=layer.bias))
         modules.append(
             snn.Leaky(
                 beta=torch.tensor(config.betas[number], dtype=dtype),

@@ -1,184 +1,257 @@
-"""Reads the network out of a state_dict that a user of snnTorch saved. Stack, neurons and weights, or why not.
+"""The network in a state_dict that a user of snnTorch saved: stack, neurons and weights, or why not.
 
-A state_dict holds names and tensors only. `0.weight`, `0.bias` are of a Conv2d or Linear, by their number of axes;
-`2.beta`, `2.threshold`, `2.reset_mechanism_val`, `2.graded_spikes_factor` of a `snn.Leaky` (snnTorch 1.0).
+    network = state_dict.read("net.pt", time_steps=25, padding="valid")
+
+`saved.py` reads the file and `modules.py` finds what is in it; here the modules become a configuration and tensors.
 """
 
+import itertools
 import math
-import pickle
-import re
-import warnings
-from dataclasses import replace
-from pathlib import Path
-from typing import get_args
+from collections.abc import Sequence
+from typing import Any, NamedTuple, get_args
 
+import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig, Reset
-from csnn_jax.errors import UserError, first_line
-from csnn_jax.runs.layouts import Tensors, expected_shapes
+from csnn_jax.errors import UserError
+from csnn_jax.runs.layouts import Tensors
+from csnn_torch import modules, saved
+from csnn_torch.modules import Module
 
-Group = dict[str, torch.Tensor]
-_WEIGHTED = {"weight", "bias"}
-_ORDER = "layers are declared in the order in which they run: Conv2d, Leaky, Conv2d, Leaky, ..., each its own Leaky"
-_LEAKY = {"beta", "threshold", "reset_mechanism_val", "graded_spikes_factor"}
+NORM_EPS = 1e-5
+"""Torch's default of a BatchNorm's eps, which a state_dict does not hold."""
+UNSEEN = (
+    "a state_dict does not show inhibition, reset_delay, state_quant or (before snnTorch 1.0) graded spikes, nor where "
+    "the pools stand: taken as snn.Leaky's defaults, and as before the neurons"
+)
 
 
-def load(path: str) -> dict[str, torch.Tensor]:
-    """Reads the file that `torch.save(network.state_dict(), path)` made, running no code from it.
+class Network(NamedTuple):
+    """The network that a state_dict holds.
+
+    Attributes:
+        config: its stack and neurons.
+        tensors: its parameters in the names of `weights.safetensors`.
+        notes: what was done or assumed, one line each.
+    """
+
+    config: ModelConfig
+    tensors: Tensors
+    notes: tuple[str, ...]
+
+
+def read(
+    path: str, input_shape: tuple[int, int, int] | None = None, places: Sequence[str] = (), **given: Any
+) -> Network:
+    """Reads the network from a file that torch.save wrote.
+
+    Args:
+        path: the file.
+        input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
+        places: "NAME=PLACE" for modules whose order in the file does not tell their place; see `modules.stack`.
+        given: fields of ModelConfig that a state_dict lacks: padding, stride, pool, surrogate, slope, time_steps,
+            encoding.
 
     Raises:
-        UserError: no such file, truncated, or it holds something else than named tensors.
+        UserError: another kind of file, a network that csnn_jax can't run, or shapes that do not fit together; names
+            the tensor.
     """
-    expected = "expected a state_dict that torch.save wrote"
-    if path.endswith(".safetensors"):
-        raise UserError(f"{path}: holds the weights of a run, which needs no conversion, {expected}")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of what is refused below
-            found = torch.load(Path(path), map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, {expected}") from None
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f" (it names {named[1]})" if named else ""
-        raise UserError(f"{path}: holds more than tensors, or is damaged{reason}, {expected}") from None
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{path}: can't be read, {expected}: {_first_sentence(error)}") from None
-    except (EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError):  # of the unpickler, on other files
-        raise UserError(f"{path}: empty, truncated or another kind of file, {expected}") from None
-    if not isinstance(found, dict) or not found:
-        raise UserError(f"{path}: holds a {type(found).__name__}, {expected}")
-    for name, tensor in found.items():
-        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            hint = "; save network.state_dict() alone" if isinstance(tensor, dict) else ""
-            raise UserError(f"{path}: {name} is a {type(tensor).__name__}, {expected}, of tensors only{hint}")
-    return dict(found)
+    file = saved.read(path)
+    found = convert(file.tensors, path, input_shape, places, **given)
+    return found._replace(notes=(*file.notes, *found.notes))
 
 
 def convert(
-    state: dict[str, torch.Tensor], flags: ModelConfig, input_shape: tuple[int, int, int] | None, source: str
-) -> tuple[ModelConfig, Tensors]:
-    """The configuration and weights of the network.
+    state: dict[str, torch.Tensor],
+    source: str = "state_dict",
+    input_shape: tuple[int, int, int] | None = None,
+    places: Sequence[str] = (),
+    **given: Any,
+) -> Network:
+    """The network of a state_dict in memory. `read` has the arguments and errors; `source` names it in messages."""
+    stack = modules.stack(modules.modules(state, source), places, source)
+    notes = list(stack.notes)
+    weighted = [_weighted(layer, norm, source) for layer, norm in zip(stack.layers, stack.norms, strict=True)]
+    notes += [note for one in weighted for note in one.notes]
+    if kinds := {kind for one in weighted for kind in one.types if kind != torch.float32}:
+        notes.append(f"weights of type {' and '.join(sorted(map(str, kinds)))} become float32")
+    biased = [one.bias is not None for one in weighted]
+    if any(biased) and not all(biased):
+        without = [layer.name for layer, has in zip(stack.layers, biased, strict=True) if not has]
+        notes.append(f"{', '.join(without)} without a bias get one of 0, as the others have one")
+    reset, more = _reset(stack.neurons, source)
+    convs = [one.weight.shape for one in weighted if one.weight.ndim == 4]
+    outputs = [one.weight.shape[0] for one in weighted]
+    first = weighted[0].weight
+    stated = {
+        "input_shape": input_shape or (28, 28, first.shape[1] if convs else max(1, first.shape[1] // 28**2)),
+        "conv_channels": tuple(outputs[: len(convs)]),
+        "hidden": tuple(outputs[len(convs) : -1]),
+        "num_classes": outputs[-1],
+        "bias": any(biased),
+        "beta": _one_or_all([min(max(_scalar(neuron, "beta", source), 0.0), 1.0) for neuron in stack.neurons]),
+        "threshold": _one_or_all([_threshold(neuron, source) for neuron in stack.neurons]),
+        "reset": reset,
+    }
+    if convs:
+        stated["kernel_size"] = tuple(shape[2] for shape in convs)
+    config = _config(stated, given, [one.weight.shape for one in weighted], stack.layers, source)
+    tensors: Tensors = {}
+    for layer, one in zip(config.layers, weighted, strict=True):
+        tensors[f"{layer.name}.weight"] = one.weight
+        if config.bias:
+            tensors[f"{layer.name}.bias"] = np.zeros(layer.channels, np.float32) if one.bias is None else one.bias
+    return Network(config, tensors, (*notes, *more, UNSEEN))
 
-    Args:
-        state: the state_dict.
-        flags: gives what a state_dict lacks: pool, surrogate, slope, time steps, encoding.
-        input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
-        source: the file, for messages.
 
-    Returns:
-        (configuration, tensors in the names of `weights.safetensors`).
+class _Weighted(NamedTuple):
+    """Weight and bias of a layer, float32, with its norm folded in; the types that they had."""
 
-    Raises:
-        UserError: a network that csnn_jax can't run, or shapes that do not fit together; names the tensor.
-    """
-    groups = _groups(state, source)
-    weighted, leaky = groups[::2], groups[1::2]
-    convs = [group for _, group in weighted if group["weight"].ndim == 4]
-    if [group["weight"].ndim for _, group in weighted] != sorted((g["weight"].ndim for _, g in weighted), reverse=True):
-        raise UserError(f"{source}: a convolution comes after a linear layer, expected all convolutions first")
-    first = weighted[0][1]["weight"]
-    kernel = convs[0]["weight"].shape[2] if convs else ModelConfig.kernel_size
-    resets = [int(_scalar(group, name, "reset_mechanism_val", source)) for name, group in leaky]
-    for (name, _), reset in zip(leaky, resets, strict=True):
-        if reset not in range(3) or reset != resets[0]:
-            raise UserError(
-                f"{source}: {name}.reset_mechanism_val is {reset}, expected 0 (subtract), 1 (zero) or 2 (none), and "
-                f"the same for every layer (the first has {resets[0]})"
+    weight: np.ndarray
+    bias: np.ndarray | None
+    types: set[torch.dtype]
+    notes: tuple[str, ...] = ()
+
+
+def _weighted(layer: Module, norm: Module | None, source: str) -> _Weighted:
+    for module in filter(None, (layer, norm)):
+        for name, tensor in module.tensors.items():
+            if name == "num_batches_tracked":
+                continue
+            if not tensor.dtype.is_floating_point:
+                raise UserError(f"{source}: {module.name}.{name} has type {tensor.dtype}, expected floats")
+            if not tensor.isfinite().all():
+                raise UserError(f"{source}: {module.name}.{name} holds values that are not finite")
+    shape = list(layer.tensors["weight"].shape)
+    if layer.kind == "conv" and shape[2] != shape[3]:
+        raise UserError(f"{source}: {layer.name}.weight has shape {shape}, expected a square kernel")
+    types = {tensor.dtype for tensor in layer.tensors.values()}
+    weight = layer.tensors["weight"].double().numpy()
+    bias = layer.tensors["bias"].double().numpy() if "bias" in layer.tensors else None
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise UserError(f"{source}: {layer.name}.bias has shape {list(bias.shape)}, expected [{shape[0]}]")
+    notes: tuple[str, ...] = ()
+    if norm is not None:
+        weight, bias, note = _folded(weight, bias, layer, norm)
+        notes = (note,)
+    return _Weighted(weight.astype(np.float32), None if bias is None else bias.astype(np.float32), types, notes)
+
+
+def _folded(
+    weight: np.ndarray, bias: np.ndarray | None, layer: Module, norm: Module
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Weight and bias that give what the layer and its BatchNorm give in evaluation; and a line that says so."""
+    of = {name: tensor.double().numpy() for name, tensor in norm.tensors.items()}
+    gain = of.get("weight", 1.0) / np.sqrt(of["running_var"] + NORM_EPS)
+    shifted = (0 if bias is None else bias) - of["running_mean"]
+    note = f"{norm.name} is folded into {layer.name}, with its running statistics and eps {NORM_EPS:g}"
+    if layer.kind == "conv" and (gain < 0).any():
+        note += "; some of its weights are negative, which changes the result where a max-pool stands between the two"
+    scaled = weight * gain.reshape(-1, *[1] * (weight.ndim - 1))
+    return scaled, shifted * gain + of.get("bias", 0.0), note
+
+
+def _config(
+    stated: dict[str, Any],
+    given: dict[str, Any],
+    shapes: Sequence[tuple[int, ...]],
+    layers: Sequence[Module],
+    source: str,
+) -> ModelConfig:
+    """The configuration, checked against the shapes of the weights; says which flags would fit where these don't."""
+    try:
+        config = ModelConfig(**stated | given)
+    except UserError as error:
+        raise UserError(f"{source}: {error}{_advice(stated, given, shapes)}") from None
+    for layer, module, shape in zip(config.layers, layers, shapes, strict=True):
+        *window, inputs, out = layer.kernel_shape
+        expected = (out, inputs, *window)
+        if tuple(shape) == expected:
+            continue
+        hint = ""
+        if layer.kind == "linear" and len(layer.in_shape) == 3:
+            size = " ".join(map(str, config.input_shape))
+            hint = f": images of --input-shape {size} leave {inputs} inputs to it{_advice(stated, given, shapes)}"
+        elif layer.kind == "conv" or layer.in_shape != config.input_shape:
+            hint = "; say which layer has which place by --map NAME=conv1 ... where the order in the file is another"
+        raise UserError(f"{source}: {module.name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
+    return config
+
+
+def _advice(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> str:
+    """Flags with which the weights would fit, the fewest that do; nothing where none do."""
+    count = len(stated["conv_channels"])
+    if not count:
+        return ""
+    pooled = given.get("pool", "max")
+    kinds = sorted({kind for kind in (pooled if isinstance(pooled, tuple) else (pooled,)) if kind != "none"} or {"max"})
+    tried: list[tuple[int, str]] = []
+    for padding, stride, pools in itertools.product(
+        ("same", "valid"), (1, 2), itertools.product((kinds[0], "none"), repeat=min(count, 4))
+    ):
+        flags = {"padding": padding, "stride": stride, "pool": pools if len(set(pools)) > 1 else pools[0]}
+        new = {name: value for name, value in flags.items() if given.get(name, getattr(ModelConfig, name)) != value}
+        try:
+            first = ModelConfig(**stated | given | new).layers[count]
+        except UserError:
+            continue
+        if first.kernel_shape[0] == shapes[count][1]:
+            shown = (value if isinstance(value, tuple) else (value,) for value in new.values())
+            words = (f"--{name} {' '.join(map(str, values))}" for name, values in zip(new, shown, strict=True))
+            tried.append((sum(len(str(value)) for value in new.values()) + 100 * len(new), " ".join(words)))
+    return f"; {min(tried)[1]} would fit" if tried and min(tried)[1] else ""
+
+
+def _reset(neurons: Sequence[Module], source: str) -> tuple[Reset, tuple[str, ...]]:
+    """The reset of all neurons, and what was assumed of it."""
+    names = get_args(Reset)
+    told = [neuron for neuron in neurons if "reset_mechanism_val" in neuron.tensors]
+    values = [int(_scalar(neuron, "reset_mechanism_val", source)) for neuron in told]
+    for neuron, value in zip(told, values, strict=True):
+        if value not in range(3):
+            known = "0 (subtract), 1 (zero) or 2 (none)"
+            raise UserError(f"{source}: {neuron.name}.reset_mechanism_val is {value}, expected {known}")
+        if value == values[0]:
+            continue
+        what = "csnn_jax has one reset for all layers"
+        if neuron is neurons[-1] and names[value] == "none" and len(set(values[:-1])) == 1:
+            what += (
+                f" and reads out spikes, not the membrane of a last layer without reset: give that layer "
+                f"reset_mechanism='{names[values[0]]}', train it on its spikes, and convert it then"
             )
-    outputs = [group["weight"].shape[0] for _, group in weighted]
-    config = replace(
-        flags,
-        input_shape=input_shape or (28, 28, first.shape[1] if convs else max(1, first.shape[1] // 28**2)),
-        conv_channels=tuple(outputs[: len(convs)]),
-        kernel_size=kernel,
-        hidden=tuple(outputs[len(convs) : -1]),
-        num_classes=outputs[-1],
-        beta=_one_or_all([min(max(_scalar(g, name, "beta", source), 0.0), 1.0) for name, g in leaky]),
-        threshold=_one_or_all([_threshold(g, name, source) for name, g in leaky]),
-        reset=get_args(Reset)[resets[0]],
-    )
-    return config, _tensors(config, weighted, source)
+        raise UserError(
+            f"{source}: {neuron.name}.reset_mechanism_val is {value} ({names[value]}) and {told[0].name}'s "
+            f"{values[0]} ({names[values[0]]}), expected equal ones: {what}"
+        )
+    if len(told) == len(neurons):
+        return names[values[0]], ()
+    return (names[values[0]] if values else "subtract"), ("no reset_mechanism_val is in the file: taken as subtract",)
 
 
-def _groups(state: dict[str, torch.Tensor], source: str) -> list[tuple[str, Group]]:
-    """The layers by name, in order: a convolution or linear layer, then its Leaky, and so on."""
-    groups: dict[str, Group] = {}
-    for key, tensor in state.items():
-        layer, _, name = key.rpartition(".")
-        groups.setdefault(layer, {})[name] = tensor
-    for number, (layer, group) in enumerate(groups.items()):
-        kind = "a Conv2d or Linear with a bias" if number % 2 == 0 else "a snntorch.Leaky"
-        needed = _WEIGHTED if number % 2 == 0 else _LEAKY
-        optional = set() if number % 2 == 0 else {"graded_spikes_factor"}  # older versions of snnTorch have none
-        for name in sorted(group.keys() - needed):
-            found = f"{layer}.{name}".lstrip(".")
-            raise UserError(f"{source}: {found} is not a tensor of {kind}, expected one there; {_ORDER}")
-        for name in sorted(needed - optional - group.keys()):
-            raise UserError(f"{source}: {layer}.{name} is missing, expected {kind} there; {_ORDER}")
-        if needed == _WEIGHTED:
-            _check_weight(layer, group, source)
-        elif (factor := _scalar(group, layer, "graded_spikes_factor", source, 1.0)) != 1:
-            raise UserError(f"{source}: {layer}.graded_spikes_factor is {factor:g}, expected 1 (spikes of 0 and 1)")
-    if len(groups) % 2:
-        raise UserError(f"{source}: no snntorch.Leaky after {layer}, expected one after every Conv2d and Linear")
-    return list(groups.items())
-
-
-def _check_weight(layer: str, group: Group, source: str) -> None:
-    for name, tensor in group.items():
-        if tensor.dtype != torch.float32:
-            raise UserError(f"{source}: {layer}.{name} has type {tensor.dtype}, expected torch.float32")
-        if not tensor.isfinite().all():
-            raise UserError(f"{source}: {layer}.{name} holds values that are not finite")
-    if (shape := list(group["weight"].shape)) and len(shape) not in (2, 4):
-        raise UserError(f"{source}: {layer}.weight has shape {shape}, expected that of a Conv2d or Linear")
-
-
-def _tensors(config: ModelConfig, weighted: list[tuple[str, Group]], source: str) -> Tensors:
-    """The weights under our names, checked against the shapes that the configuration expects."""
-    found: Tensors = {}
-    expected = expected_shapes(config)
-    for layer, (name, group) in zip(config.layers, weighted, strict=True):
-        for part in ("weight", "bias"):
-            shape = expected[f"{layer.name}.{part}"]
-            if tuple(group[part].shape) != shape:
-                hint = ""
-                if layer.kind == "linear" and len(layer.in_shape) == 3:
-                    features = math.prod(layer.in_shape)
-                    hint = (
-                        f": images of --input-shape {' '.join(map(str, config.input_shape))} leave {features} inputs "
-                        "where every convolution is padded to keep the size and followed by a 2x2 pool"
-                    )
-                raise UserError(
-                    f"{source}: {name}.{part} has shape {list(group[part].shape)}, expected {list(shape)}{hint}"
-                )
-            found[f"{layer.name}.{part}"] = group[part].numpy()
-    return found
-
-
-def _scalar(group: Group, layer: str, name: str, source: str, default: float | None = None) -> float:
-    if default is not None and name not in group:
-        return default
-    tensor = group[name]
+def _scalar(module: Module, name: str, source: str) -> float:
+    tensor = module.tensors[name]
     if tensor.numel() != 1:
-        raise UserError(f"{source}: {layer}.{name} has shape {list(tensor.shape)}, expected one value for the layer")
+        shape = list(tensor.shape)
+        raise UserError(f"{source}: {module.name}.{name} has shape {shape}, expected one value for the layer")
     value = float(str(tensor.float().numpy().reshape(())[()]))  # 0.9, and not 0.8999999761581421: the same float32
     if not math.isfinite(value):
-        raise UserError(f"{source}: {layer}.{name} is {value}, expected a number")
+        raise UserError(f"{source}: {module.name}.{name} is {value}, expected a number")
     return value
 
 
-def _threshold(group: Group, layer: str, source: str) -> float:
-    value = _scalar(group, layer, "threshold", source)
+def _threshold(neuron: Module, source: str) -> float:
+    if "graded_spikes_factor" in neuron.tensors:
+        factor = _scalar(neuron, "graded_spikes_factor", source)
+        if factor != 1:
+            raise UserError(
+                f"{source}: {neuron.name}.graded_spikes_factor is {factor:g}, expected 1 (spikes of 0 and 1)"
+            )
+    value = _scalar(neuron, "threshold", source)
     if value <= 0:
-        raise UserError(f"{source}: {layer}.threshold is {value:g}, expected a positive number")
+        raise UserError(f"{source}: {neuron.name}.threshold is {value:g}, expected a positive number")
     return value
 
 
 def _one_or_all(values: list[float]) -> float | tuple[float, ...]:
     return values[0] if len(set(values)) == 1 else tuple(values)
-
-
-def _first_sentence(error: BaseException) -> str:
-    return first_line(error).partition(". ")[0]

@@ -10,6 +10,7 @@ from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Split, check_split, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
+from csnn_jax.initial.drawn import drawn
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, StepMetrics, evaluate, look, moments
 from csnn_torch import model, optimizer, surrogates
@@ -73,7 +74,7 @@ class Trainer:
         if tensors is not None:
             self.start = initial.Start.given(config.model, tensors)
         elif train is None:
-            self.start = initial.Start(config.model, initial.drawn(config))
+            self.start = initial.Start(config.model, drawn(config))
         else:
             self.start = initial.start(config, train)
         model.load_tensors(self.network, self.start.tensors)
@@ -194,7 +195,7 @@ class Trainer:
         return self.run(x), torch.full((len(self.config.model.layers),), torch.nan)
 
     def _loss(self, spikes: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:
-        """What is minimised; see `csnn_jax.update.objective`."""
+        """The loss that is minimised; see `csnn_jax.update.objective`."""
         loss = self._cross_entropy(spikes, labels)
         if self.config.train.rate is None:
             return loss
@@ -202,13 +203,13 @@ class Trainer:
         return loss + weight * ((densities[:-1] - target) ** 2).mean()
 
     def _gradient_norms(self) -> np.ndarray:
-        """Of each layer's kernel [layers]."""
+        """Norm of the gradient of each layer's kernel [layers]."""
         kernels = [parameter for parameter in self._parameters if parameter.ndim > 1]
         norms = [torch.zeros(()) if p.grad is None else p.grad.norm().cpu() for p in kernels]
         return torch.stack(norms).numpy()
 
     def _state(self) -> dict[str, torch.Tensor]:
-        """What a training step changes, by name; the tensors themselves, not copies."""
+        """The tensors that a training step changes, by name; not copies."""
         state: dict[str, torch.Tensor] = {}
         for number, (parameter, before) in enumerate(zip(self._parameters, self._last_good, strict=True)):
             moments = self._optimizer.state[parameter]

@@ -61,7 +61,7 @@ class Settings:
 
 
 def summary(part: Part, found: Found, images: int) -> str:
-    """What a check found, in one line."""
+    """A check's result in one line."""
     if found.problems:
         return "; ".join(found.problems)
     said = ["ok", *(one.line() for one in part.comparisons(found.proof) if one.said)]
@@ -95,7 +95,7 @@ def of_bundle(subject: Subject, prove: Prove) -> Manifest:
 
 
 def _activity(subject: Subject) -> footprint.Activity:
-    """What torch's spikes were on the images that spikes are compared on."""
+    """Activity of the reference network on the images that spikes are compared on."""
     traces = ((x, reference.trace(subject.step, x, subject.time_steps)) for _, x in pieces(subject.compared, 32))
     batches = (footprint.Activity.of(x.numpy(), [layer.numpy() for layer in spikes]) for x, (_, spikes) in traces)
     return reduce(add, batches)

@@ -18,7 +18,7 @@ from export.claims import Settings
 from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.report import text, webpage
-from export.subject import CALIBRATION_IMAGES, Source, Subject, for_data
+from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject, for_data
 
 
 def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings) -> None:
@@ -34,7 +34,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     config = for_data(config, dataset.test)
     ranges = dataset.train.images[:CALIBRATION_IMAGES]
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images, ranges)
-    _write(Source(subject, run, dataset, settings.opset))
+    _write(ExportInputs(subject, run, dataset, settings.opset))
     found = claims.of_bundle(subject, partial(_prove, subject))
     _warn_of_silence(found)
     print("Measuring latencies", flush=True)
@@ -55,7 +55,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     manifest.write(folder, whole)
 
 
-def _write(source: Source) -> None:
+def _write(source: ExportInputs) -> None:
     subject = source.subject
     write_atomic(subject.folder / CONFIG, (source.run.path / CONFIG).read_bytes())
     for part in parts.every():
@@ -90,7 +90,7 @@ def _prove(subject: Subject, part: Part, name: str) -> Found:
 
 
 def _training(run: RunDir, config: Config, accuracy: float | None) -> dict[str, Any]:
-    """What became of the run, at the checkpoint that is exported, where one is.
+    """The run's own result, or that of the checkpoint that is exported.
 
     `accuracy` is the bundle's on all test images, None where it was measured on few of them.
     """
@@ -98,5 +98,6 @@ def _training(run: RunDir, config: Config, accuracy: float | None) -> dict[str, 
     if (number := run.checkpoint) is not None:
         return {"accuracy": accuracy, "iterations": number, "seconds": None, **settings, "checkpoint": number}
     end = [record for record in run.records("end") if not record["interrupted"]][-1]
-    found = end["accuracy"] if config.train.eval_images is None else accuracy
+    found = end["accuracy"] if config.train.eval_images is None else None
+    found = accuracy if found is None else found
     return {"accuracy": found, "iterations": end["iter"], "seconds": end.get("seconds"), **settings}

@@ -34,7 +34,7 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def _sums(folder: Path, manifest: Manifest) -> bytes:
-    """What SHA256SUMS holds: all files of a bundle but itself, as `sha256sum -c` reads it."""
+    """The text of SHA256SUMS: all files of a bundle but itself, as `sha256sum -c` reads it."""
     hashes = {name: entry["sha256"] for name, entry in manifest["files"].items()}
     hashes[MANIFEST] = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items())).encode()

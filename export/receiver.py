@@ -57,7 +57,7 @@ def session(name: str) -> ort.InferenceSession:
 
 
 def step_line(run: ort.InferenceSession, thresholds: list[np.float32]) -> str:
-    """What one step from every golden set's inputs gives."""
+    """Result of one step from every golden set's inputs, as a line."""
     count = flips = 0
     largest = 0.0
     for inputs, (spikes, *expected) in golden("step"):
@@ -78,7 +78,7 @@ def step_line(run: ort.InferenceSession, thresholds: list[np.float32]) -> str:
 
 
 def window_line(run: ort.InferenceSession) -> str:
-    """What the whole windows of the golden images give."""
+    """Result of the whole windows of the golden images, as a line."""
     count = differ = 0
     for (image,), (_, spikes) in golden("sequence"):
         counts, found = run.run(["counts", "spikes"], {run.get_inputs()[0].name: image})
@@ -98,7 +98,7 @@ def golden(kind: str) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
 
 
 def tensors(folder: Path, what: str) -> list[np.ndarray]:
-    """Those of `input_0.pb`, `input_1.pb`, ..., or of the outputs."""
+    """The tensors of `input_0.pb`, `input_1.pb`, ..., or of the outputs."""
     count = len(list(folder.glob(f"{what}_*.pb")))
     return [tensor(folder / f"{what}_{number}.pb") for number in range(count)]
 

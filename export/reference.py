@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.data import encode
-from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.layouts import Tensors, bias_of
 
 Membranes = tuple[Tensor, ...]
 Counts = Callable[[Tensor], np.ndarray]
@@ -87,19 +87,22 @@ class Step(nn.Module):
         super().__init__()
         self.config = config
         for number, layer in enumerate(config.layers, 1):
-            channels = math.prod(layer.in_shape) if layer.kind == "linear" else layer.in_shape[-1], layer.out_shape[-1]
             if layer.kind == "conv":
-                size = config.kernel_size
-                self.add_module(layer.name, nn.Conv2d(*channels, size, padding=size // 2))
-                self.add_module(f"pool{number}", nn.MaxPool2d(2) if config.pool == "max" else nn.AvgPool2d(2))
+                channels = layer.in_shape[-1], layer.channels
+                self.add_module(layer.name, nn.Conv2d(*channels, layer.kernel, layer.stride, layer.padding))
+                if layer.pool is not None:
+                    pool = nn.MaxPool2d if layer.pool.kind == "max" else nn.AvgPool2d
+                    self.add_module(f"pool{number}", pool(layer.pool.size, layer.pool.stride))
             else:
                 if len(layer.in_shape) == 3:
                     self.add_module(f"flatten{number}", nn.Flatten())
-                self.add_module(layer.name, nn.Linear(*channels))
+                self.add_module(layer.name, nn.Linear(math.prod(layer.in_shape), layer.channels))
             beta = float(tensors.get(f"lif{number}.beta", config.betas[number - 1]))
             threshold = float(tensors.get(f"lif{number}.threshold", config.thresholds[number - 1]))
             self.add_module(f"lif{number}", Leaky(beta, threshold, config.reset))
-        found = {name: torch.tensor(value, dtype=torch.float32) for name, value in tensors.items()}
+        # A network without biases has biases of 0 here, which change no bit: every file then has the same operators.
+        complete = tensors | {f"{layer.name}.bias": bias_of(layer, tensors) for layer in config.layers}
+        found = {name: torch.tensor(value, dtype=torch.float32) for name, value in complete.items()}
         neurons = {name: value for name, value in self.state_dict().items() if name.startswith("lif")}
         self.load_state_dict(found | neurons)
         self.requires_grad_(False)
@@ -130,7 +133,7 @@ class Step(nn.Module):
             if layer.kind == "linear" and len(layer.in_shape) == 3:
                 x = self.get_submodule(f"flatten{number}")(x)
             x = self.get_submodule(layer.name)(x)
-            if layer.kind == "conv":
+            if layer.pool is not None:
                 x = self.get_submodule(f"pool{number}")(x)
             membrane, x = self.get_submodule(f"lif{number}")(membrane, x)
             new.append(membrane)
@@ -147,7 +150,7 @@ def membrane_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
 
 
 def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 2, 0)) -> Tensor:
-    """What the network is fed for images, float32.
+    """The network's input for images, float32.
 
     Args:
         config: tells the encoding.

@@ -84,6 +84,7 @@ def of_bundle(step: Step, time_steps: int, sequence: bool) -> dict[str, Any]:
         "layers": [
             {
                 "layer": layer.name,
+                "operation": layer.operation,
                 "neurons": f"lif{number}",
                 "shape": list(shape),
                 "beta": neurons.beta.item(),
@@ -102,7 +103,7 @@ def of_bundle(step: Step, time_steps: int, sequence: bool) -> dict[str, Any]:
         "comparison": "strict >: a membrane equal to the threshold does not spike",
         "membranes": "before the reset that their own spike causes; that reset comes with the next step",
         "initial_membranes": 0.0,
-        "pooling": f"2x2 {config.pool}, before the neurons",
+        "pooling": _pooling(config),
         "input": _input(step, sequence),
         "time_layout": "time first: T, N, ...",
         "time_steps": time_steps,
@@ -110,6 +111,16 @@ def of_bundle(step: Step, time_steps: int, sequence: bool) -> dict[str, Any]:
         "ties": "the lowest class",
         "classes": config.num_classes,
     }
+
+
+def _pooling(config: ModelConfig) -> str:
+    """What follows the convolutions, before the neurons."""
+    pools = {layer.name: str(layer.pool or "none") for layer in config.layers if layer.kind == "conv"}
+    if not any(layer.pool for layer in config.layers):
+        return "none"
+    if len(set(pools.values())) == 1:
+        return f"{next(iter(pools.values()))}, before the neurons"
+    return ", ".join(f"{pool} after {name}" for name, pool in pools.items()) + ", before the neurons"
 
 
 def _input(step: Step, sequence: bool) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportInputs:
     """What the files of a new bundle are made from.
 
     Attributes:

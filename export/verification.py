@@ -207,7 +207,7 @@ class _Comparison:
             return [f"can't be made from {MANIFEST}: {_one_line(error)}"], ""
 
     def _latency(self) -> str:
-        """Of every file, here and as recorded: to be looked at, for no two machines, or days, give the same."""
+        """Latency of every file, here and as recorded, to be looked at: no two machines, or days, give the same."""
         here = claims.latencies(self.subject, self.recorded["settings"]["quick"])
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
@@ -215,7 +215,7 @@ class _Comparison:
 
 
 def check(part: Part, subject: Subject, name: str) -> Found:
-    """What the check of a part finds in the file so named; that it can't be checked is a problem, too."""
+    """Runs the check of a part on the file of that name; that it can't be checked is a problem, too."""
     try:
         return part.check(subject, name)
     except Exception as error:  # whatever a library says of a damaged file, it is that file's line

@@ -23,8 +23,9 @@ from documents import PAGES, ROOT, Block, blocks, links, marked, prose, read
 from idx_files import write_folder
 from PIL import Image
 
+import csnn_jax
 from csnn_jax import data
-from csnn_jax.config import Config
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.errors import UserError
 from csnn_jax.evaluate import EvaluateFlags
@@ -64,6 +65,8 @@ TINY = f"{SHORT} --conv-channels 4 --hidden 16"
 SHORTER = (
     ("--resume", "--max-iters 4"),
     ("tfds:halves", "--max-iters 2 --eval-every 0 --hidden 16"),
+    ("--init-from", f"{SHORT} --eval-images 256"),
+    ("export runs/tuned", "--quick"),
     ("--conv-channels", SHORT),
     ("--validation", f"{TINY} --validation 50"),
     ("--warmup", f"{TINY} --warmup 1"),
@@ -144,7 +147,7 @@ def take(module: str, arguments: list[str]) -> None:
     """Reads the flags of a command as it does itself; raises UserError for one that it does not take."""
     kind = FLAGS[module]
     if issubclass(kind, TrainFlags):
-        parse_train(kind, module, "", arguments, lambda flags: Config())
+        parse_train(kind, module, "", arguments, lambda flags: Config(), lambda path: ModelConfig())
     else:
         parse(kind, module, "", arguments)
 
@@ -200,6 +203,8 @@ def test_ci_runs_the_test_command() -> None:
 def test_the_library_example_learns(tmp_path: Path) -> None:
     (block,) = marked("docs/python.md", "library")
     assert float(re.fullmatch(r"loss (\d\.\d+)\n", execute(block, tmp_path))[1]) < 2.0
+    found = csnn_jax.load(tmp_path / "runs" / "own").classify(data.load("mnist", (28, 28, 1)).test.images[:100])
+    assert len(set(found.classes)) > 2
 
 
 def test_every_block_is_run_or_says_why_not() -> None:

@@ -5,8 +5,9 @@ Imports no framework, so that csnn_jax, csnn_torch and export share it.
 """
 
 from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of
+from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
-from csnn_jax.config.network import SLOPELESS, Encoding, Layer, ModelConfig, Pool, Reset, SurrogateName
+from csnn_jax.config.network import SLOPELESS, Encoding, ModelConfig, Reset, SurrogateName
 
 __all__ = [
     "SLOPELESS",
@@ -15,7 +16,9 @@ __all__ = [
     "Encoding",
     "Layer",
     "ModelConfig",
+    "Padding",
     "Pool",
+    "Pooling",
     "Reset",
     "SurrogateName",
     "TrainConfig",

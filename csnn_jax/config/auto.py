@@ -13,7 +13,7 @@ from csnn_jax.config.network import ModelConfig, SurrogateName
 KEPT = 2**29
 """Bytes of membranes that an iteration may keep before `auto` makes micro-batches of it. The same on every machine."""
 
-_STACK = ("input_shape", "conv_channels", "kernel_size", "hidden", "pool", "encoding")
+_STACK = ("input_shape", "conv_channels", "kernel_size", "stride", "padding", "pool", "bias", "hidden", "encoding")
 
 
 def is_original(model: ModelConfig) -> bool:
@@ -38,8 +38,8 @@ def lr_of(config: Config) -> float:
 
 
 def init_of(config: Config) -> Init:
-    """The initial weights that a job has."""
-    if config.train.init != "auto":
+    """The initial weights that a job has; those of `init_from` are given."""
+    if config.train.init != "auto" or config.train.init_from is not None:
         return config.train.init
     return "torch" if is_original(config.model) else "calibrated"
 
@@ -78,7 +78,7 @@ def told(before: Config, after: Config) -> str | None:
     """The flags that were chosen, for the log; None where they are the original recipe's."""
     chosen = {
         "--surrogate": (before.model.surrogate == "auto", after.model.surrogate),
-        "--init": (before.train.init == "auto", after.train.init),
+        "--init": (before.train.init != after.train.init, after.train.init),
         "--lr": (before.train.lr is None, f"{after.train.lr:g}"),
     }
     flags = [f"{flag} {value}" for flag, (was_auto, value) in chosen.items() if was_auto]

@@ -51,6 +51,11 @@ class TrainConfig:
     (scaled until every layer fires on a training batch), or auto: torch for the default stack, else calibrated."""
     init_density: float = 0.1
     """Share of neurons that spike at a step (0.001 to 0.6), which fluctuation and calibrated aim at."""
+    init_from: str | None = None
+    """Run directory, or weights.safetensors of one, whose weights the training starts from. Stack and neurons are its
+    own, but for those that flags name; the optimiser starts afresh; None: weights are drawn."""
+    init_from_output: Literal["keep", "new"] = "keep"
+    """With --init-from: new draws the last layer anew, for other classes."""
     microbatch: Literal["auto", "off"] | int = "auto"
     """Images that go through the network at once; their gradients are added. It must divide --batch-size. off: all;
     auto: all, or as many as keep membranes of at most 512 MiB."""
@@ -113,9 +118,19 @@ class TrainConfig:
         check("--eval-images", few, "a whole number of at least 1", few is None or is_count(few))
         check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))
         check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
+        self._check_init_from()
         self._check_microbatch()
         self._check_optimizer()
         self._check_loss()
+
+    def _check_init_from(self) -> None:
+        given, output = self.init_from, self.init_from_output
+        named = given is None or (isinstance(given, str) and given != "")
+        check("--init-from", given, "a run directory, or a weights.safetensors", named)
+        alone = given is None or self.init == "auto"
+        check("--init", self.init, "no --init-from beside it, whose weights are drawn already", alone)
+        check("--init-from-output", output, "keep or new", output in ("keep", "new"))
+        check("--init-from-output", output, "--init-from beside it", given is not None or output == "keep")
 
     def _check_microbatch(self) -> None:
         size, batch = self.microbatch, self.batch_size

@@ -1,13 +1,15 @@
 """The network: its stack, its neurons and the window it is run for."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
-from csnn_jax.config.checks import check, check_choice, is_count, is_counts, is_number, settle
+from csnn_jax.config.checks import check, check_choice, is_count, is_counts, is_number, settle, show
+from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
 from csnn_jax.errors import UserError
 
+T = TypeVar("T")
+
 Reset = Literal["subtract", "zero", "none"]
-Pool = Literal["max", "avg"]
 Encoding = Literal["direct", "rate", "latency"]
 SurrogateName = Literal[
     "fast_sigmoid",
@@ -25,24 +27,6 @@ SLOPELESS = ("straight_through", "heaviside")
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One block of the stack: conv-pool-LIF or linear-LIF.
-
-    Attributes:
-        name: name of its weights, `conv1`, `conv2`, ..., `fc1`, ...
-        kind: `conv` or `linear`.
-        in_shape: shape of its input without the batch: (H, W, C) or (features,). A linear block flattens it, in
-            H, W, C order.
-        out_shape: shape of its membrane and spikes without the batch: (H // 2, W // 2, channels) or (features,).
-    """
-
-    name: str
-    kind: Literal["conv", "linear"]
-    in_shape: tuple[int, ...]
-    out_shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class ModelConfig:
     """The network, its neurons and the window it is run for. The equations stand in docs/design.md.
 
@@ -52,15 +36,22 @@ class ModelConfig:
     input_shape: tuple[int, int, int] = (28, 28, 1)
     """Image height, width (pixels) and channels."""
     conv_channels: tuple[int, ...] = (32, 64)
-    """Output channels of each conv-pool-LIF block; each halves height and width."""
-    kernel_size: int = 3
-    """Convolution kernel height and width (pixels, odd; padding keeps the size)."""
+    """Output channels of each conv-pool-LIF block."""
+    kernel_size: int | tuple[int, ...] = 3
+    """Height and width of the kernels (pixels): one value, or one per convolution. Even ones take --padding valid."""
+    stride: int | tuple[int, ...] = 1
+    """Pixels from one position of a kernel to the next: one value, or one per convolution."""
+    padding: Padding | tuple[Padding, ...] = "same"
+    """Zeros around a convolution's input: same, half a kernel on each side, which keeps the size at stride 1, or valid,
+    none; one value, or one per convolution."""
     hidden: tuple[int, ...] = (512,)
     """Neurons of each hidden linear-LIF block."""
     num_classes: int = 10
     """Output neurons; at the default, training takes the number of classes of the data set."""
-    pool: Pool = "max"
-    """2x2 pooling after each convolution, before the neurons."""
+    pool: Pool | tuple[Pool, ...] = "max"
+    """2x2 pooling after each convolution, before the neurons, or none; one value, or one per convolution."""
+    bias: bool = True
+    """Add a number per output channel to the convolutions and linear layers."""
     beta: float | tuple[float, ...] = 0.5
     """Membrane decay per time step (0 to 1): one value for all layers, or one per layer."""
     threshold: float | tuple[float, ...] = 1.0
@@ -96,14 +87,8 @@ class ModelConfig:
         for flag, value in (("--conv-channels", self.conv_channels), ("--hidden", self.hidden)):
             several = "positive whole numbers" if isinstance(value, tuple) else "a tuple of positive whole numbers"
             check(flag, value, several, is_counts(value))
-        check(
-            "--kernel-size",
-            self.kernel_size,
-            "an odd whole number",
-            is_count(self.kernel_size) and self.kernel_size % 2 == 1,
-        )
+        self._check_geometry()
         check("--num-classes", self.num_classes, "a whole number of at least 2", is_count(self.num_classes, 2))
-        check_choice("--pool", self.pool, Pool)
         check_choice("--reset", self.reset, Reset)
         check_choice("--encoding", self.encoding, Encoding)
         _check_surrogate(self.surrogate)
@@ -114,13 +99,14 @@ class ModelConfig:
         check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
         for flag, learnt in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
             check(flag, learnt, "true or false", isinstance(learnt, bool))
-        shrunk = min(self.input_shape[:2]) >> len(self.conv_channels)
-        check(
-            "--conv-channels",
-            self.conv_channels,
-            f"few enough blocks for {self.input_shape[0]}x{self.input_shape[1]} pixels, each of which halves them",
-            shrunk >= 1,
-        )
+        check("--bias", self.bias, "true or false", isinstance(self.bias, bool))
+        for layer in self.layers:
+            if 0 in layer.out_shape:
+                size = "x".join(map(str, layer.in_shape[:2]))
+                raise UserError(
+                    f"--conv-channels {show(self.conv_channels)}: {size} pixels come into {layer}, which leaves none; "
+                    "expected fewer blocks, smaller kernels or strides, or larger images"
+                )
         n = len(self.layers)
         for flag, given in (("--beta", self.beta), ("--threshold", self.threshold)):
             ok = len(given) == n if isinstance(given, tuple) else True
@@ -138,20 +124,44 @@ class ModelConfig:
             all(is_number(t, 0.0) for t in self.thresholds),
         )
 
+    def _check_geometry(self) -> None:
+        """Refuses a geometry that no convolution can have; makes equal values for all convolutions one value."""
+        n = len(self.conv_channels)
+        for name in ("kernel_size", "stride", "padding", "pool"):
+            value = getattr(self, name)
+            flag = "--" + name.replace("_", "-")
+            if isinstance(value, tuple):
+                check(flag, value, f"one value, or {n} (one per convolution)", n > 0 and len(value) == n)
+                if len(set(value)) == 1:
+                    object.__setattr__(self, name, value[0])
+        for choices, flag, literal in ((self.padding, "--padding", Padding), (self.pool, "--pool", Pool)):
+            for choice in choices if isinstance(choices, tuple) else (choices,):
+                check_choice(flag, choice, literal)
+        for flag, sizes in (("--kernel-size", self.kernel_size), ("--stride", self.stride)):
+            positive = is_counts(sizes if isinstance(sizes, tuple) else (sizes,))
+            check(flag, sizes, "positive whole numbers", positive)
+        sizes, paddings = self._per_convolution(self.kernel_size), self._per_convolution(self.padding)
+        even = any(k % 2 == 0 and padding == "same" for k, padding in zip(sizes, paddings, strict=True))
+        check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones take valid", not even)
+
+    def _per_convolution(self, value: T | tuple[T, ...]) -> tuple[T, ...]:
+        return value if isinstance(value, tuple) else (value,) * len(self.conv_channels)
+
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The blocks in order, with their shapes."""
+        """The blocks in order, with their geometry."""
         blocks: list[Layer] = []
-        shape_in: tuple[int, ...]
-        height, width, channels = self.input_shape
-        for i, out_channels in enumerate(self.conv_channels, 1):
-            shape_in = (height, width, channels)
-            height, width, channels = height // 2, width // 2, out_channels
-            blocks.append(Layer(f"conv{i}", "conv", shape_in, (height, width, channels)))
-        shape_in = (height, width, channels)
-        for i, features in enumerate((*self.hidden, self.num_classes), 1):
-            blocks.append(Layer(f"fc{i}", "linear", shape_in, (features,)))
-            shape_in = (features,)
+        shape: tuple[int, ...] = self.input_shape
+        of_each = map(self._per_convolution, (self.kernel_size, self.stride, self.padding, self.pool))
+        for number, (channels, *geometry) in enumerate(zip(self.conv_channels, *of_each, strict=True), 1):
+            kernel, stride, padding, pool = geometry
+            zeros = kernel // 2 if padding == "same" else 0
+            pooling = None if pool == "none" else Pooling(pool)
+            blocks.append(Layer(f"conv{number}", "conv", shape, channels, kernel, stride, zeros, pooling, self.bias))
+            shape = blocks[-1].out_shape
+        for number, features in enumerate((*self.hidden, self.num_classes), 1):
+            blocks.append(Layer(f"fc{number}", "linear", shape, features, bias=self.bias))
+            shape = blocks[-1].out_shape
         return tuple(blocks)
 
     @property

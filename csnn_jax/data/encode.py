@@ -58,7 +58,7 @@ def levels(images: np.ndarray, scale: float) -> np.ndarray:
 
 
 def draws(seed: tuple[int, ...], count: int) -> np.ndarray:
-    """What the rate encoding draws for a batch: uint8 [count], uniform over the 255 values 0 .. 254.
+    """The random numbers of the rate encoding for a batch: uint8 [count], uniform over the 255 values 0 .. 254.
 
     The bytes are Philox's own output, whose stream NumPy promises to keep (it does not for `Generator` methods,
     and `Generator.integers` takes twice as long).

@@ -73,7 +73,7 @@ class Devices:
         return int(self._greatest(jax.make_array_from_process_local_data(NamedSharding(self.mesh, P(AXIS)), values)))
 
     def mean(self, tree: Any) -> Any:
-        """Of arrays on all devices, inside `spread`. Its gradient is right where that is averaged in turn."""
+        """Mean over all devices of each array, inside `spread`. Its gradient is right where it is averaged in turn."""
         return lax.pmean(tree, AXIS) if self.count > 1 else tree
 
     def gather(self, tree: Any) -> Any:

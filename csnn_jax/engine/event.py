@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from csnn_jax.config import Layer
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, LayerOutput, Rule, Spikes
@@ -91,19 +92,28 @@ def unsupported(model: CSNN) -> str | None:
     """Why the engine cannot run this model, in one line; None where it can."""
     if not library.available():
         return library.failure()
-    if model.blocks[0].bias[...].dtype != jnp.float32:
-        return f"the event engine computes in float32, not {model.blocks[0].bias[...].dtype}"
+    if model.blocks[0].dtype != jnp.float32:
+        return f"the event engine computes in float32, not {model.blocks[0].dtype}"
     limits = library.limits()
     if model.config.reset not in limits.resets:
         return f"the event engine has no reset {model.config.reset}"
-    if model.config.conv_channels and model.config.kernel_size not in limits.kernel_sizes:
-        *sizes, largest = limits.kernel_sizes
-        known = f"{', '.join(map(str, sizes))} and {largest}"
-        return f"the event engine has kernels of {known} pixels, not {model.config.kernel_size}"
-    convolved = [layer.in_shape[-1] for layer in model.config.layers if layer.kind == "conv"]
-    if any(model.config.kernel_size**2 * bits.padded(channels) > limits.inputs for channels in convolved):
+    reasons = (_not_covered(layer, limits) for layer in model.config.layers if layer.kind == "conv")
+    return next(filter(None, reasons), None)
+
+
+def _not_covered(layer: Layer, limits: library.Limits) -> str | None:
+    """Why the kernels can't run this convolution, in one line; None where they can."""
+    if layer.stride != 1:
+        return f"the event engine has convolutions of stride 1, {layer.name} has {layer.stride}"
+    if layer.kernel not in limits.kernel_sizes:
+        return (
+            f"the event engine has kernels of up to {max(limits.kernel_sizes)} pixels, {layer.name} has {layer.kernel}"
+        )
+    if layer.pool and (layer.pool.size not in limits.pool_sizes or layer.pool.stride != layer.pool.size):
+        return f"the event engine pools 2x2 pixels or none, {layer.name} {layer.pool}"
+    if layer.kernel**2 * bits.padded(layer.in_shape[-1]) > limits.inputs:
         bound = f"less than {limits.inputs + 1:,} inputs"
-        return f"the event engine sums {bound}, a convolution here has {max(convolved)} channels"
+        return f"the event engine sums {bound}, {layer.name} has {layer.in_shape[-1]} channels"
     return None
 
 
@@ -144,7 +154,7 @@ def _fired(outputs: list[LayerOutput]) -> Array:
 def _last(model: CSNN, outputs: list[LayerOutput]) -> Membranes:
     shapes = [layer.out_shape for layer in model.config.layers]
     return tuple(
-        _detached(_unpadded(output.last, shape), block.bias[...])
+        _detached(_unpadded(output.last, shape), block.kernel[...])
         for output, shape, block in zip(outputs, shapes, model.blocks, strict=True)
     )
 
@@ -186,16 +196,14 @@ def _layer(model: CSNN, block: Block, before: Spikes, keep: bool) -> LayerOutput
     rule, beta, threshold = _rule(model, block, keep), *_neuron(block)
     channels = block.layer.out_shape[-1]
     extra = bits.padded(channels) - channels
-    bias = jnp.pad(block.bias[...], (0, extra))
+    bias = jnp.pad(block.biases, (0, extra))
     kernel = block.kernel[...]
     if block.layer.kind == "conv":
-        height, width, inputs = block.layer.in_shape
+        inputs = block.layer.in_shape[-1]
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
-        max_pool = model.config.pool == "max"
         after = model.config.layers[model.config.layers.index(block.layer) + 1]
         product = bits.padded(after.out_shape[0]) if after.kind == "linear" else None
-        size = height, width
-        return ops.conv_lif(before, kernel, bias, beta, threshold, rule, channels, size, max_pool, product)
+        return ops.conv_lif(before, kernel, bias, beta, threshold, rule, block.layer, product)
     # Where a convolution's spikes come in, every position's channels were rounded up.
     neurons = before.bits.shape[-1] * bits.LANES
     inputs = _input_channels(model, block)

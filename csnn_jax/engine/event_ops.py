@@ -8,6 +8,7 @@ Shapes: everything is image-major, [batch, time, neurons]; channels are rounded 
 (`bits.padded`), with weights of zero. The kernels themselves are called in kernels.py.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from csnn_jax.config import Layer
 from csnn_jax.engine import kernels
 from csnn_jax.engine.bits import LANES, Drive, LayerOutput, Product, Rule, Spikes, no_gradient
 
@@ -130,7 +132,7 @@ class _Linear(NamedTuple):
 def _linear_lif_forward(
     spikes: Spikes, kernel: Array, bias: Array, beta: Array, threshold: Array, rule: Rule, channels: int
 ) -> tuple[LayerOutput, _Linear]:
-    fired = kernels.linear_lif(kernels.Layer(spikes.bits, kernel, bias, beta, threshold), rule, channels)
+    fired = kernels.linear_lif(kernels.LayerOperands(spikes.bits, kernel, bias, beta, threshold), rule, channels)
     window = LayerOutput(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
     return window, _Linear(_without_values(spikes), kernel, fired.membranes, beta, threshold)
 
@@ -163,7 +165,7 @@ linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward)
 # --- convolution, pooling
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7, 8, 9))
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
 def conv_lif(
     spikes: Spikes,
     kernel: Array,
@@ -171,12 +173,10 @@ def conv_lif(
     beta: Array,
     threshold: Array,
     rule: Rule,
-    channels: int,
-    size: tuple[int, int],
-    max_pool: bool,
+    layer: Layer,
     product_width: int | None = None,
 ) -> LayerOutput:
-    """Convolution (stride 1, zero padding that keeps the size), 2x2 pooling and the neurons.
+    """Convolution, pooling and the neurons.
 
     Args:
         spikes: of the layer before, [batch, time, height * width * in].
@@ -185,16 +185,13 @@ def conv_lif(
         beta: membrane decay, a scalar in [0, 1].
         threshold: theta, a scalar.
         rule: the neurons' kind.
-        channels: output channels that exist.
-        size: height and width of the input, pixels.
-        max_pool: max-pool, else average.
+        layer: its geometry, with the channels that exist.
         product_width: where a linear layer comes next, its outputs; the gradient then is a `Product`.
 
     Returns:
-        The layer's window, of height // 2 * width // 2 * out neurons.
+        The layer's window, of rows * columns * out neurons.
     """
-    fixed = rule, channels, size, max_pool, product_width
-    return _conv_lif_forward(spikes, kernel, bias, beta, threshold, *fixed)[0]
+    return _conv_lif_forward(spikes, kernel, bias, beta, threshold, rule, layer, product_width)[0]
 
 
 class _Conv(NamedTuple):
@@ -215,13 +212,10 @@ def _conv_lif_forward(
     beta: Array,
     threshold: Array,
     rule: Rule,
-    channels: int,
-    size: tuple[int, int],
-    max_pool: bool,
+    layer: Layer,
     product_width: int | None = None,
 ) -> tuple[LayerOutput, _Conv]:
-    layer = kernels.Layer(spikes.bits, kernel, bias, beta, threshold)
-    fired = kernels.conv_lif(layer, rule, channels, size, max_pool)
+    fired = kernels.conv_lif(kernels.LayerOperands(spikes.bits, kernel, bias, beta, threshold), rule, layer)
     port: Array | Product = _ports(fired.bits)
     if product_width is not None:
         batch, time, words = fired.bits.shape
@@ -232,16 +226,14 @@ def _conv_lif_forward(
 
 def _conv_lif_backward(
     rule: Rule,
-    channels: int,
-    size: tuple[int, int],
-    max_pool: bool,
+    layer: Layer,
     product_width: int | None,
     saved: _Conv,
     cotangent: LayerOutput,
 ) -> tuple[Spikes, Array, Array, Array, Array]:
-    del channels, product_width
+    del product_width
     spikes, kernel, membranes, winners, beta, threshold = saved
-    dspikes, left, right = _factors(cotangent.spikes.port, size, kernel.shape[-1])
+    dspikes, left, right = _factors(cotangent.spikes.port, layer, kernel.shape[-1])
     current_in, beta_in, threshold_in = spikes.port if isinstance(spikes.port, Drive) else (None, None, None)
     source = _source(spikes)
     operands = kernels.ConvBackward(
@@ -260,7 +252,7 @@ def _conv_lif_backward(
         beta_in=beta_in,
         threshold_in=threshold_in,
     )
-    found = kernels.conv_backward(operands, rule, size, max_pool, source)
+    found = kernels.conv_backward(operands, rule, layer, source)
     dbeta, dthreshold = found.dbeta.sum(), found.dthreshold.sum()
     port: Array | Drive | None = found.din
     if source == "data":
@@ -274,17 +266,17 @@ conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward)
 
 
 def _source(spikes: Spikes) -> kernels.Source:
-    """Where spikes came from."""
+    """The kind of source that a convolution's input spikes came from."""
     if spikes.port is None:
         return "data"
     return "constant" if isinstance(spikes.port, Drive) else "spikes"
 
 
-def _factors(dspikes: Array | Product | Drive | None, size: tuple[int, int], channels: int) -> tuple[Array | None, ...]:
+def _factors(dspikes: Array | Product | Drive | None, layer: Layer, channels: int) -> tuple[Array | None, ...]:
     """(dspikes, left, right) as the kernel takes them: either the gradient of the spikes, or the two of a product."""
     if not isinstance(dspikes, Product):
         return cast(Array, dspikes), None, None
-    cells = (size[0] // 2) * (size[1] // 2)
+    cells = math.prod(layer.out_shape[:2])
     return None, dspikes.left, dspikes.right.reshape(cells, channels, -1).swapaxes(1, 2)
 
 

@@ -6,12 +6,14 @@ before the call and arrays after it. An operand that is None is not given.
 Shapes are image-major, [batch, time, neurons], as in native/kernels.h.
 """
 
+import math
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from jax import Array
 
+from csnn_jax.config import Layer
 from csnn_jax.engine.bits import LANES, Drive, Rule
 from csnn_jax.engine.library import call, float_of, words_of
 
@@ -41,8 +43,8 @@ class ConvFired(NamedTuple, Generic[A]):
     Attributes:
         bits: as in `Fired`.
         membranes: as in `Fired`.
-        winners: low and high bit of the place in the 2x2 cell that won [batch, time, 2, neurons / 16] uint16; batch
-            is 0 where they are not kept.
+        winners: low and high bit of the place in the 2x2 window that won [batch, time, 2, neurons / 16] uint16; batch
+            is 0 where they are not kept, or there is no max-pool.
         last: as in `Fired`.
     """
 
@@ -52,7 +54,7 @@ class ConvFired(NamedTuple, Generic[A]):
     last: A
 
 
-class Layer(NamedTuple):
+class LayerOperands(NamedTuple):
     """The arguments of a layer with weights.
 
     Attributes:
@@ -159,27 +161,27 @@ def constant_lif(drive: Drive, rule: Rule, time: int, channels: tuple[int, int])
     return Fired(**call("constant_lif", drive._asdict(), results._asdict(), reset=rule.reset, **sizes))
 
 
-def linear_lif(layer: Layer, rule: Rule, channels: int) -> Fired[Array]:
+def linear_lif(operands: LayerOperands, rule: Rule, channels: int) -> Fired[Array]:
     """A linear layer and its neurons, of which `channels` exist."""
-    batch, time, _ = layer.bits_in.shape
-    results = _fired(batch, time, layer.kernel.shape[1], rule)
+    batch, time, _ = operands.bits_in.shape
+    results = _fired(batch, time, operands.kernel.shape[1], rule)
     exist = np.int64(channels)
-    return Fired(**call("linear_lif", layer._asdict(), results._asdict(), reset=rule.reset, channels=exist))
+    return Fired(**call("linear_lif", operands._asdict(), results._asdict(), reset=rule.reset, channels=exist))
 
 
-def conv_lif(layer: Layer, rule: Rule, channels: int, size: tuple[int, int], max_pool: bool) -> ConvFired[Array]:
-    """A convolution of height x width pixels, pooling and the neurons, of which `channels` exist at a position."""
-    batch, time, _ = layer.bits_in.shape
-    neurons = (size[0] // 2) * (size[1] // 2) * layer.kernel.shape[-1]
-    winners = words_of(batch if rule.keep and max_pool else 0, time, 2, neurons // LANES)
+def conv_lif(operands: LayerOperands, rule: Rule, layer: Layer) -> ConvFired[Array]:
+    """A convolution, its pooling and the neurons; `layer` has their geometry."""
+    batch, time, _ = operands.bits_in.shape
+    neurons = math.prod(layer.out_shape[:2]) * operands.kernel.shape[-1]
+    geometry = _geometry(layer)
+    winners = words_of(batch if rule.keep and geometry["max"] else 0, time, 2, neurons // LANES)
     found = call(
         "conv_lif",
-        layer._asdict(),
+        operands._asdict(),
         _fired(batch, time, neurons, rule)._asdict() | {"winners": winners},
-        size=np.array(size, np.int64),
         reset=rule.reset,
-        channels=np.int64(channels),
-        max=np.bool_(max_pool),
+        channels=np.int64(layer.channels),
+        **geometry,
     )
     return ConvFired(**found)
 
@@ -198,10 +200,8 @@ def linear_weights(bits_in: Array, dcurrent: Array) -> Array:
     return call("linear_weights", {"bits_in": bits_in, "dcurrent": dcurrent}, results)["dkernel"]
 
 
-def conv_backward(
-    operands: ConvBackward, rule: Rule, size: tuple[int, int], max_pool: bool, source: Source
-) -> ConvGradients[Array]:
-    """The backward pass of a convolution of height x width pixels whose input came from `source`."""
+def conv_backward(operands: ConvBackward, rule: Rule, layer: Layer, source: Source) -> ConvGradients[Array]:
+    """The backward pass of a convolution, its pooling and its neurons, whose input came from `source`."""
     batch, time, words = operands.bits_in.shape
     inputs = words * LANES
     into = {"data": float_of(0), "spikes": float_of(batch, time, inputs), "constant": float_of(batch, inputs)}
@@ -216,12 +216,21 @@ def conv_backward(
         "conv_backward",
         operands._asdict(),
         results._asdict(),
-        size=np.array(size, np.int64),
-        max=np.bool_(max_pool),
         source=source,
+        **_geometry(layer),
         **rule.attributes,
     )
     return ConvGradients(**found)
+
+
+def _geometry(layer: Layer) -> dict[str, Any]:
+    """The attributes that tell a kernel where a convolution's windows and cells are."""
+    return {
+        "size": np.array(layer.in_shape[:2], np.int64),
+        "padding": np.int64(layer.padding),
+        "pool": np.int64(layer.pool.size if layer.pool else 1),
+        "max": np.bool_(layer.pool is not None and layer.pool.kind == "max"),
+    }
 
 
 def _fired(batch: int, time: int, neurons: int, rule: Rule) -> Fired[jax.ShapeDtypeStruct]:

@@ -35,12 +35,14 @@ class Limits(NamedTuple):
         constant_channels: the most channels of neurons under a constant current whose gradient a convolution sums
             over time.
         kernel_sizes: heights and widths of a convolution's kernel.
+        pool_sizes: heights and widths of a pooling window; 1: no pooling.
         resets: of neurons.
     """
 
     inputs: int
     constant_channels: int
     kernel_sizes: list[int]
+    pool_sizes: list[int]
     resets: list[str]
 
 
@@ -79,7 +81,7 @@ def available() -> bool:
 
 
 def limits() -> Limits:
-    """What the kernels cover.
+    """The sizes and resets that the kernels cover.
 
     Raises:
         RuntimeError: the library is not built, or can't be loaded.

@@ -56,7 +56,7 @@ class BatchRunner:
 
         def membranes(params, x: Array) -> list[tuple[Array, Array]]:
             blocks = nnx.merge(graphdef, params).blocks
-            thresholds = [jnp.asarray(models.value(block.threshold), block.bias[...].dtype) for block in blocks]
+            thresholds = [jnp.asarray(models.value(block.threshold), block.dtype) for block in blocks]
             return list(zip(trace(params, x).membranes, thresholds, strict=True))
 
         def look(params, x: Array) -> list[Moments]:
@@ -89,7 +89,7 @@ class BatchRunner:
         return self._devices.put(x, batch, x.ndim - 4)
 
     def _input(self, images: np.ndarray, stream: tuple[int, int], first: int, batch: int) -> np.ndarray:
-        """What enters the network of the rows of a batch from `first` on."""
+        """The network's input for the rows of a batch from `first` on."""
         settings = self._config
         if settings.encoding == "direct":
             return images.swapaxes(0, 1) if images.ndim == 5 else images

@@ -48,7 +48,8 @@ def _evaluations(run: RunDir) -> dict[str, Points]:
 
 
 def _final(run: RunDir) -> Points:
-    return _points([end for end in run.records("end") if not end["interrupted"]][-1:])
+    ends = [end for end in run.records("end") if not end["interrupted"]][-1:]
+    return _points([end for end in ends if end["accuracy"] is not None])  # a network that was saved was not evaluated
 
 
 def _points(records: list[dict[str, Any]]) -> Points:

@@ -81,7 +81,7 @@ class _Layer:
         return ranked[np.linspace(0, len(ranked) - 1, min(len(ranked), ROWS)).astype(int)]
 
     def neuron(self, index: int) -> str:
-        """What a neuron is called: channel/row/column, or its number."""
+        """Name of a neuron: channel/row/column, or its number."""
         if len(self.shape) == 1:
             return str(index)
         row, column, channel = np.unravel_index(index, self.shape)
@@ -201,7 +201,7 @@ def _bare(axes: Axes, size: tuple[int, ...]) -> None:
 
 
 def _rates(axes: Axes, layer: _Layer) -> None:
-    """How often the neurons fire that do."""
+    """Histogram of firing rates of the neurons that fire at all."""
     axes.hist(layer.counts[layer.counts > 0], bins=10, range=(0, len(layer.spikes)), color=BLUE)
     axes.set(xlim=(0, len(layer.spikes)), ylabel="neurons", title="spikes per neuron")
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

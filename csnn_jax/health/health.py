@@ -115,7 +115,7 @@ class Detectors:
         self.detectors = densities | gradients | once
 
     def step(self, iteration: int, loss: float, densities: np.ndarray, gradients: np.ndarray) -> list[Event]:
-        """What an iteration tells; densities and gradients [layers], NaN where they are not known."""
+        """Looks at the metrics of an iteration; densities and gradients [layers], NaN where they are not known."""
         self._latest.append(np.array([[loss - self._penalty(densities), *densities], [0, *gradients]]))
         (loss, *rest), (_, *others) = np.mean(self._latest, axis=0)
         self.loss, densities, gradients = loss, np.array(rest), np.array(others)
@@ -137,7 +137,7 @@ class Detectors:
         return found
 
     def evaluated(self, iteration: int, dead: np.ndarray) -> list[Event]:
-        """What an evaluation tells: dead channels [layers]. Layers that are silent or wake up are named already."""
+        """Looks at an evaluation's dead channels [layers]. Layers that are silent or wake up are named already."""
         share = dead / self.channels
         late = iteration + 1 >= self.fifth
         return self._look("dead", iteration, (share >= DEAD) & self._spikes & late, (share < DEAD - 0.1) & self._spikes)
@@ -159,7 +159,7 @@ class Detectors:
                 self.evaluated(record["iter"], np.array(list(record["dead"].values())))
 
     def _penalty(self, densities: np.ndarray) -> float:
-        """What a --rate-target adds to the cross entropy, which alone is compared with chance."""
+        """The part of the loss that --rate-target adds; the cross entropy alone is compared with chance."""
         if self._train.rate is None or np.isnan(densities).any():
             return 0.0
         target, weight = self._train.rate
@@ -217,7 +217,7 @@ class HealthMonitor:
         self.detectors.replay(self.run.records())
 
     def record(self, densities: np.ndarray, gradients: np.ndarray) -> dict[str, dict[str, float]]:
-        """What a `train` record holds of the layers, in four digits: density, and norm of each kernel's gradient."""
+        """The layers' part of a `train` record, in four digits: density, and norm of each kernel's gradient."""
         pairs = {"density": (self.names, densities), "gradient": (self.weights, gradients)}
         return {key: dict(zip(names, map(_digits, values), strict=True)) for key, (names, values) in pairs.items()}
 

@@ -3,6 +3,7 @@
 Slow and plain; no engine, so that what it finds depends on none (docs/design.md, section 2).
 """
 
+from collections.abc import Iterator
 from typing import assert_never
 
 import numpy as np
@@ -10,14 +11,13 @@ import numpy as np
 from csnn_jax.config import Layer, ModelConfig
 
 
-def current(model: ModelConfig, layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
+def current(layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Input current of a layer.
 
     Args:
-        model: the network.
-        layer: one of its layers.
+        layer: one of a network's layers.
         kernel: [k, k, in, out] or [in, out].
-        bias: [out].
+        bias: [out], or a 0 where there is none.
         x: its input [time, batch, *in_shape], numbers or booleans. A time of 1 stands for every step.
 
     Returns:
@@ -26,7 +26,7 @@ def current(model: ModelConfig, layer: Layer, kernel: np.ndarray, bias: np.ndarr
     if layer.kind == "linear":
         frames = [frame.reshape(len(frame), -1).astype(np.float32) @ kernel for frame in x]
     else:
-        frames = [_pool(_conv(frame.astype(np.float32), kernel), model.pool) for frame in x]
+        frames = [_pool(_conv(frame.astype(np.float32), kernel, layer), layer) for frame in x]
     return np.stack(frames) + bias
 
 
@@ -51,20 +51,25 @@ def spikes(current: np.ndarray, model: ModelConfig, index: int) -> np.ndarray:
     return fired
 
 
-def _conv(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Cross-correlation [batch, H, W, out] that keeps the size."""
-    size, margin = kernel.shape[0], kernel.shape[0] // 2
-    batch, height, width, _ = x.shape
-    x = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    places = [(row, column) for row in range(size) for column in range(size)]
-    patches = np.concatenate([x[:, r : r + height, c : c + width] for r, c in places], -1)
-    return (patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(patches.shape[-1], -1)).reshape(
-        batch, height, width, -1
-    )
+def _conv(x: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:
+    """Cross-correlation [batch, rows, columns, out]."""
+    x = np.pad(x, ((0, 0), (layer.padding, layer.padding), (layer.padding, layer.padding), (0, 0)))
+    rows, columns, channels = layer.conv_shape
+    patches = np.concatenate(list(_shifted(x, layer.kernel, layer.stride, rows, columns)), -1)
+    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(patches.shape[-1], -1)
+    return product.reshape(len(x), rows, columns, channels)
 
 
-def _pool(x: np.ndarray, kind: str) -> np.ndarray:
-    """2x2 pooling; an odd last row or column is left out."""
-    batch, height, width, channels = x.shape
-    x = x[:, : height // 2 * 2, : width // 2 * 2].reshape(batch, height // 2, 2, width // 2, 2, channels)
-    return x.max((2, 4)) if kind == "max" else x.mean((2, 4))
+def _pool(x: np.ndarray, layer: Layer) -> np.ndarray:
+    """Pooling; what no whole window fits into at the edges is left out."""
+    if layer.pool is None:
+        return x
+    members = np.stack(list(_shifted(x, layer.pool.size, layer.pool.stride, *layer.out_shape[:2])))
+    return members.max(0) if layer.pool.kind == "max" else members.mean(0)
+
+
+def _shifted(x: np.ndarray, window: int, stride: int, rows: int, columns: int) -> Iterator[np.ndarray]:
+    """What each place of a window sees at all its positions: [batch, rows, columns, channels] for each."""
+    high, wide = stride * (rows - 1) + 1, stride * (columns - 1) + 1
+    for row, column in np.ndindex(window, window):
+        yield x[:, row : row + high : stride, column : column + wide : stride]

@@ -13,7 +13,8 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, Layer, ModelConfig
-from csnn_jax.initial import simulation
+from csnn_jax.initial import given, simulation
+from csnn_jax.initial.drawn import drawn
 from csnn_jax.runs.layouts import Arrays, Tensors, from_tensors, to_tensors
 
 GRID = 8  # gains are powers of 2^(1/8)
@@ -39,7 +40,7 @@ class Start(NamedTuple):
 
     @classmethod
     def given(cls, model: ModelConfig, tensors: Tensors) -> "Start":
-        """That of a network with weights of its own, in torch's names and layouts."""
+        """The start of a network whose weights are given, in torch's names and layouts."""
         return cls(model, from_tensors(model, tensors))
 
     @property
@@ -54,8 +55,14 @@ def start(config: Config, train: data.Split) -> Start:
     Args:
         config: the job, with `init` decided.
         train: what it learns from; `calibrated` runs the network on the first of its first batch.
+
+    Raises:
+        UserError: `init_from` is no run or file with weights, or they are another network's.
     """
-    model, arrays = config.model, drawn(config)
+    model = config.model
+    if config.train.init_from is not None:
+        return Start.given(model, given.tensors(config))
+    arrays = drawn(config)
     if config.train.init == "torch":
         return Start(model, arrays)
     x = _input(config, train)
@@ -65,18 +72,11 @@ def start(config: Config, train: data.Split) -> Start:
     return Start(model, arrays, before, [density for _, density in _layers(model, arrays, x)])
 
 
-def drawn(config: Config) -> Arrays:
-    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed."""
-    import jax
-
-    from csnn_jax.network import model
-
-    with jax.enable_x64(config.train.dtype == "float64"):
-        return model.arrays(model.CSNN(config.model, config.train.seed, dtype=config.train.dtype))
-
-
 def told(made: Start, config: Config) -> str | None:
     """One line for the log, with each layer's density before and after; None for torch's weights."""
+    if config.train.init_from is not None:
+        new = f", {config.model.layers[-1].name} drawn anew" if config.train.init_from_output == "new" else ""
+        return f"Initial weights: those of {config.train.init_from}{new}"
     if made.before is None or made.after is None:
         return None
     shares = [f"lif{i} {a:.2%} to {b:.2%}" for i, (a, b) in enumerate(zip(made.before, made.after, strict=True), 1)]
@@ -102,7 +102,7 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
 def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
     """Spikes and density of one layer after the other."""
     for index, layer in enumerate(model.layers):
-        x = simulation.spikes(simulation.current(model, layer, *_parameters(layer, arrays), x), model, index)
+        x = simulation.spikes(simulation.current(layer, *_parameters(layer, arrays), x), model, index)
         yield x, float(x.mean())
 
 
@@ -112,7 +112,7 @@ def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarra
     A layer's current is linear in its gain, max-pooling too. So it is computed once, and the gain found by bisection.
     """
     for index, layer in enumerate(model.layers):
-        current = simulation.current(model, layer, *_parameters(layer, arrays), x)
+        current = simulation.current(layer, *_parameters(layer, arrays), x)
 
         def at(step: int, current: np.ndarray = current, index: int = index) -> np.ndarray:
             return simulation.spikes(current * np.float32(2 ** (step / GRID)), model, index)
@@ -143,17 +143,18 @@ def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarr
         per_weight = power / ((1 - beta) ** 2 if constant else 1 - beta**2)  # times n s; torch's n s is 1/3
         gain = model.thresholds[index] / xi * math.sqrt(3 / per_weight)
         arrays = _scaled(arrays, layer, round(GRID * math.log2(gain)))
-        arrays[f"{layer.name}.bias"] = np.zeros_like(arrays[f"{layer.name}.bias"])
+        if layer.bias:
+            arrays[f"{layer.name}.bias"] = np.zeros_like(arrays[f"{layer.name}.bias"])
     return arrays
 
 
 def _scaled(arrays: Arrays, layer: Layer, step: int) -> Arrays:
     """The parameters with one layer's kernel and bias times 2^(step / 8)."""
-    names = (f"{layer.name}.kernel", f"{layer.name}.bias")
+    names = [name for name in (f"{layer.name}.kernel", f"{layer.name}.bias") if name in arrays]
     return arrays | {name: arrays[name] * arrays[name].dtype.type(2 ** (step / GRID)) for name in names}
 
 
 def _parameters(layer: Layer, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """(kernel, bias), float32."""
-    kernel, bias = (arrays[f"{layer.name}.{part}"].astype(np.float32) for part in ("kernel", "bias"))
-    return kernel, bias
+    """(kernel, bias), float32; the bias is a 0 where there is none."""
+    bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(())
+    return arrays[f"{layer.name}.kernel"].astype(np.float32), bias.astype(np.float32)

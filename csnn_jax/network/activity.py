@@ -20,7 +20,7 @@ _WIDTHS = 4  # numbers of channels, equally spaced, that a product is compiled f
 _FEW = 32  # with fewer channels a product is too cheap to be compiled more than once
 
 
-class Activity(NamedTuple):
+class ActiveChannels(NamedTuple):
     """Which channels have a spike anywhere in a batch, so that the others can be left out of a product.
 
     Attributes:
@@ -32,7 +32,7 @@ class Activity(NamedTuple):
     number: Array
 
 
-def find(spikes: Array, outputs: int) -> Activity | None:
+def find(spikes: Array, outputs: int) -> ActiveChannels | None:
     """Which channels, the last axis, are not 0 everywhere; all of them elsewhere than on a CPU.
 
     None if they, or the `outputs` that a product turns each of them into, are few.
@@ -40,19 +40,19 @@ def find(spikes: Array, outputs: int) -> Activity | None:
     if min(spikes.shape[-1], outputs) < _FEW:
         return None
 
-    def on_cpu(spikes: Array) -> Activity:
+    def on_cpu(spikes: Array) -> ActiveChannels:
         active = (spikes != 0).any(tuple(range(spikes.ndim - 1)))
-        return Activity(jnp.argsort(~active, stable=True).astype(jnp.int32), active.sum(dtype=jnp.int32))
+        return ActiveChannels(jnp.argsort(~active, stable=True).astype(jnp.int32), active.sum(dtype=jnp.int32))
 
-    def elsewhere(spikes: Array) -> Activity:
+    def elsewhere(spikes: Array) -> ActiveChannels:
         channels = spikes.shape[-1]
-        return Activity(jnp.arange(channels, dtype=jnp.int32), jnp.asarray(channels, jnp.int32))
+        return ActiveChannels(jnp.arange(channels, dtype=jnp.int32), jnp.asarray(channels, jnp.int32))
 
     found = lax.platform_dependent(spikes, cpu=on_cpu, default=elsewhere)
-    return Activity(*(checkpoint_name(part, "activity") for part in found))
+    return ActiveChannels(*(checkpoint_name(part, "activity") for part in found))
 
 
-def among(function: Callable[..., Array], activity: Activity | None, *operands: Array) -> Array:
+def among(function: Callable[..., Array], activity: ActiveChannels | None, *operands: Array) -> Array:
     """function(channels, *operands), where `channels` index the active ones; all of them if `activity` is None.
 
     XLA wants shapes in advance, so the function is compiled for a few numbers of channels; silent ones fill up to the

@@ -1,21 +1,25 @@
-"""Convolution, 2x2 pooling and linear layers whose backward pass is as fast as the platform allows.
+"""Convolution, pooling and linear layers whose backward pass is as fast as the platform allows.
 
 On a GPU the gradients are left to autodiff, which lowers to cuDNN's convolutions. On a CPU, inside `lax.scan`, XLA
 has no fast path for the weight gradient that autodiff writes (541 ms against 5 to 8 ms for one step of the default
 conv2), so there the convolution has backward formulas of its own.
 """
 
+import functools
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 
+from csnn_jax.config import Pooling
 from csnn_jax.network import activity
-from csnn_jax.network.activity import Activity
+from csnn_jax.network.activity import ActiveChannels
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -27,73 +31,98 @@ def matmul(x: Array, y: Array) -> Array:
     return jnp.matmul(x, y, precision=PRECISION)
 
 
-def _convolve(x: Array, kernel: Array) -> Array:
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT, precision=PRECISION)
+def _convolve(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    strides, pads = (stride, stride), ((padding, padding), (padding, padding))
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_LAYOUT, precision=PRECISION)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv(x: Array, kernel: Array, binary: bool = False) -> Array:
-    """Convolution (cross-correlation, as torch's), stride 1, zero padding that keeps the size; no bias.
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def conv(x: Array, kernel: Array, stride: int, padding: int, binary: bool = False) -> Array:
+    """Convolution (cross-correlation, as torch's); no bias.
 
     Args:
         x: input [batch, height, width, in].
-        kernel: weights [k, k, in, out], k odd.
+        kernel: weights [k, k, in, out].
+        stride: pixels from one position of the kernel to the next.
+        padding: zeros on every side of x, less than k.
         binary: promises that x holds only 0 and 1, which makes products on the CPU cheaper.
 
     Returns:
-        [batch, height, width, out].
+        [batch, rows, columns, out].
     """
-    return _conv_forward(x, kernel, binary)[0]
+    return _conv_forward(x, kernel, stride, padding, binary)[0]
 
 
-def _conv_forward(x: Array, kernel: Array, binary: bool) -> tuple[Array, tuple[Array, Array, Activity | None]]:
+def _conv_forward(
+    x: Array, kernel: Array, stride: int, padding: int, binary: bool
+) -> tuple[Array, tuple[Array, Array, ActiveChannels | None]]:
     active = activity.find(x, kernel.shape[-1]) if binary else None
-    y = activity.among(lambda on, x, kernel: _convolve(x[..., on], kernel[:, :, on]), active, x, kernel)
-    return y, (x, kernel, active)
+
+    def among(on: Array | slice, x: Array, kernel: Array) -> Array:
+        return _convolve(x[..., on], kernel[:, :, on], stride, padding)
+
+    return activity.among(among, active, x, kernel), (x, kernel, active)
 
 
-def _conv_backward(binary: bool, saved: tuple[Array, Array, Activity | None], dy: Array) -> tuple[Array, Array]:
+def _conv_backward(
+    stride: int, padding: int, binary: bool, saved: tuple[Array, Array, ActiveChannels | None], dy: Array
+) -> tuple[Array, Array]:
     del binary
-    return lax.platform_dependent(*saved, dy, cpu=_conv_backward_cpu, default=_conv_backward_autodiff)
+    cpu, default = (partial(way, stride, padding) for way in (_conv_backward_cpu, _conv_backward_autodiff))
+    return lax.platform_dependent(*saved, dy, cpu=cpu, default=default)
 
 
 conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _conv_backward_autodiff(x: Array, kernel: Array, active: Activity | None, dy: Array) -> tuple[Array, Array]:
+def _conv_backward_autodiff(
+    stride: int, padding: int, x: Array, kernel: Array, active: ActiveChannels | None, dy: Array
+) -> tuple[Array, Array]:
     del active
-    return jax.vjp(_convolve, x, kernel)[1](dy)
+    return jax.vjp(lambda x, kernel: _convolve(x, kernel, stride, padding), x, kernel)[1](dy)
 
 
-def _conv_backward_cpu(x: Array, kernel: Array, active: Activity | None, dy: Array) -> tuple[Array, Array]:
-    """Input gradient as a forward convolution, weight gradient as a matrix product over shifted copies of x."""
+def _conv_backward_cpu(
+    stride: int, padding: int, x: Array, kernel: Array, active: ActiveChannels | None, dy: Array
+) -> tuple[Array, Array]:
+    """Input gradient as a forward convolution, weight gradient as a matrix product over shifted copies of x.
+
+    A stride skips positions; with a gradient of 0 for those that it skips, the formulas are those of stride 1.
+    """
+    size = len(kernel)
+    if stride > 1:
+        skipped = [
+            (0, n + 2 * padding - size - stride * (m - 1), stride - 1)
+            for n, m in zip(x.shape[1:3], dy.shape[1:3], strict=True)
+        ]
+        dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *skipped, (0, 0, 0)))
 
     def weights(on: Array | slice, x: Array, dy: Array) -> Array:
         x = x[..., on] if active is None else x[..., on].astype(jnp.uint8)
-        return jnp.zeros(kernel.shape, dy.dtype).at[:, :, on].set(conv_weight_gradient(x, dy, len(kernel)))
+        return jnp.zeros(kernel.shape, dy.dtype).at[:, :, on].set(conv_weight_gradient(x, dy, size, padding))
 
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    return _convolve(dy, flipped), activity.among(weights, active, x, dy)
+    return _convolve(dy, flipped, 1, size - 1 - padding), activity.among(weights, active, x, dy)
 
 
-def conv_weight_gradient(x: Array, dy: Array, kernel_size: int) -> Array:
-    """dL/dkernel [k, k, in, out] = sum over batch and positions of x, shifted, times dy.
+def conv_weight_gradient(x: Array, dy: Array, kernel_size: int, padding: int) -> Array:
+    """dL/dkernel [k, k, in, out], for stride 1: the sum over batch and positions of x, shifted, times dy.
 
     One product [k in, batch width] @ [batch width, out] for every row of the image and of the kernel: XLA's product on
     the CPU is fastest with the positions innermost in its left operand, and operands of this size stay in the cache.
     Only the shifts along a row are copied (as bytes if x is of bytes); those across rows choose the operands.
     """
-    batch, height, width, channels = x.shape
-    pad, out = kernel_size // 2, dy.shape[-1]
-    padded = jnp.pad(x.transpose(1, 3, 0, 2), ((0, 0), (0, 0), (0, 0), (pad, pad)))
-    shifted = jnp.stack([padded[..., j : j + width] for j in range(kernel_size)], axis=1)
-    inputs = [row.reshape(-1, batch * width).astype(dy.dtype) for row in shifted]
-    gradients = [dy[:, h].reshape(batch * width, out) for h in range(height)]
+    batch, height, _, channels = x.shape
+    rows, columns, out = dy.shape[1:]
+    padded = jnp.pad(x.transpose(1, 3, 0, 2), ((0, 0), (0, 0), (0, 0), (padding, padding)))
+    shifted = jnp.stack([padded[..., j : j + columns] for j in range(kernel_size)], axis=1)
+    inputs = [row.reshape(-1, batch * columns).astype(dy.dtype) for row in shifted]
+    gradients = [dy[:, h].reshape(batch * columns, out) for h in range(rows)]
 
     def row(i: int) -> Array:
         total = jnp.zeros((kernel_size * channels, out), dy.dtype)
-        for h in range(max(0, pad - i), min(height, height + pad - i)):
-            total += inputs[h + i - pad] @ gradients[h]
+        for h in range(max(0, padding - i), min(rows, height + padding - i)):
+            total += inputs[h + i - padding] @ gradients[h]
         return total.reshape(kernel_size, channels, out)
 
     return jnp.stack([row(i) for i in range(kernel_size)])
@@ -105,13 +134,13 @@ def linear(spikes: Array, kernel: Array) -> Array:
     return _linear_forward(spikes, kernel)[0]
 
 
-def _linear_forward(spikes: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, Activity | None]]:
+def _linear_forward(spikes: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, ActiveChannels | None]]:
     active = activity.find(spikes, kernel.shape[-1])
     y = activity.among(lambda on, spikes, kernel: matmul(spikes[:, on], kernel[on]), active, spikes, kernel)
     return y, (spikes, kernel, active)
 
 
-def _linear_backward(saved: tuple[Array, Array, Activity | None], dy: Array) -> tuple[Array, Array]:
+def _linear_backward(saved: tuple[Array, Array, ActiveChannels | None], dy: Array) -> tuple[Array, Array]:
     spikes, kernel, active = saved
 
     def weights(on: Array | slice, spikes: Array, dy: Array) -> Array:
@@ -137,57 +166,73 @@ def _once(function: Callable, *operands: Array) -> Any:
     return lax.platform_dependent(*operands, cpu=on_cpu, default=function)
 
 
-def _quarters(x: Array) -> tuple[Array, Array, Array, Array]:
-    """The four members of every 2x2 window in row-major order, each [batch, height // 2, width // 2, channels]."""
+def _members(x: Array, pool: Pooling) -> list[Array]:
+    """The members of every window in row-major order, each [batch, rows, columns, channels]."""
     batch, height, width, channels = x.shape
-    x = x[:, : height // 2 * 2, : width // 2 * 2].reshape(batch, height // 2, 2, width // 2, 2, channels)
-    return x[:, :, 0, :, 0], x[:, :, 0, :, 1], x[:, :, 1, :, 0], x[:, :, 1, :, 1]
+    size, stride = pool.size, pool.stride
+    rows, columns = ((n - size) // stride + 1 for n in (height, width))
+    if size == stride:  # a reshape, which XLA on the CPU handles best
+        x = x[:, : rows * size, : columns * size].reshape(batch, rows, size, columns, size, channels)
+        return [x[:, :, i, :, j] for i, j in np.ndindex(size, size)]
+    high, wide = stride * (rows - 1) + 1, stride * (columns - 1) + 1
+    return [x[:, i : i + high : stride, j : j + wide : stride] for i, j in np.ndindex(size, size)]
 
 
-@jax.custom_vjp
-def max_pool(x: Array, bias: Array) -> Array:
-    """2x2 max-pool of x + bias; the gradient goes to the first maximum of a window in row-major order, as in torch.
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def max_pool(x: Array, bias: Array, pool: Pooling) -> Array:
+    """Max-pool of x + bias; the gradient goes to the first maximum of a window in row-major order, as in torch.
 
-    From x [batch, height, width, channels] and bias [channels] to [batch, height // 2, width // 2, channels].
-    An odd last row or column is left out, as in torch. (`jnp.max` would split the gradient among ties, and ties are the
-    rule with binary spikes.) The bias is added here because its gradient is cheaper after the pooling.
+    From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels]. What no whole
+    window fits into at the edges is left out, as in torch. (`jnp.max` would split the gradient among ties, and ties are
+    the rule with binary spikes.) The bias is added here because its gradient is cheaper after the pooling.
     """
-    return _max_pool_forward(x, bias)[0]
+    return _max_pool_forward(x, bias, pool)[0]
 
 
-def _maxima(x: Array, bias: Array) -> tuple[Array, Array]:
-    """Largest member of every window of x + bias, and which it is, 0 to 3."""
-    a, b, c, d = _quarters(x + bias)
-    top = jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
-    return top, jnp.where(a == top, 0, jnp.where(b == top, 1, jnp.where(c == top, 2, 3))).astype(jnp.uint8)
+def _maxima(pool: Pooling, x: Array, bias: Array) -> tuple[Array, Array]:
+    """Largest member of every window of x + bias, and which it is, counted in row-major order."""
+    members = _members(x + bias, pool)
+    top = functools.reduce(jnp.maximum, members)
+    winner: Array | int = len(members) - 1
+    for place, member in reversed(list(enumerate(members[:-1]))):
+        winner = jnp.where(member == top, place, winner)
+    return top, jnp.asarray(winner).astype(jnp.uint8)
 
 
-def _unpool(dy: Array, winner: Array) -> Array:
-    """dy at the winner of every window, 0 elsewhere: [batch, height / 2, 2, width / 2, 2, channels]."""
-    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
+def _unpool(pool: Pooling, dy: Array, winner: Array) -> Array:
+    """dy at the winner of every window, 0 elsewhere: [batch, rows, size, columns, size, channels]."""
+    place = jnp.arange(pool.size**2, dtype=jnp.uint8).reshape(1, 1, pool.size, 1, pool.size, 1)
     return jnp.where(winner[:, :, None, :, None] == place, dy[:, :, None, :, None], 0)
 
 
-def _max_pool_forward(x: Array, bias: Array) -> tuple[Array, tuple[Array, tuple[int, ...]]]:
-    top, winner = _once(_maxima, x, bias)
+def _max_pool_forward(x: Array, bias: Array, pool: Pooling) -> tuple[Array, tuple[Array, tuple[int, ...]]]:
+    top, winner = _once(partial(_maxima, pool), x, bias)
     return top, (checkpoint_name(winner, "winner"), x.shape[1:3])
 
 
-def _max_pool_backward(saved: tuple[Array, tuple[int, ...]], dy: Array) -> tuple[Array, Array]:
-    winner, (height, width) = saved
+def _max_pool_backward(pool: Pooling, saved: tuple[Array, tuple[int, ...]], dy: Array) -> tuple[Array, Array]:
+    winner, shape = saved
     batch, rows, columns, channels = dy.shape
-    dx = _once(_unpool, dy, winner).reshape(batch, 2 * rows, 2 * columns, channels)
-    dx = jnp.pad(dx, ((0, 0), (0, height - 2 * rows), (0, width - 2 * columns), (0, 0)))
-    return dx, dy.reshape(-1, channels).sum(0)
+    size, stride = pool.size, pool.stride
+    dbias = dy.reshape(-1, channels).sum(0)
+    if size == stride:
+        dx = _once(partial(_unpool, pool), dy, winner).reshape(batch, size * rows, size * columns, channels)
+        left = [(0, n - m) for n, m in zip(shape, dx.shape[1:3], strict=True)]
+        return jnp.pad(dx, ((0, 0), *left, (0, 0))), dbias
+    total = jnp.zeros((batch, *shape, channels), dy.dtype)
+    high, wide = stride * (rows - 1) + 1, stride * (columns - 1) + 1
+    for place, (i, j) in enumerate(np.ndindex(size, size)):
+        passed = jnp.where(winner == place, dy, 0)
+        total = total.at[:, i : i + high : stride, j : j + wide : stride].add(passed)
+    return total, dbias
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def avg_pool(x: Array, bias: Array) -> Array:
-    """2x2 average-pool of x + bias, summed in torch's order; an odd last row or column is left out.
+def avg_pool(x: Array, bias: Array, pool: Pooling) -> Array:
+    """Average-pool of x + bias, summed in torch's order; what no whole window fits into is left out.
 
-    From x [batch, height, width, channels] and bias [channels] to [batch, height // 2, width // 2, channels].
+    From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels].
     """
-    a, b, c, d = _quarters(x + bias)
-    return (((a + b) + c) + d) / 4
+    return functools.reduce(operator.add, _members(x + bias, pool)) / pool.size**2

@@ -24,7 +24,7 @@ class Block(nnx.Module):
 
     Attributes:
         kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
-        bias: [out], drawn likewise.
+        bias: [out], drawn likewise; None where the network has none.
         beta: a scalar, `nnx.Param` where it is learnt, else a number.
         threshold: likewise.
     """
@@ -33,16 +33,13 @@ class Block(nnx.Module):
         layer = config.layers[index]
         self.layer: Layer = layer
         self.after_spikes = index > 0
-        self.pool, self.reset, self.derivative = config.pool, config.reset, derivative
-        shape: tuple[int, ...]
-        if layer.kind == "conv":
-            shape = (config.kernel_size, config.kernel_size, layer.in_shape[-1], layer.out_shape[-1])
-        else:
-            shape = (math.prod(layer.in_shape), *layer.out_shape)
+        self.reset, self.derivative = config.reset, derivative
+        shape = layer.kernel_shape
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         for_kernel, for_bias = jax.random.split(key)
         self.kernel = nnx.Param(jax.random.uniform(for_kernel, shape, dtype, -bound, bound))
-        self.bias = nnx.Param(jax.random.uniform(for_bias, shape[-1:], dtype, -bound, bound))
+        bias = nnx.Param(jax.random.uniform(for_bias, shape[-1:], dtype, -bound, bound)) if layer.bias else None
+        self.bias = nnx.data(bias)
         self.beta = _scalar(config.betas[index], config.learn_beta, dtype)
         self.threshold = _scalar(config.thresholds[index], config.learn_threshold, dtype)
 
@@ -51,9 +48,22 @@ class Block(nnx.Module):
         if self.layer.kind == "linear":
             x = x.reshape(x.shape[0], -1)
             product = layers.linear if self.after_spikes else layers.matmul
-            return product(x, self.kernel[...]) + self.bias[...]
-        pool = layers.max_pool if self.pool == "max" else layers.avg_pool
-        return pool(layers.conv(x, self.kernel[...], self.after_spikes), self.bias[...])
+            return product(x, self.kernel[...]) + self.biases
+        x = layers.conv(x, self.kernel[...], self.layer.stride, self.layer.padding, self.after_spikes)
+        if self.layer.pool is None:
+            return x + self.biases
+        pool = layers.max_pool if self.layer.pool.kind == "max" else layers.avg_pool
+        return pool(x, self.biases, self.layer.pool)
+
+    @property
+    def biases(self) -> Array:
+        """[out]: the bias, or zeros where the network has none."""
+        return jnp.zeros(self.layer.channels, self.dtype) if self.bias is None else self.bias[...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating-point type of the parameters."""
+        return self.kernel[...].dtype
 
     def fire(self, membrane: Array, current: Array) -> tuple[Array, Array]:
         """One step of this block's neurons: (membrane, spikes), each [batch, *out_shape]."""
@@ -97,7 +107,7 @@ class CSNN(nnx.Module):
 
     def initial_membranes(self, batch: int) -> Membranes:
         """U[-1] = 0: one array [batch, *out_shape] per layer."""
-        dtype = self.blocks[0].bias[...].dtype
+        dtype = self.blocks[0].dtype
         return tuple(jnp.zeros((batch, *layer.out_shape), dtype) for layer in self.config.layers)
 
     def step(self, membranes: Membranes, x: Array) -> tuple[Membranes, tuple[Array, ...]]:
@@ -139,7 +149,7 @@ def value(scalar: nnx.Param | float) -> Array | float:
 
 def floats(x: Array, scale: float, model: CSNN) -> Array:
     """An input in the network's type: bytes divided by `scale`, floats as they are."""
-    return x.astype(model.blocks[0].bias[...].dtype) / (scale if x.dtype == jnp.uint8 else 1.0)
+    return x.astype(model.blocks[0].dtype) / (scale if x.dtype == jnp.uint8 else 1.0)
 
 
 def arrays(model: CSNN) -> layouts.Arrays:
@@ -147,7 +157,8 @@ def arrays(model: CSNN) -> layouts.Arrays:
     found: layouts.Arrays = {}
     for number, block in enumerate(model.blocks, 1):
         found[f"{block.layer.name}.kernel"] = np.asarray(block.kernel[...])
-        found[f"{block.layer.name}.bias"] = np.asarray(block.bias[...])
+        if block.bias is not None:
+            found[f"{block.layer.name}.bias"] = np.asarray(block.bias[...])
         for name in ("beta", "threshold"):
             if isinstance(scalar := getattr(block, name), nnx.Param):
                 found[f"lif{number}.{name}"] = np.asarray(scalar[...])
@@ -162,9 +173,10 @@ def tensors(model: CSNN) -> layouts.Tensors:
 def load_arrays(model: CSNN, found: layouts.Arrays) -> None:
     """Sets the parameters from `arrays(...)`'s form, keeping the model's floating-point type."""
     for number, block in enumerate(model.blocks, 1):
-        dtype = block.bias.dtype
+        dtype = block.kernel.dtype
         block.kernel = nnx.Param(jnp.asarray(found[f"{block.layer.name}.kernel"], dtype))
-        block.bias = nnx.Param(jnp.asarray(found[f"{block.layer.name}.bias"], dtype))
+        if block.bias is not None:
+            block.bias = nnx.Param(jnp.asarray(found[f"{block.layer.name}.bias"], dtype))
         for name in ("beta", "threshold"):
             if isinstance(getattr(block, name), nnx.Param):
                 setattr(block, name, nnx.Param(jnp.asarray(found[f"lif{number}.{name}"], dtype)))

@@ -8,13 +8,13 @@ from csnn_jax.report import charts, page, tiles
 from csnn_jax.report.charts import Series
 from csnn_jax.report.measure import Measured, mistakes
 from csnn_jax.report.page import Content, Html, element
-from csnn_jax.report.subject import Subject
+from csnn_jax.report.subject import ReportedRun
 
 WORST = 12
 FEW = 20  # classes that a matrix is a table of numbers for
 
 
-def answers(subject: Subject, found: Measured) -> Iterator[Content]:
+def answers(subject: ReportedRun, found: Measured) -> Iterator[Content]:
     """Sections on the answers of one run."""
     result = found.result
     yield page.subsection(
@@ -33,7 +33,7 @@ def answers(subject: Subject, found: Measured) -> Iterator[Content]:
         yield page.subsection("The worst mistakes", page.paragraph(lead), page.grid(shown, "tiny"))
 
 
-def steps(subjects: Sequence[tuple[Subject, Measured]]) -> Html:
+def steps(subjects: Sequence[tuple[ReportedRun, Measured]]) -> Html:
     """Accuracy if the window ended earlier, of all runs that were measured."""
     series = [
         Series(one.name, np.arange(1, len(found.by_step) + 1), found.by_step, one.number, "lines+markers")

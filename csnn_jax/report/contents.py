@@ -1,4 +1,4 @@
-"""What a report holds, in order."""
+"""The contents of a report, in order."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,14 +6,14 @@ from csnn_jax.engine import process
 from csnn_jax.report import answers, cost, neurons, origin, page, player, training
 from csnn_jax.report.measure import Measured, measure
 from csnn_jax.report.page import Content, Section
-from csnn_jax.report.subject import Subject, shown_dataset
+from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 LEFT_OUT = "answers, neurons, spikes and operations"
 """What needs weights and test images."""
 
 
-def measured(subjects: Sequence[Subject]) -> dict[int, Measured]:
-    """What the networks do that can be run, by the number of their run."""
+def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
+    """Measurements of the networks that can be run, by the number of their run."""
     found = {}
     for subject in subjects:
         if subject.dataset is not None:
@@ -23,7 +23,7 @@ def measured(subjects: Sequence[Subject]) -> dict[int, Measured]:
     return found
 
 
-def text(subjects: Sequence[Subject], found: Mapping[int, Measured], command: str, program: str) -> str:
+def text(subjects: Sequence[ReportedRun], found: Mapping[int, Measured], command: str, program: str) -> str:
     """The whole file.
 
     Args:
@@ -43,7 +43,7 @@ def text(subjects: Sequence[Subject], found: Mapping[int, Measured], command: st
     return page.document(title, _lead(subjects, found), sections, program)
 
 
-def _details(subject: Subject, found: Measured, suffix: str) -> list[Section]:
+def _details(subject: ReportedRun, found: Measured, suffix: str) -> list[Section]:
     """The sections on one run."""
     keys = page.element("p", player.KEYS, class_="keys")
     spikes = (page.paragraph(player.legend()), player.player(subject, found), keys)
@@ -56,8 +56,8 @@ def _details(subject: Subject, found: Measured, suffix: str) -> list[Section]:
     return [Section(name + suffix, contents) for name, contents in parts.items()]
 
 
-def _lead(subjects: Sequence[Subject], found: Mapping[int, Measured]) -> list[Content]:
-    """What the page is about, and what it lacks."""
+def _lead(subjects: Sequence[ReportedRun], found: Mapping[int, Measured]) -> list[Content]:
+    """First paragraph: what the page is about, and what it lacks."""
     lines: list[Content] = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
     for one in subjects:
         lines += [f"{one.name}: {LEFT_OUT} are left out. {' '.join(one.missing)}"] if one.missing else []
@@ -70,7 +70,7 @@ def _lead(subjects: Sequence[Subject], found: Mapping[int, Measured]) -> list[Co
     return lines
 
 
-def _described(subject: Subject) -> str:
+def _described(subject: ReportedRun) -> str:
     config, model = subject.config, subject.config.model
     sizes = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
     number = subject.measured_at

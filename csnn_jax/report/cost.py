@@ -6,12 +6,12 @@ from typing import Any
 from csnn_jax.report import charts, page
 from csnn_jax.report.measure import Measured
 from csnn_jax.report.page import Content, Html
-from csnn_jax.report.subject import Subject
+from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs import footprint
 
 
-def cost(subject: Subject, found: Measured) -> Iterator[Content]:
-    """What an image costs one run's network."""
+def cost(subject: ReportedRun, found: Measured) -> Iterator[Content]:
+    """Operations and energy of one run's network for an image."""
     assert subject.tensors is not None
     numbers = footprint.numbers(subject.config.model, subject.tensors, found.activity)
     steps = numbers["time_steps"]

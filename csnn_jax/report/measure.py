@@ -16,7 +16,7 @@ from csnn_jax.engine import scan
 from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
 from csnn_jax.network.model import floats
-from csnn_jax.report.subject import Subject
+from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs import metrics
 from csnn_jax.runs.footprint import Activity
 from csnn_jax.runs.metrics import BATCH, LOOKED_AT, Evaluation, Moments, Neurons
@@ -98,7 +98,7 @@ class Measured:
         return {name: float(one.mean()) / each for name, one in zip(self.neurons, self.activity.spikes, strict=True)}
 
 
-def measure(subject: Subject) -> Measured:
+def measure(subject: ReportedRun) -> Measured:
     """Runs the network of a run that has weights and images.
 
     Raises:
@@ -124,7 +124,7 @@ def mistakes(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def chosen(labels: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Of each class the first image, one that is recognised if there is any; then the worst mistakes."""
+    """Images to show: the first of each class, one that is recognised if there is any, then the worst mistakes."""
     right = counts.argmax(1) == labels
     found = []
     for label in np.unique(labels)[:10]:
@@ -180,7 +180,7 @@ class _Network:
         return metrics.look(self.split.images, self.model, run)
 
     def histograms(self) -> list[Histogram]:
-        """Of the membranes of each layer that `look` saw, all or as many as `DRAWN`."""
+        """Histograms of the membranes of each layer that `look` saw, all or as many as `DRAWN`."""
         return [histogram(np.concatenate(parts)) for parts in zip(*self._drawn, strict=True)]
 
     def examples(self, which: Sequence[int]) -> list[Example]:

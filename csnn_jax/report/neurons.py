@@ -10,7 +10,7 @@ from csnn_jax.health import health
 from csnn_jax.report import charts, page, tiles
 from csnn_jax.report.measure import Example, Measured, dead, histogram, rates
 from csnn_jax.report.page import Content, Html
-from csnn_jax.report.subject import Subject
+from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs.metrics import LOOKED_AT
 
 MAPS = 10  # examples whose feature maps are shown
@@ -18,7 +18,7 @@ MOST = 64  # filters that are shown
 WIDE = 16  # filters in a row
 
 
-def neurons(subject: Subject, found: Measured) -> Iterator[Content]:
+def neurons(subject: ReportedRun, found: Measured) -> Iterator[Content]:
     """Sections on the neurons of one run."""
     layers = subject.config.model.layers
     yield page.subsection("Layers", _table(subject, found), *_dead(found, layers))
@@ -37,7 +37,7 @@ def neurons(subject: Subject, found: Measured) -> Iterator[Content]:
         yield page.note("Filters and feature maps: left out, this network has no convolution.")
 
 
-def _table(subject: Subject, found: Measured) -> Html:
+def _table(subject: ReportedRun, found: Measured) -> Html:
     words = health.states(subject.config.model, found.densities, found.neurons)
     rows = []
     for name, one in found.neurons.items():

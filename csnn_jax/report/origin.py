@@ -12,7 +12,7 @@ from csnn_jax.config.checks import flag_of, show
 from csnn_jax.data import Dataset
 from csnn_jax.report import page
 from csnn_jax.report.page import Content, Html, Section
-from csnn_jax.report.subject import Subject, shown_dataset
+from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 AUTO = {
     "model": ("num_classes", "time_steps", "scale", "surrogate"),
@@ -21,7 +21,7 @@ AUTO = {
 """What the data set or the stack decides where no flag does; in this order."""
 
 
-def section(subjects: Sequence[Subject], engines: Sequence[str], command: str) -> Section:
+def section(subjects: Sequence[ReportedRun], engines: Sequence[str], command: str) -> Section:
     """The section on all runs; `engines`: what ran those that were measured; `command` made this report."""
     contents = [*_differences(subjects), *_repeated(subjects)]
     again = page.listing(command, "The command that makes this report")
@@ -29,7 +29,7 @@ def section(subjects: Sequence[Subject], engines: Sequence[str], command: str) -
     return Section("Where it comes from", (*contents, machine_))
 
 
-def _differences(subjects: Sequence[Subject]) -> Iterator[Html]:
+def _differences(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
     """The flags in which the runs differ."""
     if len(subjects) < 2:
         return
@@ -52,7 +52,7 @@ def _text(value: Any) -> str:
     return "none" if value is None or value == () else show(value)
 
 
-def _repeated(subjects: Sequence[Subject]) -> Iterator[Content]:
+def _repeated(subjects: Sequence[ReportedRun]) -> Iterator[Content]:
     """The commands that repeat the runs, and all their flags."""
     rows = [(one.name, page.code(repeating(one.config, one.dataset)), _minutes(one)) for one in subjects]
     remark = "csnn_torch.train takes the same flags. A run names neither the framework nor the machine that trained it."
@@ -63,7 +63,7 @@ def _repeated(subjects: Sequence[Subject]) -> Iterator[Content]:
         yield page.folded(f"All flags of {one.name}", table)
 
 
-def _minutes(subject: Subject) -> str:
+def _minutes(subject: ReportedRun) -> str:
     """How long training took; a converted run took none."""
     ends = [one["seconds"] for one in subject.of_kind("end") if "seconds" in one]
     return f"{ends[-1] / 60:.1f}" if ends else "-"
@@ -80,14 +80,15 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
     for part, plain in ((asked.data, Config().data), (asked.model, Config().model), (asked.train, Config().train)):
         for one in fields(part):
             value = getattr(part, one.name)
-            if value != getattr(plain, one.name):
+            told = part is asked.model and asked.train.init_from is not None  # which has other defaults
+            if value != getattr(plain, one.name) or (told and value is not None):
                 words += _flag(one.name, value)
     return shlex.join(words)
 
 
 def _flag(name: str, value: Any) -> list[str]:
-    if value is True:
-        return [flag_of(name)]
+    if isinstance(value, bool):
+        return [flag_of(name) if value else flag_of(f"no_{name}")]
     if name == "dataset":
         return [flag_of(name), shown_dataset(value)]
     return [flag_of(name), *map(str, value if isinstance(value, tuple) else (value,))]

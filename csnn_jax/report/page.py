@@ -127,7 +127,7 @@ def subsection(title: str, *contents: Content) -> Html:
 
 
 def folded(summary: str, *contents: Content) -> Html:
-    """What only some readers want; they open it."""
+    """A part of the page that is folded, because only some readers want it."""
     return element("details", element("summary", summary), *contents)
 
 

@@ -11,7 +11,7 @@ from csnn_jax.config import Layer
 from csnn_jax.report import tiles
 from csnn_jax.report.measure import Example, Measured
 from csnn_jax.report.page import Content, Html, data, element
-from csnn_jax.report.subject import Subject
+from csnn_jax.report.subject import ReportedRun
 
 ROWS = 64
 """Neurons of a layer that a raster shows."""
@@ -20,7 +20,7 @@ SPEEDS = (2, 5, 10, 25, 50)  # steps a second
 KEYS = "With the player in focus: space plays and pauses, arrows go a step, Home and End to either end."
 
 
-def player(subject: Subject, found: Measured) -> Html:
+def player(subject: ReportedRun, found: Measured) -> Html:
     """The player of a run's examples, which starts with the whole window shown."""
     layers = subject.config.model.layers
     steps = len(found.examples[0].spikes[0])
@@ -34,7 +34,7 @@ def player(subject: Subject, found: Measured) -> Html:
     return element("div", *parts, class_="player", role="group", aria_label=label, tabindex=0, needs=needs)
 
 
-def _head(layer: Layer, number: int, found: Measured, subject: Subject) -> dict[str, Any]:
+def _head(layer: Layer, number: int, found: Measured, subject: ReportedRun) -> dict[str, Any]:
     last = number == len(subject.config.model.layers) - 1
     fixed = {"name": f"lif{number + 1}", "shape": layer.out_shape, "threshold": found.thresholds[number]}
     return fixed | {"classes": subject.classes if last else None}
@@ -127,7 +127,7 @@ def in_order(neurons: np.ndarray, layer: Layer) -> np.ndarray:
 
 
 def spread(active: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Of the neurons that spike the busiest, one in the middle, and the least busy."""
+    """Three of the neurons that spike: the busiest, one in the middle, and the least busy."""
     by_spikes = active[np.argsort(-counts[active], kind="stable")]
     return by_spikes[np.unique(np.linspace(0, len(by_spikes) - 1, min(TRACES, len(by_spikes))).astype(int))]
 
@@ -137,7 +137,7 @@ def _base64(values: np.ndarray) -> str:
 
 
 def legend() -> Content:
-    """What a reader must know to read the player."""
+    """Legend of the player."""
     return (
         "Each row of a raster is a neuron, sorted by channel; time goes to the right. The curves below are membranes. "
         "Of the outputs, blue is the image's class and orange a wrong answer. Elsewhere the busiest neuron is blue."

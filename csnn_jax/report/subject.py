@@ -14,7 +14,7 @@ from csnn_jax.runs.rundir import RunDir
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReportedRun:
     """A run that a report is made of, with its weights and images as far as they are there.
 
     Attributes:
@@ -49,7 +49,7 @@ class Subject:
 
     @property
     def iterations(self) -> int:
-        """Those that are recorded."""
+        """Iterations that are recorded."""
         done = [record["iter"] + (record["kind"] != "end") for record in self.records if record["kind"] != "health"]
         return max(done, default=0)
 
@@ -67,7 +67,7 @@ class Subject:
         return (*known, *map(str, range(len(known), self.config.model.num_classes)))
 
 
-def read(name: str, number: int, checkpoint: str | None, dataset: str | None = None) -> Subject:
+def read(name: str, number: int, checkpoint: str | None, dataset: str | None = None) -> ReportedRun:
     """Reads a run.
 
     Args:
@@ -84,7 +84,7 @@ def read(name: str, number: int, checkpoint: str | None, dataset: str | None = N
     images = None
     if tensors is not None:
         images = data.load_for(config.model, dataset) if dataset else _images(config, missing)
-    return Subject(name, number, run, config, run.records(), tensors, images, tuple(missing))
+    return ReportedRun(name, number, run, config, run.records(), tensors, images, tuple(missing))
 
 
 def _opened(name: str, checkpoint: str | None, missing: list[str]) -> tuple[RunDir, Config, Tensors | None]:

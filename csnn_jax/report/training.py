@@ -13,14 +13,14 @@ from csnn_jax.errors import UserError
 from csnn_jax.report import charts, page
 from csnn_jax.report.charts import Series
 from csnn_jax.report.page import Content, Html, Section
-from csnn_jax.report.subject import Subject
+from csnn_jax.report.subject import ReportedRun
 from csnn_jax.training.plan import learning_rates
 
 FEW = 3  # runs whose charts show everything
 WIDTH = 25  # iterations that a loss is averaged over
 
 
-def section(subjects: Sequence[Subject]) -> Section:
+def section(subjects: Sequence[ReportedRun]) -> Section:
     """The charts of all runs, what each came to, and what went wrong."""
     several = len(subjects) > 1
     contents: list[Content] = [_summary(subjects), *_spread(subjects)] if several else []
@@ -33,18 +33,18 @@ def section(subjects: Sequence[Subject]) -> Section:
     return Section("Training", (*contents, *(part for one in subjects for part in _health(one))))
 
 
-def _summary(subjects: Sequence[Subject]) -> Html:
+def _summary(subjects: Sequence[ReportedRun]) -> Html:
     rows = [(one.name, one.iterations, _final(one), state(one)) for one in subjects]
     return page.table("The runs", ("run", "iterations", "final test accuracy", "state"), rows)
 
 
-def _final(subject: Subject) -> str:
+def _final(subject: ReportedRun) -> str:
     """The final accuracy, and on how many images, where not on all."""
     of = subject.config.train.eval_images
     return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)")
 
 
-def _spread(subjects: Sequence[Subject]) -> Iterator[Html]:
+def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
     """The mean of runs that differ in their seed alone: of others it would mean nothing."""
     known = [one.accuracy for one in subjects if one.accuracy is not None]
     jobs = [replace(one.config, train=replace(one.config.train, seed=0)) for one in subjects]
@@ -55,7 +55,7 @@ def _spread(subjects: Sequence[Subject]) -> Iterator[Html]:
         )
 
 
-def state(subject: Subject) -> str:
+def state(subject: ReportedRun) -> str:
     """How a run ended, in a word or two."""
     if subject.run.finished:
         return "finished"
@@ -67,7 +67,7 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.2%}"
 
 
-def _accuracy(subjects: Sequence[Subject]) -> Html:
+def _accuracy(subjects: Sequence[ReportedRun]) -> Html:
     series = [one for subject in subjects for one in _accuracies(subject)]
     if not series:
         return _left_out("Accuracy", "no evaluation is recorded")
@@ -79,7 +79,7 @@ def _accuracy(subjects: Sequence[Subject]) -> Html:
     return charts.lines(caption, shown, "iteration", "accuracy (%)", y_axis=axis)
 
 
-def _accuracies(subject: Subject) -> Iterator[Series]:
+def _accuracies(subject: ReportedRun) -> Iterator[Series]:
     for kind in ("validation", "test"):
         if points := subject.of_kind(kind):
             x, y = [one["iter"] for one in points], [one["accuracy"] for one in points]
@@ -89,7 +89,7 @@ def _accuracies(subject: Subject) -> Iterator[Series]:
         yield Series(subject.name, [end], [subject.accuracy], subject.number, "markers", symbol="star")
 
 
-def _loss(subjects: Sequence[Subject]) -> Html:
+def _loss(subjects: Sequence[ReportedRun]) -> Html:
     series = [one for subject in subjects for one in _losses(subject, len(subjects) <= FEW)]
     if not series:
         return _left_out("Loss", "no iteration is recorded")
@@ -99,7 +99,7 @@ def _loss(subjects: Sequence[Subject]) -> Html:
     return charts.lines(caption, series, "iteration", "loss (nats)")
 
 
-def _losses(subject: Subject, each: bool) -> Iterator[Series]:
+def _losses(subject: ReportedRun, each: bool) -> Iterator[Series]:
     x, y = _curve(subject, "loss")
     if len(x) and (each or len(x) < WIDTH):
         opacity = 0.35 if len(x) >= WIDTH else 1.0  # a short one has no mean before it
@@ -109,12 +109,12 @@ def _losses(subject: Subject, each: bool) -> Iterator[Series]:
         yield Series(subject.name, *charts.thinned(x[WIDTH - 1 :], smooth), subject.number)
 
 
-def _curve(subject: Subject, key: str) -> tuple[np.ndarray, np.ndarray]:
+def _curve(subject: ReportedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
     records = subject.of_kind("train")
     return np.array([one["iter"] for one in records], float), np.array([one[key] for one in records], float)
 
 
-def _rates(subjects: Sequence[Subject]) -> Html:
+def _rates(subjects: Sequence[ReportedRun]) -> Html:
     series = [one for subject in subjects for one in _rate(subject)]
     if not series:
         return _left_out("Learning rate", "no iteration is recorded")
@@ -122,7 +122,7 @@ def _rates(subjects: Sequence[Subject]) -> Html:
     return charts.lines("Learning rate, as the job's flags have it.", series, "iteration", "learning rate", y_axis=axis)
 
 
-def _rate(subject: Subject) -> Iterator[Series]:
+def _rate(subject: ReportedRun) -> Iterator[Series]:
     """A run's learning rate; as a cosine ends with the job, an unfinished one's is left out."""
     train = decided(subject.config).train
     if not subject.iterations or (train.schedule == "cosine" and not subject.run.finished):
@@ -136,7 +136,7 @@ def _rate(subject: Subject) -> Iterator[Series]:
     yield Series(subject.name, *charts.thinned(kept, rates[kept]), subject.number)
 
 
-def _densities(subject: Subject) -> Html:
+def _densities(subject: ReportedRun) -> Html:
     records = subject.of_kind("train")
     if not records:
         return _left_out(f"Densities of {subject.name}", "none are recorded")
@@ -149,8 +149,8 @@ def _densities(subject: Subject) -> Html:
     return charts.lines(caption, series, "iteration", "density (%)", y_axis={"rangemode": "tozero"})
 
 
-def _health(subject: Subject) -> Iterator[Content]:
-    """What training told of the network's health, and how it broke off."""
+def _health(subject: ReportedRun) -> Iterator[Content]:
+    """Table of the health lines that training printed, and how it broke off."""
     told = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
     if told:
         yield page.folded(f"What training said of the health of {subject.name}", _told(told))

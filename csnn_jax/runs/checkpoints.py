@@ -55,7 +55,7 @@ def choose(directory: Path, name: str | int, scores: Mapping[int, float] | None)
 
 
 def about(path: Path) -> dict[str, Any]:
-    """What a `state.safetensors` says of its checkpoint, without the state itself.
+    """The metadata of a checkpoint's `state.safetensors`, without the state itself.
 
     Raises:
         UserError: no such file, or it is damaged; names it.

@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 
 def job_to_json(config: Config) -> str:
-    """What `config.json` of a run holds."""
+    """The text of a run's `config.json`."""
     return json.dumps({"schema_version": SCHEMA_VERSION} | dataclasses.asdict(config), indent=2)
 
 

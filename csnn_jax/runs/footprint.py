@@ -96,12 +96,11 @@ def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[s
     }
 
 
-def fan_out(config: ModelConfig, layer: Layer, weight: np.ndarray) -> np.ndarray:
+def fan_out(layer: Layer, weight: np.ndarray) -> np.ndarray:
     """How many weights that are not 0 each input of a layer meets in one step.
 
     Args:
-        config: the stack, for the kernel size.
-        layer: one of its layers.
+        layer: one of a network's layers.
         weight: in torch's layout, [out, in, k, k] or [out, in].
 
     Returns:
@@ -112,10 +111,11 @@ def fan_out(config: ModelConfig, layer: Layer, weight: np.ndarray) -> np.ndarray
     if layer.kind == "linear":
         return present
     height, width, channels = layer.in_shape
-    pad = config.kernel_size // 2
+    pad, stride = layer.padding, layer.stride
+    high, wide = (stride * (n - 1) + 1 for n in layer.conv_shape[:2])
     reached = np.zeros((channels, height + 2 * pad, width + 2 * pad), np.int64)
-    for i, j in np.ndindex(config.kernel_size, config.kernel_size):  # the input under kernel element (i, j)
-        reached[:, i : i + height, j : j + width] += present[:, i, j, None, None]
+    for i, j in np.ndindex(layer.kernel, layer.kernel):  # the inputs under kernel element (i, j)
+        reached[:, i : i + high : stride, j : j + wide : stride] += present[:, i, j, None, None]
     return reached[:, pad : pad + height, pad : pad + width]
 
 
@@ -126,7 +126,7 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
         weight = tensors[f"{layer.name}.weight"]
         own = [value for name, value in tensors.items() if name.startswith((f"{layer.name}.", f"lif{number}."))]
         parameters, neurons = sum(value.size for value in own), int(np.prod(layer.out_shape))
-        reached = fan_out(config, layer, weight)
+        reached = fan_out(layer, weight)
         met = int((entering[number - 1].reshape(reached.shape) * reached).sum()) / activity.images
         fired = int(activity.spikes[number - 1].sum()) / activity.images
         first = number == 1
@@ -140,7 +140,7 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
                 "membrane_bytes": FLOAT_BYTES * neurons,
                 "spikes": fired,
                 "density": fired / (neurons * activity.time_steps),
-                "dense_macs_per_step": int(fan_out(config, layer, np.ones_like(weight)).sum()),
+                "dense_macs_per_step": int(fan_out(layer, np.ones_like(weight)).sum()),
                 "synaptic_operations": met,
                 "synaptic_operations_first_layer_once": met / activity.time_steps if first and activity.held else met,
             }

@@ -20,17 +20,20 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor in the file of a model, in order."""
     shapes: dict[str, tuple[int, ...]] = {}
     for number, layer in enumerate(config.layers, 1):
-        out = layer.out_shape[-1]
-        if layer.kind == "conv":
-            shapes[f"{layer.name}.weight"] = (out, layer.in_shape[-1], config.kernel_size, config.kernel_size)
-        else:
-            shapes[f"{layer.name}.weight"] = (out, int(np.prod(layer.in_shape)))
-        shapes[f"{layer.name}.bias"] = (out,)
+        *window, inputs, out = layer.kernel_shape
+        shapes[f"{layer.name}.weight"] = (out, inputs, *window)
+        if layer.bias:
+            shapes[f"{layer.name}.bias"] = (out,)
         if config.learn_beta:
             shapes[f"lif{number}.beta"] = ()
         if config.learn_threshold:
             shapes[f"lif{number}.threshold"] = ()
     return shapes
+
+
+def bias_of(layer: Layer, tensors: Tensors) -> np.ndarray:
+    """The bias of a layer [out]: zeros where it has none."""
+    return tensors[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels, np.float32)
 
 
 def to_torch(layer: Layer, kernel: np.ndarray) -> np.ndarray:

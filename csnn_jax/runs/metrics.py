@@ -99,7 +99,7 @@ class StepMetrics(NamedTuple):
     gradients: Any
 
     def fetched(self) -> "StepMetrics":
-        """The same as numbers and NumPy arrays. Those on a device may still be computed; then this waits for them."""
+        """These metrics as numbers and NumPy arrays; waits for those that a device still computes."""
         arrays = np.asarray(self.densities), np.asarray(self.gradients)
         return StepMetrics(float(self.loss), bool(self.finite), *arrays)
 
@@ -145,7 +145,7 @@ class Neurons(NamedTuple):
 
 
 def moments(membranes: Any, threshold: Any) -> Moments:
-    """Of one layer's membranes [time, batch, *shape], an array of NumPy or of JAX."""
+    """Moments of one layer's membranes [time, batch, *shape], an array of NumPy or of JAX."""
     steps = membranes.reshape(len(membranes), -1)  # in float32 a sum of all at once would lose digits
 
     def mean(values: Any) -> Any:

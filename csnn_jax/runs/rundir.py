@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from csnn_jax.config import Config
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import append_line, sync, write_atomic, write_new
 from csnn_jax.runs import checkpoints, layouts, weights
@@ -100,7 +100,7 @@ class RunDir:
             os.close(folder)
 
     def _holder(self) -> str:
-        """Who trains it, as far as is known."""
+        """Names the process that trains the run, as far as it is known."""
         try:
             found = json.loads((self.path / "trained_by.json").read_text())
             return f"another process ({found['process']} on {found['host']})"
@@ -261,6 +261,42 @@ def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Co
     if model != config.model:
         raise UserError(f"{run.weights}: was trained as another model than {run.path / 'config.json'} says")
     return run, config, tensors
+
+
+def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
+    """The network that --init-from names, by a run directory or a weights.safetensors alone.
+
+    Returns:
+        (configuration, tensors in torch's layout). Betas and thresholds that were learnt stand in the configuration, so
+            that a flag may take their place.
+
+    Raises:
+        UserError: it is neither, or damaged.
+    """
+    try:
+        model, tensors = _network(path)
+        numbers = range(1, len(model.layers) + 1)
+        if model.learn_beta:
+            betas = (min(max(float(tensors[f"lif{number}.beta"]), 0.0), 1.0) for number in numbers)
+            model = dataclasses.replace(model, beta=tuple(betas))
+        if model.learn_threshold:
+            thresholds = (float(tensors[f"lif{number}.threshold"]) for number in numbers)
+            model = dataclasses.replace(model, threshold=tuple(thresholds))
+        return model, tensors
+    except UserError as error:
+        raise UserError(f"--init-from {error}") from None
+
+
+def _network(path: str) -> tuple[ModelConfig, layouts.Tensors]:
+    if not Path(path).is_file():
+        _, config, tensors = open_run(path)
+        return config.model, tensors
+    if not path.endswith(".safetensors"):
+        expected = "expected a run directory or a weights.safetensors"
+        raise UserError(
+            f"{path}: {expected}; `python -m csnn_torch.convert FILE --out RUN` makes a run of a state_dict"
+        )
+    return weights.load(path)
 
 
 def fresh() -> Path:

@@ -98,7 +98,7 @@ class Events:
             self._append(step=record["iter"], summary=Summary(value=values))
 
     def _scalars(self, record: dict[str, Any]) -> dict[str, float]:
-        """What a record tells, by TensorBoard's tags."""
+        """The scalars of a record by TensorBoard's tags."""
         if record["kind"] == "train":
             rate = float(self.rates[record["iter"]])
             once = {"loss": record["loss"], "learning_rate": rate, "images_per_s": record["images_per_s"]}

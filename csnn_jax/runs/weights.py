@@ -27,7 +27,7 @@ def save(path: str | Path, tensors: Tensors, config: ModelConfig) -> None:
 
 
 def to_bytes(tensors: Tensors, config: ModelConfig) -> bytes:
-    """What the file holds."""
+    """The bytes of the file."""
     return safetensors.numpy.save(tensors, {"config": to_json(config)})
 
 

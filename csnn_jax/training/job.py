@@ -104,7 +104,8 @@ def train(flags: TrainFlags, framework: Framework) -> int:
             print(f"Interrupted when all was done; the run in {path} is finished", flush=True)
             return 128 + signal
         print(f"Interrupted after {ended} iterations; weights and metrics are in {path}")
-        print(f"Go on: add --resume --out {shlex.quote(str(path))} to the same command", flush=True)
+        less = ", without --init-from" if job.config.train.init_from is not None else ""
+        print(f"Go on: add --resume --out {shlex.quote(str(path))} to the same command{less}", flush=True)
     return 128 + signal if signal else 0
 
 
@@ -123,7 +124,12 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
-    return Job(flags, asked, config, dataset, framework.make_trainer(config, dataset.train), rates)
+    begins = config
+    if (
+        flags.resume and config.train.init_from is not None
+    ):  # its weights come from the checkpoint; the source may be gone
+        begins = replace(config, train=replace(config.train, init="torch", init_from=None, init_from_output="keep"))
+    return Job(flags, asked, config, dataset, framework.make_trainer(begins, dataset.train), rates)
 
 
 def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
@@ -207,7 +213,7 @@ def owed(run: RunDir, config: Config, dataset: data.Dataset, start: int) -> bool
 
 
 def _facts(job: Job) -> dict[str, str]:
-    """What all processes must have in common, by flag or name."""
+    """The settings and digests that all processes must have in common, by flag or name."""
     parts = asdict(job.config).values()
     facts = {flag_of(name): repr(value) for values in parts for name, value in values.items()}
     facts |= {"--resume": str(job.flags.resume), "the version of csnn-jax": version("csnn-jax")}
@@ -256,7 +262,7 @@ def _introduce(job: Job, run: RunDir, start: int) -> None:
 
 
 def _tell_start(job: Job) -> None:
-    """What `auto` stands for, and what became of the initial weights, where they are not the original recipe's."""
+    """Prints what `auto` chose and where the initial weights come from, unless both are the original recipe's."""
     if chosen := auto.told(job.asked, job.config):
         print(f"Chosen for this stack: {chosen}")
     if parts := auto.parts_told(job.asked, job.config):

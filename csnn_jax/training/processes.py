@@ -38,7 +38,7 @@ class Beginning(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes) -> "Beginning":
-        """What `to_bytes` gave."""
+        """The beginning that `to_bytes` wrote."""
         facts, _, state = data.partition(b"\n")
         return cls(**json.loads(facts), state=safetensors.numpy.load(state))
 
@@ -57,7 +57,7 @@ class Processes(Protocol):
         ...
 
     def of_first(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
-        """What a function gives in the first process, for all; its `UserError` is raised in all.
+        """The result of a function that the first process calls, in all processes; its `UserError` is raised in all.
 
         Where there are others, it is sent to them as the bytes that `pack` makes of it.
         """

@@ -90,7 +90,7 @@ def is_done(run: RunDir, flags: TrainFlags) -> bool:
 
 
 def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
-    """What summary.json holds: the final test accuracy of each seed, None until it is finished; mean and deviation.
+    """Contents of summary.json: the final test accuracy of each seed, None until it is finished; mean and deviation.
 
     The standard deviation is that of a sample, with n - 1. It is None for fewer than two.
     """

@@ -1,15 +1,17 @@
-"""What a training needs of a framework: a network that learns."""
+"""The interface between a training job and a framework's trainer."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from csnn_jax.data import Split
-from csnn_jax.initial.start import Start
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
 from csnn_jax.training.checkpoint import State
+
+if TYPE_CHECKING:
+    from csnn_jax.initial.start import Start
 
 
 class Trainer(Protocol):
@@ -19,7 +21,7 @@ class Trainer(Protocol):
         start: the weights that it started from.
     """
 
-    start: Start
+    start: "Start"
 
     def describe(self) -> str:
         """Framework, engine and device, for the log."""

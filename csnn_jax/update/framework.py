@@ -34,7 +34,7 @@ def company(flags: JaxFlags) -> Iterator[Processes]:
 
 
 def of(flags: JaxFlags, processes: Processes) -> Framework:
-    """What a job needs of JAX."""
+    """JAX as the framework of a job."""
     return Framework(functools.partial(_trainer, flags), processes)
 
 

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The loss that training minimises."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Objective = Callable[[Array, Array, Array], Array]
 
 
 def make(config: TrainConfig) -> Objective:
-    """What a job minimises: `ce_rate` and, where there is a target, `rate_cost`."""
+    """The loss of a job: `ce_rate` and, where there is a target, `rate_cost`."""
 
     def objective(spikes: Array, labels: Array, densities: Array) -> Array:
         loss = ce_rate(spikes, labels, config.label_smoothing)
@@ -49,7 +49,7 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
 
 
 def rate_cost(densities: Array, target: float, weight: float) -> Array:
-    """What spike rates beside a target cost: weight times the mean over hidden layers of (density - target)^2.
+    """Cost of spike rates that miss a target: weight times the mean over hidden layers of (density - target)^2.
 
     The output layer is left out: its density belongs to the cross entropy. The squared distance of a firing rate from
     a target is that of Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons"

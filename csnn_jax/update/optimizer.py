@@ -12,7 +12,7 @@ from csnn_jax.config import TrainConfig
 
 
 def make(config: TrainConfig) -> optax.GradientTransformation:
-    """What turns a gradient into an update, which is then to be multiplied by the learning rate.
+    """The transformation from a gradient to an update, which is then to be multiplied by the learning rate.
 
     In this order: the gradient is clipped (`optax.clip_by_global_norm`), adam and sgd add the decayed weights to it,
     the optimiser makes a direction of it, and adamw adds the decayed weights to that. Constants are torch's.

@@ -37,7 +37,7 @@ class Case:
     labels: np.ndarray
 
     def pixels(self, dtype: str, rows: slice = ALL) -> np.ndarray:
-        """What both sides get for some rows: [batch, H, W, C]. A sequence is [time, batch, H, W, C]."""
+        """The input of both sides for some rows: [batch, H, W, C]. A sequence is [time, batch, H, W, C]."""
         images = self.images[rows]
         if self.config.encoding != "direct":
             seed = (0, rows.start or 0)
@@ -47,11 +47,11 @@ class Case:
         return ((images.swapaxes(0, 1) if self.frames else images) / self.config.input_scale).astype(dtype)
 
     def first(self, count: int) -> "Case":
-        """The same on its first `count` images."""
+        """This case on its first `count` images."""
         return self.on(slice(count))
 
     def on(self, rows: slice | list[int]) -> "Case":
-        """The same on some of its images."""
+        """This case on some of its images."""
         return replace(self, images=self.images[rows], labels=self.labels[rows])
 
     @property

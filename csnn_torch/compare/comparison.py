@@ -26,9 +26,14 @@ PARTS: dict[str, dict[str, type]] = {  # what answers a question
 }
 LATER = (
     ("model", "scale", 255),
+    ("model", "stride", 1),
+    ("model", "padding", "same"),
+    ("model", "bias", True),
     ("data", "augment", None),
     ("train", "init", "torch"),
     ("train", "init_density", 0.1),
+    ("train", "init_from", None),
+    ("train", "init_from_output", "keep"),
     ("train", "microbatch", "off"),
     ("train", "optimizer", "adam"),
     ("train", "momentum", 0.0),
@@ -58,7 +63,7 @@ class Origin:
 
     @classmethod
     def of_now(cls, command: str, seconds: float) -> "Origin":
-        """Of an answer that this process has found."""
+        """The origin of an answer that this process has found."""
         return cls(command, machine.commit(), date.today().isoformat(), round(seconds, 1), machine.describe())
 
 
@@ -104,7 +109,7 @@ class Comparison:
         return digest.hexdigest()
 
     def as_json(self) -> dict[str, Any]:
-        """What comparison.json holds."""
+        """The contents of comparison.json."""
         return {
             "weights": self.weights,
             "origins": {question: asdict(origin) for question, origin in self.origins.items()},

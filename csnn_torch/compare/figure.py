@@ -65,7 +65,7 @@ def _losses(axes: Axes, together: Sequence[Trajectory]) -> None:
 
 
 def _difference(axes: Axes, together: Sequence[Trajectory]) -> None:
-    """How far the losses of one training lie apart, whichever is the larger."""
+    """Absolute difference between the two losses of one training, by iteration."""
     (trajectory,) = together
     values = np.array(trajectory.differences)
     shown = np.where(values > 0, values, np.nan)  # a logarithmic axis has no 0

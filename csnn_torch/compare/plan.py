@@ -1,4 +1,4 @@
-"""How much of everything a comparison does."""
+"""The sizes of a comparison: images, iterations, seeds."""
 
 from dataclasses import dataclass
 from typing import get_args

@@ -24,7 +24,7 @@ def write(found: Comparison, out: Path, figures: Figures = "png") -> None:
 
 
 def text(found: Comparison) -> str:
-    """What comparison.md holds."""
+    """The text of comparison.md."""
     return "\n".join(_paragraphs(found))
 
 
@@ -46,7 +46,7 @@ def _paragraphs(found: Comparison) -> Iterable[str]:
 
 
 def _origins(origins: dict[str, Origin]) -> Iterable[str]:
-    """What was run, and where."""
+    """Table of what was run, and where."""
     yield "## How it was measured\n"
     rows = [
         (name, f"`{o.command}`", o.commit or "unknown", o.date, f"{o.seconds / 60:.1f}") for name, o in origins.items()
@@ -134,7 +134,7 @@ def _spike_cell(result: Spikes, images: int) -> str:
 
 
 def _predictions(results: Iterable[Spikes]) -> str:
-    """How many, over all engines and types."""
+    """Number of predictions that differ, over all engines and types."""
     results = list(results)
     ties = sum(r.near_ties for r in results)
     return f"{sum(r.predictions for r in results)}" + (f" ({_count(ties, 'tie')})" if ties else "")

@@ -1,4 +1,4 @@
-"""What each question finds: the numbers, the bounds on them, and a sentence. Imports no framework."""
+"""The results of each question: numbers, bounds on them, and a sentence. Imports no framework."""
 
 import statistics
 from collections.abc import Iterable

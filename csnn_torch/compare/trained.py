@@ -1,4 +1,4 @@
-"""What comparison.md says of trainings, of one seed or of several."""
+"""The part of comparison.md on trainings, of one seed or of several."""
 
 from collections.abc import Iterator, Sequence
 from statistics import mean, stdev

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
+from csnn_jax.config import Config, ModelConfig, Pool, TrainConfig, decided
 from csnn_jax.runs.layouts import Tensors, expected_shapes
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.compare import bounds
@@ -35,16 +35,25 @@ def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[C
 
 def variants(model: ModelConfig) -> Iterator[Variant]:
     """Every reset with every pool, another beta, learnt betas, and three blocks on colour images."""
+    kinds: tuple[Pool, ...] = ("max", "avg") if any(layer.pool for layer in model.layers) else ("none",)
     for reset in ("subtract", "zero", "none"):
-        for pool in ("max", "avg"):
-            yield Variant(f"reset {reset}, pool {pool}", replace(model, reset=reset, pool=pool))
+        for pool in kinds:
+            yield Variant(f"reset {reset}, pool {pool}", replace(model, reset=reset, pool=_pools(model, pool)))
     yield Variant("beta 0.9", replace(model, beta=0.9), lr=3e-3)
     # At this rate no beta leaves (0, 1), beyond which its gradient is 0 and shows nothing.
     yield Variant("learnt beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
     channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
     # At a threshold of 1 it is silent for long.
-    colour = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3)
+    plain = {name: getattr(ModelConfig, name) for name in ("kernel_size", "stride", "padding", "pool")}
+    colour = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3, **plain)
     yield Variant("three blocks, colour", colour, lr=3e-3)
+
+
+def _pools(model: ModelConfig, kind: Pool) -> Pool | tuple[Pool, ...]:
+    """Pooling of that kind wherever the network pools."""
+    pools = model.pool if isinstance(model.pool, tuple) else (model.pool,)
+    kinds: tuple[Pool, ...] = tuple("none" if pool == "none" else kind for pool in pools)
+    return kinds if isinstance(model.pool, tuple) else kinds[0]
 
 
 def briefly_trained(

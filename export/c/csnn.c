@@ -28,8 +28,10 @@ struct layer {
     const float *weight; /* [kernel_height][kernel_width][channels in][channels out] */
     const float *bias;   /* [channels out] */
     int32_t kernel_height, kernel_width;
+    int32_t stride;  /* pixels from one position of the kernel to the next */
     int32_t padding; /* zeros around the input */
-    int32_t pool;    /* the pooling window is pool x pixels, its stride too; what is left at the edges is dropped */
+    int32_t pool, pool_stride; /* positions in a row of the pooling window, and from one window to the next; 1: none */
+    int32_t pool_is_max;       /* 1: maximum, 0: average; what no whole window fits into at the edges is dropped */
     float beta, threshold;
 };
 
@@ -103,22 +105,23 @@ static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, c
 {
     const struct layer *layer = &layers[number];
     const int32_t channels = maps[number + 1].channels;
-    const int32_t top = y * layer->pool - layer->padding, left = x * layer->pool - layer->padding;
+    const int32_t stride = layer->stride, apart = layer->pool_stride * stride;
+    const int32_t top = y * apart - layer->padding, left = x * apart - layer->padding;
 
     convolve(state, number, top, left, frame, current);
     if (layer->pool == 1)
         return;
     for (int32_t place = 1; place < layer->pool * layer->pool; place++) {
         float *corner = state->corner;
-        convolve(state, number, top + place / layer->pool, left + place % layer->pool, frame, corner);
+        convolve(state, number, top + place / layer->pool * stride, left + place % layer->pool * stride, frame, corner);
         for (int32_t c = 0; c < channels; c++) {
-            if (CSNN_POOL_MAX)
+            if (layer->pool_is_max)
                 current[c] = corner[c] > current[c] ? corner[c] : current[c];
             else
                 current[c] += corner[c];
         }
     }
-    if (!CSNN_POOL_MAX)
+    if (!layer->pool_is_max)
         for (int32_t c = 0; c < channels; c++)
             current[c] /= (float)(layer->pool * layer->pool);
 }

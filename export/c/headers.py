@@ -1,12 +1,13 @@
 """The headers that make the C program one network: `network.h` with its sizes, `weights.h` with its parameters."""
 
 import ctypes
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.runs.layouts import Tensors, from_torch
+from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.runs.layouts import Tensors, bias_of, from_torch
 
 
 def weight_bytes(config: ModelConfig) -> int:
@@ -56,7 +57,6 @@ def network(config: ModelConfig, frames: int | None) -> str:
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
 #define CSNN_INPUT_SCALE {config.input_scale}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
 
-#define CSNN_POOL_MAX {int(config.pool == "max")} /* 1: maximum, 0: average */
 #define CSNN_RESET_SUBTRACT {subtract} /* see csnn.h; both 0: no reset */
 #define CSNN_RESET_ZERO {zero}
 
@@ -75,11 +75,16 @@ typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* 
 
 def _weight_shapes(config: ModelConfig) -> list[tuple[int, int]]:
     """Rows of weights, and weights in a row, of every layer."""
-    window = config.kernel_size**2
-    return [
-        ((window * layer.in_shape[-1] if layer.kind == "conv" else int(np.prod(layer.in_shape))), layer.out_shape[-1])
-        for layer in config.layers
-    ]
+    return [(math.prod(layer.kernel_shape[:-1]), layer.channels) for layer in config.layers]
+
+
+def _window(layer: Layer) -> tuple[int, ...]:
+    """The fields of `struct layer` from kernel_height to pool_is_max; a linear layer is one window over its input."""
+    if layer.kind == "linear":
+        height, width = layer.in_shape[:2] if len(layer.in_shape) == 3 else (1, 1)
+        return height, width, 1, 0, 1, 1, 0
+    pool = (layer.pool.size, layer.pool.stride, int(layer.pool.kind == "max")) if layer.pool else (1, 1, 0)
+    return layer.kernel, layer.kernel, layer.stride, layer.padding, *pool
 
 
 def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
@@ -88,12 +93,10 @@ def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
     for number, layer in enumerate(config.layers, 1):
         kernel = from_torch(layer, tensors[f"{layer.name}.weight"])
         yield from _array(f"{layer.name}_weight", kernel)
-        yield from _array(f"{layer.name}_bias", tensors[f"{layer.name}.bias"])
-        size, pool = config.kernel_size, 2
-        window = (size, size, size // 2, pool) if layer.kind == "conv" else (*_maps(config)[number - 1][:2], 0, 1)
+        yield from _array(f"{layer.name}_bias", bias_of(layer, tensors))
         beta = np.clip(np.float32(tensors.get(f"lif{number}.beta", config.betas[number - 1])), 0, 1)
         threshold = tensors.get(f"lif{number}.threshold", config.thresholds[number - 1])
-        numbers = ", ".join(map(str, window))
+        numbers = ", ".join(map(str, _window(layer)))
         rows.append(f"{layer.name}_weight, {layer.name}_bias, {numbers}, {_literal(beta)}, {_literal(threshold)}")
     yield _table("layer layers[CSNN_LAYERS]", rows)
     event = begin = 0

@@ -59,7 +59,7 @@ def counts(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def printed(program: Path, samples: np.ndarray) -> str:
-    """What the compiled program prints for samples; arguments and errors are those of `counts`."""
+    """The lines that the compiled program prints for samples; arguments and errors are those of `counts`."""
     done = subprocess.run([program], input=np.ascontiguousarray(samples).tobytes(), capture_output=True, check=False)
     if done.returncode:
         raise UserError(f"{program}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
@@ -130,6 +130,6 @@ class Library:
 
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:
-    """What the program is fed for `network.inputs`: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
+    """The program's input for `reference.inputs`: uint8 [N, H, W, C], or [N, T, H, W, C] for a sequence."""
     found = np.moveaxis(np.rint(x * np.float32(config.input_scale)).astype(np.uint8), -3, -1)
     return np.ascontiguousarray(found.swapaxes(0, 1) if x.ndim == 5 else found)

@@ -32,7 +32,7 @@ SEED = (0, 4, 0)
 
 
 @dataclass(frozen=True)
-class Source:
+class DemoInputs:
     """A bundle that a page can be made of; see `read`."""
 
     folder: Path
@@ -42,7 +42,7 @@ class Source:
     names: tuple[str, ...]
 
 
-def read(folder: Path, names: Sequence[str] | None) -> Source:
+def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
     """Reads what the page needs of a bundle.
 
     Args:
@@ -60,14 +60,14 @@ def read(folder: Path, names: Sequence[str] | None) -> Source:
             raise UserError(f"{folder / name}: {problems[name]}")
         if name != SUMS and name not in found["files"]:
             raise UserError(f"{folder}: has no {name}, expected a bundle that `python -m export` made")
-    made = Source(folder, found, RunDir(folder).config().model, images(folder), ())
+    made = DemoInputs(folder, found, RunDir(folder).config().model, images(folder), ())
     classes = _checked(made)
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")
-    return Source(folder, found, made.config, made.samples, tuple(names or map(str, range(classes))))
+    return DemoInputs(folder, found, made.config, made.samples, tuple(names or map(str, range(classes))))
 
 
-def files(source: Source, runtime: str) -> dict[str, bytes]:
+def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:
     """demo.json and the bytes beside it; `runtime` is the version of ONNX Runtime Web."""
     kept = np.moveaxis(source.samples.images[:MOST], -1, -3)
     found = {
@@ -80,7 +80,7 @@ def files(source: Source, runtime: str) -> dict[str, bytes]:
     return found
 
 
-def _facts(source: Source, runtime: str) -> dict[str, Any]:
+def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
     semantics, training = source.manifest["semantics"], source.manifest["training"]
     return {
         "data": _data_name(source.manifest["data"].get("dataset")),
@@ -109,7 +109,7 @@ def table(config: ModelConfig) -> np.ndarray:
     return levels(np.arange(256, dtype=np.uint8), config.pixel_scale)
 
 
-def _draws(source: Source) -> np.ndarray:
+def _draws(source: DemoInputs) -> np.ndarray:
     """uint8 [T, C, H, W]: a pixel brighter than its draw spikes."""
     channels, height, width = source.manifest["semantics"]["input"]["shape"]
     shape = source.manifest["semantics"]["time_steps"], height, width, channels
@@ -122,7 +122,7 @@ def _data_name(dataset: object) -> str:
     return f"tfds:{where.partition('@')[0]}" if kind == "tfds" else kind
 
 
-def _checked(source: Source) -> int:
+def _checked(source: DemoInputs) -> int:
     """The number of classes, once the manifest's semantics fit the configuration and the images.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 from csnn_jax.files import write_atomic
 from export.bundle import Kind
 from export.demo import facts
-from export.demo.facts import Source
+from export.demo.facts import DemoInputs
 from export.demo.ort_web import Runtime
 
 KIND = Kind("demonstration", facts.FACTS)
@@ -14,7 +14,7 @@ RUNTIME = "ort"
 """Folder of ONNX Runtime Web."""
 
 
-def write(folder: Path, source: Source, runtime: Runtime) -> int:
+def write(folder: Path, source: DemoInputs, runtime: Runtime) -> int:
     """Fills an empty folder; returns its size in bytes.
 
     Raises:

@@ -78,7 +78,7 @@ def read(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 
 def cache() -> Path:
-    """Where archives are kept."""
+    """The folder in which archives are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "csnn_jax" / "npm"
 
 

@@ -1,1 +1,1 @@
-"""What all ONNX graphs share."""
+"""Building blocks of the ONNX and NIR graphs."""

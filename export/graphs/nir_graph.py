@@ -20,7 +20,7 @@ import nir
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
-from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.layouts import Tensors, bias_of
 from export import reference
 
 DT = 1e-4
@@ -37,7 +37,7 @@ class _TimeConstant(NamedTuple):
 def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
     """Why this network can't be a NIR file with the same spikes, in one line, and what gives one; None where it can."""
     wanted = []
-    if config.pool == "max" and config.conv_channels:
+    if any(layer.pool and layer.pool.kind == "max" for layer in config.layers):
         wanted.append(("has no max-pooling", "--pool avg"))
     if config.reset != "zero":
         wanted.append((f"resets a neuron to a value, not as --reset {config.reset}", "--reset zero"))
@@ -71,12 +71,13 @@ def graph(config: ModelConfig, tensors: Tensors) -> nir.NIRGraph:
     step = reference.Step(config, tensors)
     digits = len(str(len(config.layers)))
     for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1):
-        weight, bias = (np.asarray(tensors[f"{layer.name}.{name}"], np.float32) for name in ("weight", "bias"))
+        weight, bias = (np.asarray(x, np.float32) for x in (tensors[f"{layer.name}.weight"], bias_of(layer, tensors)))
         prefix = f"layer{number:0{digits}}_"
         if layer.kind == "conv":
             nodes[prefix + "conv"] = _conv(layer, weight, bias)
-            two = np.array([2, 2])
-            nodes[prefix + "pool"] = nir.AvgPool2d(kernel_size=two, stride=two, padding=np.array([0, 0]))
+            if layer.pool is not None:
+                size, stride = np.full(2, layer.pool.size), np.full(2, layer.pool.stride)
+                nodes[prefix + "pool"] = nir.AvgPool2d(kernel_size=size, stride=stride, padding=np.array([0, 0]))
         else:
             if len(layer.in_shape) == 3:
                 shape = np.array([layer.in_shape[-1], *layer.in_shape[:-1]])
@@ -89,12 +90,11 @@ def graph(config: ModelConfig, tensors: Tensors) -> nir.NIRGraph:
 
 
 def _conv(layer: Layer, weight: np.ndarray, bias: np.ndarray) -> nir.Conv2d:
-    padding = weight.shape[-1] // 2
     return nir.Conv2d(
         input_shape=layer.in_shape[:2],
         weight=weight,
-        stride=(1, 1),
-        padding=(padding, padding),
+        stride=(layer.stride, layer.stride),
+        padding=(layer.padding, layer.padding),
         dilation=(1, 1),
         groups=1,
         bias=bias,

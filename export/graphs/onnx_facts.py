@@ -100,7 +100,7 @@ def _value(value: onnx.ValueInfoProto, initial: float | int | None) -> dict[str,
 
 
 def _initial(name: str, initializers: dict[str, onnx.TensorProto]) -> float | int | None:
-    """What an input starts from: the graph's own default, 0 for a membrane, nothing for the image."""
+    """Initial value of an input: the graph's own default, 0 for a membrane, none for the image."""
     if name in initializers:
         return numpy_helper.to_array(initializers[name]).item()
     return 0.0 if name.startswith("mem") else None

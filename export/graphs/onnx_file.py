@@ -18,7 +18,7 @@ def membrane_names(config: ModelConfig) -> list[str]:
 def current_name(config: ModelConfig, number: int) -> str:
     """The tensor that goes into the neurons of layer `number` (from 1), I[t]."""
     layer = config.layers[number - 1]
-    return f"pool{number}" if layer.kind == "conv" else layer.name
+    return f"pool{number}" if layer.pool is not None else layer.name
 
 
 def spikes_name(config: ModelConfig, number: int) -> str:

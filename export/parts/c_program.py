@@ -15,19 +15,19 @@ from csnn_jax.runs.layouts import Tensors
 from export import latency
 from export.c import headers, program
 from export.manifest import Manifest
-from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
+from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import equality, problems
 from export.proof.runners import counts
 from export.report.cells import size
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 NAME = "c/"
 SOURCES = ("csnn.c", "csnn.h", "main.c", "Makefile")
 FILES = (*SOURCES, "network.h", "weights.h")
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     _write_for(source.subject, source.subject.folder / "c")
 
 
@@ -112,8 +112,8 @@ def _measure(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
         return latency.of(lambda: library.classify(sample), seconds)
 
 
-def _comparisons(proof: Figures) -> Iterator[Comparison]:
-    yield Comparison.of("compiled", "torch", proof["library"], "spikes differ from torch's")
+def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
+    yield ComparedRow.of("compiled", "torch", proof["library"], "spikes differ from torch's")
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:

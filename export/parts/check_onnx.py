@@ -4,17 +4,17 @@ from importlib import resources
 
 from csnn_jax.files import write_atomic
 from export.parts.part import Found, Part
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 NAME = "check_onnx.py"
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     write_atomic(source.subject.folder / NAME, _script())
 
 
 def check(subject: Subject, name: str) -> Found:
-    """That it is this version's; it is not run."""
+    """Checks that the script is this version's; it is not run."""
     same = (subject.folder / NAME).read_bytes() == _script()
     return Found({}, [] if same else ["is not what this version writes"])
 

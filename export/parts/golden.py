@@ -26,13 +26,13 @@ from export.graphs import tensors
 from export.manifest import Manifest
 from export.parts.part import Advice, Found, Part, Usage
 from export.proof.golden import Golden, of_step, of_window, step_problems, window_problems
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 NAME = f"{FOLDER}/"
 STEP_SETS, SEQUENCE_SETS = 100, 10
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     subject = source.subject
     write_sets(subject.folder, subject.step, source.dataset.test, subject.time_steps)
 
@@ -120,7 +120,7 @@ def file_names(config: ModelConfig, images: int, time_steps: int) -> list[str]:
 
 
 def set_counts(folder: Path) -> dict[str, int]:
-    """How many sets there are of each kind."""
+    """Number of golden sets of each kind."""
     return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
 
 
@@ -159,7 +159,7 @@ def problems(folder: Path, step: reference.Step, images: np.ndarray, time_steps:
 
 
 def _sets(images: int, time_steps: int) -> tuple[int, int]:
-    """How many sets there are of a step and of a sequence."""
+    """Number of golden sets of a step and of a sequence."""
     return min(STEP_SETS, images * time_steps), min(SEQUENCE_SETS, images)
 
 

@@ -17,13 +17,13 @@ from export.golden_images import FOLDER, images
 from export.manifest import Manifest
 from export.parts import c_program, golden
 from export.parts.part import Found, Part, Usage
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 NAME = f"{FOLDER}/c/"
 SAMPLES, EXPECTED = f"{NAME}samples.bin", f"{NAME}expected.txt"
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     folder = source.subject.folder
     (folder / NAME).mkdir()
     samples = _samples(source.subject)

@@ -19,15 +19,15 @@ from csnn_jax.runs.layouts import Tensors
 from export import reference
 from export.graphs.nir_graph import graph, reason_against
 from export.manifest import Manifest
-from export.parts.part import Advice, Comparison, Found, Part, Usage
+from export.parts.part import Advice, ComparedRow, Found, Part, Usage
 from export.proof import Figures, equality
 from export.proof.runners import TorchRunner, window
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 NAME, LEGACY = "network.nir", "network_nir104.nir"
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     subject = source.subject
     for name in (NAME, LEGACY):
         write_file(subject.folder / name, subject.config.model, subject.tensors, legacy=name == LEGACY)
@@ -121,7 +121,7 @@ def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> 
 
 
 def graph_problems(found: nir.NIRGraph, expected: nir.NIRGraph) -> Iterator[str]:
-    """Where two NIR graphs differ."""
+    """Differences between two NIR graphs, one line each."""
     if list(found.nodes) != list(expected.nodes) or set(found.edges) != set(expected.edges):
         yield "is another graph than the network's"
         return
@@ -147,8 +147,8 @@ def _equal(expected: Any, found: Any) -> bool:
     return bool(np.array_equal(np.asarray(expected), np.asarray(found)))
 
 
-def _comparisons(proof: Figures) -> Iterator[Comparison]:
-    yield Comparison.of("snnTorch", "torch", proof["snntorch"], "spikes differ from torch's")
+def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
+    yield ComparedRow.of("snnTorch", "torch", proof["snntorch"], "spikes differ from torch's")
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:

@@ -1,4 +1,4 @@
-"""What a part of a bundle is: an artefact that writes, checks, names, describes and times itself."""
+"""The interface of a bundle's parts: artefacts that write, check, name, describe and time themselves."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from csnn_jax.data import Split
 from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest
 from export.proof import Figures
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Found:
     graph: Figures | None = None
 
 
-class Comparison(NamedTuple):
+class ComparedRow(NamedTuple):
     """Spikes of a file against those of another program: a row of the report's table of equality.
 
     Attributes:
@@ -53,7 +53,7 @@ class Comparison(NamedTuple):
     max_difference_by_layer: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, run_by: str, against: str, figures: Figures, said: str = "") -> "Comparison":
+    def of(cls, run_by: str, against: str, figures: Figures, said: str = "") -> "ComparedRow":
         """From the figures of `equality.equality`, or of its free-running half."""
         free, step = figures.get("free_running", figures), figures.get("stepwise", {})
         different = free["different_output_spikes"] + free["different_hidden_spikes"]
@@ -141,7 +141,7 @@ class Part:
     """
 
     what: Mapping[str, str]
-    write: Callable[[Source], None]
+    write: Callable[[ExportInputs], None]
     check: Callable[[Subject, str], Found]
     files: Callable[[Subject], Iterable[str]] | None = None
     reason_against: Callable[[ModelConfig, Tensors], str | None] = lambda config, tensors: None
@@ -149,7 +149,7 @@ class Part:
     timing: Timing | None = None
     images: Callable[[Path], Split] | None = None
     copied: bool = False
-    comparisons: Callable[[Figures], Iterable[Comparison]] = _none
+    comparisons: Callable[[Figures], Iterable[ComparedRow]] = _none
     advice: Callable[[Manifest], Iterable[Advice]] = _none
     usage: Callable[[Manifest], Iterable[Usage]] = _none
     accuracy_note: Callable[[Manifest], str] | None = None

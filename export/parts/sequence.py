@@ -13,13 +13,13 @@ from export.graphs import onnx_facts, onnx_file
 from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of
 from export.manifest import Manifest
 from export.parts import step
-from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
+from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import pieces
 from export.proof.runners import OnnxRunner, session, window
 from export.reference import Counts, membrane_shapes
 from export.report import snippets
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 NAME = "sequence.onnx"
 
@@ -27,7 +27,7 @@ _FLOAT, _INT64, _BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.Ten
 _node, _value = helper.make_node, helper.make_tensor_value_info
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     subject = source.subject
     onnx_file.save(graph(step.load(subject.folder), subject.config.model, subject.frames), subject.folder / NAME)
 
@@ -185,10 +185,10 @@ def _measure(subject: Subject, name: str, seconds: float) -> Figures:
     return latency.of_onnx(subject.folder / name, [subject.few(1).numpy()], seconds)
 
 
-def _comparisons(proof: Figures) -> Iterator[Comparison]:
+def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
     loop, against = proof["loop_over_step"], "a loop over step.onnx"
     said = f"output spikes differ from {against}"
-    yield Comparison("ONNX Runtime", against, loop["different_spikes"], loop["spikes"], said=said)
+    yield ComparedRow("ONNX Runtime", against, loop["different_spikes"], loop["spikes"], said=said)
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:

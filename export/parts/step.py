@@ -9,20 +9,20 @@ import onnx
 from export import latency
 from export.graphs import onnx_facts, onnx_file, step_graph
 from export.manifest import Manifest
-from export.parts.part import Advice, Comparison, Found, Part, Timing, Usage
+from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
 from export.proof import Figures
 from export.proof.equality import equality, problems
 from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts, zeros
 from export.reference import frames
 from export.report import snippets
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 PLAIN, STATIC = "step.onnx", "step_b1.onnx"
 REFERENCE = 2
 """Images for onnx's reference evaluator, which takes up to 20 seconds for one of the default network."""
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     subject = source.subject
     plain = step_graph.step(subject.config.model, subject.tensors, source.opset)
     for name, model in ((PLAIN, plain), (STATIC, step_graph.static(plain))):
@@ -58,15 +58,15 @@ def check_in_onnxruntime(subject: Subject, model: onnx.ModelProto) -> Found:
     return Found({"onnxruntime": found, "accuracy": accuracy}, wrong, onnx_facts.describe(model))
 
 
-def comparisons(proof: Figures) -> Iterator[Comparison]:
-    """Of a step graph in float."""
-    yield Comparison.of("ONNX Runtime", "torch", proof["onnxruntime"], "spikes differ from torch's")
+def comparisons(proof: Figures) -> Iterator[ComparedRow]:
+    """Comparisons of a step graph in float."""
+    yield ComparedRow.of("ONNX Runtime", "torch", proof["onnxruntime"], "spikes differ from torch's")
     if "reference_evaluator" in proof:
-        yield Comparison.of("onnx's reference evaluator", "torch", proof["reference_evaluator"])
+        yield ComparedRow.of("onnx's reference evaluator", "torch", proof["reference_evaluator"])
 
 
 def run_by(manifest: Manifest) -> str:
-    """What runs an ONNX file while it is timed."""
+    """The program that runs an ONNX file while it is timed."""
     return f"the ONNX files in ONNX Runtime\n{manifest['made']['versions']['onnxruntime']}"
 
 

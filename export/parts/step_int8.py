@@ -18,7 +18,7 @@ from export.parts import step
 from export.parts.part import Advice, Found, Part
 from export.proof.runners import step_counts
 from export.reference import frames, inputs, membrane_shapes
-from export.subject import CALIBRATION_IMAGES, Source, Subject
+from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject
 
 NAME = "step_int8.onnx"
 SEEN = 0.02
@@ -30,7 +30,7 @@ FEW = 5
 _QUANTISED = ("Conv", "Gemm")
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     subject, images = source.subject, source.subject.calibration
     assert images is not None, "a bundle is made where the data set is"
     onnx_file.save(quantised(step.load(subject.folder), subject.config.model, images), subject.folder / NAME)
@@ -131,7 +131,7 @@ def _feeds(
 
 
 def graph_problems(model: onnx.ModelProto, plain: onnx.ModelProto) -> Iterator[str]:
-    """Where a quantised file is another graph than `plain`, once its QuantizeLinear and DequantizeLinear are left out.
+    """Differences between a quantised file and `plain`, once its QuantizeLinear and DequantizeLinear are left out.
 
     A number may be rounded on its way, to a scale that is a constant of the file; what is computed must be the same.
     """
@@ -158,7 +158,7 @@ def graph_problems(model: onnx.ModelProto, plain: onnx.ModelProto) -> Iterator[s
 
 
 def _operation(node: onnx.NodeProto, sources: dict[str, str]) -> tuple[Any, ...]:
-    """What a node does to which tensors, each followed back through its roundings by `sources`."""
+    """A node's operation and the tensors that it takes, each followed back through its roundings by `sources`."""
     inputs = []
     for name in node.input:
         for _ in sources:  # a damaged graph may lead in circles

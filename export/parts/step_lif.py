@@ -23,7 +23,7 @@ from export.parts import step
 from export.parts.part import Advice, Found, Part
 from export.proof import Figures
 from export.proof.runners import OnnxRunner, Recording, ReferenceRunner, session, window
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 NAME = "step_lif.onnx"
 FEW = 16
@@ -68,7 +68,7 @@ _DOC = (
 )
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     subject = source.subject
     onnx_file.save(with_lif_functions(step.load(subject.folder), subject.config.model), subject.folder / NAME)
 

@@ -16,15 +16,15 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_jax.trained import Trained
 from export.bundle import WEIGHTS
 from export.parts import step
-from export.parts.part import Comparison, Found, Part
+from export.parts.part import ComparedRow, Found, Part
 from export.proof import Figures
 from export.proof.equality import FreeRunning, fired, free_running_problems, pieces, thresholds
 from export.proof.runners import OnnxRunner, Recording, window
 from export.reference import Step
-from export.subject import Source, Subject
+from export.subject import ExportInputs, Subject
 
 
-def write(source: Source) -> None:
+def write(source: ExportInputs) -> None:
     write_atomic(source.subject.folder / WEIGHTS, source.run.weights.read_bytes())
 
 
@@ -54,8 +54,8 @@ def equality(network: Step, tensors: Tensors, plain: onnx.ModelProto, inputs: It
     return free.figures()
 
 
-def _comparisons(proof: Figures) -> Iterator[Comparison]:
-    yield Comparison.of("csnn_jax", "step.onnx", proof["csnn_jax"], "spikes differ from step.onnx's")
+def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
+    yield ComparedRow.of("csnn_jax", "step.onnx", proof["csnn_jax"], "spikes differ from step.onnx's")
 
 
 PART = Part(

@@ -62,7 +62,7 @@ def disagreement(name: str, recorded: Any, found: Any, images: int) -> list[str]
 
 
 def _stepwise(recorded: Figures, found: Figures, images: int) -> Iterator[str]:
-    """Of `equality.Stepwise`."""
+    """Disagreement of two results of `equality.Stepwise`."""
     yield from _equal(recorded, found, ("limit", "beyond_limit", "unexplained_flips", "ok"))
     seen, here = (one["membranes"] + one["membranes_skipped_after_a_flip"] for one in (recorded, found))
     yield from _unless(seen == here, f"membranes, compared and skipped, are {here:,}, recorded as {seen:,}")
@@ -75,7 +75,7 @@ def _stepwise(recorded: Figures, found: Figures, images: int) -> Iterator[str]:
 
 
 def _free_running(recorded: Figures, found: Figures, images: int) -> Iterator[str]:
-    """Of `equality.FreeRunning`."""
+    """Disagreement of two results of `equality.FreeRunning`."""
     same = ("images", "output_spikes", "hidden_spikes", "counts", "unexplained_first_flips", "ok")
     yield from _equal(recorded, found, same)
     yield from _flips(recorded, "images_that_differ", "first_flips")

@@ -1,1 +1,1 @@
-"""What a person reads."""
+"""The pages of a bundle that a person reads."""

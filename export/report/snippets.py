@@ -16,7 +16,7 @@ def step(semantics: dict[str, Any]) -> str:
 
 
 def sequence(semantics: dict[str, Any]) -> str:
-    """The same with sequence.onnx."""
+    """The example with sequence.onnx."""
     name, given, shape = _input(semantics)
     return _sequence(name, given, "image[None]" if name == "image" else "frames[:, None]", _first(name, shape))
 
@@ -75,7 +75,7 @@ def classify({argument}):  # {given}
 
 
 def _quiet_session() -> str:
-    """Of images, whose number of steps is an input that may be left out: ONNX Runtime warns of that at every load."""
+    """Session for images that does not warn: their number of steps is an input that may be left out."""
     return """\
 options = ort.SessionOptions()
 options.log_severity_level = 3  # no warning that the input time_steps has a default

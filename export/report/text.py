@@ -6,7 +6,7 @@ from typing import Any
 from export import parts
 from export.bundle import CONFIG, MANIFEST, PAGE, SUMS
 from export.manifest import Manifest, silence
-from export.parts.part import Comparison, Part, Timing
+from export.parts.part import ComparedRow, Part, Timing
 from export.report.cells import percent, size, table
 
 _WHAT = {
@@ -74,7 +74,7 @@ def _files(manifest: Manifest) -> str:
 
 
 def _accuracy(part: Part, name: str, manifest: Manifest) -> float | None:
-    """What the file so named classifies right; None where it is no program."""
+    """Accuracy of the file of that name; None where it is no program."""
     return None if part.copied else manifest["proof"].get(name, {}).get("accuracy")
 
 
@@ -95,7 +95,10 @@ def _call(manifest: Manifest) -> str:
 def _network(manifest: Manifest) -> str:
     meaning = manifest["semantics"]
     rows = [
-        (one["layer"], " x ".join(map(str, one["shape"])), f"{one['beta']:.7g}", f"{one['threshold']:.7g}")
+        (
+            *(one["layer"], one["operation"], " x ".join(map(str, one["shape"]))),
+            *(f"{one['beta']:.7g}", f"{one['threshold']:.7g}"),
+        )
         for one in meaning["layers"]
     ]
     equations = "\n".join(f"    {line}" for line in meaning["equations"].values() if line != "none")
@@ -108,12 +111,12 @@ def _network(manifest: Manifest) -> str:
         f"Answer: {meaning['readout']}; on ties {meaning['ties']}.",
         f"Axes of what has a time: {meaning['time_layout']}",
     ]
-    layers = table(("layer", "neurons (channels first)", "beta", "threshold"), rows)
+    layers = table(("layer", "operation", "neurons (channels first)", "beta", "threshold"), rows)
     listed = "\n".join(f"- {fact}" for fact in facts)
     return f"## What they compute\n\n{equations}\n\nI is the layer's input current.\n\n{layers}\n\n{listed}"
 
 
-def comparisons(manifest: Manifest) -> Iterator[tuple[str, Comparison]]:
+def comparisons(manifest: Manifest) -> Iterator[tuple[str, ComparedRow]]:
     """(file, what it was compared with) of every comparison."""
     proof = manifest["proof"]
     for part in parts.every():
@@ -137,7 +140,7 @@ step, from torch's of the step before; rounding makes them differ, and "off" are
 `manifest.json` lists each that does."""
 
 
-def _compared(name: str, one: Comparison) -> tuple[Any, ...]:
+def _compared(name: str, one: ComparedRow) -> tuple[Any, ...]:
     largest = None if one.max_difference is None else f"{one.max_difference:.1e}"
     return f"`{name}`", one.run_by, one.against, one.different, one.spikes, one.beyond_limit, largest
 
@@ -159,7 +162,7 @@ On one thread of {made["cpu"] or made["system"]}, batch 1: {", ".join(run_by)}.
 
 
 def milliseconds_an_image(manifest: Manifest) -> dict[str, float]:
-    """How long an image takes each file that runs, by the median of its calls."""
+    """Milliseconds that an image takes each file that runs, by the median of its calls."""
     timings, steps = _timings(), manifest["semantics"]["time_steps"]
     calls = {name: 1 if timings[name].whole_window else steps for name in manifest["latency"]}
     return {name: one["median_ms"] * calls[name] for name, one in manifest["latency"].items()}

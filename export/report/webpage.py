@@ -12,7 +12,7 @@ from csnn_jax.report.page import Html, Section
 from csnn_jax.report.subject import shown_dataset
 from export.bundle import PAGE, REPORT
 from export.manifest import Manifest
-from export.parts.part import Comparison
+from export.parts.part import ComparedRow
 from export.proof.equality import LIMIT
 from export.report import markup, text
 
@@ -37,7 +37,7 @@ def render(manifest: Manifest) -> str:
 
 
 def maker() -> str:
-    """What makes a page, with all that its bytes depend on beside the manifest."""
+    """The versions that a page's bytes depend on beside the manifest."""
     return f"csnn-jax export {version('csnn-jax')} with plotly {version('plotly')}"
 
 
@@ -99,7 +99,7 @@ def _membranes(manifest: Manifest) -> dict[str, list[float]]:
     return {name: list(values) for name, values in zip(names, equal, strict=True)}
 
 
-def _name(name: str, one: Comparison) -> str:
+def _name(name: str, one: ComparedRow) -> str:
     return f"{name}, {one.run_by}"
 
 

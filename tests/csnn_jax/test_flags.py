@@ -37,7 +37,10 @@ def test_every_concern_has_its_flags_in_one_flat_list():
         (["--epochs=1.5", "--lr", "1"], "--epochs 1.5: expected INT"),
         (["--lr", "fast", "--seed", "3"], "--lr fast: expected FLOAT or None"),
         (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT or None"),
-        (["--pool", "median"], "invalid choice 'median' for argument '--pool'. Expected one of ('max', 'avg')"),
+        (
+            ["--reset", "hard"],
+            "invalid choice 'hard' for argument '--reset'. Expected one of ('subtract', 'zero', 'none')",
+        ),
         (["--seed"], "Missing value for argument '--seed'. Expected 1 values"),
     ],
 )

@@ -172,7 +172,7 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(datas
         (("--dataset", "idx:/nowhere"), "/nowhere"),
         (("--num-classes", "5"), "--num-classes 5: mnist has labels up to 9, expected at least 10"),
         (("--resume",), "--resume: expected --out"),
-        (("--kernel-size", "4"), "--kernel-size 4: expected an odd whole number"),
+        (("--kernel-size", "4"), "--kernel-size 4: expected odd sizes with --padding same"),
         (("--warmup", "469"), "--warmup 469: the job has 468 iterations, expected at most as many"),
         (("--momentum", "0.9"), "--momentum 0.9: expected --optimizer sgd"),
         (("--rate-weight", "2"), "--rate-weight 2.0: expected a --rate-target beside it"),

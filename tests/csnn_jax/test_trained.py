@@ -165,7 +165,7 @@ def test_lists_of_the_right_shape_and_type_are_taken():
 
 def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_path):
     wide = ModelConfig(input_shape=(16, 16, 1), conv_channels=(4,), kernel_size=9, hidden=(), time_steps=2)
-    with pytest.raises(UserError, match=r"--engine event: .* not 9"):
+    with pytest.raises(UserError, match=r"--engine event: .* conv1 has 9"):
         Trained(Config(wide), tensors(CSNN(wide)), "event")
     with pytest.raises(UserError, match="nowhere: no such directory"):
         csnn_jax.load(tmp_path / "nowhere")
@@ -230,3 +230,32 @@ def test_what_is_no_network_is_refused():
         Trained(TINY, kept)
     with pytest.raises(UserError, match=r"tensors: fc1.weight is missing, expected shape \[7, 60\]"):
         Trained(Config(TINY), {name: value for name, value in kept.items() if name != "fc1.weight"})
+
+
+def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
+    model = CSNN(ModelConfig(**vars(TINY) | {"learn_beta": True}), 3)
+    csnn_jax.save(model, model.config, tmp_path / "run")
+    found = csnn_jax.load(tmp_path / "run", "scan")
+    for name, tensor in tensors(found.model).items():
+        np.testing.assert_array_equal(tensor, tensors(model)[name])
+    assert found.config.model.surrogate == "atan"  # what `auto` was
+    with pytest.raises(UserError, match="holds a finished run already"):
+        csnn_jax.save(model, model.config, tmp_path / "run")
+    job = Config(model.config, train=TrainConfig(lr=0.5, seed=7))
+    csnn_jax.save(model, job, tmp_path / "run", overwrite=True)
+    assert csnn_jax.load(tmp_path / "run").config.train.lr == 0.5
+
+
+def test_what_is_no_network_is_not_saved(tmp_path):
+    model = CSNN(TINY, 1)
+    for wrong, config, message in (
+        (tensors(model), TINY, "model is of type dict, expected a CSNN"),
+        (model, "tiny", "config is of type str, expected a Config or a ModelConfig"),
+        (model, ModelConfig(), "config is another network's"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            csnn_jax.save(wrong, config, tmp_path / "run")
+    model.blocks[0].kernel[...] = model.blocks[0].kernel[...] * np.nan
+    with pytest.raises(UserError, match=r"model: conv1.weight holds values that are not finite"):
+        csnn_jax.save(model, TINY, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -17,7 +17,8 @@ STACK = {"input_shape": (12, 10, 2), "conv_channels": (5, 7), "hidden": (20,), "
 def whole_eighths(config, seed):
     """Weights, images and membranes that float32 holds exactly, so that no order of summation can matter."""
     random = np.random.default_rng(seed)
-    low, high = (-8, 7) if config.pool == "max" else (-6, 8)  # a maximum is above the mean
+    pools = {"max": (-8, 7), "avg": (-6, 8), "none": (-8, 8)}  # a maximum is above the mean
+    low, high = pools.get(config.pool, (-7, 7))
     tensors = {
         name: (random.integers(low, high, shape) / 8).astype(np.float32)
         for name, shape in expected_shapes(config).items()
@@ -45,6 +46,28 @@ def test_equal_weights_give_equal_spikes_in_every_layer(reset, pool):
         assert 0.01 < their.mean() < 0.9  # neither silent nor saturated
         np.testing.assert_array_equal(np.asarray(mine), their.numpy())
     for mine, their in zip(ours.membranes, theirs.membranes, strict=True):
+        np.testing.assert_array_equal(np.asarray(mine), their.numpy())
+
+
+GEOMETRIES = {
+    "no padding": {"kernel_size": (4, 3), "padding": "valid", "input_shape": (15, 14, 2)},
+    "strides": {"stride": (2, 1), "kernel_size": 5, "pool": ("none", "max")},
+    "no pool, no bias": {"pool": "none", "bias": False, "padding": ("valid", "same")},
+}
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+def test_equal_weights_give_equal_spikes_in_every_geometry(geometry):
+    config = ModelConfig(**STACK | geometry)
+    tensors, images = whole_eighths(config, 1)
+    model = CSNN(config)
+    load_tensors(model, tensors)
+    _, ours = trace(model, images)
+    theirs = snntorch_trace(config, tensors, images)
+    for mine, their in zip(ours.membranes, theirs.membranes, strict=True):
+        np.testing.assert_array_equal(np.asarray(mine), their.numpy())
+    for mine, their in zip(ours.spikes, theirs.spikes, strict=True):
+        assert 0.01 < their.mean() < 0.95
         np.testing.assert_array_equal(np.asarray(mine), their.numpy())
 
 

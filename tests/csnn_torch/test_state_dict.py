@@ -1,14 +1,18 @@
-"""The stack, neurons and weights of a state_dict, or why it can't be converted."""
+"""The stack, neurons and weights of a state_dict in the forms in which people save it, or why it can't be converted."""
 
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 from foreign_networks import foreign
+from torch import nn
 
-from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import expected_shapes
+from csnn_torch import model as companion
 from csnn_torch import state_dict
+
+pytestmark = pytest.mark.numeric
 
 
 def broken(change) -> dict:
@@ -21,90 +25,221 @@ def setting(name, value):
     return lambda state: state.__setitem__(name, torch.as_tensor(value))
 
 
+def even(state):
+    state["0.weight"], state["7.weight"] = torch.ones(4, 1, 4, 4), torch.ones(20, 150)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (setting("2.graded_spikes_factor", 2.0), r"2.graded_spikes_factor is 2, expected 1"),
-        (setting("5.reset_mechanism_val", 0), r"5.reset_mechanism_val is 0, expected .* \(the first has 1\)"),
+        (
+            setting("5.reset_mechanism_val", 0),
+            r"5.reset_mechanism_val is 0 \(subtract\) and 2's 1 \(zero\), expected eq",
+        ),
+        (setting("10.reset_mechanism_val", 2), r"10.reset_m.* is 2 \(none\) .* give that layer reset_mechanism='zero'"),
         (setting("5.reset_mechanism_val", 7), r"5.reset_mechanism_val is 7, expected 0 \(subtract\)"),
         (setting("2.beta", torch.ones(4)), r"2.beta has shape \[4\], expected one value"),
         (setting("2.beta", float("nan")), r"2.beta is nan"),
         (setting("2.threshold", -1.0), r"2.threshold is -1, expected a positive number"),
-        (setting("2.alpha", 0.9), r"2.alpha is not a tensor of a snntorch.Leaky"),
-        (setting("3.running_mean", torch.ones(4)), r"3.running_mean is not a tensor of a Conv2d or Linear"),
-        (lambda state: state.pop("3.bias"), r"3.bias is missing, expected a Conv2d or Linear with a bias"),
-        (lambda state: state.pop("10.threshold"), r"10.threshold is missing, expected a snntorch.Leaky"),
-        (setting("11.weight", torch.ones(3, 10)), r"11.bias is missing"),
+        (setting("2.alpha", 0.9), r"2.alpha is no tensor of a snntorch.Leaky"),
+        (setting("3.running_mean", torch.ones(6)), r"3.running_var is missing, expected the running statistics"),
+        (setting("3.scale", torch.ones(6)), r"3.scale is no tensor of a Conv2d"),
+        (setting("gru.hidden", torch.ones(6)), r"gru.hidden is no tensor of a Conv2d, Linear, BatchNorm2d or snnt"),
+        (lambda state: state.pop("10.threshold"), r"10.beta is no tensor of a Conv2d"),
         (setting("3.weight", torch.full((6, 4, 3, 3), float("nan"))), r"3.weight holds values that are not finite"),
         (
-            setting("3.weight", torch.ones(6, 4, 3, 3).double()),
-            r"3.weight has type torch.float64, expected torch.float32",
+            setting("3.weight", torch.ones(6, 4, 3, 3, dtype=torch.int8)),
+            r"3.weight has type torch.int8, expected floats",
         ),
-        (setting("3.weight", torch.ones(6, 5, 3, 3)), r"3.weight has shape \[6, 5, 3, 3\], expected \[6, 4, 3, 3\]"),
-        (setting("0.weight", torch.ones(4)), r"0.weight has shape \[4\], expected that of a Conv2d or Linear"),
-        (setting("7.weight", torch.ones(20, 96)), r"7.weight .*expected \[20, 294\]: images of --input-shape 28 28 1"),
+        (setting("3.bias", torch.ones(5)), r"3.bias has shape \[5\], expected \[6\]"),
+        (
+            setting("3.weight", torch.ones(6, 5, 3, 3)),
+            r"3.weight has shape \[6, 5, 3, 3\], expected \[6, 4, 3, 3\]; say",
+        ),
+        (setting("3.weight", torch.ones(6, 4, 3, 5)), r"3.weight has shape \[6, 4, 3, 5\], expected a square kernel"),
+        (
+            setting("0.weight", torch.ones(4)),
+            r"0.running_mean is missing, expected the running statistics of a BatchNorm",
+        ),
+        (setting("0.weight", torch.ones(4, 1, 3)), r"0.weight has shape \[4, 1, 3\], expected that of a Conv2d or Lin"),
+        (
+            setting("7.weight", torch.ones(20, 97)),
+            r"7.weight .*expected \[20, 294\]: images of --input-shape 28 28 1 .*it$",
+        ),
+        (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\]: .* to it; --padding valid would fit$"),
+        (setting("7.weight", torch.ones(20, 4704)), r"expected \[20, 294\]: .* to it; --pool none would fit$"),
+        (setting("7.weight", torch.ones(20, 1176)), r"expected \[20, 294\]: .* to it; --pool max none would fit$"),
+        (
+            even,
+            r"--kernel-size 4 3: expected odd sizes.*; --padding valid .*fit",
+        ),
     ],
 )
 def test_what_can_not_be_converted_is_refused_by_name(change, message):
-    with pytest.raises(UserError, match=f"^net.pt: {message}"):
-        state_dict.convert(broken(change), ModelConfig(), None, "net.pt")
+    with pytest.raises(UserError, match=f"^net.pt: .*{message}"):
+        state_dict.convert(broken(change), "net.pt")
 
 
-def test_an_older_snntorchs_state_has_no_graded_spikes_factor():
-    state = broken(lambda state: [state.pop(f"{n}.graded_spikes_factor") for n in (2, 5, 8, 10)])
-    config, _ = state_dict.convert(state, ModelConfig(pool="avg"), None, "net.pt")
-    assert config.pool == "avg" and config.num_classes == 10
-
-
-def test_what_a_state_dict_lacks_comes_from_the_flags():
-    given = ModelConfig(pool="avg", surrogate="atan", slope=3.0, time_steps=7)
-    config, tensors = state_dict.convert(foreign().state_dict(), given, None, "net.pt")
+def test_what_a_state_dict_lacks_comes_from_the_caller():
+    given = {"pool": "avg", "surrogate": "atan", "slope": 3.0, "time_steps": 7}
+    config, tensors, notes = state_dict.convert(foreign().state_dict(), **given)
     assert (config.pool, config.surrogate, config.slope, config.time_steps) == ("avg", "atan", 3.0, 7)
-    assert config.betas == pytest.approx((0.9, 1.0, 0.3, 0.8)) and config.thresholds == pytest.approx((1, 0.7, 1, 0.5))
+    assert config.betas == (0.9, 1.0, 0.3, 0.8) and config.thresholds == (1, 0.7, 1, 0.5)  # as they were written
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
+    assert notes == (state_dict.UNSEEN,)
 
 
-def test_layers_of_another_order_are_refused():
-    state = foreign().state_dict()
-    order = ("7", "8", "0", "2", "3", "5", "9", "10")  # a linear layer first
-    turned = {key: value for layer in order for key, value in state.items() if key.partition(".")[0] == layer}
-    with pytest.raises(UserError, match="a convolution comes after a linear layer"):
-        state_dict.convert(turned, ModelConfig(), None, "net.pt")
-    alone = {key: value for key, value in state.items() if not key.startswith("10.")}
-    with pytest.raises(UserError, match=r"no snntorch.Leaky after 9, expected one after every Conv2d and Linear"):
-        state_dict.convert(alone, ModelConfig(), None, "net.pt")
+def test_older_snntorchs_have_no_factor_and_no_reset_in_the_file():
+    old = [f"{n}.{name}" for n in (2, 5, 8, 10) for name in ("graded_spikes_factor", "reset_mechanism_val")]
+    config, _, notes = state_dict.convert(broken(lambda state: [state.pop(name) for name in old]))
+    assert config.reset == "subtract" and "no reset_mechanism_val is in the file: taken as subtract" in notes
 
 
-def test_a_saved_file_gives_its_tensors_and_other_content_is_named(tmp_path):
-    path = tmp_path / "net.pt"
-    torch.save(foreign().state_dict(), path)
-    found = state_dict.load(str(path))
-    assert list(found) == list(foreign().state_dict()) and torch.equal(found["3.weight"], foreign()[3].weight)
-    torch.save({"epoch": 3} | foreign().state_dict(), path)
-    with pytest.raises(UserError, match=r"epoch is a int, expected a state_dict .*of tensors only"):
-        state_dict.load(str(path))
-    torch.save({}, path)
-    with pytest.raises(UserError, match="holds a dict, expected a state_dict"):
-        state_dict.load(str(path))
+class Net(nn.Module):
+    """Layers before neurons, as the tutorials' classes have them; what is in it depends on the arguments."""
+
+    def __init__(self, norm=False, bias=True, shared=False, sizes=(5, 3), turned=False):
+        super().__init__()
+        torch.manual_seed(3)
+        convs = [("conv1", nn.Conv2d(1, 3, sizes[0], bias=bias)), ("conv2", nn.Conv2d(3, 4, sizes[1], bias=bias))]
+        for name, conv in reversed(convs) if turned else convs:
+            self.add_module(name, conv)
+        if norm:
+            self.norm1, self.norm2 = nn.BatchNorm2d(3), nn.BatchNorm2d(4)
+        self.fc1 = nn.Linear(4 * 25, 10, bias=bias)
+        neurons = dict(beta=0.7, threshold=0.4)
+        self.lif1 = snn.Leaky(**neurons)
+        if not shared:
+            self.lif2, self.lif3 = snn.Leaky(**neurons), snn.Leaky(**neurons)
+        self.norm = norm
+        with torch.no_grad():
+            for module in (self.conv1, self.conv2, self.fc1):
+                module.weight *= 4
+
+    def forward(self, x, steps):
+        lifs = [getattr(self, name, self.lif1) for name in ("lif1", "lif2", "lif3")]
+        membranes, found = [torch.zeros(1)] * 3, []
+        for _ in range(steps):
+            spikes = x
+            for number, layer in enumerate((self.conv1, self.conv2, self.fc1)):
+                current = layer(spikes if number < 2 else spikes.flatten(1))
+                if number < 2:
+                    if self.norm:
+                        current = (self.norm1, self.norm2)[number](current)
+                    current = nn.functional.max_pool2d(current, 2)
+                spikes, membranes[number] = lifs[number](current, membranes[number])
+            found.append(spikes)
+        return torch.stack(found)
 
 
-def test_what_is_saved_around_it_or_needs_no_conversion_is_told(tmp_path):
-    path = str(tmp_path / "net.pt")
-    torch.save({"model": foreign().state_dict()}, path)
-    with pytest.raises(UserError, match=r"model is a \w+, expected .*; save network.state_dict\(\) alone"):
-        state_dict.load(path)
-    with pytest.raises(UserError, match="holds the weights of a run, which needs no conversion"):
-        state_dict.load(str(tmp_path / "weights.safetensors"))
+def trained(net: Net) -> Net:
+    """With running statistics of its own, in evaluation."""
+    with torch.no_grad():
+        net.train()(torch.rand(32, 1, 28, 28), 2)
+    return net.eval()
 
 
-def test_layers_declared_before_their_neurons_are_told_the_order():
-    state = foreign().state_dict()
-    weights_first = dict(sorted(state.items(), key=lambda item: "weight" not in item[0] and "bias" not in item[0]))
-    with pytest.raises(UserError, match="layers are declared in the order in which they run: Conv2d, Leaky"):
-        state_dict.convert(weights_first, ModelConfig(), None, "net.pt")
+FORMS = {
+    "layers before neurons": (Net(), ()),
+    "one neuron for all": (Net(shared=True), ()),
+    "no bias": (Net(bias=False), ()),
+    "norms": (trained(Net(norm=True)), ()),
+    "norms, no bias": (trained(Net(norm=True, bias=False)), ()),
+    "kernels of two sizes": (Net(sizes=(2, 4)), ()),
+    "another order": (Net(turned=True), ("conv1=conv1", "conv2=conv2")),
+}
+NOTES = {
+    "one neuron for all": "lif1 is the neuron of all 3 layers",
+    "norms": "norm2 is folded into conv2, with its running statistics and eps 1e-05",
+    "norms, no bias": "fc1 without a bias get one of 0, as the others have one",
+}
 
 
-def test_values_are_told_as_they_were_written():
-    config, _ = state_dict.convert(foreign().state_dict(), ModelConfig(), None, "net.pt")
-    assert config.betas == (0.9, 1.0, 0.3, 0.8)
+@pytest.mark.parametrize("form", FORMS)
+def test_the_spikes_are_the_networks_own(form):
+    net, places = FORMS[form]
+    found = state_dict.convert(net.state_dict(), "net.pt", places=places, padding="valid", time_steps=9)
+    assert found.config.bias == (form != "no bias") and found.config.conv_channels == (3, 4)
+    assert form not in NOTES or NOTES[form] in found.notes
+    x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    network = companion.sequential(found.config)
+    companion.load_tensors(network, found.tensors)
+    with torch.no_grad():
+        theirs, ours = net(x, 9), companion.run(network, x, 9)
+    assert 0.02 < theirs.mean() < 0.9
+    assert (theirs != ours).sum() <= (2 if "norm" in form else 0)  # folding rounds
+
+
+def test_norms_that_are_folded_with_negative_weights_are_told():
+    net = trained(Net(norm=True))
+    with torch.no_grad():
+        net.norm1.weight[1] = -0.5
+    found = state_dict.convert(net.state_dict(), padding="valid")
+    assert any("norm1 is folded" in note and "some of its weights are negative" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_become_float32_with_a_word(kind):
+    state = {name: value.to(kind) if value.ndim else value for name, value in Net().state_dict().items()}
+    found = state_dict.convert(state, padding="valid")
+    assert {tensor.dtype for tensor in found.tensors.values()} == {np.dtype(np.float32)}
+    assert f"weights of type {kind} become float32" in found.notes
+
+
+def test_names_may_have_a_prefix():
+    for prefix in ("model.", "module.", "net.0.", "_orig_mod."):
+        state = {prefix + name: value for name, value in Net().state_dict().items()}
+        found = state_dict.convert(state, padding="valid")
+        assert found.config.conv_channels == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ((), r"conv1.weight has shape \[3, 1, 5, 5\], expected .*by --map NAME=conv1"),
+        (
+            ("first=conv1",),
+            r"--map first=conv1: net.pt has no module first, expected one of conv2, conv1, fc1, lif1, lif2",
+        ),
+        (("conv1=conv1", "conv2=conv1"), "--map: conv1 and conv2 are both given the place conv1, expected one module"),
+        (("conv1=fc1",), "--map conv1=fc1: conv1 is a Conv2d, expected conv1, conv2, ... as its place"),
+        (("conv1=conv3",), "--map conv1=conv3: net.pt has only 2 such places"),
+        (("conv1",), "--map conv1: expected NAME=PLACE"),
+        (("lif1=lif0",), "--map lif1=lif0: lif1 is a snntorch.Leaky, expected lif1, lif2, ... as its place"),
+    ],
+)
+def test_a_place_that_there_is_not_is_refused(places, message):
+    with pytest.raises(UserError, match=message):
+        state_dict.convert(Net(turned=True).state_dict(), "net.pt", places=places, padding="valid")
+
+
+def test_one_neuron_may_have_several_places():
+    state = {name: value for name, value in Net().state_dict().items() if not name.startswith("lif3")}
+    with pytest.raises(
+        UserError, match=r"3 layers have weights and 2 neurons were found, .*found conv1 \[3, 1, 5, 5\], "
+    ):
+        state_dict.convert(state, "net.pt", padding="valid")
+    state["lif2.beta"] = torch.tensor(0.25)
+    found = state_dict.convert(state, places=("lif1=lif1", "lif1=lif3", "lif2=lif2"), padding="valid")
+    assert found.config.betas == (0.7, 0.25, 0.7)
+
+
+def test_norms_are_counted_and_measured():
+    state = trained(Net(norm=True)).state_dict()
+    one = {name: value for name, value in state.items() if not name.startswith("norm1")}
+    assert (
+        "norm2 is folded into conv2, with its running statistics and eps 1e-05"
+        in state_dict.convert(one, places=("norm2=conv2",), padding="valid").notes
+    )
+    with pytest.raises(UserError, match="norm1 has 3 channels and conv2 4, expected equal numbers"):
+        state_dict.convert(state, places=("norm1=conv2", "norm2=conv1"), padding="valid")
+    with pytest.raises(
+        UserError, match=r"norm2 is a BatchNorm, expected conv1, conv2, ... or fc1, fc2, ... as its place"
+    ):
+        state_dict.convert(state, places=("norm2=lif1",), padding="valid")
+    for part in ("running_mean", "running_var"):
+        without = {name: value for name, value in state.items() if name != f"norm1.{part}"}
+        with pytest.raises(UserError, match=f"norm1.{part} is missing, expected the running statistics"):
+            state_dict.convert(without, padding="valid")

@@ -20,6 +20,17 @@ STACKS = {
     "three blocks, rate": ModelConfig(
         input_shape=(17, 19, 2), conv_channels=(3, 4, 5), kernel_size=7, hidden=(8,), encoding="rate", time_steps=7
     ),
+    "strides, no padding, two pools, no bias": ModelConfig(
+        input_shape=(25, 22, 1),
+        conv_channels=(4, 5, 3),
+        kernel_size=(4, 3, 1),
+        padding=("valid", "same", "same"),
+        stride=(1, 2, 1),
+        pool=("max", "none", "avg"),
+        bias=False,
+        hidden=(9,),
+        time_steps=7,
+    ),
     "learnt neurons, latency": ModelConfig(
         input_shape=(12, 10, 1),
         conv_channels=(6,),

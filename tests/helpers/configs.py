@@ -14,7 +14,23 @@ COUNT = st.integers(1, 2000)
 @st.composite
 def model_configs(draw) -> ModelConfig:
     channels = tuple(draw(st.lists(COUNT, max_size=4)))
-    size = st.integers(2 ** len(channels), 200)
+    n = len(channels)
+    padding, stride, pool = (
+        draw(st.one_of(one, st.tuples(*[one] * n)) if n else one)
+        for one in (
+            st.sampled_from(get_args(c.Padding)),
+            st.integers(1, 3),
+            st.sampled_from(get_args(c.Pool)),
+        )
+    )
+    kernel = draw(st.tuples(*[st.integers(1, 9)] * n)) if n else draw(st.integers(1, 9))
+    paddings, pools, strides = (one if isinstance(one, tuple) else (one,) * n for one in (padding, pool, stride))
+    sizes = tuple(k - (k % 2 == 0 and p == "same") for k, p in zip(kernel if n else (), paddings, strict=True))
+    least = 1
+    for k, p, s, pooled in reversed(list(zip(sizes, paddings, strides, pools, strict=True))):
+        positions = least if pooled == "none" else 2 * least
+        least = max(1, (positions - 1) * s + k - (2 * (k // 2) if p == "same" else 0))
+    size = st.integers(least, least + 100)
     hidden = tuple(draw(st.lists(COUNT, max_size=3)))
     layers = len(channels) + len(hidden) + 1
     beta = st.one_of(st.floats(0, 1), st.sampled_from([0, 1]))
@@ -23,10 +39,13 @@ def model_configs(draw) -> ModelConfig:
     return ModelConfig(
         input_shape=(draw(size), draw(size), draw(COUNT)),
         conv_channels=channels,
-        kernel_size=2 * draw(st.integers(0, 6)) + 1,
+        kernel_size=sizes if n else 2 * kernel - 1,
+        stride=stride,
+        padding=padding,
         hidden=hidden,
         num_classes=draw(st.integers(2, 1000)),
-        pool=draw(st.sampled_from(get_args(c.Pool))),
+        pool=pool,
+        bias=draw(st.booleans()),
         beta=draw(st.one_of(beta, st.tuples(*[beta] * layers))),
         threshold=draw(st.one_of(POSITIVE, st.tuples(*[POSITIVE] * layers))),
         learn_beta=draw(st.booleans()),

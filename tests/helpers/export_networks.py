@@ -32,7 +32,21 @@ OTHER = ModelConfig(
 STACKS = {
     "default": ModelConfig(time_steps=12),
     "other": OTHER,
-    "flat": ModelConfig((6, 5, 1), (), 3, (), 4, reset="none", beta=0.8, threshold=2.5, encoding="rate", time_steps=12),
+    "geometry": ModelConfig(
+        input_shape=(13, 12, 1),
+        conv_channels=(4, 5),
+        kernel_size=(4, 3),
+        padding=("valid", "same"),
+        stride=(1, 2),
+        pool=("max", "none"),
+        bias=False,
+        hidden=(),
+        num_classes=3,
+        time_steps=12,
+    ),
+    "flat": ModelConfig(
+        (6, 5, 1), (), hidden=(), num_classes=4, reset="none", beta=0.8, threshold=2.5, encoding="rate", time_steps=12
+    ),
 }
 
 

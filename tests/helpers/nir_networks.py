@@ -16,6 +16,9 @@ STACKS = {
     "three conv, colour, odd sizes": replace(
         SMALL, conv_channels=(4, 8, 8), hidden=(32, 16), input_shape=(34, 30, 3), kernel_size=5
     ),
+    "no padding, a stride, no pool, no bias": replace(
+        SMALL, kernel_size=(5, 4), padding="valid", stride=(1, 2), pool=("avg", "none"), bias=False
+    ),
     "ten layers": replace(SMALL, conv_channels=(4,), hidden=(24,) * 8, time_steps=10, threshold=0.5),
     "awkward betas": replace(SMALL, beta=(0.0, 0.4, 1.0, 0.9)),
     "learnt": replace(SMALL, learn_beta=True, learn_threshold=True),

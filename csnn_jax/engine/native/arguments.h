@@ -162,11 +162,16 @@ inline Shape conv_shape(Call& call, int64_t channels) {
       .out = kernel[3],
       .channels = channels,
       .kernel = kernel[0],
+      .padding = call.attribute<int64_t>("padding"),
+      .pool = call.attribute<int64_t>("pool"),
       .max = call.attribute<bool>("max"),
   };
-  expect(s.height >= 2 && s.width >= 2, "size: expected at least 2 x 2 pixels");
   if (kernel[0] != kernel[1] || !KernelSizes::has(s.kernel))
     refuse("kernel", ": expected square, of one of the sizes " + show_all(KernelSizes::values));
+  if (!PoolSizes::has(s.pool)) refuse("pool", ": expected one of the sizes " + show_all(PoolSizes::values));
+  expect(!s.max || s.pool > 1, "max: expected a pool of more than one position");
+  expect(s.padding >= 0 && 2 * s.padding < s.kernel, "padding: expected less than half of the kernel, rounded up");
+  expect(s.height > 0 && s.width > 0 && s.rows() > 0 && s.columns() > 0, "size: expected enough pixels for a neuron");
   expect(s.in > 0 && s.in % lanes == 0 && s.out > 0 && s.out % lanes == 0,
          "kernel: expected channels in multiples of 16");
   if (s.kernel * s.kernel * s.in > most_inputs)

@@ -17,7 +17,7 @@ namespace csnn {
 
 constexpr int64_t lanes = 16;
 
-// Sizes of a convolution's kernel, for each of which its loops are compiled.
+// Sizes of a convolution's kernel or pool, for each of which its loops are compiled.
 template <int... sizes>
 struct Sizes {
   static constexpr int64_t values[] = {sizes...};
@@ -33,7 +33,8 @@ struct Sizes {
 
 // Limits. Here only: handlers.cc refuses what is beyond them, the kernels assert them, and Python reads them from the
 // library (csnn_limits; Limits in library.py).
-using KernelSizes = Sizes<1, 3, 5, 7>;
+using KernelSizes = Sizes<1, 2, 3, 4, 5, 6, 7>;
+using PoolSizes = Sizes<1, 2>;
 constexpr int64_t most_inputs = 65535;            // of one output of a convolution: kernel * kernel * in
 constexpr int64_t most_constant_channels = 1024;  // of Source::constant
 constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
@@ -69,19 +70,28 @@ struct Neuron {
   Reset reset;
 };
 
-// A convolution, stride 1, zero padding that keeps the size, then 2x2 pooling (an odd last row or column left out).
+// A convolution, stride 1, then pooling in cells of pool x pool positions (what fills no cell at the edges is left out).
+// A neuron belongs to one cell; where nothing is pooled, a cell is one position.
+//
+// Grids. Both have padded_height() x padded_width() places. The grid of positions has all positions of the kernel that
+// see at least one pixel, so the first one that counts is at (margin(), margin()). The grid of inputs has the pixels
+// with zeros around, the first pixel at (padding, padding): position p sees the inputs from p on.
 struct Shape {
   int64_t height, width, in, out;  // input pixels; channels, both rounded up to a multiple of 16
   int64_t channels;                // output channels that exist
-  int64_t kernel;                  // height and width of the kernel, odd
+  int64_t kernel;                  // height and width of the kernel
+  int64_t padding;                 // zeros on every side of the input, at most half a kernel
+  int64_t pool;                    // height and width of a cell
   bool max;                        // max-pool, else average
 
   CSNN_INLINE constexpr bool valid() const {
-    return height >= 2 && width >= 2 && in > 0 && in % lanes == 0 && out > 0 && out % lanes == 0 && channels > 0 &&
-           channels <= out && KernelSizes::has(kernel) && kernel * kernel * in <= most_inputs;
+    return rows() > 0 && columns() > 0 && in > 0 && in % lanes == 0 && out > 0 && out % lanes == 0 && channels > 0 &&
+           channels <= out && KernelSizes::has(kernel) && PoolSizes::has(pool) && 0 <= padding &&
+           2 * padding < kernel && kernel * kernel * in <= most_inputs;
   }
-  CSNN_INLINE constexpr int64_t rows() const { return height / 2; }
-  CSNN_INLINE constexpr int64_t columns() const { return width / 2; }
+  CSNN_INLINE constexpr int64_t rows() const { return (height + 2 * padding - kernel + 1) / pool; }
+  CSNN_INLINE constexpr int64_t columns() const { return (width + 2 * padding - kernel + 1) / pool; }
+  CSNN_INLINE constexpr int64_t margin() const { return kernel - 1 - padding; }
   CSNN_INLINE constexpr int64_t padded_height() const { return height + kernel - 1; }
   CSNN_INLINE constexpr int64_t padded_width() const { return width + kernel - 1; }
   CSNN_INLINE constexpr int64_t inputs() const { return height * width * in; }

@@ -13,6 +13,9 @@ OTHER_STACKS = [
     {"kernel_size": 5},
     {"hidden": ()},
     {"pool": "avg"},
+    {"stride": 2},
+    {"padding": "valid"},
+    {"bias": False},
     {"encoding": "rate"},
 ]
 SAME_STACK = {"beta": 0.9, "threshold": 0.5, "reset": "none", "time_steps": 3, "learn_beta": True, "num_classes": 5}

@@ -23,10 +23,18 @@ def test_layers_fit_one_another(model):
     assert layers[0].in_shape == model.input_shape and layers[-1].out_shape == (model.num_classes,)
     for before, after in itertools.pairwise(layers):
         assert after.in_shape == before.out_shape
-    for layer, channels in zip(conv, model.conv_channels, strict=True):
-        height, width, _ = layer.in_shape
-        assert layer.out_shape == (height // 2, width // 2, channels)
-        assert min(layer.out_shape) >= 1
+    for number, (layer, channels) in enumerate(zip(conv, model.conv_channels, strict=True)):
+        kernel, stride, padding, pool = (
+            value[number] if isinstance(value, tuple) else value
+            for value in (model.kernel_size, model.stride, model.padding, model.pool)
+        )
+        zeros = kernel // 2 if padding == "same" else 0
+        positions = [len(range(0, n + 2 * zeros - kernel + 1, stride)) for n in layer.in_shape[:2]]
+        assert layer.conv_shape == (*positions, channels)
+        assert layer.out_shape == (*(positions if pool == "none" else [n // 2 for n in positions]), channels)
+        assert min(layer.out_shape) >= 1 and layer.kernel_shape == (kernel, kernel, layer.in_shape[-1], channels)
+        assert padding == "valid" or stride > 1 or layer.conv_shape[:2] == layer.in_shape[:2]
+    assert {layer.bias for layer in layers} == {model.bias}
     assert [layer.out_shape for layer in linear[:-1]] == [(n,) for n in model.hidden]
     assert len(model.betas) == len(model.thresholds) == len(layers)
 
@@ -63,9 +71,24 @@ INVALID = [
     ("time_steps", 0, "--time-steps 0: expected a whole number of at least 1"),
     ("time_steps", 2.0, "--time-steps 2.0: expected"),
     ("time_steps", True, "--time-steps True: expected"),
-    ("kernel_size", 4, "--kernel-size 4: expected an odd whole number"),
-    ("kernel_size", -1, "--kernel-size -1: expected"),
-    ("conv_channels", (1,) * 5, "--conv-channels 1 1 1 1 1: expected few enough blocks for 28x28 pixels"),
+    ("kernel_size", 4, "--kernel-size 4: expected odd sizes with --padding same; even ones take valid"),
+    ("kernel_size", -1, "--kernel-size -1: expected positive whole numbers"),
+    ("kernel_size", (3, 5, 3), "--kernel-size 3 5 3: expected one value, or 2 (one per convolution)"),
+    ("kernel_size", (), "--kernel-size : expected one value, or 2"),
+    ("kernel_size", (3, 2.0), "--kernel-size 3 2.0: expected positive whole numbers"),
+    ("stride", 0, "--stride 0: expected positive whole numbers"),
+    ("stride", (1,), "--stride 1: expected one value, or 2"),
+    ("padding", "full", "--padding full: expected one of same, valid"),
+    ("padding", ("same", 1), "--padding 1: expected one of same, valid"),
+    ("pool", ("max", "min"), "--pool min: expected one of max, avg, none"),
+    ("bias", 1, "--bias 1: expected true or false"),
+    (
+        "conv_channels",
+        (1,) * 5,
+        "--conv-channels 1 1 1 1 1: 1x1 pixels come into conv5: kernel 3, stride 1, padding 1, pool 2x2 max, which "
+        "leaves none; expected fewer blocks, smaller kernels",
+    ),
+    ("stride", (30, 1), "--conv-channels 32 64: 28x28 pixels come into conv1: kernel 3, stride 30, padding 1, pool"),
     ("conv_channels", (8, 0), "--conv-channels 8 0: expected positive whole numbers"),
     ("conv_channels", 8, "--conv-channels 8: expected"),
     ("hidden", (16, -1), "--hidden 16 -1: expected positive whole numbers"),
@@ -74,7 +97,7 @@ INVALID = [
     ("input_shape", (28, 28), "--input-shape 28 28: expected three positive whole numbers"),
     ("input_shape", (28, 0, 1), "--input-shape 28 0 1: expected"),
     ("num_classes", 1, "--num-classes 1: expected a whole number of at least 2"),
-    ("pool", "min", "--pool min: expected one of max, avg"),
+    ("pool", "min", "--pool min: expected one of max, avg, none"),
     ("reset", "hard", "--reset hard: expected one of subtract, zero, none"),
     ("encoding", "phase", "--encoding phase: expected one of direct, rate, latency"),
     ("surrogate", "gaussian", "--surrogate gaussian: expected one of fast_sigmoid, atan"),

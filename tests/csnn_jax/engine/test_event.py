@@ -33,6 +33,9 @@ STACKS = {
     "output layer only": dict(conv_channels=(), hidden=()),
     "kernel 5, many channels": dict(kernel_size=5, conv_channels=(65, 49), time_steps=30),
     "kernel 1, beta 0": dict(kernel_size=1, beta=0.0),
+    "no padding": dict(kernel_size=(5, 2), padding="valid", input_shape=(17, 15, 1)),
+    "no pool, no bias": dict(pool="none", padding="valid", bias=False, conv_channels=(20, 7, 4)),
+    "a pool after the first": dict(pool=("avg", "none"), padding=("same", "valid"), kernel_size=(3, 4)),
     "beta 1": dict(beta=1.0, time_steps=20),
     "avg pool, reset zero": dict(pool="avg", reset="zero"),
     "learnt beta and threshold": dict(learn_beta=True, learn_threshold=True, beta=0.6),
@@ -64,7 +67,8 @@ def build(sequence=False, bright: int | None = None, **changes) -> tuple[CSNN, j
     x = jnp.asarray(x, jnp.float32)
     for i, block in enumerate(model.blocks):
         original = np.asarray(block.kernel[...])
-        block.bias[...] = jnp.asarray(whole(np.asarray(block.bias[...])))
+        if block.bias is not None:
+            block.bias[...] = jnp.asarray(whole(np.asarray(block.bias[...])))
         for scale in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0):
             block.kernel[...] = jnp.asarray(whole(original * scale))
             if densities(model, jitted(event.tally, model, x))[i] > 0.04:
@@ -269,10 +273,12 @@ def test_what_is_not_covered_is_refused_by_name():
         double = CSNN(model.config, 0, dtype=jnp.float64)
         with pytest.raises(event.Unsupported, match="float32, not float64"):
             event.run(double, x)
-    with pytest.raises(event.Unsupported, match="has kernels of 1, 3, 5 and 7 pixels, not 9"):
+    with pytest.raises(event.Unsupported, match="has kernels of up to 7 pixels, conv1 has 9"):
         event.run(CSNN(ModelConfig(kernel_size=9)), jnp.zeros((1, 28, 28, 1)))
-    with pytest.raises(event.Unsupported, match="sums less than 65,536 inputs, a convolution here has 8000 channels"):
+    with pytest.raises(event.Unsupported, match="sums less than 65,536 inputs, conv2 has 8000 channels"):
         event.run(CSNN(ModelConfig(conv_channels=(8000, 1), hidden=())), jnp.zeros((1, 28, 28, 1)))
+    with pytest.raises(event.Unsupported, match="has convolutions of stride 1, conv2 has 2"):
+        event.run(CSNN(ModelConfig(stride=(1, 2))), jnp.zeros((1, 28, 28, 1)))
     with pytest.raises(ValueError, match="expected"):
         event.run(model, x[:, :-1])
     graphdef, params = nnx.split(model)

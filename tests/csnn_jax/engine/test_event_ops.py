@@ -14,7 +14,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from csnn_jax.config import Reset
+from csnn_jax.config import Layer, Pooling, Reset
 from csnn_jax.engine import bits
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.network import layers, surrogate
@@ -131,31 +131,41 @@ def test_linear_lif(batch, time, inputs, outputs, density, neuron, seed):
 @given(
     batch=st.integers(1, 3),
     time=st.integers(1, 6),
-    size=st.tuples(st.integers(2, 9), st.integers(2, 9)),
+    cells=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     inputs=st.sampled_from([1, 16, 19]),
     outputs=st.sampled_from([3, 32, 50]),
-    k=st.sampled_from([1, 3, 5, 7]),
-    max_pool=st.booleans(),
+    k=st.integers(1, 7),
+    padded=st.booleans(),
+    pool=st.sampled_from([Pooling("max"), Pooling("avg"), None]),
     density=DENSITY,
     neuron=NEURON,
     seed=SEED,
 )
-def test_conv_lif(batch, time, size, inputs, outputs, k, max_pool, density, neuron, seed):
+def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density, neuron, seed):
     generator = np.random.default_rng(seed)
+    padding = (k - 1) // 2 if padded else 0
+    left = generator.integers(0, 2, 2) if pool else (0, 0)  # rows and columns that fill no window of the pool
+    size = tuple(
+        int((pool.size if pool else 1) * n + k - 1 - 2 * padding + m) for n, m in zip(cells, left, strict=True)
+    )
+    layer = Layer("conv2", "conv", (*size, inputs), outputs, k, 1, padding, pool)
+    assert layer.out_shape == (*cells, outputs)
     x = draw(generator, (batch, time, *size, inputs), density)
     kernel, bias = generator.integers(-2, 3, (k, k, inputs, outputs)), generator.integers(-1, 2, outputs)
 
     def event(port, kernel, bias, beta, threshold):
         spikes = bits.pack(jnp.asarray(x).reshape(batch, time, -1, inputs))
         spikes = spikes._replace(port=pad_last(port).reshape(batch, time, -1))
-        fixed = rule_of(neuron), outputs, size, max_pool
-        window = ops.conv_lif(spikes, pad_last(kernel, 2), pad_last(bias), beta, threshold, *fixed)
-        cells = size[0] // 2 * (size[1] // 2)
-        return bits.unpack(window.spikes).reshape(batch, time, cells, -1)[..., :outputs].reshape(batch, time, -1)
+        window = ops.conv_lif(spikes, pad_last(kernel, 2), pad_last(bias), beta, threshold, rule_of(neuron), layer)
+        found = bits.unpack(window.spikes).reshape(batch, time, cells[0] * cells[1], -1)
+        return found[..., :outputs].reshape(batch, time, -1)
 
     def dense(x, kernel, bias, beta, threshold):
-        pool = layers.max_pool if max_pool else layers.avg_pool
-        current = pool(layers.conv(x.reshape(-1, *size, inputs), kernel), bias)
+        current = layers.conv(x.reshape(-1, *size, inputs), kernel, 1, padding)
+        if pool is None:
+            current += bias
+        else:
+            current = (layers.max_pool if pool.kind == "max" else layers.avg_pool)(current, bias, pool)
         return dense_window(current.reshape(batch, time, -1), beta, threshold, neuron)
 
     compare(event, dense, [x, kernel, bias, neuron["beta"], neuron["threshold"]], seed)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from csnn_jax.config import Layer, Pooling
 from csnn_jax.engine import kernels
 from csnn_jax.engine.bits import LANES, Rule
 from csnn_jax.engine.library import call, float_of, words_of
@@ -14,8 +15,9 @@ from csnn_jax.engine.library import call, float_of, words_of
 def test_membranes_and_winners_are_given_where_they_are_kept(keep):
     one = jnp.float32(1)
     bits_in = jnp.full((2, 3, 5 * 4), 0xFFFF, jnp.uint16)
-    layer = kernels.Layer(bits_in, jnp.ones((3, 3, 16, 32)), jnp.zeros(32), one / 2, one)
-    fired = kernels.conv_lif(layer, Rule("subtract", "atan", 2.0, keep), 30, (5, 4), max_pool=True)
+    operands = kernels.LayerOperands(bits_in, jnp.ones((3, 3, 16, 32)), jnp.zeros(32), one / 2, one)
+    layer = Layer("conv2", "conv", (5, 4, 16), 30, kernel=3, padding=1, pool=Pooling("max"))
+    fired = kernels.conv_lif(operands, Rule("subtract", "atan", 2.0, keep), layer)
     neurons = 2 * 2 * 32
     assert fired.bits.shape == (2, 3, neurons // LANES)
     assert fired.last.shape == (2, neurons)
@@ -41,11 +43,12 @@ CONV = {"bits": words_of(1, 4, 4), "membranes": float_of(0), "winners": words_of
 
 
 def layer(kernel):
-    return kernels.Layer(words(1, 4, 16), kernel, jnp.zeros(16), ONE, ONE)._asdict()
+    return kernels.LayerOperands(words(1, 4, 16), kernel, jnp.zeros(16), ONE, ONE)._asdict()
 
 
-def conv(size):
-    return {"size": np.array([size, 4]), "reset": "subtract", "channels": np.int64(16), "max": np.bool_(True)}
+def conv(size, padding=1, pool=2):
+    place = {"size": np.array([size, 4]), "padding": np.int64(padding), "pool": np.int64(pool)}
+    return place | {"reset": "subtract", "channels": np.int64(16), "max": np.bool_(True)}
 
 
 def wide_constant_source(channels):
@@ -68,7 +71,8 @@ def wide_constant_source(channels):
         threshold_in=ONE,
     )
     rule = Rule("subtract", "fast_sigmoid", 25.0, keep=True)
-    return kernels.conv_backward(operands, rule, (2, 2), False, "constant")
+    layer = Layer("conv2", "conv", (2, 2, channels), 16, pool=Pooling("avg"))
+    return kernels.conv_backward(operands, rule, layer, "constant")
 
 
 def test_a_constant_source_has_at_most_1024_channels():
@@ -125,8 +129,18 @@ MALFORMED = {
     "derivative not given": ("lif_backward", KEPT, LIF, RULE | {"surrogate": "given"}, "given: this operation needs"),
     "reset unknown": ("lif_backward", KEPT, LIF, RULE | {"reset": "none "}, r'\["subtract", "zero", "none"\]'),
     "beta no scalar": ("lif_backward", KEPT | {"beta": jnp.ones(2)}, LIF, RULE, "beta is"),
-    "kernel even": ("conv_lif", layer(jnp.zeros((2, 2, 16, 16))), CONV, conv(4), r"one of the sizes \[1, 3, 5, 7\]"),
-    "too many inputs": ("conv_lif", layer(jnp.zeros((7, 7, 1344, 16))), CONV, conv(4), "at most 65535 inputs"),
+    "kernel wide": ("conv_lif", layer(jnp.zeros((9, 9, 16, 16))), CONV, conv(4), r"one of the sizes \[1, 2, .*, 7\]"),
+    "padding wide": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, padding=2), "padding: expected less"),
+    "pool wide": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, pool=3), r"pool: .* sizes \[1, 2\]"),
+    "no pool": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(4, pool=1), "max: expected a pool of more"),
+    "no neuron": ("conv_lif", layer(jnp.zeros((5, 5, 16, 16))), CONV, conv(4, padding=0), "enough pixels for a neuron"),
+    "too many inputs": (
+        "conv_lif",
+        layer(jnp.zeros((7, 7, 1344, 16))),
+        CONV,
+        conv(4, padding=3),
+        "at most 65535 inputs",
+    ),
     "size another": ("conv_lif", layer(jnp.zeros((3, 3, 16, 16))), CONV, conv(40), "bits_in is"),
 }
 

@@ -56,7 +56,7 @@ static float convolve(const csnn::Shape& s, const Words& bits, int64_t at, const
   for (int64_t i = 0; i < s.kernel; i++)
     for (int64_t j = 0; j < s.kernel; j++)
       for (int64_t c = 0; c < s.in; c++) {
-        const int64_t row = y + i - s.kernel / 2, column = x + j - s.kernel / 2;
+        const int64_t row = y + i - s.padding, column = x + j - s.padding;
         if (row < 0 || row >= s.height || column < 0 || column >= s.width) continue;
         total += bit(bits, at * s.inputs() + (row * s.width + column) * s.in + c) *
                  kernel[((i * s.kernel + j) * s.in + c) * s.out + out];
@@ -114,7 +114,7 @@ static void test_scratch(const csnn::ConvBackward& a, const Floats& dkernel, con
 }
 
 static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
-  const int64_t images = 3, time = 30, count = s.neurons(), taps = s.kernel * s.kernel;
+  const int64_t images = 3, time = 30, count = s.neurons(), taps = s.kernel * s.kernel, places = s.pool * s.pool;
   const csnn::Neuron neuron{.beta = 0.5f, .threshold = 1.0f, .reset = reset};
   // Input spikes of neurons under a constant current, so that the backward pass can be asked for either way.
   Floats current = whole_numbers(images * s.inputs(), -8, 8);
@@ -169,13 +169,14 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
       for (int64_t t = 0; t < time; t++) {
         const int64_t at = b * time + t, cell = n / s.out, c = n % s.out;
         float best = 0, sum = 0;
-        for (int place = 0; place < 4; place++) {
-          const int64_t y = cell / s.columns() * 2 + place / 2, x = cell % s.columns() * 2 + place % 2;
+        for (int place = 0; place < places; place++) {
+          const int64_t y = cell / s.columns() * s.pool + place / s.pool;
+          const int64_t x = cell % s.columns() * s.pool + place % s.pool;
           const float one = convolve(s, bits_in, at, kernel, y, x, c) + bias[c];
           sum += one;
           if (place == 0 || one > best) best = one, winner[at * count + n] = place;
         }
-        u = step(u, s.max ? best : sum / 4, neuron);
+        u = step(u, s.max ? best : sum / static_cast<float>(places), neuron);
         check(membranes[at * count + n] == u, "conv_lif membranes");
         check(bit(bits, at * count + n) == (u > 1.0f && c < s.channels), "conv_lif spikes");
       }
@@ -239,12 +240,12 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
         const int64_t at = b * time + t, cell = n / s.out, c = n % s.out;
         const float u = membranes[at * count + n];
         du = dspikes[at * count + n] + 0.5 * (reset == csnn::Reset::zero && u > 1.0f ? 0 : du);
-        for (int place = 0; place < 4; place++) {
+        for (int place = 0; place < places; place++) {
           if (s.max && place != winner[at * count + n]) continue;
-          const double share = s.max ? du : du / 4;
+          const double share = s.max ? du : du / static_cast<double>(places);
           for (int64_t k = 0; k < taps; k++) {
-            const int64_t y = cell / s.columns() * 2 + place / 2 + k / s.kernel - s.kernel / 2;
-            const int64_t x = cell % s.columns() * 2 + place % 2 + k % s.kernel - s.kernel / 2;
+            const int64_t y = cell / s.columns() * s.pool + place / s.pool + k / s.kernel - s.padding;
+            const int64_t x = cell % s.columns() * s.pool + place % s.pool + k % s.kernel - s.padding;
             if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
             for (int64_t i = 0; i < s.in; i++) {
               const int64_t from = at * s.inputs() + (y * s.width + x) * s.in + i, w = (k * s.in + i) * s.out + c;
@@ -342,15 +343,26 @@ static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64
 int main() {
   std::printf("%s\n", csnn::kernels().name);
   for (double density : {0.0, 0.05, 1.0}) {
-    test_conv({.height = 5, .width = 7, .in = 16, .out = 16, .channels = 3, .kernel = 3, .max = true}, density,
+    test_conv({.height = 5, .width = 7, .in = 16, .out = 16, .channels = 3, .kernel = 3, .padding = 1, .pool = 2, .max = true}, density,
               csnn::Reset::subtract);
-    test_conv({.height = 4, .width = 2, .in = 32, .out = 48, .channels = 48, .kernel = 3, .max = true}, density,
+    test_conv({.height = 4, .width = 2, .in = 32, .out = 48, .channels = 48, .kernel = 3, .padding = 1, .pool = 2, .max = true}, density,
               csnn::Reset::zero);
-    test_conv({.height = 3, .width = 5, .in = 16, .out = 80, .channels = 70, .kernel = 5, .max = true}, density,
+    test_conv({.height = 3, .width = 5, .in = 16, .out = 80, .channels = 70, .kernel = 5, .padding = 2, .pool = 2, .max = true}, density,
               csnn::Reset::none);
-    test_conv({.height = 7, .width = 3, .in = 32, .out = 32, .channels = 20, .kernel = 1, .max = false}, density,
+    test_conv({.height = 7, .width = 3, .in = 32, .out = 32, .channels = 20, .kernel = 1, .padding = 0, .pool = 2, .max = false}, density,
               csnn::Reset::subtract);
-    test_conv({.height = 2, .width = 3, .in = 80, .out = 16, .channels = 16, .kernel = 7, .max = false}, density,
+    test_conv({.height = 2, .width = 3, .in = 80, .out = 16, .channels = 16, .kernel = 7, .padding = 3, .pool = 2, .max = false}, density,
+              csnn::Reset::none);
+    // Without padding, and without a pool.
+    test_conv({.height = 9, .width = 8, .in = 16, .out = 32, .channels = 30, .kernel = 5, .padding = 0, .pool = 2, .max = true}, density,
+              csnn::Reset::subtract);
+    test_conv({.height = 5, .width = 6, .in = 32, .out = 16, .channels = 9, .kernel = 2, .padding = 0, .pool = 2, .max = false}, density,
+              csnn::Reset::none);
+    test_conv({.height = 6, .width = 4, .in = 16, .out = 80, .channels = 80, .kernel = 4, .padding = 0, .pool = 1, .max = false}, density,
+              csnn::Reset::subtract);
+    test_conv({.height = 3, .width = 4, .in = 32, .out = 16, .channels = 16, .kernel = 3, .padding = 1, .pool = 1, .max = false}, density,
+              csnn::Reset::zero);
+    test_conv({.height = 7, .width = 6, .in = 16, .out = 16, .channels = 16, .kernel = 6, .padding = 1, .pool = 1, .max = false}, density,
               csnn::Reset::none);
     test_linear(16, 16, 10, 1, density);
     test_linear(560, 112, 100, 70, density);

@@ -51,14 +51,14 @@ def plain_fire(x):
 
 
 def plain_current(block, kind, x):
-    kernel, bias, pool = block.kernel[...], block.bias[...], block.pool
+    kernel, bias = block.kernel[...], block.biases
     if kind == "linear":
         return x.reshape(len(x), -1) @ kernel + bias
     y = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")) + bias
     batch, height, width, channels = y.shape
     y = y[:, : height // 2 * 2, : width // 2 * 2].reshape(batch, height // 2, 2, width // 2, 2, channels)
     windows = y.transpose(0, 1, 3, 5, 2, 4).reshape(batch, height // 2, width // 2, channels, 4)
-    if pool == "avg":
+    if block.layer.pool.kind == "avg":
         return windows.mean(-1)
     first = windows.argmax(-1)[..., None]  # the first of equals
     return jnp.take_along_axis(windows, first, -1)[..., 0]

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.numeric
 
 STACKS = [
     {},
+    {"kernel_size": (2, 3), "padding": ("valid", "same"), "stride": (1, 2), "pool": ("avg", "none"), "bias": False},
     {"pool": "avg", "reset": "zero", "beta": 0.9},
     {"reset": "none", "conv_channels": ()},
     {"kernel_size": 5, "threshold": (0.5, 0.7, 0.3), "conv_channels": (3,)},
@@ -27,7 +28,7 @@ def both(config: ModelConfig, x: np.ndarray) -> tuple[list[np.ndarray], list[np.
     expected = [np.asarray(spikes) for spikes in scan.trace(model, jnp.asarray(x))[1].spikes]
     found, frames = [], x if x.ndim == 5 else x[None]
     for index, (layer, block) in enumerate(zip(config.layers, model.blocks, strict=True)):
-        current = simulation.current(config, layer, np.asarray(block.kernel[...]), np.asarray(block.bias[...]), frames)
+        current = simulation.current(layer, np.asarray(block.kernel[...]), np.asarray(block.biases), frames)
         frames = simulation.spikes(current, config, index)
         found.append(frames)
     return found, expected

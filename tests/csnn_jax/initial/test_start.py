@@ -8,6 +8,7 @@ import pytest
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.initial import start as initial
+from csnn_jax.initial.drawn import drawn as draw
 from csnn_jax.update.trainer import Trainer
 
 STACKS = {
@@ -50,7 +51,7 @@ def test_the_densities_that_are_told_are_the_engines(mnist):
 @pytest.mark.parametrize("init", ["fluctuation", "calibrated"])
 def test_a_gain_scales_torchs_draw_on_a_grid(init, mnist):
     config = job(init, conv_channels=(8, 16), hidden=(32,))
-    drawn = initial.Start(config.model, initial.drawn(config)).tensors
+    drawn = initial.Start(config.model, draw(config)).tensors
     made = initial.start(config, mnist).tensors
     for layer in config.model.layers:
         gain = made[f"{layer.name}.weight"] / drawn[f"{layer.name}.weight"]

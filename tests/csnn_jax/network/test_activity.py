@@ -51,7 +51,7 @@ def both(product, plain, x, kernel, dy):
     return [(y, *pull(dy)) for y, pull in (jax.vjp(f, x, kernel) for f in (product, plain))]
 
 
-CONV = partial(layers.conv, binary=True), layers._convolve
+CONV = partial(layers.conv, stride=1, padding=1, binary=True), partial(layers._convolve, stride=1, padding=1)
 LINEAR = layers.linear, layers.matmul
 
 
@@ -79,7 +79,7 @@ def test_under_vmap_one_branch_is_computed_that_fits_all():
     kernel = whole_numbers((3, 3, 32, 32))
 
     def total(x, kernel):
-        return (layers.conv(x, kernel, True) ** 2).sum()
+        return (layers.conv(x, kernel, 1, 1, True) ** 2).sum()
 
     gradient = jax.jit(jax.grad(total, (0, 1)))
     mapped = jax.jit(jax.vmap(gradient, (0, None)))
@@ -100,8 +100,10 @@ def test_the_gradient_through_a_checkpointed_scan_is_that_of_the_loop():
     keep = jax.checkpoint_policies.save_only_these_names("activity")
 
     def scanned(kernel):
-        step = jax.checkpoint(lambda c, now: (c + (layers.conv(now, kernel, True) ** 2).sum(), None), policy=keep)
+        step = jax.checkpoint(lambda c, now: (c + (layers.conv(now, kernel, 1, 1, True) ** 2).sum(), None), policy=keep)
         return lax.scan(step, 0.0, x)[0]
 
-    looped = sum(jax.grad(lambda kernel, now=now: (layers._convolve(now, kernel) ** 2).sum())(kernel) for now in x)
+    looped = sum(
+        jax.grad(lambda kernel, now=now: (layers._convolve(now, kernel, 1, 1) ** 2).sum())(kernel) for now in x
+    )
     np.testing.assert_array_equal(jax.jit(jax.grad(scanned))(kernel), looped)

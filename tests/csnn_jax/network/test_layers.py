@@ -1,6 +1,7 @@
 """Convolution and pooling, forward and backward, against loops over pixels and against autodiff."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,72 +11,89 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from csnn_jax.config import Layer, Pooling
 from csnn_jax.network import activity, layers
 
 pytestmark = pytest.mark.numeric
 
 
-def plain_conv(x, kernel):
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+MAX, AVG = Pooling("max"), Pooling("avg")
 
 
-def looped_conv(x, kernel):
+def plain_conv(x, kernel, stride, padding):
+    strides, pads = (stride,) * 2, ((padding,) * 2,) * 2
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def looped_conv(x, kernel, stride, padding):
     """Cross-correlation with zero padding, pixel by pixel."""
-    pad = kernel.shape[0] // 2
-    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    y = np.zeros((*x.shape[:3], kernel.shape[-1]))
-    for b, i, j in np.ndindex(*x.shape[:3]):
-        window = padded[b, i : i + kernel.shape[0], j : j + kernel.shape[1]]
+    size = kernel.shape[0]
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    rows, columns = ((n - size) // stride + 1 for n in padded.shape[1:3])
+    y = np.zeros((len(x), rows, columns, kernel.shape[-1]))
+    for b, i, j in np.ndindex(*y.shape[:3]):
+        window = padded[b, stride * i : stride * i + size, stride * j : stride * j + size]
         y[b, i, j] = (window[..., None] * kernel).sum((0, 1, 2))
     return y
 
 
-def looped_pool(x, dy):
-    """2x2 max-pool, window by window: (maxima, gradient at the first maximum in row-major order)."""
+def looped_pool(x, dy, pool):
+    """Max-pool, window by window: (maxima, gradient at the first maximum in row-major order)."""
     y, dx = np.zeros_like(dy), np.zeros_like(x)
     for b, i, j, c in np.ndindex(*dy.shape):
-        members = [(b, 2 * i + k, 2 * j + m, c) for k in (0, 1) for m in (0, 1)]
+        places = np.ndindex(pool.size, pool.size)
+        members = [(b, pool.stride * i + k, pool.stride * j + m, c) for k, m in places]
         first = max(members, key=lambda at: x[at])  # `max` keeps the first of equals
-        y[b, i, j, c], dx[first] = x[first], dy[b, i, j, c]
+        y[b, i, j, c] = x[first]
+        dx[first] += dy[b, i, j, c]
     return y, dx
 
 
-@pytest.mark.parametrize("kernel_size", [1, 3, 5])
-def test_conv_is_the_correlation(kernel_size, x64):
+@pytest.mark.parametrize(
+    "kernel_size, stride, padding",
+    [(1, 1, 0), (3, 1, 1), (5, 1, 2), (3, 1, 0), (2, 1, 0), (4, 2, 0), (3, 2, 1), (5, 3, 2)],
+)
+def test_conv_is_the_correlation(kernel_size, stride, padding, x64):
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(2, 5, 7, 3)), rng.normal(size=(kernel_size, kernel_size, 3, 4))
-    found = layers.conv(jnp.asarray(x), jnp.asarray(kernel))
-    np.testing.assert_allclose(found, looped_conv(x, kernel), rtol=1e-12, atol=1e-13)
+    found = layers.conv(jnp.asarray(x), jnp.asarray(kernel), stride, padding)
+    np.testing.assert_allclose(found, looped_conv(x, kernel, stride, padding), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize(
-    "kernel_size, shape",
+    "kernel_size, stride, padding, shape",
     [
-        (1, (4, 4, 4, 2)),
-        (3, (1, 5, 7, 1)),
-        (3, (2, 6, 4, 3)),
-        (3, (3, 4, 5, 2)),
-        (3, (8, 6, 6, 2)),
-        (5, (6, 7, 3, 2)),
-        (5, (5, 2, 9, 1)),
+        (1, 1, 0, (4, 4, 4, 2)),
+        (3, 1, 1, (1, 5, 7, 1)),
+        (3, 1, 1, (2, 6, 4, 3)),
+        (3, 1, 1, (3, 4, 5, 2)),
+        (3, 1, 1, (8, 6, 6, 2)),
+        (5, 1, 2, (6, 7, 3, 2)),
+        (5, 1, 2, (5, 2, 9, 1)),
+        (5, 1, 0, (3, 7, 6, 2)),
+        (2, 1, 0, (3, 4, 5, 2)),
+        (4, 2, 0, (2, 9, 6, 3)),
+        (3, 2, 1, (3, 8, 7, 2)),
+        (1, 3, 0, (2, 8, 7, 2)),
     ],
 )
 @pytest.mark.parametrize("binary", [True, False])
-def test_conv_gradients_are_autodiffs(kernel_size, shape, binary, x64):
+def test_conv_gradients_are_autodiffs(kernel_size, stride, padding, shape, binary, x64):
     rng = np.random.default_rng(1)
     x = rng.integers(0, 2, shape).astype(float) if binary else rng.normal(size=shape)
     x, kernel = jnp.asarray(x), jnp.asarray(rng.normal(size=(kernel_size, kernel_size, shape[-1], 4)))
-    dy = jnp.asarray(rng.normal(size=(*shape[:3], 4)))
+    plain = partial(plain_conv, stride=stride, padding=padding)
+    dy = jnp.asarray(rng.normal(size=jax.eval_shape(plain, x, kernel).shape))
 
-    everything = activity.Activity(jnp.arange(shape[-1]), jnp.asarray(shape[-1])) if binary else None
+    everything = activity.ActiveChannels(jnp.arange(shape[-1]), jnp.asarray(shape[-1])) if binary else None
 
     @jax.jit
     def all_ways(x, kernel, dy):
         return {
-            "autodiff": jax.vjp(plain_conv, x, kernel)[1](dy),
-            "as called": jax.vjp(lambda x, kernel: layers.conv(x, kernel, binary), x, kernel)[1](dy),
-            "on a CPU": layers._conv_backward_cpu(x, kernel, everything, dy),
-            "elsewhere": layers._conv_backward_autodiff(x, kernel, None, dy),
+            "autodiff": jax.vjp(plain, x, kernel)[1](dy),
+            "as called": jax.vjp(lambda x, kernel: layers.conv(x, kernel, stride, padding, binary), x, kernel)[1](dy),
+            "on a CPU": layers._conv_backward_cpu(stride, padding, x, kernel, everything, dy),
+            "elsewhere": layers._conv_backward_autodiff(stride, padding, x, kernel, None, dy),
         }
 
     found = all_ways(x, kernel, dy)
@@ -88,7 +106,7 @@ def test_conv_gradients_are_autodiffs(kernel_size, shape, binary, x64):
 
 def test_conv_gradients_keep_float32():
     x, kernel = jnp.ones((2, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
-    found = jax.vjp(lambda x, kernel: layers.conv(x, kernel, True), x, kernel)[1](jnp.ones((2, 4, 4, 2)))
+    found = jax.vjp(lambda x, kernel: layers.conv(x, kernel, 1, 1, True), x, kernel)[1](jnp.ones((2, 4, 4, 2)))
     assert [f.dtype for f in found] == [jnp.float32, jnp.float32]
     np.testing.assert_array_equal(found[1][..., 0, 0], 2 * np.array([[9, 12, 9], [12, 16, 12], [9, 12, 9]]))
 
@@ -96,13 +114,13 @@ def test_conv_gradients_keep_float32():
 def test_max_pool_gradient_goes_to_the_first_maximum_of_any_tie():
     ties = [t for t in itertools.product((0.0, 1.0), repeat=4) if any(t)]  # which of the four hold the maximum
     x = jnp.asarray(ties).reshape(15, 2, 2, 1)
-    found = jax.grad(lambda x: layers.max_pool(x, jnp.zeros(1)).sum())(x).reshape(15, 4)
+    found = jax.grad(lambda x: layers.max_pool(x, jnp.zeros(1), MAX).sum())(x).reshape(15, 4)
     np.testing.assert_array_equal(found, np.eye(4)[[t.index(1.0) for t in ties]])
 
 
 def test_max_pool_gradient_goes_to_the_first_of_four_equals_that_a_bias_moves():
     x, bias = jnp.full((1, 2, 2, 1), -3.0), jnp.asarray([7.0])
-    (y, pull) = jax.vjp(layers.max_pool, x, bias)
+    (y, pull) = jax.vjp(lambda x, bias: layers.max_pool(x, bias, MAX), x, bias)
     dx, dbias = pull(jnp.full((1, 1, 1, 1), 5.0))
     np.testing.assert_array_equal(y.ravel(), [4])
     np.testing.assert_array_equal(dx.ravel(), [5, 0, 0, 0])
@@ -110,21 +128,26 @@ def test_max_pool_gradient_goes_to_the_first_of_four_equals_that_a_bias_moves():
 
 
 @settings(max_examples=40)
-@given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from([(2, 2, 3, 1), (1, 4, 4, 2), (1, 5, 2, 3)]))
-def test_max_pool_is_the_loop_over_windows(seed, shape):
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.sampled_from([(2, 3, 3, 1), (1, 4, 4, 2), (1, 5, 3, 3)]),
+    pool=st.sampled_from([MAX, Pooling("max", 3, 3), Pooling("max", 3, 2), Pooling("max", 2, 1), Pooling("max", 1, 2)]),
+)
+def test_max_pool_is_the_loop_over_windows(seed, shape, pool):
     rng = np.random.default_rng(seed)
     x = rng.integers(-1, 2, shape).astype(np.float32)  # three values: most windows hold a tie
     bias = rng.integers(-3, 4, shape[-1]).astype(np.float32)
-    dy = rng.integers(-9, 10, (shape[0], shape[1] // 2, shape[2] // 2, shape[3])).astype(np.float32)
-    y, pull = jax.vjp(layers.max_pool, jnp.asarray(x), jnp.asarray(bias))
+    size = Layer("conv1", "conv", shape[1:], shape[3], pool=pool).out_shape
+    dy = rng.integers(-9, 10, (shape[0], *size)).astype(np.float32)
+    y, pull = jax.vjp(lambda x, bias: layers.max_pool(x, bias, pool), jnp.asarray(x), jnp.asarray(bias))
     dx, dbias = pull(jnp.asarray(dy))
-    expected, expected_dx = looped_pool(x + bias, dy)
+    expected, expected_dx = looped_pool(x + bias, dy, pool)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(dx, expected_dx)
     np.testing.assert_array_equal(dbias, dy.sum((0, 1, 2)))
 
 
-@pytest.mark.parametrize("pool", [layers.max_pool, layers.avg_pool])
+@pytest.mark.parametrize("pool", [partial(layers.max_pool, pool=MAX), partial(layers.avg_pool, pool=AVG)])
 def test_an_odd_last_row_and_column_are_left_out(pool):
     x = jnp.asarray(np.random.default_rng(3).uniform(size=(1, 5, 7, 2)), jnp.float32)
     loud = x.at[:, 4].set(100.0).at[:, :, 6].set(100.0)
@@ -140,7 +163,7 @@ def test_max_pool_under_jit_vmap_and_scan():
     bias = jnp.asarray([0.5, -0.5])
 
     def total(x, bias):
-        return (layers.max_pool(x, bias) ** 2).sum()
+        return (layers.max_pool(x, bias, MAX) ** 2).sum()
 
     def through_time(x, bias):
         step = jax.checkpoint(lambda carry, now: (carry + total(now, bias), None))
@@ -159,7 +182,7 @@ def test_max_pool_under_jit_vmap_and_scan():
 def test_avg_pool_is_the_mean_of_x_plus_bias(x64):
     rng = np.random.default_rng(5)
     x, bias, dy = rng.normal(size=(2, 4, 6, 3)), rng.normal(size=3), rng.normal(size=(2, 2, 3, 3))
-    y, pull = jax.vjp(layers.avg_pool, jnp.asarray(x), jnp.asarray(bias))
+    y, pull = jax.vjp(lambda x, bias: layers.avg_pool(x, bias, AVG), jnp.asarray(x), jnp.asarray(bias))
     dx, dbias = pull(jnp.asarray(dy))
     np.testing.assert_allclose(y, x.reshape(2, 2, 2, 3, 2, 3).mean((2, 4)) + bias, rtol=1e-13)
     np.testing.assert_array_equal(dx, (dy / 4).repeat(2, 1).repeat(2, 2))
@@ -168,4 +191,4 @@ def test_avg_pool_is_the_mean_of_x_plus_bias(x64):
 
 def test_avg_pool_sums_in_row_major_order():
     x = jnp.asarray([1e8, 1.0, -1e8, 1.0], jnp.float32).reshape(1, 2, 2, 1)  # another order would give 0 or 2
-    assert float(layers.avg_pool(x, jnp.zeros(1))[0, 0, 0, 0]) == 0.25
+    assert float(layers.avg_pool(x, jnp.zeros(1), AVG)[0, 0, 0, 0]) == 0.25

@@ -9,7 +9,7 @@ import pytest
 from bundles import SMALL, make_run
 from digits import few_digits
 
-from csnn_jax.config import Layer
+from csnn_jax.config import Layer, Pooling
 from csnn_jax.report import measure, player, subject
 
 
@@ -42,9 +42,9 @@ def test_spikes_and_membranes_are_those_of_the_trace(measured):
 
 
 def test_neurons_stand_by_channel():
-    layer = Layer("conv1", "conv", (4, 4, 1), (2, 2, 3))
+    layer = Layer("conv1", "conv", (4, 4, 1), 3, pool=Pooling("max"))
     assert player.in_order(np.arange(12), layer).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
-    assert player.in_order(np.array([5, 7]), Layer("fc1", "linear", (4,), (9,))).tolist() == [5, 7]
+    assert player.in_order(np.array([5, 7]), Layer("fc1", "linear", (4,), 9)).tolist() == [5, 7]
 
 
 def test_at_most_so_many_neurons_are_shown():

@@ -12,7 +12,7 @@ from csnn_jax.report import subject, training
 from csnn_jax.runs import rundir
 
 
-def made(path, iterations: int, ends: bool = True, **settings) -> subject.Subject:
+def made(path, iterations: int, ends: bool = True, **settings) -> subject.ReportedRun:
     """A run with so many iterations, and an evaluation after every tenth."""
     run = rundir.create(str(path), Config(SMALL, train=TrainConfig(**settings)))
     for i in range(iterations):
@@ -24,8 +24,8 @@ def made(path, iterations: int, ends: bool = True, **settings) -> subject.Subjec
     return subject.read(str(path), 0, None)
 
 
-def text(*subjects: subject.Subject) -> str:
-    numbered = [subject.Subject(**{**vars(one), "number": number}) for number, one in enumerate(subjects)]
+def text(*subjects: subject.ReportedRun) -> str:
+    numbered = [subject.ReportedRun(**{**vars(one), "number": number}) for number, one in enumerate(subjects)]
     return "".join(part.text for part in training.section(numbered).contents)
 
 

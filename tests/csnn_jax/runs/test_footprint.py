@@ -26,6 +26,17 @@ STACKS = {
     "spikes in": ModelConfig(
         input_shape=(8, 8, 3), conv_channels=(6,), hidden=(9,), time_steps=5, encoding="rate", learn_beta=True
     ),
+    "strides, no padding, no bias": ModelConfig(
+        input_shape=(13, 12, 2),
+        conv_channels=(4, 5),
+        kernel_size=(4, 3),
+        padding=("valid", "same"),
+        stride=(1, 2),
+        pool=("max", "none"),
+        bias=False,
+        hidden=(7,),
+        time_steps=3,
+    ),
     "no convolution": ModelConfig(input_shape=(6, 5, 1), conv_channels=(), hidden=(12,), time_steps=3, reset="none"),
 }
 METRICS = [[Footprint, ConnectionSparsity], [ActivationSparsity, ActivationSparsityByLayer, SynapticOperations]]
@@ -107,7 +118,7 @@ def test_fan_out_is_what_one_input_at_a_time_reaches_through_torch():
     layer, weight = config.layers[0], torch.tensor(tensors["conv1.weight"])
     one_each = torch.eye(40).reshape(40, 2, 4, 5)
     reached = torch.nn.functional.conv2d(one_each, (weight != 0).float(), padding=2).sum((1, 2, 3)).reshape(2, 4, 5)
-    np.testing.assert_array_equal(fan_out(config, layer, tensors["conv1.weight"]), reached.numpy())
+    np.testing.assert_array_equal(fan_out(layer, tensors["conv1.weight"]), reached.numpy())
 
 
 def test_sizes_and_energy_of_the_default_network():

@@ -20,12 +20,12 @@ struct ConstantSource {
   // Channels are reordered, those that fire in this image first, so that whole groups of 16 never fire.
   int32_t* order = nullptr;  // [in]: the channel at each place
   float* kernel = nullptr;   // [in / 16, out, k * k, 16]
-  float* current = nullptr;  // [in / 16, padded height, padded width, 16], as the next two
+  float* current = nullptr;  // [in / 16, grid of inputs, 16], as the next two
   float* membrane = nullptr;
   float* total = nullptr;      // the gradient so far
-  uint16_t* fires = nullptr;   // [in / 16, padded height, padded width]: the lanes that fire in this image
-  uint8_t* reaches = nullptr;  // [in / 16, cells]: whether the kernel, at a 2x2 cell's places, touches lanes that fire
-  float* unspread = nullptr;   // [out / 16, padded height, padded width, 16]: dy summed since the neurons settled
+  uint16_t* fires = nullptr;   // [in / 16, grid of inputs]: the lanes that fire in this image
+  uint8_t* reaches = nullptr;  // [in / 16, cells]: whether the kernel, at a cell's places, touches lanes that fire
+  float* unspread = nullptr;   // [out / 16, grid of positions, 16]: dy summed since the neurons settled
   int64_t settles = 0;         // the step from which on no neuron that never fires changes, nor f
   float factor = 0;            // f
   double exact_factor = 0;
@@ -75,13 +75,13 @@ inline void reorder(const int32_t* order, int64_t words, int64_t stride, uint16_
 // Fills `fires` and `order` from the image's spikes [time, height, width, in / 16].
 inline void find_firing(ConstantSource& source, const uint16_t* bits, int64_t time) {
   const Shape& s = source.shape;
-  const int64_t edge = s.kernel / 2, wide = s.padded_width();
+  const int64_t wide = s.padded_width();
   memset(source.fires, 0, source.vectors() * sizeof(uint16_t));
   for (int64_t t = 0; t < time; t++)
     for (int64_t y = 0; y < s.height; y++)
       for (int64_t x = 0; x < s.width; x++)
         for (int64_t g = 0; g < source.groups(); g++)
-          source.fires[g * source.pixels() + (y + edge) * wide + x + edge] |= *bits++;
+          source.fires[g * source.pixels() + (y + s.padding) * wide + x + s.padding] |= *bits++;
   order_channels(source);
   for (int64_t p = 0; p < source.pixels(); p++)
     reorder(source.order, source.groups(), source.pixels(), source.fires + p);
@@ -90,14 +90,14 @@ inline void find_firing(ConstantSource& source, const uint16_t* bits, int64_t ti
 // Copies the current [height, width, in], channels reordered, with zeros around it.
 inline void gather_current(ConstantSource& source, const float* current) {
   const Shape& s = source.shape;
-  const int64_t edge = s.kernel / 2, wide = s.padded_width();
+  const int64_t wide = s.padded_width();
   memset(source.current, 0, source.vectors() * lanes * sizeof(float));
   for (int64_t place = 0; place < s.in; place++) {
     const int64_t c = source.order[place];
     float* to = source.current + place / lanes * source.pixels() * lanes + place % lanes;
     for (int64_t y = 0; y < s.height; y++)
       for (int64_t x = 0; x < s.width; x++)
-        to[((y + edge) * wide + x + edge) * lanes] = current[(y * s.width + x) * s.in + c];
+        to[((y + s.padding) * wide + x + s.padding) * lanes] = current[(y * s.width + x) * s.in + c];
   }
 }
 
@@ -119,10 +119,10 @@ inline void mark_reaches(ConstantSource& source) {
   const int64_t wide = s.padded_width();
   for (int64_t g = 0; g < source.groups(); g++) {
     for (int64_t cell = 0; cell < source.cells(); cell++) {
-      const int64_t corner = cell / s.columns() * 2 * wide + cell % s.columns() * 2;
+      const int64_t corner = cell / s.columns() * s.pool * wide + cell % s.columns() * s.pool;
       uint16_t any = 0;
-      for (int64_t i = 0; i <= s.kernel; i++)
-        for (int64_t j = 0; j <= s.kernel; j++) any |= source.fires[g * source.pixels() + corner + i * wide + j];
+      for (int64_t i = 0; i < s.kernel + s.pool - 1; i++)
+        for (int64_t j = 0; j < s.kernel + s.pool - 1; j++) any |= source.fires[g * source.pixels() + corner + i * wide + j];
       source.reaches[g * source.cells() + cell] = any != 0;
     }
   }
@@ -172,7 +172,7 @@ inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, co
   memset(source.unspread, 0, source.pixels() * source.shape.out * sizeof(float));
 }
 
-// Takes the dspikes [in / 16, padded height, padded width, 16] of step `t` and leaves zeros; once the neurons that
+// Takes the dspikes [in / 16, grid of inputs, 16] of step `t` and leaves zeros; once the neurons that
 // never fire have settled, leaves theirs to be summed.
 template <Surrogate kind>
 void take_step(ConstantSource& source, int64_t t, float* dspikes, float slope) {
@@ -193,7 +193,7 @@ void take_step(ConstantSource& source, int64_t t, float* dspikes, float slope) {
 template <Surrogate kind>
 void finish(ConstantSource& source, const float* dspikes, float slope, float* dcurrent) {
   const Shape& s = source.shape;
-  const int64_t edge = s.kernel / 2, wide = s.padded_width();
+  const int64_t wide = s.padded_width();
   const v16 threshold = all(source.neuron.threshold);
   for (int64_t i = 0; i < source.vectors(); i++) {
     if (source.fires[i]) continue;
@@ -205,7 +205,7 @@ void finish(ConstantSource& source, const float* dspikes, float slope, float* dc
     for (int64_t x = 0; x < s.width; x++)
       for (int64_t c = 0; c < s.in; c++)
         dcurrent[(y * s.width + x) * s.in + source.order[c]] =
-            source.total[(c / lanes * source.pixels() + (y + edge) * wide + x + edge) * lanes + c % lanes];
+            source.total[(c / lanes * source.pixels() + (y + s.padding) * wide + x + s.padding) * lanes + c % lanes];
 }
 
 }  // namespace csnn::ISA

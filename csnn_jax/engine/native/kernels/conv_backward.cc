@@ -1,6 +1,6 @@
 // Backward pass of convolution, pooling and neurons: one image over the whole window.
 //
-// A max-pool passes one gradient in four, to the place in its 2x2 cell that won. So both halves visit the surviving
+// A max-pool passes one gradient in four, to the place in its cell that won. So both halves visit the surviving
 // gradients only: the weight gradient at the spikes, the input gradient cell by cell and winning place by place, with
 // the inputs that a cell sees held in registers.
 //
@@ -13,10 +13,10 @@ namespace csnn::ISA {
 
 struct Scratch {
   float* dcurrent;  // [time, neurons]: gradient of the pooled current; before, of the spikes
-  float* dy;        // [padded height, padded width, 16]: gradient of the convolution's output, 16 channels
-  float* dspikes;   // [in / 16, padded height, padded width, 16]: gradient of the input spikes
+  float* dy;        // [grid of positions, 16]: gradient of the convolution's output, 16 channels
+  float* dspikes;   // [in / 16, grid of inputs, 16]: gradient of the input spikes
   int32_t* count;   // [in]: spikes of each input channel
-  int32_t* spikes;  // [in, height * width]: their places in the padded image
+  int32_t* spikes;  // [in, height * width]: the first positions that see them
   int32_t* cells;   // [rows * columns]: all cells, those that are still last
   float* sums;      // [2, inner]: two sums over time of the left side of a product
   float* still;     // [2, neurons]: what they give to the still cells
@@ -39,7 +39,10 @@ CSNN_INLINE uint64_t winning(const Shape& s, const uint16_t* winners, int64_t at
   return (place & 1 ? low : ~low) & (place & 2 ? high : ~high) & exist;
 }
 
-// Lists the input spikes of one step by channel, as places in the padded image.
+// What a place of a cell takes of the cell's gradient, if it takes any.
+CSNN_INLINE float share_of(const Shape& s) { return s.max ? 1.0f : 1.0f / static_cast<float>(s.pool * s.pool); }
+
+// Lists the input spikes of one step by channel, as the first positions that see them.
 static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch& scratch) {
   memset(scratch.count, 0, s.in * sizeof(int32_t));
   const int64_t pixel = s.in / lanes;
@@ -59,15 +62,15 @@ static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch&
 // Spreads 16 channels of the pooled gradient to the places that won; adds it to `total` too, unless that is null.
 static void unpool(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
                    int64_t channel, float* dy, float* total) {
-  const int64_t edge = s.kernel / 2, wide = s.padded_width();
-  const float share = s.max ? 1.0f : 0.25f;
+  const int64_t margin = s.margin(), wide = s.padded_width(), places = s.pool * s.pool;
+  const float share = share_of(s);
   for (int64_t i = 0; i < count; i++) {
     const int64_t y = cells[i] / s.columns(), x = cells[i] % s.columns(), n = cells[i] * s.out + channel;
     const v16 gradient = load(dcurrent + n) * share;
-    const int64_t corner = ((2 * y + edge) * wide + 2 * x + edge) * lanes;
-    for (int64_t place = 0; place < 4; place++) {
+    const int64_t corner = ((s.pool * y + margin) * wide + s.pool * x + margin) * lanes;
+    for (int64_t place = 0; place < places; place++) {
       const auto wins = static_cast<uint16_t>(winning(s, winners, n / lanes, 1, place));
-      const int64_t at = corner + (place / 2 * wide + place % 2) * lanes;
+      const int64_t at = corner + (place / s.pool * wide + place % s.pool) * lanes;
       const v16 passed = keep(wins, gradient);
       store(dy + at, passed);
       if (total) store(total + at, load(total + at) + passed);
@@ -99,41 +102,44 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
 
 // Adds, for one group of 16 input channels, what the gradients of a cell's `place` give to the k x k inputs that see
 // that place.
-template <int K, int place>
+template <int K, int P, int place>
 CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share, const float* kernel,
-                              v16 (&total)[K + 1][K + 1]) {
+                              v16 (&total)[K + P - 1][K + P - 1]) {
   for (; wins; wins &= wins - 1) {
     const int64_t channel = __builtin_ctzll(wins);
     const v16 gradient = all(dcurrent[channel] * share);
     const float* weights = kernel + channel * K * K * lanes;
     for (int i = 0; i < K; i++)
-      for (int j = 0; j < K; j++) total[place / 2 + i][place % 2 + j] += gradient * load(weights + (i * K + j) * lanes);
+      for (int j = 0; j < K; j++) total[place / P + i][place % P + j] += gradient * load(weights + (i * K + j) * lanes);
   }
 }
 
 // dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time:
-// the (k + 1) x (k + 1) inputs that see it stay in registers. Cells where `reaches` is 0 are left out; null: none.
-template <int K>
+// the inputs that see it, (k + 1) x (k + 1) for a pool of 2, stay in registers. Cells where `reaches` is 0 are left out;
+// null: none.
+template <int K, int P>
 void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             const float* kernel, const uint8_t* reaches, float* dspikes) {
   constexpr int64_t block = 64;  // output channels whose weights, 36 KB, stay in the L1 cache
   const int64_t wide = s.padded_width();
-  const float share = s.max ? 1.0f : 0.25f;
+  const float share = share_of(s);
   for (int64_t c = 0; c < s.out; c += block) {
     const int64_t words = (s.out - c < block ? s.out - c : block) / lanes;
     for (int64_t i = 0; i < count; i++) {
       const int64_t cell = cells[i];
       if (reaches && !reaches[cell]) continue;
       const int64_t n = cell * s.out + c;
-      float* corner = dspikes + (cell / s.columns() * 2 * wide + cell % s.columns() * 2) * lanes;
+      float* corner = dspikes + (cell / s.columns() * P * wide + cell % s.columns() * P) * lanes;
       const float *gradient = dcurrent + n, *weights = kernel + c * K * K * lanes;
-      v16 total[K + 1][K + 1] = {};
-      spread_place<K, 0>(winning(s, winners, n / lanes, words, 0), gradient, share, weights, total);
-      spread_place<K, 1>(winning(s, winners, n / lanes, words, 1), gradient, share, weights, total);
-      spread_place<K, 2>(winning(s, winners, n / lanes, words, 2), gradient, share, weights, total);
-      spread_place<K, 3>(winning(s, winners, n / lanes, words, 3), gradient, share, weights, total);
-      for (int row = 0; row <= K; row++) {
-        for (int column = 0; column <= K; column++) {
+      v16 total[K + P - 1][K + P - 1] = {};
+      spread_place<K, P, 0>(winning(s, winners, n / lanes, words, 0), gradient, share, weights, total);
+      if constexpr (P == 2) {
+        spread_place<K, P, 1>(winning(s, winners, n / lanes, words, 1), gradient, share, weights, total);
+        spread_place<K, P, 2>(winning(s, winners, n / lanes, words, 2), gradient, share, weights, total);
+        spread_place<K, P, 3>(winning(s, winners, n / lanes, words, 3), gradient, share, weights, total);
+      }
+      for (int row = 0; row < K + P - 1; row++) {
+        for (int column = 0; column < K + P - 1; column++) {
           float* at = corner + (row * wide + column) * lanes;
           store(at, load(at) + total[row][column]);
         }
@@ -145,13 +151,14 @@ void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dc
 // The same for dy summed over time, at the cells that `spread` left out.
 template <int K>
 void spread_sum(const Shape& s, const float* dy, const float* kernel, const uint8_t* reaches, float* dspikes) {
-  const int64_t wide = s.padded_width(), edge = s.kernel / 2, grid = s.padded_height() * wide * lanes;
-  for (int64_t y = 0; y < s.rows() * 2; y++) {
-    for (int64_t x = 0; x < s.columns() * 2; x++) {
-      if (reaches[y / 2 * s.columns() + x / 2]) continue;
+  const int64_t wide = s.padded_width(), margin = s.margin(), grid = s.padded_height() * wide * lanes;
+  for (int64_t y = 0; y < s.rows() * s.pool; y++) {
+    for (int64_t x = 0; x < s.columns() * s.pool; x++) {
+      if (reaches[y / s.pool * s.columns() + x / s.pool]) continue;
       float* corner = dspikes + (y * wide + x) * lanes;
       for (int64_t channel = 0; channel < s.out; channel++) {
-        const v16 gradient = all(dy[channel / lanes * grid + ((y + edge) * wide + x + edge) * lanes + channel % lanes]);
+        const int64_t at = ((y + margin) * wide + x + margin) * lanes + channel % lanes;
+        const v16 gradient = all(dy[channel / lanes * grid + at]);
         const float* weights = kernel + channel * K * K * lanes;
         for (int i = 0; i < K; i++) {
           for (int j = 0; j < K; j++) {
@@ -166,12 +173,12 @@ void spread_sum(const Shape& s, const float* dy, const float* kernel, const uint
 
 // Without the zeros around it, to [height, width, in].
 static void copy_inside(const Shape& s, const float* padded, float* inside) {
-  const int64_t edge = s.kernel / 2, wide = s.padded_width(), grid = s.padded_height() * wide * lanes;
+  const int64_t wide = s.padded_width(), grid = s.padded_height() * wide * lanes;
   for (int64_t y = 0; y < s.height; y++)
     for (int64_t x = 0; x < s.width; x++)
       for (int64_t g = 0; g < s.in / lanes; g++)
         store(inside + (y * s.width + x) * s.in + g * lanes,
-              load(padded + g * grid + ((y + edge) * wide + x + edge) * lanes));
+              load(padded + g * grid + ((y + s.padding) * wide + x + s.padding) * lanes));
 }
 
 // Sorts the cells; a cell is still if it sees no neuron that fires and its membranes do not change from one step on.
@@ -270,7 +277,7 @@ void to_currents(const ConvBackward& a, int64_t image, const Cells& cells, const
            scratch.still + cells.number[i] * s.out, s.out * sizeof(float));
 }
 
-template <int K>
+template <int K, int P>
 void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Scratch& scratch,
               ConstantSource& constant, float* dkernel, float* dbias) {
   const Shape& s = a.shape;
@@ -294,7 +301,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
     if (a.source == Source::data) continue;
     for (int64_t g = 0; g < s.in / lanes; g++) {
       const uint8_t* reaches = settled ? constant.reaches + g * cells.count : nullptr;
-      spread<K>(s, cells.number, count, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches,
+      spread<K, P>(s, cells.number, count, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches,
                 scratch.dspikes + g * grid);
     }
     if (is_constant) {
@@ -353,7 +360,11 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() { to_currents<kind>(a, image, cells, scratch); });
   memset(scratch.dy, 0, pixels * lanes * sizeof(float));
   memset(scratch.dspikes, 0, pixels * s.in * sizeof(float));
-  KernelSizes::choose(s.kernel, [&]<int K>() { backward<K>(a, image, cells, scratch, constant, dkernel, dbias); });
+  KernelSizes::choose(s.kernel, [&]<int K>() {
+    PoolSizes::choose(s.pool, [&]<int P>() {
+      backward<K, P>(a, image, cells, scratch, constant, dkernel, dbias);
+    });
+  });
 }
 
 }  // namespace csnn::ISA

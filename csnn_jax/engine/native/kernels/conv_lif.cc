@@ -1,13 +1,13 @@
 // Convolution of spikes, pooling, neurons: one image over the whole window. Only spikes are visited: each adds its
 // channel's weights to the k x k positions that see it. A few rows of positions are under way at a time; as soon as two
-// rows are complete, they are pooled and the neurons under them take their step.
+// rows are complete (one where nothing is pooled), they are pooled and the neurons under them take their step.
 #include "lif.h"
 #include "memory.h"
 
 namespace csnn::ISA {
 
 struct Rows {
-  float* sum;        // [k + 1, padded width, out]: row r of the positions is row r % (k + 1)
+  float* sum;        // [k + 1, padded width, out]: row r of the grid of positions is row r % (k + 1)
   int32_t* channel;  // [in]: the channels of one pixel that spike
 };
 
@@ -43,9 +43,8 @@ void add_row(const ConvLif& a, const uint16_t* bits, int64_t y, const Rows& rows
       for (uint64_t set = load_words(bits + x * pixel + w, pixel - w); set; set &= set - 1)
         rows.channel[spikes++] = static_cast<int32_t>(w * lanes + __builtin_ctzll(set));
     if (!spikes) continue;
-    // Position row y + K / 2 - i, counted from the first padded one. Those above the image would take the place of
-    // others.
-    for (int i = 0; i < K && i <= y + K / 2; i++) {
+    // Position row y + K - 1 - i of the grid. Those before the first that counts would take the place of others.
+    for (int i = 0; i < K && i <= y + s.padding; i++) {
       float* sum = rows.sum + (y + K - 1 - i) % (K + 1) * wide + x * s.out;
       const float* weights = a.kernel + i * run;
       int64_t from = 0;
@@ -60,22 +59,22 @@ void add_row(const ConvLif& a, const uint16_t* bits, int64_t y, const Rows& rows
 
 enum class Pool { average, largest, winner };  // winner: the largest, and where it was
 
-// Pools two rows of positions, which are left at 0, and takes the step of the neurons under them: row `y` of cells.
-template <int K, Pool pool>
+// Pools the rows of positions of row `y` of cells, which are left at 0, and takes the step of the neurons under them.
+template <int K, int P, Pool pool>
 void advance(const ConvLif& a, int64_t y, const Rows& rows, const float* before, float* after, uint16_t* bits,
              uint16_t* winners) {
   const Shape& s = a.shape;
   const v16 threshold = all(a.neuron.threshold);
-  const int64_t wide = s.padded_width() * s.out, edge = K / 2, words = s.out / lanes;
-  float* row[2];
-  for (int64_t i = 0; i < 2; i++) row[i] = rows.sum + (2 * y + edge + i) % (K + 1) * wide + edge * s.out;
+  const int64_t wide = s.padded_width() * s.out, margin = s.margin(), words = s.out / lanes;
+  float* row[P];
+  for (int64_t i = 0; i < P; i++) row[i] = rows.sum + (P * y + margin + i) % (K + 1) * wide + margin * s.out;
   for (int64_t x = 0; x < s.columns(); x++) {
     for (int64_t w = 0; w < words; w++) {
       const v16 bias = load(a.bias + w * lanes);
       v16 pooled{};
       uint16_t low = 0, high = 0;
-      for (int64_t place = 0; place < 4; place++) {
-        float* at = row[place / 2] + (2 * x + place % 2) * s.out + w * lanes;
+      for (int64_t place = 0; place < P * P; place++) {
+        float* at = row[place / P] + (P * x + place % P) * s.out + w * lanes;
         const v16 one = load(at) + bias;
         store(at, v16{});
         if (place == 0) {
@@ -91,7 +90,7 @@ void advance(const ConvLif& a, int64_t y, const Rows& rows, const float* before,
           pooled = where_greater(one, pooled, one, pooled);
         }
       }
-      if constexpr (pool == Pool::average) pooled *= 0.25f;
+      if constexpr (pool == Pool::average && P > 1) pooled *= 1.0f / (P * P);
       const int64_t word = (y * s.columns() + x) * words + w;
       const v16 u = step(before ? load(before + word * lanes) : v16{}, pooled, a.neuron);
       store(after + word * lanes, u);
@@ -104,10 +103,10 @@ void advance(const ConvLif& a, int64_t y, const Rows& rows, const float* before,
   }
 }
 
-template <int K, Pool pool>
+template <int K, int P, Pool pool>
 void window(const ConvLif& a, int64_t image, char* scratch) {
   const Shape& s = a.shape;
-  const int64_t words = s.neurons() / lanes, wide = s.padded_width() * s.out, edge = K / 2;
+  const int64_t words = s.neurons() / lanes, wide = s.padded_width() * s.out, margin = s.margin();
   Memory memory{scratch};
   const Rows rows = lay_out(memory, s);
   float* last = a.last + image * s.neurons();
@@ -121,9 +120,9 @@ void window(const ConvLif& a, int64_t image, char* scratch) {
     memset(rows.sum, 0, (K + 1) * wide * sizeof(float));
     int64_t next = 0;  // row of pixels
     for (int64_t y = 0; y < s.rows(); y++) {
-      for (; next < s.height && next <= 2 * y + 1 + edge; next++)
+      for (; next < s.height && next < P * (y + 1) + margin; next++)
         add_row<K>(a, bits_in + next * s.width * s.in / lanes, next, rows);
-      advance<K, pool>(a, y, rows, before, after, bits, winners);
+      advance<K, P, pool>(a, y, rows, before, after, bits, winners);
     }
   }
   if (a.membranes) memcpy(last, a.membranes + (image * a.time + a.time - 1) * s.neurons(), s.neurons() * sizeof(float));
@@ -131,9 +130,10 @@ void window(const ConvLif& a, int64_t image, char* scratch) {
 
 template <int K>
 void window_of(const ConvLif& a, int64_t image, char* scratch) {
-  if (!a.shape.max) window<K, Pool::average>(a, image, scratch);
-  else if (a.winners) window<K, Pool::winner>(a, image, scratch);
-  else window<K, Pool::largest>(a, image, scratch);
+  if (a.shape.pool == 1) window<K, 1, Pool::average>(a, image, scratch);
+  else if (!a.shape.max) window<K, 2, Pool::average>(a, image, scratch);
+  else if (a.winners) window<K, 2, Pool::winner>(a, image, scratch);
+  else window<K, 2, Pool::largest>(a, image, scratch);
 }
 
 int64_t conv_lif_scratch(const ConvLif& a) {

@@ -1,0 +1,99 @@
+"""The geometry of a block: kernel, stride, padding and pooling, and every shape that follows from them.
+
+Shapes and windows are computed here and nowhere else; what runs or writes a network reads its `Layer`s.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Pool = Literal["max", "avg", "none"]
+Padding = Literal["same", "valid"]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """The pooling between a convolution and its neurons. What no whole window fits into at the edges is left out.
+
+    Attributes:
+        kind: `max` or `avg`.
+        size: height and width of a window, pixels.
+        stride: pixels from one window to the next.
+    """
+
+    kind: Literal["max", "avg"]
+    size: int = 2
+    stride: int = 2
+
+    def __str__(self) -> str:
+        apart = "" if self.stride == self.size else f" every {self.stride} pixels"
+        return f"{self.size}x{self.size} {self.kind}{apart}"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block of the stack: convolution, pooling and neurons, or a linear layer and neurons.
+
+    Attributes:
+        name: name of its weights, `conv1`, `conv2`, ..., `fc1`, ...
+        kind: `conv` or `linear`.
+        in_shape: shape of its input without the batch: (H, W, C) or (features,). A linear block flattens it, in
+            H, W, C order.
+        channels: output channels, or neurons of a linear block.
+        kernel: height and width of a convolution's kernel, pixels.
+        stride: pixels from one position of the kernel to the next.
+        padding: zeros on every side of the input, pixels.
+        pool: what follows the convolution; None: nothing.
+        bias: whether a number per output channel is added.
+    """
+
+    name: str
+    kind: Literal["conv", "linear"]
+    in_shape: tuple[int, ...]
+    channels: int
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    pool: Pooling | None = None
+    bias: bool = True
+
+    @property
+    def conv_shape(self) -> tuple[int, ...]:
+        """Shape of what is convolved, before the pooling: (rows, columns, channels); (features,) of a linear block."""
+        if self.kind == "linear":
+            return (self.channels,)
+        sizes = (_positions(n + 2 * self.padding, self.kernel, self.stride) for n in self.in_shape[:2])
+        return (*sizes, self.channels)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of its membrane and spikes without the batch: (rows, columns, channels) or (features,)."""
+        if self.pool is None:
+            return self.conv_shape
+        *sizes, channels = self.conv_shape
+        return (*(_positions(n, self.pool.size, self.pool.stride) for n in sizes), channels)
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """Shape of its weights in our own layout: [k, k, in, out] or [in, out]."""
+        if self.kind == "linear":
+            return math.prod(self.in_shape), self.channels
+        return self.kernel, self.kernel, self.in_shape[-1], self.channels
+
+    @property
+    def operation(self) -> str:
+        """What comes before the neurons, in words."""
+        bias = "" if self.bias else ", no bias"
+        if self.kind == "linear":
+            return f"linear{bias}"
+        padded = f"padding {self.padding}" if self.padding else "no padding"
+        pooled = f"pool {self.pool}" if self.pool else "no pool"
+        return f"kernel {self.kernel}, stride {self.stride}, {padded}, {pooled}{bias}"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.operation}"
+
+
+def _positions(length: int, window: int, stride: int) -> int:
+    """How often a window fits into a length; 0 where it doesn't."""
+    return max(0, (length - window) // stride + 1)

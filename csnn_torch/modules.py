@@ -1,0 +1,216 @@
+"""Tells the modules of a state_dict apart by their tensors, and finds the place of each in the stack.
+
+A Conv2d or Linear has a `weight` of four or two axes and perhaps a `bias`; a BatchNorm2d has `running_mean` and
+`running_var`; a `snn.Leaky` has `beta`, `threshold` and, in snnTorch 1.0, `reset_mechanism_val` and
+`graded_spikes_factor`. How they are called, and whether layers come before neurons, does not matter.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from csnn_jax.errors import UserError
+
+_NORM = {"running_mean", "running_var", "num_batches_tracked"}
+_LEAKY = {"beta", "threshold"}
+_LEAKY_MAY = {"reset_mechanism_val", "graded_spikes_factor"}
+_KINDS = {"conv": "a Conv2d", "fc": "a Linear", "lif": "a snntorch.Leaky", "norm": "a BatchNorm"}
+
+
+class Module(NamedTuple):
+    """A module of the saved network.
+
+    Attributes:
+        name: its own, such as `conv1`, `net.0`.
+        kind: `conv`, `fc`, `lif` or `norm`.
+        tensors: by the last part of their names.
+    """
+
+    name: str
+    kind: str
+    tensors: dict[str, torch.Tensor]
+
+    def __str__(self) -> str:
+        if self.kind in ("conv", "fc"):
+            return f"{self.name} {list(self.tensors['weight'].shape)}"
+        return self.name
+
+
+class Stack(NamedTuple):
+    """The modules in the order in which they run: one neuron, and perhaps a norm, for each layer with weights."""
+
+    layers: tuple[Module, ...]
+    neurons: tuple[Module, ...]
+    norms: tuple[Module | None, ...]
+    notes: tuple[str, ...]
+
+
+def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
+    """The modules in the order in which they were registered.
+
+    Raises:
+        UserError: a module that csnn_jax has none of; names the tensor that gives it away.
+    """
+    groups: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in state.items():
+        module, _, name = key.rpartition(".")
+        groups.setdefault(module, {})[name] = tensor
+    return [_module(name, group, source) for name, group in groups.items()]
+
+
+def stack(found: Sequence[Module], places: Sequence[str], source: str) -> Stack:
+    """Puts every module in its place.
+
+    Args:
+        found: the modules, in the order in which they were registered; convolutions come before linear layers.
+        places: "name=place" for modules whose order does not tell: a place is `conv1`, ..., `fc1`, ... of a layer and
+            `lif1`, ... of a neuron; a BatchNorm is given the layer that it follows.
+        source: the file, for messages.
+
+    Raises:
+        UserError: modules that can't be placed; lists what was found.
+    """
+    told = _told(found, places, source)
+    of_kind = {kind: [module for module in found if module.kind == kind] for kind in _KINDS}
+    convs, linears = (_ordered(of_kind[kind], kind, told, source) for kind in ("conv", "fc"))
+    layers = [*convs, *linears]
+    if not linears:
+        raise UserError(f"{source}: no Linear layer is in it, expected one at the end; found {_listed(found)}")
+    notes: list[str] = []
+    neurons = of_kind["lif"]
+    if len(neurons) == 1 and len(layers) > 1 and not any(name == neurons[0].name for name, _ in told):
+        notes.append(f"{neurons[0].name} is the neuron of all {len(layers)} layers")
+        neurons = neurons * len(layers)
+    else:
+        neurons = _ordered(neurons, "lif", told, source, len(layers))
+    if len(neurons) != len(layers):
+        raise UserError(
+            f"{source}: {len(layers)} layers have weights and {len(neurons)} neurons were found, expected a "
+            f"snntorch.Leaky for each, or one for all; say which is whose by --map NAME=lif1; found {_listed(found)}"
+        )
+    names = [*(f"conv{i + 1}" for i in range(len(convs))), *(f"fc{i + 1}" for i in range(len(linears)))]
+    norms = _norms(found, layers, names, told, source)
+    return Stack(tuple(layers), tuple(neurons), norms, tuple(notes))
+
+
+def _module(name: str, group: dict[str, torch.Tensor], source: str) -> Module:
+    if group.keys() & {"running_mean", "running_var"}:
+        for part in sorted({"running_mean", "running_var"} - group.keys()):
+            raise UserError(f"{source}: {name}.{part} is missing, expected the running statistics of a BatchNorm")
+        kind, allowed = "norm", _NORM | {"weight", "bias"}
+    elif group.keys() >= _LEAKY:
+        kind, allowed = "lif", _LEAKY | _LEAKY_MAY
+    elif "weight" in group:
+        axes = group["weight"].ndim
+        if axes == 1:
+            raise UserError(
+                f"{source}: {name}.running_mean is missing, expected the running statistics of a BatchNorm, or a "
+                f"weight of two or four axes, not of shape {list(group['weight'].shape)}"
+            )
+        kind, allowed = {4: "conv", 2: "fc"}.get(axes, ""), {"weight", "bias"}
+        if not kind:
+            shape = list(group["weight"].shape)
+            raise UserError(f"{source}: {name}.weight has shape {shape}, expected that of a Conv2d or Linear")
+    else:
+        kind, allowed = "", set()
+    for part in sorted(group.keys() - allowed):
+        what = _KINDS.get(kind, "a Conv2d, Linear, BatchNorm2d or snntorch.Leaky")
+        tensor = f"{name}.{part}".lstrip(".")
+        raise UserError(f"{source}: {tensor} is no tensor of {what}; expected a network of these modules alone")
+    return Module(name, kind, group)
+
+
+def _told(found: Sequence[Module], places: Sequence[str], source: str) -> list[tuple[str, str]]:
+    """(module, place) of every --map; checked as far as a look at the names can."""
+    names = {module.name: module for module in found}
+    told = []
+    for one in places:
+        old, separator, new = one.partition("=")
+        if not separator or not old or not new:
+            raise UserError(f"--map {one}: expected NAME=PLACE, such as encoder=conv1")
+        if old not in names:
+            raise UserError(f"--map {one}: {source} has no module {old}, expected one of {', '.join(names)}")
+        kind = new.rstrip("0123456789")
+        wanted = ("conv", "fc") if names[old].kind == "norm" else (names[old].kind,)
+        if kind not in wanted or kind == new or int(new.removeprefix(kind)) < 1:
+            expected = " or ".join(f"{kind}1, {kind}2, ..." for kind in wanted)
+            raise UserError(f"--map {one}: {old} is {_KINDS[names[old].kind]}, expected {expected} as its place")
+        told.append((old, new))
+    taken = Counter(new for old, new in told if names[old].kind != "norm")
+    for new, times in taken.items():
+        if times > 1:
+            both = " and ".join(old for old, place in told if place == new)
+            raise UserError(f"--map: {both} are both given the place {new}, expected one module for it")
+    return told
+
+
+def _ordered(
+    found: Sequence[Module], kind: str, told: Sequence[tuple[str, str]], source: str, count: int | None = None
+) -> list[Module]:
+    """The modules of a kind in their places: those that are told, and the others in order where places are left."""
+    by_name = {module.name: module for module in found}
+    fixed = {int(new.removeprefix(kind)): by_name[old] for old, new in told if old in by_name}
+    placed = {module.name for module in fixed.values()}
+    rest = iter([module for module in found if module.name not in placed])
+    total = len(found) if count is None else max(count if fixed else 0, len(found))
+    for number in fixed:
+        if number > total:
+            raise UserError(f"--map {fixed[number].name}={kind}{number}: {source} has only {total} such places")
+    made = [fixed.get(number) or next(rest, None) for number in range(1, total + 1)]
+    left = [module.name for module in rest]
+    if left:
+        raise UserError(f"--map: no place is left for {', '.join(left)}, expected fewer modules or other places")
+    return [module for module in made if module is not None]
+
+
+def _norms(
+    found: Sequence[Module],
+    layers: Sequence[Module],
+    names: Sequence[str],
+    told: Sequence[tuple[str, str]],
+    source: str,
+) -> tuple[Module | None, ...]:
+    """The BatchNorm after each layer: as told, else the layer registered before it, else in order where sizes fit."""
+    norms = [module for module in found if module.kind == "norm"]
+    after: dict[int, Module] = {}
+    told_of = dict(told)
+    for norm in norms:
+        if norm.name in told_of:
+            if told_of[norm.name] not in names:
+                raise UserError(f"--map {norm.name}={told_of[norm.name]}: expected one of {', '.join(names)}")
+            _take(after, names.index(told_of[norm.name]), norm, layers, source)
+    free = [norm for norm in norms if norm.name not in told_of]
+    order = [module.name for module in found if module.kind != "lif"]
+    own = {norm.name: order[order.index(norm.name) - 1] for norm in free if order.index(norm.name)}
+    places = {layer.name: number for number, layer in enumerate(layers)}
+    if all(own.get(norm.name) in places for norm in free):
+        numbers = [places[own[norm.name]] for norm in free]
+    else:  # registered apart from the layers: in order after the convolutions
+        numbers = [number for number, layer in enumerate(layers) if layer.kind == "conv" and number not in after]
+        if len(numbers) != len(free):
+            raise UserError(
+                f"{source}: {len(free)} BatchNorms for {len(numbers)} convolutions, expected one for each; say which "
+                f"layer each follows by --map NAME=conv1 ...; found {_listed(found)}"
+            )
+    for number, norm in zip(numbers, free, strict=True):
+        _take(after, number, norm, layers, source)
+    return tuple(after.get(number) for number in range(len(layers)))
+
+
+def _take(after: dict[int, Module], number: int, norm: Module, layers: Sequence[Module], source: str) -> None:
+    layer = layers[number]
+    if number in after:
+        raise UserError(f"{source}: {after[number].name} and {norm.name} both follow {layer.name}, expected one")
+    channels, wanted = norm.tensors["running_mean"].numel(), layer.tensors["weight"].shape[0]
+    if channels != wanted:
+        raise UserError(
+            f"{source}: {norm.name} has {channels} channels and {layer.name} {wanted}, expected equal numbers; say "
+            f"which layer it follows by --map {norm.name}=conv1 or another"
+        )
+    after[number] = norm
+
+
+def _listed(found: Sequence[Module]) -> str:
+    return ", ".join(map(str, found)) or "nothing"
