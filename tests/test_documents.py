@@ -52,7 +52,7 @@ NOT_RUN = {
     "needs several GPUs": 1,
     "needs a GPU; tests/benchmarks/test_gpu.py runs it without": 1,
     "needs several machines": 2,
-    "needs an idle machine for minutes": 2,
+    "needs an idle machine for minutes": 3,
     "needs npm; tests/export/demo runs it": 1,
     ".ci/run runs these": 2,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 2,
@@ -224,6 +224,12 @@ def test_the_printed_lines_are_those_of_the_recorded_job() -> None:
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    curves = json.loads(read("results/first_epoch.json"))["curves"]
+    assert f"after {curves['csnn_jax']['minutes'][-1]:.1f} minutes at {curves['csnn_jax']['accuracy'][-1]:.1%}" in (
+        " ".join(README.split()).replace(" %", "%")
+    )
+    for side in ("snnTorch", "snnTorch, channels last"):
+        assert f"through {curves[side]['iterations']} " in " ".join(README.split())
     step = json.loads(read("results/train_step.json"))
     faster = step["times_faster"]["snntorch"]
     text = " ".join(README.split())
