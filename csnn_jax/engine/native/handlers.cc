@@ -182,11 +182,10 @@ extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of th
 
 // What the kernels cover, in JSON: the fields of Limits in ../library.py.
 extern "C" const char* csnn_limits() {
-  static const std::string limits = "{\"inputs\": " + show(most_inputs) +
-                                    ", \"constant_channels\": " + show(most_constant_channels) +
-                                    ", \"kernel_sizes\": " + show_all(KernelSizes::values) +
-                                    ", \"pool_sizes\": " + show_all(PoolSizes::values) +
-                                    ", \"resets\": " + show_all(Names{CSNN_EACH_RESET(CSNN_QUOTED)}) + "}";
+  static const std::string limits =
+      "{\"inputs\": " + show(most_inputs) + ", \"constant_channels\": " + show(most_constant_channels) +
+      ", \"kernel_sizes\": " + show_all(KernelSizes::values) + ", \"pool_sizes\": " + show_all(PoolSizes::values) +
+      ", \"resets\": " + show_all(Names{CSNN_EACH_RESET(CSNN_QUOTED)}) + "}";
   return limits.c_str();
 }
 

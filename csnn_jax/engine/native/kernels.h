@@ -70,8 +70,8 @@ struct Neuron {
   Reset reset;
 };
 
-// A convolution, stride 1, then pooling in cells of pool x pool positions (what fills no cell at the edges is left out).
-// A neuron belongs to one cell; where nothing is pooled, a cell is one position.
+// A convolution, stride 1, then pooling in cells of pool x pool positions (what fills no cell at the edges is left
+// out). A neuron belongs to one cell; where nothing is pooled, a cell is one position.
 //
 // Grids. Both have padded_height() x padded_width() places. The grid of positions has all positions of the kernel that
 // see at least one pixel, so the first one that counts is at (margin(), margin()). The grid of inputs has the pixels
@@ -89,11 +89,14 @@ struct Shape {
            channels <= out && KernelSizes::has(kernel) && PoolSizes::has(pool) && 0 <= padding &&
            2 * padding < kernel && kernel * kernel * in <= most_inputs;
   }
-  CSNN_INLINE constexpr int64_t rows() const { return (height + 2 * padding - kernel + 1) / pool; }
-  CSNN_INLINE constexpr int64_t columns() const { return (width + 2 * padding - kernel + 1) / pool; }
+  // A shift divides by a pool of 1 or 2; a division would be most of the time of some loops.
+  CSNN_INLINE constexpr int64_t rows() const { return (height + 2 * padding - kernel + 1) >> (pool - 1); }
+  CSNN_INLINE constexpr int64_t columns() const { return (width + 2 * padding - kernel + 1) >> (pool - 1); }
   CSNN_INLINE constexpr int64_t margin() const { return kernel - 1 - padding; }
   CSNN_INLINE constexpr int64_t padded_height() const { return height + kernel - 1; }
   CSNN_INLINE constexpr int64_t padded_width() const { return width + kernel - 1; }
+  // Columns of a kernel as conv_lif has it: where places of a cell lie side by side, with one of zeros on each side.
+  CSNN_INLINE constexpr int64_t tap_columns() const { return pool > 1 ? kernel + 2 : kernel; }
   CSNN_INLINE constexpr int64_t inputs() const { return height * width * in; }
   CSNN_INLINE constexpr int64_t neurons() const { return rows() * columns() * out; }
 };
@@ -113,7 +116,7 @@ struct ConvLif {
   int64_t time;
   Neuron neuron;
   const uint16_t* bits_in;        // [image, time, inputs / 16]
-  const float* kernel = nullptr;  // [in, k, k, out], the second k from the last to the first; made by ops.cc
+  const float* kernel = nullptr;  // in blocks of outputs, [in, k, tap_columns, outputs]; made by arrange_weights
   const float* bias;              // [out]
   uint16_t* bits;                 // [image, time, neurons / 16]
   float* membranes;               // [image, time, neurons], or null
@@ -180,6 +183,7 @@ struct ConvBackward {
 // One table per instruction set.
 struct Kernels {
   const char* name;
+  int64_t conv_block;  // outputs whose weights conv_lif wants side by side; where fewer are left, it takes 16
   void (*constant_lif)(const ConstantLif&, int64_t image);
   // Bytes of scratch, which conv_lif lays out itself.
   int64_t (*conv_lif_scratch)(const ConvLif&);
@@ -195,7 +199,7 @@ struct Kernels {
                          float* scratch);
   // Bytes of scratch, which conv_backward lays out itself.
   int64_t (*conv_backward_scratch)(const ConvBackward&);
-  // Adds the image's share to dkernel [k, k, in, out] and dbias [out].
+  // Adds the image's share to dkernel [in, out / 16, k, k, 16] and dbias [out].
   void (*conv_backward)(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
   int64_t (*count_spikes)(const uint16_t* bits, int64_t words);
 };

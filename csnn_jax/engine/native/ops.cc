@@ -152,16 +152,27 @@ void constant_lif(const ConstantLif& a, int64_t images, const Workers& workers) 
   workers.each(images, [&](int64_t image, int64_t) { k.constant_lif(a, image); });
 }
 
+int64_t arranged_size(const Shape& s) { return s.in * s.kernel * s.tap_columns() * s.out; }
+
+void arrange_weights(const Shape& s, const float* kernel, float* to) {
+  const int64_t columns = s.tap_columns(), edge = (columns - s.kernel) / 2, widest = kernels().conv_block;
+  std::fill(to, to + arranged_size(s), 0.0f);
+  for (int64_t first = 0, width; first < s.out; first += width) {
+    width = first + widest <= s.out ? widest : lanes;
+    float* block = to + first * s.in * s.kernel * columns;
+    for (int64_t i = 0; i < s.kernel; i++)
+      for (int64_t j = 0; j < s.kernel; j++)
+        for (int64_t c = 0; c < s.in; c++)
+          std::memcpy(block + ((c * s.kernel + i) * columns + edge + j) * width,
+                      kernel + ((i * s.kernel + j) * s.in + c) * s.out + first, width * sizeof(float));
+  }
+}
+
 void conv_lif(ConvLif a, const float* kernel, int64_t images, const Workers& workers) {
   const Kernels& k = kernels();
-  const Shape& s = a.shape;
-  const Floats turned = allocate(s.kernel * s.kernel * s.in * s.out);
-  for (int64_t i = 0; i < s.kernel; i++)
-    for (int64_t j = 0; j < s.kernel; j++)
-      for (int64_t c = 0; c < s.in; c++)
-        std::memcpy(turned.get() + ((c * s.kernel + i) * s.kernel + s.kernel - 1 - j) * s.out,
-                    kernel + ((i * s.kernel + j) * s.in + c) * s.out, s.out * sizeof(float));
-  a.kernel = turned.get();
+  const Floats arranged = allocate(arranged_size(a.shape));
+  arrange_weights(a.shape, kernel, arranged.get());
+  a.kernel = arranged.get();
   PerWorker scratch(workers.threads(), k.conv_lif_scratch(a));
   workers.each(images, [&](int64_t image, int64_t worker) { k.conv_lif(a, image, scratch[worker]); });
 }
@@ -225,6 +236,11 @@ void linear_weights(LinearWeights a, const uint16_t* bits, const Workers& worker
   });
 }
 
+int64_t weight_place(const Shape& s, int64_t i) {
+  const int64_t taps = s.kernel * s.kernel, groups = s.out / lanes, tap = i / lanes % taps, group = i / lanes / taps;
+  return (tap * s.in + group / groups) * s.out + group % groups * lanes + i % lanes;
+}
+
 void conv_backward(const ConvBackward& a, int64_t images, float* dkernel, float* dbias, const Workers& workers) {
   const Kernels& k = kernels();
   const Shape& s = a.shape;
@@ -242,7 +258,7 @@ void conv_backward(const ConvBackward& a, int64_t images, float* dkernel, float*
   for (int64_t i = 0; i < weights + s.out; i++) {
     float total = 0;
     for (int64_t chunk = 0; chunk < chunks; chunk++) total += sums[chunk * size + i];
-    (i < weights ? dkernel[i] : dbias[i - weights]) = total;
+    (i < weights ? dkernel[weight_place(s, i)] : dbias[i - weights]) = total;
   }
 }
 

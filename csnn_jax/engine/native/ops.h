@@ -36,7 +36,12 @@ void use_large_pages(void* memory, int64_t bytes);
 // Throws std::invalid_argument at any other number.
 void pack(const float* x, int64_t images, int64_t groups, int64_t channels, uint16_t* bits, const Workers&);
 void constant_lif(const ConstantLif&, int64_t images, const Workers&);
-// kernel [k, k, in, out]; it is turned around here.
+// The weights [k, k, in, out] of a convolution as ConvLif has them, and how many numbers these are.
+void arrange_weights(const Shape&, const float* kernel, float* to);
+int64_t arranged_size(const Shape&);
+// Where number i of a gradient [in, out / 16, k, k, 16] belongs in [k, k, in, out].
+int64_t weight_place(const Shape&, int64_t i);
+// kernel [k, k, in, out]; it is arranged here.
 void conv_lif(ConvLif, const float* kernel, int64_t images, const Workers&);
 // kernel [inputs, outputs]; the lists of spikes are made here.
 void linear_lif(LinearLif, const float* kernel, int64_t images, const Workers&);

@@ -85,15 +85,11 @@ static std::unique_ptr<float[]> exact_scratch(int64_t bytes) {
 static void test_scratch(const csnn::ConvLif& given, const Floats& kernel, int64_t images) {
   const csnn::Kernels& k = csnn::kernels();
   const csnn::Shape& s = given.shape;
-  Floats turned(kernel.size()), last(images * s.neurons());
-  for (int64_t i = 0; i < s.kernel; i++)
-    for (int64_t j = 0; j < s.kernel; j++)
-      for (int64_t c = 0; c < s.in; c++)
-        std::copy_n(&kernel[((i * s.kernel + j) * s.in + c) * s.out], s.out,
-                    &turned[((c * s.kernel + i) * s.kernel + s.kernel - 1 - j) * s.out]);
+  Floats arranged(csnn::arranged_size(s)), last(images * s.neurons());
+  csnn::arrange_weights(s, kernel.data(), arranged.data());
   Words bits(images * given.time * s.neurons() / lanes);
   csnn::ConvLif a = given;
-  a.kernel = turned.data();
+  a.kernel = arranged.data();
   a.bits = bits.data();
   a.membranes = nullptr;
   a.winners = nullptr;
@@ -110,7 +106,9 @@ static void test_scratch(const csnn::ConvBackward& a, const Floats& dkernel, con
   for (int64_t image = 0; image < images; image++)
     k.conv_backward(a, image, reinterpret_cast<char*>(exact_scratch(k.conv_backward_scratch(a)).get()),
                     kernel_again.data(), bias_again.data());
-  check(close(kernel_again, dkernel) && close(bias_again, dbias), "conv_backward on exact scratch");
+  Floats in_place(dkernel.size());
+  for (size_t i = 0; i < in_place.size(); i++) in_place[csnn::weight_place(a.shape, i)] = kernel_again[i];
+  check(close(in_place, dkernel) && close(bias_again, dbias), "conv_backward on exact scratch");
 }
 
 static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
@@ -343,27 +341,107 @@ static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64
 int main() {
   std::printf("%s\n", csnn::kernels().name);
   for (double density : {0.0, 0.05, 1.0}) {
-    test_conv({.height = 5, .width = 7, .in = 16, .out = 16, .channels = 3, .kernel = 3, .padding = 1, .pool = 2, .max = true}, density,
-              csnn::Reset::subtract);
-    test_conv({.height = 4, .width = 2, .in = 32, .out = 48, .channels = 48, .kernel = 3, .padding = 1, .pool = 2, .max = true}, density,
-              csnn::Reset::zero);
-    test_conv({.height = 3, .width = 5, .in = 16, .out = 80, .channels = 70, .kernel = 5, .padding = 2, .pool = 2, .max = true}, density,
-              csnn::Reset::none);
-    test_conv({.height = 7, .width = 3, .in = 32, .out = 32, .channels = 20, .kernel = 1, .padding = 0, .pool = 2, .max = false}, density,
-              csnn::Reset::subtract);
-    test_conv({.height = 2, .width = 3, .in = 80, .out = 16, .channels = 16, .kernel = 7, .padding = 3, .pool = 2, .max = false}, density,
-              csnn::Reset::none);
+    test_conv({.height = 5,
+               .width = 7,
+               .in = 16,
+               .out = 16,
+               .channels = 3,
+               .kernel = 3,
+               .padding = 1,
+               .pool = 2,
+               .max = true},
+              density, csnn::Reset::subtract);
+    test_conv({.height = 4,
+               .width = 2,
+               .in = 32,
+               .out = 48,
+               .channels = 48,
+               .kernel = 3,
+               .padding = 1,
+               .pool = 2,
+               .max = true},
+              density, csnn::Reset::zero);
+    test_conv({.height = 3,
+               .width = 5,
+               .in = 16,
+               .out = 80,
+               .channels = 70,
+               .kernel = 5,
+               .padding = 2,
+               .pool = 2,
+               .max = true},
+              density, csnn::Reset::none);
+    test_conv({.height = 7,
+               .width = 3,
+               .in = 32,
+               .out = 32,
+               .channels = 20,
+               .kernel = 1,
+               .padding = 0,
+               .pool = 2,
+               .max = false},
+              density, csnn::Reset::subtract);
+    test_conv({.height = 2,
+               .width = 3,
+               .in = 80,
+               .out = 16,
+               .channels = 16,
+               .kernel = 7,
+               .padding = 3,
+               .pool = 2,
+               .max = false},
+              density, csnn::Reset::none);
     // Without padding, and without a pool.
-    test_conv({.height = 9, .width = 8, .in = 16, .out = 32, .channels = 30, .kernel = 5, .padding = 0, .pool = 2, .max = true}, density,
-              csnn::Reset::subtract);
-    test_conv({.height = 5, .width = 6, .in = 32, .out = 16, .channels = 9, .kernel = 2, .padding = 0, .pool = 2, .max = false}, density,
-              csnn::Reset::none);
-    test_conv({.height = 6, .width = 4, .in = 16, .out = 80, .channels = 80, .kernel = 4, .padding = 0, .pool = 1, .max = false}, density,
-              csnn::Reset::subtract);
-    test_conv({.height = 3, .width = 4, .in = 32, .out = 16, .channels = 16, .kernel = 3, .padding = 1, .pool = 1, .max = false}, density,
-              csnn::Reset::zero);
-    test_conv({.height = 7, .width = 6, .in = 16, .out = 16, .channels = 16, .kernel = 6, .padding = 1, .pool = 1, .max = false}, density,
-              csnn::Reset::none);
+    test_conv({.height = 9,
+               .width = 8,
+               .in = 16,
+               .out = 32,
+               .channels = 30,
+               .kernel = 5,
+               .padding = 0,
+               .pool = 2,
+               .max = true},
+              density, csnn::Reset::subtract);
+    test_conv({.height = 5,
+               .width = 6,
+               .in = 32,
+               .out = 16,
+               .channels = 9,
+               .kernel = 2,
+               .padding = 0,
+               .pool = 2,
+               .max = false},
+              density, csnn::Reset::none);
+    test_conv({.height = 6,
+               .width = 4,
+               .in = 16,
+               .out = 80,
+               .channels = 80,
+               .kernel = 4,
+               .padding = 0,
+               .pool = 1,
+               .max = false},
+              density, csnn::Reset::subtract);
+    test_conv({.height = 3,
+               .width = 4,
+               .in = 32,
+               .out = 16,
+               .channels = 16,
+               .kernel = 3,
+               .padding = 1,
+               .pool = 1,
+               .max = false},
+              density, csnn::Reset::zero);
+    test_conv({.height = 7,
+               .width = 6,
+               .in = 16,
+               .out = 16,
+               .channels = 16,
+               .kernel = 6,
+               .padding = 1,
+               .pool = 1,
+               .max = false},
+              density, csnn::Reset::none);
     test_linear(16, 16, 10, 1, density);
     test_linear(560, 112, 100, 70, density);
     test_linear(48, 176, 161, 65, density);

@@ -122,7 +122,8 @@ inline void mark_reaches(ConstantSource& source) {
       const int64_t corner = cell / s.columns() * s.pool * wide + cell % s.columns() * s.pool;
       uint16_t any = 0;
       for (int64_t i = 0; i < s.kernel + s.pool - 1; i++)
-        for (int64_t j = 0; j < s.kernel + s.pool - 1; j++) any |= source.fires[g * source.pixels() + corner + i * wide + j];
+        for (int64_t j = 0; j < s.kernel + s.pool - 1; j++)
+          any |= source.fires[g * source.pixels() + corner + i * wide + j];
       source.reaches[g * source.cells() + cell] = any != 0;
     }
   }

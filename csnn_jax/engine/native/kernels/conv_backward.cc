@@ -60,17 +60,18 @@ static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch&
 }
 
 // Spreads 16 channels of the pooled gradient to the places that won; adds it to `total` too, unless that is null.
-static void unpool(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
-                   int64_t channel, float* dy, float* total) {
-  const int64_t margin = s.margin(), wide = s.padded_width(), places = s.pool * s.pool;
+template <int P>
+void unpool(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
+            int64_t channel, float* dy, float* total) {
+  const int64_t margin = s.margin(), wide = s.padded_width(), columns = s.columns();
   const float share = share_of(s);
   for (int64_t i = 0; i < count; i++) {
-    const int64_t y = cells[i] / s.columns(), x = cells[i] % s.columns(), n = cells[i] * s.out + channel;
+    const int64_t y = cells[i] / columns, x = cells[i] % columns, n = cells[i] * s.out + channel;
     const v16 gradient = load(dcurrent + n) * share;
-    const int64_t corner = ((s.pool * y + margin) * wide + s.pool * x + margin) * lanes;
-    for (int64_t place = 0; place < places; place++) {
+    const int64_t corner = ((P * y + margin) * wide + P * x + margin) * lanes;
+    for (int64_t place = 0; place < P * P; place++) {
       const auto wins = static_cast<uint16_t>(winning(s, winners, n / lanes, 1, place));
-      const int64_t at = corner + (place / s.pool * wide + place % s.pool) * lanes;
+      const int64_t at = corner + (place / P * wide + place % P) * lanes;
       const v16 passed = keep(wins, gradient);
       store(dy + at, passed);
       if (total) store(total + at, load(total + at) + passed);
@@ -78,25 +79,27 @@ static void unpool(const Shape& s, const int32_t* cells, int64_t count, const fl
   }
 }
 
-// dkernel[i, j, c, .] += sum over the spikes of channel c of dy at the position that sees them through (i, j).
+// dkernel[c, ., i, j] += sum over the spikes of channel c of dy at the position that sees them through (i, j).
 template <int K>
 void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float* dkernel) {
   const int64_t wide = s.padded_width();
+  // The first rows of the grid, in places, that hold positions that count, and the first that hold none again.
+  const int64_t above = s.margin() * wide, below = (s.margin() + s.rows() * s.pool) * wide;
   for (int64_t c = 0; c < s.in; c++) {
     const int32_t* spikes = scratch.spikes + c * s.height * s.width;
     if (!scratch.count[c]) continue;
     v16 total[K][K] = {};
     for (int32_t e = 0; e < scratch.count[c]; e++) {
       const float* corner = scratch.dy + spikes[e] * lanes;
-      for (int i = 0; i < K; i++)
+      for (int i = 0; i < K; i++) {
+        const int64_t row = spikes[e] + (K - 1 - i) * wide;
+        if (row < above - wide + 1 || row >= below) continue;  // no position that counts: zeros
         for (int j = 0; j < K; j++) total[i][j] += load(corner + ((K - 1 - i) * wide + K - 1 - j) * lanes);
-    }
-    for (int i = 0; i < K; i++) {
-      for (int j = 0; j < K; j++) {
-        float* out = dkernel + ((i * K + j) * s.in + c) * s.out + channel;
-        store(out, load(out) + total[i][j]);
       }
     }
+    float* out = dkernel + (c * s.out + channel) * K * K;
+    for (int i = 0; i < K; i++)
+      for (int j = 0; j < K; j++, out += lanes) store(out, load(out) + total[i][j]);
   }
 }
 
@@ -115,13 +118,13 @@ CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share,
 }
 
 // dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time:
-// the inputs that see it, (k + 1) x (k + 1) for a pool of 2, stay in registers. Cells where `reaches` is 0 are left out;
-// null: none.
+// the inputs that it sees, (k + 1) x (k + 1) for a pool of 2, stay in registers. Cells where `reaches` is 0 are left
+// out; null: none.
 template <int K, int P>
 void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             const float* kernel, const uint8_t* reaches, float* dspikes) {
   constexpr int64_t block = 64;  // output channels whose weights, 36 KB, stay in the L1 cache
-  const int64_t wide = s.padded_width();
+  const int64_t wide = s.padded_width(), columns = s.columns();
   const float share = share_of(s);
   for (int64_t c = 0; c < s.out; c += block) {
     const int64_t words = (s.out - c < block ? s.out - c : block) / lanes;
@@ -129,7 +132,7 @@ void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dc
       const int64_t cell = cells[i];
       if (reaches && !reaches[cell]) continue;
       const int64_t n = cell * s.out + c;
-      float* corner = dspikes + (cell / s.columns() * P * wide + cell % s.columns() * P) * lanes;
+      float* corner = dspikes + (cell / columns * P * wide + cell % columns * P) * lanes;
       const float *gradient = dcurrent + n, *weights = kernel + c * K * K * lanes;
       v16 total[K + P - 1][K + P - 1] = {};
       spread_place<K, P, 0>(winning(s, winners, n / lanes, words, 0), gradient, share, weights, total);
@@ -292,7 +295,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
     list_by_channel(s, a.bits_in + step_at * s.inputs() / lanes, scratch);
     for (int64_t c = 0; c < s.out; c += lanes) {
       float* unspread = settled ? constant.unspread + c / lanes * grid : nullptr;
-      unpool(s, cells.number, count, dcurrent, winners, c, scratch.dy, unspread);
+      unpool<P>(s, cells.number, count, dcurrent, winners, c, scratch.dy, unspread);
       add_weights<K>(s, scratch, c, dkernel);
       v16 total{};
       for (int64_t i = 0; i < count; i++) total += load(dcurrent + cells.number[i] * s.out + c);
@@ -302,7 +305,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
     for (int64_t g = 0; g < s.in / lanes; g++) {
       const uint8_t* reaches = settled ? constant.reaches + g * cells.count : nullptr;
       spread<K, P>(s, cells.number, count, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches,
-                scratch.dspikes + g * grid);
+                   scratch.dspikes + g * grid);
     }
     if (is_constant) {
       with_surrogate(a.lif.surrogate,
@@ -361,9 +364,7 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   memset(scratch.dy, 0, pixels * lanes * sizeof(float));
   memset(scratch.dspikes, 0, pixels * s.in * sizeof(float));
   KernelSizes::choose(s.kernel, [&]<int K>() {
-    PoolSizes::choose(s.pool, [&]<int P>() {
-      backward<K, P>(a, image, cells, scratch, constant, dkernel, dbias);
-    });
+    PoolSizes::choose(s.pool, [&]<int P>() { backward<K, P>(a, image, cells, scratch, constant, dkernel, dbias); });
   });
 }
 

@@ -1,129 +1,149 @@
-// Convolution of spikes, pooling, neurons: one image over the whole window. Only spikes are visited: each adds its
-// channel's weights to the k x k positions that see it. A few rows of positions are under way at a time; as soon as two
-// rows are complete (one where nothing is pooled), they are pooled and the neurons under them take their step.
+// Convolution of spikes, pooling, neurons: one image over the whole window. Only spikes are visited: the sums of a
+// cell's positions stay in registers while the spikes of the pixels that they see go by, each of which adds its
+// channel's weights to the positions that see it. Then the positions are pooled, and the neurons under them take their
+// step.
 #include "lif.h"
 #include "memory.h"
 
 namespace csnn::ISA {
 
-struct Rows {
-  float* sum;        // [k + 1, padded width, out]: row r of the grid of positions is row r % (k + 1)
-  int32_t* channel;  // [in]: the channels of one pixel that spike
+// The spikes of one step, pixel after pixel.
+struct Spiking {
+  int64_t* at;     // [height * width * in]: the place of the spike's weights, as far as channel and column tell it
+  int32_t* start;  // [height * width + 1]: where the spikes of each pixel begin
 };
 
-static Rows lay_out(Memory& memory, const Shape& s) {
-  return {.sum = memory.take<float>((s.kernel + 1) * s.padded_width() * s.out), .channel = memory.take<int32_t>(s.in)};
+static Spiking lay_out(Memory& memory, const Shape& s) {
+  return {.at = memory.take<int64_t>(s.inputs()), .start = memory.take<int32_t>(s.height * s.width + 1)};
 }
 
-// sum += the weights of the pixel's spikes for one row of the kernel: `run` numbers from `sum` on, which are the k
-// positions in a row that see the pixel, V groups of 16 at a time in registers.
-template <int V>
-CSNN_INLINE int64_t add_run(int64_t from, int64_t run, const float* weights, int64_t stride, const int32_t* channel,
-                            int64_t spikes, float* sum) {
-  for (; from + V * lanes <= run; from += V * lanes) {
-    v16 total[V];
-    for (int v = 0; v < V; v++) total[v] = load(sum + from + v * lanes);
-    for (int64_t e = 0; e < spikes; e++) {
-      const float* row = weights + channel[e] * stride + from;
-      for (int v = 0; v < V; v++) total[v] += load(row + v * lanes);
+// `width`: outputs of a block of weights.
+static void list(const Shape& s, const uint16_t* bits, const Spiking& spiking, int64_t width) {
+  const int64_t words = s.in / lanes, stride = s.kernel * s.tap_columns() * width;
+  int64_t* at = spiking.at;
+  int32_t* start = spiking.start;
+  for (int64_t y = 0; y < s.height; y++) {
+    for (int64_t column = 0; column < s.width * width; column += width) {
+      *start++ = static_cast<int32_t>(at - spiking.at);
+      for (int64_t first = column; first < column + words * lanes * stride; first += lanes * stride)
+        for (unsigned set = *bits++; set; set &= set - 1) *at++ = first + __builtin_ctz(set) * stride;
     }
-    for (int v = 0; v < V; v++) store(sum + from + v * lanes, total[v]);
   }
-  return from;
+  *start = static_cast<int32_t>(at - spiking.at);
 }
 
-// Adds the weights of the spikes of one row of pixels.
-template <int K>
-void add_row(const ConvLif& a, const uint16_t* bits, int64_t y, const Rows& rows) {
+// Adds the weights of some spikes to the sums of rows y0..y1 of a cell's places, in V groups of 16 output channels.
+// `weights` and a spike's own place are where place (0, 0) finds those of the spike. A place that does not see the
+// spike's column finds zeros.
+template <int K, int P, int V, int y0, int y1>
+CSNN_INLINE void add_spikes(const int64_t* at, const int64_t* end, const float* weights, v16 (&sum)[P * P][V]) {
+  constexpr int64_t tap = V * lanes, row = (P > 1 ? K + 2 : K) * tap;  // as Shape::tap_columns
+  for (; at < end; at++) {
+    const float* place = weights + *at;
+    for (int y = y0; y <= y1; y++)
+      for (int x = 0; x < P; x++)
+        for (int v = 0; v < V; v++) sum[y * P + x][v] += load(place - y * row - x * tap + v * lanes);
+  }
+}
+
+// The sums of a cell's positions, of V groups of 16 output channels from `channel` on.
+template <int K, int P, int V>
+CSNN_INLINE void gather(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t channel,
+                        v16 (&sum)[P * P][V]) {
+  constexpr int64_t tap = V * lanes, taps_row = (P > 1 ? K + 2 : K) * tap;
   const Shape& s = a.shape;
-  const int64_t pixel = s.in / lanes, wide = s.padded_width() * s.out, run = K * s.out, stride = K * run;
-  for (int64_t x = 0; x < s.width; x++) {
-    int64_t spikes = 0;
-    for (int64_t w = 0; w < pixel; w += 4)
-      for (uint64_t set = load_words(bits + x * pixel + w, pixel - w); set; set &= set - 1)
-        rows.channel[spikes++] = static_cast<int32_t>(w * lanes + __builtin_ctzll(set));
-    if (!spikes) continue;
-    // Position row y + K - 1 - i of the grid. Those before the first that counts would take the place of others.
-    for (int i = 0; i < K && i <= y + s.padding; i++) {
-      float* sum = rows.sum + (y + K - 1 - i) % (K + 1) * wide + x * s.out;
-      const float* weights = a.kernel + i * run;
-      int64_t from = 0;
-#if defined(__AVX512F__)
-      from = add_run<12>(from, run, weights, stride, rows.channel, spikes, sum);
-#endif
-      from = add_run<4>(from, run, weights, stride, rows.channel, spikes, sum);
-      add_run<1>(from, run, weights, stride, rows.channel, spikes, sum);
-    }
+  const int64_t top = y * P - s.padding, left = x * P - s.padding;
+  const int64_t from = left > 0 ? left : 0, to = left + K + P - 1 < s.width ? left + K + P - 1 : s.width;
+  const float* weights = a.kernel + channel * K * s.tap_columns() * s.in + (P - 1 - left) * tap;
+  for (int64_t row = 0; row < K + P - 1; row++, weights += taps_row) {
+    if (top + row < 0 || top + row >= s.height) continue;
+    const int32_t* start = spiking.start + (top + row) * s.width;
+    const int64_t *at = spiking.at + start[from], *end = spiking.at + start[to];
+    if (P > 1 && row == 0) add_spikes<K, P, V, 0, 0>(at, end, weights, sum);
+    else if (P > 1 && row == K) add_spikes<K, P, V, P - 1, P - 1>(at, end, weights, sum);
+    else add_spikes<K, P, V, 0, P - 1>(at, end, weights, sum);
   }
 }
 
 enum class Pool { average, largest, winner };  // winner: the largest, and where it was
 
-// Pools the rows of positions of row `y` of cells, which are left at 0, and takes the step of the neurons under them.
-template <int K, int P, Pool pool>
-void advance(const ConvLif& a, int64_t y, const Rows& rows, const float* before, float* after, uint16_t* bits,
-             uint16_t* winners) {
+// Where a step finds and leaves the neurons of an image.
+struct Step {
+  const uint16_t* bits_in;
+  const float* before;  // membranes; null: 0
+  float* after;
+  uint16_t *bits, *winners;
+};
+
+// The step of V groups of 16 neurons of a cell, from group `w` on.
+template <int K, int P, int V, Pool pool>
+CSNN_INLINE void advance(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t w, const Step& at) {
   const Shape& s = a.shape;
   const v16 threshold = all(a.neuron.threshold);
-  const int64_t wide = s.padded_width() * s.out, margin = s.margin(), words = s.out / lanes;
-  float* row[P];
-  for (int64_t i = 0; i < P; i++) row[i] = rows.sum + (P * y + margin + i) % (K + 1) * wide + margin * s.out;
-  for (int64_t x = 0; x < s.columns(); x++) {
-    for (int64_t w = 0; w < words; w++) {
-      const v16 bias = load(a.bias + w * lanes);
-      v16 pooled{};
-      uint16_t low = 0, high = 0;
-      for (int64_t place = 0; place < P * P; place++) {
-        float* at = row[place / P] + (P * x + place % P) * s.out + w * lanes;
-        const v16 one = load(at) + bias;
-        store(at, v16{});
-        if (place == 0) {
-          pooled = one;
-        } else if constexpr (pool == Pool::average) {
-          pooled += one;
-        } else {  // strictly greater: the first maximum wins
-          if constexpr (pool == Pool::winner) {
-            const uint16_t wins = greater(one, pooled);
-            low = place & 1 ? low | wins : low & ~wins;
-            high = place & 2 ? high | wins : high & ~wins;
-          }
-          pooled = where_greater(one, pooled, one, pooled);
+  v16 sum[P * P][V] = {};
+  gather<K, P, V>(a, spiking, y, x, w * lanes, sum);
+  for (int v = 0; v < V; v++) {
+    const v16 bias = load(a.bias + (w + v) * lanes);
+    v16 pooled = sum[0][v] + bias;
+    uint16_t low = 0, high = 0;
+    for (int place = 1; place < P * P; place++) {
+      const v16 one = sum[place][v] + bias;
+      if constexpr (pool == Pool::average) {
+        pooled += one;
+      } else {  // strictly greater: the first maximum wins
+        if constexpr (pool == Pool::winner) {
+          const uint16_t wins = greater(one, pooled);
+          low = place & 1 ? low | wins : low & ~wins;
+          high = place & 2 ? high | wins : high & ~wins;
         }
-      }
-      if constexpr (pool == Pool::average && P > 1) pooled *= 1.0f / (P * P);
-      const int64_t word = (y * s.columns() + x) * words + w;
-      const v16 u = step(before ? load(before + word * lanes) : v16{}, pooled, a.neuron);
-      store(after + word * lanes, u);
-      bits[word] = greater(u, threshold) & existing(s.channels, w * lanes);
-      if constexpr (pool == Pool::winner) {
-        winners[word] = low;
-        winners[s.neurons() / lanes + word] = high;
+        pooled = where_greater(one, pooled, one, pooled);
       }
     }
+    if constexpr (pool == Pool::average && P > 1) pooled *= 1.0f / (P * P);
+    const int64_t word = (y * s.columns() + x) * (s.out / lanes) + w + v;
+    const v16 u = step(at.before ? load(at.before + word * lanes) : v16{}, pooled, a.neuron);
+    store(at.after + word * lanes, u);
+    at.bits[word] = greater(u, threshold) & existing(s.channels, (w + v) * lanes);
+    if constexpr (pool == Pool::winner) {
+      at.winners[word] = low;
+      at.winners[s.neurons() / lanes + word] = high;
+    }
   }
+}
+
+// The step of all neurons from group `w` on whose weights come in blocks of V groups; the first group that is left.
+template <int K, int P, int V, Pool pool>
+CSNN_INLINE int64_t step_blocks(const ConvLif& a, const Spiking& spiking, int64_t w, const Step& at) {
+  const Shape& s = a.shape;
+  if (w + V > s.out / lanes) return w;
+  list(s, at.bits_in, spiking, V * lanes);
+  for (; w + V <= s.out / lanes; w += V)  // a block's weights stay in the cache
+    for (int64_t y = 0; y < s.rows(); y++)
+      for (int64_t x = 0; x < s.columns(); x++) advance<K, P, V, pool>(a, spiking, y, x, w, at);
+  return w;
 }
 
 template <int K, int P, Pool pool>
 void window(const ConvLif& a, int64_t image, char* scratch) {
   const Shape& s = a.shape;
-  const int64_t words = s.neurons() / lanes, wide = s.padded_width() * s.out, margin = s.margin();
+  const int64_t words = s.neurons() / lanes;
   Memory memory{scratch};
-  const Rows rows = lay_out(memory, s);
+  const Spiking spiking = lay_out(memory, s);
   float* last = a.last + image * s.neurons();
   for (int64_t t = 0; t < a.time; t++) {
     const int64_t step_at = image * a.time + t;
-    const uint16_t* bits_in = a.bits_in + step_at * s.inputs() / lanes;
     float* after = a.membranes ? a.membranes + step_at * s.neurons() : last;
-    const float* before = t == 0 ? nullptr : a.membranes ? after - s.neurons() : last;
-    uint16_t* winners = pool == Pool::winner ? a.winners + step_at * 2 * words : nullptr;
-    uint16_t* bits = a.bits + step_at * words;
-    memset(rows.sum, 0, (K + 1) * wide * sizeof(float));
-    int64_t next = 0;  // row of pixels
-    for (int64_t y = 0; y < s.rows(); y++) {
-      for (; next < s.height && next < P * (y + 1) + margin; next++)
-        add_row<K>(a, bits_in + next * s.width * s.in / lanes, next, rows);
-      advance<K, P, pool>(a, y, rows, before, after, bits, winners);
-    }
+    const Step at{
+        .bits_in = a.bits_in + step_at * s.inputs() / lanes,
+        .before = t == 0        ? nullptr
+                  : a.membranes ? after - s.neurons()
+                                : last,
+        .after = after,
+        .bits = a.bits + step_at * words,
+        .winners = pool == Pool::winner ? a.winners + step_at * 2 * words : nullptr,
+    };
+    int64_t w = step_blocks<K, P, conv_vectors, pool>(a, spiking, 0, at);
+    if constexpr (conv_vectors > 1) step_blocks<K, P, 1, pool>(a, spiking, w, at);
   }
   if (a.membranes) memcpy(last, a.membranes + (image * a.time + a.time - 1) * s.neurons(), s.neurons() * sizeof(float));
 }

@@ -23,6 +23,9 @@ constexpr int width = 4;
 #endif
 constexpr int parts = 16 / width;
 
+// Groups of 16 outputs whose sums a convolution holds in registers, for each of up to four positions.
+constexpr int conv_vectors = width == 16 ? 2 : 1;
+
 typedef float part __attribute__((vector_size(4 * width), aligned(4), may_alias));
 typedef int32_t whole_part __attribute__((vector_size(4 * width), aligned(4), may_alias));
 

@@ -1,5 +1,5 @@
 // The kernels of one instruction set.
-#include "../kernels.h"
+#include "lanes.h"
 
 #define CSNN_TEXT(x) #x
 #define CSNN_NAME(x) CSNN_TEXT(x)
@@ -22,6 +22,7 @@ int64_t count_spikes(const uint16_t* bits, int64_t words);
 extern const Kernels table;
 const Kernels table = {
     .name = CSNN_NAME(ISA),
+    .conv_block = conv_vectors * lanes,
     .constant_lif = constant_lif,
     .conv_lif_scratch = conv_lif_scratch,
     .conv_lif = conv_lif,
