@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Literal
 
 from csnn_jax.config.job import Config, Init
-from csnn_jax.config.network import ModelConfig, SurrogateName
+from csnn_jax.config.network import GEOMETRY, ModelConfig, SurrogateName
 
 KEPT = 2**29
 """Bytes of membranes that an iteration may keep before `auto` makes micro-batches of it. The same on every machine."""
 
-_STACK = ("input_shape", "conv_channels", "kernel_size", "stride", "padding", "pool", "bias", "hidden", "encoding")
+_STACK = ("input_shape", "conv_channels", *GEOMETRY, "bias", "hidden", "encoding")
 
 
 def is_original(model: ModelConfig) -> bool:

@@ -24,6 +24,8 @@ SurrogateName = Literal[
 ]
 SLOPELESS = ("straight_through", "heaviside")
 """Surrogates that `slope` does not change, and which refuse one."""
+GEOMETRY = ("kernel_size", "stride", "padding", "pool")
+"""Fields with one value for all convolutions, or one for each."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class ModelConfig:
     def _check_geometry(self) -> None:
         """Refuses a geometry that no convolution can have; makes equal values for all convolutions one value."""
         n = len(self.conv_channels)
-        for name in ("kernel_size", "stride", "padding", "pool"):
+        for name in GEOMETRY:
             value = getattr(self, name)
             flag = "--" + name.replace("_", "-")
             if isinstance(value, tuple):
@@ -152,7 +154,7 @@ class ModelConfig:
         """The blocks in order, with their geometry."""
         blocks: list[Layer] = []
         shape: tuple[int, ...] = self.input_shape
-        of_each = map(self._per_convolution, (self.kernel_size, self.stride, self.padding, self.pool))
+        of_each = (self._per_convolution(getattr(self, name)) for name in GEOMETRY)
         for number, (channels, *geometry) in enumerate(zip(self.conv_channels, *of_each, strict=True), 1):
             kernel, stride, padding, pool = geometry
             zeros = kernel // 2 if padding == "same" else 0

@@ -12,7 +12,6 @@ from typing import Any
 from csnn_jax import machine
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
-from csnn_jax.runs.config_json import to_json
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
@@ -24,31 +23,6 @@ PARTS: dict[str, dict[str, type]] = {  # what answers a question
     "training": {"trajectories": Trajectory},
     "cost": {"costs": Cost},
 }
-LATER = (
-    ("model", "scale", 255),
-    ("model", "stride", 1),
-    ("model", "padding", "same"),
-    ("model", "bias", True),
-    ("data", "augment", None),
-    ("train", "init", "torch"),
-    ("train", "init_density", 0.1),
-    ("train", "init_from", None),
-    ("train", "init_from_output", "keep"),
-    ("train", "microbatch", "off"),
-    ("train", "optimizer", "adam"),
-    ("train", "momentum", 0.0),
-    ("train", "schedule", "constant"),
-    ("train", "warmup", 0),
-    ("train", "weight_decay", None),
-    ("train", "clip_norm", None),
-    ("train", "label_smoothing", 0.0),
-    ("train", "eval_images", None),
-    ("train", "rate_target", None),
-    ("train", "rate_weight", None),
-    ("train", "checkpoint_every", 0),
-    ("train", "keep_checkpoints", 2),
-)
-"""Fields that older versions did not have, and the value that they meant: that value does not enter `weights`."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +72,12 @@ class Comparison:
 
     @property
     def weights(self) -> str:
-        """SHA-256 of the configuration and the weights."""
-        values = json.loads(to_json(self.config))
-        for part, name, only in LATER:
-            if values[part][name] == only:
-                del values[part][name]
-        digest = hashlib.sha256(json.dumps(values, indent=2).encode())
+        """SHA-256 of the weights, and of what the configuration has beside defaults: a new field changes no digest."""
+        plain = asdict(Config())
+        parts = asdict(self.config).items()
+        told = [(part, name, value) for part, values in parts for name, value in values.items()]
+        told = [(part, name, value) for part, name, value in told if value != plain[part][name]]
+        digest = hashlib.sha256(json.dumps(told).encode())
         for name in sorted(self.tensors):
             digest.update(name.encode() + self.tensors[name].tobytes())
         return digest.hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, Pool, TrainConfig, decided
+from csnn_jax.config import GEOMETRY, Config, ModelConfig, Pool, TrainConfig, decided
 from csnn_jax.runs.layouts import Tensors, expected_shapes
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.compare import bounds
@@ -44,7 +44,7 @@ def variants(model: ModelConfig) -> Iterator[Variant]:
     yield Variant("learnt beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
     channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
     # At a threshold of 1 it is silent for long.
-    plain = {name: getattr(ModelConfig, name) for name in ("kernel_size", "stride", "padding", "pool")}
+    plain = {name: getattr(ModelConfig, name) for name in GEOMETRY}
     colour = replace(model, input_shape=(32, 32, 3), conv_channels=channels, threshold=0.3, **plain)
     yield Variant("three blocks, colour", colour, lr=3e-3)
 
