@@ -105,7 +105,7 @@ def _network(results: list[Spikes]) -> Iterable[str]:
         "neurons that spike at a step), for a silent network matches anything.\n"
     )
     yield (
-        "One float32 rounding at the threshold changes about a hundred later spikes of its image; where that breaks "
+        "One float32 rounding at the threshold can change dozens of later spikes of its image; where that breaks "
         "the bound, ten times as many images decide. In brackets: membranes that are equal to the last bit. Where one "
         "is not, the two sides added the same products up in another order.\n"
     )

@@ -76,7 +76,7 @@ class Spikes:
     def undecided(self) -> bool:
         """Whether too many spikes differ, but by so little that chance may have done it.
 
-        One float32 rounding at the threshold changes a hundred later spikes of its image: on 100 images alone that
+        One float32 rounding at the threshold can change dozens of later spikes of its image: on 100 images alone that
         would be one in a million.
         """
         share, bound = self.different / max(1, self.compared), bounds.FLIPS[self.dtype]
