@@ -100,8 +100,9 @@ def _text(model: ModelConfig) -> str:
     layers = [f"{one.channels}C{one.kernel}" if one.kind == "conv" else f"fc{one.channels}" for one in model.layers]
     bias = "" if model.bias else ", no bias"
     read = f"{shape} {' '.join(layers)}{bias}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"
-    geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, {show(model.pool)} pooling"
-    return f"{read}; as flags say: {geometry}, {model.surrogate}, {model.encoding}, {model.time_steps} steps"
+    geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, pool {show(model.pool)}, "
+    told = geometry if model.conv_channels else ""
+    return f"{read}; as flags say: {told}{model.surrogate}, {model.encoding}, {model.time_steps} steps"
 
 
 if __name__ == "__main__":

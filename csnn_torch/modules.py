@@ -5,6 +5,7 @@ A Conv2d or Linear has a `weight` of four or two axes and perhaps a `bias`; a Ba
 `graded_spikes_factor`. How they are called, and whether layers come before neurons, does not matter.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -57,7 +58,15 @@ def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
     for key, tensor in state.items():
         module, _, name = key.rpartition(".")
         groups.setdefault(module, {})[name] = tensor
-    return [_module(name, group, source) for name, group in groups.items()]
+    found = [_module(name, group, source) for name, group in groups.items()]
+    neurons = {one.name for one in found if one.kind == "lif"}
+    for one in found:
+        if (owner := one.name.rpartition(".")[0]) in neurons:
+            raise UserError(
+                f"{source}: {one.name}.weight belongs to the neuron {owner}, a recurrent one such as "
+                "snntorch.RLeaky, expected snntorch.Leaky, the only neuron that csnn_jax has"
+            )
+    return found
 
 
 def stack(found: Sequence[Module], places: Sequence[str], source: str) -> Stack:
@@ -78,9 +87,10 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str) -> Stack:
     layers = [*convs, *linears]
     if not linears:
         raise UserError(f"{source}: no Linear layer is in it, expected one at the end; found {_listed(found)}")
-    notes: list[str] = []
+    notes = [note for kind in _KINDS if (note := _disorder(of_kind[kind], told))]
     neurons = of_kind["lif"]
     if len(neurons) == 1 and len(layers) > 1 and not any(name == neurons[0].name for name, _ in told):
+        _check_shared(found, neurons[0], source)
         notes.append(f"{neurons[0].name} is the neuron of all {len(layers)} layers")
         neurons = neurons * len(layers)
     else:
@@ -88,11 +98,33 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str) -> Stack:
     if len(neurons) != len(layers):
         raise UserError(
             f"{source}: {len(layers)} layers have weights and {len(neurons)} neurons were found, expected a "
-            f"snntorch.Leaky for each, or one for all; say which is whose by --map NAME=lif1; found {_listed(found)}"
+            f"snntorch.Leaky for each, the last one too, or one for all; one that some layers share gets a place for "
+            f"each, as in --map NAME=lif1 NAME=lif2; found {_listed(found)}"
         )
     names = [*(f"conv{i + 1}" for i in range(len(convs))), *(f"fc{i + 1}" for i in range(len(linears)))]
     norms = _norms(found, layers, names, told, source)
     return Stack(tuple(layers), tuple(neurons), norms, tuple(notes))
+
+
+def _disorder(modules: Sequence[Module], told: Sequence[tuple[str, str]]) -> str | None:
+    """A line where the numbers in the names contradict the order of declaration, which counts."""
+    free = [module.name for module in modules if not any(module.name == name for name, _ in told)]
+    numbers = [int(found[0]) for name in free if (found := re.search(r"\d+$", name))]
+    if len(numbers) != len(free) or numbers == sorted(numbers):
+        return None
+    return f"{', '.join(free)} are taken in this order, in which they were declared; --map gives them other places"
+
+
+def _check_shared(found: Sequence[Module], neuron: Module, source: str) -> None:
+    """Refuses a single neuron that stands between layers: it belongs to the one before it, and others have none."""
+    at = found.index(neuron)
+    weighted = [number for number, module in enumerate(found) if module.kind in ("conv", "fc")]
+    if min(weighted) < at < max(weighted):
+        last = found[max(weighted)].name
+        raise UserError(
+            f"{source}: no snntorch.Leaky comes after {last}, expected one after every layer, the last one too; if all "
+            f"share {neuron.name}, say so by --map {neuron.name}=lif1 {neuron.name}=lif2 ..."
+        )
 
 
 def _module(name: str, group: dict[str, torch.Tensor], source: str) -> Module:
@@ -106,8 +138,8 @@ def _module(name: str, group: dict[str, torch.Tensor], source: str) -> Module:
         axes = group["weight"].ndim
         if axes == 1:
             raise UserError(
-                f"{source}: {name}.running_mean is missing, expected the running statistics of a BatchNorm, or a "
-                f"weight of two or four axes, not of shape {list(group['weight'].shape)}"
+                f"{source}: {name}.running_mean is missing, expected the running statistics of a BatchNorm; other "
+                f"modules with a weight of shape {list(group['weight'].shape)}, such as GroupNorm, are not supported"
             )
         kind, allowed = {4: "conv", 2: "fc"}.get(axes, ""), {"weight", "bias"}
         if not kind:
@@ -115,10 +147,12 @@ def _module(name: str, group: dict[str, torch.Tensor], source: str) -> Module:
             raise UserError(f"{source}: {name}.weight has shape {shape}, expected that of a Conv2d or Linear")
     else:
         kind, allowed = "", set()
+    known = "Conv2d, Linear, BatchNorm2d and snntorch.Leaky"
+    if not kind:
+        parts = ", ".join(sorted(group))
+        raise UserError(f"{source}: {name or 'the file'} has {parts}, expected a network of {known} alone")
     for part in sorted(group.keys() - allowed):
-        what = _KINDS.get(kind, "a Conv2d, Linear, BatchNorm2d or snntorch.Leaky")
-        tensor = f"{name}.{part}".lstrip(".")
-        raise UserError(f"{source}: {tensor} is no tensor of {what}; expected a network of these modules alone")
+        raise UserError(f"{source}: {name}.{part} is no tensor of {_KINDS[kind]}, expected a network of {known} alone")
     return Module(name, kind, group)
 
 
@@ -187,6 +221,13 @@ def _norms(
     places = {layer.name: number for number, layer in enumerate(layers)}
     if all(own.get(norm.name) in places for norm in free):
         numbers = [places[own[norm.name]] for norm in free]
+        for norm, number in zip(free, numbers, strict=True):
+            between = found[found.index(layers[number]) : found.index(norm)]
+            if any(module.kind == "lif" for module in between):
+                raise UserError(
+                    f"{source}: {norm.name} stands after the neuron {between[-1].name}, where csnn_jax has no "
+                    f"BatchNorm; if it comes before the neuron, say so by --map {norm.name}={names[number]}"
+                )
     else:  # registered apart from the layers: in order after the convolutions
         numbers = [number for number, layer in enumerate(layers) if layer.kind == "conv" and number not in after]
         if len(numbers) != len(free):

@@ -10,8 +10,6 @@ import torch
 
 from csnn_jax.errors import UserError, first_line
 
-AROUND = ("model_state_dict", "state_dict", "net", "model", "network")
-"""Names under which training scripts keep a state_dict, beside an epoch or an optimiser's state."""
 _EXPECTED = "expected a state_dict that torch.save wrote"
 
 
@@ -28,28 +26,29 @@ class Saved(NamedTuple):
 
 
 def read(path: str) -> Saved:
-    """Reads a file that `torch.save(network.state_dict(), path)` made, or that holds a state_dict by a known name.
+    """Reads a file that `torch.save(network.state_dict(), path)` made, or one that holds a state_dict among others.
 
     Raises:
         UserError: no such file, truncated, or it holds something else than named tensors.
     """
     if path.endswith(".safetensors"):
-        raise UserError(f"{path}: holds the weights of a run, which needs no conversion, {_EXPECTED}")
+        raise UserError(
+            f"{path}: the weights of a run need no conversion, and any other safetensors file has lost the order of "
+            f"the modules, {_EXPECTED}"
+        )
     found = _unpickled(path)
     if not isinstance(found, dict) or not found:
-        raise UserError(f"{path}: holds a {type(found).__name__}, {_EXPECTED}")
-    inside = [name for name in AROUND if _is_state(found.get(name))]
+        what = "an empty dict" if found == {} else f"a {type(found).__name__}"
+        raise UserError(f"{path}: holds {what}, {_EXPECTED}")
+    inside = [str(name) for name, value in found.items() if _is_state(value)]
     if len(inside) > 1:
         raise UserError(f"{path}: holds {len(inside)} state_dicts, {' and '.join(inside)}, expected one")
     if inside:
         return Saved(dict(found[inside[0]]), (f"the state_dict is the file's {inside[0]}",))
     for name, tensor in found.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            hint = (
-                f"; a state_dict inside is found under one of {', '.join(AROUND)}" if isinstance(tensor, dict) else ""
-            )
-            raise UserError(f"{path}: {name} is of type {type(tensor).__name__}, {_EXPECTED}, of tensors only{hint}")
-    return Saved(dict(found))
+            raise UserError(f"{path}: {name} is of type {type(tensor).__name__}, {_EXPECTED}, of tensors only")
+    return Saved({name: tensor for name, tensor in found.items() if name != "n_averaged"})  # AveragedModel's counter
 
 
 def _is_state(value: Any) -> bool:
@@ -69,7 +68,10 @@ def _unpickled(path: str) -> Any:
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         reason = f" (it names {named[1]})" if named else ""
-        raise UserError(f"{path}: holds more than tensors, or is damaged{reason}, {_EXPECTED}") from None
+        raise UserError(
+            f"{path}: holds more than tensors, or is damaged{reason}, {_EXPECTED}; if you trust the file, save the "
+            "state_dict that torch.load(FILE, weights_only=False) holds on its own"
+        ) from None
     except (OSError, RuntimeError) as error:
         reason = first_line(error).partition(". ")[0]
         raise UserError(f"{path}: can't be read, {_EXPECTED}: {reason}") from None

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig, Reset
+from csnn_jax.config.checks import show
 from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch import modules, saved
@@ -22,8 +23,8 @@ from csnn_torch.modules import Module
 NORM_EPS = 1e-5
 """Torch's default of a BatchNorm's eps, which a state_dict does not hold."""
 UNSEEN = (
-    "a state_dict does not show inhibition, reset_delay, state_quant or (before snnTorch 1.0) graded spikes, nor where "
-    "the pools stand: taken as snn.Leaky's defaults, and as before the neurons"
+    "a state_dict does not show inhibition, reset_delay, state_quant or (before snnTorch 1.0) graded spikes, nor the "
+    "kind of the pools and that they stand before the neurons: taken as snn.Leaky's defaults, and as the flags say"
 )
 
 
@@ -97,6 +98,10 @@ def convert(
     if convs:
         stated["kernel_size"] = tuple(shape[2] for shape in convs)
     config = _config(stated, given, [one.weight.shape for one in weighted], stack.layers, source)
+    if convs and (others := _fitting(stated, given, [one.weight.shape for one in weighted])):
+        notes.append(
+            f"the weights fit with {' or '.join(others[:3])} as well; a state_dict does not show which of them it was"
+        )
     tensors: Tensors = {}
     for layer, one in zip(config.layers, weighted, strict=True):
         tensors[f"{layer.name}.weight"] = one.weight
@@ -164,43 +169,53 @@ def _config(
         config = ModelConfig(**stated | given)
     except UserError as error:
         raise UserError(f"{source}: {error}{_advice(stated, given, shapes)}") from None
-    for layer, module, shape in zip(config.layers, layers, shapes, strict=True):
+    for number, (layer, module, shape) in enumerate(zip(config.layers, layers, shapes, strict=True)):
         *window, inputs, out = layer.kernel_shape
         expected = (out, inputs, *window)
         if tuple(shape) == expected:
             continue
-        hint = ""
+        size = " ".join(map(str, config.input_shape))
+        hint = "; say which layer has which place by --map NAME=conv1 ... where the order in the file is another"
         if layer.kind == "linear" and len(layer.in_shape) == 3:
-            size = " ".join(map(str, config.input_shape))
             hint = f": images of --input-shape {size} leave {inputs} inputs to it{_advice(stated, given, shapes)}"
-        elif layer.kind == "conv" or layer.in_shape != config.input_shape:
-            hint = "; say which layer has which place by --map NAME=conv1 ... where the order in the file is another"
+        elif number == 0:
+            hint = f", for images of --input-shape {size}"
         raise UserError(f"{source}: {module.name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
     return config
 
 
 def _advice(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> str:
-    """Flags with which the weights would fit, the fewest that do; nothing where none do."""
-    count = len(stated["conv_channels"])
-    if not count:
+    """The flags with which the weights would fit, for an error."""
+    if not stated["conv_channels"]:
         return ""
+    found = _fitting(stated, given, shapes)
+    return (
+        f"; {' or '.join(found[:3])} would fit"
+        if found
+        else "; no --padding, --stride and --pool would fit, paddings are 0 or half"
+    )
+
+
+def _fitting(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
+    """Other flags with which the weights fit: the simplest ones."""
+    count = len(stated["conv_channels"])
     pooled = given.get("pool", "max")
-    kinds = sorted({kind for kind in (pooled if isinstance(pooled, tuple) else (pooled,)) if kind != "none"} or {"max"})
-    tried: list[tuple[int, str]] = []
-    for padding, stride, pools in itertools.product(
-        ("same", "valid"), (1, 2), itertools.product((kinds[0], "none"), repeat=min(count, 4))
-    ):
-        flags = {"padding": padding, "stride": stride, "pool": pools if len(set(pools)) > 1 else pools[0]}
-        new = {name: value for name, value in flags.items() if given.get(name, getattr(ModelConfig, name)) != value}
+    pool = next((kind for kind in (pooled if isinstance(pooled, tuple) else (pooled,)) if kind != "none"), "max")
+    width = count if count <= 3 else 1
+    each = [choices for choices in (("same", "valid"), (1, 2), (pool, "none")) for _ in range(width)]
+    found: list[tuple[int, str]] = []
+    for values in itertools.product(*each):
+        flags = {name: values[i * width : (i + 1) * width] for i, name in enumerate(("padding", "stride", "pool"))}
+        plain = {name: one[0] if len(set(one)) == 1 else one for name, one in flags.items()}
+        new = {name: one for name, one in plain.items() if given.get(name, getattr(ModelConfig, name)) != one}
         try:
             first = ModelConfig(**stated | given | new).layers[count]
         except UserError:
             continue
-        if first.kernel_shape[0] == shapes[count][1]:
-            shown = (value if isinstance(value, tuple) else (value,) for value in new.values())
-            words = (f"--{name} {' '.join(map(str, values))}" for name, values in zip(new, shown, strict=True))
-            tried.append((sum(len(str(value)) for value in new.values()) + 100 * len(new), " ".join(words)))
-    return f"; {min(tried)[1]} would fit" if tried and min(tried)[1] else ""
+        if new and first.kernel_shape[0] == shapes[count][1]:
+            words = [f"--{name} {show(one)}" for name, one in new.items()]
+            found.append((10 * len(new) + sum(isinstance(one, tuple) for one in new.values()), " ".join(words)))
+    return sorted(words for score, words in found if score == min(found)[0])
 
 
 def _reset(neurons: Sequence[Module], source: str) -> tuple[Reset, tuple[str, ...]]:

@@ -133,7 +133,8 @@ class ModelConfig:
             value = getattr(self, name)
             flag = "--" + name.replace("_", "-")
             if isinstance(value, tuple):
-                check(flag, value, f"one value, or {n} (one per convolution)", n > 0 and len(value) == n)
+                several = f"one value, or {n} (one per convolution)" if n > 1 else "one value"
+                check(flag, value, several, n > 0 and len(value) == n)
                 if len(set(value)) == 1:
                     object.__setattr__(self, name, value[0])
         for choices, flag, literal in ((self.padding, "--padding", Padding), (self.pool, "--pool", Pool)):

@@ -29,7 +29,7 @@ def tensors(config: Config) -> Tensors:
         elif anew and layer == last:
             made[name] = anew[name]
         elif name not in found or found[name].shape != shape:
-            theirs = f"shape {list(found[name].shape)}" if name in found else "no such tensor"
+            theirs = f"shape {list(found[name].shape)}" if name in found else "nothing"
             hint = "; --init-from-output new draws the last layer anew" if layer == last and not anew else ""
             raise UserError(f"--init-from {path}: has {theirs} for {name}, this network needs {list(shape)}{hint}")
         else:

@@ -45,8 +45,11 @@ def even(state):
         (setting("2.alpha", 0.9), r"2.alpha is no tensor of a snntorch.Leaky"),
         (setting("3.running_mean", torch.ones(6)), r"3.running_var is missing, expected the running statistics"),
         (setting("3.scale", torch.ones(6)), r"3.scale is no tensor of a Conv2d"),
-        (setting("gru.hidden", torch.ones(6)), r"gru.hidden is no tensor of a Conv2d, Linear, BatchNorm2d or snnt"),
-        (lambda state: state.pop("10.threshold"), r"10.beta is no tensor of a Conv2d"),
+        (setting("gru.hidden", torch.ones(6)), r"gru has hidden, expected a network of Conv2d"),
+        (
+            lambda state: state.pop("10.threshold"),
+            r"10 has beta, graded_spikes_factor, reset_mechanism_val, expected a network",
+        ),
         (setting("3.weight", torch.full((6, 4, 3, 3), float("nan"))), r"3.weight holds values that are not finite"),
         (
             setting("3.weight", torch.ones(6, 4, 3, 3, dtype=torch.int8)),
@@ -65,11 +68,11 @@ def even(state):
         (setting("0.weight", torch.ones(4, 1, 3)), r"0.weight has shape \[4, 1, 3\], expected that of a Conv2d or Lin"),
         (
             setting("7.weight", torch.ones(20, 97)),
-            r"7.weight .*expected \[20, 294\]: images of --input-shape 28 28 1 .*it$",
+            r"7.weight .*expected \[20, 294\]: images of --input-shape 28 28 1 .*it; no --padding",
         ),
         (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\]: .* to it; --padding valid would fit$"),
         (setting("7.weight", torch.ones(20, 4704)), r"expected \[20, 294\]: .* to it; --pool none would fit$"),
-        (setting("7.weight", torch.ones(20, 1176)), r"expected \[20, 294\]: .* to it; --pool max none would fit$"),
+        (setting("7.weight", torch.ones(20, 1176)), r"expected \[20, 294\]: .* to it; --pool max none or --pool none max would fit$"),
         (
             even,
             r"--kernel-size 4 3: expected odd sizes.*; --padding valid .*fit",
@@ -88,7 +91,11 @@ def test_what_a_state_dict_lacks_comes_from_the_caller():
     assert config.betas == (0.9, 1.0, 0.3, 0.8) and config.thresholds == (1, 0.7, 1, 0.5)  # as they were written
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
-    assert notes == (state_dict.UNSEEN,)
+    assert notes[-1] == state_dict.UNSEEN and len(notes) == 2
+    assert (
+        notes[0]
+        == "the weights fit with --stride 2 --pool none as well; a state_dict does not show which of them it was"
+    )
 
 
 def test_older_snntorchs_have_no_factor_and_no_reset_in_the_file():
@@ -243,3 +250,60 @@ def test_norms_are_counted_and_measured():
         without = {name: value for name, value in state.items() if name != f"norm1.{part}"}
         with pytest.raises(UserError, match=f"norm1.{part} is missing, expected the running statistics"):
             state_dict.convert(without, padding="valid")
+
+
+def saved(*found: tuple[str, nn.Module]) -> dict:
+    network = nn.Module()
+    for one, module in found:
+        network.add_module(one, module)
+    return network.state_dict()
+
+
+LAYERS = (("conv1", nn.Conv2d(1, 3, 3, padding=1)), ("fc1", nn.Linear(3 * 196, 10)))
+ONE, TWO = (("lif1", snn.Leaky(beta=0.5)), ("lif2", snn.Leaky(beta=0.7)))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (saved(LAYERS[0], ONE, LAYERS[1]), "no snntorch.Leaky comes after fc1, expected one after every layer"),
+        (
+            saved(LAYERS[1], ("lif1", snn.RLeaky(beta=0.5, linear_features=10))),
+            "lif1.recurrent.weight belongs to the neuron lif1, a recurrent one such as snntorch.RLeaky",
+        ),
+        (saved(LAYERS[1], ("lif1", snn.Synaptic(alpha=0.9, beta=0.5))), "lif1.alpha is no tensor of a snntorch.L"),
+        (
+            saved(LAYERS[0], ONE, ("bn1", nn.BatchNorm2d(3)), LAYERS[1], TWO),
+            "bn1 stands after the neuron lif1, where csnn_jax has no BatchNorm; .* by --map bn1=conv1",
+        ),
+        (saved(*LAYERS, ("gn", nn.GroupNorm(1, 3)), ONE, TWO), "gn.* such as GroupNorm, are not supported"),
+        (
+            saved(("conv1", nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 3, 3))), LAYERS[1], ONE, TWO),
+            "conv1 has bias, expected a network of Conv2d, Linear, BatchNorm2d and snntorch.Leaky alone",
+        ),
+        (
+            saved(("conv1", nn.Conv2d(1, 3, 5, padding=1)), ("fc1", nn.Linear(507, 10)), ONE, TWO),
+            "no --padding, --stride and --pool would fit, paddings are 0 or half",
+        ),
+        (
+            saved(
+                *(("conv1", nn.Conv2d(1, 3, 5)), ("conv2", nn.Conv2d(3, 4, 3, padding=1))),
+                *(("fc1", nn.Linear(4 * 36, 10)), ONE, TWO, ("lif3", snn.Leaky(beta=0.5))),
+            ),
+            "to it; --padding same valid or --padding valid same would fit",
+        ),
+    ],
+)
+def test_networks_of_other_modules_are_refused_by_what_they_are(state, message):
+    with pytest.raises(UserError, match=f"^net.pt: .*{message}"):
+        state_dict.convert(state, "net.pt")
+
+
+def test_numbers_in_names_that_contradict_the_order_are_told():
+    found = state_dict.convert(saved(*LAYERS, TWO, ONE))
+    assert found.config.betas == (0.7, 0.5)
+    assert (
+        "lif2, lif1 are taken in this order, in which they were declared; --map gives them other places" in found.notes
+    )
+    placed = state_dict.convert(saved(*LAYERS, TWO, ONE), places=("lif1=lif1", "lif2=lif2"))
+    assert placed.config.betas == (0.5, 0.7) and not any("taken in this order" in note for note in placed.notes)

@@ -73,7 +73,7 @@ def test_the_last_layer_is_drawn_anew_for_other_classes(source):
     ("flags", "message"),
     [
         (("--hidden", 8), r"has shape \[16, 784\] for fc1.weight, this network needs \[8, 784\]"),
-        (("--conv-channels", 4, 8), r"has no such tensor for conv2.weight, this network needs \[8, 4, 3, 3\]"),
+        (("--conv-channels", 4, 8), r"has nothing for conv2.weight, this network needs \[8, 4, 3, 3\]"),
         (
             ("--num-classes", 12),
             r"has .* for fc2.weight, .* \[12, 16\]; --init-from-output new draws the last layer anew",
