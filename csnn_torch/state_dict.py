@@ -189,11 +189,9 @@ def _advice(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tupl
     if not stated["conv_channels"]:
         return ""
     found = _fitting(stated, given, shapes)
-    return (
-        f"; {' or '.join(found[:3])} would fit"
-        if found
-        else "; no --padding, --stride and --pool would fit, paddings are 0 or half"
-    )
+    if found:
+        return f"; {' or '.join(found[:3])} would fit"
+    return "; no --padding, --stride and --pool make them fit: a padding is 0 here, or half a kernel"
 
 
 def _fitting(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:

@@ -13,7 +13,7 @@ Padding = Literal["same", "valid"]
 
 @dataclass(frozen=True)
 class Pooling:
-    """The pooling between a convolution and its neurons. What no whole window fits into at the edges is left out.
+    """The pooling between a convolution and its neurons. Pixels at the edges that fill no window are left out.
 
     Attributes:
         kind: `max` or `avg`.

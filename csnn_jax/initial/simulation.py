@@ -61,7 +61,7 @@ def _conv(x: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:
 
 
 def _pool(x: np.ndarray, layer: Layer) -> np.ndarray:
-    """Pooling; what no whole window fits into at the edges is left out."""
+    """Pooling; pixels at the edges that fill no window are left out."""
     if layer.pool is None:
         return x
     members = np.stack(list(_shifted(x, layer.pool.size, layer.pool.stride, *layer.out_shape[:2])))

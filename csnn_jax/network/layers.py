@@ -182,9 +182,9 @@ def _members(x: Array, pool: Pooling) -> list[Array]:
 def max_pool(x: Array, bias: Array, pool: Pooling) -> Array:
     """Max-pool of x + bias; the gradient goes to the first maximum of a window in row-major order, as in torch.
 
-    From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels]. What no whole
-    window fits into at the edges is left out, as in torch. (`jnp.max` would split the gradient among ties, and ties are
-    the rule with binary spikes.) The bias is added here because its gradient is cheaper after the pooling.
+    From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels]. Pixels at
+    the edges that fill no window are left out, as in torch. (`jnp.max` would split the gradient among ties, and ties
+    are the rule with binary spikes.) The bias is added here because its gradient is cheaper after the pooling.
     """
     return _max_pool_forward(x, bias, pool)[0]
 
@@ -231,7 +231,7 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def avg_pool(x: Array, bias: Array, pool: Pooling) -> Array:
-    """Average-pool of x + bias, summed in torch's order; what no whole window fits into is left out.
+    """Average-pool of x + bias, summed in torch's order; pixels that fill no window are left out.
 
     From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels].
     """

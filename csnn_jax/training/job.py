@@ -125,9 +125,8 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
     begins = config
-    if (
-        flags.resume and config.train.init_from is not None
-    ):  # its weights come from the checkpoint; the source may be gone
+    if flags.resume and config.train.init_from is not None:
+        # Its weights come from the checkpoint; the run that it started from may be gone.
         begins = replace(config, train=replace(config.train, init="torch", init_from=None, init_from_output="keep"))
     return Job(flags, asked, config, dataset, framework.make_trainer(begins, dataset.train), rates)
 

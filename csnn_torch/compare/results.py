@@ -76,8 +76,8 @@ class Spikes:
     def undecided(self) -> bool:
         """Whether too many spikes differ, but by so little that chance may have done it.
 
-        One float32 rounding at the threshold can change dozens of later spikes of its image: on 100 images alone that
-        would be one in a million.
+        One float32 rounding at the threshold changed up to 33 later spikes of its image: on 30 images alone that would
+        be more than one in a million.
         """
         share, bound = self.different / max(1, self.compared), bounds.FLIPS[self.dtype]
         return self.counted and bound < share <= bounds.CHANCE * bound and self.farthest <= bounds.ROUNDING

@@ -72,7 +72,10 @@ def even(state):
         ),
         (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\]: .* to it; --padding valid would fit$"),
         (setting("7.weight", torch.ones(20, 4704)), r"expected \[20, 294\]: .* to it; --pool none would fit$"),
-        (setting("7.weight", torch.ones(20, 1176)), r"expected \[20, 294\]: .* to it; --pool max none or --pool none max would fit$"),
+        (
+            setting("7.weight", torch.ones(20, 1176)),
+            r"expected \[20, 294\]: .* to it; --pool max none or --pool none max would fit$",
+        ),
         (
             even,
             r"--kernel-size 4 3: expected odd sizes.*; --padding valid .*fit",
@@ -283,7 +286,7 @@ ONE, TWO = (("lif1", snn.Leaky(beta=0.5)), ("lif2", snn.Leaky(beta=0.7)))
         ),
         (
             saved(("conv1", nn.Conv2d(1, 3, 5, padding=1)), ("fc1", nn.Linear(507, 10)), ONE, TWO),
-            "no --padding, --stride and --pool would fit, paddings are 0 or half",
+            "no --padding, --stride and --pool make them fit: a padding is 0 here, or half a kernel",
         ),
         (
             saved(

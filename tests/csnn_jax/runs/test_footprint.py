@@ -2,6 +2,7 @@
 
 import json
 
+import export_networks
 import numpy as np
 import pytest
 import torch
@@ -26,17 +27,7 @@ STACKS = {
     "spikes in": ModelConfig(
         input_shape=(8, 8, 3), conv_channels=(6,), hidden=(9,), time_steps=5, encoding="rate", learn_beta=True
     ),
-    "strides, no padding, no bias": ModelConfig(
-        input_shape=(13, 12, 2),
-        conv_channels=(4, 5),
-        kernel_size=(4, 3),
-        padding=("valid", "same"),
-        stride=(1, 2),
-        pool=("max", "none"),
-        bias=False,
-        hidden=(7,),
-        time_steps=3,
-    ),
+    "strides, no padding, no bias": export_networks.STACKS["geometry"],
     "no convolution": ModelConfig(input_shape=(6, 5, 1), conv_channels=(), hidden=(12,), time_steps=3, reset="none"),
 }
 METRICS = [[Footprint, ConnectionSparsity], [ActivationSparsity, ActivationSparsityByLayer, SynapticOperations]]
