@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
-from csnn_jax.config.checks import check, check_choice, is_count, is_counts, is_number, settle, show
+from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle, show
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
 from csnn_jax.errors import UserError
 
@@ -131,7 +131,7 @@ class ModelConfig:
         n = len(self.conv_channels)
         for name in GEOMETRY:
             value = getattr(self, name)
-            flag = "--" + name.replace("_", "-")
+            flag = flag_of(name)
             if isinstance(value, tuple):
                 several = f"one value, or {n} (one per convolution)" if n > 1 else "one value"
                 check(flag, value, several, n > 0 and len(value) == n)
