@@ -9,24 +9,23 @@ namespace csnn::ISA {
 
 // The spikes of one step, pixel after pixel.
 struct Spiking {
-  int64_t* at;     // [height * width * in]: the place of the spike's weights, as far as channel and column tell it
+  int32_t* at;     // [height * width * in]: the place of the spike's weights, as far as channel and column tell it
   int32_t* start;  // [height * width + 1]: where the spikes of each pixel begin
 };
 
 static Spiking lay_out(Memory& memory, const Shape& s) {
-  return {.at = memory.take<int64_t>(s.inputs()), .start = memory.take<int32_t>(s.height * s.width + 1)};
+  return {.at = memory.take<int32_t>(s.inputs()), .start = memory.take<int32_t>(s.height * s.width + 1)};
 }
 
 // `width`: outputs of a block of weights.
 static void list(const Shape& s, const uint16_t* bits, const Spiking& spiking, int64_t width) {
   const int64_t words = s.in / lanes, stride = s.kernel * s.tap_columns() * width;
-  int64_t* at = spiking.at;
-  int32_t* start = spiking.start;
+  int32_t *at = spiking.at, *start = spiking.start;
   for (int64_t y = 0; y < s.height; y++) {
     for (int64_t column = 0; column < s.width * width; column += width) {
       *start++ = static_cast<int32_t>(at - spiking.at);
       for (int64_t first = column; first < column + words * lanes * stride; first += lanes * stride)
-        for (unsigned set = *bits++; set; set &= set - 1) *at++ = first + __builtin_ctz(set) * stride;
+        at = list_lanes(*bits++, static_cast<int32_t>(first), static_cast<int32_t>(stride), at);
     }
   }
   *start = static_cast<int32_t>(at - spiking.at);
@@ -36,7 +35,7 @@ static void list(const Shape& s, const uint16_t* bits, const Spiking& spiking, i
 // `weights` and a spike's own place are where place (0, 0) finds those of the spike. A place that does not see the
 // spike's column finds zeros.
 template <int K, int P, int V, int y0, int y1>
-CSNN_INLINE void add_spikes(const int64_t* at, const int64_t* end, const float* weights, v16 (&sum)[P * P][V]) {
+CSNN_INLINE void add_spikes(const int32_t* at, const int32_t* end, const float* weights, v16 (&sum)[P * P][V]) {
   constexpr int64_t tap = V * lanes, row = (P > 1 ? K + 2 : K) * tap;  // as Shape::tap_columns
   for (; at < end; at++) {
     const float* place = weights + *at;
@@ -58,7 +57,7 @@ CSNN_INLINE void gather(const ConvLif& a, const Spiking& spiking, int64_t y, int
   for (int64_t row = 0; row < K + P - 1; row++, weights += taps_row) {
     if (top + row < 0 || top + row >= s.height) continue;
     const int32_t* start = spiking.start + (top + row) * s.width;
-    const int64_t *at = spiking.at + start[from], *end = spiking.at + start[to];
+    const int32_t *at = spiking.at + start[from], *end = spiking.at + start[to];
     if (P > 1 && row == 0) add_spikes<K, P, V, 0, 0>(at, end, weights, sum);
     else if (P > 1 && row == K) add_spikes<K, P, V, P - 1, P - 1>(at, end, weights, sum);
     else add_spikes<K, P, V, 0, P - 1>(at, end, weights, sum);

@@ -122,6 +122,20 @@ CSNN_INLINE v16 keep(uint16_t bits, v16 x) {
 #endif
 }
 
+// Writes first + lane * stride for each lane whose bit is set; returns the place behind the last.
+CSNN_INLINE int32_t* list_lanes(uint16_t bits, int32_t first, int32_t stride, int32_t* to) {
+#if defined(__AVX512F__)  // without a branch per spike, whose number is not foreseen
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i all = _mm512_add_epi32(_mm512_set1_epi32(first), _mm512_mullo_epi32(lane, _mm512_set1_epi32(stride)));
+  const int count = __builtin_popcount(bits);
+  _mm512_mask_storeu_epi32(to, static_cast<uint16_t>((1u << count) - 1), _mm512_maskz_compress_epi32(bits, all));
+  return to + count;
+#else
+  for (unsigned set = bits; set; set &= set - 1) *to++ = first + __builtin_ctz(set) * stride;
+  return to;
+#endif
+}
+
 // The lanes of a group of 16 channels, the first of which is `first`, that exist.
 CSNN_INLINE uint16_t existing(int64_t channels, int64_t first) {
   const int64_t left = channels - first;

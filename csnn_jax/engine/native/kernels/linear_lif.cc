@@ -7,11 +7,9 @@ namespace csnn::ISA {
 // Lists the neurons that spike in `words` words; returns how many.
 int64_t list_spikes(const uint16_t* bits, int64_t words, int32_t* neurons) {
   assert(words >= 0);
-  int64_t count = 0;
-  for (int64_t w = 0; w < words; w += 4)
-    for (uint64_t spikes = load_words(bits + w, words - w); spikes; spikes &= spikes - 1)
-      neurons[count++] = static_cast<int32_t>(w * lanes + __builtin_ctzll(spikes));
-  return count;
+  int32_t* end = neurons;
+  for (int64_t w = 0; w < words; w++) end = list_lanes(bits[w], static_cast<int32_t>(w * lanes), 1, end);
+  return end - neurons;
 }
 
 template <int V>
