@@ -79,12 +79,15 @@ struct Crew {
 struct Free {
   void operator()(void* p) const { std::free(p); }
 };
-using Floats = std::unique_ptr<float[], Free>;
+template <typename T>
+using Numbers = std::unique_ptr<T[], Free>;
+using Floats = Numbers<float>;
 
 // Not initialised; aligned, so that no vector lies across two lines of the cache, and in large pages where it is large.
-Floats allocate(int64_t count) {
-  const int64_t bytes = count * sizeof(float), alignment = bytes < 1 << 20 ? 64 : 1 << 21;
-  Floats memory(static_cast<float*>(std::aligned_alloc(alignment, divide_up(bytes, alignment) * alignment)));
+template <typename T = float>
+Numbers<T> allocate(int64_t count) {
+  const int64_t bytes = std::max<int64_t>(count, 1) * sizeof(T), alignment = bytes < 1 << 20 ? 64 : 1 << 21;
+  Numbers<T> memory(static_cast<T*>(std::aligned_alloc(alignment, divide_up(bytes, alignment) * alignment)));
   if (!memory) throw std::bad_alloc();
   use_large_pages(memory.get(), divide_up(bytes, alignment) * alignment);
   return memory;
@@ -186,13 +189,13 @@ void linear_lif(LinearLif a, const float* kernel, int64_t images, const Workers&
       start[at + 1] = k.count_spikes(a.bits_in + at * words, words);
   });
   for (int64_t at = 0; at < steps; at++) start[at + 1] += start[at];
-  std::vector<int32_t> spikes(start[steps]);
+  const Numbers<int32_t> spikes = allocate<int32_t>(start[steps]);
   workers.each(images, [&](int64_t image, int64_t) {
     for (int64_t at = image * a.time; at < (image + 1) * a.time; at++)
-      k.list_spikes(a.bits_in + at * words, words, spikes.data() + start[at]);
+      k.list_spikes(a.bits_in + at * words, words, spikes.get() + start[at]);
   });
   a.start = start.data();
-  a.spikes = spikes.data();
+  a.spikes = spikes.get();
   const int64_t blocks = divide_up(a.outputs, most_width), chunk = 8, chunks = divide_up(images, chunk);
   auto width = [&](int64_t block) { return std::min(most_width, a.outputs - block * most_width); };
   // The columns of a block side by side: rows a power of two apart would compete for the same lines of the cache.
@@ -217,16 +220,16 @@ void lif_backward(const LifBackward& a, int64_t images, const Workers& workers) 
 void linear_weights(LinearWeights a, const uint16_t* bits, const Workers& workers) {
   const Kernels& k = kernels();
   const int64_t spans = divide_up(a.time, 64);
-  std::vector<uint64_t> history(a.images * a.inputs * spans);
-  std::vector<int32_t> firing(a.images * (a.inputs + 1));
+  const Numbers<uint64_t> history = allocate<uint64_t>(a.images * a.inputs * spans);
+  const Numbers<int32_t> firing = allocate<int32_t>(a.images * (a.inputs + 1));
   workers.each(a.images, [&](int64_t image, int64_t) {
-    uint64_t* when = history.data() + image * a.inputs * spans;
-    int32_t* list = firing.data() + image * (a.inputs + 1);
+    uint64_t* when = history.get() + image * a.inputs * spans;
+    int32_t* list = firing.get() + image * (a.inputs + 1);
     k.spike_history(bits + image * a.time * a.inputs / lanes, a.time, a.inputs, when);
     list[0] = static_cast<int32_t>(k.list_firing(when, a.time, a.inputs, list + 1));
   });
-  a.history = history.data();
-  a.firing = firing.data();
+  a.history = history.get();
+  a.firing = firing.get();
   const int64_t blocks = divide_up(a.outputs, most_width), rows = 1024, parts = divide_up(a.inputs, rows);
   PerWorker scratch(workers.threads(), a.time * most_width * sizeof(float));
   workers.each(blocks * parts, [&](int64_t unit, int64_t worker) {
