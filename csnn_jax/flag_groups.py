@@ -29,8 +29,8 @@ _MEMBERS = {
     "data": ("dataset", "validation", "encoding", "scale"),
     "neuron": ("beta", "threshold", "learn_beta", "learn_threshold", "reset", "surrogate", "slope"),
     "optimisation": (
-        *("optimizer", "lr", "momentum", "schedule", "warmup", "weight_decay", "clip_norm"),
-        *("label_smoothing", "rate_target", "rate_weight"),
+        *("optimizer", "lr", "momentum", "schedule", "warmup", "weight_decay", "clip_norm", "ema"),
+        *("loss", "label_smoothing", "rate_target", "rate_weight"),
     ),
 }  # in the order of the help; other fields come after them, in the group of their class
 _OF_FIELD = {name: group for group, names in _MEMBERS.items() for name in names}

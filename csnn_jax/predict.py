@@ -57,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"error: {error}", file=sys.stderr)
                 code = 2
                 continue
-            spikes = np.asarray(model.trace(_as_data(picture.pixels[None], config.model)).spikes[-1])
-            print(_text(path, picture.notes, spikes[:, 0]), flush=True)
+            trace = model.trace(_as_data(picture.pixels[None], config.model))
+            spikes, membranes = (np.asarray(layers[-1])[:, 0] for layers in (trace.spikes, trace.membranes))
+            read = membranes if config.model.readout == "membrane" else None
+            print(_text(path, picture.notes, spikes, read), flush=True)
         return code
 
     return run_command(command, arguments)
@@ -73,16 +75,17 @@ def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
     return np.rint(pixels * (config.pixel_scale / 255)).astype(np.uint8)
 
 
-def _text(path: str, notes: Sequence[str], spikes: np.ndarray) -> str:
-    """The answer for output spikes [time, classes]."""
-    counts = spikes.sum(0).astype(int)
+def _text(path: str, notes: Sequence[str], spikes: np.ndarray, membranes: np.ndarray | None) -> str:
+    """The answer for output spikes [time, classes], or membranes where the class is read from them."""
+    scores = spikes.sum(0).astype(int) if membranes is None else membranes.sum(0)
     steps = np.flatnonzero(spikes.any(1))
     first = f"first output spike at step {steps[0]}" if len(steps) else "no output spike at all"
-    best = np.flatnonzero(counts == counts.max())
+    best = np.flatnonzero(scores == scores.max())
     tie = f" (tie between {', '.join(map(str, best))})" if len(best) > 1 else ""
     lines = [f"{path}: class {best[0]}{tie}, {first}"]
     lines += [f"  {note}" for note in notes]
-    lines.append("  spikes: " + "  ".join(f"{label}:{count}" for label, count in enumerate(counts)))
+    said, form = ("spikes", "d") if membranes is None else ("summed membranes", ".2f")
+    lines.append(f"  {said}: " + "  ".join(f"{label}:{score:{form}}" for label, score in enumerate(scores)))
     return "\n".join(lines)
 
 

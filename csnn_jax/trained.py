@@ -29,15 +29,16 @@ from csnn_jax.runs.metrics import Evaluation, Neurons
 
 
 class Answer(NamedTuple):
-    """The classes and spike counts that a network gives for some images.
+    """The classes that a network gives for some images, and what they are read from.
 
     Attributes:
-        classes: the class with the most output spikes, the lowest on ties: int [batch].
-        counts: output spikes of every class over the window: int [batch, classes].
+        classes: the class with the highest score, the lowest on ties: int [batch].
+        scores: of every class [batch, classes]: its output spikes over the window, int; or where the network's readout
+            is the membrane, the sum of its output membranes, float.
     """
 
     classes: np.ndarray
-    counts: np.ndarray
+    scores: np.ndarray
 
 
 class Trained:
@@ -70,7 +71,7 @@ class Trained:
         self._runners: dict[bool, BatchRunner] = {}
 
     def classify(self, images: ArrayLike) -> Answer:
-        """Runs the window and counts output spikes; works in batches of 128.
+        """Runs the window and reads the classes; works in batches of 128.
 
         Args:
             images: an array, or lists that NumPy makes one of: [batch, H, W, C], or [batch, T, H, W, C] where they have
@@ -87,11 +88,13 @@ class Trained:
         runner = self._for(images)
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
-        counts = [
-            runner.tally(self._params, runner.present(held, rows, (1, number))).counts[: real.sum()]
+        scores = [
+            runner.tally(self._params, runner.present(held, rows, (1, number))).scores[: real.sum()]
             for number, (rows, real) in enumerate(zip(index, valid, strict=True))
         ]
-        found = np.concatenate([np.asarray(c) for c in counts]).astype(np.int64)
+        found = np.concatenate([np.asarray(s) for s in scores])
+        if self.config.model.readout == "spikes":
+            found = found.astype(np.int64)
         return Answer(found.argmax(1), found)
 
     def trace(self, images: ArrayLike) -> scan.Trace:

@@ -15,7 +15,7 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import ModelConfig, Readout
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.surrogates import spike_function
 
@@ -28,14 +28,14 @@ class Trace(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """How often outputs and layers spiked over the window.
+    """What the outputs came to over the window, and how often each layer spiked.
 
     Attributes:
-        counts: output spikes per image and class [batch, classes].
+        scores: per image and class [batch, classes]: output spikes, or the sum of the output membranes.
         fired: spikes per image and layer [batch, layers].
     """
 
-    counts: torch.Tensor
+    scores: torch.Tensor
     fired: torch.Tensor
 
 
@@ -155,22 +155,30 @@ def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tenso
     Raises:
         ValueError: x of another type or rank, or empty, or no steps.
     """
+    return run_for(network, x, time_steps, "spikes")
+
+
+def run_for(network: nn.Sequential, x: torch.Tensor, time_steps: int, reads: Readout) -> torch.Tensor:
+    """The output's spikes or membranes [time, batch, classes] over the window; see `run`."""
     check_input(network, x, time_steps)
     reset(network)
-    return torch.stack([network(image)[0] for image in (x if x.ndim == 5 else repeat(x, time_steps))])
+    place = 1 if reads == "membrane" else 0
+    return torch.stack([network(image)[place] for image in (x if x.ndim == 5 else repeat(x, time_steps))])
 
 
-def watch(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+def watch(
+    network: nn.Sequential, x: torch.Tensor, time_steps: int, reads: Readout = "spikes"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Runs the window (see `run`) for training, and sees every layer.
 
     Returns:
-        Output spikes [time, batch, classes] and densities, the share of neurons that spike at a step [layers]. Both
-            are differentiable.
+        Output spikes or membranes, as `reads` says, [time, batch, classes] and densities, the share of neurons that
+            spike at a step [layers]. Both are differentiable.
     """
     shares: list[list[torch.Tensor]] = [[] for _ in neurons(network)]
     with _watched(network, lambda number, neuron, fired: shares[number].append(fired.mean())):
-        spikes = run(network, x, time_steps)
-    return spikes, torch.stack([torch.stack(share).mean() for share in shares])
+        output = run_for(network, x, time_steps, reads)
+    return output, torch.stack([torch.stack(share).mean() for share in shares])
 
 
 @torch.no_grad()
@@ -190,7 +198,7 @@ def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
 
 
 @torch.no_grad()
-def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Tally:
+def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Readout = "spikes") -> Tally:
     """Runs the window (see `run`) and keeps sums only."""
     check_input(network, x, time_steps)
     fired = torch.zeros(x.shape[-4], len(neurons(network)), device=x.device)
@@ -199,8 +207,8 @@ def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Tally:
         fired[:, number] += spikes.flatten(1).sum(1)
 
     with _watched(network, add):
-        counts = run(network, x, time_steps).sum(0)
-    return Tally(counts, fired)
+        scores = run_for(network, x, time_steps, readout).sum(0)
+    return Tally(scores, fired)
 
 
 @contextmanager

@@ -1,15 +1,14 @@
-"""snnTorch's surrogates and loss for any floating-point type; surrogates that fail as they are, mended.
+"""snnTorch's surrogates for any floating-point type; surrogates that fail as they are, mended.
 
-snnTorch 1.0 returns float32 spikes from every surrogate and adds the loss up in float32. Here the same autograd
-functions return spikes of their input's type; in float32 nothing changes, and the model then takes snnTorch's own.
+snnTorch 1.0 returns float32 spikes from every surrogate. Here the same autograd functions return spikes of their
+input's type; in float32 nothing changes, and the model then takes snnTorch's own.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from snntorch import functional, surrogate
-from torch.nn.functional import cross_entropy
+from snntorch import surrogate
 
 from csnn_jax.config import ModelConfig, surrogate_of
 
@@ -69,23 +68,3 @@ def spike_function(config: ModelConfig, dtype: torch.dtype) -> Callable[[torch.T
     if dtype != torch.float32:
         function = _typed(function)
     return lambda shifted: function.apply(shifted, *sharpness)
-
-
-class _CeRate(functional.ce_rate_loss):
-    """snnTorch's `ce_rate_loss` with the sum over the steps in the spikes' type, and with label smoothing."""
-
-    def __init__(self, smoothing: float):
-        super().__init__()
-        self._smoothing = smoothing
-
-    def _compute_loss(self, spk_out: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        steps = targets.repeat(len(spk_out))
-        return cross_entropy(spk_out.flatten(0, 1), steps, label_smoothing=self._smoothing)
-
-
-def ce_rate(dtype: torch.dtype, smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The loss of output spikes [time, batch, classes] and labels [batch].
-
-    In float32, without label smoothing, it is snnTorch's `ce_rate_loss`.
-    """
-    return functional.ce_rate_loss() if dtype == torch.float32 and not smoothing else _CeRate(smoothing)

@@ -1,6 +1,7 @@
 """Trains and evaluates the network in snnTorch, eager, on CUDA, MPS or the CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import snntorch
@@ -13,7 +14,7 @@ from csnn_jax.initial import start as initial
 from csnn_jax.initial.drawn import drawn
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, StepMetrics, evaluate, look, moments
-from csnn_torch import model, optimizer, surrogates
+from csnn_torch import losses, model, optimizer
 
 
 def choose_device(name: str) -> torch.device:
@@ -82,7 +83,9 @@ class Trainer:
         self._parameters = list(self.network.parameters())
         self._last_good = [p.detach().clone() for p in self._parameters]
         self._optimizer = optimizer.Optimizer(config.train, self._parameters)
-        self._cross_entropy = surrogates.ce_rate(self.dtype, config.train.label_smoothing)
+        averaged = self._parameters if config.train.ema is not None else []
+        self._average = [p.detach().clone() for p in averaged]
+        self._output_loss = losses.make(config.train, self.dtype)
         self._sound = True  # whether all losses and gradients were finite so far
         self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities; not with a rate target
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
@@ -110,6 +113,8 @@ class Trainer:
         if self._sound:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
             self._optimizer.update(rate)
+            for average, parameter in zip(self._average, self._parameters, strict=False):
+                average.lerp_(parameter.detach(), self.config.train.renewal(iteration))
         return StepMetrics(loss.item(), self._sound, densities.cpu().numpy(), norms)
 
     def roll_back(self) -> None:
@@ -123,35 +128,44 @@ class Trainer:
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
             x = self.input(split.images, rows, (1, number))
-            sums = model.tally(self.network, x, self.config.model.time_steps)
-            return sums.counts.cpu().numpy().argmax(1), sums.fired.cpu().numpy()
+            sums = model.tally(self.network, x, self.config.model.time_steps, self.config.model.readout)
+            return sums.scores.cpu().numpy().argmax(1), sums.fired.cpu().numpy()
 
-        return evaluate(split, self.config.model, tally, go_on)
+        with self._holding(self._average or None):
+            return evaluate(split, self.config.model, tally, go_on)
 
     def look(self, images: np.ndarray, before: bool = False) -> dict[str, Neurons]:
-        if before:
-            now = [p.detach().clone() for p in self._parameters]
-            self.roll_back()
-            try:
-                return self.look(images)
-            finally:
-                self._set(now)
-
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.input(some, np.arange(len(some)), (3, number))
             membranes = model.trace(self.network, x, self.config.model.time_steps).membranes
             layers = zip(membranes, model.neurons(self.network), strict=True)
             return [moments(m.cpu().numpy(), neuron.threshold.detach().cpu().numpy()) for m, neuron in layers]
 
-        return look(images, self.config.model, run)
+        with self._holding(self._last_good if before else None):
+            return look(images, self.config.model, run)
+
+    @contextmanager
+    def _holding(self, values: list[torch.Tensor] | None) -> Iterator[None]:
+        """Gives the network these parameters for a while; None: it keeps its own."""
+        if values is None:
+            yield
+            return
+        now = [p.detach().clone() for p in self._parameters]
+        self._set(values)
+        try:
+            yield
+        finally:
+            self._set(now)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         x = self.input(images, np.arange(len(images)), (2, 0))
-        found = model.trace(self.network, x, self.config.model.time_steps)
+        with self._holding(self._average or None):
+            found = model.trace(self.network, x, self.config.model.time_steps)
         return [m.cpu().numpy() for m in found.membranes], [s.cpu().numpy() for s in found.spikes]
 
     def tensors(self) -> layouts.Tensors:
-        return model.tensors(self.network)
+        with self._holding(self._average or None):
+            return model.tensors(self.network)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in self._state().items()}
@@ -163,8 +177,8 @@ class Trainer:
                 tensor.copy_(torch.from_numpy(state[name]))
 
     def run(self, x: torch.Tensor) -> torch.Tensor:
-        """Output spikes [time, batch, classes] of an `input`."""
-        return model.run(self.network, x, self.config.model.time_steps)
+        """What the class is read from, output spikes or membranes [time, batch, classes], of an `input`."""
+        return model.run_for(self.network, x, self.config.model.time_steps, self.config.model.readout)
 
     def input(self, images: np.ndarray, index: np.ndarray, stream: tuple[int, int]) -> torch.Tensor:
         """One batch [batch, C, H, W] or [time, batch, C, H, W]: encoded, where asked, with csnn_jax's seeds."""
@@ -182,21 +196,22 @@ class Trainer:
         size = self.config.train.part or len(labels)
         loss = densities = torch.zeros(())
         for part, part_labels in zip(x.split(size, x.ndim - 4), labels.split(size), strict=True):
-            spikes, seen = self._forward(part)
-            found = self._loss(spikes, part_labels, seen) * (size / len(labels))
+            output, seen = self._forward(part)
+            found = self._loss(output, part_labels, seen) * (size / len(labels))
             found.backward()
             loss, densities = loss + found.detach(), densities + seen.detach() * (size / len(labels))
         return loss, densities
 
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Output spikes and the layers' densities."""
+        """What the loss reads, and the layers' densities."""
         if self.watching:
-            return model.watch(self.network, x, self.config.model.time_steps)
-        return self.run(x), torch.full((len(self.config.model.layers),), torch.nan)
+            return model.watch(self.network, x, self.config.model.time_steps, losses.reads(self.config.train))
+        output = model.run_for(self.network, x, self.config.model.time_steps, losses.reads(self.config.train))
+        return output, torch.full((len(self.config.model.layers),), torch.nan)
 
-    def _loss(self, spikes: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:
+    def _loss(self, output: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:
         """The loss that is minimised; see `csnn_jax.update.objective`."""
-        loss = self._cross_entropy(spikes, labels)
+        loss = self._output_loss(output, labels)
         if self.config.train.rate is None:
             return loss
         target, weight = self.config.train.rate
@@ -215,4 +230,5 @@ class Trainer:
             moments = self._optimizer.state[parameter]
             parts = {"parameter": parameter.detach(), "last_good": before, **moments}
             state |= {f"{number}.{name}": tensor for name, tensor in parts.items()}
+        state |= {f"{number}.average": tensor for number, tensor in enumerate(self._average)}
         return state

@@ -78,7 +78,11 @@ def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Con
             f"{path}: is an unfinished run, expected a finished one; go on with it by its training command with "
             f"--resume --out {path}, or export its last weights by --checkpoint last"
         )
-    return rundir.open_run(path, checkpoint)
+    found = rundir.open_run(path, checkpoint)
+    if (readout := found[1].model.readout) != "spikes":
+        expected = "expected a network that is read from output spikes; train with --loss ce_membrane alone"
+        raise UserError(f"{path}: has --readout {readout}, {expected}")
+    return found
 
 
 def _check(flags: ExportFlags) -> None:

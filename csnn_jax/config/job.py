@@ -9,6 +9,7 @@ from csnn_jax.config.network import ModelConfig
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
+Loss = Literal["ce_rate", "ce_membrane", "mse_count"]
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained, on the cross entropy of every step's spikes (snnTorch's ce_rate_loss).
-
-    The formulas of the optimisation stand in docs/train.md.
-    """
+    """How the network is trained. The formulas of the optimisation stand in docs/train.md."""
 
     epochs: int = 1
     """Passes over the training images."""
@@ -88,6 +86,13 @@ class TrainConfig:
     the gradient, as in torch; None: 0.01 with adamw, else 0."""
     clip_norm: float | None = None
     """Longest gradient, over all parameters together (Euclidean norm); a longer one is scaled down; None: any."""
+    ema: float | None = None
+    """Decay of averaged weights, from above 0 to below 1, such as 0.999, which evaluations, weights.safetensors and
+    exports then have; None: the weights themselves."""
+    loss: Loss = "ce_rate"
+    """What is minimised: the cross entropy of every step's output spikes (snnTorch's ce_rate_loss), that of every
+    step's output membranes, or the squared distance of the spike counts from all steps for the right class and none for
+    the others (snnTorch's mse_count_loss)."""
     label_smoothing: float = 0.0
     """Share of the truth that is spread evenly over all classes, from 0 to below 1."""
     rate_target: float | None = None
@@ -150,9 +155,12 @@ class TrainConfig:
         decay, clip = self.weight_decay, self.clip_norm
         check("--weight-decay", decay, "a number of at least 0", decay is None or (is_number(decay) and decay >= 0))
         check("--clip-norm", clip, "a positive number", clip is None or is_number(clip, 0.0))
+        is_decay = self.ema is None or (_is_share(self.ema) and self.ema > 0)
+        check("--ema", self.ema, "a number above 0 and below 1", is_decay)
 
     def _check_loss(self) -> None:
         target, weight = self.rate_target, self.rate_weight
+        check_choice("--loss", self.loss, Loss)
         check("--label-smoothing", self.label_smoothing, "a number from 0 to below 1", _is_share(self.label_smoothing))
         is_density = target is None or (_is_share(target) and target > 0)
         check("--rate-target", target, "a number above 0 and below 1", is_density)
@@ -171,6 +179,16 @@ class TrainConfig:
         if self.weight_decay is None:
             return 0.01 if self.optimizer == "adamw" else 0.0
         return self.weight_decay
+
+    def renewal(self, iteration: int) -> float:
+        """Share of the new weights in the average after an iteration: 1 - min(ema, (1 + n) / (10 + n)), n from 1 on.
+
+        The average follows closely at first, so that the initial weights are soon forgotten (as in TensorFlow's
+        ExponentialMovingAverage).
+        """
+        assert self.ema is not None
+        number = iteration + 1
+        return 1 - min(self.ema, (1 + number) / (10 + number))
 
     @property
     def rate(self) -> tuple[float, float] | None:

@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 Reset = Literal["subtract", "zero", "none"]
 Encoding = Literal["direct", "rate", "latency"]
+Readout = Literal["spikes", "membrane"]
 SurrogateName = Literal[
     "fast_sigmoid",
     "atan",
@@ -74,6 +75,9 @@ class ModelConfig:
     encoding: Encoding = "direct"
     """Image to input: the same image every step, Bernoulli spikes at the rate of the pixel, or one spike for each
     pixel above 0, the brighter the earlier."""
+    readout: Readout = "spikes"
+    """What the class is read from: the output neuron with the most spikes, or the one whose membrane has the largest
+    sum over the window."""
     scale: float | None = None
     """What pixel values are divided by; None: what the data set says, 255 for images of bytes, 1 for counts (integers
     with a time axis) and where there are only 0 and 1."""
@@ -93,6 +97,7 @@ class ModelConfig:
         check("--num-classes", self.num_classes, "a whole number of at least 2", is_count(self.num_classes, 2))
         check_choice("--reset", self.reset, Reset)
         check_choice("--encoding", self.encoding, Encoding)
+        check_choice("--readout", self.readout, Readout)
         _check_surrogate(self.surrogate)
         has_slope = self.surrogate not in SLOPELESS
         check("--slope", self.slope, "a positive number", self.slope is None or is_number(self.slope, 0.0))

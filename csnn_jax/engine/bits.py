@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from csnn_jax.config import Reset
+from csnn_jax.config import SLOPELESS, Reset
 from csnn_jax.engine.library import call, float_of, words_of
+from csnn_jax.network import surrogate as surrogates
 from csnn_jax.network.surrogate import Derivative
 
 LANES = 16
@@ -22,18 +23,27 @@ class Rule(NamedTuple):
         surrogate: a name of the configuration, or a derivative of the user's, any JAX function of U - threshold.
         slope: sharpness of a named surrogate.
         keep: whether the backward pass will be wanted; without, membranes are not stored.
+        read: whether a gradient comes back through the membranes too; of linear layers only.
     """
 
     reset: Reset
     surrogate: str | Derivative
     slope: float
     keep: bool
+    read: bool = False
 
     @property
     def attributes(self) -> dict[str, Any]:
         """The attributes of a backward operation."""
-        surrogate = self.surrogate if isinstance(self.surrogate, str) else "given"
+        surrogate = self.surrogate if isinstance(self.surrogate, str) and not self.read else "given"
         return {"reset": self.reset, "surrogate": surrogate, "slope": np.float32(self.slope)}
+
+    def derivative(self, x: Array) -> Array:
+        """dS/dU at x = U - threshold."""
+        if not isinstance(self.surrogate, str):
+            return self.surrogate(x)
+        function = surrogates.BY_NAME[self.surrogate]
+        return function(x) if self.surrogate in SLOPELESS else function(x, self.slope)
 
     def given(self, membranes: Array, threshold: Array) -> Array | None:
         """The derivative at every membrane where the kernels cannot compute it."""
@@ -86,7 +96,7 @@ class LayerOutput(NamedTuple):
     Attributes:
         spikes: its spikes, which carry the gradient.
         last: membranes after the last step [batch, neurons]; no gradient.
-        membranes: [batch, time, neurons], or [0] where they are not kept; no gradient.
+        membranes: [batch, time, neurons], or [0] where they are not kept; a gradient where the rule says so.
     """
 
     spikes: Spikes

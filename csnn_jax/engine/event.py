@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config import Layer
+from csnn_jax.config import Layer, Readout
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, LayerOutput, Rule, Spikes
@@ -46,22 +46,23 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     return _last(model, outputs), _output(model, outputs)
 
 
-def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
+def watch(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, Array]:
     """Runs the window for training, and sees every layer.
 
     Args:
         model: a float32 network.
         x: as `run` takes it.
+        reads: what is wanted of the output layer.
 
     Returns:
-        Output spikes [time, batch, classes], differentiable, and densities, the share of neurons that spike at a step
-            [layers], which are not.
+        Output spikes or membranes [time, batch, classes], differentiable, and densities, the share of neurons that
+            spike at a step [layers], which are not.
 
     Raises:
         Unsupported: what the engine does not cover, by name.
     """
-    outputs = _forward(model, x, keep=True)
-    output = _output(model, outputs)
+    outputs = _forward(model, x, keep=True, reads=reads)
+    output = _output(model, outputs, reads)
     time, batch = output.shape[:2]
     neurons = jnp.asarray([math.prod(layer.out_shape) for layer in model.config.layers], jnp.float32)
     return output, _fired(outputs).sum(0) / (neurons * (time * batch))
@@ -83,9 +84,10 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
 
 def tally(model: CSNN, x: Array) -> Tally:
     """Runs the window and keeps sums only. See `run` for the arguments and errors."""
-    outputs = _forward(model, x, keep=False)
-    counts = bits.unpack(outputs[-1].spikes)[:, :, : model.config.num_classes].sum(1)
-    return Tally(counts, _fired(outputs))
+    check_input(model, x)
+    reads = model.config.readout
+    outputs = _forward(model, x, keep=False, reads=reads)
+    return Tally(_output(model, outputs, reads).sum(0), _fired(outputs))
 
 
 def unsupported(model: CSNN) -> str | None:
@@ -117,11 +119,11 @@ def _not_covered(layer: Layer, limits: library.Limits) -> str | None:
     return None
 
 
-def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[LayerOutput]:
+def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True, reads: Readout = "spikes") -> list[LayerOutput]:
     """Every layer's output over the window.
 
     `keep`: store what the backward pass needs. `drives`: the first layer may take its gradient as a `Drive`
-    and store nothing.
+    and store nothing. `reads`: what is wanted of the output layer.
     """
     check_input(model, x)
     reason = unsupported(model)
@@ -133,17 +135,19 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True) -> list[Lay
             raise ValueError("x is a sequence of other numbers than 0 and 1, expected spikes; the scan engine takes it")
     outputs: list[LayerOutput] = []
     for index, block in enumerate(model.blocks):
+        read = reads == "membrane" and block is model.blocks[-1]
         if index == 0 and x.ndim == 4:
-            outputs.append(_first(model, x, keep, drives))
+            outputs.append(_first(model, x, keep, drives, read))
         else:
             before = outputs[-1].spikes if index else _pack(x, block)
-            outputs.append(_layer(model, block, before, keep))
+            outputs.append(_layer(model, block, before, keep, read))
     return outputs
 
 
-def _output(model: CSNN, outputs: list[LayerOutput]) -> Array:
-    """Output spikes [time, batch, classes]."""
-    return bits.unpack(outputs[-1].spikes)[:, :, : model.config.num_classes].swapaxes(0, 1)
+def _output(model: CSNN, outputs: list[LayerOutput], reads: Readout = "spikes") -> Array:
+    """Output spikes or membranes [time, batch, classes]."""
+    output = outputs[-1].membranes if reads == "membrane" else bits.unpack(outputs[-1].spikes)
+    return output[:, :, : model.config.num_classes].swapaxes(0, 1)
 
 
 def _fired(outputs: list[LayerOutput]) -> Array:
@@ -168,7 +172,7 @@ def _pack(x: Array, block: Block) -> Spikes:
     return bits.pack(x.reshape(batch, time, 1, -1))
 
 
-def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> LayerOutput:
+def _first(model: CSNN, image: Array, keep: bool, drives: bool, read: bool) -> LayerOutput:
     """The first layer, which sees the same image at every step: its current is computed once, by XLA."""
     block = model.blocks[0]
     current = block.current(image.astype(jnp.float32))
@@ -176,7 +180,7 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> LayerOutput:
     width = bits.padded(channels)
     current = jnp.pad(current, [(0, 0)] * (current.ndim - 1) + [(0, width - channels)])
     current = current.reshape(current.shape[0], -1)
-    rule, beta, threshold = _rule(model, block, keep), *_neuron(block)
+    rule, beta, threshold = _rule(model, block, keep, read), *_neuron(block)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.
     next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
@@ -192,8 +196,8 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool) -> LayerOutput:
     return ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
 
 
-def _layer(model: CSNN, block: Block, before: Spikes, keep: bool) -> LayerOutput:
-    rule, beta, threshold = _rule(model, block, keep), *_neuron(block)
+def _layer(model: CSNN, block: Block, before: Spikes, keep: bool, read: bool) -> LayerOutput:
+    rule, beta, threshold = _rule(model, block, keep, read), *_neuron(block)
     channels = block.layer.out_shape[-1]
     extra = bits.padded(channels) - channels
     bias = jnp.pad(block.biases, (0, extra))
@@ -225,9 +229,9 @@ def _neuron(block: Block) -> tuple[Array, Array]:
     return clip_beta(beta), threshold
 
 
-def _rule(model: CSNN, block: Block, keep: bool) -> Rule:
+def _rule(model: CSNN, block: Block, keep: bool, read: bool) -> Rule:
     name, slope = _named(block.derivative)
-    return Rule(model.config.reset, name or block.derivative, slope, keep)
+    return Rule(model.config.reset, name or block.derivative, slope, keep or read, read)
 
 
 def _named(derivative: surrogate.Derivative) -> tuple[str | None, float]:

@@ -79,20 +79,27 @@ def _constant_lif_backward(
     rule: Rule, time: int, channels: tuple[int, int], saved: _Constant, cotangent: LayerOutput
 ) -> tuple[Array, Array, Array]:
     del time, channels
-    dcurrent, dbeta, dthreshold = _lif_backward(rule, *saved, cast(Array, cotangent.spikes.port))
+    dcurrent, dbeta, dthreshold = _lif_backward(rule, saved, cotangent)
     return dcurrent.sum(1), dbeta, dthreshold
 
 
 constant_lif.defvjp(_constant_lif_forward, _constant_lif_backward)
 
 
-def _lif_backward(
-    rule: Rule, membranes: Array, beta: Array, threshold: Array, dspikes: Array
-) -> tuple[Array, Array, Array]:
-    """(dcurrent [batch, time, neurons], dbeta, dthreshold) of neurons whose membranes were kept."""
-    given = rule.given(membranes, threshold)
+def _lif_backward(rule: Rule, saved: tuple[Array, Array, Array], cotangent: LayerOutput) -> tuple[Array, Array, Array]:
+    """(dcurrent [batch, time, neurons], dbeta, dthreshold) of neurons whose (membranes, beta, threshold) were kept."""
+    membranes, beta, threshold = saved
+    given, dspikes = rule.given(membranes, threshold), cast(Array, cotangent.spikes.port)
+    if rule.read:
+        # dU has the membranes' own gradient added at every step. So the kernel takes sigma' dS + dmembranes for its dS,
+        # with a derivative of 1, and only the threshold's gradient then has the membranes' part too much.
+        sigma = rule.derivative(membranes - threshold).astype(jnp.float32)
+        dspikes, given = sigma * dspikes + cotangent.membranes, jnp.ones_like(membranes)
     found = kernels.lif_backward(kernels.LifBackward(dspikes, membranes, given, beta, threshold), rule)
-    return found.dcurrent, found.dbeta.sum(), found.dthreshold.sum()
+    dthreshold = found.dthreshold.sum()
+    if rule.read:
+        dthreshold += cotangent.membranes.sum()
+    return found.dcurrent, found.dbeta.sum(), dthreshold
 
 
 # --- linear layer
@@ -142,8 +149,7 @@ def _linear_lif_backward(
 ) -> tuple[Spikes, Array, Array, Array, Array]:
     del channels
     spikes, kernel, membranes, beta, threshold = saved
-    port = cast(Array, cotangent.spikes.port)
-    dcurrent, dbeta, dthreshold = _lif_backward(rule, membranes, beta, threshold, port)
+    dcurrent, dbeta, dthreshold = _lif_backward(rule, (membranes, beta, threshold), cotangent)
     dkernel = kernels.linear_weights(spikes.bits, dcurrent)
     # The gradient of the input is dense, so it is XLA's matrix product.
     dspikes: Array | Product | None

@@ -107,7 +107,7 @@ class BatchRunner:
             else:
                 x = self.share(split.images[rows[self._devices.rows(batch)]], batch, stream)
             sums = self.tally(params, x)
-            return np.asarray(scan.predict(sums.counts))[:batch], np.asarray(sums.fired)[:batch]
+            return np.asarray(scan.predict(sums.scores))[:batch], np.asarray(sums.fired)[:batch]
 
         return metrics.evaluate(split, self._config, tally, go_on)
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from csnn_jax.network.model import CSNN, Membranes, advance
+from csnn_jax.config import Readout
+from csnn_jax.network.model import CSNN, Block, Membranes, advance
 
 # XLA hands matrix products and convolutions on the CPU to YNNPACK by default; for the default network's convolution
 # its own Eigen code takes less than half the time (4.6 against 10.9 ms a step).
@@ -36,20 +37,21 @@ class Trace(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """How often outputs and layers spiked over the window, for accuracy and densities.
+    """What the outputs came to over the window, and how often each layer spiked, for accuracy and densities.
 
     Attributes:
-        counts: output spikes per image and class [batch, classes].
+        scores: per image and class [batch, classes]: output spikes, or where the network's readout is the membrane the
+            sum of its output membranes.
         fired: spikes per image and layer [batch, layers].
     """
 
-    counts: Array
+    scores: Array
     fired: Array
 
 
-def predict(counts: Array) -> Array:
-    """The class [batch] with the most output spikes [batch, classes], the lowest on ties (snnTorch `accuracy_rate`)."""
-    return counts.argmax(-1)
+def predict(scores: Array) -> Array:
+    """The class [batch] with the highest score [batch, classes], the lowest on ties (snnTorch `accuracy_rate`)."""
+    return scores.argmax(-1)
 
 
 def check_input(model: CSNN, x: Array) -> None:
@@ -84,26 +86,27 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     return last, spikes
 
 
-def watch(model: CSNN, x: Array) -> tuple[Array, Array]:
+def watch(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, Array]:
     """Runs the window for training, and sees every layer.
 
     Args:
         model: the network.
         x: as `run` takes it.
+        reads: what is wanted of the output layer.
 
     Returns:
-        Output spikes [time, batch, classes] and densities, the share of neurons that spike at a step [layers]. Both
-            are differentiable.
+        Output spikes or membranes [time, batch, classes] and densities, the share of neurons that spike at a step
+            [layers]. Both are differentiable.
 
     Raises:
         ValueError: x of another shape or type, or empty.
     """
-    _, spikes, densities = _window(model, x)
-    return spikes, jnp.stack(densities)
+    _, output, densities = _window(model, x, reads)
+    return output, jnp.stack(densities)
 
 
-def _window(model: CSNN, x: Array) -> tuple[Membranes, Array, list[Array]]:
-    """(last membranes, output spikes, each layer's density).
+def _window(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Membranes, Array, list[Array]]:
+    """(last membranes, output spikes or membranes, each layer's density).
 
     The convolutional blocks go through time together, step by step. Then each linear block takes the
     spikes of the whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read
@@ -116,21 +119,32 @@ def _window(model: CSNN, x: Array) -> tuple[Membranes, Array, list[Array]]:
     split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
     first, rest = model.blocks[:split], model.blocks[split:]
 
-    def together(membranes: Membranes, current: Array) -> tuple[Membranes, tuple[Array, list[Array]]]:
+    def seen(block: Block, membrane: Array) -> Array | None:
+        """The membranes of a block where they are wanted."""
+        return membrane if reads == "membrane" and block is model.blocks[-1] else None
+
+    def together(membranes: Membranes, current: Array) -> tuple[Membranes, tuple[Array, Array | None, list[Array]]]:
         membranes, spikes = advance(first, membranes, current)
-        return membranes, (spikes[-1], [layer.mean() for layer in spikes])
+        return membranes, (spikes[-1], seen(first[-1], membranes[-1]), [layer.mean() for layer in spikes])
 
     start = model.initial_membranes(x.shape[-4])
-    last, (spikes, shares) = _loop(model, x, jax.checkpoint(together, policy=_KEPT, prevent_cse=False), start[:split])
+    run = jax.checkpoint(together, policy=_KEPT, prevent_cse=False)
+    last, (spikes, watched, shares) = _loop(model, x, run, start[:split])
     densities = [share.mean() for share in shares]
     for block, membrane in zip(rest, start[split:], strict=True):
-        fire = jax.checkpoint(block.fire, policy=_KEPT, prevent_cse=False)
+
+        def fire(membrane: Array, current: Array, block: Block = block) -> tuple[Array, tuple[Array, Array | None]]:
+            membrane, spikes = block.fire(membrane, current)
+            return membrane, (spikes, seen(block, membrane))
+
         window = spikes.shape[:2]
         currents = block.current(spikes.reshape(-1, *block.layer.in_shape)).reshape(*window, -1)
-        membrane, spikes = lax.scan(fire, membrane, currents)
+        membrane, (spikes, watched) = lax.scan(
+            jax.checkpoint(fire, policy=_KEPT, prevent_cse=False), membrane, currents
+        )
         last = (*last, membrane)
         densities.append(spikes.mean())
-    return last, spikes, densities
+    return last, spikes if watched is None else watched, densities
 
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
@@ -163,8 +177,7 @@ def tally(model: CSNN, x: Array) -> Tally:
         x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
 
     Returns:
-        `counts`, output spikes per image and class [batch, classes]; `fired`, spikes per image and layer
-            [batch, layers].
+        `scores` per image and class [batch, classes]; `fired`, spikes per image and layer [batch, layers].
 
     Raises:
         ValueError: x of another shape or type, or empty.
@@ -172,10 +185,11 @@ def tally(model: CSNN, x: Array) -> Tally:
     check_input(model, x)
 
     def add(carry: tuple[Membranes, Tally], current: Array) -> tuple[tuple[Membranes, Tally], None]:
-        membranes, (counts, fired) = carry
+        membranes, (scores, fired) = carry
         membranes, spikes = advance(model.blocks, membranes, current)
         now = jnp.stack([s.reshape(s.shape[0], -1).sum(1) for s in spikes], axis=1)
-        return (membranes, Tally(counts + spikes[-1], fired + now)), None
+        output = membranes[-1] if model.config.readout == "membrane" else spikes[-1]
+        return (membranes, Tally(scores + output, fired + now)), None
 
     batch = x.shape[-4]
     membranes = model.initial_membranes(batch)

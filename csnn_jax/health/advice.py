@@ -8,7 +8,7 @@ from csnn_jax.config import Config
 from csnn_jax.runs.metrics import LOOKED_AT
 
 STUCK = 0.99
-"""Of ln(classes), the loss of a network that does not look at its images."""
+"""Share of the loss of a network that does not look at its images, above which a loss is stuck."""
 
 SMALL_BATCH = 8
 """Images: with fewer, an update follows what is peculiar to them."""
@@ -71,7 +71,12 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
     `figures` holds what `health.EVIDENCE` lists, by layer, and the loss. `after` is such as "47 of 468" iterations.
     """
     if what == "stuck":
-        bound = f"{STUCK:g} ln({config.model.num_classes}) = {STUCK * math.log(config.model.num_classes):.3f}"
+        classes, steps = config.model.num_classes, config.model.time_steps
+        bound = f"{STUCK:g} ln({classes}) = {STUCK * math.log(classes):.3f}"
+        if config.train.loss == "mse_count":
+            bound = (
+                f"{STUCK:g} * {steps} * {classes - 1} / {classes}^2 = {STUCK * steps * (classes - 1) / classes**2:.3f}"
+            )
         return f"{NAMES[what]}: {figures['loss']:.3f} is not below {bound} after {after} iterations"
     if what == "dead":
         channels = {f"lif{number}": layer.out_shape[-1] for number, layer in enumerate(config.model.layers, 1)}

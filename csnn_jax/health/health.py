@@ -103,8 +103,7 @@ class Detectors:
         layers = len(model.layers)
         self.channels = np.array([layer.out_shape[-1] for layer in model.layers])
         self.silent = silence(model)
-        self.chance = math.log(model.num_classes)
-        self.floor = math.log(1 + (model.num_classes - 1) / math.e)
+        self.floor, self.chance = bounds_of_loss(config)
         self.fifth = max(PATIENCE, -(-total // 5))
         self._latest: deque[np.ndarray] = deque(maxlen=-(-ENOUGH // self._train.batch_size))
         self._losses: deque[float] = deque(maxlen=PATIENCE)
@@ -167,6 +166,15 @@ class Detectors:
 
     def _look(self, what: str, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
         return self.detectors[what].look(iteration, bad, good, tell)
+
+
+def bounds_of_loss(config: Config) -> tuple[float, float]:
+    """The least loss that there can be, and that of a network that does not look at its images."""
+    classes = config.model.num_classes
+    if config.train.loss == "mse_count":
+        return 0.0, config.model.time_steps * (classes - 1) / classes**2  # of counts that are all T / classes
+    floor = math.log(1 + (classes - 1) / math.e) if config.train.loss == "ce_rate" else 0.0
+    return floor, math.log(classes)
 
 
 def silence(config: ModelConfig) -> np.ndarray:

@@ -81,6 +81,9 @@ def read(name: str, number: int, checkpoint: str | None, dataset: str | None = N
     """
     missing: list[str] = []
     run, config, tensors = _opened(name, checkpoint, missing)
+    if config.model.readout != "spikes":
+        expected = "expected a network that is read from output spikes, which a report counts"
+        raise UserError(f"{name}: has --readout {config.model.readout}, {expected}")
     images = None
     if tensors is not None:
         images = data.load_for(config.model, dataset) if dataset else _images(config, missing)

@@ -50,9 +50,9 @@ def make(
     def at_once(params: Any, x: Array, labels: Array) -> Found:
         def loss_of(params: Any) -> tuple[Array, Array]:
             model = nnx.merge(graphdef, params)
-            spikes, densities = engine.watch(model, floats(x, scale, model))
+            output, densities = engine.watch(model, floats(x, scale, model), objective.reads)
             densities = devices.mean(densities)  # a rate target is one of the whole batch
-            return objective(spikes, labels, densities), densities
+            return objective.cost(output, labels, densities), densities
 
         (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
         return Found(loss, densities, gradient)

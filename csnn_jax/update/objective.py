@@ -1,25 +1,36 @@
 """The loss that training minimises."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from csnn_jax.config import TrainConfig
+from csnn_jax.config import Readout, TrainConfig
 
-Objective = Callable[[Array, Array, Array], Array]
-"""(output spikes [time, batch, classes], labels [batch], densities [layers]) -> what training minimises, a scalar."""
+
+class Objective(NamedTuple):
+    """What a training minimises.
+
+    Attributes:
+        reads: what it takes of the output layer.
+        cost: (that [time, batch, classes], labels [batch], densities [layers]) -> a scalar.
+    """
+
+    reads: Readout
+    cost: Callable[[Array, Array, Array], Array]
 
 
 def make(config: TrainConfig) -> Objective:
-    """The loss of a job: `ce_rate` and, where there is a target, `rate_cost`."""
+    """The loss of a job and, where there is a target, `rate_cost`."""
+    loss = {"ce_rate": ce_rate, "ce_membrane": ce_membrane, "mse_count": mse_count}[config.loss]
 
-    def objective(spikes: Array, labels: Array, densities: Array) -> Array:
-        loss = ce_rate(spikes, labels, config.label_smoothing)
-        return loss if config.rate is None else loss + rate_cost(densities, *config.rate)
+    def cost(output: Array, labels: Array, densities: Array) -> Array:
+        found = loss(output, labels, config.label_smoothing)
+        return found if config.rate is None else found + rate_cost(densities, *config.rate)
 
-    return objective
+    return Objective("membrane" if config.loss == "ce_membrane" else "spikes", cost)
 
 
 def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
@@ -37,15 +48,55 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
     Raises:
         ValueError: spikes or labels of another shape, or labels that are no whole numbers.
     """
-    if spikes.ndim != 3 or labels.shape != spikes.shape[1:2] or not jnp.issubdtype(labels.dtype, jnp.integer):
-        found = f"{list(spikes.shape)} and labels {labels.dtype} {list(labels.shape)}"
-        raise ValueError(f"spikes are {found}, expected [time, batch, classes] and whole numbers [batch]")
+    _check(spikes, labels)
     log_probability = jax.nn.log_softmax(spikes)
     picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]
     if smoothing:
         picked = (1 - smoothing) * picked + smoothing * log_probability.mean(-1)
     is_class = (labels >= 0) & (labels < spikes.shape[-1])
     return -jnp.where(is_class, picked, jnp.nan).mean()
+
+
+def ce_membrane(membranes: Array, labels: Array, smoothing: float = 0.0) -> Array:
+    """Cross entropy of every step's output membranes: the loss of snnTorch's tutorial 5, averaged over the steps.
+
+    Args:
+        membranes: of the last layer [time, batch, classes].
+        labels: as `ce_rate` takes them.
+        smoothing: likewise.
+
+    Raises:
+        ValueError: as `ce_rate`.
+    """
+    return ce_rate(membranes, labels, smoothing)
+
+
+def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
+    """Squared distance of the spike counts from their targets, averaged over batch and classes, divided by the steps.
+
+    The target is a spike at every step for the right class and none for the others (snnTorch `mse_count_loss`, with its
+    defaults).
+
+    Args:
+        spikes: of the last layer [time, batch, classes].
+        labels: true classes, whole numbers [batch]. One that is no class makes the loss NaN.
+        smoothing: share of the target that is spread evenly over the classes.
+
+    Raises:
+        ValueError: spikes or labels of another shape, or labels that are no whole numbers.
+    """
+    _check(spikes, labels)
+    steps, _, classes = spikes.shape
+    target = steps * ((1 - smoothing) * jax.nn.one_hot(labels, classes, dtype=spikes.dtype) + smoothing / classes)
+    is_class = (labels >= 0) & (labels < classes)
+    distance = (spikes.sum(0) - target) ** 2
+    return jnp.where(is_class[:, None], distance, jnp.nan).mean() / steps
+
+
+def _check(output: Array, labels: Array) -> None:
+    if output.ndim != 3 or labels.shape != output.shape[1:2] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        found = f"{list(output.shape)} and labels {labels.dtype} {list(labels.shape)}"
+        raise ValueError(f"the output is {found}, expected [time, batch, classes] and whole numbers [batch]")
 
 
 def rate_cost(densities: Array, target: float, weight: float) -> Array:

@@ -28,31 +28,44 @@ from csnn_jax.update.gradient import Gradient
 
 
 class State(NamedTuple):
-    """What a training step changes. `last_good` holds the parameters before the latest update: if that update
-    turns out to have led to a gradient that is not finite, they are what there is to keep."""
+    """What a training step changes.
+
+    Attributes:
+        params: the parameters.
+        last_good: those before the latest update: if that update turns out to have led to a gradient that is not
+            finite, they are what there is to keep.
+        optimizer: the optimiser's moments.
+        average: averaged parameters; None where none are asked for.
+    """
 
     params: Any
     last_good: Any
     optimizer: Any
+    average: Any = None
 
 
 def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient):
-    """The training step, a pure function (State, x uint8, labels, rate, sound) -> (State, StepMetrics) to be jitted.
+    """The training step, a pure function (State, x uint8, labels, rate, sound, renewal) -> (State, StepMetrics).
 
-    x is [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound tells whether all was finite
-    before. Where that, the loss or the gradient is not finite the state is returned as it was: so the steps that were
-    dispatched before the host knew of it change nothing.
+    It is to be jitted. x is [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound tells whether
+    all was finite before; renewal is the new parameters' share of the average. Where sound, the loss or the gradient is
+    not finite the state is returned as it was: so the steps that were dispatched before the host knew of it change
+    nothing.
     """
 
     def update(
-        state: State, x: Array, labels: Array, rate: float, sound: Array | bool = True
+        state: State, x: Array, labels: Array, rate: float, sound: Array | bool = True, renewal: float | None = None
     ) -> tuple[State, StepMetrics]:
         loss, densities, found = gradient(state.params, x, labels)
         leaves = jax.tree.leaves((loss, found))
         finite = jnp.all(jnp.stack([sound, *[jnp.isfinite(leaf).all() for leaf in leaves]]))
         updates, moments = optimizer.update(found, state.optimizer, state.params)
         updates = jax.tree.map(lambda update: update * rate, updates)
-        new = State(optax.apply_updates(state.params, updates), state.params, moments)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if average is not None:
+            average = jax.tree.map(lambda old, new: old + renewal * (new - old), average, params)
+        new = State(params, state.params, moments, average)
         norms = jnp.stack([jnp.linalg.norm(block.kernel[...]) for block in nnx.merge(graphdef, found).blocks])
         new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
         return new, StepMetrics(loss, finite, densities, norms)
@@ -95,7 +108,8 @@ class Trainer:
         engine, self._engine = engines.choose(config.train.engine, model, frames, rates)
         self.graphdef, params = nnx.split(model)
         self.optimizer = optimizer.make(config.train)
-        state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params))
+        average = None if config.train.ema is None else jax.tree.map(jnp.copy, params)
+        state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
         self.state, self._sound = self.devices.copy((state, np.array(True)))
         self._runner = BatchRunner(config.model, self.graphdef, engine, config.train.seed, self.devices)
         objective, part = objectives.make(config.train), config.train.part
@@ -113,26 +127,32 @@ class Trainer:
         batch, own = len(index), index[self.rows(len(index))]
         x = self._runner.share(self._train.images[own] if images is None else images, batch, (0, iteration))
         labels = self.devices.put(self._train.labels[own], batch)
-        self.state, metrics = self._update(self.state, x, labels, rate, self._sound)
+        renewal = None if self.config.train.ema is None else self.config.train.renewal(iteration)
+        self.state, metrics = self._update(self.state, x, labels, rate, self._sound, renewal)
         self._sound = metrics.finite
         return metrics
 
     def roll_back(self) -> None:
         self.state = self.state._replace(params=self.devices.copy(self.state.last_good))  # a step donates both
 
+    @property
+    def _weights(self) -> Any:
+        """What the training gives: the averaged parameters, or the parameters themselves where there is no average."""
+        return self.state.params if self.state.average is None else self.state.average
+
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
-        return self._runner.evaluate(self.state.params, split, go_on)
+        return self._runner.evaluate(self._weights, split, go_on)
 
     def look(self, images: np.ndarray, before: bool = False) -> dict[str, Neurons]:
         return self._runner.look(mesh.alone(self.state.last_good if before else self.state.params), images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         x = self._runner.present(self._runner.hold(images), np.arange(len(images)), (2, 0))
-        found = self._runner.trace(mesh.alone(self.state.params), x)
+        found = self._runner.trace(mesh.alone(self._weights), x)
         return [np.asarray(m) for m in found.membranes], [np.asarray(s) for s in found.spikes]
 
     def tensors(self) -> layouts.Tensors:
-        return models.tensors(nnx.merge(self.graphdef, mesh.alone(self.state.params)))
+        return models.tensors(nnx.merge(self.graphdef, mesh.alone(self._weights)))
 
     def snapshot(self) -> dict[str, np.ndarray]:
         return {_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self.state)}

@@ -10,13 +10,13 @@ import torch
 from flax import nnx
 from jax import Array
 
-from csnn_jax.config import SurrogateName, surrogate_of
+from csnn_jax.config import SurrogateName, TrainConfig, surrogate_of
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.update.objective import ce_rate
+from csnn_torch import losses
 from csnn_torch import model as companion
-from csnn_torch import surrogates
 from csnn_torch.compare import bounds, spikes
 from csnn_torch.compare.cases import ALL, Case
 from csnn_torch.compare.results import Gradients
@@ -88,10 +88,10 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
 
 
 def of_snntorch(case: Case, dtype: str) -> Tensors:
-    """The same gradients from snnTorch, in float64 with the surrogates and the loss of surrogates.py."""
+    """The same gradients from snnTorch, in float64 with the surrogates of surrogates.py and the loss of losses.py."""
     network = case.in_snntorch(dtype)
     fired = companion.run(network, companion.channels_first(case.pixels(dtype)), case.config.time_steps)
-    surrogates.ce_rate(fired.dtype)(fired, torch.tensor(case.labels, dtype=torch.int64)).backward()
+    losses.make(TrainConfig(), fired.dtype)(fired, torch.tensor(case.labels, dtype=torch.int64)).backward()
     return companion.gradients(network)
 
 

@@ -81,12 +81,14 @@ class Total:
         self.equal += sum(int(np.count_nonzero(a == b)) for a, b in zip(membranes, their_membranes, strict=True))
         self.fired += [layer.sum(dtype=np.float64) for layer in their_spikes]
         self.sizes += [layer.size for layer in their_spikes]
-        self.add_predictions(spikes[-1].sum(0), their_spikes[-1].sum(0))
+        read = self.case.config.readout == "membrane"
+        output, their_output = (membranes[-1], their_membranes[-1]) if read else (spikes[-1], their_spikes[-1])
+        self.add_predictions(output.sum(0), their_output.sum(0))
         for image in np.flatnonzero(sum(layer.any(axis=(0, *range(2, layer.ndim))) for layer in differs)):
             self.first.append(self._flip(start, int(image), differs, membranes, their_membranes))
 
     def add_predictions(self, ours: np.ndarray, theirs: np.ndarray) -> None:
-        """Adds the predictions of one chunk, from the output spikes [batch, classes] of both sides."""
+        """Adds the predictions of one chunk, from the scores [batch, classes] of both sides."""
         rows = np.arange(len(theirs))
         mine, other = ours.argmax(1), theirs.argmax(1)
         gap = np.maximum(abs(theirs[rows, other] - theirs[rows, mine]), abs(ours[rows, other] - ours[rows, mine]))

@@ -93,8 +93,8 @@ class SnnTorch:
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         with self._torch.no_grad():
-            spikes = self._trainer.run(self._trainer.input(self._test.images, index, (1, 0)))
-            return spikes.sum(0).argmax(1).cpu().numpy()
+            output = self._trainer.run(self._trainer.input(self._test.images, index, (1, 0)))
+            return output.sum(0).argmax(1).cpu().numpy()
 
     def densities(self, index: np.ndarray) -> dict[str, float]:
         return _evaluate(self._trainer, self._test, index).densities

@@ -1,6 +1,7 @@
 """`python -m csnn_jax.predict` end to end on real digits in picture files."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from bundles import SMALL, make_checkpoint, make_run
 from commands import call, refused, run
 from PIL import Image
 
+import csnn_jax
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
 
@@ -102,3 +104,23 @@ def test_one_bad_file_hides_no_answer(small_run, digits, tmp_path):
     assert done.returncode == 2
     assert done.stderr == f"error: {missing}: no such file, expected a picture (PNG, JPEG)\n"
     assert len(classes(done.stdout)) == 2
+
+
+def test_a_network_that_is_read_from_membranes(digits, tmp_path):
+    made = make_run(tmp_path / "run", replace(SMALL, readout="membrane"))
+    picture = tmp_path / "7.png"
+    Image.fromarray(digits[7]).save(picture)
+    done = call("csnn_jax.predict", made, picture)
+    assert done.returncode == 0, done.stderr
+    (line,) = re.findall(r"summed membranes: (.*)", done.stdout)
+    numbers = [float(item.split(":")[1]) for item in line.split()]
+    assert len(numbers) == 10 and numbers.index(max(numbers)) == classes(done.stdout)[0]
+    answer = csnn_jax.load(made).classify(digits[7][None, :, :, None])
+    np.testing.assert_allclose(answer.scores[0], numbers, atol=0.0051)
+    for module, expected in (
+        ("csnn_jax.report", "which a report counts"),
+        ("export", "train with --loss ce_membrane alone"),
+    ):
+        line = refused(module, made, "--out", tmp_path / "out")
+        assert f"{made}: has --readout membrane, expected a network that is read from output spikes" in line
+        assert line.endswith(expected) and not (tmp_path / "out").exists()

@@ -41,7 +41,7 @@ def test_the_accuracy_is_the_one_that_training_found(small_run, digits, engine):
     model = csnn_jax.load(small_run, engine)
     assert model.evaluate(digits).accuracy == pytest.approx(found["accuracy"], abs=2e-4)
     answer = model.classify(digits.images[:300])
-    assert answer.classes.shape == (300,) and answer.counts.shape == (300, 10)
+    assert answer.classes.shape == (300,) and answer.scores.shape == (300, 10)
     assert (answer.classes == digits.labels[:300]).mean() > 0.5
 
 
@@ -59,9 +59,9 @@ def test_the_network_of_a_checkpoint(tmp_path):
 def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):
     model = csnn_jax.load(str(small_run))
     images = digits.images[:5]
-    counts = model.classify(images).counts
+    counts = model.classify(images).scores
     assert counts.sum() > 0
-    np.testing.assert_array_equal(model.classify(images / np.float32(255)).counts, counts)
+    np.testing.assert_array_equal(model.classify(images / np.float32(255)).scores, counts)
     trace = model.trace(images)
     assert [s.shape for s in trace.spikes] == [(10, 5, 14, 14, 8), (10, 5, 7, 7, 16), (10, 5, 64), (10, 5, 10)]
     assert [m.shape for m in trace.membranes] == [s.shape for s in trace.spikes]
@@ -71,9 +71,9 @@ def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):
 def test_more_images_than_a_batch_are_answered_in_order():
     model, images = tiny(), pictures(300, 8, 6, 2)
     whole = model.classify(images)
-    parts = [model.classify(images[i : i + 1]).counts for i in (0, 127, 128, 299)]
-    np.testing.assert_array_equal(whole.counts[[0, 127, 128, 299]], np.concatenate(parts))
-    assert whole.counts.any(0).sum() > 1
+    parts = [model.classify(images[i : i + 1]).scores for i in (0, 127, 128, 299)]
+    np.testing.assert_array_equal(whole.scores[[0, 127, 128, 299]], np.concatenate(parts))
+    assert whole.scores.any(0).sum() > 1
 
 
 def test_images_with_a_time_axis_run_one_frame_a_step():
@@ -154,11 +154,11 @@ def test_other_images_are_refused(images, message):
 
 def test_lists_of_the_right_shape_and_type_are_taken():
     model, images = tiny(), pictures(3, 8, 6, 2)
-    expected = model.classify(images).counts
+    expected = model.classify(images).scores
     assert expected.any()
-    np.testing.assert_array_equal(model.classify(list(images)).counts, expected)
-    np.testing.assert_array_equal(model.classify(images.tolist()).counts, expected)
-    np.testing.assert_array_equal(model.classify((images / 255).tolist()).counts, expected)
+    np.testing.assert_array_equal(model.classify(list(images)).scores, expected)
+    np.testing.assert_array_equal(model.classify(images.tolist()).scores, expected)
+    np.testing.assert_array_equal(model.classify((images / 255).tolist()).scores, expected)
     np.testing.assert_array_equal(model.trace(list(images)).spikes[-1].sum(0), expected)
     assert model.look(images.tolist()) == model.look(images)
 

@@ -89,7 +89,7 @@ def test_tally_sums_the_trace():
     x = torch.tensor(images).permute(0, 3, 1, 2)
     spikes = companion.trace(network, x, config.time_steps).spikes
     sums = companion.tally(network, x, config.time_steps)
-    assert torch.equal(sums.counts, spikes[-1].sum(0))
+    assert torch.equal(sums.scores, spikes[-1].sum(0))
     assert torch.equal(sums.fired, torch.stack([layer.sum(0).flatten(1).sum(1) for layer in spikes], 1))
 
 

@@ -94,8 +94,11 @@ def test_images_with_a_time_axis_are_sequences(split):
         fired(trainer(None, config(encoding="rate")), frames)
 
 
-def test_a_step_is_csnn_jaxs_step_in_float64(split, x64):
-    settings = config({"dtype": "float64"}, learn_beta=True, beta=0.8)
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema": 0.9}, {"loss": "ce_membrane"}, {"loss": "mse_count", "label_smoothing": 0.2}], ids=str
+)
+def test_a_step_is_csnn_jaxs_step_in_float64(changes, split, x64):
+    settings = config({"dtype": "float64"} | changes, learn_beta=True, beta=0.8)
     weights = loud(settings)
     ours, theirs = jax_trainer.Trainer(settings, split, weights), trainer(split, settings, weights)
     for iteration in range(4):
@@ -180,7 +183,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing(split):
         np.testing.assert_array_equal(tensor, weights[name])
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "adamw"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "adamw"}, {"ema": 0.8}], ids=str
+)
 def test_a_restored_trainer_goes_on_bit_for_bit(changes, split, tmp_path):
     settings = config(changes, learn_threshold=True)
     weights = loud(settings)
@@ -198,6 +203,43 @@ def test_a_restored_trainer_goes_on_bit_for_bit(changes, split, tmp_path):
     for name, tensor in one.tensors().items():
         assert tensor.tobytes() == other.tensors()[name].tobytes()
     assert not np.array_equal(one.tensors()["fc1.weight"], weights["fc1.weight"])
+
+
+def test_the_average_is_what_is_evaluated_and_kept(split, x64):
+    settings = config({"dtype": "float64", "ema": 0.6})
+    weights = loud(settings)
+    plain = trainer(split, replace(settings, train=replace(settings.train, ema=None)), weights)
+    sides = trainer(split, settings, weights), jax_trainer.Trainer(settings, split, weights)
+    average = {name: tensor.copy() for name, tensor in weights.items()}
+    for iteration in range(10):
+        for side in (plain, *sides):
+            side.step(iteration, np.arange(5), 3e-2)
+        decay = min(0.6, (iteration + 2) / (iteration + 11))  # 0.6 from the 10th on
+        for name, tensor in plain.tensors().items():
+            average[name] = decay * average[name] + (1 - decay) * tensor
+    kept = trainer(split, settings, average)
+    for side in sides:
+        for name, tensor in side.tensors().items():
+            np.testing.assert_allclose(tensor, average[name], rtol=1e-6, atol=1e-8)
+        assert np.array_equal(side.evaluate(split).predictions, kept.evaluate(split).predictions)
+        for mine, expected in zip(fired(side, split.images), fired(kept, split.images), strict=True):
+            np.testing.assert_array_equal(mine, expected)
+    assert not np.allclose(average["fc1.weight"], plain.tensors()["fc1.weight"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["ce_rate", "ce_membrane"])
+def test_the_class_may_be_read_from_the_membranes(split, x64, loss):
+    settings = config({"dtype": "float64", "loss": loss}, readout="membrane")
+    weights = loud(settings)
+    one = trainer(split, settings, weights)
+    found = one.evaluate(split)
+    membranes = one.trace(split.images)[0][-1].sum(0)
+    np.testing.assert_array_equal(found.predictions, membranes.argmax(1))
+    spikes = trainer(split, replace(settings, model=replace(settings.model, readout="spikes")), weights)
+    assert not np.array_equal(found.predictions, spikes.evaluate(split).predictions)
+    for engine in ("scan", "auto"):
+        ours = jax_trainer.Trainer(replace(settings, train=replace(settings.train, engine=engine)), split, weights)
+        np.testing.assert_array_equal(ours.evaluate(split).predictions, found.predictions)
 
 
 def test_a_snapshot_is_not_changed_by_a_step(split):

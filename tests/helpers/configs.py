@@ -55,6 +55,7 @@ def model_configs(draw) -> ModelConfig:
         slope=draw(st.one_of(st.none(), POSITIVE)) if has_slope else None,
         time_steps=draw(COUNT),
         encoding=draw(st.sampled_from(get_args(c.Encoding))),
+        readout=draw(st.sampled_from(get_args(c.Readout))),
         scale=draw(st.one_of(st.none(), POSITIVE)),
     )
 
@@ -87,6 +88,8 @@ def train_configs(draw) -> TrainConfig:
         warmup=draw(st.integers(0, 1000)),
         weight_decay=draw(st.one_of(st.none(), st.just(0.0), POSITIVE)),
         clip_norm=draw(st.one_of(st.none(), POSITIVE)),
+        ema=draw(st.one_of(st.none(), st.floats(0, 1, exclude_min=True, exclude_max=True))),
+        loss=draw(st.sampled_from(get_args(job.Loss))),
         label_smoothing=draw(share),
         rate_target=target,
         rate_weight=None if target is None else draw(st.one_of(st.none(), POSITIVE)),

@@ -99,6 +99,7 @@ INVALID = [
     ("num_classes", 1, "--num-classes 1: expected a whole number of at least 2"),
     ("pool", "min", "--pool min: expected one of max, avg, none"),
     ("reset", "hard", "--reset hard: expected one of subtract, zero, none"),
+    ("readout", "max", "--readout max: expected one of spikes, membrane"),
     ("encoding", "phase", "--encoding phase: expected one of direct, rate, latency"),
     ("surrogate", "gaussian", "--surrogate gaussian: expected one of fast_sigmoid, atan"),
     ("surrogate", "SSO", "--surrogate SSO: it draws random gradients"),

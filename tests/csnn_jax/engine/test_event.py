@@ -17,7 +17,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event, scan
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, value
-from csnn_jax.update.objective import ce_rate
+from csnn_jax.update.objective import ce_membrane, ce_rate
 
 pytestmark = pytest.mark.numeric
 
@@ -183,7 +183,7 @@ def check(model: CSNN, x: jax.Array) -> None:
     assert all(0.01 < d < 0.6 for d in densities(model, tally)), densities(model, tally)
     fired = [s.sum(axis=(0, *range(2, s.ndim))) for s in expected.spikes]
     np.testing.assert_array_equal(tally.fired, np.stack(fired, axis=1))
-    np.testing.assert_array_equal(tally.counts, expected.spikes[-1].sum(0))
+    np.testing.assert_array_equal(tally.scores, expected.spikes[-1].sum(0))
     check_gradient(model, x)
 
 
@@ -199,6 +199,50 @@ def test_gradient_is_that_of_the_scan_engine():
     assert own_loss == pytest.approx(float(loss), rel=1e-6)
     for got, want in zip(jax.tree.leaves(own_gradient), jax.tree.leaves(gradient), strict=True):
         assert jnp.linalg.norm(got - want) <= 3e-5 * jnp.linalg.norm(want)
+
+
+READ = {
+    "subtract": {},
+    "zero, avg pool": dict(pool="avg", reset="zero"),
+    "none, no conv": dict(reset="none", conv_channels=(), beta=0.8),
+    "output layer only": dict(conv_channels=(), hidden=()),
+    "output after a convolution": dict(hidden=(), surrogate="straight_through"),
+}
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+@pytest.mark.parametrize("changes", READ.values(), ids=READ.keys())
+def test_gradient_of_output_membranes_is_that_of_the_scan_engine(changes, learnt):
+    model, x = build(**changes, learn_beta=learnt, learn_threshold=learnt)
+    graphdef, params = nnx.split(model)
+    labels = jnp.arange(BATCH) % model.config.num_classes
+
+    def found(engine):
+        @jax.jit
+        @functools.partial(jax.value_and_grad, has_aux=True)
+        def compute(params):
+            membranes, densities = engine.watch(nnx.merge(graphdef, params), x, "membrane")
+            return ce_membrane(membranes, labels), (membranes, densities)
+
+        return jax.device_get(compute(params))
+
+    (loss, (membranes, densities)), gradient = found(scan)
+    (own_loss, (own_membranes, own_densities)), own_gradient = found(event)
+    trace = jitted(scan.trace, model, x)[1]
+    np.testing.assert_array_equal(membranes, trace.membranes[-1])
+    np.testing.assert_array_equal(own_membranes, membranes)
+    np.testing.assert_allclose(own_densities, densities, rtol=1e-6)
+    assert own_loss == pytest.approx(float(loss), rel=1e-6)
+    assert all(np.linalg.norm(block.kernel) > 0 for block in nnx.merge(graphdef, gradient).blocks)
+    for got, want in zip(jax.tree.leaves(own_gradient), jax.tree.leaves(gradient), strict=True):
+        assert np.linalg.norm(got - want) <= 1e-4 * np.linalg.norm(want) + 1e-6  # the output threshold may have none
+
+
+@pytest.mark.parametrize("engine", [scan, event])
+def test_where_membranes_are_read_scores_are_their_sums(engine):
+    model, x = build(readout="membrane")
+    expected = jitted(scan.trace, model, x)[1].membranes[-1].sum(0)
+    np.testing.assert_allclose(jitted(engine.tally, model, x).scores, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pool", ["max", "avg"])

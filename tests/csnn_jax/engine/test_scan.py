@@ -169,7 +169,7 @@ def test_trace_and_tally_tell_of_the_same_window_as_the_plain_loop(stack, firing
     for found, expected in zip(scan.run(model, images)[0], last, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
     tally = scan.tally(model, images)
-    np.testing.assert_array_equal(tally.counts, np.sum(spikes[-1], axis=0))
+    np.testing.assert_array_equal(tally.scores, np.sum(spikes[-1], axis=0))
     fired = [np.asarray(s).sum(axis=(0, *range(2, s.ndim))) for s in spikes]
     np.testing.assert_array_equal(tally.fired, np.stack(fired, axis=1))
 

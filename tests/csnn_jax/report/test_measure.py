@@ -32,7 +32,7 @@ def measured(request, tmp_path_factory):
 def test_the_answers_are_those_of_evaluation(measured):
     one, found, network = measured
     split = one.dataset.test
-    np.testing.assert_array_equal(found.counts, network.classify(split.images).counts)
+    np.testing.assert_array_equal(found.counts, network.classify(split.images).scores)
     assert found.counts.sum() > 0
     expected = network.evaluate(split)
     assert found.result.accuracy == expected.accuracy == pytest.approx(found.by_step[-1])

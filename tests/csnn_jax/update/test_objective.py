@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from csnn_jax.config import TrainConfig
-from csnn_jax.update.objective import ce_rate, make, rate_cost
+from csnn_jax.update.objective import ce_rate, make, mse_count, rate_cost
 
 pytestmark = pytest.mark.numeric
 
@@ -61,18 +61,28 @@ def test_rates_cost_the_squared_distance_of_hidden_layers_from_the_target(x64):
     np.testing.assert_allclose(found, [-0.5, 0.5, 0], rtol=1e-12)  # the output layer is not drawn
 
 
+def test_counts_cost_their_squared_distance_from_all_steps_and_none(x64):
+    spikes = np.zeros((4, 2, 3))
+    spikes[:, 0, 1], spikes[:3, 1, 2] = 1, 1  # 0 4 0 and 0 0 3
+    assert mse_count(jnp.asarray(spikes), jnp.array([1, 0])) == pytest.approx((16 + 9) / 6 / 4, 1e-14)
+    smooth = mse_count(jnp.asarray(spikes[:, :1]), jnp.array([1]), 0.3)  # targets 0.4 3.2 0.4
+    assert smooth == pytest.approx((0.4**2 + 0.8**2 + 0.4**2) / 3 / 4, 1e-14)
+    assert jnp.isnan(mse_count(jnp.asarray(spikes), jnp.array([1, 3])))
+
+
 def test_what_is_minimised_is_the_cross_entropy_and_the_rates_cost(x64):
     spikes, labels, densities = jnp.ones((2, 4, 10)), jnp.asarray(LABELS), jnp.array([0.0, 0.5])
-    assert make(TrainConfig())(spikes, labels, densities) == ce_rate(spikes, labels)
-    found = make(TrainConfig(label_smoothing=0.5, rate_target=0.1, rate_weight=4))(spikes, labels, densities)
+    assert make(TrainConfig()).cost(spikes, labels, densities) == ce_rate(spikes, labels)
+    found = make(TrainConfig(label_smoothing=0.5, rate_target=0.1, rate_weight=4)).cost(spikes, labels, densities)
     assert found == pytest.approx(float(ce_rate(spikes, labels, 0.5)) + 0.04, 1e-14)
-    found = make(TrainConfig(rate_target=0.1))(spikes, labels, densities)
+    found = make(TrainConfig(rate_target=0.1)).cost(spikes, labels, densities)
     assert found == pytest.approx(float(ce_rate(spikes, labels)) + 10 * 0.01, 1e-14)
 
 
 @pytest.mark.parametrize("labels", [jnp.zeros(1, int), jnp.zeros((4, 1), int), jnp.zeros(4)], ids=str)
 def test_labels_that_are_not_one_class_an_image_are_refused(labels):
-    with pytest.raises(ValueError, match=r"spikes are \[5, 4, 10\] and labels .*, expected \[time, batch, classes\]"):
+    expected = r"the output is \[5, 4, 10\] and labels .*, expected \[time, batch, classes\]"
+    with pytest.raises(ValueError, match=expected):
         ce_rate(jnp.zeros((5, 4, 10)), labels)
-    with pytest.raises(ValueError, match=r"spikes are \[4, 10\]"):
+    with pytest.raises(ValueError, match=r"the output is \[4, 10\]"):
         ce_rate(jnp.zeros((4, 10)), jnp.zeros(4, int))

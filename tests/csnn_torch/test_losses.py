@@ -1,0 +1,52 @@
+"""The losses are snnTorch's, and csnn_jax's to float64."""
+
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from snntorch import functional
+
+from csnn_jax.config import TrainConfig
+from csnn_jax.config.job import Loss
+from csnn_jax.update import objective
+from csnn_torch import losses
+
+SPIKES = (np.random.default_rng(0).random((7, 5, 4)) < 0.3).astype(float)
+MEMBRANES = np.random.default_rng(1).normal(size=(7, 5, 4))
+LABELS = np.random.default_rng(2).integers(0, 4, 5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("name", get_args(Loss))
+def test_both_frameworks_have_the_same_losses_and_gradients_in_float64(x64, name, smoothing):
+    config = TrainConfig(loss=name, label_smoothing=smoothing)
+    values = MEMBRANES if name == "ce_membrane" else SPIKES
+    ours = objective.make(config)
+    assert ours.reads == losses.reads(config) == ("membrane" if name == "ce_membrane" else "spikes")
+    expected, gradient = jax.value_and_grad(ours.cost)(jnp.asarray(values), jnp.asarray(LABELS), jnp.zeros(3))
+    output = torch.tensor(values, requires_grad=True)
+    found = losses.make(config, torch.float64)(output, torch.tensor(LABELS))
+    found.backward()
+    assert found.item() == pytest.approx(float(expected), rel=1e-13)
+    np.testing.assert_allclose(output.grad.numpy(), gradient, rtol=1e-12, atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("ce_rate", functional.ce_rate_loss), ("mse_count", functional.mse_count_loss)]
+)
+def test_the_losses_are_snntorchs(name, theirs):
+    spikes, labels = torch.tensor(SPIKES, dtype=torch.float32), torch.tensor(LABELS)
+    expected = theirs()(spikes, labels)
+    wide = losses.make(TrainConfig(loss=name), torch.float64)(spikes.double(), labels)
+    assert torch.equal(losses.make(TrainConfig(loss=name), torch.float32)(spikes, labels), expected)
+    assert wide.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_the_loss_of_membranes_is_that_of_tutorial_5():
+    membranes, labels = torch.tensor(MEMBRANES), torch.tensor(LABELS)
+    expected = sum(torch.nn.functional.cross_entropy(step, labels) for step in membranes) / len(membranes)
+    found = losses.make(TrainConfig(loss="ce_membrane"), torch.float64)(membranes, labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-14)
