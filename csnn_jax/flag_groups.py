@@ -29,7 +29,7 @@ _MEMBERS = {
     "data": ("dataset", "validation", "encoding", "scale"),
     "neuron": ("beta", "threshold", "learn_beta", "learn_threshold", "reset", "surrogate", "slope"),
     "optimisation": (
-        *("optimizer", "lr", "momentum", "schedule", "warmup", "weight_decay", "clip_norm", "ema"),
+        *("optimizer", "lr", "momentum", "schedule", "warmup", "weight_decay", "clip_norm", "dropout", "ema"),
         *("loss", "label_smoothing", "rate_target", "rate_weight"),
     ),
 }  # in the order of the help; other fields come after them, in the group of their class

@@ -5,7 +5,7 @@ Its input x is an image [batch, channels, height, width], presented at every ste
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import repeat
 from typing import NamedTuple
@@ -164,6 +164,30 @@ def run_for(network: nn.Sequential, x: torch.Tensor, time_steps: int, reads: Rea
     reset(network)
     place = 1 if reads == "membrane" else 0
     return torch.stack([network(image)[place] for image in (x if x.ndim == 5 else repeat(x, time_steps))])
+
+
+@contextmanager
+def dropping(network: nn.Sequential, masks: Sequence[torch.Tensor]) -> Iterator[None]:
+    """Multiplies the spikes that linear layers take.
+
+    Args:
+        network: as `sequential` makes it.
+        masks: for each of its linear layers that takes spikes what they are multiplied by [batch, inputs].
+    """
+    taking = [module for module in list(network)[1:] if isinstance(module, nn.Linear)]
+    if isinstance(network[0], nn.Flatten):  # the first linear layer takes the image
+        taking = taking[1:]
+
+    def hook(mask: torch.Tensor) -> Callable[..., torch.Tensor]:
+        return lambda module, inputs: inputs[0] * mask
+
+    pairs = zip(taking, masks, strict=True)
+    handles = [module.register_forward_pre_hook(hook(mask)) for module, mask in pairs]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def watch(

@@ -1,14 +1,14 @@
 """Trains and evaluates the network in snnTorch, eager, on CUDA, MPS or the CPU."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import snntorch
 import torch
 
 from csnn_jax.config import Config, check_decided
-from csnn_jax.data import Split, check_split, encode
+from csnn_jax.data import Split, check_split, dropout, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.initial.drawn import drawn
@@ -106,7 +106,8 @@ class Trainer:
         held, rows = (self._train.images, index) if images is None else (images, np.arange(len(images)))
         labels = torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device)
         self._optimizer.zero_grad()
-        loss, densities = self._backward(self.input(held, rows, (0, iteration)), labels)
+        masks = self._masks(iteration, len(labels))
+        loss, densities = self._backward(self.input(held, rows, (0, iteration)), labels, masks)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         self._sound &= bool(torch.stack([values.isfinite().all() for values in (loss, *gradients)]).all())
         norms = self._gradient_norms()
@@ -191,12 +192,28 @@ class Trainer:
             rows = rows.swapaxes(0, 1)
         return model.channels_first(rows, self.memory_format).to(self.device).to(self.dtype) * self._scale
 
-    def _backward(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
+        """What spikes are multiplied by in an iteration, for `model.dropping`, flattened as torch does; see dropout."""
+        settings, layers = self.config.train, self.config.model.layers
+        if not settings.dropout:
+            return []
+        drawn = dropout.draw(self.config.model, settings.dropout, settings.seed, iteration, batch)
+        found = []
+        for stays, layer in zip(drawn, layers[-1 - len(drawn) :], strict=False):
+            shaped = np.moveaxis(stays.reshape(batch, *layer.out_shape), -1, 1).reshape(batch, -1)
+            found.append(torch.tensor(shaped, dtype=self.dtype, device=self.device) * (1 / (1 - settings.dropout)))
+        return found
+
+    def _backward(
+        self, x: torch.Tensor, labels: torch.Tensor, masks: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Adds the gradient of a batch, part by part as csnn_jax does; (loss, densities) of the whole."""
         size = self.config.train.part or len(labels)
         loss = densities = torch.zeros(())
-        for part, part_labels in zip(x.split(size, x.ndim - 4), labels.split(size), strict=True):
-            output, seen = self._forward(part)
+        parts = zip(x.split(size, x.ndim - 4), labels.split(size), strict=True)
+        for number, (part, part_labels) in enumerate(parts):
+            with model.dropping(self.network, [mask.split(size)[number] for mask in masks]) if masks else nullcontext():
+                output, seen = self._forward(part)
             found = self._loss(output, part_labels, seen) * (size / len(labels))
             found.backward()
             loss, densities = loss + found.detach(), densities + seen.detach() * (size / len(labels))

@@ -86,6 +86,9 @@ class TrainConfig:
     the gradient, as in torch; None: 0.01 with adamw, else 0."""
     clip_norm: float | None = None
     """Longest gradient, over all parameters together (Euclidean norm); a longer one is scaled down; None: any."""
+    dropout: float = 0.0
+    """Share of the hidden neurons whose spikes the next linear layer does not get, drawn anew for each training image,
+    for its whole window; the others count for 1 / (1 - share). From 0 to below 1."""
     ema: float | None = None
     """Decay of averaged weights, from above 0 to below 1, such as 0.999, which evaluations, weights.safetensors and
     exports then have; None: the weights themselves."""
@@ -155,6 +158,7 @@ class TrainConfig:
         decay, clip = self.weight_decay, self.clip_norm
         check("--weight-decay", decay, "a number of at least 0", decay is None or (is_number(decay) and decay >= 0))
         check("--clip-norm", clip, "a positive number", clip is None or is_number(clip, 0.0))
+        check("--dropout", self.dropout, "a number from 0 to below 1", _is_share(self.dropout))
         is_decay = self.ema is None or (_is_share(self.ema) and self.ema > 0)
         check("--ema", self.ema, "a number above 0 and below 1", is_decay)
 
@@ -221,6 +225,7 @@ class Config:
         target = self.train.rate_target
         hidden = len(self.model.layers) > 1
         check("--rate-target", target, "a network with a hidden layer", target is None or hidden)
+        check("--dropout", self.train.dropout, "a network with a hidden layer", not self.train.dropout or hidden)
 
 
 def _check_augment(amounts: Any) -> None:

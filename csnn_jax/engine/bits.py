@@ -24,6 +24,7 @@ class Rule(NamedTuple):
         slope: sharpness of a named surrogate.
         keep: whether the backward pass will be wanted; without, membranes are not stored.
         read: whether a gradient comes back through the membranes too; of linear layers only.
+        masked: whether some neurons are left out by dropout.
     """
 
     reset: Reset
@@ -31,11 +32,12 @@ class Rule(NamedTuple):
     slope: float
     keep: bool
     read: bool = False
+    masked: bool = False
 
     @property
     def attributes(self) -> dict[str, Any]:
         """The attributes of a backward operation."""
-        surrogate = self.surrogate if isinstance(self.surrogate, str) and not self.read else "given"
+        surrogate = self.surrogate if self._named and not self.read else "given"
         return {"reset": self.reset, "surrogate": surrogate, "slope": np.float32(self.slope)}
 
     def derivative(self, x: Array) -> Array:
@@ -45,11 +47,23 @@ class Rule(NamedTuple):
         function = surrogates.BY_NAME[self.surrogate]
         return function(x) if self.surrogate in SLOPELESS else function(x, self.slope)
 
-    def given(self, membranes: Array, threshold: Array) -> Array | None:
-        """The derivative at every membrane where the kernels cannot compute it."""
-        if isinstance(self.surrogate, str):
+    @property
+    def _named(self) -> bool:
+        """Whether the kernels can compute the derivative of every neuron."""
+        return isinstance(self.surrogate, str) and not self.masked
+
+    def given(self, membranes: Array, threshold: Array, mask: Array | None = None) -> Array | None:
+        """The derivative at every membrane where the kernels cannot compute it; 0 of neurons that are left out.
+
+        Args:
+            membranes: [batch, time, neurons].
+            threshold: theta, a scalar.
+            mask: bits [batch, neurons / 16] of the neurons that stay; None: all do.
+        """
+        if self._named:
             return None
-        return self.surrogate(membranes - threshold).astype(jnp.float32)
+        found = self.derivative(membranes - threshold).astype(jnp.float32)
+        return found if mask is None else found * _dense(mask)[:, None, :]
 
 
 class Drive(NamedTuple):
@@ -141,9 +155,22 @@ def pack(x: Array) -> Spikes:
 @jax.custom_vjp
 def unpack(spikes: Spikes) -> Array:
     """The spikes as 0 and 1, [batch, time, neurons] float32."""
+    return _dense(spikes.bits)
+
+
+def _dense(bits: Array) -> Array:
+    """Bits [..., neurons / 16] as 0 and 1, [..., neurons] float32."""
     place = jnp.left_shift(jnp.uint16(1), jnp.arange(LANES, dtype=jnp.uint16))
-    dense = (spikes.bits[..., None] & place) != 0
-    return dense.reshape(*spikes.bits.shape[:2], -1).astype(jnp.float32)
+    dense = (bits[..., None] & place) != 0
+    return dense.reshape(*bits.shape[:-1], -1).astype(jnp.float32)
+
+
+def mask_bits(stays: Array) -> Array:
+    """A mask bool [batch, positions, channels] as bits [batch, neurons / 16], channels rounded up."""
+    channels = stays.shape[-1]
+    stays = jnp.pad(stays, ((0, 0), (0, 0), (0, padded(channels) - channels)))
+    place = jnp.left_shift(jnp.uint16(1), jnp.arange(LANES, dtype=jnp.uint16))
+    return (stays.reshape(stays.shape[0], -1, LANES).astype(jnp.uint16) * place).sum(-1, dtype=jnp.uint16)
 
 
 def _unpack_backward(bits: Array, cotangent: Array) -> tuple[Spikes]:

@@ -17,7 +17,7 @@ from csnn_jax.config import Layer, Readout
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, LayerOutput, Rule, Spikes
-from csnn_jax.engine.scan import Tally, Trace, check_input
+from csnn_jax.engine.scan import Dropout, Tally, Trace, check_input
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, value
 from csnn_jax.network.neuron import clip_beta
@@ -46,13 +46,14 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     return _last(model, outputs), _output(model, outputs)
 
 
-def watch(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, Array]:
+def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
     """Runs the window for training, and sees every layer.
 
     Args:
         model: a float32 network.
         x: as `run` takes it.
         reads: what is wanted of the output layer.
+        dropout: which neurons are left out; None: none.
 
     Returns:
         Output spikes or membranes [time, batch, classes], differentiable, and densities, the share of neurons that
@@ -61,7 +62,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, Arra
     Raises:
         Unsupported: what the engine does not cover, by name.
     """
-    outputs = _forward(model, x, keep=True, reads=reads)
+    outputs = _forward(model, x, keep=True, reads=reads, dropout=dropout)
     output = _output(model, outputs, reads)
     time, batch = output.shape[:2]
     neurons = jnp.asarray([math.prod(layer.out_shape) for layer in model.config.layers], jnp.float32)
@@ -119,11 +120,18 @@ def _not_covered(layer: Layer, limits: library.Limits) -> str | None:
     return None
 
 
-def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True, reads: Readout = "spikes") -> list[LayerOutput]:
+def _forward(
+    model: CSNN,
+    x: Array,
+    keep: bool,
+    drives: bool = True,
+    reads: Readout = "spikes",
+    dropout: Dropout | None = None,
+) -> list[LayerOutput]:
     """Every layer's output over the window.
 
     `keep`: store what the backward pass needs. `drives`: the first layer may take its gradient as a `Drive`
-    and store nothing. `reads`: what is wanted of the output layer.
+    and store nothing. `reads`: what is wanted of the output layer. `dropout`: which neurons are left out.
     """
     check_input(model, x)
     reason = unsupported(model)
@@ -133,15 +141,31 @@ def _forward(model: CSNN, x: Array, keep: bool, drives: bool = True, reads: Read
         spikes = ((x == 0) | (x == 1)).all()
         if not isinstance(spikes, jax.core.Tracer) and not spikes:
             raise ValueError("x is a sequence of other numbers than 0 and 1, expected spikes; the scan engine takes it")
+    masks = _masks(model, dropout)
     outputs: list[LayerOutput] = []
-    for index, block in enumerate(model.blocks):
-        read = reads == "membrane" and block is model.blocks[-1]
+    for index, (block, mask) in enumerate(zip(model.blocks, masks, strict=True)):
+        rule = _rule(model, block, keep)._replace(masked=mask is not None)
+        if reads == "membrane" and block is model.blocks[-1]:
+            rule = rule._replace(keep=True, read=True)
         if index == 0 and x.ndim == 4:
-            outputs.append(_first(model, x, keep, drives, read))
-        else:
-            before = outputs[-1].spikes if index else _pack(x, block)
-            outputs.append(_layer(model, block, before, keep, read))
+            outputs.append(_first(model, x, rule, drives, mask))
+            continue
+        before, scale = outputs[-1].spikes if index else _pack(x, block), 1.0
+        if index and dropout is not None and (kept := masks[index - 1]) is not None:
+            before, scale = Spikes(before.bits & kept[:, None], before.port), dropout.scale
+        outputs.append(_layer(model, block, before, rule, mask, scale))
     return outputs
+
+
+def _masks(model: CSNN, dropout: Dropout | None) -> list[Array | None]:
+    """For each layer the bits of the neurons that stay [batch, neurons / 16], None where all do."""
+    layers = model.config.layers
+    found: list[Array | None] = [None] * len(layers)
+    if dropout is not None:
+        linear = [index for index, layer in enumerate(layers) if layer.kind == "linear" and index]
+        for index, stays in zip(linear, dropout.masks, strict=True):
+            found[index - 1] = bits.mask_bits(stays.reshape(len(stays), -1, layers[index - 1].channels))
+    return found
 
 
 def _output(model: CSNN, outputs: list[LayerOutput], reads: Readout = "spikes") -> Array:
@@ -172,7 +196,7 @@ def _pack(x: Array, block: Block) -> Spikes:
     return bits.pack(x.reshape(batch, time, 1, -1))
 
 
-def _first(model: CSNN, image: Array, keep: bool, drives: bool, read: bool) -> LayerOutput:
+def _first(model: CSNN, image: Array, rule: Rule, drives: bool, mask: Array | None) -> LayerOutput:
     """The first layer, which sees the same image at every step: its current is computed once, by XLA."""
     block = model.blocks[0]
     current = block.current(image.astype(jnp.float32))
@@ -180,7 +204,7 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool, read: bool) -> L
     width = bits.padded(channels)
     current = jnp.pad(current, [(0, 0)] * (current.ndim - 1) + [(0, width - channels)])
     current = current.reshape(current.shape[0], -1)
-    rule, beta, threshold = _rule(model, block, keep, read), *_neuron(block)
+    beta, threshold = _neuron(block)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.
     next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
@@ -193,11 +217,12 @@ def _first(model: CSNN, image: Array, keep: bool, drives: bool, read: bool) -> L
         rule = rule._replace(keep=False)
         output = ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
         return output._replace(spikes=Spikes(output.spikes.bits, drive))
-    return ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
+    return ops.constant_lif(current, beta, threshold, rule, time, (channels, width), mask)
 
 
-def _layer(model: CSNN, block: Block, before: Spikes, keep: bool, read: bool) -> LayerOutput:
-    rule, beta, threshold = _rule(model, block, keep, read), *_neuron(block)
+def _layer(model: CSNN, block: Block, before: Spikes, rule: Rule, mask: Array | None, scale: float) -> LayerOutput:
+    """A layer that takes spikes, each of which counts for `scale`."""
+    beta, threshold = _neuron(block)
     channels = block.layer.out_shape[-1]
     extra = bits.padded(channels) - channels
     bias = jnp.pad(block.biases, (0, extra))
@@ -207,13 +232,15 @@ def _layer(model: CSNN, block: Block, before: Spikes, keep: bool, read: bool) ->
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
         after = model.config.layers[model.config.layers.index(block.layer) + 1]
         product = bits.padded(after.out_shape[0]) if after.kind == "linear" else None
-        return ops.conv_lif(before, kernel, bias, beta, threshold, rule, block.layer, product)
+        return ops.conv_lif(before, kernel, bias, beta, threshold, rule, block.layer, product, mask)
     # Where a convolution's spikes come in, every position's channels were rounded up.
     neurons = before.bits.shape[-1] * bits.LANES
     inputs = _input_channels(model, block)
+    if scale != 1:
+        kernel = kernel * scale
     kernel = kernel.reshape(-1, inputs, channels)
     kernel = jnp.pad(kernel, ((0, 0), (0, bits.padded(inputs) - inputs), (0, extra))).reshape(neurons, -1)
-    return ops.linear_lif(before, kernel, bias, beta, threshold, rule, channels)
+    return ops.linear_lif(before, kernel, bias, beta, threshold, rule, channels, mask)
 
 
 def _input_channels(model: CSNN, block: Block) -> int:
@@ -229,9 +256,9 @@ def _neuron(block: Block) -> tuple[Array, Array]:
     return clip_beta(beta), threshold
 
 
-def _rule(model: CSNN, block: Block, keep: bool, read: bool) -> Rule:
+def _rule(model: CSNN, block: Block, keep: bool) -> Rule:
     name, slope = _named(block.derivative)
-    return Rule(model.config.reset, name or block.derivative, slope, keep or read, read)
+    return Rule(model.config.reset, name or block.derivative, slope, keep)
 
 
 def _named(derivative: surrogate.Derivative) -> tuple[str | None, float]:

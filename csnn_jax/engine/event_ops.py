@@ -10,7 +10,7 @@ Shapes: everything is image-major, [batch, time, neurons]; channels are rounded 
 
 import math
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,13 @@ def _ports(bits: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def constant_lif(
-    current: Array, beta: Array, threshold: Array, rule: Rule, time: int, channels: tuple[int, int]
+    current: Array,
+    beta: Array,
+    threshold: Array,
+    rule: Rule,
+    time: int,
+    channels: tuple[int, int],
+    mask: Array | None = None,
 ) -> LayerOutput:
     """Neurons driven by the same current at every step.
 
@@ -52,44 +58,58 @@ def constant_lif(
         rule: the neurons' kind.
         time: steps.
         channels: (channels that exist, channels after rounding up).
+        mask: bits [batch, neurons / 16] of the neurons whose spikes the next layer gets; None: all. The window has the
+            spikes of all.
 
     Returns:
         The layer's window.
     """
-    return _constant_lif_forward(current, beta, threshold, rule, time, channels)[0]
+    return _constant_lif_forward(current, beta, threshold, rule, time, channels, mask)[0]
 
 
-class _Constant(NamedTuple):
-    """What the backward pass of `constant_lif` needs."""
+class _Neurons(NamedTuple):
+    """What the backward pass of a layer's neurons needs."""
 
     membranes: Array
     beta: Array
     threshold: Array
+    mask: Array | None
 
 
 def _constant_lif_forward(
-    current: Array, beta: Array, threshold: Array, rule: Rule, time: int, channels: tuple[int, int]
-) -> tuple[LayerOutput, _Constant]:
+    current: Array,
+    beta: Array,
+    threshold: Array,
+    rule: Rule,
+    time: int,
+    channels: tuple[int, int],
+    mask: Array | None = None,
+) -> tuple[LayerOutput, _Neurons]:
     fired = kernels.constant_lif(Drive(current, beta, threshold), rule, time, channels)
     window = LayerOutput(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
-    return window, _Constant(fired.membranes, beta, threshold)
+    return window, _Neurons(fired.membranes, beta, threshold, mask)
 
 
 def _constant_lif_backward(
-    rule: Rule, time: int, channels: tuple[int, int], saved: _Constant, cotangent: LayerOutput
-) -> tuple[Array, Array, Array]:
+    rule: Rule, time: int, channels: tuple[int, int], saved: _Neurons, cotangent: LayerOutput
+) -> tuple[Array, Array, Array, Any]:
     del time, channels
     dcurrent, dbeta, dthreshold = _lif_backward(rule, saved, cotangent)
-    return dcurrent.sum(1), dbeta, dthreshold
+    return dcurrent.sum(1), dbeta, dthreshold, _of_mask(saved.mask)
+
+
+def _of_mask(mask: Array | None) -> Any:
+    """The cotangent of a mask."""
+    return None if mask is None else no_gradient(mask)
 
 
 constant_lif.defvjp(_constant_lif_forward, _constant_lif_backward)
 
 
-def _lif_backward(rule: Rule, saved: tuple[Array, Array, Array], cotangent: LayerOutput) -> tuple[Array, Array, Array]:
-    """(dcurrent [batch, time, neurons], dbeta, dthreshold) of neurons whose (membranes, beta, threshold) were kept."""
-    membranes, beta, threshold = saved
-    given, dspikes = rule.given(membranes, threshold), cast(Array, cotangent.spikes.port)
+def _lif_backward(rule: Rule, saved: _Neurons, cotangent: LayerOutput) -> tuple[Array, Array, Array]:
+    """(dcurrent [batch, time, neurons], dbeta, dthreshold) of neurons whose membranes were kept."""
+    membranes, beta, threshold, mask = saved
+    given, dspikes = rule.given(membranes, threshold, mask), cast(Array, cotangent.spikes.port)
     if rule.read:
         # dU has the membranes' own gradient added at every step. So the kernel takes sigma' dS + dmembranes for its dS,
         # with a derivative of 1, and only the threshold's gradient then has the membranes' part too much.
@@ -107,7 +127,14 @@ def _lif_backward(rule: Rule, saved: tuple[Array, Array, Array], cotangent: Laye
 
 @partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def linear_lif(
-    spikes: Spikes, kernel: Array, bias: Array, beta: Array, threshold: Array, rule: Rule, channels: int
+    spikes: Spikes,
+    kernel: Array,
+    bias: Array,
+    beta: Array,
+    threshold: Array,
+    rule: Rule,
+    channels: int,
+    mask: Array | None = None,
 ) -> LayerOutput:
     """A linear layer and its neurons.
 
@@ -119,11 +146,12 @@ def linear_lif(
         threshold: theta, a scalar.
         rule: the neurons' kind.
         channels: outputs that exist.
+        mask: as `constant_lif` takes it.
 
     Returns:
         The layer's window.
     """
-    return _linear_lif_forward(spikes, kernel, bias, beta, threshold, rule, channels)[0]
+    return _linear_lif_forward(spikes, kernel, bias, beta, threshold, rule, channels, mask)[0]
 
 
 class _Linear(NamedTuple):
@@ -131,25 +159,30 @@ class _Linear(NamedTuple):
 
     spikes: Spikes
     kernel: Array
-    membranes: Array
-    beta: Array
-    threshold: Array
+    neurons: _Neurons
 
 
 def _linear_lif_forward(
-    spikes: Spikes, kernel: Array, bias: Array, beta: Array, threshold: Array, rule: Rule, channels: int
+    spikes: Spikes,
+    kernel: Array,
+    bias: Array,
+    beta: Array,
+    threshold: Array,
+    rule: Rule,
+    channels: int,
+    mask: Array | None = None,
 ) -> tuple[LayerOutput, _Linear]:
     fired = kernels.linear_lif(kernels.LayerOperands(spikes.bits, kernel, bias, beta, threshold), rule, channels)
     window = LayerOutput(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
-    return window, _Linear(_without_values(spikes), kernel, fired.membranes, beta, threshold)
+    return window, _Linear(_without_values(spikes), kernel, _Neurons(fired.membranes, beta, threshold, mask))
 
 
 def _linear_lif_backward(
     rule: Rule, channels: int, saved: _Linear, cotangent: LayerOutput
-) -> tuple[Spikes, Array, Array, Array, Array]:
+) -> tuple[Spikes, Array, Array, Array, Array, Any]:
     del channels
-    spikes, kernel, membranes, beta, threshold = saved
-    dcurrent, dbeta, dthreshold = _lif_backward(rule, (membranes, beta, threshold), cotangent)
+    spikes, kernel, neurons = saved
+    dcurrent, dbeta, dthreshold = _lif_backward(rule, neurons, cotangent)
     dkernel = kernels.linear_weights(spikes.bits, dcurrent)
     # The gradient of the input is dense, so it is XLA's matrix product.
     dspikes: Array | Product | None
@@ -162,7 +195,7 @@ def _linear_lif_backward(
     into = Spikes(no_gradient(spikes.bits), dspikes)
     # As a product, for XLA's sum over the first axes of an array runs on one thread.
     dbias = jnp.ones(dcurrent.shape[0] * dcurrent.shape[1]) @ dcurrent.reshape(-1, dcurrent.shape[2])
-    return into, dkernel, dbias, dbeta, dthreshold
+    return into, dkernel, dbias, dbeta, dthreshold, _of_mask(neurons.mask)
 
 
 linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward)
@@ -181,6 +214,7 @@ def conv_lif(
     rule: Rule,
     layer: Layer,
     product_width: int | None = None,
+    mask: Array | None = None,
 ) -> LayerOutput:
     """Convolution, pooling and the neurons.
 
@@ -193,11 +227,12 @@ def conv_lif(
         rule: the neurons' kind.
         layer: its geometry, with the channels that exist.
         product_width: where a linear layer comes next, its outputs; the gradient then is a `Product`.
+        mask: as `constant_lif` takes it.
 
     Returns:
         The layer's window, of rows * columns * out neurons.
     """
-    return _conv_lif_forward(spikes, kernel, bias, beta, threshold, rule, layer, product_width)[0]
+    return _conv_lif_forward(spikes, kernel, bias, beta, threshold, rule, layer, product_width, mask)[0]
 
 
 class _Conv(NamedTuple):
@@ -205,10 +240,8 @@ class _Conv(NamedTuple):
 
     spikes: Spikes
     kernel: Array
-    membranes: Array
     winners: Array
-    beta: Array
-    threshold: Array
+    neurons: _Neurons
 
 
 def _conv_lif_forward(
@@ -220,6 +253,7 @@ def _conv_lif_forward(
     rule: Rule,
     layer: Layer,
     product_width: int | None = None,
+    mask: Array | None = None,
 ) -> tuple[LayerOutput, _Conv]:
     fired = kernels.conv_lif(kernels.LayerOperands(spikes.bits, kernel, bias, beta, threshold), rule, layer)
     port: Array | Product = _ports(fired.bits)
@@ -227,7 +261,8 @@ def _conv_lif_forward(
         batch, time, words = fired.bits.shape
         port = Product(jnp.zeros((batch, time, product_width)), jnp.zeros((words * LANES, product_width)))
     window = LayerOutput(Spikes(fired.bits, port), fired.last, fired.membranes)
-    return window, _Conv(_without_values(spikes), kernel, fired.membranes, fired.winners, beta, threshold)
+    neurons = _Neurons(fired.membranes, beta, threshold, mask)
+    return window, _Conv(_without_values(spikes), kernel, fired.winners, neurons)
 
 
 def _conv_lif_backward(
@@ -236,9 +271,9 @@ def _conv_lif_backward(
     product_width: int | None,
     saved: _Conv,
     cotangent: LayerOutput,
-) -> tuple[Spikes, Array, Array, Array, Array]:
+) -> tuple[Spikes, Array, Array, Array, Array, Any]:
     del product_width
-    spikes, kernel, membranes, winners, beta, threshold = saved
+    spikes, kernel, winners, (membranes, beta, threshold, mask) = saved
     dspikes, left, right = _factors(cotangent.spikes.port, layer, kernel.shape[-1])
     current_in, beta_in, threshold_in = spikes.port if isinstance(spikes.port, Drive) else (None, None, None)
     source = _source(spikes)
@@ -247,7 +282,7 @@ def _conv_lif_backward(
         left=left,
         right=right,
         membranes=membranes,
-        given=rule.given(membranes, threshold),
+        given=rule.given(membranes, threshold, mask),
         winners=winners,
         bits_in=spikes.bits,
         kernel=kernel,
@@ -265,7 +300,8 @@ def _conv_lif_backward(
         port = None
     elif source == "constant":  # only where beta and threshold are not learnt
         port = Drive(found.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
-    return Spikes(no_gradient(spikes.bits), port), found.dkernel, found.dbias, dbeta, dthreshold
+    into = Spikes(no_gradient(spikes.bits), port)
+    return into, found.dkernel, found.dbias, dbeta, dthreshold, _of_mask(mask)
 
 
 conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward)

@@ -212,15 +212,9 @@ def conv_backward(operands: ConvBackward, rule: Rule, layer: Layer, source: Sour
         dthreshold=float_of(batch),
         din=into[source],
     )
-    found = call(
-        "conv_backward",
-        operands._asdict(),
-        results._asdict(),
-        source=source,
-        **_geometry(layer),
-        **rule.attributes,
-    )
-    return ConvGradients(**found)
+    behind = {"surrogate_in": rule.surrogate} if source == "constant" else {}
+    attributes = rule.attributes | behind | {"source": source} | _geometry(layer)
+    return ConvGradients(**call("conv_backward", operands._asdict(), results._asdict(), **attributes))
 
 
 def _geometry(layer: Layer) -> dict[str, Any]:

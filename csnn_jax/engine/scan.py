@@ -36,6 +36,18 @@ class Trace(NamedTuple):
     spikes: tuple[Array, ...]
 
 
+class Dropout(NamedTuple):
+    """Which hidden neurons' spikes do not reach the next layer.
+
+    Attributes:
+        masks: for each linear layer that takes spikes, bool [batch, neurons before it]: true where one stays.
+        scale: what the others count for.
+    """
+
+    masks: tuple[Array, ...]
+    scale: float
+
+
 class Tally(NamedTuple):
     """What the outputs came to over the window, and how often each layer spiked, for accuracy and densities.
 
@@ -86,13 +98,14 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     return last, spikes
 
 
-def watch(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, Array]:
+def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
     """Runs the window for training, and sees every layer.
 
     Args:
         model: the network.
         x: as `run` takes it.
         reads: what is wanted of the output layer.
+        dropout: which neurons are left out; None: none.
 
     Returns:
         Output spikes or membranes [time, batch, classes] and densities, the share of neurons that spike at a step
@@ -101,11 +114,13 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Array, Arra
     Raises:
         ValueError: x of another shape or type, or empty.
     """
-    _, output, densities = _window(model, x, reads)
+    _, output, densities = _window(model, x, reads, dropout)
     return output, jnp.stack(densities)
 
 
-def _window(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Membranes, Array, list[Array]]:
+def _window(
+    model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None
+) -> tuple[Membranes, Array, list[Array]]:
     """(last membranes, output spikes or membranes, each layer's density).
 
     The convolutional blocks go through time together, step by step. Then each linear block takes the
@@ -131,13 +146,16 @@ def _window(model: CSNN, x: Array, reads: Readout = "spikes") -> tuple[Membranes
     run = jax.checkpoint(together, policy=_KEPT, prevent_cse=False)
     last, (spikes, watched, shares) = _loop(model, x, run, start[:split])
     densities = [share.mean() for share in shares]
-    for block, membrane in zip(rest, start[split:], strict=True):
+    for number, (block, membrane) in enumerate(zip(rest, start[split:], strict=True)):
 
         def fire(membrane: Array, current: Array, block: Block = block) -> tuple[Array, tuple[Array, Array | None]]:
             membrane, spikes = block.fire(membrane, current)
             return membrane, (spikes, seen(block, membrane))
 
         window = spikes.shape[:2]
+        if dropout is not None:
+            stays = dropout.masks[number].reshape(spikes.shape[1:]).astype(spikes.dtype)
+            spikes = spikes * (stays * dropout.scale)
         currents = block.current(spikes.reshape(-1, *block.layer.in_shape)).reshape(*window, -1)
         membrane, (spikes, watched) = lax.scan(
             jax.checkpoint(fire, policy=_KEPT, prevent_cse=False), membrane, currents

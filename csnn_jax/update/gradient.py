@@ -23,8 +23,9 @@ class Found(NamedTuple):
     gradient: Any
 
 
-Gradient = Callable[[Any, Array, Array], Found]
-"""(parameters, x uint8 [batch, H, W, C] or [time, batch, H, W, C], labels [batch]) -> what was found."""
+Gradient = Callable[..., Found]
+"""(parameters, x uint8 [batch, H, W, C] or [time, batch, H, W, C], labels [batch], *dropout's masks) -> what was found.
+Each mask is bool [batch, neurons]."""
 
 
 def make(
@@ -34,6 +35,7 @@ def make(
     engine: ModuleType = scan,
     part: int | None = None,
     devices: Devices | None = None,
+    dropout: float = 0.0,
 ) -> Gradient:
     """The gradient of a network's batches, to be jitted.
 
@@ -44,13 +46,15 @@ def make(
         engine: one of those in csnn_jax.engine.
         part: images that go through the network at once (the largest divisor of a device's rows up to it); None: all.
         devices: where to; None: JAX's first device.
+        dropout: share of the neurons that the masks leave out.
     """
     devices = devices or Devices(jax.devices()[:1])
 
-    def at_once(params: Any, x: Array, labels: Array) -> Found:
+    def at_once(params: Any, x: Array, labels: Array, *masks: Array) -> Found:
         def loss_of(params: Any) -> tuple[Array, Array]:
             model = nnx.merge(graphdef, params)
-            output, densities = engine.watch(model, floats(x, scale, model), objective.reads)
+            dropped = scan.Dropout(masks, 1 / (1 - dropout)) if masks else None
+            output, densities = engine.watch(model, floats(x, scale, model), objective.reads, dropped)
             densities = devices.mean(densities)  # a rate target is one of the whole batch
             return objective.cost(output, labels, densities), densities
 
@@ -63,18 +67,19 @@ def make(
 def in_parts(gradient: Gradient, part: int | None) -> Gradient:
     """A gradient taken part by part: the parts' means are added in their order, and divided by their number."""
 
-    def added(params: Any, x: Array, labels: Array) -> Found:
+    def added(params: Any, x: Array, labels: Array, *masks: Array) -> Found:
         size = part_of(len(labels), part)
         number = len(labels) // size
         if number == 1:
-            return gradient(params, x, labels)
+            return gradient(params, x, labels, *masks)
 
-        def add(sums: Found, one: tuple[Array, Array]) -> tuple[Found, None]:
+        def add(sums: Found, one: tuple[Array, ...]) -> tuple[Found, None]:
             return jax.tree.map(jnp.add, sums, gradient(params, *one)), None
 
         axis = x.ndim - 4
         split = x.reshape(*x.shape[:axis], number, size, *x.shape[axis + 1 :])
-        parts = jnp.moveaxis(split, axis, 0), labels.reshape(number, size)
+        others = [array.reshape(number, size, *array.shape[1:]) for array in (labels, *masks)]
+        parts = jnp.moveaxis(split, axis, 0), *others
         like = jax.eval_shape(gradient, params, *jax.tree.map(lambda array: array[0], parts))
         sums, _ = lax.scan(add, jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), like), parts)
         return jax.tree.map(lambda array: array / number, sums)

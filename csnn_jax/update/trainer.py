@@ -1,6 +1,6 @@
 """Trains and evaluates the network in JAX: one jit per training step, the state kept on the devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from jax import Array
 
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, check_decided
-from csnn_jax.data import Split, check_split
+from csnn_jax.data import Split, check_split, dropout
 from csnn_jax.devices import mesh
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
@@ -45,18 +45,24 @@ class State(NamedTuple):
 
 
 def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient):
-    """The training step, a pure function (State, x uint8, labels, rate, sound, renewal) -> (State, StepMetrics).
+    """The training step, a pure function (State, x, labels, rate, sound, renewal, masks) -> (State, StepMetrics).
 
-    It is to be jitted. x is [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound tells whether
-    all was finite before; renewal is the new parameters' share of the average. Where sound, the loss or the gradient is
-    not finite the state is returned as it was: so the steps that were dispatched before the host knew of it change
-    nothing.
+    It is to be jitted. x is uint8 [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound tells
+    whether all was finite before; renewal is the new parameters' share of the average; masks are dropout's. Where
+    sound, the loss or the gradient is not finite the state is returned as it was: so the steps that were dispatched
+    before the host knew of it change nothing.
     """
 
     def update(
-        state: State, x: Array, labels: Array, rate: float, sound: Array | bool = True, renewal: float | None = None
+        state: State,
+        x: Array,
+        labels: Array,
+        rate: float,
+        sound: Array | bool = True,
+        renewal: float | None = None,
+        masks: Sequence[Array] = (),
     ) -> tuple[State, StepMetrics]:
-        loss, densities, found = gradient(state.params, x, labels)
+        loss, densities, found = gradient(state.params, x, labels, *masks)
         leaves = jax.tree.leaves((loss, found))
         finite = jnp.all(jnp.stack([sound, *[jnp.isfinite(leaf).all() for leaf in leaves]]))
         updates, moments = optimizer.update(found, state.optimizer, state.params)
@@ -112,8 +118,8 @@ class Trainer:
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
         self.state, self._sound = self.devices.copy((state, np.array(True)))
         self._runner = BatchRunner(config.model, self.graphdef, engine, config.train.seed, self.devices)
-        objective, part = objectives.make(config.train), config.train.part
-        gradient = gradients.make(self.graphdef, self._runner.scale, objective, engine, part, self.devices)
+        parts = self.graphdef, self._runner.scale, objectives.make(config.train), engine, config.train.part
+        gradient = gradients.make(*parts, self.devices, config.train.dropout)
         self._update = scan.jit(make_update(self.graphdef, self.optimizer, gradient), donate_argnums=0)
         self._train = train
 
@@ -128,9 +134,18 @@ class Trainer:
         x = self._runner.share(self._train.images[own] if images is None else images, batch, (0, iteration))
         labels = self.devices.put(self._train.labels[own], batch)
         renewal = None if self.config.train.ema is None else self.config.train.renewal(iteration)
-        self.state, metrics = self._update(self.state, x, labels, rate, self._sound, renewal)
+        masks = self._masks(iteration, batch)
+        self.state, metrics = self._update(self.state, x, labels, rate, self._sound, renewal, masks)
         self._sound = metrics.finite
         return metrics
+
+    def _masks(self, iteration: int, batch: int) -> tuple[Array, ...]:
+        """Those of dropout for an iteration; none where it is not asked for."""
+        settings = self.config.train
+        if not settings.dropout:
+            return ()
+        drawn = dropout.draw(self.config.model, settings.dropout, settings.seed, iteration, batch)
+        return tuple(self.devices.put(mask[self.rows(batch)], batch) for mask in drawn)
 
     def roll_back(self) -> None:
         self.state = self.state._replace(params=self.devices.copy(self.state.last_good))  # a step donates both

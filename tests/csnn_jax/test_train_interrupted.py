@@ -107,7 +107,7 @@ def test_a_cosine_job_goes_on_as_if_nothing_had_been_and_keeps_its_length(datase
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     schedule = ("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 20)
     job = (*BRIEF, "--dataset", dataset, "--epochs", 4, "--max-iters", 40)
-    loss = ("--loss", "ce_membrane", "--readout", "membrane", "--ema", 0.9, "--label-smoothing", 0.1)
+    loss = ("--loss", "ce_membrane", "--readout", "membrane", "--ema", 0.9, "--dropout", 0.2, "--label-smoothing", 0.1)
     flags = (*job, *schedule, *loss, "--clip-norm", 0.1, "--eval-every", 20)
     assert run(MODULE, *flags, "--out", whole).returncode == 0
     process = start(MODULE, *flags, "--out", broken)

@@ -45,7 +45,7 @@ def records(path, kind):
 
 OPTIMISATION = (
     *("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 3),
-    *("--clip-norm", 0.1, "--label-smoothing", 0.1, "--ema", 0.9),
+    *("--clip-norm", 0.1, "--label-smoothing", 0.1, "--ema", 0.9, "--dropout", 0.2),
 )
 
 

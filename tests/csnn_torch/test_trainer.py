@@ -95,7 +95,9 @@ def test_images_with_a_time_axis_are_sequences(split):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"ema": 0.9}, {"loss": "ce_membrane"}, {"loss": "mse_count", "label_smoothing": 0.2}], ids=str
+    "changes",
+    [{}, {"ema": 0.9}, {"loss": "ce_membrane"}, {"loss": "mse_count", "label_smoothing": 0.2}, {"dropout": 0.4}],
+    ids=str,
 )
 def test_a_step_is_csnn_jaxs_step_in_float64(changes, split, x64):
     settings = config({"dtype": "float64"} | changes, learn_beta=True, beta=0.8)

@@ -88,6 +88,7 @@ def train_configs(draw) -> TrainConfig:
         warmup=draw(st.integers(0, 1000)),
         weight_decay=draw(st.one_of(st.none(), st.just(0.0), POSITIVE)),
         clip_norm=draw(st.one_of(st.none(), POSITIVE)),
+        dropout=draw(share),
         ema=draw(st.one_of(st.none(), st.floats(0, 1, exclude_min=True, exclude_max=True))),
         loss=draw(st.sampled_from(get_args(job.Loss))),
         label_smoothing=draw(share),
@@ -97,7 +98,7 @@ def train_configs(draw) -> TrainConfig:
 
 
 def _fits(parts: tuple[ModelConfig, TrainConfig]) -> bool:
-    return parts[1].rate_target is None or len(parts[0].layers) > 1
+    return (parts[1].rate_target is None and not parts[1].dropout) or len(parts[0].layers) > 1
 
 
 @st.composite

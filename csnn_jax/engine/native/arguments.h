@@ -209,9 +209,9 @@ inline Product product_arguments(Call& call, const Shape& s, int64_t images, int
   };
 }
 
-inline void expect_constant_source(const Shape& s, const LifBackward& lif) {
-  expect(lif.neuron.reset != Reset::zero, "reset zero: a constant source has no forward sum");
-  expect(lif.surrogate != Surrogate::given, "surrogate: a constant source needs a named one");
+inline void expect_constant_source(const Shape& s, const Neuron& neuron, Surrogate surrogate) {
+  expect(neuron.reset != Reset::zero, "reset zero: a constant source has no forward sum");
+  expect(surrogate != Surrogate::given, "surrogate_in: a constant source needs a named one");
   if (s.in > most_constant_channels)
     refuse("kernel", ": a constant source has at most " + show(most_constant_channels) + " channels");
 }

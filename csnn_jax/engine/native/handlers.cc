@@ -137,8 +137,9 @@ static void conv_backward(Call& call, const Workers& workers) {
   } else if (a.source == Source::spikes) {
     a.dspikes_in = call.result<float>("din", {images, time, s.inputs()});
   } else {
-    expect_constant_source(s, lif);
     a.neuron_in = neuron(call, "beta_in", "threshold_in");
+    a.surrogate_in = call.choice<Surrogate>("surrogate_in", {CSNN_EACH_SURROGATE(CSNN_QUOTED)});
+    expect_constant_source(s, a.neuron_in, a.surrogate_in);
     a.current_in = call.operand<float>("current_in", {images, s.inputs()});
     a.dcurrent_in = call.result<float>("din", {images, s.inputs()});
   }

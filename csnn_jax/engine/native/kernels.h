@@ -176,6 +176,7 @@ struct ConvBackward {
   Source source = Source::data;
   float* dspikes_in = nullptr;        // Source::spikes: [image, time, inputs]
   Neuron neuron_in{};                 // Source::constant: the neurons behind the input,
+  Surrogate surrogate_in{};           // their surrogate, of the same slope,
   const float* current_in = nullptr;  // [image, inputs]: their current,
   float* dcurrent_in = nullptr;       // [image, inputs]: and its gradient
 };

@@ -49,6 +49,8 @@ INVALID = [
     (TrainConfig, "weight_decay", math.inf, "--weight-decay inf: expected"),
     (TrainConfig, "clip_norm", 0.0, "--clip-norm 0.0: expected a positive number"),
     (TrainConfig, "clip_norm", math.nan, "--clip-norm nan: expected"),
+    (TrainConfig, "dropout", 1, "--dropout 1: expected a number from 0 to below 1"),
+    (TrainConfig, "dropout", -0.1, "--dropout -0.1: expected a number from 0 to below 1"),
     (TrainConfig, "ema", 1.0, "--ema 1.0: expected a number above 0 and below 1"),
     (TrainConfig, "ema", 0, "--ema 0: expected a number above 0 and below 1"),
     (TrainConfig, "loss", "mse", "--loss mse: expected one of ce_rate, ce_membrane, mse_count"),
@@ -78,6 +80,12 @@ def test_a_list_of_amounts_is_a_tuple_and_its_shift_stays_below_the_images_small
     assert Config(ModelConfig(input_shape=(9, 8, 1)), amounts).data.augment == (7, 180, 0.5)
     with pytest.raises(UserError, match=r"^--augment 7 180 0\.5: expected a shift below 7 pixels, for images of 9x7$"):
         Config(ModelConfig(input_shape=(9, 7, 1)), amounts)
+
+
+def test_dropout_needs_a_hidden_layer():
+    Config(ModelConfig(hidden=()), train=TrainConfig(dropout=0.5))
+    with pytest.raises(UserError, match=r"--dropout 0\.5: expected a network with a hidden layer"):
+        Config(ModelConfig(conv_channels=(), hidden=()), train=TrainConfig(dropout=0.5))
 
 
 def test_a_rate_target_needs_a_hidden_layer():

@@ -14,6 +14,7 @@ from commands import ENVIRONMENT
 from flax import nnx
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.data import dropout
 from csnn_jax.engine import event, scan
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, value
@@ -236,6 +237,56 @@ def test_gradient_of_output_membranes_is_that_of_the_scan_engine(changes, learnt
     assert all(np.linalg.norm(block.kernel) > 0 for block in nnx.merge(graphdef, gradient).blocks)
     for got, want in zip(jax.tree.leaves(own_gradient), jax.tree.leaves(gradient), strict=True):
         assert np.linalg.norm(got - want) <= 1e-4 * np.linalg.norm(want) + 1e-6  # the output threshold may have none
+
+
+DROPPED = {
+    "conv, linear, output": {},
+    "zero, avg pool, two hidden": dict(pool="avg", reset="zero", hidden=(40, 21)),
+    "no conv": dict(conv_channels=(), hidden=(40, 21)),
+    "output after a convolution": dict(hidden=(), surrogate="sigmoid", slope=3.0),
+    "one conv, learnt": dict(conv_channels=(19,), hidden=(33,), learn_beta=True, learn_threshold=True),
+}
+
+
+@pytest.mark.parametrize("reads", ["spikes", "membrane"])
+@pytest.mark.parametrize("changes", DROPPED.values(), ids=DROPPED.keys())
+def test_what_is_dropped_reaches_no_next_layer_in_either_engine(changes, reads):
+    model, x = build(**changes)
+    drawn = dropout.draw(model.config, 0.5, 0, 0, BATCH)  # 0.5: doubled weights are whole numbers of the unit too
+    given = scan.Dropout(tuple(map(jnp.asarray, drawn)), 2.0)
+    graphdef, params = nnx.split(model)
+    labels = jnp.arange(BATCH) % model.config.num_classes
+
+    def found(engine, given):
+        @jax.jit
+        @functools.partial(jax.value_and_grad, has_aux=True)
+        def compute(params):
+            output, densities = engine.watch(nnx.merge(graphdef, params), x, reads, given)
+            return ce_rate(output, labels), (output, densities)
+
+        return jax.device_get(compute(params))
+
+    (loss, (output, densities)), gradient = found(scan, given)
+    (own_loss, (own_output, own_densities)), own_gradient = found(event, given)
+    np.testing.assert_array_equal(own_output, output)
+    np.testing.assert_allclose(own_densities, densities, rtol=1e-6)
+    assert own_loss == pytest.approx(float(loss), rel=1e-6)
+    for got, want in zip(jax.tree.leaves(own_gradient), jax.tree.leaves(gradient), strict=True):
+        assert np.linalg.norm(got - want) <= 1e-4 * np.linalg.norm(want) + 1e-6
+    (_, (whole, _)), _ = found(scan, None)
+    assert not np.array_equal(whole, output)
+
+    # By hand: the last layer's current is that of the spikes that stay, doubled.
+    trace = jitted(scan.trace, model, x)[1]
+    last = model.blocks[-1]
+    if len(drawn) == 1:  # what comes before is not changed by dropping
+        before = np.asarray(trace.spikes[-2]).reshape(len(output), BATCH, -1) * drawn[0] * 2
+        currents = before @ np.asarray(last.kernel[...]) + np.asarray(last.bias[...])
+        membrane, expected = np.zeros_like(currents[0]), []
+        for current in currents:
+            membrane, spikes = last.fire(membrane, current)
+            expected.append(membrane if reads == "membrane" else spikes)
+        np.testing.assert_allclose(output, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("engine", [scan, event])

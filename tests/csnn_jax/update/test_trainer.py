@@ -146,7 +146,7 @@ def test_for_the_cpu_weight_gradients_are_products_of_rows():
 def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     frames = encoding == "frames"
     model = ModelConfig(**SMALL_STACK, encoding="direct" if frames else encoding, surrogate="atan")
-    train = TrainConfig(dtype="float64", batch_size=12, lr=0.02, init="calibrated", microbatch=4)
+    train = TrainConfig(dtype="float64", batch_size=12, lr=0.02, init="calibrated", microbatch=4, dropout=0.3, ema=0.9)
     settings = decided(Config(model, train=train))
     rng = np.random.default_rng(0)
     shape = (30, 6, 6, 6, 1) if frames else (30, 6, 6, 1)

@@ -254,7 +254,9 @@ void to_currents(const ConvBackward& a, int64_t image, const Cells& cells, const
     multiply(2, scratch.sums, right, inner, s.out, scratch.still + first, neurons);
     for (int64_t n = first; n < first + s.out; n += lanes) {
       const v16 u = load(membranes + cells.settles * neurons + n);
-      const v16 sigma = derivative<kind>(u - all(a.lif.neuron.threshold), a.lif.slope);
+      v16 sigma;
+      if constexpr (kind == Surrogate::given) sigma = load(given + cells.settles * neurons + n);
+      else sigma = derivative<kind>(u - all(a.lif.neuron.threshold), a.lif.slope);
       const v16 now = sigma * load(scratch.still + n), total = sigma * load(scratch.still + neurons + n);
       store(scratch.dcurrent + cells.settles * neurons + n, now);
       store(scratch.still + n, total);
@@ -308,7 +310,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
                    scratch.dspikes + g * grid);
     }
     if (is_constant) {
-      with_surrogate(a.lif.surrogate,
+      with_surrogate(a.surrogate_in,
                      [&]<Surrogate kind>() { take_step<kind>(constant, t, scratch.dspikes, a.lif.slope); });
     } else {
       copy_inside(s, scratch.dspikes, a.dspikes_in + step_at * s.inputs());
@@ -319,7 +321,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
   for (int64_t g = 0; g < s.in / lanes; g++)
     spread_sum<K>(s, constant.unspread, kernel + g * s.out * K * K * lanes, constant.reaches + g * cells.count,
                   scratch.dspikes + g * grid);
-  with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() {
+  with_surrogate(a.surrogate_in, [&]<Surrogate kind>() {
     finish<kind>(constant, scratch.dspikes, a.lif.slope, a.dcurrent_in + image * s.inputs());
   });
 }
@@ -350,7 +352,7 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   const Shape& s = a.shape;
   assert(s.valid() && a.lif.time > 0 && a.lif.count == s.neurons() && image >= 0 && scratch_memory);
   assert(a.product.inner % lanes == 0 && (a.product.inner > 0) == !a.lif.dspikes);
-  assert(a.source != Source::constant || a.lif.surrogate != Surrogate::given);
+  assert(a.source != Source::constant || a.surrogate_in != Surrogate::given);
   const int64_t pixels = s.padded_height() * s.padded_width();
   Memory memory{scratch_memory};
   Scratch scratch{};

@@ -1,0 +1,48 @@
+"""Masks of dropout: how many, of which neurons, and the same for the same names."""
+
+import numpy as np
+import pytest
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import dropout
+
+MODEL = ModelConfig(input_shape=(12, 12, 1), conv_channels=(4, 6), hidden=(40,), num_classes=5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"conv_channels": (4, 6), "hidden": (40, 30)}, [3 * 3 * 6, 40, 30]),
+        ({"conv_channels": (4, 6), "hidden": ()}, [3 * 3 * 6]),
+        ({"conv_channels": (), "hidden": (40,)}, [40]),
+    ],
+)
+def test_spikes_that_a_linear_layer_takes_are_dropped(changes, expected):
+    model = ModelConfig(input_shape=(12, 12, 1), num_classes=5, **changes)
+    assert dropout.sizes(model) == expected
+    assert [mask.shape for mask in dropout.draw(model, 0.5, 0, 0, 7)] == [(7, size) for size in expected]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_share_of_neurons_that_stay(share):
+    model = ModelConfig(input_shape=(12, 12, 1), conv_channels=(), hidden=(400, 300))
+    for mask in dropout.draw(model, share, 3, 5, 200):
+        deviation = np.sqrt(share * (1 - share) / mask.size)
+        assert mask.dtype == bool and abs(mask.mean() - (1 - share)) < 5 * deviation
+
+
+def test_a_draw_follows_from_seed_and_iteration_alone():
+    first = dropout.draw(MODEL, 0.5, 0, 7, 9)
+    again = dropout.draw(MODEL, 0.5, 0, 7, 9)
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    for seed, iteration in ((1, 7), (0, 8)):
+        others = dropout.draw(MODEL, 0.5, seed, iteration, 9)
+        for one, other in zip(first, others, strict=True):
+            assert 0.3 < (one != other).mean() < 0.7
+    images = first[0]
+    assert 0.3 < (images[0] != images[1]).mean() < 0.7
+    assert [int(mask.sum()) for mask in dropout.draw(MODEL, 0.25, 0, 0, 2)] == COUNTS
+
+
+COUNTS = [83, 53]
+"""Of seed 0, iteration 0, kept by NumPy's promise for Philox's stream."""
