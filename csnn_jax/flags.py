@@ -20,6 +20,7 @@ from csnn_jax.errors import UserError, refusal
 from csnn_jax.figures import Figures
 from csnn_jax.flag_groups import fill, form
 from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
+from csnn_jax.recipes import RECIPES, Recipe
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
 
@@ -31,6 +32,8 @@ class TrainFlags:
     """The flags of a training: what to train, and where the run directory goes."""
 
     config: Config = field(default_factory=Config)
+    recipe: Recipe = "original"
+    """A whole job, as docs/results.md describes them; flags beside it win. original is the job of no flags."""
     out: str | None = None
     """Run directory to make; None: runs/<date-time>."""
     overwrite: bool = False
@@ -136,7 +139,9 @@ def parse_train(
     begun: Callable[[F], Config] = begun,
     origin: Callable[[str], ModelConfig] = lambda path: rundir.origin(path)[0],
 ) -> F:
-    """`parse` for a training command: flags that are not given are the run's with --resume, or as --init-from has them.
+    """`parse` for a training command: flags that are not given are as --recipe and --init-from have them.
+
+    With --resume they are the run's.
 
     Args:
         kind: the dataclass.
@@ -147,28 +152,47 @@ def parse_train(
         origin: reads the network that --init-from names.
 
     Raises:
-        UserError: --resume without --out, or no run there; --seed beside --seeds.
+        UserError: --resume without --out, or no run there; --seed beside --seeds; a recipe for other images.
     """
     words = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
     asked = form(kind())
-    filled: Any = parse(asked, program, description, arguments, asked() if "--init-from" in words else None)
-    source, output = filled.training.init_from, filled.training.init_from_output
-    if source is not None and not filled.resume:
-        model = origin(source)
-        if output == "new":  # the data set says how many classes
-            model = replace(model, num_classes=ModelConfig.num_classes)
-        of_source = form(replace(kind(), config=Config(model)))
-        filled = parse(of_source, program, description, arguments, of_source())
+    based = bool({"--init-from", "--recipe"} & words)
+    filled: Any = parse(asked, program, description, arguments, asked() if based else None)
+    if based and not filled.resume:
+        begins = form(replace(kind(), config=_base(filled, origin)))
+        filled = parse(begins, program, description, arguments, begins())
     flags = fill(kind, filled)
+    if "--recipe" in words:
+        _check_recipe(flags)
     if flags.seeds is not None and "--seed" in words:
         raise UserError(f"--seed {flags.config.train.seed}: expected no --seeds beside it, which name all seeds")
     if not flags.resume:
         return flags
-    if source is not None:
-        expected = "expected no --init-from beside it, the run has weights of its own"
-        raise UserError(f"--resume: {expected}")
+    for name, own in (("--init-from", "weights"), ("--recipe", "flags")):
+        if name in words:
+            raise UserError(f"--resume: expected no {name} beside it, the run has {own} of its own")
     before = form(replace(kind(), config=begun(flags)))
     return fill(kind, parse(before, program, description, arguments, before()))
+
+
+def _base(filled: Any, origin: Callable[[str], ModelConfig]) -> Config:
+    """The job that flags change: that of --recipe, with the network of --init-from."""
+    config = RECIPES[filled.recipe]
+    source, output = filled.training.init_from, filled.training.init_from_output
+    if source is None:
+        return config
+    model = origin(source)
+    if output == "new":  # the data set says how many classes
+        model = replace(model, num_classes=ModelConfig.num_classes)
+    return replace(config, model=model, train=replace(config.train, init="auto"))
+
+
+def _check_recipe(flags: TrainFlags) -> None:
+    """Refuses a recipe whose result can say nothing of these images."""
+    given, made = (job.model.input_shape for job in (flags.config, RECIPES[flags.recipe]))
+    if given != made:
+        sizes = " not ".join("x".join(map(str, shape)) for shape in (made, given))
+        raise UserError(f"--recipe {flags.recipe}: is for images of {sizes}; expected no --recipe")
 
 
 def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:

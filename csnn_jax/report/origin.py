@@ -9,6 +9,7 @@ from typing import Any
 from csnn_jax import data, machine
 from csnn_jax.config import Config, decided
 from csnn_jax.config.checks import flag_of, show
+from csnn_jax.config.words import flag
 from csnn_jax.data import Dataset
 from csnn_jax.report import page
 from csnn_jax.report.page import Content, Html, Section
@@ -82,16 +83,8 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
             value = getattr(part, one.name)
             told = part is asked.model and asked.train.init_from is not None  # which has other defaults
             if value != getattr(plain, one.name) or (told and value is not None):
-                words += _flag(one.name, value)
+                words += flag(one.name, shown_dataset(value) if one.name == "dataset" else value)
     return shlex.join(words)
-
-
-def _flag(name: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [flag_of(name) if value else flag_of(f"no_{name}")]
-    if name == "dataset":
-        return [flag_of(name), shown_dataset(value)]
-    return [flag_of(name), *map(str, value if isinstance(value, tuple) else (value,))]
 
 
 def _asked(config: Config, dataset: Dataset | None) -> Config:

@@ -18,10 +18,12 @@ import numpy as np
 from csnn_jax import data, interrupts
 from csnn_jax.config import Config, auto, decided
 from csnn_jax.config.checks import flag_of
+from csnn_jax.config.words import words
 from csnn_jax.errors import UserError
 from csnn_jax.figures import Figures, spikes, style
 from csnn_jax.flags import TrainFlags
 from csnn_jax.initial import start as initial
+from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint, pictures
@@ -261,7 +263,9 @@ def _introduce(job: Job, run: RunDir, start: int) -> None:
 
 
 def _tell_start(job: Job) -> None:
-    """Prints what `auto` chose and where the initial weights come from, unless both are the original recipe's."""
+    """Prints the recipe, what `auto` chose and where the weights come from, as far as that is not the default job's."""
+    if asked := words(RECIPES[job.flags.recipe]):
+        print(f"Recipe: {job.flags.recipe}, {' '.join(asked)}")
     if chosen := auto.told(job.asked, job.config):
         print(f"Chosen for this stack: {chosen}")
     if parts := auto.parts_told(job.asked, job.config):

@@ -1,0 +1,31 @@
+"""A job as the flags that ask for it."""
+
+from dataclasses import fields
+from typing import Any
+
+from csnn_jax.config.checks import flag_of
+from csnn_jax.config.job import Config
+
+
+def words(config: Config, plain: Config | None = None) -> list[str]:
+    """The flags that make one job of another.
+
+    Args:
+        config: the job.
+        plain: the job that there is without them; None: that of no flags.
+    """
+    plain = plain or Config()
+    found: list[str] = []
+    for part, before in ((config.data, plain.data), (config.model, plain.model), (config.train, plain.train)):
+        for one in fields(part):
+            value = getattr(part, one.name)
+            if value != getattr(before, one.name):
+                found += flag(one.name, value)
+    return found
+
+
+def flag(name: str, value: Any) -> list[str]:
+    """The words that give a field its value."""
+    if isinstance(value, bool):
+        return [flag_of(name) if value else flag_of(f"no_{name}")]
+    return [flag_of(name), *map(str, value if isinstance(value, tuple) else (value,))]
