@@ -1,0 +1,106 @@
+"""Trains a recipe with several seeds, as a user would, and keeps what each reached.
+
+    python benchmarks/recipes.py fast --seeds 0 1 2 3 4
+    python benchmarks/recipes.py accurate --dataset idx:/usr/share/datasets/fashion-mnist --seeds 0 1 2
+
+Each training becomes a file of results/recipes, such as fast-mnist-0.json: its command, where and how long it ran, its
+test accuracy and confusion, its synaptic operations, and the end of its metrics. One that is there already is not
+trained again. The test images have a say in nothing: recipes were chosen on 5,000 training images that were held out
+(results/recipes/tried.jsonl). `python benchmarks/results.py` makes tables and pictures of all files.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csnn_jax import data, machine
+from csnn_jax.config import Config
+from csnn_jax.engine import process
+from csnn_jax.recipes import RECIPES
+from csnn_jax.runs import footprint, rundir
+from csnn_jax.runs.footprint import Activity
+from csnn_jax.trained import Trained
+
+FOLDER = Path("results/recipes")
+NAMES = {"mnist": "mnist", "idx:/usr/share/datasets/fashion-mnist": "fashion"}
+"""The data sets, and what they are called in the names of the files."""
+LAST = 25
+"""Records of metrics.jsonl that are kept."""
+COUNTED = 1000
+"""Test images, evenly spaced, whose synaptic operations are counted."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", choices=RECIPES)
+    parser.add_argument("--dataset", choices=NAMES, default="mnist")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for seed in options.seeds:
+        path = FOLDER / f"{options.recipe}-{NAMES[options.dataset]}-{seed}.json"
+        if not path.exists():
+            result = trained(options.recipe, options.dataset, seed)
+            path.write_text(json.dumps(result, indent=1) + "\n")
+            print(f"{path}: {result['accuracy']:.2%} in {result['seconds'] / 60:.1f} minutes", flush=True)
+
+
+def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
+    """Trains in a process of its own, with `more` flags for a short one; the clock runs from its start to its end."""
+    flags = ["--recipe", recipe, "--seed", str(seed), *more]
+    if dataset != "mnist":
+        flags += ["--dataset", dataset]
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        command = [sys.executable, "-m", "csnn_jax.train", *flags, "--out", f"{folder}/run"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - began
+        run, config, tensors = rundir.open_run(f"{folder}/run")
+        records = run.records()
+    process.set_up(config.train.dtype)
+    images = data.load_for(config.model, dataset)
+    model = Trained(config, tensors)
+    result = model.evaluate(images.test)
+    operations = footprint.numbers(config.model, tensors, activity(model, config, images.test.images))
+    return {
+        "command": " ".join(["python -m csnn_jax.train", *flags]),
+        "commit": machine.commit(),
+        **machine.describe(),
+        "recipe": recipe,
+        "dataset": NAMES[dataset],
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "accuracy": result.accuracy,
+        "confusion": result.confusion.tolist(),
+        "density": {layer: round(share, 4) for layer, share in result.densities.items()},
+        "parameters": operations["total"]["parameters"],
+        "time_steps": config.model.time_steps,
+        "epochs": config.train.epochs,
+        "synaptic_operations": round(operations["total"]["synaptic_operations_first_layer_once"]),
+        "metrics": records[-LAST:],
+    }
+
+
+def activity(model: Trained, config: Config, images: np.ndarray) -> Activity:
+    """The spikes of some of the images, channels first as the footprint counts them."""
+    chosen = images[np.linspace(0, len(images) - 1, COUNTED).astype(int)]
+    parts = []
+    for start in range(0, COUNTED, 100):
+        batch = chosen[start : start + 100]
+        spikes = [layer if layer.ndim == 3 else np.moveaxis(layer, -1, 2) for layer in model.trace(batch).spikes]
+        parts.append(Activity.of(np.moveaxis(batch / np.float32(config.model.pixel_scale), -1, 1), spikes))
+    return reduce(add, parts)
+
+
+if __name__ == "__main__":
+    main()

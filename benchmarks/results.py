@@ -1,0 +1,197 @@
+"""Writes what is said of the recipes' accuracy: README's table, docs/results.md and its picture, from results/recipes.
+
+python benchmarks/results.py           # writes them
+python benchmarks/results.py --check   # exit code 1 where one says something else than results/ does
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from csnn_jax.config.words import words
+from csnn_jax.figures.style import BLUE, ORANGE, SKY, new, png, styled
+from csnn_jax.figures.style import PAGE as WIDTH
+from csnn_jax.recipes import RECIPES
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results/recipes"
+PAGE, PICTURE, README = ROOT / "docs/results.md", ROOT / "docs/results.png", ROOT / "README.md"
+DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+LOOKS = {
+    "original": (BLUE, "o"),
+    "fast": (ORANGE, "s"),
+    "accurate": (SKY, "D"),
+    "sparse": (BLUE, "^"),
+    "nir": (ORANGE, "v"),
+}
+"""Colour and mark of each recipe."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A result of others, as its source gives it."""
+
+    name: str
+    source: str
+    parameters: str
+    epochs: str
+    chosen: str
+    mnist: str
+    fashion: str
+
+
+OTHERS = (
+    Published(
+        *("PLIF", "Fang et al., ICCV 2021, table 3: best of the epochs on validation images"),
+        *("13.2 million", "up to 1,024", "validation images", "99.63 %", "93.85 %"),
+    ),
+    Published(
+        *("SpikingJelly's tutorial, CSNN on Fashion-MNIST", "spikingjelly documentation, after its first epoch, T = 4"),
+        *("not given", "1", "nothing is chosen", "", "85.4 %"),
+    ),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, say what would change")
+    found = read()
+    wanted = {path: filled(path, found) for path in (PAGE, README)}
+    if parser.parse_args().check:
+        stale = [path.relative_to(ROOT) for path, text in wanted.items() if path.read_text() != text]
+        for path in stale:
+            print(f"{path}: says something else than results/recipes does; run python benchmarks/results.py")
+        return 1 if stale else 0
+    for path, text in wanted.items():
+        path.write_text(text)
+    PICTURE.write_bytes(png(draw(found)))
+    return 0
+
+
+Runs = dict[tuple[str, str], list[dict[str, Any]]]
+"""The trainings by recipe and data set, in the order of RECIPES; seeds in order."""
+
+
+def read() -> Runs:
+    runs = [json.loads(path.read_text()) for path in RESULTS.glob("*-*-*.json")]
+    found: Runs = {}
+    for recipe in RECIPES:
+        for dataset in DATASETS:
+            mine = [run for run in runs if (run["recipe"], run["dataset"]) == (recipe, dataset)]
+            if mine:
+                found[recipe, dataset] = sorted(mine, key=lambda run: run["seed"])
+    return found
+
+
+def filled(path: Path, found: Runs) -> str:
+    """A page with its tables as the results have them; each stands between two comments with its name."""
+    return re.sub(
+        r"(<!-- results: (\w+) -->\n).*?(\n<!-- end -->)",
+        lambda match: match[1] + "\n".join(TABLES[match[2]](found)) + match[3],
+        path.read_text(),
+        flags=re.DOTALL,
+    )
+
+
+def reached(found: Runs) -> Iterator[str]:
+    yield from head("recipe", "data set", "test accuracy", "seeds", "minutes a training")
+    for (recipe, dataset), runs in found.items():
+        cells = f"`--recipe {recipe}`", DATASETS[dataset], accuracy(runs), str(len(runs)), minutes(runs)
+        yield row(cells)
+
+
+def recipes(found: Runs) -> Iterator[str]:
+    size = "steps", "epochs", "operations an image"
+    yield from head("recipe", "data set", "test accuracy", "seeds", "minutes a training", *size)
+    for (recipe, dataset), runs in found.items():
+        operations = f"{statistics.mean(run['synaptic_operations'] for run in runs) / 1e6:.2f} million"
+        size = str(runs[0]["time_steps"]), str(runs[0]["epochs"]), operations
+        yield row((f"`{recipe}`", DATASETS[dataset], accuracy(runs), str(len(runs)), minutes(runs), *size))
+
+
+def flags(found: Runs) -> Iterator[str]:
+    yield from head("recipe", "stands for")
+    for recipe in dict.fromkeys(recipe for recipe, _ in found):
+        asked = " ".join(words(RECIPES[recipe]))
+        yield row((f"`{recipe}`", f"`{asked}`" if asked else "the default job, without flags"))
+
+
+def seeds(found: Runs) -> Iterator[str]:
+    yield from head("recipe", "data set", "seed", "test accuracy", "minutes", "commit", "processor")
+    for (recipe, dataset), runs in found.items():
+        for run in runs:
+            exact = f"{100 * run['accuracy']:.2f} %", f"{run['seconds'] / 60:.1f}"
+            yield row((f"`{recipe}`", DATASETS[dataset], str(run["seed"]), *exact, run["commit"], run["processor"]))
+
+
+def published(found: Runs) -> Iterator[str]:
+    yield from head("network", "parameters", "epochs", "chosen on", *DATASETS.values(), "source")
+    for other in OTHERS:
+        yield row((other.name, other.parameters, other.epochs, other.chosen, other.mnist, other.fashion, other.source))
+    for recipe in dict.fromkeys(recipe for recipe, _ in found):
+        mine = {dataset: found.get((recipe, dataset)) for dataset in DATASETS}
+        one = next(runs for runs in mine.values() if runs)[0]
+        chosen = "nothing is chosen" if recipe == "original" else "validation images"
+        size = f"{one['parameters'] / 1e6:.2f} million", str(one["epochs"])
+        values = [accuracy(runs) if runs else "" for runs in mine.values()]
+        yield row((f"`--recipe {recipe}`", *size, chosen, *values, "this page"))
+
+
+TABLES: dict[str, Callable[[Runs], Iterator[str]]] = {
+    table.__name__: table for table in (reached, recipes, flags, seeds, published)
+}
+
+
+def head(*names: str) -> Iterator[str]:
+    yield row(names)
+    yield "|" + "---|" * len(names)
+
+
+def row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def accuracy(runs: Sequence[dict[str, Any]]) -> str:
+    values = [100 * run["accuracy"] for run in runs]
+    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread} %"
+
+
+def minutes(runs: Sequence[dict[str, Any]]) -> str:
+    return f"{statistics.median(run['seconds'] for run in runs) / 60:.1f}"
+
+
+@styled
+def draw(found: Runs) -> Figure:
+    """Every training as a mark: minutes to the right, test accuracy upwards; a panel for each data set."""
+    shown = [dataset for dataset in DATASETS if any(of == dataset for _, of in found)]
+    figure = new(WIDTH, 2.6)
+    for axes, dataset in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        for (recipe, of), runs in found.items():
+            if of == dataset:
+                colour, mark = LOOKS[recipe]
+                points = [(run["seconds"] / 60, 100 * run["accuracy"]) for run in runs]
+                axes.plot(*zip(*points, strict=True), mark, color=colour, label=recipe, linestyle="none", markersize=5)
+        axes.set(title=DATASETS[dataset], xlabel="minutes of training", ylabel="test accuracy (%)", xlim=(0, None))
+        axes.legend(loc="lower right")
+    return figure
+
+
+LOOKS = {
+    "original": (BLUE, "o"),
+    "fast": (ORANGE, "s"),
+    "accurate": (SKY, "D"),
+    "sparse": (BLUE, "^"),
+    "nir": (ORANGE, "v"),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
