@@ -1,13 +1,14 @@
-"""What `auto` stands for: the original recipe for the original stack, else what docs/learning.md found best.
+"""What `auto` stands for: the original recipe for the original network, else what docs/learning.md found best.
 
-It depends on the flags that name the stack and its input alone. So an ablation of beta, the window or the data is one.
+It depends on the flags that name the stack, its input and its neurons alone. So an ablation of the window, the seed,
+the batch or the data is one.
 """
 
 import math
 from dataclasses import replace
 from typing import Literal
 
-from csnn_jax.config.job import Config, Init
+from csnn_jax.config.job import Config, Init, Schedule
 from csnn_jax.config.network import GEOMETRY, ModelConfig, SurrogateName
 
 KEPT = 2**29
@@ -17,8 +18,15 @@ _STACK = ("input_shape", "conv_channels", *GEOMETRY, "bias", "hidden", "encoding
 
 
 def is_original(model: ModelConfig) -> bool:
-    """Whether this is the default stack, for which snnTorch's recipe was made."""
-    return all(getattr(model, name) == getattr(ModelConfig, name) for name in _STACK)
+    """Whether this is the default network, for which snnTorch's recipe was made."""
+    stack = all(getattr(model, name) == getattr(ModelConfig, name) for name in _STACK)
+    return stack and model.reset == ModelConfig.reset and not is_delicate(model)
+
+
+def is_delicate(model: ModelConfig) -> bool:
+    """Whether neurons have another memory than the default ones, or learn their parameters: no reset, another beta."""
+    learnt = model.learn_beta or model.learn_threshold
+    return model.reset == "none" or learnt or set(model.betas) != {ModelConfig.beta}
 
 
 def surrogate_of(model: ModelConfig) -> SurrogateName:
@@ -34,7 +42,7 @@ def lr_of(config: Config) -> float:
         return config.train.lr
     if is_original(config.model):
         return 1e-2
-    return 5e-3 if config.model.conv_channels else 2e-3
+    return 2.5e-3 if is_delicate(config.model) else 5e-3
 
 
 def init_of(config: Config) -> Init:
@@ -42,6 +50,13 @@ def init_of(config: Config) -> Init:
     if config.train.init != "auto" or config.train.init_from is not None:
         return config.train.init
     return "torch" if is_original(config.model) else "calibrated"
+
+
+def schedule_of(config: Config) -> Schedule:
+    """The schedule that a job has."""
+    if config.train.schedule != "auto":
+        return config.train.schedule
+    return "cosine" if is_delicate(config.model) or not config.model.conv_channels else "constant"
 
 
 def membranes(config: Config) -> int:
@@ -62,9 +77,10 @@ def microbatch_of(config: Config) -> int | Literal["off"]:
 
 
 def decided(config: Config) -> Config:
-    """The job with surrogate, initial weights, learning rate and micro-batches named."""
+    """The job with surrogate, initial weights, learning rate, schedule and micro-batches named."""
     model = replace(config.model, surrogate=surrogate_of(config.model))
-    train = replace(config.train, init=init_of(config), lr=lr_of(config), microbatch=microbatch_of(config))
+    chosen = {"init": init_of(config), "lr": lr_of(config), "schedule": schedule_of(config)}
+    train = replace(config.train, microbatch=microbatch_of(config), **chosen)
     return replace(config, model=model, train=train)
 
 
@@ -80,6 +96,7 @@ def told(before: Config, after: Config) -> str | None:
         "--surrogate": (before.model.surrogate == "auto", after.model.surrogate),
         "--init": (before.train.init != after.train.init, after.train.init),
         "--lr": (before.train.lr is None, f"{after.train.lr:g}"),
+        "--schedule": (before.train.schedule == "auto" and after.train.schedule == "cosine", "cosine"),
     }
     flags = [f"{flag} {value}" for flag, (was_auto, value) in chosen.items() if was_auto]
     return None if is_original(after.model) else ", ".join(flags) or None

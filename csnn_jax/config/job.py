@@ -8,7 +8,7 @@ from csnn_jax.config.network import ModelConfig
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
 Optimizer = Literal["adam", "adamw", "sgd"]
-Schedule = Literal["constant", "cosine"]
+Schedule = Literal["auto", "constant", "cosine"]
 Loss = Literal["ce_rate", "ce_membrane", "mse_count"]
 
 
@@ -43,7 +43,8 @@ class TrainConfig:
     batch_size: int = 128
     """Images per iteration; an epoch's last partial batch is dropped."""
     lr: float | None = None
-    """Learning rate; None: 0.01 for the default stack, 0.002 without convolutions, else 0.005."""
+    """Learning rate; None: 0.01 for the default network, 0.0025 for neurons with another beta, without a reset or with
+    learnt parameters, else 0.005."""
     init: Init = "auto"
     """Initial weights: torch's uniform, fluctuation (Rossbroich et al. 2022: from the neurons' parameters), calibrated
     (scaled until every layer fires on a training batch), or auto: torch for the default stack, else calibrated."""
@@ -77,8 +78,10 @@ class TrainConfig:
     """What makes an update of a gradient, with torch's formulas and constants."""
     momentum: float = 0.0
     """Of sgd: the share of the last update's direction that is kept, from 0 to below 1."""
-    schedule: Schedule = "constant"
-    """The learning rate after the warm-up: constant, or half a cosine from --lr down to 0 at the end of the job."""
+    schedule: Schedule = "auto"
+    """The learning rate after the warm-up: constant, half a cosine from --lr down to 0 at the end of the job, or auto:
+    cosine without convolutions, and for neurons with another beta, without a reset or with learnt parameters, else
+    constant."""
     warmup: int = 0
     """Iterations at the start over which the learning rate rises in equal steps to --lr."""
     weight_decay: float | None = None

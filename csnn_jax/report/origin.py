@@ -17,7 +17,7 @@ from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 AUTO = {
     "model": ("num_classes", "time_steps", "scale", "surrogate"),
-    "train": ("init", "lr", "microbatch"),
+    "train": ("init", "lr", "schedule", "microbatch"),
 }
 """What the data set or the stack decides where no flag does; in this order."""
 

@@ -267,7 +267,7 @@ def _tell_start(job: Job) -> None:
     if asked := words(RECIPES[job.flags.recipe]):
         print(f"Recipe: {job.flags.recipe}, {' '.join(asked)}")
     if chosen := auto.told(job.asked, job.config):
-        print(f"Chosen for this stack: {chosen}")
+        print(f"Chosen for this network: {chosen}")
     if parts := auto.parts_told(job.asked, job.config):
         print(f"Micro-batches: {parts}")
     if made := initial.told(job.trainer.start, job.config):

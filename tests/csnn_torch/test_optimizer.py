@@ -24,6 +24,7 @@ STACK = ModelConfig(
     learn_threshold=True,
     beta=0.6,
 )
+BASE = {"dtype": "float64", "lr": 0.01, "schedule": "constant"}
 JOBS: dict[str, dict] = {
     "adam": {},
     "adam, L2": {"weight_decay": 0.1},
@@ -71,7 +72,7 @@ def loud():
 
 def steps(make, split, changes):
     """A whole job of 30 iterations: (the parameters at its end, what each step told)."""
-    config = decided(Config(STACK, train=TrainConfig(**{"dtype": "float64", "lr": 0.01} | changes)))
+    config = decided(Config(STACK, train=TrainConfig(**BASE | changes)))
     one = make(config, split, loud())
     rates = plan.learning_rates(config.train, STEPS)
     told = [one.step(i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]

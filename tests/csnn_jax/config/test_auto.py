@@ -1,4 +1,4 @@
-"""What `auto` stands for depends on the stack and its input alone."""
+"""What `auto` stands for depends on the stack, its input and its neurons alone."""
 
 from dataclasses import fields, replace
 
@@ -17,38 +17,53 @@ OTHER_STACKS = [
     {"padding": "valid"},
     {"bias": False},
     {"encoding": "rate"},
+    {"reset": "zero"},
+    {"reset": "zero", "pool": "avg"},
 ]
-SAME_STACK = {"beta": 0.9, "threshold": 0.5, "reset": "none", "time_steps": 3, "learn_beta": True, "num_classes": 5}
+OTHER_NEURONS = [{"beta": 0.9}, {"beta": (0.5, 0.5, 0.5, 0.6)}, {"reset": "none"}, {"learn_beta": True}]
+OTHER_NEURONS += [{"learn_threshold": True}, {"learn_beta": True, "beta": 0.9}, {"reset": "none", "beta": 0.3}]
+SAME = {"threshold": 0.5, "time_steps": 3, "num_classes": 5, "beta": (0.5,) * 4}
 
 
 def chosen(model: ModelConfig, **train) -> tuple:
     found = decided(Config(model, train=TrainConfig(**train)))
-    return found.model.surrogate, found.train.init, found.train.lr
+    return found.model.surrogate, found.train.init, found.train.lr, found.train.schedule
 
 
-@pytest.mark.parametrize("changes", [{}, SAME_STACK, *({k: v} for k, v in SAME_STACK.items())], ids=str)
-def test_the_original_stack_keeps_its_recipe(changes):
+@pytest.mark.parametrize("changes", [{}, SAME, *({k: v} for k, v in SAME.items())], ids=str)
+def test_the_original_network_keeps_its_recipe(changes):
     config = Config(ModelConfig(**changes), train=TrainConfig(seed=3, batch_size=7, epochs=9))
-    assert chosen(ModelConfig(**changes)) == ("fast_sigmoid", "torch", 1e-2)
+    assert chosen(ModelConfig(**changes)) == ("fast_sigmoid", "torch", 1e-2, "constant")
     assert told(config, decided(config)) is None
 
 
 @pytest.mark.parametrize("changes", OTHER_STACKS, ids=str)
 def test_another_stack_gets_weights_that_fire(changes):
-    config = Config(ModelConfig(**changes | SAME_STACK))
-    assert chosen(config.model) == ("atan", "calibrated", 5e-3)
+    config = Config(ModelConfig(**changes, threshold=0.5, time_steps=3))
+    assert chosen(config.model) == ("atan", "calibrated", 5e-3, "constant")
     assert told(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.005"
 
 
-def test_without_convolutions_the_learning_rate_is_smaller():
-    assert chosen(ModelConfig(conv_channels=())) == ("atan", "calibrated", 2e-3)
+@pytest.mark.parametrize("stack", [{}, {"conv_channels": (32, 64, 64), "beta": 0.5}], ids=str)
+@pytest.mark.parametrize("changes", OTHER_NEURONS, ids=str)
+def test_other_neurons_get_a_falling_learning_rate_too(changes, stack):
+    if isinstance(changes.get("beta"), tuple) and stack:
+        changes = {"beta": (*changes["beta"], 0.5)}
+    config = Config(ModelConfig(**stack | changes))
+    assert chosen(config.model) == ("atan", "calibrated", 2.5e-3, "cosine")
+    assert told(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.0025, --schedule cosine"
+    assert chosen(config.model, schedule="constant")[-1] == "constant"
+
+
+def test_without_convolutions_the_learning_rate_falls():
+    assert chosen(ModelConfig(conv_channels=())) == ("atan", "calibrated", 5e-3, "cosine")
 
 
 def test_what_a_flag_names_stands_and_the_rest_is_chosen():
     model = ModelConfig(pool="avg", surrogate="sigmoid", slope=3.0)
-    assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1)
-    assert chosen(ModelConfig(surrogate="atan"), init="fluctuation") == ("atan", "fluctuation", 1e-2)
-    config = Config(model, train=TrainConfig(lr=0.1, init="torch", microbatch=32))
+    assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1, "constant")
+    assert chosen(ModelConfig(surrogate="atan"), init="fluctuation") == ("atan", "fluctuation", 1e-2, "constant")
+    config = Config(model, train=TrainConfig(lr=0.1, init="torch", microbatch=32, schedule="cosine"))
     assert decided(config) == config and told(config, decided(config)) is None
     assert (surrogate_of(model), lr_of(config)) == ("sigmoid", 0.1)
 

@@ -41,7 +41,7 @@ INVALID = [
     (TrainConfig, "optimizer", "lion", "--optimizer lion: expected one of adam, adamw, sgd"),
     (TrainConfig, "momentum", 0.9, "--momentum 0.9: expected --optimizer sgd, adam has a momentum of its own"),
     (TrainConfig, "momentum", 1.0, "--momentum 1.0: expected a number from 0 to below 1"),
-    (TrainConfig, "schedule", "linear", "--schedule linear: expected one of constant, cosine"),
+    (TrainConfig, "schedule", "linear", "--schedule linear: expected one of auto, constant, cosine"),
     (TrainConfig, "warmup", -1, "--warmup -1: expected a whole number of at least 0"),
     (TrainConfig, "warmup", 0.5, "--warmup 0.5: expected a whole number of at least 0"),
     (TrainConfig, "weight_decay", -0.1, "--weight-decay -0.1: expected a number of at least 0"),

@@ -261,6 +261,7 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
   Floats dcurrent(images * s.inputs()), again(kernel.size());
   a.source = csnn::Source::constant;
   a.neuron_in = neuron;
+  a.surrogate_in = csnn::Surrogate::straight_through;
   a.current_in = current.data();
   a.dcurrent_in = dcurrent.data();
   csnn::conv_backward(a, images, again.data(), dbias.data(), workers);
@@ -273,6 +274,11 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
   check(again == dkernel && close(dbias, bias_given), "conv_backward of a product, constant source");
   check(close(dcurrent, given), "conv_backward dcurrent of a product, constant source");
   check(close(dbeta, beta_given) && close(dthreshold, threshold_given), "conv_backward dbeta of a product");
+  const Floats ones(membranes.size(), 1.0f);  // straight_through's derivative, given: the source's stays a named one
+  a.lif.surrogate = csnn::Surrogate::given;
+  a.lif.given = ones.data();
+  csnn::conv_backward(a, images, again.data(), dbias.data(), workers);
+  check(again == dkernel && close(dcurrent, given), "conv_backward of given derivatives, constant source");
   for (int64_t b = 0; b < images; b++)
     for (int64_t n = 0; n < s.inputs(); n++) {
       double total = 0, du = 0;

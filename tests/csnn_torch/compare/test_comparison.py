@@ -47,6 +47,7 @@ def test_a_field_that_has_its_default_does_not_enter_the_digest():
     told = [
         ("model", "surrogate", "fast_sigmoid"),
         *(("train", "lr", 0.01), ("train", "init", "torch"), ("train", "microbatch", "off")),
+        ("train", "schedule", "constant"),
     ]
     digest = hashlib.sha256(json.dumps(told).encode() + b"fc1.bias" + tensors["fc1.bias"].tobytes()).hexdigest()
     assert Comparison("somewhere", decided(Config()), tensors).weights == digest

@@ -54,6 +54,18 @@ def test_images_with_a_time_axis_have_the_density_of_their_own_steps(case):
     assert [r.refused is None for r in compared(frames, "float32", ("scan", "event"))] == [True, False]
 
 
+def test_predictions_are_read_from_membranes_where_the_network_is(case, monkeypatch):
+    scores = []
+    monkeypatch.setattr(spikes.Total, "add_predictions", lambda total, ours, theirs: scores.append((ours, theirs)))
+    read = replace(case, config=replace(case.config, readout="membrane"))
+    compared(read)
+    compared(case)
+    (ours, theirs), (counts, _) = scores
+    np.testing.assert_array_equal(ours, theirs)
+    assert np.issubdtype(counts.dtype, np.floating) and (counts == np.rint(counts)).all()
+    assert not np.array_equal(ours, np.rint(ours)) and ours.shape == counts.shape
+
+
 def test_chunks_of_images_add_up(case, monkeypatch):
     (whole,) = compared(case)
     monkeypatch.setattr(spikes, "CHUNK", 4)  # the second chunk has two images
