@@ -28,4 +28,9 @@ def flag(name: str, value: Any) -> list[str]:
     """The words that give a field its value."""
     if isinstance(value, bool):
         return [flag_of(name) if value else flag_of(f"no_{name}")]
-    return [flag_of(name), *map(str, value if isinstance(value, tuple) else (value,))]
+    return [flag_of(name), *map(_word, value if isinstance(value, tuple) else (value,))]
+
+
+def _word(value: Any) -> str:
+    """A value as a user would write it: 2, not 2.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 else str(value)

@@ -38,7 +38,7 @@ def test_every_mark_of_the_picture_is_a_training():
     found = results.read()
     runs = [run for of_recipe in found.values() for run in of_recipe]
     drawn = [point for axes in results.draw(found).axes for line in axes.lines for point in line.get_xydata().tolist()]
-    assert sorted(drawn) == sorted([run["seconds"] / 60, 100 * run["accuracy"]] for run in runs)
+    assert sorted(drawn) == sorted([run["synaptic_operations"] / 1e6, 100 * run["accuracy"]] for run in runs)
 
 
 def test_means_and_deviations_are_those_of_the_files():
