@@ -5,7 +5,7 @@
 
 Each training becomes a file of results/recipes, such as fast-mnist-0.json: its command, where and how long it ran, its
 test accuracy and confusion, its synaptic operations, and the end of its metrics. One that is there already is not
-trained again. The test images have a say in nothing: recipes were chosen on 5,000 training images that were held out
+trained again. The test images decide nothing: recipes were chosen on 5,000 training images that were held out
 (results/recipes/tried.jsonl). `python benchmarks/results.py` makes tables and pictures of all files.
 """
 
