@@ -79,8 +79,13 @@ def microbatch_of(config: Config) -> int | Literal["off"]:
 def decided(config: Config) -> Config:
     """The job with surrogate, initial weights, learning rate, schedule and micro-batches named."""
     model = replace(config.model, surrogate=surrogate_of(config.model))
-    chosen = {"init": init_of(config), "lr": lr_of(config), "schedule": schedule_of(config)}
-    train = replace(config.train, microbatch=microbatch_of(config), **chosen)
+    train = replace(
+        config.train,
+        init=init_of(config),
+        lr=lr_of(config),
+        schedule=schedule_of(config),
+        microbatch=microbatch_of(config),
+    )
     return replace(config, model=model, train=train)
 
 
