@@ -50,11 +50,11 @@ class Published:
 
 OTHERS = (
     Published(
-        *("PLIF", "Fang et al., ICCV 2021, table 3: best of the epochs on validation images"),
+        *("PLIF", "Fang et al., ICCV 2021"),
         *("13.2 million", "up to 1,024", "validation images", "99.63 %", "93.85 %"),
     ),
     Published(
-        *("SpikingJelly's tutorial, CSNN on Fashion-MNIST", "spikingjelly documentation, after its first epoch, T = 4"),
+        *("SpikingJelly's tutorial, CSNN on Fashion-MNIST", "its documentation, T = 4"),
         *("not given", "1", "nothing is chosen", "", "85.4 %"),
     ),
 )
@@ -186,14 +186,6 @@ def draw(found: Runs) -> Figure:
         axes.legend(loc="best")
     return figure
 
-
-LOOKS = {
-    "original": (BLUE, "o"),
-    "fast": (ORANGE, "s"),
-    "accurate": (SKY, "D"),
-    "sparse": (BLUE, "^"),
-    "nir": (ORANGE, "v"),
-}
 
 if __name__ == "__main__":
     sys.exit(main())

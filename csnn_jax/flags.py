@@ -191,7 +191,7 @@ def _check_recipe(flags: TrainFlags) -> None:
     """Refuses a recipe whose result can say nothing of these images."""
     given, made = (job.model.input_shape for job in (flags.config, RECIPES[flags.recipe]))
     if given != made:
-        sizes = " not ".join("x".join(map(str, shape)) for shape in (made, given))
+        sizes = ", not ".join("x".join(map(str, shape)) for shape in (made, given))
         raise UserError(f"--recipe {flags.recipe}: is for images of {sizes}; expected no --recipe")
 
 

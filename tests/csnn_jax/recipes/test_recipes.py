@@ -64,7 +64,10 @@ def test_words_ask_for_every_kind_of_value():
     ("arguments", "line"),
     [
         (["--recipe", "best"], "invalid choice 'best' for argument '--recipe'. Expected one of ('original'"),
-        (["--recipe", "fast", "--input-shape", "32", "32", "1"], "--recipe fast: is for images of 28x28x1 not 32x32x1"),
+        (
+            ["--recipe", "fast", "--input-shape", "32", "32", "1"],
+            "--recipe fast: is for images of 28x28x1, not 32x32x1",
+        ),
     ],
 )
 def test_what_is_no_recipe_is_refused(arguments, line):
