@@ -6,15 +6,10 @@ import torch
 from snntorch import functional
 from torch.nn.functional import cross_entropy, one_hot
 
-from csnn_jax.config import Readout, TrainConfig
+from csnn_jax.config import TrainConfig
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(spikes or membranes of the output [time, batch, classes], labels [batch]) -> the loss."""
-
-
-def reads(config: TrainConfig) -> Readout:
-    """What the loss takes of the output layer."""
-    return "membrane" if config.loss == "ce_membrane" else "spikes"
 
 
 def make(config: TrainConfig, dtype: torch.dtype) -> Loss:

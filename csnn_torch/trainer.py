@@ -222,8 +222,8 @@ class Trainer:
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What the loss reads, and the layers' densities."""
         if self.watching:
-            return model.watch(self.network, x, self.config.model.time_steps, losses.reads(self.config.train))
-        output = model.run_for(self.network, x, self.config.model.time_steps, losses.reads(self.config.train))
+            return model.watch(self.network, x, self.config.model.time_steps, self.config.train.reads)
+        output = model.run_for(self.network, x, self.config.model.time_steps, self.config.train.reads)
         return output, torch.full((len(self.config.model.layers),), torch.nan)
 
     def _loss(self, output: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:

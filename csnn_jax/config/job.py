@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_number, settle
-from csnn_jax.config.network import ModelConfig
+from csnn_jax.config.network import ModelConfig, Readout
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
 Optimizer = Literal["adam", "adamw", "sgd"]
@@ -186,6 +186,11 @@ class TrainConfig:
         if self.weight_decay is None:
             return 0.01 if self.optimizer == "adamw" else 0.0
         return self.weight_decay
+
+    @property
+    def reads(self) -> Readout:
+        """What the loss takes of the output layer."""
+        return "membrane" if self.loss == "ce_membrane" else "spikes"
 
     def renewal(self, iteration: int) -> float:
         """Share of the new weights in the average after an iteration: 1 - min(ema, (1 + n) / (10 + n)), n from 1 on.

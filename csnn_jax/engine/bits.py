@@ -165,14 +165,6 @@ def _dense(bits: Array) -> Array:
     return dense.reshape(*bits.shape[:-1], -1).astype(jnp.float32)
 
 
-def mask_bits(stays: Array) -> Array:
-    """A mask bool [batch, positions, channels] as bits [batch, neurons / 16], channels rounded up."""
-    channels = stays.shape[-1]
-    stays = jnp.pad(stays, ((0, 0), (0, 0), (0, padded(channels) - channels)))
-    place = jnp.left_shift(jnp.uint16(1), jnp.arange(LANES, dtype=jnp.uint16))
-    return (stays.reshape(stays.shape[0], -1, LANES).astype(jnp.uint16) * place).sum(-1, dtype=jnp.uint16)
-
-
 def _unpack_backward(bits: Array, cotangent: Array) -> tuple[Spikes]:
     return (Spikes(no_gradient(bits), cotangent),)
 

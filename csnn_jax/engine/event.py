@@ -164,7 +164,8 @@ def _masks(model: CSNN, dropout: Dropout | None) -> list[Array | None]:
     if dropout is not None:
         linear = [index for index, layer in enumerate(layers) if layer.kind == "linear" and index]
         for index, stays in zip(linear, dropout.masks, strict=True):
-            found[index - 1] = bits.mask_bits(stays.reshape(len(stays), -1, layers[index - 1].channels))
+            stays = stays.reshape(len(stays), 1, -1, layers[index - 1].channels).astype(jnp.float32)
+            found[index - 1] = bits.pack(stays).bits[:, 0]
     return found
 
 

@@ -30,7 +30,7 @@ def make(config: TrainConfig) -> Objective:
         found = loss(output, labels, config.label_smoothing)
         return found if config.rate is None else found + rate_cost(densities, *config.rate)
 
-    return Objective("membrane" if config.loss == "ce_membrane" else "spikes", cost)
+    return Objective(config.reads, cost)
 
 
 def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:

@@ -25,7 +25,7 @@ def test_both_frameworks_have_the_same_losses_and_gradients_in_float64(x64, name
     config = TrainConfig(loss=name, label_smoothing=smoothing)
     values = MEMBRANES if name == "ce_membrane" else SPIKES
     ours = objective.make(config)
-    assert ours.reads == losses.reads(config) == ("membrane" if name == "ce_membrane" else "spikes")
+    assert ours.reads == config.reads == ("membrane" if name == "ce_membrane" else "spikes")
     expected, gradient = jax.value_and_grad(ours.cost)(jnp.asarray(values), jnp.asarray(LABELS), jnp.zeros(3))
     output = torch.tensor(values, requires_grad=True)
     found = losses.make(config, torch.float64)(output, torch.tensor(LABELS))
