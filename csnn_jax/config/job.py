@@ -25,6 +25,8 @@ class DataConfig:
     augment: tuple[float, float, float] | None = None
     """Move each training image at random, by up to so many pixels of shift, degrees of rotation and share of scale,
     such as 2 10 0.1; None: not at all."""
+    flip: bool = False
+    """Mirror each training image, left to right, with a probability of one half; for things, not for digits."""
 
     def __post_init__(self):
         settle(self)
@@ -32,6 +34,7 @@ class DataConfig:
         check("--validation", self.validation, "a whole number of at least 0", is_count(self.validation, 0))
         if self.augment is not None:
             _check_augment(self.augment)
+        check("--flip", self.flip, "true or false", isinstance(self.flip, bool))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from csnn_jax.config import Config
 from csnn_jax.data.images import scale_of
 
 STREAM = 3
@@ -13,17 +14,19 @@ BLOCK = 2**15
 
 
 class Moves(NamedTuple):
-    """How far each image of a batch is shifted, turned and scaled; one value per image.
+    """How each image of a batch is mirrored, shifted, turned and scaled; one value per image.
 
     Attributes:
         shift: pixels down and to the right, float64 [batch, 2].
         turn: degrees counterclockwise about the centre, float64 [batch].
         scale: what lengths are multiplied by, about the centre, float64 [batch].
+        mirror: whether left and right change places before all that, bool [batch].
     """
 
     shift: np.ndarray
     turn: np.ndarray
     scale: np.ndarray
+    mirror: np.ndarray
 
 
 class Augmentation:
@@ -31,13 +34,20 @@ class Augmentation:
 
     Args:
         images: uint8 [N, H, W, C], or [N, T, H, W, C]; all frames of an example are moved alike.
-        amounts: the most that an image is shifted (pixels), turned (degrees) and scaled (share).
+        amounts: the most that an image is shifted (pixels), turned (degrees) and scaled (share); None: not at all.
         seed: the job's.
+        flip: whether one image in two is mirrored, left to right.
     """
 
-    def __init__(self, images: np.ndarray, amounts: tuple[float, float, float], seed: int):
-        self._images, self._amounts, self._seed = images, amounts, seed
+    def __init__(self, images: np.ndarray, amounts: tuple[float, float, float] | None, seed: int, flip: bool = False):
+        self._images, self._amounts, self._seed, self._flip = images, amounts or (0, 0, 0), seed, flip
         self._nearest = images.ndim == 5 or scale_of(images, floats=False) == 1
+
+    @classmethod
+    def of(cls, config: Config, images: np.ndarray) -> "Augmentation | None":
+        """What `--augment` and `--flip` of a job make of its training images; None without them."""
+        wanted = config.data.augment is not None or config.data.flip
+        return cls(images, config.data.augment, config.train.seed, config.data.flip) if wanted else None
 
     def batch(self, iteration: int, index: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Moved copies of the images `index` [batch]; they follow from seed, iteration and place in the batch alone.
@@ -47,31 +57,34 @@ class Augmentation:
         Returns:
             Those at `rows` of the batch: uint8 [rows, H, W, C], or [rows, T, H, W, C].
         """
-        moves = draw(self._amounts, len(index), (self._seed, STREAM, iteration))
+        moves = draw(self._amounts, len(index), (self._seed, STREAM, iteration), self._flip)
         return move(self._images[index[rows]], Moves(*(part[rows] for part in moves)), self._nearest)
 
 
-def draw(amounts: tuple[float, float, float], count: int, seed: tuple[int, ...]) -> Moves:
+def draw(amounts: tuple[float, float, float], count: int, seed: tuple[int, ...], flip: bool = False) -> Moves:
     """Draws moves, uniform within +-amounts.
 
-    Made from Philox's own output, whose stream NumPy promises to keep.
+    Made from Philox's own output, whose stream NumPy promises to keep. A word's upper 53 bits give an amount, and the
+    lowest bit of an image's first word whether it is mirrored.
 
     Args:
         amounts: the most that an image is shifted (pixels), turned (degrees) and scaled (share).
         count: number of images. The first ones' moves do not depend on it.
         seed: integers >= 0 that name the batch.
+        flip: mirror one image in two; else none.
     """
     words = np.random.Philox(np.random.SeedSequence(seed)).random_raw(4 * count).reshape(count, 4)
     uniform = (words >> np.uint64(11)) * 2.0**-52 - 1
     shift, rotation, scale = amounts
-    return Moves(shift * uniform[:, :2], rotation * uniform[:, 2], 1 + scale * uniform[:, 3])
+    mirror = (words[:, 0] & np.uint64(1) == 1) & flip
+    return Moves(shift * uniform[:, :2], rotation * uniform[:, 2], 1 + scale * uniform[:, 3], mirror)
 
 
 def move(images: np.ndarray, moves: Moves, nearest: bool = False) -> np.ndarray:
-    """Scales and turns each image about its centre, then shifts it, in one resampling; zeros come in from outside.
+    """Mirrors, scales and turns each image about its centre, then shifts it; zeros come in from outside.
 
-    Coordinates are rounded to 1/256 pixel, and all that follows is exact in whole numbers. So moves that map pixels
-    onto pixels copy bytes, and other machines' sines and cosines give the same images.
+    All is one resampling. Coordinates are rounded to 1/256 pixel, and what follows is exact in whole numbers. So moves
+    that map pixels onto pixels copy bytes, and other machines' sines and cosines give the same images.
 
     Args:
         images: uint8 [batch, H, W, C], or [batch, T, H, W, C]; all frames of an example are moved alike.
@@ -94,7 +107,8 @@ def move(images: np.ndarray, moves: Moves, nearest: bool = False) -> np.ndarray:
     sample, count = _nearest if nearest else _bilinear, max(1, BLOCK // max(1, shape[1] * shape[2]))
     for first in range(0, len(images), count):
         rows = slice(first, first + count)
-        sample(pixels[rows], *_sources(Moves(*(part[rows] for part in moves)), *shape[1:3]), moved[rows])
+        turned = np.where(moves.mirror[rows, None, None, None], pixels[rows, :, ::-1], pixels[rows])
+        sample(turned, *_sources(Moves(*(part[rows] for part in moves)), *shape[1:3]), moved[rows])
     moved = moved.reshape(shape)
     return np.ascontiguousarray(np.moveaxis(moved, 3, 1)) if frames else moved
 

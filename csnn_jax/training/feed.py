@@ -22,8 +22,8 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """The iterations of a job from `start` to its end: (iteration, indices [batch], images to learn from).
 
-    The images are None without `--augment`: those of the indices, as they are. Close the iterator to end its thread,
-    which takes as long as one batch. An error in that thread is raised here, at its iteration.
+    The images are None without `--augment` and `--flip`: those of the indices, as they are. Close the iterator to end
+    its thread, which takes as long as one batch. An error in that thread is raised here, at its iteration.
 
     Args:
         config: the job.
@@ -32,11 +32,11 @@ def batches(
         rows: those of a batch that images are made of, given its size; all by default.
     """
     planned = plan.batches(config.train, len(images), start)
-    if config.data.augment is None:
+    augmentation = data.Augmentation.of(config, images)
+    if augmentation is None:
         for iteration, index in planned:
             yield iteration, index, None
     else:
-        augmentation = data.Augmentation(images, config.data.augment, config.train.seed)
         yield from _ahead(planned, augmentation, rows(config.train.batch_size))
 
 

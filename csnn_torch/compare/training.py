@@ -32,8 +32,7 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
     }
     losses: dict[str, list[float]] = {name: [] for name in sides}
     first_flip = None
-    amounts = config.data.augment
-    augmentation = None if amounts is None else data.Augmentation(split.images, amounts, config.train.seed)
+    augmentation = data.Augmentation.of(config, split.images)
     for iteration, index in enumerate(batches(config, len(split.labels), iterations)):
         images = None if augmentation is None else augmentation.batch(iteration, index)
         batch = data.Split(split.images[index] if images is None else images, split.labels[index])

@@ -97,7 +97,7 @@ def test_both_learn_from_the_same_augmented_images(digits, tmp_path):
         assert importlib.import_module(module).main(list(map(str, words))) == 0
         return [r["loss"] for r in records(out, "train")]
 
-    augment = ("--augment", 3, 20, 0.2)
+    augment = ("--augment", 3, 20, 0.2, "--flip")
     for encoding in ("direct", "rate"):
         ours, theirs = (losses(module, "--encoding", encoding, *augment) for module in ("csnn_jax.train", MODULE))
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)

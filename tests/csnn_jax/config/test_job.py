@@ -20,6 +20,7 @@ INVALID = [
     (DataConfig, "augment", (2.0, 181.0, 0.1), "--augment 2.0 181.0 0.1: expected a rotation from 0 to 180 degrees"),
     (DataConfig, "augment", (2.0, -1.0, 0.1), "--augment 2.0 -1.0 0.1: expected a rotation from 0 to 180 degrees"),
     (DataConfig, "augment", (2.0, 10.0, 1.0), "--augment 2.0 10.0 1.0: expected a scale of at least 0 and below 1"),
+    (DataConfig, "flip", 1, "--flip 1: expected true or false"),
     (DataConfig, "augment", (2.0, 10.0, -0.1), "--augment 2.0 10.0 -0.1: expected a scale of at least 0 and below 1"),
     (TrainConfig, "epochs", 0, "--epochs 0: expected a whole number of at least 1"),
     (TrainConfig, "batch_size", 0, "--batch-size 0: expected"),

@@ -15,9 +15,10 @@ FRAMES = np.random.default_rng(1).integers(0, 256, (3, 4, 8, 11, 2), np.uint8)
 AMOUNTS = (2.0, 10.0, 0.1)
 
 
-def alike(count: int, shift=(0.0, 0.0), turn=0.0, scale=1.0) -> Moves:
+def alike(count: int, shift=(0.0, 0.0), turn=0.0, scale=1.0, mirror=False) -> Moves:
     """The same move for every image."""
-    return Moves(np.full((count, 2), shift, float), np.full(count, turn, float), np.full(count, scale, float))
+    amounts = np.full((count, 2), shift, float), np.full(count, turn, float), np.full(count, scale, float)
+    return Moves(*amounts, np.full(count, mirror))
 
 
 def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -51,6 +52,12 @@ class TestMove:
         for images in (IMAGES, FRAMES[:, :, :, :8]):
             moved = move(images, alike(len(images), turn=90 * quarters), nearest)
             np.testing.assert_array_equal(moved, np.rot90(images, quarters, (-3, -2)))
+
+    @pytest.mark.parametrize("moves", [{}, {"shift": (1.3, -2.0), "turn": 25.0, "scale": 1.1}])
+    def test_an_image_is_mirrored_before_it_is_moved(self, moves, nearest):
+        for images in (IMAGES, FRAMES):
+            mirrored = move(images, alike(len(images), **moves, mirror=True), nearest)
+            np.testing.assert_array_equal(mirrored, move(images[..., ::-1, :], alike(len(images), **moves), nearest))
 
     def test_half_the_size_takes_every_other_pixel(self, nearest):
         moved = move(IMAGES, alike(5, scale=0.5), nearest)
@@ -88,7 +95,7 @@ def test_between_pixels_the_four_neighbours_are_weighed():
     moves = draw((3.0, 60.0, 0.4), 5, (7,))
     moved = move(IMAGES, moves)
     ring = np.pad(IMAGES.astype(float), ((0, 0), (40, 40), (40, 40), (0, 0)))
-    for n, (shift, turn, scale) in enumerate(zip(*moves, strict=True)):
+    for n, (shift, turn, scale) in enumerate(zip(*moves[:3], strict=True)):
         cos, sin = np.cos(np.radians(turn)) / scale, np.sin(np.radians(turn)) / scale
         for i, j in np.ndindex(9, 9):
             down, right = i - 4 - shift[0], j - 4 - shift[1]
@@ -116,7 +123,7 @@ def test_what_cant_be_moved_is_refused(images, count, message):
 def test_draws_are_uniform_within_their_amounts():
     """Five standard errors of the mean of a uniform variable, and of its square."""
     count = 40_000
-    shift, turn, scale = draw(AMOUNTS, count, (0, 3, 5))
+    shift, turn, scale, _ = draw(AMOUNTS, count, (0, 3, 5))
     for values in (shift[:, 0] / 2, shift[:, 1] / 2, turn / 10, (scale - 1) / 0.1):
         assert -1 <= values.min() < -0.999 and 0.999 < values.max() <= 1
         assert abs(values.mean()) < 5 * np.sqrt(1 / 3 / count)
@@ -142,6 +149,19 @@ def test_the_first_draws_do_not_depend_on_the_size_of_the_batch_and_all_do_on_th
         np.testing.assert_array_equal(one, other[:3])
     for seed in ((0, 3, 2), (1, 3, 1)):
         assert (draw(AMOUNTS, 3, seed).turn != few.turn).all()
+
+
+def test_flip_mirrors_half_of_the_images_and_changes_no_other_draw():
+    plain, flipped = draw(AMOUNTS, 4000, (0, 3, 1)), draw(AMOUNTS, 4000, (0, 3, 1), flip=True)
+    for one, other in zip(plain[:3], flipped[:3], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not plain.mirror.any() and abs(flipped.mirror.mean() - 0.5) < 5 * 0.5 / np.sqrt(4000)
+    assert abs(np.corrcoef(flipped.mirror, flipped.shift[:, 0])[0, 1]) < 5 / np.sqrt(4000)  # of the same word
+    index = np.arange(4000) % len(IMAGES)
+    made = data.Augmentation(IMAGES, None, 0, flip=True).batch(1, index)
+    mirrored = (made == IMAGES[index, :, ::-1]).all((1, 2, 3))
+    assert (mirrored | (made == IMAGES[index]).all((1, 2, 3))).all()
+    np.testing.assert_array_equal(mirrored, draw(AMOUNTS, 4000, (0, 3, 1), flip=True).mirror)
 
 
 def test_the_moves_are_frozen():

@@ -98,7 +98,7 @@ def test_an_error_of_the_thread_is_raised_at_its_iteration():
 def test_an_interrupted_run_is_resumed_with_the_same_augmented_images(tmp_path):
     whole, broken, plain = tmp_path / "whole", tmp_path / "broken", tmp_path / "plain"
     flags = ("csnn_jax.train", *SMALL, "--eval-every", 20, "--max-iters", 60)
-    augment = ("--augment", 2, 10, 0.1)
+    augment = ("--augment", 2, 10, 0.1, "--flip")
     for out, more in ((whole, augment), (plain, ())):
         done = run(*flags, *more, "--out", out)
         assert done.returncode == 0, done.stderr

@@ -41,14 +41,14 @@ def test_both_sides_train_on_the_runs_augmented_images(case):
     split = data.Split(case.images, case.labels.astype(np.int32))
     settings = TrainConfig(batch_size=6, engine="scan", lr=1e-6)
 
-    def losses(images: np.ndarray, augment: tuple[float, float, float] | None) -> dict[str, list[float]]:
-        job = decided(Config(case.config, DataConfig(augment=augment), settings))
+    def losses(images: np.ndarray, changes: DataConfig) -> dict[str, list[float]]:
+        job = decided(Config(case.config, changes, settings))
         found = training.together(job, data.Split(images, split.labels), 1, tensors, "the run's")
         assert found.first_flip is None and found.counted
         return found.losses
 
-    augment = (1.0, 20.0, 0.1)
+    augment, plain = DataConfig(augment=(1.0, 20.0, 0.1), flip=True), DataConfig()
     (index,) = training.batches(Config(train=settings), 6, 1)
     moved = split.images.copy()
-    moved[index] = data.Augmentation(split.images, augment, settings.seed).batch(0, index)
-    assert losses(split.images, augment) == losses(moved, None) != losses(split.images, None)
+    moved[index] = data.Augmentation(split.images, augment.augment, settings.seed, augment.flip).batch(0, index)
+    assert losses(split.images, augment) == losses(moved, plain) != losses(split.images, plain)
