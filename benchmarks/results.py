@@ -1,4 +1,4 @@
-"""Writes what is said of the recipes' accuracy: README's table, docs/results.md and its picture, from results/recipes.
+"""Writes the tables of accuracies, from results: README's, those of docs/results.md and docs/learning.md, a picture.
 
 python benchmarks/results.py           # writes them
 python benchmarks/results.py --check   # exit code 1 where one says something else than results/ does
@@ -9,21 +9,25 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import learning_tables
 from matplotlib.figure import Figure
 
 from csnn_jax.config.words import words
 from csnn_jax.figures.style import BLUE, ORANGE, SKY, new, png, styled
 from csnn_jax.figures.style import PAGE as WIDTH
+from csnn_jax.markdown import table
 from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results/recipes"
-PAGE, PICTURE, README = ROOT / "docs/results.md", ROOT / "docs/results.png", ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/learning.md")
+PICTURE = ROOT / "docs/results.png"
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 LOOKS = {
     "original": (BLUE, "o"),
@@ -64,11 +68,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, say what would change")
     found = read()
-    wanted = {path: filled(path, found) for path in (PAGE, README)}
+    wanted = {path: filled(path, found) for path in PAGES}
     if parser.parse_args().check:
         stale = [path.relative_to(ROOT) for path, text in wanted.items() if path.read_text() != text]
         for path in stale:
-            print(f"{path}: says something else than results/recipes does; run python benchmarks/results.py")
+            print(f"{path}: says something else than results/ does; run python benchmarks/results.py")
         return 1 if stale else 0
     for path, text in wanted.items():
         path.write_text(text)
@@ -93,70 +97,63 @@ def read() -> Runs:
 
 def filled(path: Path, found: Runs) -> str:
     """A page with its tables as the results have them; each stands between two comments with its name."""
+    made = {name: partial(make, found) for name, make in TABLES.items()} | learning_tables.TABLES
     return re.sub(
-        r"(<!-- results: (\w+) -->\n).*?(\n<!-- end -->)",
-        lambda match: match[1] + "\n".join(TABLES[match[2]](found)) + match[3],
+        r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)",
+        lambda match: f"{match[1]}{made[match[2]]()}\n{match[3]}",
         path.read_text(),
         flags=re.DOTALL,
     )
 
 
-def reached(found: Runs) -> Iterator[str]:
-    yield from head("recipe", "data set", "test accuracy", "seeds", "minutes a training")
-    for (recipe, dataset), runs in found.items():
-        cells = f"`--recipe {recipe}`", DATASETS[dataset], accuracy(runs), str(len(runs)), minutes(runs)
-        yield row(cells)
+def reached(found: Runs) -> str:
+    rows = [(f"`--recipe {recipe}`", DATASETS[dataset], *summed(runs)) for (recipe, dataset), runs in found.items()]
+    return table(("recipe", "data set", *SUMMED), rows)
 
 
-def recipes(found: Runs) -> Iterator[str]:
-    size = "steps", "epochs", "operations an image"
-    yield from head("recipe", "data set", "test accuracy", "seeds", "minutes a training", *size)
+def recipes(found: Runs) -> str:
+    rows = []
     for (recipe, dataset), runs in found.items():
         operations = f"{statistics.mean(run['synaptic_operations'] for run in runs) / 1e6:.2f} million"
         size = str(runs[0]["time_steps"]), str(runs[0]["epochs"]), operations
-        yield row((f"`{recipe}`", DATASETS[dataset], accuracy(runs), str(len(runs)), minutes(runs), *size))
+        rows.append((f"`{recipe}`", DATASETS[dataset], *summed(runs), *size))
+    return table(("recipe", "data set", *SUMMED, "steps", "epochs", "operations an image"), rows)
 
 
-def flags(found: Runs) -> Iterator[str]:
-    yield from head("recipe", "stands for")
-    for recipe in dict.fromkeys(recipe for recipe, _ in found):
-        asked = " ".join(words(RECIPES[recipe]))
-        yield row((f"`{recipe}`", f"`{asked}`" if asked else "the default job, without flags"))
+def flags(found: Runs) -> str:
+    asked = {recipe: " ".join(words(RECIPES[recipe])) for recipe in dict.fromkeys(recipe for recipe, _ in found)}
+    rows = [(f"`{recipe}`", f"`{ask}`" if ask else "the default job, without flags") for recipe, ask in asked.items()]
+    return table(("recipe", "stands for"), rows)
 
 
-def seeds(found: Runs) -> Iterator[str]:
-    yield from head("recipe", "data set", "seed", "test accuracy", "minutes", "commit", "processor")
+def seeds(found: Runs) -> str:
+    rows = []
     for (recipe, dataset), runs in found.items():
         for run in runs:
             exact = f"{100 * run['accuracy']:.2f} %", f"{run['seconds'] / 60:.1f}"
-            yield row((f"`{recipe}`", DATASETS[dataset], str(run["seed"]), *exact, run["commit"], run["processor"]))
+            rows.append((f"`{recipe}`", DATASETS[dataset], str(run["seed"]), *exact, run["commit"], run["processor"]))
+    return table(("recipe", "data set", "seed", "test accuracy", "minutes", "commit", "processor"), rows)
 
 
-def published(found: Runs) -> Iterator[str]:
-    yield from head("network", "parameters", "epochs", "chosen on", *DATASETS.values(), "source")
-    for other in OTHERS:
-        yield row((other.name, other.parameters, other.epochs, other.chosen, other.mnist, other.fashion, other.source))
+def published(found: Runs) -> str:
+    rows = [(one.name, one.parameters, one.epochs, one.chosen, one.mnist, one.fashion, one.source) for one in OTHERS]
     for recipe in dict.fromkeys(recipe for recipe, _ in found):
         mine = {dataset: found.get((recipe, dataset)) for dataset in DATASETS}
         one = next(runs for runs in mine.values() if runs)[0]
         chosen = "nothing is chosen" if recipe == "original" else "validation images"
         size = f"{one['parameters'] / 1e6:.2f} million", str(one["epochs"])
         values = [accuracy(runs) if runs else "" for runs in mine.values()]
-        yield row((f"`--recipe {recipe}`", *size, chosen, *values, "this page"))
+        rows.append((f"`--recipe {recipe}`", *size, chosen, *values, "this page"))
+    return table(("network", "parameters", "epochs", "chosen on", *DATASETS.values(), "source"), rows)
 
 
-TABLES: dict[str, Callable[[Runs], Iterator[str]]] = {
-    table.__name__: table for table in (reached, recipes, flags, seeds, published)
-}
+TABLES: dict[str, Callable[[Runs], str]] = {made.__name__: made for made in (reached, recipes, flags, seeds, published)}
+
+SUMMED = ("test accuracy", "seeds", "minutes a training")
 
 
-def head(*names: str) -> Iterator[str]:
-    yield row(names)
-    yield "|" + "---|" * len(names)
-
-
-def row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def summed(runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return accuracy(runs), str(len(runs)), minutes(runs)
 
 
 def accuracy(runs: Sequence[dict[str, Any]]) -> str:

@@ -1,0 +1,93 @@
+"""The tables of docs/learning.md, made of results/learning; benchmarks/results.py puts them into the page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from learning import STACKS, TABLE, WAYS, results
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.health.advice import FAULTS
+from csnn_jax.markdown import table
+
+FOLDER = Path(__file__).parent.parent / "results/learning"
+DEEP = "16-32-64, hidden 256-128"
+"""The stack whose first iteration is shown."""
+SHORT = " --time-steps 25"
+
+
+def networks() -> str:
+    """One epoch of every network, with no flags but those that name it."""
+    return table(("network", *ONE_EPOCH), [(code(flags), *one_epoch(name)) for name, flags in of_table(False)])
+
+
+def surrogates() -> str:
+    """One epoch of the default stack with each surrogate."""
+    rows = []
+    for name, flags in of_table(True):
+        surrogate = flags.split()[1]
+        rows.append((f"`{surrogate}`", *one_epoch(name), FAULTS.get(surrogate, "")))
+    return table(("surrogate", *ONE_EPOCH, "why it does not learn"), rows)
+
+
+def study() -> str:
+    """What `auto` was chosen by: test accuracies in percent after 150 iterations, the best of each stack in bold."""
+    runs = results(FOLDER / "study.jsonl")
+    accuracies = [[_only(runs, stack, way)["accuracy"] for stack in STACKS] for way in WAYS]
+    best = [max(column) for column in zip(*accuracies, strict=True)]
+    rows = []
+    for way, line in zip(WAYS, accuracies, strict=True):
+        cells = zip(line, best, strict=True)
+        rows.append(
+            (code(way), *(f"**{100 * value:.1f}**" if value == top else f"{100 * value:.1f}" for value, top in cells))
+        )
+    return table(("flags", *"ABCDE"), rows)
+
+
+def first() -> str:
+    """What the first iteration of a deep stack sees: membranes, spikes, root mean squares of the kernels' gradients."""
+    seen = [one for one in json.loads((FOLDER / "silence.json").read_text())["networks"] if one["network"] == DEEP]
+    rows = []
+    for init in ("torch", "calibrated"):
+        mine = [one for one in seen if one["init"] == init]
+        rows.append((init, "highest membrane, in thresholds", *(f"{value:.2g}" for value in mine[0]["highest"])))
+        rows.append((init, "density", *(f"{100 * value:.1f} %" for value in mine[0]["density"])))
+        rows += [
+            (
+                init,
+                f"gradient with `{one['surrogate']}`",
+                *(f"{value:.1e}" if value else "0" for value in one["gradient"]),
+            )
+            for one in mine
+        ]
+    return table(("weights", "", *(f"layer {number}" for number in range(1, len(rows[0]) - 1))), rows)
+
+
+ONE_EPOCH = ("steps", "seed 0", "seed 1")
+
+
+def one_epoch(name: str) -> tuple[str, ...]:
+    """A network's steps and its accuracy with each seed; empty where nothing was trained."""
+    mine = [run for run in results(FOLDER / "table.jsonl") if run["network"] == name]
+    found = {seed: 100 * run["accuracy"] for run in mine for seed in (0, 1) if f"--seed {seed} " in run["flags"]}
+    steps = "25" if SHORT in TABLE[name] else str(ModelConfig.time_steps)
+    return steps, *(f"{found[seed]:.2f} %" if seed in found else "" for seed in (0, 1))
+
+
+def of_table(surrogates: bool) -> list[tuple[str, str]]:
+    """The networks that are named by their surrogate, or all others."""
+    return [(name, flags) for name, flags in TABLE.items() if ("--surrogate" in flags) == surrogates]
+
+
+def code(flags: str) -> str:
+    """Flags as the page shows them, without the steps, which have a column."""
+    flags = flags.replace(SHORT, "")
+    return f"`{flags}`" if flags else "default, the original recipe"
+
+
+def _only(runs: list[dict[str, Any]], stack: str, way: str) -> dict[str, Any]:
+    (found,) = (run for run in runs if run["network"] == stack and f"{way} --time-steps" in run["flags"])
+    return found
+
+
+TABLES = {made.__name__: made for made in (networks, surrogates, study, first)}
