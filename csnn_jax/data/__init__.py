@@ -3,7 +3,7 @@
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
 from csnn_jax.data.datasets import (
-    DATASETS,
+    READERS,
     Dataset,
     Split,
     check_labels,
@@ -16,7 +16,7 @@ from csnn_jax.data.datasets import (
 from csnn_jax.data.encode import encode
 
 __all__ = [
-    "DATASETS",
+    "READERS",
     "Augmentation",
     "Dataset",
     "Split",

@@ -9,11 +9,12 @@ import numpy as np
 from csnn_jax.config import ModelConfig
 from csnn_jax.data.idx import read_folder, read_mnist
 from csnn_jax.data.images import Shape, fit, scale_of
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.tfds_source import read_tfds
 from csnn_jax.errors import UserError
 
-DATASETS = ("mnist", "idx:DIR", "tfds:NAME")
-KINDS = tuple(name.partition(":")[0] for name in DATASETS)
+READERS: dict[str, Reader] = {"mnist": read_mnist, "idx:DIR": read_folder, "tfds:NAME": read_tfds}
+"""The reader of each kind of data set, by the form in which a user names one."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Dataset:
         return self.train.images.shape[1] if self.train.images.ndim == 5 else None
 
 
-def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
+def load(name: str, input_shape: Shape, validation: int = 0, *, time_steps: int = ModelConfig.time_steps) -> Dataset:
     """Loads a data set and fits its images to the network's input (see `images.fit`).
 
     Args:
@@ -83,6 +84,7 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
             "tfds:NAME" or "tfds:NAME@DATA_DIR" (prepared by TFDS, see `tfds_source.read_tfds`).
         input_shape: (H, W, C) of the network's input.
         validation: the LAST so many training images are held out, so the others keep their indices.
+        time_steps: of the network's window, for readers that make frames.
 
     Returns:
         The data set. Its classes are MNIST's 10, or those that TFDS states, or 0 .. highest training label.
@@ -93,33 +95,15 @@ def load(name: str, input_shape: Shape, validation: int = 0) -> Dataset:
             `input_shape` is not three positive whole numbers.
     """
     input_shape = _shape(input_shape)
-    kind, _, where = name.partition(":")
-    names: tuple[str, ...] = ()
-    floats, notes = False, list[str]()
-    if name == "mnist":
-        arrays, names = read_mnist(), tuple("0123456789")
-    elif kind == "idx" and where:
-        arrays = read_folder(where)
-    elif kind == "tfds" and where:
-        arrays, names, floats, notes = read_tfds(where, input_shape)
-    else:
-        other = "mnist" in name.lower() and len(name) > len("mnist")  # such as fashion_mnist
-        near = [] if other else difflib.get_close_matches(name.lower(), DATASETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
-        if not near and not kind.startswith(KINDS) and name.isidentifier():
-            hint = f"; did you mean 'tfds:{name}'?"
-        raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(DATASETS)})")
-
-    train_images, train_labels, test_images, test_labels = arrays
-    for labels in (train_labels, test_labels):
+    raw = _read(name, Wanted(input_shape, time_steps))
+    for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
-    names = names or tuple(map(str, range(int(train_labels.max()) + 1)))
-    num_classes = len(names)
-    train = _split(train_images, train_labels, input_shape, num_classes, name, notes)
-    test = _split(test_images, test_labels, input_shape, num_classes, name, notes)
+    names = raw.names or tuple(map(str, range(int(raw.train[1].max()) + 1)))
+    notes = list(raw.notes)
+    train, test = (_split(pair, input_shape, len(names), name, notes) for pair in (raw.train, raw.test))
 
-    scale = scale_of(train.images, floats)
+    scale = scale_of(train.images, raw.floats)
     if scale == 1:
         kind = "counts" if train.images.max() > 1 else "values of 0 and 1"
         notes.append(f"{name.partition('@')[0]}: {kind} enter as they are (scale 1)")
@@ -144,10 +128,24 @@ def _shape(given: Shape) -> Shape:
     return height, width, channels
 
 
-def _split(
-    images: np.ndarray, labels: np.ndarray, shape: Shape, num_classes: int, name: str, notes: list[str]
-) -> Split:
+def _read(name: str, wanted: Wanted) -> Raw:
+    """What the reader of a data set finds; one may be called `mnist`, others `idx:DIR`."""
+    kind, _, where = name.partition(":")
+    for form, reader in READERS.items():
+        of, colon, _ = form.partition(":")
+        if kind == of and bool(where) == bool(colon) and (colon or name == of):
+            return reader(where, wanted)
+    plain = "mnist" in name.lower() and len(name) > len("mnist")  # such as fashion_mnist, which is none of ours
+    near = [] if plain else difflib.get_close_matches(name.lower(), READERS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
+    if not near and not kind.startswith(tuple(form.partition(":")[0] for form in READERS)) and name.isidentifier():
+        hint = f"; did you mean 'tfds:{name}'?"
+    raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(READERS)})")
+
+
+def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[str]) -> Split:
     """Checks the labels, fits the images and adds what that changed to `notes`."""
+    images, labels = pair
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if outside.size:
         raise UserError(f"{name}: labels outside the classes: {outside[0]}, expected 0 to {num_classes - 1}")

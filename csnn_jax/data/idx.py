@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from csnn_jax.data.source import Pair, Raw, Wanted
 from csnn_jax.errors import UserError
 
 MNIST_SHA256 = {
@@ -18,8 +19,6 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte.gz": "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be",
     "t10k-labels-idx1-ubyte.gz": "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
 }
-
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def read_idx(path: str | Path) -> np.ndarray:
@@ -37,43 +36,42 @@ def read_idx(path: str | Path) -> np.ndarray:
     return _parse(_read(Path(path)), str(path))
 
 
-def read_folder(folder: str | Path) -> Arrays:
+def read_folder(where: str | Path, wanted: Wanted | None = None) -> Raw:
     """Reads a data set in MNIST's own file names, `train-images-idx3-ubyte` and so on.
 
     `train-images.idx3-ubyte`, `idx4` (colour) and a further `.gz` do too; a plain file goes before a `.gz`.
 
-    Returns:
-        train images uint8 [N, H, W, C], train labels uint8 [N], test images and test labels alike.
+    Args:
+        where: the folder.
+        wanted: makes no difference.
 
     Raises:
         UserError: a file is missing or bad (see `read_idx`), empty, or does not match its partner's count.
     """
-    folder = Path(folder)
+    folder = Path(where)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected one with train-images-idx3-ubyte[.gz] and so on")
     train = _pair(_find(folder, "train-images", "34"), _find(folder, "train-labels", "1"))
-    return train + _pair(_find(folder, "t10k-images", "34"), _find(folder, "t10k-labels", "1"))
+    return Raw(train, _pair(_find(folder, "t10k-images", "34"), _find(folder, "t10k-labels", "1")))
 
 
-def read_mnist(folder: Traversable | None = None) -> Arrays:
+def read_mnist(where: str | Path = "", wanted: Wanted | None = None) -> Raw:
     """Reads MNIST, 60,000 training and 10,000 test images, and checks that not a bit of it has changed.
 
     Args:
-        folder: where the four files are; by default those inside this package.
-
-    Returns:
-        As `read_folder`, with images [N, 28, 28, 1].
+        where: the folder of its four files; by default those inside this package.
+        wanted: makes no difference.
 
     Raises:
         UserError: a file is missing or has another SHA-256 than MNIST's.
     """
-    folder = folder or files("csnn_jax.data") / "mnist"
+    folder: Traversable = Path(where) if where else files("csnn_jax.data") / "mnist"
     for name, expected in MNIST_SHA256.items():
         found = hashlib.sha256(_read(folder / name)).hexdigest()
         if found != expected:
             raise UserError(f"{folder / name}: SHA-256 {found}, expected {expected}; reinstall csnn-jax")
     train_images, train_labels, test_images, test_labels = (folder / name for name in MNIST_SHA256)
-    return _pair(train_images, train_labels) + _pair(test_images, test_labels)
+    return Raw(_pair(train_images, train_labels), _pair(test_images, test_labels), tuple("0123456789"))
 
 
 def _find(folder: Path, stem: str, ranks: str) -> Path:
@@ -84,7 +82,7 @@ def _find(folder: Path, stem: str, ranks: str) -> Path:
     raise UserError(f"{folder}: has no {names[0]}[.gz]")
 
 
-def _pair(images_file: Traversable, labels_file: Traversable) -> tuple[np.ndarray, np.ndarray]:
+def _pair(images_file: Traversable, labels_file: Traversable) -> Pair:
     images, labels = (_parse(_read(file), str(file)) for file in (images_file, labels_file))
     if images.ndim == 1:
         raise UserError(f"{images_file}: magic 0x00000801 (labels), expected 0x00000803 (images)")

@@ -11,38 +11,32 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax.data.idx import Arrays
 from csnn_jax.data.images import Shape, fit, to_uint8
+from csnn_jax.data.source import Pair, Raw, Wanted
 from csnn_jax.errors import UserError, first_line
 
 
-def read_tfds(spec: str, input_shape: Shape) -> tuple[Arrays, tuple[str, ...], bool, list[str]]:
+def read_tfds(where: str, wanted: Wanted) -> Raw:
     """Reads a prepared data set from its `array_record` files.
 
     The files say all there is to know, so a data set of one's own is read by its name, without its code.
     Nothing is ever downloaded (`tfds.data_source` would do that unasked).
 
     Args:
-        spec: "NAME" or "NAME@DATA_DIR", NAME in TFDS's own form, `name[/config][:version]`. DATA_DIR is by
+        where: "NAME" or "NAME@DATA_DIR", NAME in TFDS's own form, `name[/config][:version]`. DATA_DIR is by
             default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        input_shape: (H, W, C) that each image is fitted to while reading, as sizes may vary.
-
-    Returns:
-        arrays: train images uint8 [N, H, W, C] or [N, T, H, W, C], train labels int64 [N], test ones alike.
-        names: of the classes, as the data set states them; empty where it does not.
-        floats: the images are floats, which were scaled to 0 .. 255.
-        notes: what was changed, for the user; repeats itself.
+        wanted: each image is fitted to its shape while reading, as sizes may vary.
 
     Raises:
         UserError: not installed, not prepared, in another format, corrupt, or without images or labels.
     """
-    name, _, data_dir = spec.partition("@")
+    name, _, data_dir = where.partition("@")
     if not re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
         raise UserError(f"--dataset 'tfds:{name}': expected a name of the form tfds:NAME[/CONFIG][:VERSION]")
     folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     prepared = _Prepared(name, folder, _import_tfds(f"tfds:{name}"))
     with _quiet():
-        return prepared.read(input_shape)
+        return prepared.read(wanted.shape)
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class _Prepared:
     def source(self) -> str:
         return f"tfds:{self.name}"
 
-    def read(self, input_shape: Shape) -> tuple[Arrays, tuple[str, ...], bool, list[str]]:
+    def read(self, input_shape: Shape) -> Raw:
         builder = self.open()
         splits = list(builder.info.splits)
         test = "test" if "test" in splits else "validation"
@@ -65,11 +59,9 @@ class _Prepared:
             raise UserError(f"{self.source}: splits {splits}, expected train and test (or validation)")
         notes = [] if test == "test" else [f"{self.source}: no test split, its validation split stands in"]
         image_key, names = self.features(builder.info.features)
-        train_arrays, test_arrays = (
-            self.split(builder, split, image_key, input_shape, notes) for split in ("train", test)
-        )
+        train, tested = (self.split(builder, split, image_key, input_shape, notes) for split in ("train", test))
         floats = np.issubdtype(builder.info.features[image_key].np_dtype, np.floating)
-        return train_arrays + test_arrays, names, floats, notes
+        return Raw(train, tested, names, floats, tuple(notes))
 
     def open(self) -> Any:
         try:
@@ -99,9 +91,7 @@ class _Prepared:
             raise UserError(f"{self.source}: features of ranks {ranks}, expected 'label', a whole number")
         return images[0], tuple(label.names) if isinstance(label, self.tfds.features.ClassLabel) else ()
 
-    def split(
-        self, builder: Any, split: str, image_key: str, input_shape: Shape, notes: list[str]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, builder: Any, split: str, image_key: str, input_shape: Shape, notes: list[str]) -> Pair:
         images, labels = [], []
         for example in self.examples(builder, split):
             image, scaled = to_uint8(np.asarray(example[image_key]), self.source)

@@ -18,7 +18,8 @@ TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
 def test_mnist_is_mnist():
-    train_images, train_labels, test_images, test_labels = read_mnist()
+    raw = read_mnist()
+    (train_images, train_labels), (test_images, test_labels) = raw.train, raw.test
     assert train_images.shape == (60_000, 28, 28, 1) and test_images.shape == (10_000, 28, 28, 1)
     assert np.bincount(train_labels).tolist() == TRAIN_COUNTS
     assert np.bincount(test_labels).tolist() == TEST_COUNTS
@@ -116,7 +117,8 @@ def test_missing_file_and_folder_in_its_place(tmp_path):
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("name", ["{}-idx{}-ubyte", "{}.idx{}-ubyte", "{}-idx{}-ubyte.gz", "{}.idx{}-ubyte.gz"])
 def test_folder_in_every_spelling(tmp_path, name, pack):
-    train_images, train_labels, test_images, test_labels = read_folder(write_folder(tmp_path, name=name, pack=pack))
+    raw = read_folder(write_folder(tmp_path, name=name, pack=pack))
+    (train_images, train_labels), (test_images, test_labels) = raw.train, raw.test
     np.testing.assert_array_equal(train_images, IMAGES[..., None])
     np.testing.assert_array_equal(test_images, IMAGES[..., None])
     assert train_labels.tolist() == [0, 1] and test_labels.tolist() == [1, 0]
@@ -124,7 +126,7 @@ def test_folder_in_every_spelling(tmp_path, name, pack):
 
 def test_folder_of_colour_images(tmp_path):
     colour = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(read_folder(write_folder(tmp_path, train=(colour, [0, 1])))[0], colour)
+    np.testing.assert_array_equal(read_folder(write_folder(tmp_path, train=(colour, [0, 1]))).train[0], colour)
 
 
 def test_folder_of_unequal_counts_names_both_files(tmp_path):

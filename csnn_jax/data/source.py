@@ -1,0 +1,50 @@
+"""What a reader of data is told, and what it gives: the contract of csnn_jax.data.datasets.READERS."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from csnn_jax.data.images import Shape
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""Images uint8 [N, H, W, C], or [N, T, H, W, C] where they have a time axis, and their labels, whole numbers [N]."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the network that asks for data takes in.
+
+    Attributes:
+        shape: (H, W, C) of its input. A reader may leave images as they are: they are fitted afterwards.
+        time_steps: of its window.
+    """
+
+    shape: Shape
+    time_steps: int
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a reader found, before it is fitted to a network.
+
+    Attributes:
+        train: what to learn from.
+        test: what to report accuracy on.
+        names: of the classes; without them they are the numbers from 0 to the highest label to learn from.
+        floats: the images were floats from 0 to 1, which were scaled to 0 .. 255.
+        notes: what was changed on reading, to be printed, one line each; they may repeat themselves.
+    """
+
+    train: Pair
+    test: Pair
+    names: tuple[str, ...] = ()
+    floats: bool = False
+    notes: tuple[str, ...] = ()
+
+
+Reader = Callable[[str, Wanted], Raw]
+"""Reads the data set that a user has named: what stands behind the colon, and what the network wants.
+
+A mistake of the user's is a `UserError`, in one line with the file, what was found and what was expected.
+"""
