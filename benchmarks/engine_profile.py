@@ -39,7 +39,7 @@ ROUNDS = 7
 def main() -> None:
     _, config, tensors = rundir.open_run(sys.argv[1])
     process.set_up(config.train.dtype)
-    images = data.load(config.data.dataset, config.model.input_shape)
+    images = data.load_for(config)
     training, inference = compiled(config, tensors, images)
     result = {
         "command": "python benchmarks/engine_profile.py RUN",

@@ -103,7 +103,7 @@ def load(run: str, time_steps: int, batch: int) -> "tuple[CSNN, Array]":
     process.set_up("float32")
     _, config, tensors = rundir.open_run(run)
     network = from_tensors(replace(config.model, time_steps=time_steps), tensors)
-    images = data.load(config.data.dataset, config.model.input_shape).test.images[:batch]
+    images = data.load_for(config).test.images[:batch]
     return network, jnp.asarray(images, jnp.float32) / 255
 
 

@@ -68,7 +68,7 @@ def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> d
         run, config, tensors = rundir.open_run(f"{folder}/run")
         records = run.records()
     process.set_up(config.train.dtype)
-    images = data.load_for(config.model, dataset)
+    images = data.load_for(config)
     model = Trained(config, tensors)
     result = model.evaluate(images.test)
     operations = footprint.numbers(config.model, tensors, activity(model, config, images.test.images))

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.trained import Trained
 
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
-        dataset = data.load_for(config.model, flags.dataset or config.data.dataset)
+        dataset = data.load_for(config, flags.dataset)
         if dataset.name != config.data.dataset:
             config = replace(config, model=replace(config.model, scale=dataset.scale))
         process.set_up(config.train.dtype)

@@ -77,9 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model, tensors, notes = state_dict.read(flags.file, flags.input_shape, flags.map, **given)
         for note in notes:
             print(f"Note: {note}")
-        dataset = data.load_for(model, flags.dataset)
-        model = replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
         config = Config(model, DataConfig(flags.dataset), TrainConfig(init="torch", lr=1e-2))
+        dataset = data.load_for(config)
+        model = replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
+        config = replace(config, model=model)
         process.set_up(config.train.dtype)
         trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)

@@ -27,7 +27,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     Raises:
         UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
     """
-    dataset = data.load(config.data.dataset, config.model.input_shape)
+    dataset = data.load_for(config)
     if settings.images > (there := len(dataset.test.labels)):
         print(f"--images {settings.images}: the test set has {there:,}, all of which are compared", flush=True)
         settings = replace(settings, images=there)

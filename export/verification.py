@@ -72,7 +72,7 @@ def open_bundle(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject,
     _, config, tensors = rundir.open_run(str(folder))
     settings, note, calibration = claims.Settings.read(recorded["settings"]), "", None
     try:
-        dataset = data.load(config.data.dataset, config.model.input_shape)
+        dataset = data.load_for(config)
     except UserError as error:
         split, note = _kept_images(folder), f"compared on the golden images only, no figures made anew: {error}"
     else:

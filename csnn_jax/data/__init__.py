@@ -11,6 +11,7 @@ from csnn_jax.data.datasets import (
     fit_model,
     load,
     load_for,
+    load_to_train,
     shortened,
 )
 from csnn_jax.data.encode import encode
@@ -29,5 +30,6 @@ __all__ = [
     "fit_model",
     "load",
     "load_for",
+    "load_to_train",
     "shortened",
 ]

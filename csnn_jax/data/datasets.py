@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data.idx import read_folder, read_mnist
 from csnn_jax.data.images import Shape, fit, scale_of
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
@@ -222,16 +222,29 @@ def _fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
     return model
 
 
-def load_for(model: ModelConfig, name: str) -> Dataset:
-    """A data set for a trained network.
+def load_to_train(config: Config) -> Dataset:
+    """The data set that a job learns from, with the images that it holds out.
+
+    Raises:
+        UserError: see `load`.
+    """
+    return _load(config, config.data.dataset, config.data.validation)
+
+
+def load_for(config: Config, name: str | None = None) -> Dataset:
+    """A data set for a trained network: its own, or another one; nothing is held out.
 
     Raises:
         UserError: it can't be loaded, or has more classes than the network.
     """
-    dataset = load(name, model.input_shape)
+    model, dataset = config.model, _load(config, name or config.data.dataset)
     if dataset.num_classes > model.num_classes:
         raise UserError(
             f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
             f"{model.num_classes}"
         )
     return dataset
+
+
+def _load(config: Config, name: str, validation: int = 0) -> Dataset:
+    return load(name, config.model.input_shape, validation, time_steps=config.model.time_steps)

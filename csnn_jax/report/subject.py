@@ -86,7 +86,7 @@ def read(name: str, number: int, checkpoint: str | None, dataset: str | None = N
         raise UserError(f"{name}: has --readout {config.model.readout}, {expected}")
     images = None
     if tensors is not None:
-        images = data.load_for(config.model, dataset) if dataset else _images(config, missing)
+        images = data.load_for(config, dataset) if dataset else _images(config, missing)
     return ReportedRun(name, number, run, config, run.records(), tensors, images, tuple(missing))
 
 
@@ -106,7 +106,7 @@ def _opened(name: str, checkpoint: str | None, missing: list[str]) -> tuple[RunD
 
 def _images(config: Config, missing: list[str]) -> Dataset | None:
     try:
-        return data.load_for(config.model, config.data.dataset)
+        return data.load_for(config)
     except UserError as error:
         print(f"{config.data.dataset}: left out what needs test images; try --dataset: {error}", flush=True)
         missing.append(f"Its test images ({shown_dataset(config.data.dataset)}) could not be had.")

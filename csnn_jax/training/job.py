@@ -120,7 +120,7 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     if flags.tensorboard:
         tensorboard.require()
     given = flags.config
-    dataset = data.load(given.data.dataset, given.model.input_shape, given.data.validation)
+    dataset = data.load_to_train(given)
     dataset = data.shortened(dataset, given.train.eval_images)
     asked = replace(given, model=data.fit_model(given.model, dataset))
     config = decided(asked)

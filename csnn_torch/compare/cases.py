@@ -76,5 +76,5 @@ class Case:
 
 def of_run(config: Config, tensors: Tensors) -> Case:
     """The run's own network on all test images."""
-    test = data.load(config.data.dataset, config.model.input_shape).test
+    test = data.load_for(config).test
     return Case("run", config.model, tensors, test.images, test.labels)

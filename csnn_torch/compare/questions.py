@@ -19,7 +19,7 @@ def train_briefly(out: str, iterations: int) -> str:
     """Trains the default network a little; the run directory that it is in, `run` inside `out`."""
     config = Config()
     print(f"Training the default network for {iterations} iterations", flush=True)
-    dataset = data.load(config.data.dataset, config.model.input_shape)
+    dataset = data.load_for(config)
     config = replace(config, model=data.fit_model(config.model, dataset))
     tensors = variants.briefly_trained(config.model, dataset, iterations)
     run = rundir.create(str(Path(out) / "run"), config, overwrite=True)
@@ -65,7 +65,7 @@ def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
 def same_training(found: Comparison, plan: Plan) -> None:
     """Iterations of both, in float32 (see `Plan`) and in float64 from the run's weights, which fire."""
     model = found.config.model
-    dataset = data.load(found.config.data.dataset, model.input_shape)
+    dataset = data.load_for(found.config)
     settings = replace(found.config.train, engine="auto", dtype="float32")
     start = (None, "the seed's") if plan.seeds else (found.tensors, "the run's")
     if plan.time_steps is not None and not dataset.frames:  # images with a time axis keep theirs

@@ -27,7 +27,7 @@ class Variant:
 def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[Case]:
     """Every variant of the run's network, trained from its weights, on all test images."""
     for variant in variants(config.model):
-        dataset = data.load(config.data.dataset, variant.model.input_shape)
+        dataset = data.load_for(replace(config, model=variant.model))
         print(f"Training the variant {variant.name}", flush=True)
         trained = briefly_trained(variant.model, dataset, iterations, variant.lr, tensors)
         yield Case(variant.name, variant.model, trained, dataset.test.images, dataset.test.labels)

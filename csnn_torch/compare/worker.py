@@ -117,7 +117,7 @@ SIDES: dict[str, Callable[..., Side]] = {
 def work(run: str, name: str) -> None:
     """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
     _, config, tensors = rundir.open_run(run)
-    dataset = data.load(config.data.dataset, config.model.input_shape)
+    dataset = data.load_for(config)
     side = SIDES[name](decided(config), dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
     images = np.arange(min(config.train.batch_size, len(dataset.test.labels)))

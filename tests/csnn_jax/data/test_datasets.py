@@ -118,9 +118,9 @@ def test_more_outputs_than_classes_are_kept_and_fewer_refused():
 
 
 def test_a_data_set_with_more_classes_than_the_network_is_refused(two_classes):
-    assert load_for(ModelConfig(input_shape=(3, 4, 1), conv_channels=(), num_classes=2), two_classes)
+    assert load_for(Config(ModelConfig(input_shape=(3, 4, 1), conv_channels=(), num_classes=2)), two_classes)
     with pytest.raises(UserError, match="--dataset mnist: has 10 classes, expected at most the network's 2"):
-        load_for(ModelConfig(num_classes=2), "mnist")
+        load_for(Config(ModelConfig(num_classes=2)))
 
 
 def test_images_mean_255_and_zeros_and_ones_themselves(tmp_path):
