@@ -8,7 +8,7 @@ Nothing here changes settings of the caller's process (JAX's types, its cache, t
 
 import contextlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
-from csnn_jax.data import Split, check_labels, eval_batches
+from csnn_jax.data import Images, Split, check_labels, eval_batches
 from csnn_jax.engine import scan
 from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
@@ -129,12 +129,12 @@ class Trained:
         assert found is not None
         return found
 
-    def look(self, images: ArrayLike) -> dict[str, Neurons]:
+    def look(self, images: Any) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer on some of the images, which `classify` takes."""
-        images = np.asarray(as_array(images, self.config.model))
-        return self._for(images).look(self._params, images)
+        found = images if hasattr(images, "shape") else as_array(images, self.config.model)
+        return self._for(found).look(self._params, found)
 
-    def _for(self, images: np.ndarray | Array) -> BatchRunner:
+    def _for(self, images: Images | Array) -> BatchRunner:
         """The functions that run such images, checked first."""
         check_images(images, self.config.model)
         frames = images.ndim == 5
@@ -209,12 +209,12 @@ def as_array(images: ArrayLike, config: ModelConfig) -> np.ndarray | Array:
     raise ValueError(f"images are of type {type(images).__name__}, expected an array {_shapes(config)}")
 
 
-def check_images(images: np.ndarray | Array, config: ModelConfig) -> None:
+def check_images(images: Images | Array, config: ModelConfig) -> None:
     """Raises ValueError unless the network takes these images; says what they are and what it takes."""
     if images.ndim not in (4, 5) or images.shape[-3:] != config.input_shape or 0 in images.shape:
         raise ValueError(f"images are {list(images.shape)}, expected {_shapes(config)}")
     if config.encoding == "direct" and np.issubdtype(images.dtype, np.floating):
-        low, high = float(images.min()), float(images.max())
+        low, high = float(np.min(np.asarray(images))), float(np.max(np.asarray(images)))
         if not (low >= 0 and high <= 1):  # NaN too
             raise ValueError(f"images go from {low:g} to {high:g}, expected floats from 0 to 1, or uint8")
     elif images.dtype != np.uint8:

@@ -8,7 +8,7 @@ import snntorch
 import torch
 
 from csnn_jax.config import Config, check_decided
-from csnn_jax.data import Split, check_split, dropout, encode
+from csnn_jax.data import Images, Split, check_split, dropout, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.initial.drawn import drawn
@@ -135,7 +135,7 @@ class Trainer:
         with self._holding(self._average or None):
             return evaluate(split, self.config.model, tally, go_on)
 
-    def look(self, images: np.ndarray, before: bool = False) -> dict[str, Neurons]:
+    def look(self, images: Images, before: bool = False) -> dict[str, Neurons]:
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.input(some, np.arange(len(some)), (3, number))
             membranes = model.trace(self.network, x, self.config.model.time_steps).membranes
@@ -181,7 +181,7 @@ class Trainer:
         """What the class is read from, output spikes or membranes [time, batch, classes], of an `input`."""
         return model.run_for(self.network, x, self.config.model.time_steps, self.config.model.readout)
 
-    def input(self, images: np.ndarray, index: np.ndarray, stream: tuple[int, int]) -> torch.Tensor:
+    def input(self, images: Images, index: np.ndarray, stream: tuple[int, int]) -> torch.Tensor:
         """One batch [batch, C, H, W] or [time, batch, C, H, W]: encoded, where asked, with csnn_jax's seeds."""
         settings = self.config.model
         rows = images[index]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from csnn_jax import machine
-from csnn_jax.data import Split
+from csnn_jax.data import Split, as_bytes
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from export import parts
@@ -115,7 +115,7 @@ def _no_rule(name: str, recorded: Any, found: Any) -> None:
 
 def data(dataset: str, test: Split) -> dict[str, Any]:
     """Names the test images, so that no other data set is taken for them."""
-    digest = hashlib.sha256(test.images.tobytes())
+    digest = hashlib.sha256(as_bytes(test.images))
     digest.update(test.labels.astype("<i4").tobytes())
     return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest()}
 

@@ -168,7 +168,7 @@ def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 
     if config.encoding != "direct":
         spikes = encode(images, config.time_steps, config.encoding, seed, config.pixel_scale)
         return torch.from_numpy(spikes).moveaxis(-1, -3).float()
-    x = torch.from_numpy(images).moveaxis(-1, -3).float() / config.input_scale
+    x = torch.from_numpy(np.asarray(images)).moveaxis(-1, -3).float() / config.input_scale
     return (x.swapaxes(0, 1) if images.ndim == 5 else x).contiguous()
 
 

@@ -46,6 +46,7 @@ NOT_RUN = {
     "installs torch and snnTorch": 1,
     "installs the packages that exports need": 1,
     "installs TensorFlow": 1,
+    "installs the package that reads event files": 1,
     "installs CUDA": 1,
     "installs a tool of others": 14,
     "tests/test_site.py builds it": 1,

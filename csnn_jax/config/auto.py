@@ -36,6 +36,12 @@ def surrogate_of(model: ModelConfig) -> SurrogateName:
     return "fast_sigmoid" if is_original(model) else "atan"
 
 
+def slope_of(model: ModelConfig) -> float | None:
+    """The surrogate's slope that a model has: wide without a reset where `auto` chose the surrogate; None: snnTorch's."""
+    chosen = model.surrogate == "auto" and model.slope is None and model.reset == "none"
+    return 1.0 if chosen else model.slope
+
+
 def lr_of(config: Config) -> float:
     """The learning rate that a job has."""
     if config.train.lr is not None:
@@ -77,8 +83,8 @@ def microbatch_of(config: Config) -> int | Literal["off"]:
 
 
 def decided(config: Config) -> Config:
-    """The job with surrogate, initial weights, learning rate, schedule and micro-batches named."""
-    model = replace(config.model, surrogate=surrogate_of(config.model))
+    """The job with surrogate and slope, initial weights, learning rate, schedule and micro-batches named."""
+    model = replace(config.model, surrogate=surrogate_of(config.model), slope=slope_of(config.model))
     train = replace(
         config.train,
         init=init_of(config),
@@ -99,6 +105,7 @@ def told(before: Config, after: Config) -> str | None:
     """The flags that were chosen, for the log; None where they are the original recipe's."""
     chosen = {
         "--surrogate": (before.model.surrogate == "auto", after.model.surrogate),
+        "--slope": (before.model.slope != after.model.slope, f"{after.model.slope or 0:g}"),
         "--init": (before.train.init != after.train.init, after.train.init),
         "--lr": (before.train.lr is None, f"{after.train.lr:g}"),
         "--schedule": (before.train.schedule == "auto" and after.train.schedule == "cosine", "cosine"),

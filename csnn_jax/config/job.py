@@ -10,6 +10,9 @@ Init = Literal["auto", "torch", "fluctuation", "calibrated"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["auto", "constant", "cosine"]
 Loss = Literal["ce_rate", "ce_membrane", "mse_count"]
+Frames = Literal["time", "count"]
+FrameValues = Literal["count", "binary"]
+FrameRest = Literal["drop", "last"]
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,8 @@ class DataConfig:
     """Where a job's images come from, and how they are changed for training."""
 
     dataset: str = "mnist"
-    """mnist (ships with the package), idx:DIR (a folder with the four IDX files), or tfds:NAME (prepared by
-    tensorflow-datasets)."""
+    """mnist (ships with the package), idx:DIR (a folder with the four IDX files), tfds:NAME (prepared by
+    tensorflow-datasets), or recordings of event cameras: nmnist:DIR, dvsgesture:DIR or events:DIR."""
     validation: int = 0
     """Training images held out, from the end of the training set; they then take the place of the test images
     at each evaluation, and the test set is used once, at the end."""
@@ -28,12 +31,23 @@ class DataConfig:
     flip: bool = False
     """Mirror each training image, left to right, with a probability of one half; for things, not for digits."""
 
+    frames: Frames = "time"
+    """Recordings of events: frames that last equally long, or that take equally many events."""
+    frame_values: FrameValues = "count"
+    """Recordings of events: a pixel holds the number of its events in a frame, up to 15, or 1 for any number."""
+    frame_rest: FrameRest = "drop"
+    """Recordings of events: what is left at the end, less than a frame, is left out (as tonic does) or goes into the
+    last frame (as SpikingJelly does)."""
+
     def __post_init__(self):
         settle(self)
         check("--dataset", self.dataset, "the name of a data set", isinstance(self.dataset, str))
         check("--validation", self.validation, "a whole number of at least 0", is_count(self.validation, 0))
         if self.augment is not None:
             _check_augment(self.augment)
+        check_choice("--frames", self.frames, Frames)
+        check_choice("--frame-values", self.frame_values, FrameValues)
+        check_choice("--frame-rest", self.frame_rest, FrameRest)
         check("--flip", self.flip, "true or false", isinstance(self.flip, bool))
 
 

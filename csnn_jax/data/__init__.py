@@ -15,12 +15,15 @@ from csnn_jax.data.datasets import (
     shortened,
 )
 from csnn_jax.data.encode import encode
+from csnn_jax.data.images import Images, as_bytes
 
 __all__ = [
     "READERS",
     "Augmentation",
     "Dataset",
+    "Images",
     "Split",
+    "as_bytes",
     "check_labels",
     "check_split",
     "encode",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax.config import Config
-from csnn_jax.data.images import scale_of
+from csnn_jax.data.images import Images, scale_of
 
 STREAM = 3
 """Tells these draws from the rate encoding's, which are named (seed, 0 to 2, number)."""
@@ -39,12 +39,12 @@ class Augmentation:
         flip: whether one image in two is mirrored, left to right.
     """
 
-    def __init__(self, images: np.ndarray, amounts: tuple[float, float, float] | None, seed: int, flip: bool = False):
+    def __init__(self, images: Images, amounts: tuple[float, float, float] | None, seed: int, flip: bool = False):
         self._images, self._amounts, self._seed, self._flip = images, amounts or (0, 0, 0), seed, flip
         self._nearest = images.ndim == 5 or scale_of(images, floats=False) == 1
 
     @classmethod
-    def of(cls, config: Config, images: np.ndarray) -> "Augmentation | None":
+    def of(cls, config: Config, images: Images) -> "Augmentation | None":
         """What `--augment` and `--flip` of a job make of its training images; None without them."""
         wanted = config.data.augment is not None or config.data.flip
         return cls(images, config.data.augment, config.train.seed, config.data.flip) if wanted else None

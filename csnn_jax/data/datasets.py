@@ -7,13 +7,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data.events.dvsgesture import read_dvsgesture
+from csnn_jax.data.events.folder import read_folders
+from csnn_jax.data.events.frames import Rules
+from csnn_jax.data.events.nmnist import read_nmnist
 from csnn_jax.data.idx import read_folder, read_mnist
 from csnn_jax.data.images import Shape, fit, scale_of
-from csnn_jax.data.source import Pair, Raw, Reader, Wanted
+from csnn_jax.data.source import Images, Pair, Raw, Reader, Wanted
 from csnn_jax.data.tfds_source import read_tfds
 from csnn_jax.errors import UserError
 
-READERS: dict[str, Reader] = {"mnist": read_mnist, "idx:DIR": read_folder, "tfds:NAME": read_tfds}
+READERS: dict[str, Reader] = {
+    "mnist": read_mnist,
+    "idx:DIR": read_folder,
+    "tfds:NAME": read_tfds,
+    "nmnist:DIR": read_nmnist,
+    "dvsgesture:DIR": read_dvsgesture,
+    "events:DIR": read_folders,
+}
 """The reader of each kind of data set, by the form in which a user names one."""
 
 
@@ -29,7 +40,7 @@ class Split:
         ValueError: labels that are no whole numbers, or not one for each image.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
 
     def __post_init__(self):
@@ -76,15 +87,23 @@ class Dataset:
         return self.train.images.shape[1] if self.train.images.ndim == 5 else None
 
 
-def load(name: str, input_shape: Shape, validation: int = 0, *, time_steps: int = ModelConfig.time_steps) -> Dataset:
+def load(
+    name: str,
+    input_shape: Shape | None,
+    validation: int = 0,
+    *,
+    time_steps: int = ModelConfig.time_steps,
+    rules: Rules | None = None,
+) -> Dataset:
     """Loads a data set and fits its images to the network's input (see `images.fit`).
 
     Args:
-        name: "mnist" (inside the package), "idx:DIR" (a folder of IDX files, see `idx.read_folder`),
-            "tfds:NAME" or "tfds:NAME@DATA_DIR" (prepared by TFDS, see `tfds_source.read_tfds`).
-        input_shape: (H, W, C) of the network's input.
+        name: one of `READERS`, such as "mnist" (inside the package) or "idx:DIR" (a folder of IDX files); the reader
+            of each says what stands behind the colon.
+        input_shape: (H, W, C) of the network's input; None: the default's, but the sensor's for recordings of events.
         validation: the LAST so many training images are held out, so the others keep their indices.
-        time_steps: of the network's window, for readers that make frames.
+        time_steps: of the network's window; so many frames are made of a recording of events.
+        rules: how frames are made of events; None: as the flags do by default.
 
     Returns:
         The data set. Its classes are MNIST's 10, or those that TFDS states, or 0 .. highest training label.
@@ -94,17 +113,17 @@ def load(name: str, input_shape: Shape, validation: int = 0, *, time_steps: int 
             that cannot become those of `input_shape`, or not one training image left by `validation`;
             `input_shape` is not three positive whole numbers.
     """
-    input_shape = _shape(input_shape)
-    raw = _read(name, Wanted(input_shape, time_steps))
+    shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
+    raw = _read(name, Wanted(shape, time_steps, input_shape is None, rules or Rules()))
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
     names = raw.names or tuple(map(str, range(int(raw.train[1].max()) + 1)))
     notes = list(raw.notes)
-    train, test = (_split(pair, input_shape, len(names), name, notes) for pair in (raw.train, raw.test))
+    train, test = (_split(pair, shape, len(names), name, notes) for pair in (raw.train, raw.test))
 
     scale = scale_of(train.images, raw.floats)
-    if scale == 1:
+    if scale == 1 and isinstance(train.images, np.ndarray):
         kind = "counts" if train.images.max() > 1 else "values of 0 and 1"
         notes.append(f"{name.partition('@')[0]}: {kind} enter as they are (scale 1)")
     count = len(train.labels)
@@ -149,8 +168,9 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if outside.size:
         raise UserError(f"{name}: labels outside the classes: {outside[0]}, expected 0 to {num_classes - 1}")
-    images, changes = fit(images, shape, name)
-    notes += changes
+    if isinstance(images, np.ndarray):
+        images, changes = fit(images, shape, name)
+        notes += changes
     return Split(images, labels.astype(np.int32))
 
 
@@ -193,7 +213,7 @@ def shortened(dataset: Dataset, images: int | None) -> Dataset:
 
 
 def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """The model with what the data set decides: classes, the scale of its pixels, the steps of its own time axis.
+    """The model with what the data set decides: shape, classes, the scale of pixels, the steps of its own time axis.
 
     Flags that gave more classes, or a scale, stand.
 
@@ -208,7 +228,10 @@ def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
         raise UserError(f"--encoding {model.encoding}: {dataset.name} has a time axis already, expected direct")
     model = _fit_classes(model, dataset)
     scale = dataset.scale if model.scale is None else model.scale
-    return replace(model, scale=scale, time_steps=dataset.frames or model.time_steps)
+    height, width, channels = dataset.train.images.shape[-3:]
+    return replace(
+        model, scale=scale, input_shape=(height, width, channels), time_steps=dataset.frames or model.time_steps
+    )
 
 
 def _fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
@@ -247,4 +270,7 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
 
 
 def _load(config: Config, name: str, validation: int = 0) -> Dataset:
-    return load(name, config.model.input_shape, validation, time_steps=config.model.time_steps)
+    model, told = config.model, config.data
+    shape = None if model.input_shape == ModelConfig.input_shape else model.input_shape  # the default is no wish
+    rules = Rules(told.frames, told.frame_values, told.frame_rest)
+    return load(name, shape, validation, time_steps=model.time_steps, rules=rules)

@@ -1,10 +1,35 @@
 """Images of any data set into uint8 images of the network's input shape."""
 
+from typing import Any, Protocol
+
 import numpy as np
 
 from csnn_jax.errors import UserError
 
 Shape = tuple[int, int, int]  # H, W, C
+
+
+class Images(Protocol):
+    """Images of a split, uint8 [N, H, W, C], or [N, T, H, W, C] where they have a time axis.
+
+    An array of NumPy is one, and so is a memory map. Others make what they are asked for: `[rows]`, with an array of
+    whole numbers or a single one, gives an array, and `[start:stop]` gives images again, of which `np.asarray` makes an
+    array. They also have `digest()`, see `as_bytes`.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+def as_bytes(images: Images) -> bytes:
+    """What tells images from others: the bytes of an array, else what the images say of themselves by `digest()`."""
+    return images.tobytes() if isinstance(images, np.ndarray) else images.digest()  # type: ignore[attr-defined]
 
 
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
@@ -30,7 +55,7 @@ def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
     raise UserError(f"{source}: {found}, expected whole numbers from 0 to 255, or floats from 0 to 1")
 
 
-def scale_of(images: np.ndarray, floats: bool) -> float:
+def scale_of(images: Images, floats: bool) -> float:
     """The value that means 1.0 in a training split.
 
     Args:
@@ -42,7 +67,7 @@ def scale_of(images: np.ndarray, floats: bool) -> float:
     """
     if floats:
         return 255.0
-    return 1.0 if images.ndim == 5 or images.max() <= 1 else 255.0
+    return 1.0 if images.ndim == 5 or np.max(np.asarray(images)) <= 1 else 255.0
 
 
 def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list[str]]:

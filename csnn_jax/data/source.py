@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from csnn_jax.data.images import Shape
+from csnn_jax.data.events.frames import Rules
+from csnn_jax.data.images import Images, Shape
 
-Pair = tuple[np.ndarray, np.ndarray]
-"""Images uint8 [N, H, W, C], or [N, T, H, W, C] where they have a time axis, and their labels, whole numbers [N]."""
+Pair = tuple[Images, np.ndarray]
+"""Images and their labels, whole numbers [N]."""
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,16 @@ class Wanted:
     """What the network that asks for data takes in.
 
     Attributes:
-        shape: (H, W, C) of its input. A reader may leave images as they are: they are fitted afterwards.
+        shape: (H, W, C) of its input. A reader may leave images as they are, for they are fitted afterwards.
         time_steps: of its window.
+        own: nobody asked for this shape, so recordings of events keep that of their sensor.
+        rules: how frames are made of events.
     """
 
     shape: Shape
     time_steps: int
+    own: bool = False
+    rules: Rules = Rules()  # noqa: RUF009  it is frozen
 
 
 @dataclass(frozen=True)

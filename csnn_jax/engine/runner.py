@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split, encode
+from csnn_jax.data import Images, Split, encode
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
@@ -66,11 +66,11 @@ class BatchRunner:
         self.trace = scan.jit(trace)
         self._membranes, self._look = scan.jit(membranes), scan.jit(look)
 
-    def hold(self, images: np.ndarray | Array) -> np.ndarray | Array:
+    def hold(self, images: Images | Array) -> Images | Array:
         """The images where `present` takes them from: the device if they are there, but for those to encode."""
-        return images if self._config.encoding == "direct" else np.asarray(images)
+        return np.asarray(images) if isinstance(images, Array) and self._config.encoding != "direct" else images
 
-    def present(self, held: np.ndarray | Array, rows: np.ndarray, stream: tuple[int, int]) -> Array:
+    def present(self, held: Images | Array, rows: np.ndarray, stream: tuple[int, int]) -> Array:
         """The network's input for some rows of the images: [batch, H, W, C] or [time, batch, H, W, C].
 
         Args:
@@ -78,9 +78,9 @@ class BatchRunner:
             rows: which of them [batch].
             stream: names the batch for the rate encoding (csnn_torch draws the same spikes for it).
         """
-        if isinstance(held, np.ndarray):
-            return jnp.asarray(self._input(held[rows], stream, 0, len(rows)))
-        return take(held, rows)
+        if isinstance(held, Array):
+            return take(held, rows)
+        return jnp.asarray(self._input(np.asarray(held[rows]), stream, 0, len(rows)))
 
     def share(self, images: np.ndarray, batch: int, stream: tuple[int, int]) -> Array:
         """`present` for a batch that is spread over devices; `images` are those of `Devices.rows(batch)`."""
@@ -111,7 +111,7 @@ class BatchRunner:
 
         return metrics.evaluate(split, self._config, tally, go_on)
 
-    def look(self, params, images: np.ndarray) -> dict[str, Neurons]:
+    def look(self, params, images: Images) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer; see `metrics.look`."""
 
         def run(some: np.ndarray, number: int) -> list[Moments]:

@@ -10,6 +10,7 @@ import numpy as np
 from csnn_jax.config import ModelConfig
 from csnn_jax.data.batches import eval_batches
 from csnn_jax.data.datasets import Split
+from csnn_jax.data.images import Images
 
 BATCH = 128
 LOOKED_AT = 32  # images that a look takes
@@ -156,9 +157,7 @@ def moments(membranes: Any, threshold: Any) -> Moments:
     return Moments(mean(steps), mean(steps * steps), near, highest, threshold)
 
 
-def look(
-    images: np.ndarray, model: ModelConfig, run: Callable[[np.ndarray, int], Sequence[Moments]]
-) -> dict[str, Neurons]:
+def look(images: Images, model: ModelConfig, run: Callable[[np.ndarray, int], Sequence[Moments]]) -> dict[str, Neurons]:
     """Looks at every layer's neurons on `LOOKED_AT` images, evenly spaced in a split.
 
     Args:

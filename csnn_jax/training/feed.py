@@ -1,4 +1,4 @@
-"""The batches that a training learns from. Augmented ones are made ahead of the device, in a thread of their own."""
+"""The batches that a training learns from. Augmented images, and those of files, are made ahead in a thread."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -18,12 +18,12 @@ Batch = tuple[int, np.ndarray, np.ndarray | None]
 
 
 def batches(
-    config: Config, images: np.ndarray, start: int = 0, rows: Callable[[int], slice] = slice
+    config: Config, images: data.Images, start: int = 0, rows: Callable[[int], slice] = slice
 ) -> Generator[Batch, None, None]:
     """The iterations of a job from `start` to its end: (iteration, indices [batch], images to learn from).
 
-    The images are None without `--augment` and `--flip`: those of the indices, as they are. Close the iterator to end
-    its thread, which takes as long as one batch. An error in that thread is raised here, at its iteration.
+    The images are None where they are in memory and stay as they are. Close the iterator to end its thread, which takes
+    as long as one batch. An error in that thread is raised here, at its iteration.
 
     Args:
         config: the job.
@@ -33,16 +33,20 @@ def batches(
     """
     planned = plan.batches(config.train, len(images), start)
     augmentation = data.Augmentation.of(config, images)
-    if augmentation is None:
+    if augmentation is not None:
+        yield from _ahead(planned, augmentation.batch, rows(config.train.batch_size))
+    elif isinstance(images, np.ndarray):
         for iteration, index in planned:
             yield iteration, index, None
     else:
-        yield from _ahead(planned, augmentation, rows(config.train.batch_size))
+        yield from _ahead(planned, lambda _, index, own: images[index[own]], rows(config.train.batch_size))
 
 
-def _ahead(planned: Iterator[tuple[int, np.ndarray]], augmentation: data.Augmentation, rows: slice) -> Iterator[Batch]:
+def _ahead(
+    planned: Iterator[tuple[int, np.ndarray]], make: Callable[[int, np.ndarray, slice], np.ndarray], rows: slice
+) -> Iterator[Batch]:
     pool = ThreadPoolExecutor(1, "augment")
-    submitted = ((number, index, pool.submit(augmentation.batch, number, index, rows)) for number, index in planned)
+    submitted = ((number, index, pool.submit(make, number, index, rows)) for number, index in planned)
     try:
         waiting = deque(islice(submitted, AHEAD))
         while waiting:

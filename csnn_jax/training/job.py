@@ -220,7 +220,7 @@ def _facts(job: Job) -> dict[str, str]:
     facts |= {"--resume": str(job.flags.resume), "the version of csnn-jax": version("csnn-jax")}
     for name in ("train", "test"):
         split: data.Split = getattr(job.dataset, name)
-        facts |= {f"the {name} images": sha256(split.images.tobytes() + split.labels.tobytes()).hexdigest()}
+        facts |= {f"the {name} images": sha256(data.as_bytes(split.images) + split.labels.tobytes()).hexdigest()}
     return facts
 
 

@@ -12,7 +12,7 @@ from jax import Array
 
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, check_decided
-from csnn_jax.data import Split, check_split, dropout
+from csnn_jax.data import Images, Split, check_split, dropout
 from csnn_jax.devices import mesh
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
@@ -158,7 +158,7 @@ class Trainer:
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         return self._runner.evaluate(self._weights, split, go_on)
 
-    def look(self, images: np.ndarray, before: bool = False) -> dict[str, Neurons]:
+    def look(self, images: Images, before: bool = False) -> dict[str, Neurons]:
         return self._runner.look(mesh.alone(self.state.last_good if before else self.state.params), images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -33,12 +33,12 @@ class Case:
     name: str
     config: ModelConfig
     tensors: Tensors
-    images: np.ndarray
+    images: data.Images
     labels: np.ndarray
 
     def pixels(self, dtype: str, rows: slice = ALL) -> np.ndarray:
         """The input of both sides for some rows: [batch, H, W, C]. A sequence is [time, batch, H, W, C]."""
-        images = self.images[rows]
+        images = np.asarray(self.images[rows])
         if self.config.encoding != "direct":
             seed = (0, rows.start or 0)
             settings = self.config

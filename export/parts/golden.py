@@ -18,7 +18,7 @@ import safetensors.numpy
 import torch
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split
+from csnn_jax.data import Images, Split
 from csnn_jax.files import write_atomic
 from export import reference
 from export.golden_images import FOLDER, IMAGES, images
@@ -73,7 +73,7 @@ def write_sets(folder: Path, step: reference.Step, split: Split, time_steps: int
     """
     needed = max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
     images, labels = split.images[:needed], split.labels[:needed]
-    xs = inputs(step.config, images)
+    xs = inputs(step.config, np.asarray(images))
     windows = (of_window(step, x, time_steps) for x in xs[:SEQUENCE_SETS])
     kinds = {"step": _step_sets(step, xs, time_steps), "sequence": windows}
     for kind, sets in kinds.items():
@@ -124,7 +124,7 @@ def set_counts(folder: Path) -> dict[str, int]:
     return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
 
 
-def problems(folder: Path, step: reference.Step, images: np.ndarray, time_steps: int) -> list[str]:
+def problems(folder: Path, step: reference.Step, images: Images, time_steps: int) -> list[str]:
     """Compares every set with the reference.
 
     Inputs must be bit-equal: frames to those of `images`, membranes to 0 at the start of a window and to the outputs
@@ -141,7 +141,7 @@ def problems(folder: Path, step: reference.Step, images: np.ndarray, time_steps:
         What differs, one line each.
     """
     found: list[str] = []
-    xs = inputs(step.config, images)
+    xs = inputs(step.config, np.asarray(images))
     expected = _sets(len(xs), time_steps)
     if tuple(set_counts(folder).values()) != expected:
         return [f"{FOLDER} has {set_counts(folder)} sets, expected {expected[0]} and {expected[1]}"]

@@ -51,7 +51,10 @@ def test_other_neurons_get_a_falling_learning_rate_too(changes, stack):
         changes = {"beta": (*changes["beta"], 0.5)}
     config = Config(ModelConfig(**stack | changes))
     assert chosen(config.model) == ("atan", "calibrated", 2.5e-3, "cosine")
-    assert told(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.0025, --schedule cosine"
+    wide = config.model.reset == "none"
+    assert decided(config).model.slope == (1.0 if wide else None)
+    rest = f"{'--slope 1, ' if wide else ''}--init calibrated, --lr 0.0025, --schedule cosine"
+    assert told(config, decided(config)) == f"--surrogate atan, {rest}"
     assert chosen(config.model, schedule="constant")[-1] == "constant"
 
 
@@ -60,6 +63,8 @@ def test_without_convolutions_the_learning_rate_falls():
 
 
 def test_what_a_flag_names_stands_and_the_rest_is_chosen():
+    for given in ({"slope": 3.0}, {"surrogate": "atan"}):
+        assert decided(Config(ModelConfig(reset="none", **given))).model.slope == given.get("slope")
     model = ModelConfig(pool="avg", surrogate="sigmoid", slope=3.0)
     assert chosen(model, lr=0.1) == ("sigmoid", "calibrated", 0.1, "constant")
     assert chosen(ModelConfig(surrogate="atan"), init="fluctuation") == ("atan", "fluctuation", 1e-2, "constant")

@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from idx_files import IMAGES, write_folder
 from csnn_jax.config import Config, ModelConfig, decided
 from csnn_jax.data import Split, fit_model, load, load_for, shortened
 from csnn_jax.errors import UserError
+
+SMALL = ModelConfig(input_shape=(3, 4, 1), conv_channels=())
 
 
 def test_mnist_with_images_held_out():
@@ -60,13 +63,16 @@ def test_validation_must_leave_something_to_train_on(tmp_path, validation):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("minst", r"--dataset 'minst': unknown; did you mean 'mnist'\? \(mnist, idx:DIR, tfds:NAME\)"),
+        ("minst", r"--dataset 'minst': unknown; did you mean 'mnist'\? \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
         ("MNIST", "did you mean 'mnist'"),
         ("idx", "did you mean 'idx:DIR'"),
         ("tfds:", "did you mean 'tfds:NAME'"),
-        ("cifar10", r"--dataset 'cifar10': unknown; did you mean 'tfds:cifar10'\? \(mnist, idx:DIR, tfds:NAME\)"),
+        (
+            "cifar10",
+            r"--dataset 'cifar10': unknown; did you mean 'tfds:cifar10'\? \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, ",
+        ),
         ("fashion_mnist", r"unknown; did you mean 'tfds:fashion_mnist'\?"),
-        ("a/b", r"--dataset 'a/b': unknown; expected one of \(mnist, idx:DIR, tfds:NAME\)"),
+        ("a/b", r"--dataset 'a/b': unknown; expected one of \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
         ("idx:/nowhere", "/nowhere: no such folder"),
     ],
 )
@@ -75,7 +81,7 @@ def test_unknown_names(name, message):
         load(name, (28, 28, 1))
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1, 1), (28, 28, 0), (28.0, 28.0, 1.0), 28, None, "abc"])
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1, 1), (28, 28, 0), (28.0, 28.0, 1.0), 28, "abc"])
 def test_what_is_no_shape_is_refused(shape):
     with pytest.raises(UserError) as error:
         load("mnist", shape)
@@ -107,7 +113,7 @@ def two_classes(tmp_path):
 def test_the_default_follows_the_data(two_classes):
     found = load(two_classes, (3, 4, 1))
     assert found.num_classes == 2
-    assert fit_model(ModelConfig(), found).num_classes == 2
+    assert fit_model(SMALL, found).num_classes == 2
 
 
 def test_more_outputs_than_classes_are_kept_and_fewer_refused():
@@ -118,7 +124,7 @@ def test_more_outputs_than_classes_are_kept_and_fewer_refused():
 
 
 def test_a_data_set_with_more_classes_than_the_network_is_refused(two_classes):
-    assert load_for(Config(ModelConfig(input_shape=(3, 4, 1), conv_channels=(), num_classes=2)), two_classes)
+    assert load_for(Config(replace(SMALL, num_classes=2)), two_classes)
     with pytest.raises(UserError, match="--dataset mnist: has 10 classes, expected at most the network's 2"):
         load_for(Config(ModelConfig(num_classes=2)))
 
@@ -129,8 +135,8 @@ def test_images_mean_255_and_zeros_and_ones_themselves(tmp_path):
     (tmp_path / "binary").mkdir()
     binary = load(f"idx:{write_folder(tmp_path / 'binary', (IMAGES % 2, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 1))
     assert binary.scale == 1 and binary.notes[-1].endswith("values of 0 and 1 enter as they are (scale 1)")
-    assert fit_model(ModelConfig(), binary).scale == 1
-    assert fit_model(ModelConfig(scale=7.0), binary).scale == 7
+    assert fit_model(SMALL, binary).scale == 1
+    assert fit_model(replace(SMALL, scale=7.0), binary).scale == 7
 
 
 def test_the_first_images_are_what_a_short_job_is_evaluated_on():

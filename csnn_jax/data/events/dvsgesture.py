@@ -1,0 +1,169 @@
+"""DVS Gesture in its own files: AEDAT 3.1 with many gestures each, and a table of when each of them was made."""
+
+import csv
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.recording import Events
+from csnn_jax.data.events.recordings import Recordings
+from csnn_jax.data.events.sensor import fitted
+from csnn_jax.data.source import Pair, Raw, Wanted
+from csnn_jax.errors import UserError
+
+SENSOR = (128, 128)
+NAMES = (
+    *("hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise"),
+    *("left arm clockwise", "left arm counter-clockwise", "arm roll", "air drums", "air guitar", "other gestures"),
+)
+HEADER = 28
+"""Bytes before each packet of events."""
+POLARITY = 1
+"""The type of packets that hold brightness changes."""
+
+
+class Gesture(NamedTuple):
+    """Where a gesture is recorded: a file, the packets of it that may hold its events, and its time (microseconds)."""
+
+    path: Path
+    first: int
+    stop: int
+    start_us: int
+    end_us: int
+
+    def __str__(self) -> str:
+        return f"{self.path} from {self.start_us} to {self.end_us} us"
+
+
+class Packet(NamedTuple):
+    """A packet of polarity events: where its data begin, how many bytes they are, and its first and last time."""
+
+    start: int
+    size: int
+    first_us: int
+    last_us: int
+
+
+def read_dvsgesture(where: str, wanted: Wanted) -> Raw:
+    """Reads DVS Gesture (Amir et al. 2017) as IBM publishes it.
+
+    Args:
+        where: the folder with `trials_to_train.txt`, `trials_to_test.txt` and, for each trial that they name, such as
+            `user01_fluorescent.aedat`, that file and `user01_fluorescent_labels.csv`.
+        wanted: what the network takes in.
+
+    Raises:
+        UserError: a file is missing, cut short or of another form, or a shape that is no whole fraction of the
+            sensor's.
+    """
+    window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.rules)
+    train, test = (_split(Path(where), f"trials_to_{part}.txt", window) for part in ("train", "test"))
+    return Raw(train, test, NAMES, notes=window.told(where))
+
+
+def read_gesture(gesture: Gesture) -> Events:
+    """Reads the events of a gesture, from its start to before its end, as SpikingJelly cuts them.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    packets = index(gesture.path)[gesture.first : gesture.stop]
+    try:
+        with gesture.path.open("rb") as file:
+            parts = []
+            for packet in packets:
+                file.seek(packet.start)
+                parts.append(file.read(packet.size))
+    except OSError as error:
+        raise UserError(f"{gesture.path}: cannot be read ({error.strerror}), expected an AEDAT 3.1 file") from error
+    address, t = np.frombuffer(b"".join(parts), "<u4").reshape(-1, 2).T.astype(np.int64)
+    inside = (t >= gesture.start_us) & (t < gesture.end_us)
+    address, t = address[inside], t[inside]
+    return Events(t, address >> 17 & 0x1FFF, address >> 2 & 0x1FFF, address >> 1 & 1)
+
+
+@lru_cache(maxsize=256)
+def index(path: Path) -> tuple[Packet, ...]:
+    """Lists the packets of polarity events in an AEDAT 3.1 file, in their order, without reading the events.
+
+    Raises:
+        UserError: it can't be read, is no AEDAT 3.1 file, or ends within a packet.
+    """
+    found, size = [], 0
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            line = file.readline()
+            if not line.startswith(b"#!AER-DAT3.1"):
+                raise UserError(f"{path}: begins with {line[:16]!r}, expected #!AER-DAT3.1")
+            while (place := file.tell(), file.readline())[1].startswith(b"#"):
+                pass
+            while place < size:
+                file.seek(place)
+                header = file.read(HEADER)
+                if len(header) < HEADER:
+                    raise _cut(path, size)
+                kind, _, each, offset, _, capacity, *_ = struct.unpack("<HH6I", header)
+                start, place = place + HEADER, place + HEADER + each * capacity
+                if place > size or (kind == POLARITY and (each, offset) != (8, 4)):
+                    raise _cut(path, size)
+                if kind == POLARITY and capacity:
+                    file.seek(start + 4)
+                    first = struct.unpack("<I", file.read(4))[0]
+                    file.seek(place - 4)
+                    found.append(Packet(start, place - start, first, struct.unpack("<I", file.read(4))[0]))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}), expected an AEDAT 3.1 file") from error
+    return tuple(found)
+
+
+def _cut(path: Path, size: int) -> UserError:
+    return UserError(f"{path}: ends within a packet after {size} bytes, expected whole packets of events")
+
+
+def _split(folder: Path, trials: str, window: Window) -> Pair:
+    names = [line.strip() for line in _text(folder / trials).splitlines() if line.strip()]
+    if not names:
+        raise UserError(f"{folder / trials}: names no trials, expected lines such as user01_fluorescent.aedat")
+    gestures: list[Gesture] = []
+    labels: list[int] = []
+    for name in names:
+        path = folder / name
+        packets = index(path)
+        for label, start, end in _table(path.with_name(f"{path.stem}_labels.csv")):
+            within = [n for n, one in enumerate(packets) if one.last_us >= start and one.first_us < end]
+            first, stop = (within[0], within[-1] + 1) if within else (0, 0)
+            gestures.append(Gesture(path, first, stop, start, end))
+            labels.append(label - 1)
+    return Recordings(gestures, read_gesture, window), np.array(labels)
+
+
+def _table(path: Path) -> list[tuple[int, int, int]]:
+    """Class (1 to 11), start and end (microseconds) of each gesture."""
+    rows = list(csv.reader(_text(path).splitlines()))
+    if not rows or rows[0] != ["class", "startTime_usec", "endTime_usec"]:
+        raise UserError(f"{path}: expected the columns class,startTime_usec,endTime_usec")
+    found = []
+    for row in filter(None, rows[1:]):
+        try:
+            label, start, end = map(int, row)
+        except ValueError:
+            raise UserError(f"{path}: {','.join(row)}, expected three whole numbers") from None
+        if not 1 <= label <= len(NAMES) or end <= start:
+            raise UserError(
+                f"{path}: {','.join(row)}, expected a class from 1 to {len(NAMES)}, a start and a later end"
+            )
+        found.append((label, start, end))
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no text"
+        raise UserError(f"{path}: cannot be read ({why}), expected a text file of DVS Gesture") from error

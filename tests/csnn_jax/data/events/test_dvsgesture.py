@@ -1,0 +1,91 @@
+"""DVS Gesture's files, against tonic's reader, and files that are not as they should be."""
+
+import struct
+
+import numpy as np
+import pytest
+from recordings import COLUMNS, aedat31_bytes, drawn, write_dvsgesture
+from tonic.io import get_aer_events_from_file, read_aedat_header_from_file
+
+from csnn_jax.data import load
+from csnn_jax.data.events.dvsgesture import Gesture, index, read_gesture
+from csnn_jax.errors import UserError
+
+OTHER = struct.pack("<HH6I", 2, 1, 4, 0, 0, 3, 3, 3) + bytes(12)
+"""A packet of another type, here of three frames' worth of nothing."""
+
+
+def test_events_are_tonics(tmp_path):
+    path = tmp_path / "one.aedat"
+    path.write_bytes(aedat31_bytes(drawn(1, 777, (128, 128))))
+    version, start, _ = read_aedat_header_from_file(str(path))
+    found = get_aer_events_from_file(str(path), version, start)
+    address = found["address"]  # `read_dvs_ibm` of tonic 1.7 trips over its own header; this is what it would do next
+    theirs = {"t": found["timeStamp"], "x": address >> 17 & 0x1FFF, "y": address >> 2 & 0x1FFF, "p": address >> 1 & 1}
+    ours = read_gesture(Gesture(path, 0, len(index(path)), 0, 2**31))
+    for name in ("t", "x", "y", "p"):
+        np.testing.assert_array_equal(getattr(ours, name), theirs[name])
+    assert len(ours.t) == 777 and len(index(path)) == 16
+
+
+def test_a_gesture_is_cut_from_its_start_to_before_its_end(tmp_path):
+    """Whatever the packets; of those outside of its time none is read, and none of another type."""
+    found = load(write_dvsgesture(tmp_path), None, time_steps=4)
+    assert found.train.images.shape == (3, 4, 128, 128, 2) and found.train.labels.tolist() == [0, 3, 10]
+    assert found.names[3] == "right arm clockwise" and found.num_classes == 11
+    events = drawn(0, 3000, (128, 128), 3_000_000)
+    path = tmp_path / "user01_led.aedat"
+    data = aedat31_bytes(events)
+    path.write_bytes(data + OTHER)
+    index.cache_clear()
+    gesture = load(f"dvsgesture:{tmp_path}", None).train.images._places[1]
+    assert str(gesture) == f"{path} from 1000000 to 1900000 us"
+    inside = (events.t >= 1_000_000) & (events.t < 1_900_000)
+    ours = read_gesture(gesture)
+    for name, values in events._asdict().items():
+        np.testing.assert_array_equal(getattr(ours, name), values[inside])
+    assert len(index(path)) == 60 and gesture.stop - gesture.first < 22
+
+
+def test_an_event_at_the_end_is_not_the_gestures(tmp_path):
+    path = tmp_path / "one.aedat"
+    events = drawn(0, 4)._replace(t=np.array([10, 20, 30, 40]))
+    path.write_bytes(aedat31_bytes(events))
+    assert read_gesture(Gesture(path, 0, 1, 20, 40)).t.tolist() == [20, 30]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: b"#!AER-DAT2.0" + data[12:], r"begins with b'#!AER-DAT2.0.*', expected #!AER-DAT3.1"),
+        (lambda data: data[:-3], r"ends within a packet after \d+ bytes"),
+        (lambda data: data + bytes(9), r"ends within a packet after \d+ bytes"),
+    ],
+)
+def test_files_that_are_no_aedat(tmp_path, change, message):
+    name, path = write_dvsgesture(tmp_path), tmp_path / "user01_led.aedat"
+    index.cache_clear()
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match=f"^{path}: {message}"):
+        load(name, None)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("trials_to_test.txt", "", "names no trials"),
+        ("trials_to_test.txt", "user09_led.aedat", r"user09_led.aedat: cannot be read \(No such file"),
+        ("user02_led_labels.csv", "a,b", f"expected the columns {COLUMNS}"),
+        ("user02_led_labels.csv", f"{COLUMNS}\n1,2", "1,2, expected three whole numbers"),
+        ("user02_led_labels.csv", f"{COLUMNS}\n12,1,2", "12,1,2, expected a class from 1 to 11"),
+        ("user02_led_labels.csv", f"{COLUMNS}\n1,2,2", "1,2,2, expected a class from 1 to 11, a start and a later end"),
+    ],
+)
+def test_tables_that_say_nothing(tmp_path, file, text, message):
+    name = write_dvsgesture(tmp_path)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(UserError, match=message):
+        load(name, None)
+    (tmp_path / file).unlink()
+    with pytest.raises(UserError, match=f"{file}: cannot be read"):
+        load(name, None)

@@ -1,0 +1,78 @@
+"""N-MNIST's files, against tonic's reader, and folders that are not as they should be."""
+
+import numpy as np
+import pytest
+from recordings import drawn, nmnist_bytes, write_nmnist
+from tonic.datasets import NMNIST
+from tonic.io import read_mnist_file
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import fit_model, load
+from csnn_jax.data.events.nmnist import read_bin
+from csnn_jax.errors import UserError
+
+
+@pytest.mark.parametrize("overflown", [(), (3,), (0, 7, 7)])
+def test_events_are_tonics(tmp_path, overflown):
+    """Also where the clock overflows, which SpikingJelly takes for events of a row that no pixel has."""
+    data = np.frombuffer(nmnist_bytes(drawn(1)), np.uint8).reshape(-1, 5)
+    for place in overflown:
+        data = np.insert(data, place, (0, 240, 0, 0, 0), axis=0)
+    path = tmp_path / "00001.bin"
+    path.write_bytes(data.tobytes())
+    theirs, ours = read_mnist_file(str(path), NMNIST.dtype), read_bin(path)
+    for name in ("t", "x", "y", "p"):
+        np.testing.assert_array_equal(getattr(ours, name), theirs[name])
+    assert len(ours.t) == 400
+
+
+def test_a_folder_as_published(tmp_path):
+    found = load(write_nmnist(tmp_path, 2, 1), None, time_steps=5)
+    assert found.train.images.shape == (20, 5, 34, 34, 2) and found.test.images.shape == (10, 5, 34, 34, 2)
+    assert found.train.labels.tolist() == [label for label in range(10) for _ in range(2)]
+    assert found.frames == 5 and found.scale == 1 and found.names == tuple("0123456789")
+    columns = [np.flatnonzero(found.train.images[row].sum((0, 1, 3))) for row in (0, 19)]
+    assert columns[0].tolist() == [0, 1, 2, 3] and columns[1].tolist() == [27, 28, 29, 30]
+    fitted = fit_model(ModelConfig(time_steps=5), found)
+    assert fitted.input_shape == (34, 34, 2) and fitted.scale == 1
+    assert found.notes == (f"{tmp_path}: recordings as 5 frames of 34x34, by time, of counts up to 15",)
+
+
+def test_a_network_may_take_in_a_whole_fraction_of_the_sensor(tmp_path):
+    name = write_nmnist(tmp_path, 1, 1)
+    assert load(name, (17, 17, 2), time_steps=5).train.images.shape == (10, 5, 17, 17, 2)
+    for shape, expected in (
+        ((28, 28, 2), "a whole fraction of the sensor's 34 by 34 pixels"),
+        ((68, 34, 2), "a whole fraction"),
+        ((34, 34, 1), "2 channels, darker and brighter"),
+    ):
+        with pytest.raises(UserError, match=f"^--input-shape {' '.join(map(str, shape))}: expected {expected}"):
+            load(name, shape)
+
+
+def test_folders_that_are_no_nmnist(tmp_path):
+    for name, message in (("", "Train: no such folder"), ("Train", "Train: has no folder 0")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        with pytest.raises(UserError, match=message):
+            load(f"nmnist:{tmp_path}", None)
+    for label in range(10):
+        (tmp_path / "Train" / str(label)).mkdir()
+    with pytest.raises(UserError, match=r"Train/0: has no recordings, expected files such as 00002\.bin"):
+        load(f"nmnist:{tmp_path}", None)
+
+
+def test_files_that_are_no_recordings(tmp_path):
+    name = write_nmnist(tmp_path, 1, 1)
+    path = tmp_path / "Train" / "3" / "00000.bin"
+    for data, message in (
+        (path.read_bytes()[:-2], "1998 bytes, expected a multiple of 5"),
+        (b"", "has no events"),
+        (b"\x22" + path.read_bytes()[1:], "x = 34, expected 0 to 33 on this sensor"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=f"^{path}: .*{message}"):
+            load(name, None).train.images[3]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=f"^{path}: cannot be read"):
+        load(name, None).train.images[3]

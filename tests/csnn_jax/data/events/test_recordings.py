@@ -1,0 +1,119 @@
+"""Recordings are images like others: rows and slices, training, resuming, both frameworks."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from commands import call, refused, run, start
+from recordings import bar, write_nmnist
+
+from csnn_jax.data import Augmentation, as_bytes, load
+from csnn_jax.data.events.frames import Rules, Window
+
+SMALL = ("--time-steps", 5, "--input-shape", 17, 17, 2, "--conv-channels", 4, "--hidden", 16, "--batch-size", 10)
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory) -> str:
+    return write_nmnist(tmp_path_factory.mktemp("nmnist"), 6, 2)
+
+
+def test_rows_and_slices(bars):
+    images = load(bars, None, time_steps=5).train.images
+    assert images.shape == (60, 5, 34, 34, 2) and images.ndim == 5 and images.dtype == np.uint8
+    rows = images[np.array([7, 0, 7])]
+    np.testing.assert_array_equal(rows[0], images[7])
+    np.testing.assert_array_equal(rows[0], rows[2])
+    part = images[5:8]
+    assert len(part) == 3 and part.shape[0] == 3
+    np.testing.assert_array_equal(np.asarray(part), images[np.array([5, 6, 7])])
+    np.testing.assert_array_equal(images[-1], images[59])
+
+
+def test_what_tells_recordings_apart(bars):
+    first = as_bytes(load(bars, None, time_steps=5).train.images)
+    assert first == as_bytes(load(bars, None, time_steps=5).train.images)
+    for other in (
+        load(bars, None, time_steps=6).train.images,
+        load(bars, None, time_steps=5, rules=Rules("count")).train.images,
+        load(bars, None, time_steps=5).test.images,
+    ):
+        assert as_bytes(other) != first
+
+
+def test_frames_of_a_recording_move_alike(bars):
+    images = load(bars, None, time_steps=5).train.images
+    moved = Augmentation(images, (0, 0, 0), 0, flip=True).batch(0, np.arange(60))
+    plain = np.asarray(images)
+    mirrored = (moved == plain[:, :, :, ::-1]).all((1, 2, 3, 4))
+    assert mirrored.any() and (mirrored | (moved == plain).all((1, 2, 3, 4))).all()
+
+
+def losses(out) -> list[float]:
+    lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if line["kind"] == "train"]
+
+
+@pytest.mark.slow
+def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path):
+    flags = ("--time-steps", 5, "--conv-channels", 8, "--hidden", 16, "--batch-size", 10, "--epochs", 10)
+    done = run("csnn_jax.train", "--dataset", bars, *flags, "--eval-every", 0, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "recordings as 5 frames of 34x34, by time, of counts up to 15" in done.stdout
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert config["model"]["input_shape"] == [34, 34, 2] and config["model"]["scale"] == 1
+    found = run("csnn_jax.evaluate", tmp_path / "run")
+    assert found.returncode == 0, found.stderr
+    assert json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])["accuracy"] > 0.5
+
+
+@pytest.mark.slow
+def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
+    job = ("--dataset", bars, *SMALL, "--dtype", "float64", "--max-iters", 4, "--eval-every", 0, "--flip")
+    rules = ("--frames", "count", "--frame-values", "binary", "--frame-rest", "last")
+    for module in ("csnn_jax.train", "csnn_torch.train"):
+        done = call(module, *job, *rules, "--out", tmp_path / module)
+        assert done.returncode == 0, done.stderr
+    ours, theirs = (losses(tmp_path / module) for module in ("csnn_jax.train", "csnn_torch.train"))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_to_the_bit(bars, tmp_path):
+    job = ("csnn_jax.train", "--dataset", bars, *SMALL, "--epochs", 8, "--eval-every", 10)
+    done = run(*job, "--out", tmp_path / "whole")
+    assert done.returncode == 0, done.stderr
+    process = start(*job, "--out", tmp_path / "broken")
+    assert any("Iter 10" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    done = run("csnn_jax.train", "--out", tmp_path / "broken", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 48
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("broken", "whole")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_what_a_user_gets_wrong_is_one_line(bars, tmp_path):
+    for flags, line in (
+        (("--engine", "event"), "--engine event: "),
+        (("--input-shape", 28, 28, 2), "--input-shape 28 28 2: expected a whole fraction of the sensor's 34 by 34"),
+        (("--encoding", "rate"), "--encoding rate: "),
+        (("--frames", "both"), "invalid choice 'both' for argument '--frames'"),
+    ):
+        assert line in refused(
+            "csnn_jax.train", "--dataset", bars, "--batch-size", 10, *flags, "--out", tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recording_is_named_where_frames_fail():
+    from csnn_jax.data.events.recordings import Recordings
+    from csnn_jax.errors import UserError
+
+    images = Recordings(["there.bin"], lambda place: bar(0, 0), Window(5, (8, 8), (8, 8), Rules()))
+    with pytest.raises(UserError, match=r"^there\.bin: has an event at y = "):
+        images[0]
