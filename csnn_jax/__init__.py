@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; `_HOME` says the same to Python
     from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-    from csnn_jax.engine.scan import jit, predict, run, tally, trace
+    from csnn_jax.engine.scan import jit, run, tally, trace
     from csnn_jax.errors import UserError
     from csnn_jax.network.model import CSNN
     from csnn_jax.network.neuron import leaky
     from csnn_jax.network.surrogate import spike
     from csnn_jax.trained import Trained, load, save
+    from csnn_jax.training.fit import fit
     from csnn_jax.update.objective import ce_rate
 
 _HOME = {
@@ -26,10 +27,10 @@ _HOME = {
     "Trained": "trained",
     "UserError": "errors",
     "ce_rate": "update.objective",
+    "fit": "training.fit",
     "jit": "engine.scan",
     "leaky": "network.neuron",
     "load": "trained",
-    "predict": "engine.scan",
     "run": "engine.scan",
     "save": "trained",
     "spike": "network.surrogate",
@@ -45,10 +46,10 @@ __all__ = [
     "Trained",
     "UserError",
     "ce_rate",
+    "fit",
     "jit",
     "leaky",
     "load",
-    "predict",
     "run",
     "save",
     "spike",

@@ -37,7 +37,7 @@ def surrogate_of(model: ModelConfig) -> SurrogateName:
 
 
 def slope_of(model: ModelConfig) -> float | None:
-    """The surrogate's slope that a model has: wide without a reset where `auto` chose the surrogate; None: snnTorch's."""
+    """The surrogate's slope of a model: wide without a reset where `auto` chose the surrogate; None: snnTorch's."""
     chosen = model.surrogate == "auto" and model.slope is None and model.reset == "none"
     return 1.0 if chosen else model.slope
 

@@ -69,8 +69,8 @@ class ModelConfig:
     """Derivative that stands in for the spike's in the backward pass (snnTorch's names); auto: fast_sigmoid for the
     default stack, else atan."""
     slope: float | None = None
-    """Sharpness of the surrogate (its k, alpha or threshold); None: snnTorch's default, 25 for fast_sigmoid, and 1 where
-    auto chose atan for neurons without a reset."""
+    """Sharpness of the surrogate (its k, alpha or threshold); None: snnTorch's default, 25 for fast_sigmoid, and 1
+    where auto chose atan for neurons without a reset."""
     time_steps: int = 100
     """Time steps that each image is presented for."""
     encoding: Encoding = "direct"
