@@ -6,8 +6,13 @@ A new recipe is a file with its `CONFIG`, and a line in both lists here. docs/re
 from typing import Literal
 
 from csnn_jax.config import Config
-from csnn_jax.recipes import fast, original
+from csnn_jax.recipes import fast, nir, original, sparse
 
-Recipe = Literal["original", "fast"]
+Recipe = Literal["original", "fast", "sparse", "nir"]
 
-RECIPES: dict[Recipe, Config] = {"original": original.CONFIG, "fast": fast.CONFIG}
+RECIPES: dict[Recipe, Config] = {
+    "original": original.CONFIG,
+    "fast": fast.CONFIG,
+    "sparse": sparse.CONFIG,
+    "nir": nir.CONFIG,
+}

@@ -1,0 +1,16 @@
+"""As `fast`, for neuromorphic pipelines: average pools and a reset to zero, which NIR can say, so a bundle holds it.
+
+python -m csnn_jax.train --recipe nir
+
+docs/results.md has what it reaches.
+"""
+
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+
+CONFIG = Config(
+    ModelConfig(time_steps=5, pool="avg", reset="zero", surrogate="atan"),
+    DataConfig(augment=(2.0, 10.0, 0.1)),
+    TrainConfig(
+        epochs=10, lr=0.005, schedule="cosine", init="calibrated", ema=0.999, eval_every=0, checkpoint_every=468
+    ),
+)

@@ -1,0 +1,23 @@
+"""As `fast`, with few synaptic operations: two time steps, and fewer channels that look at more pixels.
+
+python -m csnn_jax.train --recipe sparse
+
+docs/results.md has what it reaches.
+"""
+
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+
+CONFIG = Config(
+    ModelConfig(conv_channels=(16, 64), kernel_size=(5, 3), time_steps=2, surrogate="atan"),
+    DataConfig(augment=(2.0, 10.0, 0.1)),
+    TrainConfig(
+        epochs=20,
+        lr=0.005,
+        schedule="cosine",
+        init="calibrated",
+        init_density=0.04,
+        ema=0.999,
+        eval_every=0,
+        checkpoint_every=468,
+    ),
+)
