@@ -200,3 +200,9 @@ def append(path: Path, data: bytes) -> None:
                 raise
     except OSError as error:
         raise UserError(f"{path}: can't be written: {error.strerror}") from None
+
+
+def user_cache(name: str) -> Path:
+    """A folder of the user's for what can be made again; the environment may say where such folders are."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home, "csnn_jax", name)

@@ -40,7 +40,7 @@ class TrainFlags:
     """Replace the run that --out holds."""
     resume: bool = False
     """Go on with the interrupted run that --out holds, with its flags; of these only --epochs, --max-iters (with
-    --schedule cosine neither), --checkpoint-every and --keep-checkpoints may be given anew."""
+    --schedule cosine neither), --checkpoint-every, --keep-checkpoints and the cache may be given anew."""
     figures: Figures = "png"
     """pdf: write the pictures as PDF too, for papers."""
     seeds: tuple[int, ...] | None = None

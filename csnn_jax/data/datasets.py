@@ -3,19 +3,23 @@
 import difflib
 import operator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data.events.cache import Cache
 from csnn_jax.data.events.dvsgesture import read_dvsgesture
 from csnn_jax.data.events.folder import read_folders
 from csnn_jax.data.events.frames import Rules
 from csnn_jax.data.events.nmnist import read_nmnist
+from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.idx import read_folder, read_mnist
 from csnn_jax.data.images import Shape, fit, scale_of
 from csnn_jax.data.source import Images, Pair, Raw, Reader, Wanted
 from csnn_jax.data.tfds_source import read_tfds
 from csnn_jax.errors import UserError
+from csnn_jax.files import user_cache
 
 READERS: dict[str, Reader] = {
     "mnist": read_mnist,
@@ -94,6 +98,7 @@ def load(
     *,
     time_steps: int = ModelConfig.time_steps,
     rules: Rules | None = None,
+    cache: Cache | None = None,
 ) -> Dataset:
     """Loads a data set and fits its images to the network's input (see `images.fit`).
 
@@ -104,6 +109,7 @@ def load(
         validation: the LAST so many training images are held out, so the others keep their indices.
         time_steps: of the network's window; so many frames are made of a recording of events.
         rules: how frames are made of events; None: as the flags do by default.
+        cache: where frames of events are kept; None: nowhere.
 
     Returns:
         The data set. Its classes are MNIST's 10, or those that TFDS states, or 0 .. highest training label.
@@ -120,7 +126,9 @@ def load(
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
     names = raw.names or tuple(map(str, range(int(raw.train[1].max()) + 1)))
     notes = list(raw.notes)
-    train, test = (_split(pair, shape, len(names), name, notes) for pair in (raw.train, raw.test))
+    train, test = (
+        _split(_kept(pair, cache or Cache()), shape, len(names), name, notes) for pair in (raw.train, raw.test)
+    )
 
     scale = scale_of(train.images, raw.floats)
     if scale == 1 and isinstance(train.images, np.ndarray):
@@ -160,6 +168,15 @@ def _read(name: str, wanted: Wanted) -> Raw:
     if not near and not kind.startswith(tuple(form.partition(":")[0] for form in READERS)) and name.isidentifier():
         hint = f"; did you mean 'tfds:{name}'?"
     raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(READERS)})")
+
+
+def _kept(pair: Pair, cache: Cache) -> Pair:
+    """Recordings with their frames in a cache; other images as they are."""
+    images, labels = pair
+    if not isinstance(images, Recordings):
+        return pair
+    frames, rows = cache.keep(images)
+    return frames, labels[rows]
 
 
 def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[str]) -> Split:
@@ -273,4 +290,6 @@ def _load(config: Config, name: str, validation: int = 0) -> Dataset:
     model, told = config.model, config.data
     shape = None if model.input_shape == ModelConfig.input_shape else model.input_shape  # the default is no wish
     rules = Rules(told.frames, told.frame_values, told.frame_rest)
-    return load(name, shape, validation, time_steps=model.time_steps, rules=rules)
+    folder = None if told.cache == "off" else Path(told.cache or user_cache("frames"))
+    cache = Cache(folder, 1e9 * told.cache_limit, told.skip_bad)
+    return load(name, shape, validation, time_steps=model.time_steps, rules=rules, cache=cache)

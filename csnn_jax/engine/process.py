@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 
 from csnn_jax.errors import UserError, first_line
+from csnn_jax.files import user_cache
 
 
 def set_up(dtype: str) -> None:
@@ -17,8 +18,7 @@ def set_up(dtype: str) -> None:
         UserError: JAX has no device, as where JAX_PLATFORMS names a platform that is not installed.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        cache = Path(home, "csnn_jax", "xla")
+        cache = user_cache("xla")
         _drop_empty(cache)
         jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -36,7 +36,7 @@ from csnn_jax.training.trainer import Trainer
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
 
-KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
+KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints", "cache", "cache_limit")
 """What changes no result, and may always change on resuming."""
 
 
@@ -231,7 +231,8 @@ def check_same_job(run: RunDir, config: Config) -> None:
         UserError: a flag that may not change; names it.
     """
     before = run.config()
-    changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
+    *most, last = map(flag_of, KEPT)
+    changeable, kept = (*LENGTH, *KEPT), f"{', '.join(most)} and {last}"
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     if before.train.schedule == "cosine":
         changeable = KEPT

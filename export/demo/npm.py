@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from csnn_jax.errors import UserError
-from csnn_jax.files import Temporary
+from csnn_jax.files import Temporary, user_cache
 
 PATIENCE = 300
 """Seconds that npm may take."""
@@ -79,7 +79,7 @@ def read(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 def cache() -> Path:
     """The folder in which archives are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "csnn_jax" / "npm"
+    return user_cache("npm")
 
 
 def _pack(npm: str, package: Package, folder: Path) -> Path:

@@ -1,8 +1,10 @@
 """Many recordings as the images of a split, each decoded when it is asked for."""
 
-from collections.abc import Callable, Hashable, Sequence
+import copy
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import overload
+from pathlib import Path
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -12,42 +14,47 @@ from csnn_jax.data.events.recording import Events
 from csnn_jax.errors import UserError
 
 
-class Recordings:
-    """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array that is made of files as it is read.
+class FrameImages:
+    """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array that is made as it is read.
 
-    Memory does not grow with their number: `[rows]` reads the files of those rows, and `[start:stop]` none.
+    Memory does not grow with their number: `[rows]` makes the frames of those rows, and `[start:stop]` none.
 
     Args:
-        places: where each recording is; what `read` takes, and what `str` tells a user.
-        read: gives the events at a place, or raises UserError.
-        window: makes frames of them.
+        places: where each recording is, for `one`.
+        window: what made the frames, or makes them.
     """
 
     dtype, ndim = np.dtype(np.uint8), 5
 
-    def __init__(self, places: Sequence[Hashable], read: Callable[..., Events], window: Window):
-        self._places, self._read, self._window = places, read, window
+    def __init__(self, places: Sequence[Any], window: Window):
+        self._places, self.window = places, window
+
+    def one(self, place: Any) -> np.ndarray:
+        """The frames of a recording [T, H, W, 2]."""
+        raise NotImplementedError
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self), self._window.steps, *self._window.shape, 2)
+        return (len(self), self.window.steps, *self.window.shape, 2)
 
     def __len__(self) -> int:
         return len(self._places)
 
     @overload
-    def __getitem__(self, rows: slice) -> "Recordings": ...
+    def __getitem__(self, rows: slice) -> Self: ...
     @overload
     def __getitem__(self, rows: "int | np.ndarray") -> np.ndarray: ...
     def __getitem__(self, rows):
         """Recordings of a slice; frames of one row [T, H, W, 2], or of an array of rows [batch, T, H, W, 2]."""
         if isinstance(rows, slice):
-            return Recordings(self._places[rows], self._read, self._window)
+            part = copy.copy(self)
+            part._places = self._places[rows]
+            return part
         if np.ndim(rows) == 0:
-            return self._frames(self._places[int(rows)])
+            return self.one(self._places[int(rows)])
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for target, row in zip(out, rows, strict=True):
-            target[...] = self._frames(self._places[int(row)])
+            target[...] = self.one(self._places[int(row)])
         return out
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
@@ -55,12 +62,54 @@ class Recordings:
         return self[np.arange(len(self))].astype(dtype or np.uint8, copy=False)
 
     def digest(self) -> bytes:
-        """Names the recordings and the rules of their frames, for what tells two data sets apart."""
-        told = "\n".join(map(str, (*self._places, self._window)))
-        return sha256(told.encode()).digest()
+        """Tells these frames from others: the recordings, wherever they lie, and the rules."""
+        raise NotImplementedError
 
-    def _frames(self, place: Hashable) -> np.ndarray:
+
+class Recordings(FrameImages):
+    """Recordings in files, which are read as their frames are asked for.
+
+    Args:
+        places: where each recording is; what `read` takes, and what `str` tells a user. A place is a file or has its
+            `path`.
+        read: gives the events at a place, or raises UserError.
+        window: makes frames of them.
+    """
+
+    def __init__(self, places: Sequence[Hashable], read: Callable[..., Events], window: Window):
+        super().__init__(places, window)
+        self._read = read
+
+    def one(self, place: Hashable) -> np.ndarray:
+        """The frames of a recording [T, H, W, 2].
+
+        Raises:
+            UserError: it can't be read or used; names it.
+        """
         try:
-            return self._window.frames(self._read(place))
+            return self.window.frames(self._read(place))
         except ValueError as error:
             raise UserError(f"{place}: {error}") from error
+
+    def digest(self) -> bytes:
+        told = "\n".join((*map(_told, self._places), str(self.window)))
+        return sha256(told.encode()).digest()
+
+    def files(self) -> Iterator[Path]:
+        """Every file that holds recordings, once."""
+        return iter(dict.fromkeys(map(_path, self._places)))
+
+    def only(self, rows: Iterable[int]) -> "Recordings":
+        """Those at some rows."""
+        return Recordings([self._places[row] for row in rows], self._read, self.window)
+
+
+def _told(place: Hashable) -> str:
+    """A place by its folder's name and its own, which are the same on every machine, and the size of its file."""
+    path = _path(place)
+    rest = str(place).removeprefix(str(path))
+    return f"{path.parent.name}/{path.name}{rest} {path.stat().st_size}"
+
+
+def _path(place: Any) -> Path:
+    return Path(getattr(place, "path", place))

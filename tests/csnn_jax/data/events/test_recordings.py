@@ -1,6 +1,7 @@
 """Recordings are images like others: rows and slices, training, resuming, both frameworks."""
 
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -58,7 +59,8 @@ def losses(out) -> list[float]:
 @pytest.mark.slow
 def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path):
     flags = ("--time-steps", 5, "--conv-channels", 8, "--hidden", 16, "--batch-size", 10, "--epochs", 10)
-    done = run("csnn_jax.train", "--dataset", bars, *flags, "--eval-every", 0, "--out", tmp_path / "run")
+    kept = ("--cache", tmp_path / "cache")
+    done = run("csnn_jax.train", "--dataset", bars, *flags, *kept, "--eval-every", 0, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "recordings as 5 frames of 34x34, by time, of counts up to 15" in done.stdout
     config = json.loads((tmp_path / "run/config.json").read_text())
@@ -70,7 +72,20 @@ def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path)
 
 @pytest.mark.slow
 def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
-    job = ("--dataset", bars, *SMALL, "--dtype", "float64", "--max-iters", 4, "--eval-every", 0, "--flip")
+    job = (
+        "--dataset",
+        bars,
+        *SMALL,
+        "--dtype",
+        "float64",
+        "--max-iters",
+        4,
+        "--eval-every",
+        0,
+        "--flip",
+        "--cache",
+        "off",
+    )
     rules = ("--frames", "count", "--frame-values", "binary", "--frame-rest", "last")
     for module in ("csnn_jax.train", "csnn_torch.train"):
         done = call(module, *job, *rules, "--out", tmp_path / module)
@@ -82,14 +97,15 @@ def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on_to_the_bit(bars, tmp_path):
     job = ("csnn_jax.train", "--dataset", bars, *SMALL, "--epochs", 8, "--eval-every", 10)
-    done = run(*job, "--out", tmp_path / "whole")
+    done = run(*job, "--cache", "off", "--out", tmp_path / "whole")
     assert done.returncode == 0, done.stderr
-    process = start(*job, "--out", tmp_path / "broken")
+    process = start(*job, "--cache", tmp_path / "cache", "--out", tmp_path / "broken")
     assert any("Iter 10" in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode == 130
-    done = run("csnn_jax.train", "--out", tmp_path / "broken", "--resume")
+    shutil.rmtree(tmp_path / "cache")
+    done = run("csnn_jax.train", "--out", tmp_path / "broken", "--resume", "--cache", tmp_path / "other")
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 48
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("broken", "whole")]

@@ -1,0 +1,146 @@
+"""Frames in a cache are those of the recordings, made once, within a limit; whatever happens to the cache."""
+
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from recordings import bar, nmnist_bytes, write_nmnist
+
+from csnn_jax.data import as_bytes, load
+from csnn_jax.data.events.cache import CELLS, HALVES, Cache, Kept, pack, unpack
+from csnn_jax.data.events.nmnist import read_bin
+from csnn_jax.data.events.recordings import Recordings
+from csnn_jax.errors import UserError
+
+SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.just(1) | st.just(2))
+
+
+@given(SHAPES.flatmap(lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 15))))
+def test_frames_are_unpacked_as_they_were_packed(frames):
+    packed = np.frombuffer(pack(frames), np.uint8)
+    np.testing.assert_array_equal(unpack(packed, frames.shape), frames)
+
+
+def test_the_shorter_packing_is_taken():
+    few, many = np.zeros((10, 20, 20, 2), np.uint8), np.ones((10, 20, 20, 2), np.uint8)
+    few[3, 4, 5, 1] = 9
+    assert (pack(few)[0], len(pack(few))) == (CELLS, 6)
+    assert (pack(many)[0], len(pack(many))) == (HALVES, 4001)
+
+
+class Told(list):
+    """The lines that a user is told."""
+
+    def cache(self, folder, **settings) -> Cache:
+        return Cache(folder, tell=self.append, **settings)
+
+
+@pytest.fixture
+def bars(tmp_path) -> str:
+    return write_nmnist(tmp_path / "data", 2, 1)
+
+
+def images(name: str, cache: Cache, **more):
+    return load(name, None, time_steps=5, cache=cache, **more).train.images
+
+
+def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch):
+    told = Told()
+    plain = np.asarray(load(bars, None, time_steps=5).train.images)
+    first = images(bars, told.cache(tmp_path / "cache"))
+    np.testing.assert_array_equal(np.asarray(first), plain)
+    assert told[0] == f"Data: makes frames of 20 recordings, to be kept in {tmp_path / 'cache'}" and len(told) == 2
+    monkeypatch.setattr(Recordings, "one", None)
+    second = images(bars, told.cache(tmp_path / "cache"))
+    assert isinstance(second, Kept) and len(told) == 2
+    np.testing.assert_array_equal(second[np.array([3, 0, 3])], plain[[3, 0, 3]])
+    np.testing.assert_array_equal(np.asarray(second[4:9][1:]), plain[5:9])
+    assert as_bytes(second) == as_bytes(load(bars, None, time_steps=5).train.images)
+
+
+def test_what_frames_depend_on_makes_another_set(bars, tmp_path):
+    told = Told()
+    before = np.asarray(images(bars, told.cache(tmp_path / "cache")))
+    path = tmp_path / "data/Train/0/00000.bin"
+    path.write_bytes(nmnist_bytes(bar(9, 5)))
+    after = np.asarray(images(bars, told.cache(tmp_path / "cache")))
+    assert (after[0] != before[0]).any() and (after[1:] == before[1:]).all()
+    load(bars, (17, 17, 2), time_steps=5, cache=told.cache(tmp_path / "cache"))
+    assert len(list((tmp_path / "cache").iterdir())) == 5  # the test images are the same in the first two
+
+
+def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
+    told = Told()
+    whole = np.asarray(images(bars, told.cache(tmp_path / "cache")))
+    for break_it in (
+        lambda path: (path / "packed").write_bytes((path / "packed").read_bytes()[:-1]),
+        lambda path: (path / "offsets.npy").write_bytes(b""),
+        lambda path: (path / "rows.npy").unlink(),
+    ):
+        for path in (tmp_path / "cache").iterdir():
+            break_it(path)
+        del told[:]
+        np.testing.assert_array_equal(np.asarray(images(bars, told.cache(tmp_path / "cache"))), whole)
+        assert "are cut short, and made anew" in told[0]
+    del told[:]
+    images(bars, told.cache(tmp_path / "cache"))
+    assert not told
+
+
+def test_without_a_place_training_goes_on(bars, tmp_path):
+    told = Told()
+    (tmp_path / "file").write_text("no folder")
+    found = images(bars, told.cache(tmp_path / "file/cache"))
+    assert isinstance(found, Recordings) and len(found) == 20
+    assert told[-1].startswith(f"Data: {tmp_path / 'file/cache'} can't be written (")
+    assert told[-1].endswith("goes on without a cache")
+    assert isinstance(images(bars, told.cache(None)), Recordings)
+
+
+def test_the_sets_that_were_not_used_for_longest_make_room(bars, tmp_path):
+    told, folder = Told(), tmp_path / "cache"
+    images(bars, told.cache(folder))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    images(bars, told.cache(folder, limit=1.5 * size), validation=1)
+    assert len(list(folder.iterdir())) == 2
+    load(bars, None, time_steps=4, cache=told.cache(folder, limit=1.5 * size))
+    left = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert left <= 1.5 * size and len(list(folder.iterdir())) in (2, 3)
+    found = images(bars, told.cache(tmp_path / "small", limit=1000.0))
+    assert isinstance(found, Recordings) and "more than --cache-limit 1e-06 GB; goes on without" in told[-1]
+    assert not list((tmp_path / "small").iterdir())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_bad_recordings_are_left_out_where_that_is_asked_for(bars, tmp_path, kept):
+    told, folder = Told(), tmp_path / "cache" if kept else None
+    good = np.asarray(load(bars, None, time_steps=5).train.images)
+    path = tmp_path / "data/Train/1/00001.bin"
+    path.write_bytes(b"12345" * 2)
+    found = load(bars, None, time_steps=5, cache=told.cache(folder, skip_bad=True)).train
+    np.testing.assert_array_equal(np.asarray(found.images), np.delete(good, 3, axis=0))
+    assert found.labels.tolist() == [0, 0, 1, *sorted(list(range(2, 10)) * 2)]
+    assert "Data: 1 of 20 recordings can't be used and are left out (--skip-bad)" in told
+    if kept:
+        with pytest.raises(UserError, match=f"^{path}: "):
+            images(bars, told.cache(folder))
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    with pytest.raises(UserError, match=f"^{path}: "):
+        np.asarray(images(bars, told.cache(folder)))
+    assert not list(tmp_path.glob("cache/*"))
+    for path in (tmp_path / "data/Train").rglob("*.bin"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="--skip-bad: left out all 20 recordings"):
+        images(bars, told.cache(folder, skip_bad=True))
+
+
+def test_recordings_of_one_file_are_kept_one_by_one(bars, tmp_path):
+    """Rows of a set are the recordings, whatever was left out before them."""
+    paths = sorted((tmp_path / "data/Train/4").iterdir())
+    window = images(bars, Cache()).window
+    found, rows = Told().cache(tmp_path / "other").keep(Recordings(paths, read_bin, window))
+    assert rows.tolist() == [0, 1]
+    np.testing.assert_array_equal(found[1], Recordings(paths, read_bin, window)[1])
