@@ -11,11 +11,11 @@ if TYPE_CHECKING:  # for editors and type checkers; `_HOME` says the same to Pyt
     from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
     from csnn_jax.engine.scan import jit, run, tally, trace
     from csnn_jax.errors import UserError
+    from csnn_jax.fitting import fit
     from csnn_jax.network.model import CSNN
     from csnn_jax.network.neuron import leaky
     from csnn_jax.network.surrogate import spike
     from csnn_jax.trained import Trained, load, save
-    from csnn_jax.training.fit import fit
     from csnn_jax.update.objective import ce_rate
 
 _HOME = {
@@ -27,7 +27,7 @@ _HOME = {
     "Trained": "trained",
     "UserError": "errors",
     "ce_rate": "update.objective",
-    "fit": "training.fit",
+    "fit": "fitting",
     "jit": "engine.scan",
     "leaky": "network.neuron",
     "load": "trained",
