@@ -31,6 +31,8 @@ class DataConfig:
     flip: bool = False
     """Mirror each training image, left to right, with a probability of one half; for things, not for digits."""
 
+    event_drop: float = 0.0
+    """Recordings of events: share of the events that each iteration leaves out at random, at least 0 and below 1."""
     frames: Frames = "time"
     """Recordings of events: frames that last equally long, or that take equally many events."""
     frame_values: FrameValues = "count"
@@ -58,6 +60,8 @@ class DataConfig:
         check_choice("--frames", self.frames, Frames)
         check_choice("--frame-values", self.frame_values, FrameValues)
         check_choice("--frame-rest", self.frame_rest, FrameRest)
+        share = is_number(self.event_drop) and 0 <= self.event_drop < 1
+        check("--event-drop", self.event_drop, "a number of at least 0 and below 1", share)
         check("--flip", self.flip, "true or false", isinstance(self.flip, bool))
 
 

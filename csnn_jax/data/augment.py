@@ -6,9 +6,12 @@ import numpy as np
 
 from csnn_jax.config import Config
 from csnn_jax.data.images import Images, scale_of
+from csnn_jax.errors import UserError
 
 STREAM = 3
 """Tells these draws from the rate encoding's, which are named (seed, 0 to 2, number)."""
+DROPS = 5
+"""Tells the draws of dropped events from the others; dropout's are named (seed, 4, number)."""
 BLOCK = 2**15
 """Pixels that are worked on at once: their coordinates stay in the cache."""
 
@@ -37,17 +40,33 @@ class Augmentation:
         amounts: the most that an image is shifted (pixels), turned (degrees) and scaled (share); None: not at all.
         seed: the job's.
         flip: whether one image in two is mirrored, left to right.
+        drop: share of the events that are left out; only of counts with a time axis.
     """
 
-    def __init__(self, images: Images, amounts: tuple[float, float, float] | None, seed: int, flip: bool = False):
-        self._images, self._amounts, self._seed, self._flip = images, amounts or (0, 0, 0), seed, flip
+    def __init__(
+        self,
+        images: Images,
+        amounts: tuple[float, float, float] | None,
+        seed: int,
+        flip: bool = False,
+        drop: float = 0.0,
+    ):
+        self._images, self._amounts, self._seed = images, amounts or (0, 0, 0), seed
+        self._flip, self._drop = flip, drop
         self._nearest = images.ndim == 5 or scale_of(images, floats=False) == 1
 
     @classmethod
     def of(cls, config: Config, images: Images) -> "Augmentation | None":
-        """What `--augment` and `--flip` of a job make of its training images; None without them."""
-        wanted = config.data.augment is not None or config.data.flip
-        return cls(images, config.data.augment, config.train.seed, config.data.flip) if wanted else None
+        """What `--augment`, `--flip` and `--event-drop` of a job make of its training images; None without them.
+
+        Raises:
+            UserError: events are to be dropped of images that are none of events.
+        """
+        told = config.data
+        if told.event_drop and (images.ndim != 5 or config.model.scale != 1):
+            raise UserError(f"--event-drop {told.event_drop:g}: expected counts of events, with a time axis")
+        wanted = told.augment is not None or told.flip or told.event_drop > 0
+        return cls(images, told.augment, config.train.seed, told.flip, told.event_drop) if wanted else None
 
     def batch(self, iteration: int, index: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Moved copies of the images `index` [batch]; they follow from seed, iteration and place in the batch alone.
@@ -58,7 +77,25 @@ class Augmentation:
             Those at `rows` of the batch: uint8 [rows, H, W, C], or [rows, T, H, W, C].
         """
         moves = draw(self._amounts, len(index), (self._seed, STREAM, iteration), self._flip)
-        return move(self._images[index[rows]], Moves(*(part[rows] for part in moves)), self._nearest)
+        moved = move(self._images[index[rows]], Moves(*(part[rows] for part in moves)), self._nearest)
+        if self._drop:
+            for place, frames in zip(range(len(index))[rows], moved, strict=True):
+                frames[...] = thinned(frames, self._drop, (self._seed, DROPS, iteration, place))
+        return moved
+
+
+def thinned(counts: np.ndarray, share: float, seed: tuple[int, ...]) -> np.ndarray:
+    """Leaves out each event of a recording with the same probability.
+
+    Args:
+        counts: events of each pixel in each frame, uint8 of any shape.
+        share: of the events that are left out, to 1/65536.
+        seed: integers >= 0 that name the recording in its batch.
+    """
+    cells = np.repeat(np.arange(counts.size), counts.ravel())
+    words = np.random.Philox(np.random.SeedSequence(seed)).random_raw(-(-len(cells) // 4))
+    stays = words.astype("<u8", copy=False).view("<u2")[: len(cells)] >= round(share * 2**16)
+    return np.bincount(cells[stays], minlength=counts.size).astype(np.uint8).reshape(counts.shape)
 
 
 def draw(amounts: tuple[float, float, float], count: int, seed: tuple[int, ...], flip: bool = False) -> Moves:

@@ -125,6 +125,7 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     asked = replace(given, model=data.fit_model(given.model, dataset))
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
+    data.Augmentation.of(config, dataset.train.images)  # checks that there are events to drop
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up
     begins = config
     if flags.resume and config.train.init_from is not None:

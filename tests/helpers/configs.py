@@ -106,9 +106,8 @@ def configs(draw) -> Config:
     model, train = draw(st.tuples(model_configs(), train_configs()).filter(_fits))
     below = st.floats(0, 1, exclude_max=True)
     augment = st.one_of(st.none(), st.tuples(below, st.floats(0, 180), below))
-    images = st.builds(
-        DataConfig, dataset=st.text(), validation=st.integers(0, 10**6), augment=augment, flip=st.booleans()
-    )
+    changes = {"augment": augment, "flip": st.booleans(), "event_drop": below}
+    images = st.builds(DataConfig, dataset=st.text(), validation=st.integers(0, 10**6), **changes)
     return Config(model, draw(images), train)
 
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csnn_jax import data
-from csnn_jax.data.augment import Moves, draw, move
+from csnn_jax.config import Config, DataConfig, ModelConfig
+from csnn_jax.data.augment import Moves, draw, move, thinned
+from csnn_jax.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 2), np.uint8)
 FRAMES = np.random.default_rng(1).integers(0, 256, (3, 4, 8, 11, 2), np.uint8)
@@ -162,6 +164,30 @@ def test_flip_mirrors_half_of_the_images_and_changes_no_other_draw():
     mirrored = (made == IMAGES[index, :, ::-1]).all((1, 2, 3))
     assert (mirrored | (made == IMAGES[index]).all((1, 2, 3))).all()
     np.testing.assert_array_equal(mirrored, draw(AMOUNTS, 4000, (0, 3, 1), flip=True).mirror)
+
+
+def test_each_event_is_dropped_alike_and_none_is_added():
+    counts = np.random.default_rng(2).integers(0, 16, (40, 8, 8, 2), np.uint8)
+    kept = thinned(counts, 0.3, (0, 5, 1, 2))
+    events = int(counts.sum())
+    assert kept.dtype == np.uint8 and (kept <= counts).all()
+    assert abs(kept.sum() / events - 0.7) < 5 * np.sqrt(0.3 * 0.7 / events)
+    shares = [kept[counts == value].sum() / (counts == value).sum() / value for value in (1, 8, 15)]
+    assert max(shares) - min(shares) < 0.1
+    np.testing.assert_array_equal(thinned(counts, 0.3, (0, 5, 1, 2)), kept)
+    assert (thinned(counts, 0.3, (0, 5, 1, 3)) != kept).any() and (thinned(counts, 0.0, (0,)) == counts).all()
+
+
+def test_dropped_events_follow_from_the_place_in_the_batch():
+    """Whichever rows a process makes; images of bytes have no events."""
+    augmentation = data.Augmentation(FRAMES // 90, None, 3, drop=0.5)
+    index = np.array([2, 0, 1])
+    whole = augmentation.batch(4, index)
+    np.testing.assert_array_equal(augmentation.batch(4, index, slice(1, 3)), whole[1:])
+    assert (whole <= FRAMES[index] // 90).all() and (whole < FRAMES[index] // 90).any()
+    for images, scale in ((IMAGES, 255.0), (FRAMES, 255.0), (IMAGES // 128, 1.0)):
+        with pytest.raises(UserError, match=r"^--event-drop 0\.5: expected counts of events, with a time axis"):
+            data.Augmentation.of(Config(ModelConfig(scale=scale), DataConfig(event_drop=0.5)), images)
 
 
 def test_the_moves_are_frozen():

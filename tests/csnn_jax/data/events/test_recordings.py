@@ -72,23 +72,11 @@ def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path)
 
 @pytest.mark.slow
 def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
-    job = (
-        "--dataset",
-        bars,
-        *SMALL,
-        "--dtype",
-        "float64",
-        "--max-iters",
-        4,
-        "--eval-every",
-        0,
-        "--flip",
-        "--cache",
-        "off",
-    )
+    job = ("--dataset", bars, *SMALL, "--dtype", "float64", "--max-iters", 4, "--eval-every", 0, "--cache", "off")
+    changes = ("--augment", 1, 5, 0, "--flip", "--event-drop", 0.2)
     rules = ("--frames", "count", "--frame-values", "binary", "--frame-rest", "last")
     for module in ("csnn_jax.train", "csnn_torch.train"):
-        done = call(module, *job, *rules, "--out", tmp_path / module)
+        done = call(module, *job, *changes, *rules, "--out", tmp_path / module)
         assert done.returncode == 0, done.stderr
     ours, theirs = (losses(tmp_path / module) for module in ("csnn_jax.train", "csnn_torch.train"))
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
