@@ -21,10 +21,13 @@ class DataConfig:
 
     dataset: str = "mnist"
     """mnist (ships with the package), idx:DIR (a folder with the four IDX files), tfds:NAME (prepared by
-    tensorflow-datasets), or recordings of event cameras: nmnist:DIR, dvsgesture:DIR or events:DIR."""
+    tensorflow-datasets), or recordings of event cameras: nmnist:DIR, dvsgesture:DIR, events:DIR or saccades (MNIST's
+    digits before a simulated camera)."""
     validation: int = 0
     """Training images held out, from the end of the training set; they then take the place of the test images
     at each evaluation, and the test set is used once, at the end."""
+    subset: int | None = None
+    """Use the first so many training images, and as large a share of the test images; None: all."""
     augment: tuple[float, float, float] | None = None
     """Move each training image at random, by up to so many pixels of shift, degrees of rotation and share of scale,
     such as 2 10 0.1; None: not at all."""
@@ -62,6 +65,8 @@ class DataConfig:
         check_choice("--frame-rest", self.frame_rest, FrameRest)
         share = is_number(self.event_drop) and 0 <= self.event_drop < 1
         check("--event-drop", self.event_drop, "a number of at least 0 and below 1", share)
+        fits = self.subset is None or is_count(self.subset)
+        check("--subset", self.subset, "a whole number of at least 1", fits)
         check("--flip", self.flip, "true or false", isinstance(self.flip, bool))
 
 

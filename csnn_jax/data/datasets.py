@@ -14,6 +14,7 @@ from csnn_jax.data.events.folder import read_folders
 from csnn_jax.data.events.frames import Rules
 from csnn_jax.data.events.nmnist import read_nmnist
 from csnn_jax.data.events.recordings import Recordings
+from csnn_jax.data.events.simulated import read_saccades
 from csnn_jax.data.idx import read_folder, read_mnist
 from csnn_jax.data.images import Shape, fit, scale_of
 from csnn_jax.data.source import Images, Pair, Raw, Reader, Wanted
@@ -28,6 +29,7 @@ READERS: dict[str, Reader] = {
     "nmnist:DIR": read_nmnist,
     "dvsgesture:DIR": read_dvsgesture,
     "events:DIR": read_folders,
+    "saccades": read_saccades,
 }
 """The reader of each kind of data set, by the form in which a user names one."""
 
@@ -99,6 +101,7 @@ def load(
     time_steps: int = ModelConfig.time_steps,
     rules: Rules | None = None,
     cache: Cache | None = None,
+    subset: int | None = None,
 ) -> Dataset:
     """Loads a data set and fits its images to the network's input (see `images.fit`).
 
@@ -110,6 +113,7 @@ def load(
         time_steps: of the network's window; so many frames are made of a recording of events.
         rules: how frames are made of events; None: as the flags do by default.
         cache: where frames of events are kept; None: nowhere.
+        subset: the first so many training images, and as large a share of the test images; None: all.
 
     Returns:
         The data set. Its classes are MNIST's 10, or those that TFDS states, or 0 .. highest training label.
@@ -120,15 +124,15 @@ def load(
             `input_shape` is not three positive whole numbers.
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
-    raw = _read(name, Wanted(shape, time_steps, input_shape is None, rules or Rules()))
+    cache = cache or Cache()
+    wanted = Wanted(shape, time_steps, input_shape is None, rules or Rules(), cache.folder, subset)
+    raw = _shortened(_read(name, wanted), wanted, name)
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
     names = raw.names or tuple(map(str, range(int(raw.train[1].max()) + 1)))
     notes = list(raw.notes)
-    train, test = (
-        _split(_kept(pair, cache or Cache()), shape, len(names), name, notes) for pair in (raw.train, raw.test)
-    )
+    train, test = (_split(_kept(pair, cache), shape, len(names), name, notes) for pair in (raw.train, raw.test))
 
     scale = scale_of(train.images, raw.floats)
     if scale == 1 and isinstance(train.images, np.ndarray):
@@ -168,6 +172,19 @@ def _read(name: str, wanted: Wanted) -> Raw:
     if not near and not kind.startswith(tuple(form.partition(":")[0] for form in READERS)) and name.isidentifier():
         hint = f"; did you mean 'tfds:{name}'?"
     raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(READERS)})")
+
+
+def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:
+    """The first images of both parts, as many as are wanted."""
+    count = len(raw.train[1])
+    if wanted.subset is not None and wanted.subset > count:
+        raise UserError(f"--subset {wanted.subset}: expected 1 to {count}, the training images of {name}")
+    train, test = (
+        (images[:size], labels[:size])
+        for images, labels in (raw.train, raw.test)
+        for size in [wanted.of(len(labels), count)]
+    )
+    return replace(raw, train=train, test=test)
 
 
 def _kept(pair: Pair, cache: Cache) -> Pair:
@@ -290,6 +307,6 @@ def _load(config: Config, name: str, validation: int = 0) -> Dataset:
     model, told = config.model, config.data
     shape = None if model.input_shape == ModelConfig.input_shape else model.input_shape  # the default is no wish
     rules = Rules(told.frames, told.frame_values, told.frame_rest)
-    folder = None if told.cache == "off" else Path(told.cache or user_cache("frames"))
+    folder = None if told.cache == "off" else Path(told.cache or user_cache("events"))
     cache = Cache(folder, 1e9 * told.cache_limit, told.skip_bad)
-    return load(name, shape, validation, time_steps=model.time_steps, rules=rules, cache=cache)
+    return load(name, shape, validation, time_steps=model.time_steps, rules=rules, cache=cache, subset=told.subset)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,12 +22,20 @@ class Wanted:
         time_steps: of its window.
         own: nobody asked for this shape, so recordings of events keep that of their sensor.
         rules: how frames are made of events.
+        cache: folder for what is made on first use; None: nothing is kept.
+        subset: images to learn from that are wanted, the first ones; None: all. A reader may give more.
     """
 
     shape: Shape
     time_steps: int
     own: bool = False
     rules: Rules = Rules()  # noqa: RUF009  it is frozen
+    cache: Path | None = None
+    subset: int | None = None
+
+    def of(self, count: int, train: int) -> int:
+        """How many of a part's images are wanted, where there are so many of the part and so many to learn from."""
+        return count if self.subset is None else min(count, max(1, count * self.subset // train))
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ def bar(label: int, seed: int) -> Events:
 
 
 def nmnist_bytes(events: Events) -> bytes:
-    """A file of N-MNIST."""
-    columns = events.x, events.y, events.p << 7 | events.t >> 16, events.t >> 8 & 255, events.t & 255
-    return np.stack(columns, 1).astype(np.uint8).tobytes()
+    """A file of N-MNIST, written by its description: x, y, polarity in bit 23, and microseconds, all big-endian."""
+    words = zip(*map(np.ndarray.tolist, (events.x, events.y, events.p << 23 | events.t)), strict=True)
+    return b"".join(struct.pack(">BB", x, y) + word.to_bytes(3, "big") for x, y, word in words)
 
 
 def write_nmnist(folder: Path, train: int = 6, test: int = 2) -> str:

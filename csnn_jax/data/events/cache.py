@@ -31,7 +31,7 @@ class Cache:
     """Where frames are kept, and how many.
 
     Attributes:
-        folder: holds a folder for each set of recordings; None: nothing is kept.
+        folder: holds `frames`, with a folder for each set of recordings; None: nothing is kept.
         limit: bytes that all of them may take; the ones that were not used for longest go first.
         skip_bad: leave out recordings that can't be used, and say how many; else the first of them is an error.
         tell: is given lines for the user.
@@ -50,7 +50,7 @@ class Cache:
         """
         if self.folder is None and not self.skip_bad:
             return recordings, np.arange(len(recordings))
-        where = None if self.folder is None else self.folder / _key(recordings)
+        where = None if self.folder is None else self.folder / "frames" / _key(recordings)
         found = None if where is None else self._opened(where, recordings)
         if found is None:
             found = self._made(where, recordings)

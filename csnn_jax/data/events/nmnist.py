@@ -47,10 +47,21 @@ def read_bin(path: Path) -> Events:
         raise UserError(f"{path}: cannot be read ({error.strerror}), expected a recording") from error
     if len(data) % 5:
         raise UserError(f"{path}: {len(data)} bytes, expected a multiple of 5, the size of an event")
+    return decoded(data)
+
+
+def decoded(data: bytes) -> Events:
+    """The events in the bytes of a recording."""
     x, y, *rest = np.frombuffer(data, np.uint8).reshape(-1, 5).T.astype(np.int64)
     overflown = y == OVERFLOW
     t = ((rest[0] & 127) << 16 | rest[1] << 8 | rest[2]) + (np.cumsum(overflown) << 13)
     return Events(*(values[~overflown] for values in (t, x, y, rest[0] >> 7)))
+
+
+def encoded(events: Events) -> bytes:
+    """A recording's bytes; its events are within 2^23 us, on a sensor of at most 240 rows and 256 columns."""
+    columns = events.x, events.y, events.p << 7 | events.t >> 16, events.t >> 8 & 255, events.t & 255
+    return np.stack(columns, 1).astype(np.uint8).tobytes()
 
 
 def _split(folder: Path, window: Window) -> Pair:

@@ -52,7 +52,9 @@ def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch):
     plain = np.asarray(load(bars, None, time_steps=5).train.images)
     first = images(bars, told.cache(tmp_path / "cache"))
     np.testing.assert_array_equal(np.asarray(first), plain)
-    assert told[0] == f"Data: makes frames of 20 recordings, to be kept in {tmp_path / 'cache'}" and len(told) == 2
+    assert (
+        told[0] == f"Data: makes frames of 20 recordings, to be kept in {tmp_path / 'cache/frames'}" and len(told) == 2
+    )
     monkeypatch.setattr(Recordings, "one", None)
     second = images(bars, told.cache(tmp_path / "cache"))
     assert isinstance(second, Kept) and len(told) == 2
@@ -69,7 +71,7 @@ def test_what_frames_depend_on_makes_another_set(bars, tmp_path):
     after = np.asarray(images(bars, told.cache(tmp_path / "cache")))
     assert (after[0] != before[0]).any() and (after[1:] == before[1:]).all()
     load(bars, (17, 17, 2), time_steps=5, cache=told.cache(tmp_path / "cache"))
-    assert len(list((tmp_path / "cache").iterdir())) == 5  # the test images are the same in the first two
+    assert len(list((tmp_path / "cache/frames").iterdir())) == 5  # the test images are the same in the first two
 
 
 def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
@@ -80,7 +82,7 @@ def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
         lambda path: (path / "offsets.npy").write_bytes(b""),
         lambda path: (path / "rows.npy").unlink(),
     ):
-        for path in (tmp_path / "cache").iterdir():
+        for path in (tmp_path / "cache/frames").iterdir():
             break_it(path)
         del told[:]
         np.testing.assert_array_equal(np.asarray(images(bars, told.cache(tmp_path / "cache"))), whole)
@@ -95,7 +97,7 @@ def test_without_a_place_training_goes_on(bars, tmp_path):
     (tmp_path / "file").write_text("no folder")
     found = images(bars, told.cache(tmp_path / "file/cache"))
     assert isinstance(found, Recordings) and len(found) == 20
-    assert told[-1].startswith(f"Data: {tmp_path / 'file/cache'} can't be written (")
+    assert told[-1].startswith(f"Data: {tmp_path / 'file/cache/frames'} can't be written (")
     assert told[-1].endswith("goes on without a cache")
     assert isinstance(images(bars, told.cache(None)), Recordings)
 
@@ -105,13 +107,13 @@ def test_the_sets_that_were_not_used_for_longest_make_room(bars, tmp_path):
     images(bars, told.cache(folder))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     images(bars, told.cache(folder, limit=1.5 * size), validation=1)
-    assert len(list(folder.iterdir())) == 2
+    assert len(list((folder / "frames").iterdir())) == 2
     load(bars, None, time_steps=4, cache=told.cache(folder, limit=1.5 * size))
     left = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    assert left <= 1.5 * size and len(list(folder.iterdir())) in (2, 3)
+    assert left <= 1.5 * size and len(list((folder / "frames").iterdir())) in (2, 3)
     found = images(bars, told.cache(tmp_path / "small", limit=1000.0))
     assert isinstance(found, Recordings) and "more than --cache-limit 1e-06 GB; goes on without" in told[-1]
-    assert not list((tmp_path / "small").iterdir())
+    assert not list((tmp_path / "small/frames").iterdir())
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -130,7 +132,7 @@ def test_bad_recordings_are_left_out_where_that_is_asked_for(bars, tmp_path, kep
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     with pytest.raises(UserError, match=f"^{path}: "):
         np.asarray(images(bars, told.cache(folder)))
-    assert not list(tmp_path.glob("cache/*"))
+    assert not list(tmp_path.glob("cache/frames/*"))
     for path in (tmp_path / "data/Train").rglob("*.bin"):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="--skip-bad: left out all 20 recordings"):

@@ -8,7 +8,7 @@ from tonic.io import read_mnist_file
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import fit_model, load
-from csnn_jax.data.events.nmnist import read_bin
+from csnn_jax.data.events.nmnist import decoded, encoded, read_bin
 from csnn_jax.errors import UserError
 
 
@@ -24,6 +24,13 @@ def test_events_are_tonics(tmp_path, overflown):
     for name in ("t", "x", "y", "p"):
         np.testing.assert_array_equal(getattr(ours, name), theirs[name])
     assert len(ours.t) == 400
+
+
+def test_events_are_encoded_as_they_are_decoded():
+    events = drawn(3)
+    assert encoded(events) == nmnist_bytes(events)
+    for ours, theirs in zip(decoded(encoded(events)), events, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_folder_as_published(tmp_path):

@@ -1,0 +1,98 @@
+"""The simulated camera sees what moves before it, and the same on every machine."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from csnn_jax import data
+from csnn_jax.data.events import saccades
+from csnn_jax.data.events.recording import check
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    return data.load("mnist", (28, 28, 1)).test.images[:6, ..., 0]
+
+
+@pytest.fixture(scope="module")
+def seen(digits) -> list:
+    return list(saccades.simulate(digits, 1))
+
+
+def test_recordings_are_frozen(seen):
+    """Whatever the machine and NumPy's version: a run can only be repeated if these very events come again."""
+    said = hashlib.sha256(b"".join(values.astype("<i8").tobytes() for events in seen for values in events))
+    assert said.hexdigest() == "d907739c72bdffe0fc9176fdb6e07c5cc31c0cf1fd4ed6dd7648df281aa8d142"
+
+
+def test_recordings_are_sound_and_about_as_many_events_become_brighter_as_darker(seen):
+    for events in seen:
+        check(events, saccades.SENSOR)
+        assert 1000 < len(events.t) < 12_000 and 0.45 < events.p.mean() < 0.55
+        assert events.t[-1] < 1000 * saccades.DURATION
+        assert np.bincount(events.t // 100_000, minlength=3).min() > len(events.t) / 6  # every saccade is seen
+
+
+def test_a_recording_does_not_depend_on_its_batch(digits, seen):
+    (alone,) = saccades.simulate(digits[4:5], 1, 4)
+    for ours, theirs in zip(alone, seen[4], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    (other,) = saccades.simulate(digits[4:5], 0, 4)
+    assert len(other.t) != len(alone.t) or (other.t != alone.t).any()  # drawn anew for a digit to train on
+
+
+def test_a_dark_scene_has_noise_alone(digits):
+    found = list(saccades.simulate(np.zeros((200, 28, 28), np.uint8), 0))
+    counts = np.array([len(events.t) for events in found])
+    assert counts.max() <= 2 * saccades.NOISE
+    assert abs(counts.mean() - saccades.NOISE) < 5 * saccades.NOISE / np.sqrt(3 * 200)
+    x, y = (np.concatenate([getattr(events, name) for events in found]) for name in "xy")
+    assert np.bincount(x, minlength=34).min() > 0 and np.bincount(y, minlength=34).min() > 0
+
+
+def test_what_is_reported_adds_up_to_what_was_seen():
+    """Against the definition, pixel by pixel: a pixel's events times its threshold are within that of its change."""
+    digit = np.zeros((28, 28), np.uint8)
+    digit[8:20, 10:18] = 200
+    moved = saccades._moved(digit[None])
+    scene = np.zeros((46, 46))
+    scene[6 + 2 : 6 + 30, 6 + 1 : 6 + 29] = digit
+    threshold = saccades.thresholds()
+    for until in (50, 130, 299):
+        change = saccades.LOG[grey(scene, until)] - saccades.LOG[grey(scene, 0)]
+        before = moved[moved[:, 1] <= until]
+        sums = np.zeros((34, 34), int)
+        np.add.at(sums, (before[:, 2], before[:, 3]), 2 * before[:, 4] - 1)
+        late = np.abs(change - sums * threshold) >= threshold
+        assert late.mean() < 0.02  # a pixel in its refractory time reports later
+
+
+def grey(scene: np.ndarray, time: int) -> np.ndarray:
+    """What each pixel sees, by interpolation in floats."""
+    down, right = (value / 256 for value in saccades.position(time))
+    rows, columns = np.arange(34) + 6 - down, np.arange(34) + 6 - right
+    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    y, x = (rows - top)[:, None], (columns - left)[None]
+    part = lambda i, j: scene[np.ix_(top + i, left + j)]  # noqa: E731
+    upper, lower = (part(i, 0) * (1 - x) + part(i, 1) * x for i in (0, 1))
+    return np.floor(upper * (1 - y) + lower * y + 0.5).astype(int)
+
+
+def test_the_digit_comes_back_along_a_triangle():
+    corners = [saccades.position(time) for time in (0, 100, 200, 300)]
+    assert corners == [(0, 0), (3 * 256, 2 * 256), (0, 4 * 256), (0, 0)]
+    path = np.array([saccades.position(time) for time in range(301)])
+    assert np.abs(np.diff(path, axis=0)).max() <= 256 * 4 * 1.5 / 100 + 1  # no jump
+
+
+def test_thresholds_differ_from_pixel_to_pixel():
+    found = saccades.thresholds()
+    assert abs(found.mean() - saccades.THRESHOLD) < 5 * saccades.MISMATCH / 34
+    assert abs(found.std() - saccades.MISMATCH) < 5 * saccades.MISMATCH / (34 * np.sqrt(2))
+
+
+def test_no_grey_is_near_a_tie_of_the_logarithm():
+    """Else another machine's logarithm might round the other way."""
+    exact = 1024 * np.log1p(np.arange(256) / 24)
+    assert np.abs(exact % 1 - 0.5).min() > 1e-4

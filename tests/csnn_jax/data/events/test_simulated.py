@@ -1,0 +1,54 @@
+"""The simulated data set is made once, and is the same however it is kept."""
+
+import numpy as np
+import pytest
+
+from csnn_jax.data import as_bytes, load
+from csnn_jax.data.events import simulated
+from csnn_jax.data.events.cache import Cache
+from csnn_jax.errors import UserError
+
+
+def loaded(cache: Cache | None = None, subset: int = 12):
+    return load("saccades", None, time_steps=6, cache=cache, subset=subset)
+
+
+def test_it_is_made_on_first_use_and_kept(tmp_path, monkeypatch):
+    cache = Cache(tmp_path / "cache", tell=id)
+    plain, kept = loaded(), loaded(cache)
+    assert plain.train.images.shape == (12, 6, 34, 34, 2) and len(plain.test.labels) == 2
+    assert plain.notes == ("saccades (simulated): recordings as 6 frames of 34x34, by time, of counts up to 15",)
+    np.testing.assert_array_equal(plain.train.labels, load("mnist", (28, 28, 1)).train.labels[:12])
+    for ours, theirs in ((plain.train, kept.train), (plain.test, kept.test)):
+        np.testing.assert_array_equal(np.asarray(ours.images), np.asarray(theirs.images))
+        assert as_bytes(ours.images) == as_bytes(theirs.images)
+    monkeypatch.setattr(simulated.saccades, "simulate", None)
+    assert len(loaded(cache).train.labels) == 12
+
+
+def test_the_first_of_more_are_the_first_of_less(tmp_path):
+    few, many = loaded(subset=3), loaded(subset=6)
+    np.testing.assert_array_equal(np.asarray(few.train.images), np.asarray(many.train.images[:3]))
+    assert len(few.test.labels) == len(many.test.labels) == 1
+
+
+def test_a_place_that_can_not_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    found = loaded(Cache(tmp_path / "file", tell=id), 2)
+    np.testing.assert_array_equal(np.asarray(found.train.images), np.asarray(loaded(subset=2).train.images))
+    assert "can't be written or read" in capsys.readouterr().out
+
+
+def test_recordings_that_are_gone_are_named(tmp_path):
+    images = loaded(Cache(tmp_path, tell=id), 2).train.images
+    place = images._recordings._places[1]
+    place.kept.unlink()
+    with pytest.raises(UserError, match=f"^{place.kept}: cannot be read"):
+        simulated.read_place(place)
+
+
+def test_more_than_there_are():
+    with pytest.raises(UserError, match=r"^--subset 60001: expected 1 to 60000, the training images of mnist"):
+        load("mnist", (28, 28, 1), subset=60001)
+    few = load("mnist", (28, 28, 1), subset=600)
+    assert (len(few.train.labels), len(few.test.labels)) == (600, 100)
