@@ -155,7 +155,7 @@ class Kept(FrameImages):
         return unpack(packed, (self.window.steps, *self.window.shape, 2))
 
     def digest(self) -> bytes:
-        return self._recordings.only(self._places).digest()
+        return self._recordings.only(self.places).digest()
 
 
 def pack(frames: np.ndarray) -> bytes:

@@ -27,7 +27,7 @@ class FrameImages:
     dtype, ndim = np.dtype(np.uint8), 5
 
     def __init__(self, places: Sequence[Any], window: Window):
-        self._places, self.window = places, window
+        self.places, self.window = places, window
 
     def one(self, place: Any) -> np.ndarray:
         """The frames of a recording [T, H, W, 2]."""
@@ -38,7 +38,7 @@ class FrameImages:
         return (len(self), self.window.steps, *self.window.shape, 2)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     @overload
     def __getitem__(self, rows: slice) -> Self: ...
@@ -48,13 +48,13 @@ class FrameImages:
         """Recordings of a slice; frames of one row [T, H, W, 2], or of an array of rows [batch, T, H, W, 2]."""
         if isinstance(rows, slice):
             part = copy.copy(self)
-            part._places = self._places[rows]
+            part.places = self.places[rows]
             return part
         if np.ndim(rows) == 0:
-            return self.one(self._places[int(rows)])
+            return self.one(self.places[int(rows)])
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for target, row in zip(out, rows, strict=True):
-            target[...] = self.one(self._places[int(row)])
+            target[...] = self.one(self.places[int(row)])
         return out
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
@@ -92,16 +92,16 @@ class Recordings(FrameImages):
             raise UserError(f"{place}: {error}") from error
 
     def digest(self) -> bytes:
-        told = "\n".join((*map(_told, self._places), str(self.window)))
+        told = "\n".join((*map(_told, self.places), str(self.window)))
         return sha256(told.encode()).digest()
 
     def files(self) -> Iterator[Path]:
         """Every file that holds recordings, once."""
-        return iter(dict.fromkeys(map(_path, self._places)))
+        return iter(dict.fromkeys(map(_path, self.places)))
 
     def only(self, rows: Iterable[int]) -> "Recordings":
         """Those at some rows."""
-        return Recordings([self._places[row] for row in rows], self._read, self.window)
+        return Recordings([self.places[row] for row in rows], self._read, self.window)
 
 
 def _told(place: Hashable) -> str:

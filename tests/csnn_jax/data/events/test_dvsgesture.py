@@ -38,7 +38,7 @@ def test_a_gesture_is_cut_from_its_start_to_before_its_end(tmp_path):
     data = aedat31_bytes(events)
     path.write_bytes(data + OTHER)
     index.cache_clear()
-    gesture = load(f"dvsgesture:{tmp_path}", None).train.images._places[1]
+    gesture = load(f"dvsgesture:{tmp_path}", None).train.images.places[1]
     assert str(gesture) == f"{path} from 1000000 to 1900000 us"
     inside = (events.t >= 1_000_000) & (events.t < 1_900_000)
     ours = read_gesture(gesture)

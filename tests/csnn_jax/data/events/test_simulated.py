@@ -41,7 +41,7 @@ def test_a_place_that_can_not_be_written(tmp_path, capsys):
 
 def test_recordings_that_are_gone_are_named(tmp_path):
     images = loaded(Cache(tmp_path, tell=id), 2).train.images
-    place = images._recordings._places[1]
+    place = images._recordings.places[1]
     place.kept.unlink()
     with pytest.raises(UserError, match=f"^{place.kept}: cannot be read"):
         simulated.read_place(place)
