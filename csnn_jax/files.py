@@ -206,3 +206,16 @@ def user_cache(name: str) -> Path:
     """A folder of the user's for what can be made again; the environment may say where such folders are."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home, "csnn_jax", name)
+
+
+def rename(made: Path, folder: Path) -> None:
+    """Gives a folder its name, unless another process was first: then its folder, which holds the same, is kept.
+
+    Raises:
+        OSError: it can't be renamed, and there is none.
+    """
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise

@@ -54,7 +54,7 @@ NOT_RUN = {
     "needs a GPU; tests/benchmarks/test_gpu.py runs it without": 1,
     "needs several machines": 2,
     "needs an idle machine for minutes": 3,
-    "takes minutes, and its parts are tested": 1,
+    "takes minutes, and its parts are tested": 2,
     "needs npm; tests/export/demo runs it": 1,
     ".ci/run runs these": 2,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 2,

@@ -18,7 +18,7 @@ import numpy as np
 
 from csnn_jax.data.events.recordings import FrameImages, Recordings
 from csnn_jax.errors import UserError
-from csnn_jax.files import Temporary
+from csnn_jax.files import Temporary, rename
 
 FORMAT = 1
 """Changes whenever the packing or the making of frames does, so that old folders are no longer found."""
@@ -90,8 +90,7 @@ class Cache:
                     folder.mkdir()
                     self._fill(folder, recordings)
                     self._make_room(where.parent, sum(path.stat().st_size for path in folder.iterdir()))
-                    shutil.rmtree(where, ignore_errors=True)
-                    folder.rename(where)
+                    rename(folder, where)
                 made = self._opened(where, recordings)
                 if made is not None:
                     return made

@@ -18,7 +18,7 @@ from csnn_jax.data.events.sensor import fitted
 from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Wanted
 from csnn_jax.errors import UserError
-from csnn_jax.files import Temporary
+from csnn_jax.files import Temporary, rename
 
 FORMAT = 1
 """Changes whenever the simulation does, so that recordings which were kept before are no longer found."""
@@ -106,7 +106,7 @@ def _make(folder: Path, digits: np.ndarray, part: int) -> None:
                 for recording in batch:
                     offsets.append(offsets[-1] + file.write(recording))
         np.save(unfinished / "offsets.npy", np.array(offsets, np.int64))
-        unfinished.rename(folder)
+        rename(unfinished, folder)
 
 
 def _simulated(digits: np.ndarray, part: int, first: int) -> list[bytes]:

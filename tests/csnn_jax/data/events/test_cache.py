@@ -92,6 +92,21 @@ def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
     assert not told
 
 
+def test_two_processes_may_make_the_same_set(bars, tmp_path, monkeypatch):
+    """The second one to end finds a folder of that name, and takes it."""
+    told, cached = Told(), Cache._make_room
+
+    def meanwhile(self, folder, size):
+        monkeypatch.setattr(Cache, "_make_room", cached)
+        images(bars, told.cache(tmp_path / "cache"))
+        cached(self, folder, size)
+
+    monkeypatch.setattr(Cache, "_make_room", meanwhile)
+    found = images(bars, told.cache(tmp_path / "cache"))
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(load(bars, None, time_steps=5).train.images))
+    assert isinstance(found, Kept) and len(list((tmp_path / "cache/frames").iterdir())) == 2
+
+
 def test_without_a_place_training_goes_on(bars, tmp_path):
     told = Told()
     (tmp_path / "file").write_text("no folder")
