@@ -20,6 +20,7 @@ CONFIG = Config(
 )
 
 
+@pytest.mark.numeric
 def test_the_network_is_the_commands(tmp_path):
     folder = write_folder(tmp_path, (IMAGES[..., 0], LABELS), (IMAGES[:9, ..., 0], LABELS[:9]))
     flags = ("--input-shape", 8, 8, 1, "--conv-channels", 4, "--hidden", 8, "--time-steps", 4, "--batch-size", 20)

@@ -71,6 +71,7 @@ def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.numeric
 def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
     job = ("--dataset", bars, *SMALL, "--dtype", "float64", "--max-iters", 4, "--eval-every", 0, "--cache", "off")
     changes = ("--augment", 1, 5, 0, "--flip", "--event-drop", 0.2)
