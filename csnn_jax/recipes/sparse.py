@@ -1,4 +1,4 @@
-"""As `fast`, with few synaptic operations: two time steps, and fewer channels that look at more pixels.
+"""As `fast`, with few synaptic operations: two time steps, and half the channels in the first layer.
 
 python -m csnn_jax.train --recipe sparse
 
@@ -8,7 +8,7 @@ docs/results.md has what it reaches.
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 
 CONFIG = Config(
-    ModelConfig(conv_channels=(16, 64), kernel_size=(5, 3), time_steps=2, surrogate="atan"),
+    ModelConfig(conv_channels=(16, 64), time_steps=2, surrogate="atan"),
     DataConfig(augment=(2.0, 10.0, 0.1)),
     TrainConfig(
         epochs=20,
