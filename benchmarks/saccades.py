@@ -7,6 +7,7 @@ Statistics are means over the recordings, with standard deviations. They are mad
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -43,7 +44,8 @@ def main() -> None:
 def measured(subset: int | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        raw = simulated.read_saccades("", Wanted((34, 34, 2), 1, cache=Path(folder), subset=subset))
+        with contextlib.redirect_stdout(sys.stderr):
+            raw = simulated.read_saccades("", Wanted((34, 34, 2), 1, cache=Path(folder), subset=subset))
         seconds = time.perf_counter() - began
         places = [place for images, _ in (raw.train, raw.test) for place in images.places]  # type: ignore[attr-defined]
         told = [described(simulated.read_place(place)) for place in places]

@@ -2,10 +2,14 @@
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, track
 from rich.progress import Progress as Bar
+
+T = TypeVar("T")
 
 LINE_EVERY = 50  # iterations between plain lines
 SILENCE = 60  # seconds of an evaluation between lines
@@ -116,3 +120,11 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def followed(items: Iterable[T], told: str, total: int) -> Iterator[T]:
+    """Gives items one by one, and shows how many there were: a bar on a terminal, else a line at the start."""
+    live = sys.stdout.isatty()
+    if not live:
+        print(told, flush=True)
+    yield from track(items, told, total, disable=not live)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from csnn_jax.progress import Progress, _clock
+from csnn_jax.progress import Progress, _clock, followed
 
 
 def test_a_line_every_fifty_iterations_but_none_before_a_rate_is_known(capsys):
@@ -37,7 +37,7 @@ def test_a_slow_evaluation_is_no_silence(capsys, monkeypatch):
 
 
 CELL = """
-from csnn_jax.progress import Progress
+from csnn_jax.progress import Progress, followed
 with Progress(total=120, start=0, batch_size=8) as shown:
     for iteration in range(120):
         shown.step(iteration, 1.25)
@@ -57,3 +57,8 @@ def test_a_cell_of_jupyter_has_one_bar_and_the_lines_below_it():
     assert (bar.output_type, said.text) == ("display_data", "done\n")
     assert bar.data["text/plain"].startswith("Training 120/120 loss 1.2500, ")
     assert '<progress max="120" value="120" aria-label="Training"></progress>' in bar.data["text/html"]
+
+
+def test_what_is_followed_is_told_once_and_given_whole(capsys):
+    assert list(followed(iter("abc"), "Three letters", 3)) == ["a", "b", "c"]
+    assert capsys.readouterr().out == "Three letters\n"

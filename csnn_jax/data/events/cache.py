@@ -19,6 +19,7 @@ import numpy as np
 from csnn_jax.data.events.recordings import FrameImages, Recordings
 from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, rename
+from csnn_jax.progress import followed
 
 FORMAT = 1
 """Changes whenever the packing or the making of frames does, so that old folders are no longer found."""
@@ -85,7 +86,6 @@ class Cache:
         try:
             if where is not None:
                 where.parent.mkdir(parents=True, exist_ok=True)
-                self.tell(f"Data: makes frames of {len(recordings):,} recordings, to be kept in {where.parent}")
                 with Temporary(where) as folder:
                     folder.mkdir()
                     self._fill(folder, recordings)
@@ -104,7 +104,8 @@ class Cache:
     def _fill(self, folder: Path, recordings: Recordings) -> None:
         offsets, rows = [0], []
         with (folder / "packed").open("wb") as file:
-            for row, frames in self._usable(recordings):
+            told = f"Data: makes frames of {len(recordings):,} recordings, to be kept in {folder.parent}"
+            for row, frames in followed(self._usable(recordings), told, len(recordings)):
                 offsets.append(offsets[-1] + file.write(pack(frames)))
                 rows.append(row)
                 if offsets[-1] > self.limit:

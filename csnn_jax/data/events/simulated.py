@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.progress import track
 
 from csnn_jax.data.events import saccades
 from csnn_jax.data.events.frames import Window
@@ -19,6 +18,7 @@ from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Wanted
 from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, rename
+from csnn_jax.progress import followed
 
 FORMAT = 1
 """Changes whenever the simulation does, so that recordings which were kept before are no longer found."""
@@ -100,9 +100,9 @@ def _make(folder: Path, digits: np.ndarray, part: int) -> None:
         unfinished.mkdir()
         starts = range(0, len(digits), BATCH)
         made = pool.map(lambda start: _simulated(digits[start : start + BATCH], part, start), starts)
-        told = f"Simulating {len(digits):,} recordings"
+        told = f"Data: simulates {len(digits):,} recordings, to be kept in {folder.parent}"
         with (unfinished / "events").open("wb") as file:
-            for batch in track(made, told, len(starts)):
+            for batch in followed(made, told, len(starts)):
                 for recording in batch:
                     offsets.append(offsets[-1] + file.write(recording))
         np.save(unfinished / "offsets.npy", np.array(offsets, np.int64))
