@@ -11,6 +11,6 @@ CONFIG = Config(
     ModelConfig(time_steps=5, pool="avg", reset="zero", surrogate="atan"),
     DataConfig(augment=(2.0, 10.0, 0.1)),
     TrainConfig(
-        epochs=10, lr=0.005, schedule="cosine", init="calibrated", ema=0.999, eval_every=0, checkpoint_every=468
+        epochs=9, lr=0.005, schedule="cosine", init="calibrated", ema=0.999, eval_every=0, checkpoint_every=468
     ),
 )
