@@ -2,7 +2,7 @@
 
 python -m csnn_jax.train --recipe nir
 
-docs/results.md has what it reaches.
+8.2 minutes on two cores of an Intel Xeon, 98.74 % on the test images with seed 0; docs/results.md has every seed.
 """
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig

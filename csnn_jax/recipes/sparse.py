@@ -2,7 +2,8 @@
 
 python -m csnn_jax.train --recipe sparse
 
-docs/results.md has what it reaches.
+8.2 minutes on two cores of an Intel Xeon, 99.01 % on the test images with seed 0, and 0.65 million synaptic operations
+an image, where `fast` takes 2.23; docs/results.md has every seed.
 """
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
