@@ -16,7 +16,7 @@ from csnn_jax.report.page import Content, Html, Section
 from csnn_jax.report.subject import ReportedRun, shown_dataset
 
 AUTO = {
-    "model": ("num_classes", "time_steps", "scale", "surrogate"),
+    "model": ("num_classes", "time_steps", "scale", "surrogate", "slope"),
     "train": ("init", "lr", "schedule", "microbatch"),
 }
 """What the data set or the stack decides where no flag does; in this order."""
@@ -95,8 +95,10 @@ def _asked(config: Config, dataset: Dataset | None) -> Config:
             asked = _with(asked, part, name, getattr(getattr(Config(), part), name))
     for part, names in AUTO.items():
         for name in names:
-            value = getattr(getattr(config, part), name)
-            if getattr(getattr(_completed(asked, dataset), part), name) != value:
+            value, made = getattr(getattr(config, part), name), _completed(asked, dataset)
+            # Of a surrogate that is named, the slope is the usual one.
+            otherwise = name == "surrogate" and made.model.slope != config.model.slope
+            if getattr(getattr(made, part), name) != value or otherwise:
                 asked = _with(asked, part, name, value)
     return asked
 
