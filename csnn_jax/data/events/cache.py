@@ -148,14 +148,28 @@ class Kept(FrameImages):
     def __init__(self, path: Path, offsets: np.ndarray, recordings: Recordings):
         super().__init__(range(len(recordings)), recordings.window)
         self._offsets, self._recordings = offsets, recordings
-        self._packed = np.memmap(path, np.uint8, "r") if len(offsets) > 1 else np.empty(0, np.uint8)
+        self._file = _Open(path)
 
     def one(self, place: int) -> np.ndarray:
-        packed = self._packed[self._offsets[place] : self._offsets[place + 1]]
+        start, stop = self._offsets[place : place + 2]
+        packed = np.frombuffer(self._file.read(start, stop), np.uint8)
         return unpack(packed, (self.window.steps, *self.window.shape, 2))
 
     def digest(self) -> bytes:
         return self._recordings.only(self.places).digest()
+
+
+class _Open:
+    """A file that is open as long as anyone uses it. It is read, not mapped, for a map's pages would count as memory."""
+
+    def __init__(self, path: Path):
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self, start: int, stop: int) -> bytes:
+        return os.pread(self._descriptor, stop - start, start)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
 
 
 def pack(frames: np.ndarray) -> bytes:
