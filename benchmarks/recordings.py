@@ -37,7 +37,17 @@ def main() -> None:
         print(json.dumps(measured(folder, cache, int(steps))))
         return
     found = [of(count, options.steps) for count in options.counts]
-    print(json.dumps({"command": " ".join(["python", *sys.argv]), **machine.describe(), "measured": found}, indent=2))
+    print(
+        json.dumps(
+            {
+                "command": " ".join(["python", *sys.argv]),
+                "commit": machine.commit(),
+                **machine.describe(),
+                "measured": found,
+            },
+            indent=2,
+        )
+    )
 
 
 def of(count: int, steps: int) -> dict[str, Any]:

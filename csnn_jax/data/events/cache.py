@@ -160,7 +160,9 @@ class Kept(FrameImages):
 
 
 class _Open:
-    """A file that is open as long as anyone uses it. It is read, not mapped, for a map's pages would count as memory."""
+    """A file that is open as long as anyone uses it. It is read, not mapped: a map's pages would count as memory."""
+
+    _descriptor = -1
 
     def __init__(self, path: Path):
         self._descriptor = os.open(path, os.O_RDONLY)
@@ -169,7 +171,8 @@ class _Open:
         return os.pread(self._descriptor, stop - start, start)
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 def pack(frames: np.ndarray) -> bytes:
