@@ -27,6 +27,8 @@ from csnn_jax.figures.style import BLUE, ORANGE, PAGE, new, png, styled
 
 SHOWN = 7
 """The test image whose recording is drawn."""
+ROWS = 150
+"""Neurons of a layer that are drawn at most, evenly spaced."""
 
 
 def main() -> None:
@@ -90,7 +92,7 @@ def drawn(run: str) -> Figure:
     space = left.add_subplot(projection="3d")
     colours = np.where(events.p, ORANGE, BLUE)
     space.scatter(events.t / 1000, events.x, 33 - events.y, s=0.4, c=colours, linewidths=0)
-    space.set(xlabel="ms", ylabel="column", zlabel="row", title="events: brighter, darker")
+    space.set(xlabel="ms", ylabel="column", zlabel="row", title="events: brighter (orange), darker (blue)")
     space.view_init(18, -62)
     count = 8
     shown = np.linspace(0, frames.shape[1] - 1, count).astype(int)
@@ -103,10 +105,12 @@ def drawn(run: str) -> Figure:
         ax.grid(False)
     for number, (ax, spikes) in enumerate(zip(below.subplots(1, len(trace.spikes)), trace.spikes, strict=True), 1):
         flat = np.asarray(spikes[:, 0]).reshape(len(spikes), -1)
-        most = flat[:, np.argsort(-flat.sum(0), kind="stable")[:200]] if flat.shape[1] > 200 else flat
-        step, neuron = np.nonzero(most)
+        seen = flat[:, np.linspace(0, flat.shape[1] - 1, min(ROWS, flat.shape[1])).astype(int)]
+        step, neuron = np.nonzero(seen)
         ax.plot(step, neuron, "|", color=BLUE, markersize=2.5, markeredgewidth=0.6)
-        ax.set(title=f"lif{number}, {flat.shape[1]:,} neurons", xlabel="step", xlim=(-1, len(spikes)))
+        ax.set(
+            title=f"lif{number}, {seen.shape[1]} of {flat.shape[1]:,} neurons", xlabel="step", xlim=(-1, len(spikes))
+        )
     below.supylabel("neuron")
     return figure
 
