@@ -1,6 +1,7 @@
 """Many recordings as the images of a split, each decoded when it is asked for."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ from csnn_jax.data.events.recording import Events
 from csnn_jax.errors import UserError
 
 
-class FrameImages:
+class FrameImages(ABC):
     """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array that is made as it is read.
 
     Memory does not grow with their number: `[rows]` makes the frames of those rows, and `[start:stop]` none.
@@ -29,9 +30,9 @@ class FrameImages:
     def __init__(self, places: Sequence[Any], window: Window):
         self.places, self.window = places, window
 
+    @abstractmethod
     def one(self, place: Any) -> np.ndarray:
         """The frames of a recording [T, H, W, 2]."""
-        raise NotImplementedError
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,9 +62,9 @@ class FrameImages:
         """All frames, for few recordings."""
         return self[np.arange(len(self))].astype(dtype or np.uint8, copy=False)
 
+    @abstractmethod
     def digest(self) -> bytes:
         """Tells these frames from others: the recordings, wherever they lie, and the rules."""
-        raise NotImplementedError
 
 
 class Recordings(FrameImages):
