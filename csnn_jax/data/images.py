@@ -32,6 +32,19 @@ def as_bytes(images: Images) -> bytes:
     return images.tobytes() if isinstance(images, np.ndarray) else images.digest()  # type: ignore[attr-defined]
 
 
+def highest_count(images: Images | Any) -> int | None:
+    """The highest number of images that hold whole numbers from 0 on; None where they hold others.
+
+    Images that are made as they are read tell it as their `highest`.
+    """
+    if isinstance(highest := getattr(images, "highest", None), int):
+        return highest
+    numbers = np.asarray(images)
+    if numbers.dtype.kind == "f" and not (np.all(numbers == np.floor(numbers)) and numbers.min() >= 0):
+        return None
+    return int(numbers.max())
+
+
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
     """Keeps booleans and whole numbers as they are, and scales floats in [0, 1] to 0 .. 255.
 

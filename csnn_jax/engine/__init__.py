@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 from csnn_jax.errors import UserError
 
 if TYPE_CHECKING:
+    from jax import Array
+
+    from csnn_jax.data.images import Images
     from csnn_jax.network.model import CSNN
 
 
-def choose(name: str, model: "CSNN", frames: bool = False, rates: bool = False) -> tuple[ModuleType, str]:
+def choose(
+    name: str, model: "CSNN", images: "Images | Array | None" = None, rates: bool = False
+) -> tuple[ModuleType, str]:
     """The engine for a model.
 
     Args:
         name: "scan", "event", or "auto": event on a CPU where it is built and covers the model, else scan.
         model: the CSNN.
-        frames: its input is a sequence of images, not one image or a sequence of spikes.
+        images: what it shall run on, of which frames may not fit the event engine; None: images without a time axis.
         rates: the densities of `watch` must be differentiable, as for `--rate-target`.
 
     Returns:
@@ -37,12 +42,10 @@ def choose(name: str, model: "CSNN", frames: bool = False, rates: bool = False) 
         return scan, "scan engine"
     if jax.default_backend() != "cpu":
         reason: str | None = f"the event engine runs on the CPU, not on {jax.default_backend()}"
-    elif frames:
-        reason = "the event engine takes one image, or spikes, not a sequence of images"
     elif rates:
         reason = "--rate-target needs the gradient of every spike, which the event engine does not give"
     else:
-        reason = event.unsupported(model)
+        reason = event.unsupported(model, images)
     if reason is None:
         return event, "event engine"
     if name == "event":

@@ -1,6 +1,7 @@
 """Spikes as bits: what the event engine's layers pass to each other; from and to dense arrays."""
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -91,17 +92,28 @@ class Product(NamedTuple):
     right: Array
 
 
+class Outside(NamedTuple):
+    """The port of a sequence that comes from outside: its gradient is worked out where a caller wants it, which few do.
+
+    Attributes:
+        port: zeros, as those of `Spikes`.
+    """
+
+    port: Array
+
+
 class Spikes(NamedTuple):
     """The spikes of one layer as bits, and the port through which their gradient comes back.
 
     Attributes:
         bits: [batch, time, neurons / 16] uint16; neuron n is bit n % 16 of word n // 16.
         port: [batch, time, neurons] zeros that carry the gradient, or a `Product` of zeros; a `Drive` where a
-            constant current carries it instead; None where none is wanted.
+            constant current carries it instead; `Outside` for a sequence given to the network; None where none is
+            wanted.
     """
 
     bits: Array
-    port: Array | Product | Drive | None
+    port: Array | Product | Drive | Outside | None
 
 
 class LayerOutput(NamedTuple):
@@ -141,15 +153,51 @@ def _count(bits: Array) -> Array:
 _count.defvjp(lambda bits: (_count(bits), bits), lambda bits, _: (no_gradient(bits),))
 
 
-def pack(x: Array) -> Spikes:
-    """Bits of spikes x [batch, time, positions, channels]; channels are rounded up to a multiple of 16.
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def pack(x: Array, planes: int = 1) -> Spikes:
+    """Bits of the whole numbers that a sequence gives to a network, which may want its gradient.
+
+    A count is spread over `planes` channels, bit by bit: channel p * channels + c has bit p of the count of channel c.
+    The weights of plane p then count 2^p times, see `with_planes`.
+
+    Args:
+        x: [batch, time, positions, channels], whole numbers below 2^planes; spikes with one plane.
+        planes: bits of a number.
+
+    Returns:
+        Bits of planes * channels at each position, rounded up to a multiple of 16.
 
     Raises:
-        ValueError, jax.errors.JaxRuntimeError: when run, at a number that is neither 0 nor 1.
+        ValueError, jax.errors.JaxRuntimeError: when run, at any other number.
     """
     batch, time, positions, channels = x.shape
-    words = words_of(batch, time, positions * padded(channels) // LANES)
-    return Spikes(**call("pack", {"x": x.astype(jnp.float32)}, {"bits": words}), port=None)
+    words = words_of(batch, time, positions * padded(planes * channels) // LANES)
+    found = call("pack", {"x": x.astype(jnp.float32)}, {"bits": words}, planes=np.int64(planes))["bits"]
+    return Spikes(found, Outside(jnp.zeros((batch, time, words.shape[2] * LANES), jnp.float32)))
+
+
+def _pack_backward(planes: int, like: Array, cotangent: Spikes) -> tuple[Array]:
+    del planes
+    outside = cast(Outside, cotangent.port)
+    # One more in a count is one more in its first plane.
+    channels = outside.port.reshape(*like.shape[:3], -1)[..., : like.shape[3]]
+    return (channels.astype(like.dtype),)
+
+
+pack.defvjp(lambda x, planes: (pack(x, planes), x), _pack_backward)
+
+
+def with_planes(kernel: Array, planes: int) -> Array:
+    """Weights by which `pack`'s bits give what the counts give.
+
+    Args:
+        kernel: [..., inputs, outputs].
+        planes: as `pack` got them.
+
+    Returns:
+        [..., planes * inputs, outputs].
+    """
+    return jnp.concatenate([kernel * 2.0**plane for plane in range(planes)], axis=-2)
 
 
 @jax.custom_vjp

@@ -11,9 +11,11 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from csnn_jax.config import Layer, Readout
+from csnn_jax.data.images import Images, highest_count
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, LayerOutput, Rule, Spikes
@@ -35,11 +37,12 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
 
     Args:
         model: a float32 network.
-        x: an image [batch, H, W, C], presented at every step, or binary spikes [time, batch, H, W, C]; floats.
+        x: floats: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C] of counts,
+            whole numbers from 0 to 15; of spikes, 0 and 1, where the network's encoding makes them.
 
     Raises:
-        ValueError: x of another shape or type, or empty, or a sequence of other numbers than 0 and 1. (Inside
-            `jax.jit` numbers are not known yet: there the sequence ends in a JaxRuntimeError that says the same.)
+        ValueError: x of another shape or type, or empty, or a sequence of other numbers. (Inside `jax.jit` numbers are
+            not known yet: there the sequence ends in a JaxRuntimeError that says the same.)
         Unsupported: what the engine does not cover, by name.
     """
     outputs = _forward(model, x, keep=True)
@@ -91,8 +94,8 @@ def tally(model: CSNN, x: Array) -> Tally:
     return Tally(_output(model, outputs, reads).sum(0), _fired(outputs))
 
 
-def unsupported(model: CSNN) -> str | None:
-    """Why the engine cannot run this model, in one line; None where it can."""
+def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:
+    """Why the engine cannot run this model, on these images if some are given, in one line; None where it can."""
     if not library.available():
         return library.failure()
     if model.blocks[0].dtype != jnp.float32:
@@ -100,11 +103,31 @@ def unsupported(model: CSNN) -> str | None:
     limits = library.limits()
     if model.config.reset not in limits.resets:
         return f"the event engine has no reset {model.config.reset}"
-    reasons = (_not_covered(layer, limits) for layer in model.config.layers if layer.kind == "conv")
-    return next(filter(None, reasons), None)
+    frames = images is not None and images.ndim == 5
+    planes = _planes(model) if frames else 1
+    several = (planes, *[1] * (len(model.blocks) - 1))
+    layers = zip(model.config.layers, several, strict=True)
+    reasons = (_not_covered(layer, limits, planes) for layer, planes in layers if layer.kind == "conv")
+    reason = next(filter(None, reasons), None)
+    if reason is None and frames and model.config.encoding == "direct":
+        assert images is not None
+        return _no_counts(images, model.config.input_scale)
+    return reason
 
 
-def _not_covered(layer: Layer, limits: library.Limits) -> str | None:
+def _no_counts(images: Images | Array, scale: float) -> str | None:
+    """Why frames are not what the engine takes in a sequence, in one line; None where they are."""
+    most = 2 ** library.limits().count_planes - 1
+    takes = f"the event engine takes frames of whole numbers from 0 to {most}"
+    if images.dtype == np.uint8 and scale != 1:
+        return f"{takes}, these are divided by {scale:g}"
+    highest = highest_count(images)
+    if highest is None:
+        return f"{takes}, these hold fractions or negative numbers"
+    return f"{takes}, these go up to {highest}" if highest > most else None
+
+
+def _not_covered(layer: Layer, limits: library.Limits, planes: int) -> str | None:
     """Why the kernels can't run this convolution, in one line; None where they can."""
     if layer.stride != 1:
         return f"the event engine has convolutions of stride 1, {layer.name} has {layer.stride}"
@@ -114,7 +137,7 @@ def _not_covered(layer: Layer, limits: library.Limits) -> str | None:
         )
     if layer.pool and (layer.pool.size not in limits.pool_sizes or layer.pool.stride != layer.pool.size):
         return f"the event engine pools 2x2 pixels or none, {layer.name} {layer.pool}"
-    if layer.kernel**2 * bits.padded(layer.in_shape[-1]) > limits.inputs:
+    if layer.kernel**2 * bits.padded(planes * layer.in_shape[-1]) > limits.inputs:
         bound = f"less than {limits.inputs + 1:,} inputs"
         return f"the event engine sums {bound}, {layer.name} has {layer.in_shape[-1]} channels"
     return None
@@ -138,9 +161,10 @@ def _forward(
     if reason:
         raise Unsupported(reason)
     if x.ndim == 5:
-        spikes = ((x == 0) | (x == 1)).all()
-        if not isinstance(spikes, jax.core.Tracer) and not spikes:
-            raise ValueError("x is a sequence of other numbers than 0 and 1, expected spikes; the scan engine takes it")
+        most = 2 ** _planes(model) - 1
+        counts = ((x == jnp.floor(x)) & (x >= 0) & (x <= most)).all()
+        if not isinstance(counts, jax.core.Tracer) and not counts:
+            raise ValueError(f"x is not a sequence of whole numbers from 0 to {most}; the scan engine takes others")
     masks = _masks(model, dropout)
     outputs: list[LayerOutput] = []
     for index, (block, mask) in enumerate(zip(model.blocks, masks, strict=True)):
@@ -150,10 +174,10 @@ def _forward(
         if index == 0 and x.ndim == 4:
             outputs.append(_first(model, x, rule, drives, mask))
             continue
-        before, scale = outputs[-1].spikes if index else _pack(x, block), 1.0
+        before, scale = outputs[-1].spikes if index else _pack(x, block, _planes(model)), 1.0
         if index and dropout is not None and (kept := masks[index - 1]) is not None:
             before, scale = Spikes(before.bits & kept[:, None], before.port), dropout.scale
-        outputs.append(_layer(model, block, before, rule, mask, scale))
+        outputs.append(_layer(model, block, before, rule, mask, scale, 1 if index else _planes(model)))
     return outputs
 
 
@@ -188,13 +212,18 @@ def _last(model: CSNN, outputs: list[LayerOutput]) -> Membranes:
     )
 
 
-def _pack(x: Array, block: Block) -> Spikes:
-    """Binary input [time, batch, H, W, C] as bits, in the layout that the first block takes."""
+def _planes(model: CSNN) -> int:
+    """Bits of the numbers that a sequence may hold: encodings make spikes, frames hold counts."""
+    return library.limits().count_planes if model.config.encoding == "direct" else 1
+
+
+def _pack(x: Array, block: Block, planes: int) -> Spikes:
+    """A sequence [time, batch, H, W, C] as bits, in the layout that the first block takes."""
     time, batch, height, width, channels = x.shape
     x = x.swapaxes(0, 1)
     if block.layer.kind == "conv":
-        return bits.pack(x.reshape(batch, time, height * width, channels))
-    return bits.pack(x.reshape(batch, time, 1, -1))
+        return bits.pack(x.reshape(batch, time, height * width, channels), planes)
+    return bits.pack(x.reshape(batch, time, 1, -1), planes)
 
 
 def _first(model: CSNN, image: Array, rule: Rule, drives: bool, mask: Array | None) -> LayerOutput:
@@ -221,22 +250,26 @@ def _first(model: CSNN, image: Array, rule: Rule, drives: bool, mask: Array | No
     return ops.constant_lif(current, beta, threshold, rule, time, (channels, width), mask)
 
 
-def _layer(model: CSNN, block: Block, before: Spikes, rule: Rule, mask: Array | None, scale: float) -> LayerOutput:
-    """A layer that takes spikes, each of which counts for `scale`."""
+def _layer(
+    model: CSNN, block: Block, before: Spikes, rule: Rule, mask: Array | None, scale: float, planes: int
+) -> LayerOutput:
+    """A layer that takes spikes, each of which counts for `scale`, or counts of so many `planes`."""
     beta, threshold = _neuron(block)
     channels = block.layer.out_shape[-1]
     extra = bits.padded(channels) - channels
     bias = jnp.pad(block.biases, (0, extra))
     kernel = block.kernel[...]
+    if planes > 1:
+        kernel = bits.with_planes(kernel, planes)
     if block.layer.kind == "conv":
-        inputs = block.layer.in_shape[-1]
+        inputs = planes * block.layer.in_shape[-1]
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
         after = model.config.layers[model.config.layers.index(block.layer) + 1]
         product = bits.padded(after.out_shape[0]) if after.kind == "linear" else None
         return ops.conv_lif(before, kernel, bias, beta, threshold, rule, block.layer, product, mask)
     # Where a convolution's spikes come in, every position's channels were rounded up.
     neurons = before.bits.shape[-1] * bits.LANES
-    inputs = _input_channels(model, block)
+    inputs = planes * _input_channels(model, block)
     if scale != 1:
         kernel = kernel * scale
     kernel = kernel.reshape(-1, inputs, channels)

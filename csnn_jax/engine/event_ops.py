@@ -18,7 +18,7 @@ from jax import Array
 
 from csnn_jax.config import Layer
 from csnn_jax.engine import kernels
-from csnn_jax.engine.bits import LANES, Drive, LayerOutput, Product, Rule, Spikes, no_gradient
+from csnn_jax.engine.bits import LANES, Drive, LayerOutput, Outside, Product, Rule, Spikes, no_gradient
 
 
 def _multiply(product: Product) -> Array:
@@ -29,6 +29,8 @@ def _without_values(spikes: Spikes) -> Spikes:
     """Spikes for the backward pass: the kind of port is all it needs, unless it is a `Drive`."""
     if isinstance(spikes.port, Product):
         return spikes._replace(port=Product(jnp.zeros(()), jnp.zeros(())))
+    if isinstance(spikes.port, Outside):
+        return spikes._replace(port=Outside(jnp.zeros(())))
     return spikes if spikes.port is None or isinstance(spikes.port, Drive) else spikes._replace(port=jnp.zeros(()))
 
 
@@ -185,13 +187,15 @@ def _linear_lif_backward(
     dcurrent, dbeta, dthreshold = _lif_backward(rule, neurons, cotangent)
     dkernel = kernels.linear_weights(spikes.bits, dcurrent)
     # The gradient of the input is dense, so it is XLA's matrix product.
-    dspikes: Array | Product | None
+    dspikes: Array | Product | Outside | None
     if spikes.port is None:
         dspikes = None
     elif isinstance(spikes.port, Product):
         dspikes = Product(dcurrent, kernel)
     else:
         dspikes = _multiply(Product(dcurrent, kernel))
+        if isinstance(spikes.port, Outside):
+            dspikes = Outside(dspikes)
     into = Spikes(no_gradient(spikes.bits), dspikes)
     # As a product, for XLA's sum over the first axes of an array runs on one thread.
     dbias = jnp.ones(dcurrent.shape[0] * dcurrent.shape[1]) @ dcurrent.reshape(-1, dcurrent.shape[2])
@@ -295,9 +299,11 @@ def _conv_lif_backward(
     )
     found = kernels.conv_backward(operands, rule, layer, source)
     dbeta, dthreshold = found.dbeta.sum(), found.dthreshold.sum()
-    port: Array | Drive | None = found.din
+    port: Array | Drive | Outside | None = found.din
     if source == "data":
-        port = None
+        # A pass of its own, which XLA leaves out where nobody wants this gradient.
+        wanted = isinstance(spikes.port, Outside)
+        port = Outside(kernels.conv_backward(operands, rule, layer, "spikes").din) if wanted else None
     elif source == "constant":  # only where beta and threshold are not learnt
         port = Drive(found.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
     into = Spikes(no_gradient(spikes.bits), port)
@@ -309,12 +315,14 @@ conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward)
 
 def _source(spikes: Spikes) -> kernels.Source:
     """The kind of source that a convolution's input spikes came from."""
-    if spikes.port is None:
+    if spikes.port is None or isinstance(spikes.port, Outside):
         return "data"
     return "constant" if isinstance(spikes.port, Drive) else "spikes"
 
 
-def _factors(dspikes: Array | Product | Drive | None, layer: Layer, channels: int) -> tuple[Array | None, ...]:
+def _factors(
+    dspikes: Array | Product | Drive | Outside | None, layer: Layer, channels: int
+) -> tuple[Array | None, ...]:
     """(dspikes, left, right) as the kernel takes them: either the gradient of the spikes, or the two of a product."""
     if not isinstance(dspikes, Product):
         return cast(Array, dspikes), None, None

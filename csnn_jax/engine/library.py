@@ -34,6 +34,7 @@ class Limits(NamedTuple):
         inputs: the most that one output of a convolution sums, kernel size squared times padded channels.
         constant_channels: the most channels of neurons under a constant current whose gradient a convolution sums
             over time.
+        count_planes: bits of a count, which is a number of events in a frame.
         kernel_sizes: heights and widths of a convolution's kernel.
         pool_sizes: heights and widths of a pooling window; 1: no pooling.
         resets: of neurons.
@@ -41,6 +42,7 @@ class Limits(NamedTuple):
 
     inputs: int
     constant_channels: int
+    count_planes: int
     kernel_sizes: list[int]
     pool_sizes: list[int]
     resets: list[str]

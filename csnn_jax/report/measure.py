@@ -139,7 +139,7 @@ class _Network:
 
     def __init__(self, trained: Trained, split: Split):
         config = trained.config
-        module, self.engine = engines.choose(config.train.engine, trained.model, split.images.ndim == 5)
+        module, self.engine = engines.choose(config.train.engine, trained.model, split.images)
         graph, self.params = nnx.split(trained.model)
         self.model: ModelConfig = config.model
         self.split, self.runner = split, BatchRunner(config.model, graph, module, config.train.seed)

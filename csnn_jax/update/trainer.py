@@ -110,8 +110,8 @@ class Trainer:
         given = None if tensors is None else initial.Start.given(config.model, tensors)
         self.start = given or initial.start(config, train)
         model = models.from_arrays(config.model, self.start.arrays, jnp.dtype(config.train.dtype))
-        frames, rates = train.images.ndim == 5, config.train.rate_target is not None
-        engine, self._engine = engines.choose(config.train.engine, model, frames, rates)
+        rates = config.train.rate_target is not None
+        engine, self._engine = engines.choose(config.train.engine, model, train.images, rates)
         self.graphdef, params = nnx.split(model)
         self.optimizer = optimizer.make(config.train)
         average = None if config.train.ema is None else jax.tree.map(jnp.copy, params)

@@ -63,7 +63,7 @@ class Case:
         """An engine of csnn_jax and the network for it, or why the engine can't run it."""
         model = from_tensors(self.config, self.tensors, jnp.dtype(dtype))
         try:
-            return engines.choose(engine, model, self.frames)[0], model
+            return engines.choose(engine, model, self.images)[0], model
         except UserError as error:
             return str(error).removeprefix(f"--engine {engine}: ")
 

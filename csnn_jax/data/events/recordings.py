@@ -10,7 +10,7 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import DTypeLike
 
-from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.frames import MOST, Window
 from csnn_jax.data.events.recording import Events
 from csnn_jax.errors import UserError
 
@@ -33,6 +33,11 @@ class FrameImages(ABC):
     @abstractmethod
     def one(self, place: Any) -> np.ndarray:
         """The frames of a recording [T, H, W, 2]."""
+
+    @property
+    def highest(self) -> int:
+        """The most that a cell of a frame may hold."""
+        return 1 if self.window.rules.values == "binary" else MOST
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -11,8 +11,10 @@ namespace csnn::handlers {
 
 static void pack(Call& call, const Workers& workers) {
   const auto d = call.dimensions("x", 4);
-  auto* bits = call.result<uint16_t>("bits", {d[0], d[1], d[2] * ((d[3] + lanes - 1) / lanes)});
-  csnn::pack(call.operand<float>("x"), d[0], d[1] * d[2], d[3], bits, workers);
+  const auto planes = call.attribute<int64_t>("planes");
+  expect(0 < planes && planes <= count_planes, "planes: expected at least 1, at most those of a count");
+  auto* bits = call.result<uint16_t>("bits", {d[0], d[1], d[2] * ((planes * d[3] + lanes - 1) / lanes)});
+  csnn::pack(call.operand<float>("x"), d[0], d[1] * d[2], d[3], planes, bits, workers);
 }
 
 static void count_spikes(Call& call, const Workers& workers) {
@@ -185,7 +187,8 @@ extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of th
 extern "C" const char* csnn_limits() {
   static const std::string limits =
       "{\"inputs\": " + show(most_inputs) + ", \"constant_channels\": " + show(most_constant_channels) +
-      ", \"kernel_sizes\": " + show_all(KernelSizes::values) + ", \"pool_sizes\": " + show_all(PoolSizes::values) +
+      ", \"count_planes\": " + show(count_planes) + ", \"kernel_sizes\": " + show_all(KernelSizes::values) +
+      ", \"pool_sizes\": " + show_all(PoolSizes::values) +
       ", \"resets\": " + show_all(Names{CSNN_EACH_RESET(CSNN_QUOTED)}) + "}";
   return limits.c_str();
 }

@@ -38,6 +38,7 @@ using PoolSizes = Sizes<1, 2>;
 constexpr int64_t most_inputs = 65535;            // of one output of a convolution: kernel * kernel * in
 constexpr int64_t most_constant_channels = 1024;  // of Source::constant
 constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
+constexpr int64_t count_planes = 4;               // bits of a count that a frame may hold
 
 // The values of the enums that Python chooses from, by these names.
 #define CSNN_EACH_RESET(X) X(subtract) X(zero) X(none)

@@ -136,15 +136,24 @@ void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t byt
 #endif
 }
 
-void pack(const float* x, int64_t images, int64_t groups, int64_t channels, uint16_t* bits, const Workers& workers) {
-  const int64_t words = divide_up(channels, lanes);
+void pack(const float* x, int64_t images, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits,
+          const Workers& workers) {
+  const int64_t words = divide_up(planes * channels, lanes);
+  const float most = static_cast<float>((1 << planes) - 1);
   workers.each(images, [&](int64_t image, int64_t) {
     for (int64_t group = image * groups; group < (image + 1) * groups; group++) {
       std::fill(bits + group * words, bits + (group + 1) * words, 0);
       for (int64_t c = 0; c < channels; c++) {
         const float value = x[group * channels + c];
-        if (value == 1) bits[group * words + c / lanes] |= 1u << (c % lanes);
-        else if (value != 0) throw std::invalid_argument("the event engine takes spikes, 0 or 1, not other numbers");
+        if (value == 0) continue;
+        const int64_t count = value >= 1 && value <= most ? static_cast<int64_t>(value) : 0;
+        if (static_cast<float>(count) != value)
+          throw std::invalid_argument("the event engine takes whole numbers from 0 to " +
+                                      std::to_string((1 << planes) - 1) + " in a sequence, not other numbers");
+        for (int64_t p = 0; p < planes; p++) {
+          const int64_t n = p * channels + c;
+          bits[group * words + n / lanes] |= (count >> p & 1) << (n % lanes);
+        }
       }
     }
   });

@@ -52,12 +52,36 @@ def test_words_of_any_number_are_unpacked_and_counted(words):
     np.testing.assert_array_equal(bits.count(spikes), expected.sum((1, 2)))
 
 
-@pytest.mark.parametrize("number", [0.5, -1.0, 2.0, 1e-30, float("nan"), float("inf")])
+@settings(max_examples=20, phases=[Phase.generate])
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.sampled_from([1, 2, 4, 5, 9])),
+    planes=st.integers(1, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_counts_are_spread_over_planes(shape, planes, seed):
+    counts = np.random.default_rng(seed).integers(0, 2**planes, shape)
+    spread = np.concatenate([counts >> plane & 1 for plane in range(planes)], axis=-1)
+    np.testing.assert_array_equal(bits.pack(jnp.asarray(counts, jnp.float32), planes).bits, packed(spread))
+
+
+def test_the_weights_of_planes_give_what_counts_give():
+    generator = np.random.default_rng(0)
+    counts, kernel = (
+        generator.integers(0, 16, (2, 3, 1, 5)),
+        jnp.asarray(generator.integers(-9, 9, (5, 16)), jnp.float32),
+    )
+    dense = bits.unpack(bits.pack(jnp.asarray(counts, jnp.float32), 4))[..., :20]
+    np.testing.assert_array_equal(dense @ bits.with_planes(kernel, 4), counts[:, :, 0] @ np.asarray(kernel))
+
+
+@pytest.mark.parametrize(
+    ("number", "planes"), [(0.5, 1), (-1.0, 1), (2.0, 1), (1e-30, 1), (float("nan"), 1), (float("inf"), 4), (16, 4)]
+)
 @pytest.mark.parametrize("place", [(0, 0, 0, 0), (2, 4, 3, 16)])
-def test_other_numbers_than_0_and_1_are_refused(number, place):
+def test_other_numbers_are_refused(number, planes, place):
     x = jnp.zeros((3, 5, 4, 17)).at[place].set(number)
-    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="takes spikes, 0 or 1"):
-        jax.block_until_ready(bits.pack(x).bits)
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match=r"takes whole numbers from 0 to (1|15) in"):
+        jax.block_until_ready(bits.pack(x, planes).bits)
 
 
 def test_minus_zero_and_whole_numbers_are_spikes_too():

@@ -1,5 +1,8 @@
 """Which engine runs, and that a training job gives the same network with either."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +10,8 @@ import safetensors.numpy
 from commands import SMALL, run
 
 from csnn_jax import CSNN, ModelConfig, UserError
+from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.engine import build, choose, event, library, scan
 
 TINY = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3)
@@ -33,9 +38,36 @@ def test_without_the_library_auto_takes_the_scan_engine_and_says_why(without_lib
         choose("event", CSNN(TINY))
 
 
-def test_a_sequence_of_images_is_left_to_the_scan_engine():
-    engine, said = choose("auto", CSNN(TINY), frames=True)
-    assert engine is scan and "sequence of images" in said
+COUNTS = np.arange(2 * 3 * 64).reshape(2, 3, 8, 8, 1) % 16
+
+
+@pytest.mark.parametrize("frames", [COUNTS.astype(np.uint8), COUNTS > 7, COUNTS.astype(np.float32)])
+def test_auto_takes_the_event_engine_for_frames_of_counts(frames):
+    assert choose("auto", CSNN(replace(TINY, scale=1.0)), frames) == (event, "event engine")
+
+
+@pytest.mark.parametrize(
+    ("frames", "scale", "why"),
+    [
+        (COUNTS.astype(np.uint8) + np.uint8(1), 1.0, "these go up to 16"),
+        (COUNTS.astype(np.uint8), 255.0, "these are divided by 255"),
+        (COUNTS / 2, 1.0, "these hold fractions"),
+        (-COUNTS.astype(np.float32), 1.0, "these hold fractions or negative numbers"),
+    ],
+)
+def test_other_frames_are_left_to_the_scan_engine(frames, scale, why):
+    model = CSNN(replace(TINY, scale=scale))
+    engine, said = choose("auto", model, frames)
+    takes = "the event engine takes frames of whole numbers from 0 to 15"
+    assert engine is scan and said.startswith(f"scan engine ({takes}, {why}")
+    with pytest.raises(UserError, match=f"--engine event: {takes}, {why}"):
+        choose("event", model, frames)
+
+
+def test_recordings_are_known_to_be_counts_without_being_read():
+    window = Window(3, (8, 8), (8, 8), Rules())
+    unread = Recordings([Path("nowhere")], lambda place: pytest.fail("read"), window)
+    assert choose("auto", CSNN(replace(TINY, input_shape=(8, 8, 2), scale=1.0)), unread)[0] is event
 
 
 def test_a_rate_target_is_left_to_the_scan_engine():

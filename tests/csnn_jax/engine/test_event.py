@@ -52,8 +52,8 @@ DERIVATIVES = dict(surrogate.BY_NAME) | {
 }
 
 
-def build(sequence=False, bright: int | None = None, **changes) -> tuple[CSNN, jax.Array]:
-    """A network whose every layer fires, and images or, for `sequence`, random input spikes.
+def build(sequence: int = 0, bright: int | None = None, **changes) -> tuple[CSNN, jax.Array]:
+    """A network whose every layer fires, and images or a sequence of random counts up to `sequence`.
 
     Weights and pixels are whole numbers of so small a unit that float32 sums them exactly in any order: membranes are
     scan's on every processor. `bright`: the images are 0 from this column on.
@@ -64,7 +64,9 @@ def build(sequence=False, bright: int | None = None, **changes) -> tuple[CSNN, j
     x = generator.integers(0, 17, (BATCH, *config.input_shape)) / 16
     x[:, :, bright or config.input_shape[1] :] = 0
     if sequence:
-        x = generator.random((config.time_steps, *x.shape)) < 0.4
+        shape = (config.time_steps, *x.shape)
+        share = 0.4 if sequence == 1 else 0.1
+        x = (generator.random(shape) < share) * generator.integers(1, sequence, shape, endpoint=True)
     x = jnp.asarray(x, jnp.float32)
     for i, block in enumerate(model.blocks):
         original = np.asarray(block.kernel[...])
@@ -322,13 +324,54 @@ def test_gradients_of_every_surrogate(derivative, high):
     check_gradient(model, x)
 
 
-@pytest.mark.parametrize("changes", [{}, dict(conv_channels=(), hidden=(40,))])
+SEQUENCES = {
+    "spikes": dict(sequence=1, encoding="rate"),
+    "frames of 0 and 1": dict(sequence=1),
+    "counts": dict(sequence=15),
+    "counts of five channels": dict(sequence=15, input_shape=(9, 10, 5), pool="avg", reset="zero"),
+    "counts, no conv": dict(sequence=15, conv_channels=(), hidden=(40,)),
+    "counts, one conv, no pool": dict(sequence=15, conv_channels=(7,), pool="none", hidden=()),
+}
+
+
+@pytest.mark.parametrize("changes", SEQUENCES.values(), ids=SEQUENCES.keys())
 def test_input_with_a_time_axis(changes):
-    model, x = build(sequence=True, **changes)
+    model, x = build(**changes)
     check(model, x)
+
+
+@pytest.mark.parametrize("changes", SEQUENCES.values(), ids=SEQUENCES.keys())
+def test_the_gradient_of_a_sequence(changes):
+    """What saliency maps and attacks take: dense, also where nothing happened."""
+    model, x = build(**changes)
+    weight = jnp.arange(1.0, 1 + model.config.num_classes)
+
+    def gradient(engine):
+        return np.asarray(jax.jit(jax.grad(lambda x: (engine.run(model, x)[1] @ weight).sum()))(x))
+
+    expected = gradient(scan)
+    assert (expected[x == 0] != 0).any()
+    np.testing.assert_allclose(gradient(event), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong", "most"),
+    [
+        (dict(sequence=15), lambda x: x.at[0, 0, 0, 0, 0].set(16), 15),
+        (dict(sequence=15), lambda x: x / 2, 15),
+        (dict(sequence=15), lambda x: -x, 15),
+        (dict(sequence=15), lambda x: x.at[-1].set(jnp.nan), 15),
+        (dict(sequence=1, encoding="rate"), lambda x: 2 * x, 1),
+    ],
+)
+def test_other_sequences_are_refused(changes, wrong, most):
+    model, x = build(**changes)
+    said = f"x is not a sequence of whole numbers from 0 to {most}; the scan engine takes others"
     for function in (event.run, event.watch, event.trace, event.tally):
-        with pytest.raises(ValueError, match="x is a sequence of other numbers than 0 and 1, expected spikes"):
-            function(model, x / 2)
+        with pytest.raises(ValueError, match=said):
+            function(model, wrong(x))
+    with pytest.raises(jax.errors.JaxRuntimeError, match=f"takes whole numbers from 0 to {most} in a sequence"):
+        jax.block_until_ready(jax.jit(lambda x: event.tally(model, x))(wrong(x)))
 
 
 CHILD = """
@@ -379,10 +422,3 @@ def test_what_is_not_covered_is_refused_by_name():
     graphdef, params = nnx.split(model)
     with pytest.raises(event.Unsupported, match="no gradient through the last membranes"):
         jax.eval_shape(jax.grad(lambda params: event.run(nnx.merge(graphdef, params), x)[0][0].sum()), params)
-
-
-def test_a_sequence_of_other_numbers_than_spikes_is_refused():
-    model = CSNN(ModelConfig(**SMALL))
-    x = jnp.zeros((2, 3, *SMALL["input_shape"])).at[1, 2, 1, 0, 1].set(0.5)
-    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="takes spikes, 0 or 1"):
-        jax.block_until_ready(jax.jit(lambda x: event.tally(model, x))(x))
