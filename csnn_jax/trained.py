@@ -8,6 +8,7 @@ Nothing here changes settings of the caller's process (JAX's types, its cache, t
 
 import contextlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ from csnn_jax.network.model import CSNN
 from csnn_jax.runs import metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, Neurons
+from csnn_jax.streaming import Stream
 
 
 class Answer(NamedTuple):
@@ -68,7 +70,7 @@ class Trained:
         engines.choose(engine, self.model)  # refuses now what it would refuse later
         self._engine = engine
         self._graphdef, self._params = nnx.split(self.model)
-        self._runners: dict[bool, BatchRunner] = {}
+        self._runners: dict[ModuleType, BatchRunner] = {}
 
     def classify(self, images: ArrayLike) -> Answer:
         """Runs the window and reads the classes; works in batches of 128.
@@ -82,7 +84,8 @@ class Trained:
         Raises:
             ValueError: images of another shape or type, or none. Or they are traced: inside of `jax.jit`, `jax.vmap`
                 and the like the functions of csnn_jax.engine run `model`.
-            UserError: engine "event" was asked for, and the images have a time axis.
+            UserError: engine "event" was asked for, and the images have a time axis and other numbers than counts up
+                to 15.
         """
         images = as_array(images, self.config.model)
         runner = self._for(images)
@@ -114,6 +117,21 @@ class Trained:
         found = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
         return jax.tree.map(np.asarray, found)
 
+    def stream(self, batch: int | None = None) -> Stream:
+        """Runs the network on frames as they come, with its state inside; see `Stream`.
+
+            stream = model.stream()
+            for frame in camera:
+                spikes, scores = stream(frame)
+
+        After the last frame of a window the scores are those of `classify`, up to spikes whose membrane lies within
+        rounding of the threshold. A stream does not stop at `time_steps`: `reset` begins a new window.
+
+        Args:
+            batch: how many streams run side by side; None: one, without a batch axis.
+        """
+        return Stream(self.model, batch)
+
     def evaluate(self, split: Split) -> Evaluation:
         """Accuracy, confusion and spike densities over a split of a data set (`csnn_jax.data.load`).
 
@@ -137,11 +155,10 @@ class Trained:
     def _for(self, images: Images | Array) -> BatchRunner:
         """The functions that run such images, checked first."""
         check_images(images, self.config.model)
-        frames = images.ndim == 5
-        if frames not in self._runners:
-            engine, _ = engines.choose(self._engine, self.model, frames)
-            self._runners[frames] = BatchRunner(self.config.model, self._graphdef, engine, self.config.train.seed)
-        return self._runners[frames]
+        engine, _ = engines.choose(self._engine, self.model, images)
+        if engine not in self._runners:
+            self._runners[engine] = BatchRunner(self.config.model, self._graphdef, engine, self.config.train.seed)
+        return self._runners[engine]
 
 
 def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = None) -> Trained:

@@ -1,0 +1,98 @@
+"""A stream of frames against the whole window."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.network.model import CSNN, tensors
+from csnn_jax.trained import Trained
+
+COUNTS = ModelConfig(input_shape=(12, 10, 2), conv_channels=(6,), hidden=(9,), num_classes=4, time_steps=7, scale=1.0)
+
+
+def network(**changes) -> Trained:
+    """A network whose weights are whole numbers of a small unit, so that every order of sums gives the same."""
+    config = Config(replace(COUNTS, **changes))
+    model = CSNN(config.model, 3)
+    found = {name: np.round(array * 256) / 64 for name, array in tensors(model).items()}
+    return Trained(config, found)
+
+
+def drawn(config: ModelConfig, batch: int) -> np.ndarray:
+    shape = (batch, config.time_steps, *config.input_shape)
+    return np.random.default_rng(1).poisson(0.3, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize("changes", [{}, dict(readout="membrane"), dict(reset="zero", pool="avg", learn_beta=True)])
+def test_after_the_last_frame_the_scores_are_those_of_the_window(changes):
+    model = network(**changes)
+    frames = drawn(model.config.model, 3)
+    expected = model.classify(frames).scores
+    assert len(np.unique(expected)) > 2
+    stream, several = model.stream(), model.stream(3)
+    for recording, scores in zip(frames, expected, strict=True):
+        stream.reset()
+        steps = [stream(frame) for frame in recording]
+        np.testing.assert_array_equal(steps[-1].scores, scores)
+        if model.config.model.readout == "spikes":
+            np.testing.assert_array_equal(
+                np.cumsum([step.spikes for step in steps], 0), [step.scores for step in steps]
+            )
+    last = [several(frames[:, t]) for t in range(frames.shape[1])][-1]
+    np.testing.assert_array_equal(last.scores, expected)
+
+
+def test_the_spikes_are_the_traces():
+    model = network()
+    frames = drawn(model.config.model, 1)
+    stream = model.stream()
+    found = [stream(frame).spikes for frame in frames[0]]
+    np.testing.assert_array_equal(found, model.trace(frames).spikes[-1][:, 0])
+
+
+def test_an_image_is_given_again_and_again():
+    model = network(scale=255.0)
+    image = np.random.default_rng(2).integers(0, 255, model.config.model.input_shape, np.uint8, endpoint=True)
+    stream = model.stream()
+    scores = [stream(image).scores for _ in range(model.config.model.time_steps)][-1]
+    np.testing.assert_array_equal(scores, model.classify(image[None]).scores[0])
+
+
+def test_what_was_given_back_does_not_change():
+    model = network()
+    frames = drawn(model.config.model, 1)[0]
+    stream = model.stream()
+    first = stream(frames[0])
+    kept = jax.tree.map(np.copy, first)
+    for frame in frames[1:]:
+        stream(frame)
+    jax.tree.map(np.testing.assert_array_equal, first, kept)
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (np.zeros((10, 12, 2), np.uint8), r"frame is \[10, 12, 2\], expected \[12, 10, 2\]"),
+        (np.zeros((1, 12, 10, 2), np.uint8), r"frame is \[1, 12, 10, 2\], expected"),
+        (np.zeros((12, 10, 2), np.int64), "frame is int64, expected uint8 or floats"),
+    ],
+)
+def test_other_frames_are_refused_and_change_nothing(frame, said):
+    model = network()
+    frames = drawn(model.config.model, 1)
+    stream = model.stream()
+    for right in frames[0]:
+        with pytest.raises(ValueError, match=said):
+            stream(frame)
+        last = stream(right)
+    np.testing.assert_array_equal(last.scores, model.classify(frames).scores[0])
+
+
+def test_an_encoded_network_takes_spikes_only():
+    stream = network(encoding="rate", scale=255.0).stream()
+    with pytest.raises(ValueError, match="frame has other numbers than 0 and 1, expected spikes, as rate encoding"):
+        stream(np.full((12, 10, 2), 200, np.uint8))
+    assert stream(np.ones((12, 10, 2), np.uint8)).spikes.shape == (4,)
