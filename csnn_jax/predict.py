@@ -1,4 +1,4 @@
-"""`python -m csnn_jax.predict RUN IMAGE...`: classifies picture files."""
+"""`python -m csnn_jax.predict RUN FILE...`: classifies picture files and recordings."""
 
 import sys
 from collections.abc import Sequence
@@ -8,22 +8,23 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.flags import parse, run_command
 
-DESCRIPTION = """Classifies PNG or JPEG pictures with a trained network.
+DESCRIPTION = """Classifies PNG or JPEG pictures, or recordings of an event camera, with a trained network.
 
 Prints the class, the spike count of each class and the step of the first output spike. For a network trained on digits
 (MNIST) a picture of another size is prepared as MNIST's were: cropped to the digit, scaled to fit 20x20 pixels, and
-centred by its centre of mass; dark digits on a light ground are inverted."""
+centred by its centre of mass; dark digits on a light ground are inverted. A recording (N-MNIST's .bin, .npz, or what
+the package faery reads) becomes frames by the rules that the network was trained with."""
 
 
 @dataclass(frozen=True)
 class PredictFlags:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run directory that csnn_jax.train made."""
-    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
-    """Picture files."""
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE...")]
+    """Picture files or recordings."""
     prepare: Literal["auto", "digit", "resize"] = "auto"
     """digit: crop, scale and centre as MNIST does; resize: only that; auto: digit for a network trained on MNIST."""
     checkpoint: str | None = None
@@ -34,36 +35,50 @@ class PredictFlags:
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse(PredictFlags, "csnn-predict", DESCRIPTION, arguments)
-        from csnn_jax.data import pictures
         from csnn_jax.engine import process
         from csnn_jax.errors import UserError
         from csnn_jax.runs import rundir
         from csnn_jax.trained import Trained
 
-        if not flags.images:
-            raise UserError("IMAGE: none given, expected at least one picture file")
+        if not flags.files:
+            raise UserError("FILE: none given, expected at least one picture or recording")
         _, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
-        if (channels := config.model.input_shape[2]) not in (1, 3):
-            expected = "expected a network for pictures, with 1 or 3"
-            raise UserError(f"{flags.run}: takes images of {channels} channels, {expected}")
-        digit = flags.prepare == "digit" or (flags.prepare == "auto" and config.data.dataset == "mnist")
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
         code = 0
-        for path in flags.images:
+        for path in flags.files:
             try:
-                picture = pictures.read(path, config.model.input_shape, digit)
-            except UserError as error:  # the other pictures are answered all the same
+                sample, notes = _sample(path, config, flags.prepare)
+            except UserError as error:  # the other files are answered all the same
                 print(f"error: {error}", file=sys.stderr)
                 code = 2
                 continue
-            trace = model.trace(_as_data(picture.pixels[None], config.model))
+            trace = model.trace(sample[None])
             spikes, membranes = (np.asarray(layers[-1])[:, 0] for layers in (trace.spikes, trace.membranes))
             read = membranes if config.model.readout == "membrane" else None
-            print(_text(path, picture.notes, spikes, read), flush=True)
+            print(_text(path, notes, spikes, read), flush=True)
         return code
 
     return run_command(command, arguments)
+
+
+def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequence[str]]:
+    """What a file gives to the network, [H, W, C] or [T, H, W, C], and notes on how it was made.
+
+    Raises:
+        UserError: it can't be read, or is not what the network was trained on.
+    """
+    from csnn_jax.data import pictures
+    from csnn_jax.data.events import one_file
+    from csnn_jax.errors import UserError
+
+    if one_file.is_recording(path):
+        return one_file.frames_of(path, config), ()
+    if (channels := config.model.input_shape[2]) not in (1, 3):
+        raise UserError(f"{path}: the network takes images of {channels} channels, a picture has 1 or 3")
+    digit = prepare == "digit" or (prepare == "auto" and config.data.dataset == "mnist")
+    picture = pictures.read(path, config.model.input_shape, digit)
+    return _as_data(picture.pixels, config.model), picture.notes
 
 
 def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:

@@ -306,7 +306,8 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
 def _load(config: Config, name: str, validation: int = 0) -> Dataset:
     model, told = config.model, config.data
     shape = None if model.input_shape == ModelConfig.input_shape else model.input_shape  # the default is no wish
-    rules = Rules(told.frames, told.frame_values, told.frame_rest)
     folder = None if told.cache == "off" else Path(told.cache or user_cache("events"))
     cache = Cache(folder, 1e9 * told.cache_limit, told.skip_bad)
-    return load(name, shape, validation, time_steps=model.time_steps, rules=rules, cache=cache, subset=told.subset)
+    return load(
+        name, shape, validation, time_steps=model.time_steps, rules=Rules.of(told), cache=cache, subset=told.subset
+    )

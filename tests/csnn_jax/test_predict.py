@@ -8,10 +8,12 @@ import pytest
 from bundles import SMALL, make_checkpoint, make_run
 from commands import call, refused, run
 from PIL import Image
+from recordings import drawn, nmnist_bytes
 
 import csnn_jax
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
+from csnn_jax.data.events.frames import Rules, Window
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +84,43 @@ def test_a_file_that_is_no_picture(small_run, tmp_path):
     assert "no such file" in refused("csnn_jax.predict", small_run, tmp_path / "missing.png")
 
 
-def test_a_network_that_is_not_for_pictures_says_so_once(tmp_path):
-    events = make_run(tmp_path / "events", ModelConfig(input_shape=(8, 6, 2), conv_channels=(), time_steps=2))
-    expected = f"error: {events}: takes images of 2 channels, expected a network for pictures, with 1 or 3"
-    for prepare in ("auto", "resize"):
-        assert refused("csnn_jax.predict", events, "a.png", "b.png", "--prepare", prepare) == expected
+@pytest.fixture(scope="module")
+def event_run(tmp_path_factory):
+    """A network for recordings of 34x34 pixels in six frames."""
+    config = ModelConfig(input_shape=(34, 34, 2), conv_channels=(4,), time_steps=6, scale=1.0)
+    return make_run(tmp_path_factory.mktemp("events") / "run", config, dataset="nmnist:nowhere", frame_values="binary")
+
+
+def test_recordings(event_run, tmp_path):
+    """N-MNIST's own format and NumPy's, by the rules that the network was trained with."""
+    events = drawn(7)
+    (tmp_path / "one.bin").write_bytes(nmnist_bytes(events))
+    np.savez(tmp_path / "one.npz", **events._asdict(), height=34, width=34)
+    done = call("csnn_jax.predict", event_run, tmp_path / "one.bin", tmp_path / "one.npz")
+    first, second = (text.partition(": class")[2] for text in done.stdout.split(str(tmp_path))[1:])
+    assert first == second
+    frames = Window(6, (34, 34), (34, 34), Rules(values="binary")).frames(events)
+    scores = csnn_jax.load(event_run).classify(frames[None]).scores[0]
+    assert "spikes: " + "  ".join(f"{label}:{score}" for label, score in enumerate(scores)) in first
+
+
+def test_recordings_that_do_not_fit(event_run, small_run, tmp_path):
+    cut, other, empty = tmp_path / "cut.bin", tmp_path / "other.npz", tmp_path / "empty.bin"
+    cut.write_bytes(nmnist_bytes(drawn(7))[:-2])
+    np.savez(other, **drawn(8, sensor=(128, 128))._asdict(), height=128, width=128)
+    empty.write_bytes(b"")
+    for path, said in {
+        cut: "1998 bytes, expected a multiple of 5, the size of an event",
+        other: "from a sensor of 128 by 128 pixels, expected 34 by 34, as nmnist:nowhere has",
+        empty: "has no events, expected at least one",
+    }.items():
+        assert refused("csnn_jax.predict", event_run, path).startswith(f"error: {path}: {said}")
+    whole = tmp_path / "one.npz"
+    np.savez(whole, **drawn(7)._asdict())
+    said = f"error: {whole}: a recording, but the network takes images of other than 2 channels"
+    assert refused("csnn_jax.predict", small_run, whole) == said
+    said = "error: a.png: the network takes images of 2 channels, a picture has 1 or 3"
+    assert refused("csnn_jax.predict", event_run, "a.png") == said
 
 
 def test_a_blank_picture(small_run, tmp_path):

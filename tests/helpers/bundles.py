@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from commands import call
@@ -26,11 +27,11 @@ SPIKES = ModelConfig(
 """As unlike the default as it gets: no convolution, no reset, a sequence of spikes as input."""
 
 
-def make_run(path: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
+def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any) -> Path:
     """A finished run whose weights are drawn, large enough for every layer to fire."""
     path.mkdir(parents=True)
     run = RunDir(path)
-    write_config(run, Config(model, DataConfig(dataset), TrainConfig(seed=3)))
+    write_config(run, Config(model, DataConfig(dataset, **data), TrainConfig(seed=3)))
     weights.save(run.weights, drawn(model, 0), model)
     run.record("end", iter=60, interrupted=False, accuracy=0.1, seconds=1.0)
     return path

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.nmnist import read_bin
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted
@@ -20,6 +21,8 @@ Size = tuple[int, int]
 ARRAYS = ("x", "y", "t", "p")
 FORMATS = (".aedat", ".aedat4", ".csv", ".dat", ".es", ".raw")
 """What faery reads, by the ends of the files' names; .raw is EVT2, EVT2.1 or EVT3."""
+SUFFIXES = (".bin", ".npz", *FORMATS)
+"""What all recordings' names may end in."""
 
 
 def read_folders(where: str, wanted: Wanted) -> Raw:
@@ -27,8 +30,8 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
 
     Args:
         where: the folder with `train` and `test`, which may begin with a capital letter. A file is an archive of NumPy
-            (.npz) with arrays x, y, t (microseconds) and p (0 or 1) and maybe `width` and `height` of the sensor, or in
-            one of `FORMATS`, which the package faery reads.
+            (.npz) with arrays x, y, t (microseconds) and p (0 or 1) and maybe `width` and `height` of the sensor, in
+            the format of N-MNIST and N-Caltech101 (.bin), or in one of `FORMATS`, which the package faery reads.
         wanted: what the network takes in.
 
     Raises:
@@ -51,12 +54,8 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
 
 
 def read_recording(path: Path) -> Events:
-    """Reads the events of one file.
-
-    Raises:
-        UserError: it can't be read, or is in no format that is known.
-    """
-    return _open(path)[0]
+    """Reads the events of one file; errors as `open_recording`'s."""
+    return open_recording(path)[0]
 
 
 def _sensor(paths: Sequence[Path]) -> Size:
@@ -64,7 +63,7 @@ def _sensor(paths: Sequence[Path]) -> Size:
     known: Size | None = None
     height = width = 1
     for path in paths:
-        events, told = _open(path)
+        events, told = open_recording(path)
         if known and told and told != known:
             sizes = " but ".join(f"{size[0]} by {size[1]}" for size in (told, known))
             raise UserError(f"{path}: its sensor has {sizes} pixels in others before, expected one sensor for all")
@@ -74,9 +73,15 @@ def _sensor(paths: Sequence[Path]) -> Size:
     return known or (height, width)
 
 
-def _open(path: Path) -> tuple[Events, Size | None]:
-    """A file's events, and the height and width of the sensor if it tells them."""
-    return _archive(path) if path.suffix == ".npz" else _by_faery(path)
+def open_recording(path: Path) -> tuple[Events, Size | None]:
+    """A file's events, and the height and width of the sensor if it tells them.
+
+    Raises:
+        UserError: it can't be read, or is in no format that is known.
+    """
+    if path.suffix.lower() == ".bin":
+        return read_bin(path), None
+    return _archive(path) if path.suffix.lower() == ".npz" else _by_faery(path)
 
 
 def _archive(path: Path) -> tuple[Events, Size | None]:
@@ -122,13 +127,13 @@ def _part(folder: Path, name: str) -> Path:
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """The files of each class, in the order of their names."""
     found = {
-        one.name: sorted(path for path in one.iterdir() if path.suffix.lower() in (".npz", *FORMATS))
+        one.name: sorted(path for path in one.iterdir() if path.suffix.lower() in SUFFIXES)
         for one in sorted(folder.iterdir())
         if one.is_dir()
     }
     if not found:
         raise UserError(f"{folder}: has no folders, expected one for each class")
     if empty := [name for name, files in found.items() if not files]:
-        known = ", ".join((".npz", *FORMATS))
+        known = ", ".join(SUFFIXES)
         raise UserError(f"{folder / empty[0]}: has no recordings, expected files that end in one of {known}")
     return found

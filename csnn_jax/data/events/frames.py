@@ -1,9 +1,11 @@
 """How events become frames: the rules by which tonic and SpikingJelly make as many frames as a network has steps."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from csnn_jax.config import DataConfig
 from csnn_jax.data.events.recording import Events, check
 
 MOST = 15
@@ -23,6 +25,11 @@ class Rules:
     by: str = "time"
     values: str = "count"
     rest: str = "drop"
+
+    @classmethod
+    def of(cls, told: DataConfig) -> Self:
+        """Those of a job."""
+        return cls(told.frames, told.frame_values, told.frame_rest)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,9 @@ def test_what_is_missing_is_named(tmp_path):
         load(name, None)
     for path in (tmp_path / "test/right").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"test/right: has no recordings, expected files that end in one of \.npz, "):
+    with pytest.raises(
+        UserError, match=r"test/right: has no recordings, expected files that end in one of \.bin, \.npz, "
+    ):
         load(name, None)
     (tmp_path / "test/right").rmdir()
     with pytest.raises(UserError, match="has the class right in train but not in test"):

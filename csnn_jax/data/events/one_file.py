@@ -1,0 +1,66 @@
+"""One recording in a file, as a network takes it: what `predict` is given."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from csnn_jax.config import Config
+from csnn_jax.data.events import dvsgesture, nmnist
+from csnn_jax.data.events.folder import SUFFIXES, open_recording
+from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.errors import UserError
+
+SENSORS = {"nmnist": nmnist.SENSOR, "saccades": nmnist.SENSOR, "dvsgesture": dvsgesture.SENSOR}
+"""Height and width of the sensor (pixels) behind each kind of data set that has but one."""
+
+
+def is_recording(path: str) -> bool:
+    """Whether a file is a recording by the end of its name."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def window_of(config: Config) -> Window | None:
+    """What makes the frames of a trained network; None where it takes other than two channels.
+
+    The sensor is that of the data set, or where that is anybody's, has the size of the frames.
+    """
+    height, width, channels = config.model.input_shape
+    if channels != 2:
+        return None
+    sensor = _known(config) or (height, width)
+    return Window(config.model.time_steps, sensor, (height, width), Rules.of(config.data))
+
+
+def _known(config: Config) -> tuple[int, int] | None:
+    return SENSORS.get(config.data.dataset.partition(":")[0])
+
+
+def frames_of(path: str, config: Config) -> np.ndarray:
+    """Reads a recording and makes the frames that a trained network takes, by the rules that it was trained with.
+
+    Args:
+        path: in N-MNIST's format (.bin), an archive of NumPy (.npz), or in a format that faery reads.
+        config: the job that the network was trained in.
+
+    Returns:
+        uint8 [T, H, W, 2].
+
+    Raises:
+        UserError: it can't be read or used, or it comes from another sensor; names it.
+    """
+    events, told = open_recording(Path(path))
+    window = window_of(config)
+    if window is None:
+        raise UserError(f"{path}: a recording, but the network takes images of other than 2 channels")
+    sensor, (height, width) = told or window.sensor, window.shape
+    known = sensor if _known(config) is None else window.sensor
+    if sensor != known or sensor[0] % height or sensor[1] % width:
+        expected = f"a whole multiple of the network's {height} by {width}"
+        if sensor != known:
+            expected = f"{known[0]} by {known[1]}, as {config.data.dataset} has"
+        raise UserError(f"{path}: from a sensor of {sensor[0]} by {sensor[1]} pixels, expected {expected}")
+    try:
+        return replace(window, sensor=sensor).frames(events)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
