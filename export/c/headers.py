@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.data.events.frames import MOST, Window
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch
 
 
@@ -25,7 +26,8 @@ def index_type(config: ModelConfig) -> type:
     return ctypes.c_uint16 if max(map(np.prod, _maps(config))) < 2**16 else ctypes.c_uint32
 
 
-def network(config: ModelConfig, frames: int | None) -> str:
+def network(config: ModelConfig, frames: int | None, window: Window | None = None) -> str:
+    """`network.h` for samples of so many frames, which `window` makes of a camera's events if there are any."""
     maps = _maps(config)
     sizes = [int(np.prod(shape)) for shape in maps]
     cells = sum(height * width + 1 for height, width, _ in maps)
@@ -57,6 +59,7 @@ def network(config: ModelConfig, frames: int | None) -> str:
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
 #define CSNN_INPUT_SCALE {config.input_scale}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
 
+{_events(window)}
 #define CSNN_RESET_SUBTRACT {subtract} /* see csnn.h; both 0: no reset */
 #define CSNN_RESET_ZERO {zero}
 
@@ -70,6 +73,21 @@ def network(config: ModelConfig, frames: int | None) -> str:
 typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* numbers a layer's neurons */
 
 #endif
+"""
+
+
+def _events(window: Window | None) -> str:
+    """What `csnn --events` needs to know: the sensor, and the rules by which its events become frames."""
+    if window is None:
+        return "#define CSNN_EVENTS 0 /* `csnn --events` is refused */\n"
+    most = 1 if window.rules.values == "binary" else MOST
+    return f"""\
+#define CSNN_EVENTS 1 /* `csnn --events` makes frames of a camera's events */
+#define CSNN_SENSOR_HEIGHT {window.sensor[0]} /* pixels of the camera; each side is a whole multiple of the frame's */
+#define CSNN_SENSOR_WIDTH {window.sensor[1]}
+#define CSNN_FRAMES_BY_COUNT {int(window.rules.by == "count")} /* 1: frames take equally many events, 0: equally long */
+#define CSNN_FRAME_MOST {most} /* a pixel's events in a frame, above which they are not counted on */
+#define CSNN_FRAME_REST_LAST {int(window.rules.rest == "last")} /* 1: what is left goes into the last frame */
 """
 
 

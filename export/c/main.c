@@ -1,42 +1,52 @@
 /*
  * csnn [FILE]: classifies the samples of a file, or of the standard input, and prints one line for each.
  *
- * A sample is CSNN_FRAMES frames of CSNN_INPUTS raw bytes in height-width-channel order; any number of samples may
- * follow one another. Exit code 0, or 2 after one line on the standard error.
+ *     A sample is CSNN_FRAMES frames of CSNN_INPUTS raw bytes in height-width-channel order; any number of samples may
+ *     follow one another.
+ *
+ * csnn --events [--window-us N] [FILE]: classifies the events of a camera, see events.c.
+ *
+ * Exit code 0, or 2 after one line on the standard error.
  */
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "csnn.h"
+#include "program.h"
 
 #define SAMPLE_BYTES ((size_t)CSNN_FRAMES * CSNN_INPUTS)
 
 static struct csnn_state state;
 static uint8_t sample[SAMPLE_BYTES];
 
-static void print(int class, const int32_t counts[CSNN_CLASSES])
+void print_answer(const int32_t counts[CSNN_CLASSES])
 {
-    printf("class %d, spike counts", class);
+    int best = 0;
+
+    for (int i = 1; i < CSNN_CLASSES; i++)
+        if (counts[i] > counts[best])
+            best = i;
+    printf("class %d, spike counts", best);
     for (int i = 0; i < CSNN_CLASSES; i++)
         printf(" %ld", (long)counts[i]);
     putchar('\n');
 }
 
-/* perror, preceded by the program's name. */
-static int fail(const char *what)
+int fail(const char *what)
 {
     fputs("csnn: ", stderr);
     perror(what);
     return 2;
 }
 
-static int classify_all(FILE *file, const char *name)
+static int classify_samples(FILE *file, const char *name)
 {
     int32_t counts[CSNN_CLASSES];
     unsigned long samples = 0;
     size_t size;
 
     while ((size = fread(sample, 1, SAMPLE_BYTES, file)) == SAMPLE_BYTES) {
-        print(csnn_classify(&state, sample, counts), counts);
+        csnn_classify(&state, sample, counts);
+        print_answer(counts);
         samples++;
     }
     if (ferror(file))
@@ -49,18 +59,44 @@ static int classify_all(FILE *file, const char *name)
     return 0;
 }
 
+/* The microseconds that --window-us names; 0 where it names none that frames fit into. */
+static int64_t microseconds(const char *text)
+{
+    char *end;
+    const long long found = strtoll(text, &end, 10);
+
+    return *text && !*end && found >= CSNN_FRAMES ? (int64_t)found : 0;
+}
+
 int main(int argc, char **argv)
 {
-    const char *name = argc > 1 ? argv[1] : "standard input";
+    const char *name = "standard input";
     FILE *file = stdin;
+    int64_t window_us = 0;
+    int events = 0, at = 1;
 
-    if (argc > 2) {
-        fputs("usage: csnn [FILE]\n", stderr);
+    if (at < argc && !strcmp(argv[at], "--events")) {
+        events = 1;
+        at++;
+        if (at + 1 < argc && !strcmp(argv[at], "--window-us")) {
+            if (!(window_us = microseconds(argv[at + 1]))) {
+                fprintf(stderr, "csnn: --window-us %s: expected a whole number of at least %d, one for each frame\n",
+                        argv[at + 1], CSNN_FRAMES);
+                return 2;
+            }
+            at += 2;
+        }
+    }
+    if (argc > at + 1 || (at < argc && !strncmp(argv[at], "--", 2))) {
+        fputs("usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n", stderr);
         return 2;
     }
-    if (argc > 1 && !(file = fopen(name, "rb")))
-        return fail(name);
-    const int code = classify_all(file, name);
+    if (at < argc) {
+        name = argv[at];
+        if (!(file = fopen(name, "rb")))
+            return fail(name);
+    }
+    const int code = events ? classify_events(file, name, window_us) : classify_samples(file, name);
     fclose(file);
     if (fflush(stdout) || ferror(stdout))
         return fail("standard output");

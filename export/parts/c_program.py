@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.one_file import window_of
 from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch, write_atomic
 from csnn_jax.runs.layouts import Tensors
@@ -23,7 +25,7 @@ from export.report.cells import size
 from export.subject import ExportInputs, Subject
 
 NAME = "c/"
-SOURCES = ("csnn.c", "csnn.h", "main.c", "Makefile")
+SOURCES = ("csnn.c", "csnn.h", "main.c", "events.c", "program.h", "Makefile")
 FILES = (*SOURCES, "network.h", "weights.h")
 
 
@@ -62,7 +64,9 @@ def check(subject: Subject, name: str) -> Found:
     return Found(figures | {"memory": memory, "accuracy": accuracy}, wrong)
 
 
-def write_sources(folder: Path, config: ModelConfig, tensors: Tensors, frames: int | None = None) -> None:
+def write_sources(
+    folder: Path, config: ModelConfig, tensors: Tensors, frames: int | None = None, window: Window | None = None
+) -> None:
     """Writes the program's sources, `FILES`.
 
     Args:
@@ -71,11 +75,12 @@ def write_sources(folder: Path, config: ModelConfig, tensors: Tensors, frames: i
         tensors: its parameters in torch's layouts, see `weights.load`; rounded to float32.
         frames: how many frames a sample has; None: what the encoding says, one image for direct, else one frame of
             0 and 1 for every time step.
+        window: what makes frames of a camera's events; None: the program takes none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in SOURCES:
         write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
-    write_atomic(folder / "network.h", headers.network(config, frames).encode())
+    write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
     write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
 
 
@@ -99,7 +104,8 @@ def build(subject: Subject, folder: Path) -> Path:
 
 def _write_for(subject: Subject, folder: Path) -> None:
     frames = subject.time_steps if subject.frames else None
-    write_sources(folder, subject.config.model, subject.tensors, frames)
+    window = window_of(subject.config) if subject.frames else None
+    write_sources(folder, subject.config.model, subject.tensors, frames, window)
 
 
 def _measure(subject: Subject, name: str, seconds: float) -> dict[str, Any]:

@@ -1,11 +1,26 @@
-"""Networks for the C program's tests, as unlike each other as the program's branches."""
+"""Networks for the C program's tests, as unlike each other as the program's branches, and the compilers."""
+
+import importlib.util
+import shutil
+import sys
 
 import numpy as np
+import pytest
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import expected_shapes
 
 IMAGES = 12
+
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
+SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+CLANG = ["clang"] if shutil.which("clang") else [sys.executable, "-m", "ziglang", "cc"]  # a package that holds a clang
+NO_CLANG = CLANG != ["clang"] and importlib.util.find_spec("ziglang") is None
+COMPILERS = [
+    pytest.param(["gcc"], id="gcc", marks=pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")),
+    pytest.param(CLANG, id="clang", marks=pytest.mark.skipif(NO_CLANG, reason="neither clang nor ziglang")),
+]
 
 STACKS = {
     "default kind": ModelConfig(

@@ -1,24 +1,19 @@
 """The C program: built as a user builds it, fed bytes, compared with torch, and hardened."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from c_networks import IMAGES, STACKS, images_for, parameters
+from c_networks import COMPILERS, IMAGES, SANITIZE, STACKS, STRICT, images_for, parameters
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from export import reference
 from export.c import program
 from export.parts import c_program
-
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
-SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def torch_window(config, tensors):
@@ -75,21 +70,14 @@ def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
     np.testing.assert_array_equal(program.counts(binary, frames)[1], expected)
 
 
-CLANG = ["clang"] if shutil.which("clang") else [sys.executable, "-m", "ziglang", "cc"]  # a package that holds a clang
-NO_CLANG = CLANG != ["clang"] and importlib.util.find_spec("ziglang") is None
-COMPILERS = [
-    pytest.param(["gcc"], id="gcc", marks=pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc")),
-    pytest.param(CLANG, id="clang", marks=pytest.mark.skipif(NO_CLANG, reason="neither clang nor ziglang")),
-]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("name", ["default kind", "three blocks, rate", "no convolution, no reset"])
 def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler, name):
     config, tensors, folder = built(name)
     binary = tmp_path / "sanitized"
-    command = [*compiler, *STRICT, *SANITIZE, "-O1", folder / "main.c", folder / "csnn.c", "-o", binary]
+    sources = [folder / name for name in ("main.c", "events.c", "csnn.c")]
+    command = [*compiler, *STRICT, *SANITIZE, "-O1", *sources, "-o", binary]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     _, samples, trace = torch_window(config, tensors)
@@ -131,7 +119,7 @@ def test_files_that_can_not_be_read_or_written(built, tmp_path):
     for arguments, said in (
         ([str(tmp_path / "nowhere")], "nowhere: No such file or directory\n"),
         ([str(tmp_path)], "Is a directory\n"),
-        (["one", "two"], "usage: csnn [FILE]\n"),
+        (["one", "two"], "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"),
     ):
         done = subprocess.run([folder / "csnn", *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 2 and done.stdout == ""
@@ -158,12 +146,10 @@ def test_a_membrane_at_the_threshold_neither_spikes_nor_is_reset(tmp_path):
     assert counts.tolist() == [[1, 1]]  # U = 1, then 0.5 + 1; U just above 1, then 0.5 + 1 - 1
 
 
-def test_no_heap_and_no_library_but_stdio(built):
+def test_the_network_needs_no_heap_and_no_library(built):
     folder = built("default kind")[2]
-    sources = [(folder / name).read_text() for name in ("csnn.c", "csnn.h", "network.h", "weights.h", "main.c")]
-    headers = set(re.findall(r"#include <(.+)>", "".join(sources)))
-    assert headers == {"stddef.h", "stdint.h", "float.h", "stdbool.h", "stdio.h"}
-    assert "stdio.h" not in "".join(sources[:4])
+    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "network.h", "weights.h"))
+    assert set(re.findall(r"#include <(.+)>", network)) == {"stddef.h", "stdint.h", "float.h", "stdbool.h"}
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
     allowed = {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # what a compiler adds by itself
     assert {name for name in needed if name != "U"} <= allowed

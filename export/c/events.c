@@ -1,0 +1,217 @@
+/*
+ * csnn --events [--window-us N] [FILE]: classifies what an event camera saw, and prints one line for each window.
+ *
+ * Events come as N-MNIST has them, five bytes each: column, row, and big-endian the polarity in one bit and the time in
+ * 23 bits (microseconds). One in row 240 says that the clock is 2^13 us further. A window becomes CSNN_FRAMES frames by
+ * the rules that the network was trained with (network.h), and its state begins anew.
+ *
+ * Without --window-us the input is one window, which is kept until its end is known. With it, every N microseconds from
+ * the first event on are one: a frame then lasts N / CSNN_FRAMES and is run as soon as it is over, so nothing is kept
+ * but the frame. A window in which nothing happened has its line as well.
+ */
+#include "program.h"
+
+#if !CSNN_EVENTS
+
+int classify_events(FILE *file, const char *name, int64_t window_us)
+{
+    (void)file, (void)window_us;
+    fprintf(stderr, "csnn: %s: --events: this network takes images, not the events of a camera\n", name);
+    return 2;
+}
+
+#else
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OVERFLOW_ROW 240
+
+struct event {
+    int64_t t; /* microseconds */
+    int x, y, polarity;
+};
+
+/* The input, and how far its clock has run. */
+struct source {
+    FILE *file;
+    const char *name;
+    unsigned long events;
+    int64_t overflown, last;
+};
+
+/* A window that is being run. */
+static struct csnn_state state;
+static uint8_t frame[CSNN_INPUTS];
+static int32_t counts[CSNN_CLASSES];
+static int64_t taken; /* frames that the network has had */
+
+/* Reads the next event. Returns 1, 0 at the end of the input, and -1 after it has told what is wrong. */
+static int next(struct source *source, struct event *event)
+{
+    unsigned char bytes[5];
+    size_t size;
+
+    while ((size = fread(bytes, 1, sizeof bytes, source->file)) == sizeof bytes && bytes[1] == OVERFLOW_ROW)
+        source->overflown += 1 << 13;
+    if (ferror(source->file)) {
+        fail(source->name);
+        return -1;
+    }
+    if (size == 0)
+        return 0;
+    if (size < sizeof bytes) {
+        fprintf(stderr, "csnn: %s: ends in the middle of an event, after %lu of them\n", source->name, source->events);
+        return -1;
+    }
+    event->x = bytes[0];
+    event->y = bytes[1];
+    event->polarity = bytes[2] >> 7;
+    event->t = ((int64_t)(bytes[2] & 127) << 16 | bytes[3] << 8 | bytes[4]) + source->overflown;
+    if (event->x >= CSNN_SENSOR_WIDTH || event->y >= CSNN_SENSOR_HEIGHT) {
+        fprintf(stderr, "csnn: %s: has an event at x = %d, y = %d, expected a sensor of %d by %d pixels\n",
+                source->name, event->x, event->y, CSNN_SENSOR_HEIGHT, CSNN_SENSOR_WIDTH);
+        return -1;
+    }
+    if (source->events && event->t < source->last) {
+        fprintf(stderr,
+                "csnn: %s: has an event at %" PRId64 " us after one at %" PRId64 " us, expected the order of time\n",
+                source->name, event->t, source->last);
+        return -1;
+    }
+    source->last = event->t;
+    source->events++;
+    return 1;
+}
+
+static void begin(void)
+{
+    csnn_reset(&state);
+    memset(frame, 0, sizeof frame);
+    memset(counts, 0, sizeof counts);
+    taken = 0;
+}
+
+/* Runs the frames before number `end`; those after the current one are empty. */
+static void advance(int64_t end)
+{
+    for (; taken < end; taken++) {
+        int32_t spikes;
+
+        csnn_present(&state, frame);
+        csnn_step(&state);
+        const csnn_index *class = csnn_spikes(&state, CSNN_LAYERS - 1, &spikes);
+        for (int32_t i = 0; i < spikes; i++)
+            counts[class[i]]++;
+        memset(frame, 0, sizeof frame);
+    }
+}
+
+/* Adds an event to frame number `number`; what comes after the last frame is left out or belongs to it. */
+static void add(const struct event *event, int64_t number)
+{
+    const int y = event->y / (CSNN_SENSOR_HEIGHT / CSNN_HEIGHT), x = event->x / (CSNN_SENSOR_WIDTH / CSNN_WIDTH);
+    uint8_t *cell = frame + (y * CSNN_WIDTH + x) * CSNN_CHANNELS + event->polarity;
+
+    if (number >= CSNN_FRAMES) {
+        if (!CSNN_FRAME_REST_LAST)
+            return;
+        number = CSNN_FRAMES - 1;
+    }
+    advance(number);
+    if (*cell < CSNN_FRAME_MOST)
+        ++*cell;
+}
+
+static void finish(void)
+{
+    advance(CSNN_FRAMES);
+    print_answer(counts);
+    fflush(stdout); /* for whoever waits at the other end of a pipe */
+}
+
+static int refuse_empty(const struct source *source)
+{
+    fprintf(stderr, "csnn: %s: has no events, expected at least one\n", source->name);
+    return 2;
+}
+
+/* Windows of the same length, frame after frame as they come in. */
+static int classify_windows(struct source *source, int64_t window_us)
+{
+    const int64_t each = window_us / CSNN_FRAMES;
+    struct event event;
+    int64_t start = 0;
+    int found;
+
+    begin();
+    while ((found = next(source, &event)) > 0) {
+        if (source->events == 1)
+            start = event.t;
+        for (; event.t >= start + window_us; start += window_us) {
+            finish();
+            begin();
+        }
+        add(&event, (event.t - start) / each);
+    }
+    if (found < 0)
+        return 2;
+    if (!source->events)
+        return refuse_empty(source);
+    finish();
+    return 0;
+}
+
+/* The whole input as one window. */
+static int classify_whole(struct source *source)
+{
+    struct event *events = NULL, event;
+    size_t count = 0, room = 0;
+    int found;
+
+    while ((found = next(source, &event)) > 0) {
+        if (count == room) {
+            struct event *more = realloc(events, (room = room ? 2 * room : 4096) * sizeof *events);
+            if (!more) {
+                free(events);
+                return fail(source->name);
+            }
+            events = more;
+        }
+        events[count++] = event;
+    }
+    if (found < 0 || !count) {
+        free(events);
+        return found < 0 ? 2 : refuse_empty(source);
+    }
+    const int64_t length = CSNN_FRAMES_BY_COUNT ? (int64_t)count : events[count - 1].t - events[0].t;
+    const int64_t each = length / CSNN_FRAMES;
+
+    if (each) {
+        begin();
+        for (size_t i = 0; i < count; i++)
+            add(&events[i], (CSNN_FRAMES_BY_COUNT ? (int64_t)i : events[i].t - events[0].t) / each);
+        finish();
+    } else {
+        fprintf(stderr, "csnn: %s: %s %" PRId64 " %s, expected at least %d, the network's frames\n", source->name,
+                CSNN_FRAMES_BY_COUNT ? "has" : "lasts", length, CSNN_FRAMES_BY_COUNT ? "events" : "us", CSNN_FRAMES);
+    }
+    free(events);
+    return each ? 0 : 2;
+}
+
+int classify_events(FILE *file, const char *name, int64_t window_us)
+{
+    struct source source = {file, name, 0, 0, 0};
+
+    if (!window_us)
+        return classify_whole(&source);
+    if (CSNN_FRAMES_BY_COUNT) {
+        fputs("csnn: --window-us: this network's frames take equally many events, expected whole recordings\n", stderr);
+        return 2;
+    }
+    return classify_windows(&source, window_us);
+}
+
+#endif

@@ -1,0 +1,193 @@
+"""`csnn --events`: frames of a camera's events, made in C, against those made in Python."""
+
+import subprocess
+
+import numpy as np
+import pytest
+from c_networks import COMPILERS, SANITIZE, STRICT, parameters
+from recordings import drawn, nmnist_bytes
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.recording import Events
+from export.c import program
+from export.parts import c_program
+
+CONFIG = ModelConfig(
+    input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=8, scale=1.0
+)
+SENSOR = (24, 20)
+RULES = {
+    "time": Rules(),
+    "binary, last": Rules(values="binary", rest="last"),
+    "count": Rules(by="count"),
+    "count, last": Rules(by="count", rest="last"),
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The program of a network for each set of rules, built once."""
+    made = {}
+
+    def make(name):
+        if name not in made:
+            window = Window(CONFIG.time_steps, SENSOR, (12, 10), RULES[name])
+            made[name] = tmp_path_factory.mktemp("c")
+            c_program.write_sources(made[name], CONFIG, parameters(CONFIG), CONFIG.time_steps, window)
+            program.build(made[name], made[name])
+        return made[name] / "csnn"
+
+    return make
+
+
+def printed(binary, content: bytes, *flags) -> str:
+    done = subprocess.run([binary, "--events", *map(str, flags)], input=content, capture_output=True, check=True)
+    assert done.stderr == b""
+    return done.stdout.decode()
+
+
+def shifted(events: Events, start_us: int) -> Events:
+    return events._replace(t=events.t + start_us)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_recording_gives_what_its_frames_give(built, name):
+    window = Window(CONFIG.time_steps, SENSOR, (12, 10), RULES[name])
+    answers = set()
+    for seed, count in ((1, 700), (2, 5003)):
+        events = shifted(drawn(seed, count, SENSOR), 12_345)
+        answers.add(printed(built(name), nmnist_bytes(events)))
+        assert printed(built(name), nmnist_bytes(events)) == program.printed(built(name), window.frames(events))
+    assert len(answers) == 2
+
+
+def of_window(events: Events, start: int, each: int, rules: Rules) -> np.ndarray:
+    """The frames of a window that begins at `start`, one event after another."""
+    frames = np.zeros((CONFIG.time_steps, 12, 10, 2), np.uint8)
+    for t, x, y, p in zip(*events, strict=True):
+        number = (t - start) // each
+        if rules.rest == "last":
+            number = min(number, CONFIG.time_steps - 1)
+        if number < CONFIG.time_steps:
+            frames[number, y // 2, x // 2, p] = min(
+                frames[number, y // 2, x // 2, p] + 1, 1 if rules.values == "binary" else 15
+            )
+    return frames
+
+
+@pytest.mark.parametrize("name", ["time", "binary, last"])
+def test_windows_of_a_stream(built, name):
+    """From the first event on, one after another; two of them are silent, and the last one is cut short."""
+    first, late = drawn(3, 4000, SENSOR, 90_000), shifted(drawn(4, 900, SENSOR, 20_000), 210_000)
+    events = Events(*map(np.concatenate, zip(first, late, strict=True)))
+    length, start = 41_005, int(events.t[0])
+    windows = []
+    for begin in range(start, int(events.t[-1]) + 1, length):
+        inside = (events.t >= begin) & (events.t < begin + length)
+        part = Events(*(values[inside] for values in events))
+        windows.append(of_window(part, begin, length // CONFIG.time_steps, RULES[name]))
+    assert len(windows) == 6 and [window.any() for window in windows] == [True, True, True, False, False, True]
+    found = printed(built(name), nmnist_bytes(events), "--window-us", length)
+    assert found == program.printed(built(name), np.stack(windows))
+    assert len(set(found.splitlines())) > 3
+
+
+def test_the_clock_may_overflow(built):
+    """Row 240 moves the clock on, as N-MNIST's files have it."""
+    events = drawn(5, 600, SENSOR, 8000)
+    half = Events(*(values[300:] for values in events))
+    later = half._replace(t=half.t + 8192)
+    whole = Events(*(np.concatenate([values[:300], moved]) for values, moved in zip(events, later, strict=True)))
+    stream = nmnist_bytes(Events(*(values[:300] for values in events))) + bytes([0, 240, 0, 0, 0]) + nmnist_bytes(half)
+    assert printed(built("time"), stream) == printed(built("time"), nmnist_bytes(whole))
+
+
+def test_a_window_is_printed_as_soon_as_it_is_over(built):
+    """A stream has no end: what comes later than a window gives its line, while the pipe stays open."""
+    events = drawn(6, 2000, SENSOR, 100_000)
+    command = [built("time"), "--events", "--window-us", "30000"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(nmnist_bytes(events))
+        process.stdin.flush()
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.stdin.close()
+        lines += process.stdout.readlines()
+    assert b"".join(lines).decode() == printed(built("time"), nmnist_bytes(events), "--window-us", 30_000)
+    assert len(lines) == 4
+
+
+EVENTS = drawn(7, 50, SENSOR)
+BAD = {
+    "cut": (nmnist_bytes(EVENTS)[:-2], [], "ends in the middle of an event, after 49 of them"),
+    "cut stream": (
+        nmnist_bytes(EVENTS)[:-2],
+        ["--window-us", "9999999"],
+        "ends in the middle of an event, after 49 of",
+    ),
+    "empty": (b"", [], "has no events, expected at least one"),
+    "empty stream": (b"", ["--window-us", "1000"], "has no events, expected at least one"),
+    "short": (
+        nmnist_bytes(EVENTS._replace(t=EVENTS.t // 50_000)),
+        [],
+        "lasts 5 us, expected at least 8, the network's",
+    ),
+    "order": (
+        nmnist_bytes(EVENTS._replace(t=np.arange(50)[::-1] + 7)),
+        [],
+        "has an event at 55 us after one at 56 us, expected",
+    ),
+    "sensor": (nmnist_bytes(EVENTS._replace(x=EVENTS.x + 7)), [], "expected a sensor of 24 by 20 pixels"),
+}
+
+
+@pytest.mark.parametrize(("content", "flags", "said"), BAD.values(), ids=BAD.keys())
+def test_recordings_that_can_not_be_used(built, content, flags, said):
+    done = subprocess.run([built("time"), "--events", *flags], input=content, capture_output=True, check=False)
+    assert done.returncode == 2 and done.stdout == b""
+    assert done.stderr.decode().startswith("csnn: standard input: ") and done.stderr.count(b"\n") == 1
+    assert said in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "said"),
+    [
+        ("time", ["--window-us", "7"], "--window-us 7: expected a whole number of at least 8, one for each frame"),
+        ("time", ["--window-us", "1e6"], "--window-us 1e6: expected a whole number of at least 8, one for each frame"),
+        ("time", ["--window-us"], "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]"),
+        (
+            "count",
+            ["--window-us", "1000"],
+            "--window-us: this network's frames take equally many events, expected whole",
+        ),
+    ],
+)
+def test_flags_that_can_not_be_used(built, name, flags, said):
+    done = subprocess.run([built(name), "--events", *flags], input="", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"csnn: {said}") or done.stderr.startswith(said)
+
+
+def test_a_network_for_images_takes_no_events(tmp_path):
+    c_program.write_sources(tmp_path, CONFIG, parameters(CONFIG))
+    binary = program.build(tmp_path, tmp_path)
+    done = subprocess.run([binary, "--events"], input=nmnist_bytes(EVENTS), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert (
+        done.stderr.decode()
+        == "csnn: standard input: --events: this network takes images, not the events of a camera\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler):
+    folder, binary = built("time").parent, tmp_path / "sanitized"
+    sources = [folder / name for name in ("main.c", "events.c", "csnn.c")]
+    command = [*compiler, *STRICT, *SANITIZE, "-O1", *sources, "-o", binary]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    content = nmnist_bytes(drawn(8, 9000, SENSOR))
+    for flags in ([], ["--window-us", "50000"]):
+        assert printed(binary, content, *flags) == printed(built("time"), content, *flags)
