@@ -22,9 +22,12 @@ def test_both_sides_get_pixels_of_0_to_1_time_major(case):
 def test_an_engine_that_can_not_run_a_case_says_why(case):
     module, model = case.in_jax("scan", "float32")
     assert module.__name__ == "csnn_jax.engine.scan" and model.config == case.config
-    frames = replace(case, images=case.images[:, None])
     assert case.in_jax("event", "float32")[0].__name__ == "csnn_jax.engine.event"
-    assert frames.in_jax("event", "float32") == "the event engine takes one image, or spikes, not a sequence of images"
+    counts = replace(
+        case, config=replace(case.config, scale=1.0), images=np.full((2, 3, *case.images.shape[1:]), 16, np.uint8)
+    )
+    takes = "the event engine takes frames of whole numbers from 0 to 15"
+    assert counts.in_jax("event", "float32") == f"{takes}, these go up to 16"
 
 
 def test_the_runs_case_has_all_test_images(small_run):
