@@ -71,6 +71,7 @@
       const image = this.find("image");
       image.src = this.example.image;
       image.alt = this.example.alt;
+      image.style.aspectRatio = this.example.aspect;
       this.strips.forEach((strip, layer) => {
         strip.querySelector(".what").textContent = this.example.layers[layer].what;
       });
@@ -123,6 +124,7 @@
       this.find("at").value = this.done;
       this.find("at").setAttribute("aria-valuetext", `after ${this.done} of ${this.steps} steps`);
       this.find("done").textContent = `${this.done} of ${this.steps}`;
+      this.frame();
       const counts = this.counts(this.done);
       const most = Math.max(1, ...this.counts(this.steps));
       const best = counts.indexOf(Math.max(...counts));
@@ -133,6 +135,15 @@
         row.classList.toggle("best", label === best && counts[label] > 0);
       });
       this.draw();
+    }
+
+    // Of a film, whose frames lie side by side, the latest one; their sum is last, for the whole window.
+    frame() {
+      const { frames, key } = this.example;
+      if (!frames) return;
+      const at = this.done === this.steps ? frames : Math.max(0, this.done - 1);
+      this.find("image").style.objectPosition = `${(100 * at) / frames}% 0`;
+      this.find("frame").textContent = at === frames ? `All ${frames} frames` : `Frame ${at + 1} of ${frames}${key}`;
     }
 
     // What a screen reader is told, once the picture stands still.

@@ -64,7 +64,8 @@ def _side(classes: Sequence[str]) -> Html:
     table = element("table", caption, element("thead", head), element("tbody", *rows), class_="counts")
     scrolled = element("div", table, class_="tall", role="region", aria_label="Output spikes so far", tabindex=0)
     verdict = element("p", class_="verdict", aria_live="polite")
-    return element("div", element("img", class_="image", src="data:,", alt=""), scrolled, verdict, class_="side")
+    image = element("img", class_="image", src="data:,", alt="")
+    return element("div", element("div", image, element("p", class_="frame")), scrolled, verdict, class_="side")
 
 
 def _strips(head: Sequence[dict[str, Any]]) -> Html:
@@ -83,7 +84,10 @@ def _strips(head: Sequence[dict[str, Any]]) -> Html:
 def _example(example: Example, layers: Sequence[Layer], classes: Sequence[str]) -> dict[str, Any]:
     name, answer = classes[example.label], classes[example.answer]
     said = name if name == answer else f"{name}, taken for {answer}"
-    source = base64.b64encode(tiles.png(tiles.still(example.image))).decode()
+    frames = len(example.image) if example.image.ndim == 4 else 0
+    pixels = tiles.film(example.image) if frames else tiles.still(example.image)
+    source = base64.b64encode(tiles.png(pixels)).decode()
+    height, width = example.image.shape[-3:-1]
     pairs = zip(layers, example.membranes, example.spikes, strict=True)
     return {
         "title": f"{said} (test image {example.index})",
@@ -91,6 +95,9 @@ def _example(example: Example, layers: Sequence[Layer], classes: Sequence[str]) 
         "answer": example.answer,
         "image": f"data:image/png;base64,{source}",
         "alt": f"Test image {example.index}, class {name}",
+        "aspect": width / height,
+        "frames": frames,
+        "key": ": blue darker, orange brighter" if example.image.shape[-1] == 2 else "",
         "layers": [_layer(*pair, last=layer == len(layers) - 1) for layer, pair in enumerate(pairs)],
     }
 

@@ -33,6 +33,20 @@ def still(image: np.ndarray) -> np.ndarray:
     return _stretched(image.astype(float).sum(-1)) if image.shape[-1] > 1 or image.max() <= 1 else image[..., 0]
 
 
+def film(frames: np.ndarray) -> np.ndarray:
+    """Frames [T, H, W, C] side by side, and at the end their sum, as pixels to be shown: uint8 [H, (T + 1) W, 3].
+
+    Of two channels, which are the events that became darker and brighter, the first is blue and the second orange.
+    """
+    pictures = [*frames, still(frames)]
+    if frames.shape[-1] == 2:
+        brighter = frames[..., 1].astype(float) - frames[..., 0]
+        pictures[:-1] = signed(brighter, max(np.abs(brighter).max(), 1))
+    elif frames.shape[-1] != 3:
+        pictures[:-1] = _stretched(frames.astype(float).sum(-1))
+    return np.concatenate([one if one.ndim == 3 else np.repeat(one[..., None], 3, -1) for one in pictures], axis=1)
+
+
 def _stretched(values: np.ndarray) -> np.ndarray:
     """Values from 0 on as bytes, the largest 255."""
     return np.round(values * (255 / max(values.max(), 1e-9))).astype(np.uint8)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 from browser import VIEWS, axe, opened
+from bundles import make_run
 from commands import call
 from once import once
+from recordings import write_nmnist
 
 import csnn_jax
-from csnn_jax import data
+from csnn_jax import ModelConfig, data
 
 PATIENCE = 120_000  # milliseconds that charts may take on a busy machine
 
@@ -127,3 +129,24 @@ def test_names_are_text_in_a_browser(tmp_path):
         for where in ("h1", "h2", "figcaption", ".legend button >> nth=0", ".xtitle"):
             assert visit.page.locator(where).first.text_content() == name
         assert visit.errors == [] and visit.requests == [path.as_uri()]
+
+
+def test_a_recording_plays_beside_the_spikes(tmp_path):
+    """The picture is the latest frame, and at the end the sum of all."""
+    name = write_nmnist(tmp_path / "nmnist", train=1, test=1)
+    config = ModelConfig(input_shape=(34, 34, 2), conv_channels=(4,), time_steps=6, scale=1.0)
+    run = make_run(tmp_path / "run", config, dataset=name, cache="off")
+    assert call("csnn_jax.report", run, "--out", tmp_path / "report.html").returncode == 0
+    with opened(tmp_path / "report.html") as visit:
+        image, said = visit.page.locator(".player .image"), visit.page.locator(".player .frame")
+        assert said.inner_text() == "All 6 frames"
+        seen = [image.screenshot()]
+        for step in (1, 4, 6):
+            visit.page.locator(".player .at").fill(str(step))
+            seen.append(image.screenshot())
+            if step < 6:
+                assert said.inner_text() == f"Frame {step} of 6: blue darker, orange brighter"
+        assert seen[3] == seen[0] and len(set(seen)) == 3
+        box = image.bounding_box()
+        assert box is not None and abs(box["width"] - box["height"]) < 1
+        assert visit.errors == []

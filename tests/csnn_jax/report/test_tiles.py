@@ -45,3 +45,15 @@ def test_tiles_stand_in_rows():
     assert whole.shape == (5, 7, 4)
     assert [whole[0, 0, 0], whole[0, 4, 0], whole[3, 0, 0]] == [10, 20, 30]
     assert whole[2, 0, 3] == whole[3, 4, 3] == 0, "between them, and where none is, nothing"
+
+
+def test_a_film_has_the_frames_side_by_side_and_then_their_sum():
+    frames = np.zeros((3, 4, 5, 2), np.uint8)
+    frames[0, 1, 2] = 2, 0
+    frames[2, 3, 4] = 0, 1
+    film = tiles.film(frames)
+    assert film.shape == (4, 4 * 5, 3) and film.dtype == np.uint8
+    darker, brighter, nothing, whole = film[1, 2], film[3, 10 + 4], film[1, 5 + 2], film[:, 15:]
+    assert darker[2] > darker[0] and brighter[0] > brighter[2] and len(set(nothing.tolist())) == 1
+    np.testing.assert_array_equal(whole[..., 0], tiles.still(frames))
+    assert tiles.film(np.zeros((2, 4, 5, 3), np.uint8)).shape == tiles.film(np.zeros((2, 4, 5, 1), np.uint8)).shape
