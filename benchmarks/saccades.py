@@ -22,6 +22,7 @@ import csnn_jax
 from csnn_jax import data, machine
 from csnn_jax.data.events import saccades, simulated
 from csnn_jax.data.events.recording import Events
+from csnn_jax.data.events.shelf import Shelf
 from csnn_jax.data.source import Wanted
 from csnn_jax.figures.style import BLUE, ORANGE, PAGE, new, png, styled
 
@@ -47,7 +48,7 @@ def measured(subset: int | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         with contextlib.redirect_stdout(sys.stderr):
-            raw = simulated.read_saccades("", Wanted((34, 34, 2), 1, cache=Path(folder), subset=subset))
+            raw = simulated.read_saccades("", Wanted((34, 34, 2), 1, cache=Shelf(Path(folder)), subset=subset))
         seconds = time.perf_counter() - began
         places = [place for images, _ in (raw.train, raw.test) for place in images.places]  # type: ignore[attr-defined]
         told = [described(simulated.read_place(place)) for place in places]

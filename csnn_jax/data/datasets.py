@@ -125,7 +125,7 @@ def load(
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
     cache = cache or Cache()
-    wanted = Wanted(shape, time_steps, input_shape is None, rules or Rules(), cache.folder, subset)
+    wanted = Wanted(shape, time_steps, input_shape is None, rules or Rules(), cache.shelf, subset)
     raw = _shortened(_read(name, wanted), wanted, name)
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":

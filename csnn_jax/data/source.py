@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from csnn_jax.data.events.frames import Rules
+from csnn_jax.data.events.shelf import Shelf
 from csnn_jax.data.images import Images, Shape
 
 Pair = tuple[Images, np.ndarray]
@@ -22,7 +22,7 @@ class Wanted:
         time_steps: of its window.
         own: nobody asked for this shape, so recordings of events keep that of their sensor.
         rules: how frames are made of events.
-        cache: folder for what is made on first use; None: nothing is kept.
+        cache: for what is made on first use; None: nothing is kept.
         subset: images to learn from that are wanted, the first ones; None: all. A reader may give more.
     """
 
@@ -30,7 +30,7 @@ class Wanted:
     time_steps: int
     own: bool = False
     rules: Rules = Rules()  # noqa: RUF009  it is frozen
-    cache: Path | None = None
+    cache: Shelf | None = None
     subset: int | None = None
 
     def of(self, count: int, train: int) -> int:

@@ -1,5 +1,6 @@
 """The data set of simulated recordings: made on first use, and kept where there is a cache."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
@@ -14,27 +15,24 @@ from csnn_jax.data.events.nmnist import decoded, encoded
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted
+from csnn_jax.data.events.shelf import Full, Records, Shelf
 from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Wanted
-from csnn_jax.errors import UserError
-from csnn_jax.files import Temporary, rename
 from csnn_jax.progress import followed
 
-FORMAT = 1
+FORMAT = 2
 """Changes whenever the simulation does, so that recordings which were kept before are no longer found."""
 BATCH = 250
 """Digits that a thread simulates at once."""
 
 
 class Place(NamedTuple):
-    """A recording: the file that its digit is in, its part and number there, and where it is kept, if it is."""
+    """A recording: the file that its digit is in, its part and number there, and what keeps them, if anything does."""
 
     path: Path
     part: int
     number: int
-    kept: Path | None
-    start: int
-    stop: int
+    kept: Records | None
 
     def __str__(self) -> str:
         return f"{self.path}, digit {self.number} of part {self.part}, simulated (format {FORMAT})"
@@ -59,54 +57,38 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
 
 
 def read_place(place: Place) -> Events:
-    """The events of a recording: as they are kept, or simulated once more.
-
-    Raises:
-        UserError: the file that keeps it can't be read.
-    """
-    if place.kept is None:
-        digits = np.asarray(_digits(place.part)[place.number : place.number + 1])
-        return next(saccades.simulate(digits, place.part, place.number))
-    try:
-        with place.kept.open("rb") as file:
-            file.seek(place.start)
-            return decoded(file.read(place.stop - place.start))
-    except OSError as error:
-        raise UserError(f"{place.kept}: cannot be read ({error.strerror}), expected simulated recordings") from error
+    """The events of a recording: as they are kept, or simulated once more."""
+    if place.kept is not None:
+        return decoded(place.kept[place.number])
+    digits = np.asarray(_digits(place.part)[place.number : place.number + 1])
+    return next(saccades.simulate(digits, place.part, place.number))
 
 
 def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> Pair:
     images, labels = pair
-    kept, offsets = None, np.zeros(count + 1, np.int64)
-    if wanted.cache is not None:
-        folder = wanted.cache / f"saccades-{FORMAT}-{part}-{count}"
-        try:
-            if not folder.is_dir():
-                _make(folder, np.asarray(images[:count])[..., 0], part)
-            kept, offsets = folder / "events", np.load(folder / "offsets.npy", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            print(f"Data: {folder} can't be written or read ({error}); simulates each recording as it is needed")
+    kept = None if wanted.cache is None else _kept(wanted.cache, np.asarray(images[:count])[..., 0], part)
     path = Path(str(files("csnn_jax.data"))) / "mnist" / f"{('train', 't10k')[part]}-images-idx3-ubyte.gz"
-    bounds = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-    places = [Place(path, part, number, kept, *bound) for number, bound in enumerate(bounds)]
-    return Recordings(places, read_place, window), labels[:count]
+    return Recordings([Place(path, part, number, kept) for number in range(count)], read_place, window), labels[:count]
 
 
-def _make(folder: Path, digits: np.ndarray, part: int) -> None:
-    """Simulates all recordings of a part, in batches, and writes them one after another."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    offsets = [0]
-    with Temporary(folder) as unfinished, ThreadPoolExecutor() as pool:
-        unfinished.mkdir()
-        starts = range(0, len(digits), BATCH)
-        made = pool.map(lambda start: _simulated(digits[start : start + BATCH], part, start), starts)
-        told = f"Data: simulates {len(digits):,} recordings, to be kept in {folder.parent}"
-        with (unfinished / "events").open("wb") as file:
+def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> Records | None:
+    """All recordings of a part, simulated in batches if they are not there; None where they can't be kept."""
+    name = f"saccades-{FORMAT}-{part}-{len(digits)}"
+    told = f"Data: simulates {len(digits):,} recordings, to be kept in {shelf.sets}"
+    starts = range(0, len(digits), BATCH)
+    with ThreadPoolExecutor() as pool:
+
+        def records() -> Iterator[bytes]:
+            made = pool.map(lambda start: _simulated(digits[start : start + BATCH], part, start), starts)
             for batch in followed(made, told, len(starts)):
-                for recording in batch:
-                    offsets.append(offsets[-1] + file.write(recording))
-        np.save(unfinished / "offsets.npy", np.array(offsets, np.int64))
-        rename(unfinished, folder)
+                yield from batch
+
+        try:
+            return shelf.find(name) or shelf.put(name, records())
+        except (OSError, Full) as error:
+            why = "--cache-limit" if isinstance(error, Full) else error.strerror
+            print(f"Data: {shelf.sets} can't hold what is simulated ({why}); simulates each recording as it is needed")
+    return None
 
 
 def _simulated(digits: np.ndarray, part: int, first: int) -> list[bytes]:

@@ -13,6 +13,7 @@ from csnn_jax.data import as_bytes, load
 from csnn_jax.data.events.cache import CELLS, HALVES, Cache, Kept, pack, unpack
 from csnn_jax.data.events.nmnist import read_bin
 from csnn_jax.data.events.recordings import Recordings
+from csnn_jax.data.events.shelf import Shelf
 from csnn_jax.errors import UserError
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.just(1) | st.just(2))
@@ -52,7 +53,7 @@ def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
     plain = np.asarray(load(bars, None, time_steps=5).train.images)
     first = images(bars, told.cache(tmp_path / "cache"))
     np.testing.assert_array_equal(np.asarray(first), plain)
-    said = f"Data: makes frames of {{}} recordings, to be kept in {tmp_path / 'cache/frames'}\n"
+    said = f"Data: makes frames of {{}} recordings, to be kept in {tmp_path / 'cache/sets'}\n"
     assert capsys.readouterr().out == said.format(20) + said.format(10) and not told
     monkeypatch.setattr(Recordings, "one", None)
     second = images(bars, told.cache(tmp_path / "cache"))
@@ -70,22 +71,22 @@ def test_what_frames_depend_on_makes_another_set(bars, tmp_path):
     after = np.asarray(images(bars, told.cache(tmp_path / "cache")))
     assert (after[0] != before[0]).any() and (after[1:] == before[1:]).all()
     load(bars, (17, 17, 2), time_steps=5, cache=told.cache(tmp_path / "cache"))
-    assert len(list((tmp_path / "cache/frames").iterdir())) == 5  # the test images are the same in the first two
+    assert len(list((tmp_path / "cache/sets").iterdir())) == 5  # the test images are the same in the first two
 
 
 def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
     told = Told()
     whole = np.asarray(images(bars, told.cache(tmp_path / "cache")))
     for break_it in (
-        lambda path: (path / "packed").write_bytes((path / "packed").read_bytes()[:-1]),
+        lambda path: (path / "records").write_bytes((path / "records").read_bytes()[:-1]),
         lambda path: (path / "offsets.npy").write_bytes(b""),
-        lambda path: (path / "rows.npy").unlink(),
+        lambda path: (path / "offsets.npy").unlink(),
     ):
-        for path in (tmp_path / "cache/frames").iterdir():
+        for path in (tmp_path / "cache/sets").iterdir():
             break_it(path)
         del told[:]
         np.testing.assert_array_equal(np.asarray(images(bars, told.cache(tmp_path / "cache"))), whole)
-        assert "are cut short, and made anew" in told[0]
+        assert "is cut short, and made anew" in told[0]
     del told[:]
     images(bars, told.cache(tmp_path / "cache"))
     assert not told
@@ -93,17 +94,17 @@ def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
 
 def test_two_processes_may_make_the_same_set(bars, tmp_path, monkeypatch):
     """The second one to end finds a folder of that name, and takes it."""
-    told, cached = Told(), Cache._make_room
+    told, cached = Told(), Shelf._make_room
 
-    def meanwhile(self, folder, size):
-        monkeypatch.setattr(Cache, "_make_room", cached)
+    def meanwhile(self, size):
+        monkeypatch.setattr(Shelf, "_make_room", cached)
         images(bars, told.cache(tmp_path / "cache"))
-        cached(self, folder, size)
+        cached(self, size)
 
-    monkeypatch.setattr(Cache, "_make_room", meanwhile)
+    monkeypatch.setattr(Shelf, "_make_room", meanwhile)
     found = images(bars, told.cache(tmp_path / "cache"))
     np.testing.assert_array_equal(np.asarray(found), np.asarray(load(bars, None, time_steps=5).train.images))
-    assert isinstance(found, Kept) and len(list((tmp_path / "cache/frames").iterdir())) == 2
+    assert isinstance(found, Kept) and len(list((tmp_path / "cache/sets").iterdir())) == 2
 
 
 def test_without_a_place_training_goes_on(bars, tmp_path):
@@ -111,7 +112,7 @@ def test_without_a_place_training_goes_on(bars, tmp_path):
     (tmp_path / "file").write_text("no folder")
     found = images(bars, told.cache(tmp_path / "file/cache"))
     assert isinstance(found, Recordings) and len(found) == 20
-    assert told[-1].startswith(f"Data: {tmp_path / 'file/cache/frames'} can't be written (")
+    assert told[-1].startswith(f"Data: {tmp_path / 'file/cache/sets'} can't be written (")
     assert told[-1].endswith("goes on without a cache")
     assert isinstance(images(bars, told.cache(None)), Recordings)
 
@@ -121,13 +122,13 @@ def test_the_sets_that_were_not_used_for_longest_make_room(bars, tmp_path):
     images(bars, told.cache(folder))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     images(bars, told.cache(folder, limit=1.5 * size), validation=1)
-    assert len(list((folder / "frames").iterdir())) == 2
+    assert len(list((folder / "sets").iterdir())) == 2
     load(bars, None, time_steps=4, cache=told.cache(folder, limit=1.5 * size))
     left = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    assert left <= 1.5 * size and len(list((folder / "frames").iterdir())) in (2, 3)
+    assert left <= 1.5 * size and len(list((folder / "sets").iterdir())) in (2, 3)
     found = images(bars, told.cache(tmp_path / "small", limit=1000.0))
     assert isinstance(found, Recordings) and "more than --cache-limit 1e-06 GB; goes on without" in told[-1]
-    assert not list((tmp_path / "small/frames").iterdir())
+    assert not list((tmp_path / "small/sets").iterdir())
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -146,7 +147,7 @@ def test_bad_recordings_are_left_out_where_that_is_asked_for(bars, tmp_path, kep
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     with pytest.raises(UserError, match=f"^{path}: "):
         np.asarray(images(bars, told.cache(folder)))
-    assert not list(tmp_path.glob("cache/frames/*"))
+    assert not list(tmp_path.glob("cache/sets/*"))
     for path in (tmp_path / "data/Train").rglob("*.bin"):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="--skip-bad: left out all 20 recordings"):

@@ -1,5 +1,7 @@
 """The simulated data set is made once, and is the same however it is kept."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -36,15 +38,27 @@ def test_a_place_that_can_not_be_written(tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     found = loaded(Cache(tmp_path / "file", tell=id), 2)
     np.testing.assert_array_equal(np.asarray(found.train.images), np.asarray(loaded(subset=2).train.images))
-    assert "can't be written or read" in capsys.readouterr().out
+    assert "can't hold what is simulated (" in capsys.readouterr().out
 
 
-def test_recordings_that_are_gone_are_named(tmp_path):
-    images = loaded(Cache(tmp_path, tell=id), 2).train.images
-    place = images._recordings.places[1]
-    place.kept.unlink()
-    with pytest.raises(UserError, match=f"^{place.kept}: cannot be read"):
-        simulated.read_place(place)
+def test_the_limit_of_the_cache_holds_for_what_is_simulated_too(tmp_path, capsys):
+    told: list[str] = []
+    found = loaded(Cache(tmp_path, 10_000, tell=told.append), 2)
+    assert "can't hold what is simulated (--cache-limit)" in capsys.readouterr().out
+    assert len(found.train.labels) == 2 and "more than --cache-limit 1e-05 GB" in told[0]
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= 10_000
+
+
+def test_what_is_cut_short_is_simulated_anew(tmp_path):
+    told: list[str] = []
+    cache = Cache(tmp_path, tell=told.append)
+    before = np.asarray(loaded(cache, 2).train.images)
+    for path in tmp_path.glob("sets/saccades-*/records"):
+        path.write_bytes(path.read_bytes()[:-1])
+    for path in tmp_path.glob("sets/[!s]*"):
+        shutil.rmtree(path)
+    np.testing.assert_array_equal(np.asarray(loaded(cache, 2).train.images), before)
+    assert len(told) == 2 and all("is cut short, and made anew" in line for line in told)
 
 
 def test_more_than_there_are():
