@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from commands import SMALL, run, start
 from processes import begin, end, together
+from recordings import write_nmnist
 
 from csnn_jax.runs import weights
 from csnn_jax.runs.rundir import RunDir
@@ -52,6 +53,17 @@ def test_two_processes_train_as_one_in_float64(tmp_path):
     ],
 )
 def test_the_first_gradient_of_two_processes_is_that_of_one(tmp_path, flags, bound):
+    check_first_gradient(tmp_path, flags, bound)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_recordings_of_a_batch(tmp_path):
+    name = write_nmnist(tmp_path / "data", train=8)
+    recordings = ("--dataset", name, "--cache", tmp_path / "cache", "--augment", 1, 0, 0, "--event-drop", 0.1)
+    check_first_gradient(tmp_path, (*FLAGS, "--engine", "event", *recordings), 1e-5)
+
+
+def check_first_gradient(tmp_path, flags, bound):
     """By a step of SGD with a rate of 1, which takes the gradient off the weights."""
     step = (*flags, "--optimizer", "sgd", "--lr", 1, "--max-iters", 1, "--init", "calibrated")
     assert {done.returncode for done in together(step, [("--out", tmp_path / "two"), ()])} == {0}
