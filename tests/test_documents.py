@@ -44,6 +44,7 @@ NOT_RUN = {
     "docs/train.md, docs/compare.md and docs/deploy.md run these commands": 1,
     "installs packages": 2,
     "installs torch and snnTorch": 1,
+    "needs data that have to be downloaded": 1,
     "installs the packages that exports need": 1,
     "installs TensorFlow": 1,
     "installs the package that reads event files": 1,
