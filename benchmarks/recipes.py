@@ -34,6 +34,8 @@ from csnn_jax.trained import Trained
 FOLDER = Path("results/recipes")
 NAMES = {"mnist": "mnist", "idx:/usr/share/datasets/fashion-mnist": "fashion"}
 """The data sets, and what they are called in the names of the files."""
+BESIDE = {"mnist": (), "idx:/usr/share/datasets/fashion-mnist": ("--flip", "--augment", "1", "5", "0.05")}
+"""Flags that a recipe is given beside the data set: clothes may be mirrored, and are moved less than digits."""
 LAST = 25
 """Records of metrics.jsonl that are kept."""
 COUNTED = 1000
@@ -59,7 +61,7 @@ def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> d
     """Trains in a process of its own, with `more` flags for a short one; the clock runs from its start to its end."""
     flags = ["--recipe", recipe, "--seed", str(seed), *more]
     if dataset != "mnist":
-        flags += ["--dataset", dataset]
+        flags += ["--dataset", dataset, *BESIDE[dataset]]
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         command = [sys.executable, "-m", "csnn_jax.train", *flags, "--out", f"{folder}/run"]

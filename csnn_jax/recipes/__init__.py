@@ -6,13 +6,14 @@ A new recipe is a file with its `CONFIG`, and a line in both lists here. docs/re
 from typing import Literal
 
 from csnn_jax.config import Config
-from csnn_jax.recipes import fast, nir, original, sparse
+from csnn_jax.recipes import accurate, fast, nir, original, sparse
 
-Recipe = Literal["original", "fast", "sparse", "nir"]
+Recipe = Literal["original", "fast", "accurate", "sparse", "nir"]
 
 RECIPES: dict[Recipe, Config] = {
     "original": original.CONFIG,
     "fast": fast.CONFIG,
+    "accurate": accurate.CONFIG,
     "sparse": sparse.CONFIG,
     "nir": nir.CONFIG,
 }
