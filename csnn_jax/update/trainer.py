@@ -1,6 +1,7 @@
 """Trains and evaluates the network in JAX: one jit per training step, the state kept on the devices."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -110,14 +111,15 @@ class Trainer:
         given = None if tensors is None else initial.Start.given(config.model, tensors)
         self.start = given or initial.start(config, train)
         model = models.from_arrays(config.model, self.start.arrays, jnp.dtype(config.train.dtype))
-        rates = config.train.rate_target is not None
-        engine, self._engine = engines.choose(config.train.engine, model, train.images, rates)
+        self._choose = partial(engines.choose, config.train.engine, model, rates=config.train.rate_target is not None)
+        engine, self._engine = self._choose(train.images)
         self.graphdef, params = nnx.split(model)
         self.optimizer = optimizer.make(config.train)
         average = None if config.train.ema is None else jax.tree.map(jnp.copy, params)
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
         self.state, self._sound = self.devices.copy((state, np.array(True)))
-        self._runner = BatchRunner(config.model, self.graphdef, engine, config.train.seed, self.devices)
+        self._runners = {engine: BatchRunner(config.model, self.graphdef, engine, config.train.seed, self.devices)}
+        self._runner = self._runners[engine]
         parts = self.graphdef, self._runner.scale, objectives.make(config.train), engine, config.train.part
         gradient = gradients.make(*parts, self.devices, config.train.dropout)
         self._update = scan.jit(make_update(self.graphdef, self.optimizer, gradient), donate_argnums=0)
@@ -156,14 +158,23 @@ class Trainer:
         return self.state.params if self.state.average is None else self.state.average
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
-        return self._runner.evaluate(self._weights, split, go_on)
+        return self._for(split.images).evaluate(self._weights, split, go_on)
+
+    def _for(self, images: Images) -> BatchRunner:
+        """What runs such images: frames to evaluate on may not fit the engine that trains."""
+        engine, _ = self._choose(images)
+        if engine not in self._runners:
+            settings = self.config.model, self.graphdef, engine, self.config.train.seed, self.devices
+            self._runners[engine] = BatchRunner(*settings)
+        return self._runners[engine]
 
     def look(self, images: Images, before: bool = False) -> dict[str, Neurons]:
-        return self._runner.look(mesh.alone(self.state.last_good if before else self.state.params), images)
+        return self._for(images).look(mesh.alone(self.state.last_good if before else self.state.params), images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        x = self._runner.present(self._runner.hold(images), np.arange(len(images)), (2, 0))
-        found = self._runner.trace(mesh.alone(self._weights), x)
+        runner = self._for(images)
+        x = runner.present(runner.hold(images), np.arange(len(images)), (2, 0))
+        found = runner.trace(mesh.alone(self._weights), x)
         return [np.asarray(m) for m in found.membranes], [np.asarray(s) for s in found.spikes]
 
     def tensors(self) -> layouts.Tensors:

@@ -14,6 +14,7 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
+from csnn_jax.errors import UserError
 from csnn_jax.network.model import CSNN
 from csnn_jax.update import gradient as gradients
 from csnn_jax.update import objective, optimizer
@@ -165,3 +166,17 @@ def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     for a, b in zip(one.trace(split.images[:2])[1], other.trace(split.images[:2])[1], strict=True):
         np.testing.assert_array_equal(a, b)
     assert one.look(split.images) == other.look(split.images)
+
+
+def test_frames_to_evaluate_on_may_not_fit_the_engine_that_trains():
+    """Counts above 15 of a test set go to the scan engine; where event was asked for they are refused in one line."""
+    model = ModelConfig(input_shape=(6, 5, 2), conv_channels=(3,), hidden=(), num_classes=2, time_steps=3, scale=1.0)
+    frames = np.random.default_rng(0).integers(0, 16, (8, 3, 6, 5, 2)).astype(np.uint8)
+    train, test = (data.Split(images, np.arange(8) % 2) for images in (frames, frames + np.uint8(1)))
+    trainer = Trainer(decided(Config(model, train=TrainConfig(batch_size=8))), train)
+    assert "event engine" in trainer.describe()
+    trainer.step(0, np.arange(8), 0.01)
+    assert trainer.evaluate(train).accuracy >= 0 and trainer.evaluate(test).confusion.sum() == 8
+    asked = Trainer(decided(Config(model, train=TrainConfig(batch_size=8, engine="event"))), train)
+    with pytest.raises(UserError, match=r"--engine event: .* these go up to 16"):
+        asked.evaluate(test)
