@@ -3,7 +3,7 @@
     python benchmarks/engine_profile.py RUN > results/engine_profile.json
 
 RUN is a run directory of the trained network. Milliseconds of every operation of event_ops.py as JAX's profiler saw it
-on real MNIST batches, medians; `xla` is all the rest: the first convolution, its gradient, Adam, the loss.
+on real batches, medians; `xla` is all the rest: the first convolution of an image, its gradient, Adam, the loss.
 """
 
 import collections
@@ -43,6 +43,8 @@ def main() -> None:
     training, inference = compiled(config, tensors, images)
     result = {
         "command": "python benchmarks/engine_profile.py RUN",
+        "commit": machine.commit(),
+        "dataset": config.data.dataset,
         **machine.describe(),
         "inference_batch": profile(*inference),
         "training_iteration": profile(*training),
@@ -56,7 +58,7 @@ Work = tuple[Callable[[], object], str]  # a function, and the optimised program
 def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Work, Work]:
     """One training iteration and one inference batch, as csnn_jax's trainer runs them."""
     network = model.from_tensors(config.model, tensors, jnp.dtype(config.train.dtype))
-    chosen, _ = engine.choose(config.train.engine, network)
+    chosen, _ = engine.choose(config.train.engine, network, images.train.images)
     graph, params = nnx.split(network)
     runner = BatchRunner(config.model, graph, chosen, config.train.seed)
     rows = np.arange(config.train.batch_size)

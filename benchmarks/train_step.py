@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax import machine
+from csnn_jax import data, machine
+from csnn_jax.config import Config
 from csnn_jax.runs import rundir
 from csnn_torch.compare import cost
 from csnn_torch.compare.results import Cost
@@ -45,6 +46,8 @@ def main() -> None:
         **machine.describe(),
         "batch_size": config.train.batch_size,
         "time_steps": config.model.time_steps,
+        "dataset": config.data.dataset,
+        "input_density": input_density(config),
         "same_predictions": f"{same.sum()} of {same.size}",
         "times_faster": {
             side.side: {
@@ -68,6 +71,11 @@ def arguments() -> Options:
     parser.add_argument("--engine", default="event", choices=("scan", "event"), help="csnn_jax's engine")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each turn")
     return Options(**vars(parser.parse_args()))
+
+
+def input_density(config: Config) -> float:
+    """Share of the values of some test images, or frames, that are not 0."""
+    return round(float(np.mean(data.load_for(config).test.images[np.arange(config.train.batch_size)] != 0)), 5)
 
 
 def figures(side: Cost) -> dict[str, Any]:
