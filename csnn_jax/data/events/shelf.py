@@ -7,6 +7,7 @@ A set is a folder, whose name tells all that its records depend on. `records` ho
 import math
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -89,11 +90,10 @@ class Records:
         OSError, ValueError, EOFError: it can't be read, or it is cut short.
     """
 
-    _descriptor = -1
-
     def __init__(self, folder: Path):
         self._offsets = np.load(folder / "offsets.npy", allow_pickle=False)
         self._descriptor = os.open(folder / "records", os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != self._offsets[-1]:
             raise ValueError("records end elsewhere than the last of them")
         self.sizes = np.diff(self._offsets)
@@ -103,10 +103,6 @@ class Records:
 
     def __getitem__(self, number: int) -> bytes:
         return os.pread(self._descriptor, int(self.sizes[number]), int(self._offsets[number]))
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
 
 
 def _size(folder: Path) -> int:
