@@ -256,7 +256,10 @@ def channels_first(images: np.ndarray, memory_format: torch.memory_format = torc
     The clone has the strides of a data loader's batch. Without it grey images, of one channel, keep strides that torch
     takes for channels-last, and convolves in another order.
     """
-    return torch.from_numpy(images).movedim(-1, -3).clone(memory_format=memory_format)
+    found = torch.from_numpy(images).movedim(-1, -3)
+    if found.ndim == 4:
+        return found.clone(memory_format=memory_format)
+    return found.flatten(0, 1).clone(memory_format=memory_format).unflatten(0, found.shape[:2])  # each step's batch
 
 
 def _channels_last(layer: torch.Tensor) -> torch.Tensor:
