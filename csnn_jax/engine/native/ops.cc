@@ -136,25 +136,40 @@ void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t byt
 #endif
 }
 
+// Bits of some groups of channels; `bits` is 0 before.
+static void pack_groups(const float* x, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits) {
+  const int64_t words = divide_up(planes * channels, lanes), most = (1 << planes) - 1;
+  for (int64_t group = 0; group < groups; group++, bits += words) {
+    for (int64_t c = 0; c < channels; c++) {
+      const float value = *x++;
+      if (value == 0) continue;
+      const int64_t count = value >= 1 && value <= static_cast<float>(most) ? static_cast<int64_t>(value) : 0;
+      if (static_cast<float>(count) != value)
+        throw std::invalid_argument("the event engine takes whole numbers from 0 to " + std::to_string(most) +
+                                    " in a sequence, not other numbers");
+      for (int64_t p = 0; p < planes; p++) {
+        const int64_t n = p * channels + c;
+        bits[n / lanes] |= (count >> p & 1) << (n % lanes);
+      }
+    }
+  }
+}
+
 void pack(const float* x, int64_t images, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits,
           const Workers& workers) {
-  const int64_t words = divide_up(planes * channels, lanes);
-  const float most = static_cast<float>((1 << planes) - 1);
+  const int64_t words = divide_up(planes * channels, lanes), block = 16;
   workers.each(images, [&](int64_t image, int64_t) {
-    for (int64_t group = image * groups; group < (image + 1) * groups; group++) {
-      std::fill(bits + group * words, bits + (group + 1) * words, 0);
-      for (int64_t c = 0; c < channels; c++) {
-        const float value = x[group * channels + c];
-        if (value == 0) continue;
-        const int64_t count = value >= 1 && value <= most ? static_cast<int64_t>(value) : 0;
-        if (static_cast<float>(count) != value)
-          throw std::invalid_argument("the event engine takes whole numbers from 0 to " +
-                                      std::to_string((1 << planes) - 1) + " in a sequence, not other numbers");
-        for (int64_t p = 0; p < planes; p++) {
-          const int64_t n = p * channels + c;
-          bits[group * words + n / lanes] |= (count >> p & 1) << (n % lanes);
-        }
+    std::fill(bits + image * groups * words, bits + (image + 1) * groups * words, 0);
+    for (int64_t group = image * groups, end = group + groups; group < end; group += block) {
+      const int64_t count = std::min(block, end - group);
+      const float* from = x + group * channels;
+      uint32_t any = 0;  // most blocks of frames are 0, which this tells without a branch for each number
+      for (int64_t i = 0; i < count * channels; i++) {
+        uint32_t number;
+        std::memcpy(&number, from + i, sizeof number);
+        any |= number;
       }
+      if (any) pack_groups(from, count, channels, planes, bits + group * words);
     }
   });
 }
