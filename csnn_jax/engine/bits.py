@@ -161,27 +161,31 @@ def pack(x: Array, planes: int = 1) -> Spikes:
     The weights of plane p then count 2^p times, see `with_planes`.
 
     Args:
-        x: [batch, time, positions, channels], whole numbers below 2^planes; spikes with one plane.
+        x: [time, batch, positions, channels], whole numbers below 2^planes, floats or uint8; spikes with one plane.
         planes: bits of a number.
 
     Returns:
-        Bits of planes * channels at each position, rounded up to a multiple of 16.
+        Bits of planes * channels at each position, rounded up to a multiple of 16. Only floats get a gradient.
 
     Raises:
         ValueError, jax.errors.JaxRuntimeError: when run, at any other number.
     """
-    batch, time, positions, channels = x.shape
+    time, batch, positions, channels = x.shape
     words = words_of(batch, time, positions * padded(planes * channels) // LANES)
-    found = call("pack", {"x": x.astype(jnp.float32)}, {"bits": words}, planes=np.int64(planes))["bits"]
+    found = call("pack", {"x": x}, {"bits": words}, planes=np.int64(planes))["bits"]
+    if x.dtype == jnp.uint8:
+        return Spikes(found, None)
     return Spikes(found, Outside(jnp.zeros((batch, time, words.shape[2] * LANES), jnp.float32)))
 
 
-def _pack_backward(planes: int, like: Array, cotangent: Spikes) -> tuple[Array]:
+def _pack_backward(planes: int, like: Array, cotangent: Spikes) -> tuple[Any]:
     del planes
+    if cotangent.port is None:
+        return (no_gradient(like),)
     outside = cast(Outside, cotangent.port)
+    time, batch, positions, channels = like.shape
     # One more in a count is one more in its first plane.
-    channels = outside.port.reshape(*like.shape[:3], -1)[..., : like.shape[3]]
-    return (channels.astype(like.dtype),)
+    return (outside.port.reshape(batch, time, positions, -1)[..., :channels].swapaxes(0, 1),)
 
 
 pack.defvjp(lambda x, planes: (pack(x, planes), x), _pack_backward)

@@ -21,12 +21,17 @@ from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, LayerOutput, Rule, Spikes
 from csnn_jax.engine.scan import Dropout, Tally, Trace, check_input
 from csnn_jax.network import surrogate
-from csnn_jax.network.model import CSNN, Block, Membranes, value
+from csnn_jax.network.model import CSNN, Block, Membranes, floats, value
 from csnn_jax.network.neuron import clip_beta
 
 
 class Unsupported(NotImplementedError):
     """A model or an input that the event engine does not cover; the scan engine does."""
+
+
+def entering(model: CSNN, x: Array, scale: float) -> Array:
+    """A batch as the engine takes it: floats, bytes divided by `scale`; counts and spikes that are bytes stay so."""
+    return x if x.ndim == 5 and x.dtype == jnp.uint8 and scale == 1 else floats(x, scale, model)
 
 
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
@@ -38,7 +43,7 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     Args:
         model: a float32 network.
         x: floats: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C] of counts,
-            whole numbers from 0 to 15; of spikes, 0 and 1, where the network's encoding makes them.
+            whole numbers from 0 to 15, which may be uint8; of spikes, 0 and 1, where the network's encoding makes them.
 
     Raises:
         ValueError: x of another shape or type, or empty, or a sequence of other numbers. (Inside `jax.jit` numbers are
@@ -88,7 +93,7 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
 
 def tally(model: CSNN, x: Array) -> Tally:
     """Runs the window and keeps sums only. See `run` for the arguments and errors."""
-    check_input(model, x)
+    check_input(model, x, counts=True)
     reads = model.config.readout
     outputs = _forward(model, x, keep=False, reads=reads)
     return Tally(_output(model, outputs, reads).sum(0), _fired(outputs))
@@ -156,13 +161,13 @@ def _forward(
     `keep`: store what the backward pass needs. `drives`: the first layer may take its gradient as a `Drive`
     and store nothing. `reads`: what is wanted of the output layer. `dropout`: which neurons are left out.
     """
-    check_input(model, x)
+    check_input(model, x, counts=True)
     reason = unsupported(model)
     if reason:
         raise Unsupported(reason)
     if x.ndim == 5:
         most = 2 ** _planes(model) - 1
-        counts = ((x == jnp.floor(x)) & (x >= 0) & (x <= most)).all()
+        counts = ((x == jnp.round(x)) & (x >= 0) & (x <= most)).all()
         if not isinstance(counts, jax.core.Tracer) and not counts:
             raise ValueError(f"x is not a sequence of whole numbers from 0 to {most}; the scan engine takes others")
     masks = _masks(model, dropout)
@@ -188,7 +193,7 @@ def _masks(model: CSNN, dropout: Dropout | None) -> list[Array | None]:
     if dropout is not None:
         linear = [index for index, layer in enumerate(layers) if layer.kind == "linear" and index]
         for index, stays in zip(linear, dropout.masks, strict=True):
-            stays = stays.reshape(len(stays), 1, -1, layers[index - 1].channels).astype(jnp.float32)
+            stays = stays.reshape(1, len(stays), -1, layers[index - 1].channels).astype(jnp.uint8)
             found[index - 1] = bits.pack(stays).bits[:, 0]
     return found
 
@@ -220,10 +225,10 @@ def _planes(model: CSNN) -> int:
 def _pack(x: Array, block: Block, planes: int) -> Spikes:
     """A sequence [time, batch, H, W, C] as bits, in the layout that the first block takes."""
     time, batch, height, width, channels = x.shape
-    x = x.swapaxes(0, 1)
+    x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
     if block.layer.kind == "conv":
-        return bits.pack(x.reshape(batch, time, height * width, channels), planes)
-    return bits.pack(x.reshape(batch, time, 1, -1), planes)
+        return bits.pack(x.reshape(time, batch, height * width, channels), planes)
+    return bits.pack(x.reshape(time, batch, 1, -1), planes)
 
 
 def _first(model: CSNN, image: Array, rule: Rule, drives: bool, mask: Array | None) -> LayerOutput:

@@ -14,7 +14,6 @@ from csnn_jax.data import Images, Split, encode
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
-from csnn_jax.network.model import floats
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons
 
@@ -48,11 +47,11 @@ class BatchRunner:
 
         def tally(params, x: Array) -> scan.Tally:
             model = nnx.merge(graphdef, params)
-            return engine.tally(model, floats(x, scale, model))
+            return engine.tally(model, engine.entering(model, x, scale))
 
         def trace(params, x: Array) -> scan.Trace:
             model = nnx.merge(graphdef, params)
-            return engine.trace(model, floats(x, scale, model))[1]
+            return engine.trace(model, engine.entering(model, x, scale))[1]
 
         def membranes(params, x: Array) -> list[tuple[Array, Array]]:
             blocks = nnx.merge(graphdef, params).blocks

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 
 from csnn_jax.config import Readout
-from csnn_jax.network.model import CSNN, Block, Membranes, advance
+from csnn_jax.network.model import CSNN, Block, Membranes, advance, floats
 
 # XLA hands matrix products and convolutions on the CPU to YNNPACK by default; for the default network's convolution
 # its own Eigen code takes less than half the time (4.6 against 10.9 ms a step).
@@ -66,8 +66,16 @@ def predict(scores: Array) -> Array:
     return scores.argmax(-1)
 
 
-def check_input(model: CSNN, x: Array) -> None:
-    """Raises ValueError unless x is what the network takes; says what it is and what is expected."""
+def entering(model: CSNN, x: Array, scale: float) -> Array:
+    """A batch as the engine takes it: in the network's type, bytes divided by `scale`."""
+    return floats(x, scale, model)
+
+
+def check_input(model: CSNN, x: Array, counts: bool = False) -> None:
+    """Raises ValueError unless x is what the network takes; says what it is and what is expected.
+
+    `counts`: a sequence may be of bytes, which count as they are.
+    """
     if not isinstance(model, CSNN):
         raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN, such as the `model` of a Trained")
     if not isinstance(x, Array | np.ndarray):
@@ -76,6 +84,8 @@ def check_input(model: CSNN, x: Array) -> None:
     if x.ndim not in (4, 5) or x.shape[-3:] != shape or 0 in x.shape:
         expected = ", ".join(map(str, shape))
         raise ValueError(f"x is {list(x.shape)}, expected [batch, {expected}] or [time, batch, {expected}]")
+    if counts and x.ndim == 5 and x.dtype == jnp.uint8:
+        return
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x is {x.dtype}, expected floats (an image of bytes divided by 255)")
     if jnp.finfo(x.dtype).bits < 32:

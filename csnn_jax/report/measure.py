@@ -15,7 +15,6 @@ from csnn_jax.data import Split, eval_batches
 from csnn_jax.engine import scan
 from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
-from csnn_jax.network.model import floats
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs import metrics
 from csnn_jax.runs.footprint import Activity
@@ -150,7 +149,7 @@ class _Network:
 
         def outputs(params, x: Array) -> Array:
             model = nnx.merge(graph, params)
-            return module.run(model, floats(x, self.runner.scale, model))[1] > 0
+            return module.run(model, module.entering(model, x, self.runner.scale))[1] > 0
 
         self._outputs = scan.jit(outputs)
 

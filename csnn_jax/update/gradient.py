@@ -11,7 +11,6 @@ from jax import Array, lax
 
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
-from csnn_jax.network.model import floats
 from csnn_jax.update.objective import Objective
 
 
@@ -54,7 +53,7 @@ def make(
         def loss_of(params: Any) -> tuple[Array, Array]:
             model = nnx.merge(graphdef, params)
             dropped = scan.Dropout(masks, 1 / (1 - dropout)) if masks else None
-            output, densities = engine.watch(model, floats(x, scale, model), objective.reads, dropped)
+            output, densities = engine.watch(model, engine.entering(model, x, scale), objective.reads, dropped)
             densities = devices.mean(densities)  # a rate target is one of the whole batch
             return objective.cost(output, labels, densities), densities
 

@@ -22,7 +22,9 @@ using Names = std::initializer_list<std::string_view>;
 #define CSNN_QUOTED(name) #name,
 
 template <typename T>
-constexpr ffi::DataType type_of = std::is_same_v<T, float> ? ffi::F32 : ffi::U16;
+constexpr ffi::DataType type_of = std::is_same_v<T, float>     ? ffi::F32
+                                  : std::is_same_v<T, uint8_t> ? ffi::U8
+                                                               : ffi::U16;
 
 inline std::string show(int64_t value) { return std::to_string(value); }
 inline std::string show(std::string_view name) { return '"' + std::string(name) + '"'; }
@@ -92,6 +94,11 @@ class Call {
     const auto dims = at<ffi::AnyBuffer>(operands_, operand_, operand).dimensions();
     if (dims.size() != rank) refuse(operand, " is " + show_all(dims) + ", expected " + show(rank) + " axes");
     return dims;
+  }
+
+  template <typename T>
+  bool holds(std::string_view operand) {
+    return at<ffi::AnyBuffer>(operands_, operand_, operand).element_type() == type_of<T>;
   }
 
   template <typename T>

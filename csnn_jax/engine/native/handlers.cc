@@ -13,8 +13,9 @@ static void pack(Call& call, const Workers& workers) {
   const auto d = call.dimensions("x", 4);
   const auto planes = call.attribute<int64_t>("planes");
   expect(0 < planes && planes <= count_planes, "planes: expected at least 1, at most those of a count");
-  auto* bits = call.result<uint16_t>("bits", {d[0], d[1], d[2] * ((planes * d[3] + lanes - 1) / lanes)});
-  csnn::pack(call.operand<float>("x"), d[0], d[1] * d[2], d[3], planes, bits, workers);
+  auto* bits = call.result<uint16_t>("bits", {d[1], d[0], d[2] * ((planes * d[3] + lanes - 1) / lanes)});
+  if (call.holds<float>("x")) csnn::pack(call.operand<float>("x"), d[0], d[1], d[2], d[3], planes, bits, workers);
+  else csnn::pack(call.operand<uint8_t>("x"), d[0], d[1], d[2], d[3], planes, bits, workers);
 }
 
 static void count_spikes(Call& call, const Workers& workers) {

@@ -137,14 +137,15 @@ void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t byt
 }
 
 // Bits of some groups of channels; `bits` is 0 before.
-static void pack_groups(const float* x, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits) {
+template <typename Number>
+static void pack_groups(const Number* x, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits) {
   const int64_t words = divide_up(planes * channels, lanes), most = (1 << planes) - 1;
   for (int64_t group = 0; group < groups; group++, bits += words) {
     for (int64_t c = 0; c < channels; c++) {
-      const float value = *x++;
+      const Number value = *x++;
       if (value == 0) continue;
-      const int64_t count = value >= 1 && value <= static_cast<float>(most) ? static_cast<int64_t>(value) : 0;
-      if (static_cast<float>(count) != value)
+      const int64_t count = value >= 1 && value <= static_cast<Number>(most) ? static_cast<int64_t>(value) : 0;
+      if (static_cast<Number>(count) != value)
         throw std::invalid_argument("the event engine takes whole numbers from 0 to " + std::to_string(most) +
                                     " in a sequence, not other numbers");
       for (int64_t p = 0; p < planes; p++) {
@@ -155,24 +156,39 @@ static void pack_groups(const float* x, int64_t groups, int64_t channels, int64_
   }
 }
 
-void pack(const float* x, int64_t images, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits,
-          const Workers& workers) {
+// Whether all bytes are 0, without a branch for each.
+static bool all_zero(const void* memory, int64_t bytes) {
+  const auto* at = static_cast<const uint8_t*>(memory);
+  uint64_t any = 0, word = 0;
+  for (; bytes >= 8; bytes -= 8, at += 8) {
+    std::memcpy(&word, at, 8);
+    any |= word;
+  }
+  for (; bytes > 0; bytes--) any |= *at++;
+  return !any;
+}
+
+template <typename Number>
+void pack(const Number* x, int64_t time, int64_t images, int64_t groups, int64_t channels, int64_t planes,
+          uint16_t* bits, const Workers& workers) {
   const int64_t words = divide_up(planes * channels, lanes), block = 16;
   workers.each(images, [&](int64_t image, int64_t) {
-    std::fill(bits + image * groups * words, bits + (image + 1) * groups * words, 0);
-    for (int64_t group = image * groups, end = group + groups; group < end; group += block) {
-      const int64_t count = std::min(block, end - group);
-      const float* from = x + group * channels;
-      uint32_t any = 0;  // most blocks of frames are 0, which this tells without a branch for each number
-      for (int64_t i = 0; i < count * channels; i++) {
-        uint32_t number;
-        std::memcpy(&number, from + i, sizeof number);
-        any |= number;
+    for (int64_t t = 0; t < time; t++) {
+      const Number* from = x + (t * images + image) * groups * channels;
+      uint16_t* to = bits + (image * time + t) * groups * words;
+      std::fill(to, to + groups * words, 0);
+      for (int64_t group = 0; group < groups; group += block) {  // most blocks of frames are 0
+        const int64_t count = std::min(block, groups - group);
+        const Number* part = from + group * channels;
+        if (!all_zero(part, count * channels * sizeof(Number)))
+          pack_groups(part, count, channels, planes, to + group * words);
       }
-      if (any) pack_groups(from, count, channels, planes, bits + group * words);
     }
   });
 }
+
+template void pack(const float*, int64_t, int64_t, int64_t, int64_t, int64_t, uint16_t*, const Workers&);
+template void pack(const uint8_t*, int64_t, int64_t, int64_t, int64_t, int64_t, uint16_t*, const Workers&);
 
 void constant_lif(const ConstantLif& a, int64_t images, const Workers& workers) {
   const Kernels& k = kernels();

@@ -32,10 +32,12 @@ const Kernels& kernels();
 // Asks for large pages for memory that is not touched yet: its first touch then costs a third.
 void use_large_pages(void* memory, int64_t bytes);
 
-// x [image, groups, channels] of counts below 2^planes to bits [image, groups, planes * channels rounded up / 16]:
-// channel p * channels + c has bit p of the count of channel c. Throws std::invalid_argument at any other number.
-void pack(const float* x, int64_t images, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits,
-          const Workers&);
+// x [time, image, groups, channels] of counts below 2^planes to bits [image, time, groups, planes * channels rounded up
+// / 16]: channel p * channels + c has bit p of the count of channel c. Number: float or uint8_t. Throws
+// std::invalid_argument at any other number.
+template <typename Number>
+void pack(const Number* x, int64_t time, int64_t images, int64_t groups, int64_t channels, int64_t planes,
+          uint16_t* bits, const Workers&);
 void constant_lif(const ConstantLif&, int64_t images, const Workers&);
 // The weights [k, k, in, out] of a convolution as ConvLif has them, and how many numbers these are.
 void arrange_weights(const Shape&, const float* kernel, float* to);

@@ -34,7 +34,7 @@ def packed(x):
 )
 def test_pack_unpack_count(shape, density, seed):
     x = draw(seed, shape, density)
-    spikes = bits.pack(jnp.asarray(x))
+    spikes = bits.pack(jnp.asarray(x.swapaxes(0, 1)))
     np.testing.assert_array_equal(spikes.bits, packed(x))
     dense = np.asarray(bits.unpack(spikes)).reshape(*shape[:3], -1)
     np.testing.assert_array_equal(dense[..., : shape[3]], x)
@@ -56,12 +56,13 @@ def test_words_of_any_number_are_unpacked_and_counted(words):
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.sampled_from([1, 2, 4, 5, 9])),
     planes=st.integers(1, 4),
+    kind=st.sampled_from([jnp.float32, jnp.uint8]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_counts_are_spread_over_planes(shape, planes, seed):
+def test_counts_are_spread_over_planes(shape, planes, kind, seed):
     counts = np.random.default_rng(seed).integers(0, 2**planes, shape)
     spread = np.concatenate([counts >> plane & 1 for plane in range(planes)], axis=-1)
-    np.testing.assert_array_equal(bits.pack(jnp.asarray(counts, jnp.float32), planes).bits, packed(spread))
+    np.testing.assert_array_equal(bits.pack(jnp.asarray(counts.swapaxes(0, 1), kind), planes).bits, packed(spread))
 
 
 def test_the_weights_of_planes_give_what_counts_give():
@@ -70,7 +71,7 @@ def test_the_weights_of_planes_give_what_counts_give():
         generator.integers(0, 16, (2, 3, 1, 5)),
         jnp.asarray(generator.integers(-9, 9, (5, 16)), jnp.float32),
     )
-    dense = bits.unpack(bits.pack(jnp.asarray(counts, jnp.float32), 4))[..., :20]
+    dense = bits.unpack(bits.pack(jnp.asarray(counts.swapaxes(0, 1), jnp.float32), 4))[..., :20]
     np.testing.assert_array_equal(dense @ bits.with_planes(kernel, 4), counts[:, :, 0] @ np.asarray(kernel))
 
 
@@ -90,7 +91,7 @@ def test_minus_zero_and_whole_numbers_are_spikes_too():
 
 
 def test_the_gradient_of_spikes_goes_to_the_port():
-    spikes = bits.pack(jnp.asarray(draw(0, (2, 3, 1, 5), 0.5)))._replace(port=jnp.zeros((2, 3, 16)))
+    spikes = bits.pack(jnp.asarray(draw(0, (3, 2, 1, 5), 0.5)))._replace(port=jnp.zeros((2, 3, 16)))
     weight = jnp.arange(2 * 3 * 16.0).reshape(2, 3, 16)
     port = jax.grad(lambda port: (bits.unpack(spikes._replace(port=port)) * weight).sum())(spikes.port)
     np.testing.assert_array_equal(port, weight)
@@ -109,7 +110,7 @@ def test_the_kernels_are_given_a_derivative_that_they_do_not_have():
 def test_operations_run_under_jit_and_refuse_what_has_no_rule(function):
     x = jnp.ones((2, 3, 4, 5, 6))
     if function is jax.jit:
-        assert function(bits.pack)(x[0]).bits.shape == (3, 4, 5)
+        assert function(bits.pack)(x[0]).bits.shape == (4, 3, 5)
     else:
         with pytest.raises(NotImplementedError, match="vmap is only supported"):
             function(bits.pack)(x)

@@ -117,7 +117,7 @@ def test_linear_lif(batch, time, inputs, outputs, density, neuron, seed):
     kernel, bias = generator.integers(-2, 3, (inputs, outputs)), generator.integers(-1, 2, outputs)
 
     def event(port, kernel, bias, beta, threshold):
-        spikes = bits.pack(jnp.asarray(x)[:, :, None])._replace(port=pad_last(port))
+        spikes = bits.pack(jnp.asarray(x)[:, :, None].swapaxes(0, 1))._replace(port=pad_last(port))
         window = ops.linear_lif(spikes, pad_last(kernel, 2), pad_last(bias), beta, threshold, rule_of(neuron), outputs)
         return bits.unpack(window.spikes)[..., :outputs]
 
@@ -154,7 +154,7 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
     kernel, bias = generator.integers(-2, 3, (k, k, inputs, outputs)), generator.integers(-1, 2, outputs)
 
     def event(port, kernel, bias, beta, threshold):
-        spikes = bits.pack(jnp.asarray(x).reshape(batch, time, -1, inputs))
+        spikes = bits.pack(jnp.asarray(x).reshape(batch, time, -1, inputs).swapaxes(0, 1))
         spikes = spikes._replace(port=pad_last(port).reshape(batch, time, -1))
         window = ops.conv_lif(spikes, pad_last(kernel, 2), pad_last(bias), beta, threshold, rule_of(neuron), layer)
         found = bits.unpack(window.spikes).reshape(batch, time, cells[0] * cells[1], -1)
