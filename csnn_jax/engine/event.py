@@ -270,7 +270,10 @@ def _layer(
         inputs = planes * block.layer.in_shape[-1]
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
         after = model.config.layers[model.config.layers.index(block.layer) + 1]
-        product = bits.padded(after.out_shape[0]) if after.kind == "linear" else None
+        # Only behind a constant current do parts of the product settle, so that the kernel leaves them out; XLA's product
+        # of everything is faster than the kernel's.
+        settles = after.kind == "linear" and isinstance(before.port, Drive)
+        product = bits.padded(after.out_shape[0]) if settles else None
         return ops.conv_lif(before, kernel, bias, beta, threshold, rule, block.layer, product, mask)
     # Where a convolution's spikes come in, every position's channels were rounded up.
     neurons = before.bits.shape[-1] * bits.LANES
