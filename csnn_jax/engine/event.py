@@ -270,7 +270,7 @@ def _layer(
         inputs = planes * block.layer.in_shape[-1]
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
         after = model.config.layers[model.config.layers.index(block.layer) + 1]
-        # Only behind a constant current do parts of the product settle, so that the kernel leaves them out; XLA's product
+        # Only behind a constant current do parts of the product settle, which the kernel then leaves out; XLA's product
         # of everything is faster than the kernel's.
         settles = after.kind == "linear" and isinstance(before.port, Drive)
         product = bits.padded(after.out_shape[0]) if settles else None
