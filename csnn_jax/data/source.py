@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from csnn_jax.data.events.frames import Rules
-from csnn_jax.data.events.shelf import Shelf
 from csnn_jax.data.images import Images, Shape
+
+if TYPE_CHECKING:
+    from csnn_jax.data.events.shelf import Shelf
 
 Pair = tuple[Images, np.ndarray]
 """Images and their labels, whole numbers [N]."""
@@ -30,7 +33,7 @@ class Wanted:
     time_steps: int
     own: bool = False
     rules: Rules = Rules()  # noqa: RUF009  it is frozen
-    cache: Shelf | None = None
+    cache: "Shelf | None" = None
     subset: int | None = None
 
     def of(self, count: int, train: int) -> int:

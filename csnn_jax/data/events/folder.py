@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window
-from csnn_jax.data.events.nmnist import read_bin
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted

@@ -1,12 +1,14 @@
 """How events become frames: the rules by which tonic and SpikingJelly make as many frames as a network has steps."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from csnn_jax.config import DataConfig
 from csnn_jax.data.events.recording import Events, check
+
+if TYPE_CHECKING:
+    from csnn_jax.config import DataConfig
 
 MOST = 15
 """A pixel's events in a frame, above which they are not counted on."""
@@ -27,7 +29,7 @@ class Rules:
     rest: str = "drop"
 
     @classmethod
-    def of(cls, told: DataConfig) -> Self:
+    def of(cls, told: "DataConfig") -> Self:
         """Those of a job."""
         return cls(told.frames, told.frame_values, told.frame_rest)
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax.data.events import saccades
+from csnn_jax.data.events.five_bytes import decoded, encoded
 from csnn_jax.data.events.frames import Window
-from csnn_jax.data.events.nmnist import decoded, encoded
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted

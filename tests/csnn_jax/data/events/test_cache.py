@@ -11,7 +11,7 @@ from recordings import bar, nmnist_bytes, write_nmnist
 
 from csnn_jax.data import as_bytes, load
 from csnn_jax.data.events.cache import CELLS, HALVES, Cache, Kept, pack, unpack
-from csnn_jax.data.events.nmnist import read_bin
+from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.shelf import Shelf
 from csnn_jax.errors import UserError
