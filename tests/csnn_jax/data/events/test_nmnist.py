@@ -8,7 +8,7 @@ from tonic.io import read_mnist_file
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import fit_model, load
-from csnn_jax.data.events.nmnist import decoded, encoded, read_bin
+from csnn_jax.data.events.five_bytes import decoded, encoded, read_bin
 from csnn_jax.errors import UserError
 
 

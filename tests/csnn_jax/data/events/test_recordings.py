@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from recordings import bar, write_nmnist
 
 from csnn_jax.data import Augmentation, as_bytes, load
 from csnn_jax.data.events.frames import Rules, Window
+from export.c import program
 
 SMALL = ("--time-steps", 5, "--input-shape", 17, 17, 2, "--conv-channels", 4, "--hidden", 16, "--batch-size", 10)
 
@@ -68,6 +71,28 @@ def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path)
     found = run("csnn_jax.evaluate", tmp_path / "run")
     assert found.returncode == 0, found.stderr
     assert json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])["accuracy"] > 0.5
+    assert "event engine" in done.stdout
+    check_all_the_way(tmp_path, Path(bars.removeprefix("nmnist:")))
+
+
+def check_all_the_way(folder: Path, data: Path):
+    """Compared, exported and verified; the C program says of each recording's events what is golden of its frames."""
+    compared = run("csnn_torch.compare", "--run", folder / "run", "--quick", "--out", folder / "compared")
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    for number in ("float64", "float32"):
+        assert f"Spikes: run, scan, {number}: 0 of " in compared.stdout
+    assert "Spikes: run, event, float32: 0 of " in compared.stdout
+    bundle = folder / "bundle"
+    for command in (("export", folder / "run", "--quick", "--out", bundle), ("export.verify", bundle)):
+        done = run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "built").mkdir()
+    binary = program.build(bundle / "c", folder / "built")
+    golden = (bundle / "golden/c/expected.txt").read_text()
+    recordings = sorted((data / "Test").rglob("*.bin"))[: len(golden.splitlines())]
+    printed = [subprocess.run([binary, "--events", path], capture_output=True, text=True) for path in recordings]
+    assert len(recordings) == 10 and "".join(done.stdout for done in printed) == golden
+    assert len(set(golden.splitlines())) > 3
 
 
 @pytest.mark.slow
@@ -104,7 +129,6 @@ def test_an_interrupted_training_goes_on_to_the_bit(bars, tmp_path):
 @pytest.mark.slow
 def test_what_a_user_gets_wrong_is_one_line(bars, tmp_path):
     for flags, line in (
-        (("--engine", "event"), "--engine event: "),
         (("--input-shape", 28, 28, 2), "--input-shape 28 28 2: expected a whole fraction of the sensor's 34 by 34"),
         (("--encoding", "rate"), "--encoding rate: "),
         (("--frames", "both"), "invalid choice 'both' for argument '--frames'"),
