@@ -58,10 +58,15 @@ def main() -> None:
 
 
 def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
-    """Trains in a process of its own, with `more` flags for a short one; the clock runs from its start to its end."""
+    """Trains with a recipe, and with `more` flags for a short training."""
     flags = ["--recipe", recipe, "--seed", str(seed), *more]
     if dataset != "mnist":
         flags += ["--dataset", dataset, *BESIDE[dataset]]
+    return measured(flags, recipe=recipe, dataset=NAMES[dataset], seed=seed)
+
+
+def measured(flags: Sequence[str], **about: Any) -> dict[str, Any]:
+    """Trains in a process of its own; the clock runs from its start to its end."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         command = [sys.executable, "-m", "csnn_jax.train", *flags, "--out", f"{folder}/run"]
@@ -78,9 +83,7 @@ def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> d
         "command": " ".join(["python -m csnn_jax.train", *flags]),
         "commit": machine.commit(),
         **machine.describe(),
-        "recipe": recipe,
-        "dataset": NAMES[dataset],
-        "seed": seed,
+        **about,
         "seconds": round(seconds, 1),
         "accuracy": result.accuracy,
         "confusion": result.confusion.tolist(),
@@ -100,7 +103,8 @@ def activity(model: Trained, config: Config, images: np.ndarray) -> Activity:
     for start in range(0, COUNTED, 100):
         batch = chosen[start : start + 100]
         spikes = [layer if layer.ndim == 3 else np.moveaxis(layer, -1, 2) for layer in model.trace(batch).spikes]
-        parts.append(Activity.of(np.moveaxis(batch / np.float32(config.model.pixel_scale), -1, 1), spikes))
+        values = batch / np.float32(config.model.pixel_scale)
+        parts.append(Activity.of(np.moveaxis(values.swapaxes(0, 1) if values.ndim == 5 else values, -1, -3), spikes))
     return reduce(add, parts)
 
 

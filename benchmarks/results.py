@@ -26,7 +26,7 @@ from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results/recipes"
-PAGES = (ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/learning.md")
+PAGES = (ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/learning.md", ROOT / "docs/events.md")
 PICTURE = ROOT / "docs/results.png"
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 LOOKS = {
@@ -147,7 +147,25 @@ def published(found: Runs) -> str:
     return table(("network", "parameters", "epochs", "chosen on", *DATASETS.values(), "source"), rows)
 
 
-TABLES: dict[str, Callable[[Runs], str]] = {made.__name__: made for made in (reached, recipes, flags, seeds, published)}
+def saccades(found: Runs) -> str:
+    del found
+    runs = [json.loads(path.read_text()) for path in sorted((ROOT / "results/saccades").glob("*.json"))]
+    rows = [
+        (
+            str(run["seed"]),
+            f"{100 * run['accuracy']:.2f} %",
+            f"{run['seconds'] / 60:.1f}",
+            run["commit"],
+            run["processor"],
+        )
+        for run in runs
+    ]
+    return table(("seed", "test accuracy", "minutes", "commit", "processor"), rows) + f"\n\nMean: {accuracy(runs)}."
+
+
+TABLES: dict[str, Callable[[Runs], str]] = {
+    made.__name__: made for made in (reached, recipes, flags, seeds, published, saccades)
+}
 
 SUMMED = ("test accuracy", "seeds", "minutes a training")
 

@@ -1,7 +1,8 @@
-"""What the simulated camera's recordings are like; prints JSON, and draws one of them.
+"""What the simulated camera's recordings are like; prints JSON, draws one of them, and trains on them.
 
     python benchmarks/saccades.py > results/saccades.json                  # all 70,000, timed: minutes
     python benchmarks/saccades.py --plot RUN docs/saccades.png             # a recording, and what a network makes of it
+    python benchmarks/saccades.py --train 0 1 2                            # results/saccades/0.json and so on, by seed
 
 Statistics are means over the recordings, with standard deviations. They are made anew, in an empty folder.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import recipes
 from matplotlib.figure import Figure
 
 import csnn_jax
@@ -26,6 +28,8 @@ from csnn_jax.data.events.shelf import Shelf
 from csnn_jax.data.source import Wanted
 from csnn_jax.figures.style import BLUE, ORANGE, PAGE, new, png, styled
 
+TRAINED = Path("results/saccades")
+JOB = ("--dataset", "saccades", "--time-steps", "10", "--epochs", "5", "--schedule", "cosine", "--eval-every", "0")
 SHOWN = 7
 """The test image whose recording is drawn."""
 ROWS = 150
@@ -36,8 +40,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subset", type=int, help="recordings to learn from; without it all 60,000")
     parser.add_argument("--plot", nargs=2, metavar=("RUN", "PNG"), help="draw a recording instead")
+    parser.add_argument("--train", nargs="+", type=int, metavar="SEED", help="train with these seeds instead")
     options = parser.parse_args()
-    if options.plot:
+    if options.train is not None:
+        for seed in options.train:
+            path = TRAINED / f"{seed}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.write_text(json.dumps(recipes.measured([*JOB, "--seed", str(seed)], seed=seed), indent=1) + "\n")
+    elif options.plot:
         run, path = options.plot
         Path(path).write_bytes(png(drawn(run)))
     else:
