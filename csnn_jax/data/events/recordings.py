@@ -58,7 +58,9 @@ class FrameImages(ABC):
             return part
         if np.ndim(rows) == 0:
             return self.one(self.places[int(rows)])
-        out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        steps, *frame = self.shape[1:]
+        # In memory step by step, as a network takes them: turning a large batch afterwards takes longer than making it.
+        out = np.empty((steps, len(rows), *frame), np.uint8).swapaxes(0, 1)
         for target, row in zip(out, rows, strict=True):
             target[...] = self.one(self.places[int(row)])
         return out
