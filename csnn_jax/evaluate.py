@@ -13,7 +13,8 @@ from csnn_jax.flags import parse, run_command
 
 DESCRIPTION = """How well a trained network does: accuracy, by class too, confusion matrix, health of each layer.
 
-Also writes evaluation.json and confusion.png into the run directory."""
+Also writes evaluation.json and confusion.png into the run directory. With --by-steps it tells how many steps of the
+window the answer needs, and writes steps.png."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class EvaluateFlags:
     checkpoint: str | None = None
     """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
     done; None: those of the run."""
+    by_steps: bool = False
+    """Also tell the accuracy if the window ended after each of its steps."""
     figures: Figures = "png"
     """pdf: write confusion.pdf too, for papers."""
 
@@ -34,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parse(EvaluateFlags, "csnn-evaluate", DESCRIPTION, arguments)
         from csnn_jax import data
         from csnn_jax.engine import process
-        from csnn_jax.figures import confusion, style
+        from csnn_jax.figures import confusion, steps, style
         from csnn_jax.files import write_atomic
         from csnn_jax.health import health
         from csnn_jax.runs import rundir
@@ -60,10 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "density": result.densities,
             "health": {name: {"state": states[name], **layer} for name, layer in neurons.items()},
         }
+        if flags.by_steps:
+            values["accuracy_by_steps"] = model.by_steps(dataset.test).tolist()
+            style.save(steps.draw(values["accuracy_by_steps"]), run.path, "steps", flags.figures)
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
         style.save(confusion.draw(result.confusion, result.accuracy), run.path, "confusion", flags.figures)
         print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
         print(_table(values["density"], values["health"]))
+        if flags.by_steps:
+            print(_steps(values["accuracy_by_steps"]))
         return 0
 
     return run_command(command, arguments)
@@ -102,6 +110,15 @@ def _table(densities: Mapping[str, float], layers: Mapping[str, Mapping[str, Any
         ]
         lines.append("  " + "  ".join(cell for cell, width in zip(cells, widths, strict=True) if width).rstrip())
     return "\n".join(lines)
+
+
+def _steps(accuracies: Sequence[float]) -> str:
+    """Table of the accuracy after some of the steps, more of the first ones than of the last."""
+    last, shown = len(accuracies), {1}
+    while (step := max(shown)) < last:
+        shown.add(min(last, max(step + 1, round(1.3 * step))))
+    lines = [f"  {step:>5}  {accuracies[step - 1]:>8.2%}" for step in sorted(shown)]
+    return "\n".join(["", "Accuracy if the window ended after so many steps:", "  steps  accuracy", *lines])
 
 
 def _number(figure: float | None) -> str:

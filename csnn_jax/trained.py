@@ -147,6 +147,12 @@ class Trained:
         assert found is not None
         return found
 
+    def by_steps(self, split: Split) -> np.ndarray:
+        """The accuracy over a split if the window ended after each of its steps [time]; errors as `evaluate`'s."""
+        check_images(split.images, self.config.model)
+        check_labels(split, self.config.model.num_classes)
+        return self._for(split.images).by_steps(self._params, split)[1]
+
     def look(self, images: Any) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer on some of the images, which `classify` takes."""
         found = images if hasattr(images, "shape") else as_array(images, self.config.model)

@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Images, Split, encode
+from csnn_jax.data import Images, Split, encode, eval_batches
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
@@ -61,6 +61,11 @@ class BatchRunner:
         def look(params, x: Array) -> list[Moments]:
             return [metrics.moments(*layer) for layer in membranes(params, x)]
 
+        def outputs(params, x: Array) -> Array:
+            model = nnx.merge(graphdef, params)
+            return engine.watch(model, engine.entering(model, x, scale), config.readout)[0]
+
+        self._outputs = scan.jit(outputs)
         self.tally = scan.jit(devices.spread(tally, devices.gather) if devices else tally)
         self.trace = scan.jit(trace)
         self._membranes, self._look = scan.jit(membranes), scan.jit(look)
@@ -109,6 +114,23 @@ class BatchRunner:
             return np.asarray(scan.predict(sums.scores))[:batch], np.asarray(sums.fired)[:batch]
 
         return metrics.evaluate(split, self._config, tally, go_on)
+
+    def by_steps(self, params, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """What the class is read from over the whole window, and what it would be worth if the window ended earlier.
+
+        Returns:
+            Scores of every image and class [N, classes], as `Answer` has them, and the accuracy after each step [time].
+        """
+        labels, held = split.labels, self.hold(split.images)
+        index, valid = eval_batches(len(labels), min(metrics.BATCH, len(labels)))
+        scores, right = [], []
+        for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
+            output = np.asarray(self._outputs(params, self.present(held, rows, (1, number))))[:, real]
+            kind = np.int32 if self._config.readout == "spikes" else output.dtype
+            so_far = output.cumsum(0, dtype=kind)
+            scores.append(so_far[-1])
+            right.append((so_far.argmax(-1) == labels[rows[real]]).sum(1))
+        return np.concatenate(scores), np.sum(right, 0) / len(labels)
 
     def look(self, params, images: Images) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer; see `metrics.look`."""

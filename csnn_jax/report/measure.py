@@ -11,14 +11,13 @@ from jax import Array
 
 from csnn_jax import engine as engines
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split, eval_batches
-from csnn_jax.engine import scan
+from csnn_jax.data import Split
 from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs import metrics
 from csnn_jax.runs.footprint import Activity
-from csnn_jax.runs.metrics import BATCH, LOOKED_AT, Evaluation, Moments, Neurons
+from csnn_jax.runs.metrics import LOOKED_AT, Evaluation, Moments, Neurons
 from csnn_jax.trained import Trained
 
 BINS = 40
@@ -147,23 +146,9 @@ class _Network:
         self._drawn: list[list[np.ndarray]] = []
         self._size = LOOKED_AT
 
-        def outputs(params, x: Array) -> Array:
-            model = nnx.merge(graph, params)
-            return module.run(model, module.entering(model, x, self.runner.scale))[1] > 0
-
-        self._outputs = scan.jit(outputs)
-
     def answers(self) -> tuple[np.ndarray, np.ndarray]:
         """Output spikes [N, classes] of all images, and the accuracy after each step [time]."""
-        labels, held = self.split.labels, self.runner.hold(self.split.images)
-        index, valid = eval_batches(len(labels), min(BATCH, len(labels)))
-        counts, right = [], []
-        for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
-            spikes = np.asarray(self._outputs(self.params, self.runner.present(held, rows, (1, number))))[:, real]
-            so_far = spikes.cumsum(0, dtype=np.int32)
-            counts.append(so_far[-1])
-            right.append((so_far.argmax(-1) == labels[rows[real]]).sum(1))
-        return np.concatenate(counts), np.sum(right, 0) / len(labels)
+        return self.runner.by_steps(self.params, self.split)
 
     def look(self) -> dict[str, Neurons]:
         """Every layer's neurons, as `metrics.look` has them; fills `activities` on the way."""

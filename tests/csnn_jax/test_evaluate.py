@@ -42,6 +42,22 @@ def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
     assert (out / "confusion.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_the_accuracy_against_the_steps_used(copy):
+    done = call("csnn_jax.evaluate", copy, "--by-steps")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((copy / "evaluation.json").read_text())
+    by_steps = result["accuracy_by_steps"]
+    assert (
+        len(by_steps) == 10
+        and by_steps[-1] == pytest.approx(result["accuracy"], abs=2e-4)
+        and by_steps[0] < by_steps[-1]
+    )
+    table = done.stdout.split("Accuracy if the window ended after so many steps:\n")[1].splitlines()[1:]
+    assert [line.split() for line in table] == [[str(t), f"{by_steps[t - 1]:.2%}"] for t in (1, 2, 3, 4, 5, 6, 8, 10)]
+    with Image.open(copy / "steps.png") as picture:
+        assert min(picture.size) > 300
+
+
 def test_the_network_of_a_checkpoint(tmp_path):
     out = make_run(tmp_path / "run", SMALL)
     folder = make_checkpoint(out, 40)

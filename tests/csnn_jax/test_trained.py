@@ -259,3 +259,19 @@ def test_what_is_no_network_is_not_saved(tmp_path):
     with pytest.raises(UserError, match=r"model: conv1.weight holds values that are not finite"):
         csnn_jax.save(model, TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("engine", ["scan", "event"])
+@pytest.mark.parametrize("readout", ["spikes", "membrane"])
+def test_the_accuracy_by_steps_is_that_of_the_scores_so_far(engine, readout):
+    model = ModelConfig(**{**vars(TINY), "time_steps": 6, "readout": readout})
+    trained = Trained(Config(model), drawn(model, 2), engine)
+    images = pictures(140, *model.input_shape)
+    trace = trained.trace(images)
+    output = (trace.membranes if readout == "membrane" else trace.spikes)[-1]
+    labels = output.cumsum(0)[2].argmax(-1)  # so that it is right after the third step
+    expected = (output.cumsum(0).argmax(-1) == labels).mean(1)
+    split = data.Split(images, labels)
+    np.testing.assert_allclose(trained.by_steps(split), expected, atol=1 / 140 if readout == "membrane" else 0)
+    assert trained.by_steps(split)[-1] == pytest.approx(trained.evaluate(split).accuracy)
+    assert expected[2] == 1 and expected.min() < 1

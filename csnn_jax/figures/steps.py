@@ -1,0 +1,19 @@
+"""steps.png: accuracy against the steps of the window that are used."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from csnn_jax.figures.style import BLUE, COLUMN, new, powers, styled
+
+
+@styled
+def draw(accuracies: Sequence[float]) -> Figure:
+    """The accuracy if the window ended after each step, the first one first, on a logarithmic axis of steps."""
+    figure = new(COLUMN, 2.2)
+    axes = figure.subplots()
+    steps = range(1, len(accuracies) + 1)
+    axes.plot(steps, [100 * accuracy for accuracy in accuracies], color=BLUE, marker="o" if len(steps) <= 30 else "")
+    axes.set(xscale="log", xlabel="steps used", ylabel="test accuracy (%)")
+    powers(axes, "x")
+    return figure
