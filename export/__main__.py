@@ -36,6 +36,9 @@ class ExportFlags:
     """Test images on which each file is compared with torch, at every time step; None: 1000, quick: 20."""
     quick: bool = False
     """Few test images, and accuracy and densities are measured on those too: for trying things out."""
+    time_steps: int | None = None
+    """Steps of the window that the bundle runs; None: those of the training. `csnn_jax.evaluate --by-steps` tells what
+    fewer are worth."""
     checkpoint: str | None = None
     """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
     done; None: those of the run."""
@@ -56,7 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         process.set_up("float32")
         images = flags.images or (QUICK_IMAGES if flags.quick else IMAGES)
-        settings = Settings(flags.opset, images, flags.quick)
+        settings = Settings(flags.opset, images, flags.quick, flags.time_steps)
+        if (flags.time_steps or 0) > config.model.time_steps:
+            print(
+                f"--time-steps {flags.time_steps}: more than the {config.model.time_steps} of the training", flush=True
+            )
         bundle.make(Path(flags.out), lambda folder: make.make(folder, run, config, tensors, settings), flags.overwrite)
         print(f"Bundle: {flags.out}")
         return 0
@@ -90,6 +97,8 @@ def _check(flags: ExportFlags) -> None:
         raise UserError(f"--opset {flags.opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
     if flags.images is not None and flags.images < 1:
         raise UserError(f"--images {flags.images}: expected a whole number of at least 1")
+    if flags.time_steps is not None and flags.time_steps < 1:
+        raise UserError(f"--time-steps {flags.time_steps}: expected a whole number of at least 1")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """What a manifest claims of a bundle, worked out from the bundle's other files: when it is made, and to verify it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any
 
+from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import footprint
@@ -15,7 +16,7 @@ from export.bundle import CONFIG, REPORT, WEIGHTS, Manifest
 from export.parts.part import Found, Part, Timing
 from export.proof.equality import pieces
 from export.report import tools
-from export.subject import Subject
+from export.subject import Subject, for_data
 
 SECONDS, QUICK_SECONDS = 3.0, 0.2
 """How long the latency of a file is measured."""
@@ -33,11 +34,18 @@ class Settings:
         opset: of the ONNX files.
         images: test images that spikes are compared on.
         quick: accuracy is measured on those images too, not on the whole test set.
+        time_steps: steps of the window that the bundle runs; None: those of the training, or the data's own.
     """
 
     opset: int
     images: int
     quick: bool
+    time_steps: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the bundle's accuracy is the trained network's: of all test images, and of its whole window."""
+        return not self.quick and self.time_steps is None
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
@@ -52,7 +60,24 @@ class Settings:
                 raise UserError(f"settings.{name} is {values.get(name)!r}, expected {kind.__name__}")
         if values["images"] < 1:
             raise UserError(f"settings.images is {values['images']}, expected at least 1")
-        return cls(**{name: values[name] for name in kinds})
+        steps = values.get("time_steps")
+        if steps is not None and (type(steps) is not int or steps < 1):
+            raise UserError(f"settings.time_steps is {steps!r}, expected a whole number of at least 1 or null")
+        return cls(**{name: values[name] for name in kinds}, time_steps=steps)
+
+    def fitted(self, config: Config, test: Split) -> Config:
+        """The run's configuration with the window that the bundle runs.
+
+        Raises:
+            UserError: other steps than the images' own were asked for.
+        """
+        config = for_data(config, test)
+        if self.time_steps is None:
+            return config
+        if test.images.ndim == 5:
+            frames = f"{config.data.dataset} has {test.images.shape[1]} frames an example"
+            raise UserError(f"--time-steps {self.time_steps}: {frames}, of which a bundle runs all; expected no flag")
+        return replace(config, model=replace(config.model, time_steps=self.time_steps))
 
     def split(self, test: Split) -> Split:
         """The images that accuracy is measured on."""

@@ -18,7 +18,7 @@ from export.claims import Settings
 from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.report import text, webpage
-from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject, for_data
+from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject
 
 
 def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings) -> None:
@@ -31,7 +31,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     if settings.images > (there := len(dataset.test.labels)):
         print(f"--images {settings.images}: the test set has {there:,}, all of which are compared", flush=True)
         settings = replace(settings, images=there)
-    config = for_data(config, dataset.test)
+    trained, config = config.model.time_steps, settings.fitted(config, dataset.test)
     ranges = dataset.train.images[:CALIBRATION_IMAGES]
     subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images, ranges)
     _write(ExportInputs(subject, run, dataset, settings.opset))
@@ -41,7 +41,8 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     whole: Manifest = {
         "schema_version": manifest.SCHEMA_VERSION,
         "made": manifest.made(settings.opset),
-        "training": _training(run, config, None if settings.quick else found["proof"][WEIGHTS]["accuracy"]),
+        "training": _training(run, config, found["proof"][WEIGHTS]["accuracy"] if settings.whole else None)
+        | {"time_steps": trained},
         "data": manifest.data(config.data.dataset, dataset.test),
         "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
         **found,

@@ -16,7 +16,7 @@ from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.proof.agreement import disagreement
 from export.report import text, webpage
-from export.subject import CALIBRATION_IMAGES, Subject, for_data
+from export.subject import CALIBRATION_IMAGES, Subject
 
 QUICK_IMAGES = 4
 
@@ -84,7 +84,7 @@ def open_bundle(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject,
     if quick:
         split, images = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
-    return Subject(folder, for_data(config, split), tensors, split, images, calibration), note
+    return Subject(folder, settings.fitted(config, split), tensors, split, images, calibration), note
 
 
 def _kept_images(folder: Path) -> Split:

@@ -38,6 +38,12 @@ def _title(manifest: Manifest) -> str:
             f"**Made with `--quick`**: spikes were compared and accuracies measured on {settings['accuracy_images']} "
             f"images only. Make the bundle without it before relying on the figures below."
         )
+    steps = manifest["semantics"]["time_steps"]
+    if training["time_steps"] != steps:
+        lines.append(
+            f"**Made with `--time-steps {steps}`**: the network was trained with {training['time_steps']} steps a "
+            f"window, and its accuracy after training is that of all of them. Here it runs for {steps}."
+        )
     lines += [f"There is no {form} file: {reason}." for form, reason in _refused(manifest).items()]
     return "\n\n".join(lines)
 

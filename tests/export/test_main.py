@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bundles import SMALL, make_run
-from commands import refused, refused_by_process, start
+from commands import call, refused, refused_by_process, start
+from digits import few_digits
+from recordings import write_nmnist
+
+from csnn_jax import ModelConfig
 
 
 def names(folder: Path) -> list[str]:
@@ -45,6 +50,7 @@ def test_bad_flags_are_refused(finished, tmp_path):
     assert refused("export", finished, *out, "--opset", 17) == "error: --opset 17: expected 18 to 20"
     assert refused("export", finished, *out, "--opset", 21) == "error: --opset 21: expected 18 to 20"
     assert "--images 0: expected" in refused("export", finished, *out, "--images", 0)
+    assert "--time-steps 0: expected" in refused("export", finished, *out, "--time-steps", 0)
     assert "is no bundle, --overwrite replaces only" in refused("export", finished, "--out", finished, "--overwrite")
     assert "--checkpoint 7: expected best, last" in refused("export", finished, *out, "--checkpoint", 7)
     assert "exists already" in refused("export", finished, "--out", finished)
@@ -72,3 +78,31 @@ def test_a_signal_leaves_nothing(number, said, finished, tmp_path):
     _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (128 + number, said)
     assert names(tmp_path) == ["run"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["direct", "rate"])
+def test_a_bundle_of_fewer_steps(tmp_path, encoding):
+    """Its files run them alone, and are proven so; the run's own accuracy stays that of its whole window."""
+    (tmp_path / "digits").mkdir()
+    name = few_digits(tmp_path / "digits", train=20, test=30)
+    run = make_run(tmp_path / "run", replace(SMALL, encoding=encoding), name)
+    bundle = tmp_path / "bundle"
+    done = call("export", run, "--out", bundle, "--quick", "--time-steps", 3)
+    assert done.returncode == 0, done.stderr
+    made = json.loads((bundle / "manifest.json").read_text())
+    assert made["semantics"]["time_steps"] == 3 and made["training"]["time_steps"] == SMALL.time_steps > 3
+    assert made["training"]["accuracy"] == 0.1, "as metrics.jsonl has it"
+    assert "Made with `--time-steps 3`" in (bundle / "report.md").read_text()
+    assert "#define CSNN_TIME_STEPS 3\n" in (bundle / "c/network.h").read_text()
+    done = call("export.verify", bundle)
+    assert done.returncode == 0, done.stdout
+    done = call("export", run, "--out", bundle, "--quick", "--time-steps", 200, "--overwrite")
+    assert done.returncode == 0 and f"--time-steps 200: more than the {SMALL.time_steps} of the training" in done.stdout
+
+
+def test_frames_bring_their_own_steps(tmp_path):
+    config = ModelConfig(input_shape=(17, 17, 2), conv_channels=(3,), hidden=(), time_steps=5, scale=1.0)
+    run = make_run(tmp_path / "run", config, write_nmnist(tmp_path / "nmnist", 1, 1), cache="off")
+    said = refused("export", run, "--out", tmp_path / "bundle", "--time-steps", 3)
+    assert "has 5 frames an example, of which a bundle runs all; expected no flag" in said
