@@ -136,53 +136,40 @@ void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t byt
 #endif
 }
 
-// Bits of some groups of channels; `bits` is 0 before.
+// The bits of one step; `bits` is 0 before. Most numbers of frames are 0, and eight bytes at a time tell so.
 template <typename Number>
-static void pack_groups(const Number* x, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits) {
-  const int64_t words = divide_up(planes * channels, lanes), most = (1 << planes) - 1;
-  for (int64_t group = 0; group < groups; group++, bits += words) {
-    for (int64_t c = 0; c < channels; c++) {
-      const Number value = *x++;
+static void pack_step(const Number* x, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits) {
+  constexpr int64_t each = 8 / sizeof(Number);
+  const int64_t numbers = groups * channels, words = divide_up(planes * channels, lanes), most = (1 << planes) - 1;
+  for (int64_t first = 0; first < numbers; first += each) {
+    const int64_t end = std::min(first + each, numbers);
+    uint64_t any = 1;
+    if (end - first == each) std::memcpy(&any, x + first, sizeof any);
+    for (int64_t i = first; any && i < end; i++) {
+      const Number value = x[i];
       if (value == 0) continue;
       const int64_t count = value >= 1 && value <= static_cast<Number>(most) ? static_cast<int64_t>(value) : 0;
       if (static_cast<Number>(count) != value)
         throw std::invalid_argument("the event engine takes whole numbers from 0 to " + std::to_string(most) +
                                     " in a sequence, not other numbers");
+      const int64_t group = static_cast<uint32_t>(i) / static_cast<uint32_t>(channels), c = i - group * channels;
       for (int64_t p = 0; p < planes; p++) {
         const int64_t n = p * channels + c;
-        bits[n / lanes] |= (count >> p & 1) << (n % lanes);
+        bits[group * words + n / lanes] |= (count >> p & 1) << (n % lanes);
       }
     }
   }
 }
 
-// Whether all bytes are 0, without a branch for each.
-static bool all_zero(const void* memory, int64_t bytes) {
-  const auto* at = static_cast<const uint8_t*>(memory);
-  uint64_t any = 0, word = 0;
-  for (; bytes >= 8; bytes -= 8, at += 8) {
-    std::memcpy(&word, at, 8);
-    any |= word;
-  }
-  for (; bytes > 0; bytes--) any |= *at++;
-  return !any;
-}
-
 template <typename Number>
 void pack(const Number* x, int64_t time, int64_t images, int64_t groups, int64_t channels, int64_t planes,
           uint16_t* bits, const Workers& workers) {
-  const int64_t words = divide_up(planes * channels, lanes), block = 16;
+  const int64_t words = divide_up(planes * channels, lanes);
   workers.each(images, [&](int64_t image, int64_t) {
     for (int64_t t = 0; t < time; t++) {
-      const Number* from = x + (t * images + image) * groups * channels;
       uint16_t* to = bits + (image * time + t) * groups * words;
       std::fill(to, to + groups * words, 0);
-      for (int64_t group = 0; group < groups; group += block) {  // most blocks of frames are 0
-        const int64_t count = std::min(block, groups - group);
-        const Number* part = from + group * channels;
-        if (!all_zero(part, count * channels * sizeof(Number)))
-          pack_groups(part, count, channels, planes, to + group * words);
-      }
+      pack_step(x + (t * images + image) * groups * channels, groups, channels, planes, to);
     }
   });
 }
