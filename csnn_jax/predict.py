@@ -73,9 +73,12 @@ def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequen
     from csnn_jax.errors import UserError
 
     if one_file.is_recording(path):
-        return one_file.frames_of(path, config), ()
+        return one_file.frames_and_notes(path, config)
     if (channels := config.model.input_shape[2]) not in (1, 3):
-        raise UserError(f"{path}: the network takes images of {channels} channels, a picture has 1 or 3")
+        expected = "expected a network for pictures, with 1 or 3"
+        if channels == 2:
+            expected = f"expected a recording, whose name ends in one of {', '.join(one_file.SUFFIXES)}"
+        raise UserError(f"{path}: the network takes {channels} channels, {expected}")
     digit = prepare == "digit" or (prepare == "auto" and config.data.dataset == "mnist")
     picture = pictures.read(path, config.model.input_shape, digit)
     return _as_data(picture.pixels, config.model), picture.notes

@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array
 from numpy.typing import ArrayLike
 
+from csnn_jax.network.checks import check_floats
 from csnn_jax.network.model import CSNN, Membranes, floats
 
 
@@ -56,7 +57,7 @@ class Stream:
 
         Args:
             frame: [H, W, C], or [batch, H, W, C] where the stream has a batch; uint8, which are divided by
-                `config.model.input_scale`, or floats as they enter the network. An image that is shown at every step is
+                `config.model.input_scale`, or floats as `classify` takes them. An image that is shown at every step is
                 given again and again; of an encoded one, its spikes at this step.
 
         Raises:
@@ -66,7 +67,9 @@ class Stream:
         expected = shape if self._batch is None else (self._batch, *shape)
         if x.shape != expected:
             raise ValueError(f"frame is {list(x.shape)}, expected {list(expected)}")
-        if x.dtype != np.uint8 and x.dtype.kind != "f":
+        if x.dtype.kind == "f":
+            check_floats(x, self._model.config, "frame goes")
+        elif x.dtype != np.uint8:
             raise ValueError(f"frame is {x.dtype}, expected uint8 or floats")
         if self._model.config.encoding != "direct" and ((x != 0) & (x != 1)).any():
             encoding = self._model.config.encoding

@@ -23,11 +23,15 @@ from csnn_jax.data import Images, Split, check_labels, eval_batches
 from csnn_jax.engine import scan
 from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
+from csnn_jax.network.checks import check_floats
 from csnn_jax.network.model import CSNN
 from csnn_jax.runs import metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, Neurons
 from csnn_jax.streaming import Stream
+
+RECORDED = ("nmnist", "dvsgesture", "events", "saccades")
+"""Kinds of data sets whose images are recordings, with a time axis."""
 
 
 class Answer(NamedTuple):
@@ -161,6 +165,9 @@ class Trained:
     def _for(self, images: Images | Array) -> BatchRunner:
         """The functions that run such images, checked first."""
         check_images(images, self.config.model)
+        if images.ndim == 4 and self.config.data.dataset.partition(":")[0] in RECORDED:
+            shape = ", ".join(map(str, images.shape))
+            raise ValueError(f"images are [{shape}], expected [batch, time, height, width, 2]: recordings' frames")
         engine, _ = engines.choose(self._engine, self.model, images)
         if engine not in self._runners:
             self._runners[engine] = BatchRunner(self.config.model, self._graphdef, engine, self.config.train.seed)
@@ -237,9 +244,7 @@ def check_images(images: Images | Array, config: ModelConfig) -> None:
     if images.ndim not in (4, 5) or images.shape[-3:] != config.input_shape or 0 in images.shape:
         raise ValueError(f"images are {list(images.shape)}, expected {_shapes(config)}")
     if config.encoding == "direct" and np.issubdtype(images.dtype, np.floating):
-        low, high = float(np.min(np.asarray(images))), float(np.max(np.asarray(images)))
-        if not (low >= 0 and high <= 1):  # NaN too
-            raise ValueError(f"images go from {low:g} to {high:g}, expected floats from 0 to 1, or uint8")
+        check_floats(np.asarray(images), config, "images go")
     elif images.dtype != np.uint8:
         floats = "" if config.encoding != "direct" else ", or floats from 0 to 1"
         raise ValueError(f"images are {images.dtype}, expected uint8{floats}")

@@ -59,13 +59,15 @@ static int classify_samples(FILE *file, const char *name)
     return 0;
 }
 
+#define LONGEST_US 1000000000000000LL /* 31 years: no sum of times overflows */
+
 /* The microseconds that --window-us names; 0 where it names none that frames fit into. */
 static int64_t microseconds(const char *text)
 {
     char *end;
     const long long found = strtoll(text, &end, 10);
 
-    return *text && !*end && found >= CSNN_FRAMES ? (int64_t)found : 0;
+    return *text && !*end && found >= CSNN_FRAMES && found <= LONGEST_US ? (int64_t)found : 0;
 }
 
 int main(int argc, char **argv)
@@ -80,8 +82,8 @@ int main(int argc, char **argv)
         at++;
         if (at + 1 < argc && !strcmp(argv[at], "--window-us")) {
             if (!(window_us = microseconds(argv[at + 1]))) {
-                fprintf(stderr, "csnn: --window-us %s: expected a whole number of at least %d, one for each frame\n",
-                        argv[at + 1], CSNN_FRAMES);
+                fprintf(stderr, "csnn: --window-us %s: expected a whole number from %d, one for each frame, to %lld\n",
+                        argv[at + 1], CSNN_FRAMES, LONGEST_US);
                 return 2;
             }
             at += 2;

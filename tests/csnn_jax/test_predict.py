@@ -119,8 +119,13 @@ def test_recordings_that_do_not_fit(event_run, small_run, tmp_path):
     np.savez(whole, **drawn(7)._asdict())
     said = f"error: {whole}: a recording, but the network takes images of other than 2 channels"
     assert refused("csnn_jax.predict", small_run, whole) == said
-    said = "error: a.png: the network takes images of 2 channels, a picture has 1 or 3"
-    assert refused("csnn_jax.predict", event_run, "a.png") == said
+    said = "error: a.png: the network takes 2 channels, expected a recording, whose name ends in one of .bin, .npz, "
+    assert refused("csnn_jax.predict", event_run, "a.png").startswith(said)
+    said = "error: nowhere.npz: no such file, expected a recording"
+    assert refused("csnn_jax.predict", event_run, "nowhere.npz") == said
+    (tmp_path / "cut.npz").touch()
+    said = refused("csnn_jax.predict", event_run, tmp_path / "cut.npz")
+    assert "is none that can be read, expected a NumPy archive" in said
 
 
 def test_a_blank_picture(small_run, tmp_path):

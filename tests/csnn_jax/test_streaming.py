@@ -78,6 +78,12 @@ def test_what_was_given_back_does_not_change():
         (np.zeros((10, 12, 2), np.uint8), r"frame is \[10, 12, 2\], expected \[12, 10, 2\]"),
         (np.zeros((1, 12, 10, 2), np.uint8), r"frame is \[1, 12, 10, 2\], expected"),
         (np.zeros((12, 10, 2), np.int64), "frame is int64, expected uint8 or floats"),
+        (
+            np.full((12, 10, 2), 1.5),
+            "frame goes from 1.5 to 1.5, expected whole numbers from 0 on",
+        ),
+        (np.full((12, 10, 2), -1.0), "frame goes from -1 to -1, expected whole numbers"),
+        (np.full((12, 10, 2), np.nan), "frame goes from nan to nan, expected whole numbers"),
     ],
 )
 def test_other_frames_are_refused_and_change_nothing(frame, said):
@@ -96,3 +102,14 @@ def test_an_encoded_network_takes_spikes_only():
     with pytest.raises(ValueError, match="frame has other numbers than 0 and 1, expected spikes, as rate encoding"):
         stream(np.full((12, 10, 2), 200, np.uint8))
     assert stream(np.ones((12, 10, 2), np.uint8)).spikes.shape == (4,)
+
+
+def test_counts_may_be_floats_and_pixels_may_not():
+    model, counts = network(), drawn(COUNTS, 2)
+    expected = model.classify(counts).scores
+    np.testing.assert_array_equal(model.classify(counts.astype(np.float32)).scores, expected)
+    stream = model.stream(2)
+    last = [stream(counts[:, t].astype(np.float32)) for t in range(counts.shape[1])][-1]
+    np.testing.assert_array_equal(last.scores, expected)
+    with pytest.raises(ValueError, match="expected floats from 0 to 1, or uint8"):
+        network(scale=255.0).stream()(np.full((12, 10, 2), 200.0))

@@ -12,7 +12,7 @@ from commands import ENVIRONMENT
 
 import csnn_jax
 from csnn_jax import UserError, data
-from csnn_jax.config import Config, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.data import Split
 from csnn_jax.engine.scan import predict
 from csnn_jax.network.model import CSNN, tensors
@@ -275,3 +275,12 @@ def test_the_accuracy_by_steps_is_that_of_the_scores_so_far(engine, readout):
     np.testing.assert_allclose(trained.by_steps(split), expected, atol=1 / 140 if readout == "membrane" else 0)
     assert trained.by_steps(split)[-1] == pytest.approx(trained.evaluate(split).accuracy)
     assert expected[2] == 1 and expected.min() < 1
+
+
+def test_frames_without_a_batch_are_no_images():
+    model = ModelConfig(input_shape=(8, 8, 2), conv_channels=(3,), hidden=(), time_steps=4, scale=1.0)
+    trained = Trained(Config(model, DataConfig("nmnist:DIR")), tensors(CSNN(model, 1)))
+    frames = np.zeros((1, 4, 8, 8, 2), np.uint8)
+    assert trained.classify(frames).classes.shape == (1,)
+    with pytest.raises(ValueError, match=r"images are \[4, 8, 8, 2\], expected \[batch, time, height, width, 2\]"):
+        trained.classify(frames[0])

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax.data.events.recording import Events
+from csnn_jax.data.events.recording import Events, check
 from csnn_jax.errors import UserError
 
 OVERFLOW = 240
 """A row that no pixel has: from such an event on, the clock is 2^13 us further."""
+
+MOST_MARKS = 10_000_000
+LATEST = 2**23 - 1
+"""The last time (microseconds) that an event can tell without a mark before it."""
 
 
 def read_bin(path: Path) -> Events:
@@ -38,6 +42,21 @@ def decoded(data: bytes) -> Events:
 
 
 def encoded(events: Events) -> bytes:
-    """A recording's bytes; its events are within 2^23 us, on a sensor of at most 240 rows and 256 columns."""
-    columns = events.x, events.y, events.p << 7 | events.t >> 16, events.t >> 8 & 255, events.t & 255
-    return np.stack(columns, 1).astype(np.uint8).tobytes()
+    """A recording's bytes, with as many marks of an overflow as its length needs.
+
+    Times that begin below 0, or beyond what 23 bits hold, are counted from the first event on.
+
+    Raises:
+        ValueError: an event outside of 240 rows and 256 columns, or out of the order of time, or a recording of days.
+    """
+    check(events, (OVERFLOW, 256))
+    t = events.t - (events.t[0] if not 0 <= events.t[0] <= LATEST else 0)
+    marks = np.maximum(0, -(-(t - LATEST) >> 13))  # that an event needs before it, in all
+    if marks[-1] > MOST_MARKS:
+        raise ValueError(f"lasts {t[-1] - t[0]} us, expected less than a day")
+    place = np.arange(len(t)) + marks
+    rows = np.zeros((len(t) + int(marks[-1]), 5), np.uint8)
+    rows[np.setdiff1d(np.arange(len(rows)), place), 1] = OVERFLOW
+    t = t - (marks << 13)
+    rows[place] = np.stack((events.x, events.y, events.p << 7 | t >> 16, t >> 8 & 255, t & 255), 1)
+    return rows.tobytes()

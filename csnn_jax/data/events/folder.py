@@ -79,6 +79,8 @@ def open_recording(path: Path) -> tuple[Events, Size | None]:
     Raises:
         UserError: it can't be read, or is in no format that is known.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, expected a recording")
     if path.suffix.lower() == ".bin":
         return read_bin(path), None
     return _archive(path) if path.suffix.lower() == ".npz" else _by_faery(path)
@@ -88,15 +90,21 @@ def _archive(path: Path) -> tuple[Events, Size | None]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             x, y, t, p = (archive[name] for name in ARRAYS)
-            sides = [int(archive[name]) for name in ("height", "width") if name in archive]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: {first_line(error)}, expected a NumPy archive with x, y, t and p") from None
+            sides = [archive[name] for name in ("height", "width") if name in archive]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        why = first_line(error) if isinstance(error, KeyError) else "is none that can be read"
+        raise UserError(f"{path}: {why}, expected a NumPy archive with x, y, t and p") from None
+    if any(side.dtype.kind not in "iu" or side.ndim or side < 1 for side in sides):
+        raise UserError(f"{path}: height and width are {' and '.join(map(str, sides))}, expected whole numbers")
     if len({array.shape for array in (x, y, t, p)}) > 1 or x.ndim != 1:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in zip(ARRAYS, (x, y, t, p), strict=True))
         raise UserError(f"{path}: {shapes}, expected one value per event in each")
-    if any(array.dtype.kind not in "iub" for array in (x, y, t, p)) or not {0, 1} >= set(np.unique(p)):
-        raise UserError(f"{path}: expected whole numbers, t in microseconds, and p of 0 and 1")
-    sensor = (sides[0], sides[1]) if len(sides) == 2 else None
+    for name, array in zip(ARRAYS, (x, y, t, p), strict=True):
+        if array.dtype.kind not in "iub":
+            raise UserError(f"{path}: {name} is of type {array.dtype}, expected whole numbers (t in microseconds)")
+    if not {0, 1} >= (values := set(np.unique(p).tolist())):
+        raise UserError(f"{path}: p has the values {', '.join(map(str, sorted(values)[:4]))}, expected 0 and 1")
+    sensor = (int(sides[0]), int(sides[1])) if len(sides) == 2 else None
     return Events(*(array.astype(np.int64) for array in (t, x, y, p))), sensor
 
 

@@ -37,6 +37,11 @@ def _known(config: Config) -> tuple[int, int] | None:
 
 
 def frames_of(path: str, config: Config) -> np.ndarray:
+    """The frames of `frames_and_notes` alone."""
+    return frames_and_notes(path, config)[0]
+
+
+def frames_and_notes(path: str, config: Config) -> tuple[np.ndarray, tuple[str, ...]]:
     """Reads a recording and makes the frames that a trained network takes, by the rules that it was trained with.
 
     Args:
@@ -44,7 +49,7 @@ def frames_of(path: str, config: Config) -> np.ndarray:
         config: the job that the network was trained in.
 
     Returns:
-        uint8 [T, H, W, 2].
+        Frames, uint8 [T, H, W, 2], and what a user should know about how they were made.
 
     Raises:
         UserError: it can't be read or used, or it comes from another sensor; names it.
@@ -61,6 +66,9 @@ def frames_of(path: str, config: Config) -> np.ndarray:
             expected = f"{known[0]} by {known[1]}, as {config.data.dataset} has"
         raise UserError(f"{path}: from a sensor of {sensor[0]} by {sensor[1]} pixels, expected {expected}")
     try:
-        return replace(window, sensor=sensor).frames(events)
+        frames = replace(window, sensor=sensor).frames(events)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
+    if sensor == (height, width):
+        return frames, ()
+    return frames, (f"events of {sensor[0]} by {sensor[1]} pixels were added up to {height} by {width}",)

@@ -1,18 +1,21 @@
 """Sets of records on disk, within a limit: what was made once, and would be made again.
 
-A set is a folder, whose name tells all that its records depend on. `records` holds them one after another, and
-`offsets.npy` where each begins. The folder gets its name when all is written, so half of one is never found.
+A set is a folder, whose name tells all that its records depend on. `records` holds them one after another,
+`offsets.npy` where each begins, and `sums.npy` the CRC-32 of each. The folder gets its name when all is written, so
+half of one is never found.
 """
 
 import math
 import os
 import shutil
 import weakref
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
+from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, rename
 
 
@@ -53,16 +56,18 @@ class Shelf:
             OSError: it can't be written.
             Full: it alone takes more than the limit.
         """
-        where, offsets = self.sets / name, [0]
+        where, offsets, sums = self.sets / name, [0], []
         self.sets.mkdir(parents=True, exist_ok=True)
         with Temporary(where) as folder:
             folder.mkdir()
             with (folder / "records").open("wb") as file:
                 for record in records:
                     offsets.append(offsets[-1] + file.write(record))
+                    sums.append(zlib.crc32(record))
                     if offsets[-1] > self.limit:
                         raise Full
             np.save(folder / "offsets.npy", np.array(offsets, np.int64))
+            np.save(folder / "sums.npy", np.array(sums, np.uint32))
             self._make_room(_size(folder))
             rename(folder, where)
         return Records(where)
@@ -91,10 +96,13 @@ class Records:
     """
 
     def __init__(self, folder: Path):
-        self._offsets = np.load(folder / "offsets.npy", allow_pickle=False)
+        self._folder = folder
+        self._offsets, self._sums = (
+            np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("offsets", "sums")
+        )
         self._descriptor = os.open(folder / "records", os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
-        if os.fstat(self._descriptor).st_size != self._offsets[-1]:
+        if os.fstat(self._descriptor).st_size != self._offsets[-1] or len(self._sums) + 1 != len(self._offsets):
             raise ValueError("records end elsewhere than the last of them")
         self.sizes = np.diff(self._offsets)
 
@@ -102,7 +110,15 @@ class Records:
         return len(self.sizes)
 
     def __getitem__(self, number: int) -> bytes:
-        return os.pread(self._descriptor, int(self.sizes[number]), int(self._offsets[number]))
+        """The bytes of a record.
+
+        Raises:
+            UserError: they are not those that were written.
+        """
+        record = os.pread(self._descriptor, int(self.sizes[number]), int(self._offsets[number]))
+        if zlib.crc32(record) != self._sums[number]:
+            raise UserError(f"{self._folder}: record {number} is damaged; remove the folder, and it is made anew")
+        return record
 
 
 def _size(folder: Path) -> int:

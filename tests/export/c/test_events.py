@@ -153,8 +153,13 @@ def test_recordings_that_can_not_be_used(built, content, flags, said):
 @pytest.mark.parametrize(
     ("name", "flags", "said"),
     [
-        ("time", ["--window-us", "7"], "--window-us 7: expected a whole number of at least 8, one for each frame"),
-        ("time", ["--window-us", "1e6"], "--window-us 1e6: expected a whole number of at least 8, one for each frame"),
+        ("time", ["--window-us", "7"], "--window-us 7: expected a whole number from 8, one for each frame, to"),
+        ("time", ["--window-us", "1e6"], "--window-us 1e6: expected a whole number from 8, one for each frame, to"),
+        (
+            "time",
+            ["--window-us", "9223372036854775807"],
+            "--window-us 9223372036854775807: expected a whole number from 8",
+        ),
         ("time", ["--window-us"], "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]"),
         (
             "count",

@@ -81,6 +81,7 @@ def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
         lambda path: (path / "records").write_bytes((path / "records").read_bytes()[:-1]),
         lambda path: (path / "offsets.npy").write_bytes(b""),
         lambda path: (path / "offsets.npy").unlink(),
+        lambda path: (path / "sums.npy").unlink(),
     ):
         for path in (tmp_path / "cache/sets").iterdir():
             break_it(path)
@@ -161,3 +162,14 @@ def test_recordings_of_one_file_are_kept_one_by_one(bars, tmp_path):
     found, rows = Told().cache(tmp_path / "other").keep(Recordings(paths, read_bin, window))
     assert rows.tolist() == [0, 1]
     np.testing.assert_array_equal(found[1], Recordings(paths, read_bin, window)[1])
+
+
+def test_a_damaged_record_is_named(bars, tmp_path):
+    """Its length is right, so it is found where it is read."""
+    kept = images(bars, Told().cache(tmp_path / "cache"))
+    for path in tmp_path.glob("cache/sets/*/records"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"sets/\w+: record \d+ is damaged; remove the folder, and it is made anew"):
+        np.asarray(kept)

@@ -83,3 +83,33 @@ def test_files_that_are_no_recordings(tmp_path):
     path.mkdir()
     with pytest.raises(UserError, match=f"^{path}: cannot be read"):
         load(name, None).train.images[3]
+
+
+@pytest.mark.parametrize("last_us", [2**23 - 1, 2**23, 12_000_000, 100_000_000])
+def test_long_recordings_get_marks_of_an_overflow(last_us):
+    events = drawn(3, 300, (240, 256), last_us)
+    events = events._replace(t=np.sort(np.append(events.t[1:], last_us)))
+    for ours, theirs in zip(decoded(encoded(events)), events, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("start_us", [-7, 2**23, 2**60])
+def test_times_that_begin_elsewhere_are_counted_from_the_first_event(start_us):
+    events = drawn(4, 300)
+    events = events._replace(t=events.t - events.t[0])
+    found = decoded(encoded(events._replace(t=events.t + start_us)))
+    np.testing.assert_array_equal(found.t, events.t)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (dict(x=np.full(300, 256)), "x = 256, expected 0 to 255"),
+        (dict(y=np.full(300, 240)), "y = 240, expected 0 to 239"),
+        (dict(t=np.arange(300)[::-1]), "expected the order of time"),
+        (dict(t=np.append(np.zeros(299, int), 2**40)), "expected less than a day"),
+    ],
+)
+def test_what_five_bytes_can_not_hold_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        encoded(drawn(5, 300)._replace(**changes))
