@@ -43,7 +43,7 @@ def test_the_manifest_says_how_to_call_and_what_to_expect(small_bundle, scan_run
     manifest = json.loads((path / "manifest.json").read_text())
     end = [json.loads(line) for line in (scan_run / "metrics.jsonl").read_text().splitlines()][-1]
     assert manifest["training"]["accuracy"] == end["accuracy"] > 0.3
-    assert list(manifest["training"]) == ["accuracy", "iterations", "seconds", "seed", "dtype"]
+    assert list(manifest["training"]) == ["accuracy", "iterations", "seconds", "seed", "dtype", "time_steps"]
     step = manifest["onnx"]["step.onnx"]
     assert step["opset"] == {"ai.onnx": 20} and step["operators"]["Gemm"] == 2
     assert step["inputs"][1] == {"name": "mem1", "type": "float", "shape": ["N", 4, 14, 14], "initial": 0.0}
