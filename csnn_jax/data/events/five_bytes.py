@@ -9,8 +9,8 @@ from csnn_jax.errors import UserError
 
 OVERFLOW = 240
 """A row that no pixel has: from such an event on, the clock is 2^13 us further."""
-
 MOST_MARKS = 10_000_000
+"""Marks of an overflow that a recording may need: those of 22 hours, 50 MB."""
 LATEST = 2**23 - 1
 """The last time (microseconds) that an event can tell without a mark before it."""
 
