@@ -34,7 +34,7 @@ from csnn_jax.trained import Trained
 FOLDER = Path("results/recipes")
 NAMES = {"mnist": "mnist", "idx:/usr/share/datasets/fashion-mnist": "fashion"}
 """The data sets, and what they are called in the names of the files."""
-BESIDE = {"mnist": (), "idx:/usr/share/datasets/fashion-mnist": ("--flip", "--augment", "1", "5", "0.05")}
+BESIDE = {"idx:/usr/share/datasets/fashion-mnist": ("--flip", "--augment", "1", "5", "0.05")}
 """Flags that a recipe is given beside the data set: clothes may be mirrored, and are moved less than digits."""
 LAST = 25
 """Records of metrics.jsonl that are kept."""
@@ -61,7 +61,7 @@ def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> d
     """Trains with a recipe, and with `more` flags for a short training."""
     flags = ["--recipe", recipe, "--seed", str(seed), *more]
     if dataset != "mnist":
-        flags += ["--dataset", dataset, *BESIDE[dataset]]
+        flags += ["--dataset", dataset, *BESIDE.get(dataset, ())]
     return measured(flags, recipe=recipe, dataset=NAMES[dataset], seed=seed)
 
 

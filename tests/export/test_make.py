@@ -75,7 +75,10 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     assert (out / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     manifest = json.loads((out / "manifest.json").read_text())
     expected = {"accuracy": None, "iterations": 40, "seconds": None, "seed": 3, "dtype": "float32"}
-    assert manifest["training"] == expected | {"checkpoint": 40}  # 20 images tell no accuracy of the network
+    assert manifest["training"] == expected | {
+        "time_steps": SPIKES.time_steps,
+        "checkpoint": 40,
+    }  # 20 images tell no accuracy of the network
     assert "After training" not in (out / "report.md").read_text()
     done = run("export.verify", out)
     assert done.returncode == 0, done.stdout
@@ -105,7 +108,8 @@ def test_more_images_than_the_test_set_has_are_told_in_one_line(tmp_path):
     said = [line for line in done.stdout.splitlines() if "--images" in line]
     assert said == ["--images 1234: the test set has 30, all of which are compared"]
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
-    assert manifest["settings"] == {"opset": 20, "images": 30, "quick": True, "accuracy_images": 30}
+    counts = {"images": 30, "accuracy_images": 30}
+    assert manifest["settings"] == {"opset": 20, "quick": True, "time_steps": None, **counts}
 
 
 def test_without_plotly_the_page_is_left_out(tmp_path, monkeypatch, capsys):
