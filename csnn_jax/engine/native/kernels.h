@@ -96,8 +96,9 @@ struct Shape {
   CSNN_INLINE constexpr int64_t margin() const { return kernel - 1 - padding; }
   CSNN_INLINE constexpr int64_t padded_height() const { return height + kernel - 1; }
   CSNN_INLINE constexpr int64_t padded_width() const { return width + kernel - 1; }
-  // Columns of a kernel as conv_lif has it: where places of a cell lie side by side, with one of zeros on each side.
-  CSNN_INLINE constexpr int64_t tap_columns() const { return pool > 1 ? kernel + 2 : kernel; }
+  // Columns of a kernel as conv_lif has it: where places of a cell lie side by side, a column of zeros comes first: a
+  // place finds it, or that of the next row, for a pixel that it does not see.
+  CSNN_INLINE constexpr int64_t tap_columns() const { return kernel + pool - 1; }
   CSNN_INLINE constexpr int64_t inputs() const { return height * width * in; }
   CSNN_INLINE constexpr int64_t neurons() const { return rows() * columns() * out; }
 };
@@ -117,7 +118,7 @@ struct ConvLif {
   int64_t time;
   Neuron neuron;
   const uint16_t* bits_in;        // [image, time, inputs / 16]
-  const float* kernel = nullptr;  // in blocks of outputs, [in, k, tap_columns, outputs]; made by arrange_weights
+  const float* kernel = nullptr;  // in blocks of outputs, [in, k, tap_columns, outputs], and zeros; by arrange_weights
   const float* bias;              // [out]
   uint16_t* bits;                 // [image, time, neurons / 16]
   float* membranes;               // [image, time, neurons], or null

@@ -182,10 +182,12 @@ void constant_lif(const ConstantLif& a, int64_t images, const Workers& workers) 
   workers.each(images, [&](int64_t image, int64_t) { k.constant_lif(a, image); });
 }
 
-int64_t arranged_size(const Shape& s) { return s.in * s.kernel * s.tap_columns() * s.out; }
+int64_t arranged_size(const Shape& s) {
+  return s.in * s.kernel * s.tap_columns() * s.out + (s.pool - 1) * kernels().conv_block;
+}
 
 void arrange_weights(const Shape& s, const float* kernel, float* to) {
-  const int64_t columns = s.tap_columns(), edge = (columns - s.kernel) / 2, widest = kernels().conv_block;
+  const int64_t columns = s.tap_columns(), edge = columns - s.kernel, widest = kernels().conv_block;
   std::fill(to, to + arranged_size(s), 0.0f);
   for (int64_t first = 0, width; first < s.out; first += width) {
     width = first + widest <= s.out ? widest : lanes;

@@ -7,28 +7,59 @@
 
 namespace csnn::ISA {
 
-// The spikes of one step, pixel after pixel.
+// The spikes of one step, word after word: a word is 16 channels of a pixel.
 struct Spiking {
   int32_t* at;     // [height * width * in]: the place of the spike's weights, as far as channel and column tell it
-  int32_t* start;  // [height * width + 1]: where the spikes of each pixel begin
+  int32_t* start;  // [height * words of a row + 1]: where the spikes of each word begin
+  int32_t* seen;   // [rows, words of a row + 1]: the sum of `start` over the rows of pixels that a row of cells sees
+  int32_t* place;  // [words of a row]: the place of the weights of a word's first channel
 };
 
-static Spiking lay_out(Memory& memory, const Shape& s) {
-  return {.at = memory.take<int32_t>(s.inputs()), .start = memory.take<int32_t>(s.height * s.width + 1)};
+CSNN_INLINE int64_t words_of_row(const Shape& s) { return s.width * s.in / lanes; }
+
+static Spiking lay_out(Memory& memory, Shape s) {
+  const int64_t words = words_of_row(s);
+  return {.at = memory.take<int32_t>(s.inputs()),
+          .start = memory.take<int32_t>(s.height * words + 1),
+          .seen = memory.take<int32_t>(s.rows() * (words + 1)),
+          .place = memory.take<int32_t>(words)};
 }
 
-// `width`: outputs of a block of weights.
-static void list(const Shape& s, const uint16_t* bits, const Spiking& spiking, int64_t width) {
-  const int64_t words = s.in / lanes, stride = s.kernel * s.tap_columns() * width;
+// `width`: outputs of a block of weights. (A Shape of one's own, here and below: a store to memory can't change it.)
+static void list(Shape s, const uint16_t* bits, const Spiking& spiking, int64_t width) {
+  const int64_t words = words_of_row(s);
+  const int32_t stride = static_cast<int32_t>(s.kernel * s.tap_columns() * width);
+  for (int64_t x = 0, i = 0; x < s.width; x++)
+    for (int64_t c = 0; c < s.in; c += lanes) spiking.place[i++] = static_cast<int32_t>(x * width + c * stride);
   int32_t *at = spiking.at, *start = spiking.start;
-  for (int64_t y = 0; y < s.height; y++) {
-    for (int64_t column = 0; column < s.width * width; column += width) {
-      *start++ = static_cast<int32_t>(at - spiking.at);
-      for (int64_t first = column; first < column + words * lanes * stride; first += lanes * stride)
-        at = list_lanes(*bits++, static_cast<int32_t>(first), static_cast<int32_t>(stride), at);
+  for (int64_t y = 0; y < s.height; y++, bits += words, start += words) {
+    const auto list_words = [&](int64_t from, int64_t to) __attribute__((always_inline)) {
+      for (int64_t i = from; i < to; i++) {
+        start[i] = static_cast<int32_t>(at - spiking.at);
+        at = list_lanes(bits[i], spiking.place[i], stride, at);
+      }
+    };
+    int64_t i = 0;
+    for (; i + 4 <= words; i += 4) {
+      if (load_words(bits + i, 4) != 0) list_words(i, i + 4);
+      else  // as most are of an event camera's frames
+        for (int64_t j = i; j < i + 4; j++) start[j] = static_cast<int32_t>(at - spiking.at);
     }
+    list_words(i, words);
   }
   *start = static_cast<int32_t>(at - spiking.at);
+}
+
+// What tells in two loads whether a cell sees a spike at all.
+static void sum_up(Shape s, const Spiking& spiking) {
+  const int64_t words = words_of_row(s);
+  for (int64_t y = 0; y < s.rows(); y++) {
+    int32_t* seen = spiking.seen + y * (words + 1);
+    memset(seen, 0, (words + 1) * sizeof(int32_t));
+    const int64_t top = y * s.pool - s.padding, bottom = top + s.kernel + s.pool - 1;
+    for (int64_t row = top > 0 ? top : 0; row < (bottom < s.height ? bottom : s.height); row++)
+      for (int64_t i = 0; i <= words; i++) seen[i] += spiking.start[row * words + i];
+  }
 }
 
 // Adds the weights of some spikes to the sums of rows y0..y1 of a cell's places, in V groups of 16 output channels.
@@ -36,7 +67,7 @@ static void list(const Shape& s, const uint16_t* bits, const Spiking& spiking, i
 // spike's column finds zeros.
 template <int K, int P, int V, int y0, int y1>
 CSNN_INLINE void add_spikes(const int32_t* at, const int32_t* end, const float* weights, v16 (&sum)[P * P][V]) {
-  constexpr int64_t tap = V * lanes, row = (P > 1 ? K + 2 : K) * tap;  // as Shape::tap_columns
+  constexpr int64_t tap = V * lanes, row = (K + P - 1) * tap;  // as Shape::tap_columns
   for (; at < end; at++) {
     const float* place = weights + *at;
     for (int y = y0; y <= y1; y++)
@@ -45,23 +76,27 @@ CSNN_INLINE void add_spikes(const int32_t* at, const int32_t* end, const float* 
   }
 }
 
-// The sums of a cell's positions, of V groups of 16 output channels from `channel` on.
+// The sums of a cell's positions, of V groups of 16 output channels from `channel` on. False: the cell sees no spike.
 template <int K, int P, int V>
-CSNN_INLINE void gather(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t channel,
+CSNN_INLINE bool gather(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t channel,
                         v16 (&sum)[P * P][V]) {
-  constexpr int64_t tap = V * lanes, taps_row = (P > 1 ? K + 2 : K) * tap;
+  constexpr int64_t tap = V * lanes, taps_row = (K + P - 1) * tap;
   const Shape& s = a.shape;
-  const int64_t top = y * P - s.padding, left = x * P - s.padding;
-  const int64_t from = left > 0 ? left : 0, to = left + K + P - 1 < s.width ? left + K + P - 1 : s.width;
+  const int64_t top = y * P - s.padding, left = x * P - s.padding, right = left + K + P - 1;
+  const int64_t words = words_of_row(s), from = (left > 0 ? left : 0) * (s.in / lanes),
+                to = (right < s.width ? right : s.width) * (s.in / lanes);
+  const int32_t* seen = spiking.seen + y * (words + 1);
+  if (seen[from] == seen[to]) return false;
   const float* weights = a.kernel + channel * K * s.tap_columns() * s.in + (P - 1 - left) * tap;
   for (int64_t row = 0; row < K + P - 1; row++, weights += taps_row) {
     if (top + row < 0 || top + row >= s.height) continue;
-    const int32_t* start = spiking.start + (top + row) * s.width;
+    const int32_t* start = spiking.start + (top + row) * words;
     const int32_t *at = spiking.at + start[from], *end = spiking.at + start[to];
     if (P > 1 && row == 0) add_spikes<K, P, V, 0, 0>(at, end, weights, sum);
     else if (P > 1 && row == K) add_spikes<K, P, V, P - 1, P - 1>(at, end, weights, sum);
     else add_spikes<K, P, V, 0, P - 1>(at, end, weights, sum);
   }
+  return true;
 }
 
 enum class Pool { average, largest, winner };  // winner: the largest, and where it was
@@ -80,22 +115,25 @@ CSNN_INLINE void advance(const ConvLif& a, const Spiking& spiking, int64_t y, in
   const Shape& s = a.shape;
   const v16 threshold = all(a.neuron.threshold);
   v16 sum[P * P][V] = {};
-  gather<K, P, V>(a, spiking, y, x, w * lanes, sum);
+  // A current of the bias alone takes no pooling: it is the largest, and the first, of equal ones.
+  const bool pools = gather<K, P, V>(a, spiking, y, x, w * lanes, sum) || pool == Pool::average;
   for (int v = 0; v < V; v++) {
     const v16 bias = load(a.bias + (w + v) * lanes);
     v16 pooled = sum[0][v] + bias;
     uint16_t low = 0, high = 0;
-    for (int place = 1; place < P * P; place++) {
-      const v16 one = sum[place][v] + bias;
-      if constexpr (pool == Pool::average) {
-        pooled += one;
-      } else {  // strictly greater: the first maximum wins
-        if constexpr (pool == Pool::winner) {
-          const uint16_t wins = greater(one, pooled);
-          low = place & 1 ? low | wins : low & ~wins;
-          high = place & 2 ? high | wins : high & ~wins;
+    if (pools) {
+      for (int place = 1; place < P * P; place++) {
+        const v16 one = sum[place][v] + bias;
+        if constexpr (pool == Pool::average) {
+          pooled += one;
+        } else {  // strictly greater: the first maximum wins
+          if constexpr (pool == Pool::winner) {
+            const uint16_t wins = greater(one, pooled);
+            low = place & 1 ? low | wins : low & ~wins;
+            high = place & 2 ? high | wins : high & ~wins;
+          }
+          pooled = where_greater(one, pooled, one, pooled);
         }
-        pooled = where_greater(one, pooled, one, pooled);
       }
     }
     if constexpr (pool == Pool::average && P > 1) pooled *= 1.0f / (P * P);
@@ -116,6 +154,7 @@ CSNN_INLINE int64_t step_blocks(const ConvLif& a, const Spiking& spiking, int64_
   const Shape& s = a.shape;
   if (w + V > s.out / lanes) return w;
   list(s, at.bits_in, spiking, V * lanes);
+  sum_up(s, spiking);
   for (; w + V <= s.out / lanes; w += V)  // a block's weights stay in the cache
     for (int64_t y = 0; y < s.rows(); y++)
       for (int64_t x = 0; x < s.columns(); x++) advance<K, P, V, pool>(a, spiking, y, x, w, at);
@@ -123,7 +162,8 @@ CSNN_INLINE int64_t step_blocks(const ConvLif& a, const Spiking& spiking, int64_
 }
 
 template <int K, int P, Pool pool>
-void window(const ConvLif& a, int64_t image, char* scratch) {
+void window(const ConvLif& given, int64_t image, char* scratch) {
+  const ConvLif a = given;  // of one's own, as above
   const Shape& s = a.shape;
   const int64_t words = s.neurons() / lanes;
   Memory memory{scratch};
