@@ -4,6 +4,7 @@ Every side starts from the weights of RUN, takes the same images of its data set
 backward, the optimiser's update and the loss's read-back.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -117,8 +118,9 @@ SIDES: dict[str, Callable[..., Side]] = {
 def work(run: str, name: str) -> None:
     """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
     _, config, tensors = rundir.open_run(run)
-    dataset = data.load_for(config)
-    side = SIDES[name](decided(config), dataset, tensors)
+    with contextlib.redirect_stdout(sys.stderr):  # sources of data tell what they make and leave out
+        dataset = data.load_for(config)
+        side = SIDES[name](decided(config), dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
     images = np.arange(min(config.train.batch_size, len(dataset.test.labels)))
     step = 0

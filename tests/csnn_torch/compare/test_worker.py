@@ -1,11 +1,16 @@
 """Every side of the cost question does the same work on the same network."""
 
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from bundles import make_run
+from recordings import write_nmnist
 
 from csnn_jax import data
+from csnn_jax.config import ModelConfig
 from csnn_jax.runs import rundir
 from csnn_torch.compare import worker
 
@@ -26,3 +31,15 @@ def test_all_sides_predict_the_same_and_learn(small_run):
     for name, side in sides.items():
         side.step(0, index)
         assert side.densities(index) != before[name]
+
+
+def test_what_a_source_of_data_tells_is_no_answer(tmp_path, monkeypatch, capsys):
+    dataset = write_nmnist(tmp_path / "bars", train=2, test=1)
+    (tmp_path / "bars" / "Train" / "3" / "00001.bin").write_bytes(b"")
+    model = ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), hidden=(), time_steps=3, scale=1.0)
+    run = make_run(tmp_path / "run", model, dataset, skip_bad=True, cache="off")
+    monkeypatch.setattr("sys.stdin", io.StringIO("report\n"))
+    worker.work(str(run), "scan")
+    out, err = capsys.readouterr()
+    assert "JAX" in json.loads(out)["description"]
+    assert "1 of 20 recordings can't be used" in err
