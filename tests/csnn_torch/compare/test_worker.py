@@ -34,7 +34,7 @@ def test_all_sides_predict_the_same_and_learn(small_run):
 
 
 def test_what_a_source_of_data_tells_is_no_answer(tmp_path, monkeypatch, capsys):
-    dataset = write_nmnist(tmp_path / "bars", train=2, test=1)
+    dataset = write_nmnist(tmp_path / "bars", train=13, test=1)
     (tmp_path / "bars" / "Train" / "3" / "00001.bin").write_bytes(b"")
     model = ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), hidden=(), time_steps=3, scale=1.0)
     run = make_run(tmp_path / "run", model, dataset, skip_bad=True, cache="off")
@@ -42,4 +42,4 @@ def test_what_a_source_of_data_tells_is_no_answer(tmp_path, monkeypatch, capsys)
     worker.work(str(run), "scan")
     out, err = capsys.readouterr()
     assert "JAX" in json.loads(out)["description"]
-    assert "1 of 20 recordings can't be used" in err
+    assert "1 of 130 recordings can't be used" in err
