@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
-from csnn_jax.data import Images, Split, check_labels, eval_batches
+from csnn_jax.data import Images, Split, check_labels, eval_batches, is_recorded
 from csnn_jax.engine import scan
 from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
@@ -29,9 +29,6 @@ from csnn_jax.runs import metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, Neurons
 from csnn_jax.streaming import Stream
-
-RECORDED = ("nmnist", "dvsgesture", "events", "saccades")
-"""Kinds of data sets whose images are recordings, with a time axis."""
 
 
 class Answer(NamedTuple):
@@ -165,7 +162,7 @@ class Trained:
     def _for(self, images: Images | Array) -> BatchRunner:
         """The functions that run such images, checked first."""
         check_images(images, self.config.model)
-        if images.ndim == 4 and self.config.data.dataset.partition(":")[0] in RECORDED:
+        if images.ndim == 4 and is_recorded(self.config.data.dataset):
             shape = ", ".join(map(str, images.shape))
             raise ValueError(f"images are [{shape}], expected [batch, time, height, width, 2]: recordings' frames")
         engine, _ = engines.choose(self._engine, self.model, images)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data.events import dvsgesture, nmnist, saccades
 from csnn_jax.data.events.cache import Cache
 from csnn_jax.data.events.dvsgesture import read_dvsgesture
 from csnn_jax.data.events.folder import read_folders
@@ -23,13 +24,13 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import user_cache
 
 READERS: dict[str, Reader] = {
-    "mnist": read_mnist,
-    "idx:DIR": read_folder,
-    "tfds:NAME": read_tfds,
-    "nmnist:DIR": read_nmnist,
-    "dvsgesture:DIR": read_dvsgesture,
-    "events:DIR": read_folders,
-    "saccades": read_saccades,
+    "mnist": Reader(read_mnist),
+    "idx:DIR": Reader(read_folder),
+    "tfds:NAME": Reader(read_tfds),
+    "nmnist:DIR": Reader(read_nmnist, recordings=True, sensor=nmnist.SENSOR),
+    "dvsgesture:DIR": Reader(read_dvsgesture, recordings=True, sensor=dvsgesture.SENSOR),
+    "events:DIR": Reader(read_folders, recordings=True),
+    "saccades": Reader(read_saccades, recordings=True, sensor=saccades.SENSOR),
 }
 """The reader of each kind of data set, by the form in which a user names one."""
 
@@ -126,11 +127,19 @@ def load(
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
     cache = cache or Cache()
     wanted = Wanted(shape, time_steps, input_shape is None, rules or Rules(), cache.shelf, subset)
-    raw = _shortened(_read(name, wanted), wanted, name)
+    reader = reader_of(name)
+    if reader is None:
+        raise _unknown(name)
+    told = wanted.rules.flags() + ["--skip-bad"] * cache.skip_bad
+    if told and not reader.recordings:
+        raise UserError(f"{told[0]}: expected a data set of recordings, and {name} is one of images")
+    raw = _shortened(reader.read(name.partition(":")[2], wanted), wanted, name)
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
     names = raw.names or tuple(map(str, range(int(raw.train[1].max()) + 1)))
+    if len(names) < 2:
+        raise UserError(f"--dataset {name}: one class, expected two or more")
     notes = list(raw.notes)
     train, test = (_split(_kept(pair, cache), shape, len(names), name, notes) for pair in (raw.train, raw.test))
 
@@ -159,19 +168,30 @@ def _shape(given: Shape) -> Shape:
     return height, width, channels
 
 
-def _read(name: str, wanted: Wanted) -> Raw:
-    """What the reader of a data set finds; one may be called `mnist`, others `idx:DIR`."""
+def reader_of(name: str) -> Reader | None:
+    """The reader of a data set; None if there is none of its kind. One may be called `mnist`, others `idx:DIR`."""
     kind, _, where = name.partition(":")
     for form, reader in READERS.items():
         of, colon, _ = form.partition(":")
         if kind == of and bool(where) == bool(colon) and (colon or name == of):
-            return reader(where, wanted)
+            return reader
+    return None
+
+
+def is_recorded(name: str) -> bool:
+    """Whether a data set is one of recordings, whose images are frames of events."""
+    reader = reader_of(name)
+    return reader is not None and reader.recordings
+
+
+def _unknown(name: str) -> UserError:
     plain = "mnist" in name.lower() and len(name) > len("mnist")  # such as fashion_mnist, which is none of ours
     near = [] if plain else difflib.get_close_matches(name.lower(), READERS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
-    if not near and not kind.startswith(tuple(form.partition(":")[0] for form in READERS)) and name.isidentifier():
+    kinds = tuple(form.partition(":")[0] for form in READERS)
+    if not near and not name.startswith(kinds) and name.isidentifier():
         hint = f"; did you mean 'tfds:{name}'?"
-    raise UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(READERS)})")
+    return UserError(f"--dataset {name!r}: unknown{hint} ({', '.join(READERS)})")
 
 
 def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:

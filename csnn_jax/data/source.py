@@ -60,8 +60,17 @@ class Raw:
     notes: tuple[str, ...] = ()
 
 
-Reader = Callable[[str, Wanted], Raw]
-"""Reads the data set that a user has named: what stands behind the colon, and what the network wants.
+@dataclass(frozen=True)
+class Reader:
+    """Reads the data sets of one kind.
 
-A mistake of the user's is a `UserError`, in one line with the file, what was found and what was expected.
-"""
+    Attributes:
+        read: takes what a user has written behind the colon, and what the network wants. A mistake of the user's is a
+            `UserError`, in one line with the file, what was found and what was expected.
+        recordings: it reads recordings of events and makes frames of them; others read images.
+        sensor: height and width of the camera (pixels), where all of these recordings come from the same.
+    """
+
+    read: Callable[[str, Wanted], Raw]
+    recordings: bool = False
+    sensor: tuple[int, int] | None = None

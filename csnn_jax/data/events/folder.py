@@ -133,9 +133,9 @@ def _part(folder: Path, name: str) -> Path:
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
-    """The files of each class, in the order of their names."""
+    """The files of each class, and of folders inside it, in the order of their names."""
     found = {
-        one.name: sorted(path for path in one.iterdir() if path.suffix.lower() in SUFFIXES)
+        one.name: sorted(path for path in one.rglob("*") if path.suffix.lower() in SUFFIXES)
         for one in sorted(folder.iterdir())
         if one.is_dir()
     }

@@ -1,6 +1,6 @@
 """How events become frames: the rules by which tonic and SpikingJelly make as many frames as a network has steps."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -32,6 +32,14 @@ class Rules:
     def of(cls, told: "DataConfig") -> Self:
         """Those of a job."""
         return cls(told.frames, told.frame_values, told.frame_rest)
+
+    def flags(self) -> list[str]:
+        """The flags that say what differs from the defaults, as a user gives them."""
+        given = {"--frames": self.by, "--frame-values": self.values, "--frame-rest": self.rest}
+        usual = astuple(Rules())
+        return [
+            f"{flag} {value}" for (flag, value), default in zip(given.items(), usual, strict=True) if value != default
+        ]
 
 
 @dataclass(frozen=True)

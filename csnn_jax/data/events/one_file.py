@@ -6,13 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.config import Config
-from csnn_jax.data.events import dvsgesture, nmnist
+from csnn_jax.data.datasets import reader_of
 from csnn_jax.data.events.folder import SUFFIXES, open_recording
 from csnn_jax.data.events.frames import Rules, Window
 from csnn_jax.errors import UserError
-
-SENSORS = {"nmnist": nmnist.SENSOR, "saccades": nmnist.SENSOR, "dvsgesture": dvsgesture.SENSOR}
-"""Height and width of the sensor (pixels) behind each kind of data set that has but one."""
 
 
 def is_recording(path: str) -> bool:
@@ -33,7 +30,8 @@ def window_of(config: Config) -> Window | None:
 
 
 def _known(config: Config) -> tuple[int, int] | None:
-    return SENSORS.get(config.data.dataset.partition(":")[0])
+    reader = reader_of(config.data.dataset)
+    return reader.sensor if reader else None
 
 
 def frames_of(path: str, config: Config) -> np.ndarray:

@@ -11,6 +11,8 @@ from idx_files import IMAGES, write_folder
 
 from csnn_jax.config import Config, ModelConfig, decided
 from csnn_jax.data import Split, fit_model, load, load_for, shortened
+from csnn_jax.data.events.cache import Cache
+from csnn_jax.data.events.frames import Rules
 from csnn_jax.errors import UserError
 
 SMALL = ModelConfig(input_shape=(3, 4, 1), conv_channels=())
@@ -58,6 +60,26 @@ def test_validation_must_leave_something_to_train_on(tmp_path, validation):
     write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))
     with pytest.raises(UserError, match=f"--validation {validation}: expected 0 to 1 of idx:{tmp_path}'s 2 images"):
         load(f"idx:{tmp_path}", (3, 4, 1), validation)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"rules": Rules(by="count")}, "--frames count"),
+        ({"rules": Rules(values="binary", rest="last")}, "--frame-values binary"),
+        ({"cache": Cache(skip_bad=True)}, "--skip-bad"),
+    ],
+)
+def test_images_have_no_frames_to_be_made(told, message):
+    with pytest.raises(UserError, match=f"^{message}: expected a data set of recordings, and mnist is one of images$"):
+        load("mnist", None, **told)
+
+
+def test_one_class_is_nothing_to_tell_apart(tmp_path):
+    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    folder = write_folder(tmp_path, (images, np.zeros(2, np.uint8)), (images, np.zeros(2, np.uint8)))
+    with pytest.raises(UserError, match="one class, expected two or more"):
+        load(f"idx:{folder}", (3, 4, 1))
 
 
 @pytest.mark.parametrize(

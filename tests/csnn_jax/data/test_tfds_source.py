@@ -92,7 +92,7 @@ def test_floats_are_scaled_or_refused(tmp_path):
     features = {"image": tensor((4, 4, 1), np.float32), "label": tensor((), np.int64)}
 
     def prepared(name, value):
-        examples = [{"image": np.full((4, 4, 1), value, np.float32), "label": 0}]
+        examples = [{"image": np.full((4, 4, 1), value, np.float32), "label": label} for label in (0, 1)]
         return prepare(tmp_path, name, features, train=examples, test=examples)
 
     data = load(prepared("floats", 0.2), (4, 4, 1))

@@ -43,6 +43,19 @@ def test_folders_may_begin_with_a_capital_letter(tmp_path):
     assert len(load(name, None).train.labels) == 8
 
 
+def test_a_class_may_have_folders_inside(tmp_path):
+    name = write_archives(tmp_path)
+    before = load(name, None, time_steps=5).train
+    labels, events = before.labels.tolist(), sorted(int(frames.sum()) for frames in before.images)
+    inside = tmp_path / "train" / "left" / "monday"
+    inside.mkdir()
+    first, *_ = sorted((tmp_path / "train" / "left").glob("*.npz"))
+    first.rename(inside / first.name)
+    after = load(name, None, time_steps=5)
+    assert after.train.labels.tolist() == labels
+    assert sorted(int(frames.sum()) for frames in after.train.images) == events
+
+
 def test_what_is_missing_is_named(tmp_path):
     name = write_archives(tmp_path)
     np.savez(tmp_path / "train/left/0.npz", **drawn(0, 30, SENSOR)._asdict(), height=24, width=16)
