@@ -84,7 +84,8 @@ class BatchRunner:
         """
         if isinstance(held, Array):
             return take(held, rows)
-        return jnp.asarray(self._input(np.asarray(held[rows]), stream, 0, len(rows)))
+        x = self._input(np.asarray(held[rows]), stream, 0, len(rows))
+        return jax.device_put(x, may_alias=True)  # made for this batch alone
 
     def share(self, images: np.ndarray, batch: int, stream: tuple[int, int]) -> Array:
         """`present` for a batch that is spread over devices; `images` are those of `Devices.rows(batch)`."""

@@ -1,6 +1,7 @@
 """Many recordings as the images of a split, each decoded when it is asked for."""
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -60,7 +61,7 @@ class FrameImages(ABC):
             return self.one(self.places[int(rows)])
         steps, *frame = self.shape[1:]
         # In memory step by step, as a network takes them: turning a large batch afterwards takes longer than making it.
-        out = np.empty((steps, len(rows), *frame), np.uint8).swapaxes(0, 1)
+        out = _aligned((steps, len(rows), *frame)).swapaxes(0, 1)
         for target, row in zip(out, rows, strict=True):
             target[...] = self.one(self.places[int(row)])
         return out
@@ -121,3 +122,11 @@ def _told(place: Hashable) -> str:
 
 def _path(place: Any) -> Path:
     return Path(getattr(place, "path", place))
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Memory for bytes that begins where JAX can take it over without a copy."""
+    size = math.prod(shape)
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].reshape(shape)
