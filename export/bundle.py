@@ -14,7 +14,6 @@ from csnn_jax.files import Temporary, replace_folder, sync
 T = TypeVar("T")
 
 MANIFEST = "manifest.json"
-SUMS = "SHA256SUMS"
 REPORT, PAGE = "report.md", "report.html"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 """The run's own files, by which a bundle is a run to whoever reads those two only."""

@@ -17,8 +17,9 @@ from csnn_jax import machine
 from csnn_jax.data import Split, as_bytes
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from export import parts
-from export.bundle import MANIFEST, SUMS, Manifest
+from export import hashes, parts
+from export.bundle import MANIFEST, Manifest
+from export.hashes import SUMS
 
 SCHEMA_VERSION = 1
 PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", *parts.packages())
@@ -65,9 +66,7 @@ def read(folder: Path) -> Manifest:
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     """SHA-256 and size of every file in a bundle but the manifest's own two, by its name relative to the bundle."""
-    paths = sorted(path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {name: _hash(path) for name, path in names.items() if name not in NOT_LISTED}
+    return {name: entry for name, entry in hashes.hash_files(folder).items() if name not in NOT_LISTED}
 
 
 def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
@@ -156,10 +155,3 @@ def _same(recorded: Any, found: Any) -> bool:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _hash(path: Path) -> dict[str, Any]:
-    if path.is_symlink() or not path.is_file():
-        return {"sha256": "no plain file", "bytes": 0}
-    with open(path, "rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}

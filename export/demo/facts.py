@@ -19,8 +19,9 @@ from csnn_jax.data.encode import draws, levels
 from csnn_jax.errors import UserError
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, manifest
-from export.bundle import CONFIG, MANIFEST, SUMS
+from export.bundle import CONFIG, MANIFEST
 from export.golden_images import IMAGES, images
+from export.hashes import SUMS
 from export.manifest import Manifest
 
 STEP = "step.onnx"

@@ -22,6 +22,7 @@ from export.manifest import Manifest
 from export.parts.part import Advice, ComparedRow, Found, Part, Usage
 from export.proof import Figures, equality
 from export.proof.runners import TorchRunner, window
+from export.report import snippets
 from export.subject import ExportInputs, Subject
 
 NAME, LEGACY = "network.nir", "network_nir104.nir"
@@ -163,7 +164,14 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
 `{NAME}` is for a reader with a time step of 1e-4 s: its LIF, by Euler's method, then multiplies a membrane by beta
 at every step. Present {manifest["semantics"]["input"]["meaning"]}, for {manifest["semantics"]["time_steps"]} steps. NIR
 resets a neuron in the step of its spike, not at the start of the next as written below: the spikes are the same, a
-membrane read after a spike is not."""
+membrane read after a spike is not.
+
+In snnTorch, whose neurons keep their membranes from one image to the next unless the network is imported anew:
+
+<!-- nir -->
+```python
+{snippets.nir(manifest["semantics"])}
+```"""
     yield Usage(6, text)
 
 

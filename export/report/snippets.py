@@ -1,4 +1,4 @@
-"""The Python examples of report.md: complete programs that need ONNX Runtime and NumPy alone."""
+"""The Python examples of report.md: complete programs that need NumPy and what runs the file, and nothing of ours."""
 
 import math
 from typing import Any
@@ -19,6 +19,16 @@ def sequence(semantics: dict[str, Any]) -> str:
     """The example with sequence.onnx."""
     name, given, shape = _input(semantics)
     return _sequence(name, given, "image[None]" if name == "image" else "frames[:, None]", _first(name, shape))
+
+
+def nir(semantics: dict[str, Any]) -> str:
+    """The example with network.nir, which needs nir and snnTorch. It ends as the others do.
+
+    The importer is asked anew for every batch, because the neurons that it makes keep their membranes.
+    """
+    name, given, shape = _input(semantics)
+    each = ("_", f"range({semantics['time_steps']})", "image") if name == "image" else ("frame", "frames", "frame")
+    return _nir(name, given, *each, _first(name, shape))
 
 
 def _input(semantics: dict[str, Any]) -> tuple[str, str, list[int]]:
@@ -69,6 +79,26 @@ import onnxruntime as ort
 def classify({argument}):  # {given}
     counts, spikes = session.run(None, {{session.get_inputs()[0].name: {value}}})
     return counts[0].argmax(), counts[0]
+
+
+{first}"""
+
+
+def _nir(argument: str, given: str, each: str, loop: str, frame: str, first: str) -> str:
+    return f"""\
+import nir
+import numpy as np
+import torch
+from snntorch.import_nir import import_from_nir
+
+graph = nir.read("network.nir")
+
+
+@torch.no_grad()
+def classify({argument}):  # {given}
+    network = import_from_nir(graph)  # anew for each image: its neurons keep their membranes
+    counts = sum(network(torch.tensor({frame}[None]))[0][0] for {each} in {loop})
+    return counts.argmax().item(), counts.numpy()
 
 
 {first}"""

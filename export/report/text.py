@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from export import parts
-from export.bundle import CONFIG, MANIFEST, PAGE, SUMS
+from export.bundle import CONFIG, MANIFEST, PAGE
+from export.hashes import SUMS
 from export.manifest import Manifest, silence
 from export.parts.part import ComparedRow, Part, Timing
 from export.report.cells import percent, size, table
@@ -243,7 +244,8 @@ def _verify(manifest: Manifest) -> str:
     return f"""\
 ## Check it again
 
-That nothing was changed, by hashes alone: `sha256sum -c SHA256SUMS`. That the ONNX files compute here what is said,
+That nothing was changed, by hashes alone: `sha256sum -c SHA256SUMS`, or `python -m export.verify BUNDLE --hashes`,
+which needs only the package below and none of its extras. That the ONNX files compute here what is said,
 with ONNX Runtime alone: `python check_onnx.py`. That the C program prints here what it printed where the bundle was
 made: `make check`, as above. All of it, in a clone of csnn-jax, the Python package that made this bundle:
 

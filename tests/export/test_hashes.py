@@ -1,0 +1,84 @@
+"""Whoever has a bundle and Python learns whether a file was changed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import run
+
+from export import hashes
+
+ALONE = (sys.executable, "-I", "-S", hashes.__file__)
+"""Python with no package but its own."""
+
+
+@pytest.fixture
+def copy(small_bundle, tmp_path):
+    return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
+
+
+def alone(folder) -> tuple[int, str, str]:
+    done = subprocess.run([*ALONE, folder], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_bundle_is_whole(small_bundle):
+    count = sum(path.is_file() for path in small_bundle.rglob("*")) - 1
+    said = f"all ok ({count} files; what they compute was not looked at)\n"
+    assert alone(small_bundle) == (0, said, "")
+    done = run("export.verify", small_bundle, "--hashes")
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+def test_every_difference_has_a_line(copy):
+    weights = copy / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    (copy / "step.onnx").unlink()
+    (copy / "step.onnx").symlink_to(copy / "step_b1.onnx")
+    (copy / "manifest.json").unlink()
+    (copy / "c" / "more.c").write_text("")
+    code, said, _ = alone(copy)
+    *lines, last = said.splitlines()
+    assert code == 1 and last == "NOT OK: 4 differ"
+    assert [line.split(maxsplit=1)[0] for line in lines] == [
+        *("c/more.c", "manifest.json", "step.onnx", "weights.safetensors"),
+    ]
+    assert "is not listed in SHA256SUMS" in lines[0] and "is missing" in lines[1]
+    assert all("was changed" in line for line in lines[2:])
+
+
+@pytest.mark.parametrize("text", [None, "", "no hashes\n", "\xff"])
+def test_what_has_no_list_is_no_bundle(tmp_path, text):
+    if text is not None:
+        (tmp_path / "SHA256SUMS").write_text(text, encoding="latin-1")
+    code, said, error = alone(tmp_path)
+    assert (code, said) == (2, "") and error.startswith("error: ") and "expected" in error
+
+
+MISSING = """
+import sys
+
+class Missing:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name.partition(".")[0] in ("torch", "snntorch", "onnx", "onnxruntime", "nir", "jax"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing)
+from export import verify
+sys.exit(verify.main(sys.argv[1:]))
+"""
+
+
+def test_no_package_of_the_exports_is_needed(small_bundle):
+    done = subprocess.run([sys.executable, "-c", MISSING, small_bundle, "--hashes"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done
+
+
+def test_nothing_is_compared_quickly_by_hashes(small_bundle):
+    done = run("export.verify", small_bundle, "--hashes", "--quick")
+    assert (
+        done.returncode == 2 and done.stderr == "error: --quick: expected without --hashes, which looks at no spikes\n"
+    )
