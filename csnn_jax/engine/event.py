@@ -101,6 +101,16 @@ def tally(model: CSNN, x: Array) -> Tally:
 
 def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:
     """Why the engine cannot run this model, on these images if some are given, in one line; None where it can."""
+    frames = images is not None and images.ndim == 5
+    reason = _lacking(model, frames)
+    if reason is None and frames and model.config.encoding == "direct":
+        assert images is not None
+        return _no_counts(images, model.config.input_scale)
+    return reason
+
+
+def _lacking(model: CSNN, frames: bool) -> str | None:
+    """What the engine lacks for this model, fed frames or images, in one line; None: nothing."""
     if not library.available():
         return library.failure()
     if model.blocks[0].dtype != jnp.float32:
@@ -108,16 +118,11 @@ def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None
     limits = library.limits()
     if model.config.reset not in limits.resets:
         return f"the event engine has no reset {model.config.reset}"
-    frames = images is not None and images.ndim == 5
     planes = _planes(model) if frames else 1
     several = (planes, *[1] * (len(model.blocks) - 1))
     layers = zip(model.config.layers, several, strict=True)
     reasons = (_not_covered(layer, limits, planes) for layer, planes in layers if layer.kind == "conv")
-    reason = next(filter(None, reasons), None)
-    if reason is None and frames and model.config.encoding == "direct":
-        assert images is not None
-        return _no_counts(images, model.config.input_scale)
-    return reason
+    return next(filter(None, reasons), None)
 
 
 def _no_counts(images: Images | Array, scale: float) -> str | None:
@@ -162,8 +167,7 @@ def _forward(
     and store nothing. `reads`: what is wanted of the output layer. `dropout`: which neurons are left out.
     """
     check_input(model, x, counts=True)
-    reason = unsupported(model)
-    if reason:
+    if reason := _lacking(model, frames=x.ndim == 5):
         raise Unsupported(reason)
     if x.ndim == 5:
         most = 2 ** _planes(model) - 1

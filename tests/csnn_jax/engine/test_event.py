@@ -417,6 +417,12 @@ def test_what_is_not_covered_is_refused_by_name():
         event.run(CSNN(ModelConfig(conv_channels=(8000, 1), hidden=())), jnp.zeros((1, 28, 28, 1)))
     with pytest.raises(event.Unsupported, match="has convolutions of stride 1, conv2 has 2"):
         event.run(CSNN(ModelConfig(stride=(1, 2))), jnp.zeros((1, 28, 28, 1)))
+    many = CSNN(
+        ModelConfig(input_shape=(8, 8, 400), conv_channels=(1,), hidden=(), kernel_size=7, time_steps=2, scale=1.0)
+    )
+    event.run(many, jnp.zeros((1, 8, 8, 400)))
+    with pytest.raises(event.Unsupported, match="sums less than 65,536 inputs, conv1 has 400 channels"):
+        event.run(many, jnp.zeros((2, 1, 8, 8, 400)))  # four bits of a count are as many inputs
     with pytest.raises(ValueError, match="expected"):
         event.run(model, x[:, :-1])
     graphdef, params = nnx.split(model)
