@@ -99,6 +99,8 @@ struct Shape {
   // Columns of a kernel as conv_lif has it: where places of a cell lie side by side, a column of zeros comes first: a
   // place finds it, or that of the next row, for a pixel that it does not see.
   CSNN_INLINE constexpr int64_t tap_columns() const { return kernel + pool - 1; }
+  // Weights of an output there, with the zeros that follow the last row.
+  CSNN_INLINE constexpr int64_t weights() const { return in * kernel * tap_columns() + pool - 1; }
   CSNN_INLINE constexpr int64_t inputs() const { return height * width * in; }
   CSNN_INLINE constexpr int64_t neurons() const { return rows() * columns() * out; }
 };
@@ -118,7 +120,7 @@ struct ConvLif {
   int64_t time;
   Neuron neuron;
   const uint16_t* bits_in;        // [image, time, inputs / 16]
-  const float* kernel = nullptr;  // in blocks of outputs, [in, k, tap_columns, outputs], and zeros; by arrange_weights
+  const float* kernel = nullptr;  // in blocks of outputs, [weights(), outputs]; made by arrange_weights
   const float* bias;              // [out]
   uint16_t* bits;                 // [image, time, neurons / 16]
   float* membranes;               // [image, time, neurons], or null

@@ -182,16 +182,14 @@ void constant_lif(const ConstantLif& a, int64_t images, const Workers& workers) 
   workers.each(images, [&](int64_t image, int64_t) { k.constant_lif(a, image); });
 }
 
-int64_t arranged_size(const Shape& s) {
-  return s.in * s.kernel * s.tap_columns() * s.out + (s.pool - 1) * kernels().conv_block;
-}
+int64_t arranged_size(const Shape& s) { return s.weights() * s.out; }
 
 void arrange_weights(const Shape& s, const float* kernel, float* to) {
   const int64_t columns = s.tap_columns(), edge = columns - s.kernel, widest = kernels().conv_block;
   std::fill(to, to + arranged_size(s), 0.0f);
   for (int64_t first = 0, width; first < s.out; first += width) {
     width = first + widest <= s.out ? widest : lanes;
-    float* block = to + first * s.in * s.kernel * columns;
+    float* block = to + first * s.weights();
     for (int64_t i = 0; i < s.kernel; i++)
       for (int64_t j = 0; j < s.kernel; j++)
         for (int64_t c = 0; c < s.in; c++)

@@ -30,6 +30,7 @@ STACKS = {
     "three conv, threshold below 1": dict(
         input_shape=(17, 16, 1), conv_channels=(6, 33, 17), hidden=(), threshold=0.7, beta=0.75
     ),
+    "blocks of 32 and 16 channels, all of which exist": dict(conv_channels=(16, 48), hidden=()),
     "no conv": dict(conv_channels=(), hidden=(40, 21)),
     "output layer only": dict(conv_channels=(), hidden=()),
     "kernel 5, many channels": dict(kernel_size=5, conv_channels=(65, 49), time_steps=30),

@@ -87,7 +87,7 @@ CSNN_INLINE bool gather(const ConvLif& a, const Spiking& spiking, int64_t y, int
                 to = (right < s.width ? right : s.width) * (s.in / lanes);
   const int32_t* seen = spiking.seen + y * (words + 1);
   if (seen[from] == seen[to]) return false;
-  const float* weights = a.kernel + channel * K * s.tap_columns() * s.in + (P - 1 - left) * tap;
+  const float* weights = a.kernel + channel * s.weights() + (P - 1 - left) * tap;
   for (int64_t row = 0; row < K + P - 1; row++, weights += taps_row) {
     if (top + row < 0 || top + row >= s.height) continue;
     const int32_t* start = spiking.start + (top + row) * words;
