@@ -23,14 +23,13 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.relative_to(folder).as_posix(): _hash(path) for path in paths}
 
 
-def problems(folder: Path) -> dict[str, str]:
-    """What differs from SHA256SUMS, by the files' names: changed, missing or not listed.
+def problems(listed: dict[str, str], found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What is changed, missing or not listed, by the files' names.
 
-    Raises:
-        ValueError: SHA256SUMS is missing, or not as a bundle has it.
+    Args:
+        listed: the hashes of SHA256SUMS.
+        found: what `hash_files` found.
     """
-    listed = _listed(folder)
-    found = hash_files(folder)
     told = {name: "is missing" for name in listed if name not in found}
     told |= {name: f"is not listed in {SUMS}" for name in found if name not in listed and name != SUMS}
     for name in listed.keys() & found.keys():
@@ -44,18 +43,27 @@ def problems(folder: Path) -> dict[str, str]:
 def check(folder: Path) -> int:
     """Prints what differs; returns the exit code."""
     try:
-        told, count = problems(folder), len(_listed(folder))
+        listed = _listed(folder)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    told = problems(listed, hash_files(folder))
     for name, problem in told.items():
         print(f"{name:<20} {problem}")
-    print(f"NOT OK: {len(told)} differ" if told else f"all ok ({count:,} files; what they compute was not looked at)")
+    print(
+        f"NOT OK: {len(told)} differ"
+        if told
+        else f"all ok ({len(listed):,} files; what they compute was not looked at)"
+    )
     return 1 if told else 0
 
 
 def _listed(folder: Path) -> dict[str, str]:
-    """The hashes of SHA256SUMS by the names of the files."""
+    """The hashes of SHA256SUMS by the names of the files.
+
+    Raises:
+        ValueError: the list is missing, or not as a bundle has it.
+    """
     path = folder / SUMS
     try:
         lines = path.read_text().splitlines()
@@ -76,5 +84,6 @@ def _hash(path: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("error: expected one argument, the directory of a bundle")
+        print("error: expected one argument, the directory of a bundle", file=sys.stderr)
+        sys.exit(2)
     sys.exit(check(Path(sys.argv[1])))

@@ -24,7 +24,7 @@ def sequence(semantics: dict[str, Any]) -> str:
 def nir(semantics: dict[str, Any]) -> str:
     """The example with network.nir, which needs nir and snnTorch. It ends as the others do.
 
-    The importer is asked anew for every batch, because the neurons that it makes keep their membranes.
+    The network is imported anew for each image, because the neurons that the importer makes keep their membranes.
     """
     name, given, shape = _input(semantics)
     each = ("_", f"range({semantics['time_steps']})", "image") if name == "image" else ("frame", "frames", "frame")

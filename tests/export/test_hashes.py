@@ -77,6 +77,11 @@ def test_no_package_of_the_exports_is_needed(small_bundle):
     assert (done.returncode, done.stderr) == (0, ""), done
 
 
+def test_one_bundle_is_expected():
+    done = subprocess.run(ALONE, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr == "error: expected one argument, the directory of a bundle\n"
+
+
 def test_nothing_is_compared_quickly_by_hashes(small_bundle):
     done = run("export.verify", small_bundle, "--hashes", "--quick")
     assert (
