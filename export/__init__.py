@@ -15,3 +15,13 @@ def require_extras() -> None:
     missing = [name for name in parts.packages() if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"{', '.join(missing)}: not installed, expected `pip install -e '.[export]'`")
+
+
+def set_up() -> None:
+    """Prepares JAX and torch for a command that makes or verifies a bundle; imports both."""
+    import torch
+
+    from csnn_jax.engine import process
+
+    process.set_up("float32")
+    torch.set_num_threads(1)  # a step of a few images takes two threads twice the processor time of one

@@ -10,10 +10,12 @@ import tyro
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
+from csnn_jax.files import Scratch
 from csnn_jax.flags import parse, run_command
 from csnn_jax.runs import layouts, rundir
 from csnn_jax.runs.rundir import RunDir
-from export import bundle, require_extras
+from export import bundle, require_extras, set_up
+from export.work import Work
 
 DESCRIPTION = """Turns a trained run into a bundle: ONNX graphs, NIR, a C program, golden tensors, a manifest, a report.
 
@@ -21,7 +23,6 @@ Every file is compared with the network in torch before the bundle appears; `pyt
 same again from the bundle alone."""
 
 OPSETS = range(18, 21)
-IMAGES, QUICK_IMAGES = 1000, 20
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,11 @@ class ExportFlags:
     opset: int = OPSETS[-1]
     """ONNX operator set of the graphs, 18 to 20."""
     images: int | None = None
-    """Test images on which each file is compared with torch, at every time step; None: 1000, quick: 20."""
+    """Test images on which each file is compared with torch, at every time step; None: 32, quick 8, thorough 1000."""
     quick: bool = False
-    """Few test images, and accuracy and densities are measured on those too: for trying things out."""
+    """Accuracy on 100 test images only: for trying things out."""
+    thorough: bool = False
+    """Accuracy on the whole test set, not on 1000 images of it, and longer measurements of the latency."""
     time_steps: int | None = None
     """Steps of the window that the bundle runs; None: those of the training. `csnn_jax.evaluate --by-steps` tells what
     fewer are worth."""
@@ -53,18 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bundle.check_free(Path(flags.out), flags.overwrite)
         run, config, tensors = open_finished(flags.run, flags.checkpoint)
         require_extras()
-        from csnn_jax.engine import process
-        from export import make
-        from export.claims import Settings
+        if (flags.time_steps or 0) > (trained := config.model.time_steps):
+            print(f"--time-steps {flags.time_steps}: more than the {trained} of the training", flush=True)
+        with Work("Exporting") as work, Scratch():
+            from export import make
+            from export.claims import EXTENTS, Effort, Settings
 
-        process.set_up("float32")
-        images = flags.images or (QUICK_IMAGES if flags.quick else IMAGES)
-        settings = Settings(flags.opset, images, flags.quick, flags.time_steps)
-        if (flags.time_steps or 0) > config.model.time_steps:
-            print(
-                f"--time-steps {flags.time_steps}: more than the {config.model.time_steps} of the training", flush=True
-            )
-        bundle.make(Path(flags.out), lambda folder: make.make(folder, run, config, tensors, settings), flags.overwrite)
+            set_up()
+            effort: Effort = "quick" if flags.quick else "thorough" if flags.thorough else "usual"
+            images = flags.images or EXTENTS[effort].images
+            settings = Settings(flags.opset, images, effort, flags.time_steps)
+            out = Path(flags.out)
+            bundle.make(out, lambda folder: make.make(folder, run, config, tensors, settings, work), flags.overwrite)
         print(f"Bundle: {flags.out}")
         return 0
 
@@ -97,6 +100,8 @@ def _check(flags: ExportFlags) -> None:
         raise UserError(f"--opset {flags.opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
     if flags.images is not None and flags.images < 1:
         raise UserError(f"--images {flags.images}: expected a whole number of at least 1")
+    if flags.quick and flags.thorough:
+        raise UserError("--quick: expected without --thorough")
     if flags.time_steps is not None and flags.time_steps < 1:
         raise UserError(f"--time-steps {flags.time_steps}: expected a whole number of at least 1")
 

@@ -4,26 +4,54 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
 from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import footprint
+from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.weights import digest
-from export import parts, reference, semantics
+from csnn_jax.trained import Trained
+from export import parts, semantics
 from export.bundle import CONFIG, REPORT, WEIGHTS, Manifest
 from export.parts.part import Found, Part, Timing
-from export.proof.equality import pieces
+from export.proof.equality import fired, thresholds
 from export.report import tools
+from export.report.cells import measured
 from export.subject import Subject, for_data
 
-SECONDS, QUICK_SECONDS = 3.0, 0.2
-"""How long the latency of a file is measured."""
 RECORDED = ("schema_version", "made", "training", "data", "settings", "latency", "files")
 """Entries of the manifest that `of_bundle` does not work out."""
 
 Prove = Callable[[Part, str], Found]
+
+
+Effort = Literal["quick", "usual", "thorough"]
+
+
+class Extent(NamedTuple):
+    """How much a proof looks at.
+
+    Attributes:
+        images: test images on which spikes are compared.
+        accuracy_images: test images on which accuracy is measured; None: all.
+        evaluator: images and steps of onnx's reference evaluator, the slowest of all programs.
+        seconds: how long the latency of a file is measured.
+    """
+
+    images: int
+    accuracy_images: int | None
+    evaluator: tuple[int, int]
+    seconds: float
+
+
+EXTENTS: dict[Effort, Extent] = {
+    "quick": Extent(8, 100, (1, 3), 0.2),
+    "usual": Extent(32, 1000, (1, 10), 1.0),
+    "thorough": Extent(1000, None, (2, 10**6), 3.0),
+}
+"""A fault in a weight, a layer, a border or a step shows on few images; more of them show more roundings."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +61,19 @@ class Settings:
     Attributes:
         opset: of the ONNX files.
         images: test images that spikes are compared on.
-        quick: accuracy is measured on those images too, not on the whole test set.
+        effort: how much else the proof looks at.
         time_steps: steps of the window that the bundle runs; None: those of the training, or the data's own.
     """
 
     opset: int
     images: int
-    quick: bool
+    effort: Effort = "usual"
     time_steps: int | None = None
 
     @property
-    def whole(self) -> bool:
-        """Whether the bundle's accuracy is the trained network's: of all test images, and of its whole window."""
-        return not self.quick and self.time_steps is None
+    def extent(self) -> Extent:
+        """What the effort means."""
+        return EXTENTS[self.effort]
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
@@ -54,16 +82,15 @@ class Settings:
         Raises:
             UserError: they are not what `export` writes.
         """
-        kinds = {"opset": int, "images": int, "quick": bool}
-        for name, kind in kinds.items():
-            if type(values.get(name)) is not kind:
-                raise UserError(f"settings.{name} is {values.get(name)!r}, expected {kind.__name__}")
-        if values["images"] < 1:
-            raise UserError(f"settings.images is {values['images']}, expected at least 1")
+        for name in ("opset", "images"):
+            if type(values.get(name)) is not int or values[name] < 1:
+                raise UserError(f"settings.{name} is {values.get(name)!r}, expected a whole number of at least 1")
+        if (effort := values.get("effort")) not in get_args(Effort):
+            raise UserError(f"settings.effort is {effort!r}, expected {', '.join(EXTENTS)}")
         steps = values.get("time_steps")
         if steps is not None and (type(steps) is not int or steps < 1):
             raise UserError(f"settings.time_steps is {steps!r}, expected a whole number of at least 1 or null")
-        return cls(**{name: values[name] for name in kinds}, time_steps=steps)
+        return cls(values["opset"], values["images"], values["effort"], steps)
 
     def fitted(self, config: Config, test: Split) -> Config:
         """The run's configuration with the window that the bundle runs.
@@ -80,8 +107,9 @@ class Settings:
         return replace(config, model=replace(config.model, time_steps=self.time_steps))
 
     def split(self, test: Split) -> Split:
-        """The images that accuracy is measured on."""
-        count = self.images if self.quick else len(test.labels)
+        """The images that accuracy is measured on, among them those that spikes are compared on."""
+        most = self.extent.accuracy_images
+        count = len(test.labels) if most is None else max(most, self.images)
         return Split(test.images[:count], test.labels[:count])
 
 
@@ -91,7 +119,7 @@ def summary(part: Part, found: Found, images: int) -> str:
         return "; ".join(found.problems)
     said = ["ok", *(one.line() for one in part.comparisons(found.proof) if one.said)]
     if "accuracy" in found.proof:
-        said.append(f"accuracy {found.proof['accuracy']:.2%} on {images:,} images")
+        said.append(f"accuracy {measured(found.proof['accuracy'], images)} on {images:,} images")
     return ", ".join(said)
 
 
@@ -107,7 +135,7 @@ def of_bundle(subject: Subject, prove: Prove) -> Manifest:
     """
     model, tensors = subject.config.model, subject.tensors
     reasons = {part.form: part.reason_against(model, tensors) for part in parts.every() if part.form}
-    found = {name: prove(part, name) for part in _possible(subject) for name in part.what}
+    found = {name: prove(part, name) for part, name in checked(subject)}
     return {
         "weights": {"file": WEIGHTS, "sha256_of_tensors": digest(tensors)},
         "semantics": semantics.of_bundle(subject.step, subject.time_steps, subject.sequence),
@@ -121,9 +149,14 @@ def of_bundle(subject: Subject, prove: Prove) -> Manifest:
 
 def _activity(subject: Subject) -> footprint.Activity:
     """Activity of the reference network on the images that spikes are compared on."""
-    traces = ((x, reference.trace(subject.step, x, subject.time_steps)) for _, x in pieces(subject.compared, 32))
-    batches = (footprint.Activity.of(x.numpy(), [layer.numpy() for layer in spikes]) for x, (_, spikes) in traces)
+    thetas = thresholds(subject.step)
+    batches = (footprint.Activity.of(x.numpy(), fired(torch, thetas)) for _, x, torch in subject.compared)
     return reduce(add, batches)
+
+
+def checked(subject: Subject) -> list[tuple[Part, str]]:
+    """The parts that this bundle has, and the names that each is checked by, in order."""
+    return [(part, name) for part in _possible(subject) for name in part.what]
 
 
 def files(subject: Subject) -> set[str]:
@@ -142,10 +175,17 @@ def timed(subject: Subject) -> list[tuple[str, Timing]]:
     return sorted(found, key=lambda one: one[1].whole_window)
 
 
-def latencies(subject: Subject, quick: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file, latency of one call) of every file that runs."""
+def latencies(subject: Subject, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file, latency of one call, measured for so long) of every file that runs."""
     for name, timing in timed(subject):
-        yield name, timing.measure(subject, name, QUICK_SECONDS if quick else SECONDS)
+        with subject.work.task(f"timing {name}"):
+            yield name, timing.measure(subject, name, seconds)
+
+
+def trained_accuracy(config: Config, tensors: Tensors, test: Split) -> float:
+    """The accuracy of the trained network in csnn_jax, over the whole test set and the window of its training."""
+    config = replace(config, train=replace(config.train, dtype="float32", engine="auto"))
+    return Trained(config, tensors).evaluate(test).accuracy
 
 
 def _possible(subject: Subject) -> list[Part]:

@@ -7,53 +7,61 @@ from typing import Any
 
 from csnn_jax import data
 from csnn_jax.config import Config
+from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.report import page
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
 from export import claims, manifest, parts
-from export.bundle import CONFIG, PAGE, REPORT, WEIGHTS
+from export.bundle import CONFIG, PAGE, REPORT
 from export.claims import Settings
 from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.report import text, webpage
 from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject
+from export.work import Work
+
+_LAST = ("accuracy", "report")
 
 
-def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings) -> None:
-    """Fills an empty folder with the bundle of a run, and proves it.
+def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings, work: Work) -> None:
+    """Fills an empty folder with the bundle of a run, and proves it; `work` shows how far it is.
 
     Raises:
         UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
     """
     dataset = data.load_for(config)
     if settings.images > (there := len(dataset.test.labels)):
-        print(f"--images {settings.images}: the test set has {there:,}, all of which are compared", flush=True)
+        print(f"spikes are compared on all {there:,} test images, for there are no {settings.images:,}", flush=True)
         settings = replace(settings, images=there)
-    trained, config = config.model.time_steps, settings.fitted(config, dataset.test)
-    ranges = dataset.train.images[:CALIBRATION_IMAGES]
-    subject = Subject(folder, config, tensors, settings.split(dataset.test), settings.images, ranges)
+    fitted, split = settings.fitted(config, dataset.test), settings.split(dataset.test)
+    ranges, evaluator = dataset.train.images[:CALIBRATION_IMAGES], settings.extent.evaluator
+    subject = Subject(folder, fitted, tensors, split, settings.images, ranges, evaluator, work)
+    written = parts.possible(fitted.model, tensors)
+    work.plan(len(written) + len(claims.checked(subject)) + len(claims.timed(subject)) + len(_LAST))
     _write(ExportInputs(subject, run, dataset, settings.opset))
     found = claims.of_bundle(subject, partial(_prove, subject))
     _warn_of_silence(found)
-    print("Measuring latencies", flush=True)
+    latency = dict(claims.latencies(subject, settings.extent.seconds))
+    with work.task("the trained network's accuracy"):
+        training = _training(run, config, tensors, dataset.test)
     whole: Manifest = {
         "schema_version": manifest.SCHEMA_VERSION,
         "made": manifest.made(settings.opset),
-        "training": _training(run, config, found["proof"][WEIGHTS]["accuracy"] if settings.whole else None)
-        | {"time_steps": trained},
+        "training": training,
         "data": manifest.data(config.data.dataset, dataset.test),
         "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
         **found,
-        "latency": dict(claims.latencies(subject, settings.quick)),
+        "latency": latency,
         "files": manifest.hash_files(folder),
     }
-    _write_page(folder, whole)
-    whole["files"] = manifest.hash_files(folder)
-    write_atomic(folder / REPORT, text.render(whole).encode())
-    whole["files"] = manifest.hash_files(folder)
-    manifest.write(folder, whole)
+    with work.task("the report"):
+        _write_page(folder, whole)
+        whole["files"] = manifest.hash_files(folder)
+        write_atomic(folder / REPORT, text.render(whole).encode())
+        whole["files"] = manifest.hash_files(folder)
+        manifest.write(folder, whole)
 
 
 def _write(source: ExportInputs) -> None:
@@ -63,7 +71,8 @@ def _write(source: ExportInputs) -> None:
         if reason := part.reason_against(subject.config.model, subject.tensors):
             print(f"no {part.form} file: {reason}", flush=True)
         else:
-            part.write(source)
+            with subject.work.task(f"writing {next(iter(part.what))}"):
+                part.write(source)
 
 
 def _write_page(folder: Path, whole: Manifest) -> None:
@@ -83,22 +92,23 @@ def _warn_of_silence(found: Manifest) -> None:
 
 def _prove(subject: Subject, part: Part, name: str) -> Found:
     """Runs the check of a bundle being made: one that finds a problem ends it."""
-    found = part.check(subject, name)
+    with subject.work.task(f"checking {name}", subject.looked_at):
+        found = part.check(subject, name)
     if found.problems:
         raise UserError(f"{name}: {found.problems[0]}; no bundle is made of a file that is not proven")
     print(f"{name:<20} {claims.summary(part, found, len(subject.split.labels))}", flush=True)
     return found
 
 
-def _training(run: RunDir, config: Config, accuracy: float | None) -> dict[str, Any]:
-    """The run's own result, or that of the checkpoint that is exported.
-
-    `accuracy` is the bundle's on all test images, None where it was measured on few of them.
-    """
-    settings = {"seed": config.train.seed, "dtype": config.train.dtype}
+def _training(run: RunDir, config: Config, tensors: Tensors, test: Split) -> dict[str, Any]:
+    """The run's own result, or that of the checkpoint that is exported; its accuracy is of the whole test set."""
     if (number := run.checkpoint) is not None:
-        return {"accuracy": accuracy, "iterations": number, "seconds": None, **settings, "checkpoint": number}
-    end = [record for record in run.records("end") if not record["interrupted"]][-1]
-    found = end["accuracy"] if config.train.eval_images is None else None
-    found = accuracy if found is None else found
-    return {"accuracy": found, "iterations": end["iter"], "seconds": end.get("seconds"), **settings}
+        accuracy, end = None, {"iterations": number, "seconds": None, "checkpoint": number}
+    else:
+        last = [record for record in run.records("end") if not record["interrupted"]][-1]
+        accuracy = last["accuracy"] if config.train.eval_images is None else None
+        end = {"iterations": last["iter"], "seconds": last.get("seconds")}
+    if accuracy is None:
+        accuracy = claims.trained_accuracy(config, tensors, test)
+    settings = {"seed": config.train.seed, "dtype": config.train.dtype, "time_steps": config.model.time_steps}
+    return {"accuracy": accuracy, **end, **settings}

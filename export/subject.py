@@ -1,9 +1,14 @@
 """A bundle with all that its files are made from and checked against."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,11 +20,17 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from csnn_jax.runs.rundir import RunDir
 from export import reference
+from export.proof.equality import PIECE, Window, pieces, windows
+from export.work import Work
+
+T = TypeVar("T")
 
 CALIBRATION_IMAGES = 64
+KEPT = 2**30
+"""Bytes of torch's windows that are kept in memory, so that they are run once for all files."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A bundle, and the network and images that its files are checked against.
 
@@ -31,6 +42,8 @@ class Subject:
         images: how many of them, from the first on, spikes are compared on.
         calibration: training images [N, H, W, C] or [N, T, H, W, C] from which the ranges of quantised values are
             taken; None where the data set is not there.
+        evaluator: images and steps of onnx's reference evaluator, which takes a hundred times as long as ONNX Runtime.
+        work: is told of every image that was looked at.
     """
 
     folder: Path
@@ -39,6 +52,22 @@ class Subject:
     split: Split
     images: int
     calibration: np.ndarray | None = None
+    evaluator: tuple[int, int] = (1, 10)
+    work: Work = field(default_factory=lambda: Work("Checking"), repr=False)
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives when it is first asked for by that name; several files are made or checked by it."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    @cached_property
+    def workshop(self) -> Path:
+        """An empty folder for what is built on the way, gone with the subject."""
+        folder = Path(tempfile.mkdtemp(prefix="csnn"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     @cached_property
     def step(self) -> reference.Step:
@@ -59,13 +88,28 @@ class Subject:
                 yield x.narrow(x.ndim - 4, 0, left), self.split.labels[rows[:left]]
 
     @property
-    def compared(self) -> Iterator[torch.Tensor]:
-        """The inputs that spikes are compared on, in batches."""
-        return (x for x, _ in self.batches(self.images))
+    def compared(self) -> Iterator[Window]:
+        """The images that spikes are compared on, a few at a time, with what torch makes of them."""
+        neurons = sum(math.prod(shape) for shape in reference.membrane_shapes(self.config.model))
+        if 4 * neurons * self.time_steps * self.images <= KEPT:
+            found: Iterable[Window] = self.once("compared", lambda: [*self._windows()])
+        else:
+            found = self._windows()
+        for one in found:
+            yield one
+            self.work.saw(one.torch.spikes.shape[1])
+
+    def _windows(self) -> Iterator[Window]:
+        return windows(self.step, (x for x, _ in self.batches(self.images)))
 
     def few(self, count: int) -> torch.Tensor:
         """The inputs of the first `count` images."""
         return next(self.batches(count))[0]
+
+    @property
+    def looked_at(self) -> int:
+        """About how many images the check of a file looks at, for `work`."""
+        return self.images + len(self.split.labels)
 
     @property
     def frames(self) -> bool:
@@ -84,7 +128,15 @@ class Subject:
 
     def accuracy(self, count: reference.Counts) -> float:
         """Share of the test images that a program classifies right."""
-        return accuracy(count, self.batches())
+        return accuracy(count, self._labelled())
+
+    def _labelled(self) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+        """`batches`, a few images at a time, so that no call keeps the program from being interrupted for long."""
+        for x, labels in self.batches():
+            for first, piece in pieces([x], PIECE):
+                here = labels[first : first + PIECE]
+                yield piece, here
+                self.work.saw(len(here))
 
 
 @dataclass(frozen=True)

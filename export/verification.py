@@ -1,32 +1,53 @@
 """The verification of a bundle: whole files first, then everything that the manifest claims, worked out anew."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from csnn_jax import data
+from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.report import page
 from csnn_jax.runs import rundir
 from export import claims, manifest, parts
-from export.bundle import MANIFEST, PAGE, REPORT, WEIGHTS
+from export.bundle import MANIFEST, PAGE, REPORT
+from export.claims import Effort
 from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.proof.agreement import disagreement
 from export.report import text, webpage
 from export.subject import CALIBRATION_IMAGES, Subject
+from export.work import Work
 
 QUICK_IMAGES = 4
 
 
-def verify(folder: Path, quick: bool = False) -> int:
+class Opened(NamedTuple):
+    """A bundle that can be verified.
+
+    Attributes:
+        subject: with its weights and images.
+        note: why figures can't be compared with the recorded ones; "" where they can.
+        config: the job of the training.
+        test: the whole test set; None: it is not there, or not to be looked at.
+    """
+
+    subject: Subject
+    note: str
+    config: Config
+    test: Split | None
+
+
+def verify(folder: Path, effort: Effort | None = None, work: Work | None = None) -> int:
     """Checks a bundle and prints one line per file.
 
     Args:
         folder: the bundle; has a manifest.json.
-        quick: compare spikes on a few images only, and no figures.
+        effort: quick: compare spikes on a few images only, and no figures; thorough: on as many as a thorough export
+            does; None: on as many as when it was made.
+        work: shows how far it is.
 
     Returns:
         The exit code: 0, or 1 if anything differs or could not be checked.
@@ -39,12 +60,12 @@ def verify(folder: Path, quick: bool = False) -> int:
         if verdict.bad:
             return verdict.end("what the files compute was not looked at")
         verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
-        subject, note = open_bundle(folder, recorded, quick)
+        opened = open_bundle(folder, recorded, effort, work or Work("Verifying"))
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()
-    found = _Comparison(verdict, recorded, subject, note).run()
-    return verdict.end("; ".join(filter(None, (note, manifest.silence(found)))))
+    found = _Comparison(verdict, recorded, opened).run()
+    return verdict.end("; ".join(filter(None, (opened.note, manifest.silence(found)))))
 
 
 @dataclass
@@ -63,28 +84,35 @@ class Verdict:
         return 1 if self.bad else 0
 
 
-def open_bundle(folder: Path, recorded: Manifest, quick: bool) -> tuple[Subject, str]:
-    """(the bundle with its weights and images, why its figures can't be compared with the recorded ones or "").
+def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None, work: Work) -> Opened:
+    """Reads the bundle's weights and images; arguments are those of `verify`.
 
     Raises:
         UserError: its weights, configuration or settings can't be read, or the data set is another one.
     """
     _, config, tensors = rundir.open_run(str(folder))
-    settings, note, calibration = claims.Settings.read(recorded["settings"]), "", None
+    made = claims.Settings.read(recorded["settings"])
+    settings, note, calibration, whole = made, "", None, None
+    if effort == "thorough":
+        settings = replace(made, images=max(made.images, claims.EXTENTS[effort].images), effort=effort)
     try:
         dataset = data.load_for(config)
     except UserError as error:
         split, note = _kept_images(folder), f"compared on the golden images only, no figures made anew: {error}"
     else:
         test, calibration = dataset.test, dataset.train.images[:CALIBRATION_IMAGES]
+        settings = replace(settings, images=min(settings.images, len(test.labels)))
         for problem in manifest.differences(recorded["data"], manifest.data(config.data.dataset, test), "data"):
             raise UserError(f"the test images here are not the bundle's: {problem}")
-        split = settings.split(test)
+        split, whole = settings.split(test), test
+        if settings != made:
+            note = f"thorough: compared on {settings.images:,} images, so that figures of the manifest are not compared"
     images = settings.images
-    if quick:
-        split, images = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES
+    if effort == "quick":
+        split, images, whole = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES, None
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
-    return Subject(folder, settings.fitted(config, split), tensors, split, images, calibration), note
+    fitted, evaluator = settings.fitted(config, split), settings.extent.evaluator
+    return Opened(Subject(folder, fitted, tensors, split, images, calibration, evaluator, work), note, config, whole)
 
 
 def _kept_images(folder: Path) -> Split:
@@ -99,17 +127,26 @@ class _Comparison:
     Attributes:
         verdict: is told what differs.
         recorded: the manifest.
-        subject: the bundle.
-        note: why figures can't be compared with the recorded ones; "" where they can.
+        opened: the bundle.
     """
 
     verdict: Verdict
     recorded: Manifest
-    subject: Subject
-    note: str
+    opened: Opened
+
+    @property
+    def subject(self) -> Subject:
+        """The bundle."""
+        return self.opened.subject
+
+    @property
+    def note(self) -> str:
+        """Why figures can't be compared with the recorded ones; "" where they can."""
+        return self.opened.note
 
     def run(self) -> Manifest:
         """Checks every file, then the manifest and the report; what was found, as a manifest has it."""
+        self.subject.work.plan(len(claims.checked(self.subject)) + len(claims.timed(self.subject)) + 1)
         found = claims.of_bundle(self.subject, self._file)
         self.verdict.tell(MANIFEST, list(self._manifest(found)))
         self.verdict.tell(REPORT, list(self._report()))
@@ -120,7 +157,8 @@ class _Comparison:
         return found
 
     def _file(self, part: Part, name: str) -> Found:
-        found = check(part, self.subject, name)
+        with self.subject.work.task(f"checking {name}", self.subject.looked_at):
+            found = check(part, self.subject, name)
         images = len(self.subject.split.labels)
         problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof, images))
         self.verdict.tell(name, problems, claims.summary(part, found, images))
@@ -151,9 +189,18 @@ class _Comparison:
             yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
         images = len(self.subject.split.labels)
         yield from self._figures({"numbers": self.recorded.get("numbers")}, {"numbers": found["numbers"]}, images)
-        if not self.recorded["settings"]["quick"]:
-            trained, now = self.recorded["training"].get("accuracy"), found["proof"][WEIGHTS].get("accuracy")
-            yield from self._figures({"training": {"accuracy": trained}}, {"training": {"accuracy": now}}, images)
+        if self.opened.test is not None:
+            yield from self._trained(self.opened.test)
+
+    def _trained(self, test: Split) -> Iterator[str]:
+        """The accuracy that the manifest says the trained network has on the whole test set."""
+        with self.subject.work.task("the trained network's accuracy"):
+            now = claims.trained_accuracy(self.opened.config, self.subject.tensors, test)
+        trained = self.recorded["training"].get("accuracy")
+        found = disagreement("accuracy", trained, now, len(test.labels))
+        yield from (f"training.accuracy: {line}" for line in found or ())
+        if found is None:
+            yield f"training.accuracy is {trained!r}, expected a share"
 
     def _names(self, found: Manifest) -> Iterator[str]:
         """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
@@ -208,7 +255,7 @@ class _Comparison:
 
     def _latency(self) -> str:
         """Latency of every file, here and as recorded, to be looked at: no two machines, or days, give the same."""
-        here = claims.latencies(self.subject, self.recorded["settings"]["quick"])
+        here = claims.latencies(self.subject, claims.EXTENTS[self.recorded["settings"]["effort"]].seconds)
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
         return f"median ms of a call here (when it was made), not compared: {', '.join(pairs)}"

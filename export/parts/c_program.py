@@ -12,7 +12,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.one_file import window_of
 from csnn_jax.errors import UserError
-from csnn_jax.files import Scratch, write_atomic
+from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
 from export import latency
 from export.c import headers, program
@@ -30,32 +30,31 @@ FILES = (*SOURCES, "network.h", "weights.h")
 
 
 def write(source: ExportInputs) -> None:
-    _write_for(source.subject, source.subject.folder / "c")
+    folder = source.subject.folder / "c"
+    folder.mkdir()
+    for name in FILES:
+        write_atomic(folder / name, (sources(source.subject) / name).read_bytes())
 
 
 def check(subject: Subject, name: str) -> Found:
     """Compiled, equal to torch, with the trained parameters; the program prints what the library counts."""
-    model, folder = subject.config.model, subject.folder / "c"
-    with Scratch() as scratch:
-        expected, built = scratch / "expected", scratch / "built"
-        _write_for(subject, expected)
-        other = [x for x in FILES if (folder / x).read_bytes() != (expected / x).read_bytes()]
-        if other:  # and nothing of it is built or run
-            return Found({}, [f"{', '.join(other)}: not what this version writes for the trained parameters"])
-        built.mkdir()
-        try:
-            binary = program.build(folder, built)
-        except UserError as error:
-            return Found({}, [f"not checked: {error}"])
-        library = program.Library(built / "libcsnn.so", model)
-        found = equality(subject.step, library, subject.compared)
+    model, folder, expected = subject.config.model, subject.folder / "c", sources(subject)
+    other = [x for x in FILES if (folder / x).read_bytes() != (expected / x).read_bytes()]
+    if other:  # and nothing of it is built or run
+        return Found({}, [f"{', '.join(other)}: not what this version writes for the trained parameters"])
+    try:
+        binary = build(subject)
+    except UserError as error:
+        return Found({}, [f"not checked: {error}"])
+    library = program.Library(binary.with_name("libcsnn.so"), model)
+    found = equality(subject.step, library, subject.compared)
 
-        def printed(x: torch.Tensor) -> np.ndarray:
-            return program.counts(binary, program.samples(model, x.numpy()))[1]
+    def printed(x: torch.Tensor) -> np.ndarray:
+        return program.counts(binary, program.samples(model, x.numpy()))[1]
 
-        pairs = [(printed(x), counts(library, model, x)) for x in subject.compared]
-        different, count = sum(int((a != b).sum()) for a, b in pairs), sum(a.size for a, _ in pairs)
-        accuracy = subject.accuracy(printed)
+    pairs = [(printed(one.x), counts(library, model, one.x)) for one in subject.compared]
+    different, count = sum(int((a != b).sum()) for a, b in pairs), sum(a.size for a, _ in pairs)
+    accuracy = subject.accuracy(printed)
     wrong = problems("the library", found)
     if different:
         wrong.append(f"{different:,} of the counts that the program prints differ from the library's")
@@ -84,22 +83,28 @@ def write_sources(
     write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
 
 
-def build(subject: Subject, folder: Path) -> Path:
-    """Builds the program of a bundle from sources of this version's own, for those of the bundle may be anybody's.
+def sources(subject: Subject) -> Path:
+    """The folder of sources as this version writes them, for those of the bundle may be anybody's."""
 
-    Args:
-        subject: the bundle.
-        folder: an empty one, for the sources and what is built.
+    def make() -> Path:
+        _write_for(subject, subject.workshop / "sources")
+        return subject.workshop / "sources"
 
-    Returns:
-        The program.
+    return subject.once("the sources of c/", make)
+
+
+def build(subject: Subject) -> Path:
+    """The program of `sources`, with the library beside it; built once for all that run it.
 
     Raises:
         UserError: as `program.build`.
     """
-    _write_for(subject, folder / "sources")
-    (folder / "built").mkdir()
-    return program.build(folder / "sources", folder / "built")
+
+    def make() -> Path:
+        (subject.workshop / "built").mkdir(exist_ok=True)
+        return program.build(sources(subject), subject.workshop / "built")
+
+    return subject.once("the program of c/", make)
 
 
 def _write_for(subject: Subject, folder: Path) -> None:
@@ -111,11 +116,9 @@ def _write_for(subject: Subject, folder: Path) -> None:
 def _measure(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
     """Latency of `csnn_classify`."""
     model = subject.config.model
-    with Scratch() as scratch:
-        program.build(subject.folder / "c", scratch)
-        library = program.Library(scratch / "libcsnn.so", model)
-        (sample,) = program.samples(model, subject.few(1).numpy())
-        return latency.of(lambda: library.classify(sample), seconds)
+    library = program.Library(build(subject).with_name("libcsnn.so"), model)
+    (sample,) = program.samples(model, subject.few(1).numpy())
+    return latency.of(lambda: library.classify(sample), seconds)
 
 
 def _comparisons(proof: Figures) -> Iterator[ComparedRow]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from csnn_jax.files import Scratch, write_atomic
+from csnn_jax.files import write_atomic
 from export.c import program
 from export.golden_images import FOLDER, images
 from export.manifest import Manifest
@@ -49,8 +49,7 @@ def _samples(subject: Subject) -> np.ndarray:
 
 
 def _printed(subject: Subject, samples: np.ndarray) -> str:
-    with Scratch() as folder:
-        return program.printed(c_program.build(subject, folder), samples)
+    return program.printed(c_program.build(subject), samples)
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:

@@ -15,7 +15,7 @@ from export.manifest import Manifest
 from export.parts import step
 from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
 from export.proof import Figures
-from export.proof.equality import pieces
+from export.proof.equality import PIECE, pieces
 from export.proof.runners import OnnxRunner, session, window
 from export.reference import Counts, membrane_shapes
 from export.report import snippets
@@ -35,7 +35,7 @@ def write(source: ExportInputs) -> None:
 def check(subject: Subject, name: str) -> Found:
     """Equal to a loop over step.onnx, bit for bit."""
     model = onnx_file.load(subject.folder / name)
-    loop = equals_loop(model, step.load(subject.folder), subject.config.model, subject.compared)
+    loop = equals_loop(model, step.load(subject.folder), subject.config.model, (one.x for one in subject.compared))
     problems = [*onnx_facts.problems(model, subject.step)]
     if not loop["ok"]:
         different = f"{loop['different_spikes']:,} spikes and {loop['different_counts']:,} counts"
@@ -167,7 +167,7 @@ def equals_loop(
     """Counts the spikes and counts of `sequence.onnx` that differ from looping `step.onnx` over the window."""
     runner, whole = OnnxRunner(plain), SequenceRunner(sequence)
     spikes = different_spikes = different_counts = 0
-    for _, x in pieces(inputs, 32):
+    for _, x in pieces(inputs, PIECE):
         looped = window(runner, config, x).spikes
         found_counts, found = whole.run(x)
         spikes += looped.size

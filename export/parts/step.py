@@ -11,15 +11,13 @@ from export.graphs import onnx_facts, onnx_file, step_graph
 from export.manifest import Manifest
 from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
 from export.proof import Figures
-from export.proof.equality import equality, problems
+from export.proof.equality import Window, equality, problems, windows
 from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts, zeros
 from export.reference import frames
 from export.report import snippets
 from export.subject import ExportInputs, Subject
 
 PLAIN, STATIC = "step.onnx", "step_b1.onnx"
-REFERENCE = 2
-"""Images for onnx's reference evaluator, which takes up to 20 seconds for one of the default network."""
 
 
 def write(source: ExportInputs) -> None:
@@ -43,11 +41,18 @@ def check(subject: Subject, name: str) -> Found:
     model = onnx_file.load(subject.folder / name)
     found = check_in_onnxruntime(subject, model)
     if name == PLAIN:
-        reference = equality(subject.step, ReferenceRunner(model), [subject.few(REFERENCE)])
+        reference = equality(subject.step, ReferenceRunner(model), _evaluated(subject))
         figures = {"onnxruntime": found.proof["onnxruntime"], "reference_evaluator": reference}
         figures["accuracy"] = found.proof["accuracy"]
         return replace(found, proof=figures, problems=found.problems + problems("reference_evaluator", reference))
     return found
+
+
+def _evaluated(subject: Subject) -> Iterator[Window]:
+    """What onnx's reference evaluator is compared on."""
+    images, steps = subject.evaluator
+    x, steps = subject.few(images), min(steps, subject.time_steps)
+    return windows(subject.step, [x[:steps] if x.ndim == 5 else x], time_steps=steps)
 
 
 def check_in_onnxruntime(subject: Subject, model: onnx.ModelProto) -> Found:

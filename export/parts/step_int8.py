@@ -33,7 +33,7 @@ _QUANTISED = ("Conv", "Gemm")
 def write(source: ExportInputs) -> None:
     subject, images = source.subject, source.subject.calibration
     assert images is not None, "a bundle is made where the data set is"
-    onnx_file.save(quantised(step.load(subject.folder), subject.config.model, images), subject.folder / NAME)
+    onnx_file.save(_again(subject, images), subject.folder / NAME)
 
 
 def check(subject: Subject, name: str) -> Found:
@@ -44,10 +44,15 @@ def check(subject: Subject, name: str) -> Found:
     held = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.name in weights}
     problems += [f"holds no int8 {name}" for name in sorted(weights - held)]
     if subject.calibration is not None:
-        again = quantised(plain, subject.config.model, subject.calibration)
+        again = _again(subject, subject.calibration)
         problems += constant_problems(model, again, {layer.name for layer in subject.config.model.layers})
     accuracy = subject.accuracy(step_counts(model, subject.config.model))
     return Found({"accuracy": accuracy}, problems, onnx_facts.describe(model))
+
+
+def _again(subject: Subject, images: np.ndarray) -> onnx.ModelProto:
+    """What `quantised` makes here and now of step.onnx, once for the file and for its check."""
+    return subject.once(NAME, lambda: quantised(step.load(subject.folder), subject.config.model, images))
 
 
 def quantised(plain: onnx.ModelProto, config: ModelConfig, images: np.ndarray) -> onnx.ModelProto:

@@ -18,7 +18,7 @@ from export.bundle import WEIGHTS
 from export.parts import step
 from export.parts.part import ComparedRow, Found, Part
 from export.proof import Figures
-from export.proof.equality import FreeRunning, fired, free_running_problems, pieces, thresholds
+from export.proof.equality import PIECE, FreeRunning, fired, free_running_problems, pieces, thresholds
 from export.proof.runners import OnnxRunner, Recording, window
 from export.reference import Step
 from export.subject import ExportInputs, Subject
@@ -30,7 +30,7 @@ def write(source: ExportInputs) -> None:
 
 def check(subject: Subject, name: str) -> Found:
     """In csnn_jax: equal to step.onnx, but for membranes within rounding of their threshold."""
-    found = equality(subject.step, subject.tensors, step.load(subject.folder), subject.compared)
+    found = equality(subject.step, subject.tensors, step.load(subject.folder), (one.x for one in subject.compared))
     config = replace(subject.config, train=replace(subject.config.train, dtype="float32", engine="auto"))
     result = Trained(config, subject.tensors).evaluate(subject.split)
     figures = {"csnn_jax": found, "accuracy": result.accuracy, "densities": result.densities}
@@ -47,7 +47,7 @@ def equality(network: Step, tensors: Tensors, plain: onnx.ModelProto, inputs: It
     graph, parameters = nnx.split(from_tensors(config, tensors))
     trace = scan.jit(lambda parameters, x: scan.trace(nnx.merge(graph, parameters), x)[1])
     runner, free = OnnxRunner(plain), FreeRunning(thresholds(network))
-    for first, x in pieces(inputs, 32):
+    for first, x in pieces(inputs, PIECE):
         found = jax.device_get(trace(parameters, x.movedim(-3, -1).numpy()))
         membranes = [np.moveaxis(layer, -1, 2) for layer in found.membranes]
         free.add(first, Recording(found.spikes[-1], membranes), fired(window(runner, config, x), free.thresholds))

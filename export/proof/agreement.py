@@ -43,7 +43,7 @@ def disagreement(name: str, recorded: Any, found: Any, images: int) -> list[str]
         name: its key in the manifest.
         recorded: what the manifest holds.
         found: what was worked out here.
-        images: how many images the figures are of.
+        images: how many images an accuracy is of; comparisons tell how many they are of.
 
     Returns:
         One line for each thing that is wrong; None: rounding can't change this figure, so it must be equal.
@@ -55,15 +55,15 @@ def disagreement(name: str, recorded: Any, found: Any, images: int) -> list[str]
         return _unless(_near(recorded, found), f"is {found}, recorded as {recorded}")
     if isinstance(recorded, dict) and isinstance(found, dict) and recorded.keys() == found.keys():
         if "flipped_spikes" in found:
-            return list(_stepwise(recorded, found, images))
+            return list(_stepwise(recorded, found))
         if "images_that_differ" in found:
-            return list(_free_running(recorded, found, images))
+            return list(_free_running(recorded, found))
     return None
 
 
-def _stepwise(recorded: Figures, found: Figures, images: int) -> Iterator[str]:
+def _stepwise(recorded: Figures, found: Figures) -> Iterator[str]:
     """Disagreement of two results of `equality.Stepwise`."""
-    yield from _equal(recorded, found, ("limit", "beyond_limit", "unexplained_flips", "ok"))
+    yield from _equal(recorded, found, ("images", "limit", "beyond_limit", "unexplained_flips", "ok"))
     seen, here = (one["membranes"] + one["membranes_skipped_after_a_flip"] for one in (recorded, found))
     yield from _unless(seen == here, f"membranes, compared and skipped, are {here:,}, recorded as {seen:,}")
     largest, layers = recorded["max_difference"], recorded["max_difference_by_layer"]
@@ -71,15 +71,15 @@ def _stepwise(recorded: Figures, found: Figures, images: int) -> Iterator[str]:
         yield f"max_difference is recorded as {largest}, expected the largest by layer, and at most {LIMIT:g}"
     yield from _unless(len(layers) == len(found["max_difference_by_layer"]), "max_difference_by_layer lacks a layer")
     yield from _flips(recorded, "flipped_spikes", "flips")
-    yield from _as_many(recorded, found, "flipped_spikes", images)
+    yield from _as_many(recorded, found, "flipped_spikes")
 
 
-def _free_running(recorded: Figures, found: Figures, images: int) -> Iterator[str]:
+def _free_running(recorded: Figures, found: Figures) -> Iterator[str]:
     """Disagreement of two results of `equality.FreeRunning`."""
     same = ("images", "output_spikes", "hidden_spikes", "counts", "unexplained_first_flips", "ok")
     yield from _equal(recorded, found, same)
     yield from _flips(recorded, "images_that_differ", "first_flips")
-    yield from _as_many(recorded, found, "images_that_differ", images)
+    yield from _as_many(recorded, found, "images_that_differ")
     layers, flipped = recorded["different_spikes_by_layer"], recorded["images_that_differ"]
     total = recorded["different_output_spikes"] + recorded["different_hidden_spikes"]
     if layers[-1] != recorded["different_output_spikes"] or sum(layers) != total:
@@ -106,8 +106,8 @@ def _flips(recorded: Figures, count: str, listed: str) -> Iterator[str]:
         yield f"{listed} holds one that is not explained"
 
 
-def _as_many(recorded: Figures, found: Figures, name: str, images: int) -> Iterator[str]:
-    allowed = max(FLIPS, FLIPPING * images)
+def _as_many(recorded: Figures, found: Figures, name: str) -> Iterator[str]:
+    allowed = max(FLIPS, FLIPPING * found["images"])
     near = abs(recorded[name] - found[name]) <= allowed
     yield from _unless(near, f"{name} is {found[name]}, recorded as {recorded[name]}, expected within {allowed:g}")
 

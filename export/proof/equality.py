@@ -9,6 +9,7 @@ of an image is such a flip.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from export.reference import Step, frames
 
 LIMIT = 1e-5
 """Allowed |difference| of a membrane U, relative to 1 + |U|."""
+PIECE = 32
+"""Images that are run at a time; 32 of the default network take half a gigabyte."""
 LISTED = 100
 """Flips listed one by one; all are counted."""
 
@@ -28,6 +31,7 @@ class Stepwise:
     """Figures of steps that each start from torch's membranes."""
 
     thresholds: list[float]
+    images: int = 0
     membranes: int = 0
     beyond_limit: int = 0
     flipped: int = 0
@@ -46,6 +50,7 @@ class Stepwise:
         and counted.
         """
         same = np.ones(len(spikes), bool)
+        self.images += len(same) if time == 0 else 0
         for number, (theta, kept, theirs) in enumerate(zip(self.thresholds, mine.membranes, membranes, strict=True), 1):
             ours, theirs = kept[time].reshape(len(same), -1), theirs.reshape(len(same), -1)
             spiked = spikes > 0 if number == len(self.thresholds) else theirs > theta
@@ -68,6 +73,7 @@ class Stepwise:
 
     def figures(self) -> Figures:
         return {
+            "images": self.images,
             "membranes": self.membranes,
             "max_difference": max(self.largest),
             "limit": LIMIT,
@@ -170,32 +176,56 @@ def pieces(inputs: Iterable[torch.Tensor], size: int) -> Iterator[tuple[int, tor
             first += x.shape[axis]
 
 
-def equality(
-    network: Step, other: Runner, inputs: Iterable[torch.Tensor], size: int = 32, time_steps: int | None = None
-) -> Figures:
+class Window(NamedTuple):
+    """Images, and what torch made of them: what other programs are compared with.
+
+    Attributes:
+        first: number of the first image.
+        x: what the network is fed, see `reference.inputs`.
+        torch: torch's spikes and membranes.
+    """
+
+    first: int
+    x: torch.Tensor
+    torch: Recording
+
+
+def windows(
+    network: Step, inputs: Iterable[torch.Tensor], size: int = PIECE, time_steps: int | None = None
+) -> Iterator[Window]:
+    """Runs the reference.
+
+    Args:
+        network: the reference.
+        inputs: batches of what it is fed, see `reference.inputs`.
+        size: images run at a time.
+        time_steps: length of the window where the inputs are single images; None: the configuration's.
+    """
+    for first, x in pieces(inputs, size):
+        yield Window(first, x, window(TorchRunner(network), network.config, x, time_steps))
+
+
+def equality(network: Step, other: Runner, expected: Iterable[Window]) -> Figures:
     """Compares a runner with torch, step by step and free-running.
 
     Args:
         network: the reference.
         other: what is to be proven equal.
-        inputs: batches of what the network is fed, see `network.inputs`.
-        size: images run at a time; 32 of the default network take half a gigabyte.
-        time_steps: length of the window where the inputs are single images; None: the configuration's.
+        expected: windows of the reference.
 
     Returns:
         {"time_steps", "stepwise": see `Stepwise.figures`, "free_running": see `FreeRunning.figures`, "ok"}.
     """
     stepwise, free = Stepwise(thresholds(network)), FreeRunning(thresholds(network))
     steps = 0
-    for first, x in pieces(inputs, size):
-        mine = window(TorchRunner(network), network.config, x, time_steps)
+    for first, x, mine in expected:
         steps = len(mine.spikes)
         before = zeros(network.config, mine.spikes.shape[1])
         for time, frame in enumerate(frames(x, steps)):
             after, spikes = other.step(before, frame.numpy())
             stepwise.add(time, first, mine, spikes, after)
             before = [layer[time] for layer in mine.membranes]
-        free.add(first, mine, fired(window(other, network.config, x, time_steps), free.thresholds))
+        free.add(first, mine, fired(window(other, network.config, x, steps), free.thresholds))
     parts = {"stepwise": stepwise.figures(), "free_running": free.figures()}
     return {"time_steps": steps, **parts, "ok": all(part["ok"] for part in parts.values())}
 

@@ -1,5 +1,6 @@
 """Numbers and tables for a reader."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,6 +23,22 @@ def size(count: int) -> str:
 def percent(share: float | None) -> str:
     """A share of 0 to 1 for a reader."""
     return "-" if share is None else f"{share:.2%}"
+
+
+def measured(share: float | None, images: int) -> str:
+    """An accuracy for a reader, with the interval that so few images leave it."""
+    if share is None:
+        return percent(None)
+    low, high = interval(share, images)
+    return f"{share:.2%} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % confidence interval of a share that was found among `count` (Wilson, 1927)."""
+    z = 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _cell(value: Any) -> str:

@@ -1,14 +1,16 @@
 """report.md: a bundle explained to whoever deploys it and has not read our code; rendered from the manifest alone."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export import parts
 from export.bundle import CONFIG, MANIFEST, PAGE
 from export.hashes import SUMS
 from export.manifest import Manifest, silence
-from export.parts.part import ComparedRow, Part, Timing
-from export.report.cells import percent, size, table
+from export.report.cells import measured, percent, size, table
+
+if TYPE_CHECKING:
+    from export.parts.part import ComparedRow, Part, Timing
 
 _WHAT = {
     CONFIG: "the training job",
@@ -34,10 +36,10 @@ def _title(manifest: Manifest) -> str:
         f"network in torch on {settings['images']:,} test images over {manifest['semantics']['time_steps']} time steps "
         "before the folder was made.",
     ]
-    if settings["quick"]:
+    if settings["effort"] == "quick":
         lines.append(
-            f"**Made with `--quick`**: spikes were compared and accuracies measured on {settings['accuracy_images']} "
-            f"images only. Make the bundle without it before relying on the figures below."
+            f"**Made with `--quick`**: spikes were compared on {settings['images']} images and accuracies measured on "
+            f"{settings['accuracy_images']} only. Make the bundle without it before relying on the figures below."
         )
     steps = manifest["semantics"]["time_steps"]
     if training["time_steps"] != steps:
@@ -66,21 +68,24 @@ def _which(manifest: Manifest) -> str:
 
 
 def _files(manifest: Manifest) -> str:
-    sizes = _sizes(manifest["files"])
+    sizes, images = _sizes(manifest["files"]), manifest["settings"]["accuracy_images"]
     rows: list[tuple[Any, ...]] = []
     for part in sorted(parts.every(), key=lambda part: part.copied):
         for name, what in part.what.items():
             if name in sizes:
-                rows.append((f"`{name}`", what, sizes[name], percent(_accuracy(part, name, manifest))))
+                accuracy = measured(_accuracy(part, name, manifest), images)
+                rows.append((f"`{name}`", what, sizes[name], accuracy))
     others = {name: what for name, what in _WHAT.items() if name != PAGE or PAGE in sizes}
     rows += [(f"`{name}`", what, sizes.get(name), percent(None)) for name, what in others.items()]
-    images = manifest["settings"]["accuracy_images"]
-    note = f"Accuracy is measured on {images:,} test images, for each file by running that file."
+    note = (
+        f"Accuracy is measured on {images:,} test images, for each file by running that file; in brackets stands the "
+        "95 % confidence interval that so few images leave."
+    )
     notes = [note, *(part.accuracy_note(manifest) for part in parts.every() if part.accuracy_note)]
     return f"## The files\n\n{table(('file', 'what', 'size', 'accuracy'), rows)}\n\n{' '.join(notes)}"
 
 
-def _accuracy(part: Part, name: str, manifest: Manifest) -> float | None:
+def _accuracy(part: "Part", name: str, manifest: Manifest) -> float | None:
     """Accuracy of the file of that name; None where it is no program."""
     return None if part.copied else manifest["proof"].get(name, {}).get("accuracy")
 
@@ -123,7 +128,7 @@ def _network(manifest: Manifest) -> str:
     return f"## What they compute\n\n{equations}\n\nI is the layer's input current.\n\n{layers}\n\n{listed}"
 
 
-def comparisons(manifest: Manifest) -> Iterator[tuple[str, ComparedRow]]:
+def comparisons(manifest: Manifest) -> "Iterator[tuple[str, ComparedRow]]":
     """(file, what it was compared with) of every comparison."""
     proof = manifest["proof"]
     for part in parts.every():
@@ -147,7 +152,7 @@ step, from torch's of the step before; rounding makes them differ, and "off" are
 `manifest.json` lists each that does."""
 
 
-def _compared(name: str, one: ComparedRow) -> tuple[Any, ...]:
+def _compared(name: str, one: "ComparedRow") -> tuple[Any, ...]:
     largest = None if one.max_difference is None else f"{one.max_difference:.1e}"
     return f"`{name}`", one.run_by, one.against, one.different, one.spikes, one.beyond_limit, largest
 
@@ -175,7 +180,7 @@ def milliseconds_an_image(manifest: Manifest) -> dict[str, float]:
     return {name: one["median_ms"] * calls[name] for name, one in manifest["latency"].items()}
 
 
-def _timings() -> dict[str, Timing]:
+def _timings() -> "dict[str, Timing]":
     return {name: part.timing for part in parts.every() if part.timing for name in part.what}
 
 

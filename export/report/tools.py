@@ -4,12 +4,14 @@ What was tried was run by a script of benchmarks/targets on a bundle; its output
 statements rest on the documentation that `source` names.
 """
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors
 from export import parts
-from export.parts.part import Part
+
+if TYPE_CHECKING:
+    from export.parts.part import Part
 
 Fit = Literal["exact", "approximate", "not supported"]
 NOT_TRIED = "not tried"
@@ -46,7 +48,7 @@ def tools(config: ModelConfig, tensors: Tensors) -> list[Tool]:
     return rows
 
 
-def _without(part: Part, reason: str, row: Tool) -> Tool:
+def _without(part: "Part", reason: str, row: Tool) -> Tool:
     """A row for a network that can't have the part. The output is not linked: it is of a network that has it."""
     return row._replace(files="-", fit="not supported", reason=f"reads {part.form} only, and {reason}", tried=NOT_TRIED)
 

@@ -7,20 +7,20 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from export.claims import Settings
 
-GOOD = {"opset": 20, "images": 3, "quick": True}
+GOOD = {"opset": 20, "images": 3, "effort": "quick"}
 
 
 def test_settings_are_read_from_a_manifest():
-    assert Settings.read(GOOD | {"accuracy_images": 3}) == Settings(20, 3, True)
+    assert Settings.read(GOOD | {"accuracy_images": 3}) == Settings(20, 3, "quick")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"opset": "20"}, "settings.opset is '20', expected int"),
-        ({"images": True}, "settings.images is True, expected int"),
-        ({"images": 0}, "settings.images is 0, expected at least 1"),
-        ({"quick": None}, "settings.quick is None, expected bool"),
+        ({"opset": "20"}, "settings.opset is '20', expected a whole number of at least 1"),
+        ({"images": True}, "settings.images is True, expected a whole number of at least 1"),
+        ({"images": 0}, "settings.images is 0, expected a whole number of at least 1"),
+        ({"effort": None}, "settings.effort is None, expected quick, usual, thorough"),
     ],
 )
 def test_other_settings_are_refused(change, message):
@@ -29,7 +29,10 @@ def test_other_settings_are_refused(change, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize(("quick", "count"), [(True, 3), (False, 5)])
-def test_a_quick_proof_measures_the_accuracy_on_few_images(quick, count):
-    test = Split(np.zeros((5, 2, 2, 1), np.uint8), np.arange(5))
-    assert len(Settings(20, 3, quick).split(test).labels) == count
+@pytest.mark.parametrize(
+    ("effort", "images", "count"),
+    [("quick", 3, 100), ("quick", 200, 200), ("usual", 3, 1000), ("usual", 3000, 1200), ("thorough", 3, 1200)],
+)
+def test_accuracy_is_measured_on_as_many_images_as_the_effort_says(effort, images, count):
+    test = Split(np.zeros((1200, 2, 2, 1), np.uint8), np.arange(1200))
+    assert len(Settings(20, images, effort).split(test).labels) == count

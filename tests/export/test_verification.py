@@ -16,7 +16,9 @@ from onnx import numpy_helper
 
 from csnn_jax.runs import weights
 from export import manifest, parts, verification
+from export.claims import Effort
 from export.report import text
+from export.work import Work
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
 MUTATED = {name: name for name in (*ONNX, "network.nir", "network_nir104.nir")} | {"c/": "c/weights.h"}
@@ -32,9 +34,9 @@ def copy(small_bundle, tmp_path):
 def lines(capsys):
     """Verifies a bundle: (exit code, what is said of each file)."""
 
-    def verified(folder: Path, quick: bool = True) -> tuple[int, dict[str, str]]:
+    def verified(folder: Path, effort: Effort | None = "quick") -> tuple[int, dict[str, str]]:
         capsys.readouterr()
-        code = verification.verify(folder, quick)
+        code = verification.verify(folder, effort)
         return code, dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
 
     return verified
@@ -46,6 +48,23 @@ def test_any_stack_becomes_a_bundle_that_verifies(spikes, capsys):
     manifest = json.loads((spikes / "manifest.json").read_text())
     assert manifest["semantics"]["input"]["layout"] == "T, N, C, H, W"
     assert "--learn" not in manifest["nir"]["reason"] and "--reset zero" in manifest["nir"]["reason"]
+
+
+def test_a_thorough_look_takes_more_images_than_the_bundle_was_made_with(spikes, lines):
+    code, said = lines(spikes, "thorough")
+    assert code == 0 and said["all"] == (
+        "ok (thorough: compared on 64 images, so that figures of the manifest are not compared)"
+    )
+    assert said["step.onnx"].endswith("on 64 images")
+
+
+def test_the_accuracy_after_training_is_worked_out_anew(copy, lines):
+    training = json.loads((copy / "manifest.json").read_text())["training"]
+    rehash(copy, training=training | {"accuracy": training["accuracy"] - 0.02})
+    code, said = lines(copy, None)
+    assert code == 1 and "training.accuracy: is 0." in said["manifest.json"]
+    rehash(copy, training=training | {"accuracy": None})
+    assert "training.accuracy is None, expected a share" in lines(copy, None)[1]["manifest.json"]
 
 
 def test_without_the_data_set_golden_images_stand_in(spikes, capsys):
@@ -107,7 +126,7 @@ def test_one_weight_of_a_file_is_seen_though_all_hashes_fit(copy, lines):
         file["node/metadata/dt"][()] = 1e-3
     _change_tensor(copy / "golden" / "step" / "test_data_set_8" / "output_1.pb")
     recorded = json.loads((copy / "manifest.json").read_text())
-    recorded["proof"]["sequence.onnx"]["accuracy"] = 1.5
+    recorded["proof"]["sequence.onnx"]["accuracy"] = 0.5
     recorded["semantics"]["layers"][1]["threshold"] = 1.5
     rehash(copy, proof=recorded["proof"], semantics=recorded["semantics"])
     code, said = lines(copy)
@@ -148,13 +167,13 @@ def test_recorded_figures_are_not_believed(copy, lines):
     del proof["network.nir"]
     proof["network_nir104.nir"]["snntorch"]["first_flips"] = 0
     rehash(copy, proof=proof, numbers=recorded["numbers"])
-    code, said = lines(copy, quick=False)
+    code, said = lines(copy, None)
     assert code == 1
     for name, pattern in {
         "sequence.onnx": r"accuracy: is 0\.\d+, recorded as 0.99",
         "c/": r"library.stepwise: flipped_spikes is recorded as 3, but 0 are listed",
         "step.onnx": r"onnxruntime.free_running: output_spikes is (?P<n>\d+), recorded as (?P=n)0",
-        "step_b1.onnx": r"onnxruntime.free_running: images is 20, recorded as 10000",
+        "step_b1.onnx": r"onnxruntime.free_running: images is 8, recorded as 10000",
         "step_lif.onnx": r"onnxruntime.stepwise: max_difference is recorded as 0.0, expected the largest by layer.*",
         "weights.safetensors": r"densities: is {.*}, recorded as {.*}",
         "step_int8.onnx": r"has no figures in manifest.json",
@@ -167,11 +186,11 @@ def test_recorded_figures_are_not_believed(copy, lines):
 
 
 @pytest.mark.slow
-def test_a_hundred_changed_constants_are_each_named_though_all_hashes_fit(copy):
-    subject, _ = verification.open_bundle(copy, manifest.read(copy), quick=True)
+def test_two_hundred_changed_constants_are_each_named_though_all_hashes_fit(copy):
+    subject, *_ = verification.open_bundle(copy, manifest.read(copy), "quick", Work("Verifying"))
     random, changed, unseen = np.random.default_rng(0), 0, []
     names = {name: part for part in parts.every() for name in part.what if name in MUTATED}
-    for _ in range(13):
+    for _ in range(25):
         for name, part in names.items():
             path = copy / MUTATED[name]
             whole = path.read_bytes()
@@ -181,7 +200,7 @@ def test_a_hundred_changed_constants_are_each_named_though_all_hashes_fit(copy):
                 unseen.append(f"{name}: {what}")
             changed += 1
             path.write_bytes(whole)
-    assert changed == 104 and unseen == []
+    assert changed == 200 and unseen == []
 
 
 def test_damaged_files_are_one_line_each(copy, lines):
@@ -209,14 +228,15 @@ def test_a_damaged_manifest_is_one_line(copy, lines, text):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"opset": 20, "images": 0, "quick": True},
+        {"opset": 20, "images": 0, "effort": "quick"},
         {"opset": 20, "images": 5},
-        {"opset": 20, "images": "5", "quick": True},
+        {"opset": 20, "images": "5", "effort": "quick"},
+        {"opset": 20, "images": 5, "effort": "none"},
     ],
 )
 def test_settings_that_would_prove_nothing_are_refused(copy, lines, settings):
     rehash(copy, settings=settings)
-    code, said = lines(copy, quick=False)
+    code, said = lines(copy, None)
     assert code == 1
     assert set(said) == {"SHA-256", "manifest.json", "NOT"} and "settings." in said["manifest.json"]
 
@@ -247,11 +267,11 @@ def test_settings_that_the_files_belie_are_seen(copy, lines):
     recorded["training"]["seed"] = 4
     del recorded["latency"]["c/"]
     rehash(copy, **{part: recorded[part] for part in ("settings", "training", "latency")})
-    code, said = lines(copy, quick=False)
+    code, said = lines(copy, None)
     assert code == 1 and "latency" not in said
     for part in (
         "settings.opset is another one than the files have",
-        "settings.accuracy_images is 20, manifest.json says 10000",
+        "settings.accuracy_images is 100, manifest.json says 10000",
         "training.seed is 3, manifest.json says 4",
         "latency is not that of every file that runs",
     ):

@@ -20,7 +20,7 @@ def test_a_bundle_is_ok_line_by_line(small_bundle):
     names = {name for part in parts.every() for name in part.what}
     assert names >= set(COMPUTED) and set(said) == {"SHA-256", *names, "manifest.json", "report.md", "report.html"}
     assert all(text.startswith("ok") for text in said.values()), said
-    spikes = 20 * SMALL.time_steps * (4 * 14 * 14 + 16 + 10)
+    spikes = 8 * SMALL.time_steps * (4 * 14 * 14 + 16 + 10)
     assert f"0 of {spikes:,} spikes differ from torch's" in said["step.onnx"]
 
 

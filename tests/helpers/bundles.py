@@ -33,7 +33,7 @@ def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any
     run = RunDir(path)
     write_config(run, Config(model, DataConfig(dataset, **data), TrainConfig(seed=3)))
     weights.save(run.weights, drawn(model, 0), model)
-    run.record("end", iter=60, interrupted=False, accuracy=0.1, seconds=1.0)
+    run.record("end", iter=60, interrupted=False, accuracy=None, seconds=1.0)
     return path
 
 

@@ -5,7 +5,7 @@ import pytest
 from export_networks import OTHER, case, changed
 
 from export import reference
-from export.proof.equality import LIMIT, LISTED, Stepwise, equality
+from export.proof.equality import LIMIT, LISTED, Stepwise, equality, windows
 from export.proof.runners import OnnxRunner, Recording, ReferenceRunner, TorchRunner
 
 pytestmark = pytest.mark.numeric
@@ -32,7 +32,7 @@ def made():
 
 
 def test_a_network_is_equal_to_itself(made):
-    found = equality(made.step, TorchRunner(made.step), [made.x, made.x[:2]], size=2)
+    found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x, made.x[:2]], size=2))
     stepwise, free = found["stepwise"], found["free_running"]
     neurons = sum(int(np.prod(layer.out_shape)) for layer in OTHER.layers)
     assert found["ok"] and found["time_steps"] == 12
@@ -46,7 +46,7 @@ def test_a_network_is_equal_to_itself(made):
 @pytest.mark.parametrize("name", ["conv1.weight", "conv2.bias", "fc2.weight", "lif3.beta"])
 def test_an_altered_parameter_is_found(made, name):
     model = changed(made.models["step.onnx"], name, lambda value: value + np.float32(2e-3))
-    found = equality(made.step, OnnxRunner(model), [made.x])
+    found = equality(made.step, OnnxRunner(model), windows(made.step, [made.x]))
     assert not found["ok"] and not found["stepwise"]["ok"]
     assert found["stepwise"]["beyond_limit"] > 0 and found["stepwise"]["max_difference"] > LIMIT
     by_layer = found["stepwise"]["max_difference_by_layer"]
@@ -58,7 +58,7 @@ def test_an_altered_parameter_is_found(made, name):
 
 def test_an_altered_threshold_is_found(made):
     model = changed(made.models["step.onnx"], "lif3.threshold", lambda value: value + np.float32(0.5))
-    found = equality(made.step, OnnxRunner(model), [made.x])
+    found = equality(made.step, OnnxRunner(model), windows(made.step, [made.x]))
     assert found["stepwise"]["beyond_limit"] > 0  # in layer 4, which sees the spikes of layer 3
     assert not found["stepwise"]["ok"] and not found["free_running"]["ok"]
 
@@ -67,7 +67,7 @@ def test_a_flipped_output_spike_is_found_and_placed(made):
     def flip(spikes, membranes):
         spikes[1, 4] = 1 - spikes[1, 4]
 
-    found = equality(made.step, Altered(made.step, flip), [made.x])
+    found = equality(made.step, Altered(made.step, flip), windows(made.step, [made.x]))
     (flipped,) = found["stepwise"]["flips"]
     assert {key: flipped[key] for key in ("layer", "step", "image", "neuron", "explained")} == {
         "layer": 4,
@@ -91,7 +91,7 @@ def test_a_flip_at_the_threshold_is_explained_and_its_consequences_are_skipped(m
         view[neuron] = np.nextafter(view[neuron], np.float32(9))
         membranes[1][2] += 1
 
-    found = equality(step, Altered(step, above, time=0), [made.x])
+    found = equality(step, Altered(step, above, time=0), windows(step, [made.x]))
     (flip,) = found["stepwise"]["flips"]
     assert flip["explained"] and flip["distance"] == 0 and (flip["layer"], flip["image"], flip["step"]) == (1, 2, 0)
     assert flip["neuron"] == neuron
@@ -106,7 +106,7 @@ def test_membranes_that_are_not_numbers_are_found(made):
     def spoil(spikes, membranes):
         membranes[2][0, 0] = np.nan
 
-    found = equality(made.step, Altered(made.step, spoil), [made.x])
+    found = equality(made.step, Altered(made.step, spoil), windows(made.step, [made.x]))
     assert not found["ok"] and found["stepwise"]["beyond_limit"] == 1
 
 
@@ -131,11 +131,13 @@ def test_listed_flips_are_few_and_counted_flips_are_all(made):
         spikes[:] = 1 - spikes
 
     many = made.x.repeat(20, 1, 1, 1)
-    found = equality(made.step, Altered(made.step, flip), [many], size=60)["stepwise"]
+    found = equality(made.step, Altered(made.step, flip), windows(made.step, [many], size=60))["stepwise"]
     assert found["flipped_spikes"] == found["unexplained_flips"] == 60 * 6
     assert len(found["flips"]) == LISTED
 
 
 def test_onnx_itself_agrees(made):
-    found = equality(made.step, ReferenceRunner(made.models["step.onnx"]), [made.x[:2]], time_steps=4)
+    found = equality(
+        made.step, ReferenceRunner(made.models["step.onnx"]), windows(made.step, [made.x[:2]], time_steps=4)
+    )
     assert found["ok"] and found["time_steps"] == 4 and found["stepwise"]["membranes"] > 0
