@@ -7,6 +7,7 @@ Nothing here changes settings of the caller's process (JAX's types, its cache, t
 """
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -153,6 +154,26 @@ class Trained:
         check_images(split.images, self.config.model)
         check_labels(split, self.config.model.num_classes)
         return self._for(split.images).by_steps(self._params, split)[1]
+
+    def fires(self, images: Images) -> Iterator[tuple[np.ndarray, ...]]:
+        """Tells of each image which channels spike at all in the window; works in batches of 128.
+
+        Args:
+            images: as `classify` takes arrays, or a data set's.
+
+        Yields:
+            For one batch after the other a bool array [batch, channels] for each layer; of a linear layer every neuron
+            is a channel.
+
+        Raises:
+            ValueError, UserError: as `classify`.
+        """
+        runner = self._for(images)
+        held = runner.hold(images)
+        index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
+        for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
+            found = runner.fires(self._params, runner.present(held, rows, (1, number)))
+            yield tuple(np.asarray(layer)[real] for layer in found)
 
     def look(self, images: Any) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer on some of the images, which `classify` takes."""

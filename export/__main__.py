@@ -42,6 +42,8 @@ class ExportFlags:
     time_steps: int | None = None
     """Steps of the window that the bundle runs; None: those of the training. `csnn_jax.evaluate --by-steps` tells what
     fewer are worth."""
+    drop_silent: bool = False
+    """Leave out the channels and neurons that no training image made fire; tells what that changes."""
     checkpoint: str | None = None
     """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
     done; None: those of the run."""
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             set_up()
             effort: Effort = "quick" if flags.quick else "thorough" if flags.thorough else "usual"
             images = flags.images or EXTENTS[effort].images
-            settings = Settings(flags.opset, images, effort, flags.time_steps)
+            settings = Settings(flags.opset, images, effort, flags.time_steps, flags.drop_silent)
             out = Path(flags.out)
             bundle.make(out, lambda folder: make.make(folder, run, config, tensors, settings, work), flags.overwrite)
         print(f"Bundle: {flags.out}")

@@ -21,7 +21,7 @@ from export.report import tools
 from export.report.cells import measured
 from export.subject import Subject, for_data
 
-RECORDED = ("schema_version", "made", "training", "data", "settings", "latency", "files")
+RECORDED = ("schema_version", "made", "training", "data", "settings", "latency", "files", "dropped")
 """Entries of the manifest that `of_bundle` does not work out."""
 
 Prove = Callable[[Part, str], Found]
@@ -63,12 +63,14 @@ class Settings:
         images: test images that spikes are compared on.
         effort: how much else the proof looks at.
         time_steps: steps of the window that the bundle runs; None: those of the training, or the data's own.
+        drop_silent: channels that no training image made fire are left out.
     """
 
     opset: int
     images: int
     effort: Effort = "usual"
     time_steps: int | None = None
+    drop_silent: bool = False
 
     @property
     def extent(self) -> Extent:
@@ -90,7 +92,9 @@ class Settings:
         steps = values.get("time_steps")
         if steps is not None and (type(steps) is not int or steps < 1):
             raise UserError(f"settings.time_steps is {steps!r}, expected a whole number of at least 1 or null")
-        return cls(values["opset"], values["images"], values["effort"], steps)
+        if type(drop := values.get("drop_silent")) is not bool:
+            raise UserError(f"settings.drop_silent is {drop!r}, expected true or false")
+        return cls(values["opset"], values["images"], values["effort"], steps, drop)
 
     def fitted(self, config: Config, test: Split) -> Config:
         """The run's configuration with the window that the bundle runs.

@@ -7,13 +7,15 @@ from typing import Any
 
 from csnn_jax import data
 from csnn_jax.config import Config
-from csnn_jax.data import Split
+from csnn_jax.data import Dataset, Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.report import page
+from csnn_jax.runs import weights
+from csnn_jax.runs.config_json import job_to_json
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
-from export import claims, manifest, parts
+from export import claims, manifest, parts, silent
 from export.bundle import CONFIG, PAGE, REPORT
 from export.claims import Settings
 from export.manifest import Manifest
@@ -21,8 +23,6 @@ from export.parts.part import Found, Part
 from export.report import text, webpage
 from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject
 from export.work import Work
-
-_LAST = ("accuracy", "report")
 
 
 def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings, work: Work) -> None:
@@ -35,12 +35,9 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     if settings.images > (there := len(dataset.test.labels)):
         print(f"spikes are compared on all {there:,} test images, for there are no {settings.images:,}", flush=True)
         settings = replace(settings, images=there)
-    fitted, split = settings.fitted(config, dataset.test), settings.split(dataset.test)
-    ranges, evaluator = dataset.train.images[:CALIBRATION_IMAGES], settings.extent.evaluator
-    subject = Subject(folder, fitted, tensors, split, settings.images, ranges, evaluator, work)
-    written = parts.possible(fitted.model, tensors)
-    work.plan(len(written) + len(claims.checked(subject)) + len(claims.timed(subject)) + len(_LAST))
-    _write(ExportInputs(subject, run, dataset, settings.opset))
+    source = _source(folder, run, config, tensors, settings, dataset, work)
+    subject = source.subject
+    _write(source)
     found = claims.of_bundle(subject, partial(_prove, subject))
     _warn_of_silence(found)
     latency = dict(claims.latencies(subject, settings.extent.seconds))
@@ -54,6 +51,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
         **found,
         "latency": latency,
+        **source.dropped,
         "files": manifest.hash_files(folder),
     }
     with work.task("the report"):
@@ -64,9 +62,29 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         manifest.write(folder, whole)
 
 
+def _source(
+    folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings, dataset: Dataset, work: Work
+) -> ExportInputs:
+    """What the files are made from: the run's network, or what is left of it; tells `work` how much there is to do."""
+    fitted = settings.fitted(config, dataset.test)
+    files, dropped = ((run.path / CONFIG).read_bytes(), run.weights.read_bytes()), {}
+    if settings.drop_silent:
+        with work.task("looking for silent channels", len(dataset.train.labels) + len(dataset.test.labels)):
+            fitted, tensors, found = silent.drop(fitted, tensors, dataset, work)
+        print("\n".join(found.lines()), flush=True)
+        job = replace(config, model=replace(fitted.model, time_steps=config.model.time_steps))
+        files, dropped = (job_to_json(job).encode(), weights.to_bytes(tensors, job.model)), {"dropped": found.figures()}
+    ranges, evaluator = dataset.train.images[:CALIBRATION_IMAGES], settings.extent.evaluator
+    split = settings.split(dataset.test)
+    subject = Subject(folder, fitted, tensors, split, settings.images, ranges, evaluator, work)
+    tasks = len(parts.possible(fitted.model, tensors)) + len(claims.checked(subject)) + len(claims.timed(subject))
+    work.plan(tasks + settings.drop_silent + len(("accuracy", "report")))
+    return ExportInputs(subject, *files, dataset, settings.opset, dropped)
+
+
 def _write(source: ExportInputs) -> None:
     subject = source.subject
-    write_atomic(subject.folder / CONFIG, (source.run.path / CONFIG).read_bytes())
+    write_atomic(subject.folder / CONFIG, source.config_file)
     for part in parts.every():
         if reason := part.reason_against(subject.config.model, subject.tensors):
             print(f"no {part.form} file: {reason}", flush=True)

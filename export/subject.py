@@ -18,7 +18,6 @@ from csnn_jax.config import Config
 from csnn_jax.data import Dataset, Split
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
-from csnn_jax.runs.rundir import RunDir
 from export import reference
 from export.proof.equality import PIECE, Window, pieces, windows
 from export.work import Work
@@ -145,15 +144,19 @@ class ExportInputs:
 
     Attributes:
         subject: the bundle; its folder is there.
-        run: the trained run.
+        config_file: what config.json is to hold.
+        weights_file: what weights.safetensors is to hold.
         dataset: its images, all of them.
         opset: version of ONNX's operator set.
+        dropped: what the manifest says of channels that were left out; empty: none were.
     """
 
     subject: Subject
-    run: RunDir
+    config_file: bytes
+    weights_file: bytes
     dataset: Dataset
     opset: int
+    dropped: dict[str, Any] = field(default_factory=dict)
 
 
 def for_data(config: Config, test: Split) -> Config:

@@ -210,6 +210,11 @@ def unpack(spikes: Spikes) -> Array:
     return _dense(spikes.bits)
 
 
+def ever(bits: Array) -> Array:
+    """Which neurons spiked at any step: bits [batch, time, neurons / 16] to [batch, neurons / 16]."""
+    return jax.lax.reduce(bits, np.uint16(0), jax.lax.bitwise_or, (1,))
+
+
 def _dense(bits: Array) -> Array:
     """Bits [..., neurons / 16] as 0 and 1, [..., neurons] float32."""
     place = jnp.left_shift(jnp.uint16(1), jnp.arange(LANES, dtype=jnp.uint16))

@@ -19,7 +19,7 @@ from csnn_jax.data.images import Images, highest_count
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import Drive, LayerOutput, Rule, Spikes
-from csnn_jax.engine.scan import Dropout, Tally, Trace, check_input
+from csnn_jax.engine.scan import Dropout, Tally, Trace, by_channel, check_input
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, floats, value
 from csnn_jax.network.neuron import clip_beta
@@ -97,6 +97,17 @@ def tally(model: CSNN, x: Array) -> Tally:
     reads = model.config.readout
     outputs = _forward(model, x, keep=False, reads=reads)
     return Tally(_output(model, outputs, reads).sum(0), _fired(outputs))
+
+
+def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
+    """Tells which channels, or neurons of linear layers, spike at all in the window: bool [batch, channels] by layer.
+
+    See `run` for the arguments and errors.
+    """
+    outputs = _forward(model, x, keep=False)
+    ever = [bits.unpack(output.spikes._replace(bits=bits.ever(output.spikes.bits))) for output in outputs]
+    shapes = [layer.out_shape for layer in model.config.layers]
+    return tuple(by_channel(_unpadded(spikes > 0, shape)) for spikes, shape in zip(ever, shapes, strict=True))
 
 
 def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:

@@ -31,6 +31,7 @@ class BatchRunner:
     Attributes:
         tally: (parameters, input) -> sums over the window, `scan.Tally`.
         trace: (parameters, input) -> everything that happened, `scan.Trace`.
+        fires: (parameters, input) -> which channels spike at all in the window, `scan.Seen`.
         scale: what an input of bytes is divided by; encoded spikes are 0 or 1 already.
     """
 
@@ -53,6 +54,10 @@ class BatchRunner:
             model = nnx.merge(graphdef, params)
             return engine.trace(model, engine.entering(model, x, scale))[1]
 
+        def fires(params, x: Array) -> scan.Seen:
+            model = nnx.merge(graphdef, params)
+            return engine.fires(model, engine.entering(model, x, scale))
+
         def membranes(params, x: Array) -> list[tuple[Array, Array]]:
             blocks = nnx.merge(graphdef, params).blocks
             thresholds = [jnp.asarray(models.value(block.threshold), block.dtype) for block in blocks]
@@ -68,6 +73,7 @@ class BatchRunner:
         self._outputs = scan.jit(outputs)
         self.tally = scan.jit(devices.spread(tally, devices.gather) if devices else tally)
         self.trace = scan.jit(trace)
+        self.fires = scan.jit(fires)
         self._membranes, self._look = scan.jit(membranes), scan.jit(look)
 
     def hold(self, images: Images | Array) -> Images | Array:

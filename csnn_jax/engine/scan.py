@@ -61,6 +61,10 @@ class Tally(NamedTuple):
     fired: Array
 
 
+Seen = tuple[Array, ...]
+"""For each layer whether a channel has fired [batch, channels]."""
+
+
 def predict(scores: Array) -> Array:
     """The class [batch] with the highest score [batch, classes], the lowest on ties (snnTorch `accuracy_rate`)."""
     return scores.argmax(-1)
@@ -224,6 +228,36 @@ def tally(model: CSNN, x: Array) -> Tally:
     empty = Tally(jnp.zeros_like(membranes[-1]), jnp.zeros((batch, len(membranes)), membranes[-1].dtype))
     (_, sums), _ = _loop(model, x, add, (membranes, empty))
     return sums
+
+
+def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
+    """Tells which channels, or neurons of linear layers, spike at all in the window.
+
+    Args:
+        model: the network.
+        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
+
+    Returns:
+        One bool array [batch, channels] for each layer.
+
+    Raises:
+        ValueError: x of another shape or type, or empty.
+    """
+    check_input(model, x)
+
+    def mark(carry: tuple[Membranes, Seen], current: Array) -> tuple[tuple[Membranes, Seen], None]:
+        membranes, spikes = advance(model.blocks, carry[0], current)
+        now = tuple(by_channel(layer > 0) for layer in spikes)
+        return (membranes, tuple(a | b for a, b in zip(carry[1], now, strict=True))), None
+
+    start = model.initial_membranes(x.shape[-4])
+    never = tuple(by_channel(jnp.zeros(membrane.shape, bool)) for membrane in start)
+    return _loop(model, x, mark, (start, never))[0][1]
+
+
+def by_channel(fired: Array) -> Array:
+    """Whether any position of a channel fired: bool [batch, *positions, channels] to [batch, channels]."""
+    return fired.any(tuple(range(1, fired.ndim - 1)))
 
 
 def _loop(model: CSNN, x: Array, body: Callable, carry):

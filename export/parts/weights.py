@@ -25,7 +25,7 @@ from export.subject import ExportInputs, Subject
 
 
 def write(source: ExportInputs) -> None:
-    write_atomic(source.subject.folder / WEIGHTS, source.run.weights.read_bytes())
+    write_atomic(source.subject.folder / WEIGHTS, source.weights_file)
 
 
 def check(subject: Subject, name: str) -> Found:

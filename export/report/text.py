@@ -47,8 +47,23 @@ def _title(manifest: Manifest) -> str:
             f"**Made with `--time-steps {steps}`**: the network was trained with {training['time_steps']} steps a "
             f"window, and its accuracy after training is that of all of them. Here it runs for {steps}."
         )
+    if dropped := manifest.get("dropped"):
+        lines.append(_left_out(dropped))
     lines += [f"There is no {form} file: {reason}." for form, reason in _refused(manifest).items()]
     return "\n\n".join(lines)
+
+
+def _left_out(dropped: dict[str, Any]) -> str:
+    """What --drop-silent did."""
+    kept = ", ".join(f"{name} has {kept:,} of {of:,}" for name, kept, of in dropped["layers"])
+    parameters, answers = dropped["parameters"], dropped["other_answers"]
+    return (
+        "**Made with `--drop-silent`**: channels and neurons that fired on none of "
+        f"{dropped['training_images']:,} training images were left out: {kept}. {parameters[0]:,} parameters became "
+        f"{parameters[1]:,}. On {dropped['fired_on']:,} of {dropped['test_images']:,} test images one of those left "
+        f"out would have fired, and {answers:,} answers are other ones than the trained network's. All files were "
+        "compared with the smaller network."
+    )
 
 
 def _learnt(accuracy: float | None) -> str:

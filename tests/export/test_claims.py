@@ -7,7 +7,7 @@ from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from export.claims import Settings
 
-GOOD = {"opset": 20, "images": 3, "effort": "quick"}
+GOOD = {"opset": 20, "images": 3, "effort": "quick", "drop_silent": False}
 
 
 def test_settings_are_read_from_a_manifest():
@@ -20,6 +20,7 @@ def test_settings_are_read_from_a_manifest():
         ({"opset": "20"}, "settings.opset is '20', expected a whole number of at least 1"),
         ({"images": True}, "settings.images is True, expected a whole number of at least 1"),
         ({"images": 0}, "settings.images is 0, expected a whole number of at least 1"),
+        ({"drop_silent": 1}, "settings.drop_silent is 1, expected true or false"),
         ({"effort": None}, "settings.effort is None, expected quick, usual, thorough"),
     ],
 )

@@ -51,7 +51,7 @@ def test_the_manifest_says_how_to_call_and_what_to_expect(small_bundle, scan_run
     assert manifest["semantics"]["equations"]["membrane"] == "U[t] = beta * (1 - R[t]) * U[t-1] + I[t]"
     assert manifest["numbers"]["total"]["parameters"] == 4 * 9 + 4 + 16 * 784 + 16 + 160 + 10
     counts = {"images": 8, "accuracy_images": 100}
-    assert manifest["settings"] == {"opset": 20, "effort": "quick", "time_steps": None, **counts}
+    assert manifest["settings"] == {"opset": 20, "effort": "quick", "time_steps": None, "drop_silent": False, **counts}
     assert set(manifest["latency"]) == {*manifest["onnx"], "c/"}
     assert all(0 < one["median_ms"] <= one["p99_ms"] for one in manifest["latency"].values())
     memory = manifest["proof"]["c/"]["memory"]
@@ -106,7 +106,7 @@ def test_more_images_than_the_test_set_has_are_told_in_one_line(tmp_path):
     assert done.stdout.startswith("spikes are compared on all 30 test images, for there are no 1,234\n")
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     counts = {"images": 30, "accuracy_images": 30}
-    assert manifest["settings"] == {"opset": 20, "effort": "quick", "time_steps": None, **counts}
+    assert manifest["settings"] == {"opset": 20, "effort": "quick", "time_steps": None, "drop_silent": False, **counts}
 
 
 def test_without_plotly_the_page_is_left_out(tmp_path, monkeypatch, capsys):

@@ -188,6 +188,10 @@ def check(model: CSNN, x: jax.Array) -> None:
     fired = [s.sum(axis=(0, *range(2, s.ndim))) for s in expected.spikes]
     np.testing.assert_array_equal(tally.fired, np.stack(fired, axis=1))
     np.testing.assert_array_equal(tally.scores, expected.spikes[-1].sum(0))
+    seen = [jitted(engine.fires, model, x) for engine in (event, scan)]
+    for own, other, spikes in zip(*seen, expected.spikes, strict=True):
+        np.testing.assert_array_equal(own, spikes.any(axis=(0, *range(2, spikes.ndim - 1))))
+        np.testing.assert_array_equal(other, own)
     check_gradient(model, x)
 
 
@@ -368,7 +372,7 @@ def test_the_gradient_of_a_sequence(changes):
 def test_other_sequences_are_refused(changes, wrong, most):
     model, x = build(**changes)
     said = f"x is not a sequence of whole numbers from 0 to {most}; the scan engine takes others"
-    for function in (event.run, event.watch, event.trace, event.tally):
+    for function in (event.run, event.watch, event.trace, event.tally, event.fires):
         with pytest.raises(ValueError, match=said):
             function(model, wrong(x))
     with pytest.raises(jax.errors.JaxRuntimeError, match=f"takes whole numbers from 0 to {most} in a sequence"):

@@ -172,6 +172,9 @@ def test_trace_and_tally_tell_of_the_same_window_as_the_plain_loop(stack, firing
     np.testing.assert_array_equal(tally.scores, np.sum(spikes[-1], axis=0))
     fired = [np.asarray(s).sum(axis=(0, *range(2, s.ndim))) for s in spikes]
     np.testing.assert_array_equal(tally.fired, np.stack(fired, axis=1))
+    for found, layer in zip(scan.fires(model, images), spikes, strict=True):
+        channels = np.asarray(layer).any(axis=(0, *range(2, layer.ndim - 1)))
+        np.testing.assert_array_equal(found, channels)
 
 
 def test_step_by_step_is_the_window(firing):
@@ -276,7 +279,7 @@ def test_gradients_of_a_dense_network_are_the_equations(reset, x64):
 )
 def test_another_input_is_refused_by_every_function(engine, x, message):
     model = CSNN(ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), time_steps=3))
-    for function in (engine.run, engine.watch, engine.trace, engine.tally):
+    for function in (engine.run, engine.watch, engine.trace, engine.tally, engine.fires):
         with pytest.raises(ValueError, match=re.escape(message)):
             function(model, x)
         with pytest.raises(ValueError, match="model is of type NoneType, expected a CSNN"):

@@ -1,0 +1,156 @@
+"""`--drop-silent`: a network without the channels that no training image made fire.
+
+A channel that never fires adds nothing to the next layer, so that without it the network gives the same spikes on every
+image on which it would have stayed silent, up to the rounding of sums that are taken in another order.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data import Dataset, Images
+from csnn_jax.errors import UserError
+from csnn_jax.runs import layouts
+from csnn_jax.runs.layouts import Tensors
+from csnn_jax.runs.metrics import BATCH
+from csnn_jax.trained import Trained
+from export.work import Work
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What was left out, and what that changes.
+
+    Attributes:
+        layers: (name, channels kept, channels of the trained network) of every hidden layer.
+        training_images: on how many images the dropped channels stayed silent.
+        test_images: how many test images there are.
+        fired_on: on how many of those one of the dropped channels would have fired.
+        other_answers: how many of them are classified otherwise without.
+        parameters, bytes: of weights and biases, before and after; bytes in float32.
+    """
+
+    layers: list[tuple[str, int, int]]
+    training_images: int
+    test_images: int
+    fired_on: int
+    other_answers: int
+    parameters: tuple[int, int]
+    bytes: tuple[int, int]
+
+    def lines(self) -> list[str]:
+        """For a reader."""
+        kept = ", ".join(f"{name} {kept:,} of {of:,}" for name, kept, of in self.layers)
+        before, after = self.parameters
+        return [
+            f"--drop-silent keeps {kept}: the others fired on none of {self.training_images:,} training images",
+            f"{before:,} -> {after:,} parameters, {self.bytes[0]:,} -> {self.bytes[1]:,} bytes in float32",
+            f"on {self.fired_on:,} of {self.test_images:,} test images one of the others would have fired, and "
+            f"{self.other_answers:,} answers change",
+        ]
+
+    def figures(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self) | {"layers": [list(layer) for layer in self.layers]}
+
+
+def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tuple[Config, Tensors, Dropped]:
+    """Leaves out the channels that are silent on every training image.
+
+    Args:
+        config: the job, with the window that counts.
+        tensors: the trained parameters.
+        dataset: the images.
+        work: is told of every image.
+
+    Returns:
+        (the job with the smaller network, its parameters, what was left out).
+
+    Raises:
+        UserError: a layer would have nothing left.
+    """
+    trained = Trained(config, tensors)
+    hidden = config.model.layers[:-1]
+    alive = _alive(trained, dataset.train.images, work)
+    for layer, channels in zip(hidden, alive, strict=True):
+        if not channels.any():
+            images = f"none of {len(dataset.train.labels):,} training images makes {layer.name} fire"
+            raise UserError(
+                f"--drop-silent: {images}, so that nothing of it would be left; expected a network that does"
+            )
+    smaller, left = without(config.model, tensors, alive)
+    after = Trained(replace(config, model=smaller), left)
+    before, now = (_answers(one, dataset.test.images) for one in (trained, after))
+    parameters = tuple(sum(value.size for value in one.values()) for one in (tensors, left))
+    found = Dropped(
+        [(layer.name, int(channels.sum()), len(channels)) for layer, channels in zip(hidden, alive, strict=True)],
+        len(dataset.train.labels),
+        len(dataset.test.labels),
+        _fired_on(trained, alive, dataset.test.images, work),
+        int((before != now).sum()),
+        (parameters[0], parameters[1]),
+        (4 * parameters[0], 4 * parameters[1]),
+    )
+    return replace(config, model=smaller), left, found
+
+
+def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) -> tuple[ModelConfig, Tensors]:
+    """The network that has only some channels.
+
+    Args:
+        config: the network.
+        tensors: its parameters in torch's layouts.
+        alive: for every hidden layer which channels stay, bool [channels].
+
+    Returns:
+        (its configuration, its parameters).
+    """
+    left = dict(tensors)
+    outputs = [*alive, np.ones(config.num_classes, bool)]
+    before = None
+    for layer, stays in zip(config.layers, outputs, strict=True):
+        weight = tensors[f"{layer.name}.weight"][stays]
+        if before is not None:
+            # Torch flattens channel by channel: each has one input at every position.
+            positions = math.prod(layer.in_shape[:-1]) if layer.kind == "linear" else 1
+            weight = weight[:, np.repeat(before, positions)]
+        left[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
+        if f"{layer.name}.bias" in tensors:
+            left[f"{layer.name}.bias"] = tensors[f"{layer.name}.bias"][stays]
+        before = stays
+    counts = [int(stays.sum()) for stays in alive]
+    convolutions = len(config.conv_channels)
+    smaller = replace(config, conv_channels=tuple(counts[:convolutions]), hidden=tuple(counts[convolutions:]))
+    assert {name: value.shape for name, value in left.items()} == layouts.expected_shapes(smaller)
+    return smaller, left
+
+
+def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
+    """Of every hidden layer which channels fire on some image, bool [channels]."""
+    found = [np.zeros(layer.channels, bool) for layer in trained.config.model.layers[:-1]]
+    for batch in trained.fires(images):
+        for ever, layer in zip(found, batch[:-1], strict=True):
+            ever |= layer.any(0)
+        work.saw(len(batch[0]))
+    return found
+
+
+def _fired_on(trained: Trained, alive: Sequence[np.ndarray], images: Images, work: Work) -> int:
+    """On how many images a channel fires that is not `alive`."""
+    count = 0
+    for batch in trained.fires(images):
+        dead = [layer[:, ~ever] for ever, layer in zip(alive, batch[:-1], strict=True)]
+        count += int(np.concatenate(dead, axis=1).any(1).sum())
+        work.saw(len(batch[0]))
+    return count
+
+
+def _answers(trained: Trained, images: Images) -> np.ndarray:
+    """The class of every image."""
+    starts = range(0, len(images), BATCH)
+    parts = [images[np.arange(first, min(first + BATCH, len(images)))] for first in starts]
+    return np.concatenate([trained.classify(part).classes for part in parts])

@@ -1,0 +1,112 @@
+"""Channels that never fire can be left out, and nothing else changes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bundles import SMALL, drawn, make_run
+from commands import call, refused
+from digits import few_digits
+
+import csnn_jax
+from csnn_jax import data
+from csnn_jax.config import Config, DataConfig
+from csnn_jax.data import Dataset, Split
+from csnn_jax.runs import weights
+from csnn_jax.trained import Trained
+from export import silent
+from export.work import Work
+
+STACKS = {
+    "two convolutions": replace(SMALL, conv_channels=(5, 6), hidden=(12, 9), learn_beta=True),
+    "no convolution": replace(SMALL, conv_channels=(), hidden=(14,), bias=False),
+    "nothing hidden": replace(SMALL, conv_channels=(6,), hidden=()),
+}
+
+
+def quiet(model, seed=0):
+    """Parameters with which every second hidden channel can never fire: its weights and bias are below 0."""
+    tensors = drawn(model, seed)
+    for layer in model.layers[:-1]:
+        tensors[f"{layer.name}.weight"][::2] = -np.abs(tensors[f"{layer.name}.weight"][::2])
+        if f"{layer.name}.bias" in tensors:
+            tensors[f"{layer.name}.bias"][::2] = -0.1
+    return tensors
+
+
+def digits(model, train=40, test=30) -> Dataset:
+    found = data.load("mnist", model.input_shape)
+    parts = (Split(one.images[:n], one.labels[:n]) for one, n in ((found.train, train), (found.test, test)))
+    return replace(found, **dict(zip(("train", "test"), parts, strict=True)))
+
+
+@pytest.mark.parametrize("model", STACKS.values(), ids=STACKS)
+def test_without_its_silent_channels_a_network_spikes_as_before(model):
+    tensors, dataset, config = quiet(model), digits(model), Config(model)
+    dataset = replace(dataset, test=dataset.train)  # on which what is silent there can't fire
+    smaller, left, found = silent.drop(config, tensors, dataset, Work("Exporting"))
+    for (name, kept, of), layer in zip(found.layers, model.layers, strict=False):
+        assert name == layer.name and of == layer.channels and 0 < kept <= of // 2
+    assert found.fired_on == 0 and found.other_answers == 0 and found.test_images == 40
+    assert found.parameters[1] == sum(value.size for value in left.values()) < found.parameters[0]
+    before, after = (Trained(*one).trace(dataset.test.images) for one in ((config, tensors), (smaller, left)))
+    for old, new in zip(before.spikes, after.spikes, strict=True):
+        assert new.sum() == old.sum() > 0, "those that are left spike as often, and the others never did"
+    np.testing.assert_array_equal(before.spikes[-1], after.spikes[-1])
+
+
+def test_a_channel_that_only_test_images_make_fire_is_counted():
+    """Here the training images are black, and a channel that needs light is left out."""
+    model = replace(SMALL, conv_channels=(), hidden=(4,), pool="avg")
+    tensors = drawn(model, 0)
+    tensors["fc1.weight"][:] = 0.05
+    tensors["fc1.bias"][:] = (2.0, 2.0, 0.0, 0.0)  # two fire without light
+    real = digits(model)
+    dark = replace(real, train=Split(np.zeros_like(real.train.images), real.train.labels))
+    _, left, found = silent.drop(Config(model), tensors, dark, Work("Exporting"))
+    assert found.layers == [("fc1", 2, 4)] and found.fired_on == 30
+    answers = [Trained(*one).classify(real.test.images).classes for one in ((Config(model), tensors), (_, left))]
+    assert found.other_answers == (answers[0] != answers[1]).sum()
+    assert (
+        f"on 30 of 30 test images one of the others would have fired, and {found.other_answers} answers"
+        in (found.lines()[-1])
+    )
+
+
+def test_a_layer_that_would_be_empty_is_refused_by_name():
+    model = replace(SMALL, hidden=(6, 5))
+    tensors = quiet(model)
+    tensors["fc2.weight"][:] = -1.0
+    tensors["fc2.bias"][:] = -1.0
+    with pytest.raises(csnn_jax.UserError, match="--drop-silent: none of 40 training images makes fc2 fire"):
+        silent.drop(Config(model), tensors, digits(model), Work("Exporting"))
+
+
+@pytest.mark.slow
+def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp_path):
+    (tmp_path / "digits").mkdir()
+    name = few_digits(tmp_path / "digits", train=30, test=40)
+    run = make_run(tmp_path / "run", SMALL, name)
+    weights.save(run / "weights.safetensors", quiet(SMALL), SMALL)
+    bundle = tmp_path / "bundle"
+    done = call("export", run, "--out", bundle, "--quick", "--drop-silent")
+    assert done.returncode == 0, done.stderr
+    made = json.loads((bundle / "manifest.json").read_text())
+    found = csnn_jax.load(bundle)
+    kept = [kept for _, kept, _ in made["dropped"]["layers"]]
+    assert [*found.config.model.conv_channels, *found.config.model.hidden] == kept < [4, 16]
+    assert found.config.data == DataConfig(name) and found.config.model.time_steps == SMALL.time_steps
+    said = done.stdout.splitlines()[0]
+    assert said.startswith(
+        f"--drop-silent keeps conv1 {kept[0]} of 4, fc1 {kept[1]} of 16: the others fired on none of"
+    )
+    assert "Made with `--drop-silent`" in (bundle / "report.md").read_text()
+    test = data.load(name, SMALL.input_shape).test
+    whole = csnn_jax.load(run)
+    assert made["training"]["accuracy"] == whole.evaluate(test).accuracy
+    answers = [one.classify(test.images).classes for one in (whole, found)]
+    assert made["dropped"]["other_answers"] == (answers[0] != answers[1]).sum() <= made["dropped"]["fired_on"]
+    done = call("export.verify", bundle)
+    assert done.returncode == 0, done.stdout
+    assert "is a bundle, expected a run" in refused("export", bundle, "--out", tmp_path / "again", "--drop-silent")
