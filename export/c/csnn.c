@@ -24,9 +24,20 @@ struct map {
     int32_t first_begin; /* its pixels start here in csnn_state.begin: height * width of them, and the end */
 };
 
+#ifdef CSNN_INT8
+#define CSNN_SCALED 1
+typedef int8_t csnn_weight; /* counts times the scale of its output channel */
+#else
+#define CSNN_SCALED 0
+typedef float csnn_weight;
+#endif
+
 struct layer {
-    const float *weight; /* [kernel_height][kernel_width][channels in][channels out] */
-    const float *bias;   /* [channels out] */
+    const csnn_weight *weight; /* [kernel_height][kernel_width][channels in][channels out] */
+#ifdef CSNN_INT8
+    const float *scale; /* [channels out] */
+#endif
+    const float *bias; /* [channels out] */
     int32_t kernel_height, kernel_width;
     int32_t stride;  /* pixels from one position of the kernel to the next */
     int32_t padding; /* zeros around the input */
@@ -35,30 +46,36 @@ struct layer {
     float beta, threshold;
 };
 
-#include "weights.h" /* defines maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS] */
+/* Either defines maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS]. */
+#ifdef CSNN_INT8
+#include "weights_int8.h"
+#else
+#include "weights.h"
+#endif
 
 /* The weights [channels out] of one input under the kernel, counted in height-width-channel order. */
-static const float *row(const struct layer *layer, int32_t input, int32_t channels_out)
+static const csnn_weight *row(const struct layer *layer, int32_t input, int32_t channels_out)
 {
     return layer->weight + (size_t)input * (size_t)channels_out;
 }
 
 /* sum += one */
-static void add(float *restrict sum, const float *restrict one, int32_t count)
+static void add(float *restrict sum, const csnn_weight *restrict one, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
         sum[i] += one[i];
 }
 
 /* The same as add(sum, one) and then add(sum, two), with half the traffic to and from the memory of sum. */
-static void add_two(float *restrict sum, const float *restrict one, const float *restrict two, int32_t count)
+static void add_two(float *restrict sum, const csnn_weight *restrict one, const csnn_weight *restrict two,
+                    int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
         sum[i] = sum[i] + one[i] + two[i];
 }
 
 /* sum += value * one */
-static void add_scaled(float *restrict sum, const float *restrict one, float value, int32_t count)
+static void add_scaled(float *restrict sum, const csnn_weight *restrict one, float value, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
         sum[i] += value * one[i];
@@ -82,7 +99,7 @@ static void convolve(const struct csnn_state *state, int number, int32_t top, in
     const int32_t to = left + layer->kernel_width < in->width ? left + layer->kernel_width : in->width;
 
     for (int32_t c = 0; c < channels; c++)
-        sum[c] = layer->bias[c];
+        sum[c] = CSNN_SCALED ? 0.0f : layer->bias[c];
     for (int32_t i = 0; i < layer->kernel_height; i++) {
         const int32_t y = top + i;
         if (y < 0 || y >= in->height)
@@ -98,6 +115,10 @@ static void convolve(const struct csnn_state *state, int number, int32_t top, in
         if (e < end)
             add(sum, row(layer, *e + offset, channels), channels);
     }
+#ifdef CSNN_INT8
+    for (int32_t c = 0; c < channels; c++) /* sums of whole numbers, exact in any order where the input is spikes */
+        sum[c] = sum[c] * layer->scale[c] + layer->bias[c];
+#endif
 }
 
 /* The input currents of one pixel's neurons, convolved and pooled: current[channels out]. */

@@ -1,6 +1,8 @@
 /*
  * A convolutional spiking neural network with its trained weights. C99, no heap, no static state, no library.
  *
+ * With -DCSNN_INT8 csnn.c takes the weights of weights_int8.h, a byte each, and is a little less exact.
+ *
  *     static struct csnn_state state;
  *     int class = csnn_classify(&state, image, counts);
  *

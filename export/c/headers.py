@@ -9,11 +9,15 @@ import numpy as np
 from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.data.events.frames import MOST, Window
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch
+from export.c.int8 import quantise
 
 
-def weight_bytes(config: ModelConfig) -> int:
-    """Size of the weights and biases: constants, which a device may keep in flash."""
-    return 4 * sum(rows * channels + channels for rows, channels in _weight_shapes(config))
+def weight_bytes(config: ModelConfig, int8: bool = False) -> int:
+    """Size of the weights and biases, and the scales of 8 bits: constants, which a device may keep in flash."""
+    shapes = _weight_shapes(config)
+    if int8:
+        return sum(rows * channels + 8 * channels for rows, channels in shapes)
+    return 4 * sum(rows * channels + channels for rows, channels in shapes)
 
 
 def _maps(config: ModelConfig) -> list[tuple[int, int, int]]:
@@ -43,8 +47,9 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 /*
  * The sizes of this network and what it does with its input. Generated: edit the training configuration instead.
  *
- * Memory: {flash} bytes of constants (flash) for weights and biases; {ram} bytes (RAM), to within
- * alignment, for each struct csnn_state, {4 * neurons} of them membranes. The calls use little stack and no heap.
+ * Memory: {flash} bytes of constants (flash) for weights and biases, or {weight_bytes(config, int8=True)} where weights
+ * have 8 bits; {ram} bytes (RAM), to within alignment, for each struct csnn_state, {4 * neurons} of them membranes.
+ * The calls use little stack and no heap.
  */
 #ifndef CSNN_NETWORK_H
 #define CSNN_NETWORK_H
@@ -105,17 +110,24 @@ def _window(layer: Layer) -> tuple[int, ...]:
     return layer.kernel, layer.kernel, layer.stride, layer.padding, *pool
 
 
-def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
-    yield "/* The parameters, exact: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
+def weights(config: ModelConfig, tensors: Tensors, int8: bool = False) -> Iterator[str]:
+    """`weights.h`, or `weights_int8.h` with weights of 8 bits, in pieces."""
+    what = "parameters, weights rounded to 8 bits" if int8 else "parameters, exact"
+    yield f"/* The {what}: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
     rows = []
     for number, layer in enumerate(config.layers, 1):
-        kernel = from_torch(layer, tensors[f"{layer.name}.weight"])
-        yield from _array(f"{layer.name}_weight", kernel)
+        weight, scale = tensors[f"{layer.name}.weight"], ""
+        if int8:
+            weight, scales = quantise(weight)
+            yield from _array(f"{layer.name}_scale", scales)
+            scale = f"{layer.name}_scale, "
+        yield from _array(f"{layer.name}_weight", from_torch(layer, weight))
         yield from _array(f"{layer.name}_bias", bias_of(layer, tensors))
         beta = np.clip(np.float32(tensors.get(f"lif{number}.beta", config.betas[number - 1])), 0, 1)
         threshold = tensors.get(f"lif{number}.threshold", config.thresholds[number - 1])
         numbers = ", ".join(map(str, _window(layer)))
-        rows.append(f"{layer.name}_weight, {layer.name}_bias, {numbers}, {_literal(beta)}, {_literal(threshold)}")
+        constants = f"{layer.name}_weight, {scale}{layer.name}_bias"
+        rows.append(f"{constants}, {numbers}, {_literal(beta)}, {_literal(threshold)}")
     yield _table("layer layers[CSNN_LAYERS]", rows)
     event = begin = 0
     maps = []
@@ -131,10 +143,13 @@ def _table(name: str, rows: Sequence[str]) -> str:
 
 
 def _array(name: str, values: np.ndarray) -> Iterator[str]:
-    literals = [_literal(v) for v in values.astype(np.float32).ravel().tolist()]
-    yield f"\nstatic const float {name}[{len(literals)}] = {{\n"
-    for at in range(0, len(literals), 8):
-        yield f"    {', '.join(literals[at : at + 8])},\n"
+    if values.dtype == np.int8:
+        kind, literals, each = "csnn_weight", list(map(str, values.ravel().tolist())), 20
+    else:
+        kind, literals, each = "float", [_literal(v) for v in values.astype(np.float32).ravel().tolist()], 8
+    yield f"\nstatic const {kind} {name}[{len(literals)}] = {{\n"
+    for at in range(0, len(literals), each):
+        yield f"    {', '.join(literals[at : at + each])},\n"
     yield "};\n"
 
 

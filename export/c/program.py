@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,15 +16,20 @@ from csnn_jax.errors import UserError, first_error
 from export.c.headers import index_type
 
 
-def build(folder: Path, out: Path) -> Path:
+class Built(NamedTuple):
+    """What `build` makes: the program, and the library."""
+
+    program: Path
+    library: Path
+
+
+def build(folder: Path, out: Path, int8: bool = False) -> Built:
     """Compiles the sources in `folder` with their Makefile.
 
     Args:
         folder: the sources; only read.
         out: an existing folder for the program, `csnn`, and the library, `libcsnn.so`.
-
-    Returns:
-        The program.
+        int8: with weights of 8 bits: `csnn_int8` and `libcsnn_int8.so`.
 
     Raises:
         UserError: no make, no compiler, or one that failed.
@@ -33,18 +39,19 @@ def build(folder: Path, out: Path) -> Path:
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:
         raise UserError(f"{folder}: building the C program needs a compiler: none of cc, gcc and clang is on the PATH")
-    command = ["make", "-s", "-C", str(folder.resolve()), f"BUILD={out.resolve()}", f"CC={compiler}"]
+    goal, name = ("int8", "csnn_int8") if int8 else ("all", "csnn")
+    command = ["make", "-s", "-C", str(folder.resolve()), f"BUILD={out.resolve()}", f"CC={compiler}", goal]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"{folder}: {compiler} failed: {first_error(done.stderr)}")
-    return out / "csnn"
+    return Built(out / name, out / f"lib{name}.so")
 
 
 def counts(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Runs the compiled program on samples, through its standard input.
 
     Args:
-        program: what `build` returned.
+        program: a program that `build` made.
         samples: uint8 [N, H, W, C], or [N, T, H, W, C] where a sample is a sequence of frames.
 
     Returns:
@@ -70,7 +77,7 @@ class Library:
     """The compiled library, called as a `runners.Runner` is: one time step, in torch's layouts.
 
     Args:
-        path: `libcsnn.so`, beside the program that `build` returned.
+        path: a library that `build` made.
         config: the stack that it was written for.
     """
 

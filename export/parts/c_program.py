@@ -16,6 +16,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
 from export import latency
 from export.c import headers, program
+from export.golden_images import FOLDER
 from export.manifest import Manifest
 from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
 from export.proof import Figures
@@ -25,8 +26,13 @@ from export.report.cells import size
 from export.subject import ExportInputs, Subject
 
 NAME = "c/"
+GOLDEN = f"{FOLDER}/c/"
+SAMPLES = f"{GOLDEN}samples.bin"
+"""Test images as the program takes them, for all that run it."""
 SOURCES = ("csnn.c", "csnn.h", "main.c", "events.c", "program.h", "Makefile")
 FILES = (*SOURCES, "network.h", "weights.h")
+INT8 = "weights_int8.h"
+"""A part of its own, see c_int8.py, but for who builds with it."""
 
 
 def write(source: ExportInputs) -> None:
@@ -43,14 +49,14 @@ def check(subject: Subject, name: str) -> Found:
     if other:  # and nothing of it is built or run
         return Found({}, [f"{', '.join(other)}: not what this version writes for the trained parameters"])
     try:
-        binary = build(subject)
+        built = build(subject)
     except UserError as error:
         return Found({}, [f"not checked: {error}"])
-    library = program.Library(binary.with_name("libcsnn.so"), model)
+    library = program.Library(built.library, model)
     found = equality(subject.step, library, subject.compared)
 
     def printed(x: torch.Tensor) -> np.ndarray:
-        return program.counts(binary, program.samples(model, x.numpy()))[1]
+        return program.counts(built.program, program.samples(model, x.numpy()))[1]
 
     pairs = [(printed(one.x), counts(library, model, one.x)) for one in subject.compared]
     different, count = sum(int((a != b).sum()) for a, b in pairs), sum(a.size for a, _ in pairs)
@@ -66,7 +72,7 @@ def check(subject: Subject, name: str) -> Found:
 def write_sources(
     folder: Path, config: ModelConfig, tensors: Tensors, frames: int | None = None, window: Window | None = None
 ) -> None:
-    """Writes the program's sources, `FILES`.
+    """Writes the program's sources, `FILES` and `INT8`.
 
     Args:
         folder: where to; made if it is not there.
@@ -80,7 +86,8 @@ def write_sources(
     for name in SOURCES:
         write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
     write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
-    write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
+    for name in ("weights.h", INT8):
+        write_atomic(folder / name, "".join(headers.weights(config, tensors, int8=name == INT8)).encode())
 
 
 def sources(subject: Subject) -> Path:
@@ -93,18 +100,18 @@ def sources(subject: Subject) -> Path:
     return subject.once("the sources of c/", make)
 
 
-def build(subject: Subject) -> Path:
-    """The program of `sources`, with the library beside it; built once for all that run it.
+def build(subject: Subject, int8: bool = False) -> program.Built:
+    """Builds `sources`, with weights of 8 bits if asked for; once for all that run it.
 
     Raises:
         UserError: as `program.build`.
     """
 
-    def make() -> Path:
+    def make() -> program.Built:
         (subject.workshop / "built").mkdir(exist_ok=True)
-        return program.build(sources(subject), subject.workshop / "built")
+        return program.build(sources(subject), subject.workshop / "built", int8)
 
-    return subject.once("the program of c/", make)
+    return subject.once(f"the program of c/{' in 8 bits' if int8 else ''}", make)
 
 
 def _write_for(subject: Subject, folder: Path) -> None:
@@ -113,10 +120,10 @@ def _write_for(subject: Subject, folder: Path) -> None:
     write_sources(folder, subject.config.model, subject.tensors, frames, window)
 
 
-def _measure(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
-    """Latency of `csnn_classify`."""
+def measure(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
+    """Latency of `csnn_classify`; `name` is that of the part."""
     model = subject.config.model
-    library = program.Library(build(subject).with_name("libcsnn.so"), model)
+    library = program.Library(build(subject, int8=name != NAME).library, model)
     (sample,) = program.samples(model, subject.few(1).numpy())
     return latency.of(lambda: library.classify(sample), seconds)
 
@@ -153,14 +160,15 @@ def _memory_note(manifest: Manifest) -> str:
 memory that changes."""
 
 
+TIMING = Timing("whole window", measure, lambda manifest: f"`{NAME}` as `make` builds it, which visits only the spikes")
+"""Of either program."""
+
 PART = Part(
     what={NAME: "a C99 program and library with no dependency; `make -C c` builds it, `c/csnn.h` explains it"},
     write=write,
     check=check,
     files=lambda subject: [f"{NAME}{name}" for name in FILES],
-    timing=Timing(
-        "whole window", _measure, lambda manifest: f"`{NAME}` as `make` builds it, which visits only the spikes"
-    ),
+    timing=TIMING,
     comparisons=_comparisons,
     advice=_advice,
     usage=_usage,

@@ -13,14 +13,14 @@ import numpy as np
 
 from csnn_jax.files import write_atomic
 from export.c import program
-from export.golden_images import FOLDER, images
+from export.golden_images import images
 from export.manifest import Manifest
 from export.parts import c_program, golden
 from export.parts.part import Found, Part, Usage
 from export.subject import ExportInputs, Subject
 
-NAME = f"{FOLDER}/c/"
-SAMPLES, EXPECTED = f"{NAME}samples.bin", f"{NAME}expected.txt"
+NAME, SAMPLES = c_program.GOLDEN, c_program.SAMPLES
+EXPECTED = f"{NAME}expected.txt"
 
 
 def write(source: ExportInputs) -> None:
@@ -49,7 +49,7 @@ def _samples(subject: Subject) -> np.ndarray:
 
 
 def _printed(subject: Subject, samples: np.ndarray) -> str:
-    return program.printed(c_program.build(subject), samples)
+    return program.printed(c_program.build(subject).program, samples)
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:

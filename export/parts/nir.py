@@ -158,7 +158,7 @@ def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
     take = f"`{NAME}`" if manifest["nir"]["written"] else "none, see above"
-    yield Advice(6, "neuromorphic hardware or its simulator", take)
+    yield Advice(7, "neuromorphic hardware or its simulator", take)
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:

@@ -180,7 +180,7 @@ def different_numbers(a: Recording, b: Recording) -> int:
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
-    yield Advice(7, "a tool of your own that looks for neurons in a graph", f"`{NAME}`")
+    yield Advice(8, "a tool of your own that looks for neurons in a graph", f"`{NAME}`")
 
 
 PART = Part(

@@ -64,7 +64,8 @@ def _nir(path: Path, random: np.random.Generator) -> str:
 
 def _header(path: Path, random: np.random.Generator) -> str:
     text = path.read_text()
-    numbers = [*re.finditer(r"-?0x[0-9a-f.]+p[+-]\d+f", text)]
+    numbers = [*re.finditer(r"-?0x[0-9a-f.]+p[+-]\d+f|(?<= )-?\d+(?=,)", text)]
     chosen = numbers[int(random.integers(len(numbers)))]
-    path.write_text(text[: chosen.start()] + "0x1.8p-3f" + text[chosen.end() :])
+    other = "0x1.8p-3f" if chosen.group().endswith("f") else str((int(chosen.group()) + 1) % 128)
+    path.write_text(text[: chosen.start()] + other + text[chosen.end() :])
     return f"number {numbers.index(chosen)}"

@@ -17,7 +17,7 @@ def built(tmp_path_factory):
             folder = tmp_path_factory.mktemp("c")
             config, tensors = STACKS[name], parameters(STACKS[name])
             c_program.write_sources(folder, config, tensors)
-            assert program.build(folder, folder) == folder / "csnn"
+            assert program.build(folder, folder) == (folder / "csnn", folder / "libcsnn.so")
             made[name] = config, tensors, folder
         return made[name]
 

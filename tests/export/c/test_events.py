@@ -176,7 +176,7 @@ def test_flags_that_can_not_be_used(built, name, flags, said):
 
 def test_a_network_for_images_takes_no_events(tmp_path):
     c_program.write_sources(tmp_path, CONFIG, parameters(CONFIG))
-    binary = program.build(tmp_path, tmp_path)
+    binary = program.build(tmp_path, tmp_path).program
     done = subprocess.run([binary, "--events"], input=nmnist_bytes(EVENTS), capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert (

@@ -62,7 +62,7 @@ def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
     config = STACKS["default kind"]
     tensors = parameters(config)
     c_program.write_sources(tmp_path, config, tensors, frames=6)
-    binary = program.build(tmp_path, tmp_path)
+    binary = program.build(tmp_path, tmp_path).program
     frames = np.random.default_rng(4).integers(0, 256, (3, 6, *config.input_shape)).astype(np.uint8)
     x = reference.inputs(config, frames)
     expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes[-1].sum(0).numpy()
@@ -133,7 +133,7 @@ def test_ties_go_to_the_lowest_class(tmp_path):
     config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=4, time_steps=3)
     tensors = {"fc1.weight": np.zeros((4, 4), np.float32), "fc1.bias": np.array([0, 2, 2, 0], np.float32)}
     c_program.write_sources(tmp_path, config, tensors)
-    classes, counts = program.counts(program.build(tmp_path, tmp_path), np.zeros((1, 2, 2, 1), np.uint8))
+    classes, counts = program.counts(program.build(tmp_path, tmp_path).program, np.zeros((1, 2, 2, 1), np.uint8))
     assert classes.tolist() == [1] and counts.tolist() == [[0, 3, 3, 0]]
 
 
@@ -142,7 +142,7 @@ def test_a_membrane_at_the_threshold_neither_spikes_nor_is_reset(tmp_path):
     above = np.nextafter(np.float32(1), np.float32(2))
     tensors = {"fc1.weight": np.zeros((2, 4), np.float32), "fc1.bias": np.array([1, above], np.float32)}
     c_program.write_sources(tmp_path, config, tensors)
-    _, counts = program.counts(program.build(tmp_path, tmp_path), np.zeros((1, 2, 2, 1), np.uint8))
+    _, counts = program.counts(program.build(tmp_path, tmp_path).program, np.zeros((1, 2, 2, 1), np.uint8))
     assert counts.tolist() == [[1, 1]]  # U = 1, then 0.5 + 1; U just above 1, then 0.5 + 1 - 1
 
 

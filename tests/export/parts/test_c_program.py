@@ -17,7 +17,7 @@ def test_the_program_is_proven_and_its_sources_are_told_apart(small_bundle, tmp_
     assert c_program.PART.files is not None
     assert {path.name for path in (folder / "c").iterdir()} == {
         name.removeprefix("c/") for name in c_program.PART.files(subject)
-    }
+    } | {c_program.INT8}
     for name in ("csnn.c", "network.h"):
         (folder / "c" / name).write_text((folder / "c" / name).read_text() + "\n")
     (problem,) = c_program.check(subject, c_program.NAME).problems

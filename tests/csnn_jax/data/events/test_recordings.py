@@ -87,7 +87,7 @@ def check_all_the_way(folder: Path, data: Path):
         done = run(*command)
         assert done.returncode == 0, done.stdout + done.stderr
     (folder / "built").mkdir()
-    binary = program.build(bundle / "c", folder / "built")
+    binary = program.build(bundle / "c", folder / "built").program
     golden = (bundle / "golden/c/expected.txt").read_text()
     recordings = sorted((data / "Test").rglob("*.bin"))[: len(golden.splitlines())]
     printed = [subprocess.run([binary, "--events", path], capture_output=True, text=True) for path in recordings]
