@@ -18,7 +18,8 @@ def page_of(output: Path) -> str:
 
 def test_every_tool_has_a_page_of_its_own() -> None:
     pages = {page_of(output) for output in OUTPUTS}
-    assert len(pages) == len(OUTPUTS) and pages == {page for page in PAGES if page.startswith("docs/deploy/")}
+    others = {"docs/deploy/microcontroller.md"}  # a compiler, not a tool that reads files; see benchmarks
+    assert len(pages) == len(OUTPUTS) and pages | others == {page for page in PAGES if page.startswith("docs/deploy/")}
     overview = links(read("docs/deploy.md"))
     assert [page for page in pages if page.removeprefix("docs/") not in overview] == []
 

@@ -1,0 +1,118 @@
+"""Builds the C program of bundles for a Cortex-M7 and runs it in QEMU, as docs/deploy/microcontroller.md says.
+
+    python benchmarks/microcontroller.py RUN > results/microcontroller.json
+
+Makes the bundles of a run that the page tells of, and for each, with float weights and with those of 8 bits, prints the
+bytes of its constants and of what changes, whether its counts are the golden ones, and the instructions of an image.
+Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
+"""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from csnn_jax import machine
+from export.report import cells
+
+PAGE = Path(__file__).parents[1] / "docs/deploy/microcontroller.md"
+TICK = 40
+"""Instructions in a tick of the emulated board's timer, see the page."""
+BUNDLES = {
+    "no flag": (),
+    "`--drop-silent`": ("--drop-silent",),
+    "`--drop-silent --time-steps 10`": ("--drop-silent", "--time-steps", "10"),
+    "`--drop-silent --time-steps 4`": ("--drop-silent", "--time-steps", "4"),
+}
+
+
+def main() -> None:
+    (run,) = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row for made_with, flags in BUNDLES.items() for row in of_bundle(run, Path(folder), made_with, flags)]
+    about = {"command": "python benchmarks/microcontroller.py RUN", "commit": machine.commit(), **machine.describe()}
+    versions = [first_line("arm-none-eabi-gcc", "--version"), first_line("qemu-system-arm", "--version")]
+    print(json.dumps(about | {"versions": versions, "rows": rows}, indent=1))
+
+
+def first_line(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def of_bundle(run: str, folder: Path, made_with: str, flags: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Makes a bundle and builds both of its programs."""
+    command = [sys.executable, "-m", "export", run, "--out", folder / "bundle", "--overwrite", *flags]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    made = json.loads((folder / "bundle/manifest.json").read_text())
+    proof, state = made["proof"], made["proof"]["c/"]["memory"]["state_bytes"]
+    parts = {"csnn": "c/", "csnn_int8": "c/weights_int8.h"}
+    return [
+        {"made_with": made_with, "weights": "int8" if name.endswith("int8") else "float32"}
+        | on_device(folder, name)
+        | {"state": state, "accuracy": proof[part]["accuracy"], "of": made["settings"]["accuracy_images"]}
+        for name, part in parts.items()
+    ]
+
+
+def on_device(folder: Path, name: str) -> dict[str, Any]:
+    """Follows the page in a folder that holds `bundle`; `name` is csnn or csnn_int8.
+
+    Returns:
+        Bytes of the program and whether its counts are those of the bundle; no counts where it does not fit.
+    """
+    files, commands = blocks(PAGE.read_text())
+    (folder / "mcu").mkdir(exist_ok=True)
+    for path, text in files.items():
+        (folder / path).write_text(text)
+    expected = "expected_int8.txt" if name == "csnn_int8" else "expected.txt"
+    commands = commands.replace("csnn_int8.o", f"{name}.o").replace("expected_int8.txt", expected)
+    done = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True)
+    sizes = first_sizes(folder / f"mcu/{name}.o")
+    if "will not fit in region" in done.stderr:
+        return {**sizes, "fits_board": False}
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    ticks = [int(line.split()[0]) for line in (folder / "mcu/ticks.txt").read_text().splitlines()]
+    whole = dict(zip(("flash", "data", "bss"), map(int, done.stdout.splitlines()[1].split()[:3]), strict=True))
+    return {
+        **sizes,
+        "fits_board": True,
+        "program_flash": whole["flash"] + whole["data"],
+        "program_ram": whole["data"] + whole["bss"],
+        "counts_equal": "the counts are those of the bundle" in done.stdout,
+        "images": len(ticks),
+        "instructions": [TICK * count for count in ticks],
+    }
+
+
+def first_sizes(path: Path) -> dict[str, int]:
+    """Bytes of the network alone, its constants and code."""
+    found = subprocess.run(["arm-none-eabi-size", path], capture_output=True, text=True, check=True).stdout
+    return {"network_flash": int(found.splitlines()[1].split()[0])}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The page's table of such rows."""
+    head = ("made with", "weights", "flash", "RAM", "million instructions", "accuracy")
+    return cells.table(head, map(_row, rows))
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    steps = f"{statistics.mean(row['instructions']) / 1e6:.1f}" if row["fits_board"] else "-"
+    sizes = cells.size(row["network_flash"]), cells.size(row["state"])
+    return row["made_with"], row["weights"], *sizes, steps, cells.measured(row["accuracy"], row["of"])
+
+
+def blocks(page: str) -> tuple[dict[str, str], str]:
+    """(the files that the page shows, by their paths; the commands that build and run them)."""
+    files = dict(re.findall(r"^<!-- write: (\S+) -->\n```\w+\n(.*?)^```$", page, re.S | re.M))
+    (commands,) = re.findall(r"test_microcontroller\.py runs it -->\n```sh\n(.*?)^```$", page, re.S | re.M)
+    return files, commands
+
+
+if __name__ == "__main__":
+    main()
