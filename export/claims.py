@@ -6,8 +6,10 @@ from functools import reduce
 from operator import add
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+
 from csnn_jax.config import Config
-from csnn_jax.data import Split
+from csnn_jax.data import Images, Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import footprint
 from csnn_jax.runs.layouts import Tensors
@@ -100,21 +102,27 @@ class Settings:
         """The run's configuration with the window that the bundle runs.
 
         Raises:
-            UserError: other steps than the images' own were asked for.
+            UserError: more steps than the images' own were asked for.
         """
         config = for_data(config, test)
         if self.time_steps is None:
             return config
-        if test.images.ndim == 5:
-            frames = f"{config.data.dataset} has {test.images.shape[1]} frames an example"
-            raise UserError(f"--time-steps {self.time_steps}: {frames}, of which a bundle runs all; expected no flag")
+        if test.images.ndim == 5 and self.time_steps > (there := config.model.time_steps):
+            frames = f"{config.data.dataset} has {there} frames an example"
+            raise UserError(f"--time-steps {self.time_steps}: {frames}, expected at most as many")
         return replace(config, model=replace(config.model, time_steps=self.time_steps))
 
     def split(self, test: Split) -> Split:
         """The images that accuracy is measured on, among them those that spikes are compared on."""
         most = self.extent.accuracy_images
         count = len(test.labels) if most is None else max(most, self.images)
-        return Split(test.images[:count], test.labels[:count])
+        return Split(self.window(test.images[:count]), test.labels[:count])
+
+    def window(self, images: Images) -> Images:
+        """Of images with a time axis the frames that the bundle runs."""
+        if images.ndim == 4 or self.time_steps is None:
+            return images
+        return np.asarray(images)[:, : self.time_steps]
 
 
 def summary(part: Part, found: Found, images: int) -> str:

@@ -74,12 +74,13 @@ def _source(
         print("\n".join(found.lines()), flush=True)
         job = replace(config, model=replace(fitted.model, time_steps=config.model.time_steps))
         files, dropped = (job_to_json(job).encode(), weights.to_bytes(tensors, job.model)), {"dropped": found.figures()}
-    ranges, evaluator = dataset.train.images[:CALIBRATION_IMAGES], settings.extent.evaluator
-    split = settings.split(dataset.test)
-    subject = Subject(folder, fitted, tensors, split, settings.images, ranges, evaluator, work)
+    ranges = settings.window(dataset.train.images[:CALIBRATION_IMAGES])
+    frames = dataset.test.images.shape[1] if dataset.test.images.ndim == 5 else None
+    split, evaluator = settings.split(dataset.test), settings.extent.evaluator
+    subject = Subject(folder, fitted, tensors, split, settings.images, ranges, evaluator, frames, work)
     tasks = len(parts.possible(fitted.model, tensors)) + len(claims.checked(subject)) + len(claims.timed(subject))
     work.plan(tasks + settings.drop_silent + len(("accuracy", "report")))
-    return ExportInputs(subject, *files, dataset, settings.opset, dropped)
+    return ExportInputs(subject, *files, settings.opset, dropped)
 
 
 def _write(source: ExportInputs) -> None:

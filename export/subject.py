@@ -15,7 +15,7 @@ import torch
 
 from csnn_jax import data
 from csnn_jax.config import Config
-from csnn_jax.data import Dataset, Split
+from csnn_jax.data import Images, Split
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from export import reference
@@ -41,6 +41,7 @@ class Subject:
         images: how many of them, from the first on, spikes are compared on.
         calibration: training images [N, H, W, C] or [N, T, H, W, C] from which the ranges of quantised values are
             taken; None where the data set is not there.
+        window_frames: frames that a recording has, of which the images may be the first few; None: they have no frames.
         evaluator: images and steps of onnx's reference evaluator, which takes a hundred times as long as ONNX Runtime.
         work: is told of every image that was looked at.
     """
@@ -50,8 +51,9 @@ class Subject:
     tensors: Tensors
     split: Split
     images: int
-    calibration: np.ndarray | None = None
+    calibration: Images | None = None
     evaluator: tuple[int, int] = (1, 10)
+    window_frames: int | None = None
     work: Work = field(default_factory=lambda: Work("Checking"), repr=False)
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -146,7 +148,6 @@ class ExportInputs:
         subject: the bundle; its folder is there.
         config_file: what config.json is to hold.
         weights_file: what weights.safetensors is to hold.
-        dataset: its images, all of them.
         opset: version of ONNX's operator set.
         dropped: what the manifest says of channels that were left out; empty: none were.
     """
@@ -154,7 +155,6 @@ class ExportInputs:
     subject: Subject
     config_file: bytes
     weights_file: bytes
-    dataset: Dataset
     opset: int
     dropped: dict[str, Any] = field(default_factory=dict)
 

@@ -100,7 +100,7 @@ def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None, work: W
     except UserError as error:
         split, note = _kept_images(folder), f"compared on the golden images only, no figures made anew: {error}"
     else:
-        test, calibration = dataset.test, dataset.train.images[:CALIBRATION_IMAGES]
+        test, calibration = dataset.test, settings.window(dataset.train.images[:CALIBRATION_IMAGES])
         settings = replace(settings, images=min(settings.images, len(test.labels)))
         for problem in manifest.differences(recorded["data"], manifest.data(config.data.dataset, test), "data"):
             raise UserError(f"the test images here are not the bundle's: {problem}")
@@ -112,7 +112,9 @@ def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None, work: W
         split, images, whole = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES, None
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
     fitted, evaluator = settings.fitted(config, split), settings.extent.evaluator
-    return Opened(Subject(folder, fitted, tensors, split, images, calibration, evaluator, work), note, config, whole)
+    frames = config.model.time_steps if split.images.ndim == 5 else None
+    subject = Subject(folder, fitted, tensors, split, images, calibration, evaluator, frames, work)
+    return Opened(subject, note, config, whole)
 
 
 def _kept_images(folder: Path) -> Split:

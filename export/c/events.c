@@ -2,12 +2,13 @@
  * csnn --events [--window-us N] [FILE]: classifies what an event camera saw, and prints one line for each window.
  *
  * Events come as N-MNIST has them, five bytes each: column, row, and big-endian the polarity in one bit and the time in
- * 23 bits (microseconds). One in row 240 says that the clock is 2^13 us further. A window becomes CSNN_FRAMES frames by
- * the rules that the network was trained with (network.h), and its state begins anew.
+ * 23 bits (microseconds). One in row 240 says that the clock is 2^13 us further. A window becomes CSNN_WINDOW_FRAMES
+ * frames by the rules that the network was trained with (network.h), of which the first CSNN_FRAMES are run; its state
+ * begins anew.
  *
  * Without --window-us the input is one window, which is kept until its end is known. With it, every N microseconds from
- * the first event on are one: a frame then lasts N / CSNN_FRAMES and is run as soon as it is over, so nothing is kept
- * but the frame. A window in which nothing happened has its line as well.
+ * the first event on are one: a frame then lasts N / CSNN_WINDOW_FRAMES and is run as soon as it is over, so nothing
+ * is kept but the frame. A window in which nothing happened has its line as well.
  */
 #include "program.h"
 
@@ -108,17 +109,17 @@ static void advance(int64_t end)
     }
 }
 
-/* Adds an event to frame number `number`; what comes after the last frame is left out or belongs to it. */
+/* Adds an event to frame number `number`; what comes after the last frame is left out or belongs to it, and a frame that
+ * is not run is left out. */
 static void add(const struct event *event, int64_t number)
 {
     const int y = event->y / (CSNN_SENSOR_HEIGHT / CSNN_HEIGHT), x = event->x / (CSNN_SENSOR_WIDTH / CSNN_WIDTH);
     uint8_t *cell = frame + (y * CSNN_WIDTH + x) * CSNN_CHANNELS + event->polarity;
 
-    if (number >= CSNN_FRAMES) {
-        if (!CSNN_FRAME_REST_LAST)
-            return;
-        number = CSNN_FRAMES - 1;
-    }
+    if (number >= CSNN_WINDOW_FRAMES && CSNN_FRAME_REST_LAST)
+        number = CSNN_WINDOW_FRAMES - 1;
+    if (number >= CSNN_FRAMES)
+        return;
     advance(number);
     if (*cell < CSNN_FRAME_MOST)
         ++*cell;
@@ -140,7 +141,7 @@ static int refuse_empty(const struct source *source)
 /* Windows of the same length, frame after frame as they come in. */
 static int classify_windows(struct source *source, int64_t window_us)
 {
-    const int64_t each = window_us / CSNN_FRAMES;
+    const int64_t each = window_us / CSNN_WINDOW_FRAMES;
     struct event event;
     int64_t start = 0;
     int found;
@@ -186,7 +187,7 @@ static int classify_whole(struct source *source)
         return found < 0 ? 2 : refuse_empty(source);
     }
     const int64_t length = CSNN_FRAMES_BY_COUNT ? (int64_t)count : events[count - 1].t - events[0].t;
-    const int64_t each = length / CSNN_FRAMES;
+    const int64_t each = length / CSNN_WINDOW_FRAMES;
 
     if (each) {
         begin();
@@ -195,7 +196,8 @@ static int classify_whole(struct source *source)
         finish();
     } else {
         fprintf(stderr, "csnn: %s: %s %" PRId64 " %s, expected at least %d, the network's frames\n", source->name,
-                CSNN_FRAMES_BY_COUNT ? "has" : "lasts", length, CSNN_FRAMES_BY_COUNT ? "events" : "us", CSNN_FRAMES);
+                CSNN_FRAMES_BY_COUNT ? "has" : "lasts", length, CSNN_FRAMES_BY_COUNT ? "events" : "us",
+                CSNN_WINDOW_FRAMES);
     }
     free(events);
     return each ? 0 : 2;

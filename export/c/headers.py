@@ -61,6 +61,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_CHANNELS {config.input_shape[2]}
 #define CSNN_CLASSES {config.num_classes}
 #define CSNN_FRAMES {frames} /* frames in a sample; 1: an image, shown at every step */
+#define CSNN_WINDOW_FRAMES {window.steps if window else frames} /* that a window is cut into; a sample has the first */
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
 #define CSNN_INPUT_SCALE {config.input_scale}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
 

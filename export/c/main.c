@@ -67,7 +67,7 @@ static int64_t microseconds(const char *text)
     char *end;
     const long long found = strtoll(text, &end, 10);
 
-    return *text && !*end && found >= CSNN_FRAMES && found <= LONGEST_US ? (int64_t)found : 0;
+    return *text && !*end && found >= CSNN_WINDOW_FRAMES && found <= LONGEST_US ? (int64_t)found : 0;
 }
 
 int main(int argc, char **argv)
@@ -83,7 +83,7 @@ int main(int argc, char **argv)
         if (at + 1 < argc && !strcmp(argv[at], "--window-us")) {
             if (!(window_us = microseconds(argv[at + 1]))) {
                 fprintf(stderr, "csnn: --window-us %s: expected a whole number from %d, one for each frame, to %lld\n",
-                        argv[at + 1], CSNN_FRAMES, LONGEST_US);
+                        argv[at + 1], CSNN_WINDOW_FRAMES, LONGEST_US);
                 return 2;
             }
             at += 2;

@@ -1,6 +1,7 @@
 """`c/`: the network as a C99 program. `csnn.c` is the same for every network, two headers are not."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,8 @@ def build(subject: Subject, int8: bool = False) -> program.Built:
 def _write_for(subject: Subject, folder: Path) -> None:
     frames = subject.time_steps if subject.frames else None
     window = window_of(subject.config) if subject.frames else None
+    if window is not None:
+        window = replace(window, steps=subject.window_frames or window.steps)
     write_sources(folder, subject.config.model, subject.tensors, frames, window)
 
 

@@ -34,7 +34,7 @@ STEP_SETS, SEQUENCE_SETS = 100, 10
 
 def write(source: ExportInputs) -> None:
     subject = source.subject
-    write_sets(subject.folder, subject.step, source.dataset.test, subject.time_steps)
+    write_sets(subject.folder, subject.step, subject.split, subject.time_steps)
 
 
 def files(subject: Subject) -> list[str]:

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from onnxruntime import quantization
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.data import Images
 from csnn_jax.files import Scratch
 from export.graphs import onnx_facts, onnx_file
 from export.graphs.onnx_file import finish, membrane_names, metadata_of
@@ -50,9 +51,9 @@ def check(subject: Subject, name: str) -> Found:
     return Found({"accuracy": accuracy}, problems, onnx_facts.describe(model))
 
 
-def _again(subject: Subject, images: np.ndarray) -> onnx.ModelProto:
+def _again(subject: Subject, images: Images) -> onnx.ModelProto:
     """What `quantised` makes here and now of step.onnx, once for the file and for its check."""
-    return subject.once(NAME, lambda: quantised(step.load(subject.folder), subject.config.model, images))
+    return subject.once(NAME, lambda: quantised(step.load(subject.folder), subject.config.model, np.asarray(images)))
 
 
 def quantised(plain: onnx.ModelProto, config: ModelConfig, images: np.ndarray) -> onnx.ModelProto:

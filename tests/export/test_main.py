@@ -17,6 +17,8 @@ from recordings import write_nmnist
 
 import csnn_jax
 from csnn_jax import ModelConfig, data
+from csnn_jax.data.events.one_file import frames_of
+from export.c import program
 
 
 def names(folder: Path) -> list[str]:
@@ -105,8 +107,30 @@ def test_a_bundle_of_fewer_steps(tmp_path, encoding):
     assert done.returncode == 0 and f"--time-steps 200: more than the {SMALL.time_steps} of the training" in done.stdout
 
 
-def test_frames_bring_their_own_steps(tmp_path):
+def recorded_run(tmp_path: Path) -> Path:
     config = ModelConfig(input_shape=(17, 17, 2), conv_channels=(3,), hidden=(), time_steps=5, scale=1.0)
-    run = make_run(tmp_path / "run", config, write_nmnist(tmp_path / "nmnist", 1, 1), cache="off")
-    said = refused("export", run, "--out", tmp_path / "bundle", "--time-steps", 3)
-    assert "has 5 frames an example, of which a bundle runs all; expected no flag" in said
+    return make_run(tmp_path / "run", config, write_nmnist(tmp_path / "nmnist", 2, 2), cache="off")
+
+
+def test_more_steps_than_there_are_frames_are_refused(tmp_path):
+    said = refused("export", recorded_run(tmp_path), "--out", tmp_path / "bundle", "--time-steps", 6)
+    assert "--time-steps 6: " in said and said.endswith("has 5 frames an example, expected at most as many")
+
+
+@pytest.mark.slow
+def test_a_bundle_of_the_first_frames(tmp_path):
+    """Its C program cuts a recording into as many frames as the training did, and runs the first of them."""
+    run, bundle = recorded_run(tmp_path), tmp_path / "bundle"
+    done = call("export", run, "--out", bundle, "--quick", "--time-steps", 3)
+    assert done.returncode == 0, done.stderr
+    made = json.loads((bundle / "manifest.json").read_text())
+    assert made["semantics"]["time_steps"] == 3 and made["training"]["time_steps"] == 5
+    done = call("export.verify", bundle)
+    assert done.returncode == 0, done.stdout
+    (tmp_path / "built").mkdir()
+    built = program.build(bundle / "c", tmp_path / "built")
+    network = csnn_jax.load(run)
+    for recording in sorted((tmp_path / "nmnist/Test").rglob("*.bin"))[:5]:
+        said = subprocess.run([built.program, "--events", recording], capture_output=True, text=True, check=True)
+        counts = network.classify(frames_of(str(recording), network.config)[None, :3]).scores[0]
+        assert said.stdout == f"class {counts.argmax()}, spike counts {' '.join(map(str, counts))}\n"
