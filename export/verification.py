@@ -60,7 +60,7 @@ def verify(folder: Path, effort: Effort | None = None, work: Work | None = None)
         if verdict.bad:
             return verdict.end("what the files compute was not looked at")
         verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
-        opened = open_bundle(folder, recorded, effort, work or Work("Verifying"))
+        opened = open_bundle(folder, recorded, effort, work)
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()
@@ -84,7 +84,7 @@ class Verdict:
         return 1 if self.bad else 0
 
 
-def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None, work: Work) -> Opened:
+def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None = None, work: Work | None = None) -> Opened:
     """Reads the bundle's weights and images; arguments are those of `verify`.
 
     Raises:
@@ -113,7 +113,7 @@ def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None, work: W
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
     fitted, evaluator = settings.fitted(config, split), settings.extent.evaluator
     frames = config.model.time_steps if split.images.ndim == 5 else None
-    subject = Subject(folder, fitted, tensors, split, images, calibration, evaluator, frames, work)
+    subject = Subject(folder, fitted, tensors, split, images, calibration, evaluator, frames, work or Work("Verifying"))
     return Opened(subject, note, config, whole)
 
 

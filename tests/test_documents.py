@@ -58,6 +58,7 @@ NOT_RUN = {
     "takes minutes, and its parts are tested": 2,
     "needs npm; tests/export/demo runs it": 1,
     ".ci/run runs these": 2,
+    "takes minutes, for it compiles for three machines": 1,
     "needs root, for the compiler and the emulator of a Cortex-M7": 1,
     "needs a compiler and an emulator of a Cortex-M7; tests/export/c/test_microcontroller.py runs it": 1,
     "rewrites the library that other tests have loaded; tests/csnn_jax/engine/test_build.py builds": 2,

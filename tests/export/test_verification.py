@@ -18,7 +18,6 @@ from csnn_jax.runs import weights
 from export import manifest, parts, verification
 from export.claims import Effort
 from export.report import text
-from export.work import Work
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
 SAME = (*ONNX, "network.nir", "network_nir104.nir", "c/weights_int8.h")
@@ -188,7 +187,7 @@ def test_recorded_figures_are_not_believed(copy, lines):
 
 @pytest.mark.slow
 def test_two_hundred_changed_constants_are_each_named_though_all_hashes_fit(copy):
-    subject, *_ = verification.open_bundle(copy, manifest.read(copy), "quick", Work("Verifying"))
+    subject = verification.open_bundle(copy, manifest.read(copy), "quick").subject
     random, changed, unseen = np.random.default_rng(0), 0, []
     names = {name: part for part in parts.every() for name in part.what if name in MUTATED}
     for _ in range(23):

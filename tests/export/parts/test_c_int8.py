@@ -8,7 +8,6 @@ import pytest
 from export import manifest
 from export.parts import c_int8
 from export.verification import open_bundle
-from export.work import Work
 
 
 @pytest.fixture
@@ -17,7 +16,7 @@ def bundle(small_bundle, tmp_path):
 
 
 def test_a_change_is_named(bundle):
-    subject, *_ = open_bundle(bundle, manifest.read(bundle), "quick", Work("Verifying"))
+    subject = open_bundle(bundle, manifest.read(bundle), "quick").subject
     found = c_int8.check(subject, c_int8.NAME)
     assert found.problems == [] and 0 < found.proof["accuracy"] <= 1
     expected, header = bundle / c_int8.EXPECTED, bundle / c_int8.NAME

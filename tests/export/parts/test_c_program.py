@@ -5,13 +5,12 @@ import shutil
 from export import manifest
 from export.parts import c_program
 from export.verification import open_bundle
-from export.work import Work
 
 
 def test_the_program_is_proven_and_its_sources_are_told_apart(small_bundle, tmp_path):
     folder = tmp_path / "bundle"
     shutil.copytree(small_bundle, folder)
-    subject, *_ = open_bundle(folder, manifest.read(folder), "quick", Work("Verifying"))
+    subject = open_bundle(folder, manifest.read(folder), "quick").subject
     found = c_program.check(subject, c_program.NAME)
     assert found.problems == [] and found.proof["program"]["different_counts"] == 0
     assert c_program.PART.files is not None

@@ -15,7 +15,6 @@ from csnn_jax import data
 from export import manifest
 from export.parts import golden
 from export.verification import open_bundle
-from export.work import Work
 
 
 def test_golden_tensors_are_onnx_runtimes(any_bundle):
@@ -49,7 +48,7 @@ def test_a_last_bit_of_a_membrane_is_told_of_its_own_file(small_bundle, tmp_path
     tensor = onnx.load_tensor(copy / place)
     changed = numpy_helper.to_array(tensor) * np.float32(1.000001)
     (copy / place).write_bytes(numpy_helper.from_array(changed, tensor.name).SerializeToString())
-    subject, *_ = open_bundle(copy, manifest.read(copy), "quick", Work("Verifying"))
+    subject = open_bundle(copy, manifest.read(copy), "quick").subject
     (problem,) = golden.check(subject, "golden/").problems
     copied = f"differs from {place}, of which it is a copy: one of the two was changed"
     assert problem == f"golden/step/test_data_set_3/input_1.pb: {copied}"

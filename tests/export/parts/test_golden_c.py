@@ -10,7 +10,6 @@ import safetensors.numpy
 from export import manifest
 from export.parts import golden, golden_c
 from export.verification import open_bundle
-from export.work import Work
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def test_make_check_tells_a_right_port_from_a_wrong_one(bundle, tmp_path):
 
 
 def test_a_change_of_either_file_is_named(bundle):
-    subject, *_ = open_bundle(bundle, manifest.read(bundle), "quick", Work("Verifying"))
+    subject = open_bundle(bundle, manifest.read(bundle), "quick").subject
     assert golden_c.check(subject, golden_c.NAME).problems == []
     (bundle / golden_c.EXPECTED).write_text("class 7\n")
     samples = (bundle / golden_c.SAMPLES).read_bytes()
