@@ -61,8 +61,8 @@ def _left_out(dropped: dict[str, Any]) -> str:
         "**Made with `--drop-silent`**: channels and neurons that fired on none of "
         f"{dropped['training_images']:,} training images were left out: {kept}. {parameters[0]:,} parameters became "
         f"{parameters[1]:,}. On {dropped['fired_on']:,} of {dropped['test_images']:,} test images one of those left "
-        f"out would have fired, and {answers:,} answers are other ones than the trained network's. All files were "
-        "compared with the smaller network."
+        f"out would have fired, and {answers:,} answers differ from the trained network's. All files were compared "
+        "with the smaller network."
     )
 
 
@@ -106,8 +106,9 @@ def _accuracy(part: "Part", name: str, manifest: Manifest) -> float | None:
 
 
 def _sizes(files: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Size of every file, and of every part that is a folder with its number of files."""
-    sizes = {name: size(entry["bytes"]) for name, entry in files.items() if "/" not in name}
+    """Size of every file that is named on its own, and of every part that is a folder with its number of files."""
+    named = {name for part in parts.every() for name in part.what}
+    sizes = {name: size(entry["bytes"]) for name, entry in files.items() if "/" not in name or name in named}
     for folder in (name for part in parts.every() for name in part.what if name.endswith("/")):
         inside = [entry["bytes"] for name, entry in files.items() if name.startswith(folder)]
         sizes[folder] = f"{size(sum(inside))} ({len(inside)} files)"
