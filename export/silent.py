@@ -5,7 +5,7 @@ image on which it would have stayed silent, up to the rounding of sums that are 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -132,7 +132,7 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
 def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
     """Of every hidden layer which channels fire on some image, bool [channels]."""
     found = [np.zeros(layer.channels, bool) for layer in trained.config.model.layers[:-1]]
-    for batch in trained.fires(images):
+    for batch in _fires(trained, images):
         for ever, layer in zip(found, batch[:-1], strict=True):
             ever |= layer.any(0)
         work.saw(len(batch[0]))
@@ -142,7 +142,7 @@ def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
 def _fired_on(trained: Trained, alive: Sequence[np.ndarray], images: Images, work: Work) -> int:
     """On how many images a channel fires that is not `alive`."""
     count = 0
-    for batch in trained.fires(images):
+    for batch in _fires(trained, images):
         dead = [layer[:, ~ever] for ever, layer in zip(alive, batch[:-1], strict=True)]
         count += int(np.concatenate(dead, axis=1).any(1).sum())
         work.saw(len(batch[0]))
@@ -151,6 +151,17 @@ def _fired_on(trained: Trained, alive: Sequence[np.ndarray], images: Images, wor
 
 def _answers(trained: Trained, images: Images) -> np.ndarray:
     """The class of every image."""
-    starts = range(0, len(images), BATCH)
-    parts = [images[np.arange(first, min(first + BATCH, len(images)))] for first in starts]
-    return np.concatenate([trained.classify(part).classes for part in parts])
+    return np.concatenate([trained.classify(some).classes for some in _pieces(trained, images)])
+
+
+def _fires(trained: Trained, images: Images) -> Iterator[tuple[np.ndarray, ...]]:
+    """`Trained.fires` of all images, batch by batch."""
+    return (batch for some in _pieces(trained, images) for batch in trained.fires(some))
+
+
+def _pieces(trained: Trained, images: Images) -> Iterator[np.ndarray]:
+    """The images a few at a time; of frames as many as the window has."""
+    steps = trained.config.model.time_steps
+    for first in range(0, len(images), BATCH):
+        some = images[np.arange(first, min(first + BATCH, len(images)))]
+        yield some[:, :steps] if some.ndim == 5 else some

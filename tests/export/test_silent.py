@@ -110,3 +110,17 @@ def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp
     done = call("export.verify", bundle)
     assert done.returncode == 0, done.stdout
     assert "is a bundle, expected a run" in refused("export", bundle, "--out", tmp_path / "again", "--drop-silent")
+
+
+def test_of_recordings_only_the_frames_of_the_window_count():
+    model = replace(SMALL, conv_channels=(), hidden=(2,), scale=1.0, time_steps=2)
+    tensors = drawn(model, 0)
+    tensors["fc1.weight"][:] = 0.01
+    tensors["fc1.bias"][:] = (2.0, -1.0)  # the second fires where there is light
+    frames = np.zeros((30, 4, *model.input_shape), np.uint8)
+    frames[:, 2:] = 1
+    split = Split(frames, np.arange(30) % 10)
+    dataset = replace(digits(model), train=split, test=split)
+    whole = silent.drop(Config(replace(model, time_steps=4)), tensors, dataset, Work("Exporting"))[2]
+    first = silent.drop(Config(model), tensors, dataset, Work("Exporting"))[2]
+    assert whole.layers == [("fc1", 2, 2)] and first.layers == [("fc1", 1, 2)]
