@@ -45,9 +45,9 @@ def first_line(*command: str) -> str:
 
 def of_bundle(run: str, folder: Path, made_with: str, flags: tuple[str, ...]) -> list[dict[str, Any]]:
     """Makes a bundle and builds both of its programs."""
-    command = [sys.executable, "-m", "export", run, "--out", folder / "bundle", "--overwrite", *flags]
+    command = [sys.executable, "-m", "export", run, "--out", folder / "small", "--overwrite", *flags]
     subprocess.run(command, check=True, stdout=sys.stderr)
-    made = json.loads((folder / "bundle/manifest.json").read_text())
+    made = json.loads((folder / "small/manifest.json").read_text())
     proof, state = made["proof"], made["proof"]["c/"]["memory"]["state_bytes"]
     parts = {"csnn": "c/", "csnn_int8": "c/weights_int8.h"}
     return [
@@ -59,7 +59,7 @@ def of_bundle(run: str, folder: Path, made_with: str, flags: tuple[str, ...]) ->
 
 
 def on_device(folder: Path, name: str) -> dict[str, Any]:
-    """Follows the page in a folder that holds `bundle`; `name` is csnn or csnn_int8.
+    """Follows the page in a folder that holds the bundle `small`; `name` is csnn or csnn_int8.
 
     Returns:
         Bytes of the program and whether its counts are those of the bundle; no counts where it does not fit.

@@ -23,6 +23,8 @@ Every file is compared with the network in torch before the bundle appears; `pyt
 same again from the bundle alone."""
 
 OPSETS = range(18, 21)
+MOST_STEPS = 10_000
+"""Of a window; more fill the memory of most machines with the membranes that are compared."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class ExportFlags:
     images: int | None = None
     """Test images on which each file is compared with torch, at every time step; None: 32, quick 8, thorough 1000."""
     quick: bool = False
-    """Accuracy on 100 test images only: for trying things out."""
+    """Spikes on 8 test images and accuracy on 100, unless --images says more: for trying things out."""
     thorough: bool = False
     """Accuracy on the whole test set, not on 1000 images of it, and longer measurements of the latency."""
     time_steps: int | None = None
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run, config, tensors = open_finished(flags.run, flags.checkpoint)
         require_extras()
         if (flags.time_steps or 0) > (trained := config.model.time_steps):
-            print(f"--time-steps {flags.time_steps}: more than the {trained} of the training", flush=True)
+            print(f"note: --time-steps {flags.time_steps} is more than the {trained} of the training", flush=True)
         with Work("Exporting") as work, Scratch():
             from export import make
             from export.claims import EXTENTS, Effort, Settings
@@ -104,8 +106,8 @@ def _check(flags: ExportFlags) -> None:
         raise UserError(f"--images {flags.images}: expected a whole number of at least 1")
     if flags.quick and flags.thorough:
         raise UserError("--quick: expected without --thorough")
-    if flags.time_steps is not None and flags.time_steps < 1:
-        raise UserError(f"--time-steps {flags.time_steps}: expected a whole number of at least 1")
+    if flags.time_steps is not None and not 1 <= flags.time_steps <= MOST_STEPS:
+        raise UserError(f"--time-steps {flags.time_steps}: expected a whole number from 1 to {MOST_STEPS:,}")
 
 
 if __name__ == "__main__":

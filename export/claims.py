@@ -125,12 +125,12 @@ class Settings:
         return np.asarray(images)[:, : self.time_steps]
 
 
-def summary(part: Part, found: Found, images: int) -> str:
-    """A check's result in one line."""
+def summary(part: Part, found: Found, images: int | None) -> str:
+    """A check's result in one line, with the accuracy on so many images; None: they are too few to tell one."""
     if found.problems:
         return "; ".join(found.problems)
     said = ["ok", *(one.line() for one in part.comparisons(found.proof) if one.said)]
-    if "accuracy" in found.proof:
+    if "accuracy" in found.proof and images is not None:
         said.append(f"accuracy {measured(found.proof['accuracy'], images)} on {images:,} images")
     return ", ".join(said)
 

@@ -51,7 +51,7 @@ def check(folder: Path) -> int:
     for name, problem in told.items():
         print(f"{name:<20} {problem}")
     print(
-        f"NOT OK: {len(told)} differ"
+        f"NOT OK: {len(told)} of the files differ"
         if told
         else f"all ok ({len(listed):,} files; what they compute was not looked at)"
     )

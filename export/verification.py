@@ -32,12 +32,14 @@ class Opened(NamedTuple):
         note: why figures can't be compared with the recorded ones; "" where they can.
         config: the job of the training.
         test: the whole test set; None: it is not there, or not to be looked at.
+        effort: how much is looked at; None: as much as when it was made.
     """
 
     subject: Subject
     note: str
     config: Config
     test: Split | None
+    effort: Effort | None
 
 
 def verify(folder: Path, effort: Effort | None = None, work: Work | None = None) -> int:
@@ -114,7 +116,7 @@ def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None = None, 
     fitted, evaluator = settings.fitted(config, split), settings.extent.evaluator
     frames = config.model.time_steps if split.images.ndim == 5 else None
     subject = Subject(folder, fitted, tensors, split, images, calibration, evaluator, frames, work or Work("Verifying"))
-    return Opened(subject, note, config, whole)
+    return Opened(subject, note, config, whole, effort)
 
 
 def _kept_images(folder: Path) -> Split:
@@ -163,7 +165,8 @@ class _Comparison:
             found = check(part, self.subject, name)
         images = len(self.subject.split.labels)
         problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof, images))
-        self.verdict.tell(name, problems, claims.summary(part, found, images))
+        told = None if self.opened.effort == "quick" else images
+        self.verdict.tell(name, problems, claims.summary(part, found, told))
         return found
 
     def _figures(self, recorded: Any, found: dict[str, Any], images: int) -> Iterator[str]:
@@ -267,6 +270,8 @@ def check(part: Part, subject: Subject, name: str) -> Found:
     """Runs the check of a part on the file of that name; that it can't be checked is a problem, too."""
     try:
         return part.check(subject, name)
+    except UserError as error:
+        return Found({}, [f"not checked: {error}"])
     except Exception as error:  # whatever a library says of a damaged file, it is that file's line
         return Found({}, [f"can't be checked: {_one_line(error)}"])
 

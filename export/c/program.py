@@ -35,15 +35,15 @@ def build(folder: Path, out: Path, int8: bool = False) -> Built:
         UserError: no make, no compiler, or one that failed.
     """
     if not shutil.which("make"):
-        raise UserError(f"{folder}: building the C program needs make, which is not on the PATH")
+        raise UserError("the C program can't be built: make is not on the PATH")
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:
-        raise UserError(f"{folder}: building the C program needs a compiler: none of cc, gcc and clang is on the PATH")
+        raise UserError("the C program can't be built: none of the compilers cc, gcc and clang is on the PATH")
     goal, name = ("int8", "csnn_int8") if int8 else ("all", "csnn")
     command = ["make", "-s", "-C", str(folder.resolve()), f"BUILD={out.resolve()}", f"CC={compiler}", goal]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"{folder}: {compiler} failed: {first_error(done.stderr)}")
+        raise UserError(f"the C program can't be built: {compiler} failed: {first_error(done.stderr)}")
     return Built(out / name, out / f"lib{name}.so")
 
 

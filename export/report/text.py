@@ -36,16 +36,18 @@ def _title(manifest: Manifest) -> str:
         f"network in torch on {settings['images']:,} test images over {manifest['semantics']['time_steps']} time steps "
         "before the folder was made.",
     ]
+    if (number := training.get("checkpoint")) is not None:
+        lines.append(f"The weights are those of checkpoint {number:,}, which need not be the end of the training.")
     if settings["effort"] == "quick":
         lines.append(
-            f"**Made with `--quick`**: spikes were compared on {settings['images']} images and accuracies measured on "
-            f"{settings['accuracy_images']} only. Make the bundle without it before relying on the figures below."
+            f"**Made with `--quick`**: spikes were compared on {settings['images']:,} images and accuracies measured "
+            f"on {settings['accuracy_images']:,} only. Make the bundle without it before relying on the figures below."
         )
     steps = manifest["semantics"]["time_steps"]
     if training["time_steps"] != steps:
         lines.append(
             f"**Made with `--time-steps {steps}`**: the network was trained with {training['time_steps']} steps a "
-            f"window, and its accuracy after training is that of all of them. Here it runs for {steps}."
+            f"window, by which its accuracy after training was measured. Here it runs for {steps}."
         )
     if dropped := manifest.get("dropped"):
         lines.append(_left_out(dropped))
@@ -58,11 +60,11 @@ def _left_out(dropped: dict[str, Any]) -> str:
     kept = ", ".join(f"{name} has {kept:,} of {of:,}" for name, kept, of in dropped["layers"])
     parameters, answers = dropped["parameters"], dropped["other_answers"]
     return (
-        "**Made with `--drop-silent`**: channels and neurons that fired on none of "
+        "**Made with `--drop-silent`**: channels and neurons that fired within the window of this bundle on none of "
         f"{dropped['training_images']:,} training images were left out: {kept}. {parameters[0]:,} parameters became "
         f"{parameters[1]:,}. On {dropped['fired_on']:,} of {dropped['test_images']:,} test images one of those left "
-        f"out would have fired, and {answers:,} answers differ from the trained network's. All files were compared "
-        "with the smaller network."
+        f"out would have fired, and {answers:,} answers differ from the trained network's. In a longer window more of "
+        "them might have fired. All files were compared with the smaller network."
     )
 
 

@@ -41,7 +41,7 @@ def test_every_difference_has_a_line(copy):
     (copy / "c" / "more.c").write_text("")
     code, said, _ = alone(copy)
     *lines, last = said.splitlines()
-    assert code == 1 and last == "NOT OK: 4 differ"
+    assert code == 1 and last == "NOT OK: 4 of the files differ"
     assert [line.split(maxsplit=1)[0] for line in lines] == [
         *("c/more.c", "manifest.json", "step.onnx", "weights.safetensors"),
     ]

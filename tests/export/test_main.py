@@ -54,7 +54,9 @@ def test_bad_flags_are_refused(finished, tmp_path):
     assert refused("export", finished, *out, "--opset", 21) == "error: --opset 21: expected 18 to 20"
     assert "--images 0: expected" in refused("export", finished, *out, "--images", 0)
     assert "--quick: expected without --thorough" in refused("export", finished, *out, "--quick", "--thorough")
-    assert "--time-steps 0: expected" in refused("export", finished, *out, "--time-steps", 0)
+    for steps in (0, 10_001, 10**20):
+        said = refused("export", finished, *out, "--time-steps", steps)
+        assert said == f"error: --time-steps {steps}: expected a whole number from 1 to 10,000"
     assert "is no bundle, --overwrite replaces only" in refused("export", finished, "--out", finished, "--overwrite")
     assert "--checkpoint 7: expected best, last" in refused("export", finished, *out, "--checkpoint", 7)
     assert "exists already" in refused("export", finished, "--out", finished)
@@ -104,7 +106,9 @@ def test_a_bundle_of_fewer_steps(tmp_path, encoding):
     done = call("export.verify", bundle)
     assert done.returncode == 0, done.stdout
     done = call("export", run, "--out", bundle, "--quick", "--time-steps", 200, "--overwrite")
-    assert done.returncode == 0 and f"--time-steps 200: more than the {SMALL.time_steps} of the training" in done.stdout
+    assert (
+        done.returncode == 0 and f"--time-steps 200 is more than the {SMALL.time_steps} of the training" in done.stdout
+    )
 
 
 def recorded_run(tmp_path: Path) -> Path:

@@ -77,7 +77,9 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     whole = csnn_jax.load(made, checkpoint="last").evaluate(data.load("mnist", SPIKES.input_shape).test)
     expected = {"iterations": 40, "seconds": None, "seed": 3, "dtype": "float32", "time_steps": SPIKES.time_steps}
     assert manifest["training"] == expected | {"accuracy": whole.accuracy, "checkpoint": 40}
-    assert f"classified {whole.accuracy:.2%} of the test images right" in (out / "report.md").read_text()
+    report = (out / "report.md").read_text()
+    assert f"classified {whole.accuracy:.2%} of the test images right" in report
+    assert "The weights are those of checkpoint 40, which" in report
     done = run("export.verify", out)
     assert done.returncode == 0, done.stdout
 

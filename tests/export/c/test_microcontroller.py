@@ -15,12 +15,12 @@ needed = [name for name in ("arm-none-eabi-gcc", "qemu-system-arm") if not shuti
 @pytest.mark.skipif(bool(needed), reason=f"no {' and no '.join(needed)}")
 @pytest.mark.parametrize("name", ["csnn", "csnn_int8"])
 def test_a_cortex_m7_counts_the_golden_spikes(any_bundle, tmp_path, name):
-    shutil.copytree(any_bundle, tmp_path / "bundle")
+    shutil.copytree(any_bundle, tmp_path / "small")
     found = microcontroller.on_device(tmp_path, name)
     assert found["fits_board"] and found["counts_equal"] and found["images"] == 10
     assert all(1e4 < count < 1e8 for count in found["instructions"]), found["instructions"]
     assert found["network_flash"] < found["program_flash"] < 4e6
-    expected = tmp_path / "bundle/golden/c" / ("expected.txt" if name == "csnn" else "expected_int8.txt")
+    expected = tmp_path / "small/golden/c" / ("expected.txt" if name == "csnn" else "expected_int8.txt")
     expected.write_text(expected.read_text().replace("counts 0", "counts 1", 1))
     with pytest.raises(RuntimeError):
         microcontroller.on_device(tmp_path, name)
