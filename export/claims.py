@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from csnn_jax.runs.weights import digest
 from csnn_jax.trained import Trained
 from export import parts, semantics
 from export.bundle import CONFIG, REPORT, WEIGHTS, Manifest
+from export.effort import EXTENTS, Effort, Extent
 from export.parts.part import Found, Part, Timing
 from export.proof.equality import fired, thresholds
 from export.report import tools
@@ -27,33 +28,6 @@ RECORDED = ("schema_version", "made", "training", "data", "settings", "latency",
 """Entries of the manifest that `of_bundle` does not work out."""
 
 Prove = Callable[[Part, str], Found]
-
-
-Effort = Literal["quick", "usual", "thorough"]
-
-
-class Extent(NamedTuple):
-    """How much a proof looks at.
-
-    Attributes:
-        images: test images on which spikes are compared.
-        accuracy_images: test images on which accuracy is measured; None: all.
-        evaluator: images and steps of onnx's reference evaluator, the slowest of all programs.
-        seconds: how long the latency of a file is measured.
-    """
-
-    images: int
-    accuracy_images: int | None
-    evaluator: tuple[int, int]
-    seconds: float
-
-
-EXTENTS: dict[Effort, Extent] = {
-    "quick": Extent(8, 100, (1, 3), 0.2),
-    "usual": Extent(32, 1000, (1, 10), 1.0),
-    "thorough": Extent(1000, None, (2, 10**6), 3.0),
-}
-"""A fault in a weight, a layer, a border or a step shows on few images; more of them show more roundings."""
 
 
 @dataclass(frozen=True)

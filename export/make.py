@@ -76,8 +76,8 @@ def _source(
         files, dropped = (job_to_json(job).encode(), weights.to_bytes(tensors, job.model)), {"dropped": found.figures()}
     ranges = settings.window(dataset.train.images[:CALIBRATION_IMAGES])
     frames = dataset.test.images.shape[1] if dataset.test.images.ndim == 5 else None
-    split, evaluator = settings.split(dataset.test), settings.extent.evaluator
-    subject = Subject(folder, fitted, tensors, split, settings.images, ranges, evaluator, frames, work)
+    split = settings.split(dataset.test)
+    subject = Subject(folder, fitted, tensors, split, settings.images, ranges, settings.extent, frames, work)
     tasks = len(parts.possible(fitted.model, tensors)) + len(claims.checked(subject)) + len(claims.timed(subject))
     work.plan(tasks + settings.drop_silent + len(("accuracy", "report")))
     return ExportInputs(subject, *files, settings.opset, dropped)

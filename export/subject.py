@@ -19,6 +19,7 @@ from csnn_jax.data import Images, Split
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from export import reference
+from export.effort import EXTENTS, Extent
 from export.proof.equality import PIECE, Window, pieces, windows
 from export.work import Work
 
@@ -41,8 +42,8 @@ class Subject:
         images: how many of them, from the first on, spikes are compared on.
         calibration: training images [N, H, W, C] or [N, T, H, W, C] from which the ranges of quantised values are
             taken; None where the data set is not there.
+        extent: how much is looked at.
         window_frames: frames that a recording has, of which the images may be the first few; None: they have no frames.
-        evaluator: images and steps of onnx's reference evaluator, which takes a hundred times as long as ONNX Runtime.
         work: is told of every image that was looked at.
     """
 
@@ -52,7 +53,7 @@ class Subject:
     split: Split
     images: int
     calibration: Images | None = None
-    evaluator: tuple[int, int] = (1, 10)
+    extent: Extent = EXTENTS["usual"]
     window_frames: int | None = None
     work: Work = field(default_factory=lambda: Work("Checking"), repr=False)
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)

@@ -13,7 +13,7 @@ from csnn_jax.report import page
 from csnn_jax.runs import rundir
 from export import claims, manifest, parts
 from export.bundle import MANIFEST, PAGE, REPORT
-from export.claims import Effort
+from export.effort import EXTENTS, Effort
 from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.proof.agreement import disagreement
@@ -96,7 +96,7 @@ def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None = None, 
     made = claims.Settings.read(recorded["settings"])
     settings, note, calibration, whole = made, "", None, None
     if effort == "thorough":
-        settings = replace(made, images=max(made.images, claims.EXTENTS[effort].images), effort=effort)
+        settings = replace(made, images=max(made.images, EXTENTS[effort].images), effort=effort)
     try:
         dataset = data.load_for(config)
     except UserError as error:
@@ -113,9 +113,11 @@ def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None = None, 
     if effort == "quick":
         split, images, whole = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES, None
         note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
-    fitted, evaluator = settings.fitted(config, split), settings.extent.evaluator
+    fitted = settings.fitted(config, split)
     frames = config.model.time_steps if split.images.ndim == 5 else None
-    subject = Subject(folder, fitted, tensors, split, images, calibration, evaluator, frames, work or Work("Verifying"))
+    subject = Subject(
+        folder, fitted, tensors, split, images, calibration, settings.extent, frames, work or Work("Verifying")
+    )
     return Opened(subject, note, config, whole, effort)
 
 
@@ -260,7 +262,7 @@ class _Comparison:
 
     def _latency(self) -> str:
         """Latency of every file, here and as recorded, to be looked at: no two machines, or days, give the same."""
-        here = claims.latencies(self.subject, claims.EXTENTS[self.recorded["settings"]["effort"]].seconds)
+        here = claims.latencies(self.subject, EXTENTS[self.recorded["settings"]["effort"]].seconds)
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
         return f"median ms of a call here (when it was made), not compared: {', '.join(pairs)}"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -12,10 +12,8 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch
 from csnn_jax.flags import parse, run_command
 from export import bundle, hashes, require_extras, set_up
+from export.effort import Effort
 from export.work import Work
-
-if TYPE_CHECKING:
-    from export.claims import Effort
 
 DESCRIPTION = """Checks that a bundle is whole and that its files compute the trained network.
 

@@ -95,10 +95,11 @@ def _files(manifest: Manifest) -> str:
     others = {name: what for name, what in _WHAT.items() if name != PAGE or PAGE in sizes}
     rows += [(f"`{name}`", what, sizes.get(name), percent(None)) for name, what in others.items()]
     note = (
-        f"Accuracy is measured on {images:,} test images, for each file by running that file; in brackets stands the "
+        f"Accuracy is measured on {images:,} test images by running the files; in brackets stands the "
         "95 % confidence interval that so few images leave."
     )
-    notes = [note, *(part.accuracy_note(manifest) for part in parts.every() if part.accuracy_note)]
+    more = (part.accuracy_note(manifest) for part in parts.every() if part.accuracy_note)
+    notes = [note, *filter(None, more)]
     return f"## The files\n\n{table(('file', 'what', 'size', 'accuracy'), rows)}\n\n{' '.join(notes)}"
 
 

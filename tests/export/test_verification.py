@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from csnn_jax.runs import weights
 from export import manifest, parts, verification
-from export.claims import Effort
+from export.effort import Effort
 from export.report import text
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")

@@ -34,6 +34,28 @@ def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(subject):
     assert [one.run_by for one in step.comparisons(plain.proof)] == ["ONNX Runtime", "onnx's reference evaluator"]
 
 
+def test_a_batch_of_one_is_run_for_its_accuracy_where_it_is_another_graph_or_each_file_is(subject, monkeypatch):
+    """Otherwise the accuracy is that of step.onnx, which runs once."""
+    runs: list[int] = []
+    counts = step.step_counts
+
+    def counted(model, config):
+        runs.append(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
+        return counts(model, config)
+
+    monkeypatch.setattr(step, "step_counts", counted)
+    for name in step.PART.what:
+        step.check(subject, name)
+    assert runs == [0]
+    for name in step.PART.what:
+        step.check(replace(subject, extent=subject.extent._replace(each=True)), name)
+    assert runs[1:] == [0, 1]
+    model = changed(onnx.load(subject.folder / step.STATIC), "fc1.weight", lambda value: -value)
+    onnx_file.save(model, subject.folder / step.STATIC)
+    step.check(subject, step.STATIC)
+    assert runs[3:] == [1]
+
+
 @pytest.mark.parametrize("name", [step.PLAIN, step.STATIC])
 def test_a_changed_weight_is_told_by_name_and_by_its_consequences(subject, name):
     model = changed(onnx.load(subject.folder / name), "fc1.weight", lambda value: value + np.float32(0.5))
