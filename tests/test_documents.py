@@ -121,7 +121,7 @@ def script(block: Block) -> str:
     """The commands of a block, with this Python for the clone's, the small run for RUN, and `SHORTER`."""
     here = {"RUN": "runs/first", ".venv/bin/python": sys.executable, ".venv/bin/pytest": f"{sys.executable} -m pytest"}
     lines = []
-    for line in block.text.splitlines():
+    for line in block.text.replace("\\\n", " ").splitlines():
         command, _, _ = line.partition(" #")
         added = next((flags for held, flags in SHORTER if held in command), "")
         alone = command.removesuffix(" &")
