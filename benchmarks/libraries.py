@@ -22,7 +22,7 @@ from csnn_jax.engine import build
 from csnn_torch.compare import cost
 
 ROOT = Path(__file__).parents[1]
-TURNS, ROUNDS = 5, 10
+TURNS, ROUNDS = 3, 10
 TINY = "--max-iters 30 --eval-every 0 --time-steps 25 --engine event"
 
 
