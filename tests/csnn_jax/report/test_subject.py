@@ -17,6 +17,8 @@ def run(tmp_path):
 
 
 def test_a_whole_run(run):
+    metrics = run / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('"accuracy": null', '"accuracy": 0.1'))
     found = subject.read(str(run), 3, None)
     assert (found.name, found.number, found.missing) == (str(run), 3, ())
     assert (found.accuracy, found.iterations) == (0.1, 60)
