@@ -7,7 +7,6 @@ Nothing here changes settings of the caller's process (JAX's types, its cache, t
 """
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -155,25 +154,22 @@ class Trained:
         check_labels(split, self.config.model.num_classes)
         return self._for(split.images).by_steps(self._params, split)[1]
 
-    def fires(self, images: Images) -> Iterator[tuple[np.ndarray, ...]]:
-        """Tells of each image which channels spike at all in the window; works in batches of 128.
+    def fires(self, images: ArrayLike) -> tuple[np.ndarray, ...]:
+        """Tells which channels spike at all in the window of each image; runs all images at once.
 
         Args:
-            images: as `classify` takes arrays, or a data set's.
+            images: as `classify` takes them.
 
-        Yields:
-            For one batch after the other a bool array [batch, channels] for each layer; of a linear layer every neuron
-            is a channel.
+        Returns:
+            A bool array [batch, channels] for each layer; of a linear layer every neuron is a channel.
 
         Raises:
             ValueError, UserError: as `classify`.
         """
+        images = as_array(images, self.config.model)
         runner = self._for(images)
-        held = runner.hold(images)
-        index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
-        for number, (rows, real) in enumerate(zip(index, valid, strict=True)):
-            found = runner.fires(self._params, runner.present(held, rows, (1, number)))
-            yield tuple(np.asarray(layer)[real] for layer in found)
+        found = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
+        return tuple(np.asarray(layer) for layer in found)
 
     def look(self, images: Any) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer on some of the images, which `classify` takes."""

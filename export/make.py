@@ -33,7 +33,7 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     """
     dataset = data.load_for(config)
     if settings.images > (there := len(dataset.test.labels)):
-        print(f"spikes are compared on all {there:,} test images, for there are no {settings.images:,}", flush=True)
+        print(f"the test set has {there:,} images, and spikes are compared on all of them", flush=True)
         settings = replace(settings, images=there)
     source = _source(folder, run, config, tensors, settings, dataset, work)
     subject = source.subject

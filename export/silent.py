@@ -132,7 +132,7 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
 def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
     """Of every hidden layer which channels fire on some image, bool [channels]."""
     found = [np.zeros(layer.channels, bool) for layer in trained.config.model.layers[:-1]]
-    for batch in _fires(trained, images):
+    for batch in map(trained.fires, _pieces(trained, images)):
         for ever, layer in zip(found, batch[:-1], strict=True):
             ever |= layer.any(0)
         work.saw(len(batch[0]))
@@ -142,7 +142,7 @@ def _alive(trained: Trained, images: Images, work: Work) -> list[np.ndarray]:
 def _fired_on(trained: Trained, alive: Sequence[np.ndarray], images: Images, work: Work) -> int:
     """On how many images a channel fires that is not `alive`."""
     count = 0
-    for batch in _fires(trained, images):
+    for batch in map(trained.fires, _pieces(trained, images)):
         dead = [layer[:, ~ever] for ever, layer in zip(alive, batch[:-1], strict=True)]
         count += int(np.concatenate(dead, axis=1).any(1).sum())
         work.saw(len(batch[0]))
@@ -152,11 +152,6 @@ def _fired_on(trained: Trained, alive: Sequence[np.ndarray], images: Images, wor
 def _answers(trained: Trained, images: Images) -> np.ndarray:
     """The class of every image."""
     return np.concatenate([trained.classify(some).classes for some in _pieces(trained, images)])
-
-
-def _fires(trained: Trained, images: Images) -> Iterator[tuple[np.ndarray, ...]]:
-    """`Trained.fires` of all images, batch by batch."""
-    return (batch for some in _pieces(trained, images) for batch in trained.fires(some))
 
 
 def _pieces(trained: Trained, images: Images) -> Iterator[np.ndarray]:

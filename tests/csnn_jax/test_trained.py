@@ -93,6 +93,8 @@ def test_a_look_sees_what_a_trace_shows(engine, changes):
     images = pictures(32, 8, 6, 2)
     trace, seen = trained.trace(images), trained.look(images)
     assert list(seen) == ["lif1", "lif2", "lif3"]
+    for fired, spikes in zip(trained.fires(images), trace.spikes, strict=True):
+        np.testing.assert_array_equal(fired, spikes.any(axis=(0, *range(2, spikes.ndim - 1))))
     for membranes, spikes, threshold, neurons in zip(*trace, model.thresholds, seen.values(), strict=True):
         near = np.abs(membranes - threshold) < threshold / 2
         expected = (membranes.mean(), membranes.std(), membranes.max(), near.mean(), threshold)

@@ -105,7 +105,7 @@ def test_more_images_than_the_test_set_has_are_told_in_one_line(tmp_path):
     made = make_run(tmp_path / "run", SPIKES, f"idx:{write_folder(tmp_path / 'images', *few)}")
     done = run("export", made, "--out", tmp_path / "bundle", "--quick", "--images", 1234)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("spikes are compared on all 30 test images, for there are no 1,234\n")
+    assert done.stdout.startswith("the test set has 30 images, and spikes are compared on all of them\n")
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     counts = {"images": 30, "accuracy_images": 30}
     assert manifest["settings"] == {"opset": 20, "effort": "quick", "time_steps": None, "drop_silent": False, **counts}
