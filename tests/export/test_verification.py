@@ -58,6 +58,16 @@ def test_a_thorough_look_takes_more_images_than_the_bundle_was_made_with(spikes,
     assert said["step.onnx"].endswith("on 64 images")
 
 
+def test_images_that_the_test_set_does_not_have_hide_no_figures(spikes, tmp_path, lines):
+    copy = Path(shutil.copytree(spikes, tmp_path / "bundle"))
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["settings"]["images"] = 20_000
+    recorded["proof"]["sequence.onnx"]["accuracy"] = 0.99
+    rehash(copy, settings=recorded["settings"], proof=recorded["proof"])
+    code, said = lines(copy, None)
+    assert code == 1 and "accuracy: is 0." in said["sequence.onnx"] and "images is 64" in said["step.onnx"]
+
+
 def test_the_accuracy_after_training_is_worked_out_anew(copy, lines):
     training = json.loads((copy / "manifest.json").read_text())["training"]
     rehash(copy, training=training | {"accuracy": training["accuracy"] - 0.02})
