@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +16,13 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.weights import digest
 from csnn_jax.trained import Trained
 from export import parts, semantics
-from export.bundle import CONFIG, REPORT, WEIGHTS, Manifest
+from export.bundle import WEIGHTS, Manifest
 from export.effort import EXTENTS, Effort, Extent
 from export.parts.part import Found, Part, Timing
 from export.proof.equality import fired, thresholds
 from export.report import tools
 from export.report.cells import measured
 from export.subject import Subject, for_data
-
-RECORDED = ("schema_version", "made", "training", "data", "settings", "latency", "files", "dropped")
-"""Entries of the manifest that `of_bundle` does not work out."""
 
 Prove = Callable[[Part, str], Found]
 
@@ -55,22 +52,9 @@ class Settings:
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
-        """From a manifest.
-
-        Raises:
-            UserError: they are not what `export` writes.
-        """
-        for name in ("opset", "images"):
-            if type(values.get(name)) is not int or values[name] < 1:
-                raise UserError(f"settings.{name} is {values.get(name)!r}, expected a whole number of at least 1")
-        if (effort := values.get("effort")) not in get_args(Effort):
-            raise UserError(f"settings.effort is {effort!r}, expected {', '.join(EXTENTS)}")
-        steps = values.get("time_steps")
-        if steps is not None and (type(steps) is not int or steps < 1):
-            raise UserError(f"settings.time_steps is {steps!r}, expected a whole number of at least 1 or null")
-        if type(drop := values.get("drop_silent")) is not bool:
-            raise UserError(f"settings.drop_silent is {drop!r}, expected true or false")
-        return cls(values["opset"], values["images"], values["effort"], steps, drop)
+        """From a manifest whose `statements` are in order."""
+        names = ("opset", "images", "effort", "time_steps", "drop_silent")
+        return cls(*(values[name] for name in names))
 
     def fitted(self, config: Config, test: Split) -> Config:
         """The run's configuration with the window that the bundle runs.
@@ -143,16 +127,6 @@ def _activity(subject: Subject) -> footprint.Activity:
 def checked(subject: Subject) -> list[tuple[Part, str]]:
     """The parts that this bundle has, and the names that each is checked by, in order."""
     return [(part, name) for part in _possible(subject) for name in part.what]
-
-
-def files(subject: Subject) -> set[str]:
-    """Every file that a bundle consists of but the manifest's own two and the page, by its name in the bundle.
-
-    Raises:
-        UserError: a part of the bundle that tells how many files it has can't be read.
-    """
-    of_parts = {name for part in _possible(subject) for name in (part.files(subject) if part.files else part.what)}
-    return {CONFIG, REPORT, *of_parts}
 
 
 def timed(subject: Subject) -> list[tuple[str, Timing]]:

@@ -11,6 +11,13 @@ from csnn_jax.errors import UserError
 
 FOLDER = "golden"
 IMAGES = f"{FOLDER}/images.safetensors"
+STEP_SETS, SEQUENCE_SETS = 100, 10
+"""How many steps and whole windows a bundle holds."""
+
+
+def count(time_steps: int) -> int:
+    """How many images these are made of, where the test set has as many."""
+    return max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
 
 
 def images(folder: Path) -> Split:

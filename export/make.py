@@ -11,12 +11,10 @@ from csnn_jax.data import Dataset, Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.report import page
-from csnn_jax.runs import weights
-from csnn_jax.runs.config_json import job_to_json
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
-from export import claims, manifest, parts, silent
-from export.bundle import CONFIG, PAGE, REPORT
+from export import claims, derived, manifest, parts, silent
+from export.bundle import PAGE, REPORT
 from export.claims import Settings
 from export.manifest import Manifest
 from export.parts.part import Found, Part
@@ -35,9 +33,12 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     if settings.images > (there := len(dataset.test.labels)):
         print(f"the test set has {there:,} images, and spikes are compared on all of them", flush=True)
         settings = replace(settings, images=there)
-    source = _source(folder, run, config, tensors, settings, dataset, work)
+    source = _source(folder, config, tensors, settings, dataset, work)
     subject = source.subject
-    _write(source)
+    derived.make(source)
+    for part in parts.every():
+        if reason := part.reason_against(subject.config.model, subject.tensors):
+            print(f"no {part.form} file: {reason}", flush=True)
     found = claims.of_bundle(subject, partial(_prove, subject))
     _warn_of_silence(found)
     latency = dict(claims.latencies(subject, settings.extent.seconds))
@@ -63,35 +64,26 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
 
 
 def _source(
-    folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings, dataset: Dataset, work: Work
+    folder: Path, config: Config, tensors: Tensors, settings: Settings, dataset: Dataset, work: Work
 ) -> ExportInputs:
     """What the files are made from: the run's network, or what is left of it; tells `work` how much there is to do."""
     fitted = settings.fitted(config, dataset.test)
-    files, dropped = ((run.path / CONFIG).read_bytes(), run.weights.read_bytes()), {}
+    job, dropped = config, {}
     if settings.drop_silent:
         with work.task("looking for silent channels", len(dataset.train.labels) + len(dataset.test.labels)):
             fitted, tensors, found = silent.drop(fitted, tensors, dataset, work)
         print("\n".join(found.lines()), flush=True)
         job = replace(config, model=replace(fitted.model, time_steps=config.model.time_steps))
-        files, dropped = (job_to_json(job).encode(), weights.to_bytes(tensors, job.model)), {"dropped": found.figures()}
+        dropped = {"dropped": found.figures()}
     ranges = settings.window(dataset.train.images[:CALIBRATION_IMAGES])
     frames = dataset.test.images.shape[1] if dataset.test.images.ndim == 5 else None
     split = settings.split(dataset.test)
-    subject = Subject(folder, fitted, tensors, split, settings.images, ranges, settings.extent, frames, work)
+    subject = Subject(
+        folder, fitted, tensors, split, settings.images, ranges, extent=settings.extent, window_frames=frames, work=work
+    )
     tasks = len(parts.possible(fitted.model, tensors)) + len(claims.checked(subject)) + len(claims.timed(subject))
     work.plan(tasks + settings.drop_silent + len(("accuracy", "report")))
-    return ExportInputs(subject, *files, settings.opset, dropped)
-
-
-def _write(source: ExportInputs) -> None:
-    subject = source.subject
-    write_atomic(subject.folder / CONFIG, source.config_file)
-    for part in parts.every():
-        if reason := part.reason_against(subject.config.model, subject.tensors):
-            print(f"no {part.form} file: {reason}", flush=True)
-        else:
-            with subject.work.task(f"writing {next(iter(part.what))}"):
-                part.write(source)
+    return ExportInputs(subject, job, settings.opset, dropped)
 
 
 def _write_page(folder: Path, whole: Manifest) -> None:

@@ -1,7 +1,7 @@
 """manifest.json: what is in a bundle, how it is to be called, what was proven; SHA256SUMS hashes it and all others.
 
-Everything in it except `made` (when, where, with which versions) and `latency` can be recomputed from the bundle's
-other files, and `export.verify` does so.
+Everything in it but the statements of its maker (`statements.FORMS`) follows from the bundle's other files and this
+version, and `export.verify` compares it.
 """
 
 import hashlib
@@ -17,12 +17,14 @@ from csnn_jax import machine
 from csnn_jax.data import Split, as_bytes
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
-from export import hashes, parts
-from export.bundle import MANIFEST, Manifest
+from csnn_jax.runs import layouts, rundir
+from export import hashes, statements
+from export.bundle import CONFIG, MANIFEST, WEIGHTS, Manifest
 from export.hashes import SUMS
 
 SCHEMA_VERSION = 1
-PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", *parts.packages())
+MOST_BYTES, MOST_CONFIG = 2**24, 2**16
+"""Bytes of a manifest.json and a config.json that are read."""
 NOT_LISTED = (MANIFEST, SUMS)
 
 Rule = Callable[[str, Any, Any], list[str] | None]
@@ -30,8 +32,12 @@ Rule = Callable[[str, Any, Any], list[str] | None]
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Writes manifest.json and SHA256SUMS."""
-    write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    write_atomic(folder / MANIFEST, _bytes(manifest))
     write_atomic(folder / SUMS, _sums(folder, manifest))
+
+
+def _bytes(manifest: Manifest) -> bytes:
+    return (json.dumps(manifest, indent=2) + "\n").encode()
 
 
 def _sums(folder: Path, manifest: Manifest) -> bytes:
@@ -42,25 +48,30 @@ def _sums(folder: Path, manifest: Manifest) -> bytes:
 
 
 def read(folder: Path) -> Manifest:
-    """Reads manifest.json as far as its shape can be relied on: a schema of ours, with a table of files.
+    """Reads manifest.json as far as its form can be relied on: as `write` writes it, with the tables that we read.
 
     Raises:
-        UserError: it is no JSON, of another schema version, or lacks a table that verification starts from.
+        UserError: it is too large, no JSON, of another schema version, not written as `write` does (a key stands twice,
+            say), or holds something of a form that `export` doesn't write.
     """
     path = folder / MANIFEST
     try:
-        found = json.loads(path.read_bytes())
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise UserError(f"{path}: {size:,} bytes, expected at most {MOST_BYTES:,}")
+        content = path.read_bytes()
+        found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON: {error}") from None
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
         version = found.get("schema_version") if isinstance(found, dict) else None
         raise UserError(f"{path}: schema_version {version!r}, expected {SCHEMA_VERSION}")
-    for name in ("files", "proof", "data", "made", "settings", "training", "latency"):
+    for name in ("proof", "numbers", "onnx"):
         if not isinstance(found.get(name), dict):
-            raise UserError(f"{path}: {name} is {found.get(name)!r}, expected an object")
-    for name, entry in found["files"].items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
-            raise UserError(f"{path}: files: {name} is {entry!r}, expected an object with a sha256")
+            raise UserError(f"{path}: {name} is {_short(found.get(name))}, expected an object")
+    for problem in statements.problems(found):
+        raise UserError(f"{path}: {problem}")
+    if _bytes(found) != content:
+        raise UserError(f"{path}: is not written as `export` writes it: a key stands twice, or its spaces differ")
     return found
 
 
@@ -70,8 +81,18 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
-    """What is wrong with the bundle's files as such, by name: changed, missing or not listed."""
-    problems: dict[str, str] = {}
+    """What is wrong with the bundle's files as such, by name: changed, missing, not listed, or no plain file.
+
+    Args:
+        folder: the bundle.
+        manifest: as `read` gives it.
+
+    Raises:
+        UserError: config.json can't be read, or weights.safetensors is larger than this network's.
+    """
+    problems, most = hashes.irregular(folder), _most_bytes(folder)
+    if large := {name: size for name, size in _sizes(folder) if size > most}:
+        return problems | {name: f"has {size:,} bytes, expected at most {most:,}" for name, size in large.items()}
     try:
         if (folder / SUMS).read_bytes() != _sums(folder, manifest):
             problems[SUMS] = f"does not hold the SHA-256 that {MANIFEST} has, and its own: one of the two was changed"
@@ -80,13 +101,37 @@ def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
     found = hash_files(folder)
     for name, entry in manifest["files"].items():
         if name not in found:
-            problems[name] = "is missing"
+            problems.setdefault(name, "is missing")
         elif found[name]["sha256"] != entry["sha256"]:
             problems[name] = f"was changed: SHA-256 {found[name]['sha256'][:12]}..., {MANIFEST} says otherwise"
-        elif found[name]["bytes"] != entry.get("bytes"):
-            problems[name] = f"has {found[name]['bytes']} bytes, {MANIFEST} says {entry.get('bytes')}"
-    problems |= {name: f"is not listed in {MANIFEST}" for name in found if name not in manifest["files"]}
-    return problems
+        elif found[name]["bytes"] != entry["bytes"]:
+            problems[name] = f"has {found[name]['bytes']} bytes, {MANIFEST} says {entry['bytes']}"
+    return problems | {name: f"is not listed in {MANIFEST}" for name in found if name not in manifest["files"]}
+
+
+def _most_bytes(folder: Path) -> int:
+    """What no file of the bundle exceeds, by its configuration; looked at before any of them is read.
+
+    Raises:
+        UserError: config.json can't be read, or weights.safetensors has not the size of this network's.
+    """
+    if (size := _size(folder / CONFIG)) > MOST_CONFIG:
+        raise UserError(f"{CONFIG}: {size:,} bytes, expected at most {MOST_CONFIG:,}")
+    model = rundir.RunDir(folder).config().model
+    values = sum(math.prod(shape) for shape in layouts.expected_shapes(model).values())
+    if (size := _size(folder / WEIGHTS)) > 8 * values + MOST_CONFIG:
+        raise UserError(f"{WEIGHTS}: {size:,} bytes, expected at most {8 * values + MOST_CONFIG:,} for this network")
+    return 2**26 + 64 * values + 64 * model.time_steps * math.prod(model.input_shape)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    for path in hashes.entries(folder):
+        if not path.is_symlink():
+            yield path.relative_to(folder).as_posix(), path.stat().st_size
 
 
 def silence(manifest: Manifest) -> str:
@@ -104,7 +149,7 @@ def made(opset: int) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": machine.processor_name(),
         "cores": machine.cpus(),
-        "versions": machine.versions(PACKAGES),
+        "versions": machine.versions(statements.PACKAGES),
     }
 
 

@@ -1,4 +1,6 @@
-"""Checks the ONNX files of a bundle where it lies: `python check_onnx.py`. It needs NumPy and ONNX Runtime alone.
+"""Checks the ONNX files of a bundle: `python -I BUNDLE/check_onnx.py`. It needs NumPy and ONNX Runtime alone.
+
+Whoever sent the bundle also sent this script. `python -I -m export.verify BUNDLE` says whether it is the original.
 
 A file that computes one step is run from the inputs of every set of golden/step. Its membranes may differ from torch's
 by 1e-5 (1 + |U|), and a spike only where the membrane is that near its threshold; what follows from that spike in the
@@ -6,12 +8,15 @@ same step is not compared. sequence.onnx is run for the whole windows of golden/
 the same reason. And the SHA-256 of all files are compared. Exit code 0: all is well; 1: something differs.
 """
 
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # the bundle's folder: nothing is imported from it
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -42,12 +47,20 @@ def main() -> int:
 
 def sums_line() -> str:
     """Whether all files are those of SHA256SUMS: a weight that the golden images don't need shows there alone."""
-    wrong = []
-    for line in (HERE / "SHA256SUMS").read_text().splitlines():
-        digest, name = line.split("  ", 1)
-        if not (HERE / name).is_file() or hashlib.sha256((HERE / name).read_bytes()).hexdigest() != digest:
-            wrong.append(name)
-    return f"NOT OK: missing or changed: {', '.join(wrong)}" if wrong else "ok: no file was changed"
+    listed = dict(line.split("  ", 1)[::-1] for line in (HERE / "SHA256SUMS").read_text().splitlines())
+    found = {path.relative_to(HERE).as_posix() for path in HERE.rglob("*") if path.is_symlink() or not path.is_dir()}
+    wrong = [f"{name!a} is not listed" for name in sorted(found - {*listed, "SHA256SUMS"})]
+    wrong += [f"{name!a} is missing or changed" for name, digest in listed.items() if sha256(name) != digest]
+    return f"NOT OK: {', '.join(wrong)}" if wrong else "ok: no file was changed"
+
+
+def sha256(name: str) -> str:
+    """Of a file of the bundle; "" where there is none: links and what lies outside are no files of it."""
+    path, parts = HERE / name, PurePosixPath(name).parts
+    places = [HERE.joinpath(*parts[: count + 1]) for count in range(len(parts))]
+    if path.is_absolute() and ".." not in parts and HERE in path.parents and not any(map(Path.is_symlink, places)):
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return ""
 
 
 def session(name: str) -> ort.InferenceSession:

@@ -16,6 +16,8 @@ import torch
 from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.data import Images, Split
+from csnn_jax.runs import weights
+from csnn_jax.runs.config_json import job_to_json
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from export import reference
@@ -40,8 +42,9 @@ class Subject:
         tensors: the trained parameters.
         split: test images and labels, for accuracy.
         images: how many of them, from the first on, spikes are compared on.
-        calibration: training images [N, H, W, C] or [N, T, H, W, C] from which the ranges of quantised values are
-            taken; None where the data set is not there.
+        calibration: training images [N, H, W, C] or [N, T, H, W, C] from which the ranges of quantized values are
+            taken.
+        calibrated: they are those that the bundle was made with; else the data set isn't there, and others are used.
         extent: how much is looked at.
         window_frames: frames that a recording has, of which the images may be the first few; None: they have no frames.
         work: is told of every image that was looked at.
@@ -52,7 +55,8 @@ class Subject:
     tensors: Tensors
     split: Split
     images: int
-    calibration: Images | None = None
+    calibration: Images
+    calibrated: bool = True
     extent: Extent = EXTENTS["usual"]
     window_frames: int | None = None
     work: Work = field(default_factory=lambda: Work("Checking"), repr=False)
@@ -143,21 +147,29 @@ class Subject:
 
 @dataclass(frozen=True)
 class ExportInputs:
-    """What the files of a new bundle are made from.
+    """What the files of a bundle are made from.
 
     Attributes:
         subject: the bundle; its folder is there.
-        config_file: what config.json is to hold.
-        weights_file: what weights.safetensors is to hold.
+        job: the training, for config.json; its window may be longer than the one that the bundle runs.
         opset: version of ONNX's operator set.
         dropped: what the manifest says of channels that were left out; empty: none were.
     """
 
     subject: Subject
-    config_file: bytes
-    weights_file: bytes
+    job: Config
     opset: int
     dropped: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config_file(self) -> bytes:
+        """What config.json holds."""
+        return job_to_json(self.job).encode()
+
+    @property
+    def weights_file(self) -> bytes:
+        """What weights.safetensors holds."""
+        return weights.to_bytes(self.subject.tensors, self.job.model)
 
 
 def for_data(config: Config, test: Split) -> Config:

@@ -1,58 +1,68 @@
-"""The verification of a bundle: whole files first, then everything that the manifest claims, worked out anew."""
+"""The verification of a bundle: makes its files once more of the weights, and compares all that the bundle holds.
+
+A received bundle is only read. What is run, on images, was made here and found to be what the bundle holds.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from csnn_jax import data
-from csnn_jax.config import Config
-from csnn_jax.data import Split
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.report import page
-from csnn_jax.runs import rundir
-from export import claims, manifest, parts
-from export.bundle import MANIFEST, PAGE, REPORT
+from export import claims, derived, hashes, manifest, statements
+from export.bundle import CONFIG, MANIFEST, PAGE, REPORT
 from export.effort import EXTENTS, Effort
 from export.manifest import Manifest
 from export.parts.part import Found, Part
-from export.proof.agreement import disagreement
+from export.proof.agreement import disagreement, other_images
+from export.received import Opened, open_bundle
 from export.report import text, webpage
-from export.subject import CALIBRATION_IMAGES, Subject
+from export.subject import Subject
 from export.work import Work
 
-QUICK_IMAGES = 4
+DIFFERENT, INCOMPLETE = 1, 3
+"""Exit codes: something differs, or could not be verified; nothing differs, but not all of it could be checked."""
 
 
-class Opened(NamedTuple):
-    """A bundle that can be verified.
+@dataclass
+class Verdict:
+    """Prints a line per file; counts those that differ, and keeps what could not be checked."""
 
-    Attributes:
-        subject: with its weights and images.
-        note: why figures can't be compared with the recorded ones; "" where they can.
-        config: the job of the training.
-        test: the whole test set; None: it is not there, or not to be looked at.
-        effort: how much is looked at; None: as much as when it was made.
-    """
+    bad: int = 0
+    unchecked: list[str] = field(default_factory=list)
 
-    subject: Subject
-    note: str
-    config: Config
-    test: Split | None
-    effort: Effort | None
+    def tell(self, name: str, problems: Sequence[str], praise: str = "ok") -> None:
+        self.bad += bool(problems)
+        shown = problems if len(problems) <= 5 else [*problems[:5], f"and {len(problems) - 5:,} more"]
+        print(hashes.printable(f"{name:<20} {'; '.join(shown) or praise}"), flush=True)
+
+    def end(self, *notes: str) -> int:
+        """Prints the last line; returns the exit code."""
+        missing = [f"NOT CHECKED: {', '.join(self.unchecked)}"] if self.unchecked else []
+        said = "; ".join(filter(None, (*missing, *notes)))
+        verdict = "NOT OK" if self.bad else "ok as far as checked" if self.unchecked else "all ok"
+        print(hashes.printable(f"{verdict}{said and f' ({said})'}"))
+        return DIFFERENT if self.bad else INCOMPLETE if self.unchecked else 0
 
 
-def verify(folder: Path, effort: Effort | None = None, work: Work | None = None) -> int:
+def verify(
+    folder: Path, scratch: Path, dataset: str | None = None, effort: Effort | None = None, work: Work | None = None
+) -> int:
     """Checks a bundle and prints one line per file.
 
     Args:
-        folder: the bundle; has a manifest.json.
+        folder: the bundle; has a manifest.json. Nothing is written to it, and nothing in it is run.
+        scratch: an empty folder, in which the bundle's files are made once more.
+        dataset: the data set that the bundle's figures are of, as it is called here, see `data.load`; None: MNIST, if
+            the bundle says so, which ships with the package.
         effort: quick: compare spikes on a few images only, and no figures; thorough: on as many as a thorough export
             does; None: on as many as when it was made.
         work: shows how far it is.
 
     Returns:
-        The exit code: 0, or 1 if anything differs or could not be checked.
+        The exit code: 0; 1 if anything differs or could not be verified; 3 if all that was checked is right, but some
+        of it could not be checked.
     """
     verdict = Verdict()
     try:
@@ -60,128 +70,91 @@ def verify(folder: Path, effort: Effort | None = None, work: Work | None = None)
         for name, problem in manifest.file_problems(folder, recorded).items():
             verdict.tell(name, [problem])
         if verdict.bad:
-            return verdict.end("what the files compute was not looked at")
+            return verdict.end("what the files hold was not looked at")
         verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
-        opened = open_bundle(folder, recorded, effort, work)
+        opened = open_bundle(folder, scratch, recorded, dataset, effort, work)
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()
-    found = _Comparison(verdict, recorded, opened).run()
-    return verdict.end("; ".join(filter(None, (opened.note, manifest.silence(found)))))
-
-
-@dataclass
-class Verdict:
-    """Prints a line per file, and counts the bad ones."""
-
-    bad: int = 0
-
-    def tell(self, name: str, problems: Sequence[str], praise: str = "ok") -> None:
-        self.bad += bool(problems)
-        print(f"{name:<20} {'; '.join(problems) or praise}", flush=True)
-
-    def end(self, note: str = "") -> int:
-        """Prints the last line; returns the exit code."""
-        print(("NOT OK" if self.bad else "all ok") + (f" ({note})" if note else ""))
-        return 1 if self.bad else 0
-
-
-def open_bundle(folder: Path, recorded: Manifest, effort: Effort | None = None, work: Work | None = None) -> Opened:
-    """Reads the bundle's weights and images; arguments are those of `verify`.
-
-    Raises:
-        UserError: its weights, configuration or settings can't be read, or the data set is another one.
-    """
-    _, config, tensors = rundir.open_run(str(folder))
-    made = claims.Settings.read(recorded["settings"])
-    settings, note, calibration, whole = made, "", None, None
-    if effort == "thorough":
-        settings = replace(made, images=max(made.images, EXTENTS[effort].images), effort=effort)
-    try:
-        dataset = data.load_for(config)
-    except UserError as error:
-        split, note = _kept_images(folder), f"compared on the golden images only, no figures made anew: {error}"
-    else:
-        test, calibration = dataset.test, settings.window(dataset.train.images[:CALIBRATION_IMAGES])
-        if effort == "thorough":
-            settings = replace(settings, images=min(settings.images, len(test.labels)))
-        for problem in manifest.differences(recorded["data"], manifest.data(config.data.dataset, test), "data"):
-            raise UserError(f"the test images here are not the bundle's: {problem}")
-        split, whole = settings.split(test), test
-        if settings != made:
-            note = f"thorough: compared on {settings.images:,} images, so that figures of the manifest are not compared"
-    images = settings.images
-    if effort == "quick":
-        split, images, whole = Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]), QUICK_IMAGES, None
-        note = f"quick: compared on {QUICK_IMAGES} images, no figures made anew"
-    fitted = settings.fitted(config, split)
-    frames = config.model.time_steps if split.images.ndim == 5 else None
-    subject = Subject(
-        folder, fitted, tensors, split, images, calibration, settings.extent, frames, work or Work("Verifying")
-    )
-    return Opened(subject, note, config, whole, effort)
-
-
-def _kept_images(folder: Path) -> Split:
-    """The test images that the bundle itself holds."""
-    return next(part.images(folder) for part in parts.every() if part.images)
+    found = Comparison(verdict, folder, recorded, opened).run()
+    return verdict.end(opened.note, manifest.silence(found))
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """Works out what a manifest claims, and compares.
+class Comparison:
+    """Makes a bundle once more, and compares.
 
     Attributes:
-        verdict: is told what differs.
-        recorded: the manifest.
-        opened: the bundle.
+        verdict: collects what differs.
+        folder: the bundle that was received.
+        recorded: its manifest.
+        opened: the bundle as it is made here.
     """
 
     verdict: Verdict
+    folder: Path
     recorded: Manifest
     opened: Opened
 
     @property
     def subject(self) -> Subject:
-        """The bundle."""
-        return self.opened.subject
+        """The bundle as it is made here."""
+        return self.opened.source.subject
 
     @property
-    def note(self) -> str:
-        """Why figures can't be compared with the recorded ones; "" where they can."""
-        return self.opened.note
+    def figures(self) -> bool:
+        """Whether the recorded figures are of the images that are looked at here."""
+        return self.opened.test is not None and self.opened.effort is None
 
     def run(self) -> Manifest:
-        """Checks every file, then the manifest and the report; what was found, as a manifest has it."""
-        self.subject.work.plan(len(claims.checked(self.subject)) + len(claims.timed(self.subject)) + 1)
-        found = claims.of_bundle(self.subject, self._file)
-        self.verdict.tell(MANIFEST, list(self._manifest(found)))
-        self.verdict.tell(REPORT, list(self._report()))
-        if PAGE in self.recorded["files"]:
-            self.verdict.tell(PAGE, *self._page())
-        if not self.note and not self.verdict.bad:
+        """Compares every file, then the manifest and the reports; returns what was found, as a manifest has it."""
+        subject = self.subject
+        subject.work.plan(2 * len(claims.checked(subject)) + len(claims.timed(subject)) + 1)
+        derived.make(self.opened.source)
+        wrong = self.files()
+        found = claims.of_bundle(subject, lambda part, name: self._file(part, name, wrong.pop(name, [])))
+        for name, problems in wrong.items():
+            self.verdict.tell(name, problems)
+        self.rest(found)
+        if self.figures and not self.verdict.bad:
             self.verdict.tell("latency", [], self._latency())
         return found
 
-    def _file(self, part: Part, name: str) -> Found:
+    def files(self) -> dict[str, list[str]]:
+        """How files differ from those made here, by the names under which they are checked."""
+        wrong: dict[str, list[str]] = {}
+        for name, problem in derived.differences(self.subject, self.folder, self.recorded):
+            shown = derived.of(name)
+            wrong.setdefault(shown, []).append(problem if shown == name else f"{name}: {problem}")
+        return wrong
+
+    def rest(self, found: Manifest) -> None:
+        """Compares the manifest with what was found, and the reports with the manifest."""
+        self.verdict.tell(MANIFEST, list(self._manifest(found)))
+        self.verdict.tell(REPORT, list(self._report()))
+        if PAGE in self.recorded["files"]:
+            self._page()
+        self._images()
+
+    def _file(self, part: Part, name: str, problems: list[str]) -> Found:
+        """Runs what was made here; `problems` is what the bundle holds instead."""
         with self.subject.work.task(f"checking {name}", self.subject.looked_at):
             found = check(part, self.subject, name)
         images = len(self.subject.split.labels)
-        problems = found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof, images))
-        told = None if self.opened.effort == "quick" else images
-        self.verdict.tell(name, problems, claims.summary(part, found, told))
+        problems = problems or found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof))
+        praise = claims.summary(part, found, None if self.opened.effort == "quick" else images)
+        self.verdict.tell(name, problems, praise)
         return found
 
-    def _figures(self, recorded: Any, found: dict[str, Any], images: int) -> Iterator[str]:
-        """Compares figures of the same images: equal where rounding can't change them, else within its limits."""
-        if self.note:
-            return
+    def _figures(self, recorded: Any, found: dict[str, Any]) -> Iterator[str]:
+        """Compares figures: equal where rounding can't change them, else within its limits; or what holds anyway."""
         if not isinstance(recorded, dict):
             yield f"has no figures in {MANIFEST}"
             return
+        images = len(self.subject.split.labels)
 
         def rule(name: str, recorded: Any, found: Any) -> list[str] | None:
-            return disagreement(name, recorded, found, images)
+            return disagreement(name, recorded, found, images) if self.figures else other_images(name, recorded, found)
 
         try:
             yield from manifest.differences(recorded, found, rule=rule)
@@ -192,81 +165,105 @@ class _Comparison:
         for entry in (entry for entry in found if entry not in ("proof", "numbers")):
             yield from manifest.differences(self.recorded.get(entry), found[entry], entry)
         yield from self._names(found)
-        yield from self._settings(found)
+        yield from self._statements()
         if set(found["proof"]) != set(self.recorded["proof"]):
             yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
-        images = len(self.subject.split.labels)
-        yield from self._figures({"numbers": self.recorded.get("numbers")}, {"numbers": found["numbers"]}, images)
-        if self.opened.test is not None:
-            yield from self._trained(self.opened.test)
+        yield from self._figures({"numbers": self.recorded["numbers"]}, {"numbers": found["numbers"]})
+        if self.figures:
+            yield from self._trained()
 
-    def _trained(self, test: Split) -> Iterator[str]:
+    def _trained(self) -> Iterator[str]:
         """The accuracy that the manifest says the trained network has on the whole test set."""
+        test = self.opened.test
+        assert test is not None
         with self.subject.work.task("the trained network's accuracy"):
-            now = claims.trained_accuracy(self.opened.config, self.subject.tensors, test)
-        trained = self.recorded["training"].get("accuracy")
-        found = disagreement("accuracy", trained, now, len(test.labels))
+            now = claims.trained_accuracy(self.opened.source.job, self.subject.tensors, test)
+        found = disagreement("accuracy", self.recorded["training"]["accuracy"], now, len(test.labels))
         yield from (f"training.accuracy: {line}" for line in found or ())
-        if found is None:
-            yield f"training.accuracy is {trained!r}, expected a share"
 
     def _names(self, found: Manifest) -> Iterator[str]:
         """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
-        try:
-            names = claims.files(self.subject)
-        except UserError:
-            return  # the part's line has told of it
+        names = derived.names(self.subject.folder) | {REPORT}
         for name in sorted(names ^ (set(self.recorded["files"]) - {PAGE})):
             yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
         if set(self.recorded["latency"]) != {name for name, _ in claims.timed(self.subject)}:
             yield "latency is not that of every file that runs"
-        for name in sorted(set(self.recorded) - {*found, *claims.RECORDED}):
-            yield f"{name} is no part of {MANIFEST}"
+        for name in sorted(set(self.recorded) - {"schema_version", *found, *statements.FORMS}):
+            yield f"{name} is not part of {MANIFEST}"
 
-    def _settings(self, found: Manifest) -> Iterator[str]:
-        """Settings that show in the bundle."""
-        train = self.subject.config.train
-        training = {name: self.recorded["training"].get(name) for name in ("seed", "dtype")}
-        yield from manifest.differences(training, {"seed": train.seed, "dtype": train.dtype}, "training")
-        for part in ("settings", "made"):
-            for graph in found["onnx"].values():
-                if self.recorded[part].get("opset") != graph["opset"].get("ai.onnx"):
-                    yield f"{part}.opset is another one than the files have"
-                    break
-        if not self.note:
-            count = len(self.subject.split.labels)
-            yield from manifest.differences(
-                self.recorded["settings"].get("accuracy_images"), count, "settings.accuracy_images"
-            )
+    def _statements(self) -> Iterator[str]:
+        """What the maker states must fit the configuration and the files, as far as these show it."""
+        job, settings = self.opened.source.job, self.recorded["settings"]
+        seen = {"seed": job.train.seed, "dtype": job.train.dtype, "time_steps": job.model.time_steps}
+        stated = {name: self.recorded["training"][name] for name in seen}
+        yield from manifest.differences(stated, seen, "training")
+        if (name := self.recorded["data"]["dataset"]) != job.data.dataset:
+            yield f"data.dataset is {name!r}, {CONFIG} says {job.data.dataset!r}"
+        if self.recorded["made"]["opset"] != settings["opset"]:
+            yield f"made.opset is {self.recorded['made']['opset']}, settings.opset {settings['opset']}"
+        if self.opened.test is not None:
+            extent = EXTENTS[settings["effort"]]
+            yield from _counts(settings, len(self.opened.test.labels), extent.accuracy_images)
+        yield from self._dropped()
+
+    def _dropped(self) -> Iterator[str]:
+        """Only --drop-silent leaves channels out, and what is left is what config.json says."""
+        dropped = self.recorded.get("dropped")
+        if (dropped is not None) != self.recorded["settings"]["drop_silent"]:
+            yield "settings.drop_silent doesn't fit to `dropped`"
+        if dropped is None:
+            return
+        hidden = [[layer.name, layer.channels] for layer in self.subject.config.model.layers[:-1]]
+        if [row[:2] for row in dropped["layers"]] != hidden:
+            yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, the network has {hidden}"
+        count = sum(value.size for value in self.subject.tensors.values())
+        left, sizes = dropped["parameters"][1], dropped["bytes"]
+        if left != count or sizes != [4 * parameters for parameters in dropped["parameters"]]:
+            yield f"dropped.parameters and bytes are {left} and {sizes[1]}, the network has {count} parameters"
+        if max(dropped["fired_on"], dropped["other_answers"]) > dropped["test_images"]:
+            yield "dropped counts more images than there are"
 
     def _report(self) -> Iterator[str]:
         try:
-            found = (self.subject.folder / REPORT).read_bytes()
-            if found != text.render(self.recorded).encode():
+            if (self.folder / REPORT).read_bytes() != text.render(self.recorded).encode():
                 yield f"is not what this version makes of {MANIFEST}"
         except Exception as error:  # whatever a changed manifest leads to
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"
 
-    def _page(self) -> tuple[list[str], str]:
-        """(what is wrong, praise). Its bytes follow from the manifest where the same programs are that made it."""
+    def _page(self) -> None:
+        """Its bytes follow from the manifest and the version of plotly, whose program it holds."""
         try:
             page.require()
-            found = (self.subject.folder / PAGE).read_text()
-            if (other := webpage.made_by(found)) != webpage.maker():
-                return [], f"ok by its SHA-256 alone, for it was made by {other}, and here is {webpage.maker()}"
-            same = found == webpage.render(self.recorded)
-            return ([] if same else [f"is not what this version makes of {MANIFEST}"]), "ok"
+            found = (self.folder / PAGE).read_text()
+            if found == webpage.render(self.recorded):
+                self.verdict.tell(PAGE, [])
+            elif webpage.differs_in_plotly(found, self.recorded):
+                self.verdict.tell(PAGE, [], "ok but for plotly.js, which is of another version")
+                self.verdict.unchecked.append(f"the plotly.js in {PAGE}")
+            else:
+                self.verdict.tell(PAGE, [f"is not what this version makes of {MANIFEST}"])
         except UserError as error:
-            return [], f"ok by its SHA-256 alone: {error}"
+            self.verdict.tell(PAGE, [], f"not checked: {error}")
+            self.verdict.unchecked.append(PAGE)
         except Exception as error:  # whatever a changed manifest leads to
-            return [f"can't be made from {MANIFEST}: {_one_line(error)}"], ""
+            self.verdict.tell(PAGE, [f"can't be made from {MANIFEST}: {_one_line(error)}"])
+
+    def _images(self) -> None:
+        """Without the test images nothing of them can be checked."""
+        if self.opened.test is None:
+            dataset = self.opened.source.job.data.dataset
+            self.verdict.unchecked += [
+                "accuracy, spikes, operations and energy",
+                "the ranges of step_int8.onnx",
+                f"that golden/ holds test images (--dataset: here the name of {dataset!r})",
+            ]
 
     def _latency(self) -> str:
         """Latency of every file, here and as recorded, to be looked at: no two machines, or days, give the same."""
         here = claims.latencies(self.subject, EXTENTS[self.recorded["settings"]["effort"]].seconds)
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
-        return f"median ms of a call here (when it was made), not compared: {', '.join(pairs)}"
+        return f"here (recorded), median ms a call: {', '.join(pairs)}"
 
 
 def check(part: Part, subject: Subject, name: str) -> Found:
@@ -275,8 +272,16 @@ def check(part: Part, subject: Subject, name: str) -> Found:
         return part.check(subject, name)
     except UserError as error:
         return Found({}, [f"not checked: {error}"])
-    except Exception as error:  # whatever a library says of a damaged file, it is that file's line
+    except Exception as error:  # whatever a library says of a file, it is that file's line
         return Found({}, [f"can't be checked: {_one_line(error)}"])
+
+
+def _counts(settings: dict[str, Any], there: int, most: int | None) -> Iterator[str]:
+    """How many images the manifest says were looked at, against those that there are."""
+    if settings["images"] > there:
+        yield f"settings.images is {settings['images']}, the test set has {there}"
+    count = there if most is None else min(there, max(most, settings["images"]))
+    yield from manifest.differences(settings["accuracy_images"], count, "settings.accuracy_images")
 
 
 def _one_line(error: Exception) -> str:

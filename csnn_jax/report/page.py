@@ -274,8 +274,17 @@ def _file(title: str, body: Html, made_by: str) -> str:
     return "\n".join([*lines, body.text, *scripts, "</body>", "</html>"]) + "\n"
 
 
+def library() -> str:
+    """Plotly's program, which pages with charts hold.
+
+    Raises:
+        UserError: plotly is not there.
+    """
+    require()
+    return import_module("plotly.offline").get_plotlyjs()
+
+
 def _asset(name: str) -> str:
     if name == PLOTLY:
-        require()
-        return import_module("plotly.offline").get_plotlyjs()
+        return library()
     return (files(__package__) / name).read_text(encoding="utf-8")

@@ -1,16 +1,15 @@
-"""What an ONNX file says of itself: for the manifest, and whether it holds the trained parameters."""
+"""What an ONNX file says of itself, for the manifest, and where two of them differ."""
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import onnx
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import numpy_helper
 
-from csnn_jax.errors import first_line
-from export import reference, semantics
-from export.graphs.onnx_file import check, metadata_of
+from export.graphs.onnx_file import metadata_of
 
 
 def describe(model: onnx.ModelProto) -> dict[str, Any]:
@@ -30,48 +29,46 @@ def describe(model: onnx.ModelProto) -> dict[str, Any]:
     }
 
 
-def problems(model: onnx.ModelProto, step: reference.Step) -> Iterator[str]:
-    """What is wrong with a file as such: not valid ONNX, other parameters than the network's, other semantics.
+def differences(expected: Message, found: Message, where: str = "") -> Iterator[str]:
+    """Where two protobuf messages of one type differ, one line each, by the path of the field.
 
-    A float parameter must be there bit for bit; an int8 one must be within half a quantisation step of it.
+    Args:
+        expected: what this version writes.
+        found: what was read; also fields that its type doesn't have count.
+        where: the path of both.
     """
-    try:
-        check(model)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        yield f"is not valid ONNX: {first_line(error)}"
-    found = {tensor.name: tensor for graph in graphs(model.graph) for tensor in graph.initializer}
-    parameters = {name: value.numpy() for name, value in step.state_dict().items()}
-    for name, expected in parameters.items():
-        if name in found:
-            if not np.array_equal(numpy_helper.to_array(found[name]), expected):
-                yield f"{name} is not the trained one"
-        elif f"{name}_quantized" in found:
-            yield from _quantised(name, expected, found)
-        elif not name.startswith("lif"):  # those may be attributes of a node
-            yield f"{name} is missing"
-    for node in model.graph.node:
-        if node.domain == "csnn":
-            yield from _attributes(node, parameters)
-    if metadata_of(model) != semantics.of_graph(step):
-        yield "its metadata does not state the network's semantics"
+    if len(UnknownFieldSet(found)):
+        yield f"{where or 'the file'} has a field that ONNX doesn't know"
+    fields = ({field.name: (field, value) for field, value in one.ListFields()} for one in (expected, found))
+    mine, other = fields
+    for name in {**mine, **other}:
+        place = f"{where}.{name}" if where else name
+        if name not in mine or name not in other:
+            yield f"{place} is {'missing' if name in mine else 'too much'}"
+        elif isinstance(found, onnx.TensorProto) and mine[name][1] != other[name][1]:
+            yield f"{place} is not what this version makes of the weights"
+        else:
+            yield from _values(mine[name][1], other[name][1], place)
 
 
-def _quantised(name: str, expected: np.ndarray, found: dict[str, onnx.TensorProto]) -> Iterator[str]:
-    values = numpy_helper.to_array(found[f"{name}_quantized"]).astype(np.float64)
-    tensor = found.get(f"{name}_scale", found.get(f"{name}_quantized_scale"))
-    if tensor is None or values.shape != expected.shape:
-        yield f"{name}_quantized has no scale, or not the shape {list(expected.shape)}"
-        return
-    scale = numpy_helper.to_array(tensor).astype(np.float64).reshape(-1, *[1] * (expected.ndim - 1))
-    if not (np.abs(values * scale - expected) <= 0.5001 * scale).all():
-        yield f"{name}_quantized is not the trained one, rounded"
+def _values(expected: Any, found: Any, place: str) -> Iterator[str]:
+    """`differences` of two values of a field."""
+    if isinstance(expected, Message):
+        yield from differences(expected, found, place)
+    elif isinstance(expected, str | bytes | int | float):
+        if expected != found:
+            yield f"{place} is {found!r:.60}, expected {expected!r:.60}"
+    elif len(expected) != len(found):
+        left = [_label(one) for one in found if one not in list(expected)]
+        yield f"{place} has {len(found)} entries, expected {len(expected)}{': ' * bool(left)}{', '.join(left[:3])}"
+    else:
+        for number, (one, two) in enumerate(zip(expected, found, strict=True)):
+            yield from _values(one, two, f"{place}[{_label(one) or number}]")
 
 
-def _attributes(node: onnx.NodeProto, parameters: dict[str, np.ndarray]) -> Iterator[str]:
-    for attribute in node.attribute:
-        expected = parameters.get(f"{node.name}.{attribute.name}")
-        if expected is not None and np.float32(attribute.f) != expected:
-            yield f"{node.name}.{attribute.name} is {attribute.f}, not the trained {expected}"
+def _label(value: Any) -> str:
+    """The name of a node, a tensor and the like, for messages."""
+    return str(getattr(value, "name", "") or getattr(value, "key", ""))
 
 
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -14,9 +14,8 @@ def write(source: ExportInputs) -> None:
 
 
 def check(subject: Subject, name: str) -> Found:
-    """Checks that the script is this version's; it is not run."""
-    same = (subject.folder / NAME).read_bytes() == _script()
-    return Found({}, [] if same else ["is not what this version writes"])
+    """Nothing: it is this version's script, and is not run."""
+    return Found()
 
 
 def _script() -> bytes:

@@ -21,7 +21,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import Images, Split
 from csnn_jax.files import write_atomic
 from export import reference
-from export.golden_images import FOLDER, IMAGES, images
+from export.golden_images import FOLDER, IMAGES, SEQUENCE_SETS, STEP_SETS, count, images
 from export.graphs import tensors
 from export.manifest import Manifest
 from export.parts.part import Advice, Found, Part, Usage
@@ -29,7 +29,6 @@ from export.proof.golden import Golden, of_step, of_window, step_problems, windo
 from export.subject import ExportInputs, Subject
 
 NAME = f"{FOLDER}/"
-STEP_SETS, SEQUENCE_SETS = 100, 10
 
 
 def write(source: ExportInputs) -> None:
@@ -37,26 +36,31 @@ def write(source: ExportInputs) -> None:
     write_sets(subject.folder, subject.step, subject.split, subject.time_steps)
 
 
-def files(subject: Subject) -> list[str]:
-    """Every file of the folder, by its name in the bundle.
-
-    Raises:
-        UserError: the images, which tell how many sets there are, can't be read.
-    """
-    return file_names(subject.config.model, len(images(subject.folder).labels), subject.time_steps)
-
-
 def check(subject: Subject, name: str) -> Found:
-    """The test images, and what torch makes of them."""
+    """What is in it; that it holds the reference's values is shown by making it once more, see `same`."""
     shown = images(subject.folder)
-    count = len(shown.labels)
-    wrong = problems(subject.folder, subject.step, shown.images, subject.time_steps)
-    for kept, original in ((shown.images, subject.split.images), (shown.labels, subject.split.labels)):
-        if not np.array_equal(kept[: len(original)], original[:count]):
-            wrong.append(f"{IMAGES} does not hold the first images of the test set")
     counts = [int(count) for count in first_counts(subject.folder)]
     first = {"label": int(shown.labels[0]), "class": int(np.argmax(counts)), "counts": counts}
-    return Found({"images": count, "sets": set_counts(subject.folder), "first": first}, wrong)
+    return Found({"images": len(shown.labels), "sets": set_counts(subject.folder), "first": first})
+
+
+def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
+    """Where a received file holds other images, or values that rounding doesn't explain."""
+    if name == IMAGES:
+        yield "does not hold the first images of the test set"
+        return
+    if problem := tensors.problem(subject.folder / name, received / name):
+        yield problem
+        return
+
+    def compare() -> list[str]:
+        return problems(received, subject.step, images(subject.folder).images, subject.time_steps)
+
+    whole = name.rpartition("/")[0]
+    for line in subject.once(f"values of {received}", compare):
+        where, _, problem = line.partition(": ")
+        if where in (name, whole, FOLDER):
+            yield problem
 
 
 def write_sets(folder: Path, step: reference.Step, split: Split, time_steps: int) -> None:
@@ -71,7 +75,7 @@ def write_sets(folder: Path, step: reference.Step, split: Split, time_steps: int
     Raises:
         UserError: a file can't be written.
     """
-    needed = max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
+    needed = count(time_steps)
     images, labels = split.images[:needed], split.labels[:needed]
     xs = inputs(step.config, np.asarray(images))
     windows = (of_window(step, x, time_steps) for x in xs[:SEQUENCE_SETS])
@@ -105,20 +109,6 @@ def first_counts(folder: Path) -> np.ndarray:
     return first.outputs[0][0]
 
 
-def file_names(config: ModelConfig, images: int, time_steps: int) -> list[str]:
-    """Every file that `write_sets` makes of that many images, by its name in the bundle."""
-    steps, sequences = _sets(images, time_steps)
-    states = len(config.layers)
-    sets = [("step", number, 1 + states, 1 + states) for number in range(steps)]
-    sets += [("sequence", number, 1, 2) for number in range(sequences)]
-    return [IMAGES] + [
-        f"{FOLDER}/{kind}/test_data_set_{number}/{what}_{k}.pb"
-        for kind, number, inputs, outputs in sets
-        for what, count in (("input", inputs), ("output", outputs))
-        for k in range(count)
-    ]
-
-
 def set_counts(folder: Path) -> dict[str, int]:
     """Number of golden sets of each kind."""
     return {kind: sum(1 for _ in read(folder, kind)) for kind in ("step", "sequence")}
@@ -144,7 +134,7 @@ def problems(folder: Path, step: reference.Step, images: Images, time_steps: int
     xs = inputs(step.config, np.asarray(images))
     expected = _sets(len(xs), time_steps)
     if tuple(set_counts(folder).values()) != expected:
-        return [f"{FOLDER} has {set_counts(folder)} sets, expected {expected[0]} and {expected[1]}"]
+        return [f"{FOLDER}: has {set_counts(folder)} sets, expected {expected[0]} and {expected[1]}"]
     carried: list[np.ndarray] = []
     before: str | None = None
     for number, (name, golden) in enumerate(read(folder, "step")):
@@ -205,7 +195,8 @@ PART = Part(
     what={NAME: "inputs and outputs for real test images, in the layout of ONNX's backend tests"},
     write=write,
     check=check,
-    files=files,
+    same=same,
+    rounds=True,
     images=images,
     advice=_advice,
     usage=_usage,

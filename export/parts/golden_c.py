@@ -13,7 +13,7 @@ import numpy as np
 
 from csnn_jax.files import write_atomic
 from export.c import program
-from export.golden_images import images
+from export.golden_images import SEQUENCE_SETS, images
 from export.manifest import Manifest
 from export.parts import c_program, golden
 from export.parts.part import Found, Part, Usage
@@ -32,19 +32,13 @@ def write(source: ExportInputs) -> None:
 
 
 def check(subject: Subject, name: str) -> Found:
-    """The golden images, and what the program prints for them; that it is equal to torch is told of `c/`."""
-    samples = _samples(subject)
-    problems = []
-    if (subject.folder / SAMPLES).read_bytes() != samples.tobytes():
-        problems.append(f"{SAMPLES} does not hold the images of golden/sequence")
-    if (subject.folder / EXPECTED).read_bytes() != _printed(subject, samples).encode():
-        problems.append(f"{EXPECTED} is not what the C program prints")
-    return Found({"samples": len(samples)}, problems)
+    """How many samples there are; that the program is equal to torch is shown at `c/`."""
+    return Found({"samples": len(_samples(subject))})
 
 
 def _samples(subject: Subject) -> np.ndarray:
     model = subject.config.model
-    inputs = golden.inputs(model, images(subject.folder).images[: golden.SEQUENCE_SETS])
+    inputs = golden.inputs(model, images(subject.folder).images[:SEQUENCE_SETS])
     return np.concatenate([program.samples(model, x.numpy()) for x in inputs])
 
 
@@ -63,6 +57,5 @@ PART = Part(
     what={NAME: "test images as the C program takes them, and what it prints for them"},
     write=write,
     check=check,
-    files=lambda subject: [SAMPLES, EXPECTED],
     usage=_usage,
 )

@@ -4,7 +4,6 @@ import contextlib
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import h5py
 import nir
@@ -13,10 +12,11 @@ import torch
 from torch import Tensor
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.errors import UserError
+from csnn_jax.errors import first_line
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
 from export import reference
+from export.graphs import hdf5
 from export.graphs.nir_graph import graph, reason_against
 from export.manifest import Manifest
 from export.parts.part import Advice, ComparedRow, Found, Part, Usage
@@ -34,16 +34,29 @@ def write(source: ExportInputs) -> None:
 
 
 def check(subject: Subject, name: str) -> Found:
-    """The trained parameters; read by `nir` and run in snnTorch's importer, where it spikes as in torch."""
-    found = read(subject.folder / name)
-    problems = [*graph_problems(found, graph(subject.config.model, subject.tensors))]
-    if problems:
-        return Found({}, problems)
+    """Read by `nir` and run in snnTorch's importer, where it spikes as in torch."""
+    found = nir.read(subject.folder / name)
     # The files differ in how their values are written: what was read from either is the same, and runs once.
     figures, accuracy = subject.once(NAME, lambda: _in_snntorch(subject, found))
-    problems += equality.free_running_problems("snnTorch", figures)
     nodes = {key: type(node).__name__ for key, node in found.nodes.items()}
-    return Found({"nodes": nodes, "snntorch": figures, "accuracy": accuracy}, problems)
+    proof = {"nodes": nodes, "snntorch": figures, "accuracy": accuracy}
+    return Found(proof, equality.free_running_problems("snnTorch", figures))
+
+
+def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
+    """Where a received file holds other HDF5 objects, or other values, than the one written here."""
+    expected, found = (folder / name for folder in (subject.folder, received))
+    most = 2 * expected.stat().st_size
+    if (size := found.stat().st_size) > most:
+        yield f"has {size:,} bytes, expected at most {most:,}"
+        return
+    try:
+        with h5py.File(expected) as one, h5py.File(found) as other:
+            if one.userblock_size != other.userblock_size:
+                yield "begins with something other than HDF5"
+            yield from hdf5.differences(one, other)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        yield f"is no HDF5 file: {first_line(error)}"
 
 
 def _in_snntorch(subject: Subject, found: nir.NIRGraph) -> tuple[Figures, float]:
@@ -84,24 +97,12 @@ def write_file(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool =
     write_atomic(path, file.getvalue())
 
 
-def read(path: Path) -> nir.NIRGraph:
-    """Reads a NIR file with `nir`.
-
-    Raises:
-        UserError: it is missing, or no NIR file.
-    """
-    try:
-        return nir.read(path)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AssertionError, AttributeError) as error:
-        raise UserError(f"{path}: expected a NIR file: {error}") from None
-
-
 @torch.no_grad()
 def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> tuple[Tensor, ...]:
     """Runs a NIR graph in snnTorch, through its importer (`snntorch.import_nir`, which resets to zero).
 
     Args:
-        found: a graph of ours, as `read` gives it.
+        found: a graph of ours, as `nir.read` gives it.
         x: see `reference.inputs`.
         time_steps: length of the window, where `x` is one image.
         last: keep the spikes of the last layer only.
@@ -123,33 +124,6 @@ def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> 
     for collected in spikes.values():
         collected.clear()  # the hooks keep it until the garbage is collected: gigabytes, run after run
     return stacked
-
-
-def graph_problems(found: nir.NIRGraph, expected: nir.NIRGraph) -> Iterator[str]:
-    """Differences between two NIR graphs, one line each."""
-    if list(found.nodes) != list(expected.nodes) or set(found.edges) != set(expected.edges):
-        yield "is another graph than the network's"
-        return
-    if found.metadata != expected.metadata:
-        yield f"its metadata are {found.metadata}, expected {expected.metadata}"
-    for name, node in expected.nodes.items():
-        if type(found.nodes[name]) is not type(node):
-            yield f"{name} is a {type(found.nodes[name]).__name__}, expected a {type(node).__name__}"
-            continue
-        for key, value in vars(node).items():
-            if not _equal(value, vars(found.nodes[name]).get(key)):
-                yield f"{name}.{key} is not the trained network's"
-
-
-def _equal(expected: Any, found: Any) -> bool:
-    """Whether an attribute of a node has the same values, whatever containers the reader made for them."""
-    if isinstance(expected, dict):
-        return (
-            isinstance(found, dict)
-            and expected.keys() == found.keys()
-            and all(_equal(value, found[key]) for key, value in expected.items())
-        )
-    return bool(np.array_equal(np.asarray(expected), np.asarray(found)))
 
 
 def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
@@ -186,6 +160,7 @@ PART = Part(
     },
     write=write,
     check=check,
+    same=same,
     reason_against=reason_against,
     form="NIR",
     comparisons=_comparisons,

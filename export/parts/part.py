@@ -127,7 +127,9 @@ class Part:
             under which it is checked, timed and reported.
         write: writes it into the bundle. The parts before it in `PARTS` are there already.
         check: proves the file so named equal to the trained network. May raise: then it is not proven.
-        files: every file that belongs to it, where that is not `what` itself. May raise UserError: it can't be told.
+        same: (a bundle written here, a received one, the name of a file) to where the received file's values differ,
+            one line each, when its bytes do; None: they must be equal. It runs nothing of what was received.
+        rounds: rounding decides the bytes of its files, so others are accepted if `same` finds nothing.
         reason_against: why this network can't have it, in one line; None where it can.
         form: the format's name, for a part that some networks can't have: "NIR".
         timing: how a call of it is timed; None: it is no program.
@@ -143,7 +145,8 @@ class Part:
     what: Mapping[str, str]
     write: Callable[[ExportInputs], None]
     check: Callable[[Subject, str], Found]
-    files: Callable[[Subject], Iterable[str]] | None = None
+    same: Callable[[Subject, Path, str], Iterable[str]] | None = None
+    rounds: bool = False
     reason_against: Callable[[ModelConfig, Tensors], str | None] = lambda config, tensors: None
     form: str = ""
     timing: Timing | None = None

@@ -59,8 +59,13 @@ def _evaluated(subject: Subject) -> Iterator[Window]:
 def check_in_onnxruntime(subject: Subject, model: onnx.ModelProto) -> Found:
     """A step graph in float: equal to torch."""
     found = equality(subject.step, OnnxRunner(model), subject.compared)
-    wrong = [*onnx_facts.problems(model, subject.step), *problems("onnxruntime", found)]
-    return Found({"onnxruntime": found, "accuracy": _accuracy(subject, model)}, wrong, onnx_facts.describe(model))
+    figures = {"onnxruntime": found, "accuracy": _accuracy(subject, model)}
+    return Found(figures, problems("onnxruntime", found), onnx_facts.describe(model))
+
+
+def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
+    """Where a received ONNX file is another graph than the one written here."""
+    yield from onnx_facts.differences(onnx_file.load(subject.folder / name), onnx_file.load(received / name))
 
 
 def _accuracy(subject: Subject, model: onnx.ModelProto) -> float:
@@ -126,6 +131,7 @@ PART = Part(
     },
     write=write,
     check=check,
+    same=same,
     timing=TIMING,
     comparisons=comparisons,
     advice=_advice,

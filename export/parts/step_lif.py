@@ -187,6 +187,7 @@ PART = Part(
     what={NAME: "the same with each layer of neurons as one node `csnn::LIF`, an ONNX function"},
     write=write,
     check=check,
+    same=step.same,
     timing=step.TIMING,
     comparisons=step.comparisons,
     advice=_advice,

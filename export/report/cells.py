@@ -1,6 +1,7 @@
 """Numbers and tables for a reader."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,11 @@ from csnn_jax import markdown
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table; numbers are shown with thousands separated, None as a dash."""
     return markdown.table(head, ([_cell(value) for value in row] for row in rows))
+
+
+def plain(text: str) -> str:
+    """Text of anybody's that Markdown shows as it is."""
+    return re.sub(r"[\\`*\[\]<>|]", r"\\\g<0>", text)
 
 
 def size(count: int) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from export import parts
-from export.bundle import CONFIG, MANIFEST, PAGE
+from export.bundle import CONFIG, MANIFEST, PAGE, WEIGHTS
 from export.hashes import SUMS
 from export.manifest import Manifest, silence
-from export.report.cells import measured, percent, size, table
+from export.report.cells import measured, percent, plain, size, table
 
 if TYPE_CHECKING:
     from export.parts.part import ComparedRow, Part, Timing
@@ -29,7 +29,7 @@ def render(manifest: Manifest) -> str:
 def _title(manifest: Manifest) -> str:
     training, data, settings = manifest["training"], manifest["data"], manifest["settings"]
     lines = [
-        f"# A spiking network for {data['dataset']}, ready to deploy",
+        f"# A spiking network for {plain(data['dataset'])}, ready to deploy",
         f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of leaky "
         f"integrate-and-fire neurons, trained for {training['iterations']:,} iterations (seed {training['seed']}). "
         f"{_learnt(training['accuracy'])}This folder holds it in several forms. Each was compared with the trained "
@@ -187,7 +187,7 @@ def _latency(manifest: Manifest) -> str:
     return f"""\
 ## How long a call takes
 
-On one thread of {made["cpu"] or made["system"]}, batch 1: {", ".join(run_by)}.
+On one thread of {plain(made["cpu"] or made["system"])}, batch 1: {", ".join(run_by)}.
 
 {table(head, rows)}"""
 
@@ -263,23 +263,39 @@ def _reason(tool: dict[str, Any], refused: dict[str, str]) -> str:
 
 
 def _verify(manifest: Manifest) -> str:
-    made = manifest["made"]
+    made, training = manifest["made"], manifest["training"]
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    cpu = plain(made["cpu"] or "an unknown processor")
+    seconds = "" if training["seconds"] is None else f" in {training['seconds']:,.0f} seconds"
     return f"""\
 ## Check it again
 
-That nothing was changed, by hashes alone: `sha256sum -c SHA256SUMS`, or `python -m export.verify BUNDLE --hashes`,
-which needs only the package below and none of its extras. That the ONNX files compute here what is said,
-with ONNX Runtime alone: `python check_onnx.py`. That the C program prints here what it printed where the bundle was
-made: `make check`, as above. All of it, in a clone of csnn-jax, the Python package that made this bundle:
+Work from outside this folder, so that Python imports nothing from it (`-I` does the same). With csnn-jax, the Python
+package that made this bundle, and its export extra (`pip install 'csnn-jax[export]'`, or `pip install -e '.[export]'`
+in a clone; a C compiler and make are needed too):
 
-    pip install -e '.[export]'
-    python -m export.verify BUNDLE
+    python -I -m export.verify BUNDLE
 
-works everything out anew from this folder alone (a C compiler and make are needed), but for what only the making of it
-could tell: the date, the versions, and the latencies, which are measured again and shown side by side.
+It makes every file once more of `{WEIGHTS}` and `{CONFIG}`, compares it with the one in this folder, runs it, and
+accepts nothing else. By `--dataset` it gets the test images, unless they are MNIST's, which ship with csnn-jax. These
+check less, and don't find a change by somebody who also changed the list of hashes:
 
-Made {made["utc"]} with Python {made["python"]} on {made["system"]}, {versions}."""
+- `sha256sum -c {SUMS}`, or `python -I -m export.verify BUNDLE --hashes`: the files are those of the list.
+- `python -I BUNDLE/check_onnx.py`: the ONNX files compute here what `golden/` holds, in ONNX Runtime alone.
+- `make check`, as above: the C program prints here what it printed where the bundle was made.
+
+## What only its maker can say
+
+Nothing in this folder shows whether these are true: that it was made {made["utc"]} on {cpu} ({plain(made["system"])},
+{made["cores"]} cores) with Python {made["python"]}, {versions}; the latencies above; that the data set was
+{plain(manifest["data"]["dataset"])}; and how the network was trained: {CONFIG}, and {training["iterations"]:,}
+iterations{seconds}.{_dropping(manifest)}"""
+
+
+def _dropping(manifest: Manifest) -> str:
+    if "dropped" not in manifest:
+        return ""
+    return " Likewise what `--drop-silent` left out: the trained network is not in this folder."
 
 
 SECTIONS: dict[str, Callable[[Manifest], str]] = {

@@ -16,8 +16,6 @@ from export.parts.part import ComparedRow
 from export.proof.equality import LIMIT
 from export.report import markup, text
 
-MADE_BY = re.compile(r'<meta name="generator" content="(.*?)">')
-
 _FLAGS = re.compile(r"(?<![`\w-])--[a-z][a-z-]* [\w.]+( --[a-z][a-z-]* [\w.]+)*")
 
 
@@ -41,10 +39,12 @@ def maker() -> str:
     return f"csnn-jax export {version('csnn-jax')} with plotly {version('plotly')}"
 
 
-def made_by(content: str) -> str:
-    """The `maker` of a page; "" where it tells none."""
-    found = MADE_BY.search(content[:1024])
-    return found[1] if found else ""
+def differs_in_plotly(content: str, manifest: Manifest) -> bool:
+    """Whether a page is what this version makes of a manifest, but for another version of plotly's program in it."""
+    here, there = version("plotly"), manifest["made"]["versions"].get("plotly")
+    before, _, after = render(manifest).partition(page.library())
+    start, end = (text.replace(f"with plotly {here}", f"with plotly {there}") for text in (before, after))
+    return there not in (None, here) and content.startswith(start) and content.endswith(end)
 
 
 def _section(manifest: Manifest, name: str, markdown: str) -> Section:

@@ -1,0 +1,83 @@
+"""The files of a bundle as this version makes them of the weights, and whether a bundle holds the same.
+
+What was received is read as bytes and compared; none of it is run, imported or followed. Bytes must be equal, except
+where rounding decided them (golden outputs, the ranges of step_int8.onnx), or where the bundle was made with other
+versions of the packages that write ONNX and NIR files: then values are compared, and nothing but values may differ.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from csnn_jax.files import write_atomic
+from export import manifest, parts
+from export.bundle import CONFIG, MANIFEST, PAGE, REPORT, Manifest
+from export.hashes import SUMS
+from export.parts.part import Part
+from export.subject import ExportInputs, Subject
+
+NOT_PARTS = {CONFIG, MANIFEST, PAGE, REPORT, SUMS}
+"""Files of a bundle that no part writes."""
+
+
+def make(source: ExportInputs) -> None:
+    """Writes config.json and every part of the bundle into the subject's folder."""
+    subject = source.subject
+    write_atomic(subject.folder / CONFIG, source.config_file)
+    for part in parts.possible(subject.config.model, subject.tensors):
+        with subject.work.task(f"writing {next(iter(part.what))}"):
+            part.write(source)
+
+
+def names(folder: Path) -> set[str]:
+    """The files of a folder that `make` filled."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def differences(subject: Subject, received: Path, recorded: Manifest) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong with it) of each file in a received bundle that isn't what `make` has made.
+
+    Where other bytes are accepted they take the place of those made here, so what is run afterwards is the bundle's.
+
+    Args:
+        subject: a bundle whose folder `make` has filled.
+        received: the bundle to compare.
+        recorded: its manifest.
+    """
+    elsewhere = _other_versions(recorded)
+    for name in sorted(names(subject.folder)):
+        try:
+            found = (received / name).read_bytes()
+        except OSError as error:
+            yield name, f"can't be read: {error.strerror}"
+            continue
+        if found == (subject.folder / name).read_bytes():
+            continue
+        part = _part_of(name)
+        problems = ["is not what this version makes of the weights"]
+        if part is not None and part.same is not None:
+            problems = list(part.same(subject, received, name))
+            if not problems and not (part.rounds or elsewhere):
+                problems = ["holds the same values, but not in the bytes that this version writes"]
+        yield from ((name, f"{problem}{elsewhere}") for problem in problems)
+        if not problems:
+            (subject.folder / name).write_bytes(found)
+
+
+def of(name: str) -> str:
+    """The name under which a file is checked and reported: its own, or that of its folder."""
+    whats = {what for part in parts.every() for what in part.what} | NOT_PARTS
+    if name in whats:
+        return name
+    return max((what for what in whats if what.endswith("/") and name.startswith(what)), key=len, default=name)
+
+
+def _part_of(name: str) -> Part | None:
+    return next((part for part in parts.every() if of(name) in part.what), None)
+
+
+def _other_versions(recorded: Manifest) -> str:
+    """Which packages that write files had another version where the bundle was made, for a message; "" for none."""
+    here, there = manifest.made(0)["versions"], recorded["made"]["versions"]
+    writers = ("csnn-jax", "torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "nir", "h5py")
+    other = [f"{name} {there.get(name)}" for name in writers if there.get(name) != here.get(name)]
+    return f" (it was made with {', '.join(other)})" if other else ""

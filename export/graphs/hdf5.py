@@ -1,0 +1,61 @@
+"""Where two HDF5 files differ, object by object. Shapes and types are compared before any values are read."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+Item = Any
+"""A group or a data set; h5py has no types."""
+
+
+def differences(expected: h5py.Group, found: h5py.Group) -> Iterator[str]:
+    """Where a group holds other objects, attributes or values than `expected`, one line each.
+
+    Only what `expected` has is opened, so links that lead elsewhere, further objects and compressed or external data
+    are named and never followed.
+    """
+    yield from _attributes(expected, found)
+    for name in sorted(expected.keys() | found.keys()):
+        place = f"{expected.name.rstrip('/')}/{name}"
+        if name not in expected or name not in found.keys():  # noqa: SIM118 (`in` follows links)
+            yield f"{place} is {'missing' if name in expected else 'too much'}"
+        elif not isinstance(found.get(name, getlink=True), h5py.HardLink):
+            yield f"{place} is a link, expected an object of the file itself"
+        else:
+            yield from _items(expected[name], found[name], place)
+
+
+def _items(expected: Item, found: Item, place: str) -> Iterator[str]:
+    if isinstance(expected, h5py.Group) and isinstance(found, h5py.Group):
+        yield from differences(expected, found)
+    elif isinstance(expected, h5py.Dataset) and isinstance(found, h5py.Dataset):
+        forms = [(one.shape, one.dtype, *_storage(one)) for one in (expected, found)]
+        if forms[0] != forms[1]:
+            yield f"{place} has another shape, type or storage"
+            return
+        yield from _attributes(expected, found)
+        if not _equal(expected[()], found[()]):
+            yield f"{place} is not what this version makes of the weights"
+    else:
+        yield f"{place} is a {type(found).__name__}, expected a {type(expected).__name__}"
+
+
+def _storage(data: h5py.Dataset) -> tuple[int, int, int]:
+    """How values are laid out: layout, filters, external files."""
+    how = data.id.get_create_plist()
+    return how.get_layout(), how.get_nfilters(), how.get_external_count()
+
+
+def _attributes(expected: Item, found: Item) -> Iterator[str]:
+    for name in sorted(expected.attrs.keys() | found.attrs.keys()):
+        if name not in expected.attrs or name not in found.attrs:
+            yield f"{expected.name}: attribute {name} is {'missing' if name in expected.attrs else 'too much'}"
+        elif not _equal(expected.attrs[name], found.attrs[name]):
+            yield f"{expected.name}: attribute {name} differs"
+
+
+def _equal(expected: object, found: object) -> bool:
+    one, two = np.asarray(expected), np.asarray(found)
+    return one.dtype == two.dtype and one.shape == two.shape and bool(np.array_equal(one, two))

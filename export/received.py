@@ -1,0 +1,101 @@
+"""A bundle that was received: its network and images, to make its files once more."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.data import Split
+from csnn_jax.errors import UserError
+from csnn_jax.runs import rundir
+from export import claims, golden_images, manifest
+from export.effort import EXTENTS, Effort
+from export.manifest import Manifest
+from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject
+from export.work import Work
+
+QUICK_IMAGES = 4
+SHIPPED = "mnist"
+"""The data set that is used without asking: it ships with the package."""
+
+
+class Opened(NamedTuple):
+    """A bundle that can be verified.
+
+    Attributes:
+        source: its files are made of this, in a folder of ours.
+        note: why figures can't be compared with the recorded ones; "" where they can.
+        test: the whole test set; None: it is not there, or not to be looked at.
+        effort: how much is looked at; None: as much as when it was made.
+    """
+
+    source: ExportInputs
+    note: str
+    test: Split | None
+    effort: Effort | None
+
+
+def open_bundle(
+    folder: Path,
+    scratch: Path,
+    recorded: Manifest,
+    dataset: str | None = None,
+    effort: Effort | None = None,
+    work: Work | None = None,
+) -> Opened:
+    """Reads the bundle's weights and configuration, and images; arguments are those of `verify`.
+
+    Raises:
+        UserError: its weights or configuration can't be read, or the data set is another one.
+    """
+    _, config, tensors = rundir.open_run(str(folder))
+    made = claims.Settings.read(recorded["settings"])
+    settings, note, whole = made, "", None
+    if effort == "thorough":
+        settings = replace(made, images=max(made.images, EXTENTS[effort].images), effort=effort)
+    if dataset is None and config.data.dataset != SHIPPED:
+        split = _kept_images(folder, config, recorded)
+        seen = split.images
+    else:
+        loaded = data.load_for(config, dataset or SHIPPED)
+        whole, seen = loaded.test, settings.window(loaded.train.images[:CALIBRATION_IMAGES])
+        facts = manifest.data(recorded["data"]["dataset"], whole)
+        for problem in manifest.differences(recorded["data"], facts, "data"):
+            raise UserError(f"the test images here are not the bundle's: {problem}")
+        split = settings.split(whole)
+    count = min(settings.images, len(split.labels))
+    if effort == "thorough":
+        note = f"thorough: compared on {count:,} images, so the manifest's figures are not compared"
+    if effort == "quick":
+        count = min(count, QUICK_IMAGES)
+        split, note = Split(split.images[:count], split.labels[:count]), f"quick: compared on {count} images only"
+    subject = Subject(
+        scratch,
+        settings.fitted(config, split),
+        tensors,
+        split,
+        count,
+        seen,
+        calibrated=whole is not None,
+        extent=settings.extent,
+        window_frames=config.model.time_steps if split.images.ndim == 5 else None,
+        work=work or Work("Verifying"),
+    )
+    return Opened(ExportInputs(subject, config, made.opset), note, whole, effort)
+
+
+def _kept_images(folder: Path, config: Config, recorded: Manifest) -> Split:
+    """The test images that the bundle itself holds.
+
+    Raises:
+        UserError: they can't be read, or are not images of this network, or not as many as a bundle holds.
+    """
+    kept, path = golden_images.images(folder), folder / golden_images.IMAGES
+    steps = recorded["settings"]["time_steps"] or config.model.time_steps
+    count = min(golden_images.count(steps), recorded["data"]["test_images"])
+    shape = kept.images.shape
+    if shape[-3:] != config.model.input_shape or shape[0] != count or (kept.images.ndim == 5 and shape[1] != steps):
+        raise UserError(f"{path}: images {list(shape)}, expected {count} of {list(config.model.input_shape)}")
+    data.check_labels(kept, config.model.num_classes)
+    return kept

@@ -1,0 +1,141 @@
+"""What a manifest says that only its maker can know, and the form that it must have.
+
+Whoever receives a bundle can't tell whether these statements are true, so the report marks them as the maker's. What
+can be checked is that there are no others, and that each is of the type, and in the range, that `export` writes.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+from export import parts
+from export.effort import Effort
+
+PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", "h5py", "onnx-ir", "plotly", *parts.packages())
+"""Packages whose versions a manifest names."""
+
+Check = Callable[[Any], bool]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 1000 and value.isprintable()
+
+
+def _matches(pattern: str) -> Check:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _count(value: Any, least: int = 0) -> bool:
+    return type(value) is int and least <= value < 2**53
+
+
+def _positive(value: Any) -> bool:
+    return _count(value, 1)
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def _or_null(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_count, value))
+
+
+def _kept(value: Any) -> bool:
+    """Rows of (layer, channels kept, channels before)."""
+    return isinstance(value, list) and all(
+        isinstance(row, list) and len(row) == 3 and _text(row[0]) and _positive(row[1]) and _count(row[2], row[1])
+        for row in value
+    )
+
+
+_SHA256 = _matches("[0-9a-f]{64}")
+_VERSION = _matches(r"[\w.+!-]{1,60}")
+_FILE: dict[str, Check] = {"sha256": _SHA256, "bytes": _count}
+_LATENCY: dict[str, Check] = {"median_ms": _number, "p99_ms": _number, "calls": _positive}
+
+FORMS: dict[str, dict[str, Check]] = {
+    "made": {
+        "utc": _matches(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"),
+        "opset": _positive,
+        "python": _VERSION,
+        "system": _text,
+        "cpu": _or_null(_text),
+        "cores": _positive,
+        "versions": lambda value: _versions(value),
+    },
+    "training": {
+        "accuracy": lambda value: _number(value) and value <= 1,
+        "iterations": _count,
+        "seconds": _or_null(_number),
+        "checkpoint": _count,
+        "seed": _count,
+        "dtype": _matches("float32|float64"),
+        "time_steps": _positive,
+    },
+    "data": {"dataset": _text, "test_images": _positive, "sha256": _SHA256},
+    "settings": {
+        "opset": _positive,
+        "images": _positive,
+        "effort": lambda value: value in get_args(Effort),
+        "time_steps": _or_null(_positive),
+        "drop_silent": lambda value: type(value) is bool,
+        "accuracy_images": _positive,
+    },
+    "dropped": {
+        "layers": _kept,
+        "training_images": _positive,
+        "test_images": _positive,
+        "fired_on": _count,
+        "other_answers": _count,
+        "parameters": _pair,
+        "bytes": _pair,
+    },
+    "latency": {},
+    "files": {},
+}
+"""The entries of the manifest that verification reads, and the form of each value in them."""
+OPTIONAL = {"training.checkpoint", "dropped"}
+ROWS: dict[str, dict[str, Check]] = {"latency": _LATENCY, "files": _FILE}
+"""Entries whose names are files', and the form of what stands under each."""
+
+
+def _versions(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() <= set(PACKAGES) and all(map(_VERSION, value.values()))
+
+
+def problems(manifest: dict[str, Any]) -> Iterator[str]:
+    """Which of these entries are missing, left over or not of the form that `export` writes; one line each."""
+    for entry, form in FORMS.items():
+        if entry not in manifest and entry in OPTIONAL:
+            continue
+        found = manifest.get(entry)
+        if not isinstance(found, dict):
+            yield f"{entry} is {_short(found)}, expected an object"
+        elif entry in ROWS:
+            for name, row in found.items():
+                where = f"{entry}[{name!r}]"
+                yield from _object(where, row, ROWS[entry]) if isinstance(row, dict) else [f"{where} is no object"]
+        else:
+            yield from _object(entry, found, form)
+
+
+def _object(where: str, found: dict[str, Any], form: dict[str, Check]) -> Iterator[str]:
+    for name, check in form.items():
+        place = f"{where}.{name}"
+        if name not in found:
+            if place not in OPTIONAL:
+                yield f"{place} is missing"
+        elif not check(found[name]):
+            yield f"{place} is {_short(found[name])}, which `export` doesn't write"
+    yield from (f"{where}.{name} is not part of a manifest" for name in found if name not in form)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
