@@ -8,6 +8,7 @@ versions of the packages that write ONNX and NIR files: then values are compared
 from collections.abc import Iterator
 from pathlib import Path
 
+from csnn_jax.errors import UserError, first_line
 from csnn_jax.files import write_atomic
 from export import manifest, parts
 from export.bundle import CONFIG, MANIFEST, PAGE, REPORT, Manifest
@@ -55,12 +56,23 @@ def differences(subject: Subject, received: Path, recorded: Manifest) -> Iterato
         part = _part_of(name)
         problems = ["is not what this version makes of the weights"]
         if part is not None and part.same is not None:
-            problems = list(part.same(subject, received, name))
+            problems = _differences(part, subject, received, name)
             if not problems and not (part.rounds or elsewhere):
                 problems = ["holds the same values, but not in the bytes that this version writes"]
         yield from ((name, f"{problem}{elsewhere}") for problem in problems)
         if not problems:
             (subject.folder / name).write_bytes(found)
+
+
+def _differences(part: Part, subject: Subject, received: Path, name: str) -> list[str]:
+    """Where a file's values differ; that they can't be read is a difference too."""
+    assert part.same is not None
+    try:
+        return list(part.same(subject, received, name))
+    except UserError as error:
+        return [str(error)]
+    except Exception as error:  # whatever a library says of a damaged file, it is that file's line
+        return [f"can't be read: {type(error).__name__}: {first_line(error)}"]
 
 
 def of(name: str) -> str:

@@ -68,8 +68,8 @@ def open_bundle(
     if effort == "thorough":
         note = f"thorough: compared on {count:,} images, so the manifest's figures are not compared"
     if effort == "quick":
-        count = min(count, QUICK_IMAGES)
-        split, note = Split(split.images[:count], split.labels[:count]), f"quick: compared on {count} images only"
+        count, golden = min(count, QUICK_IMAGES), golden_images.count(made.time_steps or config.model.time_steps)
+        split, note = Split(split.images[:golden], split.labels[:golden]), f"quick: compared on {count} images only"
     subject = Subject(
         scratch,
         settings.fitted(config, split),
@@ -78,7 +78,7 @@ def open_bundle(
         count,
         seen,
         calibrated=whole is not None,
-        extent=settings.extent,
+        extent=settings.extent._replace(evaluator=made.extent.evaluator),
         window_frames=config.model.time_steps if split.images.ndim == 5 else None,
         work=work or Work("Verifying"),
     )

@@ -66,18 +66,30 @@ def verify(
     """
     verdict = Verdict()
     try:
-        recorded = manifest.read(folder)
-        for name, problem in manifest.file_problems(folder, recorded).items():
-            verdict.tell(name, [problem])
-        if verdict.bad:
+        recorded = listed(folder, verdict)
+        if recorded is None:
             return verdict.end("what the files hold was not looked at")
-        verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
         opened = open_bundle(folder, scratch, recorded, dataset, effort, work)
+        found = Comparison(verdict, folder, recorded, opened).run()
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()
-    found = Comparison(verdict, folder, recorded, opened).run()
     return verdict.end(opened.note, manifest.silence(found))
+
+
+def listed(folder: Path, verdict: Verdict) -> Manifest | None:
+    """The manifest of a bundle whose files are those that it lists; None: they are not.
+
+    Raises:
+        UserError: the manifest or config.json can't be read.
+    """
+    recorded = manifest.read(folder)
+    for name, problem in manifest.file_problems(folder, recorded).items():
+        verdict.tell(name, [problem])
+    if verdict.bad:
+        return None
+    verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
+    return recorded
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class Comparison:
         """Compares every file, then the manifest and the reports; returns what was found, as a manifest has it."""
         subject = self.subject
         subject.work.plan(2 * len(claims.checked(subject)) + len(claims.timed(subject)) + 1)
-        derived.make(self.opened.source)
+        self.make()
         wrong = self.files()
         found = claims.of_bundle(subject, lambda part, name: self._file(part, name, wrong.pop(name, [])))
         for name, problems in wrong.items():
@@ -119,6 +131,19 @@ class Comparison:
         if self.figures and not self.verdict.bad:
             self.verdict.tell("latency", [], self._latency())
         return found
+
+    def make(self) -> None:
+        """Makes the files once more."""
+        derived.make(self.opened.source)
+
+    def check(self, part: Part, name: str) -> Found:
+        """Runs a file that was made here; that it can't be run is a problem, too."""
+        try:
+            return part.check(self.subject, name)
+        except UserError as error:
+            return Found({}, [f"not checked: {error}"])
+        except Exception as error:  # whatever a library says of a file, it is that file's line
+            return Found({}, [f"can't be checked: {_one_line(error)}"])
 
     def files(self) -> dict[str, list[str]]:
         """How files differ from those made here, by the names under which they are checked."""
@@ -139,7 +164,7 @@ class Comparison:
     def _file(self, part: Part, name: str, problems: list[str]) -> Found:
         """Runs what was made here; `problems` is what the bundle holds instead."""
         with self.subject.work.task(f"checking {name}", self.subject.looked_at):
-            found = check(part, self.subject, name)
+            found = self.check(part, name)
         images = len(self.subject.split.labels)
         problems = problems or found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof))
         praise = claims.summary(part, found, None if self.opened.effort == "quick" else images)
@@ -162,10 +187,10 @@ class Comparison:
             yield f"its figures in {MANIFEST} are damaged: {_one_line(error)}"
 
     def _manifest(self, found: Manifest) -> Iterator[str]:
-        for entry in (entry for entry in found if entry not in ("proof", "numbers")):
-            yield from manifest.differences(self.recorded.get(entry), found[entry], entry)
         yield from self._names(found)
         yield from self._statements()
+        for entry in (entry for entry in found if entry not in ("proof", "numbers")):
+            yield from manifest.differences(self.recorded.get(entry), found[entry], entry)
         if set(found["proof"]) != set(self.recorded["proof"]):
             yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
         yield from self._figures({"numbers": self.recorded["numbers"]}, {"numbers": found["numbers"]})
@@ -264,16 +289,6 @@ class Comparison:
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
         return f"here (recorded), median ms a call: {', '.join(pairs)}"
-
-
-def check(part: Part, subject: Subject, name: str) -> Found:
-    """Runs the check of a part on the file of that name; that it can't be checked is a problem, too."""
-    try:
-        return part.check(subject, name)
-    except UserError as error:
-        return Found({}, [f"not checked: {error}"])
-    except Exception as error:  # whatever a library says of a file, it is that file's line
-        return Found({}, [f"can't be checked: {_one_line(error)}"])
 
 
 def _counts(settings: dict[str, Any], there: int, most: int | None) -> Iterator[str]:

@@ -56,11 +56,10 @@ def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
     def compare() -> list[str]:
         return problems(received, subject.step, images(subject.folder).images, subject.time_steps)
 
-    whole = name.rpartition("/")[0]
+    whole = f"{name.rpartition('/')[0]}: "
     for line in subject.once(f"values of {received}", compare):
-        where, _, problem = line.partition(": ")
-        if where in (name, whole, FOLDER):
-            yield problem
+        if name in line or line.startswith((whole, f"{FOLDER}: ")):
+            yield line.removeprefix(f"{name}: ")
 
 
 def write_sets(folder: Path, step: reference.Step, split: Split, time_steps: int) -> None:

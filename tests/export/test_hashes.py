@@ -26,7 +26,7 @@ def alone(folder) -> tuple[int, str, str]:
 
 def test_a_bundle_is_whole(small_bundle):
     count = sum(path.is_file() for path in small_bundle.rglob("*")) - 1
-    said = f"all ok ({count} files; what they compute was not looked at)\n"
+    said = f"all ok ({count} files; not checked: what they compute, and who made them)\n"
     assert alone(small_bundle) == (0, said, "")
     done = run("export.verify", small_bundle, "--hashes")
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
@@ -39,14 +39,25 @@ def test_every_difference_has_a_line(copy):
     (copy / "step.onnx").symlink_to(copy / "step_b1.onnx")
     (copy / "manifest.json").unlink()
     (copy / "c" / "more.c").write_text("")
+    (copy / "empty").mkdir()
+    (copy / "\x1b[31mred").write_text("")
     code, said, _ = alone(copy)
     *lines, last = said.splitlines()
-    assert code == 1 and last == "NOT OK: 4 of the files differ"
+    assert code == 1 and last == "NOT OK: 6 of the files differ"
     assert [line.split(maxsplit=1)[0] for line in lines] == [
-        *("c/more.c", "manifest.json", "step.onnx", "weights.safetensors"),
+        *(r"\x1b[31mred", "c/more.c", "empty", "manifest.json", "step.onnx", "weights.safetensors"),
     ]
-    assert "is not listed in SHA256SUMS" in lines[0] and "is missing" in lines[1]
-    assert all("was changed" in line for line in lines[2:])
+    assert all("is not listed in SHA256SUMS" in line for line in lines[:2])
+    assert "is an empty folder" in lines[2] and "is missing" in lines[3] and "is a link" in lines[4]
+    assert "was changed" in lines[5]
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret", "c/../../secret"])
+def test_a_name_that_leads_out_of_the_bundle_is_refused(copy, name):
+    with open(copy / "SHA256SUMS", "a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+    code, said, error = alone(copy)
+    assert (code, said) == (2, "") and f"{name!r}, expected names of files in the bundle" in error
 
 
 @pytest.mark.parametrize("text", [None, "", "no hashes\n", "\xff"])

@@ -1,5 +1,6 @@
 """`check_onnx.py` of a bundle: whoever has ONNX Runtime alone finds a changed file, and no sound one."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_a_changed_file_is_named(small_bundle, name, tmp_path):
     change(bundle / name, "fc1.weight", 1.01 if name != "sequence.onnx" else 2)
     code, said = check(bundle)
     assert code == 1 and said.pop("NOT") == "OK"
-    assert said.pop("SHA256SUMS") == f"NOT OK: missing or changed: {name}"
+    assert said.pop("SHA256SUMS") == f"NOT OK: '{name}' is missing or changed"
     assert [name for name, line in said.items() if line.startswith("NOT OK")] == [name]
 
 
@@ -56,5 +57,33 @@ def test_a_missing_file_is_one_line(small_bundle, tmp_path):
     bundle = shutil.copytree(small_bundle, tmp_path / "bundle")
     (bundle / "step.onnx").unlink()
     code, said = check(bundle)
-    assert code == 1 and said["SHA256SUMS"] == "NOT OK: missing or changed: step.onnx"
+    assert code == 1 and said["SHA256SUMS"] == "NOT OK: 'step.onnx' is missing or changed"
     assert said["step.onnx"].startswith("NOT OK: ") and said["sequence.onnx"].startswith("ok")
+
+
+def test_nothing_outside_the_bundle_is_opened_and_nothing_unlisted_passes(small_bundle, tmp_path):
+    bundle = shutil.copytree(small_bundle, tmp_path / "bundle")
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    digest = hashlib.sha256(b"secret").hexdigest()
+    (bundle / "link").symlink_to(secret)
+    (bundle / "\x1b[31mred").write_text("")
+    with open(bundle / "SHA256SUMS", "a") as file:
+        file.writelines(f"{digest}  {name}\n" for name in (secret, "../secret", "link"))
+    code, said = check(bundle)
+    assert code == 1
+    assert said["SHA256SUMS"] == (
+        f"NOT OK: '\\x1b[31mred' is not listed, '{secret}' is missing or changed, '../secret' is missing or changed, "
+        "'link' is missing or changed"
+    )
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_no_module_of_the_bundle_is_imported(small_bundle, tmp_path, isolated):
+    bundle = shutil.copytree(small_bundle, tmp_path / "bundle")
+    for name in ("numpy", "json", "onnxruntime"):
+        (bundle / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    command = [sys.executable, *["-I"] * isolated, "check_onnx.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=bundle)
+    assert not (tmp_path / "ran").exists()
+    assert done.returncode == 1 and "'numpy.py' is not listed" in done.stdout

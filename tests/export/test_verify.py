@@ -16,7 +16,9 @@ def test_a_bundle_is_ok_line_by_line(small_bundle):
     assert (done.returncode, done.stderr) == (0, ""), done
     said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert said.pop("all") == "ok"
-    assert re.match(r"median ms of a call here .*: step.onnx 0\.\d+ \(0\.\d+\), .* c/ 0\.\d+ ", said.pop("latency"))
+    assert re.match(
+        r"here \(recorded\), median ms a call: step.onnx 0\.\d+ \(0\.\d+\), .* c/ 0\.\d+ ", said.pop("latency")
+    )
     names = {name for part in parts.every() for name in part.what}
     assert names >= set(COMPUTED) and set(said) == {"SHA-256", *names, "manifest.json", "report.md", "report.html"}
     assert all(text.startswith("ok") for text in said.values()), said

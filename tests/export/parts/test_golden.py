@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from csnn_jax import data
 from export import manifest
 from export.parts import golden
-from export.verification import open_bundle
+from export.received import open_bundle
 
 
 def test_golden_tensors_are_onnx_runtimes(any_bundle):
@@ -41,15 +41,15 @@ def test_safetensors_of_golden_images_are_the_test_sets(small_bundle):
     assert np.array_equal(kept["labels"], test.labels[:count])
 
 
-def test_a_last_bit_of_a_membrane_is_told_of_its_own_file(small_bundle, tmp_path):
+def test_a_last_bit_of_a_membrane_is_found_in_the_next_set(small_bundle, tmp_path):
     """Too little for the file's own check: it shows in the next set, which carries it on."""
-    copy = shutil.copytree(small_bundle, tmp_path / "bundle")
+    copy, made = (Path(shutil.copytree(small_bundle, tmp_path / name)) for name in ("bundle", "made"))
     place = "golden/step/test_data_set_2/output_1.pb"
     tensor = onnx.load_tensor(copy / place)
     changed = numpy_helper.to_array(tensor) * np.float32(1.000001)
     (copy / place).write_bytes(numpy_helper.from_array(changed, tensor.name).SerializeToString())
-    subject = open_bundle(copy, manifest.read(copy), "quick").subject
-    (problem,) = golden.check(subject, "golden/").problems
+    subject = open_bundle(copy, made, manifest.read(copy), effort="quick").source.subject
+    (problem,) = golden.same(subject, copy, place)
     copied = f"differs from {place}, of which it is a copy: one of the two was changed"
     assert problem == f"golden/step/test_data_set_3/input_1.pb: {copied}"
 

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
-from csnn_jax.errors import UserError
 from export import reference
 from export.graphs import nir_graph
 from export.parts import nir as part
@@ -77,7 +76,7 @@ def test_reader_gives_the_same_spikes(config: ModelConfig, legacy: bool, tmp_pat
     tensors, x = drawn(config), inputs(config)
     path = tmp_path / "network.nir"
     part.write_file(path, config, tensors, legacy)
-    found = part.run(part.read(path), x, config.time_steps)
+    found = part.run(nir.read(path), x, config.time_steps)
     expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes
     for ours, theirs in zip(expected, found, strict=True):
         assert 0.01 < ours.mean() < 0.9
@@ -122,16 +121,3 @@ def test_a_network_that_nir_can_not_tell_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="for a network"):
         part.write_file(tmp_path / "network.nir", config, drawn(config))
     assert not list(tmp_path.iterdir())
-
-
-def test_what_is_no_nir_file_is_refused(tmp_path: Path) -> None:
-    whole = tmp_path / "network.nir"
-    part.write_file(whole, SMALL, drawn(SMALL))
-    with h5py.File(tmp_path / "other.nir", "w") as file:
-        file["x"] = 1
-    (tmp_path / "text.nir").write_text("no HDF5")
-    (tmp_path / "half.nir").write_bytes(whole.read_bytes()[:5000])
-    (tmp_path / "damaged.nir").write_bytes(whole.read_bytes().replace(b"SNOD", b"SNOX"))
-    for name in ("missing", "other", "text", "half", "damaged"):
-        with pytest.raises(UserError, match=f"{name}.nir: expected a NIR file"):
-            part.read(tmp_path / f"{name}.nir")

@@ -1,0 +1,68 @@
+"""Where two HDF5 files differ; nothing is read that the expected one doesn't have."""
+
+import h5py
+import numpy as np
+import pytest
+
+from export.graphs import hdf5
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two files of the same objects, open for writing."""
+
+    def make(name: str) -> h5py.File:
+        file = h5py.File(tmp_path / name, "w")
+        file["node/weight"] = np.arange(6, dtype=np.float32).reshape(2, 3)
+        file["version"] = b"1.0"
+        file["node"].attrs["kind"] = "linear"
+        return file
+
+    with make("a") as one, make("b") as two:
+        yield one, two
+
+
+def test_the_same_objects_do_not_differ(files):
+    assert [*hdf5.differences(*files)] == []
+
+
+def replace(file: h5py.File, name: str, value: object, **how: object) -> None:
+    del file[name]
+    file.create_dataset(name, data=value, **how)
+
+
+WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
+FORM = "/node/weight has another shape, type or storage"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda file: file.create_dataset("node/more", data=1), "/node/more is too much"),
+        (lambda file: file.__delitem__("version"), "/version is missing"),
+        (lambda file: replace(file, "node/weight", WEIGHT + 1), "/node/weight is not what this version makes"),
+        (lambda file: replace(file, "node/weight", WEIGHT.astype("f8")), FORM),
+        (lambda file: replace(file, "node/weight", WEIGHT.T), FORM),
+        (lambda file: replace(file, "node/weight", WEIGHT, chunks=(1, 3), compression="gzip"), FORM),
+        (lambda file: file["node"].attrs.__setitem__("more", 1), "/node: attribute more is too much"),
+        (lambda file: file["node"].attrs.__setitem__("kind", "conv"), "/node: attribute kind differs"),
+        (lambda file: file["node/weight"].attrs.__setitem__("x", 1), "/node/weight: attribute x is too much"),
+        (lambda file: file.__setitem__("more", h5py.ExternalLink("/etc/passwd", "/")), "/more is too much"),
+    ],
+)
+def test_a_difference_is_one_line(files, change, said):
+    change(files[1])
+    (line,) = hdf5.differences(*files)
+    assert line.startswith(said)
+
+
+def test_no_link_is_followed(files):
+    _, found = files
+    del found["node/weight"]
+    found["node/weight"] = h5py.ExternalLink("/etc/passwd", "/")
+    del found["version"]
+    found["version"] = h5py.SoftLink("/node")
+    assert [*hdf5.differences(*files)] == [
+        "/node/weight is a link, expected an object of the file itself",
+        "/version is a link, expected an object of the file itself",
+    ]
