@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +34,8 @@ class ExportFlags:
     """Run directory that csnn_jax.train or csnn_torch.train made; without --checkpoint the run must be finished."""
     out: Annotated[str, tyro.conf.arg(metavar="BUNDLE")]
     """Bundle directory to make."""
+    dataset: str | None = None
+    """Data set whose test images the files are compared on, as `csnn_jax.train --dataset` takes it; None: the run's."""
     opset: int = OPSETS[-1]
     """ONNX operator set of the graphs, 18 to 20."""
     images: int | None = None
@@ -71,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             effort: Effort = "quick" if flags.quick else "thorough" if flags.thorough else "usual"
             images = flags.images or EXTENTS[effort].images
             settings = Settings(flags.opset, images, effort, flags.time_steps, flags.drop_silent)
-            out = Path(flags.out)
-            bundle.make(out, lambda folder: make.make(folder, run, config, tensors, settings, work), flags.overwrite)
+            out, job = Path(flags.out), _with_dataset(config, flags.dataset)
+            bundle.make(out, lambda folder: make.make(folder, run, job, tensors, settings, work), flags.overwrite)
         print(f"Bundle: {flags.out}")
         return 0
 
@@ -98,6 +100,11 @@ def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Con
         expected = "expected a network that is read from output spikes; train with --loss ce_membrane alone"
         raise UserError(f"{path}: has --readout {readout}, {expected}")
     return found
+
+
+def _with_dataset(config: Config, dataset: str | None) -> Config:
+    """The job with the data set that a flag names."""
+    return config if dataset is None else replace(config, data=replace(config.data, dataset=dataset))
 
 
 def _check(flags: ExportFlags) -> None:

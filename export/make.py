@@ -117,7 +117,8 @@ def _training(run: RunDir, config: Config, tensors: Tensors, test: Split) -> dic
         accuracy, end = None, {"iterations": number, "seconds": None, "checkpoint": number}
     else:
         last = [record for record in run.records("end") if not record["interrupted"]][-1]
-        accuracy = last["accuracy"] if config.train.eval_images is None else None
+        whole = config.train.eval_images is None and config.data == run.config().data
+        accuracy = last["accuracy"] if whole else None
         end = {"iterations": last["iter"], "seconds": last.get("seconds")}
     if accuracy is None:
         accuracy = claims.trained_accuracy(config, tensors, test)
