@@ -56,9 +56,9 @@ class _Telling(Journal):
     def __init__(self, told: Callable[[int, Evaluation], object]):
         self._told, self._latest = told, 0
 
-    def evaluated(self, iteration: int, kind: str, result: Evaluation) -> None:
-        self._latest = iteration + 1
-        self._told(self._latest, result)
+    def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
+        self._latest = done
+        self._told(done, result)
 
     def finished(self, done: int, result: Evaluation) -> None:
         if done != self._latest:  # else it has just been told

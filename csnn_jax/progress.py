@@ -84,18 +84,18 @@ class Progress:
             self._cell.show()
 
     def step(self, iteration: int, loss: float) -> None:
-        """Tells that an iteration is done. Time left counts evaluations in, and compilation (the first step) out."""
+        """Tells that an iteration, counted from 1, is done. The time left counts evaluations, not compilation."""
         now = time.perf_counter()
-        done = iteration + 1 - self._start
+        done = iteration - self._start
         if done == 1:
             self._first = now
             rate, left = "-", "-"
         else:
             each = (now - self._first) / (done - 1)
-            rate, left = f"{self._batch_size / each:.0f}", _clock(each * (self._total - iteration - 1))
-        self._bar.update(self._task, completed=iteration + 1, loss=f"{loss:.4f}", rate=rate, left=left)
+            rate, left = f"{self._batch_size / each:.0f}", _clock(each * (self._total - iteration))
+        self._bar.update(self._task, completed=iteration, loss=f"{loss:.4f}", rate=rate, left=left)
         if self._cell:
-            self._cell.update(iteration + 1, f"loss {loss:.4f}, {rate} images/s, {left} left")
+            self._cell.update(iteration, f"loss {loss:.4f}, {rate} images/s, {left} left")
         elif not self._live and done > 1 and iteration % LINE_EVERY == 0:
             self.line(f"Iter {iteration}, Loss: {loss:.4f}, {rate} images/s, {left} left")
 

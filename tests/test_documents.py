@@ -226,7 +226,7 @@ def test_every_block_is_run_or_says_why_not() -> None:
 def test_the_printed_lines_are_those_of_the_recorded_job() -> None:
     (block,) = marked("README.md", "figure: default job")
     recorded = read("results/default_job.txt").splitlines()
-    assert len(block.text.splitlines()) == 6 and set(block.text.splitlines()) <= set(recorded)
+    assert len(block.text.splitlines()) == 4 and set(block.text.splitlines()) <= set(recorded)
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results() -> None:

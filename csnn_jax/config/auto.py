@@ -44,11 +44,13 @@ def slope_of(model: ModelConfig) -> float | None:
 
 def lr_of(config: Config) -> float:
     """The learning rate that a job has."""
-    if config.train.lr is not None:
-        return config.train.lr
-    if is_original(config.model):
-        return 1e-2
-    return 2.5e-3 if is_delicate(config.model) else 5e-3
+    return usual_lr(config) if config.train.lr is None else config.train.lr
+
+
+def usual_lr(config: Config) -> float:
+    """The learning rate of a job that names none; a tenth where weights are given, which it would undo."""
+    rate = 1e-2 if is_original(config.model) else 2.5e-3 if is_delicate(config.model) else 5e-3
+    return rate if config.train.init_from is None else rate / 10
 
 
 def init_of(config: Config) -> Init:
@@ -102,7 +104,7 @@ def check_decided(config: Config) -> None:
 
 
 def told(before: Config, after: Config) -> str | None:
-    """The flags that were chosen, for the log; None where they are the original recipe's."""
+    """The flags that were chosen, for the log; None where none were."""
     chosen = {
         "--surrogate": (before.model.surrogate == "auto", after.model.surrogate),
         "--slope": (before.model.slope != after.model.slope, f"{after.model.slope or 0:g}"),
@@ -111,7 +113,7 @@ def told(before: Config, after: Config) -> str | None:
         "--schedule": (before.train.schedule == "auto" and after.train.schedule == "cosine", "cosine"),
     }
     flags = [f"{flag} {value}" for flag, (was_auto, value) in chosen.items() if was_auto]
-    return None if is_original(after.model) else ", ".join(flags) or None
+    return ", ".join(flags) or None
 
 
 def parts_told(before: Config, after: Config) -> str | None:

@@ -7,20 +7,21 @@ from csnn_jax.config.checks import flag_of
 from csnn_jax.config.job import Config
 
 
-def words(config: Config, plain: Config | None = None) -> list[str]:
+def words(config: Config, plain: Config | None = None, used: Config | None = None) -> list[str]:
     """The flags that make one job of another.
 
     Args:
         config: the job.
         plain: the job that there is without them; None: that of no flags.
+        used: a job that may differ from `config`, whose values these flags are given; None: `config` itself.
     """
-    plain = plain or Config()
+    plain, used = plain or Config(), used or config
     found: list[str] = []
-    for part, before in ((config.data, plain.data), (config.model, plain.model), (config.train, plain.train)):
+    for name in ("data", "model", "train"):
+        part, before, values = (getattr(job, name) for job in (config, plain, used))
         for one in fields(part):
-            value = getattr(part, one.name)
-            if value != getattr(before, one.name):
-                found += flag(one.name, value)
+            if getattr(part, one.name) != getattr(before, one.name):
+                found += flag(one.name, getattr(values, one.name))
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from csnn_jax.config import Config
+from csnn_jax.config.auto import usual_lr
 from csnn_jax.runs.metrics import LOOKED_AT
 
 STUCK = 0.99
@@ -12,6 +13,12 @@ STUCK = 0.99
 
 SMALL_BATCH = 8
 """Images: with fewer, an update follows what is peculiar to them."""
+
+FAR = 10
+"""Times the usual learning rate, above which Adam's steps, each as long as the rate, are what to change first."""
+
+BLOWN = 100
+"""Thresholds that membranes spread over where weights have blown up, and times the loss of chance."""
 
 NAMES = {
     "silent": "silent layers",
@@ -23,7 +30,7 @@ NAMES = {
 }
 """What the log calls each trouble."""
 
-FIRST = ("faulty surrogate", "small batch")
+FIRST = ("far rate", "faulty surrogate", "small batch")
 """What any trouble may come from, before all else."""
 
 CAUSES = {
@@ -37,6 +44,7 @@ CAUSES = {
 """What a trouble may come from beside `FIRST`, the likeliest first; the last one is what is left."""
 
 HINTS = {
+    "far rate": "a smaller --lr (now {lr:g}, usually {usual:g})",
     "faulty surrogate": "--surrogate atan, for {surrogate} {fault}",
     "small batch": "a larger --batch-size (now {batch_size})",
     "steep surrogate": "--surrogate atan in place of {surrogate}",
@@ -95,11 +103,18 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
     return f"{NAMES[what]}: {', '.join(layers)} ({shown})"
 
 
-def hint(what: str, config: Config, layers: Sequence[int], early: bool) -> str:
-    """What to try against a trouble of `layers`, from 0, in a job that is decided; `early`: it has just begun."""
+def hint(
+    what: str, config: Config, layers: Sequence[int], early: bool, figures: Mapping[str, Any] | None = None
+) -> str:
+    """What to try against a trouble of `layers`, from 0, in a job that is decided; `early`: it has just begun.
+
+    `figures` are those of `line`.
+    """
     model, train = config.model, config.train
     thresholds = [model.thresholds[layer] for layer in layers]
+    usual = usual_lr(config)
     holds = {
+        "far rate": (train.optimizer != "sgd" and train.lr > FAR * usual) or has_blown_up(figures or {}, config),
         "faulty surrogate": model.surrogate in FAULTS,
         "small batch": train.batch_size < SMALL_BATCH,
         "steep surrogate": model.surrogate == "fast_sigmoid",
@@ -113,8 +128,17 @@ def hint(what: str, config: Config, layers: Sequence[int], early: bool) -> str:
     }
     cause = next(cause for cause in (*FIRST, *CAUSES[what]) if holds.get(cause, True))
     given = model.threshold if isinstance(model.threshold, tuple) else (model.threshold,)
-    shown = {"threshold": " ".join(f"{value:g}" for value in given)}
+    shown = {"threshold": " ".join(f"{value:g}" for value in given), "usual": usual}
     return HINTS[cause].format(**vars(train) | vars(model) | shown, fault=FAULTS.get(model.surrogate))
+
+
+def has_blown_up(figures: Mapping[str, Any], config: Config) -> bool:
+    """Whether membranes or the loss are of a size that only weights far too large give them."""
+    seen = [layer for layer in figures.get("membranes", {}).values() if layer["threshold"]]
+    spreads = [math.inf if layer["deviation"] is None else layer["deviation"] / layer["threshold"] for layer in seen]
+    chance = math.log(config.model.num_classes)  # the other losses are bounded
+    lost = config.train.loss == "ce_membrane" and figures.get("loss", 0) > BLOWN * chance
+    return lost or max(spreads, default=0) > BLOWN
 
 
 def _joined(values: Iterable[float | None]) -> str:

@@ -125,7 +125,7 @@ class Detectors:
         self._spikes = densities > 2 * self.silent
         # Silent layers pass little gradient, and a loss near its floor has little: neither is a trouble of its own.
         starved = silent.any() or mean < self.floor + 0.05 * (self.chance - self.floor)
-        begun = iteration + 1 >= self.fifth  # many networks start silent, and wake up by themselves
+        begun = iteration >= self.fifth  # many networks start silent, and wake up by themselves
         found = self._look("silent", iteration, silent, self._spikes, begun)
         found += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
         found += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
@@ -138,7 +138,7 @@ class Detectors:
     def evaluated(self, iteration: int, dead: np.ndarray) -> list[Event]:
         """Looks at an evaluation's dead channels [layers]. Layers that are silent or wake up are named already."""
         share = dead / self.channels
-        late = iteration + 1 >= self.fifth
+        late = iteration >= self.fifth
         return self._look("dead", iteration, (share >= DEAD) & self._spikes & late, (share < DEAD - 0.1) & self._spikes)
 
     def cause(self, event: Event) -> Event:
@@ -248,20 +248,18 @@ class HealthMonitor:
         for event in events:
             self._tell(iteration, event, figures, say)
 
-    def evaluated(self, iteration: int, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-        """Looks at the neurons after an evaluation, and tells what is new; what its record holds of the look."""
-        seen = self.look()
+    def evaluated(self, iteration: int, seen: Mapping[str, Neurons], say: Callable[[str], None]) -> None:
+        """Tells what is new in a look at the neurons after an evaluation."""
         for event in self.detectors.evaluated(iteration, np.array([layer.dead for layer in seen.values()])):
             self._tell(iteration, event, by_figure(seen), say)
-        return by_figure(seen)
 
     def _tell(self, iteration: int, event: Event, figures: dict[str, Any], say: Callable[[str], None]) -> None:
         names = self.weights if event.what in ("vanishing", "exploding") else self.names
         layers = [] if event.what == "stuck" else [names[layer] for layer in event.layers]
         if event.layers:
-            cause, early = self.detectors.cause(event), event.since < self.detectors.fifth
-            text = advice.line(event.what, layers, figures, self.config, f"{iteration + 1} of {self.total}")
-            text += f"; try {advice.hint(cause.what, self.config, cause.layers, early)}"
+            cause, early = self.detectors.cause(event), event.since <= self.detectors.fifth
+            text = advice.line(event.what, layers, figures, self.config, f"{iteration} of {self.total}")
+            text += f"; try {advice.hint(cause.what, self.config, cause.layers, early, figures)}"
             shown = {key: figures[key] for key in EVIDENCE[event.what] if key in figures}
         else:
             text, shown = f"no {advice.NAMES[event.what]} since iteration {event.since}", {}
@@ -271,7 +269,7 @@ class HealthMonitor:
         say(f"Health: {text}")
 
 
-def by_figure(seen: dict[str, Neurons]) -> dict[str, dict[str, Any]]:
+def by_figure(seen: Mapping[str, Neurons]) -> dict[str, dict[str, Any]]:
     """A look as records hold it: the membranes of each layer, and its dead channels."""
     membranes = {name: dict(list(layer._asdict().items())[:5]) for name, layer in seen.items()}
     return {"membranes": membranes, "dead": {name: layer.dead for name, layer in seen.items()}}

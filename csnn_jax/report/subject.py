@@ -50,8 +50,7 @@ class ReportedRun:
     @property
     def iterations(self) -> int:
         """Iterations that are recorded."""
-        done = [record["iter"] + (record["kind"] != "end") for record in self.records if record["kind"] != "health"]
-        return max(done, default=0)
+        return max((record["iter"] for record in self.records), default=0)
 
     @property
     def measured_at(self) -> int | None:

@@ -133,7 +133,7 @@ def _rate(subject: ReportedRun) -> Iterator[Series]:
         return
     shown = [0, *(i for i, (a, b) in enumerate(pairwise(rates), 1) if a != b), len(rates) - 1]
     kept = np.unique(shown)
-    yield Series(subject.name, *charts.thinned(kept, rates[kept]), subject.number)
+    yield Series(subject.name, *charts.thinned(kept + 1, rates[kept]), subject.number)
 
 
 def _densities(subject: ReportedRun) -> Html:
@@ -157,7 +157,7 @@ def _health(subject: ReportedRun) -> Iterator[Content]:
     if not subject.of_kind("end") and subject.of_kind("train"):
         last: dict[str, Any] = subject.of_kind("train")[-1]
         yield page.note(
-            f"{subject.name} has no end: {last['iter'] + 1:,} iterations are recorded, the last with a loss of "
+            f"{subject.name} has no end: {last['iter']:,} iterations are recorded, the last with a loss of "
             f"{last['loss']:.4g}. Training was killed, met a loss or gradient that is not finite, or still goes on."
         )
 

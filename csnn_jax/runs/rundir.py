@@ -1,6 +1,7 @@
 """The run directory: config.json, metrics.jsonl, weights.safetensors, checkpoints/, pictures."""
 
 import dataclasses
+import itertools
 import json
 import os
 import platform
@@ -146,13 +147,14 @@ class RunDir:
         return [r for r in found if kind in (None, r["kind"])]
 
     def scores(self) -> dict[int, float]:
-        """Accuracy on the held-out images, by the iterations done before each evaluation."""
-        return {record["iter"] + 1: record["accuracy"] for record in self.records("validation")}
+        """Accuracy on the held-out images, by the iterations done."""
+        return {record["iter"]: record["accuracy"] for record in self.records("validation")}
 
-    def truncate_records(self, iteration: int) -> None:
-        """Drops the records of iterations from `iteration` on, which a resumed run will write again."""
-        kept = [r for r in self.records() if r["kind"] != "end" and r["iter"] < iteration]
-        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in kept).encode())
+    def truncate_records(self, done: int) -> None:
+        """Drops the end, and the records of iterations after `done`, which a resumed run will write again."""
+        before = itertools.takewhile(lambda record: record["kind"] != "end", self.records())
+        kept = [record for record in before if record["iter"] <= done]
+        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept).encode())
 
     @property
     def finished(self) -> bool:

@@ -22,6 +22,8 @@ from csnn_jax.runs.rundir import RunDir
 EVALUATIONS = {"test": "test", "validation": "validation", "end": "final"}
 """Kinds of records that hold an accuracy, and what it is called here."""
 
+FINAL = f"accuracy/{EVALUATIONS['end']}"
+
 _HEAD, _FOOT = struct.Struct("<QI"), struct.Struct("<I")  # of TFRecord: length and its checksum, the data's checksum
 
 
@@ -41,7 +43,7 @@ def require() -> None:
 def follow(run: RunDir, start: int, rates: np.ndarray, draw: Callable[[], bytes]) -> RunDir:
     """The run, whose records from now on go into an event file too.
 
-    What earlier files hold of iterations from `start` on is dropped, for a resumed run writes it again. Where there
+    What earlier files hold of iterations after `start` is dropped, for a resumed run writes it again. Where there
     are none yet, the records of the iterations before are written first, without rasters.
 
     Args:
@@ -72,7 +74,7 @@ class Events:
 
     Args:
         folder: where it goes.
-        start: its first iteration; TensorBoard hides those from there on that it has read before.
+        start: iterations done before; TensorBoard hides those after them that it has read before.
         rates: the learning rate of every iteration.
     """
 
@@ -82,7 +84,7 @@ class Events:
         self.rates = rates
         self.path = _unused(folder)
         self._append(file_version="brain.Event:2")
-        self._append(step=start, session_log=SessionLog(status=SessionLog.START))
+        self._append(step=start + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, record: dict[str, Any], draw: Callable[[], bytes] | None = None) -> None:
         """Writes what a record of metrics.jsonl tells as one event, with a raster where it is an evaluation's."""
@@ -100,7 +102,7 @@ class Events:
     def _scalars(self, record: dict[str, Any]) -> dict[str, float]:
         """The scalars of a record by TensorBoard's tags."""
         if record["kind"] == "train":
-            rate = float(self.rates[record["iter"]])
+            rate = float(self.rates[record["iter"] - 1])
             once = {"loss": record["loss"], "learning_rate": rate, "images_per_s": record["images_per_s"]}
             return once | _by_layer(record, "density") | _by_layer(record, "gradient")
         if record["kind"] in EVALUATIONS and not record.get("interrupted"):
@@ -133,13 +135,13 @@ def _unused(folder: Path) -> Path:
 
 
 def _truncate(path: Path, start: int) -> None:
-    """Cuts an event file off before its first event of iteration `start` or later, and before a damaged one."""
+    """Cuts an event file off before its end, its first event of an iteration after `start`, or a damaged one."""
     from tensorboardX.proto.event_pb2 import Event
 
     end = 0
     for data in records(path):
         event = Event.FromString(data)
-        if event.step >= start and not event.HasField("file_version"):
+        if event.step > start or any(value.tag == FINAL for value in event.summary.value):
             break
         end += _HEAD.size + len(data) + _FOOT.size
     with open(path, "r+b") as file:

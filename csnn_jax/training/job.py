@@ -28,7 +28,7 @@ from csnn_jax.runs import rundir, tensorboard
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training import checkpoint, pictures
 from csnn_jax.training.journal import WritingJournal
-from csnn_jax.training.loop import Journal, Loop, evaluates, watched_split
+from csnn_jax.training.loop import Journal, Loop, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.training.processes import Alone, Beginning, Processes
 from csnn_jax.training.trainer import Trainer
@@ -40,7 +40,7 @@ KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints", "cache", "cache
 """What changes no result, and may always change on resuming."""
 
 
-FRESH = Beginning(0, open=True, owed=False, state=None)
+FRESH = Beginning(0, open=True, owed=True, state=None)
 """A job before its first iteration."""
 
 
@@ -205,13 +205,8 @@ def resumed(
         if config.train.schedule == "cosine":
             more = "its learning rate has come down to 0"
         raise UserError(f"--resume: {run.path} is finished; {more}")
-    return Beginning(start, is_open, is_open and owed(run, config, dataset, start), state)
-
-
-def owed(run: RunDir, config: Config, dataset: data.Dataset, start: int) -> bool:
-    """Whether a run was interrupted in the middle of an evaluation."""
-    kind, last = watched_split(dataset)[0], start - 1
-    return start > 0 and evaluates(config.train, last) and last not in {r["iter"] for r in run.records(kind)}
+    measured = {record["iter"] for record in run.records(watched_split(dataset)[0])}
+    return Beginning(start, is_open, start not in measured, state)
 
 
 def _facts(job: Job) -> dict[str, str]:
@@ -261,12 +256,13 @@ def _introduce(job: Job, run: RunDir, start: int) -> None:
     if model.pixel_scale != dataset.scale:
         print(f"Data: pixel values are divided by {model.pixel_scale:g}, not {dataset.scale:g}")
     print(f"Runs on: {job.trainer.describe()}")
-    print(f"Run directory: {run.path}" + (f", resumed after {start} iterations" if start else ""), flush=True)
+    more = f", resumed after {start} iterations" if job.flags.resume else ""
+    print(f"Run directory: {run.path}{more}", flush=True)
 
 
 def _tell_start(job: Job) -> None:
-    """Prints the recipe, what `auto` chose and where the weights come from, as far as that is not the default job's."""
-    if asked := words(RECIPES[job.flags.recipe]):
+    """Prints the recipe's flags as the job has them, what `auto` chose, and whose weights it starts from."""
+    if asked := words(RECIPES[job.flags.recipe], used=job.asked):
         print(f"Recipe: {job.flags.recipe}, {' '.join(asked)}")
     if chosen := auto.told(job.asked, job.config):
         print(f"Chosen for this network: {chosen}")

@@ -7,7 +7,7 @@ from typing import Self
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
-from csnn_jax.health.health import HealthMonitor
+from csnn_jax.health.health import HealthMonitor, by_figure
 from csnn_jax.progress import Progress
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
 from csnn_jax.runs.rundir import RunDir
@@ -71,14 +71,12 @@ class WritingJournal(Journal):
     def batch(self, number: int, total: int) -> None:
         self._progress.batch(number, total)
 
-    def evaluated(self, iteration: int, kind: str, result: Evaluation) -> None:
-        self._say(f"Iter {iteration}, {kind.capitalize()} Acc: {self._accuracy(result)}")
-        seen = self._monitor.evaluated(iteration, self._say)
-        figures = {"accuracy": result.accuracy, "density": result.densities, **seen}
-        self._run.record(kind, iter=iteration, **figures, seconds=self._seconds())
+    def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
+        self._say(f"Iter {done}, {kind.capitalize()} Acc: {self._accuracy(result)}")
+        self._record(kind, done, result)
         if kind == "validation":
-            self._writer.score(iteration + 1, result.accuracy)
-        self._writer.keep(iteration + 1)
+            self._writer.score(done, result.accuracy)
+        self._writer.keep(done)
 
     def due(self, done: int) -> bool:
         return self._writer.due(done)
@@ -97,12 +95,18 @@ class WritingJournal(Journal):
     def finished(self, done: int, result: Evaluation) -> None:
         self._writer.wait()
         self._say(f"Final Test Accuracy: {self._accuracy(result)}")
-        figures = {"accuracy": result.accuracy, "density": result.densities, **self._monitor.evaluated(done, self._say)}
-        self._run.record("end", iter=done, interrupted=False, **figures, seconds=self._seconds())
+        self._record("end", done, result, interrupted=False)
 
     def interrupted(self, done: int) -> None:
         self._writer.wait()
         self._run.record("end", iter=done, interrupted=True, seconds=self._seconds())
+
+    def _record(self, kind: str, done: int, result: Evaluation, **more: bool) -> None:
+        """Records an evaluation, and after it what is new on health: a run that goes on drops all from its end on."""
+        seen = self._monitor.look()
+        figures = {"accuracy": result.accuracy, "density": result.densities, **by_figure(seen)}
+        self._run.record(kind, iter=done, **more, **figures, seconds=self._seconds())
+        self._monitor.evaluated(done, seen, self._say)
 
     def _say(self, line: str) -> None:
         if not self._muted:

@@ -37,13 +37,13 @@ class Journal:
         """From now on nothing is printed: nobody reads it."""
 
     def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
-        """An iteration is done, which was dispatched at `began` (`time.perf_counter`)."""
+        """The iteration of that number, from 1, is done; it was dispatched at `began` (`time.perf_counter`)."""
 
     def batch(self, number: int, total: int) -> None:
         """A batch of an evaluation begins."""
 
-    def evaluated(self, iteration: int, kind: str, result: Evaluation) -> None:
-        """The network was evaluated after an iteration, on the "test" or "validation" images."""
+    def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
+        """The network was evaluated after `done` iterations, on the "test" or "validation" images."""
 
     def due(self, done: int) -> bool:
         """Whether a checkpoint is asked for after so many iterations, beside those of evaluations."""
@@ -86,23 +86,23 @@ class Loop:
         self._rates, self._go_on = rates, go_on
         self._dispatched: deque[tuple[int, float, StepMetrics]] = deque()
 
-    def run(self, start: int, journal: Journal, owed: bool = False) -> int:
+    def run(self, start: int, journal: Journal, owed: bool = True) -> int:
         """Trains from iteration `start` to the end or to an interrupt; returns the iterations done.
 
         Args:
             start: iterations done before.
             journal: is told of all that happens.
-            owed: begin with the evaluation after iteration `start - 1`.
+            owed: begin with the evaluation after `start` iterations, where one is due.
 
         Raises:
             UserError: a loss that is no longer finite, or what is written can't be.
         """
-        settings, done = self._config.train, start
+        done = start
         batches = feed.batches(self._config, self._dataset.train.images, start, self._trainer.rows)
         with closing(batches), journal:
             try:
-                if owed:
-                    self._evaluate(start - 1, journal)
+                if owed and self._evaluates(start):
+                    self._evaluate(start, journal)
                 for iteration, index, images in batches:
                     if not self._go_on():
                         break
@@ -111,9 +111,9 @@ class Loop:
                     self._dispatched.append((iteration, began, metrics))
                     done = iteration + 1  # before anything is printed: the state that is kept is this one's
                     self._settle(journal, in_flight=1)
-                    if evaluates(settings, iteration):
+                    if self._evaluates(done):
                         self._settle(journal)
-                        self._evaluate(iteration, journal)
+                        self._evaluate(done, journal)
                     elif journal.due(done):
                         self._settle(journal)
                         journal.keep(done)
@@ -140,15 +140,20 @@ class Loop:
             iteration, began, metrics = self._dispatched.popleft()
             found = metrics.fetched()
             if not found.finite:
-                raise journal.diverged(iteration)
-            journal.step(iteration, found, began)
+                raise journal.diverged(iteration + 1)
+            journal.step(iteration + 1, found, began)
 
-    def _evaluate(self, iteration: int, journal: Journal) -> None:
+    def _evaluates(self, done: int) -> bool:
+        """Whether to evaluate after so many iterations; on the test images not at the end, which has the final one."""
+        last = done == len(self._rates) and self._dataset.validation is None
+        return evaluates(self._config.train, done) and not last
+
+    def _evaluate(self, done: int, journal: Journal) -> None:
         """Measures accuracy on the held-out images, or without any on the test images."""
         kind, split = watched_split(self._dataset)
         result = self._measure(split, journal)
         if result is not None:
-            journal.evaluated(iteration, kind, result)
+            journal.evaluated(done, kind, result)
 
     def _finish(self, done: int, journal: Journal) -> bool:
         """The last word on the test set; False if it was interrupted."""
@@ -174,6 +179,7 @@ def watched_split(dataset: data.Dataset) -> tuple[str, data.Split]:
     return ("test", dataset.test) if dataset.validation is None else ("validation", dataset.validation)
 
 
-def evaluates(config: TrainConfig, iteration: int) -> bool:
-    """Whether an iteration is followed by an evaluation."""
-    return config.eval_every > 0 and iteration % config.eval_every == 0
+def evaluates(config: TrainConfig, done: int) -> bool:
+    """Whether an evaluation is due after so many iterations; of given weights always before the first one."""
+    given = done == 0 and config.init_from is not None
+    return given or (config.eval_every > 0 and done % config.eval_every == 0)

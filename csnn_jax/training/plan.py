@@ -34,7 +34,7 @@ def iterations(config: TrainConfig, images: int) -> int:
 def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
     """The learning rate of every iteration, float64 [total].
 
-    With the learning rate lr, a warm-up of w iterations and n in all, iteration i, counted from 0, has
+    With the learning rate lr, a warm-up of w iterations and n in all, iteration i, counted from 0 here, has
 
         lr (i + 1) / w                                   for i < w
         lr                                               after it, constant

@@ -17,7 +17,7 @@ class Beginning(NamedTuple):
     Attributes:
         done: iterations done before.
         open: whether iterations or the final evaluation are left to do.
-        owed: whether the evaluation after iteration `done - 1` was interrupted.
+        owed: whether the network was not evaluated after `done` iterations; it may not be due.
         state: the training state; None: that of a trainer that was just made.
     """
 

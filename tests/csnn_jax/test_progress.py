@@ -9,7 +9,7 @@ from csnn_jax.progress import Progress, _clock, followed
 
 def test_a_line_every_fifty_iterations_but_none_before_a_rate_is_known(capsys):
     with Progress(total=201, start=50, batch_size=8) as shown:
-        for iteration in range(50, 201):
+        for iteration in range(51, 202):
             shown.step(iteration, 1.25)
         shown.line("done")
     lines = capsys.readouterr().out.splitlines()
@@ -40,7 +40,7 @@ CELL = """
 from csnn_jax.progress import Progress, followed
 with Progress(total=120, start=0, batch_size=8) as shown:
     for iteration in range(120):
-        shown.step(iteration, 1.25)
+        shown.step(iteration + 1, 1.25)
     shown.line("done")
 """
 

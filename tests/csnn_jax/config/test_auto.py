@@ -34,7 +34,16 @@ def chosen(model: ModelConfig, **train) -> tuple:
 def test_the_original_network_keeps_its_recipe(changes):
     config = Config(ModelConfig(**changes), train=TrainConfig(seed=3, batch_size=7, epochs=9))
     assert chosen(ModelConfig(**changes)) == ("fast_sigmoid", "torch", 1e-2, "constant")
-    assert told(config, decided(config)) is None
+    assert told(config, decided(config)) == "--surrogate fast_sigmoid, --init torch, --lr 0.01"
+
+
+@pytest.mark.parametrize(
+    ("model", "lr"), [({}, 1e-3), ({"pool": "avg"}, 5e-4), ({"beta": 0.9}, 2.5e-4), ({"reset": "none"}, 2.5e-4)]
+)
+def test_given_weights_are_trained_on_at_a_tenth_of_the_rate(model, lr):
+    config = Config(ModelConfig(**model), train=TrainConfig(init_from="RUN"))
+    assert decided(config).train.lr == pytest.approx(lr) and f"--lr {lr:g}" in told(config, decided(config))
+    assert decided(Config(ModelConfig(**model), train=TrainConfig(init_from="RUN", lr=0.02))).train.lr == 0.02
 
 
 @pytest.mark.parametrize("changes", OTHER_STACKS, ids=str)

@@ -23,6 +23,7 @@ from csnn_jax.health.health import (
     Detectors,
     Event,
     HealthMonitor,
+    by_figure,
     silence,
     states,
 )
@@ -36,10 +37,11 @@ LEARNT, CHANCE = 1.5, math.log(10)
 
 
 def feed(health: Detectors, *, iterations, densities=FINE, gradients=STRONG, loss=LEARNT) -> list[tuple[int, Event]]:
+    """The events of `iterations`, a range that counts from 0 those that were done before; with the iterations done."""
     found = []
-    for iteration in iterations:
-        step = health.step(iteration, loss, np.array(densities), np.array(gradients))
-        found += [(iteration, event) for event in step]
+    for before in iterations:
+        step = health.step(before + 1, loss, np.array(densities), np.array(gradients))
+        found += [(before + 1, event) for event in step]
     return found
 
 
@@ -58,7 +60,7 @@ def healthy(total=1000) -> Detectors:
 def test_nothing_is_told_of_a_healthy_network():
     rng = np.random.default_rng(0)
     health = healthy()
-    for iteration in range(1000):
+    for iteration in range(1, 1001):
         noise = rng.uniform(0.5, 1.5, LAYERS)
         assert health.step(iteration, 1.5 + rng.normal() / 20, FINE * noise, STRONG * noise**4) == []
         if iteration % 50 == 0:
@@ -68,9 +70,9 @@ def test_nothing_is_told_of_a_healthy_network():
 def test_layers_that_are_silent_after_a_fifth_are_told_once_together_and_once_that_all_spike():
     health = healthy()
     start = feed(health, iterations=range(257), densities=but(FINE, lif2=9e-4, lif3=0, lif4=0), loss=CHANCE)
-    assert start == [(199, Event("silent", (1, 2, 3), 0))]
+    assert start == [(200, Event("silent", (1, 2, 3), 1))]
     assert feed(health, iterations=range(257, 270), densities=but(FINE, lif4=0)) == []
-    assert feed(health, iterations=range(270, 400)) == [(270 + STEADY - 1, Event("silent", (), 270))]
+    assert feed(health, iterations=range(270, 400)) == [(270 + STEADY, Event("silent", (), 271))]
 
 
 def test_a_silence_that_passes_within_the_first_fifth_is_not_told():
@@ -83,15 +85,15 @@ def test_an_output_that_dies_is_noticed_and_a_loss_that_stays_with_it_is_told_no
     health = healthy()
     assert feed(health, iterations=range(300)) == []
     found = feed(health, iterations=range(300, 400), densities=but(FINE, lif4=0), loss=CHANCE)
-    assert found == [(300 + STEADY - 1, Event("silent", (3,), 300))]
+    assert found == [(300 + STEADY, Event("silent", (3,), 301))]
 
 
 def test_a_layer_that_is_saturated():
     health = healthy()
     found = feed(health, iterations=range(9), densities=but(FINE, lif3=SATURATED + 0.01))
-    assert found == [(STEADY - 1, Event("saturated", (2,), 0))]
+    assert found == [(STEADY, Event("saturated", (2,), 1))]
     assert feed(health, iterations=range(9, 40), densities=but(FINE, lif3=SATURATED - 0.01)) == []  # near it still
-    assert feed(health, iterations=range(40, 80)) == [(40 + STEADY - 1, Event("saturated", (), 40))]
+    assert feed(health, iterations=range(40, 80)) == [(40 + STEADY, Event("saturated", (), 41))]
 
 
 @pytest.mark.parametrize("low", [0.0, SILENT * 0.99])
@@ -109,7 +111,7 @@ def test_noise_at_the_bound_is_told_at_most_once():
     health, rng = healthy(), np.random.default_rng(0)
     told = [
         event
-        for iteration in range(2000)
+        for iteration in range(1, 2001)
         for event in health.step(iteration, LEARNT, but(FINE, lif2=SILENT * rng.uniform(0.8, 1.2)), STRONG)
     ]
     assert len(told) <= 1
@@ -118,8 +120,8 @@ def test_noise_at_the_bound_is_told_at_most_once():
 def test_gradients_that_vanish():
     weak = np.array([1e-12, 1e-9, 1e-3, 1e-2])
     health = healthy()
-    assert feed(health, iterations=range(50), gradients=weak, loss=2) == [(9, Event("vanishing", (0, 1), 0))]
-    assert feed(health, iterations=range(50, 99)) == [(59, Event("vanishing", (), 50))]
+    assert feed(health, iterations=range(50), gradients=weak, loss=2) == [(10, Event("vanishing", (0, 1), 1))]
+    assert feed(health, iterations=range(50, 99)) == [(60, Event("vanishing", (), 51))]
 
 
 def test_silent_layers_and_a_loss_at_its_floor_pass_little_gradient_which_is_no_trouble_of_its_own():
@@ -132,14 +134,14 @@ def test_silent_layers_and_a_loss_at_its_floor_pass_little_gradient_which_is_no_
 def test_gradients_that_explode():
     health = healthy()
     strong = but(STRONG, lif1=1.01 * EXPLODING)
-    assert feed(health, iterations=range(50), gradients=strong) == [(PATIENCE - 1, Event("exploding", (0,), 0))]
-    assert feed(health, iterations=range(50, 99)) == [(50 + PATIENCE - 1, Event("exploding", (), 50))]
+    assert feed(health, iterations=range(50), gradients=strong) == [(PATIENCE, Event("exploding", (0,), 1))]
+    assert feed(health, iterations=range(50, 99)) == [(50 + PATIENCE, Event("exploding", (), 51))]
 
 
 def test_a_loss_that_stays_is_told_after_a_fifth_of_the_job():
     health = healthy(468)
     assert feed(health, iterations=range(93), loss=0.995 * CHANCE) == []
-    assert feed(health, iterations=range(93, 120), loss=1.1 * CHANCE) == [(93, Event("stuck", (0,), 93))]
+    assert feed(health, iterations=range(93, 120), loss=1.1 * CHANCE) == [(94, Event("stuck", (0,), 94))]
     (passed,) = feed(health, iterations=range(120, 160), loss=2)
     assert passed[1].what == "stuck" and passed[1].layers == () and 120 < passed[0] < 130
 
@@ -156,7 +158,7 @@ def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
     assert feed(Detectors(config, 100), iterations=range(50), loss=0.9 * CHANCE + added) == []
     assert feed(healthy(100), iterations=range(50), loss=0.9 * CHANCE + added) != []
     stays = feed(Detectors(config, 100), iterations=range(50), loss=CHANCE + added)
-    assert stays == [(19, Event("stuck", (0,), 19))]
+    assert stays == [(20, Event("stuck", (0,), 20))]
 
 
 @pytest.mark.parametrize("total", [1, 9])
@@ -212,16 +214,16 @@ def test_a_line_and_a_record_say_what_is_wrong_and_what_to_try(tmp_path):
     watched, said = watch(tmp_path, total=50), []
     for iteration in range(20):
         layers = watched.record(but(FINE, lif3=0.0) if iteration < 12 else FINE, STRONG)
-        watched.step(iteration, 2.0, layers, said.append)
+        watched.step(iteration + 1, 2.0, layers, said.append)
     assert said == [
         "Health: silent layers: lif3 (density 0 %); try --init calibrated",
-        "Health: no silent layers since iteration 12",
+        "Health: no silent layers since iteration 13",
     ]
     began, passed = RunDir(tmp_path).records("health")
-    assert (began["iter"], began["what"], began["state"], began["layers"]) == (9, "silent", "began", ["lif3"])
+    assert (began["iter"], began["what"], began["state"], began["layers"]) == (10, "silent", "began", ["lif3"])
     assert began["density"]["lif3"] == 0 and began["membranes"]["lif3"]["highest"] == 0.12
     assert f"Health: {began['text']}" == said[0] and f"Health: {passed['text']}" == said[1]
-    assert (passed["iter"], passed["state"], passed["since"], passed["layers"]) == (16, "passed", 12, [])
+    assert (passed["iter"], passed["state"], passed["since"], passed["layers"]) == (17, "passed", 13, [])
 
 
 def test_a_records_figures_have_four_digits(tmp_path):
@@ -244,10 +246,12 @@ def test_a_resumed_job_tells_what_an_uninterrupted_one_would(tmp_path_factory, d
         for iteration in iterations:
             densities, gradients, loss = steps[iteration]
             layers = watched.record(np.array(densities), np.array(gradients))
-            watched.run.record("train", iter=iteration, loss=loss, **layers)
-            watched.step(iteration, loss, layers, lambda text: None)
-            if iteration % 20 == 0:
-                watched.run.record("test", iter=iteration, **watched.evaluated(iteration, lambda text: None))
+            watched.run.record("train", iter=iteration + 1, loss=loss, **layers)
+            watched.step(iteration + 1, loss, layers, lambda text: None)
+            if (iteration + 1) % 20 == 0:
+                seen = watched.look()
+                watched.run.record("test", iter=iteration + 1, **by_figure(seen))
+                watched.evaluated(iteration + 1, seen, lambda text: None)
 
     whole, broken = (tmp_path_factory.mktemp(name) for name in ("whole", "broken"))
     go(watch(whole, total=len(steps)), range(len(steps)))
@@ -339,4 +343,4 @@ def test_chance_in_batches_of_one_image_is_not_told(seed):
 def test_one_line_tells_that_a_batch_is_too_small():
     silent = Detectors(Config(train=TrainConfig(batch_size=1)), 150)
     told = feed(silent, iterations=range(150), densities=but(FINE, lif2=0, lif3=0, lif4=0), loss=CHANCE)
-    assert told == [(29, Event("silent", (1, 2, 3), 0))]
+    assert told == [(30, Event("silent", (1, 2, 3), 1))]

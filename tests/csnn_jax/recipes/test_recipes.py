@@ -60,6 +60,13 @@ def test_words_ask_for_every_kind_of_value():
     assert words(config, config) == []
 
 
+def test_the_flags_of_a_recipe_are_named_with_the_values_in_use():
+    flags = ("--recipe", "nir", "--pool", "max", "--lr", 0.001, "--seed", 5)
+    said = " ".join(words(RECIPES["nir"], used=train(*flags).config))
+    expected = " ".join(words(RECIPES["nir"])).replace("--pool avg", "--pool max").replace("--lr 0.005", "--lr 0.001")
+    assert said == expected and "--pool max" in said and "--seed" not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -83,7 +90,7 @@ def test_a_run_holds_what_its_recipe_stood_for(tmp_path):
         "csnn_jax.train", "--recipe", "fast", "--dataset", digits, "--batch-size", 8, "--epochs", 1, "--out", out
     )
     assert done.returncode == 0, done.stderr
-    stood_for = " ".join(words(RECIPES["fast"]))
+    stood_for = " ".join(words(RECIPES["fast"])).replace("--epochs 14", "--epochs 1")
     assert f"\nRecipe: fast, {stood_for}\n" in done.stdout
     config = job_from_json((out / "config.json").read_text(), "config.json")
     fast = RECIPES["fast"]

@@ -16,9 +16,9 @@ def made(path, iterations: int, ends: bool = True, **settings) -> subject.Report
     """A run with so many iterations, and an evaluation after every tenth."""
     run = rundir.create(str(path), Config(SMALL, train=TrainConfig(**settings)))
     for i in range(iterations):
-        run.record("train", iter=i, loss=2.3 - i / 1000, images_per_s=1.0, density={"lif1": 0.1, "lif2": 0.2})
         if i % 10 == 0:
             run.record("test", iter=i, accuracy=0.1 + i / 1000)
+        run.record("train", iter=i + 1, loss=2.3 - i / 1000, images_per_s=1.0, density={"lif1": 0.1, "lif2": 0.2})
     if ends:
         run.record("end", iter=iterations, interrupted=False, accuracy=0.5, seconds=3.0)
     return subject.read(str(path), 0, None)
@@ -41,7 +41,7 @@ def test_curves_are_what_was_recorded(tmp_path):
     each, mean = loss["data"]
     np.testing.assert_allclose(each["y"], [2.3 - i / 1000 for i in range(60)], rtol=1e-4)
     np.testing.assert_allclose(mean["y"][0], 2.3 - 0.012, rtol=1e-4)
-    assert (mean["x"][0], len(mean["x"])) == (24, 36)
+    assert (mean["x"][0], len(mean["x"])) == (25, 36)
     assert set(rate["data"][0]["y"]) == {0.01}
     assert [(line["name"], set(line["y"])) for line in density["data"]] == [("lif1", {10.0}), ("lif2", {20.0})]
 
@@ -56,8 +56,8 @@ def test_a_run_with_one_evaluation_alone(tmp_path):
 
 def test_a_run_that_broke_off_says_so(tmp_path):
     run = rundir.create(str(tmp_path / "run"), Config(SMALL))
-    run.record("train", iter=0, loss=float("inf"), images_per_s=1.0, density={"lif1": float("nan")}, gradient={})
-    run.record("health", iter=0, what="exploding", state="began", since=0, layers=["fc1"], text="gradients <explode>")
+    run.record("train", iter=1, loss=float("inf"), images_per_s=1.0, density={"lif1": float("nan")}, gradient={})
+    run.record("health", iter=1, what="exploding", state="began", since=1, layers=["fc1"], text="gradients <explode>")
     found = text(subject.read(str(tmp_path / "run"), 0, None))
     assert "has no end: 1 iterations are recorded, the last with a loss of inf" in found
     assert "gradients &lt;explode&gt;" in found
@@ -89,7 +89,7 @@ def test_a_mean_is_that_of_runs_that_differ_in_their_seed_alone(tmp_path):
 )
 def test_the_learning_rate_is_the_schedules(tmp_path, settings, first, last):
     rate = figures(text(made(tmp_path / "run", 30, lr=0.01, **settings)))[2]["data"][0]
-    assert rate["y"][0] == first and rate["y"][-1] == pytest.approx(last, rel=0.1) and rate["x"][-1] == 29
+    assert rate["y"][0] == first and rate["y"][-1] == pytest.approx(last, rel=0.1) and rate["x"][-1] == 30
 
 
 def test_the_cosine_of_an_unfinished_run_is_not_known(tmp_path):

@@ -179,12 +179,15 @@ def test_records_are_kept_in_order_and_by_kind(run, out):
 
 
 def test_a_resumed_run_drops_what_it_will_write_again(run):
-    for i in range(4):
+    for i in range(1, 5):
         run.record("train", iter=i)
-    run.record("test", iter=2)
-    run.record("end", iter=2, interrupted=True)
+    run.record("test", iter=4)
+    run.record("end", iter=4, interrupted=False)
+    run.record("health", iter=4)  # what the final evaluation showed
+    run.truncate_records(4)
+    assert [(r["kind"], r["iter"]) for r in run.records()] == [*(("train", i) for i in range(1, 5)), ("test", 4)]
     run.truncate_records(2)
-    assert run.records() == [{"kind": "train", "iter": 0}, {"kind": "train", "iter": 1}]
+    assert run.records() == [{"kind": "train", "iter": 1}, {"kind": "train", "iter": 2}]
 
 
 def test_truncating_no_records_is_fine(run):
@@ -228,7 +231,7 @@ def test_a_checkpoint_opens_by_its_name(out):
     for number, accuracy in ((3, 0.9), (6, 0.2), (9, None)):
         path = save_checkpoint(run, number, number)
         if accuracy is not None:
-            run.record("validation", iter=number - 1, accuracy=accuracy)
+            run.record("validation", iter=number, accuracy=accuracy)
     for name, number in (("best", 3), ("last", 9), ("6", 6), (6, 6)):
         found, config, tensors = rundir.open_run(str(out), name)
         assert (found.checkpoint, config) == (number, run.config())
@@ -242,7 +245,7 @@ def test_a_checkpoint_opens_by_its_name(out):
 
 def test_without_held_out_images_there_is_no_best_checkpoint(run, out):
     save_checkpoint(run, 3, 0.5)
-    run.record("test", iter=2, accuracy=0.9)
+    run.record("test", iter=3, accuracy=0.9)
     assert f"--checkpoint best: {out} was trained without --validation" in refusal(rundir.open_run, str(out), "best")
 
 

@@ -53,7 +53,7 @@ def compare(out: Path) -> None:
 def test_event_files_hold_the_figures_of_metrics_jsonl(watched):
     compare(watched)
     rates = scalars(watched / "tensorboard")["learning_rate"]
-    assert rates[2] == pytest.approx(5e-3) and rates[0] == pytest.approx(5e-3 / 3) and rates[9] < rates[5] < rates[3]
+    assert rates[3] == pytest.approx(5e-3) and rates[1] == pytest.approx(5e-3 / 3) and rates[10] < rates[6] < rates[4]
 
 
 def test_each_evaluation_has_a_raster_and_the_last_is_spikes_png(watched):
@@ -107,34 +107,34 @@ def test_a_run_that_had_no_event_files_gets_its_earlier_records(watched, tmp_pat
     out = shutil.copytree(watched, tmp_path / "run")
     shutil.rmtree(out / "tensorboard")
     followed = tensorboard.follow(RunDir(out), 10, np.ones(12), lambda: b"")
-    followed.record("train", iter=10, **TRAIN)
-    assert list(scalars(out / "tensorboard")["loss"]) == [*range(11)]
+    followed.record("train", iter=11, **TRAIN)
+    assert list(scalars(out / "tensorboard")["loss"]) == [*range(1, 12)]
 
 
 def test_a_file_that_a_kill_cut_off_is_mended(tmp_path):
     made = rundir.create(str(tmp_path / "run"), Config())
     folder = made.path / "tensorboard"
     first = tensorboard.follow(made, 0, np.ones(9), lambda: b"")
-    for iteration in range(5):
+    for iteration in range(1, 6):
         first.record("train", iter=iteration, **TRAIN)
     (path,) = folder.iterdir()
     path.write_bytes(path.read_bytes()[:-7])
     again = tensorboard.follow(made, 3, np.ones(9), lambda: b"")
-    again.record("train", iter=3, **TRAIN)
-    assert list(scalars(folder)["loss"]) == [0, 1, 2, 3]
+    again.record("train", iter=4, **TRAIN)
+    assert list(scalars(folder)["loss"]) == [1, 2, 3, 4]
     starts = [(e.step, e.session_log.status) for e in events(folder) if e.HasField("session_log")]
-    assert starts == [(0, 1), (3, 1)]  # SessionLog.START: TensorBoard forgets what it has read of later steps
+    assert starts == [(1, 1), (4, 1)]  # SessionLog.START: TensorBoard forgets what it has read of later steps
 
 
 def test_a_full_disk_ends_in_one_line_and_leaves_whole_events(tmp_path):
     file = tensorboard.Events(tmp_path, 0, np.ones(9))
-    file.write({"kind": "train", "iter": 0, **TRAIN})
+    file.write({"kind": "train", "iter": 1, **TRAIN})
     before = file.path.read_bytes()
     with largest_file(len(before) + 20), pytest.raises(UserError, match=r"tfevents.*: can't be written: "):
-        file.write({"kind": "train", "iter": 1, **TRAIN})
+        file.write({"kind": "train", "iter": 2, **TRAIN})
     assert file.path.read_bytes() == before
-    file.write({"kind": "train", "iter": 2, **TRAIN})
-    assert list(scalars(tmp_path)["loss"]) == [0, 2]
+    file.write({"kind": "train", "iter": 3, **TRAIN})
+    assert list(scalars(tmp_path)["loss"]) == [1, 3]
 
 
 @pytest.mark.slow

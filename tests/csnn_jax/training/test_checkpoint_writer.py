@@ -65,7 +65,7 @@ def test_the_newest_and_the_best_are_kept(split, tmp_path):
         for done, accuracy in ((1, 0.5), (2, 0.9), (3, None), (4, 0.9), (5, 0.1), (6, None)):
             if accuracy is not None:
                 writer.score(done, accuracy)
-                run.record("validation", iter=done - 1, accuracy=accuracy)
+                run.record("validation", iter=done, accuracy=accuracy)
             writer.keep(done)
     assert checkpoints.numbers(run.checkpoints) == [2, 5, 6]
     assert [run.at(name).checkpoint for name in ("best", "last", "5")] == [2, 6, 5]

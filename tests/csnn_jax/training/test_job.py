@@ -37,7 +37,7 @@ def job_config(**changes) -> Config:
 @pytest.fixture
 def interrupted(tmp_path):
     run = rundir.create(str(tmp_path / "run"), job_config())
-    run.record("train", iter=4, loss=1.0)
+    run.record("train", iter=5, loss=1.0)
     run.record("end", iter=5, interrupted=True, seconds=1.0)
     return run
 
@@ -59,7 +59,7 @@ def files(run) -> dict[str, bytes]:
 def test_a_run_goes_on_for_more_iterations(interrupted):
     assert resume(interrupted, 5, epochs=2, max_iters=7) == 5
     assert interrupted.config().train == TrainConfig(epochs=2, max_iters=7)
-    assert interrupted.records() == [{"kind": "train", "iter": 4, "loss": 1.0}]
+    assert interrupted.records() == [{"kind": "train", "iter": 5, "loss": 1.0}]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,9 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, cap
     checkpoint.write(interrupted.checkpoints, 5, Counter(5).snapshot(), b"")
     damaged = interrupted.checkpoints / "5" / "state.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    interrupted.record("train", iter=2, loss=1.0)
+    interrupted.truncate_records(0)
+    for iteration in (3, 4):
+        interrupted.record("train", iter=iteration, loss=1.0)
     (interrupted.checkpoints / ".5.abc").mkdir()
     (interrupted.path / ".weights.safetensors.abc").write_text("half")
     trainer = Counter()
@@ -99,7 +101,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, cap
     trainer.restore(begun.state)
     assert begun.done == 3 == trainer.count
     assert capsys.readouterr().out.startswith(f"Checkpoint: {damaged}: expected the training state")
-    assert [record["iter"] for record in interrupted.records()] == [2]
+    assert [record["iter"] for record in interrupted.records()] == [3]
     assert [path.name for path in interrupted.checkpoints.iterdir()] == ["3"]
     assert sorted(files(interrupted)) == ["config.json", "metrics.jsonl"]
 

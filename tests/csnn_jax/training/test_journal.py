@@ -28,8 +28,8 @@ def trainer():
 def told(journal) -> None:
     """An iteration, an evaluation, a checkpoint and the end of a training."""
     with journal:
-        journal.step(0, METRICS, time.perf_counter())
-        journal.evaluated(0, "test", RESULT)
+        journal.step(1, METRICS, time.perf_counter())
+        journal.evaluated(1, "test", RESULT)
         journal.keep(1)
         journal.finished(1, RESULT)
 
@@ -44,11 +44,12 @@ def test_what_happens_is_printed_recorded_and_kept(trainer, tmp_path, capsys):
     told(written(trainer, run))
     accuracy = "Test Acc: 75.00% (of 4 images)"
     assert [line for line in capsys.readouterr().out.splitlines() if "Acc" in line] == [
-        f"Iter 0, {accuracy}",
+        f"Iter 1, {accuracy}",
         "Final Test Accuracy: 75.00% (of 4 images)",
     ]
     step, test, end = run.records()
     assert (step["loss"], step["density"]) == (1.05, {"lif1": 0.1, "lif2": 0.2}) and step["images_per_s"] > 0
+    assert (step["iter"], test["iter"]) == (1, 1)
     assert (test["kind"], test["accuracy"], list(test["dead"])) == ("test", 0.75, ["lif1", "lif2"])
     assert (end["iter"], end["interrupted"], end["accuracy"]) == (1, False, 0.75)
     assert run.weights.is_file() and (run.checkpoints / "1").is_dir()

@@ -1,12 +1,14 @@
 """The order of a training, in both frameworks: one step ahead of what is told, and nothing of it is lost."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
-from csnn_jax.runs import rundir, weights
+from csnn_jax.runs import checkpoints, rundir, weights
 from csnn_jax.training import plan
 from csnn_jax.training.journal import WritingJournal
 from csnn_jax.training.loop import Journal, Loop
@@ -72,7 +74,7 @@ def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
             happened.append(f"told {iteration}")
 
         def due(self, done):
-            return done == 6
+            return done == 5
 
         def keep(self, done):
             happened.append(f"keep {done}")
@@ -80,11 +82,44 @@ def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
     _, loop = begin(Dispatching, job(eval_every=3, max_iters=7), dataset)
     assert loop.run(0, Telling()) == 7
     assert happened == [
-        *("step 0", "told 0", "evaluate 4"),
-        *("step 1", "step 2", "told 1", "step 3", "told 2", "told 3", "evaluate 4"),
-        *("step 4", "step 5", "told 4", "told 5", "keep 6"),
-        *("step 6", "told 6", "evaluate 4", "keep 7", "evaluate 6"),
+        "evaluate 4",
+        *("step 0", "step 1", "told 1", "step 2", "told 2", "told 3", "evaluate 4"),
+        *("step 3", "step 4", "told 4", "told 5", "keep 5", "step 5", "told 6", "evaluate 4"),
+        *("step 6", "told 7", "keep 7", "evaluate 6"),
     ]
+
+
+@pytest.mark.parametrize("validation", [True, False])
+def test_every_number_is_that_of_the_iterations_done(validation, kind, dataset, tmp_path, capsys):
+    """Also where the last evaluation falls together with the end: the test images are then run once."""
+    config = job(eval_every=4, keep_checkpoints=9)
+    dataset = dataset if validation else replace(dataset, validation=None)
+    trainer, loop = begin(kind, config, dataset)
+    run = rundir.create(str(tmp_path / "run"), config)
+    loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look))
+    name, evaluated = ("validation", [0, 4, 8]) if validation else ("test", [0, 4])
+    lines = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("Iter")]
+    assert lines == [f"Iter {number}, {name.capitalize()} Acc" for number in evaluated]
+    assert [record["iter"] for record in run.records(name)] == evaluated
+    assert [record["iter"] for record in run.records("train")] == list(range(1, 9))
+    assert [record["iter"] for record in run.records("end")] == [8]
+    assert checkpoints.numbers(run.checkpoints) == [0, 4, 8]
+
+
+def test_given_weights_are_evaluated_before_the_first_iteration(kind, dataset):
+    """Whatever --eval-every says."""
+    begun, given = job(), replace(job().train, init="auto", init_from="RUN")
+    tensors = kind(begun, dataset.train).tensors()
+    trainer = kind(replace(begun, train=given), dataset.train, tensors)
+    told = []
+
+    class Telling(Journal):
+        def evaluated(self, done, kind, result):
+            told.append((done, kind))
+
+    rates = plan.learning_rates(given, 8)
+    Loop(replace(begun, train=given), dataset, trainer, rates, lambda: True).run(0, Telling())
+    assert told == [(0, "validation")]
 
 
 def test_the_processes_that_write_nothing_take_the_same_steps(kind, dataset, tmp_path):
@@ -95,7 +130,7 @@ def test_the_processes_that_write_nothing_take_the_same_steps(kind, dataset, tmp
     other, loop = begin(kind, config, dataset)
     assert loop.run(0, Journal()) == done == 8
     assert state(lead) == state(other)
-    assert [record["iter"] for record in run.records("train")] == list(range(8)) and run.finished
+    assert [record["iter"] for record in run.records("train")] == list(range(1, 9)) and run.finished
 
 
 @pytest.mark.parametrize("asked", [1, 4])
@@ -104,7 +139,7 @@ def test_an_interrupt_keeps_the_iterations_that_were_done_and_their_records(kind
     trainer, loop = begin(kind, config, dataset, lambda: next(answers, False))
     run = rundir.create(str(tmp_path / "run"), config)
     assert loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look)) == asked
-    assert [record["iter"] for record in run.records("train")] == list(range(asked))
+    assert [record["iter"] for record in run.records("train")] == list(range(1, asked + 1))
     expected = stepped(kind, config, dataset, asked)
     assert state(trainer) == state(expected)
     assert run.weights.read_bytes() == weights.to_bytes(expected.tensors(), MODEL)
@@ -133,9 +168,9 @@ def test_steps_after_one_that_is_not_finite_change_nothing(kind, dataset, tmp_pa
     config = job()
     trainer, loop = begin(Unbounded, config, dataset)
     run = rundir.create(str(tmp_path / "run"), config)
-    with pytest.raises(UserError, match="iteration 4: the loss or a gradient is not finite; the weights before"):
+    with pytest.raises(UserError, match="iteration 5: the loss or a gradient is not finite; the weights before"):
         loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look))
-    assert [record["iter"] for record in run.records("train")] == list(range(4))
+    assert [record["iter"] for record in run.records("train")] == [1, 2, 3, 4]
     expected = stepped(kind, config, dataset, 3).tensors()
     for name, tensor in weights.load(run.weights)[1].items():
         np.testing.assert_array_equal(tensor, expected[name])
