@@ -8,6 +8,13 @@ class UserError(Exception):
     """A mistake of the user's: the message names the file or flag, the value, and what was expected."""
 
 
+def one_line(text: str, longest: int = 100) -> str:
+    """Text from anywhere as a part of one line: control characters are escaped, a long middle is left out."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    half = longest // 2
+    return shown if len(shown) <= longest else f"{shown[:half]}...{shown[-half:]}"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says; its type's name where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, one_line
 
 
 def settle(config: Any) -> None:
@@ -35,7 +35,12 @@ def check(flag: str, value: object, expected: str, ok: bool) -> None:
 
 
 def show(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    """A value as a part of one line: short, and without control characters."""
+    try:
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    except ValueError:  # a whole number of more digits than Python shows
+        text = "of thousands of digits"
+    return one_line(text)
 
 
 def check_choice(flag: str, value: object, literal: Any) -> None:
@@ -43,7 +48,7 @@ def check_choice(flag: str, value: object, literal: Any) -> None:
 
 
 def is_count(value: object, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**64
 
 
 def is_counts(values: object) -> bool:

@@ -56,7 +56,12 @@ class DataConfig:
         settle(self)
         check("--cache-limit", self.cache_limit, "a number of at least 0", is_number(self.cache_limit, -1e-9))
         check("--skip-bad", self.skip_bad, "true or false", isinstance(self.skip_bad, bool))
-        check("--dataset", self.dataset, "the name of a data set", isinstance(self.dataset, str))
+        check(
+            "--dataset",
+            self.dataset,
+            "the name of a data set",
+            isinstance(self.dataset, str) and "\0" not in self.dataset,
+        )
         check("--validation", self.validation, "a whole number of at least 0", is_count(self.validation, 0))
         if self.augment is not None:
             _check_augment(self.augment)
@@ -80,7 +85,7 @@ class TrainConfig:
     """Images per iteration; an epoch's last partial batch is dropped."""
     lr: float | None = None
     """Learning rate; None: 0.01 for the default network, 0.0025 for neurons with another beta, without a reset or with
-    learnt parameters, else 0.005."""
+    learnt parameters, else 0.005; a tenth of these with --init-from."""
     init: Init = "auto"
     """Initial weights: torch's uniform, fluctuation (Rossbroich et al. 2022: from the neurons' parameters), calibrated
     (scaled until every layer fires on a training batch), or auto: torch for the default stack, else calibrated."""
@@ -99,7 +104,8 @@ class TrainConfig:
     max_iters: int | None = None
     """Stop after this many iterations in all; None: when the epochs are over."""
     eval_every: int = 50
-    """Iterations between evaluations; 0: only at the end."""
+    """Iterations between evaluations, of which the first is before training; 0: at the end alone, and with --init-from
+    before training."""
     eval_images: int | None = None
     """Evaluate on so many images, the first ones of the held-out and of the test images, for short jobs; None: all."""
     checkpoint_every: int = 0
@@ -172,7 +178,7 @@ class TrainConfig:
 
     def _check_init_from(self) -> None:
         given, output = self.init_from, self.init_from_output
-        named = given is None or (isinstance(given, str) and given != "")
+        named = given is None or (isinstance(given, str) and given != "" and "\0" not in given)
         check("--init-from", given, "a run directory, or a weights.safetensors", named)
         alone = given is None or self.init == "auto"
         check("--init", self.init, "no --init-from beside it, whose weights are drawn already", alone)
@@ -266,6 +272,9 @@ class Config:
         shift = self.data.augment[0] if self.data.augment else 0
         below = f"a shift below {min(height, width)} pixels, for images of {height}x{width}"
         check("--augment", self.data.augment, below, shift < min(height, width))
+        counts = self.train.loss == "mse_count"
+        read = f"spikes with --loss {self.train.loss}, which trains the spike counts"
+        check("--readout", self.model.readout, read, not counts or self.model.readout == "spikes")
         target = self.train.rate_target
         hidden = len(self.model.layers) > 1
         check("--rate-target", target, "a network with a hidden layer", target is None or hidden)

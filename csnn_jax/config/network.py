@@ -135,6 +135,12 @@ class ModelConfig:
     def _check_geometry(self) -> None:
         """Refuses a geometry that no convolution can have; makes equal values for all convolutions one value."""
         n = len(self.conv_channels)
+        for choices, flag, literal in ((self.padding, "--padding", Padding), (self.pool, "--pool", Pool)):
+            for choice in choices if isinstance(choices, tuple) else (choices,):
+                check_choice(flag, choice, literal)
+        for flag, sizes in (("--kernel-size", self.kernel_size), ("--stride", self.stride)):
+            positive = is_counts(sizes if isinstance(sizes, tuple) else (sizes,))
+            check(flag, sizes, "positive whole numbers", positive)
         for name in GEOMETRY:
             value = getattr(self, name)
             flag = flag_of(name)
@@ -143,12 +149,6 @@ class ModelConfig:
                 check(flag, value, several, n > 0 and len(value) == n)
                 if len(set(value)) == 1:
                     object.__setattr__(self, name, value[0])
-        for choices, flag, literal in ((self.padding, "--padding", Padding), (self.pool, "--pool", Pool)):
-            for choice in choices if isinstance(choices, tuple) else (choices,):
-                check_choice(flag, choice, literal)
-        for flag, sizes in (("--kernel-size", self.kernel_size), ("--stride", self.stride)):
-            positive = is_counts(sizes if isinstance(sizes, tuple) else (sizes,))
-            check(flag, sizes, "positive whole numbers", positive)
         sizes, paddings = self._per_convolution(self.kernel_size), self._per_convolution(self.padding)
         even = any(k % 2 == 0 and padding == "same" for k, padding in zip(sizes, paddings, strict=True))
         check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones take valid", not even)

@@ -1,12 +1,18 @@
 """How data and training may be configured: what is not accepted is refused in one line."""
 
+import json
 import math
+from contextlib import suppress
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
+from csnn_jax.runs.config_json import job_from_json, job_to_json
+
+KINDS = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 
 INVALID = [
     (DataConfig, "dataset", 3, "--dataset 3: expected the name of a data set"),
@@ -90,6 +96,45 @@ def test_dropout_needs_a_hidden_layer():
     Config(ModelConfig(hidden=()), train=TrainConfig(dropout=0.5))
     with pytest.raises(UserError, match=r"--dropout 0\.5: expected a network with a hidden layer"):
         Config(ModelConfig(conv_channels=(), hidden=()), train=TrainConfig(dropout=0.5))
+
+
+NESTED = ([[3], [5]], [[3], [3]], [["max"], ["max"]], ((1,), (2,)), [{}, {}], [None], {}, {"a": [1]}, [[]])
+ODD = (*NESTED, math.nan, math.inf, 10**400, 10**5000, [10**5000], -(2**70), b"x", b"\0", "\0", "a\nb", "x" * 5000, 1j)
+ODD += (True, [True, False], np.float32("nan"), np.array([[1, 2], [3, 4]]), np.array([None]), np.bool_(True), object())
+FIELDS = [(name, kind, one.name) for name, kind in KINDS.items() for one in fields(kind) if one.name != "cache"]
+
+
+@pytest.mark.parametrize(("part", "kind", "field"), FIELDS, ids=str)
+def test_an_odd_value_is_taken_or_refused_in_one_line(part, kind, field):
+    """By the class and from config.json; what is taken can be hashed, decided and written."""
+    for value in ODD:
+        try:
+            made = Config(**{part: kind(**{field: value})})
+            assert hash(made) == hash(job_from_json(job_to_json(made), "config.json")) and decided(made)
+        except UserError as error:
+            assert str(error).startswith(f"--{field.replace('_', '-')} ")
+            assert str(error).isprintable() and len(str(error)) < 400
+        try:
+            text = json.dumps({"schema_version": 1, part: {field: value}})
+        except (TypeError, ValueError):  # JSON can't say it
+            continue
+        with suppress(UserError):
+            job_from_json(text, "config.json")
+
+
+@pytest.mark.parametrize("field", ["kernel_size", "stride", "padding", "pool"])
+@pytest.mark.parametrize("value", NESTED, ids=str)
+def test_nested_lists_are_refused_by_flag(field, value):
+    with pytest.raises(UserError, match=f"^--{field.replace('_', '-')} "):
+        ModelConfig(**{field: value})
+    with pytest.raises(UserError, match=rf"^config\.json: --{field.replace('_', '-')} "):
+        job_from_json(json.dumps({"schema_version": 1, "model": {field: value}}), "config.json")
+
+
+def test_counts_are_not_trained_where_membranes_are_read():
+    Config(ModelConfig(readout="membrane"), train=TrainConfig(loss="ce_membrane"))
+    with pytest.raises(UserError, match=r"^--readout membrane: expected spikes with --loss mse_count, which trains"):
+        Config(ModelConfig(readout="membrane"), train=TrainConfig(loss="mse_count"))
 
 
 def test_a_rate_target_needs_a_hidden_layer():
