@@ -1,5 +1,6 @@
 """The flags of the training command lines (one set for csnn_jax and csnn_torch) and how commands end."""
 
+import errno
 import io
 import os
 import signal
@@ -16,7 +17,7 @@ import tyro
 
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.config.checks import check, is_count
-from csnn_jax.errors import UserError, refusal
+from csnn_jax.errors import UserError, one_line, refusal
 from csnn_jax.figures import Figures
 from csnn_jax.flag_groups import fill, form
 from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
@@ -88,6 +89,9 @@ def parse(
     if words == ["--version"]:
         print(f"{program} {version('csnn-jax')}")
         sys.exit(0)
+    for word in words:
+        if "\0" in word:  # from Python; no command line can hold one
+            raise UserError(f"{one_line(word)}: expected no NUL byte in it")
     # Where True may be the default, --no-FLAG is needed too.
     options = (tyro.conf.OmitArgPrefixes, *(() if default else (tyro.conf.FlagCreatePairsOff,)))
     said = io.StringIO()
@@ -198,6 +202,8 @@ def _check_recipe(flags: TrainFlags) -> None:
 def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:
     """Runs a command: a user's mistake is one line on stderr and exit code 2, Ctrl-C is exit code 130.
 
+    A path that is too long for the system counts as a mistake wherever a command meets it.
+
     SIGTERM ends it as an exception would, with exit code 143, so that half-made folders are taken away. Exit code 141,
     as a shell shows of other programs, where nobody reads its output to the end (`| head`).
 
@@ -219,6 +225,11 @@ def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()
             return 141
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            return 2
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            print(f"error: {one_line(str(error.filename))}: expected a path, this is too long for one", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             if alone:

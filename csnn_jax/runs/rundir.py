@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, one_line
 from csnn_jax.files import append_line, sync, write_atomic, write_new
 from csnn_jax.runs import checkpoints, layouts, weights
 from csnn_jax.runs.config_json import job_from_json, job_to_json
@@ -183,8 +183,8 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
     Raises:
         UserError: there is a run already, or the directory can't be made.
     """
-    if out == "":
-        raise UserError("--out '': expected a path")
+    if out is not None and (out == "" or "\0" in out):
+        raise UserError(f"--out {out!r}: expected a path")
     try:
         if out is None:
             run = RunDir(fresh())
@@ -253,9 +253,13 @@ def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Co
         UserError: no run there, no weights yet, no such checkpoint, or files that do not fit together.
     """
     run = RunDir(Path(path))
-    if not run.path.is_dir():
-        what = "is no directory" if run.path.exists() else "no such directory"
-        raise UserError(f"{path}: {what}, expected a run directory that csnn_jax.train made")
+    try:
+        is_there, is_folder = run.path.exists(), run.path.is_dir()
+    except OSError:  # too long for a path
+        is_there = is_folder = False
+    if not is_folder:
+        what = "is no directory" if is_there else "no such directory"
+        raise UserError(f"{one_line(path)}: {what}, expected a run directory that csnn_jax.train made")
     config = run.config()
     if checkpoint is not None:
         run = run.at(checkpoint)

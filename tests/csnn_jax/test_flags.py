@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 
 import pytest
+from commands import call
 
 import csnn_jax
 from csnn_jax.config import Config, ModelConfig, TrainConfig
@@ -107,6 +108,28 @@ sys.exit(run_command(command))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, "")
+
+
+RUN_OF = ("csnn_jax.evaluate", "csnn_jax.report", "csnn_jax.predict", "export", "export.verify", "csnn_torch.compare")
+WORDS = {
+    **{module: ("PATH",) for module in RUN_OF},
+    "csnn_jax.predict": ("PATH", "image.png"),
+    "export": ("PATH", "--out", "bundle"),
+    "csnn_jax.report": ("PATH", "--out", "report.html"),
+    "csnn_torch.compare": ("--run", "PATH", "--out", "comparison"),
+}
+TRAINS = [("csnn_jax.train", (flag, "PATH")) for flag in ("--out", "--init-from")]
+TRAINS += [("csnn_jax.train", ("--resume", "--out", "PATH"))]
+TRAINS += [("csnn_jax.train", ("--dataset", f"{kind}:PATH", "--out", "run")) for kind in ("idx", "events", "nmnist")]
+OUT = [("export", ("RUN", "--out", "PATH")), ("csnn_torch.compare", ("--quick", "--out", "PATH"))]
+
+
+@pytest.mark.parametrize(("module", "words"), [*WORDS.items(), *TRAINS, *OUT], ids=str)
+@pytest.mark.parametrize("path", ["x" * 5000, "/".join(["x" * 200] * 25), "a\0b"], ids=["long", "deep", "NUL"])
+def test_a_path_that_can_be_none_is_one_line(module, words, path, tmp_path):
+    done = call(module, *(word.replace("PATH", path) for word in words), cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert done.stderr.strip().isprintable() and not list(tmp_path.iterdir())
 
 
 def test_the_handlers_of_the_caller_are_given_back():
