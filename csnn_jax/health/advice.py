@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from csnn_jax.config import Config
-from csnn_jax.config.auto import usual_lr
+from csnn_jax.config.auto import lr_of, usual_lr
 from csnn_jax.runs.metrics import LOOKED_AT
 
 STUCK = 0.99
@@ -114,7 +114,7 @@ def hint(
     thresholds = [model.thresholds[layer] for layer in layers]
     usual = usual_lr(config)
     holds = {
-        "far rate": (train.optimizer != "sgd" and train.lr > FAR * usual) or has_blown_up(figures or {}, config),
+        "far rate": (train.optimizer != "sgd" and lr_of(config) > FAR * usual) or has_blown_up(figures or {}, config),
         "faulty surrogate": model.surrogate in FAULTS,
         "small batch": train.batch_size < SMALL_BATCH,
         "steep surrogate": model.surrogate == "fast_sigmoid",

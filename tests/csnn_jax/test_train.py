@@ -122,7 +122,7 @@ def test_validation_images_stand_in_for_the_test_images_until_the_end(tmp_path):
     done = call(MODULE, *SMALL, *flags, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "1000 training, 59000 held out" in done.stdout and "Iter 1, Validation Acc:" in done.stdout
-    assert len(records(out, "validation")) == 2 and not records(out, "test")
+    assert [r["iter"] for r in records(out, "validation")] == [0, 1, 2] and not records(out, "test")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A training that starts from the weights of a run: its stack, what flags change of it, and what is refused."""
 
+import re
 import shutil
 
 import numpy as np
@@ -110,6 +111,16 @@ def test_it_stands_alone(source):
         TrainConfig(init_from=str(source), init_from_output="old")
     with pytest.raises(UserError, match=r"^--init-from : expected a run directory"):
         TrainConfig(init_from="")
+
+
+def test_rate_and_accuracy_are_printed_before_the_first_step(source, dataset, tmp_path):
+    """Also where evaluations are switched off."""
+    flags = ("--dataset", dataset, "--batch-size", 32, "--max-iters", 2, "--eval-every", 0, "--out", tmp_path / "run")
+    done = call("csnn_jax.train", "--init-from", source, *flags)
+    assert done.returncode == 0 and "\nChosen for this network: --lr 0.0005\n" in done.stdout, done
+    (accuracy,) = re.findall(r"^Iter 0, Test Acc: (\S+)$", done.stdout, re.M)
+    assert accuracy in call("csnn_jax.evaluate", source, "--dataset", dataset).stdout
+    assert [record["iter"] for record in rundir.RunDir(tmp_path / "run").records("test")] == [0]
 
 
 @pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
