@@ -117,7 +117,7 @@ def test_rate_and_accuracy_are_printed_before_the_first_step(source, dataset, tm
     """Also where evaluations are switched off."""
     flags = ("--dataset", dataset, "--batch-size", 32, "--max-iters", 2, "--eval-every", 0, "--out", tmp_path / "run")
     done = call("csnn_jax.train", "--init-from", source, *flags)
-    assert done.returncode == 0 and "\nChosen for this network: --lr 0.0005\n" in done.stdout, done
+    assert done.returncode == 0 and "\nChosen for this network: --surrogate atan, --lr 0.0005\n" in done.stdout, done
     (accuracy,) = re.findall(r"^Iter 0, Test Acc: (\S+)$", done.stdout, re.M)
     assert accuracy in call("csnn_jax.evaluate", source, "--dataset", dataset).stdout
     assert [record["iter"] for record in rundir.RunDir(tmp_path / "run").records("test")] == [0]
