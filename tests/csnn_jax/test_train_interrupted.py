@@ -36,7 +36,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     assert process.returncode == 130, err
     assert err == "" and "Interrupted after" in out and f"Go on: add --resume --out {broken} " in out
     done = records(broken, "end")[-1]["iter"]
-    assert 20 < done < 60
+    assert 20 <= done < 60
     safetensors.numpy.load_file(broken / "weights.safetensors")
     assert (broken / "accuracy.png").exists()
 
