@@ -16,6 +16,12 @@
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
 #error "float must be computed in float, or spikes near the threshold change (on 32-bit x86: -msse2 -mfpmath=sse)"
 #endif
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)
+#error "-ffast-math and its parts change sums and quotients, and with them spikes: compile without"
+#endif
+#ifdef __cplusplus
+#error "csnn.c is C: compile it with a C compiler (g++: -x c); csnn.h can be included in C++"
+#endif
 
 /* The input, or the neurons of a layer. */
 struct map {
@@ -53,6 +59,13 @@ struct layer {
 #include "weights.h"
 #endif
 
+/*
+ * Each product is rounded before a sum takes it, as in the trained network. A compiler may fuse both (-ffp-contract=fast
+ * does, on processors that can), which rounds once. No macro reveals that, so products are multiplied by a 1 that the
+ * compiler doesn't know to be one: what it can fuse is then 1 * product + sum, which rounds to the same bits.
+ */
+static const volatile float unknown_one = 1.0f;
+
 /* The weights [channels out] of one input under the kernel, counted in height-width-channel order. */
 static const csnn_weight *row(const struct layer *layer, int32_t input, int32_t channels_out)
 {
@@ -77,8 +90,10 @@ static void add_two(float *restrict sum, const csnn_weight *restrict one, const 
 /* sum += value * one */
 static void add_scaled(float *restrict sum, const csnn_weight *restrict one, float value, int32_t count)
 {
+    const float unit = unknown_one;
+
     for (int32_t i = 0; i < count; i++)
-        sum[i] += value * one[i];
+        sum[i] += unit * (value * one[i]);
 }
 
 /*
@@ -116,8 +131,9 @@ static void convolve(const struct csnn_state *state, int number, int32_t top, in
             add(sum, row(layer, *e + offset, channels), channels);
     }
 #ifdef CSNN_INT8
+    const float unit = unknown_one;
     for (int32_t c = 0; c < channels; c++) /* sums of whole numbers, exact in any order where the input is spikes */
-        sum[c] = sum[c] * layer->scale[c] + layer->bias[c];
+        sum[c] = unit * (sum[c] * layer->scale[c]) + layer->bias[c];
 #endif
 }
 
@@ -150,16 +166,16 @@ static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, c
 /* One step of one pixel's neurons: U[t] from U[t-1] and I[t], as csnn.h has it. */
 static void fire(const struct layer *layer, float *restrict membrane, const float *restrict current, int32_t count)
 {
-    const float beta = layer->beta, threshold = layer->threshold;
+    const float beta = layer->beta, threshold = layer->threshold, unit = unknown_one;
 
     for (int32_t c = 0; c < count; c++) {
         const float reset = membrane[c] > threshold ? 1.0f : 0.0f;
         if (CSNN_RESET_SUBTRACT)
-            membrane[c] = beta * membrane[c] + current[c] - reset * threshold;
+            membrane[c] = unit * (beta * membrane[c]) + current[c] - reset * threshold; /* reset * threshold is exact */
         else if (CSNN_RESET_ZERO)
-            membrane[c] = beta * ((1.0f - reset) * membrane[c]) + current[c];
+            membrane[c] = unit * (beta * ((1.0f - reset) * membrane[c])) + current[c];
         else
-            membrane[c] = beta * membrane[c] + current[c];
+            membrane[c] = unit * (beta * membrane[c]) + current[c];
     }
 }
 
@@ -230,10 +246,18 @@ float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count)
     return state->membrane + (out->first_event - CSNN_INPUTS);
 }
 
-int csnn_classify(struct csnn_state *state, const uint8_t *sample, int32_t counts[CSNN_CLASSES])
+int csnn_class(const int32_t counts[CSNN_CLASSES])
 {
     int best = 0;
 
+    for (int i = 1; i < CSNN_CLASSES; i++)
+        if (counts[i] > counts[best])
+            best = i;
+    return counts[best] ? best : -1;
+}
+
+int csnn_classify(struct csnn_state *state, const uint8_t *sample, int32_t counts[CSNN_CLASSES])
+{
     csnn_reset(state);
     for (int32_t i = 0; i < CSNN_CLASSES; i++)
         counts[i] = 0;
@@ -242,14 +266,11 @@ int csnn_classify(struct csnn_state *state, const uint8_t *sample, int32_t count
         if (t < CSNN_FRAMES) /* one image is convolved once, not at every step */
             csnn_present(state, sample + (size_t)t * CSNN_INPUTS);
         csnn_step(state);
-        const csnn_index *class = csnn_spikes(state, CSNN_LAYERS - 1, &spikes);
+        const csnn_index *spiked = csnn_spikes(state, CSNN_LAYERS - 1, &spikes);
         for (int32_t i = 0; i < spikes; i++)
-            counts[class[i]]++;
+            counts[spiked[i]]++;
     }
-    for (int i = 1; i < CSNN_CLASSES; i++)
-        if (counts[i] > counts[best])
-            best = i;
-    return best;
+    return csnn_class(counts);
 }
 
 size_t csnn_state_size(void)

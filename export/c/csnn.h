@@ -1,10 +1,12 @@
 /*
- * A convolutional spiking neural network with its trained weights. C99, no heap, no static state, no library.
+ * A convolutional spiking neural network with its trained weights. C99, no heap, no static state, no
+ * library but what compilers call by themselves: memset, and on a processor without a floating-point unit, such as a
+ * Cortex-M0+, the compiler's own functions for float (libgcc).
  *
  * With -DCSNN_INT8 csnn.c takes the weights of weights_int8.h, a byte each, and is a little less exact.
  *
  *     static struct csnn_state state;
- *     int class = csnn_classify(&state, image, counts);
+ *     int answer = csnn_classify(&state, image, counts);
  *
  * or step by step, for a stream of frames:
  *
@@ -72,13 +74,16 @@ const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t
  */
 float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count);
 
+/* The class with the most output spikes, the lowest of those if there are several; -1 if no class spiked. */
+int csnn_class(const int32_t counts[CSNN_CLASSES]);
+
 /*
  * Resets, and runs the whole window.
  *
  * sample: CSNN_FRAMES frames. If that is 1, it is shown for all CSNN_TIME_STEPS steps, else each for one step.
  * counts: set to the output spikes of every class.
  *
- * Returns the class with the most output spikes, the lowest of those if there are several.
+ * Returns csnn_class(counts).
  */
 int csnn_classify(struct csnn_state *state, const uint8_t *sample, int32_t counts[CSNN_CLASSES]);
 

@@ -8,7 +8,9 @@
  *
  * Without --window-us the input is one window, which is kept until its end is known. With it, every N microseconds from
  * the first event on are one: a frame then lasts N / CSNN_WINDOW_FRAMES and is run as soon as it is over, so nothing
- * is kept but the frame. A window in which nothing happened has its line as well.
+ * is kept but the frame. A window without events has its line as well; of several in a row the first is run, and a line
+ * says how many more have the same answer, so a clock that jumps can't keep the network busy. The last window ends with
+ * the input: what is left of it is empty.
  */
 #include "program.h"
 
@@ -102,9 +104,9 @@ static void advance(int64_t end)
 
         csnn_present(&state, frame);
         csnn_step(&state);
-        const csnn_index *class = csnn_spikes(&state, CSNN_LAYERS - 1, &spikes);
+        const csnn_index *spiked = csnn_spikes(&state, CSNN_LAYERS - 1, &spikes);
         for (int32_t i = 0; i < spikes; i++)
-            counts[class[i]]++;
+            counts[spiked[i]]++;
         memset(frame, 0, sizeof frame);
     }
 }
@@ -150,10 +152,14 @@ static int classify_windows(struct source *source, int64_t window_us)
     while ((found = next(source, &event)) > 0) {
         if (source->events == 1)
             start = event.t;
-        for (; event.t >= start + window_us; start += window_us) {
+        const int64_t windows = (event.t - start) / window_us; /* that are over */
+        for (int64_t i = 0; i < windows && i < 2; i++) {
             finish();
             begin();
         }
+        if (windows > 2)
+            printf("%" PRId64 " more without events: the same\n", windows - 2);
+        start += windows * window_us;
         add(&event, (event.t - start) / each);
     }
     if (found < 0)

@@ -5,7 +5,9 @@
  *     follow one another.
  *
  * csnn --events [--window-us N] [FILE]: classifies the events of a camera, see events.c.
+ * csnn --help: how it is called.
  *
+ * A line is `class 3, spike counts ...`, or `class -, ...` where no class spiked.
  * Exit code 0, or 2 after one line on the standard error.
  */
 #include <stdlib.h>
@@ -17,26 +19,6 @@
 
 static struct csnn_state state;
 static uint8_t sample[SAMPLE_BYTES];
-
-void print_answer(const int32_t counts[CSNN_CLASSES])
-{
-    int best = 0;
-
-    for (int i = 1; i < CSNN_CLASSES; i++)
-        if (counts[i] > counts[best])
-            best = i;
-    printf("class %d, spike counts", best);
-    for (int i = 0; i < CSNN_CLASSES; i++)
-        printf(" %ld", (long)counts[i]);
-    putchar('\n');
-}
-
-int fail(const char *what)
-{
-    fputs("csnn: ", stderr);
-    perror(what);
-    return 2;
-}
 
 static int classify_samples(FILE *file, const char *name)
 {
@@ -59,6 +41,8 @@ static int classify_samples(FILE *file, const char *name)
     return 0;
 }
 
+static const char usage[] = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n";
+
 #define LONGEST_US 1000000000000000LL /* 31 years: no sum of times overflows */
 
 /* The microseconds that --window-us names; 0 where it names none that frames fit into. */
@@ -77,6 +61,8 @@ int main(int argc, char **argv)
     int64_t window_us = 0;
     int events = 0, at = 1;
 
+    if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help")))
+        return fputs(usage, stdout) < 0 || fflush(stdout) ? fail("standard output") : 0;
     if (at < argc && !strcmp(argv[at], "--events")) {
         events = 1;
         at++;
@@ -89,8 +75,8 @@ int main(int argc, char **argv)
             at += 2;
         }
     }
-    if (argc > at + 1 || (at < argc && !strncmp(argv[at], "--", 2))) {
-        fputs("usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n", stderr);
+    if (argc > at + 1 || (at < argc && argv[at][0] == '-')) {
+        fputs(usage, stderr);
         return 2;
     }
     if (at < argc) {

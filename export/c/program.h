@@ -6,11 +6,28 @@
 
 #include "csnn.h"
 
-/* Prints the class with the most output spikes, the lowest of those if there are several, and all counts. */
-void print_answer(const int32_t counts[CSNN_CLASSES]);
+/* Prints the class, `-` if none spiked, and the counts of all. */
+static inline void print_answer(const int32_t counts[CSNN_CLASSES])
+{
+    const int answer = csnn_class(counts);
+
+    if (answer < 0)
+        fputs("class -", stdout);
+    else
+        printf("class %d", answer);
+    fputs(", spike counts", stdout);
+    for (int i = 0; i < CSNN_CLASSES; i++)
+        printf(" %ld", (long)counts[i]);
+    putchar('\n');
+}
 
 /* perror, preceded by the program's name; returns exit code 2. */
-int fail(const char *what);
+static inline int fail(const char *what)
+{
+    fputs("csnn: ", stderr);
+    perror(what);
+    return 2;
+}
 
 /*
  * Classifies the recordings of an event camera and prints a line for each window. Returns the exit code.

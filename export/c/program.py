@@ -28,7 +28,7 @@ def build(folder: Path, out: Path, int8: bool = False) -> Built:
 
     Args:
         folder: the sources; only read.
-        out: an existing folder for the program, `csnn`, and the library, `libcsnn.so`.
+        out: a folder for the program, `csnn`, and the library, `libcsnn.so`.
         int8: with weights of 8 bits: `csnn_int8` and `libcsnn_int8.so`.
 
     Raises:
@@ -40,7 +40,8 @@ def build(folder: Path, out: Path, int8: bool = False) -> Built:
     if compiler is None:
         raise UserError("the C program can't be built: none of the compilers cc, gcc and clang is on the PATH")
     goal, name = ("int8", "csnn_int8") if int8 else ("all", "csnn")
-    command = ["make", "-s", "-C", str(folder.resolve()), f"BUILD={out.resolve()}", f"CC={compiler}", goal]
+    settings = f"BUILD={out.resolve()}", f"CC={compiler}"
+    command = ["make", "-s", "-C", str(folder.resolve()), "-f", "Makefile", *settings, goal]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"the C program can't be built: {compiler} failed: {first_error(done.stderr)}")
@@ -55,12 +56,13 @@ def counts(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         samples: uint8 [N, H, W, C], or [N, T, H, W, C] where a sample is a sequence of frames.
 
     Returns:
-        (classes [N], output spikes of every class [N, classes]), both int64.
+        (classes [N], -1 where no class spiked; output spikes of every class [N, classes]), both int64.
 
     Raises:
         UserError: the program failed; says how.
     """
-    found = [[int(n) for n in re.findall(r"\d+", line)] for line in printed(program, samples).splitlines()]
+    lines = printed(program, samples).replace("class -", "class -1").splitlines()
+    found = [[int(n) for n in re.findall(r"-?\d+", line)] for line in lines]
     table = np.array(found, np.int64).reshape(len(samples), -1)
     return table[:, 0], table[:, 1:]
 
@@ -128,7 +130,7 @@ class Library:
         return len(self._state)
 
     def classify(self, sample: np.ndarray) -> tuple[int, np.ndarray]:
-        """The whole window: (class, output spikes of every class [classes], int32) of one of `samples`."""
+        """The whole window of one of `samples`: (class, or -1; output spikes of every class [classes], int32)."""
         counts = np.zeros(self.config.num_classes, np.int32)
         return self._c.csnn_classify(self._state, sample.ctypes.data, counts.ctypes.data), counts
 

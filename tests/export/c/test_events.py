@@ -78,7 +78,7 @@ def of_window(events: Events, start: int, each: int, rules: Rules) -> np.ndarray
 
 @pytest.mark.parametrize("name", ["time", "binary, last"])
 def test_windows_of_a_stream(built, name):
-    """From the first event on, one after another; two of them are silent, and the last one is cut short."""
+    """From the first event on, one after another; two of them have no events, and the last one is cut short."""
     first, late = drawn(3, 4000, SENSOR, 90_000), shifted(drawn(4, 900, SENSOR, 20_000), 210_000)
     events = Events(*map(np.concatenate, zip(first, late, strict=True)))
     length, start = 41_005, int(events.t[0])
@@ -88,9 +88,40 @@ def test_windows_of_a_stream(built, name):
         part = Events(*(values[inside] for values in events))
         windows.append(of_window(part, begin, length // CONFIG.time_steps, RULES[name]))
     assert len(windows) == 6 and [window.any() for window in windows] == [True, True, True, False, False, True]
-    found = printed(built(name), nmnist_bytes(events), "--window-us", length)
-    assert found == program.printed(built(name), np.stack(windows))
-    assert len(set(found.splitlines())) > 3
+    found = printed(built(name), nmnist_bytes(events), "--window-us", length).splitlines()
+    every = program.printed(built(name), np.stack(windows)).splitlines()
+    assert every[3] == every[4] and len(set(every)) > 3
+    assert found == [*every[:4], "1 more without events: the same", every[5]]
+
+
+OVERFLOW = bytes([0, 240, 0, 0, 0])
+
+
+def test_a_clock_that_jumps_runs_no_window_for_each_it_jumps_over(built):
+    """200 overflows are 163,840 windows of 10 us, without an event in them."""
+    event = nmnist_bytes(drawn(9, 1, SENSOR, 1000))
+    found = printed(built("time"), event + 200 * OVERFLOW + event, "--window-us", 10).splitlines()
+    assert [line[:6] for line in found] == ["class ", "class ", "163838", "class "]
+    assert found[2] == "163838 more without events: the same" and found[0] == found[3]
+
+
+def silent(folder):
+    """The program of a network in which no class spikes unless many events come."""
+    tensors = {name: abs(value) if "weight" in name else 0 * value for name, value in parameters(CONFIG).items()}
+    tensors["conv1.weight"] /= 20
+    window = Window(CONFIG.time_steps, SENSOR, (12, 10), Rules())
+    c_program.write_sources(folder, CONFIG, tensors, CONFIG.time_steps, window)
+    return program.build(folder, folder).program
+
+
+def test_a_window_in_which_no_class_spikes_has_no_class(tmp_path):
+    """The one without events, and the last, in which the input ends before anything happens."""
+    binary, events = silent(tmp_path), drawn(10, 3000, SENSOR, 50_000)
+    late = events._replace(t=events.t[:1] + 150_000, x=events.x[:1], y=events.y[:1], p=events.p[:1])
+    stream = nmnist_bytes(Events(*map(np.concatenate, zip(events, late, strict=True))))
+    first, *others = printed(binary, stream, "--window-us", 60_000).splitlines()
+    assert first.startswith("class ") and first[6].isdigit()
+    assert others == 2 * ["class -, spike counts 0 0 0 0 0 0"]
 
 
 def test_the_clock_may_overflow(built):
@@ -99,7 +130,7 @@ def test_the_clock_may_overflow(built):
     half = Events(*(values[300:] for values in events))
     later = half._replace(t=half.t + 8192)
     whole = Events(*(np.concatenate([values[:300], moved]) for values, moved in zip(events, later, strict=True)))
-    stream = nmnist_bytes(Events(*(values[:300] for values in events))) + bytes([0, 240, 0, 0, 0]) + nmnist_bytes(half)
+    stream = nmnist_bytes(Events(*(values[:300] for values in events))) + OVERFLOW + nmnist_bytes(half)
     assert printed(built("time"), stream) == printed(built("time"), nmnist_bytes(whole))
 
 

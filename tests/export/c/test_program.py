@@ -15,6 +15,8 @@ from export import reference
 from export.c import program
 from export.parts import c_program
 
+USAGE = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"
+
 
 def torch_window(config, tensors):
     """(input, samples as the program takes them, trace of torch)."""
@@ -32,7 +34,7 @@ def test_classes_and_counts_are_those_of_torch(built, name):
     classes, counts = program.counts(folder / "csnn", samples)
     expected = trace.spikes[-1].sum(0).numpy()
     np.testing.assert_array_equal(counts, expected)
-    np.testing.assert_array_equal(classes, expected.argmax(1))
+    np.testing.assert_array_equal(classes, np.where(expected.any(1), expected.argmax(1), -1))
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -119,7 +121,9 @@ def test_files_that_can_not_be_read_or_written(built, tmp_path):
     for arguments, said in (
         ([str(tmp_path / "nowhere")], "nowhere: No such file or directory\n"),
         ([str(tmp_path)], "Is a directory\n"),
-        (["one", "two"], "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"),
+        (["one", "two"], USAGE),
+        (["-v"], USAGE),
+        (["--int8"], USAGE),
     ):
         done = subprocess.run([folder / "csnn", *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 2 and done.stdout == ""
@@ -127,6 +131,25 @@ def test_files_that_can_not_be_read_or_written(built, tmp_path):
     with open("/dev/full", "wb") as full:
         done = subprocess.run([folder / "csnn"], input=bytes(240), stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (2, b"csnn: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_it_says_how_it_is_called(built, flag):
+    done = subprocess.run([built("default kind")[2] / "csnn", flag], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, USAGE, "")
+
+
+def test_where_no_class_spikes_there_is_no_answer(tmp_path):
+    """Of two inputs the second makes nothing spike, and no class is made up for it."""
+    config = ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=2, time_steps=3)
+    tensors = {"fc1.weight": np.full((2, 4), 1, np.float32), "fc1.bias": np.zeros(2, np.float32)}
+    c_program.write_sources(tmp_path, config, tensors)
+    built, images = program.build(tmp_path, tmp_path), np.array([255, 0], np.uint8).repeat(4).reshape(2, 2, 2, 1)
+    assert program.printed(built.program, images) == "class 0, spike counts 3 3\nclass -, spike counts 0 0\n"
+    classes, counts = program.counts(built.program, images)
+    assert classes.tolist() == [0, -1] and counts.tolist() == [[3, 3], [0, 0]]
+    library = program.Library(built.library, config)
+    assert [library.classify(image)[0] for image in images] == [0, -1]
 
 
 def test_ties_go_to_the_lowest_class(tmp_path):

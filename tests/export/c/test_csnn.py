@@ -1,0 +1,95 @@
+"""csnn.c gives the same bits however it is compiled, or isn't compiled at all."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from c_networks import CLANG, COMPILERS, STACKS, images_for, parameters
+
+from export.parts import c_program
+
+DUMP = """\
+#include <stdio.h>
+#include "csnn.h"
+
+static struct csnn_state state;
+static uint8_t frame[CSNN_INPUTS];
+
+int main(void)
+{
+    while (fread(frame, 1, sizeof frame, stdin) == sizeof frame) {
+        csnn_reset(&state);
+        csnn_present(&state, frame);
+        for (int t = 0; t < 30; t++) {
+            csnn_step(&state);
+            fwrite(state.membrane, sizeof state.membrane, 1, stdout);
+        }
+    }
+    return 0;
+}
+"""
+"""Prints the membranes of every step."""
+
+FUSED = ["-march=haswell", "-ffp-contract=fast"]
+"""The compiler may fuse, and the processor can."""
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """The folder of a network's sources, with `DUMP`."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("c")
+        config = replace(STACKS[name], beta=0.9)  # products with beta 0.5 are exact
+        c_program.write_sources(folder, config, parameters(config))
+        (folder / "dump.c").write_text(DUMP)
+        return folder
+
+    return make
+
+
+def compiled(folder: Path, *command: str) -> Path:
+    subprocess.run([*command, "csnn.c", "dump.c", "-o", "dump"], cwd=folder, check=True)
+    return folder / "dump"
+
+
+@pytest.mark.skipif(" fma " not in Path("/proc/cpuinfo").read_text(), reason="no processor that fuses")
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("optimize", ["-O1", "-O3"])
+@pytest.mark.parametrize("int8", [[], ["-DCSNN_INT8"]], ids=["float", "int8"])
+@pytest.mark.parametrize("name", ["default kind", "odd sizes, average, zero", "three blocks, rate"])
+def test_no_fused_operation_changes_a_bit(sources, name, int8, optimize, compiler):
+    folder, config = sources(name), STACKS[name]
+    images = images_for(config).tobytes()
+
+    def membranes(*flags: str) -> bytes:
+        program = compiled(folder, *compiler, "-std=c99", *int8, *flags)
+        return subprocess.run([program], input=images, capture_output=True, check=True).stdout
+
+    assert membranes(optimize, *FUSED) == membranes("-O1", "-ffp-contract=off")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flag"),
+    [
+        (["gcc"], "-ffast-math"),
+        (["gcc"], "-Ofast"),
+        (["gcc"], "-funsafe-math-optimizations"),
+        (["gcc"], "-freciprocal-math"),
+        pytest.param(CLANG, "-ffast-math", marks=COMPILERS[1].marks),
+    ],
+    ids=str,
+)
+def test_flags_that_change_sums_are_refused(sources, compiler, flag):
+    command = [*compiler, "-std=c99", flag, "-fsyntax-only", "csnn.c"]
+    done = subprocess.run(command, cwd=sources("default kind"), capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "-ffast-math and its parts change sums" in done.stderr
+
+
+def test_it_is_refused_as_cplusplus_and_its_header_is_not(sources):
+    folder = sources("default kind")
+    for source, said in (("csnn.c", "csnn.c is C: compile it with a C compiler"), ("csnn.h", "")):
+        command = ["g++", "-x", "c++", "-Wall", "-Wextra", "-fsyntax-only", source]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert (said in done.stderr) if said else (done.returncode, done.stderr) == (0, "")

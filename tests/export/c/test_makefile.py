@@ -1,0 +1,90 @@
+"""The Makefile of a bundle: its folder for what is built may hold anything, have any name, or not exist."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from c_networks import STACKS, images_for, parameters
+
+from export.c import program
+from export.parts import c_program
+
+NETWORK = STACKS["default kind"]
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """Two bundles' `c` and `golden/c`, of one shape and with other weights; all files are as old as each other."""
+    base = tmp_path_factory.mktemp("bundles")
+    return [bundle(base / str(seed), seed) for seed in (1, 2)]
+
+
+def bundle(folder: Path, seed: int) -> Path:
+    (folder / "golden/c").mkdir(parents=True)
+    c_program.write_sources(folder / "c", NETWORK, parameters(NETWORK, seed))
+    images = images_for(NETWORK)
+    for int8, name in ((False, "expected"), (True, "expected_int8")):
+        built = program.build(folder / "c", folder / "built", int8)
+        (folder / f"golden/c/{name}.txt").write_text(program.printed(built.program, images))
+    (folder / "golden/c/samples.bin").write_bytes(images.tobytes())
+    for path in folder.rglob("*.*"):
+        os.utime(path, (1e9, 1e9))
+    return folder
+
+
+def make(folder: Path, build: Path | str, *more: str) -> subprocess.CompletedProcess:
+    command = ["make", "-s", "-C", folder / "c", "-f", "Makefile", f"BUILD={build}", *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("goal", "name"), [("check", "csnn"), ("check-int8", "csnn_int8")])
+def test_a_bundle_is_tested_itself_where_another_was_built_before(bundles, tmp_path, goal, name):
+    for one in (*bundles, bundles[0]):
+        done = make(one, tmp_path, goal)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{name} prints what is expected\n", "")
+    assert program.build(bundles[1] / "c", tmp_path) == (tmp_path / "csnn", tmp_path / "libcsnn.so")
+    expected = (bundles[1] / "golden/c/expected.txt").read_text()
+    assert program.printed(tmp_path / "csnn", images_for(NETWORK)) == expected
+
+
+def test_a_program_of_another_bundle_does_not_pass_for_this_one(bundles, tmp_path):
+    """Weights that were changed behind golden files that the program in the folder prints."""
+    forged = shutil.copytree(bundles[1], tmp_path / "forged")
+    shutil.rmtree(forged / "golden")
+    shutil.copytree(bundles[0] / "golden", forged / "golden")
+    assert make(bundles[0], tmp_path / "built", "check").returncode == 0
+    done = make(forged, tmp_path / "built", "check")
+    assert done.returncode != 0 and "differ" in done.stdout + done.stderr
+
+
+def test_what_is_there_is_built_again_only_if_files_or_flags_are_others(bundles, tmp_path):
+    command = ["make", "-C", bundles[0] / "c", "-f", "Makefile", f"BUILD={tmp_path}"]
+
+    def compilations(*more: str) -> int:
+        done = subprocess.run([*command, "csnn", *more], capture_output=True, text=True, check=True)
+        return done.stdout.count(" -std=c99 ")
+
+    assert (compilations(), compilations()) == (2, 0)
+    flags = "CFLAGS=-DNOTHING='\"two words\"'"
+    assert (compilations(flags), compilations(flags)) == (2, 0)
+    (tmp_path / "csnn").unlink()
+    assert (compilations(flags), compilations(flags)) == (1, 0)
+
+
+@pytest.mark.parametrize("build", ["with a space/and another", "not/there/yet", "../beside"])
+def test_the_build_folder_may_have_a_space_and_need_not_exist(bundles, tmp_path, build):
+    folder = shutil.copytree(bundles[0], tmp_path / "bundle")
+    for where in (build, tmp_path / build):
+        done = make(folder, where, "all", "int8", "check", "check-int8")
+        assert (done.returncode, done.stderr) == (0, "")
+        found = {path.name for path in (folder / "c" / where).iterdir()}
+        assert {"csnn", "csnn_int8", "libcsnn.so", "libcsnn_int8.so"} <= found
+        assert make(folder, where, "clean").returncode == 0 and not list((folder / "c" / where).iterdir())
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no g++")
+def test_a_compiler_of_cplusplus_builds_it_too(bundles, tmp_path):
+    done = make(bundles[0], tmp_path, "CC=g++", "check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "csnn prints what is expected\n", "")
