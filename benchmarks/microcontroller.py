@@ -102,9 +102,15 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    steps = f"{statistics.mean(row['instructions']) / 1e6:.1f}" if row["fits_board"] else "-"
+    steps = _millions(row["instructions"]) if row["fits_board"] else "-"
     sizes = cells.size(row["network_flash"]), cells.size(row["state"])
     return row["made_with"], row["weights"], *sizes, steps, cells.measured(row["accuracy"], row["of"])
+
+
+def _millions(counts: list[int]) -> str:
+    """The mean, and the least to the most."""
+    mean, least, most = (f"{of(counts) / 1e6:.1f}" for of in (statistics.mean, min, max))
+    return f"{mean} ({least} to {most})"
 
 
 def blocks(page: str) -> tuple[dict[str, str], str]:

@@ -15,4 +15,4 @@ def require_torch() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise UserError(f"csnn_torch needs {name} ({error}); expected `pip install -e '.[torch]'`") from None
+            raise UserError(f"csnn_torch needs {name} ({error}); expected `pip install 'csnn-jax[torch]'`") from None

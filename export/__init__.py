@@ -14,7 +14,7 @@ def require_extras() -> None:
     """Raises UserError, in one line with the remedy, where a package that exports need is not installed."""
     missing = [name for name in parts.packages() if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"{', '.join(missing)}: not installed, expected `pip install -e '.[export]'`")
+        raise UserError(f"{', '.join(missing)}: not installed, expected `pip install 'csnn-jax[export]'`")
 
 
 def set_up() -> None:

@@ -65,7 +65,7 @@ def require() -> None:
     try:
         import_module("plotly")
     except ImportError as error:
-        raise UserError(f"the report needs plotly ({error}); expected `pip install -e '.[report]'`") from None
+        raise UserError(f"the report needs plotly ({error}); expected `pip install 'csnn-jax[report]'`") from None
 
 
 def joined(contents: Iterable[Content]) -> Html:

@@ -37,7 +37,7 @@ def require() -> None:
         importlib.import_module("tensorboardX")
     except ImportError as error:
         needs = f"--tensorboard needs tensorboardX ({error})"
-        raise UserError(f"{needs}; expected `pip install -e '.[tensorboard]'`") from None
+        raise UserError(f"{needs}; expected `pip install 'csnn-jax[tensorboard]'`") from None
 
 
 def follow(run: RunDir, start: int, rates: np.ndarray, draw: Callable[[], bytes]) -> RunDir:

@@ -1,7 +1,7 @@
 /*
  * A convolutional spiking neural network with its trained weights. C99, no heap, no static state, no
- * library but what compilers call by themselves: memset, and on a processor without a floating-point unit, such as a
- * Cortex-M0+, the compiler's own functions for float (libgcc).
+ * library but what compilers call by themselves: memset and memcpy, and on a processor without a floating-point unit,
+ * such as a Cortex-M0+, the compiler's own functions for float and for division (libgcc has them).
  *
  * With -DCSNN_INT8 csnn.c takes the weights of weights_int8.h, a byte each, and is a little less exact.
  *

@@ -59,8 +59,8 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
-With weights of 8 bits, which are a little less exact: `make -C c BUILD=/tmp/csnn int8` builds `/tmp/csnn/csnn_int8`,
-and `make -C c BUILD=/tmp/csnn check-int8` compares what it prints with `{EXPECTED}`."""
+With weights of 8 bits, which are a little less exact: `{c_program.MAKE} int8` builds `../csnn-build/csnn_int8`, and
+with `check-int8` in place of `int8` compares what it prints with `{EXPECTED}`."""
     yield Usage(8, text)
 
 

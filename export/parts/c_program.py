@@ -31,6 +31,8 @@ SAMPLES = f"{GOLDEN}samples.bin"
 """Test images as the program takes them, for all that run it."""
 SOURCES = ("csnn.c", "csnn.h", "main.c", "events.c", "program.h", "Makefile")
 FILES = (*SOURCES, "network.h", "weights.h")
+MAKE = "make -C c -f Makefile BUILD=../../csnn-build"
+"""How reports call make in the folder of a bundle: with this Makefile, for make prefers a GNUmakefile, and outside."""
 INT8 = "weights_int8.h"
 """A part of its own, see c_int8.py, but for who builds with it."""
 
@@ -135,9 +137,10 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
-In C: `mkdir /tmp/csnn && make -C c BUILD=/tmp/csnn` (anywhere but in this folder, for verification counts a file too
-many as a difference), then `/tmp/csnn/csnn FILE`. FILE holds raw samples one after another,
-{_sample(manifest["semantics"])}; for each the class and the spike counts are printed."""
+In C: `{MAKE}` builds in `csnn-build` beside this folder (not in it, for verification counts a file too many as a
+difference), then `../csnn-build/csnn FILE`. FILE holds raw samples one after another,
+{_sample(manifest["semantics"])}; for each the class and the spike counts are printed, and `-` for the class if none
+spiked. Where answers are counted above, such a sample counts as class 0."""
     yield Usage(4, text)
 
 
@@ -160,7 +163,7 @@ TIMING = Timing("whole window", measure, lambda manifest: f"`{NAME}` as `make` b
 """Of either program."""
 
 PART = Part(
-    what={NAME: "a C99 program and library with no dependency; `make -C c` builds it, `c/csnn.h` explains it"},
+    what={NAME: "a C99 program and library that need no other library; `make` builds them, `c/csnn.h` explains them"},
     write=write,
     check=check,
     timing=TIMING,

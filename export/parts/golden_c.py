@@ -47,8 +47,8 @@ def _printed(subject: Subject, samples: np.ndarray) -> str:
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
-    text = """\
-To test the C program where it is to run: `make -C c BUILD=/tmp/csnn check` compares what it prints for the samples of
+    text = f"""\
+To test the C program where it is to run: `{c_program.MAKE} check` compares what it prints for the samples of
 `golden/c`. Without make or files, give `csnn_classify` the bytes of `samples.bin` and compare with `expected.txt`."""
     yield Usage(7, text)
 

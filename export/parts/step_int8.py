@@ -140,7 +140,7 @@ def _accuracy_note(manifest: Manifest) -> str:
     lost = 100 * (proof[step.PLAIN]["accuracy"] - proof[NAME]["accuracy"])
     compared = f"{abs(lost):.2f} points {'worse' if lost > 0 else 'better'} than" if lost else "as accurate as"
     text = (
-        f"`{NAME}` is {compared} `{step.PLAIN}`. It was made "
+        f"On these images `{NAME}` is {compared} `{step.PLAIN}`. It was made "
         "with ONNX Runtime's static quantisation: int8 weights with a scale per output channel, images and spikes "
         f"exact, the range of what leaves a convolution or matrix product the widest seen on {CALIBRATION_IMAGES} "
         "training images"

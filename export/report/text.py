@@ -29,7 +29,7 @@ def render(manifest: Manifest) -> str:
 def _title(manifest: Manifest) -> str:
     training, data, settings = manifest["training"], manifest["data"], manifest["settings"]
     lines = [
-        f"# A spiking network for {plain(data['dataset'])}, ready to deploy",
+        f"# A spiking network for {plain(data['dataset'])}, as files that run elsewhere",
         f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of leaky "
         f"integrate-and-fire neurons, trained for {training['iterations']:,} iterations (seed {training['seed']}). "
         f"{_learnt(training['accuracy'])}This folder holds it in several forms. Each was compared with the trained "
@@ -180,7 +180,7 @@ def _latency(manifest: Manifest) -> str:
     timings, made, rows = _timings(), manifest["made"], []
     images = milliseconds_an_image(manifest)
     for name, one in manifest["latency"].items():
-        figures = (f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"], f"{images[name]:.1f}")
+        figures = (f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"], f"{images[name]:.3f}")
         rows.append((f"`{name}`", timings[name].call, *figures))
     run_by = dict.fromkeys(timing.run_by(manifest) for timing in timings.values())
     head = ("file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)")

@@ -54,17 +54,19 @@ def _section(manifest: Manifest, name: str, markdown: str) -> Section:
 
 
 def _sizes(manifest: Manifest) -> Iterator[Html]:
-    sizes = {
-        name: sum(one["bytes"] for file, one in manifest["files"].items() if _is_in(file, name)) / 1e6
-        for name in ("weights.safetensors", *manifest["latency"])
-    }
-    caption = "Sizes of the weights and of each file that runs."
+    sizes = {name: _bytes(manifest, name) / 1e6 for name in ("weights.safetensors", *manifest["latency"])}
+    caption = (
+        "Sizes of the weights and of each file that runs. That of the C program is what its constants take in flash; "
+        "the text of its sources is longer."
+    )
     yield charts.bars(caption, list(sizes), list(sizes.values()), ("file", "size (MB)"))
 
 
-def _is_in(file: str, name: str) -> bool:
-    """Whether a file is the one so named, or in the folder so named."""
-    return file == name or (name.endswith("/") and file.startswith(name))
+def _bytes(manifest: Manifest, name: str) -> int:
+    """The size of a file, or of the constants that the C program has from it."""
+    proof = manifest["proof"].get(name, {})
+    constants = proof.get("memory", proof).get("constant_bytes")
+    return manifest["files"][name]["bytes"] if constants is None else constants
 
 
 def _differences(manifest: Manifest) -> Iterator[Html]:
@@ -111,11 +113,14 @@ def _latencies(manifest: Manifest) -> Iterator[Html]:
 def _work(manifest: Manifest) -> Iterator[Html]:
     layers, steps = manifest["numbers"]["layers"], manifest["numbers"]["time_steps"]
     names = [one["name"] for one in layers]
+    held = manifest["semantics"]["input"]["layout"] == "N, C, H, W"  # one image, shown at every step
+    times = [1 if held else steps, *[steps] * (len(layers) - 1)]
     groups = {
-        "computed densely": [one["dense_macs_per_step"] * steps for one in layers],
+        "computed densely": [one["dense_macs_per_step"] * count for one, count in zip(layers, times, strict=True)],
         "with spikes": [one["synaptic_operations_first_layer_once"] for one in layers],
     }
-    caption = "Operations an image, by layer, on a logarithmic scale; the table above has the figures."
+    once = f" Both count {names[0]} once, for it sees the same image at every step." if held else ""
+    caption = f"Operations an image, by layer, on a logarithmic scale; the table above has the figures.{once}"
     yield charts.dots(caption, names, groups, "operations", y_axis=charts.LOG | {"tickformat": "~s"})
     densities = [100 * one["density"] for one in layers]
     yield charts.bars("Spike density by layer.", names, densities, ("neurons after", "density (%)"), number=2)

@@ -132,7 +132,7 @@ def test_without_torch_every_command_says_which_extra_to_install(module, argumen
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: csnn_torch needs torch ")
-    assert line.endswith("expected `pip install -e '.[torch]'`")
+    assert line.endswith("expected `pip install 'csnn-jax[torch]'`")
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("torch.py", "__pycache__")] == []
 
 

@@ -69,7 +69,7 @@ def test_missing_packages_are_named(finished, tmp_path):
     command = [sys.executable, "-c", code, finished, "--out", tmp_path / "bundle"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "error: onnxscript: not installed, expected `pip install -e '.[export]'`\n"
+    assert done.stderr == "error: onnxscript: not installed, expected `pip install 'csnn-jax[export]'`\n"
 
 
 @pytest.mark.parametrize(

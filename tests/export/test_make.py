@@ -116,4 +116,4 @@ def test_without_plotly_the_page_is_left_out(tmp_path, monkeypatch, capsys):
     make._write_page(tmp_path, {})
     said = capsys.readouterr().out
     assert said.startswith("no report.html: the report needs plotly (") and said.count("\n") == 1
-    assert "pip install -e '.[report]'" in said and not list(tmp_path.iterdir())
+    assert "pip install 'csnn-jax[report]'" in said and not list(tmp_path.iterdir())

@@ -137,7 +137,7 @@ def test_without_plotly_the_extra_is_named():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: .*plotly.*expected `pip install -e '\.\[report\]'`\n", done.stderr)
+    assert re.fullmatch(r"error: .*plotly.*expected `pip install 'csnn-jax\[report\]'`\n", done.stderr)
 
 
 @pytest.mark.parametrize("name", ["page.css", "player.css", "charts.js", "player.js"])

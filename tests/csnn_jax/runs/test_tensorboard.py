@@ -144,5 +144,5 @@ def test_without_tensorboardx_nothing_is_made(tmp_path):
     options = {"env": ENVIRONMENT | {"PYTHONPATH": path}, "cwd": tmp_path}
     for module in ("csnn_jax.train", "csnn_torch.train"):
         line = refused_by_process(module, "--tensorboard", "--out", "run", **options)
-        assert "--tensorboard needs tensorboardX" in line and "`pip install -e '.[tensorboard]'`" in line
+        assert "--tensorboard needs tensorboardX" in line and "`pip install 'csnn-jax[tensorboard]'`" in line
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("tensorboardX.py", "__pycache__")] == []

@@ -27,7 +27,8 @@ def test_the_bytes_are_the_images_and_the_counts_are_the_references(any_bundle):
     counts = [outputs[0][0] for _, (_, outputs) in golden.read(any_bundle, "sequence")]
     assert len(lines) == len(counts) == 10
     for line, expected in zip(lines, counts, strict=True):
-        assert line == f"class {expected.argmax()}, spike counts {' '.join(str(int(count)) for count in expected)}"
+        answer = expected.argmax() if expected.any() else "-"
+        assert line == f"class {answer}, spike counts {' '.join(str(int(count)) for count in expected)}"
     kept = safetensors.numpy.load_file(any_bundle / "golden" / "images.safetensors")["images"][:10]
     samples = np.fromfile(any_bundle / golden_c.SAMPLES, np.uint8)
     if samples.size == kept.size:  # no encoding

@@ -60,13 +60,29 @@ def test_charts_draw_what_the_manifest_holds(small_bundle):
     equal = {layer for layer, difference in enumerate(step) if not difference}  # a logarithm has no place for 0
     assert {layer for layer, shown in enumerate(drawn[name]) if shown is None} == equal != {0, 1, 2}
     assert [shown or 0 for shown in drawn[name]] == pytest.approx(step, rel=1e-4)
-    layers = recorded["numbers"]["layers"]
-    assert drawn["computed densely"] == [one["dense_macs_per_step"] * 6 for one in layers]
     sizes, *_ = charts
-    assert dict(zip(sizes["data"][0]["x"], sizes["data"][0]["y"], strict=True))["step.onnx"] == pytest.approx(
-        recorded["files"]["step.onnx"]["bytes"] / 1e6, rel=1e-4
-    )
+    shown = dict(zip(sizes["data"][0]["x"], sizes["data"][0]["y"], strict=True))
+    assert shown["step.onnx"] == pytest.approx(recorded["files"]["step.onnx"]["bytes"] / 1e6, rel=1e-4)
+    weights, biases = 4 * 9 + 16 * 196 * 4 + 10 * 16, 4 + 16 + 10
+    assert shown["c/"] == pytest.approx(4 * (weights + biases) / 1e6)  # in flash, not the text of the headers
+    assert shown["c/weights_int8.h"] == pytest.approx((weights + 4 * biases + 4 * biases) / 1e6)
     assert len(charts) == 5
+
+
+@pytest.mark.parametrize(("name", "times"), [("small_bundle", [1, 6, 6]), ("spikes", [7, 7])])
+def test_dense_operations_count_a_held_image_once_as_those_with_spikes_do(request, name, times):
+    bundle = request.getfixturevalue(name)
+    charts = Reader((bundle / "report.html").read_text()).charts
+    (drawn,) = (trace["y"] for chart in charts for trace in chart["data"] if trace.get("name") == "computed densely")
+    layers = manifest.read(bundle)["numbers"]["layers"]
+    assert drawn == [one["dense_macs_per_step"] * count for one, count in zip(layers, times, strict=True)]
+    assert all(most >= one["synaptic_operations_first_layer_once"] for one, most in zip(layers, drawn, strict=True))
+
+
+def test_no_title_calls_a_network_ready(small_bundle):
+    """Whatever its accuracy is, which the text below states."""
+    title = Reader(webpage.render(manifest.read(small_bundle))).text.split("Contents")[0]
+    assert "as files that run elsewhere" in title and "ready" not in title
 
 
 def test_files_that_differ_alike_share_a_line(small_bundle):
