@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SIDES = ("scan", "snntorch", "snntorch channels last")
-TURNS = 2  # of each side
+TURNS = 3  # of each side
 ITERATIONS = 60
 FOUND = "import jax; print(jax.default_backend(), jax.devices()[0].device_kind, sep='|')"
 
@@ -90,7 +90,7 @@ def measured(options: Options, run: str) -> dict[str, Any]:
         "batch_size": config.train.batch_size,
         "time_steps": config.model.time_steps,
         "times_faster": {
-            name: {"training": round(side.step_s / ours.step_s, 2), "inference": round(side.infer_s / ours.infer_s, 2)}
+            name: {"training": ours.speed(side, "step").as_json(), "inference": ours.speed(side, "infer").as_json()}
             for name, side in costs.items()
             if side is not ours and not side.failed and not ours.failed
         },

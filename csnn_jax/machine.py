@@ -82,6 +82,24 @@ def peak_memory_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20  # macOS, in bytes
 
 
+def busy_s() -> float | None:
+    """Seconds that all programs together have used of this process's CPUs since the system started.
+
+    Time that the host of a virtual machine gave to others is used, too. None where the system does not tell.
+    """
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return None
+    mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    ticks = 0
+    for name, *times in filter(None, map(str.split, lines)):
+        if name in mine:
+            user, nice, system, _, _, irq, softirq, steal = map(int, times[:8])  # without idling, with or without I/O
+            ticks += user + nice + system + irq + softirq + steal
+    return ticks / os.sysconf("SC_CLK_TCK") or None  # a sandbox may show zeros
+
+
 def _processor_fields() -> dict[str, str]:
     """/proc/cpuinfo of the first processor; empty elsewhere than on Linux."""
     try:

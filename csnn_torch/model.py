@@ -158,12 +158,21 @@ def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tenso
     return run_for(network, x, time_steps, "spikes")
 
 
-def run_for(network: nn.Sequential, x: torch.Tensor, time_steps: int, reads: Readout) -> torch.Tensor:
-    """The output's spikes or membranes [time, batch, classes] over the window; see `run`."""
+def run_for(
+    network: nn.Sequential, x: torch.Tensor, time_steps: int, reads: Readout, once: bool = False
+) -> torch.Tensor:
+    """The output's spikes or membranes [time, batch, classes] over the window; see `run`.
+
+    With `once` the first layer's current, of an image that does not change, is computed before the loop.
+    """
     check_input(network, x, time_steps)
     reset(network)
     place = 1 if reads == "membrane" else 0
-    return torch.stack([network(image)[place] for image in (x if x.ndim == 5 else repeat(x, time_steps))])
+    inputs = x if x.ndim == 5 else repeat(x, time_steps)
+    if once and x.ndim == 4:
+        first = next(number for number, module in enumerate(network) if isinstance(module, snn.Leaky))
+        inputs, network = repeat(network[:first](x), time_steps), network[first:]
+    return torch.stack([network(one)[place] for one in inputs])
 
 
 @contextmanager

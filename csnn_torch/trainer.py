@@ -89,6 +89,7 @@ class Trainer:
         self._sound = True  # whether all losses and gradients were finite so far
         self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities; not with a rate target
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
+        self.once = False  # True: see `model.run_for`; only where nothing watches
         # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
         self._scale = 1 / config.model.input_scale
 
@@ -179,7 +180,8 @@ class Trainer:
 
     def run(self, x: torch.Tensor) -> torch.Tensor:
         """What the class is read from, output spikes or membranes [time, batch, classes], of an `input`."""
-        return model.run_for(self.network, x, self.config.model.time_steps, self.config.model.readout)
+        settings = self.config.model
+        return model.run_for(self.network, x, settings.time_steps, settings.readout, self.once)
 
     def input(self, images: Images, index: np.ndarray, stream: tuple[int, int]) -> torch.Tensor:
         """One batch [batch, C, H, W] or [time, batch, C, H, W]: encoded, where asked, with csnn_jax's seeds."""
@@ -223,7 +225,7 @@ class Trainer:
         """What the loss reads, and the layers' densities."""
         if self.watching:
             return model.watch(self.network, x, self.config.model.time_steps, self.config.train.reads)
-        output = model.run_for(self.network, x, self.config.model.time_steps, self.config.train.reads)
+        output = model.run_for(self.network, x, self.config.model.time_steps, self.config.train.reads, self.once)
         return output, torch.full((len(self.config.model.layers),), torch.nan)
 
     def _loss(self, output: torch.Tensor, labels: torch.Tensor, densities: torch.Tensor) -> torch.Tensor:

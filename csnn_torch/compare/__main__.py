@@ -17,7 +17,8 @@ DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, com
 
 Same network? Spikes of every layer at every step, predictions, gradients, at equal weights on real test images.
 Same training? Iterations from equal weights on equal batches.
-What does each cost? Seconds of an iteration and of an inference batch, compile time, peak memory.
+What does each cost? Seconds of an iteration and of an inference batch, on the clock and of the processors, compile
+time, peak memory.
 Exit code 1 if a bound is broken, which is named."""
 
 Question = Literal["network", "training", "cost"]
@@ -32,7 +33,7 @@ class CompareFlags:
     overwrite: bool = False
     """Replace the comparison of other weights that --out holds."""
     quick: bool = False
-    """Few images and iterations, no variants: under 3 minutes on two CPU cores."""
+    """Few images and iterations, no variants: about 4 minutes on two CPU cores."""
     questions: tuple[Question, ...] = ("network", "training", "cost")
     """Which of the questions to answer: network, training, cost. Answers to the others that OUT holds, about the same
     weights, are kept."""

@@ -15,7 +15,8 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
-from csnn_torch.compare.results import Cost, Flip, Gradients, Spikes, Trajectory
+from csnn_torch.compare.results import Flip, Gradients, Spikes, Trajectory
+from csnn_torch.compare.timings import Cost
 
 NAME = "comparison.json"
 PARTS: dict[str, dict[str, type]] = {  # what answers a question
@@ -122,6 +123,8 @@ def recorded(values: dict[str, Any], question: str) -> dict[str, list[Any]]:
 
 def _read(kind: type, values: dict[str, Any]) -> Any:
     """A result from its `as_json`, which may hold more than its fields."""
+    if kind is Cost:
+        return Cost.of_json(values)
     found = {f.name: values[f.name] for f in fields(kind) if f.name in values}
     if kind is Spikes:
         found["first"] = tuple(Flip(**flip | {"neuron": tuple(flip["neuron"])}) for flip in found["first"])

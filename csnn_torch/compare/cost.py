@@ -1,5 +1,8 @@
 """What does each cost? Seconds of a training iteration and of an inference batch, compile time, peak memory.
 
+Seconds on the clock depend on what else the machine does, so processor time stands next to them, and the share of the
+processors that other programs took; `timings.py` says when there is no ratio.
+
 Every side runs in processes of its own, `python -m csnn_torch.compare.worker RUN SIDE`, that work only while they are
 asked to. Turns of one iteration each would not be fair: after another process has kept all CPUs busy, XLA's threads
 stay badly placed, and the scan engine's iterations take half as long again. So a turn is a fresh process with a warm-up
@@ -11,11 +14,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from typing import Any
 
+from csnn_jax import machine
 from csnn_jax.files import Scratch
-from csnn_torch.compare.results import Cost
+from csnn_torch.compare.timings import Cost, Rounds
 
 
 class Process:
@@ -56,7 +61,11 @@ class Process:
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").split("\n")
         said = [line.strip() for line in lines if "Error" in line or "error:" in line]
-        return said[-1] if said else f"ended with code {self._process.returncode}"
+        return (
+            said[-1].removeprefix("csnn_jax.errors.UserError: ")
+            if said
+            else f"ended with code {self._process.returncode}"
+        )
 
     def close(self) -> None:
         """Ends the process and waits for it."""
@@ -83,21 +92,43 @@ def measure(run: str, sides: Sequence[str], turns: int, rounds: int) -> list[Cos
 
 
 def _turn(cost: Cost, run: str, rounds: int, cache: str) -> None:
+    began, busy = time.perf_counter(), machine.busy_s()
     process = Process(run, cost.side, JAX_COMPILATION_CACHE_DIR=cache)
     try:
         first = process.ask("infer")  # at the run's weights; compiles
-        infer = [process.ask("infer")["seconds"] for _ in range(rounds)]
-        densities = process.ask("density")["densities"]
-        first_step = process.ask("step")["seconds"]
-        step = [process.ask("step")["seconds"] for _ in range(rounds)]
+        infer = [process.ask("infer") for _ in range(rounds)]
+        densities = cost.densities or process.ask("density")["densities"]
+        first_step = process.ask("step")
+        step = [process.ask("step") for _ in range(rounds)]
         report = process.ask("report")
     except RuntimeError as error:
         cost.failed = str(error)
         return
+    cost.others += _others(began, busy, report["whole_process_s"])
     process.close()
-    if not cost.step:
-        cost.first_infer, cost.first_step = first["seconds"], first_step
+    if not cost.step.clock:
+        cost.first_infer, cost.first_step = first["seconds"], first_step["seconds"]
     cost.predictions, cost.densities, cost.description = first["predictions"], densities, report["description"]
-    cost.infer += infer
-    cost.step += step
+    _add(cost.infer, infer)
+    _add(cost.step, step)
     cost.peak_memory_mb = max(cost.peak_memory_mb, report["peak_memory_mb"])
+
+
+def _add(rounds: Rounds, answers: Sequence[dict[str, Any]]) -> None:
+    rounds.clock.append([answer["seconds"] for answer in answers])
+    rounds.processor.append([answer["processor_s"] for answer in answers])
+
+
+def _others(began: float, busy: float | None, own: float) -> list[float]:
+    """Share of the processors' time since `began` that other programs took; empty where the system does not tell.
+
+    Args:
+        began: when a side's process was started, by `time.perf_counter`.
+        busy: `machine.busy_s` at that time.
+        own: processor seconds that it used.
+    """
+    now = machine.busy_s()
+    if now is None or busy is None:
+        return []
+    there = machine.cpus() * (time.perf_counter() - began)
+    return [round(max(0.0, now - busy - own) / there, 3)]

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, new, powers, styled
-from csnn_torch.compare.results import Cost, Trajectory, groups
+from csnn_jax.markdown import two_digits
+from csnn_torch.compare.results import Trajectory, groups
+from csnn_torch.compare.timings import Cost, readable
 
 COLORS = {"csnn_jax": BLUE, "snntorch": ORANGE}
 NAMES = {"csnn_jax": "csnn_jax", "snntorch": "snnTorch"}
@@ -102,22 +104,21 @@ def _differences(axes: Axes, together: Sequence[Trajectory]) -> None:
 def _costs(part: SubFigure, measured: Sequence[Cost]) -> None:
     panels = part.subplots(1, 3, sharey=True)
     values = {
-        "training iteration (s)": [cost.step_s for cost in measured],
-        "inference batch (s)": [cost.infer_s for cost in measured],
-        "peak memory (GB)": [cost.peak_memory_mb / 1000 for cost in measured],
+        "training iteration (s)": [(cost.step.clock_s, cost.unsteady("step")) for cost in measured],
+        "inference batch (s)": [(cost.infer.clock_s, cost.unsteady("infer")) for cost in measured],
+        "peak memory (GB)": [(cost.peak_memory_mb / 1000, None) for cost in measured],
     }
-    for axes, (title, row) in zip(panels, values.items(), strict=True):
+    for axes, (title, shown) in zip(panels, values.items(), strict=True):
+        row = [value for value, _ in shown]
         bars = axes.barh(range(len(row)), row, color=[_color(cost.side) for cost in measured], height=0.6)
-        axes.bar_label(bars, [f"{value:.3g}" for value in row], padding=2)
-        axes.set(title=title, xlim=(0, 1.3 * max(row)))
+        axes.bar_label(bars, [two_digits(value) + " (unsteady)" * bool(why) for value, why in shown], padding=2)
+        axes.set(title=title, xlim=(0, (1.8 if any(why for _, why in shown) else 1.3) * max(row)))
         axes.grid(axis="y", visible=False)
-    panels[0].set_yticks(range(len(measured)), [_side(cost.side) for cost in measured])
+    panels[0].set_yticks(
+        range(len(measured)), [readable(cost.side).replace(" convolution", "\nconvolution") for cost in measured]
+    )
     panels[0].invert_yaxis()
 
 
 def _color(side: str) -> str:
     return COLORS["snntorch" if side.startswith("snntorch") else "csnn_jax"]
-
-
-def _side(side: str) -> str:
-    return side.replace("snntorch", "snnTorch") if side.startswith("snntorch") else f"csnn_jax {side}"

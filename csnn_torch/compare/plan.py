@@ -62,13 +62,13 @@ class Plan:
             exact_iterations=20,
             exact_batch=32,
             sides=tuple(worker.SIDES),
-            turns=2,
+            turns=3,
             rounds=5,
         )
 
     @classmethod
     def quick(cls) -> "Plan":
-        """Under 3 minutes on two CPU cores."""
+        """About 4 minutes on two CPU cores."""
         return cls(
             images=20,
             gradient_images=4,
@@ -82,6 +82,6 @@ class Plan:
             exact_iterations=20,
             exact_batch=4,
             sides=(*ENGINES, "snntorch"),
-            turns=1,
+            turns=3,
             rounds=1,
         )

@@ -1,15 +1,16 @@
 """The comparison as files: comparison.md as a reader wants it, and comparison.json and comparison.png beside it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from csnn_jax.figures import Figures, style
 from csnn_jax.files import write_atomic
-from csnn_jax.markdown import table
+from csnn_jax.markdown import table, two_digits
 from csnn_torch.compare import bounds, figure, trained
 from csnn_torch.compare.comparison import NAME, Comparison, Origin
-from csnn_torch.compare.results import Cost, Gradients, Spikes
+from csnn_torch.compare.results import Gradients, Spikes
+from csnn_torch.compare.timings import APART, BASE, OTHERS, Cost, Speed, readable
 
 
 def write(found: Comparison, out: Path, figures: Figures = "png") -> None:
@@ -30,6 +31,10 @@ def text(found: Comparison) -> str:
 
 def _paragraphs(found: Comparison) -> Iterable[str]:
     yield "# csnn_jax and snnTorch\n"
+    yield (
+        "Here \"snnTorch\" is csnn_torch, this project's companion model: the same network made of snnTorch's layers, "
+        "in the loop of its tutorials.\n"
+    )
     yield from _summary(found)
     yield f"\n{_count(len(found.checks), 'bound')} checked, {len(found.broken)} broken."
     yield from (f"- **Broken**: {check}" for check in found.broken)
@@ -75,14 +80,20 @@ def _summary(found: Comparison) -> Iterable[str]:
                 f"{_count(len(counted), 'comparison')}."
             )
     yield from trained.summary(found.trajectories)
-    base = _base(found.costs)
-    for c in found.costs:
-        if base and c is not base and not c.failed:
+    for c, step, infer in _speeds(found.costs):
+        if c.side != BASE:
+            base = next(cost for cost in found.costs if cost.side == BASE)
             yield (
-                f"- Cost, {_side(c.side)}: {base.step_s / c.step_s:.2f} times snnTorch's speed in training, "
-                f"{base.infer_s / c.infer_s:.2f} times in inference, "
+                f"- Cost, {readable(c.side)}: as multiples of snnTorch's speed, training {step}, inference {infer}; "
                 f"{100 * c.peak_memory_mb / base.peak_memory_mb:.0f} % of its memory."
             )
+
+
+def _speeds(costs: Iterable[Cost]) -> Iterable[tuple[Cost, Speed, Speed]]:
+    """Every side that was measured, with its speed in training and inference; none where the base was not."""
+    measured = [cost for cost in costs if not cost.failed]
+    for base in (cost for cost in measured if cost.side == BASE):
+        yield from ((cost, cost.speed(base, "step"), cost.speed(base, "infer")) for cost in measured)
 
 
 def _per_million(differ: int, compared: int) -> str:
@@ -178,7 +189,7 @@ def _gradients(results: list[Gradients]) -> Iterable[str]:
         "what float32 can do. No tensor's norm may be 0.\n"
     )
     columns = list(dict.fromkeys((r.side, r.dtype) for r in results if not r.refused))
-    titles = [f"{_side(side)}, {dtype}" for side, dtype in columns]
+    titles = [f"{readable(side)}, {dtype}" for side, dtype in columns]
     rows = []
     for key in dict.fromkeys((r.network, r.surrogate) for r in results):
         cells = {(r.side, r.dtype): _gradient_cell(r) for r in results if (r.network, r.surrogate) == key}
@@ -189,7 +200,7 @@ def _gradients(results: list[Gradients]) -> Iterable[str]:
     yield f"\nBy parameter: {shown[0].network}, {shown[0].surrogate}.\n"
     names = shown[0].errors
     rows = [(name, *(f"{r.errors[name]:.1e}" for r in shown)) for name in names]
-    yield table(("parameter", *(f"{_side(r.side)}, {r.dtype}" for r in shown)), rows)
+    yield table(("parameter", *(f"{readable(r.side)}, {r.dtype}" for r in shown)), rows)
 
 
 def _gradient_cell(result: Gradients) -> str:
@@ -201,36 +212,34 @@ def _gradient_cell(result: Gradients) -> str:
 def _costs(found: Comparison) -> Iterable[str]:
     batch, steps = found.config.train.batch_size, found.config.model.time_steps
     yield "\n## What does each cost?\n"
+    measured = [cost for cost in found.costs if not cost.failed]
+    turns = len(measured[0].step.clock) if measured else 0
     yield (
-        f"Batch {batch}, {steps} time steps, weights of the run. Medians over fresh processes that take turns, after a "
-        "warm-up (in brackets the shortest and the longest). Speed: snnTorch's seconds over the row's. Compile: what "
-        "the first training iteration takes longer, from an empty cache. Memory: the peak of the whole process.\n"
+        f"Batch {batch}, {steps} time steps, weights of the run. Medians over {turns} fresh processes of each side, "
+        "which take turns, after a warm-up (in brackets the shortest and the longest). Processors: processor seconds "
+        "of all threads together. Speed: snnTorch's seconds on the clock over the row's; there is none where the "
+        f"medians of a side's turns differ by more than {100 * (APART - 1):.0f} %, or other programs took more than "
+        f"{100 * OTHERS:.0f} % of the processors during a turn. Compile: what the first training iteration takes "
+        "longer, from an empty cache. Memory: the peak of the whole process.\n"
     )
-    base = _base(found.costs)
-    header = ("side", "training iteration", "images/s", "speed", "inference batch", "images/s", "speed")
+    speeds = {cost.side: speeds for cost, *speeds in _speeds(found.costs)}
+    header = ("side", "training iteration", "processors", "speed", "inference batch", "processors", "speed")
     rows = []
     for c in found.costs:
         if c.failed:
-            rows.append((_side(c.side), "failed", *[""] * 7))
+            rows.append((readable(c.side), "not measured", *[""] * 7))
             continue
         cells: list[str] = []
-        for times, mine, reference in (
-            (c.step, c.step_s, base and base.step_s),
-            (c.infer, c.infer_s, base and base.infer_s),
-        ):
-            cells.append(f"{mine:.3f} s ({min(times):.3f} to {max(times):.3f})")
-            cells += [f"{batch / mine:.0f}", f"{reference / mine:.2f}" if reference else ""]
-        rows.append((_side(c.side), *cells, f"{c.compile_s:.1f} s", f"{c.peak_memory_mb:,} MB"))
+        for number, rounds in enumerate((c.step, c.infer)):
+            low, high = map(two_digits, rounds.range)
+            processor = "" if rounds.processor_s is None else f"{two_digits(rounds.processor_s)} s"
+            speed = str(speeds[c.side][number]) if speeds else ""
+            cells += [f"{two_digits(rounds.clock_s)} s ({low} to {high})", processor, speed]
+        rows.append((readable(c.side), *cells, f"{c.compile_s:.1f} s", f"{c.peak_memory_mb:,} MB"))
     yield table((*header, "compile", "memory"), rows)
+    if measured:
+        shares = ", ".join(f"{name} {two_digits(100 * share)}" for name, share in measured[0].densities.items())
+        yield f"\nDensities of the inference batch (%), which the event engine's cost follows: {shares}."
     yield ""
     for c in found.costs:
-        yield f"- {_side(c.side)}: " + (f"failed: {c.failed}" if c.failed else c.description)
-
-
-def _base(costs: Sequence[Cost]) -> Cost | None:
-    return next((c for c in costs if c.side == "snntorch" and not c.failed), None)
-
-
-def _side(name: str) -> str:
-    """A side's name for readers."""
-    return name.replace("snntorch", "snnTorch") if name.startswith("snntorch") else f"csnn_jax {name}"
+        yield f"- {readable(c.side)}: " + (f"not measured: {c.failed}" if c.failed else c.description)

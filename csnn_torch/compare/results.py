@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -220,53 +220,3 @@ def groups(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
     for r in trajectories:
         found.setdefault((r.dtype, r.start, r.time_steps, r.batch_size, r.lr), []).append(r)
     return list(found.values())
-
-
-@dataclass
-class Cost:
-    """The time and memory that one side takes.
-
-    Attributes:
-        failed: why it could not be measured; the rest is then empty.
-        step, infer: seconds of every timed round, over all turns.
-        first_step, first_infer: seconds of the very first ones, with an empty compilation cache.
-        predictions, densities: of the inference batch, at the run's weights.
-    """
-
-    side: str
-    failed: str | None = None
-    description: str = ""
-    step: list[float] = field(default_factory=list)
-    infer: list[float] = field(default_factory=list)
-    first_step: float = 0.0
-    first_infer: float = 0.0
-    peak_memory_mb: int = 0
-    predictions: list[int] = field(default_factory=list)
-    densities: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def step_s(self) -> float:
-        """Median seconds of a training iteration."""
-        return statistics.median(self.step)
-
-    @property
-    def infer_s(self) -> float:
-        """Median seconds of an inference batch."""
-        return statistics.median(self.infer)
-
-    @property
-    def compile_s(self) -> float:
-        """Seconds that the first training iteration took longer than the median one."""
-        return max(0.0, self.first_step - self.step_s)
-
-    def __str__(self) -> str:
-        if self.failed:
-            return f"{self.side}: failed: {self.failed}"
-        times = f"iteration {self.step_s:.3f} s, inference batch {self.infer_s:.3f} s"
-        return f"{self.side}: {times}, {self.peak_memory_mb} MB"
-
-    def as_json(self) -> dict[str, Any]:
-        if self.failed:
-            return {"side": self.side, "failed": self.failed}
-        medians = {"step_s": self.step_s, "infer_s": self.infer_s, "compile_s": round(self.compile_s, 3)}
-        return asdict(self) | medians

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_peak_memory_sees_an_allocation():
     code += "print(machine.peak_memory_mb() - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 190 <= int(done.stdout) <= 230
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_seconds_of_all_programs_grow_with_those_of_one():
+    before = machine.busy_s()
+    assert before
+    end = time.process_time() + 0.5
+    while time.process_time() < end:
+        pass
+    assert machine.busy_s() - before >= 0.3  # the system counts in ticks
 
 
 def test_the_commit_is_gits(tmp_path):

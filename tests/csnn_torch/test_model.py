@@ -8,6 +8,7 @@ from csnn_jax import CSNN, ModelConfig, trace
 from csnn_jax.network.model import load_tensors
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch import model as companion
+from csnn_torch.compare import bounds
 
 pytestmark = pytest.mark.numeric
 
@@ -158,3 +159,31 @@ def test_tensors_of_another_network_are_refused_and_set_nothing(change, message)
         companion.load_tensors(network, tensors)
     for name, tensor in companion.tensors(network).items():
         np.testing.assert_array_equal(tensor, before[name])
+
+
+@pytest.mark.parametrize("changes", [{}, {"reset": "zero", "pool": "avg"}, {"conv_channels": (), "beta": 0.9}])
+def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(changes):
+    config = ModelConfig(**STACK | changes)
+    tensors, images = whole_eighths(config, 1)
+    network = companion.sequential(config, torch.float64)
+    companion.load_tensors(network, tensors)
+    x = torch.tensor(images, dtype=torch.float64).permute(0, 3, 1, 2)
+    calls: list[int] = []
+    handle = next(module for module in network if hasattr(module, "weight")).register_forward_hook(
+        lambda *_: calls.append(1)
+    )
+    for reads in ("spikes", "membrane"):
+        found = {}
+        for once in (False, True):
+            calls.clear()
+            network.zero_grad()
+            output = companion.run_for(network, x, config.time_steps, reads, once)
+            output.square().mean().backward()
+            found[once] = output.detach(), companion.gradients(network)
+            assert len(calls) == (1 if once else config.time_steps)
+        (theirs, reference), (ours, gradients) = found[False], found[True]
+        assert theirs.std() > 0 and torch.equal(ours, theirs)
+        assert max(bounds.distances(gradients, reference).values()) <= bounds.GRADIENT["float64"]
+    handle.remove()
+    frames = torch.stack([x, 0 * x])  # each step has an image of its own
+    assert torch.equal(*(companion.run_for(network, frames, 2, "spikes", once) for once in (False, True)))

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 
 from csnn_jax.figures import style
 from csnn_torch.compare import comparison, figure
-from csnn_torch.compare.results import Cost, Trajectory
+from csnn_torch.compare.results import Trajectory
+from csnn_torch.compare.timings import Cost, Rounds
 
 COSTS = [
-    Cost("event", None, "", [0.5], [0.1], peak_memory_mb=900),
-    Cost("snntorch", None, "", [2.0], [1.0], peak_memory_mb=4000),
+    Cost("event", None, "", Rounds([[0.5]]), Rounds([[0.1]]), peak_memory_mb=900),
+    Cost("snntorch", None, "", Rounds([[2.0]]), Rounds([[1.0]]), peak_memory_mb=4000),
     Cost("scan", "RuntimeError: no memory"),
 ]
 
@@ -50,6 +51,14 @@ def test_bars_are_as_long_as_their_costs():
     for axes, values in ((iteration, [0.5, 2.0]), (inference, [0.1, 1.0]), (memory, [0.9, 4.0])):
         assert [bar.get_width() for bar in axes.patches] == values
     assert [label.get_text() for label in iteration.get_yticklabels()] == ["csnn_jax event", "snnTorch"]
+
+
+def test_seconds_that_give_no_ratio_are_marked():
+    once = Cost("snntorch first convolution once", None, "", Rounds([[1.0], [3.0]]), Rounds([[1.0]]), peak_memory_mb=9)
+    drawn = figure.draw([], [*COSTS, once])
+    check_printable(drawn)
+    assert "2.0 (unsteady)" in words(drawn) and "0.50" in words(drawn)
+    assert "snnTorch first\nconvolution once" in words(drawn)
 
 
 def test_of_several_seeds_the_mean_and_its_deviation_are_shown():

@@ -54,6 +54,7 @@ def test_the_command_answers_all_questions(small_run, tmp_path):
     assert list(costs) == ["scan", "event", "snntorch"]
     for cost in costs.values():
         assert cost["step_s"] > 0 and cost["infer_s"] > 0 and cost["peak_memory_mb"] > 100
+        assert cost["step_processor_s"] > 0 and cost["infer_processor_s"] > 0 and len(cost["step"]["clock"]) == 3
         differ = np.not_equal(cost["predictions"], costs["snntorch"]["predictions"])
         assert len(differ) == 128 and differ.sum() <= 1 and "threads" in cost["description"]  # a rounding may flip one
     text = (tmp_path / "out" / "comparison.md").read_text()

@@ -9,7 +9,8 @@ from comparisons import RECORDED
 from csnn_jax.config import Config
 from csnn_torch.compare import report
 from csnn_torch.compare.comparison import Comparison, Origin
-from csnn_torch.compare.results import Cost, Flip, Gradients, Spikes
+from csnn_torch.compare.results import Flip, Gradients, Spikes
+from csnn_torch.compare.timings import Cost, Rounds
 
 DENSITIES = {"lif1": 0.1, "lif2": 0.25}
 FLIP = Flip("lif1", 3, 7, (1, 2, 3), 1.0000001, 1.0, 1e-7)
@@ -54,17 +55,40 @@ def test_a_broken_bound_stands_on_top(found):
 
 def test_a_side_that_failed_has_an_empty_row_and_its_reason(found):
     found.costs += [
-        Cost("snntorch", None, "snnTorch 1", [2.0], [1.0], 2.5, 1.0, 4000),
-        Cost("event", None, "JAX 1", [0.5], [0.1], 1.5, 1.0, 1000),
+        Cost("snntorch", None, "snnTorch 1", Rounds([[2.0]]), Rounds([[1.0]]), 2.5, 1.0, 4000),
+        Cost("event", None, "JAX 1", Rounds([[0.5]], [[0.9]]), Rounds([[0.1]], [[0.15]]), 1.5, 1.0, 1000),
         Cost("snntorch channels last", "RuntimeError: no memory | at all"),
     ]
     shown = lines(found)
-    assert "| snnTorch channels last | failed |  |  |  |  |  |  |  |" in shown
-    assert "- snnTorch channels last: failed: RuntimeError: no memory | at all" in shown
-    row = "| csnn_jax event | 0.500 s (0.500 to 0.500) | 256 | 4.00 | 0.100 s (0.100 to 0.100) | 1280 | 10.00 | 1.0 s |"
+    assert "| snnTorch channels last | not measured |  |  |  |  |  |  |  |" in shown
+    assert "- snnTorch channels last: not measured: RuntimeError: no memory | at all" in shown
+    row = "| csnn_jax event | 0.50 s (0.50 to 0.50) | 0.90 s | 4.0 | 0.10 s (0.10 to 0.10) | 0.15 s | 10 | 1.0 s |"
     assert f"{row} 1,000 MB |" in shown
-    said = "4.00 times snnTorch's speed in training, 10.00 times in inference, 25 % of its memory."
+    said = "as multiples of snnTorch's speed, training 4.0, inference 10; 25 % of its memory."
     assert f"- Cost, csnn_jax event: {said}" in shown
+
+
+def test_no_ratio_stands_where_turns_disagree_or_the_machine_is_busy(found):
+    turns = Rounds([[0.5], [0.5], [1.0]], [[0.9], [0.9], [0.9]])
+    found.costs += [
+        Cost("snntorch", None, "", Rounds([[2.0]] * 3), Rounds([[1.0]] * 3), peak_memory_mb=4000),
+        Cost("event", None, "", turns, Rounds([[0.1]] * 3), peak_memory_mb=1000, others=[0.0, 0.05, 0.0]),
+        Cost("scan", None, "", Rounds([[1.0]] * 3), Rounds([[1.0]] * 3), peak_memory_mb=1000, others=[0.25, 0.0, 0.0]),
+    ]
+    shown = lines(found)
+    apart, busy = "none: turns differ by a factor of 2.0", "none: the machine was busy, other programs took 25 % of it"
+    assert any(
+        line.startswith(f"| csnn_jax event | 0.50 s (0.50 to 1.0) | 0.90 s | {apart} | 0.10 s") for line in shown
+    )
+    assert any(line.startswith("| csnn_jax scan |") and line.count(busy) == 2 for line in shown)
+    assert any(
+        f"csnn_jax event: as multiples of snnTorch's speed, training {apart}, inference 10;" in line for line in shown
+    )
+    assert any("Medians over 3 fresh processes of each side" in line for line in shown)
+
+
+def test_the_report_says_what_snntorch_is(found):
+    assert any('"snnTorch" is csnn_torch, this project\'s companion model' in line for line in lines(found))
 
 
 def test_questions_of_one_machine_share_its_line(found):

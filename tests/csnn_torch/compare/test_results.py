@@ -7,7 +7,7 @@ import pytest
 from comparisons import broken
 
 from csnn_torch.compare import bounds
-from csnn_torch.compare.results import LAST, Cost, Flip, Gradients, Spikes, Trajectory, groups
+from csnn_torch.compare.results import LAST, Flip, Gradients, Spikes, Trajectory, groups
 
 FLIP = Flip("lif1", 3, 0, (1, 2, 3), 1.0002, 0.9999, 2e-4)
 SPIKES = Spikes("run", "event", "float32", 1, None, 10**7, 1, {"lif1": 0.1}, 1.0, 1, 2e-4, (FLIP,))
@@ -91,11 +91,3 @@ def test_losses_at_the_end_are_averaged():
     losses = {"csnn_jax": [9.0] + [2.0] * LAST, "snntorch": [3.0] + [1.5] * LAST}
     assert replace(TRAJECTORY, losses=losses).apart == 0.5
     assert TRAJECTORY.apart == pytest.approx(-1e-9)
-
-
-def test_costs_are_medians_and_a_failed_side_has_none():
-    cost = Cost("scan", step=[3.0, 1.0, 2.0], infer=[0.5, 0.7], first_step=12.0)
-    assert (cost.step_s, cost.infer_s, cost.compile_s) == (2.0, 0.6, 10.0)
-    assert replace(cost, first_step=1.0).compile_s == 0
-    assert Cost("event", "RuntimeError: no").as_json() == {"side": "event", "failed": "RuntimeError: no"}
-    assert str(Cost("event", "RuntimeError: no")) == "event: failed: RuntimeError: no"

@@ -28,6 +28,8 @@ def test_all_sides_predict_the_same_and_learn(small_run):
         assert before[name] == pytest.approx(before["snntorch"], abs=1e-4)
         assert "threads)" in side.describe()
     assert len(set(sides["snntorch"].infer(index))) > 1
+    once = sides["snntorch first convolution once"]
+    np.testing.assert_array_equal(once.infer(index), sides["snntorch"].infer(index))
     for name, side in sides.items():
         side.step(0, index)
         assert side.densities(index) != before[name]
