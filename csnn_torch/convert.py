@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -13,16 +13,21 @@ from csnn_jax.errors import UserError
 from csnn_jax.flags import parse, run_command
 from csnn_torch import require_torch
 
+if TYPE_CHECKING:
+    from csnn_jax.data import Dataset
+
 DESCRIPTION = """Makes a run directory, for csnn_jax.evaluate and export, of a network that was trained in snnTorch.
 
 FILE was written by `torch.save(network.state_dict(), FILE)`, or holds the state_dict as model_state_dict, state_dict or
-net. The network consists of Conv2d, perhaps BatchNorm2d, a 2x2 pool or none, and snn.Leaky, ..., then Linear and
-snn.Leaky, ... The stack, beta, threshold and reset are read from it; what a state_dict lacks comes from the flags. The
-test accuracy is measured on --dataset."""
+net, or is a safetensors file. The network consists of Conv2d, perhaps BatchNorm2d, a 2x2 pool or none, and snn.Leaky,
+..., then Linear and snn.Leaky, ... The stack, beta, threshold and reset are read from it; what a state_dict lacks comes
+from the flags. The test accuracy is measured on --dataset if its images have the size that the network takes."""
 
 
-GIVEN = ("padding", "stride", "pool", "surrogate", "slope", "time_steps", "encoding")
+GIVEN = ("padding", "stride", "pool", "surrogate", "slope", "time_steps", "encoding", "batchnorm_eps", "normalize")
 """The flags that say of the network what a state_dict lacks."""
+OWN = "arrays"
+"""The data set of a run whose images only its user has."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,16 @@ class ConvertFlags:
     """Time steps that each image is presented for."""
     encoding: Encoding = ModelConfig.encoding
     """Image to input."""
+    batchnorm_eps: float = 1e-5
+    """eps of the BatchNorms; torch's default is 1e-5."""
+    normalize: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="MEAN... STD...")] = None
+    """Mean and standard deviation of the images that it was trained on, as torchvision's Normalize takes them: two
+    numbers, or the means of all channels and then their standard deviations; None: images as pixel / 255."""
     reset_delay: bool = True
     """snn.Leaky's reset_delay; csnn_jax has neurons with the delay only."""
-    dataset: str = "mnist"
-    """Data set that it was trained on, named as for csnn_jax.train."""
+    dataset: str | None = None
+    """Data set that it was trained on, named as for csnn_jax.train; None: mnist, if the network takes its images and
+    has its ten classes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,27 +88,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model, tensors, notes = state_dict.read(flags.file, flags.input_shape, flags.map, **given)
         for note in notes:
             print(f"Note: {note}")
-        config = Config(model, DataConfig(flags.dataset), TrainConfig(init="torch", lr=1e-2))
-        dataset = data.load_for(config)
-        model = replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
-        config = replace(config, model=model)
+        config = Config(model, DataConfig(_dataset(flags, model)), TrainConfig(init="torch", lr=1e-2))
+        dataset = None if config.data.dataset == OWN else data.load_for(config)
+        if dataset is not None:
+            model = replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
+            config = replace(config, model=model)
         process.set_up(config.train.dtype)
         trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)
         weights.save(run.weights, tensors, model)
         print(f"Network: {_text(model)}")
         print(f"Run directory: {run.path}", flush=True)
-        result = trained.evaluate(dataset.test)
-        print(f"Final Test Accuracy: {result.accuracy:.2%}")
-        source = {"converted_from": flags.file, "accuracy": result.accuracy, "density": result.densities}
-        run.record("end", iter=0, interrupted=False, **source)
+        end: dict[str, Any] = {"converted_from": flags.file, "accuracy": None}
+        if dataset is None or (reason := _unfit(dataset, model)):
+            why = "" if dataset is None else f": {reason}"
+            wanted = f"images of {_size(model.input_shape)} and at most {model.num_classes} classes"
+            print(f"No accuracy was measured{why}; give the data set that it was trained on, of {wanted}, by --dataset")
+        else:
+            result = trained.evaluate(dataset.test)
+            print(f"Final Test Accuracy: {result.accuracy:.2%} ({len(dataset.test.labels)} images of {dataset.name})")
+            end |= {"accuracy": result.accuracy, "density": result.densities}
+        run.record("end", iter=0, interrupted=False, **end)
         return 0
 
     return run_command(command, arguments)
 
 
+def _dataset(flags: ConvertFlags, model: ModelConfig) -> str:
+    """The name of the data set for the run; `OWN` where the user named none and MNIST is not what it was trained on."""
+    default = model.input_shape == ModelConfig.input_shape and model.num_classes == ModelConfig.num_classes
+    return flags.dataset or (DataConfig.dataset if default else OWN)
+
+
+def _unfit(dataset: "Dataset", model: ModelConfig) -> str | None:
+    """Why an accuracy on a data set would not be the network's own; None: it would."""
+    shape = dataset.test.images.shape[-3:]
+    if shape != model.input_shape:
+        return f"{dataset.name} has images of {_size(shape)}"
+    return "; ".join(dataset.fitted) or None
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
 def _text(model: ModelConfig) -> str:
-    shape = "x".join(map(str, model.input_shape))
+    shape = _size(model.input_shape)
     layers = [f"{one.channels}C{one.kernel}" if one.kind == "conv" else f"fc{one.channels}" for one in model.layers]
     bias = "" if model.bias else ", no bias"
     read = f"{shape} {' '.join(layers)}{bias}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"

@@ -168,11 +168,10 @@ def run_for(
     check_input(network, x, time_steps)
     reset(network)
     place = 1 if reads == "membrane" else 0
-    inputs = x if x.ndim == 5 else repeat(x, time_steps)
-    if once and x.ndim == 4:
-        first = next(number for number, module in enumerate(network) if isinstance(module, snn.Leaky))
-        inputs, network = repeat(network[:first](x), time_steps), network[first:]
-    return torch.stack([network(one)[place] for one in inputs])
+    first = next(number for number, module in enumerate(network) if isinstance(module, snn.Leaky))
+    before, after = (network[:first], network[first:]) if once and x.ndim == 4 else (nn.Sequential(), network)
+    inputs = x if x.ndim == 5 else repeat(before(x), time_steps)
+    return torch.stack([after(one)[place] for one in inputs])
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
     return found
 
 
-def stack(found: Sequence[Module], places: Sequence[str], source: str) -> Stack:
+def stack(found: Sequence[Module], places: Sequence[str], source: str, ordered: bool = True) -> Stack:
     """Puts every module in its place.
 
     Args:
@@ -77,12 +77,16 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str) -> Stack:
         places: "name=place" for modules whose order does not tell: a place is `conv1`, ..., `fc1`, ... of a layer and
             `lif1`, ... of a neuron; a BatchNorm is given the layer that it follows.
         source: the file, for messages.
+        ordered: whether they were registered in this order; if not, it is that of the numbers in their names.
 
     Raises:
         UserError: modules that can't be placed; lists what was found.
     """
     told = _told(found, places, source)
     of_kind = {kind: [module for module in found if module.kind == kind] for kind in _KINDS}
+    if not ordered:
+        for modules in of_kind.values():
+            _check_numbered([one for one in modules if not any(one.name == name for name, _ in told)], source)
     convs, linears = (_ordered(of_kind[kind], kind, told, source) for kind in ("conv", "fc"))
     layers = [*convs, *linears]
     if not linears:
@@ -102,14 +106,29 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str) -> Stack:
             f"each, as in --map NAME=lif1 NAME=lif2; found {_listed(found)}"
         )
     names = [*(f"conv{i + 1}" for i in range(len(convs))), *(f"fc{i + 1}" for i in range(len(linears)))]
-    norms = _norms(found, layers, names, told, source)
+    in_line = ordered or len({_unnumbered(module.name) for module in found}) == 1  # such as net.0, net.1, ...
+    norms = _norms(found, layers, names, told, source, in_line)
     return Stack(tuple(layers), tuple(neurons), norms, tuple(notes))
+
+
+def _unnumbered(name: str) -> str:
+    return re.sub(r"[0-9]+", "0", name)
+
+
+def _check_numbered(modules: Sequence[Module], source: str) -> None:
+    """Refuses modules of a kind that numbers in their names do not put in order."""
+    if len({_unnumbered(module.name) for module in modules}) > 1:
+        names = ", ".join(module.name for module in modules)
+        raise UserError(
+            f"{source}: {names}: a safetensors file does not hold their order, and no numbers in their names tell it, "
+            "expected a place for each of them by --map NAME=conv1 ..."
+        )
 
 
 def _disorder(modules: Sequence[Module], told: Sequence[tuple[str, str]]) -> str | None:
     """A line where the numbers in the names contradict the order of declaration, which counts."""
     free = [module.name for module in modules if not any(module.name == name for name, _ in told)]
-    numbers = [int(found[0]) for name in free if (found := re.search(r"\d+$", name))]
+    numbers = [int(found[0]) for name in free if (found := re.search(r"[0-9]{1,9}$", name))]
     if len(numbers) != len(free) or numbers == sorted(numbers):
         return None
     return f"{', '.join(free)} are taken in this order, in which they were declared; --map gives them other places"
@@ -162,8 +181,8 @@ def _told(found: Sequence[Module], places: Sequence[str], source: str) -> list[t
     told = []
     for one in places:
         old, separator, new = one.partition("=")
-        if not separator or not old or not new:
-            raise UserError(f"--map {one}: expected NAME=PLACE, such as encoder=conv1")
+        if not separator or not old or not new or len(new) > 10:
+            raise UserError(f"--map {one[:80]}: expected NAME=PLACE, such as encoder=conv1")
         if old not in names:
             raise UserError(f"--map {one}: {source} has no module {old}, expected one of {', '.join(names)}")
         kind = new.rstrip("0123456789")
@@ -205,6 +224,7 @@ def _norms(
     names: Sequence[str],
     told: Sequence[tuple[str, str]],
     source: str,
+    in_line: bool,
 ) -> tuple[Module | None, ...]:
     """The BatchNorm after each layer: as told, else the layer registered before it, else in order where sizes fit."""
     norms = [module for module in found if module.kind == "norm"]
@@ -219,7 +239,7 @@ def _norms(
     order = [module.name for module in found if module.kind != "lif"]
     own = {norm.name: order[order.index(norm.name) - 1] for norm in free if order.index(norm.name)}
     places = {layer.name: number for number, layer in enumerate(layers)}
-    if all(own.get(norm.name) in places for norm in free):
+    if not free or (in_line and all(own.get(norm.name) in places for norm in free)):
         numbers = [places[own[norm.name]] for norm in free]
         for norm, number in zip(free, numbers, strict=True):
             between = found[found.index(layers[number]) : found.index(norm)]

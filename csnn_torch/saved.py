@@ -3,26 +3,54 @@
 import pickle
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import safetensors
 import torch
 
 from csnn_jax.errors import UserError, first_line
 
 _EXPECTED = "expected a state_dict that torch.save wrote"
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Saved(NamedTuple):
     """The named tensors of a file.
 
     Attributes:
-        tensors: by their names, in the order in which the modules were registered.
+        tensors: by their names, in the order in which the modules were registered, as far as the file holds it.
         notes: what was done to get them, one line each.
+        ordered: whether the file holds that order.
     """
 
     tensors: dict[str, torch.Tensor]
     notes: tuple[str, ...] = ()
+    ordered: bool = True
+
+
+class _Ignored:
+    """What a checkpoint holds beside weights. Only its class is read; what makes its value is never called."""
+
+    def __init__(self, *_: object):
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+_HARMLESS: list[Any] = [
+    (_Ignored, f"{module}.{name}")
+    for module, names in {
+        "argparse": ("Namespace",),
+        "numpy": ("dtype", "ndarray"),
+        "numpy._core.multiarray": ("scalar", "_reconstruct"),
+        "numpy.core.multiarray": ("scalar", "_reconstruct"),  # NumPy 1
+    }.items()
+    for name in names
+]
 
 
 def read(path: str) -> Saved:
@@ -32,27 +60,86 @@ def read(path: str) -> Saved:
         UserError: no such file, truncated, or it holds something else than named tensors.
     """
     if path.endswith(".safetensors"):
-        raise UserError(
-            f"{path}: the weights of a run need no conversion, and any other safetensors file has lost the order of "
-            f"the modules, {_EXPECTED}"
-        )
+        return _of_safetensors(path)
     found = _unpickled(path)
     if not isinstance(found, dict) or not found:
-        what = "an empty dict" if found == {} else f"a {type(found).__name__}"
+        what = "an empty dict" if found == {} else f"a {_type(found)}"
         raise UserError(f"{path}: holds {what}, {_EXPECTED}")
-    inside = [str(name) for name, value in found.items() if _is_state(value)]
+    inside = [name for name, value in found.items() if _is_state(value)]
     if len(inside) > 1:
-        raise UserError(f"{path}: holds {len(inside)} state_dicts, {' and '.join(inside)}, expected one")
+        names = " and ".join(map(_shown, inside))
+        raise UserError(f"{path}: holds {len(inside)} state_dicts, {names}, expected one")
     if inside:
-        return Saved(dict(found[inside[0]]), (f"the state_dict is the file's {inside[0]}",))
+        return Saved(dict(found[inside[0]]), (f"the state_dict is the file's {_shown(inside[0])}",))
     for name, tensor in found.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise UserError(f"{path}: {name} is of type {type(tensor).__name__}, {_EXPECTED}, of tensors only")
+            raise UserError(f"{path}: {_shown(name)} is of type {_type(tensor)}, {_EXPECTED}, of tensors only")
     return Saved({name: tensor for name, tensor in found.items() if name != "n_averaged"})  # AveragedModel's counter
 
 
+def plain(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """The tensors as dense ones on the CPU that need no gradient.
+
+    Raises:
+        UserError: a tensor that is none of ordinary numbers; names it.
+    """
+    found = {}
+    for name, tensor in state.items():
+        if not name.isprintable() or len(name) > 300:
+            raise UserError(f"{source}: {_shown(name)} is the name of a tensor, expected one such as conv1.weight")
+        kinds = {"quantized": tensor.is_quantized, "nested": tensor.is_nested, "without values": tensor.is_meta}
+        kinds["sparse"] = not tensor.is_nested and tensor.layout != torch.strided
+        for kind, applies in kinds.items():
+            if applies:
+                raise UserError(f"{source}: {name} is {kind}, expected a dense tensor of floats")
+        if tensor.dtype not in (*_FLOATS, *_WHOLE):
+            known = ", ".join(str(one).removeprefix("torch.") for one in _FLOATS)
+            raise UserError(f"{source}: {name} has type {tensor.dtype}, expected one of {known}")
+        if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
+            raise UserError(f"{source}: {name} has shape {list(tensor.shape)}, expected as many values as are stored")
+        found[name] = tensor.detach().cpu()
+    return found
+
+
 def _is_state(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(isinstance(one, torch.Tensor) for one in value.values())
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in value.items())
+    )
+
+
+def _shown(name: object) -> str:
+    """A name out of a file, in one line."""
+    text = str(name)
+    return text if text.isprintable() and len(text) <= 80 else f"{ascii(text)[:80]}..."
+
+
+def _type(value: object) -> str:
+    return "NumPy's or argparse's" if isinstance(value, _Ignored) else type(value).__name__
+
+
+def _of_safetensors(path: str) -> Saved:
+    """Tensors in the order of the numbers in their names: these files do not keep that of the modules."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            if "config" in (file.metadata() or {}):
+                raise UserError(f"{path}: is the weights of a run, which need no conversion, {_EXPECTED}")
+            found = {name: file.get_tensor(name) for name in sorted(file.keys(), key=_by_numbers)}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file, expected a state_dict") from None
+    except (OSError, safetensors.SafetensorError, RuntimeError, AttributeError, ValueError) as error:
+        reason = _shown(first_line(error))
+        raise UserError(f"{path}: can't be read, expected a safetensors file: {reason}") from None
+    if not found:
+        raise UserError(f"{path}: holds no tensors, expected a state_dict")
+    note = "a safetensors file does not hold the order of the modules: taken from the numbers in their names"
+    return Saved(found, (note,), ordered=False)
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """A key that puts conv2 before conv10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]{1,9})", name)]
 
 
 def _unpickled(path: str) -> Any:
@@ -61,19 +148,25 @@ def _unpickled(path: str) -> Any:
             if file.read(8) == b"\x89HDF\r\n\x1a\n":
                 kind = "a NIR graph" if path.endswith(".nir") else "an HDF5 file, such as a NIR graph"
                 raise UserError(f"{path}: is {kind}, which is not read here, {_EXPECTED}")
-        with warnings.catch_warnings(action="ignore"):  # of what is refused below
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_HARMLESS):
             return torch.load(Path(path), map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, {_EXPECTED}") from None
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # a damaged file may make the unpickler do anything that it can
+        raise UserError(_refusal(path, error)) from None
+
+
+def _refusal(path: str, error: Exception) -> str:
+    """Why torch could not read a file."""
+    if isinstance(error, pickle.UnpicklingError):
         named = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f" (it names {named[1]})" if named else ""
-        raise UserError(
+        reason = f" (it names {_shown(named[1])})" if named else ""
+        return (
             f"{path}: holds more than tensors, or is damaged{reason}, {_EXPECTED}; if you trust the file, save the "
             "state_dict that torch.load(FILE, weights_only=False) holds on its own"
-        ) from None
-    except (OSError, RuntimeError) as error:
-        reason = first_line(error).partition(". ")[0]
-        raise UserError(f"{path}: can't be read, {_EXPECTED}: {reason}") from None
-    except (EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError):  # of the unpickler, on other files
-        raise UserError(f"{path}: empty, truncated or another kind of file, {_EXPECTED}") from None
+        )
+    if isinstance(error, (OSError, RuntimeError)):
+        return f"{path}: can't be read, {_EXPECTED}: {_shown(first_line(error).partition('. ')[0])}"
+    return f"{path}: empty, truncated or another kind of file, {_EXPECTED}"

@@ -7,25 +7,28 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig, Reset
-from csnn_jax.config.checks import show
+from csnn_jax.config.checks import check, is_number, show
 from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch import modules, saved
+from csnn_torch import folding, modules, saved
 from csnn_torch.modules import Module
 
-NORM_EPS = 1e-5
-"""Torch's default of a BatchNorm's eps, which a state_dict does not hold."""
 UNSEEN = (
     "a state_dict does not show inhibition, reset_delay, state_quant or (before snnTorch 1.0) graded spikes, nor the "
-    "kind of the pools and that they stand before the neurons: taken as snn.Leaky's defaults, and as the flags say"
+    "kind of the pools and that they stand before the neurons, nor a BatchNorm's eps: taken as snn.Leaky's defaults, "
+    "and as the flags say"
 )
+USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
+"""Heights and widths of images of usual data sets, which a message suggests first."""
+SIZES = 512
+"""The largest that a message suggests."""
 
 
 class Network(NamedTuple):
@@ -43,7 +46,13 @@ class Network(NamedTuple):
 
 
 def read(
-    path: str, input_shape: tuple[int, int, int] | None = None, places: Sequence[str] = (), **given: Any
+    path: str,
+    input_shape: tuple[int, int, int] | None = None,
+    places: Sequence[str] = (),
+    *,
+    batchnorm_eps: float = folding.NORM_EPS,
+    normalize: Sequence[float] | None = None,
+    **given: Any,
 ) -> Network:
     """Reads the network from a file that torch.save wrote.
 
@@ -51,6 +60,9 @@ def read(
         path: the file.
         input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
         places: "NAME=PLACE" for modules whose order in the file does not tell their place; see `modules.stack`.
+        batchnorm_eps: eps of the BatchNorms.
+        normalize: mean and standard deviation of images, as pixels from 0 to 1, that it was trained on normalized; or
+            the means of all channels, then their standard deviations.
         given: fields of ModelConfig that a state_dict lacks: padding, stride, pool, surrogate, slope, time_steps,
             encoding.
 
@@ -59,6 +71,7 @@ def read(
             the tensor.
     """
     file = saved.read(path)
+    given |= {"ordered": file.ordered, "batchnorm_eps": batchnorm_eps, "normalize": normalize}
     found = convert(file.tensors, path, input_shape, places, **given)
     return found._replace(notes=(*file.notes, *found.notes))
 
@@ -68,93 +81,72 @@ def convert(
     source: str = "state_dict",
     input_shape: tuple[int, int, int] | None = None,
     places: Sequence[str] = (),
+    *,
+    ordered: bool = True,
+    batchnorm_eps: float = folding.NORM_EPS,
+    normalize: Sequence[float] | None = None,
     **given: Any,
 ) -> Network:
-    """The network of a state_dict in memory. `read` has the arguments and errors; `source` names it in messages."""
-    stack = modules.stack(modules.modules(state, source), places, source)
-    notes = list(stack.notes)
-    weighted = [_weighted(layer, norm, source) for layer, norm in zip(stack.layers, stack.norms, strict=True)]
-    notes += [note for one in weighted for note in one.notes]
-    if kinds := {kind for one in weighted for kind in one.types if kind != torch.float32}:
-        notes.append(f"weights of type {' and '.join(sorted(map(str, kinds)))} become float32")
-    biased = [one.bias is not None for one in weighted]
-    if any(biased) and not all(biased):
-        without = [layer.name for layer, has in zip(stack.layers, biased, strict=True) if not has]
-        notes.append(f"{', '.join(without)} without a bias get one of 0, as the others have one")
-    reset, more = _reset(stack.neurons, source)
-    convs = [one.weight.shape for one in weighted if one.weight.ndim == 4]
-    outputs = [one.weight.shape[0] for one in weighted]
-    first = weighted[0].weight
-    stated = {
-        "input_shape": input_shape or (28, 28, first.shape[1] if convs else max(1, first.shape[1] // 28**2)),
-        "conv_channels": tuple(outputs[: len(convs)]),
-        "hidden": tuple(outputs[len(convs) : -1]),
-        "num_classes": outputs[-1],
-        "bias": any(biased),
-        "beta": _one_or_all([min(max(_scalar(neuron, "beta", source), 0.0), 1.0) for neuron in stack.neurons]),
-        "threshold": _one_or_all([_threshold(neuron, source) for neuron in stack.neurons]),
-        "reset": reset,
-    }
-    if convs:
-        stated["kernel_size"] = tuple(shape[2] for shape in convs)
-    config = _config(stated, given, [one.weight.shape for one in weighted], stack.layers, source)
-    if convs and (others := _fitting(stated, given, [one.weight.shape for one in weighted])):
+    """The network of a state_dict in memory. `read` has the arguments and errors; `source` names it in messages.
+
+    `ordered`: whether its modules stand in the order in which they were registered; see `modules.stack`.
+    """
+    check("--batchnorm-eps", batchnorm_eps, "a number of at least 0", is_number(batchnorm_eps, -1e-30))
+    by = None if normalize is None else folding.normalization(normalize)
+    stack = modules.stack(modules.modules(saved.plain(state, source), source), places, source, ordered)
+    pairs = zip(stack.layers, stack.norms, strict=True)
+    weighted = [folding.weighted(layer, norm, source, batchnorm_eps) for layer, norm in pairs]
+    shapes = [one.weight.shape for one in weighted]
+    reset, assumed = _reset(stack.neurons, source)
+    stated = _stated(shapes, stack.neurons, source) | {"reset": reset}
+    stated["bias"] = by is not None or any(one.bias is not None for one in weighted)
+    if input_shape is not None:
+        stated["input_shape"] = input_shape
+    config = _config(stated, given, shapes, stack.layers, source, input_shape is None)
+    if by is not None:
+        check("--encoding", config.encoding, "direct, beside --normalize", config.encoding == "direct")
+        weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
+    notes = [*stack.notes, *(note for one in weighted for note in one.notes), *_changes(stack.layers, weighted)]
+    if input_shape is None and config.input_shape[2] != 1:
+        notes.append(f"images are taken as {'x'.join(map(str, config.input_shape))}; --input-shape gives another size")
+    if stated["conv_channels"] and (others := _fitting(stated, given, shapes)):
         notes.append(
             f"the weights fit with {' or '.join(others[:3])} as well; a state_dict does not show which of them it was"
         )
     tensors: Tensors = {}
-    for layer, one in zip(config.layers, weighted, strict=True):
-        tensors[f"{layer.name}.weight"] = one.weight
-        if config.bias:
-            tensors[f"{layer.name}.bias"] = np.zeros(layer.channels, np.float32) if one.bias is None else one.bias
-    return Network(config, tensors, (*notes, *more, UNSEEN))
+    for layer, module, one in zip(config.layers, stack.layers, weighted, strict=True):
+        found = {"weight": one.weight, "bias": np.zeros(layer.channels) if one.bias is None else one.bias}
+        for name, values in found.items() if config.bias else [("weight", one.weight)]:
+            with np.errstate(over="ignore"):
+                tensors[f"{layer.name}.{name}"] = values.astype(np.float32)
+            if not np.isfinite(tensors[f"{layer.name}.{name}"]).all():
+                raise UserError(f"{source}: {module.name}.{name} leaves float32's range, expected smaller values")
+    return Network(config, tensors, (*notes, *assumed, UNSEEN))
 
 
-class _Weighted(NamedTuple):
-    """Weight and bias of a layer, float32, with its norm folded in; the types that they had."""
-
-    weight: np.ndarray
-    bias: np.ndarray | None
-    types: set[torch.dtype]
-    notes: tuple[str, ...] = ()
-
-
-def _weighted(layer: Module, norm: Module | None, source: str) -> _Weighted:
-    for module in filter(None, (layer, norm)):
-        for name, tensor in module.tensors.items():
-            if name == "num_batches_tracked":
-                continue
-            if not tensor.dtype.is_floating_point:
-                raise UserError(f"{source}: {module.name}.{name} has type {tensor.dtype}, expected floats")
-            if not tensor.isfinite().all():
-                raise UserError(f"{source}: {module.name}.{name} holds values that are not finite")
-    shape = list(layer.tensors["weight"].shape)
-    if layer.kind == "conv" and shape[2] != shape[3]:
-        raise UserError(f"{source}: {layer.name}.weight has shape {shape}, expected a square kernel")
-    types = {tensor.dtype for tensor in layer.tensors.values()}
-    weight = layer.tensors["weight"].double().numpy()
-    bias = layer.tensors["bias"].double().numpy() if "bias" in layer.tensors else None
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise UserError(f"{source}: {layer.name}.bias has shape {list(bias.shape)}, expected [{shape[0]}]")
-    notes: tuple[str, ...] = ()
-    if norm is not None:
-        weight, bias, note = _folded(weight, bias, layer, norm)
-        notes = (note,)
-    return _Weighted(weight.astype(np.float32), None if bias is None else bias.astype(np.float32), types, notes)
+def _stated(shapes: Sequence[tuple[int, ...]], neurons: Sequence[Module], source: str) -> dict[str, Any]:
+    """Fields of ModelConfig that the tensors state."""
+    convs = [shape for shape in shapes if len(shape) == 4]
+    outputs = [shape[0] for shape in shapes]
+    inputs = shapes[0][1]
+    stated = {
+        "input_shape": (28, 28, inputs if convs else max(1, inputs // 28**2)),
+        "conv_channels": tuple(outputs[: len(convs)]),
+        "hidden": tuple(outputs[len(convs) : -1]),
+        "num_classes": outputs[-1],
+        "beta": _one_or_all([min(max(_scalar(neuron, "beta", source), 0.0), 1.0) for neuron in neurons]),
+        "threshold": _one_or_all([_threshold(neuron, source) for neuron in neurons]),
+    }
+    return stated | ({"kernel_size": tuple(shape[2] for shape in convs)} if convs else {})
 
 
-def _folded(
-    weight: np.ndarray, bias: np.ndarray | None, layer: Module, norm: Module
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Weight and bias that give what the layer and its BatchNorm give in evaluation; and a line that says so."""
-    of = {name: tensor.double().numpy() for name, tensor in norm.tensors.items()}
-    gain = of.get("weight", 1.0) / np.sqrt(of["running_var"] + NORM_EPS)
-    shifted = (0 if bias is None else bias) - of["running_mean"]
-    note = f"{norm.name} is folded into {layer.name}, with its running statistics and eps {NORM_EPS:g}"
-    if layer.kind == "conv" and (gain < 0).any():
-        note += "; some of its weights are negative, which changes the result where a max-pool stands between the two"
-    scaled = weight * gain.reshape(-1, *[1] * (weight.ndim - 1))
-    return scaled, shifted * gain + of.get("bias", 0.0), note
+def _changes(layers: Sequence[Module], weighted: Sequence[folding.Weighted]) -> Iterator[str]:
+    """What became of the types and the biases, one line each."""
+    if kinds := {kind for one in weighted for kind in one.types if kind != torch.float32}:
+        yield f"weights of type {' and '.join(sorted(map(str, kinds)))} become float32"
+    without = [layer.name for layer, one in zip(layers, weighted, strict=True) if one.bias is None]
+    if 0 < len(without) < len(layers):
+        yield f"{', '.join(without)} without a bias get one of 0, as the others have one"
 
 
 def _config(
@@ -163,12 +155,13 @@ def _config(
     shapes: Sequence[tuple[int, ...]],
     layers: Sequence[Module],
     source: str,
+    sized: bool,
 ) -> ModelConfig:
     """The configuration, checked against the shapes of the weights; says which flags would fit where these don't."""
     try:
         config = ModelConfig(**stated | given)
     except UserError as error:
-        raise UserError(f"{source}: {error}{_advice(stated, given, shapes)}") from None
+        raise UserError(f"{source}: {error}{_advice(stated, given, shapes, sized)}") from None
     for number, (layer, module, shape) in enumerate(zip(config.layers, layers, shapes, strict=True)):
         *window, inputs, out = layer.kernel_shape
         expected = (out, inputs, *window)
@@ -177,21 +170,48 @@ def _config(
         size = " ".join(map(str, config.input_shape))
         hint = "; say which layer has which place by --map NAME=conv1 ... where the order in the file is another"
         if layer.kind == "linear" and len(layer.in_shape) == 3:
-            hint = f": images of --input-shape {size} leave {inputs} inputs to it{_advice(stated, given, shapes)}"
+            hint = (
+                f": images of --input-shape {size} leave {inputs} inputs to it{_advice(stated, given, shapes, sized)}"
+            )
         elif number == 0:
             hint = f", for images of --input-shape {size}"
         raise UserError(f"{source}: {module.name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
     return config
 
 
-def _advice(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> str:
-    """The flags with which the weights would fit, for an error."""
-    if not stated["conv_channels"]:
+def _advice(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]], sized: bool) -> str:
+    """The flags with which the weights would fit, for an error; `sized`: nobody gave the size of the images."""
+    convs, channels = stated["conv_channels"], stated["input_shape"][2]
+    flags = _fitting(stated, given, shapes)[:3] if convs and (channels == 1 or not sized) else []
+    fitting = flags + (_sizes(stated, given, shapes) if sized else [])
+    if fitting:
+        return f"; {' or '.join(fitting)} would fit"
+    if not convs:
         return ""
-    found = _fitting(stated, given, shapes)
-    if found:
-        return f"; {' or '.join(found[:3])} would fit"
-    return "; no --padding, --stride and --pool make them fit: a padding is 0 here, or half a kernel"
+    hint = ", or say the size of the images by --input-shape" if sized else ""
+    return f"; no --padding, --stride and --pool make them fit: a padding is 0 here, or half a kernel{hint}"
+
+
+def _sizes(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
+    """Flags of square images with which the weights would fit: sizes of usual data sets, then the smallest.
+
+    Grey ones of a size that nobody uses are left out: there a padding or a pool is another.
+    """
+    count, channels = len(stated["conv_channels"]), stated["input_shape"][2]
+    found: list[tuple[int, str]] = []
+    for size, valid in itertools.product(range(1, SIZES + 1), (False, True)):
+        padding = {"padding": "valid"} if valid else {}
+        if valid and (channels == 1 or not count or given.get("padding") == "valid"):
+            continue
+        try:
+            config = ModelConfig(**stated | given | padding | {"input_shape": (size, size, channels)})
+        except UserError:
+            continue
+        if config.layers[count].kernel_shape[0] == shapes[count][1]:
+            found.append((size, f"--input-shape {size} {size} {channels}" + " --padding valid" * valid))
+    usual = [flags for size, flags in found if size in USUAL]
+    plain = [flags for _, flags in found if flags not in usual and "--padding" not in flags]
+    return usual + plain[: channels != 1 and all("--padding" in flags for flags in usual)]
 
 
 def _fitting(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:

@@ -73,6 +73,7 @@ class Dataset:
         names: of the classes; their numbers where they have none.
         scale: the pixel value that means 1.0, see `images.scale_of`.
         notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
+        fitted: of the notes, those on a change of size or channels for the network's input.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Dataset:
     names: tuple[str, ...]
     scale: float
     notes: tuple[str, ...]
+    fitted: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -141,7 +143,9 @@ def load(
     if len(names) < 2:
         raise UserError(f"--dataset {name}: one class, expected two or more")
     notes = list(raw.notes)
-    train, test = (_split(_kept(pair, cache), shape, len(names), name, notes) for pair in (raw.train, raw.test))
+    fitted: list[str] = []
+    train, test = (_split(_kept(pair, cache), shape, len(names), name, fitted) for pair in (raw.train, raw.test))
+    notes += fitted
 
     scale = scale_of(train.images, raw.floats)
     if scale == 1 and isinstance(train.images, np.ndarray):
@@ -154,7 +158,8 @@ def load(
     if validation:
         held_out = Split(train.images[-validation:], train.labels[-validation:])
         train = Split(train.images[:-validation], train.labels[:-validation])
-    return Dataset(name, train, held_out, test, names, scale, tuple(dict.fromkeys(notes)))
+    changes = (tuple(dict.fromkeys(lines)) for lines in (notes, fitted))
+    return Dataset(name, train, held_out, test, names, scale, *changes)
 
 
 def _shape(given: Shape) -> Shape:

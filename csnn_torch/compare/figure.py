@@ -103,7 +103,7 @@ def _differences(axes: Axes, together: Sequence[Trajectory]) -> None:
 
 def _costs(part: SubFigure, measured: Sequence[Cost]) -> None:
     panels = part.subplots(1, 3, sharey=True)
-    values = {
+    values: dict[str, list[tuple[float, str | None]]] = {
         "training iteration (s)": [(cost.step.clock_s, cost.unsteady("step")) for cost in measured],
         "inference batch (s)": [(cost.infer.clock_s, cost.unsteady("infer")) for cost in measured],
         "peak memory (GB)": [(cost.peak_memory_mb / 1000, None) for cost in measured],

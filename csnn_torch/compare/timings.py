@@ -103,8 +103,8 @@ class Cost:
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> "Cost":
         """A cost from its `as_json`."""
-        rounds = {work: Rounds(**values[work]) for work in ("step", "infer") if work in values}
-        return cls(**{name: one for name, one in values.items() if name in cls.__dataclass_fields__} | rounds)
+        found = {name: one for name, one in values.items() if name in cls.__dataclass_fields__}
+        return cls(**found | {work: Rounds(**found[work]) for work in ("step", "infer") if work in found})
 
     @property
     def compile_s(self) -> float:

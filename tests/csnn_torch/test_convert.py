@@ -4,9 +4,12 @@ import pickle
 
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
+from digits import few_digits
 from foreign_networks import foreign
 from snntorch import utils
+from torch import nn
 
 from csnn_jax import data
 from csnn_jax.runs import rundir
@@ -35,7 +38,7 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys):
     assert config.model.betas == pytest.approx((0.9, 1.0, 0.3, 0.8)) and config.model.time_steps == 12
     assert tensors["fc1.weight"].tobytes() == foreign()[7].weight.detach().numpy().tobytes()
     (end,) = run.records("end")
-    assert run.finished and f"Final Test Accuracy: {end['accuracy']:.2%}" in printed
+    assert run.finished and f"Final Test Accuracy: {end['accuracy']:.2%} (10000 images of mnist)" in printed
 
     images = data.load("mnist", (28, 28, 1)).test.images[:40]
     network, x = foreign(), torch.tensor(images).permute(0, 3, 1, 2).float() / 255
@@ -82,3 +85,51 @@ def test_flags_that_contradict_the_file_are_refused(file, tmp_path, capsys):
     ):
         assert convert.main([str(file), "--out", str(tmp_path / "run"), *flags]) == 2
         assert message in capsys.readouterr().err
+
+
+def small(channels: int, classes: int, pixels: int) -> nn.Sequential:
+    """One convolution without padding and a pool on square images of so many pixels."""
+    neurons = dict(beta=0.5, init_hidden=True)
+    layers = nn.Conv2d(channels, 2, 3), nn.MaxPool2d(2), snn.Leaky(**neurons), nn.Flatten()
+    left = (pixels - 2) // 2
+    return nn.Sequential(*layers, nn.Linear(2 * left**2, classes), snn.Leaky(**neurons, output=True))
+
+
+@pytest.mark.parametrize(
+    ("channels", "classes", "pixels", "flags", "why", "dataset"),
+    [
+        (3, 10, 32, (), "measured; give", "arrays"),
+        (1, 5, 28, (), "measured; give", "arrays"),
+        (1, 10, 32, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); give", "mnist"),
+        (3, 10, 28, ("--dataset", "mnist"), "measured: mnist: grey repeated to colour; give", "mnist"),
+    ],
+)
+def test_no_accuracy_is_measured_on_images_of_another_shape(
+    tmp_path, capsys, channels, classes, pixels, flags, why, dataset
+):
+    torch.save(small(channels, classes, pixels).state_dict(), tmp_path / "net.pt")
+    shape = ("--input-shape", str(pixels), str(pixels), str(channels), "--padding", "valid", "--time-steps", "2")
+    assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *shape, *flags]) == 0
+    printed = capsys.readouterr().out
+    assert "Final Test Accuracy" not in printed and f"No accuracy was {why}" in printed
+    assert f"of images of {pixels}x{pixels}x{channels} and at most {classes} classes, by --dataset" in printed
+    run, config, _ = rundir.open_run(str(tmp_path / "run"))
+    (end,) = run.records("end")
+    assert end["accuracy"] is None and run.finished and config.data.dataset == dataset
+
+
+def test_the_flags_of_norms_and_normalized_images_are_taken(tmp_path, capsys):
+    torch.save(small(1, 10, 28).state_dict(), tmp_path / "net.pt")
+    flags = ("--padding", "valid", "--time-steps", "2", "--batchnorm-eps", "1e-3", "--dataset")
+    plain, normal = tmp_path / "plain", tmp_path / "normal"
+    (tmp_path / "digits").mkdir()
+    digits = few_digits(tmp_path / "digits")
+    assert convert.main([str(tmp_path / "net.pt"), "--out", str(plain), *flags, digits]) == 0
+    assert f"images of {digits})" in capsys.readouterr().out
+    more = ("--normalize", "0.1307", "0.3081")
+    assert convert.main([str(tmp_path / "net.pt"), "--out", str(normal), *flags, digits, *more]) == 0
+    assert "mean 0.1307 and standard deviation 0.3081 is folded into conv1" in capsys.readouterr().out
+    first, second = (rundir.open_run(str(path))[2]["conv1.weight"] for path in (plain, normal))
+    np.testing.assert_allclose(second, first / 0.3081, rtol=1e-6)
+    assert convert.main([str(tmp_path / "net.pt"), "--out", str(normal), *flags, digits, "--normalize", "0.1"]) == 2
+    assert capsys.readouterr().err.startswith("error: --normalize 0.1: expected a mean and a positive")

@@ -1,8 +1,15 @@
 """The tensors of a saved file, wherever they are in it; other content is named, and none of its code runs."""
 
+import argparse
+import io
+import pickle
+import struct
+
+import numpy as np
 import pytest
 import torch
 from foreign_networks import foreign
+from safetensors.torch import save_file
 
 from csnn_jax.errors import UserError
 from csnn_torch import saved
@@ -46,9 +53,132 @@ def test_other_content_is_named(tmp_path, content, message):
 
 
 def test_files_of_other_kinds_are_named(tmp_path):
-    with pytest.raises(UserError, match="the weights of a run need no conversion, and any other"):
-        saved.read(str(tmp_path / "weights.safetensors"))
+    run = tmp_path / "weights.safetensors"
+    save_file(foreign().state_dict(), run, {"config": "{}"})
+    with pytest.raises(UserError, match="is the weights of a run, which need no conversion"):
+        saved.read(str(run))
+    with pytest.raises(UserError, match="no such file"):
+        saved.read(str(tmp_path / "absent.safetensors"))
     for name, kind in (("net.nir", "is a NIR graph, which is not read"), ("net.h5", "is an HDF5 file, such as a NIR")):
         (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
         with pytest.raises(UserError, match=kind):
             saved.read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+def test_numbers_of_numpy_and_a_namespace_beside_the_weights_do_no_harm(tmp_path, old_format):
+    path = str(tmp_path / "net.pt")
+    beside = {
+        "best_acc": np.float64(0.9),
+        "epoch": np.int32(3),
+        "args": argparse.Namespace(lr=0.1, name="x"),
+        "losses": [np.float32(1), np.arange(3.0)],
+    }
+    torch.save(beside | {"net": foreign().state_dict()}, path, _use_new_zipfile_serialization=not old_format)
+    found = saved.read(path)
+    assert torch.equal(found.tensors["3.weight"], foreign()[3].weight)
+    assert found.notes == ("the state_dict is the file's net",)
+
+
+class Hostile:
+    """Unpickled as NumPy's number would be, but calls something else."""
+
+    def __init__(self, function, *arguments):
+        self.called = function, arguments
+
+    def __reduce__(self):
+        return self.called
+
+
+def test_nothing_of_what_stands_beside_the_weights_is_called(tmp_path, capfd):
+    path = str(tmp_path / "net.pt")
+    torch.save({"best": Hostile(print, "code ran"), "net": foreign().state_dict()}, path)
+    with pytest.raises(UserError, match=r"it names print\), expected a state_dict"):
+        saved.read(path)
+    torch.save({"best": Hostile(np.dtype, "no such type"), "net": foreign().state_dict()}, path)
+    assert set(saved.read(path).tensors) == set(foreign().state_dict())  # np.dtype would have raised
+    assert capfd.readouterr().out == ""
+    torch.save({"conv1.weight": torch.ones(1), "best": np.float64(1)}, path)
+    with pytest.raises(UserError, match=r"best is of type NumPy's or argparse's, expected .* of tensors only"):
+        saved.read(path)
+
+
+def test_a_safetensors_file_gives_its_tensors_in_the_order_of_their_numbers(tmp_path):
+    state = {f"conv{number}.weight": torch.full((1, 1, 3, 3), float(number)) for number in (10, 9, 1, 2)}
+    save_file(state, tmp_path / "net.safetensors")
+    found = saved.read(str(tmp_path / "net.safetensors"))
+    assert list(found.tensors) == ["conv1.weight", "conv2.weight", "conv9.weight", "conv10.weight"]
+    assert not found.ordered and "does not hold the order of the modules" in found.notes[0]
+    assert all(torch.equal(found.tensors[name], state[name]) for name in state)
+
+
+ODD = {
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "quantized": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    "without values": lambda: torch.ones(3, device="meta"),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+    "torch.float8_e4m3fn": lambda: torch.ones(3).to(torch.float8_e4m3fn),
+    "torch.complex64": lambda: torch.tensor(1 + 2j),
+    "as many values as are stored": lambda: torch.ones(1).expand(10**9),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, on types that it deprecates
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_that_are_no_dense_floats_are_named(kind):
+    with pytest.raises(UserError, match=f"^net.pt: lif1.threshold .*{kind}"):
+        saved.plain({"conv1.weight": torch.ones(1), "lif1.threshold": ODD[kind]()}, "net.pt")
+
+
+def test_names_that_would_break_a_line_are_shown_in_one():
+    for name in ("conv1\n.weight", "conv1\x1b[2J.weight", 400 * "x"):
+        with pytest.raises(UserError) as caught:
+            saved.plain({name: torch.ones(1)}, "net.pt")
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 200
+
+
+def test_parameters_that_need_gradients_come_in_as_plain_tensors():
+    found = saved.plain(dict(foreign().named_parameters()), "net.pt")
+    assert not any(tensor.requires_grad for tensor in found.values())
+
+
+def damaged(content: bytes) -> list[bytes]:
+    """The file cut off at many places, with bytes turned over, and with some left out."""
+    found = [content[:size] for size in range(0, len(content), max(1, len(content) // 25))]
+    for place in range(0, min(len(content), 1200), 17):
+        found.append(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        found.append(content[:place] + content[place + 5 :])
+    return found
+
+
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, kind):
+    path = tmp_path / ("net.safetensors" if kind == "safetensors" else "net.pt")
+    state = {"fc1.weight": torch.ones(3, 4), "lif1.beta": torch.tensor(0.5)}
+    if kind == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"net": state}, path, _use_new_zipfile_serialization=kind == "zip")
+    refused = 0
+    for content in damaged(path.read_bytes()):
+        path.write_bytes(content)
+        try:
+            saved.plain(saved.read(str(path)).tensors, "net.pt")
+        except UserError as error:
+            refused += 1
+            assert str(error).isprintable() and "expected" in str(error)
+    assert refused > 40
+
+
+@pytest.mark.parametrize("error", ["struct.error", "AssertionError"])
+def test_errors_of_torchs_unpickler_are_refused_in_one_line(tmp_path, error):
+    """Files of which `torch.load` raises an error that is none of pickle's."""
+    header = b"".join(pickle.dumps(one, protocol=2) for one in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    ends = {"struct.error": b"\x80\x02J\x01", "AssertionError": b"\x80\x02}(X\x01\x00\x00\x00aK\x01Qu."}
+    path = tmp_path / "net.pt"
+    path.write_bytes(header + ends[error])
+    raised = struct.error if error == "struct.error" else AssertionError
+    with pytest.raises(raised):
+        torch.load(io.BytesIO(path.read_bytes()), weights_only=True)
+    with pytest.raises(UserError, match=r"^.*net.pt: empty, truncated or another kind of file, expected a state_dict"):
+        saved.read(str(path))

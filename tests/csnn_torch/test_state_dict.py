@@ -5,6 +5,7 @@ import pytest
 import snntorch as snn
 import torch
 from foreign_networks import foreign
+from safetensors.torch import save_file
 from torch import nn
 
 from csnn_jax.errors import UserError
@@ -41,6 +42,9 @@ def even(state):
         (setting("5.reset_mechanism_val", 7), r"5.reset_mechanism_val is 7, expected 0 \(subtract\)"),
         (setting("2.beta", torch.ones(4)), r"2.beta has shape \[4\], expected one value"),
         (setting("2.beta", float("nan")), r"2.beta is nan"),
+        (setting("2.threshold", 1 + 2j), r"2.threshold has type torch.complex64, expected one of float16, bfloat16, f"),
+        (setting("3.weight", torch.eye(6).to_sparse()), r"3.weight is sparse, expected a dense tensor of floats"),
+        (setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)), r"3.weight leaves float32's range"),
         (setting("2.threshold", -1.0), r"2.threshold is -1, expected a positive number"),
         (setting("2.alpha", 0.9), r"2.alpha is no tensor of a snntorch.Leaky"),
         (setting("3.running_mean", torch.ones(6)), r"3.running_var is missing, expected the running statistics"),
@@ -217,6 +221,7 @@ def test_names_may_have_a_prefix():
         (("conv1=fc1",), "--map conv1=fc1: conv1 is a Conv2d, expected conv1, conv2, ... as its place"),
         (("conv1=conv3",), "--map conv1=conv3: net.pt has only 2 such places"),
         (("conv1",), "--map conv1: expected NAME=PLACE"),
+        (("conv1=conv" + 5000 * "9",), "--map conv1=conv9{60,80}: expected NAME=PLACE, such as encoder=conv1"),
         (("lif1=lif0",), "--map lif1=lif0: lif1 is a snntorch.Leaky, expected lif1, lif2, ... as its place"),
     ],
 )
@@ -310,3 +315,163 @@ def test_numbers_in_names_that_contradict_the_order_are_told():
     )
     placed = state_dict.convert(saved(*LAYERS, TWO, ONE), places=("lif1=lif1", "lif2=lif2"))
     assert placed.config.betas == (0.5, 0.7) and not any("taken in this order" in note for note in placed.notes)
+
+
+@pytest.mark.parametrize("eps", [1e-3, 1e-5])
+def test_the_eps_of_norms_is_given(eps):
+    net = Net(norm=True)
+    net.norm1.eps = net.norm2.eps = eps
+    with torch.no_grad():
+        for norm in (net.norm1, net.norm2):
+            norm.running_var.fill_(0.002)  # so that eps counts
+    net.eval()
+    x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    spikes = {}
+    for given in (1e-3, 1e-5):
+        found = state_dict.convert(net.state_dict(), padding="valid", time_steps=9, batchnorm_eps=given)
+        assert f"norm2 is folded into conv2, with its running statistics and eps {given:g}" in found.notes
+        network = companion.sequential(found.config)
+        companion.load_tensors(network, found.tensors)
+        with torch.no_grad():
+            spikes[given] = companion.run(network, x, 9)
+    with torch.no_grad():
+        theirs = net(x, 9)
+    assert (theirs != spikes[eps]).sum() <= 2 < (theirs != spikes[1e-3 if eps == 1e-5 else 1e-5]).sum()
+    assert "a BatchNorm's eps" in state_dict.UNSEEN
+    with pytest.raises(UserError, match="--batchnorm-eps -1: expected a number of at least 0"):
+        state_dict.convert(net.state_dict(), padding="valid", batchnorm_eps=-1)
+
+
+def linear() -> nn.Sequential:
+    """On flattened images of 6 by 5 pixels and two channels."""
+    torch.manual_seed(4)
+    found = nn.Sequential(
+        nn.Flatten(), nn.Linear(60, 10), snn.Leaky(beta=0.7, threshold=0.4, init_hidden=True, output=True)
+    )
+    with torch.no_grad():
+        found[1].weight *= 3
+    return found
+
+
+@pytest.mark.parametrize("kind", ["convolution", "no bias", "norm", "linear"])
+def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
+    generator = torch.Generator().manual_seed(1)
+    if kind == "linear":
+        net, x = linear(), torch.rand(20, 2, 6, 5, generator=generator)
+        values, more = (0.4, 0.6, 0.3, 0.2), {"input_shape": (6, 5, 2)}
+    else:
+        net, x = (
+            trained(Net(norm=kind == "norm", bias=kind != "no bias")),
+            torch.rand(20, 1, 28, 28, generator=generator),
+        )
+        values, more = (0.1307, 0.3081), {"padding": "valid"}
+    half = len(values) // 2
+    mean, std = (torch.tensor(part).reshape(1, half, 1, 1) for part in (values[:half], values[half:]))
+    found = state_dict.convert(net.state_dict(), "net.pt", time_steps=9, normalize=values, **more)
+    assert any(note.startswith("the normalization of images by mean") for note in found.notes)
+    network = companion.sequential(found.config)
+    companion.load_tensors(network, found.tensors)
+    with torch.no_grad():
+        normal = (x - mean) / std
+        theirs = companion.run(net, normal, 9) if kind == "linear" else net(normal, 9)
+        ours = companion.run(network, x, 9)
+    assert 0.02 < theirs.mean() < 0.95
+    assert (theirs != ours).sum() <= 4  # of 1,800 spikes; folding rounds
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "message"),
+    [
+        (
+            (0.1, 0.3),
+            {"padding": "same"},
+            "--normalize: conv1 pads its input by 2, and its zeros are the mean of a norm",
+        ),
+        ((0.1,), {}, "--normalize 0.1: expected a mean and a positive standard deviation"),
+        ((0.1, 0.0), {}, "--normalize 0.1 0: expected a mean and a positive"),
+        ((0.1, float("inf")), {}, "--normalize 0.1 inf: expected a mean and a positive"),
+        ((0.1, 0.2, 0.3, 0.4), {}, "--normalize: 2 means, expected one, or one for each of 1 channels"),
+        ((0.1, 0.3), {"encoding": "rate"}, "--encoding rate: expected direct, beside --normalize"),
+    ],
+)
+def test_a_normalization_that_can_not_be_folded_is_refused(values, given, message):
+    state = Net().state_dict()
+    if given.get("padding") == "same":
+        state["fc1.weight"] = torch.ones(10, 4 * 49)
+        state["conv2.weight"], state["conv1.weight"] = torch.ones(4, 3, 3, 3), torch.ones(3, 1, 5, 5)
+    with pytest.raises(UserError, match=message):
+        state_dict.convert(state, "net.pt", normalize=values, **{"padding": "valid"} | given)
+
+
+def numbered(state: dict, path) -> str:
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("net", [Net(), trained(Net(norm=True)), foreign()], ids=["module", "norms", "sequential"])
+def test_a_safetensors_file_gives_the_same_network(net, tmp_path):
+    given = {} if isinstance(net, nn.Sequential) else {"padding": "valid"}
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    theirs = state_dict.read(str(tmp_path / "net.pt"), **given)
+    found = state_dict.read(numbered(net.state_dict(), tmp_path / "net.safetensors"), **given)
+    assert found.config == theirs.config and found.tensors.keys() == theirs.tensors.keys()
+    assert all(np.array_equal(found.tensors[name], theirs.tensors[name]) for name in found.tensors)
+
+
+def test_names_without_numbers_have_no_order_in_a_safetensors_file(tmp_path):
+    names = {"conv1": "stem", "conv2": "body"}
+    state = Net().state_dict()
+    renamed = {
+        ".".join([names.get(name.split(".")[0], name.split(".")[0]), name.split(".")[1]]): v
+        for name, v in state.items()
+    }
+    path = numbered(renamed, tmp_path / "net.safetensors")
+    with pytest.raises(UserError, match=r"body, stem: a safetensors file does not hold their order, .* by --map"):
+        state_dict.read(path, padding="valid")
+    found = state_dict.read(path, places=("stem=conv1", "body=conv2"), padding="valid")
+    assert np.array_equal(found.tensors["conv1.weight"], state["conv1.weight"].numpy())
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "padding", "message"),
+    [
+        (34, 2, "same", "; --input-shape 32 32 2 or --input-shape 34 34 2 would fit$"),
+        (32, 3, "valid", " --input-shape 32 32 3 --padding valid or --input-shape 24 24 3 would fit$"),
+        (40, 2, "same", " or --input-shape 40 40 2 would fit$"),
+        (32, 1, "same", "; --input-shape 32 32 1 or --input-shape 34 34 1 would fit$"),
+    ],
+)
+def test_the_size_of_the_images_is_found_in_the_weights(size, channels, padding, message):
+    left = size // 2 // 2 if padding == "same" else ((size - 2) // 2 - 2) // 2
+    convs = (("conv1", nn.Conv2d(channels, 4, 3)), ("conv2", nn.Conv2d(4, 8, 3)))
+    state = saved(*convs, ("fc1", nn.Linear(8 * left**2, 10)), ONE, TWO, ("lif3", snn.Leaky(beta=0.5)))
+    with pytest.raises(UserError, match=f"^net.pt: fc1.weight .*{message}"):
+        state_dict.convert(state, "net.pt")
+    found = state_dict.convert(state, "net.pt", (size, size, channels), padding=padding)
+    assert found.config.input_shape == (size, size, channels)
+
+
+def test_the_size_of_images_without_convolutions_is_found_too():
+    state = saved(("fc1", nn.Linear(34 * 34 * 2, 10)), ONE)
+    with pytest.raises(UserError, match=r"fc1.weight has shape \[10, 2312\], .*; --input-shape 34 34 2 would fit$"):
+        state_dict.convert(state, "net.pt")
+
+
+def test_a_size_that_nobody_gave_is_told_for_colour():
+    state = saved(("conv1", nn.Conv2d(3, 4, 3)), ("fc1", nn.Linear(4 * 196, 10)), ONE, TWO)
+    assert "images are taken as 28x28x3; --input-shape gives another size" in state_dict.convert(state).notes
+    assert not any("images are taken" in note for note in state_dict.convert(state, input_shape=(28, 28, 3)).notes)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("running_var", torch.ones(7), r"norm1.running_var has shape \[7\], expected \[3\]"),
+        ("weight", torch.ones(1), r"norm1.weight has shape \[1\], expected \[3\]"),
+        ("running_var", -torch.ones(3), "norm1.running_var holds negative values, expected variances"),
+    ],
+)
+def test_norms_that_do_not_fit_are_named(part, value, message):
+    state = trained(Net(norm=True)).state_dict() | {f"norm1.{part}": value}
+    with pytest.raises(UserError, match=f"^net.pt: {message}"):
+        state_dict.convert(state, "net.pt", padding="valid")
