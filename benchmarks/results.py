@@ -1,4 +1,4 @@
-"""Writes the tables of accuracies, from results: README's, those of docs/results.md and docs/learning.md, a picture.
+"""Writes the tables of accuracies and speed, from results, into README and the pages of docs; and a picture.
 
 python benchmarks/results.py           # writes them
 python benchmarks/results.py --check   # exit code 1 where one says something else than results/ does
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import learning_tables
+import speed_tables
 from matplotlib.figure import Figure
 
 from csnn_jax.config.words import words
@@ -26,7 +27,7 @@ from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results/recipes"
-PAGES = (ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/learning.md", ROOT / "docs/events.md")
+PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("results", "learning", "events", "speed")))
 PICTURE = ROOT / "docs/results.png"
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 LOOKS = {
@@ -97,7 +98,7 @@ def read() -> Runs:
 
 def filled(path: Path, found: Runs) -> str:
     """A page with its tables as the results have them; each stands between two comments with its name."""
-    made = {name: partial(make, found) for name, make in TABLES.items()} | learning_tables.TABLES
+    made = {name: partial(make, found) for name, make in TABLES.items()} | learning_tables.TABLES | speed_tables.TABLES
     return re.sub(
         r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)",
         lambda match: f"{match[1]}{made[match[2]]()}\n{match[3]}",

@@ -30,6 +30,7 @@ from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.errors import UserError
 from csnn_jax.evaluate import EvaluateFlags
 from csnn_jax.flags import TrainFlags, parse, parse_train
+from csnn_jax.markdown import two_digits
 from csnn_jax.predict import PredictFlags
 from csnn_jax.report.__main__ import ReportFlags
 from csnn_torch.compare.__main__ import CompareFlags
@@ -239,10 +240,16 @@ def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
     step = json.loads(read("results/train_step.json"))
     faster = step["times_faster"]["snntorch"]
     text = " ".join(README.split())
-    assert f"{faster['training']:.1f} times and inference {faster['inference']:.0f} times as fast" in text
-    ours, theirs = step["csnn_jax"], step["snntorch"]
-    assert f"| {ours['step_s']:.2g} s | {theirs['step_s']:.2g} s |" in text
-    assert f"| {ours['infer_s']:.3f} s | {theirs['infer_s']:.2g} s |" in text
+    times = two_digits(faster["training"]), two_digits(faster["inference"])
+    assert f"{times[0]} times and inference {times[1]} times as fast as snnTorch's tutorial loop" in text
+    *densities, last = (two_digits(100 * value) for value in step["csnn_jax"]["densities"].values())
+    assert f"at a step, {', '.join(densities)} and {last} % of the neurons of the four layers spike" in text
+    jobs = step["default_job_s_extrapolated"]
+    ours, theirs = (
+        f"{two_digits(jobs[side] / 60)} minutes and {step[name]['peak_memory_mb'] / 1000:.1f} GB"
+        for side, name in (("event", "csnn_jax"), ("snntorch", "snntorch"))
+    )
+    assert f"The default job, extrapolated, takes {ours}, and {theirs} in snnTorch" in text
     compared = json.loads(read("results/comparison/comparison.json"))["spikes"]
     exact = [spikes for spikes in compared if spikes["dtype"] == "float64" and not spikes["refused"]]
     assert sum(spikes["different"] for spikes in exact) == 0
