@@ -88,20 +88,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model, tensors, notes = state_dict.read(flags.file, flags.input_shape, flags.map, **given)
         for note in notes:
             print(f"Note: {note}")
-        config = Config(model, DataConfig(_dataset(flags, model)), TrainConfig(init="torch", lr=1e-2))
-        dataset = None if config.data.dataset == OWN else data.load_for(config)
+        name = flags.dataset or (DataConfig.dataset if _takes_mnist(model) else OWN)
+        config = Config(model, DataConfig(name), TrainConfig(init="torch", lr=1e-2))
+        dataset = None if name == OWN else data.load_for(config)
         if dataset is not None:
-            model = replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
-            config = replace(config, model=model)
+            config = replace(config, model=_fitted(model, dataset))
         process.set_up(config.train.dtype)
         trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)
-        weights.save(run.weights, tensors, model)
-        print(f"Network: {_text(model)}")
+        weights.save(run.weights, tensors, config.model)
+        print(f"Network: {_text(config.model)}")
         print(f"Run directory: {run.path}", flush=True)
         end: dict[str, Any] = {"converted_from": flags.file, "accuracy": None}
-        if dataset is None or (reason := _unfit(dataset, model)):
-            why = "" if dataset is None else f": {reason}"
+        if dataset is None or dataset.fitted:
+            why = "".join(f": {note}" for note in dataset.fitted) if dataset else ""
             wanted = f"images of {_size(model.input_shape)} and at most {model.num_classes} classes"
             print(f"No accuracy was measured{why}; give the data set that it was trained on, of {wanted}, by --dataset")
         else:
@@ -114,18 +114,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(command, arguments)
 
 
-def _dataset(flags: ConvertFlags, model: ModelConfig) -> str:
-    """The name of the data set for the run; `OWN` where the user named none and MNIST is not what it was trained on."""
-    default = model.input_shape == ModelConfig.input_shape and model.num_classes == ModelConfig.num_classes
-    return flags.dataset or (DataConfig.dataset if default else OWN)
+def _takes_mnist(model: ModelConfig) -> bool:
+    return (model.input_shape, model.num_classes) == (ModelConfig.input_shape, ModelConfig.num_classes)
 
 
-def _unfit(dataset: "Dataset", model: ModelConfig) -> str | None:
-    """Why an accuracy on a data set would not be the network's own; None: it would."""
+def _fitted(model: ModelConfig, dataset: "Dataset") -> ModelConfig:
+    """The network with the scale and the steps of its data set; a UserError where that has images of another shape."""
     shape = dataset.test.images.shape[-3:]
     if shape != model.input_shape:
-        return f"{dataset.name} has images of {_size(shape)}"
-    return "; ".join(dataset.fitted) or None
+        wanted = f"expected {_size(model.input_shape)}, which the network takes"
+        raise UserError(f"--dataset {dataset.name}: has images of {_size(shape)}, {wanted}")
+    return replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ import snntorch as snn
 import torch
 from digits import few_digits
 from foreign_networks import foreign
+from recordings import write_nmnist
 from snntorch import utils
 from torch import nn
 
@@ -116,6 +117,15 @@ def test_no_accuracy_is_measured_on_images_of_another_shape(
     run, config, _ = rundir.open_run(str(tmp_path / "run"))
     (end,) = run.records("end")
     assert end["accuracy"] is None and run.finished and config.data.dataset == dataset
+
+
+def test_a_data_set_of_another_shape_is_refused_where_it_can_not_be_made_to_fit(tmp_path, capsys):
+    torch.save(small(1, 10, 28).state_dict(), tmp_path / "net.pt")
+    dataset = write_nmnist(tmp_path / "bars", train=1, test=1)
+    flags = ("--padding", "valid", "--dataset", dataset)
+    assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *flags]) == 2
+    expected = f"error: --dataset {dataset}: has images of 34x34x2, expected 28x28x1, which the network takes\n"
+    assert capsys.readouterr().err == expected and not (tmp_path / "run").exists()
 
 
 def test_the_flags_of_norms_and_normalized_images_are_taken(tmp_path, capsys):
