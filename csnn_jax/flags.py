@@ -41,18 +41,23 @@ class TrainFlags:
     """Replace the run that --out holds."""
     resume: bool = False
     """Go on with the interrupted run that --out holds, with its flags; of these only --epochs, --max-iters (with
-    --schedule cosine neither), --checkpoint-every, --keep-checkpoints and the cache may be given anew."""
+    --schedule cosine neither), --checkpoint-every and --keep-checkpoints may change."""
     figures: Figures = "png"
     """pdf: write the pictures as PDF too, for papers."""
     seeds: tuple[int, ...] | None = None
     """Train these seeds one after the other, each in a run directory of its own in --out, and sum up; None: --seed
     alone."""
+    cache: str | None = None
+    """Recordings of events: folder that their frames are kept in, so that they are decoded once; off: nowhere; None:
+    the user's cache folder. It takes up to 10 GB."""
     tensorboard: bool = False
     """Write event files for TensorBoard as well: loss, accuracy, densities, gradient norms, spike rasters."""
 
     def __post_init__(self):
         if self.resume and self.overwrite:
             raise UserError("--overwrite: --resume goes on with the run that it would replace, expected one of the two")
+        if self.cache == "":
+            raise UserError("--cache '': expected a folder, or off")
         if self.seeds is not None:
             check_seeds(self.seeds)
 

@@ -44,24 +44,10 @@ class DataConfig:
     """Recordings of events: what is left at the end, less than a frame, is left out (as tonic does) or goes into the
     last frame (as SpikingJelly does)."""
 
-    cache: str | None = None
-    """Recordings of events: folder that their frames are kept in, so that they are decoded once; off: nowhere; None:
-    the user's cache folder."""
-    cache_limit: float = 10.0
-    """GB that kept frames may take; those that were not used for longest go first."""
-    skip_bad: bool = False
-    """Leave out recordings of events that can't be used, and say how many; else the first of them is an error."""
-
     def __post_init__(self):
         settle(self)
-        check("--cache-limit", self.cache_limit, "a number of at least 0", is_number(self.cache_limit, -1e-9))
-        check("--skip-bad", self.skip_bad, "true or false", isinstance(self.skip_bad, bool))
-        check(
-            "--dataset",
-            self.dataset,
-            "the name of a data set",
-            isinstance(self.dataset, str) and "\0" not in self.dataset,
-        )
+        named = isinstance(self.dataset, str) and "\0" not in self.dataset
+        check("--dataset", self.dataset, "the name of a data set", named)
         check("--validation", self.validation, "a whole number of at least 0", is_count(self.validation, 0))
         if self.augment is not None:
             _check_augment(self.augment)

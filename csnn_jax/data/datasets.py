@@ -132,8 +132,7 @@ def load(
     reader = reader_of(name)
     if reader is None:
         raise _unknown(name)
-    told = wanted.rules.flags() + ["--skip-bad"] * cache.skip_bad
-    if told and not reader.recordings:
+    if (told := wanted.rules.flags()) and not reader.recordings:
         raise UserError(f"{told[0]}: expected a data set of recordings, and {name} is one of images")
     raw = _shortened(reader.read(name.partition(":")[2], wanted), wanted, name)
     for _, labels in (raw.train, raw.test):
@@ -215,10 +214,7 @@ def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:
 def _kept(pair: Pair, cache: Cache) -> Pair:
     """Recordings with their frames in a cache; other images as they are."""
     images, labels = pair
-    if not isinstance(images, Recordings):
-        return pair
-    frames, rows = cache.keep(images)
-    return frames, labels[rows]
+    return (cache.keep(images), labels) if isinstance(images, Recordings) else pair
 
 
 def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[str]) -> Split:
@@ -304,17 +300,26 @@ def _fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
     return model
 
 
-def load_to_train(config: Config) -> Dataset:
+def load_to_train(config: Config, cache: str | None = None) -> Dataset:
     """The data set that a job learns from, with the images that it holds out.
 
+    Args:
+        config: the job.
+        cache: folder that frames of recordings are kept in; "off": nowhere; None: the user's cache folder.
+
     Raises:
-        UserError: see `load`.
+        UserError: see `load`; a cache for a data set of images.
     """
-    return _load(config, config.data.dataset, config.data.validation)
+    name = config.data.dataset
+    if cache is not None and not is_recorded(name) and reader_of(name):
+        raise UserError(f"--cache {cache}: expected a data set of recordings, and {name} is one of images")
+    return _load(config, name, config.data.validation, cache)
 
 
 def load_for(config: Config, name: str | None = None) -> Dataset:
     """A data set for a trained network: its own, or another one; nothing is held out.
+
+    Frames of recordings are kept in the user's cache folder, for a run that was received must not name one.
 
     Raises:
         UserError: it can't be loaded, or has more classes than the network.
@@ -328,11 +333,10 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
     return dataset
 
 
-def _load(config: Config, name: str, validation: int = 0) -> Dataset:
+def _load(config: Config, name: str, validation: int = 0, cache: str | None = None) -> Dataset:
     model, told = config.model, config.data
     shape = None if model.input_shape == ModelConfig.input_shape else model.input_shape  # the default is no wish
-    folder = None if told.cache == "off" else Path(told.cache or user_cache("events"))
-    cache = Cache(folder, 1e9 * told.cache_limit, told.skip_bad)
+    kept = Cache(None if cache == "off" else Path(cache or user_cache("events")))
     return load(
-        name, shape, validation, time_steps=model.time_steps, rules=Rules.of(told), cache=cache, subset=told.subset
+        name, shape, validation, time_steps=model.time_steps, rules=Rules.of(told), cache=kept, subset=told.subset
     )

@@ -36,7 +36,7 @@ from csnn_jax.training.trainer import Trainer
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
 """What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
 
-KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints", "cache", "cache_limit")
+KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
 """What changes no result, and may always change on resuming."""
 
 
@@ -120,7 +120,7 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     if flags.tensorboard:
         tensorboard.require()
     given = flags.config
-    dataset = data.load_to_train(given)
+    dataset = data.load_to_train(given, flags.cache)
     dataset = data.shortened(dataset, given.train.eval_images)
     asked = replace(given, model=data.fit_model(given.model, dataset))
     config = decided(asked)
@@ -227,8 +227,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
         UserError: a flag that may not change; names it.
     """
     before = run.config()
-    *most, last = map(flag_of, KEPT)
-    changeable, kept = (*LENGTH, *KEPT), f"{', '.join(most)} and {last}"
+    changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     if before.train.schedule == "cosine":
         changeable = KEPT

@@ -137,7 +137,7 @@ SIDES: dict[str, Callable[..., Side]] = {
 def work(run: str, name: str) -> None:
     """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
     _, config, tensors = rundir.open_run(run)
-    with contextlib.redirect_stdout(sys.stderr):  # sources of data tell what they make and leave out
+    with contextlib.redirect_stdout(sys.stderr):  # sources of data tell what they make
         dataset = data.load_for(config)
         side = SIDES[name](decided(config), dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)

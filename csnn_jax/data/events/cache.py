@@ -1,7 +1,7 @@
 """Frames of recordings, packed on disk: a second start decodes no recording, and neither does an epoch.
 
 A set's name is a digest of all that its frames depend on: the files with their sizes and times, the rules of frames,
-and `FORMAT`. A recording that can't be used is an empty record.
+and `FORMAT`.
 """
 
 import math
@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.data.events.recordings import FrameImages, Recordings
-from csnn_jax.data.events.shelf import Full, Records, Shelf
-from csnn_jax.errors import UserError
+from csnn_jax.data.events.shelf import LIMIT, Records, Shelf, Unkept
 from csnn_jax.progress import followed
 
 FORMAT = 2
@@ -25,18 +24,16 @@ CELLS, HALVES = 0, 1
 
 @dataclass(frozen=True)
 class Cache:
-    """Where frames are kept, and how many.
+    """Where frames are kept.
 
     Attributes:
         folder: holds the sets; None: nothing is kept.
         limit: bytes that all of them may take; the ones that were not used for longest go first.
-        skip_bad: leave out recordings that can't be used, and say how many; else the first of them is an error.
         tell: is given lines for the user.
     """
 
     folder: Path | None = None
-    limit: float = math.inf
-    skip_bad: bool = False
+    limit: float = LIMIT
     tell: Callable[[str], object] = print
 
     @property
@@ -44,32 +41,19 @@ class Cache:
         """Where sets are kept, if they are."""
         return None if self.folder is None else Shelf(self.folder, self.limit, self.tell)
 
-    def keep(self, recordings: Recordings) -> tuple[FrameImages, np.ndarray]:
-        """Recordings whose frames come from the cache where there is one, and which of the set they are [N].
+    def keep(self, recordings: Recordings) -> FrameImages:
+        """Recordings whose frames come from the cache where there is one. Each has been decoded once, now or before.
 
         Raises:
-            UserError: a recording that can't be used; none is left.
+            UserError: a recording that can't be used; names it.
         """
-        shelf = self.shelf
-        if shelf is None and not self.skip_bad:
-            return recordings, np.arange(len(recordings))
-        records = None if shelf is None else self._records(shelf, recordings)
-        if records is None:
-            every = range(len(recordings))
-            usable = [row for row in every if self._packed(recordings, row)] if self.skip_bad else every
-            rows = np.array(usable, np.int64)
-        else:
-            rows = np.flatnonzero(records.sizes)
-        if not len(rows):
-            raise UserError(f"--skip-bad: left out all {len(recordings)} recordings, expected one that can be used")
-        bad = len(recordings) - len(rows)
-        if bad and not self.skip_bad:  # an earlier start left them out
-            missing = min(set(range(len(recordings))) - set(rows.tolist()))
-            recordings[missing]  # names what is wrong with it
-        if bad:
-            self.tell(f"Data: {bad} of {len(recordings)} recordings can't be used and are left out (--skip-bad)")
-        used = recordings.only(rows)
-        return (used if records is None else Kept(records, rows, used)), rows
+        shelf, count = self.shelf, len(recordings)
+        if shelf is not None and (records := self._records(shelf, recordings)) is not None:
+            return Kept(records, recordings)
+        if not recordings.made:
+            for _ in followed((recordings[row] for row in range(count)), f"Data: checks {count:,} recordings", count):
+                pass
+        return recordings
 
     def _records(self, shelf: Shelf, recordings: Recordings) -> Records | None:
         """The packed frames of all recordings, made if they are not there; None where they can't be kept."""
@@ -77,24 +61,15 @@ class Cache:
         told = f"Data: makes frames of {count:,} recordings, to be kept in {shelf.sets}"
 
         def packed() -> Iterator[bytes]:
-            yield from followed((self._packed(recordings, row) for row in range(count)), told, count)
+            yield from followed((pack(recordings[row]) for row in range(count)), told, count)
 
         try:
             return shelf.find(name) or shelf.put(name, packed())
         except OSError as error:
             self.tell(f"Data: {shelf.sets} can't be written ({error.strerror}); goes on without a cache")
-        except Full:
-            self.tell(f"Data: frames take more than --cache-limit {self.limit / 1e9:g} GB; goes on without a cache")
+        except Unkept as error:
+            self.tell(f"Data: {error}; goes on without a cache")
         return None
-
-    def _packed(self, recordings: Recordings, row: int) -> bytes:
-        """A recording's frames, packed; nothing of one that can't be used and is to be left out."""
-        try:
-            return pack(recordings[row])
-        except UserError:
-            if not self.skip_bad:
-                raise
-            return b""
 
 
 class Kept(FrameImages):
@@ -102,21 +77,19 @@ class Kept(FrameImages):
 
     Args:
         records: the packed frames of a set.
-        rows: those of them that are meant.
         recordings: whose frames they are.
     """
 
-    def __init__(self, records: Records, rows: np.ndarray, recordings: Recordings):
-        super().__init__(rows.tolist(), recordings.window)
+    def __init__(self, records: Records, recordings: Recordings):
+        super().__init__(range(len(recordings)), recordings.window)
         self._records, self._recordings = records, recordings
-        self._rows = rows
 
     def one(self, place: int) -> np.ndarray:
         packed = np.frombuffer(self._records[place], np.uint8)
         return unpack(packed, (self.window.steps, *self.window.shape, 2))
 
     def digest(self) -> bytes:
-        return self._recordings.only(np.searchsorted(self._rows, self.places)).digest()
+        return self._recordings.only(self.places).digest()
 
 
 def pack(frames: np.ndarray) -> bytes:

@@ -83,11 +83,12 @@ class Recordings(FrameImages):
             `path`.
         read: gives the events at a place, or raises UserError.
         window: makes frames of them.
+        made: they are simulated, so no file of theirs can be damaged.
     """
 
-    def __init__(self, places: Sequence[Hashable], read: Callable[..., Events], window: Window):
+    def __init__(self, places: Sequence[Hashable], read: Callable[..., Events], window: Window, made: bool = False):
         super().__init__(places, window)
-        self._read = read
+        self._read, self.made = read, made
 
     def one(self, place: Hashable) -> np.ndarray:
         """The frames of a recording [T, H, W, 2].
@@ -110,7 +111,7 @@ class Recordings(FrameImages):
 
     def only(self, rows: Iterable[int]) -> "Recordings":
         """Those at some rows."""
-        return Recordings([self.places[row] for row in rows], self._read, self.window)
+        return Recordings([self.places[row] for row in rows], self._read, self.window, self.made)
 
 
 def _told(place: Hashable) -> str:

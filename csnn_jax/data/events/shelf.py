@@ -1,13 +1,12 @@
 """Sets of records on disk, within a limit: what was made once, and would be made again.
 
 A set is a folder, whose name tells all that its records depend on. `records` holds them one after another,
-`offsets.npy` where each begins, and `sums.npy` the CRC-32 of each. The folder gets its name when all is written, so
-half of one is never found.
+`offsets.npy` where each begins, `sums.npy` the CRC-32 of each, and `MARK` the name of the set. The folder gets its name
+when all is written, so half of one is never found. Only such folders are ever removed, and none from a place that also
+holds something else, for whoever chose that place may have put it there.
 """
 
-import math
 import os
-import shutil
 import weakref
 import zlib
 from collections.abc import Callable, Iterable
@@ -16,11 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.errors import UserError
-from csnn_jax.files import Temporary, rename
+from csnn_jax.files import Temporary, remove_folder, rename
+
+LIMIT = 10_000_000_000
+"""Bytes that all sets in a place may take."""
+MARK = "csnn_jax_set"
+"""The file that tells a set from any other folder."""
+FILES = {MARK, "records", "offsets.npy", "sums.npy"}
+"""All that a set holds."""
 
 
-class Full(Exception):
-    """A set takes more than all of them may."""
+class Unkept(Exception):
+    """A set that can't be kept; says why."""
 
 
 class Shelf:
@@ -32,20 +38,25 @@ class Shelf:
         tell: is given lines for the user.
     """
 
-    def __init__(self, folder: Path, limit: float = math.inf, tell: Callable[[str], object] = print):
+    def __init__(self, folder: Path, limit: float = LIMIT, tell: Callable[[str], object] = print):
         self.sets, self.limit, self._tell = folder / "sets", limit, tell
 
     def find(self, name: str) -> "Records | None":
-        """A set that is there; one that is damaged is removed, and the user is told."""
+        """A set that is there; one that is damaged is removed, and the user is told.
+
+        Raises:
+            Unkept: a damaged set can't be removed.
+        """
         where = self.sets / name
-        if not where.is_dir():
+        if not is_set(where):
             return None
         try:
             found = Records(where)
             os.utime(where)
         except (OSError, ValueError, EOFError):
-            self._tell(f"Data: {where} is cut short, and made anew")
-            shutil.rmtree(where, ignore_errors=True)
+            self._refuse_beside_others(f"{where} is damaged")
+            self._tell(f"Data: {where} is damaged, and made again")
+            _remove(where)
             return None
         return found
 
@@ -54,18 +65,21 @@ class Shelf:
 
         Raises:
             OSError: it can't be written.
-            Full: it alone takes more than the limit.
+            Unkept: there is no room for it, or something else has its name.
         """
         where, offsets, sums = self.sets / name, [0], []
+        if os.path.lexists(where) and not is_set(where):
+            raise Unkept(f"{where} is there already, and isn't a set of this cache")
         self.sets.mkdir(parents=True, exist_ok=True)
         with Temporary(where) as folder:
             folder.mkdir()
+            (folder / MARK).write_text(name)
             with (folder / "records").open("wb") as file:
                 for record in records:
                     offsets.append(offsets[-1] + file.write(record))
                     sums.append(zlib.crc32(record))
                     if offsets[-1] > self.limit:
-                        raise Full
+                        raise Unkept(f"a set takes more than the {self.limit / 1e9:g} GB of {self.sets}")
             np.save(folder / "offsets.npy", np.array(offsets, np.int64))
             np.save(folder / "sums.npy", np.array(sums, np.uint32))
             self._make_room(_size(folder))
@@ -74,12 +88,23 @@ class Shelf:
 
     def _make_room(self, size: int) -> None:
         """Removes the sets that were not used for longest until there is room for another one."""
-        others = [one for one in self.sets.iterdir() if not one.name.startswith(".")]
-        others.sort(key=lambda one: one.stat().st_mtime)
-        sizes = list(map(_size, others))
+        there = [one for one in self._entries() if is_set(one)]
+        there.sort(key=lambda one: one.stat().st_mtime)
+        sizes = list(map(_size, there))
+        if sum(sizes) + size > self.limit:
+            self._refuse_beside_others(f"{self.sets} is full")
         while sizes and sum(sizes) + size > self.limit:
             sizes.pop(0)
-            shutil.rmtree(others.pop(0), ignore_errors=True)
+            _remove(there.pop(0))
+
+    def _refuse_beside_others(self, why: str) -> None:
+        """Raises Unkept where something lies beside the sets that is none of them."""
+        others = [one.name for one in self._entries() if not is_set(one)]
+        if others:
+            raise Unkept(f"{why}, but nothing is removed where {min(others)} lies, which isn't of this cache")
+
+    def _entries(self) -> list[Path]:
+        return [one for one in self.sets.iterdir() if not one.name.startswith(".")]  # those are being written
 
 
 class Records:
@@ -87,9 +112,6 @@ class Records:
 
     Args:
         folder: the set.
-
-    Attributes:
-        sizes: bytes of each record [N].
 
     Raises:
         OSError, ValueError, EOFError: it can't be read, or it is cut short.
@@ -104,10 +126,10 @@ class Records:
         weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != self._offsets[-1] or len(self._sums) + 1 != len(self._offsets):
             raise ValueError("records end elsewhere than the last of them")
-        self.sizes = np.diff(self._offsets)
+        self._sizes = np.diff(self._offsets)
 
     def __len__(self) -> int:
-        return len(self.sizes)
+        return len(self._sizes)
 
     def __getitem__(self, number: int) -> bytes:
         """The bytes of a record.
@@ -115,11 +137,27 @@ class Records:
         Raises:
             UserError: they are not those that were written.
         """
-        record = os.pread(self._descriptor, int(self.sizes[number]), int(self._offsets[number]))
+        record = os.pread(self._descriptor, int(self._sizes[number]), int(self._offsets[number]))
         if zlib.crc32(record) != self._sums[number]:
-            raise UserError(f"{self._folder}: record {number} is damaged; remove the folder, and it is made anew")
+            raise UserError(f"{self._folder}: record {number} is damaged; remove the folder, and it is made again")
         return record
 
 
+def is_set(where: Path) -> bool:
+    """Whether something is a set: a folder and no link to one, with a set's files alone, and marked with its name."""
+    try:
+        known = not where.is_symlink() and FILES.issuperset(os.listdir(where))
+        return known and (where / MARK).read_text() == where.name
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _remove(where: Path) -> None:
+    try:
+        remove_folder(where)
+    except UserError as error:
+        raise Unkept(str(error)) from None
+
+
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+    return sum(path.lstat().st_size for path in folder.iterdir())

@@ -15,7 +15,7 @@ from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted
-from csnn_jax.data.events.shelf import Full, Records, Shelf
+from csnn_jax.data.events.shelf import Records, Shelf, Unkept
 from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Wanted
 from csnn_jax.progress import followed
@@ -68,7 +68,8 @@ def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> 
     images, labels = pair
     kept = None if wanted.cache is None else _kept(wanted.cache, np.asarray(images[:count])[..., 0], part)
     path = Path(str(files("csnn_jax.data"))) / "mnist" / f"{('train', 't10k')[part]}-images-idx3-ubyte.gz"
-    return Recordings([Place(path, part, number, kept) for number in range(count)], read_place, window), labels[:count]
+    places = [Place(path, part, number, kept) for number in range(count)]
+    return Recordings(places, read_place, window, made=True), labels[:count]
 
 
 def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> Records | None:
@@ -85,8 +86,8 @@ def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> Records | None:
 
         try:
             return shelf.find(name) or shelf.put(name, records())
-        except (OSError, Full) as error:
-            why = "--cache-limit" if isinstance(error, Full) else error.strerror
+        except (OSError, Unkept) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             print(f"Data: {shelf.sets} can't hold what is simulated ({why}); simulates each recording as it is needed")
     return None
 

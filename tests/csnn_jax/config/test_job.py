@@ -27,7 +27,6 @@ INVALID = [
     (DataConfig, "augment", (2.0, -1.0, 0.1), "--augment 2.0 -1.0 0.1: expected a rotation from 0 to 180 degrees"),
     (DataConfig, "augment", (2.0, 10.0, 1.0), "--augment 2.0 10.0 1.0: expected a scale of at least 0 and below 1"),
     (DataConfig, "event_drop", 1.0, "--event-drop 1.0: expected a number of at least 0 and below 1"),
-    (DataConfig, "cache_limit", -1.0, "--cache-limit -1.0: expected a number of at least 0"),
     (DataConfig, "frames", "both", "--frames both: expected one of time, count"),
     (DataConfig, "flip", 1, "--flip 1: expected true or false"),
     (DataConfig, "augment", (2.0, 10.0, -0.1), "--augment 2.0 10.0 -0.1: expected a scale of at least 0 and below 1"),

@@ -11,7 +11,6 @@ from idx_files import IMAGES, write_folder
 
 from csnn_jax.config import Config, ModelConfig, decided
 from csnn_jax.data import Split, fit_model, load, load_for, shortened
-from csnn_jax.data.events.cache import Cache
 from csnn_jax.data.events.frames import Rules
 from csnn_jax.errors import UserError
 
@@ -67,7 +66,6 @@ def test_validation_must_leave_something_to_train_on(tmp_path, validation):
     [
         ({"rules": Rules(by="count")}, "--frames count"),
         ({"rules": Rules(values="binary", rest="last")}, "--frame-values binary"),
-        ({"cache": Cache(skip_bad=True)}, "--skip-bad"),
     ],
 )
 def test_images_have_no_frames_to_be_made(told, message):

@@ -37,11 +37,11 @@ def test_all_sides_predict_the_same_and_learn(small_run):
 
 def test_what_a_source_of_data_tells_is_no_answer(tmp_path, monkeypatch, capsys):
     dataset = write_nmnist(tmp_path / "bars", train=13, test=1)
-    (tmp_path / "bars" / "Train" / "3" / "00001.bin").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), hidden=(), time_steps=3, scale=1.0)
-    run = make_run(tmp_path / "run", model, dataset, skip_bad=True, cache="off")
+    run = make_run(tmp_path / "run", model, dataset)
     monkeypatch.setattr("sys.stdin", io.StringIO("report\n"))
     worker.work(str(run), "scan")
     out, err = capsys.readouterr()
     assert "JAX" in json.loads(out)["description"]
-    assert "1 of 130 recordings can't be used" in err
+    assert "makes frames of 130 recordings" in err

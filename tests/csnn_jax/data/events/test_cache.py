@@ -11,9 +11,8 @@ from recordings import bar, nmnist_bytes, write_nmnist
 
 from csnn_jax.data import as_bytes, load
 from csnn_jax.data.events.cache import CELLS, HALVES, Cache, Kept, pack, unpack
-from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.shelf import Shelf
+from csnn_jax.data.events.shelf import LIMIT, Shelf
 from csnn_jax.errors import UserError
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.just(1) | st.just(2))
@@ -50,7 +49,9 @@ def images(name: str, cache: Cache, **more):
 
 def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
     told = Told()
-    plain = np.asarray(load(bars, None, time_steps=5).train.images)
+    loaded = load(bars, None, time_steps=5).train.images
+    plain, digest = np.asarray(loaded), as_bytes(loaded)
+    assert capsys.readouterr().out == "Data: checks 20 recordings\nData: checks 10 recordings\n"
     first = images(bars, told.cache(tmp_path / "cache"))
     np.testing.assert_array_equal(np.asarray(first), plain)
     said = f"Data: makes frames of {{}} recordings, to be kept in {tmp_path / 'cache/sets'}\n"
@@ -60,7 +61,7 @@ def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
     assert isinstance(second, Kept) and not capsys.readouterr().out
     np.testing.assert_array_equal(second[np.array([3, 0, 3])], plain[[3, 0, 3]])
     np.testing.assert_array_equal(np.asarray(second[4:9][1:]), plain[5:9])
-    assert as_bytes(second) == as_bytes(load(bars, None, time_steps=5).train.images)
+    assert as_bytes(second) == digest
 
 
 def test_what_frames_depend_on_makes_another_set(bars, tmp_path):
@@ -74,7 +75,7 @@ def test_what_frames_depend_on_makes_another_set(bars, tmp_path):
     assert len(list((tmp_path / "cache/sets").iterdir())) == 5  # the test images are the same in the first two
 
 
-def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
+def test_a_cache_that_was_cut_short_is_made_again(bars, tmp_path):
     told = Told()
     whole = np.asarray(images(bars, told.cache(tmp_path / "cache")))
     for break_it in (
@@ -87,7 +88,7 @@ def test_a_cache_that_was_cut_short_is_made_anew(bars, tmp_path):
             break_it(path)
         del told[:]
         np.testing.assert_array_equal(np.asarray(images(bars, told.cache(tmp_path / "cache"))), whole)
-        assert "is cut short, and made anew" in told[0]
+        assert "is damaged, and made again" in told[0]
     del told[:]
     images(bars, told.cache(tmp_path / "cache"))
     assert not told
@@ -128,40 +129,36 @@ def test_the_sets_that_were_not_used_for_longest_make_room(bars, tmp_path):
     left = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert left <= 1.5 * size and len(list((folder / "sets").iterdir())) in (2, 3)
     found = images(bars, told.cache(tmp_path / "small", limit=1000.0))
-    assert isinstance(found, Recordings) and "more than --cache-limit 1e-06 GB; goes on without" in told[-1]
-    assert not list((tmp_path / "small/sets").iterdir())
+    assert isinstance(found, Recordings) and "takes more than the 1e-06 GB of" in told[-1]
+    assert not list((tmp_path / "small/sets").iterdir()) and LIMIT == 10e9
+
+
+def test_a_full_cache_removes_nothing_of_the_users(bars, tmp_path):
+    told, folder = Told(), tmp_path / "cache"
+    images(bars, told.cache(folder))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    (folder / "sets" / "mine").mkdir()
+    (folder / "sets" / "mine" / "thesis.txt").write_text("years of work")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    found = load(bars, None, time_steps=4, cache=told.cache(folder, limit=1.1 * size)).train.images
+    assert isinstance(found, Recordings) and told[-1].endswith("isn't of this cache; goes on without a cache")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_bad_recordings_are_left_out_where_that_is_asked_for(bars, tmp_path, kept):
+def test_every_recording_is_read_once_before_it_is_needed(bars, tmp_path, capsys, kept):
     told, folder = Told(), tmp_path / "cache" if kept else None
-    good = np.asarray(load(bars, None, time_steps=5).train.images)
-    path = tmp_path / "data/Train/1/00001.bin"
-    path.write_bytes(b"12345" * 2)
-    found = load(bars, None, time_steps=5, cache=told.cache(folder, skip_bad=True)).train
-    np.testing.assert_array_equal(np.asarray(found.images), np.delete(good, 3, axis=0))
-    assert found.labels.tolist() == [0, 0, 1, *sorted(list(range(2, 10)) * 2)]
-    assert "Data: 1 of 20 recordings can't be used and are left out (--skip-bad)" in told
-    if kept:
+    images(bars, told.cache(folder))
+    assert kept or capsys.readouterr().out == "Data: checks 20 recordings\nData: checks 10 recordings\n"
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    for part, number in (("Train/1", "00001"), ("Test/9", "00000")):
+        path = tmp_path / "data" / part / f"{number}.bin"
+        good = path.read_bytes()
+        path.write_bytes(b"12345" * 2)
         with pytest.raises(UserError, match=f"^{path}: "):
             images(bars, told.cache(folder))
-    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
-    with pytest.raises(UserError, match=f"^{path}: "):
-        np.asarray(images(bars, told.cache(folder)))
-    assert not list(tmp_path.glob("cache/sets/*"))
-    for path in (tmp_path / "data/Train").rglob("*.bin"):
-        path.write_bytes(b"")
-    with pytest.raises(UserError, match="--skip-bad: left out all 20 recordings"):
-        images(bars, told.cache(folder, skip_bad=True))
-
-
-def test_recordings_of_one_file_are_kept_one_by_one(bars, tmp_path):
-    """Rows of a set are the recordings, whatever was left out before them."""
-    paths = sorted((tmp_path / "data/Train/4").iterdir())
-    window = images(bars, Cache()).window
-    found, rows = Told().cache(tmp_path / "other").keep(Recordings(paths, read_bin, window))
-    assert rows.tolist() == [0, 1]
-    np.testing.assert_array_equal(found[1], Recordings(paths, read_bin, window)[1])
+        path.write_bytes(good)
+    assert not [*tmp_path.glob("cache/sets/.*")]
 
 
 def test_a_damaged_record_is_named(bars, tmp_path):
@@ -171,5 +168,5 @@ def test_a_damaged_record_is_named(bars, tmp_path):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"sets/\w+: record \d+ is damaged; remove the folder, and it is made anew"):
+    with pytest.raises(UserError, match=r"sets/\w+: record \d+ is damaged; remove the folder, and it is made again"):
         np.asarray(kept)

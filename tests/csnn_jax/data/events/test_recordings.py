@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import call, refused, run, start
+from bundles import make_run
+from commands import ENVIRONMENT, call, refused, run, start
 from recordings import bar, write_nmnist
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.data import Augmentation, as_bytes, load
 from csnn_jax.data.events.frames import Rules, Window
 from export.c import program
@@ -68,23 +70,30 @@ def test_a_network_learns_recordings_and_takes_the_sensors_shape(bars, tmp_path)
     assert "recordings as 5 frames of 34x34, by time, of counts up to 15" in done.stdout
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert config["model"]["input_shape"] == [34, 34, 2] and config["model"]["scale"] == 1
-    found = run("csnn_jax.evaluate", tmp_path / "run")
+    found = run("csnn_jax.evaluate", tmp_path / "run", env=kept_in(tmp_path))
     assert found.returncode == 0, found.stderr
     assert json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])["accuracy"] > 0.5
     assert "event engine" in done.stdout
     check_all_the_way(tmp_path, Path(bars.removeprefix("nmnist:")))
 
 
+def kept_in(folder: Path) -> dict[str, str]:
+    """The environment of a user whose cache is in a folder."""
+    return ENVIRONMENT | {"XDG_CACHE_HOME": str(folder / "home")}
+
+
 def check_all_the_way(folder: Path, data: Path):
     """Compared, exported and verified; the C program says of each recording's events what is golden of its frames."""
-    compared = run("csnn_torch.compare", "--run", folder / "run", "--quick", "--out", folder / "compared")
+    compared = run(
+        "csnn_torch.compare", "--run", folder / "run", "--quick", "--out", folder / "compared", env=kept_in(folder)
+    )
     assert compared.returncode == 0, compared.stdout + compared.stderr
     for number in ("float64", "float32"):
         assert f"Spikes: run, scan, {number}: 0 of " in compared.stdout
     assert "Spikes: run, event, float32: 0 of " in compared.stdout
     bundle = folder / "bundle"
     for command in (("export", folder / "run", "--quick", "--out", bundle), ("export.verify", bundle)):
-        done = run(*command)
+        done = run(*command, env=kept_in(folder))
         assert done.returncode == 0, done.stdout + done.stderr
     (folder / "built").mkdir()
     binary = program.build(bundle / "c", folder / "built").program
@@ -136,6 +145,57 @@ def test_what_a_user_gets_wrong_is_one_line(bars, tmp_path):
         assert line in refused(
             "csnn_jax.train", "--dataset", bars, "--batch-size", 10, *flags, "--out", tmp_path / "run"
         )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_recording_is_found_before_the_training(tmp_path):
+    name = write_nmnist(tmp_path / "data", 2, 1)
+    path = tmp_path / "data/Train/9/00001.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    for place in ("off", tmp_path / "cache"):
+        job = ("--dataset", name, *SMALL, "--cache", place, "--max-iters", 1, "--out", tmp_path / "run")
+        done = call("csnn_jax.train", *job)
+        assert done.returncode == 2 and done.stderr.startswith(f"error: {path}: 1999 bytes, expected a multiple of 5")
+        assert ("Data: checks 20 recordings\n" in done.stdout) == (place == "off")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("module", ["csnn_jax.evaluate", "csnn_jax.report", "csnn_jax.predict", "export"])
+def test_a_run_that_was_received_names_no_place_to_write_to(tmp_path, module):
+    """A cache is the affair of the command that runs."""
+    name = write_nmnist(tmp_path / "data", 1, 1)
+    made = make_run(tmp_path / "run", ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), time_steps=5), name)
+    config = json.loads((made / "config.json").read_text())
+    assert "cache" not in config["data"] and "cache_limit" not in config["data"]
+    config["data"] |= {"cache": str(tmp_path / "named"), "cache_limit": 0.0}
+    (made / "config.json").write_text(json.dumps(config))
+    (tmp_path / "named/sets/mine").mkdir(parents=True)
+    more = {"csnn_jax.predict": ("a.bin",), "export": ("--out", tmp_path / "bundle")}.get(module, ())
+    assert "config.json: cache: DataConfig has no such field" in refused(module, made, *more)
+    assert [path.name for path in (tmp_path / "named").rglob("*")] == ["sets", "mine"]
+
+
+def test_other_commands_keep_frames_in_the_users_cache(tmp_path, monkeypatch):
+    name = write_nmnist(tmp_path / "data", 1, 1)
+    model = ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), hidden=(), time_steps=3, scale=1.0)
+    made = make_run(tmp_path / "run", model, name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    done = call("csnn_jax.evaluate", made)
+    assert done.returncode == 0, done.stderr
+    assert len([*(tmp_path / "home/csnn_jax/events/sets").iterdir()]) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (("--cache", "here"), "--cache here: expected a data set of recordings, and mnist is one of images"),
+        (("--cache", ""), "--cache '': expected a folder, or off"),
+        (("--skip-bad",), "Unrecognized option"),
+        (("--cache-limit", 1), "Unrecognized option"),
+    ],
+)
+def test_flags_of_a_cache(tmp_path, flags, line):
+    assert line in refused("csnn_jax.train", *flags, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

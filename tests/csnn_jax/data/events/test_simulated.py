@@ -44,12 +44,12 @@ def test_a_place_that_can_not_be_written(tmp_path, capsys):
 def test_the_limit_of_the_cache_holds_for_what_is_simulated_too(tmp_path, capsys):
     told: list[str] = []
     found = loaded(Cache(tmp_path, 10_000, tell=told.append), 2)
-    assert "can't hold what is simulated (--cache-limit)" in capsys.readouterr().out
-    assert len(found.train.labels) == 2 and "more than --cache-limit 1e-05 GB" in told[0]
+    assert "can't hold what is simulated (a set takes more than the 1e-05 GB of" in capsys.readouterr().out
+    assert len(found.train.labels) == 2 and "takes more than the 1e-05 GB of" in told[0]
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= 10_000
 
 
-def test_what_is_cut_short_is_simulated_anew(tmp_path):
+def test_what_is_cut_short_is_simulated_again(tmp_path):
     told: list[str] = []
     cache = Cache(tmp_path, tell=told.append)
     before = np.asarray(loaded(cache, 2).train.images)
@@ -58,7 +58,7 @@ def test_what_is_cut_short_is_simulated_anew(tmp_path):
     for path in tmp_path.glob("sets/[!s]*"):
         shutil.rmtree(path)
     np.testing.assert_array_equal(np.asarray(loaded(cache, 2).train.images), before)
-    assert len(told) == 2 and all("is cut short, and made anew" in line for line in told)
+    assert len(told) == 2 and all("is damaged, and made again" in line for line in told)
 
 
 def test_more_than_there_are():
