@@ -8,7 +8,7 @@ import pytest
 from bundles import SMALL, make_checkpoint, make_run
 from commands import call, refused, run
 from PIL import Image
-from recordings import drawn, nmnist_bytes
+from recordings import drawn, faerys_bytes, nmnist_bytes
 
 import csnn_jax
 from csnn_jax import data
@@ -125,7 +125,23 @@ def test_recordings_that_do_not_fit(event_run, small_run, tmp_path):
     assert refused("csnn_jax.predict", event_run, "nowhere.npz") == said
     (tmp_path / "cut.npz").touch()
     said = refused("csnn_jax.predict", event_run, tmp_path / "cut.npz")
-    assert "is none that can be read, expected a NumPy archive" in said
+    assert "damaged ('File is not a zip file'), expected a NumPy archive" in said
+
+
+def test_recordings_that_end_their_decoder_hide_no_answer(event_run, tmp_path):
+    """One asks for more memory than there is, which ends faery's process, and one panics."""
+    paths = [tmp_path / name for name in ("first.aedat4", "abort.aedat4", "panic.aedat4", "cut.npz", "last.aedat4")]
+    data = faerys_bytes(drawn(7), paths[0], (34, 34))
+    for path, place in zip(paths[1:3], (14, 18), strict=True):
+        path.write_bytes(data[:place] + b"\xff\xff\xff\xff" + data[place + 4 :])
+    paths[3].write_bytes(b"PK")
+    paths[4].write_bytes(data)
+    done = call("csnn_jax.predict", event_run, *paths)
+    assert done.returncode == 2 and len(classes(done.stdout)) == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    for line, path in zip(lines, paths[1:4], strict=True):
+        assert line.startswith(f"error: {path}: damaged")
 
 
 def test_a_blank_picture(small_run, tmp_path):

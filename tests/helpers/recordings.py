@@ -3,6 +3,7 @@
 import struct
 from pathlib import Path
 
+import faery
 import numpy as np
 
 from csnn_jax.data.events.recording import Events
@@ -64,6 +65,15 @@ def write_dvsgesture(folder: Path) -> str:
         (folder / f"{name}_labels.csv").write_text(f"{COLUMNS}\n{table}")
         (folder / f"trials_to_{part}.txt").write_text(f"{name}.aedat\n")
     return f"dvsgesture:{folder}"
+
+
+def faerys_bytes(events: Events, path: Path, sensor: tuple[int, int], **how: object) -> bytes:
+    """A file in the format that the end of its name says, as the package faery writes it."""
+    array = np.zeros(len(events.t), faery.EVENTS_DTYPE)
+    for name, values in zip(("t", "x", "y", "on"), events, strict=True):
+        array[name] = values
+    faery.events_stream_from_array(array, dimensions=(sensor[1], sensor[0])).to_file(path, **how)
+    return path.read_bytes()
 
 
 def write_archives(folder: Path, sensor: tuple[int, int] = (12, 16), told: bool = True) -> str:

@@ -1,6 +1,5 @@
 """DVS Gesture in its own files: AEDAT 3.1 with many gestures each, and a table of when each of them was made."""
 
-import csv
 import struct
 from functools import lru_cache
 from pathlib import Path
@@ -132,6 +131,10 @@ def _split(folder: Path, trials: str, window: Window) -> Pair:
     gestures: list[Gesture] = []
     labels: list[int] = []
     for name in names:
+        if Path(name).name != name or not name.isprintable():
+            raise UserError(
+                f"{folder / trials}: {name!r}, expected the name of a file such as user01_fluorescent.aedat"
+            )
         path = folder / name
         packets = index(path)
         for label, start, end in _table(path.with_name(f"{path.stem}_labels.csv")):
@@ -144,11 +147,11 @@ def _split(folder: Path, trials: str, window: Window) -> Pair:
 
 def _table(path: Path) -> list[tuple[int, int, int]]:
     """Class (1 to 11), start and end (microseconds) of each gesture."""
-    rows = list(csv.reader(_text(path).splitlines()))
+    rows = [line.split(",") for line in _text(path).splitlines()]
     if not rows or rows[0] != ["class", "startTime_usec", "endTime_usec"]:
         raise UserError(f"{path}: expected the columns class,startTime_usec,endTime_usec")
     found = []
-    for row in filter(None, rows[1:]):
+    for row in filter(any, rows[1:]):
         try:
             label, start, end = map(int, row)
         except ValueError:

@@ -1,27 +1,23 @@
 """Folders of recordings, one for each class, in any format that faery reads, or as NumPy's archives."""
 
-import zipfile
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from csnn_jax.data.events.decoder import DECODER, TYPES
 from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window
-from csnn_jax.data.events.recording import Events
+from csnn_jax.data.events.recording import LARGEST, LATEST, MOST_EVENTS, Events, Size
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted
+from csnn_jax.data.npz import read_npz
 from csnn_jax.data.source import Pair, Raw, Wanted
-from csnn_jax.errors import UserError, first_line
-
-Size = tuple[int, int]
-"""Height and width of a sensor (pixels)."""
+from csnn_jax.errors import UserError
 
 ARRAYS = ("x", "y", "t", "p")
-FORMATS = (".aedat", ".aedat4", ".csv", ".dat", ".es", ".raw")
-"""What faery reads, by the ends of the files' names; .raw is EVT2, EVT2.1 or EVT3."""
-SUFFIXES = (".bin", ".npz", *FORMATS)
+SUFFIXES = (".bin", ".npz", *TYPES)
 """What all recordings' names may end in."""
 
 
@@ -31,7 +27,7 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
     Args:
         where: the folder with `train` and `test`, which may begin with a capital letter. A file is an archive of NumPy
             (.npz) with arrays x, y, t (microseconds) and p (0 or 1) and maybe `width` and `height` of the sensor, in
-            the format of N-MNIST and N-Caltech101 (.bin), or in one of `FORMATS`, which the package faery reads.
+            the format of N-MNIST and N-Caltech101 (.bin), or in one of `decoder.TYPES`, which the package faery reads.
         wanted: what the network takes in.
 
     Raises:
@@ -77,52 +73,43 @@ def open_recording(path: Path) -> tuple[Events, Size | None]:
     """A file's events, and the height and width of the sensor if it tells them.
 
     Raises:
-        UserError: it can't be read, or is in no format that is known.
+        UserError: it can't be read, is in no format that is known, or has a sensor or times that no camera has.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path}: no such file, expected a recording")
-    if path.suffix.lower() == ".bin":
-        return read_bin(path), None
-    return _archive(path) if path.suffix.lower() == ".npz" else _by_faery(path)
+    match path.suffix.lower():
+        case ".bin":
+            events, sensor = read_bin(path), None
+        case ".npz":
+            events, sensor = _archive(path)
+        case _:
+            events, sensor = DECODER.read(path)
+    if sensor and not all(0 < side <= LARGEST for side in sensor):
+        sides = " by ".join(map(str, sensor))
+        raise UserError(f"{path}: its sensor has {sides} pixels, expected at most {LARGEST} by {LARGEST}")
+    for name, values, limit in (("x", events.x, LARGEST), ("y", events.y, LARGEST), ("t", events.t, LATEST)):
+        if values.size and (values.max() >= limit or values.min() < -limit):
+            raise UserError(f"{path}: has an event at {name} = {values.max()}, expected less than {limit}")
+    return Events(*(values.astype(np.int64) for values in events)), sensor
 
 
 def _archive(path: Path) -> tuple[Events, Size | None]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            x, y, t, p = (archive[name] for name in ARRAYS)
-            sides = [archive[name] for name in ("height", "width") if name in archive]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        why = first_line(error) if isinstance(error, KeyError) else "is none that can be read"
-        raise UserError(f"{path}: {why}, expected a NumPy archive with x, y, t and p") from None
-    if any(side.dtype.kind not in "iu" or side.ndim or side < 1 for side in sides):
+    found = read_npz(path, 32 * MOST_EVENTS, (*ARRAYS, "height", "width"))
+    if missing := [name for name in ARRAYS if name not in found]:
+        raise UserError(f"{path}: has no array {missing[0]}, expected a NumPy archive with x, y, t and p")
+    x, y, t, p = arrays = [found[name] for name in ARRAYS]
+    sides = [found[name] for name in ("height", "width") if name in found]
+    if any(side.dtype.kind not in "iu" or side.ndim for side in sides):
         raise UserError(f"{path}: height and width are {' and '.join(map(str, sides))}, expected whole numbers")
-    if len({array.shape for array in (x, y, t, p)}) > 1 or x.ndim != 1:
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in zip(ARRAYS, (x, y, t, p), strict=True))
+    if len({array.shape for array in arrays}) > 1 or x.ndim != 1:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in zip(ARRAYS, arrays, strict=True))
         raise UserError(f"{path}: {shapes}, expected one value per event in each")
-    for name, array in zip(ARRAYS, (x, y, t, p), strict=True):
+    for name, array in zip(ARRAYS, arrays, strict=True):
         if array.dtype.kind not in "iub":
             raise UserError(f"{path}: {name} is of type {array.dtype}, expected whole numbers (t in microseconds)")
     if not {0, 1} >= (values := set(np.unique(p).tolist())):
         raise UserError(f"{path}: p has the values {', '.join(map(str, sorted(values)[:4]))}, expected 0 and 1")
-    sensor = (int(sides[0]), int(sides[1])) if len(sides) == 2 else None
-    return Events(*(array.astype(np.int64) for array in (t, x, y, p))), sensor
-
-
-def _by_faery(path: Path) -> tuple[Events, Size | None]:
-    try:
-        import faery
-    except ImportError as error:
-        expected = "expected the package faery, by pip install 'csnn-jax[events]', or .npz files"
-        raise UserError(f"{path}: {error}; {expected}") from error
-    unknown = (65535, 65535)
-    try:
-        stream = faery.events_stream_from_file(path, dimensions_fallback=unknown)
-        found: Any = stream.to_array()
-        width, height = stream.dimensions()
-    except Exception as error:  # it raises OSError, RuntimeError, ValueError and others on bad files
-        raise UserError(f"{path}: {first_line(error)}, expected a recording that faery reads") from error
-    events = Events(*(found[name].astype(np.int64) for name in ("t", "x", "y", "on")))
-    return events, (height, width) if (width, height) != unknown else None
+    return Events(t, x, y, p), (int(sides[0]), int(sides[1])) if len(sides) == 2 else None
 
 
 def _part(folder: Path, name: str) -> Path:

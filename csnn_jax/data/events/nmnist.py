@@ -19,7 +19,7 @@ def read_nmnist(where: str, wanted: Wanted) -> Raw:
     """Reads N-MNIST (Orchard et al. 2015) as its authors publish it: `Train/0/00002.bin` and so on.
 
     Args:
-        where: the folder with `Train` and `Test`, each with the folders 0 to 9.
+        where: the folder with `Train` and `Test`, each with the folders 0 to 9; `events:` reads fewer classes.
         wanted: what the network takes in.
 
     Raises:

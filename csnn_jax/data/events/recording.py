@@ -4,6 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+Size = tuple[int, int]
+"""Height and width of a sensor (pixels)."""
+LARGEST = 4096
+"""Most pixels of a sensor in a row or column: event cameras of today have up to 1280 by 960."""
+LATEST = 2**62
+"""Bound of the times (microseconds), within which their differences are exact in 64 bits."""
+MOST_EVENTS = 2**26
+"""Of a recording that is decoded in memory, where they take 2 GB; a file of a few kB may claim any number."""
+
 
 class Events(NamedTuple):
     """What an event camera saw, in the order of time; one value per event in each array [events].

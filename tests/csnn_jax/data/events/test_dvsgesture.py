@@ -75,6 +75,14 @@ def test_files_that_are_no_aedat(tmp_path, change, message):
     [
         ("trials_to_test.txt", "", "names no trials"),
         ("trials_to_test.txt", "user09_led.aedat", r"user09_led.aedat: cannot be read \(No such file"),
+        (
+            "trials_to_train.txt",
+            "user01\0.aedat",
+            r"trials_to_train\.txt: 'user01\\x00\.aedat', expected the name of a file",
+        ),
+        ("trials_to_train.txt", "../user01_led.aedat", "'../user01_led.aedat', expected the name of a file such as"),
+        ("trials_to_train.txt", "u" * 5000, r"u\.?.*: cannot be read \(File name too long"),
+        ("user02_led_labels.csv", f"{COLUMNS}\n1,2,{'3' * 200_000}", "expected three whole numbers"),
         ("user02_led_labels.csv", "a,b", f"expected the columns {COLUMNS}"),
         ("user02_led_labels.csv", f"{COLUMNS}\n1,2", "1,2, expected three whole numbers"),
         ("user02_led_labels.csv", f"{COLUMNS}\n12,1,2", "12,1,2, expected a class from 1 to 11"),

@@ -2,30 +2,27 @@
 
 import shutil
 
-import faery
 import numpy as np
 import pytest
-from recordings import drawn, write_archives
+from recordings import bar, drawn, faerys_bytes, nmnist_bytes, write_archives
 
 from csnn_jax.data import load
 from csnn_jax.data.events.folder import read_recording
+from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.errors import UserError
 
 SENSOR = (12, 16)
 
 
-@pytest.mark.parametrize("end", ["es", "aedat4", "dat", "raw", "csv"])
-def test_events_are_those_that_faery_wrote(tmp_path, end):
-    events = drawn(2, 300, SENSOR)
-    array = np.zeros(300, faery.EVENTS_DTYPE)
-    for name, values in zip(("t", "x", "y", "on"), events, strict=True):
-        array[name] = values
-    path = tmp_path / f"one.{end}"
-    faery.events_stream_from_array(array, dimensions=(SENSOR[1], SENSOR[0])).to_file(path)
-    if end == "es":  # its times count from the first event
-        events = events._replace(t=events.t - events.t[0])
-    for ours, theirs in zip(read_recording(path), events, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def test_classes_are_the_folders_of_five_bytes_too(tmp_path):
+    """Which `nmnist:` reads only where there are all ten digits."""
+    for part in ("train", "test"):
+        for label in (3, 5):
+            (tmp_path / part / str(label)).mkdir(parents=True)
+            (tmp_path / part / str(label) / "00001.bin").write_bytes(nmnist_bytes(bar(label, 0)))
+    found = load(f"events:{tmp_path}", None, time_steps=5)
+    assert found.names == ("3", "5") and found.train.images.shape == (2, 5, 34, 19, 2)
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -81,7 +78,7 @@ def test_what_is_missing_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"p": None}, "expected a NumPy archive with x, y, t and p"),
+        ({"p": None}, "has no array p, expected a NumPy archive with x, y, t and p"),
         ({"x": np.arange(3)}, r"x \[3\], y \[30\], t \[30\], p \[30\], expected one value per event"),
         ({"t": np.arange(30) / 2}, r"expected whole numbers \(t in microseconds\)"),
         ({"p": np.arange(30)}, "p has the values .*, expected 0 and 1"),
@@ -99,3 +96,77 @@ def test_files_that_hold_something_else(tmp_path, name):
     (tmp_path / name).write_text("no recording at all")
     with pytest.raises(UserError, match=f"{name}: .*expected a"):
         read_recording(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("one.dat", (b"Width 16\n%% Height 12", b"Width 65000\n%% Height 65000"), "65000 by 65000 pixels, "),
+        ("one.es", (b"\x10\x00\x0c\x00", b"\xff\xfe\xff\xfe"), "65279 by 65279 pixels, "),
+    ],
+)
+def test_a_sensor_larger_than_any_is_refused(tmp_path, name, change, message):
+    """Before memory for its frames is asked for."""
+    for part in ("train", "test"):
+        for label in ("left", "right"):
+            (tmp_path / part / label).mkdir(parents=True)
+            faerys_bytes(drawn(2, 300, SENSOR), tmp_path / part / label / name, SENSOR)
+    path = tmp_path / "train" / "left" / name
+    before = path.read_bytes()
+    path.write_bytes(before.replace(*(part.replace(b"%%", b"%") for part in change)))
+    assert path.read_bytes() != before
+    with pytest.raises(UserError, match=f"^{path}: its sensor has {message}expected at most 4096 by 4096$"):
+        load(f"events:{tmp_path}", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"height": 10**9}, "its sensor has 1000000000 by 16 pixels, expected at most 4096 by 4096"),
+        ({"height": 0}, "its sensor has 0 by 16 pixels"),
+        ({"x": np.full(30, 10**12)}, "has an event at x = 1000000000000, expected less than 4096"),
+        ({"t": np.arange(30, dtype=np.uint64) + 2**63}, r"has an event at t = \d+, expected less than \d+"),
+        ({"t": np.arange(30) * 2**58 - 2**62 - 1}, r"has an event at t = \d+, expected"),
+    ],
+)
+def test_numbers_that_no_camera_has_are_refused(tmp_path, change, message):
+    np.savez(tmp_path / "one.npz", **(drawn(0, 30, SENSOR)._asdict() | {"height": 12, "width": 16} | change))
+    with pytest.raises(UserError, match=f"one.npz: {message}"):
+        read_recording(tmp_path / "one.npz")
+
+
+def test_frames_that_fill_the_memory_are_refused(tmp_path):
+    name = write_archives(tmp_path, (4096, 4096))
+    expected = "100 frames of 4096 by 4096 pixels are too large, expected a smaller fraction of the sensor"
+    with pytest.raises(UserError, match=f"^--input-shape: {expected}"):
+        load(name, None)
+    assert load(name, (16, 16, 2)).train.images.shape == (8, 100, 16, 16, 2)
+
+
+MAKERS = {
+    "one.aedat4": lambda events, path: faerys_bytes(events, path, SENSOR),
+    "one.es": lambda events, path: faerys_bytes(events, path, SENSOR),
+    "one.dat": lambda events, path: faerys_bytes(events, path, SENSOR),
+    "one.raw": lambda events, path: faerys_bytes(events, path, SENSOR),
+    "one.csv": lambda events, path: faerys_bytes(events, path, SENSOR),
+    "one.npz": lambda events, path: (np.savez(path, **events._asdict()), path.read_bytes())[1],
+    "one.bin": lambda events, path: nmnist_bytes(events),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_damaged_file_is_read_or_named(tmp_path, name):
+    """Whatever was changed in it, and wherever it ends."""
+    path, random = tmp_path / name, np.random.default_rng(0)
+    data, window, refused = MAKERS[name](drawn(2, 60, SENSOR), path), Window(5, SENSOR, SENSOR, Rules()), 0
+    for _ in range(25):
+        changed = bytearray(data)
+        for place in random.integers(0, min(len(data), 400), random.integers(1, 5)):
+            changed[place : place + 4] = random.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"9999", b"\x80"])
+        path.write_bytes(changed[: random.choice([len(changed), random.integers(len(changed))])])
+        try:
+            Recordings([path], read_recording, window)[0]
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and str(error).isprintable()
+    assert refused > 2

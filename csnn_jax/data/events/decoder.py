@@ -1,0 +1,123 @@
+"""Event files that the package faery reads, decoded in a process of its own.
+
+On damaged files faery's Rust code may end the process that it runs in, or take as much memory as there is. So it runs
+in a child, with limits on memory and time. The child decodes one file after another, and is replaced when it has died.
+"""
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from csnn_jax.data.events.recording import MOST_EVENTS, Events, Size
+from csnn_jax.errors import UserError
+
+TYPES = {".aedat": "aedat", ".aedat4": "aedat", ".csv": "csv", ".dat": "dat", ".es": "es", ".raw": "evt"}
+"""What faery calls a format, by the end of a file's name; .aedat is AEDAT4 too, and .raw is EVT2 or EVT3."""
+MEMORY = (2**30, 256, 2**32)
+"""Bytes that decoding a file may take, for each of its bytes so many more, and at most: enough for `MOST_EVENTS`."""
+SECONDS = 60
+"""Processor time that decoding a file may take, and for each MB of it one more."""
+UNKNOWN = (65535, 65535)
+"""What faery says of a sensor that a file doesn't tell."""
+DTYPE = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")])
+"""Faery's events."""
+
+
+class Decoder:
+    """Decodes files, one after another, whichever thread asks."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._child: subprocess.Popen | None = None
+        atexit.register(self.close)
+
+    def read(self, path: Path) -> tuple[Events, Size | None]:
+        """A file's events, and the height and width of the sensor if it tells them.
+
+        Raises:
+            UserError: it is damaged or takes too much to decode, or the package faery is missing.
+        """
+        with self._lock:
+            try:
+                found, data = self._answer(_asked(path))
+            except BaseException:  # such as Ctrl-C: the rest of the answer would be taken for the next one
+                self.close()
+                raise
+            if found.get("panic"):  # what it leaves is not to be relied on
+                self.close()
+        if missing := found.get("missing"):
+            expected = "expected the package faery, by pip install 'csnn-jax[events]', or .npz files"
+            raise UserError(f"{path}: {missing}; {expected}")
+        if error := found.get("error"):
+            raise UserError(f"{path}: damaged: {error}; expected a recording that faery reads")
+        events, (width, height) = np.frombuffer(data, DTYPE), found["sensor"]
+        sensor = None if (width, height) == UNKNOWN else (height, width)
+        return Events(*(events[name] for name in ("t", "x", "y", "on"))), sensor
+
+    def close(self) -> None:
+        """Ends the child, if there is one."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
+
+    def _answer(self, asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self.close()
+            self._child = _started()
+        requests, answers = self._child.stdin, self._child.stdout
+        assert requests is not None and answers is not None
+        with suppress(BrokenPipeError):  # it is dead
+            requests.write(json.dumps(asked).encode() + b"\n")
+            requests.flush()
+        line = answers.readline()
+        found = json.loads(line) if line.endswith(b"\n") else {}
+        data = answers.read(DTYPE.itemsize * found.get("count", 0))
+        if not found or len(data) < DTYPE.itemsize * found.get("count", 0):
+            found = {"error": _end(self._child.wait())}
+        return found, data
+
+
+def _asked(path: Path) -> dict[str, Any]:
+    size, (least, each, most) = path.stat().st_size, MEMORY
+    return {
+        "path": os.path.abspath(path),  # this process may have gone to another folder since the child was started
+        "type": TYPES[path.suffix.lower()],
+        "unknown": UNKNOWN,
+        "most": MOST_EVENTS,
+        "memory": min(least + each * size, most),
+        "seconds": SECONDS + size // 1_000_000,
+    }
+
+
+def _started() -> subprocess.Popen:
+    script = str(Path(__file__).with_name("decoder_child.py"))
+    few = {"OPENBLAS_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}  # threads would take memory, backtraces time
+    return subprocess.Popen(
+        [sys.executable, "-P", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | few,
+        start_new_session=True,  # Ctrl-C is for this process, whose end is the end of the child's input
+    )
+
+
+def _end(code: int) -> str:
+    """Why the child is dead."""
+    if -code == signal.SIGXCPU:
+        return "decoding it takes too long"
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"decoding it ends in {name}"
+
+
+DECODER = Decoder()

@@ -1,0 +1,65 @@
+"""NumPy's archives (.npz), which may come damaged or from anyone: no size is believed before it is checked.
+
+`np.load` allocates what a header asks for, unpacks members of any size, evaluates headers as Python, and raises
+whatever its parts raise.
+"""
+
+import math
+import re
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from csnn_jax.errors import UserError, first_line
+
+HEADER = re.compile(rb"'descr': *'([<>|=][biufSU]\d{1,6})', *'fortran_order': *(True|False), *'shape': *\(([\d, ]*)\)")
+"""Of an array of booleans, numbers or text, as NumPy writes it."""
+
+
+def read_npz(path: Path, most: int, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Reads arrays of an archive.
+
+    Args:
+        path: the archive.
+        most: bytes that these arrays may take together.
+        names: of the arrays; those that the archive lacks are left out. None: all.
+
+    Raises:
+        UserError: it can't be read, is damaged, holds something other than arrays, or takes more bytes.
+    """
+    try:
+        opened = path.open("rb")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: can't be read ({why}), expected a NumPy archive") from None
+    try:
+        with opened, zipfile.ZipFile(opened) as archive:
+            there = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
+            read = {name: one for name, one in there.items() if names is None or name in names}
+            if (size := sum(one.file_size for one in read.values())) > most:
+                raise UserError(f"{path}: its arrays take {size:,} bytes, expected at most {most:,}")
+            return {name: _array(archive, one) for name, one in read.items()}
+    except UserError:
+        raise
+    except Exception as error:  # whatever zipfile, zlib and NumPy raise on damaged bytes
+        raise UserError(f"{path}: damaged ({first_line(error)!r}), expected a NumPy archive") from None
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array whose header asks for as many bytes as there are."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack more than they are asked
+        raise ValueError(f"{member.filename} is compressed in a way that NumPy doesn't use")
+    with archive.open(member) as file:
+        data = file.read(member.file_size)
+    wide = 2 if data[:8] == b"\x93NUMPY\x01\x00" else 4  # bytes of the header's length
+    start = 8 + wide + int.from_bytes(data[8 : 8 + wide], "little")
+    found = HEADER.search(data[:start])
+    if not data.startswith(b"\x93NUMPY") or found is None:
+        raise ValueError(f"{member.filename} is no array of numbers or text")
+    dtype, shape = np.dtype(found[1].decode()), tuple(map(int, re.findall(rb"\d+", found[3])))
+    if math.prod(shape) * dtype.itemsize != len(data) - start:
+        raise ValueError(f"{member.filename} holds {len(data) - start} bytes, not {dtype} {list(shape)}")
+    array = np.frombuffer(bytearray(data), dtype, offset=start)  # a bytearray's can be written to
+    return array.reshape(shape, order="F" if found[2] == b"True" else "C")

@@ -1,0 +1,129 @@
+"""Files that faery decodes, and damaged ones that end faery's process, which is not this one."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recordings import drawn, faerys_bytes
+
+from csnn_jax.data.events import decoder
+from csnn_jax.data.events.decoder import Decoder
+from csnn_jax.data.events.folder import open_recording
+from csnn_jax.errors import UserError
+
+SENSOR = (12, 16)
+EVENTS = drawn(2, 300, SENSOR)
+KINDS = [
+    ("one.es", {}, True),
+    ("one.aedat4", {}, True),
+    ("none.aedat4", {"compression": None}, True),
+    ("zstd.aedat4", {"compression": ("zstd", 1)}, True),
+    ("dat1.dat", {"version": "dat1"}, True),
+    ("dat2.dat", {"version": "dat2"}, True),
+    ("evt2.raw", {"version": "evt2"}, True),
+    ("evt3.raw", {"version": "evt3"}, True),
+    ("one.csv", {}, False),
+]
+"""Files, how they are written, and whether they tell the sensor."""
+
+
+@pytest.fixture
+def child():
+    """A decoder whose process nobody else uses."""
+    made = Decoder()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("name", "how", "tells"), KINDS)
+def test_events_are_those_that_faery_wrote(tmp_path, name, how, tells):
+    faerys_bytes(EVENTS, tmp_path / name, SENSOR, **how)
+    expected = EVENTS._replace(t=EVENTS.t - EVENTS.t[0]) if name == "one.es" else EVENTS  # from the first event on
+    found, sensor = open_recording(tmp_path / name)
+    assert sensor == (SENSOR if tells else None)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["ONE.RAW", "one.aedat", "one.ES", "one.Csv"])
+def test_ends_of_names(tmp_path, name):
+    kind = {"aedat": "aedat4"}.get(name[4:], name[4:].lower())
+    faerys_bytes(EVENTS, tmp_path / f"made.{kind}", SENSOR)
+    (tmp_path / f"made.{kind}").rename(tmp_path / name)
+    assert len(open_recording(tmp_path / name)[0].t) == 300
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        (14, "decoding it ends in SIGABRT"),  # more memory than there is
+        (18, "range start index 4294967295 out of range for slice of length 692"),  # a panic
+    ],
+)
+def test_a_file_that_ends_the_decoder_is_one_error(tmp_path, child, place, why):
+    """And the next file is decoded."""
+    good, bad = tmp_path / "good.aedat4", tmp_path / "bad.aedat4"
+    data = bytearray(faerys_bytes(EVENTS, good, SENSOR))
+    data[place : place + 4] = b"\xff\xff\xff\xff"
+    bad.write_bytes(data)
+    for _ in range(2):
+        with pytest.raises(UserError) as error:
+            child.read(bad)
+        assert str(error.value) == f"{bad}: damaged: {why}; expected a recording that faery reads"
+        assert len(child.read(good)[0].t) == 300
+
+
+def test_threads_and_folders(tmp_path, child, monkeypatch):
+    """Each gets its own file's events, and a relative path is that of the process that asks."""
+    for number in range(8):
+        faerys_bytes(drawn(number, 100 + number, SENSOR), tmp_path / f"{number}.dat", SENSOR)
+    child.read(tmp_path / "0.dat")
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda number: len(child.read(Path(f"{number}.dat"))[0].t), range(8))
+    assert list(found) == [100 + number for number in range(8)]
+
+
+@pytest.fixture
+def long(tmp_path) -> Path:
+    path = tmp_path / "long.csv"
+    path.write_text("t,x,y,on\n" + "1,1,1,1\n" * 2_000_000)
+    return path
+
+
+def test_events_are_limited(long, child, monkeypatch):
+    assert len(child.read(long)[0].t) == 2_000_000
+    monkeypatch.setattr(decoder, "MOST_EVENTS", 1_999_999)
+    with pytest.raises(UserError, match=r"long\.csv: damaged: has more than 1,999,999 events; expected"):
+        child.read(long)
+
+
+def test_memory_is_limited(long, child, monkeypatch):
+    monkeypatch.setattr(decoder, "MEMORY", (2**26, 0, 2**32))  # more than that is the interpreter's
+    with pytest.raises(UserError, match=r"long\.csv: damaged: "):
+        child.read(long)
+
+
+def test_time_is_limited(long, child, monkeypatch):
+    """All that the process has used so far, which is more than nothing at the latest after a few files."""
+    monkeypatch.setattr(decoder, "SECONDS", -1 - long.stat().st_size // 1_000_000)
+    with pytest.raises(UserError, match=r"long\.csv: damaged: decoding it takes too long; expected"):
+        for _ in range(100):
+            child.read(long)
+
+
+def test_it_ends_with_the_process_that_asks(tmp_path):
+    """However that ends: here without a last word."""
+    path = tmp_path / "one.raw"
+    faerys_bytes(EVENTS, path, SENSOR)
+    said = "import os; from pathlib import Path; from csnn_jax.data.events.decoder import DECODER as d;"
+    said += f"d.read(Path({str(path)!r})); print(d._child.pid, flush=True); os._exit(0)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while Path("/proc", done.stdout.strip(), "stat").read_text().split()[2] != "Z":
+            time.sleep(0.01)

@@ -1,0 +1,126 @@
+"""NumPy's archives: what `np.savez` writes comes back, and whatever else a file holds is one error."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from csnn_jax.data.npz import read_npz
+from csnn_jax.errors import UserError
+
+MOST = 1_000_000
+ARRAYS = {
+    "whole": np.arange(300),
+    "bytes": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+    "by_column": np.asfortranarray(np.arange(6.0, dtype=np.float32).reshape(2, 3)),
+    "other_end": np.arange(5, dtype=">u2"),
+    "flag": np.array([True, False]),
+    "single": np.array(7),
+    "none": np.zeros((0, 3)),
+    "names": np.array(["left", "right"]),
+}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_come_back(tmp_path, save):
+    save(tmp_path / "a.npz", **ARRAYS)
+    found = read_npz(tmp_path / "a.npz", MOST)
+    assert set(found) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+        assert found[name].flags.writeable
+    assert set(read_npz(tmp_path / "a.npz", MOST, ("whole", "missing"))) == {"whole"}
+
+
+def header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+def claiming(shape: str, descr: str = "'<i8'") -> bytes:
+    return header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n") + bytes(80)
+
+
+def saved(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"no array",
+        b"",
+        b"\x93NUMPY",
+        claiming("(1000000000000,)"),
+        claiming("(11,)"),
+        claiming("(-1, -10)"),
+        claiming("(" + "9" * 5000 + ",)"),
+        claiming("(10,)", "'<i3'"),
+        claiming("(10,)", "__import__('os').abort()"),
+        saved(np.array([{}, None])),
+        saved(np.zeros(3, [("a", "<i4"), ("b", "<i4")])),
+        claiming("(10,)").replace(b"NUMPY\x01", b"NUMPY\x09"),
+    ],
+)
+def test_members_that_are_no_arrays(tmp_path, member):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", member)
+    refused(path, "damaged (")
+
+
+def refused(path, said: str):
+    with pytest.raises(UserError) as error:
+        read_npz(path, MOST)
+    assert str(error.value).startswith(f"{path}: {said}") and str(error.value).isprintable()
+
+
+def test_a_member_with_another_name_is_no_array(tmp_path):
+    """NumPy gives its bytes, which have no `dtype`."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x", "text")
+    refused(tmp_path / "a.npz", "damaged (")
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packings_that_numpy_does_not_write(tmp_path, kind):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", kind) as archive:
+        archive.writestr("x.npy", saved(np.arange(3)))
+    refused(tmp_path / "a.npz", "damaged (")
+
+
+def test_bytes_that_do_not_unpack(tmp_path):
+    """Also where the archive says that it is encrypted, or packed in a way that nobody knows."""
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).integers(0, 9, 500))
+    data = path.read_bytes()
+    entry = data.index(b"PK\x01\x02")
+    for change in ({60: 0xFF, 70: 0xFF}, {6: 1, entry + 8: 1}, {8: 99, entry + 10: 99}, {entry + 6: 99}):
+        changed = bytearray(data)
+        for place, value in change.items():
+            changed[place] = value
+        path.write_bytes(changed)
+        refused(path, "damaged (")
+    for end in range(0, len(data), 37):
+        path.write_bytes(data[:end])
+        refused(path, "damaged (")
+
+
+def test_a_small_file_that_unpacks_to_a_large_one(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.zeros(1_000_000))
+    assert path.stat().st_size < 20_000
+    refused(path, "its arrays take 8,000,128 bytes, expected at most 1,000,000")
+    data = path.read_bytes()
+    entry = data.index(b"PK\x01\x02")
+    small = (1000).to_bytes(4, "little")  # the directory lies about the size
+    path.write_bytes(data[: entry + 24] + small + data[entry + 28 :])
+    refused(path, "damaged (")
+
+
+def test_files_that_can_not_be_read(tmp_path):
+    refused(tmp_path, "can't be read (Is a directory)")
+    refused(tmp_path / "missing.npz", "can't be read (No such file or directory)")
+    refused(tmp_path / ("long" * 2000), "can't be read (File name too long)")
