@@ -3,7 +3,6 @@
 import struct
 from pathlib import Path
 
-import faery
 import numpy as np
 
 from csnn_jax.data.events.recording import Events
@@ -69,6 +68,8 @@ def write_dvsgesture(folder: Path) -> str:
 
 def faerys_bytes(events: Events, path: Path, sensor: tuple[int, int], **how: object) -> bytes:
     """A file in the format that the end of its name says, as the package faery writes it."""
+    import faery
+
     array = np.zeros(len(events.t), faery.EVENTS_DTYPE)
     for name, values in zip(("t", "x", "y", "on"), events, strict=True):
         array[name] = values

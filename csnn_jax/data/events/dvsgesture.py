@@ -152,14 +152,13 @@ def _table(path: Path) -> list[tuple[int, int, int]]:
         raise UserError(f"{path}: expected the columns class,startTime_usec,endTime_usec")
     found = []
     for row in filter(any, rows[1:]):
+        said = f"{path}: {','.join(row)[:60]!r}"
         try:
             label, start, end = map(int, row)
         except ValueError:
-            raise UserError(f"{path}: {','.join(row)}, expected three whole numbers") from None
+            raise UserError(f"{said}, expected three whole numbers") from None
         if not 1 <= label <= len(NAMES) or end <= start:
-            raise UserError(
-                f"{path}: {','.join(row)}, expected a class from 1 to {len(NAMES)}, a start and a later end"
-            )
+            raise UserError(f"{said}, expected a class from 1 to {len(NAMES)}, a start and a later end")
         found.append((label, start, end))
     return found
 

@@ -99,7 +99,7 @@ class Shelf:
 
     def _refuse_beside_others(self, why: str) -> None:
         """Raises Unkept where something lies beside the sets that is none of them."""
-        others = [one.name for one in self._entries() if not is_set(one)]
+        others = [one.name for one in self._entries() if not is_set(one) and os.path.lexists(one)]  # not just removed
         if others:
             raise Unkept(f"{why}, but nothing is removed where {min(others)} lies, which isn't of this cache")
 

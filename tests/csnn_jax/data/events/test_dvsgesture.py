@@ -82,11 +82,15 @@ def test_files_that_are_no_aedat(tmp_path, change, message):
         ),
         ("trials_to_train.txt", "../user01_led.aedat", "'../user01_led.aedat', expected the name of a file such as"),
         ("trials_to_train.txt", "u" * 5000, r"u\.?.*: cannot be read \(File name too long"),
-        ("user02_led_labels.csv", f"{COLUMNS}\n1,2,{'3' * 200_000}", "expected three whole numbers"),
+        ("user02_led_labels.csv", f"{COLUMNS}\n1,2,{'3' * 200_000}", r"'1,2,3{56}', expected three whole numbers$"),
         ("user02_led_labels.csv", "a,b", f"expected the columns {COLUMNS}"),
-        ("user02_led_labels.csv", f"{COLUMNS}\n1,2", "1,2, expected three whole numbers"),
-        ("user02_led_labels.csv", f"{COLUMNS}\n12,1,2", "12,1,2, expected a class from 1 to 11"),
-        ("user02_led_labels.csv", f"{COLUMNS}\n1,2,2", "1,2,2, expected a class from 1 to 11, a start and a later end"),
+        ("user02_led_labels.csv", f"{COLUMNS}\n1,2", "'1,2', expected three whole numbers"),
+        ("user02_led_labels.csv", f"{COLUMNS}\n12,1,2", "'12,1,2', expected a class from 1 to 11"),
+        (
+            "user02_led_labels.csv",
+            f"{COLUMNS}\n1,2,2",
+            "'1,2,2', expected a class from 1 to 11, a start and a later end",
+        ),
     ],
 )
 def test_tables_that_say_nothing(tmp_path, file, text, message):
