@@ -1,7 +1,9 @@
 """The one exception that a command line turns into a single line and exit code 2, and what goes into that line."""
 
+import contextlib
 import itertools
 import re
+from collections.abc import Iterator
 
 
 class UserError(Exception):
@@ -53,3 +55,27 @@ def _given(flag: str, words: list[str]) -> str:
     after = itertools.dropwhile(lambda word: word.partition("=")[0] != flag, words)
     first = next(after, "").partition("=")[2]
     return " ".join([*([first] if first else []), *itertools.takewhile(lambda word: not word.startswith("--"), after)])
+
+
+def in_python(text: str) -> str:
+    """A line that names flags as it is for somebody who calls from Python: `time_steps`, where it has --time-steps.
+
+    Commands in it, which stand in backticks, stay.
+    """
+
+    def named(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0]
+        return "path" if found[1] == "out" else found[1].replace("-", "_")  # csnn_jax.save's
+
+    return re.sub(r"`[^`]*`|--([a-z][a-z-]*)", named, text)
+
+
+@contextlib.contextmanager
+def naming_arguments() -> Iterator[None]:
+    """Lets a mistake of the user's name the arguments of a Python function, not the flags of a command."""
+    try:
+        yield
+    except UserError as error:
+        error.args = (in_python(str(error)),)
+        raise

@@ -22,7 +22,8 @@ class EvaluateFlags:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run directory that csnn_jax.train made."""
     dataset: str | None = None
-    """Another data set than the one it was trained on, named as for training."""
+    """Another data set than the one it was trained on, named as for training; of a network that was trained on arrays,
+    arrays:FILE.npz."""
     checkpoint: str | None = None
     """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
     done; None: those of the run."""
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         dataset = data.load_for(config, flags.dataset)
-        if dataset.name != config.data.dataset:
+        if dataset.name != config.data.dataset and not data.takes_as_is(dataset.name):
             config = replace(config, model=replace(config.model, scale=dataset.scale))
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
@@ -69,12 +70,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
         style.save(confusion.draw(result.confusion, result.accuracy), run.path, "confusion", flags.figures)
         print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
+        if told := _known(run.records("end"), data.digest(dataset.test)):
+            print(told)
         print(_table(values["density"], values["health"]))
         if flags.by_steps:
             print(_steps(values["accuracy_by_steps"]))
         return 0
 
     return run_command(command, arguments)
+
+
+def _known(ends: Sequence[Mapping[str, Any]], digest: str) -> str | None:
+    """What a run that `csnn_jax.fit` has made knows of the images that it is evaluated on; None of another run."""
+    arrays = ends[-1].get("arrays") if ends else None
+    if not isinstance(arrays, Mapping):
+        return None
+    which = [name for name in ("train", "test") if arrays.get(name) == digest]
+    if "train" in which:
+        return "Note: these are the images that it has learnt from"
+    return None if which else "Note: these are not the images that csnn_jax.fit evaluated it on"
 
 
 def _text(result, name: str) -> str:

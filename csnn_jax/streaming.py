@@ -9,7 +9,8 @@ from flax import nnx
 from jax import Array
 from numpy.typing import ArrayLike
 
-from csnn_jax.network.checks import check_floats
+from csnn_jax.data import as_images
+from csnn_jax.data.images import check_floats
 from csnn_jax.network.model import CSNN, Membranes, floats
 
 
@@ -56,21 +57,19 @@ class Stream:
         """Takes the next frame.
 
         Args:
-            frame: [H, W, C], or [batch, H, W, C] where the stream has a batch; uint8, which are divided by
-                `config.model.input_scale`, or floats as `classify` takes them. An image that is shown at every step is
+            frame: [H, W, C], or [batch, H, W, C] where the stream has a batch; of bytes, which are divided by
+                `config.model.input_scale`, or floats, as `classify` takes them. An image that is shown at every step is
                 given again and again; of an encoded one, its spikes at this step.
 
         Raises:
             ValueError: a frame of another shape or type; the state stays as it was.
         """
-        x, shape = np.asarray(frame), self._model.config.input_shape
+        x, shape = np.asarray(as_images(frame, "pixels of frame")), self._model.config.input_shape
         expected = shape if self._batch is None else (self._batch, *shape)
         if x.shape != expected:
             raise ValueError(f"frame is {list(x.shape)}, expected {list(expected)}")
         if x.dtype.kind == "f":
-            check_floats(x, self._model.config, "frame goes")
-        elif x.dtype != np.uint8:
-            raise ValueError(f"frame is {x.dtype}, expected uint8 or floats")
+            check_floats(x, self._model.config.pixel_scale, "frame goes")
         if self._model.config.encoding != "direct" and ((x != 0) & (x != 1)).any():
             encoding = self._model.config.encoding
             raise ValueError(

@@ -6,10 +6,10 @@
 Nothing here changes settings of the caller's process (JAX's types, its cache, the allocator).
 """
 
-import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import numpy as np
@@ -17,13 +17,14 @@ from flax import nnx
 from jax import Array
 from numpy.typing import ArrayLike
 
+from csnn_jax import data
 from csnn_jax import engine as engines
-from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
-from csnn_jax.data import Images, Split, check_labels, eval_batches, is_recorded
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
+from csnn_jax.data import Images, Split, eval_batches, is_recorded
 from csnn_jax.engine import scan
 from csnn_jax.engine.runner import BatchRunner
+from csnn_jax.errors import naming_arguments
 from csnn_jax.network import model as models
-from csnn_jax.network.checks import check_floats
 from csnn_jax.network.model import CSNN
 from csnn_jax.runs import metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
@@ -51,9 +52,10 @@ class Trained:
         config: the job that it was trained in.
         tensors: its parameters in torch's names and layouts, see `runs.weights`.
         engine: "scan", "event", or "auto": event where it can run the network, else scan.
+        records: what its training recorded, for `save`: what `metrics.jsonl` of a run holds.
 
     Attributes:
-        config: as given.
+        config, records: as given.
         model: the CSNN, for `step`, gradients, or the functions of csnn_jax.engine. Its type is the job's; float64
             needs jax_enable_x64 and is float32 without it.
 
@@ -62,25 +64,33 @@ class Trained:
         UserError: tensors that are not this network's, or engine "event" can't run it; says why.
     """
 
-    def __init__(self, config: Config, tensors: Tensors, engine: str = "auto"):
+    @naming_arguments()
+    def __init__(self, config: Config, tensors: Tensors, engine: str = "auto", records: Iterable[dict[str, Any]] = ()):
         if not isinstance(config, Config):
             raise ValueError(f"config is of type {type(config).__name__}, expected a Config")
         weights.check(tensors, config.model, "tensors")
-        self.config = config
+        self.config, self.records = config, tuple(records)
         self.model = models.from_tensors(config.model, tensors, jax.dtypes.canonicalize_dtype(config.train.dtype))
         engines.choose(engine, self.model)  # refuses now what it would refuse later
         self._engine = engine
         self._graphdef, self._params = nnx.split(self.model)
         self._runners: dict[ModuleType, BatchRunner] = {}
 
+    def __repr__(self) -> str:
+        model = self.config.model
+        stack = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
+        shape, engine = "x".join(map(str, model.input_shape)), engines.choose(self._engine, self.model)[0]
+        name = engine.__name__.rpartition(".")[2]
+        return f"Trained({shape}, {stack}; {model.time_steps} steps; {self.config.data.dataset}; {name} engine)"
+
     def classify(self, images: ArrayLike) -> Answer:
         """Runs the window and reads the classes; works in batches of 128.
 
         Args:
-            images: an array, or lists that NumPy makes one of: [batch, H, W, C], or [batch, T, H, W, C] where they have
-                a time axis of their own, whose length need not be the network's time_steps. uint8, of which
-                `config.model.pixel_scale` (mostly 255) means 1.0, or floats from 0 to 1. uint8 where the network's
-                encoding is rate or latency. Whole numbers in lists, from 0 to 255, are taken as uint8.
+            images: an array of NumPy's or JAX's, a tensor of torch's, or lists: [N, H, W, C], or [N, T, H, W, C] where
+                they have a time axis of their own, whose length need not be the network's time_steps. Booleans and
+                whole numbers up to 255, of which `config.model.pixel_scale` (mostly 255) means 1.0, or floats from 0 to
+                1, but where the network's encoding is rate or latency.
 
         Raises:
             ValueError: images of another shape or type, or none. Or they are traced: inside of `jax.jit`, `jax.vmap`
@@ -88,7 +98,7 @@ class Trained:
             UserError: engine "event" was asked for, and the images have a time axis and other numbers than counts up
                 to 15.
         """
-        images = as_array(images, self.config.model)
+        images = _as_images(images)
         runner = self._for(images)
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
@@ -113,7 +123,7 @@ class Trained:
         Raises:
             ValueError, UserError: as `classify`.
         """
-        images = as_array(images, self.config.model)
+        images = _as_images(images)
         runner = self._for(images)
         found = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
         return jax.tree.map(np.asarray, found)
@@ -133,26 +143,31 @@ class Trained:
         """
         return Stream(self.model, batch)
 
-    def evaluate(self, split: Split) -> Evaluation:
+    def evaluate(self, split: Split | tuple[Any, Any]) -> Evaluation:
         """Accuracy, confusion and spike densities over a split of a data set (`csnn_jax.data.load`).
+
+        Args:
+            split: a `Split`, or images and their labels, as `classify` and `Split` take them.
 
         Raises:
             ValueError: no split, one without images, labels outside the network's classes, or images that `classify`
                 refuses.
         """
-        if not isinstance(split, Split):
-            raise ValueError(f"split is of type {type(split).__name__}, expected a Split, such as a Dataset's test")
-        check_images(split.images, self.config.model)
-        check_labels(split, self.config.model.num_classes)
-        found = self._for(split.images).evaluate(self._params, split)
+        checked = self._split(split)
+        found = self._for(checked.images).evaluate(self._params, checked)
         assert found is not None
         return found
 
-    def by_steps(self, split: Split) -> np.ndarray:
-        """The accuracy over a split if the window ended after each of its steps [time]; errors as `evaluate`'s."""
-        check_images(split.images, self.config.model)
-        check_labels(split, self.config.model.num_classes)
-        return self._for(split.images).by_steps(self._params, split)[1]
+    def by_steps(self, split: Split | tuple[Any, Any]) -> np.ndarray:
+        """The accuracy over a split if the window ended after each of its steps [time]; as `evaluate`."""
+        checked = self._split(split)
+        return self._for(checked.images).by_steps(self._params, checked)[1]
+
+    def _split(self, given: Split | tuple[Any, Any]) -> Split:
+        """Images and labels that the network can be evaluated on."""
+        found = data.as_split(given, "split", self.config.model.input_shape)
+        data.check_split(found, self.config.model)
+        return found
 
     def fires(self, images: ArrayLike) -> tuple[np.ndarray, ...]:
         """Tells which channels spike at all in the window of each image; runs all images at once.
@@ -166,28 +181,39 @@ class Trained:
         Raises:
             ValueError, UserError: as `classify`.
         """
-        images = as_array(images, self.config.model)
+        images = _as_images(images)
         runner = self._for(images)
         found = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in found)
 
-    def look(self, images: Any) -> dict[str, Neurons]:
-        """Membranes and dead channels of every layer on some of the images, which `classify` takes."""
-        found = images if hasattr(images, "shape") else as_array(images, self.config.model)
+    def look(self, images: ArrayLike | Split | tuple[Any, Any]) -> dict[str, Neurons]:
+        """Membranes and dead channels of every layer on some of the images.
+
+        Args:
+            images: as `classify` takes them, or a split as `evaluate` takes it.
+
+        Raises:
+            ValueError, UserError: as `classify`.
+        """
+        if isinstance(images, Split) or (isinstance(images, tuple) and len(images) == 2):
+            images = self._split(images).images
+        found = _as_images(images)
         return self._for(found).look(self._params, found)
 
+    @naming_arguments()
     def _for(self, images: Images | Array) -> BatchRunner:
         """The functions that run such images, checked first."""
-        check_images(images, self.config.model)
+        data.check_images(images, self.config.model)
         if images.ndim == 4 and is_recorded(self.config.data.dataset):
             shape = ", ".join(map(str, images.shape))
-            raise ValueError(f"images are [{shape}], expected [batch, time, height, width, 2]: recordings' frames")
+            raise ValueError(f"images are [{shape}], expected [N, T, H, W, 2]: recordings' frames")
         engine, _ = engines.choose(self._engine, self.model, images)
         if engine not in self._runners:
             self._runners[engine] = BatchRunner(self.config.model, self._graphdef, engine, self.config.train.seed)
         return self._runners[engine]
 
 
+@naming_arguments()
 def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = None) -> Trained:
     """Loads the network that a run directory holds.
 
@@ -204,66 +230,65 @@ def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = N
     return Trained(config, tensors, engine)
 
 
-def save(model: CSNN, config: Config | ModelConfig, path: str | Path, overwrite: bool = False) -> None:
-    """Makes a run directory of a network that was trained in a loop of your own.
+@overload
+def save(trained: Trained, path: str | Path, /, *, overwrite: bool = False) -> None: ...
+@overload
+def save(model: CSNN, config: Config | ModelConfig, path: str | Path, /, *, overwrite: bool = False) -> None: ...
+@naming_arguments()
+def save(network: Any, *where: Any, overwrite: bool = False) -> None:
+    """Makes a run directory of a network: `save(trained, path)`, or of a loop of one's own `save(model, config, path)`.
 
-    `csnn_jax.load`, evaluate, predict, report, csnn_torch.compare, export and `train --init-from` take it.
+    `csnn_jax.load`, evaluate, predict, report, csnn_torch.compare, export and `train --init-from` take it. A run holds
+    no data. Those of a network that was trained on arrays are given to the commands as `--dataset arrays:FILE.npz`.
 
     Args:
-        model: the network.
-        config: the job that it was trained in, or its ModelConfig alone; evaluate and export then use MNIST where they
-            are not told otherwise.
-        path: the directory to make.
+        network: what `csnn_jax.fit` or `load` gave, or the CSNN of a loop.
+        where: of a CSNN, the job that it was trained in, whose data set is then the run's, or its ModelConfig alone,
+            where it was trained on arrays. At the end the directory to make.
         overwrite: replace the run that it holds.
 
     Raises:
         ValueError: no network, or a config that is none or another network's.
         UserError: values that are not finite, or the directory can't be made.
     """
-    if not isinstance(model, CSNN):
-        raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN")
-    if not isinstance(config, Config | ModelConfig):
-        raise ValueError(f"config is of type {type(config).__name__}, expected a Config or a ModelConfig")
-    job = decided(config if isinstance(config, Config) else Config(config, train=TrainConfig(init="torch")))
-    if decided(Config(model.config)).model != job.model:
-        raise ValueError("config is another network's, expected the one that the model was made with")
+    *configs, path = where or (None,)
+    if isinstance(network, Trained):
+        model, job, records = network.model, network.config, network.records
+        if configs:
+            raise ValueError("config is given, expected none: a Trained has its own")
+    else:
+        model, job, records = network, _job(network, configs[0] if configs else None), ()
+    if not isinstance(path, str | Path):
+        raise ValueError(f"path is of type {type(path).__name__}, expected a directory to make")
     tensors = models.tensors(model)
     weights.check(tensors, job.model, "model")
     run = rundir.create(str(path), job, overwrite)
     weights.save(run.weights, tensors, job.model)
-    run.record("end", iter=0, interrupted=False, accuracy=None)
+    for record in records or ({"kind": "end", "iter": 0, "interrupted": False, "accuracy": None},):
+        run.record(**record)
 
 
-def as_array(images: ArrayLike, config: ModelConfig) -> np.ndarray | Array:
-    """Images as an array; one of NumPy's or JAX's is given back as it is.
+def _job(model: Any, config: Any) -> Config:
+    """The job of a network that was trained in a loop of one's own."""
+    if not isinstance(model, CSNN):
+        raise ValueError(f"model is of type {type(model).__name__}, expected a Trained, or a CSNN and its config")
+    if not isinstance(config, Config | ModelConfig):
+        raise ValueError(f"config is of type {type(config).__name__}, expected a Config or a ModelConfig")
+    own = DataConfig(data.ARRAYS)
+    job = decided(config if isinstance(config, Config) else Config(config, own, TrainConfig(init="torch")))
+    if decided(Config(model.config)).model != job.model:
+        raise ValueError("config is another network's, expected the one that the model was made with")
+    return job
+
+
+def _as_images(images: Any) -> Images | Array:
+    """Images as `data.as_images` has them; an array of JAX's that the network takes stays on its device.
 
     Raises:
-        ValueError: no numbers, or lists of different lengths; says what they are and what the network takes.
+        ValueError: no numbers, or lists of different lengths; says what they are.
     """
     if isinstance(images, jax.core.Tracer):
         raise ValueError("images are traced, expected an array: inside of JAX's transformations run `model` instead")
-    if isinstance(images, (np.ndarray, Array)):
+    if isinstance(images, Array) and images.dtype in (np.uint8, np.float32):
         return images
-    with contextlib.suppress(ValueError, TypeError):  # lists of different lengths
-        found = np.asarray(images)
-        if found.dtype.kind in "iu" and found.size and found.min() >= 0 and found.max() <= 255:
-            return found.astype(np.uint8)
-        if found.dtype.kind in "biuf":
-            return found
-    raise ValueError(f"images are of type {type(images).__name__}, expected an array {_shapes(config)}")
-
-
-def check_images(images: Images | Array, config: ModelConfig) -> None:
-    """Raises ValueError unless the network takes these images; says what they are and what it takes."""
-    if images.ndim not in (4, 5) or images.shape[-3:] != config.input_shape or 0 in images.shape:
-        raise ValueError(f"images are {list(images.shape)}, expected {_shapes(config)}")
-    if config.encoding == "direct" and np.issubdtype(images.dtype, np.floating):
-        check_floats(np.asarray(images), config, "images go")
-    elif images.dtype != np.uint8:
-        floats = "" if config.encoding != "direct" else ", or floats from 0 to 1"
-        raise ValueError(f"images are {images.dtype}, expected uint8{floats}")
-
-
-def _shapes(config: ModelConfig) -> str:
-    shape = ", ".join(map(str, config.input_shape))
-    return f"[batch, {shape}] or [batch, time, {shape}]"
+    return data.as_images(images, "images")

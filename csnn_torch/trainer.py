@@ -90,7 +90,7 @@ class Trainer:
         self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities; not with a rate target
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
         self.once = False  # True: see `model.run_for`; only where nothing watches
-        # A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
+        # Of bytes. A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
         self._scale = 1 / config.model.input_scale
 
     def describe(self) -> str:
@@ -192,7 +192,8 @@ class Trainer:
             rows = encode(rows, settings.time_steps, settings.encoding, seed, settings.pixel_scale)
         elif rows.ndim == 5:
             rows = rows.swapaxes(0, 1)
-        return model.channels_first(rows, self.memory_format).to(self.device).to(self.dtype) * self._scale
+        scale = self._scale if rows.dtype == np.uint8 else 1.0
+        return model.channels_first(rows, self.memory_format).to(self.device).to(self.dtype) * scale
 
     def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
         """What spikes are multiplied by in an iteration, for `model.dropping`, flattened as torch does; see dropout."""

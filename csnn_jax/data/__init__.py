@@ -3,30 +3,49 @@
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
 from csnn_jax.data.datasets import (
+    ARRAYS,
     READERS,
     Dataset,
-    Split,
-    check_labels,
-    check_split,
     fit_model,
     is_recorded,
     load,
     load_for,
     load_to_train,
+    require_training,
     shortened,
+    takes_as_is,
 )
 from csnn_jax.data.encode import encode
-from csnn_jax.data.images import Images, as_bytes
+from csnn_jax.data.images import Images, as_bytes, as_images, check_images, divisor
+from csnn_jax.data.split import (
+    Split,
+    as_split,
+    check_alike,
+    check_counts,
+    check_labels,
+    check_split,
+    class_names,
+    digest,
+)
 
 __all__ = [
+    "ARRAYS",
     "READERS",
     "Augmentation",
     "Dataset",
     "Images",
     "Split",
     "as_bytes",
+    "as_images",
+    "as_split",
+    "check_alike",
+    "check_counts",
+    "check_images",
     "check_labels",
     "check_split",
+    "class_names",
+    "digest",
+    "divisor",
     "encode",
     "epoch_batches",
     "epoch_permutation",
@@ -36,5 +55,7 @@ __all__ = [
     "load",
     "load_for",
     "load_to_train",
+    "require_training",
     "shortened",
+    "takes_as_is",
 ]

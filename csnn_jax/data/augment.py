@@ -53,20 +53,24 @@ class Augmentation:
     ):
         self._images, self._amounts, self._seed = images, amounts or (0, 0, 0), seed
         self._flip, self._drop = flip, drop
-        self._nearest = images.ndim == 5 or scale_of(images, floats=False) == 1
+        self._nearest = images.ndim == 5 or scale_of(images) == 1
 
     @classmethod
     def of(cls, config: Config, images: Images) -> "Augmentation | None":
         """What `--augment`, `--flip` and `--event-drop` of a job make of its training images; None without them.
 
         Raises:
-            UserError: events are to be dropped of images that are none of events.
+            UserError: events are to be dropped of images that are none of events, or images are floats.
         """
         told = config.data
+        asked = {"--augment": told.augment is not None, "--flip": told.flip, "--event-drop": told.event_drop > 0}
+        if images.dtype != np.uint8 and (flags := [flag for flag, wanted in asked.items() if wanted]):
+            raise UserError(f"{flags[0]}: the training images are {images.dtype}, expected bytes")
         if told.event_drop and (images.ndim != 5 or config.model.scale != 1):
             raise UserError(f"--event-drop {told.event_drop:g}: expected counts of events, with a time axis")
-        wanted = told.augment is not None or told.flip or told.event_drop > 0
-        return cls(images, told.augment, config.train.seed, told.flip, told.event_drop) if wanted else None
+        if not any(asked.values()):
+            return None
+        return cls(images, told.augment, config.train.seed, told.flip, told.event_drop)
 
     def batch(self, iteration: int, index: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Moved copies of the images `index` [batch]; they follow from seed, iteration and place in the batch alone.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data.arrays import read_arrays
 from csnn_jax.data.events import dvsgesture, nmnist, saccades
 from csnn_jax.data.events.cache import Cache
 from csnn_jax.data.events.dvsgesture import read_dvsgesture
@@ -17,8 +18,9 @@ from csnn_jax.data.events.nmnist import read_nmnist
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.simulated import read_saccades
 from csnn_jax.data.idx import read_folder, read_mnist
-from csnn_jax.data.images import Shape, fit, scale_of
-from csnn_jax.data.source import Images, Pair, Raw, Reader, Wanted
+from csnn_jax.data.images import Shape, fit, scale_note, scale_of
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
+from csnn_jax.data.split import Split, check_split
 from csnn_jax.data.tfds_source import read_tfds
 from csnn_jax.errors import UserError
 from csnn_jax.files import user_cache
@@ -31,34 +33,12 @@ READERS: dict[str, Reader] = {
     "dvsgesture:DIR": Reader(read_dvsgesture, recordings=True, sensor=dvsgesture.SENSOR),
     "events:DIR": Reader(read_folders, recordings=True),
     "saccades": Reader(read_saccades, recordings=True, sensor=saccades.SENSOR),
+    "arrays:FILE.npz": Reader(read_arrays, as_is=True),
 }
 """The reader of each kind of data set, by the form in which a user names one."""
 
-
-@dataclass(frozen=True)
-class Split:
-    """Images and their labels: what a network is trained or evaluated on.
-
-    Attributes:
-        images: uint8 [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis.
-        labels: int32 [N], 0 .. num_classes - 1.
-
-    Raises:
-        ValueError: labels that are no whole numbers, or not one for each image.
-    """
-
-    images: Images
-    labels: np.ndarray
-
-    def __post_init__(self):
-        for name in ("images", "labels"):
-            if not hasattr(array := getattr(self, name), "ndim"):  # NumPy's or JAX's, which is not imported here
-                raise ValueError(f"{name} are of type {type(array).__name__}, expected an array")
-        if self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
-            found = f"{self.labels.dtype} {list(self.labels.shape)}"
-            raise ValueError(f"labels are {found}, expected a whole number for each image [{len(self.images)}]")
-        if len(self.labels) != len(self.images):
-            raise ValueError(f"{len(self.labels)} labels for {len(self.images)} images, expected one for each")
+ARRAYS = "arrays"
+"""What a run says of data that only the program had which trained it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +47,7 @@ class Dataset:
 
     Attributes:
         name: as given to `load`.
-        train: what to learn from, without the held-out images.
+        train: what to learn from, without the held-out images; empty where a file holds images to evaluate on alone.
         validation: training images that were held out, None where none were asked for.
         test: what to report accuracy on.
         names: of the classes; their numbers where they have none.
@@ -138,20 +118,22 @@ def load(
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
-    names = raw.names or tuple(map(str, range(int(raw.train[1].max()) + 1)))
-    if len(names) < 2:
+    known = raw.train if len(raw.train[1]) else raw.test
+    names = raw.names or tuple(map(str, range(int(known[1].max()) + 1)))
+    if len(names) < 2 and known is raw.train:
         raise UserError(f"--dataset {name}: one class, expected two or more")
     notes = list(raw.notes)
     fitted: list[str] = []
+    if reader.as_is:
+        shape = _as_they_are(raw, shape if input_shape is not None else None, name)
     train, test = (_split(_kept(pair, cache), shape, len(names), name, fitted) for pair in (raw.train, raw.test))
     notes += fitted
 
-    scale = scale_of(train.images, raw.floats)
-    if scale == 1 and isinstance(train.images, np.ndarray):
-        kind = "counts" if train.images.max() > 1 else "values of 0 and 1"
-        notes.append(f"{name.partition('@')[0]}: {kind} enter as they are (scale 1)")
+    images = train.images if known is raw.train else test.images
+    scale = scale_of(images, raw.floats)
+    notes += scale_note(images, scale, name.partition("@")[0])
     count = len(train.labels)
-    if not 0 <= validation < count:
+    if validation and not 0 < validation < count:
         raise UserError(f"--validation {validation}: expected 0 to {count - 1} of {name}'s {count} images")
     held_out = None
     if validation:
@@ -159,6 +141,15 @@ def load(
         train = Split(train.images[:-validation], train.labels[:-validation])
     changes = (tuple(dict.fromkeys(lines)) for lines in (notes, fitted))
     return Dataset(name, train, held_out, test, names, scale, *changes)
+
+
+def _as_they_are(raw: Raw, wanted: Shape | None, name: str) -> Shape:
+    """The shape of images that are not resized, which must be the one that is wanted."""
+    height, width, channels = raw.test[0].shape[-3:]
+    if wanted is not None and wanted != (height, width, channels):
+        sizes = f"{height} {width} {channels}, as the images of {name} have, which are not resized"
+        raise UserError(f"--input-shape {' '.join(map(str, wanted))}: expected {sizes}")
+    return height, width, channels
 
 
 def _shape(given: Shape) -> Shape:
@@ -182,6 +173,12 @@ def reader_of(name: str) -> Reader | None:
     return None
 
 
+def takes_as_is(name: str) -> bool:
+    """Whether a data set holds arrays, which are in the units of the network that they were made for."""
+    reader = reader_of(name)
+    return reader is not None and reader.as_is
+
+
 def is_recorded(name: str) -> bool:
     """Whether a data set is one of recordings, whose images are frames of events."""
     reader = reader_of(name)
@@ -189,6 +186,9 @@ def is_recorded(name: str) -> bool:
 
 
 def _unknown(name: str) -> UserError:
+    if name == ARRAYS:
+        held = "the images were those of a program, csnn_jax.fit or a loop of its own"
+        return UserError(f"--dataset {ARRAYS}: {held}; expected arrays:FILE.npz, which holds images and labels")
     plain = "mnist" in name.lower() and len(name) > len("mnist")  # such as fashion_mnist, which is none of ours
     near = [] if plain else difflib.get_close_matches(name.lower(), READERS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"
@@ -229,25 +229,6 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
     return Split(images, labels.astype(np.int32))
 
 
-def check_labels(split: Split, num_classes: int) -> None:
-    """Raises ValueError where a label is none of the classes 0 .. num_classes - 1; says which there are."""
-    low, high = split.labels.min(), split.labels.max()
-    if low < 0 or high >= num_classes:
-        raise ValueError(f"labels go from {low} to {high}, expected 0 to {num_classes - 1}")
-
-
-def check_split(split: Split, model: ModelConfig) -> None:
-    """Raises ValueError unless a network can be trained on a split; says what it holds and what is expected."""
-    if not isinstance(split, Split):
-        raise ValueError(f"split is of type {type(split).__name__}, expected a Split, such as a Dataset's train")
-    images, shape = split.images, ", ".join(map(str, model.input_shape))
-    if images.ndim not in (4, 5) or images.shape[-3:] != model.input_shape or 0 in images.shape:
-        raise ValueError(f"images are {list(images.shape)}, expected [N, {shape}] or [N, T, {shape}]")
-    if images.dtype != np.uint8:
-        raise ValueError(f"images are {images.dtype}, expected uint8")
-    check_labels(split, model.num_classes)
-
-
 def shortened(dataset: Dataset, images: int | None) -> Dataset:
     """The data set with the first so many of its test images, and of the held-out ones; None: all of them.
 
@@ -273,14 +254,16 @@ def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
     Flags that gave more classes, or a scale, stand.
 
     Raises:
-        UserError: the flags gave fewer classes, or an encoding or another number of steps for images that have a time
-            axis.
+        UserError: the flags gave fewer classes, an encoding for floats or for images that have a time axis, or another
+            number of steps than that has.
     """
     if dataset.frames and model.time_steps not in (ModelConfig.time_steps, dataset.frames):
         steps = f"{dataset.name} has {dataset.frames} frames an example"
-        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected as many or no flag")
+        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected as many, or the default")
     if dataset.frames and model.encoding != "direct":
         raise UserError(f"--encoding {model.encoding}: {dataset.name} has a time axis already, expected direct")
+    if model.encoding != "direct" and dataset.train.images.dtype != np.uint8:
+        raise UserError(f"--encoding {model.encoding}: {dataset.name} holds floats, expected direct, or bytes")
     model = _fit_classes(model, dataset)
     scale = dataset.scale if model.scale is None else model.scale
     height, width, channels = dataset.train.images.shape[-3:]
@@ -313,7 +296,15 @@ def load_to_train(config: Config, cache: str | None = None) -> Dataset:
     name = config.data.dataset
     if cache is not None and not is_recorded(name) and reader_of(name):
         raise UserError(f"--cache {cache}: expected a data set of recordings, and {name} is one of images")
-    return _load(config, name, config.data.validation, cache)
+    return require_training(_load(config, name, config.data.validation, cache, trains=True))
+
+
+def require_training(dataset: Dataset, otherwise: str = "") -> Dataset:
+    """The data set itself; raises UserError where it has no images to learn from, and says what `otherwise` will do."""
+    if not len(dataset.train.labels):
+        holds = "holds images and labels to evaluate on alone, expected train_images and train_labels too"
+        raise UserError(f"--dataset {dataset.name}: {holds}{otherwise}")
+    return dataset
 
 
 def load_for(config: Config, name: str | None = None) -> Dataset:
@@ -322,9 +313,16 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
     Frames of recordings are kept in the user's cache folder, for a run that was received must not name one.
 
     Raises:
-        UserError: it can't be loaded, or has more classes than the network.
+        UserError: it can't be loaded, has more classes than the network, or holds arrays that the network doesn't
+            take.
     """
     model, dataset = config.model, _load(config, name or config.data.dataset)
+    if takes_as_is(dataset.name):
+        for split in (dataset.train, dataset.test)[not len(dataset.train.labels) :]:
+            try:
+                check_split(split, model)
+            except ValueError as error:
+                raise UserError(f"--dataset {dataset.name}: {error}") from None
     if dataset.num_classes > model.num_classes:
         raise UserError(
             f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
@@ -333,10 +331,10 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
     return dataset
 
 
-def _load(config: Config, name: str, validation: int = 0, cache: str | None = None) -> Dataset:
+def _load(config: Config, name: str, validation: int = 0, cache: str | None = None, trains: bool = False) -> Dataset:
     model, told = config.model, config.data
-    shape = None if model.input_shape == ModelConfig.input_shape else model.input_shape  # the default is no wish
+    arrays = takes_as_is(name) and not trains  # of which a run's own flags say nothing
+    shape = None if arrays or model.input_shape == ModelConfig.input_shape else model.input_shape  # that is no wish
     kept = Cache(None if cache == "off" else Path(cache or user_cache("events")))
-    return load(
-        name, shape, validation, time_steps=model.time_steps, rules=Rules.of(told), cache=kept, subset=told.subset
-    )
+    rules, subset = (None, None) if arrays and name != told.dataset else (Rules.of(told), told.subset)
+    return load(name, shape, validation, time_steps=model.time_steps, rules=rules, cache=kept, subset=subset)

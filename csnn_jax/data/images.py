@@ -1,20 +1,24 @@
-"""Images of any data set into uint8 images of the network's input shape."""
+"""What images are: arrays of a caller's, or those of any data set in the network's input shape."""
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from csnn_jax.errors import UserError
 
+if TYPE_CHECKING:
+    from csnn_jax.config import ModelConfig
+
 Shape = tuple[int, int, int]  # H, W, C
 
 
 class Images(Protocol):
-    """Images of a split, uint8 [N, H, W, C], or [N, T, H, W, C] where they have a time axis.
+    """Images of a split, uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where they have a time axis.
 
-    An array of NumPy is one, and so is a memory map. Others make what they are asked for: `[rows]`, with an array of
-    whole numbers or a single one, gives an array, and `[start:stop]` gives images again, of which `np.asarray` makes an
-    array. They also have `digest()`, see `as_bytes`.
+    Bytes are divided by the data's scale, floats are used as they are. An array of NumPy is one, and so is a memory
+    map. Others make what they are asked for: `[rows]`, with an array of whole numbers or a single one, gives an array,
+    and `[start:stop]` gives images again, of which `np.asarray` makes an array. They also have `digest()`, see
+    `as_bytes`.
     """
 
     @property
@@ -45,6 +49,120 @@ def highest_count(images: Images | Any) -> int | None:
     return int(numbers.max())
 
 
+def as_images(images: Any, name: str) -> Images:
+    """What anybody gives as images, in the form that everything takes: bytes, or floats that are used as they are.
+
+    Args:
+        images: of any shape: an array of NumPy's or JAX's, a tensor of torch's, or lists. Booleans and whole numbers
+            from 0 to 255 become uint8, floats float32. Recordings stay as they are.
+        name: of the images, for errors.
+
+    Raises:
+        ValueError: they are no numbers, ragged, or whole numbers that are no bytes.
+    """
+    if callable(getattr(images, "digest", None)):  # made as they are read; see `Images`
+        return images
+    found = as_numbers(images, name)
+    if found.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which `check_images` refuses
+            return found.astype(np.float32, copy=False)
+    if found.dtype != np.uint8 and found.size:
+        low, high = found.min(), found.max()
+        if low < 0 or high > 255:
+            raise ValueError(f"{name} go from {low} to {high}, expected whole numbers from 0 to 255, or floats")
+    return found.astype(np.uint8, copy=False)
+
+
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """An array of booleans, whole numbers or floats.
+
+    Raises:
+        ValueError: there are others in it, or lists of different lengths.
+    """
+    detach = getattr(values, "detach", None)  # torch's, which is not imported here
+    try:
+        found = np.asanyarray(values if detach is None else detach().cpu())
+    except (ValueError, TypeError, RuntimeError):  # lists of different lengths, tensors that need a gradient in a list
+        found = np.empty((), object)
+    if found.dtype.kind not in "buif":
+        kind = "" if found.dtype == object else f" of {found.dtype}"
+        raise ValueError(f"{name} are of type {type(values).__name__}{kind}, expected an array of numbers")
+    return found
+
+
+def check_images(images: Images | Any, model: "ModelConfig", name: str = "images") -> None:
+    """Raises ValueError unless a network takes these images; says what they are and what it takes.
+
+    Args:
+        images: as `as_images` gives them, or an array of JAX's.
+        model: the network.
+        name: of the images, for errors.
+    """
+    check_shape(images, name, model.input_shape)
+    if images.dtype == np.uint8:
+        return
+    if model.encoding != "direct":
+        raise ValueError(f"{name} are {images.dtype}, expected bytes, which {model.encoding} encoding makes spikes of")
+    if not str(images.dtype).startswith("float"):
+        raise ValueError(f"{name} are {images.dtype}, expected uint8, or floats from 0 to 1")
+    check_floats(np.asarray(images), model.pixel_scale, f"{name} go")
+
+
+def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why: str = "") -> None:
+    """Raises ValueError unless images are [N, H, W, C] or [N, T, H, W, C]; says what is likely to be wrong.
+
+    Args:
+        images: anything with a shape.
+        name: of the images, for errors.
+        shape: height, width and channels that they must have; None: any.
+        why: they must, for errors.
+    """
+    found = tuple(images.shape)
+    fits = len(found) in (4, 5) and 0 not in found and (shape is None or found[-3:] == shape)
+    hint = _axis(found, shape)
+    if not fits or (hint and shape is None):
+        pixels = "H, W, C" if shape is None else ", ".join(map(str, shape))
+        raise ValueError(f"{name} are {list(found)}, expected [N, {pixels}] or [N, T, {pixels}]{why}{hint}")
+
+
+def _axis(found: tuple[int, ...], shape: Shape | None) -> str:
+    """What is likely to be wrong with the axes of images; empty: nothing that is known."""
+    if shape is None:
+        missing, first = len(found) == 3, len(found) in (4, 5) and found[-3] <= 3 < found[-1]
+    elif found == shape:
+        return ": a batch axis is missing, as in images[None]"
+    else:
+        first = found[-3:] == (shape[2], *shape[:2])
+        missing = shape[2] == 1 and found[-2:] == shape[:2] and not first
+    if missing:
+        return ": a channel axis is missing, as in images[..., None]"
+    return ": channels come last, as in numpy.moveaxis(images, -3, -1)" if first else ""
+
+
+def check_floats(images: np.ndarray, scale: float, what: str) -> None:
+    """Raises ValueError unless floats are what a network takes; says what they are.
+
+    A pixel's floats go from 0 to 1. Counts, of which 1 means 1.0, may also be whole numbers from 0 on.
+
+    Args:
+        images: floats of any shape.
+        scale: the byte that means 1.0 to the network.
+        what: they are, and a verb, for errors.
+    """
+    low, high = float(np.min(images)), float(np.max(images))
+    if low >= 0 and high <= 1:
+        return
+    if scale == 1 and low >= 0 and np.isfinite(high) and (images == np.floor(images)).all():
+        return
+    expected = "whole numbers from 0 on, or floats from 0 to 1" if scale == 1 else "floats from 0 to 1, or uint8"
+    raise ValueError(f"{what} from {low:g} to {high:g}, expected {expected}")
+
+
+def divisor(images: Images, scale: float) -> float:
+    """What a network's input is divided by: bytes by the scale; floats are used as they are."""
+    return scale if images.dtype == np.uint8 else 1.0
+
+
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
     """Keeps booleans and whole numbers as they are, and scales floats in [0, 1] to 0 .. 255.
 
@@ -68,11 +186,11 @@ def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
     raise UserError(f"{source}: {found}, expected whole numbers from 0 to 255, or floats from 0 to 1")
 
 
-def scale_of(images: Images, floats: bool) -> float:
-    """The value that means 1.0 in a training split.
+def scale_of(images: Images, floats: bool = False) -> float:
+    """The byte that means 1.0 in a training split.
 
     Args:
-        images: uint8 [N, H, W, C], or [N, T, H, W, C] where they have a time axis of their own.
+        images: [N, H, W, C], or [N, T, H, W, C] where they have a time axis of their own.
         floats: they were floats, which `to_uint8` has scaled.
 
     Returns:
@@ -80,7 +198,18 @@ def scale_of(images: Images, floats: bool) -> float:
     """
     if floats:
         return 255.0
-    return 1.0 if images.ndim == 5 or np.max(np.asarray(images)) <= 1 else 255.0
+    if images.ndim == 5 and images.dtype == np.uint8:
+        return 1.0
+    highest = highest_count(images)
+    return 255.0 if highest is None or (highest > 1 and images.ndim == 4) else 1.0
+
+
+def scale_note(images: Images, scale: float, source: str) -> list[str]:
+    """What the user is told where pixels are not divided by 255: one line or none."""
+    if scale != 1 or not isinstance(images, np.ndarray):
+        return []
+    kind = "counts" if images.max() > 1 else "values of 0 and 1"
+    return [f"{source}: {kind} enter as they are (scale 1)"]
 
 
 def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list[str]]:

@@ -46,7 +46,7 @@ class Raw:
     """What a reader found, before it is fitted to a network.
 
     Attributes:
-        train: what to learn from.
+        train: what to learn from; without images where there are none to learn from.
         test: what to report accuracy on.
         names: of the classes; without them they are the numbers from 0 to the highest label to learn from.
         floats: the images were floats from 0 to 1, which were scaled to 0 .. 255.
@@ -68,9 +68,11 @@ class Reader:
         read: takes what a user has written behind the colon, and what the network wants. A mistake of the user's is a
             `UserError`, in one line with the file, what was found and what was expected.
         recordings: it reads recordings of events and makes frames of them; others read images.
+        as_is: its images are taken as they are: they are never resized, and floats stay floats.
         sensor: height and width of the camera (pixels), where all of these recordings come from the same.
     """
 
     read: Callable[[str, Wanted], Raw]
     recordings: bool = False
     sensor: tuple[int, int] | None = None
+    as_is: bool = False

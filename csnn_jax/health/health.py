@@ -16,6 +16,7 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.health import advice
 from csnn_jax.health.advice import STUCK
 from csnn_jax.runs.metrics import Neurons, rounded
+from csnn_jax.runs.records import Records
 from csnn_jax.runs.rundir import RunDir
 
 SILENT, SATURATED = 0.001, 0.6  # densities
@@ -214,7 +215,7 @@ class HealthMonitor:
         look: looks at the network's neurons as they are now, by layer; see `metrics.look`.
     """
 
-    def __init__(self, config: Config, total: int, run: RunDir, look: Callable[[], dict[str, Neurons]]):
+    def __init__(self, config: Config, total: int, run: RunDir | Records, look: Callable[[], dict[str, Neurons]]):
         self.config, self.total, self.run, self.look = config, total, run, look
         self.detectors = Detectors(config, total)
         self.names = [f"lif{number}" for number in range(1, len(config.model.layers) + 1)]

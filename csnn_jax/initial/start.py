@@ -96,7 +96,7 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
         images = images.swapaxes(0, 1)
     else:
         images = images[None]
-    return images.astype(np.float32) / np.float32(model.input_scale)
+    return images.astype(np.float32) / np.float32(data.divisor(images, model.input_scale))
 
 
 def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:

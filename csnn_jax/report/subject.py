@@ -117,5 +117,7 @@ def shown_dataset(name: str) -> str:
     kind, _, where = name.partition(":")
     if kind == "idx":
         return "idx:DIR"
+    if kind == data.ARRAYS:
+        return "arrays:FILE.npz"
     base, at, _ = where.partition("@")
     return f"{kind}:{base}@DATA_DIR" if at else name

@@ -24,8 +24,9 @@ def png(pixels: np.ndarray) -> bytes:
 def still(image: np.ndarray) -> np.ndarray:
     """A test image [H, W, C] or [T, H, W, C] as pixels to be shown, uint8 [H, W] or [H, W, 3].
 
-    Frames are summed over time; so are channels that are neither grey nor colour.
+    Frames are summed over time; so are channels that are neither grey nor colour. Floats go from 0 to 1, or are counts.
     """
+    image = _pixels(image)
     if image.ndim == 4:
         return _stretched(image.astype(float).sum((0, -1)))
     if image.shape[-1] == 3:
@@ -38,6 +39,7 @@ def film(frames: np.ndarray) -> np.ndarray:
 
     Of two channels, which are the events that became darker and brighter, the first is blue and the second orange.
     """
+    frames = _pixels(frames)
     pictures = [*frames, still(frames)]
     if frames.shape[-1] == 2:
         brighter = frames[..., 1].astype(float) - frames[..., 0]
@@ -45,6 +47,11 @@ def film(frames: np.ndarray) -> np.ndarray:
     elif frames.shape[-1] != 3:
         pictures[:-1] = _stretched(frames.astype(float).sum(-1))
     return np.concatenate([one if one.ndim == 3 else np.repeat(one[..., None], 3, -1) for one in pictures], axis=1)
+
+
+def _pixels(image: np.ndarray) -> np.ndarray:
+    """An image of floats as bytes: 1.0, or the highest count, is 255. One of bytes as it is."""
+    return image if image.dtype == np.uint8 else np.rint(image * (255 / max(1, image.max()))).astype(np.uint8)
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data.batches import eval_batches
-from csnn_jax.data.datasets import Split
 from csnn_jax.data.images import Images
+from csnn_jax.data.split import Split
 
 BATCH = 128
 LOOKED_AT = 32  # images that a look takes

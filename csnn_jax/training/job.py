@@ -4,7 +4,7 @@ The framework is behind `trainer.Trainer`.
 """
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -122,6 +122,7 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     given = flags.config
     dataset = data.load_to_train(given, flags.cache)
     dataset = data.shortened(dataset, given.train.eval_images)
+    data.check_counts(dataset.train.images, given.model)
     asked = replace(given, model=data.fit_model(given.model, dataset))
     config = decided(asked)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
@@ -242,30 +243,43 @@ def check_same_job(run: RunDir, config: Config) -> None:
 
 
 def _introduce(job: Job, run: RunDir, start: int) -> None:
-    dataset, model = job.dataset, job.config.model
-    held_out = f", {len(dataset.validation.labels)} held out" if dataset.validation else ""
-    print(
-        f"Data: {dataset.name}, {len(dataset.train.labels)} training{held_out} and {len(dataset.test.labels)} test "
-        f"images, {model.num_classes} classes"
-    )
-    for note in dataset.notes:
-        print(f"Data: {note}")
-    if dataset.frames:
-        print(f"Data: {dataset.frames} frames an example, one at each time step")
-    if model.pixel_scale != dataset.scale:
-        print(f"Data: pixel values are divided by {model.pixel_scale:g}, not {dataset.scale:g}")
-    print(f"Runs on: {job.trainer.describe()}")
+    print("\n".join(introduced(job.dataset, job.config, job.trainer)))
     more = f", resumed after {start} iterations" if job.flags.resume else ""
     print(f"Run directory: {run.path}{more}", flush=True)
+
+
+def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Iterator[str]:
+    """The lines that say what a job learns from, and what it runs on."""
+    total, most = iterations(config.train, len(dataset.train.labels)), config.train.max_iters
+    held_out = f", {len(dataset.validation.labels)} held out" if dataset.validation else ""
+    yield (
+        f"Data: {dataset.name}, {len(dataset.train.labels)} training{held_out} and {len(dataset.test.labels)} test "
+        f"images, {config.model.num_classes} classes"
+    )
+    for note in dataset.notes:
+        yield f"Data: {note}"
+    if dataset.frames:
+        yield f"Data: {dataset.frames} frames an example, one at each time step"
+    if config.model.pixel_scale != dataset.scale:
+        yield f"Data: pixel values are divided by {config.model.pixel_scale:g}, not {dataset.scale:g}"
+    if most is not None and most > total:
+        yield f"Ends after {total} iterations: --epochs {config.train.epochs} has no more of --max-iters {most}"
+    yield f"Runs on: {trainer.describe()}"
 
 
 def _tell_start(job: Job) -> None:
     """Prints the recipe's flags as the job has them, what `auto` chose, and whose weights it starts from."""
     if asked := words(RECIPES[job.flags.recipe], used=job.asked):
         print(f"Recipe: {job.flags.recipe}, {' '.join(asked)}")
-    if chosen := auto.told(job.asked, job.config):
-        print(f"Chosen for this network: {chosen}")
-    if parts := auto.parts_told(job.asked, job.config):
-        print(f"Micro-batches: {parts}")
-    if made := initial.told(job.trainer.start, job.config):
-        print(made, flush=True)
+    for line in chosen(job.asked, job.config, job.trainer):
+        print(line, flush=True)
+
+
+def chosen(asked: Config, config: Config, trainer: Trainer) -> Iterator[str]:
+    """The lines that say what `auto` chose, and where the weights come from."""
+    if flags := auto.told(asked, config):
+        yield f"Chosen for this network: {flags}"
+    if parts := auto.parts_told(asked, config):
+        yield f"Micro-batches: {parts}"
+    if made := initial.told(trainer.start, config):
+        yield made

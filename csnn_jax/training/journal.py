@@ -3,20 +3,80 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.health.health import HealthMonitor, by_figure
 from csnn_jax.progress import Progress
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
+from csnn_jax.runs.records import Records
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training.checkpoint_writer import CheckpointWriter
 from csnn_jax.training.loop import Journal
 from csnn_jax.training.trainer import Trainer
 
 
-class WritingJournal(Journal):
+class RecordingJournal(Journal):
+    """Says what happens in a training, line by line, and records it.
+
+    Args:
+        config: the job.
+        run: takes the records.
+        total: iterations of the whole job.
+        look: looks at the network's neurons; see `Loop.look`.
+        say: takes each line.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        run: RunDir | Records,
+        total: int,
+        look: Callable[[], dict[str, Neurons]],
+        say: Callable[[str], None],
+    ):
+        self._config, self._records, self._say = config, run, say
+        self._monitor = HealthMonitor(config, total, run, look)
+        self._began = self._settled = time.perf_counter()
+
+    def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
+        now = time.perf_counter()
+        seconds, self._settled = now - max(began, self._settled), now
+        layers = self._monitor.record(metrics.densities, metrics.gradients)
+        rate = round(self._config.train.batch_size / seconds, 2)
+        self._records.record("train", iter=iteration, loss=metrics.loss, images_per_s=rate, **layers)
+        self._progressed(iteration, metrics.loss)
+        self._monitor.step(iteration, metrics.loss, layers, self._say)
+
+    def _progressed(self, iteration: int, loss: float) -> None:
+        """An iteration is recorded."""
+
+    def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
+        self._say(f"Iter {done}, {kind.capitalize()} Acc: {self._accuracy(result)}")
+        self._record(kind, done, result)
+
+    def finished(self, done: int, result: Evaluation, **more: Any) -> None:
+        self._say(f"Final Test Accuracy: {self._accuracy(result)}")
+        self._record("end", done, result, interrupted=False, **more)
+
+    def _record(self, kind: str, done: int, result: Evaluation, **more: Any) -> None:
+        """Records an evaluation, and after it what is new on health: a run that goes on drops all from its end on."""
+        seen = self._monitor.look()
+        figures = {"accuracy": result.accuracy, "density": result.densities, **by_figure(seen)}
+        self._records.record(kind, iter=done, **more, **figures, seconds=self._seconds())
+        self._monitor.evaluated(done, seen, self._say)
+
+    def _accuracy(self, result: Evaluation) -> str:
+        """In percent, and of how many images where `--eval-images` says so."""
+        of = "" if self._config.train.eval_images is None else f" (of {len(result.labels):,} images)"
+        return f"{result.accuracy:.2%}{of}"
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self._began, 3)
+
+
+class WritingJournal(RecordingJournal):
     """The journal of the process that leads: it prints, records and keeps.
 
     Args:
@@ -37,12 +97,11 @@ class WritingJournal(Journal):
         total: int,
         look: Callable[[], dict[str, Neurons]],
     ):
-        self._config, self._trainer, self._run = config, trainer, run
-        self._monitor = HealthMonitor(config, total, run, look)
+        super().__init__(config, run, total, look, self._print)
+        self._trainer, self._run = trainer, run
         self._writer = CheckpointWriter(config, trainer, run)
         self._progress = Progress(total, start, config.train.batch_size)
         self._muted, self._open = False, ExitStack()
-        self._began = self._settled = time.perf_counter()
         if start:
             self._monitor.resume()
 
@@ -59,21 +118,17 @@ class WritingJournal(Journal):
 
     def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
         self._writer.check()
-        now = time.perf_counter()
-        seconds, self._settled = now - max(began, self._settled), now
-        layers = self._monitor.record(metrics.densities, metrics.gradients)
-        rate = round(self._config.train.batch_size / seconds, 2)
-        self._run.record("train", iter=iteration, loss=metrics.loss, images_per_s=rate, **layers)
+        super().step(iteration, metrics, began)
+
+    def _progressed(self, iteration: int, loss: float) -> None:
         if not self._muted:
-            self._progress.step(iteration, metrics.loss)
-        self._monitor.step(iteration, metrics.loss, layers, self._say)
+            self._progress.step(iteration, loss)
 
     def batch(self, number: int, total: int) -> None:
         self._progress.batch(number, total)
 
     def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
-        self._say(f"Iter {done}, {kind.capitalize()} Acc: {self._accuracy(result)}")
-        self._record(kind, done, result)
+        super().evaluated(done, kind, result)
         if kind == "validation":
             self._writer.score(done, result.accuracy)
         self._writer.keep(done)
@@ -92,30 +147,14 @@ class WritingJournal(Journal):
             f"are in {self._run.weights}; try a smaller --lr (now {self._config.train.lr})"
         )
 
-    def finished(self, done: int, result: Evaluation) -> None:
+    def finished(self, done: int, result: Evaluation, **more: Any) -> None:
         self._writer.wait()
-        self._say(f"Final Test Accuracy: {self._accuracy(result)}")
-        self._record("end", done, result, interrupted=False)
+        super().finished(done, result, **more)
 
     def interrupted(self, done: int) -> None:
         self._writer.wait()
         self._run.record("end", iter=done, interrupted=True, seconds=self._seconds())
 
-    def _record(self, kind: str, done: int, result: Evaluation, **more: bool) -> None:
-        """Records an evaluation, and after it what is new on health: a run that goes on drops all from its end on."""
-        seen = self._monitor.look()
-        figures = {"accuracy": result.accuracy, "density": result.densities, **by_figure(seen)}
-        self._run.record(kind, iter=done, **more, **figures, seconds=self._seconds())
-        self._monitor.evaluated(done, seen, self._say)
-
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         if not self._muted:
             self._progress.line(line)
-
-    def _accuracy(self, result: Evaluation) -> str:
-        """In percent, and of how many images where `--eval-images` says so."""
-        of = "" if self._config.train.eval_images is None else f" (of {len(result.labels):,} images)"
-        return f"{result.accuracy:.2%}{of}"
-
-    def _seconds(self) -> float:
-        return round(time.perf_counter() - self._began, 3)

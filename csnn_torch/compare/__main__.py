@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from csnn_jax.figures import Figures
@@ -11,6 +11,7 @@ from csnn_jax.flags import parse, run_command
 from csnn_torch import require_torch
 
 if TYPE_CHECKING:
+    from csnn_jax.config import Config
     from csnn_torch.compare.plan import Plan
 
 DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, comparison.md and comparison.png.
@@ -30,6 +31,9 @@ class CompareFlags:
     """Run directory with trained weights; None: the default network is trained briefly first, in OUT/run."""
     out: str = "comparison"
     """Directory for the results."""
+    dataset: str | None = None
+    """Another data set than the one that RUN was trained on, named as for training; of a network that was trained on
+    arrays, arrays:FILE.npz."""
     overwrite: bool = False
     """Replace the comparison of other weights that --out holds."""
     quick: bool = False
@@ -65,10 +69,15 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
         The exit code.
     """
     from csnn_jax.config import decided
+    from csnn_jax.errors import UserError
     from csnn_jax.runs import rundir
     from csnn_torch.compare import comparison, questions, report
 
+    if flags.dataset is not None and flags.run is None:
+        raise UserError(f"--dataset {flags.dataset}: expected --run, whose network is compared on it")
     opened = flags.run and rundir.open_run(flags.run)  # before OUT is made
+    if opened:
+        opened = (opened[0], _on(opened[1], flags, plan), opened[2])
     out = comparison.make_folder(flags.out)
     path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
     _, config, tensors = opened or rundir.open_run(path)
@@ -86,9 +95,22 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     return 1 if found.broken else 0
 
 
+def _on(config: "Config", flags: CompareFlags, plan: "Plan") -> "Config":
+    """The run's job on the data set of `--dataset`; raises UserError where that can't answer the questions."""
+    from csnn_jax import data
+
+    config = replace(config, data=replace(config.data, dataset=flags.dataset or config.data.dataset))
+    if config.data.dataset == data.ARRAYS or data.takes_as_is(config.data.dataset):
+        dataset = data.load_for(config)
+        if plan.variants or set(flags.questions) != {"network"}:
+            data.require_training(dataset, ", or --questions network --quick")
+    return config
+
+
 def _shown(flags: CompareFlags, arguments: Sequence[str]) -> str:
     """The command for the report, without the paths of this machine."""
-    shown = [{flags.run: "RUN", flags.out: "OUT"}.get(argument, argument) for argument in arguments]
+    names = {flags.run: "RUN", flags.out: "OUT", flags.dataset: "DATASET"}
+    shown = [names.get(argument, argument) for argument in arguments]
     return " ".join(["python -m csnn_torch.compare", *shown])
 
 

@@ -26,7 +26,7 @@ class Case:
         name: of the variant, for the tables.
         config: its configuration.
         tensors: its weights, in torch's layout.
-        images: uint8 [N, H, W, C] or [N, T, H, W, C],
+        images: uint8 or float32, [N, H, W, C] or [N, T, H, W, C],
         labels: their classes [N].
     """
 
@@ -44,7 +44,8 @@ class Case:
             settings = self.config
             spikes = data.encode(images, settings.time_steps, settings.encoding, seed, settings.pixel_scale)
             return spikes.astype(dtype)
-        return ((images.swapaxes(0, 1) if self.frames else images) / self.config.input_scale).astype(dtype)
+        scale = data.divisor(images, self.config.input_scale)
+        return ((images.swapaxes(0, 1) if self.frames else images) / scale).astype(dtype)
 
     def first(self, count: int) -> "Case":
         """This case on its first `count` images."""

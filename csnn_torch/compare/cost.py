@@ -26,8 +26,8 @@ from csnn_torch.compare.timings import Cost, Rounds
 class Process:
     """One side in a process of its own."""
 
-    def __init__(self, run: str, side: str, **environment: str):
-        command = [sys.executable, "-m", "csnn_torch.compare.worker", run, side]
+    def __init__(self, run: str, side: str, *dataset: str, **environment: str):
+        command = [sys.executable, "-m", "csnn_torch.compare.worker", run, side, *dataset]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
         self._process = subprocess.Popen(
             command,
@@ -73,7 +73,7 @@ class Process:
             self._process.communicate()
 
 
-def measure(run: str, sides: Sequence[str], turns: int, rounds: int) -> list[Cost]:
+def measure(run: str, sides: Sequence[str], turns: int, rounds: int, *dataset: str) -> list[Cost]:
     """Lets the sides take turns.
 
     Args:
@@ -81,19 +81,20 @@ def measure(run: str, sides: Sequence[str], turns: int, rounds: int) -> list[Cos
         sides: names out of SIDES.
         turns: processes of every side.
         rounds: timed inference batches and training iterations of each.
+        dataset: on which; none: that of the run.
     """
     costs = {side: Cost(side) for side in sides}
     with Scratch() as cache:
         for _ in range(turns):
             for cost in costs.values():
                 if cost.failed is None:
-                    _turn(cost, run, rounds, str(cache))
+                    _turn(cost, run, rounds, str(cache), *dataset)
     return list(costs.values())
 
 
-def _turn(cost: Cost, run: str, rounds: int, cache: str) -> None:
+def _turn(cost: Cost, run: str, rounds: int, cache: str, *dataset: str) -> None:
     began, busy = time.perf_counter(), machine.busy_s()
-    process = Process(run, cost.side, JAX_COMPILATION_CACHE_DIR=cache)
+    process = Process(run, cost.side, *dataset, JAX_COMPILATION_CACHE_DIR=cache)
     try:
         first = process.ask("infer")  # at the run's weights; compiles
         infer = [process.ask("infer") for _ in range(rounds)]

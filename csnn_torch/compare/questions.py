@@ -29,7 +29,7 @@ def train_briefly(out: str, iterations: int) -> str:
 
 def costs(found: Comparison, plan: Plan) -> None:
     """Time and memory of every side."""
-    found.costs += cost.measure(found.run, plan.sides, plan.turns, plan.rounds)
+    found.costs += cost.measure(found.run, plan.sides, plan.turns, plan.rounds, found.config.data.dataset)
     print("\n".join(f"Cost: {result}" for result in found.costs), flush=True)
 
 

@@ -27,6 +27,9 @@ class Variant:
 def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[Case]:
     """Every variant of the run's network, trained from its weights, on all test images."""
     for variant in variants(config.model):
+        if variant.model.input_shape != config.model.input_shape and data.takes_as_is(config.data.dataset):
+            print(f"Left out the variant {variant.name}: arrays are not resized", flush=True)
+            continue
         dataset = data.load_for(replace(config, model=variant.model))
         print(f"Training the variant {variant.name}", flush=True)
         trained = briefly_trained(variant.model, dataset, iterations, variant.lr, tensors)

@@ -134,11 +134,11 @@ SIDES: dict[str, Callable[..., Side]] = {
 }
 
 
-def work(run: str, name: str) -> None:
+def work(run: str, name: str, dataset_name: str | None = None) -> None:
     """Answers `step`, `infer`, `density` and `report`, one line each, until standard input ends."""
     _, config, tensors = rundir.open_run(run)
     with contextlib.redirect_stdout(sys.stderr):  # sources of data tell what they make
-        dataset = data.load_for(config)
+        dataset = data.load_for(config, dataset_name)
         side = SIDES[name](decided(config), dataset, tensors)
     batches = data.epoch_batches(config.train.seed, 1, len(dataset.train.labels), config.train.batch_size)
     images = np.arange(min(config.train.batch_size, len(dataset.test.labels)))

@@ -1,6 +1,6 @@
 import pytest
 
-from csnn_jax.errors import first_error, first_line
+from csnn_jax.errors import UserError, first_error, first_line, in_python, naming_arguments
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,23 @@ def test_first_line(error, line):
 )
 def test_first_error(output, line):
     assert first_error(output) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--batch-size 8: expected 1 to 4", "batch_size 8: expected 1 to 4"),
+        ("--surrogate atan, --lr 0.005", "surrogate atan, lr 0.005"),
+        ("try `python -m x --out RUN` or --init torch", "try `python -m x --out RUN` or init torch"),
+        (
+            "--out a: holds a run; expected another path, or --overwrite",
+            "path a: holds a run; expected another path, or overwrite",
+        ),
+        ("one -- two, a-b", "one -- two, a-b"),
+    ],
+)
+def test_flags_become_arguments(line, said):
+    assert in_python(line) == said
+    with pytest.raises(UserError) as error, naming_arguments():
+        raise UserError(line)
+    assert str(error.value) == said

@@ -1,60 +1,285 @@
 """A network that is trained on arrays is the one that the command trains on the same images."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from commands import call
+import torch
+from commands import call, refused
 from idx_files import write_folder
 
 import csnn_jax
-from csnn_jax import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax import Config, DataConfig, ModelConfig, TrainConfig, UserError
+from csnn_jax.data import Split
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(60) % 3
 IMAGES = (RANDOM.integers(0, 100, (60, 8, 8, 1)) + 70 * LABELS[:, None, None, None]).astype(np.uint8)
+BINARY = (IMAGES > 120).astype(np.uint8)
+FRAMES = np.tile(IMAGES[:, None] // 100, (1, 6, 1, 1, 1))
 CONFIG = Config(
     ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=4),
     DataConfig(augment=(1.0, 0.0, 0.0)),
     TrainConfig(batch_size=20, epochs=3, eval_every=4),
 )
+PLAIN = replace(CONFIG, data=DataConfig())
+PAIR = (IMAGES, LABELS)
+
+
+def fit(config, train=PAIR, test=PAIR, **options):
+    return csnn_jax.fit(config, train, test, **{"log": None, **options})
+
+
+def changed(part: str, **values) -> Config:
+    return replace(PLAIN, **{part: replace(getattr(PLAIN, part), **values)})
 
 
 @pytest.mark.numeric
-def test_the_network_is_the_commands(tmp_path):
+def test_the_network_is_the_commands(tmp_path, capsys):
     folder = write_folder(tmp_path, (IMAGES[..., 0], LABELS), (IMAGES[:9, ..., 0], LABELS[:9]))
     flags = ("--input-shape", 8, 8, 1, "--conv-channels", 4, "--hidden", 8, "--time-steps", 4, "--batch-size", 20)
     more = ("--epochs", 3, "--eval-every", 4, "--augment", 1, 0, 0, "--out", tmp_path / "run")
     done = call("csnn_jax.train", "--dataset", f"idx:{folder}", *flags, *more)
     assert done.returncode == 0, done.stderr
     heard = []
-    model = csnn_jax.fit(CONFIG, (IMAGES, LABELS), (IMAGES[:9], LABELS[:9]), lambda *what: heard.append(what))
+    model = csnn_jax.fit(
+        CONFIG, PAIR, (IMAGES[:9], LABELS[:9]), on_evaluation=lambda *what: heard.append(what), classes=3
+    )
     theirs = csnn_jax.load(str(tmp_path / "run"))
     assert model.config.model == theirs.config.model and model.config.model.num_classes == 3
     assert [done for done, _ in heard] == [0, 4, 8, 9] and all(result.accuracy <= 1 for _, result in heard)
     ours, found = model.trace(IMAGES), theirs.trace(IMAGES)
     for one, other in zip(ours.membranes, found.membranes, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+    said = capsys.readouterr().out
+    assert said.startswith("Data: arrays, 60 training and 9 test images, 3 classes\n")
+    assert "Taken from the arrays: input_shape 8 8 1, num_classes 3, scale 255\n" in said
+    assert "Chosen for this network: surrogate atan, init calibrated, lr 0.005\n" in said
+    assert "Initial weights: calibrated" in said and f"Final Test Accuracy: {heard[-1][1].accuracy:.2%}\n" in said
+    evaluations = [line for line in done.stdout.splitlines() if "Acc" in line]
+    assert evaluations and [line for line in said.splitlines() if "Acc" in line] == evaluations
+    assert "--" not in said
 
 
-def test_floats_and_frames():
-    floats = csnn_jax.fit(CONFIG, (IMAGES / 255, LABELS), (IMAGES / 255, LABELS))
-    assert floats.config.model.scale == 255 and floats.config.model.input_shape == (8, 8, 1)
-    frames = np.tile(IMAGES[:, None] // 100, (1, 6, 1, 1, 1))
-    config = replace(CONFIG, model=replace(CONFIG.model, time_steps=6))
-    found = csnn_jax.fit(config, (frames, LABELS), (frames, LABELS)).config.model
-    assert (found.time_steps, found.scale) == (6, 1)
+def test_who_wants_to_hear_nothing_does(capsys):
+    fit(PLAIN)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_health_is_told():
+    heard = []
+    fit(changed("model", threshold=50.0), log=heard.append)
+    fit(
+        replace(PLAIN, model=replace(PLAIN.model, threshold=50.0), train=replace(PLAIN.train, init="torch")),
+        log=heard.append,
+    )
+    lines = [line for line in heard if line.startswith("Health: ")]
+    assert lines and "silent" in lines[0] and "--" not in " ".join(heard)
+
+
+@pytest.mark.numeric
+def test_every_kind_of_array_gives_the_same_network():
+    expected = fit(PLAIN).trace(IMAGES).membranes[-1]
+    kinds = (IMAGES.astype(np.int64), torch.tensor(IMAGES), IMAGES.tolist(), IMAGES / 255, torch.tensor(IMAGES / 255))
+    for images in kinds:
+        for labels in (LABELS, torch.tensor(LABELS), LABELS.tolist()):
+            found = fit(PLAIN, (images, labels), Split(images, labels))
+            np.testing.assert_allclose(found.trace(IMAGES).membranes[-1], expected, atol=1e-4)
+            assert found.config.model.scale == 255
+            if images is not kinds[0]:
+                break
+
+
+@pytest.mark.numeric
+def test_zeros_and_ones_are_the_same_however_they_are_given():
+    accuracies = []
+    for images in (BINARY, BINARY.astype(bool), BINARY / 1.0, torch.tensor(BINARY).bool()):
+        found = fit(PLAIN, (images, LABELS), (images, LABELS))
+        assert found.config.model.scale == 1
+        accuracies.append(found.evaluate((BINARY, LABELS)).accuracy)
+    assert len(set(accuracies)) == 1
+
+
+@pytest.mark.numeric
+def test_floats_are_used_as_they_are():
+    """As bytes these would all be black."""
+    small = (IMAGES / 255 * 0.0018).astype(np.float32)
+    found = fit(PLAIN, (small, LABELS), (small, LABELS))
+    fired = found.evaluate((small, LABELS)).densities
+    assert 0 < fired["lif1"] < 1
+    assert found.records[-1]["density"] == fired
+    assert np.asarray(found.trace(small).membranes[0]).std() > 0.01
+
+
+def test_frames():
+    for images in (FRAMES, FRAMES / 1.0):
+        found = fit(changed("model", time_steps=6), (images, LABELS), (images, LABELS)).config.model
+        assert (found.time_steps, found.scale) == (6, 1)
+    heard = []
+    found = fit(changed("model", time_steps=100), (FRAMES, LABELS), (FRAMES, LABELS), log=heard.append)
+    assert found.config.model.time_steps == 6 and any("time_steps 6" in line for line in heard)
+    assert any("counts enter as they are (scale 1)" in line for line in heard)
+
+
+def test_frames_of_more_than_counts_need_a_scale():
+    frames = FRAMES * np.uint8(127)
+    with pytest.raises(UserError, match=r"^scale: frames of whole numbers count events, these go up to 254; expected"):
+        fit(PLAIN, (frames, LABELS), (frames, LABELS))
+    assert fit(changed("model", scale=254), (frames, LABELS), (frames, LABELS)).config.model.scale == 254
+
+
+def test_classes_may_be_given():
+    assert fit(PLAIN, classes=5).config.model.num_classes == 5
+    assert fit(PLAIN, classes=["a", "b", "c", "d"]).config.model.num_classes == 4
+
+
+def test_a_job_that_was_decided_goes_on_to_other_arrays():
+    found = fit(PLAIN)
+    assert fit(found.config, PAIR, PAIR).config == found.config
+
+
+def test_fewer_images_to_evaluate_on():
+    found = fit(changed("train", eval_images=6))
+    assert found.records[-1]["accuracy"] * 6 == pytest.approx(round(found.records[-1]["accuracy"] * 6))
 
 
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ((IMAGES, LABELS[:5]), (IMAGES, LABELS), "5 labels for 60 images"),
-        ((IMAGES, LABELS / 2), (IMAGES, LABELS), "labels are float64"),
-        ((IMAGES, LABELS), (IMAGES[:, :4], LABELS), r"images are \[60, 4, 8, 1\], expected \[N, 8, 8, 1\]"),
-        ((IMAGES, LABELS), (IMAGES, LABELS + 1), "labels go from 1 to 3, expected 0 to 2"),
+        ((IMAGES, LABELS[:5]), PAIR, "train 5 labels for 60 images"),
+        ((IMAGES, LABELS / 2), PAIR, "train labels are float64"),
+        (PAIR, (IMAGES[:, :4], LABELS), r"test images are [60, 4, 8, 1], expected [N, 8, 8, 1] or"),
+        (PAIR, (IMAGES, LABELS + 1), "test labels go from 1 to 3, expected 0 to 2"),
+        ((BINARY, LABELS), (BINARY / 1.0, LABELS), "train images are bytes, test images are floats; expected the same"),
+        ((BINARY / 1.0, LABELS), (BINARY, LABELS), "train images are floats, test images are bytes; expected the same"),
+        ((BINARY, LABELS), PAIR, "train images are bytes up to 1, test images are bytes up to 239"),
+        ((FRAMES, LABELS), (FRAMES[:, :5], LABELS), "train images are bytes, in 6 frames, test images are bytes, in 5"),
+        (
+            (IMAGES[..., 0], LABELS),
+            PAIR,
+            "train images are [60, 8, 8], expected [N, H, W, C] or [N, T, H, W, C]: a channel",
+        ),
+        ((IMAGES * 1.0, LABELS), (IMAGES * 1.0, LABELS), "train images go from 0 to 239, expected floats from 0 to 1"),
+        ((IMAGES * np.nan, LABELS), (IMAGES * 1.0, LABELS), "train images go from nan to nan, expected"),
+        ((IMAGES[:0], LABELS[:0]), PAIR, "train images are [0, 8, 8, 1], expected"),
+        (PAIR, (IMAGES[:0], LABELS[:0]), "test images are [0, 8, 8, 1], expected"),
+        (PAIR, None, "test is of type NoneType, expected (images, labels) or a Split"),
+        ((np.full((60, 8, 8, 1), "a"), LABELS), PAIR, "train images are of type ndarray of <U1, expected an array"),
+        ((IMAGES, LABELS * 100_000), PAIR, "train labels are 0, 100000, 200000, expected every class from 0 to 2, or"),
+        ((IMAGES, LABELS + 1), PAIR, "train labels are 1, 2, 3, expected every class from 0 to 2, or `classes`"),
+        ((IMAGES, LABELS * 0), PAIR, "train labels are all 0, expected two classes or more"),
     ],
 )
 def test_arrays_that_do_not_belong_together(train, test, message):
-    with pytest.raises(ValueError, match=message):
-        csnn_jax.fit(CONFIG, train, test)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        fit(PLAIN, train, test)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (changed("data", validation=10), "data.validation 10: has no effect in fit, expected 0"),
+        (changed("data", subset=10), "data.subset 10: has no effect in fit, expected None"),
+        (changed("data", dataset="idx:x"), "data.dataset idx:x: has no effect in fit"),
+        (changed("data", frames="count"), "data.frames count: has no effect in fit, expected time"),
+        (changed("data", frame_values="binary"), "data.frame_values binary: has no effect in fit"),
+        (changed("data", frame_rest="last"), "data.frame_rest last: has no effect in fit"),
+        (changed("data", cache="off"), "data.cache off: has no effect in fit"),
+        (changed("data", event_drop=0.5), "event_drop 0.5: expected counts of events"),
+        (changed("train", checkpoint_every=5), "train.checkpoint_every 5: has no effect in fit, expected 0"),
+        (changed("train", keep_checkpoints=5), "train.keep_checkpoints 5: has no effect in fit, expected 2"),
+        (changed("train", max_iters=10), "max_iters 10: 3 epochs of 60 images in batches of 20 are 9 iterations"),
+        (changed("train", batch_size=61), "batch_size 61: expected 1 to 60, the number of images that are trained on"),
+        (changed("train", eval_images=61), "eval_images 61: expected 1 to 60"),
+        (changed("model", num_classes=2), "num_classes 2: arrays has labels up to 2, expected at least 3"),
+    ],
+)
+def test_what_has_no_effect_is_refused(config, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        fit(config)
+
+
+def test_what_the_arrays_contradict_is_refused():
+    with pytest.raises(ValueError, match=r"expected \[N, 9, 9, 1\] or \[N, T, 9, 9, 1\], as model.input_shape says"):
+        fit(changed("model", input_shape=(9, 9, 1)))
+    with pytest.raises(
+        UserError, match=r"^time_steps 5: arrays has 6 frames an example, expected as many, or the default"
+    ):
+        fit(changed("model", time_steps=5), (FRAMES, LABELS), (FRAMES, LABELS))
+    with pytest.raises(UserError, match=r"^encoding rate: arrays holds floats, expected direct, or bytes"):
+        fit(changed("model", encoding="rate"), (IMAGES / 255, LABELS), (IMAGES / 255, LABELS))
+    with pytest.raises(UserError, match=r"^augment: the training images are float32, expected bytes"):
+        fit(CONFIG, (IMAGES / 255, LABELS), (IMAGES / 255, LABELS))
+    with pytest.raises(ValueError, match="config is of type ModelConfig, expected a Config"):
+        fit(PLAIN.model)
+
+
+def test_fewer_images_than_a_batch_are_refused_as_by_the_command(tmp_path):
+    few = (IMAGES[:12], LABELS[:12])
+    folder = write_folder(tmp_path, (IMAGES[:12, ..., 0], LABELS[:12]), (IMAGES[:9, ..., 0], LABELS[:9]))
+    line = refused("csnn_jax.train", "--dataset", f"idx:{folder}", "--epochs", 3, "--out", tmp_path / "run")
+    with pytest.raises(UserError) as error:
+        fit(Config(PLAIN.model, train=TrainConfig(epochs=3)), few, few)
+    assert str(error.value) == line.removeprefix("error: --").replace("batch-size", "batch_size")
+    assert str(error.value).startswith("batch_size 128: expected 1 to 12")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A network that was trained on arrays, its run, and files of the arrays."""
+    model = fit(PLAIN)
+    csnn_jax.save(model, tmp_path / "run")
+    np.savez(tmp_path / "test.npz", images=IMAGES, labels=LABELS)
+    np.savez(tmp_path / "other.npz", images=IMAGES[:9] / 255, labels=LABELS[:9])
+    return model, tmp_path / "run", tmp_path
+
+
+@pytest.mark.numeric
+def test_a_saved_network_is_judged_on_its_own_data(saved):
+    model, run, folder = saved
+    found = csnn_jax.load(run)
+    assert found.config == model.config and found.config.data.dataset == "arrays"
+    done = call("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'test.npz'}")
+    assert done.returncode == 0, done.stderr
+    accuracy = model.evaluate(PAIR).accuracy
+    assert model.records[-1]["accuracy"] == accuracy
+    assert f"Test Accuracy: {accuracy:.2%} (60 images of arrays:{folder / 'test.npz'})" in done.stdout
+    assert "Note: these are the images that it has learnt from" in done.stdout
+    done = call("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'other.npz'}")
+    assert f"Test Accuracy: {model.evaluate((IMAGES[:9], LABELS[:9])).accuracy:.2%}" in done.stdout
+    assert "Note: these are not the images that csnn_jax.fit evaluated it on" in done.stdout
+
+
+def test_a_saved_network_is_never_judged_on_mnist(saved, tmp_path):
+    model, run, _ = saved
+    csnn_jax.save(model.model, model.config.model, tmp_path / "own")
+    csnn_jax.save(model.model, model.config, tmp_path / "job")
+    for path in (run, tmp_path / "own", tmp_path / "job"):
+        for module in ("csnn_jax.evaluate", "csnn_torch.compare"):
+            words = (path,) if module == "csnn_jax.evaluate" else ("--run", path, "--out", tmp_path / "compared")
+            line = refused(module, *words)
+            assert "--dataset arrays: the images were those of a program" in line and "arrays:FILE.npz" in line
+            assert "labels" in line and not (tmp_path / "compared").exists()
+    line = refused("csnn_jax.evaluate", run, "--dataset", "mnist")
+    assert "--input-shape" in line or "classes" in line or "expected" in line
+
+
+def test_a_saved_network_keeps_the_records_of_its_training(saved):
+    _, run, _ = saved
+    kinds = [record["kind"] for record in csnn_jax.runs.rundir.RunDir(run).records()]
+    assert kinds.count("train") == 9 and kinds.count("test") == 3 and kinds[-1] == "end"
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
+def test_the_command_trains_on_floats_as_fit_does(tmp_path, module):
+    floats = (IMAGES / 255, LABELS)
+    np.savez(tmp_path / "all.npz", images=IMAGES / 255, labels=LABELS, train_images=IMAGES / 255, train_labels=LABELS)
+    flags = ("--conv-channels", 4, "--hidden", 8, "--time-steps", 4, "--batch-size", 20, "--eval-every", 4)
+    done = call(module, "--dataset", f"arrays:{tmp_path / 'all.npz'}", *flags, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    theirs, ours = csnn_jax.load(tmp_path / "run"), fit(changed("train", epochs=1), floats, floats)
+    assert theirs.config.model == ours.config.model
+    for one, other in zip(ours.trace(IMAGES).membranes, theirs.trace(IMAGES).membranes, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)

@@ -77,7 +77,11 @@ def test_what_was_given_back_does_not_change():
     [
         (np.zeros((10, 12, 2), np.uint8), r"frame is \[10, 12, 2\], expected \[12, 10, 2\]"),
         (np.zeros((1, 12, 10, 2), np.uint8), r"frame is \[1, 12, 10, 2\], expected"),
-        (np.zeros((12, 10, 2), np.int64), "frame is int64, expected uint8 or floats"),
+        (
+            np.full((12, 10, 2), 300),
+            "pixels of frame go from 300 to 300, expected whole numbers from 0 to 255, or floats",
+        ),
+        (np.full((12, 10, 2), "a"), "pixels of frame are of type ndarray of <U1, expected an array of numbers"),
         (
             np.full((12, 10, 2), 1.5),
             "frame goes from 1.5 to 1.5, expected whole numbers from 0 on",

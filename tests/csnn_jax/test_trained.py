@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import torch
 from bundles import SMALL, drawn, make_checkpoint, make_run
 from commands import ENVIRONMENT
 
@@ -52,7 +53,7 @@ def test_the_network_of_a_checkpoint(tmp_path):
         model = csnn_jax.load(out, checkpoint=name).model
         for tensor, expected in zip(tensors(model).values(), drawn(SMALL, seed).values(), strict=True):
             np.testing.assert_array_equal(tensor, expected)
-    with pytest.raises(UserError, match=r"--checkpoint 41: expected best, last or one of those in .*: 40$"):
+    with pytest.raises(UserError, match=r"^checkpoint 41: expected best, last or one of those in .*: 40$"):
         csnn_jax.load(out, checkpoint=41)
 
 
@@ -127,25 +128,35 @@ def test_encoded_images_draw_the_spikes_that_evaluation_draws():
     answer = model.classify(images)
     found = model.evaluate(Split(images, np.zeros(40, np.int32)))
     np.testing.assert_array_equal(answer.classes, found.predictions)
-    with pytest.raises(ValueError, match=r"images are float32, expected uint8$"):
+    with pytest.raises(ValueError, match=r"images are float32, expected bytes, which rate encoding makes spikes of$"):
         model.classify(images.astype(np.float32))
 
 
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (pictures(8, 6, 2), r"images are \[8, 6, 2\], expected \[batch, 8, 6, 2\] or \[batch, time, 8, 6, 2\]"),
+        (
+            pictures(8, 6, 2),
+            r"images are \[8, 6, 2\], expected \[N, 8, 6, 2\] or \[N, T, 8, 6, 2\]: a batch axis is missing",
+        ),
         (pictures(1, 2, 8, 6), r"images are \[1, 2, 8, 6\], expected"),
         (pictures(0, 8, 6, 2), r"images are \[0, 8, 6, 2\], expected"),
         (pictures(1, 0, 8, 6, 2), r"images are \[1, 0, 8, 6, 2\], expected"),
         (pictures(1, 8, 6, 2).astype(np.float32), "images go from 0 to 248, expected floats from 0 to 1, or uint8"),
         (np.full((1, 8, 6, 2), np.nan), "images go from nan to nan"),
-        (pictures(1, 8, 6, 2).astype(int), "images are int64, expected uint8, or floats from 0 to 1"),
-        (None, r"images are of type NoneType, expected an array \[batch, 8, 6, 2\] or \[batch, time, 8, 6, 2\]"),
-        ("8.png", "images are of type str, expected an array"),
+        (pictures(1, 2, 8, 6), "channels come last, as in numpy.moveaxis"),
+        (
+            pictures(1, 8, 6, 2).astype(complex),
+            "images are of type ndarray of complex128, expected an array of numbers",
+        ),
+        (None, "images are of type NoneType, expected an array of numbers"),
+        ("8.png", "images are of type str of <U5, expected an array"),
         ([[1, 2], [3]], "images are of type list, expected an array"),
-        ([[1, 2], [3, 4]], r"images are \[2, 2\], expected \[batch, 8, 6, 2\]"),
-        ((300 * np.ones((1, 8, 6, 2), int)).tolist(), "images are int64, expected uint8, or floats from 0 to 1"),
+        ([[1, 2], [3, 4]], r"images are \[2, 2\], expected \[N, 8, 6, 2\]"),
+        (
+            (300 * np.ones((1, 8, 6, 2), int)).tolist(),
+            "images go from 300 to 300, expected whole numbers from 0 to 255",
+        ),
     ],
 )
 def test_other_images_are_refused(images, message):
@@ -167,7 +178,7 @@ def test_lists_of_the_right_shape_and_type_are_taken():
 
 def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_path):
     wide = ModelConfig(input_shape=(16, 16, 1), conv_channels=(4,), kernel_size=9, hidden=(), time_steps=2)
-    with pytest.raises(UserError, match=r"--engine event: .* conv1 has 9"):
+    with pytest.raises(UserError, match=r"^engine event: .* conv1 has 9"):
         Trained(Config(wide), tensors(CSNN(wide)), "event")
     with pytest.raises(UserError, match="nowhere: no such directory"):
         csnn_jax.load(tmp_path / "nowhere")
@@ -205,8 +216,11 @@ def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        (lambda: (pictures(3, 8, 6, 2), np.arange(3)), "split is of type tuple, expected a Split"),
-        (lambda: Split(pictures(3, 8, 6, 2), [0, 1, 2]), "labels are of type list, expected an array"),
+        (lambda: pictures(3, 8, 6, 2), r"split is of type ndarray, expected \(images, labels\) or a Split"),
+        (lambda: (pictures(3, 8, 6, 2),), "split is 1 parts, expected"),
+        (lambda: None, "split is of type NoneType, expected"),
+        (lambda: Split(pictures(3, 8, 6, 2), ["a"] * 3), "labels are of type list of <U1, expected an array"),
+        (lambda: (pictures(3, 8, 6), np.arange(3)), r"split images are \[3, 8, 6\], expected"),
         (lambda: Split(pictures(3, 8, 6, 2), np.arange(2)), "2 labels for 3 images, expected one for each"),
         (lambda: Split(pictures(3, 8, 6, 2), np.eye(3, dtype=int)), r"labels are int64 \[3, 3\], expected a whole"),
         (lambda: Split(pictures(3, 8, 6, 2), np.arange(3.0)), r"labels are float64 \[3\], expected a whole"),
@@ -217,8 +231,10 @@ def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
     ],
 )
 def test_what_has_no_accuracy_is_refused(split, message):
-    with pytest.raises(ValueError, match=message):
-        tiny().evaluate(split())
+    model = tiny()
+    for call in (model.evaluate, model.by_steps):
+        with pytest.raises(ValueError, match=message):
+            call(split())
 
 
 def test_images_that_jax_traces_are_refused():
@@ -241,17 +257,48 @@ def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
     for name, tensor in tensors(found.model).items():
         np.testing.assert_array_equal(tensor, tensors(model)[name])
     assert found.config.model.surrogate == "atan"  # what `auto` was
-    with pytest.raises(UserError, match="holds a finished run already"):
+    assert found.config.data.dataset == "arrays"
+    with pytest.raises(UserError, match=r"^path .*run: holds a finished run already; .*, or overwrite$"):
         csnn_jax.save(model, model.config, tmp_path / "run")
     job = Config(model.config, train=TrainConfig(lr=0.5, seed=7))
     csnn_jax.save(model, job, tmp_path / "run", overwrite=True)
     assert csnn_jax.load(tmp_path / "run").config.train.lr == 0.5
 
 
+def test_what_was_loaded_is_saved_again(tmp_path):
+    out = make_run(tmp_path / "run", SMALL)
+    found = csnn_jax.load(out)
+    csnn_jax.save(found, tmp_path / "again")
+    again = csnn_jax.load(tmp_path / "again")
+    assert again.config.data.dataset == "mnist" and tensors(again.model).keys() == tensors(found.model).keys()
+    with pytest.raises(ValueError, match="config is given, expected none: a Trained has its own"):
+        csnn_jax.save(found, found.config, tmp_path / "more")
+    with pytest.raises(ValueError, match="path is of type NoneType, expected a directory"):
+        csnn_jax.save(found)
+
+
+def test_it_says_what_it_is():
+    assert repr(tiny()) == "Trained(8x6x2, conv5, fc7, fc4; 9 steps; mnist; scan engine)"
+
+
+def test_a_network_answers_alike_however_images_are_given():
+    model, images, labels = tiny(), pictures(5, 8, 6, 2), np.arange(5) % 4
+    expected = model.evaluate(Split(images, labels))
+    assert expected.densities["lif3"] > 0
+    for given in (images.astype(np.int64), torch.tensor(images), images.tolist(), jax.numpy.asarray(images)):
+        np.testing.assert_array_equal(model.classify(given).classes, expected.predictions)
+        for answers in (labels, torch.tensor(labels), labels.tolist()):
+            assert model.evaluate((given, answers)).densities == expected.densities
+            np.testing.assert_array_equal(model.by_steps((given, answers)), model.by_steps(Split(images, labels)))
+        assert model.look((given, labels)) == model.look(given) == model.look(Split(images, labels))
+    zeros = model.classify(images > 99).scores
+    np.testing.assert_array_equal(zeros, model.classify((images > 99).astype(np.uint8)).scores)
+
+
 def test_what_is_no_network_is_not_saved(tmp_path):
     model = CSNN(TINY, 1)
     for wrong, config, message in (
-        (tensors(model), TINY, "model is of type dict, expected a CSNN"),
+        (tensors(model), TINY, "model is of type dict, expected a Trained, or a CSNN"),
         (model, "tiny", "config is of type str, expected a Config or a ModelConfig"),
         (model, ModelConfig(), "config is another network's"),
     ):
@@ -284,5 +331,5 @@ def test_frames_without_a_batch_are_no_images():
     trained = Trained(Config(model, DataConfig("nmnist:DIR")), tensors(CSNN(model, 1)))
     frames = np.zeros((1, 4, 8, 8, 2), np.uint8)
     assert trained.classify(frames).classes.shape == (1,)
-    with pytest.raises(ValueError, match=r"images are \[4, 8, 8, 2\], expected \[batch, time, height, width, 2\]"):
+    with pytest.raises(ValueError, match=r"images are \[4, 8, 8, 2\], expected \[N, T, H, W, 2\]"):
         trained.classify(frames[0])

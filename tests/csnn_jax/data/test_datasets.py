@@ -174,7 +174,7 @@ def test_the_first_images_are_what_a_short_job_is_evaluated_on():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((3, 8, 6, 2)), [0, 1, 2], "images are float64, expected uint8"),
+        (np.full((3, 8, 6, 2), 1.5), [0, 1, 2], "images go from 1.5 to 1.5, expected floats from 0 to 1, or uint8"),
         (np.zeros((3, 6, 8, 2), np.uint8), [0, 1, 2], r"images are \[3, 6, 8, 2\], expected \[N, 8, 6, 2\] or \[N, T"),
         (np.zeros((3, 0, 8, 6, 2), np.uint8), [0, 1, 2], r"images are \[3, 0, 8, 6, 2\], expected"),
         (np.zeros((0, 8, 6, 2), np.uint8), np.zeros(0, int), r"images are \[0, 8, 6, 2\], expected"),

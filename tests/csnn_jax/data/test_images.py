@@ -1,8 +1,21 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from csnn_jax.data.images import fit, scale_of, to_uint8
+from csnn_jax.config import ModelConfig
+from csnn_jax.data.images import (
+    as_images,
+    check_floats,
+    check_images,
+    check_shape,
+    divisor,
+    fit,
+    scale_note,
+    scale_of,
+    to_uint8,
+)
 from csnn_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -110,3 +123,153 @@ def test_the_scale_belongs_to_the_data(shape, most, floats, scale):
     images = np.zeros(shape, np.uint8)
     images.flat[3] = most
     assert scale_of(images, floats) == scale
+
+
+@pytest.mark.parametrize(
+    ("shape", "most", "scale"),
+    [
+        ((2, 3, 3, 1), 1.0, 1),
+        ((2, 3, 3, 1), 0.5, 255),
+        ((2, 3, 3, 1), 7.0, 255),
+        ((2, 5, 3, 3, 1), 7.0, 1),
+        ((2, 5, 3, 3, 1), 0.5, 255),
+    ],
+)
+def test_floats_have_the_scale_of_the_same_bytes(shape, most, scale):
+    images = np.zeros(shape, np.float32)
+    images.flat[3] = most
+    assert scale_of(images) == scale
+
+
+BYTES = random_images(3, 4, 5, 1)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        np.asarray,
+        lambda images: images.astype(np.int64),
+        lambda images: images.astype(np.uint16),
+        lambda images: images.tolist(),
+        list,
+        jnp.asarray,
+        torch.tensor,
+        lambda images: torch.tensor(images).long(),
+    ],
+)
+def test_whole_numbers_of_every_kind_are_the_same_bytes(made):
+    found = as_images(made(BYTES), "images")
+    assert isinstance(found, np.ndarray) and found.dtype == np.uint8
+    np.testing.assert_array_equal(found, BYTES)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        np.asarray,
+        lambda images: images.astype(np.float64),
+        lambda images: images.tolist(),
+        jnp.asarray,
+        torch.tensor,
+        lambda images: torch.nn.Parameter(torch.tensor(images)),
+    ],
+)
+def test_floats_of_every_kind_stay_floats(made):
+    values = BYTES / np.float32(255)
+    found = as_images(made(values), "images")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, values)
+
+
+def test_booleans_are_zeros_and_ones():
+    for made in (np.asarray, torch.tensor, list):
+        assert as_images(made(BYTES > 99), "images").dtype == np.uint8
+        np.testing.assert_array_equal(as_images(made(BYTES > 99), "images"), BYTES > 99)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.array(["a", "b"]), "x are of type ndarray of <U1, expected an array of numbers"),
+        ("8.png", "x are of type str of <U5, expected"),
+        (None, "x are of type NoneType, expected"),
+        ([[1, 2], [3]], "x are of type list, expected"),
+        ([np.zeros(2), "a"], "x are of type list, expected"),
+        (np.array([None]), "x are of type ndarray, expected"),
+        (np.zeros(2, complex), "x are of type ndarray of complex128, expected"),
+        (np.array(["2026-01-01"], "datetime64[D]"), r"x are of type ndarray of datetime64\[D\], expected"),
+        (np.array([0, 300]), "x go from 0 to 300, expected whole numbers from 0 to 255, or floats"),
+        (torch.tensor([-1, 3]), "x go from -1 to 3, expected"),
+        ([torch.ones(2, requires_grad=True)], "x are of type list, expected"),
+    ],
+)
+def test_what_is_no_image_is_refused(images, said):
+    with pytest.raises(ValueError, match=said):
+        as_images(images, "x")
+
+
+@pytest.mark.parametrize(
+    ("found", "shape", "hint"),
+    [
+        (
+            (9, 8, 6),
+            None,
+            r"\[N, H, W, C\] or \[N, T, H, W, C\]: a channel axis is missing, as in images\[..., None\]$",
+        ),
+        ((9, 3, 8, 6), None, r": channels come last, as in numpy.moveaxis\(images, -3, -1\)$"),
+        ((9, 5, 1, 8, 6), None, ": channels come last"),
+        ((8, 6), None, r"\[N, T, H, W, C\]$"),
+        ((0, 8, 6, 1), None, r"\[N, T, H, W, C\]$"),
+        ((9, 8, 6), (8, 6, 1), r"\[N, 8, 6, 1\] or \[N, T, 8, 6, 1\]: a channel axis is missing"),
+        ((8, 6, 1), (8, 6, 1), r": a batch axis is missing, as in images\[None\]$"),
+        ((9, 1, 8, 6), (8, 6, 1), ": channels come last"),
+        ((9, 2, 8, 6), (8, 6, 2), ": channels come last"),
+        ((9, 7, 8, 6), (8, 6, 1), ": a channel axis is missing"),
+        ((9, 7, 7, 1), (8, 6, 1), r"\[N, T, 8, 6, 1\]$"),
+    ],
+)
+def test_an_axis_that_is_missing_is_named(found, shape, hint):
+    with pytest.raises(ValueError, match=rf"x are \[{', '.join(map(str, found))}\], expected .*{hint}"):
+        check_shape(np.zeros(found, np.uint8), "x", shape)
+
+
+def test_a_network_for_flat_images_takes_them():
+    check_shape(np.zeros((9, 1, 8, 6)), "x", (1, 8, 6))
+    check_shape(np.zeros((9, 40, 40, 5)), "x")
+
+
+@pytest.mark.parametrize(("values", "scale"), [([0.0, 1.0], 255), ([0.0, 0.3], 1), ([0.0, 40.0], 1)])
+def test_floats_that_a_network_takes(values, scale):
+    check_floats(np.array(values), scale, "x go")
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "said"),
+    [
+        ([0, 1.5], 255, "x go from 0 to 1.5, expected floats from 0 to 1, or uint8"),
+        ([-0.5, 1], 1, "x go from -0.5 to 1, expected whole numbers from 0 on, or floats from 0 to 1"),
+        ([0.5, 2], 1, "x go from 0.5 to 2, expected"),
+        ([0, np.inf], 1, "x go from 0 to inf, expected"),
+        ([0, np.nan], 255, "x go from nan to nan, expected"),
+    ],
+)
+def test_other_floats_are_refused(values, scale, said):
+    with pytest.raises(ValueError, match=said):
+        check_floats(np.array(values), scale, "x go")
+
+
+def test_floats_are_no_pixels_to_encode():
+    model = ModelConfig(input_shape=(4, 5, 1), conv_channels=(), encoding="rate")
+    check_images(BYTES, model)
+    with pytest.raises(ValueError, match="x are float32, expected bytes, which rate encoding makes spikes of"):
+        check_images(BYTES / np.float32(255), model, "x")
+
+
+def test_only_bytes_are_divided():
+    assert divisor(BYTES, 255) == 255 and divisor(BYTES / np.float32(255), 255) == 1
+
+
+def test_what_is_not_divided_by_255_is_noted():
+    assert scale_note(BYTES, 255, "x") == []
+    assert scale_note(BYTES % 2, 1, "x") == ["x: values of 0 and 1 enter as they are (scale 1)"]
+    assert scale_note(BYTES % 9, 1, "x") == ["x: counts enter as they are (scale 1)"]

@@ -2,10 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 from bundles import SMALL, make_run
 from commands import call, refused, refused_by_process, run
 from digits import few_digits
+
+from csnn_jax.config import ModelConfig
 
 REPORT = "csnn_jax.report"
 
@@ -46,6 +49,21 @@ def test_test_images_may_have_moved(tmp_path):
     text = out.read_text()
     assert "of 8 test images are right." in text and "The test images are those of idx:DIR." in text
     assert "--dataset idx:DIR" in text and "elsewhere" not in text
+
+
+def test_a_network_of_arrays_of_floats(tmp_path):
+    model = ModelConfig((8, 8, 1), (4,), hidden=(8,), num_classes=3, time_steps=4)
+    one, out = make_run(tmp_path / "run", model, "arrays"), tmp_path / "page.html"
+    images, labels = np.random.default_rng(0).random((9, 8, 8, 1)), np.arange(9) % 3
+    np.savez(tmp_path / "own.npz", images=images, labels=labels, classes=["cat", "dog", "owl"])
+    done = call(REPORT, one, "--dataset", f"arrays:{tmp_path / 'own.npz'}", "--out", out)
+    assert done.returncode == 0, done.stderr
+    text = out.read_text()
+    assert "of 9 test images are right." in text and "owl" in text and "own.npz" not in text
+    assert "--dataset arrays:FILE.npz" in text
+    done = call(REPORT, one, "--out", out)
+    assert "left out what needs test images; try --dataset: --dataset arrays: the images were" in done.stdout
+    assert "test images are right" not in out.read_text()
 
 
 @pytest.mark.slow

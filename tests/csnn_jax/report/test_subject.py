@@ -66,6 +66,8 @@ def test_what_is_no_run_is_refused(tmp_path, run):
         ("mnist", "mnist"),
         ("idx:/home/me/x", "idx:DIR"),
         ("tfds:fashion_mnist", "tfds:fashion_mnist"),
+        ("arrays:/home/me/x.npz", "arrays:FILE.npz"),
+        ("arrays", "arrays:FILE.npz"),
         ("tfds:a/b:1.0.0@/home/me", "tfds:a/b:1.0.0@DATA_DIR"),
     ],
 )

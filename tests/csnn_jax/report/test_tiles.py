@@ -32,6 +32,17 @@ def test_grey_images_are_shown_as_they_are():
     np.testing.assert_array_equal(tiles.still(image), image[..., 0])
 
 
+@pytest.mark.parametrize("shape", [(4, 5, 1), (4, 5, 3), (3, 4, 5, 1), (3, 4, 5, 3), (3, 4, 5, 2)])
+def test_floats_are_shown_as_bytes(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    image.flat[0] = 255
+    floats = image / np.float32(255)
+    np.testing.assert_array_equal(tiles.still(floats), tiles.still(image))
+    assert tiles.still(3 * np.round(floats)).dtype == np.uint8
+    if len(shape) == 4:
+        np.testing.assert_array_equal(tiles.film(floats), tiles.film(image))
+
+
 def test_colours_follow_the_values():
     light = tiles.amounts(np.array([0, 5, 10]), 10).sum(-1)
     assert (np.diff(light.astype(int)) > 0).all()

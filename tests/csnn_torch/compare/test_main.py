@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, refused, run
+from bundles import make_run
+from commands import ENVIRONMENT, call, refused, run
 from PIL import Image
 
 from csnn_jax.config import ModelConfig
@@ -25,6 +26,49 @@ def test_a_wrong_run_leaves_no_folder_and_a_run_is_not_written_into(small_run, t
     out = tmp_path / "out"
     assert "nope: no such directory" in refused(MODULE, "--run", tmp_path / "nope", "--out", out) and not out.exists()
     assert f"--out {small_run}: is a run directory" in refused(MODULE, "--run", small_run, "--out", small_run)
+
+
+@pytest.fixture(scope="module")
+def of_arrays(tmp_path_factory):
+    """A run whose data are arrays, which fires; files of such arrays are beside it."""
+    folder = tmp_path_factory.mktemp("arrays")
+    images, labels = np.random.default_rng(0).random((160, 8, 8, 1), np.float32), np.arange(160) % 3
+    np.savez(folder / "test.npz", images=images[:40], labels=labels[:40])
+    np.savez(folder / "all.npz", images=images[:40], labels=labels[:40], train_images=images, train_labels=labels)
+    stack = ModelConfig((8, 8, 1), (4,), hidden=(8,), num_classes=3, time_steps=6, surrogate="atan", pool="avg")
+    make_run(folder / "run", stack, "arrays")
+    return folder
+
+
+def test_a_network_of_arrays_is_compared_on_a_file_of_them(of_arrays, tmp_path):
+    out = tmp_path / "out"
+    flags = ("--run", of_arrays / "run", "--out", out, "--quick")
+    line = refused(MODULE, *flags)
+    assert "--dataset arrays: the images were those of a program" in line and not out.exists()
+    few = ("--dataset", f"arrays:{of_arrays / 'test.npz'}")
+    line = refused(MODULE, *flags, *few)
+    assert "expected train_images and train_labels too, or --questions network --quick" in line and not out.exists()
+    done = call(MODULE, *flags, *few, "--questions", "network")
+    assert done.returncode == 0, done.stdout + done.stderr
+    values = json.loads((out / "comparison.json").read_text())
+    spikes = {(s["engine"], s["dtype"]): s for s in values["spikes"] if not s["refused"]}
+    assert spikes[("scan", "float64")]["different"] == 0 and len(spikes) == 3
+    assert "--dataset DATASET" in values["origins"]["network"]["command"]
+
+
+@pytest.mark.slow
+def test_every_question_is_answered_of_floats(of_arrays, tmp_path):
+    flags = ("--run", of_arrays / "run", "--out", tmp_path / "out", "--quick")
+    done = run(MODULE, *flags, "--dataset", f"arrays:{of_arrays / 'all.npz'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    values = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert set(values["origins"]) == {"cost", "network", "training"}
+    assert not any(cost.get("failed") for cost in values["costs"])
+
+
+def test_a_data_set_belongs_to_a_run(tmp_path):
+    line = refused(MODULE, "--dataset", "mnist", "--out", tmp_path / "out")
+    assert "--dataset mnist: expected --run, whose network is compared on it" in line
 
 
 @pytest.mark.slow

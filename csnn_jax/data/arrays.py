@@ -1,0 +1,70 @@
+"""Arrays of one's own in a NumPy archive: images and labels to evaluate on, and perhaps others to learn from."""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from csnn_jax.data.images import check_floats, scale_of
+from csnn_jax.data.source import Raw, Wanted
+from csnn_jax.data.split import Split, as_split, check_alike, class_names
+from csnn_jax.errors import UserError, first_line
+
+KEYS = ("images", "labels", "train_images", "train_labels", "classes")
+"""What an archive may hold; the first two must be there, and the next two come together."""
+
+
+def read_arrays(where: str, wanted: Wanted) -> Raw:
+    """Reads what `numpy.savez` has written, running no code from it.
+
+    Args:
+        where: the file. `images` and `labels` are what to evaluate on, `train_images` and `train_labels` what to learn
+            from, and `classes` the names of the classes. Images and labels are what `csnn_jax.fit` takes.
+        wanted: makes no difference.
+
+    Raises:
+        UserError: no such file, a damaged one, other arrays in it, or arrays that don't belong together.
+    """
+    source = f"--dataset arrays:{where}"
+    arrays = _opened(where, source)
+    unknown, missing = sorted(arrays.keys() - set(KEYS)), [key for key in KEYS[:2] if key not in arrays]
+    missing += [key for key in KEYS[2:4] if key not in arrays and arrays.keys() & set(KEYS[2:4])]
+    if unknown or missing:
+        found = f"holds {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
+        raise UserError(f"{source}: {found}, expected {', '.join(KEYS[:2])}, and perhaps {', '.join(KEYS[2:])}")
+    try:
+        return _raw(arrays)
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _raw(arrays: Mapping[str, Any]) -> Raw:
+    test = as_split((arrays["images"], arrays["labels"]), "test")
+    train = Split(test.images[:0], test.labels[:0])
+    classes = arrays["classes"].tolist() if "classes" in arrays else None
+    if "train_images" in arrays:
+        shape = test.images.shape[-3:]
+        train = as_split((arrays["train_images"], arrays["train_labels"]), "train", (shape[0], shape[1], shape[2]))
+        check_alike(train, test)
+    names = () if classes is None and not len(train.labels) else class_names(train.labels, classes)
+    for split in (train, test):
+        if split.images.dtype != np.uint8 and len(split.labels):
+            check_floats(np.asarray(split.images), scale_of(split.images), "images go")
+    return Raw((train.images, train.labels), (test.images, test.labels), names)
+
+
+def _opened(where: str, source: str) -> dict[str, Any]:
+    """Every array of an archive, by name."""
+    expected = "expected an archive that numpy.savez has written"
+    try:
+        with open(where, "rb") as file:  # np.load doesn't close what turns out to be damaged
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("one array without a name")
+            return {name: archive[name] for name in archive.files}
+    except MemoryError:
+        raise UserError(f"{source}: its arrays need more memory than there is, {expected}") from None
+    except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise UserError(f"{source}: {first_line(error)}, {expected}") from None

@@ -1,0 +1,165 @@
+"""Images and their labels, as anybody gives them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from csnn_jax.data.events.frames import MOST
+from csnn_jax.data.images import (
+    Images,
+    Shape,
+    as_bytes,
+    as_images,
+    as_numbers,
+    check_images,
+    check_shape,
+    highest_count,
+    scale_of,
+)
+from csnn_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from csnn_jax.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels: what a network is trained or evaluated on.
+
+    Attributes:
+        images: uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis. What else
+            `as_images` takes is made so.
+        labels: int32 [N], 0 .. num_classes - 1.
+
+    Raises:
+        ValueError: images that are no numbers, labels that are no whole numbers, or not one for each image.
+    """
+
+    images: Images
+    labels: np.ndarray
+
+    def __post_init__(self):
+        object.__setattr__(self, "images", as_images(self.images, "images"))
+        object.__setattr__(self, "labels", _labels(self.labels, len(self.images)))
+
+
+def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "") -> Split:
+    """A split, or a pair of images and labels, as a split.
+
+    Args:
+        given: a `Split`, or (images, labels), both as `Split` takes them.
+        name: of what is given, for errors: "train" or "test".
+        shape: height, width and channels that the images must have; None: any.
+        why: they must, for errors.
+
+    Raises:
+        ValueError: it is neither, holds no images, or images and labels that don't belong together.
+    """
+    if not isinstance(given, Split):
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            found = f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
+            raise ValueError(f"{name} is {found}, expected (images, labels) or a Split")
+        check_shape(images := as_images(given[0], f"{name} images"), f"{name} images", shape, why)
+        try:
+            given = Split(images, given[1])
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from None
+    check_shape(given.images, f"{name} images", shape, why)
+    return given
+
+
+def _labels(labels: Any, images: int) -> np.ndarray:
+    """Labels as int32 [images]; raises ValueError where they are none."""
+    found = as_numbers(labels, "labels")
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        shown = f"{found.dtype} {list(found.shape)}"
+        raise ValueError(f"labels are {shown}, expected a whole number for each image [{images}]")
+    if len(found) != images:
+        raise ValueError(f"{len(found)} labels for {images} images, expected one for each")
+    if len(found) and not np.iinfo(np.int32).min <= found.min() <= found.max() <= np.iinfo(np.int32).max:
+        raise ValueError(f"labels go from {found.min()} to {found.max()}, expected classes, counted from 0")
+    return found.astype(np.int32, copy=False)
+
+
+def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) -> tuple[str, ...]:
+    """The names of the classes that training labels are of; their numbers where they have none.
+
+    Args:
+        labels: to learn from [N].
+        classes: how many there are, or their names; None: every one of them has a training image.
+
+    Raises:
+        ValueError: fewer than two classes, labels that leave some out though `classes` is not given, or `classes` is
+            neither a number nor names.
+    """
+    there = np.unique(labels)
+    if classes is None:
+        if len(there) < 2:
+            raise ValueError(f"train labels are all {there[0]}, expected two classes or more")
+        if not np.array_equal(there, np.arange(len(there))):
+            shown = ", ".join(map(str, there[:3])) + (", ..." if len(there) > 3 else "")
+            expected = f"every class from 0 to {len(there) - 1}, or `classes` with their number or names"
+            raise ValueError(f"train labels are {shown}, expected {expected}")
+        return tuple(map(str, there))
+    if isinstance(classes, int | np.integer) and not isinstance(classes, bool) and classes >= 2:
+        return tuple(map(str, range(classes)))
+    several = not isinstance(classes, str | bytes) and isinstance(classes, Sequence | np.ndarray)
+    names = list(classes) if several else []  # type: ignore[arg-type]
+    if len(names) < 2 or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"classes is {classes!r}, expected a whole number of at least 2, or as many different names")
+    return tuple(map(str, names))
+
+
+def check_labels(split: Split, num_classes: int, name: str = "labels") -> None:
+    """Raises ValueError where a label is none of the classes 0 .. num_classes - 1; says which there are."""
+    low, high = split.labels.min(), split.labels.max()
+    if low < 0 or high >= num_classes:
+        raise ValueError(f"{name} go from {low} to {high}, expected 0 to {num_classes - 1}")
+
+
+def check_split(split: Split, model: "ModelConfig", name: str = "") -> None:
+    """Raises ValueError unless a network can be trained on a split; says what it holds and what is expected."""
+    if not isinstance(split, Split):
+        raise ValueError(f"split is of type {type(split).__name__}, expected a Split, such as a Dataset's train")
+    check_images(split.images, model, f"{name} images".lstrip())
+    check_labels(split, model.num_classes, f"{name} labels".lstrip())
+
+
+def check_alike(train: Split, test: Split, scale: float | None = None) -> None:
+    """Raises ValueError where training and test images are of different kinds.
+
+    The kinds: bytes and floats; images and frames of so many steps; and of images of bytes, where no `scale` says what
+    means 1.0, those that go up to 255 and those of 0 and 1.
+    """
+    kinds = [_kind(split.images) for split in (train, test)]
+    if kinds[0] == kinds[1] and scale is None and kinds[0] == "bytes":
+        highest = [highest_count(split.images) for split in (train, test)]
+        kinds = [f"bytes up to {one}" for one in highest] if (highest[0] == 1) != (highest[1] == 1) else kinds
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"train images are {kinds[0]}, test images are {kinds[1]}; expected the same kind")
+
+
+def _kind(images: Images) -> str:
+    numbers = "bytes" if images.dtype == np.uint8 else "floats"
+    return f"{numbers}, in {images.shape[1]} frames" if images.ndim == 5 else numbers
+
+
+def check_counts(images: Images, model: "ModelConfig") -> None:
+    """Raises UserError where frames of bytes would be taken for counts of events, though they hold more than any count.
+
+    Args:
+        images: that the network is to learn from.
+        model: the network as it was asked for, whose scale may be left open.
+    """
+    counts = model.scale is None and images.ndim == 5 and scale_of(images) == 1
+    if counts and (highest := highest_count(images)) is not None and highest > MOST:
+        meant = f"1 where they are counts, or {highest} where that means 1.0"
+        raise UserError(f"--scale: frames of whole numbers count events, these go up to {highest}; expected {meant}")
+
+
+def digest(split: Split) -> str:
+    """What tells a split from others: SHA-256 of its images and labels."""
+    return sha256(as_bytes(split.images) + split.labels.tobytes()).hexdigest()
