@@ -15,7 +15,6 @@ import jax
 import numpy as np
 from flax import nnx
 from jax import Array
-from numpy.typing import ArrayLike
 
 from csnn_jax import data
 from csnn_jax import engine as engines
@@ -83,7 +82,7 @@ class Trained:
         name = engine.__name__.rpartition(".")[2]
         return f"Trained({shape}, {stack}; {model.time_steps} steps; {self.config.data.dataset}; {name} engine)"
 
-    def classify(self, images: ArrayLike) -> Answer:
+    def classify(self, images: Any) -> Answer:
         """Runs the window and reads the classes; works in batches of 128.
 
         Args:
@@ -111,7 +110,7 @@ class Trained:
             found = found.astype(np.int64)
         return Answer(found.argmax(1), found)
 
-    def trace(self, images: ArrayLike) -> scan.Trace:
+    def trace(self, images: Any) -> scan.Trace:
         """Runs the window and keeps every layer's membranes and spikes, all in memory at once.
 
         Args:
@@ -169,7 +168,7 @@ class Trained:
         data.check_split(found, self.config.model)
         return found
 
-    def fires(self, images: ArrayLike) -> tuple[np.ndarray, ...]:
+    def fires(self, images: Any) -> tuple[np.ndarray, ...]:
         """Tells which channels spike at all in the window of each image; runs all images at once.
 
         Args:
@@ -186,7 +185,7 @@ class Trained:
         found = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in found)
 
-    def look(self, images: ArrayLike | Split | tuple[Any, Any]) -> dict[str, Neurons]:
+    def look(self, images: Any) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer on some of the images.
 
         Args:

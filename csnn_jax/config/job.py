@@ -21,8 +21,8 @@ class DataConfig:
 
     dataset: str = "mnist"
     """mnist (ships with the package), idx:DIR (a folder with the four IDX files), tfds:NAME (prepared by
-    tensorflow-datasets), or recordings of event cameras: nmnist:DIR, dvsgesture:DIR, events:DIR or saccades (MNIST's
-    digits before a simulated camera)."""
+    tensorflow-datasets), recordings of event cameras: nmnist:DIR, dvsgesture:DIR, events:DIR or saccades (MNIST's
+    digits before a simulated camera), or arrays:FILE.npz (images and labels, which are not resized)."""
     validation: int = 0
     """Training images held out, from the end of the training set; they then take the place of the test images
     at each evaluation, and the test set is used once, at the end."""

@@ -121,7 +121,7 @@ def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why
     fits = len(found) in (4, 5) and 0 not in found and (shape is None or found[-3:] == shape)
     hint = _axis(found, shape)
     if not fits or (hint and shape is None):
-        pixels = "H, W, C" if shape is None else ", ".join(map(str, shape))
+        pixels, why = ("H, W, C", "") if shape is None else (", ".join(map(str, shape)), why)
         raise ValueError(f"{name} are {list(found)}, expected [N, {pixels}] or [N, T, {pixels}]{why}{hint}")
 
 

@@ -43,7 +43,7 @@ class Split:
 
     def __post_init__(self):
         object.__setattr__(self, "images", as_images(self.images, "images"))
-        object.__setattr__(self, "labels", _labels(self.labels, len(self.images)))
+        object.__setattr__(self, "labels", _labels(self.labels, next(iter(self.images.shape), 0)))
 
 
 def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "") -> Split:

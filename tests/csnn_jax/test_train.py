@@ -241,6 +241,21 @@ def test_event_frames_enter_as_they_are_and_set_the_steps(tmp_path):
     assert "has a time axis already" in line and not refused_out.exists()
 
 
+def test_the_end_of_the_epochs_is_told(dataset, tmp_path):
+    flags = (*BRIEF, "--dataset", dataset, "--eval-every", 0, "--out", tmp_path / "run")
+    done = call("csnn_jax.train", *flags, "--batch-size", 160, "--max-iters", 3)
+    assert done.returncode == 0, done.stderr
+    assert "\nEnds after 2 iterations: --epochs 1 has no more of --max-iters 3\n" in done.stdout
+
+
+def test_frames_that_go_beyond_counts_need_a_scale(tmp_path):
+    frames = np.full((4, 2, 4, 4, 1), 255, np.uint8)
+    arrays = {"images": frames, "labels": np.arange(4) % 2}
+    np.savez(tmp_path / "own.npz", **arrays, **{f"train_{name}": values for name, values in arrays.items()})
+    line = refused(MODULE, "--dataset", f"arrays:{tmp_path / 'own.npz'}", "--out", tmp_path / "run")
+    assert line.startswith("error: --scale: frames of whole numbers count events, these go up to 255; expected")
+
+
 def test_a_short_job_is_evaluated_on_the_first_images(dataset, tmp_path):
     flags = (*BRIEF, "--dataset", dataset, "--eval-every", 2, "--eval-images", 16, "--out", tmp_path / "run")
     done = call("csnn_jax.train", *flags, "--max-iters", 3)

@@ -9,7 +9,8 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation, StepMetrics
-from csnn_jax.training.journal import WritingJournal
+from csnn_jax.runs.records import Records
+from csnn_jax.training.journal import RecordingJournal, WritingJournal
 from csnn_jax.training.loop import Journal
 from csnn_jax.update.trainer import Trainer
 
@@ -62,6 +63,20 @@ def test_a_muted_journal_prints_nothing_and_records_all_the_same(trainer, tmp_pa
     told(journal)
     assert capsys.readouterr().out == ""
     assert [record["kind"] for record in run.records()] == ["train", "test", "end"]
+
+
+def test_without_a_run_the_records_are_held_and_the_lines_handed_over(trainer, capsys):
+    records, lines = Records(), []
+    journal = RecordingJournal(trainer.config, records, 1, lambda: trainer.look(trainer._train.images), lines.append)
+    told(journal)
+    assert [record["kind"] for record in records.records()] == ["train", "test", "end"]
+    assert [record["accuracy"] for record in records.records("end")] == [0.75]
+    accuracy = "Test Acc: 75.00% (of 4 images)"
+    assert [line for line in lines if "Acc" in line] == [
+        f"Iter 0, {accuracy}",
+        accuracy.replace("Test Acc", "Final Test Accuracy"),
+    ]
+    assert capsys.readouterr().out == ""
 
 
 def test_a_process_that_does_not_lead_writes_nothing(tmp_path, capsys, monkeypatch):

@@ -19,6 +19,11 @@ def test_both_sides_get_pixels_of_0_to_1_time_major(case):
     assert rate.pixels("float64").shape == (8, 6, 8, 8, 1)
 
 
+def test_floats_enter_as_they_are(case):
+    floats = replace(case, images=(case.images / 255).astype(np.float32))
+    np.testing.assert_array_equal(floats.pixels("float32"), case.pixels("float32"))
+
+
 def test_an_engine_that_can_not_run_a_case_says_why(case):
     module, model = case.in_jax("scan", "float32")
     assert module.__name__ == "csnn_jax.engine.scan" and model.config == case.config
