@@ -4,12 +4,15 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from csnn_jax.figures import Figures
 from csnn_jax.flags import parse, run_command
+
+if TYPE_CHECKING:
+    from csnn_jax.data import Split
 
 DESCRIPTION = """How well a trained network does: accuracy, by class too, confusion matrix, health of each layer.
 
@@ -70,8 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
         style.save(confusion.draw(result.confusion, result.accuracy), run.path, "confusion", flags.figures)
         print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
-        if told := _known(run.records("end"), data.digest(dataset.test)):
+        if told := _known(run.records("end"), dataset.test):
             print(told)
+        if dataset.test.images.dtype == "uint8" and dataset.scale != (scale := config.model.pixel_scale):
+            print(f"Note: pixel values are divided by {scale:g}, for such images usually by {dataset.scale:g}")
         print(_table(values["density"], values["health"]))
         if flags.by_steps:
             print(_steps(values["accuracy_by_steps"]))
@@ -80,12 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(command, arguments)
 
 
-def _known(ends: Sequence[Mapping[str, Any]], digest: str) -> str | None:
+def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> str | None:
     """What a run that `csnn_jax.fit` has made knows of the images that it is evaluated on; None of another run."""
     arrays = ends[-1].get("arrays") if ends else None
     if not isinstance(arrays, Mapping):
         return None
-    which = [name for name in ("train", "test") if arrays.get(name) == digest]
+    from csnn_jax.data import digest
+
+    which = [name for name in ("train", "test") if arrays.get(name) == digest(test)]
     if "train" in which:
         return "Note: these are the images that it has learnt from"
     return None if which else "Note: these are not the images that csnn_jax.fit evaluated it on"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -216,8 +215,7 @@ def _facts(job: Job) -> dict[str, str]:
     facts = {flag_of(name): repr(value) for values in parts for name, value in values.items()}
     facts |= {"--resume": str(job.flags.resume), "the version of csnn-jax": version("csnn-jax")}
     for name in ("train", "test"):
-        split: data.Split = getattr(job.dataset, name)
-        facts |= {f"the {name} images": sha256(data.as_bytes(split.images) + split.labels.tobytes()).hexdigest()}
+        facts[f"the {name} images"] = data.digest(getattr(job.dataset, name))
     return facts
 
 

@@ -249,6 +249,13 @@ def test_a_saved_network_is_judged_on_its_own_data(saved):
     assert "Note: these are not the images that csnn_jax.fit evaluated it on" in done.stdout
 
 
+def test_images_of_another_scale_are_noted(saved):
+    _, run, folder = saved
+    np.savez(folder / "binary.npz", images=BINARY, labels=LABELS)
+    done = call("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'binary.npz'}")
+    assert "Note: pixel values are divided by 255, for such images usually by 1\n" in done.stdout
+
+
 def test_a_saved_network_is_never_judged_on_mnist(saved, tmp_path):
     model, run, _ = saved
     csnn_jax.save(model.model, model.config.model, tmp_path / "own")
