@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.data import Dataset, Split
@@ -19,7 +21,7 @@ from export.claims import Settings
 from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.report import text, webpage
-from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject
+from export.subject import ExportInputs, Subject, calibration
 from export.work import Work
 
 
@@ -30,6 +32,12 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
     """
     dataset = data.load_for(config)
+    if dataset.test.images.dtype != np.uint8:
+        raise UserError(
+            f"--dataset {dataset.name}: {dataset.test.images.dtype} images, expected bytes, as exports hold"
+        )
+    if settings.drop_silent:
+        data.require_training(dataset, "; --drop-silent looks at these")
     if settings.images > (there := len(dataset.test.labels)):
         print(f"the test set has {there:,} images, and spikes are compared on all of them", flush=True)
         settings = replace(settings, images=there)
@@ -75,7 +83,7 @@ def _source(
         print("\n".join(found.lines()), flush=True)
         job = replace(config, model=replace(fitted.model, time_steps=config.model.time_steps))
         dropped = {"dropped": found.figures()}
-    ranges = settings.window(dataset.train.images[:CALIBRATION_IMAGES])
+    ranges = settings.window(calibration(dataset))
     frames = dataset.test.images.shape[1] if dataset.test.images.ndim == 5 else None
     split = settings.split(dataset.test)
     subject = Subject(

@@ -12,7 +12,7 @@ from csnn_jax.runs import rundir
 from export import claims, golden_images, manifest
 from export.effort import EXTENTS, Effort
 from export.manifest import Manifest
-from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject
+from export.subject import ExportInputs, Subject, calibration
 from export.work import Work
 
 QUICK_IMAGES = 4
@@ -59,7 +59,7 @@ def open_bundle(
         seen = split.images
     else:
         loaded = data.load_for(config, dataset or SHIPPED)
-        whole, seen = loaded.test, settings.window(loaded.train.images[:CALIBRATION_IMAGES])
+        whole, seen = loaded.test, settings.window(calibration(loaded))
         facts = manifest.data(recorded["data"]["dataset"], whole)
         for problem in manifest.differences(recorded["data"], facts, "data"):
             raise UserError(f"the test images here are not the bundle's: {problem}")

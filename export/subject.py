@@ -15,7 +15,7 @@ import torch
 
 from csnn_jax import data
 from csnn_jax.config import Config
-from csnn_jax.data import Images, Split
+from csnn_jax.data import Dataset, Images, Split
 from csnn_jax.runs import weights
 from csnn_jax.runs.config_json import job_to_json
 from csnn_jax.runs.layouts import Tensors
@@ -170,6 +170,12 @@ class ExportInputs:
     def weights_file(self) -> bytes:
         """What weights.safetensors holds."""
         return weights.to_bytes(self.subject.tensors, self.job.model)
+
+
+def calibration(dataset: Dataset) -> Images:
+    """The images that ranges of quantized values are taken from: training images, where there are any."""
+    split = dataset.train if len(dataset.train.labels) else dataset.test
+    return split.images[:CALIBRATION_IMAGES]
 
 
 def for_data(config: Config, test: Split) -> Config:
