@@ -126,7 +126,11 @@ def load(
     fitted: list[str] = []
     if reader.as_is:
         shape = _as_they_are(raw, shape if input_shape is not None else None, name)
-    train, test = (_split(_kept(pair, cache), shape, len(names), name, fitted) for pair in (raw.train, raw.test))
+    pairs = (
+        (cache.keep(images) if isinstance(images, Recordings) else images, labels)
+        for images, labels in (raw.train, raw.test)
+    )
+    train, test = (_split(pair, shape, len(names), name, fitted) for pair in pairs)
     notes += fitted
 
     images = train.images if known is raw.train else test.images
@@ -211,12 +215,6 @@ def _shortened(raw: Raw, wanted: Wanted, name: str) -> Raw:
     return replace(raw, train=train, test=test)
 
 
-def _kept(pair: Pair, cache: Cache) -> Pair:
-    """Recordings with their frames in a cache; other images as they are."""
-    images, labels = pair
-    return (cache.keep(images), labels) if isinstance(images, Recordings) else pair
-
-
 def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[str]) -> Split:
     """Checks the labels, fits the images and adds what that changed to `notes`."""
     images, labels = pair
@@ -286,9 +284,7 @@ def _fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
 def load_to_train(config: Config, cache: str | None = None) -> Dataset:
     """The data set that a job learns from, with the images that it holds out.
 
-    Args:
-        config: the job.
-        cache: folder that frames of recordings are kept in; "off": nowhere; None: the user's cache folder.
+    Frames of recordings are kept in the folder `cache`; "off": nowhere; None: in the user's cache folder.
 
     Raises:
         UserError: see `load`; a cache for a data set of images.
