@@ -1,19 +1,21 @@
 """Arrays of one's own in a NumPy archive: images and labels to evaluate on, and perhaps others to learn from."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from csnn_jax.data.images import check_floats, scale_of
+from csnn_jax.data.npz import read_npz
 from csnn_jax.data.source import Raw, Wanted
 from csnn_jax.data.split import Split, as_split, check_alike, class_names
-from csnn_jax.errors import UserError, first_line
+from csnn_jax.errors import UserError
 
 KEYS = ("images", "labels", "train_images", "train_labels", "classes")
 """What an archive may hold; the first two must be there, and the next two come together."""
+MOST = 2**36
+"""Bytes that its arrays may take."""
 
 
 def read_arrays(where: str, wanted: Wanted) -> Raw:
@@ -28,7 +30,10 @@ def read_arrays(where: str, wanted: Wanted) -> Raw:
         UserError: no such file, a damaged one, other arrays in it, or arrays that don't belong together.
     """
     source = f"--dataset arrays:{where}"
-    arrays = _opened(where, source)
+    try:
+        arrays = read_npz(Path(where), MOST)
+    except UserError as error:  # which begins with the file
+        raise UserError(f"--dataset arrays:{error}") from None
     unknown, missing = sorted(arrays.keys() - set(KEYS)), [key for key in KEYS[:2] if key not in arrays]
     missing += [key for key in KEYS[2:4] if key not in arrays and arrays.keys() & set(KEYS[2:4])]
     if unknown or missing:
@@ -53,18 +58,3 @@ def _raw(arrays: Mapping[str, Any]) -> Raw:
         if split.images.dtype != np.uint8 and len(split.labels):
             check_floats(np.asarray(split.images), scale_of(split.images), "images go")
     return Raw((train.images, train.labels), (test.images, test.labels), names)
-
-
-def _opened(where: str, source: str) -> dict[str, Any]:
-    """Every array of an archive, by name."""
-    expected = "expected an archive that numpy.savez has written"
-    try:
-        with open(where, "rb") as file:  # np.load doesn't close what turns out to be damaged
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise ValueError("one array without a name")
-            return {name: archive[name] for name in archive.files}
-    except MemoryError:
-        raise UserError(f"{source}: its arrays need more memory than there is, {expected}") from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        raise UserError(f"{source}: {first_line(error)}, {expected}") from None
