@@ -15,7 +15,7 @@ from csnn_jax.flags import parse, run_command
 from csnn_jax.runs import layouts, rundir
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, require_extras, set_up
-from export.effort import EXTENTS, Effort
+from export.settings import EXTENTS, Effort, Settings
 from export.work import Work
 
 DESCRIPTION = """Turns a trained run into a bundle: ONNX graphs, NIR, a C program, golden tensors, a manifest, a report.
@@ -67,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"note: --time-steps {flags.time_steps} is more than the {trained} of the training", flush=True)
         with Work("Exporting") as work, Scratch():
             from export import make
-            from export.claims import Settings
 
             set_up()
             effort: Effort = "quick" if flags.quick else "thorough" if flags.thorough else "usual"

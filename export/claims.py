@@ -1,86 +1,26 @@
 """What a manifest claims of a bundle, worked out from the bundle's other files: when it is made, and to verify it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any
 
-import numpy as np
-
 from csnn_jax.config import Config
-from csnn_jax.data import Images, Split
-from csnn_jax.errors import UserError
+from csnn_jax.data import Split
 from csnn_jax.runs import footprint
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.weights import digest
 from csnn_jax.trained import Trained
 from export import parts, semantics
 from export.bundle import WEIGHTS, Manifest
-from export.effort import EXTENTS, Effort, Extent
 from export.parts.part import Found, Part, Timing
 from export.proof.equality import fired, thresholds
 from export.report import tools
 from export.report.cells import measured
-from export.subject import Subject, for_data
+from export.subject import Subject
 
 Prove = Callable[[Part, str], Found]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings by which a bundle is made and proven.
-
-    Attributes:
-        opset: of the ONNX files.
-        images: test images that spikes are compared on.
-        effort: how much else the proof looks at.
-        time_steps: steps of the window that the bundle runs; None: those of the training, or the data's own.
-        drop_silent: channels that no training image made fire are left out.
-    """
-
-    opset: int
-    images: int
-    effort: Effort = "usual"
-    time_steps: int | None = None
-    drop_silent: bool = False
-
-    @property
-    def extent(self) -> Extent:
-        """What the effort means."""
-        return EXTENTS[self.effort]
-
-    @classmethod
-    def read(cls, values: dict[str, Any]) -> "Settings":
-        """From a manifest whose `statements` are in order."""
-        names = ("opset", "images", "effort", "time_steps", "drop_silent")
-        return cls(*(values[name] for name in names))
-
-    def fitted(self, config: Config, test: Split) -> Config:
-        """The run's configuration with the window that the bundle runs.
-
-        Raises:
-            UserError: more steps than the images' own were asked for.
-        """
-        config = for_data(config, test)
-        if self.time_steps is None:
-            return config
-        if test.images.ndim == 5 and self.time_steps > (there := config.model.time_steps):
-            frames = f"{config.data.dataset} has {there} frames an example"
-            raise UserError(f"--time-steps {self.time_steps}: {frames}, expected at most as many")
-        return replace(config, model=replace(config.model, time_steps=self.time_steps))
-
-    def split(self, test: Split) -> Split:
-        """The images that accuracy is measured on, among them those that spikes are compared on."""
-        most = self.extent.accuracy_images
-        count = len(test.labels) if most is None else max(most, self.images)
-        return Split(self.window(test.images[:count]), test.labels[:count])
-
-    def window(self, images: Images) -> Images:
-        """Of images with a time axis the frames that the bundle runs."""
-        if images.ndim == 4 or self.time_steps is None:
-            return images
-        return np.asarray(images)[:, : self.time_steps]
 
 
 def summary(part: Part, found: Found, images: int | None) -> str:

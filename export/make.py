@@ -17,10 +17,10 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
 from export import claims, derived, manifest, parts, silent
 from export.bundle import PAGE, REPORT
-from export.claims import Settings
 from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.report import text, webpage
+from export.settings import Settings
 from export.subject import ExportInputs, Subject, calibration
 from export.work import Work
 

@@ -9,9 +9,9 @@ from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
-from export import claims, golden_images, manifest
-from export.effort import EXTENTS, Effort
+from export import golden_images, manifest
 from export.manifest import Manifest
+from export.settings import EXTENTS, Effort, Settings
 from export.subject import ExportInputs, Subject, calibration
 from export.work import Work
 
@@ -50,7 +50,7 @@ def open_bundle(
         UserError: its weights or configuration can't be read, or the data set is another one.
     """
     _, config, tensors = rundir.open_run(str(folder))
-    made = claims.Settings.read(recorded["settings"])
+    made = Settings.read(recorded["settings"])
     settings, note, whole = made, "", None
     if effort == "thorough":
         settings = replace(made, images=max(made.images, EXTENTS[effort].images), effort=effort)

@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.runs.layouts import Tensors
 from export import parts
-from export.effort import Effort
+from export.settings import EXTENTS, Effort
 
 PACKAGES = ("csnn-jax", "numpy", "safetensors", "jax", "flax", "h5py", "onnx-ir", "plotly", *parts.packages())
 """Packages whose versions a manifest names."""
@@ -123,6 +125,46 @@ def problems(manifest: dict[str, Any]) -> Iterator[str]:
                 yield from _object(where, row, ROWS[entry]) if isinstance(row, dict) else [f"{where} is no object"]
         else:
             yield from _object(entry, found, form)
+
+
+def belied(manifest: dict[str, Any], job: Config, test_images: int | None) -> Iterator[str]:
+    """Which statements config.json, the test images or others of them contradict; one line each.
+
+    Args:
+        manifest: one without `problems`.
+        job: what config.json holds.
+        test_images: how many there are; None: they are not here.
+    """
+    settings, training, made, data = (manifest[entry] for entry in ("settings", "training", "made", "data"))
+    pairs = [
+        ("training.seed", training["seed"], job.train.seed),
+        ("training.dtype", training["dtype"], job.train.dtype),
+        ("training.time_steps", training["time_steps"], job.model.time_steps),
+        ("data.dataset", data["dataset"], job.data.dataset),
+        ("made.opset", made["opset"], settings["opset"]),
+    ]
+    if test_images is not None:
+        most = EXTENTS[settings["effort"]].accuracy_images
+        count = test_images if most is None else min(test_images, max(most, settings["images"]))
+        pairs.append(("settings.accuracy_images", settings["accuracy_images"], count))
+        if settings["images"] > test_images:
+            yield f"settings.images is {settings['images']}, the test set has {test_images}"
+    yield from (f"{name} is {stated!r}, expected {found!r}" for name, stated, found in pairs if stated != found)
+    if ("dropped" in manifest) != settings["drop_silent"]:
+        yield "settings.drop_silent doesn't fit to `dropped`"
+
+
+def belied_by_network(dropped: dict[str, Any], model: ModelConfig, tensors: Tensors) -> Iterator[str]:
+    """What --drop-silent is said to have left against the network that there is; one line each."""
+    hidden = [[layer.name, layer.channels] for layer in model.layers[:-1]]
+    if [row[:2] for row in dropped["layers"]] != hidden:
+        yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, the network has {hidden}"
+    count = sum(value.size for value in tensors.values())
+    left, sizes = dropped["parameters"][1], dropped["bytes"]
+    if left != count or sizes != [4 * parameters for parameters in dropped["parameters"]]:
+        yield f"dropped.parameters and bytes are {left} and {sizes[1]}, the network has {count} parameters"
+    if max(dropped["fired_on"], dropped["other_answers"]) > dropped["test_images"]:
+        yield "dropped counts more images than there are"
 
 
 def _object(where: str, found: dict[str, Any], form: dict[str, Check]) -> Iterator[str]:

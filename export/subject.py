@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +21,8 @@ from csnn_jax.runs.config_json import job_to_json
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import BATCH
 from export import reference
-from export.effort import EXTENTS, Extent
 from export.proof.equality import PIECE, Window, pieces, windows
+from export.settings import EXTENTS, Extent
 from export.work import Work
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Subject:
 
     Attributes:
         folder: the bundle.
-        config: the run's, see `for_data`.
+        config: the run's, see `settings.for_data`.
         tensors: the trained parameters.
         split: test images and labels, for accuracy.
         images: how many of them, from the first on, spikes are compared on.
@@ -176,13 +176,6 @@ def calibration(dataset: Dataset) -> Images:
     """The images that ranges of quantized values are taken from: training images, where there are any."""
     split = dataset.train if len(dataset.train.labels) else dataset.test
     return split.images[:CALIBRATION_IMAGES]
-
-
-def for_data(config: Config, test: Split) -> Config:
-    """The run's configuration, with the data's own T where the images have a time axis."""
-    if test.images.ndim == 4:
-        return config
-    return replace(config, model=replace(config.model, time_steps=test.images.shape[1]))
 
 
 def accuracy(count: reference.Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:

@@ -11,13 +11,13 @@ from typing import Any
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.report import page
 from export import claims, derived, hashes, manifest, statements
-from export.bundle import CONFIG, MANIFEST, PAGE, REPORT
-from export.effort import EXTENTS, Effort
+from export.bundle import MANIFEST, PAGE, REPORT
 from export.manifest import Manifest
 from export.parts.part import Found, Part
 from export.proof.agreement import disagreement, other_images
 from export.received import Opened, open_bundle
 from export.report import text, webpage
+from export.settings import EXTENTS, Effort
 from export.subject import Subject
 from export.work import Work
 
@@ -218,35 +218,10 @@ class Comparison:
 
     def _statements(self) -> Iterator[str]:
         """What the maker states must fit the configuration and the files, as far as these show it."""
-        job, settings = self.opened.source.job, self.recorded["settings"]
-        seen = {"seed": job.train.seed, "dtype": job.train.dtype, "time_steps": job.model.time_steps}
-        stated = {name: self.recorded["training"][name] for name in seen}
-        yield from manifest.differences(stated, seen, "training")
-        if (name := self.recorded["data"]["dataset"]) != job.data.dataset:
-            yield f"data.dataset is {name!r}, {CONFIG} says {job.data.dataset!r}"
-        if self.recorded["made"]["opset"] != settings["opset"]:
-            yield f"made.opset is {self.recorded['made']['opset']}, settings.opset {settings['opset']}"
-        if self.opened.test is not None:
-            extent = EXTENTS[settings["effort"]]
-            yield from _counts(settings, len(self.opened.test.labels), extent.accuracy_images)
-        yield from self._dropped()
-
-    def _dropped(self) -> Iterator[str]:
-        """Only --drop-silent leaves channels out, and what is left is what config.json says."""
-        dropped = self.recorded.get("dropped")
-        if (dropped is not None) != self.recorded["settings"]["drop_silent"]:
-            yield "settings.drop_silent doesn't fit to `dropped`"
-        if dropped is None:
-            return
-        hidden = [[layer.name, layer.channels] for layer in self.subject.config.model.layers[:-1]]
-        if [row[:2] for row in dropped["layers"]] != hidden:
-            yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, the network has {hidden}"
-        count = sum(value.size for value in self.subject.tensors.values())
-        left, sizes = dropped["parameters"][1], dropped["bytes"]
-        if left != count or sizes != [4 * parameters for parameters in dropped["parameters"]]:
-            yield f"dropped.parameters and bytes are {left} and {sizes[1]}, the network has {count} parameters"
-        if max(dropped["fired_on"], dropped["other_answers"]) > dropped["test_images"]:
-            yield "dropped counts more images than there are"
+        subject, test = self.subject, self.opened.test
+        yield from statements.belied(self.recorded, self.opened.source.job, None if test is None else len(test.labels))
+        if (dropped := self.recorded.get("dropped")) is not None:
+            yield from statements.belied_by_network(dropped, subject.config.model, subject.tensors)
 
     def _report(self) -> Iterator[str]:
         try:
@@ -289,14 +264,6 @@ class Comparison:
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
         return f"here (recorded), median ms a call: {', '.join(pairs)}"
-
-
-def _counts(settings: dict[str, Any], there: int, most: int | None) -> Iterator[str]:
-    """How many images the manifest says were looked at, against those that there are."""
-    if settings["images"] > there:
-        yield f"settings.images is {settings['images']}, the test set has {there}"
-    count = there if most is None else min(there, max(most, settings["images"]))
-    yield from manifest.differences(settings["accuracy_images"], count, "settings.accuracy_images")
 
 
 def _one_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch
 from csnn_jax.flags import parse, run_command
 from export import bundle, hashes, require_extras, set_up
-from export.effort import Effort
+from export.settings import Effort
 from export.work import Work
 
 DESCRIPTION = """Checks that a bundle holds what this version makes of its weights, and nothing else.

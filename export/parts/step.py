@@ -7,7 +7,6 @@ from pathlib import Path
 import onnx
 
 from export import latency
-from export.effort import EXTENTS
 from export.graphs import onnx_facts, onnx_file, step_graph
 from export.manifest import Manifest
 from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
@@ -16,6 +15,7 @@ from export.proof.equality import Window, equality, problems, windows
 from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts, zeros
 from export.reference import frames
 from export.report import snippets
+from export.settings import EXTENTS
 from export.subject import ExportInputs, Subject
 
 PLAIN, STATIC = "step.onnx", "step_b1.onnx"

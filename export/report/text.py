@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from export import parts
-from export.bundle import CONFIG, MANIFEST, PAGE, WEIGHTS
+from export.bundle import CONFIG, MANIFEST, PAGE
 from export.hashes import SUMS
 from export.manifest import Manifest, silence
+from export.report import checking
 from export.report.cells import measured, percent, plain, size, table
 
 if TYPE_CHECKING:
@@ -262,42 +263,6 @@ def _reason(tool: dict[str, Any], refused: dict[str, str]) -> str:
     return f"{text} ([source]({tool['source']}))" if tool["source"] else text
 
 
-def _verify(manifest: Manifest) -> str:
-    made, training = manifest["made"], manifest["training"]
-    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-    cpu = plain(made["cpu"] or "an unknown processor")
-    seconds = "" if training["seconds"] is None else f" in {training['seconds']:,.0f} seconds"
-    return f"""\
-## Check it again
-
-Work from outside this folder, so that Python imports nothing from it (`-I` does the same). With csnn-jax, the Python
-package that made this bundle, and its export extra (`pip install 'csnn-jax[export]'`, or `pip install -e '.[export]'`
-in a clone; a C compiler and make are needed too):
-
-    python -I -m export.verify BUNDLE
-
-It makes every file once more of `{WEIGHTS}` and `{CONFIG}`, compares it with the one in this folder, runs it, and
-accepts nothing else. By `--dataset` it gets the test images, unless they are MNIST's, which ship with csnn-jax. These
-check less, and don't find a change by somebody who also changed the list of hashes:
-
-- `sha256sum -c {SUMS}`, or `python -I -m export.verify BUNDLE --hashes`: the files are those of the list.
-- `python -I BUNDLE/check_onnx.py`: the ONNX files compute here what `golden/` holds, in ONNX Runtime alone.
-- `make check`, as above: the C program prints here what it printed where the bundle was made.
-
-## What only its maker can say
-
-Nothing in this folder shows whether these are true: that it was made {made["utc"]} on {cpu} ({plain(made["system"])},
-{made["cores"]} cores) with Python {made["python"]}, {versions}; the latencies above; that the data set was
-{plain(manifest["data"]["dataset"])}; and how the network was trained: {CONFIG}, and {training["iterations"]:,}
-iterations{seconds}.{_dropping(manifest)}"""
-
-
-def _dropping(manifest: Manifest) -> str:
-    if "dropped" not in manifest:
-        return ""
-    return " Likewise what `--drop-silent` left out: the trained network is not in this folder."
-
-
 SECTIONS: dict[str, Callable[[Manifest], str]] = {
     "title": _title,
     "which": _which,
@@ -308,6 +273,7 @@ SECTIONS: dict[str, Callable[[Manifest], str]] = {
     "latency": _latency,
     "numbers": _numbers,
     "tools": _tools,
-    "verify": _verify,
+    "verify": checking.how,
+    "maker": checking.stated,
 }
 """The parts of the report in order, by a name for each."""

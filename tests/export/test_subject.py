@@ -12,7 +12,7 @@ from export_networks import OTHER, case
 from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.runs.metrics import BATCH
-from export.subject import Subject, accuracy, for_data
+from export.subject import Subject, accuracy
 
 
 def subject(images: np.ndarray, compared: int, **changes) -> Subject:
@@ -38,13 +38,6 @@ def test_encoded_images_are_sequences_whose_first_ones_do_not_depend_on_how_many
     (few, _), ((whole, _),) = next(made.compared)[1:], [*made.batches()]
     assert few.shape == (OTHER.time_steps, 5, 2, 12, 10) and torch.equal(few, whole[:, :5])
     assert made.sequence and not made.frames
-
-
-def test_data_with_a_time_axis_bring_their_own_length():
-    frames = np.zeros((2, 9, *OTHER.input_shape), np.uint8)
-    config = for_data(Config(OTHER), Split(frames, np.zeros(2, int)))
-    assert config.model.time_steps == 9 != OTHER.time_steps
-    assert for_data(Config(OTHER), Split(frames[:, 0], np.zeros(2, int))).model == OTHER
 
 
 def test_accuracy_takes_the_lowest_class_on_ties():

@@ -20,9 +20,9 @@ from onnx import numpy_helper
 from csnn_jax.errors import UserError
 from csnn_jax.runs import weights
 from export import derived, manifest, received, verification
-from export.effort import Effort
 from export.parts.part import Found, Part
 from export.report import text
+from export.settings import Effort
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
 NOT_CHECKED = (
@@ -255,8 +255,8 @@ def test_free_words_and_claims_of_the_manifest_are_named(copy, lines):
         ("made", "versions", {"certified": "26262"}, "made.versions is {'certified'"),
         ("training", "iterations", "many", "training.iterations is 'many', which `export` doesn't write"),
         ("settings", "drop_silent", True, "settings.drop_silent doesn't fit to `dropped`"),
-        ("training", "time_steps", 50, "training.time_steps is 6, manifest.json says 50"),
-        ("data", "dataset", "the moon", "data.dataset is 'the moon', config.json says 'mnist'"),
+        ("training", "time_steps", 50, "training.time_steps is 50, expected 6"),
+        ("data", "dataset", "the moon", "data.dataset is 'the moon', expected 'mnist'"),
     ):
         rehash(copy, **{part: recorded[part] | {name: value}})
         code, said = lines(copy)
@@ -418,9 +418,9 @@ def test_settings_that_the_files_belie_are_seen(copy, lines):
     code, said = lines(copy, None)
     assert code == 1 and "latency" not in said
     for part in (
-        "made.opset is 20, settings.opset 18",
-        "settings.accuracy_images is 100, manifest.json says 10000",
-        "training.seed is 3, manifest.json says 4",
+        "made.opset is 20, expected 18",
+        "settings.accuracy_images is 10000, expected 100",
+        "training.seed is 4, expected 3",
         "latency is not that of every file that runs",
     ):
         assert part in said["manifest.json"]

@@ -96,7 +96,10 @@ def test_arrays_are_not_resized(archive):
         ({"train_images": IMAGES[:, 1:], "train_labels": LABELS}, r"train images are \[6, 3, 5, 1\], expected"),
         ({"train_images": IMAGES, "train_labels": LABELS + 1}, "train labels are 1, 2, 3, expected every class"),
         ({"classes": np.array(["a"])}, "classes is .*, expected"),
-        ({"images": np.array([None] * 6)}, "damaged .'images.npy is no array of numbers or text.*, expected a NumPy archive"),
+        (
+            {"images": np.array([None] * 6)},
+            "damaged .'images.npy is no array of numbers or text.*, expected a NumPy archive",
+        ),
     ],
 )
 def test_other_arrays_are_refused(archive, arrays, said):

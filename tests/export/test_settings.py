@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.data import Split
-from export.claims import Settings
+from export.settings import Settings, for_data
+
+OTHER = ModelConfig(input_shape=(12, 10, 2), conv_channels=(5,), hidden=(6,), time_steps=12)
 
 
 def test_settings_are_read_from_a_manifest():
@@ -19,3 +22,10 @@ def test_settings_are_read_from_a_manifest():
 def test_accuracy_is_measured_on_as_many_images_as_the_effort_says(effort, images, count):
     test = Split(np.zeros((1200, 2, 2, 1), np.uint8), np.arange(1200))
     assert len(Settings(20, images, effort).split(test).labels) == count
+
+
+def test_data_with_a_time_axis_bring_their_own_length():
+    frames = np.zeros((2, 9, *OTHER.input_shape), np.uint8)
+    config = for_data(Config(OTHER), Split(frames, np.zeros(2, int)))
+    assert config.model.time_steps == 9 != OTHER.time_steps
+    assert for_data(Config(OTHER), Split(frames[:, 0], np.zeros(2, int))).model == OTHER

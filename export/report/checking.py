@@ -1,0 +1,47 @@
+"""The end of a bundle's report: how to check it, and what nobody but its maker can say."""
+
+from export.bundle import CONFIG, WEIGHTS
+from export.hashes import SUMS
+from export.manifest import Manifest
+from export.report.cells import plain
+
+
+def how(manifest: Manifest) -> str:
+    """How to check a bundle, in Markdown."""
+    return f"""\
+## Check it again
+
+Work from outside this folder, for Python may import from the folder that it runs in (`-I` prevents it). In a clone of
+csnn-jax, the Python package that made this bundle, with its export extra (`pip install -e '.[export]'`), a C compiler
+and make:
+
+    python -I -m export.verify BUNDLE
+
+It makes every file once more of `{WEIGHTS}` and `{CONFIG}`, compares it with the one in this folder, runs it, and
+accepts nothing else. By `--dataset` it gets the test images, unless they are MNIST's, which ship with csnn-jax. These
+check less, and don't find a change by somebody who also changed the list of hashes:
+
+- `sha256sum -c {SUMS}`, or `python -I -m export.verify BUNDLE --hashes`: the files are those of the list.
+- `python -I BUNDLE/check_onnx.py`: the ONNX files compute here what `golden/` holds, in ONNX Runtime alone.
+- `make check`, as above: the C program prints here what it printed where the bundle was made."""
+
+
+def stated(manifest: Manifest) -> str:
+    """What nobody but the maker of a bundle can say, in Markdown."""
+    made, training = manifest["made"], manifest["training"]
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    cpu = plain(made["cpu"] or "an unknown processor")
+    seconds = "" if training["seconds"] is None else f" in {training['seconds']:,.0f} seconds"
+    return f"""\
+## What only its maker can say
+
+Nothing in this folder shows whether these are true: that it was made {made["utc"]} on {cpu} ({plain(made["system"])},
+{made["cores"]} cores) with Python {made["python"]}, {versions}; the latencies above; that the data set was
+{plain(manifest["data"]["dataset"])}; and how the network was trained: {CONFIG}, and {training["iterations"]:,}
+iterations{seconds}.{_dropping(manifest)}"""
+
+
+def _dropping(manifest: Manifest) -> str:
+    if "dropped" not in manifest:
+        return ""
+    return " Likewise what `--drop-silent` left out: the trained network is not in this folder."
