@@ -1,8 +1,7 @@
 """The end of a bundle's report: how to check it, and what nobody but its maker can say."""
 
-from export.bundle import CONFIG, WEIGHTS
+from export.bundle import CONFIG, WEIGHTS, Manifest
 from export.hashes import SUMS
-from export.manifest import Manifest
 from export.report.cells import plain
 
 
