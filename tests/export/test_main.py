@@ -103,7 +103,7 @@ def test_a_bundle_of_fewer_steps(tmp_path, encoding):
     assert made["training"]["accuracy"] == accuracy, "as metrics.jsonl has it, of the whole window"
     assert "Made with `--time-steps 3`" in (bundle / "report.md").read_text()
     assert "#define CSNN_TIME_STEPS 3\n" in (bundle / "c/network.h").read_text()
-    done = call("export.verify", bundle)
+    done = call("export.verify", bundle, "--dataset", name)
     assert done.returncode == 0, done.stdout
     done = call("export", run, "--out", bundle, "--quick", "--time-steps", 200, "--overwrite")
     assert (
@@ -113,7 +113,7 @@ def test_a_bundle_of_fewer_steps(tmp_path, encoding):
 
 def recorded_run(tmp_path: Path) -> Path:
     config = ModelConfig(input_shape=(17, 17, 2), conv_channels=(3,), hidden=(), time_steps=5, scale=1.0)
-    return make_run(tmp_path / "run", config, write_nmnist(tmp_path / "nmnist", 2, 2), cache="off")
+    return make_run(tmp_path / "run", config, write_nmnist(tmp_path / "nmnist", 2, 2))
 
 
 def test_more_steps_than_there_are_frames_are_refused(tmp_path):
@@ -129,7 +129,7 @@ def test_a_bundle_of_the_first_frames(tmp_path):
     assert done.returncode == 0, done.stderr
     made = json.loads((bundle / "manifest.json").read_text())
     assert made["semantics"]["time_steps"] == 3 and made["training"]["time_steps"] == 5
-    done = call("export.verify", bundle)
+    done = call("export.verify", bundle, "--dataset", f"nmnist:{tmp_path / 'nmnist'}")
     assert done.returncode == 0, done.stdout
     (tmp_path / "built").mkdir()
     built = program.build(bundle / "c", tmp_path / "built")

@@ -107,7 +107,7 @@ def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp
     assert made["training"]["accuracy"] == whole.evaluate(test).accuracy
     answers = [one.classify(test.images).classes for one in (whole, found)]
     assert made["dropped"]["other_answers"] == (answers[0] != answers[1]).sum() <= made["dropped"]["fired_on"]
-    done = call("export.verify", bundle)
+    done = call("export.verify", bundle, "--dataset", name)
     assert done.returncode == 0, done.stdout
     assert "is a bundle, expected a run" in refused("export", bundle, "--out", tmp_path / "again", "--drop-silent")
 

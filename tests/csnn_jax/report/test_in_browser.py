@@ -135,7 +135,7 @@ def test_a_recording_plays_beside_the_spikes(tmp_path):
     """The picture is the latest frame, and at the end the sum of all."""
     name = write_nmnist(tmp_path / "nmnist", train=1, test=1)
     config = ModelConfig(input_shape=(34, 34, 2), conv_channels=(4,), time_steps=6, scale=1.0)
-    run = make_run(tmp_path / "run", config, dataset=name, cache="off")
+    run = make_run(tmp_path / "run", config, dataset=name)
     assert call("csnn_jax.report", run, "--out", tmp_path / "report.html").returncode == 0
     with opened(tmp_path / "report.html") as visit:
         image, said = visit.page.locator(".player .image"), visit.page.locator(".player .frame")

@@ -92,7 +92,8 @@ def check_all_the_way(folder: Path, data: Path):
         assert f"Spikes: run, scan, {number}: 0 of " in compared.stdout
     assert "Spikes: run, event, float32: 0 of " in compared.stdout
     bundle = folder / "bundle"
-    for command in (("export", folder / "run", "--quick", "--out", bundle), ("export.verify", bundle)):
+    verified = ("export.verify", bundle, "--dataset", f"nmnist:{data}")
+    for command in (("export", folder / "run", "--quick", "--out", bundle), verified):
         done = run(*command, env=kept_in(folder))
         assert done.returncode == 0, done.stdout + done.stderr
     (folder / "built").mkdir()
