@@ -196,7 +196,6 @@ PART = Part(
     check=check,
     same=same,
     rounds=True,
-    images=images,
     advice=_advice,
     usage=_usage,
 )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split
 from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest
 from export.proof import Figures
@@ -133,7 +132,6 @@ class Part:
         reason_against: why this network can't have it, in one line; None where it can.
         form: the format's name, for a part that some networks can't have: "NIR".
         timing: how a call of it is timed; None: it is no program.
-        images: test images that it keeps, which stand in for a data set that is not there.
         copied: it is the run's own file, from which all others are made.
         comparisons: rows of the report's table of equality, from the figures that its check recorded.
         advice: rows of the report's table "which one to take".
@@ -150,7 +148,6 @@ class Part:
     reason_against: Callable[[ModelConfig, Tensors], str | None] = lambda config, tensors: None
     form: str = ""
     timing: Timing | None = None
-    images: Callable[[Path], Split] | None = None
     copied: bool = False
     comparisons: Callable[[Figures], Iterable[ComparedRow]] = _none
     advice: Callable[[Manifest], Iterable[Advice]] = _none

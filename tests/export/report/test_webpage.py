@@ -112,7 +112,7 @@ def test_flags_in_the_head_are_code(spikes):
 def test_a_page_follows_from_its_manifest_alone(any_bundle):
     recorded = manifest.read(any_bundle)
     assert webpage.render(recorded) == (any_bundle / "report.html").read_text()
-    assert webpage.made_by((any_bundle / "report.html").read_text()) == webpage.maker()
+    assert f'content="{webpage.maker()}"' in (any_bundle / "report.html").read_text()[:1024]
 
 
 def test_a_page_contains_no_path_of_the_machine(spikes):
