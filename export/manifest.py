@@ -60,6 +60,7 @@ def read(folder: Path) -> Manifest:
             raise UserError(f"{path}: {size:,} bytes, expected at most {MOST_BYTES:,}")
         content = path.read_bytes()
         found = json.loads(content)
+        written = _bytes(found) == content
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON: {error}") from None
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
@@ -70,7 +71,7 @@ def read(folder: Path) -> Manifest:
             raise UserError(f"{path}: {name} is {_short(found.get(name))}, expected an object")
     for problem in statements.problems(found):
         raise UserError(f"{path}: {problem}")
-    if _bytes(found) != content:
+    if not written:
         raise UserError(f"{path}: is not written as `export` writes it: a key stands twice, or its spaces differ")
     return found
 
@@ -125,7 +126,9 @@ def _most_bytes(folder: Path) -> int:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+    if path.is_symlink():
+        raise UserError(f"{path.name}: is a link, expected a plain file")
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _sizes(folder: Path) -> Iterator[tuple[str, int]]:

@@ -373,7 +373,12 @@ def test_damaged_files_are_one_line_each(copy, lines):
     assert said["step.onnx"].startswith("ok") and said["network_nir104.nir"].startswith("ok")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 2}', '{"schema_version": 1, "files": []}'])
+DEEP = f'{{"schema_version": 1, "x": {"[" * 600}{"]" * 600}}}'
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"schema_version": 2}', '{"schema_version": 1, "files": []}', DEEP, '{"x": "\\ud800"}']
+)
 def test_a_damaged_manifest_is_one_line(copy, lines, content):
     (copy / "manifest.json").write_text(content)
     code, said = lines(copy)
