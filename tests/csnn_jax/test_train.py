@@ -156,7 +156,7 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(datas
     flags = (*BRIEF, "--dataset", dataset, "--init", "torch", "--max-iters", 20, "--eval-every", 0, "--out", out)
     flags += ("--surrogate", "spike_rate_escape", "--slope", "1e38")
     line = refused(MODULE, *flags)
-    assert "iteration 0: the loss or a gradient is not finite" in line and "--lr" in line
+    assert "iteration 1: the loss or a gradient is not finite" in line and "--lr" in line
     kept = safetensors.numpy.load_file(out / "weights.safetensors")
     assert all(np.isfinite(t).all() for t in kept.values())
     assert np.abs(kept["conv1.weight"]).max() <= 1 / 3  # the initial weights

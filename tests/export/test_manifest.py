@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
+from csnn_jax.errors import UserError
 from export import manifest
 
 
@@ -16,11 +19,29 @@ def test_one_flipped_byte_in_any_file_is_seen(small_bundle, tmp_path):
         assert list(manifest.file_problems(copy, recorded)) == ["SHA256SUMS"]
         (copy / name).write_bytes(whole)
     assert manifest.file_problems(copy, recorded) == {}
-    for name in recorded["files"]:
+    others = set(recorded["files"]) - {"config.json"}  # which is read to know how large they may be
+    for name in others:
         _flip_a_byte(copy / name)
     problems = manifest.file_problems(copy, recorded)
-    assert set(problems) == set(recorded["files"])
+    assert set(problems) == others
     assert all(problem.startswith("was changed") for problem in problems.values())
+
+
+def test_a_file_that_is_too_large_is_not_read(small_bundle, tmp_path):
+    copy = Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
+    recorded = manifest.read(copy)
+    with open(copy / "step.onnx", "r+b") as file:
+        file.truncate(2**32)
+    assert [*manifest.file_problems(copy, recorded)] == ["step.onnx"]
+    for name, said in (("weights.safetensors", "for this network"), ("config.json", "65,536")):
+        with open(copy / name, "r+b") as file:
+            file.truncate(2**32)
+        with pytest.raises(UserError, match=f"^{name}: 4,294,967,296 bytes, expected at most .*{said}"):
+            manifest.file_problems(copy, recorded)
+    (copy / "config.json").unlink()
+    (copy / "config.json").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match=r"^config.json: is a link, expected a plain file"):
+        manifest.file_problems(copy, recorded)
 
 
 def test_differences_are_told_by_their_place():

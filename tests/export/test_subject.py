@@ -18,7 +18,7 @@ from export.subject import Subject, accuracy
 def subject(images: np.ndarray, compared: int, **changes) -> Subject:
     config = Config(replace(OTHER, **changes))
     labels = np.arange(len(images)) % OTHER.num_classes
-    return Subject(Path("nowhere"), config, case("other").tensors, Split(images, labels), compared)
+    return Subject(Path("nowhere"), config, case("other").tensors, Split(images, labels), compared, images)
 
 
 def test_every_image_is_in_one_batch_and_the_compared_ones_are_the_first():

@@ -12,9 +12,9 @@ import onnx
 from bundles import rehash
 from onnx import helper, numpy_helper
 
-from export import statements
+from export import manifest, statements
 from export.graphs import onnx_facts
-from export.report import text
+from export.report import text, webpage
 
 ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
 NIR = ("network.nir", "network_nir104.nir")
@@ -297,25 +297,23 @@ def _manifest(folder: Path, random: Random) -> str:
         inside["certified"] = "ISO 26262"
     else:
         inside[name] = _other_json(inside[name])
-    _write(folder, recorded)
+    fit(folder, recorded)
     return f"{'.'.join(map(str, (*place, name)))} {kind}"
 
 
 def _statement(folder: Path, random: Random) -> str:
     """A statement of the maker's in a form that `export` doesn't write, or one more of them."""
     recorded = json.loads((folder / "manifest.json").read_text())
-    entry = _one(random, ["made", "training", "data", "settings", "latency", "files"])
+    entry = _one(random, ["made", "training", "data", "settings", "latency"])
     kind = _one(random, ["free key", "type", "removed"])
     name = _one(random, sorted(recorded[entry]))
-    if entry == "files":
-        recorded["files"][name]["certified"] = "ISO 26262"
-    elif kind == "free key":
+    if kind == "free key":
         recorded[entry]["certified"] = "ISO 26262"
     elif kind == "type":
         recorded[entry][name] = {"\x1b[31m": [1]}
     else:
         del recorded[entry][name]
-    _write(folder, recorded)
+    fit(folder, recorded)
     return f"{entry}.{name} {kind}"
 
 
@@ -334,7 +332,7 @@ def _claims(folder: Path, random: Random) -> str:
         recorded["training"]["dtype"] = "float64"
     else:
         recorded["settings"][kind] = 18 if kind == "opset" else 9999
-    _write(folder, recorded)
+    fit(folder, recorded)
     return kind
 
 
@@ -406,11 +404,13 @@ def _other_json(value: Any) -> Any:
     return f"{value} (certified)" if isinstance(value, str) else {"certified": value}
 
 
-def _write(folder: Path, recorded: dict[str, Any]) -> None:
-    """Writes the manifest, and a report that fits where one can be made."""
-    from export import manifest
-
+def fit(folder: Path, recorded: dict[str, Any]) -> None:
+    """Writes a manifest, and reports and hashes that fit where they can be made."""
+    manifest.write(folder, recorded | {"files": manifest.hash_files(folder)})
+    recorded["files"] = manifest.hash_files(folder)
     try:
+        (folder / "report.html").write_text(webpage.render(recorded))
+        recorded["files"] |= {"report.html": manifest.hash_files(folder)["report.html"]}
         (folder / "report.md").write_text(text.render(recorded))
         recorded["files"] |= {"report.md": manifest.hash_files(folder)["report.md"]}
     except Exception:

@@ -72,7 +72,7 @@ def test_without_a_run_the_records_are_held_and_the_lines_handed_over(trainer, c
     assert [record["kind"] for record in records.records()] == ["train", "test", "end"]
     assert [record["accuracy"] for record in records.records("end")] == [0.75]
     of = "75.00% (of 4 images)"
-    assert [line for line in lines if "Acc" in line] == [f"Iter 0, Test Acc: {of}", f"Final Test Accuracy: {of}"]
+    assert [line for line in lines if "Acc" in line] == [f"Iter 1, Test Acc: {of}", f"Final Test Accuracy: {of}"]
     assert capsys.readouterr().out == ""
 
 

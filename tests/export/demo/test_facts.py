@@ -85,7 +85,7 @@ def test_frames_of_another_number_than_steps_are_refused(copy):
 
 @pytest.mark.parametrize(
     "dataset, name",
-    [("mnist", "mnist"), ("idx:/home/me/<b>", "idx"), ("tfds:nmnist@/home/me", "tfds:nmnist"), (None, "None")],
+    [("mnist", "mnist"), ("idx:/home/me/<b>", "idx"), ("tfds:nmnist@/home/me", "tfds:nmnist")],
 )
 def test_data_are_named_without_their_folder(dataset, name, copy):
     recorded = json.loads((copy / "manifest.json").read_text())["data"]

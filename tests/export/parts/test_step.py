@@ -22,7 +22,8 @@ def subject(tmp_path) -> Subject:
     made = case("other")
     for name in step.PART.what:
         onnx_file.save(made.models[name], tmp_path / name)
-    return Subject(tmp_path, Config(made.config), made.tensors, Split(made.images, np.array([0, 1, 2])), 3)
+    split = Split(made.images, np.array([0, 1, 2]))
+    return Subject(tmp_path, Config(made.config), made.tensors, split, 3, made.images)
 
 
 def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(subject):
@@ -57,15 +58,13 @@ def test_a_batch_of_one_is_run_for_its_accuracy_where_it_is_another_graph_or_eac
 
 
 @pytest.mark.parametrize("name", [step.PLAIN, step.STATIC])
-def test_a_changed_weight_is_told_by_name_and_by_its_consequences(subject, name):
+def test_a_changed_weight_is_found_by_what_it_does(subject, name):
     model = changed(onnx.load(subject.folder / name), "fc1.weight", lambda value: value + np.float32(0.5))
     onnx_file.save(model, subject.folder / name)
-    first, *others = step.check(subject, name).problems
-    assert first == "fc1.weight is not the trained one"
-    assert any("membranes differ from torch's by more than 1e-05" in problem for problem in others)
+    problems = step.check(subject, name).problems
+    assert any("membranes differ from torch's by more than 1e-05" in problem for problem in problems)
 
 
-def test_another_reset_is_told(subject):
+def test_another_reset_is_found_by_what_it_does(subject):
     other = replace(subject, config=Config(replace(subject.config.model, reset="none")))
-    problems = step.check(other, step.STATIC).problems
-    assert "its metadata does not state the network's semantics" in problems and len(problems) > 1
+    assert step.check(other, step.STATIC).problems
