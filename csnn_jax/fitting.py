@@ -76,7 +76,8 @@ def fit(
         if log is not None:
             log(in_python(line))
 
-    for line in (*introduced(dataset, job, trainer), _filled_in(config.model, job.model), *chosen(asked, job, trainer)):
+    taken = _filled_in(config.model, job.model, floats=dataset.train.images.dtype.kind == "f")
+    for line in (*introduced(dataset, job, trainer), taken, *chosen(asked, job, trainer)):
         say(line)
     loop, records = Loop(job, dataset, trainer, rates, lambda: True), Records()
     loop.run(0, _Fitting(job, dataset, records, len(rates), loop, say, on_evaluation))
@@ -132,11 +133,11 @@ def _iterations(settings: TrainConfig, images: int) -> int:
     return total
 
 
-def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:
+def _filled_in(asked: ModelConfig, made: ModelConfig, floats: bool) -> str:
     """A line on what the arrays decided of the network."""
     names = ("input_shape", "time_steps", "num_classes", "scale")
-    taken = [name for name in names if getattr(asked, name) != getattr(made, name)]
-    values = (" ".join(flag(name, getattr(made, name))) for name in taken)
+    taken = [name for name in names if getattr(asked, name) != getattr(made, name) and not (floats and name == "scale")]
+    values = [" ".join(flag(name, getattr(made, name))) for name in taken] + ["floats as they are"] * floats
     return f"Taken from the arrays: {', '.join(values) or 'nothing'}"
 
 

@@ -64,7 +64,8 @@ class Stream:
         Raises:
             ValueError: a frame of another shape or type; the state stays as it was.
         """
-        x, shape = np.asarray(as_images(frame, "pixels of frame")), self._model.config.input_shape
+        shape, one = self._model.config.input_shape, self._model.config.input_scale
+        x = np.asarray(as_images(frame, "pixels of frame", one))
         expected = shape if self._batch is None else (self._batch, *shape)
         if x.shape != expected:
             raise ValueError(f"frame is {list(x.shape)}, expected {list(expected)}")

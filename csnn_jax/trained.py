@@ -97,7 +97,7 @@ class Trained:
             UserError: engine "event" was asked for, and the images have a time axis and other numbers than counts up
                 to 15.
         """
-        images = _as_images(images)
+        images = _as_images(images, self.config.model.pixel_scale)
         runner = self._for(images)
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
@@ -122,7 +122,7 @@ class Trained:
         Raises:
             ValueError, UserError: as `classify`.
         """
-        images = _as_images(images)
+        images = _as_images(images, self.config.model.pixel_scale)
         runner = self._for(images)
         found = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
         return jax.tree.map(np.asarray, found)
@@ -164,7 +164,8 @@ class Trained:
 
     def _split(self, given: Split | tuple[Any, Any]) -> Split:
         """Images and labels that the network can be evaluated on."""
-        found = data.as_split(given, "split", self.config.model.input_shape)
+        model = self.config.model
+        found = data.as_split(given, "split", model.input_shape, one=model.pixel_scale)
         data.check_split(found, self.config.model)
         return found
 
@@ -180,7 +181,7 @@ class Trained:
         Raises:
             ValueError, UserError: as `classify`.
         """
-        images = _as_images(images)
+        images = _as_images(images, self.config.model.pixel_scale)
         runner = self._for(images)
         found = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in found)
@@ -196,7 +197,7 @@ class Trained:
         """
         if isinstance(images, Split) or (isinstance(images, tuple) and len(images) == 2):
             images = self._split(images).images
-        found = _as_images(images)
+        found = _as_images(images, self.config.model.pixel_scale)
         return self._for(found).look(self._params, found)
 
     @naming_arguments()
@@ -280,7 +281,7 @@ def _job(model: Any, config: Any) -> Config:
     return job
 
 
-def _as_images(images: Any) -> Images | Array:
+def _as_images(images: Any, one: float) -> Images | Array:
     """Images as `data.as_images` has them; an array of JAX's that the network takes stays on its device.
 
     Raises:
@@ -290,4 +291,4 @@ def _as_images(images: Any) -> Images | Array:
         raise ValueError("images are traced, expected an array: inside of JAX's transformations run `model` instead")
     if isinstance(images, Array) and images.dtype in (np.uint8, np.float32):
         return images
-    return data.as_images(images, "images")
+    return data.as_images(images, "images", one)

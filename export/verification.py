@@ -27,10 +27,11 @@ DIFFERENT, INCOMPLETE = 1, 3
 
 @dataclass
 class Verdict:
-    """Prints a line per file; counts those that differ, and keeps what could not be checked."""
+    """Prints a line per file; counts those that differ, and keeps what could not be checked, or wasn't on request."""
 
     bad: int = 0
     unchecked: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
     def tell(self, name: str, problems: Sequence[str], praise: str = "ok") -> None:
         self.bad += bool(problems)
@@ -39,9 +40,10 @@ class Verdict:
 
     def end(self, *notes: str) -> int:
         """Prints the last line; returns the exit code."""
-        missing = [f"NOT CHECKED: {', '.join(self.unchecked)}"] if self.unchecked else []
+        left_out = [*self.unchecked, *self.skipped]
+        missing = [f"NOT CHECKED: {', '.join(left_out)}"] if left_out else []
         said = "; ".join(filter(None, (*missing, *notes)))
-        verdict = "NOT OK" if self.bad else "ok as far as checked" if self.unchecked else "all ok"
+        verdict = "NOT OK" if self.bad else "ok as far as checked" if left_out else "all ok"
         print(hashes.printable(f"{verdict}{said and f' ({said})'}"))
         return DIFFERENT if self.bad else INCOMPLETE if self.unchecked else 0
 
@@ -251,12 +253,14 @@ class Comparison:
     def _images(self) -> None:
         """Without the test images nothing of them can be checked."""
         if self.opened.test is None:
-            dataset = self.opened.source.job.data.dataset
+            name = self.opened.source.job.data.dataset
             self.verdict.unchecked += [
                 "accuracy, spikes, operations and energy",
                 "the ranges of step_int8.onnx",
-                f"that golden/ holds test images (--dataset: here the name of {dataset!r})",
+                f"that golden/ holds test images; --dataset gives them, which were {name!r} where the bundle was made",
             ]
+        elif self.opened.effort is not None:
+            self.verdict.skipped.append(f"accuracy, spikes, operations and energy (--{self.opened.effort})")
 
     def _latency(self) -> str:
         """Latency of every file, here and as recorded, to be looked at: no two machines, or days, give the same."""

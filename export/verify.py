@@ -34,9 +34,10 @@ class VerifyFlags:
     """The data set of the bundle's figures, as `csnn_jax.train --dataset` takes it; None: MNIST where the bundle says
     so, which ships with the package. For any other bundle its figures can't be checked without."""
     quick: bool = False
-    """Run the files on 4 images only, and do not compare figures such as accuracy."""
+    """Run the files on 4 images only, and do not compare the manifest's figures, such as accuracy."""
     thorough: bool = False
-    """Run the files on 1000 test images and measure accuracy on all, however few the bundle was made with."""
+    """Run the files on 1000 test images and measure accuracy on all, however few the bundle was made with; the
+    manifest's figures, which are of fewer, are not compared."""
     hashes: bool = False
     """Compare the SHA-256 of the files alone, which takes none of the packages that exports need."""
 

@@ -18,7 +18,7 @@ from csnn_jax.data.events.nmnist import read_nmnist
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.simulated import read_saccades
 from csnn_jax.data.idx import read_folder, read_mnist
-from csnn_jax.data.images import Shape, fit, scale_note, scale_of
+from csnn_jax.data.images import Images, Shape, fit, scale_note, scale_of
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import Split, check_split
 from csnn_jax.data.tfds_source import read_tfds
@@ -317,6 +317,7 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
         for split in (dataset.train, dataset.test)[not len(dataset.train.labels) :]:
             try:
                 check_split(split, model)
+                check_kind(split.images, model)
             except ValueError as error:
                 raise UserError(f"--dataset {dataset.name}: {error}") from None
     if dataset.num_classes > model.num_classes:
@@ -325,6 +326,14 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
             f"{model.num_classes}"
         )
     return dataset
+
+
+def check_kind(images: Images, model: ModelConfig) -> None:
+    """Raises ValueError where a network of bytes up to 255 is given images of 0 and 1, or the other way round."""
+    scales = scale_of(images), model.pixel_scale
+    if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, 255.0}:
+        found, taken = ("0 and 1" if scale == 1 else "bytes up to 255" for scale in scales)
+        raise ValueError(f"images are {found}, expected {taken}, as the network was trained on")
 
 
 def _load(config: Config, name: str, validation: int = 0, cache: str | None = None, trains: bool = False) -> Dataset:

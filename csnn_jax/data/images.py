@@ -49,13 +49,14 @@ def highest_count(images: Images | Any) -> int | None:
     return int(numbers.max())
 
 
-def as_images(images: Any, name: str) -> Images:
+def as_images(images: Any, name: str, one: float = 1) -> Images:
     """What anybody gives as images, in the form that everything takes: bytes, or floats that are used as they are.
 
     Args:
         images: of any shape: an array of NumPy's or JAX's, a tensor of torch's, or lists. Booleans and whole numbers
             from 0 to 255 become uint8, floats float32. Recordings stay as they are.
         name: of the images, for errors.
+        one: the whole number that means 1.0, which True becomes.
 
     Raises:
         ValueError: they are no numbers, ragged, or whole numbers that are no bytes.
@@ -63,6 +64,8 @@ def as_images(images: Any, name: str) -> Images:
     if callable(getattr(images, "digest", None)):  # made as they are read; see `Images`
         return images
     found = as_numbers(images, name)
+    if found.dtype.kind == "b":
+        return found * np.uint8(one) if one in range(1, 256) else found.astype(np.float32)
     if found.dtype.kind == "f":
         with np.errstate(over="ignore"):  # what is too large becomes infinite, which `check_images` refuses
             return found.astype(np.float32, copy=False)

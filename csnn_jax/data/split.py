@@ -46,7 +46,7 @@ class Split:
         object.__setattr__(self, "labels", _labels(self.labels, next(iter(self.images.shape), 0)))
 
 
-def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "") -> Split:
+def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", one: float = 1) -> Split:
     """A split, or a pair of images and labels, as a split.
 
     Args:
@@ -54,6 +54,7 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "") -
         name: of what is given, for errors: "train" or "test".
         shape: height, width and channels that the images must have; None: any.
         why: they must, for errors.
+        one: what True becomes, see `as_images`.
 
     Raises:
         ValueError: it is neither, holds no images, or images and labels that don't belong together.
@@ -62,7 +63,7 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "") -
         if not isinstance(given, tuple | list) or len(given) != 2:
             found = f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
             raise ValueError(f"{name} is {found}, expected (images, labels) or a Split")
-        check_shape(images := as_images(given[0], f"{name} images"), f"{name} images", shape, why)
+        check_shape(images := as_images(given[0], f"{name} images", one), f"{name} images", shape, why)
         try:
             given = Split(images, given[1])
         except ValueError as error:

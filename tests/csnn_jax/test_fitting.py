@@ -248,11 +248,11 @@ def test_a_saved_network_is_judged_on_its_own_data(saved):
     assert "Note: these are not the images that csnn_jax.fit evaluated it on" in done.stdout
 
 
-def test_images_of_another_scale_are_noted(saved):
+def test_images_of_another_kind_are_refused(saved):
     _, run, folder = saved
     np.savez(folder / "binary.npz", images=BINARY, labels=LABELS)
     done = call("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'binary.npz'}")
-    assert "Note: pixel values are divided by 255, for such images usually by 1\n" in done.stdout
+    assert done.returncode == 2 and "images are 0 and 1, expected bytes up to 255" in done.stderr
 
 
 def test_a_saved_network_is_never_judged_on_mnist(saved, tmp_path):

@@ -291,8 +291,6 @@ def test_a_network_answers_alike_however_images_are_given():
             assert model.evaluate((given, answers)).densities == expected.densities
             np.testing.assert_array_equal(model.by_steps((given, answers)), model.by_steps(Split(images, labels)))
         assert model.look((given, labels)) == model.look(given) == model.look(Split(images, labels))
-    zeros = model.classify(images > 99).scores
-    np.testing.assert_array_equal(zeros, model.classify((images > 99).astype(np.uint8)).scores)
 
 
 def test_what_is_no_network_is_not_saved(tmp_path):
@@ -333,3 +331,13 @@ def test_frames_without_a_batch_are_no_images():
     assert trained.classify(frames).classes.shape == (1,)
     with pytest.raises(ValueError, match=r"images are \[4, 8, 8, 2\], expected \[N, T, H, W, 2\]"):
         trained.classify(frames[0])
+
+
+@pytest.mark.parametrize("scale", [255.0, 1.0])
+def test_true_means_one_whatever_the_bytes_of_the_training_meant(scale):
+    model, bits, labels = tiny(scale=scale), pictures(5, 8, 6, 2) > 99, np.arange(5) % 4
+    expected = model.evaluate((bits.astype(np.float32), labels))
+    assert expected.densities["lif3"] > 0
+    for given in (bits, bits.tolist()):
+        np.testing.assert_array_equal(model.classify(given).classes, expected.predictions)
+        assert model.evaluate((given, labels)).densities == expected.densities

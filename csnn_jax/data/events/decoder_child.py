@@ -42,7 +42,10 @@ def decoded(asked: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     limit(resource.RLIMIT_AS, asked["memory"])
     limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + asked["seconds"])
     size = tuple(asked["unknown"])
-    stream = faery.events_stream_from_file(Path(asked["path"]), dimensions_fallback=size, file_type=asked["type"])
+    path, csv = Path(asked["path"]), faery.CsvProperties.default()
+    if asked["type"] == "csv":  # else faery takes the first event for names of columns
+        csv.has_header = not path.open("rb").read(1).isdigit()
+    stream = faery.events_stream_from_file(path, dimensions_fallback=size, file_type=asked["type"], csv_properties=csv)
     parts, count = [], 0
     for part in stream:
         parts.append(part)

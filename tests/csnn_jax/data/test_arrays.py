@@ -1,6 +1,7 @@
 """Arrays of one's own in a file, whole and not."""
 
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,3 +135,12 @@ def test_files_that_are_no_archives(tmp_path, archive):
 def test_a_run_that_was_trained_on_arrays_names_no_data(call):
     with pytest.raises(UserError, match=r"^--dataset arrays: the images were those of a program, .*arrays:FILE.npz"):
         call(Config(data=DataConfig("arrays")))
+
+
+@pytest.mark.parametrize(
+    ("images", "scale", "said"),
+    [(IMAGES % 2, 255.0, "0 and 1, expected bytes up to 255"), (IMAGES, 1.0, "bytes up to 255, expected 0 and 1")],
+)
+def test_a_network_of_bytes_is_not_given_bits_nor_the_other_way_round(archive, images, scale, said):
+    with pytest.raises(UserError, match=f"own.npz: images are {said}, as the network was trained on"):
+        load_for(Config(replace(MODEL, scale=scale)), archive(images=images))

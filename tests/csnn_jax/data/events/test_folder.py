@@ -170,3 +170,12 @@ def test_a_damaged_file_is_read_or_named(tmp_path, name):
             refused += 1
             assert str(error).startswith(f"{path}: ") and str(error).isprintable()
     assert refused > 2
+
+
+def test_a_table_needs_no_names_of_columns(tmp_path):
+    rows = "".join(f"{1000 * t},{t % 9},{t % 7},{t % 2}\n" for t in range(20))
+    found = []
+    for name, head in (("plain.csv", ""), ("named.csv", "t,x,y,p\n")):
+        (tmp_path / name).write_text(head + rows)
+        found.append(read_recording(tmp_path / name))
+    assert len(found[0].t) == len(found[1].t) == 20
