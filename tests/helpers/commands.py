@@ -45,7 +45,7 @@ def start(module: str, *arguments: object, **options) -> subprocess.Popen:
 def run(module: str, *arguments: object, **options) -> subprocess.CompletedProcess:
     """Runs `python -m module arguments` to its end."""
     process = start(module, *arguments, **options)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

@@ -84,9 +84,8 @@ def kept_in(folder: Path) -> dict[str, str]:
 
 def check_all_the_way(folder: Path, data: Path):
     """Compared, exported and verified; the C program says of each recording's events what is golden of its frames."""
-    compared = run(
-        "csnn_torch.compare", "--run", folder / "run", "--quick", "--out", folder / "compared", env=kept_in(folder)
-    )
+    asked = ("--quick", "--questions", "network", "training", "--out", folder / "compared")
+    compared = run("csnn_torch.compare", "--run", folder / "run", *asked, env=kept_in(folder))
     assert compared.returncode == 0, compared.stdout + compared.stderr
     for number in ("float64", "float32"):
         assert f"Spikes: run, scan, {number}: 0 of " in compared.stdout
