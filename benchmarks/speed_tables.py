@@ -1,6 +1,6 @@
 """The tables of speed in README and docs/speed.md, made of results/train_step*.json.
 
-benchmarks/results.py puts them into the pages. What nobody has measured yet is TO-FILL.
+benchmarks/results.py puts them into the pages.
 """
 
 import json
@@ -10,12 +10,11 @@ from typing import Any
 from csnn_jax.markdown import table, two_digits
 
 RESULTS = Path(__file__).parent.parent / "results"
-TO_FILL = "TO-FILL"
+MISSING = "not measured"
 NETWORKS = {
     "train_step": "default, event engine",
     "train_step_scan": "default, scan engine",
-    "train_step_fast": "`--recipe fast`, event engine",
-    "train_step_accurate": "`--recipe accurate`, event engine",
+    "train_step_fast": "`--recipe fast` and `accurate`, event engine",
 }
 """What stands in each file."""
 BASELINES = ("snntorch", "snntorch channels last", "snntorch first convolution once")
@@ -28,7 +27,7 @@ def speed() -> str:
         if not network.endswith(", event engine"):
             continue
         found = _read(name)
-        row = [network.removesuffix(", event engine"), str(found.get("time_steps", TO_FILL)), _densities(found)]
+        row = [network.removesuffix(", event engine"), str(found.get("time_steps", MISSING)), _densities(found)]
         for seconds, work in (("step_s", "training"), ("infer_s", "inference")):
             sides = (_seconds(found.get(side, {}).get(seconds)) for side in ("csnn_jax", "snntorch"))
             row += [*sides, _ratio(found, "snntorch", work)]
@@ -51,7 +50,7 @@ def sides() -> str:
         times = (one.get(f"{work}{kind}_s") for work in ("step", "infer") for kind in ("", "_processor"))
         job = values.get("default_job_s_extrapolated", {}).get(side)
         memory = one.get("peak_memory_mb")
-        whole = f"{two_digits(job / 60)} min" if job else TO_FILL, f"{memory / 1000:.1f} GB" if memory else TO_FILL
+        whole = f"{two_digits(job / 60)} min" if job else MISSING, f"{memory / 1000:.1f} GB" if memory else MISSING
         rows.append((title, *map(_seconds, times), *whole))
     header = ("side", "training iteration", "processors", "inference, one batch", "processors")
     return table((*header, "default job, extrapolated", "peak memory"), rows)
@@ -76,18 +75,18 @@ def _read(name: str) -> dict[str, Any]:
 
 def _densities(found: dict[str, Any]) -> str:
     values = found.get("csnn_jax", {}).get("densities", {}).values()
-    return ", ".join(two_digits(100 * value) for value in values) or TO_FILL
+    return ", ".join(two_digits(100 * value) for value in values) or MISSING
 
 
 def _seconds(value: float | None) -> str:
-    return TO_FILL if value is None else f"{two_digits(value)} s"
+    return MISSING if value is None else f"{two_digits(value)} s"
 
 
 def _ratio(found: dict[str, Any], side: str, work: str) -> str:
     """A ratio, or why there is none."""
     value = found.get("times_faster", {}).get(side, {}).get(work)
     if value is None:
-        return TO_FILL
+        return MISSING
     return value if isinstance(value, str) else two_digits(value)
 
 

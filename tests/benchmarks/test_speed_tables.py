@@ -25,16 +25,16 @@ def measured(tmp_path, monkeypatch):
 
 def test_a_ratio_stands_with_its_densities_or_with_the_reason_for_none(measured):
     busy = "none: the machine was busy, other programs took 40 % of it"
-    row = f"| `--recipe fast` | 5 | 12, 30 | 0.051 s | 0.17 s | 3.3 | 0.0093 s | 0.0093 s | {busy} |"
+    row = f"| `--recipe fast` and `accurate` | 5 | 12, 30 | 0.051 s | 0.17 s | 3.3 | 0.0093 s | 0.0093 s | {busy} |"
     assert row in speed_tables.speed().splitlines()
-    row = f"| `--recipe fast`, event engine | 12, 30 | 3.3 | TO-FILL | 2.9 | {busy} | TO-FILL | 6.1 |"
+    row = f"| `--recipe fast` and `accurate`, event engine | 12, 30 | 3.3 | not measured | 2.9 | {busy} | not measured | 6.1 |"
     assert row in speed_tables.ratios().splitlines()
 
 
-def test_what_nobody_has_measured_is_to_fill(measured):
-    assert "| default | TO-FILL |" in speed_tables.speed()
+def test_what_nobody_has_measured_is_named(measured):
+    assert "| default | not measured |" in speed_tables.speed()
     (row,) = (line for line in speed_tables.sides().splitlines() if line.startswith("| snnTorch first convolution"))
-    assert row.count("TO-FILL") == 6
+    assert row.count("not measured") == 6
 
 
 def test_processor_seconds_stand_beside_those_on_the_clock(measured):
