@@ -353,7 +353,7 @@ def test_no_change_passes(small_bundle, lines, tmp_path):
         shutil.copytree(small_bundle, copy)
         what = mutations.mutate(copy, number)
         kinds[what.split()[1]] += 1
-        if lines(copy)[0] != 1:
+        if lines(copy)[0] != 1 and lines(copy, None)[0] != 1:  # a quick look compares no figures
             passed.append(what)
         shutil.rmtree(copy)
     assert passed == [] and set(kinds.values()) == {7}
