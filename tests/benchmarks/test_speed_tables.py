@@ -27,8 +27,8 @@ def test_a_ratio_stands_with_its_densities_or_with_the_reason_for_none(measured)
     busy = "none: the machine was busy, other programs took 40 % of it"
     row = f"| `--recipe fast` and `accurate` | 5 | 12, 30 | 0.051 s | 0.17 s | 3.3 | 0.0093 s | 0.0093 s | {busy} |"
     assert row in speed_tables.speed().splitlines()
-    missing = "not measured"
-    row = f"| `--recipe fast` and `accurate`, event engine | 12, 30 | 3.3 | {missing} | 2.9 | {busy} | {missing} | 6.1 |"
+    none = "not measured"
+    row = f"| `--recipe fast` and `accurate`, event engine | 12, 30 | 3.3 | {none} | 2.9 | {busy} | {none} | 6.1 |"
     assert row in speed_tables.ratios().splitlines()
 
 
