@@ -4,9 +4,9 @@
     python benchmarks/recipes.py accurate --dataset idx:/usr/share/datasets/fashion-mnist --seeds 0 1 2
 
 Each training becomes a file of results/recipes, such as fast-mnist-0.json: its command, where and how long it ran, its
-test accuracy and confusion, its synaptic operations, and the end of its metrics. One that is there already is not
-trained again. The test images decide nothing: recipes were chosen on 5,000 training images that were held out
-(results/recipes/tried.jsonl). `python benchmarks/results.py` makes tables and pictures of all files.
+test accuracy, its densities and its synaptic operations. One that is there already isn't trained again. The test images
+decide nothing: recipes were chosen on 5,000 training images that were held out (results/recipes/tried.jsonl).
+`python benchmarks/results.py` makes tables and pictures of all files.
 """
 
 import argparse
@@ -36,8 +36,6 @@ NAMES = {"mnist": "mnist", "idx:/usr/share/datasets/fashion-mnist": "fashion"}
 """The data sets, and what they are called in the names of the files."""
 BESIDE = {"idx:/usr/share/datasets/fashion-mnist": ("--flip", "--augment", "1", "5", "0.05")}
 """Flags that a recipe is given beside the data set: clothes may be mirrored, and are moved less than digits."""
-LAST = 25
-"""Records of metrics.jsonl that are kept."""
 COUNTED = 1000
 """Test images, evenly spaced, whose synaptic operations are counted."""
 
@@ -72,8 +70,7 @@ def measured(flags: Sequence[str], **about: Any) -> dict[str, Any]:
         command = [sys.executable, "-m", "csnn_jax.train", *flags, "--out", f"{folder}/run"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - began
-        run, config, tensors = rundir.open_run(f"{folder}/run")
-        records = run.records()
+        _, config, tensors = rundir.open_run(f"{folder}/run")
     process.set_up(config.train.dtype)
     images = data.load_for(config)
     model = Trained(config, tensors)
@@ -86,13 +83,11 @@ def measured(flags: Sequence[str], **about: Any) -> dict[str, Any]:
         **about,
         "seconds": round(seconds, 1),
         "accuracy": result.accuracy,
-        "confusion": result.confusion.tolist(),
         "density": {layer: round(share, 4) for layer, share in result.densities.items()},
         "parameters": operations["total"]["parameters"],
         "time_steps": config.model.time_steps,
         "epochs": config.train.epochs,
         "synaptic_operations": round(operations["total"]["synaptic_operations_first_layer_once"]),
-        "metrics": records[-LAST:],
     }
 
 

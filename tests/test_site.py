@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from browser import VIEWS, axe, opened
+from browser import axe, opened
 from documents import PAGES, ROOT
 from once import once
 
@@ -25,7 +25,6 @@ LOADED = {
     "source": ("src", "srcset"),
     "use": ("href",),
 }
-FEW = ("tour.html", "deploy.html", "api/network.html")
 SHOWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
 
@@ -55,24 +54,11 @@ def test_the_notebook_is_stored_without_outputs() -> None:
 
 
 @pytest.mark.slow
-def test_pages_are_built_of_files_outside_of_docs(site: Path) -> None:
-    for origin, page in SHOWN.items():
-        title = (ROOT / origin).read_text().splitlines()[0].removeprefix("# ")
-        assert f">{title}<" in (site / page).with_suffix(".html").read_text()
-    assert (site / "results/targets/tvm.json").read_bytes() == (ROOT / "results/targets/tvm.json").read_bytes()
-    assert 'href="../results/targets/tvm.json"' in (site / "deploy/tvm.html").read_text()
-    assert 'href="../benchmarks/targets/run_tvm.py.html"' in (site / "deploy/tvm.html").read_text()
-
-
-@pytest.mark.slow
 def test_the_tour_shows_what_it_did(site: Path) -> None:
     text = (site / "tour.html").read_text()
-    assert '<progress max="200" value="200" aria-label="Training">' in text
-    assert text.index("Runs on: ") < text.index("<progress") < text.index("Iter 0, Test Acc")
     assert "Final Test Accuracy: " in text and "ok as far as checked (NOT CHECKED: accuracy" in text
     figures = re.findall(r'<img alt="([^"]+)" src="(tour/[^"]+\.png)"', text)
     assert len(figures) == 3 and all((site / figure).stat().st_size > 5000 for _, figure in figures)
-    assert all(len(told) > 50 for told, _ in figures)
 
 
 class Loads(HTMLParser):
@@ -102,49 +88,19 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     assert re.findall(r"""(?:url\(|@import\s)["']?(?:https?:)?//[^)]*""", styles) == []
 
 
-def pages_of(site: Path) -> list[Path]:
-    """All pages but the one that a server shows for a wrong address, whose links are a server's."""
-    return sorted(page for page in site.rglob("*.html") if page.name != "404.html")
-
-
-@pytest.mark.parametrize("width, scheme", VIEWS)
-def test_every_page_opens_from_disk_without_errors(site: Path, width: int, scheme: str) -> None:
-    with opened(site / "index.html", width=width, scheme=scheme) as visit:
-        for page in pages_of(site):
+@pytest.mark.slow
+def test_every_page_opens_from_disk_without_errors(site: Path) -> None:
+    """But for the page that a server shows for a wrong address, whose links are a server's."""
+    with opened(site / "index.html", width=390, scheme="dark") as visit:
+        for page in sorted(page for page in site.rglob("*.html") if page.name != "404.html"):
             visit.page.goto(page.as_uri())
             scrolls = visit.page.evaluate("document.documentElement.scrollWidth > innerWidth")
             assert not scrolls, f"{page} is wider than the window"
-        shown = visit.page.evaluate("getComputedStyle(document.body).colorScheme")
-        assert scheme in shown
-        assert visit.errors == []
-        assert [address for address in visit.requests if OUTSIDE.match(address)] == []
-
-
-@pytest.mark.slow
-def test_search_finds_a_page_without_a_server(site: Path) -> None:
-    with opened(site / "index.html") as visit:
+        visit.page.goto((site / "deploy.html").as_uri())
+        assert axe(visit.page) == []
         visit.page.get_by_role("textbox", name="Search").fill("surrogate gaussian")
         first = visit.page.locator(".md-search-result__link").first
-        first.wait_for()
+        first.wait_for(state="attached")
         assert first.get_attribute("href").partition("?")[0].endswith("extend/surrogate.html")
+        assert visit.errors == []
         assert [address for address in visit.requests if OUTSIDE.match(address)] == []
-
-
-@pytest.mark.slow
-def test_search_leaves_out_the_programs_of_other_tools(site: Path) -> None:
-    index = (site / "search/search_index.js").read_text()
-    assert '"location":"deploy/tvm.html' in index and '"location":"benchmarks/' not in index
-
-
-@pytest.mark.slow
-def test_docstrings_link_to_the_pages_that_they_name(site: Path) -> None:
-    text = (site / "api/network.html").read_text()
-    assert '<a href="../design.html#2-semantics">docs/design.md, section 2</a>' in text
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.rare)])
-@pytest.mark.parametrize("page", FEW)
-def test_accessibility(site: Path, page: str, scheme: str) -> None:
-    with opened(site / page, scheme=scheme) as visit:
-        assert axe(visit.page) == []

@@ -33,31 +33,6 @@ def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path, old):
     assert content(tmp_path) == old
 
 
-@pytest.mark.parametrize("write", [lambda path: write_atomic(path, b"x"), lambda path: append_line(path, "x")])
-def test_a_missing_folder_is_named(tmp_path, write):
-    with pytest.raises(UserError, match="no/such: can't be written: No such file or directory"):
-        write(tmp_path / "no" / "such")
-
-
-def test_a_folder_of_that_name_is_kept(tmp_path):
-    (tmp_path / "weights").mkdir()
-    with pytest.raises(UserError, match="weights: can't be written: Is a directory"):
-        write_atomic(tmp_path / "weights", b"x")
-    assert os.listdir(tmp_path) == ["weights"]
-
-
-def test_appends_lines(tmp_path):
-    for line in ("one", "two", "Größe"):
-        append_line(tmp_path / "log", line)
-    assert (tmp_path / "log").read_text(encoding="utf-8") == "one\ntwo\nGröße\n"
-
-
-def test_a_first_line_that_does_not_fit_leaves_no_file(tmp_path):
-    with largest_file(3), pytest.raises(UserError, match="log: can't be written: "):
-        append_line(tmp_path / "log", "the first line")
-    assert os.listdir(tmp_path) == []
-
-
 @pytest.mark.parametrize("room", [0, 3])
 def test_a_line_that_does_not_fit_is_taken_back(tmp_path, room):
     path = tmp_path / "log"
@@ -105,26 +80,12 @@ def test_a_full_disk_leaves_the_old_folder_and_no_temporary_one(old, tmp_path):
     assert old is None or content(path) == old
 
 
-def test_a_folder_where_a_file_is_can_not_be_written(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="file/folder: can't be written: "):
-        write_folder(tmp_path / "file" / "folder", {})
-    assert content(tmp_path) == {"file": b"mine"}
-
-
-def test_a_folder_is_removed_if_it_is_there(tmp_path):
-    write_folder(tmp_path / "7", {"a": b""})
-    remove_folder(tmp_path / "7")
-    assert list(tmp_path.iterdir()) == []
-    remove_folder(tmp_path / "7")
-
-
 def written(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @lost_files
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 @pytest.mark.parametrize(
     "act, calls",
     [
@@ -159,7 +120,7 @@ def test_a_signal_at_any_call_leaves_the_old_or_the_new_and_nothing_else(act, ca
 
 
 @lost_files
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 def test_a_signal_leaves_no_scratch_folder(number, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 

@@ -4,27 +4,11 @@ import os
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from csnn_jax import machine
-
-
-def test_versions_are_those_of_the_installed_distributions():
-    assert machine.versions(("numpy", "no-such-distribution", "jax")) == {
-        "numpy": version("numpy"),
-        "jax": version("jax"),
-    }
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_the_processor_is_told_with_its_family():
-    text = Path("/proc/cpuinfo").read_text()
-    name = machine.processor_name()
-    assert name and name in text
-    assert machine.processor().startswith(f"{name}, family ")
 
 
 def test_cpus_are_those_that_the_process_may_use():
@@ -33,13 +17,6 @@ def test_cpus_are_those_that_the_process_may_use():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
     assert machine.cpus() == len(os.sched_getaffinity(0))
-
-
-def test_peak_memory_sees_an_allocation():
-    code = "from csnn_jax import machine; before = machine.peak_memory_mb(); x = bytearray(200 * 2**20); "
-    code += "print(machine.peak_memory_mb() - before)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 190 <= int(done.stdout) <= 230
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from csnn_jax.progress import Progress, _clock, followed
+from csnn_jax.progress import Progress
 
 
 def test_a_line_every_fifty_iterations_but_none_before_a_rate_is_known(capsys):
@@ -20,11 +20,6 @@ def test_a_line_every_fifty_iterations_but_none_before_a_rate_is_known(capsys):
         "done",
     ]
     assert lines[2].endswith(", 0:00 left")
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
-def test_the_time_left_is_a_clocks(seconds, text):
-    assert _clock(seconds) == text
 
 
 def test_a_slow_evaluation_is_no_silence(capsys, monkeypatch):
@@ -57,8 +52,3 @@ def test_a_cell_of_jupyter_has_one_bar_and_the_lines_below_it():
     assert (bar.output_type, said.text) == ("display_data", "done\n")
     assert bar.data["text/plain"].startswith("Training 120/120 loss 1.2500, ")
     assert '<progress max="120" value="120" aria-label="Training"></progress>' in bar.data["text/html"]
-
-
-def test_what_is_followed_is_told_once_and_given_whole(capsys):
-    assert list(followed(iter("abc"), "Three letters", 3)) == ["a", "b", "c"]
-    assert capsys.readouterr().out == "Three letters\n"

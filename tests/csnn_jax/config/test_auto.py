@@ -1,7 +1,5 @@
 """What `auto` stands for depends on the stack, its input and its neurons alone."""
 
-from dataclasses import fields, replace
-
 import pytest
 
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided, lr_of, surrogate_of
@@ -80,13 +78,6 @@ def test_what_a_flag_names_stands_and_the_rest_is_chosen():
     config = Config(model, train=TrainConfig(lr=0.1, init="torch", microbatch=32, schedule="cosine"))
     assert decided(config) == config and told(config, decided(config)) is None
     assert (surrogate_of(model), lr_of(config)) == ("sigmoid", 0.1)
-
-
-def test_what_is_decided_stays_so():
-    config = decided(Config(ModelConfig(pool="avg")))
-    assert decided(config) == config and told(config, config) is None
-    assert "auto" not in {getattr(config.train, f.name) for f in fields(TrainConfig) if f.name != "engine"}
-    assert decided(replace(config, model=replace(config.model, pool="max"))).model.surrogate == "atan"
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,6 @@ def test_a_list_of_amounts_is_a_tuple_and_its_shift_stays_below_the_images_small
         Config(ModelConfig(input_shape=(9, 7, 1)), amounts)
 
 
-def test_dropout_needs_a_hidden_layer():
-    Config(ModelConfig(hidden=()), train=TrainConfig(dropout=0.5))
-    with pytest.raises(UserError, match=r"--dropout 0\.5: expected a network with a hidden layer"):
-        Config(ModelConfig(conv_channels=(), hidden=()), train=TrainConfig(dropout=0.5))
-
-
 NESTED = ([[3], [5]], [[3], [3]], [["max"], ["max"]], ((1,), (2,)), [{}, {}], [None], {}, {"a": [1]}, [[]])
 ODD = (*NESTED, math.nan, math.inf, 10**400, 10**5000, [10**5000], -(2**70), b"x", b"\0", "\0", "a\nb", "x" * 5000, 1j)
 ODD += (True, [True, False], np.float32("nan"), np.array([[1, 2], [3, 4]]), np.array([None]), np.bool_(True), object())
@@ -121,26 +115,10 @@ def test_an_odd_value_is_taken_or_refused_in_one_line(part, kind, field):
             job_from_json(text, "config.json")
 
 
-@pytest.mark.parametrize("field", ["kernel_size", "stride", "padding", "pool"])
-@pytest.mark.parametrize("value", NESTED, ids=str)
-def test_nested_lists_are_refused_by_flag(field, value):
-    with pytest.raises(UserError, match=f"^--{field.replace('_', '-')} "):
-        ModelConfig(**{field: value})
-    with pytest.raises(UserError, match=rf"^config\.json: --{field.replace('_', '-')} "):
-        job_from_json(json.dumps({"schema_version": 1, "model": {field: value}}), "config.json")
-
-
 def test_counts_are_not_trained_where_membranes_are_read():
     Config(ModelConfig(readout="membrane"), train=TrainConfig(loss="ce_membrane"))
     with pytest.raises(UserError, match=r"^--readout membrane: expected spikes with --loss mse_count, which trains"):
         Config(ModelConfig(readout="membrane"), train=TrainConfig(loss="mse_count"))
-
-
-def test_a_rate_target_needs_a_hidden_layer():
-    alone = ModelConfig(conv_channels=(), hidden=())
-    assert Config(alone).train.rate is None
-    with pytest.raises(UserError, match=r"--rate-target 0\.1: expected a network with a hidden layer"):
-        Config(alone, train=TrainConfig(rate_target=0.1))
 
 
 def test_what_is_not_given_is_torchs_or_ours():

@@ -50,11 +50,6 @@ def test_the_default_stack():
     assert ModelConfig().betas == (0.5,) * 4 and ModelConfig().thresholds == (1.0,) * 4
 
 
-def test_one_value_per_layer_is_kept_in_order():
-    model = ModelConfig(beta=(0.1, 0.2, 0.3, 0.4), threshold=(1.0, 2.0, 3.0, 4.0))
-    assert model.betas == (0.1, 0.2, 0.3, 0.4) and model.thresholds == (1.0, 2.0, 3.0, 4.0)
-
-
 INVALID = [
     ("beta", 1.5, "--beta 1.5: expected a number from 0 to 1"),
     ("beta", -0.1, "--beta -0.1: expected"),

@@ -1,6 +1,5 @@
 """Trainings of several processes: equal to one process's, and ended with one line where one is missing or fails."""
 
-import signal
 import socket
 import time
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 from commands import SMALL, run, start
 from processes import begin, end, together
-from recordings import write_nmnist
 
 from csnn_jax.runs import weights
 from csnn_jax.runs.rundir import RunDir
@@ -30,20 +28,6 @@ def ours(done) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.rare
-def test_two_processes_train_as_one_in_float64(tmp_path):
-    both = together(EXACT, [("--out", tmp_path / "two"), ("--out", tmp_path / "nothing")])
-    assert [done.returncode for done in both] == [0, 0], both[0].stderr + both[1].stderr
-    assert run("csnn_jax.train", *EXACT, "--out", tmp_path / "one").returncode == 0
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-9)
-    assert losses(tmp_path / "one")[-1] < 2.2
-    ends = [RunDir(tmp_path / name).records("end")[-1] for name in ("one", "two")]
-    assert ends[0]["accuracy"] == ends[1]["accuracy"]
-    assert "2 x cpu of 2 processes" in both[0].stdout
-    assert both[1].stdout == both[1].stderr == "" and not (tmp_path / "nothing").exists()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags, bound",
     [
@@ -54,13 +38,6 @@ def test_two_processes_train_as_one_in_float64(tmp_path):
 )
 def test_the_first_gradient_of_two_processes_is_that_of_one(tmp_path, flags, bound):
     check_first_gradient(tmp_path, flags, bound)
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_recordings_of_a_batch(tmp_path):
-    name = write_nmnist(tmp_path / "data", train=8)
-    recordings = ("--dataset", name, "--cache", tmp_path / "cache", "--augment", 1, 0, 0, "--event-drop", 0.1)
-    check_first_gradient(tmp_path, (*FLAGS, "--engine", "event", *recordings), 1e-5)
 
 
 def check_first_gradient(tmp_path, flags, bound):
@@ -74,27 +51,6 @@ def check_first_gradient(tmp_path, flags, bound):
     largest = max(records[0]["gradient"].values())
     for name, tensor in one.items():
         assert np.abs(two[name] - tensor).max() <= bound * max(largest, np.abs(tensor).max())
-
-
-@pytest.mark.slow
-@pytest.mark.rare
-def test_a_signal_to_one_ends_all_and_resuming_goes_on_bit_for_bit(tmp_path):
-    flags = (*FLAGS, "--optimizer", "adamw", "--schedule", "cosine", "--augment", 2, 10, 0.1, "--eval-every", 7)
-    whole = together(flags, [("--out", tmp_path / "whole"), ()])
-    assert {done.returncode for done in whole} == {0}
-    processes = begin(flags, [("--out", tmp_path / "part"), ()])
-    metrics = tmp_path / "part" / "metrics.jsonl"
-    while not metrics.exists() or len(metrics.read_text().splitlines()) < 4:
-        time.sleep(0.02)
-    processes[1].send_signal(signal.SIGTERM)  # not the first one, which writes
-    stopped = end(processes)
-    assert [done.returncode for done in stopped] == [143, 143], stopped[0].stderr + stopped[1].stderr
-    assert "Interrupted after" in stopped[0].stdout and stopped[1].stdout == ""
-    again = together(("--resume",), [("--out", tmp_path / "part"), ("--out", tmp_path / "nothing")])
-    assert {done.returncode for done in again} == {0}, again[0].stderr + again[1].stderr
-    assert losses(tmp_path / "part") == losses(tmp_path / "whole")
-    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "part")]
-    assert files[0] == files[1]
 
 
 @pytest.mark.slow

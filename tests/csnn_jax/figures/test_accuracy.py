@@ -58,13 +58,6 @@ def test_the_mean_of_the_loss_lies_in_the_middle_of_what_it_is_taken_over(run):
     assert (raised.min() + raised.max()) / 2 == 60 and len(raised) == accuracy.WIDTH
 
 
-def test_a_run_without_an_evaluation_shows_its_end_alone(run):
-    trained(run, 3)
-    run.record("end", iter=3, interrupted=False, accuracy=0.2)
-    assert len(accuracy.draw(run).axes) == 2
-    check_printable(accuracy.draw(run))
-
-
 @pytest.mark.parametrize("name", ["\u6570\u5b57", "a $\\frac$ {run", "<script>"])
 def test_a_run_may_have_any_name(name, tmp_path):
     run = rundir.create(str(tmp_path / name), Config())

@@ -26,14 +26,6 @@ def test_counts_fit_into_their_cells(classes, right, width):
     assert ({"1", "40", str(right)} <= set(words(figure))) is (classes <= confusion.COUNTED)
 
 
-def test_a_class_without_images_and_a_perfect_network_are_drawn():
-    found = np.eye(5, dtype=int) * 3
-    found[0] = 0
-    figure = confusion.draw(found, 1.0)
-    check_printable(figure)
-    assert "12 test images, 0 wrong, accuracy 100.00%" in words(figure)
-
-
 def test_a_single_mistake_is_seen_and_text_stands_out_from_every_cell():
     colors = confusion._colors(matrix(10))
     white, one, most = colors[2, 5], colors[1, 0], colors[0, 9]

@@ -47,16 +47,6 @@ def test_neurons_are_named_by_channel_row_and_column():
     assert drawn == {0: 10, 1: 3}
 
 
-def test_rows_are_the_neurons_that_spike_most_to_those_that_spike_least():
-    fired = np.zeros((50, 300), bool)
-    for neuron in range(50):
-        fired[: neuron + 1, 5 * neuron] = True
-    layer = spikes._Layer("LIF 3", "neuron", (300,), fired * 1.0, fired, 1.0)
-    assert len(layer.shown) == spikes.ROWS
-    counts = layer.counts[layer.shown]
-    assert counts[0] == 50 and counts[-1] == 1 and (np.diff(counts) < 0).all()
-
-
 def test_the_output_has_a_row_and_a_bar_for_each_class():
     one = sample(layers=((4, 4, 2), (10,)))
     figure = spikes.draw(one)

@@ -8,8 +8,3 @@ from csnn_jax.figures import steps
 def test_the_line_has_every_step():
     (line,) = steps.draw([0.1, 0.5, 0.9]).axes[0].lines
     np.testing.assert_allclose(line.get_xydata(), [(1, 10), (2, 50), (3, 90)])
-
-
-def test_one_step_and_many_can_be_drawn():
-    for count in (1, 1000):
-        assert len(steps.draw([0.5] * count).axes[0].lines[0].get_xdata()) == count

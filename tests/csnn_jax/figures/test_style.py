@@ -1,28 +1,17 @@
 """The style of all figures: files that open, fonts that are in them, colours that all can tell apart."""
 
 import io
-import itertools
 import re
 import subprocess
 import sys
 
 import matplotlib
-import numpy as np
 import pytest
 from drawn import check_printable, words
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from csnn_jax.figures import style
-
-# What people without one of the three cones see, in linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
-BLINDNESS = {
-    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
-    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.01182, 0.04294, 0.968881)),
-    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.3039)),
-}
-TO_XYZ = np.array([(0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505)])
 
 
 @style.styled
@@ -33,30 +22,6 @@ def drawn() -> Figure:
     style.powers(axes)
     axes.set(title="100 $ or $\\frac$", xlabel="iteration")
     return figure
-
-
-def lab(linear: np.ndarray) -> np.ndarray:
-    """CIELAB of a colour in linear sRGB."""
-    x, y, z = np.cbrt(np.maximum(TO_XYZ @ linear / TO_XYZ.sum(1), 0))
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-
-
-def linear(color: str) -> np.ndarray:
-    value = np.array(to_rgb(color))
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-def apart(one: str, other: str, blindness: str) -> float:
-    """CIE76 difference of two colours, as the colour-blind see them."""
-    seen = [lab(np.array(BLINDNESS[blindness]) @ linear(color)) for color in (one, other)]
-    return float(np.linalg.norm(seen[0] - seen[1]))
-
-
-@pytest.mark.parametrize("blindness", BLINDNESS)
-def test_the_colours_differ_for_the_colour_blind(blindness):
-    colours = (style.BLUE, style.ORANGE, style.SKY, style.INK, style.GREY)
-    assert min(apart(one, other, blindness) for one, other in itertools.combinations(colours, 2)) > 20
-    assert apart("#d00000", "#806000", "deuteranopia") < 20  # red and olive: the measure tells
 
 
 def test_a_picture_is_of_the_asked_for_size_and_may_be_printed():

@@ -81,13 +81,6 @@ def test_a_silence_that_passes_within_the_first_fifth_is_not_told():
     assert feed(health, iterations=range(195, 1000)) == []
 
 
-def test_an_output_that_dies_is_noticed_and_a_loss_that_stays_with_it_is_told_no_more():
-    health = healthy()
-    assert feed(health, iterations=range(300)) == []
-    found = feed(health, iterations=range(300, 400), densities=but(FINE, lif4=0), loss=CHANCE)
-    assert found == [(300 + STEADY, Event("silent", (3,), 301))]
-
-
 def test_a_layer_that_is_saturated():
     health = healthy()
     found = feed(health, iterations=range(9), densities=but(FINE, lif3=SATURATED + 0.01))
@@ -105,16 +98,6 @@ def test_a_density_about_its_bound_is_not_told_again_and_again(low):
         told += len(feed(health, iterations=range(iteration, iteration + STEADY), densities=but(FINE, lif1=low)))
         told += len(feed(health, iterations=range(iteration + STEADY, iteration + 2 * STEADY)))
     assert told == 2
-
-
-def test_noise_at_the_bound_is_told_at_most_once():
-    health, rng = healthy(), np.random.default_rng(0)
-    told = [
-        event
-        for iteration in range(1, 2001)
-        for event in health.step(iteration, LEARNT, but(FINE, lif2=SILENT * rng.uniform(0.8, 1.2)), STRONG)
-    ]
-    assert len(told) <= 1
 
 
 def test_gradients_that_vanish():
@@ -146,12 +129,6 @@ def test_a_loss_that_stays_is_told_after_a_fifth_of_the_job():
     assert passed[1].what == "stuck" and passed[1].layers == () and 120 < passed[0] < 130
 
 
-def test_a_loss_that_has_left_in_time_is_not_told():
-    health = healthy(468)
-    assert feed(health, iterations=range(91), loss=CHANCE) == []
-    assert feed(health, iterations=range(91, 200), loss=0.98 * CHANCE) == []
-
-
 def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
     added = 2 * ((FINE[:-1] - 0.5) ** 2).mean()
     config = Config(train=TrainConfig(rate_target=0.5, rate_weight=2.0))
@@ -161,11 +138,6 @@ def test_what_a_rate_target_adds_to_the_loss_is_not_compared_with_chance():
     assert stays == [(20, Event("stuck", (0,), 20))]
 
 
-@pytest.mark.parametrize("total", [1, 9])
-def test_a_job_of_a_few_iterations_has_no_fifth(total):
-    assert feed(healthy(total), iterations=range(total), loss=CHANCE) == []
-
-
 def test_a_layer_of_which_most_channels_are_dead():
     health, channels = healthy(100), np.array([32, 64, 512, 10])
     feed(health, iterations=range(50))
@@ -173,12 +145,6 @@ def test_a_layer_of_which_most_channels_are_dead():
     assert health.evaluated(50, dead) == [Event("dead", (0, 2), 50)] and health.evaluated(60, dead) == []
     assert health.evaluated(70, (channels * (DEAD - 0.05)).astype(int)) == []  # near it still
     assert health.evaluated(80, (channels * (DEAD - 0.2)).astype(int)) == [Event("dead", (), 80)]
-
-
-def test_channels_of_a_silent_layer_are_not_told_beside_it():
-    health = healthy(100)
-    feed(health, iterations=range(50), densities=but(FINE, lif3=0))
-    assert health.evaluated(50, np.array([0, 0, 512, 0])) == []
 
 
 def test_densities_that_are_not_known_are_no_trouble():
@@ -284,39 +250,6 @@ def trained(digits, out, *flags) -> tuple[list[str], list[dict]]:
     return lines, records
 
 
-def test_a_silent_network_is_told_and_evaluated_as_such(digits, tmp_path):
-    out = tmp_path / "run"
-    (silent,), records = trained(digits, out, "--threshold", 50)
-    told = "silent layers: lif1, lif2, lif3, lif4 (density 0, 0, 0, 0 %); try a lower --threshold (now 50)"
-    assert silent == f"Health: {told}"
-    evaluations = [r for r in records if r["kind"] in ("test", "end")]
-    assert [r["dead"] for r in evaluations] == [{"lif1": 8, "lif2": 16, "lif3": 32, "lif4": 10}] * 3
-    shown = run("csnn_jax.evaluate", out).stdout
-    assert shown.count("silent") == 4 and "32 of 32" in shown
-    layer = json.loads((out / "evaluation.json").read_text())["health"]["lif3"]
-    assert (layer["state"], layer["dead"], layer["channels"], layer["threshold"]) == ("silent", 32, 32, 50)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first", [7, 21])
-def test_a_job_in_two_parts_tells_what_it_would_in_one(first, digits, tmp_path):
-    def told(records):  # but for the words: they name the length of the job
-        return [{key: r[key] for key in r if key != "text"} for r in records if r["kind"] == "health"]
-
-    lines, records = trained(digits, tmp_path / "run", "--threshold", 50)
-    trained(digits, tmp_path / "parts", "--threshold", 50, "--max-iters", first)
-    done = run("csnn_jax.train", "--resume", "--out", tmp_path / "parts", "--max-iters", 40)
-    assert done.returncode == 0 and done.stdout.count("Health: ") == (1 if first < 10 else 0)
-    assert told(RunDir(tmp_path / "parts").records()) == told(records) and len(lines) == 1
-
-
-@pytest.mark.slow
-def test_a_saturated_network_is_told(digits, tmp_path):
-    (saturated, _), _ = trained(digits, tmp_path / "run", "--threshold", 0.01, "--lr", 1e-6)
-    assert saturated.startswith("Health: saturated layers: lif2 (density 6")
-    assert saturated.endswith("; try a higher --threshold (now 0.01)")
-
-
 def test_nothing_is_said_of_a_healthy_job_and_its_records_hold_the_layers(digits, tmp_path):
     lines, records = trained(digits, tmp_path / "run", "--threshold", 0.3, "--surrogate", "atan")
     assert lines == []
@@ -327,17 +260,6 @@ def test_nothing_is_said_of_a_healthy_job_and_its_records_hold_the_layers(digits
     test = next(r for r in records if r["kind"] == "test")
     assert all(layer["threshold"] == 0.3 and 0 < layer["near"] < 1 for layer in test["membranes"].values())
     assert set(EVIDENCE) >= {r["what"] for r in records if r["kind"] == "health"}
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_chance_in_batches_of_one_image_is_not_told(seed):
-    """Layers that spike for every third image alone, as the network would in the mean of a larger batch."""
-    health, rng = Detectors(Config(train=TrainConfig(batch_size=1)), 1000), np.random.default_rng(seed)
-    told = []
-    for iteration in range(600):
-        spikes = 3 * (rng.random(LAYERS) < 1 / 3)
-        told += health.step(iteration, LEARNT + rng.normal() / 2, but(FINE, lif3=0.1) * spikes, STRONG * spikes)
-    assert len(told) <= 2  # the first images may have none
 
 
 def test_one_line_tells_that_a_batch_is_too_small():

@@ -1,22 +1,18 @@
 """Recipes are jobs that can begin, that flags can ask for, and that flags beside them change."""
 
 import importlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from commands import refused, run
-from digits import few_digits
 
 import csnn_jax.recipes
-from csnn_jax.config import Config, ModelConfig, TrainConfig, check_decided, decided
+from csnn_jax.config import check_decided, decided
 from csnn_jax.config.words import words
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.recipes import RECIPES, Recipe
-from csnn_jax.runs.config_json import job_from_json
 
 
 def train(*arguments: object) -> TrainFlags:
@@ -39,25 +35,12 @@ def test_a_recipe_is_a_job_that_flags_ask_for(name):
     check_decided(decided(config))
 
 
-def test_the_original_recipe_is_the_default_job():
-    assert RECIPES["original"] == Config() == train().config and words(Config()) == []
-
-
 def test_a_flag_beside_a_recipe_wins():
     fast = RECIPES["fast"]
     found = train("--recipe", "fast", "--lr", 0.02, "--time-steps", 7, "--seed", 3, "--no-bias").config
     train_part, model = replace(fast.train, lr=0.02, seed=3), replace(fast.model, time_steps=7, bias=False)
     assert found == replace(fast, model=model, train=train_part)
     assert train("--seeds", 0, 1, "--recipe", "fast").config == fast
-
-
-def test_words_ask_for_every_kind_of_value():
-    model = ModelConfig(conv_channels=(4, 8), hidden=(), bias=False, learn_beta=True, beta=(0.5, 0.6, 0.7))
-    config = Config(model, train=TrainConfig(dropout=0.5, ema=0.99))
-    expected = "--conv-channels 4 8 --hidden --no-bias --beta 0.5 0.6 0.7 --learn-beta --dropout 0.5 --ema 0.99"
-    assert " ".join(words(config)) == expected
-    assert train(*words(config)).config == config
-    assert words(config, config) == []
 
 
 def test_the_flags_of_a_recipe_are_named_with_the_values_in_use():
@@ -81,21 +64,3 @@ def test_what_is_no_recipe_is_refused(arguments, line):
     with pytest.raises(UserError) as refusal:
         train(*arguments)
     assert str(refusal.value).startswith(line)
-
-
-@pytest.mark.slow
-def test_a_run_holds_what_its_recipe_stood_for(tmp_path):
-    digits, out = few_digits(tmp_path), tmp_path / "run"
-    done = run(
-        "csnn_jax.train", "--recipe", "fast", "--dataset", digits, "--batch-size", 8, "--epochs", 1, "--out", out
-    )
-    assert done.returncode == 0, done.stderr
-    stood_for = " ".join(words(RECIPES["fast"])).replace("--epochs 14", "--epochs 1")
-    assert f"\nRecipe: fast, {stood_for}\n" in done.stdout
-    config = job_from_json((out / "config.json").read_text(), "config.json")
-    fast = RECIPES["fast"]
-    assert (config.model.time_steps, config.train.lr) == (fast.model.time_steps, fast.train.lr)
-    assert "recipe" not in json.loads((out / "config.json").read_text())["train"]
-    assert "--resume: expected no --recipe beside it" in refused(
-        "csnn_jax.train", "--resume", "--recipe", "fast", "--out", out
-    )

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from bundles import SMALL, make_checkpoint, make_run
+from bundles import SMALL, make_run
 from digits import few_digits
-from tfds_files import prepare, prepare_frames, tensor
+from tfds_files import prepare, tensor
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.report.__main__ import main
@@ -46,19 +46,6 @@ def test_a_whole_report_tells_no_path_but_the_runs(here):
     assert "python -m csnn_jax.train --dataset idx:DIR --conv-channels 4" in text
 
 
-def test_ten_runs_share_curves_and_the_first_are_looked_into(here):
-    names = [f"copy {number}" for number in range(10)]
-    for name in names:
-        shutil.copytree("run", name)
-    text = report(*names, "--details", "2")
-    shown = [f"{part} of copy {number}" for number in range(2) for part in SECTIONS[2:]]
-    assert headings(text) == [*SECTIONS[:2], *shown, "Where it comes from"]
-    assert "Looked into: 2 of 10 runs." in text and "--details 10 looks into all" in text
-    assert "The runs were trained with the same flags." in text
-    assert text.count('class="player"') == 2 and text.count("Plays spikes over the window") == 1
-    assert len(text) < 8e6
-
-
 def test_hostile_names_are_text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["<script>alert('1')</script>", 'b & "c" <b>']
@@ -85,24 +72,3 @@ def test_what_is_not_there_is_left_out_by_name(here):
     assert "answers, neurons, spikes and operations are left out. Its test images (idx:DIR) could not be had." in text
     (here / "run/weights.safetensors").unlink()
     assert "weights can&#x27;t be used (run/weights.safetensors: no such file" in report("run")
-
-
-def test_event_frames_are_shown_too(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    frames = np.random.default_rng(0).integers(0, 3, (40, 5, 8, 8, 2), np.uint8)
-    model = ModelConfig(input_shape=(8, 8, 2), conv_channels=(4,), hidden=(12,), num_classes=2, time_steps=5, scale=1.0)
-    make_run(Path("run"), model, prepare_frames(tmp_path, frames, np.arange(40) % 2))
-    text = report("run")
-    assert headings(text) == [*SECTIONS, "Where it comes from"]
-    assert "a row for each of 2 input channels" in text and "--dataset tfds:events@DATA_DIR" in text
-
-
-def test_a_checkpoint_is_named(here):
-    make_checkpoint(here / "run", 20)
-    text = report("run", "--checkpoint", "last")
-    assert "What is measured are its weights after 20 iterations." in text
-    assert "report run --out page.html --checkpoint last" in text
-
-
-def test_nothing_is_looked_into_if_nobody_asks(here):
-    assert headings(report("run", "--details", "0")) == ["Training", "Where it comes from"]

@@ -39,18 +39,6 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path):
     assert "is no report" in refused(REPORT, one, "--out", one)
 
 
-def test_test_images_may_have_moved(tmp_path):
-    (tmp_path / "digits").mkdir()
-    one = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
-    (tmp_path / "digits").rename(tmp_path / "elsewhere")
-    out = tmp_path / "made" / "page.html"
-    done = call(REPORT, one, "--dataset", f"idx:{tmp_path}/elsewhere", "--out", out)
-    assert done.returncode == 0, done.stderr
-    text = out.read_text()
-    assert "of 8 test images are right." in text and "The test images are those of idx:DIR." in text
-    assert "--dataset idx:DIR" in text and "elsewhere" not in text
-
-
 def test_a_network_of_arrays_of_floats(tmp_path):
     model = ModelConfig((8, 8, 1), (4,), hidden=(8,), num_classes=3, time_steps=4)
     one, out = make_run(tmp_path / "run", model, "arrays"), tmp_path / "page.html"
@@ -64,18 +52,6 @@ def test_a_network_of_arrays_of_floats(tmp_path):
     done = call(REPORT, one, "--out", out)
     assert "left out what needs test images; try --dataset: --dataset arrays: the images were" in done.stdout
     assert "test images are right" not in out.read_text()
-
-
-@pytest.mark.slow
-def test_a_run_that_diverged(tmp_path):
-    flags = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--eval-every", 0, "--max-iters", 20)
-    steep = ("--init", "torch", "--surrogate", "spike_rate_escape", "--slope", "1e38")
-    line = refused("csnn_jax.train", *flags, *steep, "--out", tmp_path / "run")
-    assert "not finite" in line
-    done = call(REPORT, tmp_path / "run", "--out", tmp_path / "page.html")
-    assert done.returncode == 0, done.stderr
-    text = (tmp_path / "page.html").read_text()
-    assert "Loss: left out, no iteration is recorded." in text and "(not finished)" in text
 
 
 @pytest.mark.parametrize(

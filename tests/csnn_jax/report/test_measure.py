@@ -6,7 +6,6 @@ from bundles import SMALL, SPIKES, make_run
 from digits import few_digits
 from tfds_files import prepare_frames
 
-from csnn_jax import engine as engines
 from csnn_jax.config import ModelConfig
 from csnn_jax.report import measure, subject
 from csnn_jax.trained import Trained
@@ -83,21 +82,9 @@ def test_the_worst_mistakes_come_first():
     assert measure.chosen(labels, counts) == [0, 3, 1, 2]
 
 
-def test_a_class_that_is_never_recognised_has_an_example_too():
-    assert measure.chosen(np.array([1, 0, 0]), np.array([[9, 0], [1, 0], [2, 0]])) == [1, 0]
-
-
 def test_values_beyond_a_histogram_are_in_its_last_bars():
     found = measure.histogram(np.array([-100.0, 0.1, 0.9, 100.0, np.nan]), 0, 1)
     assert found.shares[0] == found.shares[-1] == 0.25 and found.shares.sum() == 1
     alike = measure.histogram(np.zeros(10))
     assert alike.shares.sum() == 1
     assert measure.histogram(np.full(3, np.nan)).shares.sum() == 0
-
-
-def test_the_engine_that_ran_is_told(tmp_path):
-    (tmp_path / "digits").mkdir()
-    run = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=8))
-    one = subject.read(str(run), 0, None)
-    network = Trained(one.config, one.tensors)
-    assert measure.measure(one).engine == engines.choose("auto", network.model)[1]

@@ -3,7 +3,6 @@
 import io
 import re
 from base64 import b64decode
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,28 +55,6 @@ def test_filters_and_feature_maps_are_pictures(measured):
     assert f"{counts.sum():,} spikes, up to {counts.max()} of a neuron" in shown(one, found)
 
 
-def test_dead_channels_are_listed(measured):
-    one, found = measured
-    spikes = [layer.copy() for layer in found.activity.spikes]
-    spikes[0][:3] = 0
-    spikes[0][3:] = 1
-    text = shown(one, replace(found, activity=replace(found.activity, spikes=tuple(spikes))))
-    assert "<td>0-2</td>" in text
-    assert neurons._listed(np.array([0, 1, 2, 5, 7, 8])) == "0-2, 5, 7-8" and neurons._listed(np.array([], int)) == ""
-
-
 def test_without_a_convolution_there_are_no_filters(tmp_path):
     text = shown(*made(tmp_path, SPIKES))
     assert "Filters and feature maps: left out, this network has no convolution." in text and pictures(text) == []
-
-
-def test_filters_of_many_channels_have_a_row_for_each():
-    weights = np.random.default_rng(0).normal(size=(5, 2, 3, 3))
-    parts = list(neurons._filters(weights, replace_examples([]), ()))
-    assert pictures(parts[0].text)[0].shape[:2] == (2 * 4 - 1, 5 * 4 - 1)
-    assert "a row for each of 2 input channels" in parts[0].text
-
-
-def replace_examples(examples):
-    nothing = dict.fromkeys(("engine", "split", "counts", "by_step", "activity", "neurons", "membranes", "thresholds"))
-    return measure.Measured(**nothing, examples=examples)

@@ -47,11 +47,6 @@ def test_neurons_stand_by_channel():
     assert player.in_order(np.array([5, 7]), Layer("fc1", "linear", (4,), 9)).tolist() == [5, 7]
 
 
-def test_at_most_so_many_neurons_are_shown():
-    assert player.evenly(np.arange(1000), 64).tolist()[::63] == [0, 999]
-    assert player.evenly(np.arange(3), 64).tolist() == [0, 1, 2] and player.evenly(np.arange(0), 64).tolist() == []
-
-
 def test_membranes_are_of_busy_and_of_quiet_neurons():
     counts = np.array([0, 9, 1, 5, 3, 0])
     assert player.spread(np.array([1, 2, 3, 4]), counts).tolist() == [1, 3, 2]

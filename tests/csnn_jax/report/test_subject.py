@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from bundles import SMALL, make_checkpoint, make_run
+from bundles import SMALL, make_run
 from digits import few_digits
 
 from csnn_jax.errors import UserError
@@ -24,14 +24,6 @@ def test_a_whole_run(run):
     assert (found.accuracy, found.iterations) == (0.1, 60)
     assert found.tensors.keys() >= {"conv1.weight", "fc2.bias"}
     assert len(found.dataset.test.labels) == 8 and found.classes == tuple("0123456789")
-
-
-def test_a_checkpoint(run):
-    make_checkpoint(run, 20)
-    found = subject.read(str(run), 0, "20")
-    assert found.run.checkpoint == 20
-    with pytest.raises(UserError, match="--checkpoint 7: expected best, last"):
-        subject.read(str(run), 0, "7")
 
 
 def test_a_run_without_weights_says_so(run):

@@ -27,11 +27,6 @@ def test_images_of_any_kind_can_be_shown(shape, shown):
     assert tiles.still(np.zeros(shape, np.uint8)).max() == 0
 
 
-def test_grey_images_are_shown_as_they_are():
-    image = np.arange(20, dtype=np.uint8).reshape(4, 5, 1)
-    np.testing.assert_array_equal(tiles.still(image), image[..., 0])
-
-
 @pytest.mark.parametrize("shape", [(4, 5, 1), (4, 5, 3), (3, 4, 5, 1), (3, 4, 5, 3), (3, 4, 5, 2)])
 def test_floats_are_shown_as_bytes(shape):
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -41,21 +36,6 @@ def test_floats_are_shown_as_bytes(shape):
     assert tiles.still(3 * np.round(floats)).dtype == np.uint8
     if len(shape) == 4:
         np.testing.assert_array_equal(tiles.film(floats), tiles.film(image))
-
-
-def test_colours_follow_the_values():
-    light = tiles.amounts(np.array([0, 5, 10]), 10).sum(-1)
-    assert (np.diff(light.astype(int)) > 0).all()
-    low, middle, high = tiles.signed(np.array([-1.0, 0.0, 1.0]), 1.0)
-    assert low[2] > low[0] and high[0] > high[2] and len(set(middle)) == 1
-    assert (tiles.amounts(np.zeros(2), 0) == tiles.amounts(np.zeros(2), 1)).all(), "nothing at all is no error"
-
-
-def test_tiles_stand_in_rows():
-    whole = tiles.mounted([np.full((2, 3, 3), value, np.uint8) for value in (10, 20, 30)], 2)
-    assert whole.shape == (5, 7, 4)
-    assert [whole[0, 0, 0], whole[0, 4, 0], whole[3, 0, 0]] == [10, 20, 30]
-    assert whole[2, 0, 3] == whole[3, 4, 3] == 0, "between them, and where none is, nothing"
 
 
 def test_a_film_has_the_frames_side_by_side_and_then_their_sum():

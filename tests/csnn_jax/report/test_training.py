@@ -46,14 +46,6 @@ def test_curves_are_what_was_recorded(tmp_path):
     assert [(line["name"], set(line["y"])) for line in density["data"]] == [("lif1", {10.0}), ("lif2", {20.0})]
 
 
-def test_a_run_with_one_evaluation_alone(tmp_path):
-    found = text(made(tmp_path / "run", 0))
-    (accuracy,) = figures(found)
-    assert [trace["marker"]["symbol"] for trace in accuracy["data"]] == ["star"]
-    assert "Loss: left out, no iteration is recorded." in found
-    assert "Learning rate: left out" in found and "Densities of" in found
-
-
 def test_a_run_that_broke_off_says_so(tmp_path):
     run = rundir.create(str(tmp_path / "run"), Config(SMALL))
     run.record("train", iter=1, loss=float("inf"), images_per_s=1.0, density={"lif1": float("nan")}, gradient={})
@@ -64,17 +56,6 @@ def test_a_run_that_broke_off_says_so(tmp_path):
     loss, _, density = figures(found)
     assert loss["data"][0]["y"] == [None]
     assert density["data"][0]["y"] == [None]
-
-
-def test_many_runs_share_their_charts(tmp_path):
-    names = [f"run {number}" for number in range(10)]
-    found = text(*(made(tmp_path / name, 30, lr=0.01 / (1 + number)) for number, name in enumerate(names)))
-    accuracy, loss, rate, *densities = figures(found)
-    shown = [str(tmp_path / name) for name in names]
-    for chart in (accuracy, loss, rate):
-        assert list(dict.fromkeys(trace["name"] for trace in chart["data"])) == shown
-    assert len(densities) == 10 and "Densities by layer, run by run" in found
-    assert all(found.count(name) for name in shown)
 
 
 def test_a_mean_is_that_of_runs_that_differ_in_their_seed_alone(tmp_path):
@@ -90,15 +71,3 @@ def test_a_mean_is_that_of_runs_that_differ_in_their_seed_alone(tmp_path):
 def test_the_learning_rate_is_the_schedules(tmp_path, settings, first, last):
     rate = figures(text(made(tmp_path / "run", 30, lr=0.01, **settings)))[2]["data"][0]
     assert rate["y"][0] == first and rate["y"][-1] == pytest.approx(last, rel=0.1) and rate["x"][-1] == 30
-
-
-def test_the_cosine_of_an_unfinished_run_is_not_known(tmp_path):
-    assert "Learning rate: left out" in text(made(tmp_path / "run", 30, ends=False, schedule="cosine"))
-    assert "Learning rate: left out" in text(made(tmp_path / "other", 3, ends=False, warmup=20))
-
-
-def test_the_state_of_a_run(tmp_path):
-    assert training.state(made(tmp_path / "a", 3)) == "finished"
-    assert training.state(made(tmp_path / "b", 3, ends=False)) == "not finished"
-    rundir.create(str(tmp_path / "c"), Config(SMALL)).record("end", iter=3, interrupted=True, seconds=1.0)
-    assert training.state(subject.read(str(tmp_path / "c"), 0, None)) == "interrupted"

@@ -1,0 +1,71 @@
+"""The benchmarks run, draw what was recorded, and give no ratio where there is none."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import speed_tables
+import train_step
+from bundles import make_run
+from commands import ENVIRONMENT
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.figures.style import BLUE, DPI, ORANGE, PAGE
+
+ROOT = Path(__file__).parents[1]
+BUSY = "none: the machine was busy, other programs took 40 % of it"
+SIDE = {"step_s": 0.0512, "step_processor_s": 0.0987, "infer_s": 0.00931, "infer_processor_s": 0.0157}
+MEASURED = {
+    "time_steps": 5,
+    "csnn_jax": SIDE | {"densities": {"lif1": 0.1234, "lif2": 0.3}, "peak_memory_mb": 812},
+    "snntorch": SIDE | {"step_s": 0.171, "peak_memory_mb": 1012},
+    "times_faster": {"snntorch": {"training": 3.3, "inference": BUSY}},
+}
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "benchmarks" / script, *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["engine_scaling", "first_epoch"])
+def test_a_picture_is_drawn_again_from_its_recorded_figures(name: str, tmp_path: Path) -> None:
+    done = run(f"{name}.py", "--from", ROOT / f"results/{name}.json", "--plot", tmp_path / "drawn.png")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    with Image.open(tmp_path / "drawn.png") as picture:
+        assert picture.width == PAGE * DPI
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    for color in (BLUE, ORANGE):
+        assert np.count_nonzero(np.abs(pixels - 255 * np.array(to_rgb(color))).max(-1) < 3) > 500
+
+
+def test_a_machine_without_a_gpu_is_no_failure() -> None:
+    done = run("gpu.py")
+    assert (done.returncode, done.stdout) == (0, "") and done.stderr.startswith("no GPU to measure: JAX runs on cpu")
+
+
+def test_a_ratio_or_the_reason_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train_step_fast.json").write_text(json.dumps(MEASURED))
+    monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
+    row = f"| `--recipe fast` and `accurate` | 5 | 12, 30 | 0.051 s | 0.17 s | 3.3 | 0.0093 s | 0.0093 s | {BUSY} |"
+    assert row in speed_tables.speed() and "| default | not measured |" in speed_tables.speed()
+
+
+@pytest.mark.slow
+def test_a_small_run_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = make_run(tmp_path / "run", ModelConfig(conv_channels=(2,), hidden=(), time_steps=3))
+    monkeypatch.setattr("sys.argv", ["train_step.py", str(small), "--rounds", "1"])
+    monkeypatch.setattr(train_step, "TURNS", 1)
+    train_step.main()
+    timed = json.loads(capsys.readouterr().out)
+    assert timed["time_steps"] == 3 and set(timed["densities"]) == {"lif1", "lif2"}
+    assert list(timed["times_faster"]) == list(train_step.BASELINES) and "default_job_s_extrapolated" not in timed
+    for side in ("csnn_jax", "snntorch", "snntorch_channels_last", "snntorch_first_convolution_once"):
+        assert all(timed[side][name] > 0 for name in SIDE)
