@@ -16,13 +16,13 @@ def words(config: Config, plain: Config | None = None, used: Config | None = Non
         used: a job that may differ from `config`, whose values these flags are given; None: `config` itself.
     """
     plain, used = plain or Config(), used or config
-    found: list[str] = []
+    flags: list[str] = []
     for name in ("data", "model", "train"):
         part, before, values = (getattr(job, name) for job in (config, plain, used))
         for one in fields(part):
             if getattr(part, one.name) != getattr(before, one.name):
-                found += flag(one.name, getattr(values, one.name))
-    return found
+                flags += flag(one.name, getattr(values, one.name))
+    return flags
 
 
 def flag(name: str, value: Any) -> list[str]:

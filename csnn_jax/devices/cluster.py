@@ -156,7 +156,7 @@ class Cluster:
     def each(self, function: Callable[[], T]) -> T:
         message = ""
         try:
-            found = function()
+            result = function()
         except UserError as error:
             message = str(error) or "failed"
         lengths = self._gather(np.array([len(message.encode())]))[:, 0]
@@ -164,7 +164,7 @@ class Cluster:
             culprit = int(np.flatnonzero(lengths)[0])
             text = self._broadcast(message.encode(), int(lengths[culprit]), culprit).decode()
             raise UserError(text if culprit == self._index else f"process {culprit}: {text}")
-        return found
+        return result
 
     def of_first(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
         data, failed = b"", False

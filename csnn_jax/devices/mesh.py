@@ -123,11 +123,11 @@ def chosen(count: int | str) -> Devices:
     if count != "all" and int(count) > len(here):
         kind = f"{len(here)} {here[0].platform} device" + ("s" if len(here) > 1 else "")
         raise UserError(f"--devices {count}: there are not so many here, expected at most {len(here)} ({kind})")
-    found: list[jax.Device] = []
+    devices: list[jax.Device] = []
     for process in range(jax.process_count()):
         theirs = [device for device in jax.devices() if device.process_index == process]
-        found += theirs if count == "all" else theirs[: int(count)]
-    return Devices(found)
+        devices += theirs if count == "all" else theirs[: int(count)]
+    return Devices(devices)
 
 
 def _split(axis: int) -> P:

@@ -43,8 +43,8 @@ def draw(run: RunDir) -> Figure:
 
 def _evaluations(run: RunDir) -> dict[str, Points]:
     """Percent of right answers by iteration, of each kind of evaluation that there was."""
-    found = {kind: run.records(kind) for kind in _COLORS}
-    return {kind: _points(records) for kind, records in found.items() if records}
+    records_of = {kind: run.records(kind) for kind in _COLORS}
+    return {kind: _points(records) for kind, records in records_of.items() if records}
 
 
 def _final(run: RunDir) -> Points:

@@ -41,10 +41,10 @@ def _colors(matrix: np.ndarray) -> np.ndarray:
     wrong = np.where(right, 0, matrix)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     strength = np.sqrt(wrong / max(1, wrong.max()))
-    found = matplotlib.colormaps["Oranges"](np.where(wrong > 0, 0.06 + 0.42 * strength, 0.0))
-    found[wrong == 0] = 1.0
-    found[right] = matplotlib.colormaps["Blues"](0.05 + 0.4 * share[right])
-    return found
+    colors = matplotlib.colormaps["Oranges"](np.where(wrong > 0, 0.06 + 0.42 * strength, 0.0))
+    colors[wrong == 0] = 1.0
+    colors[right] = matplotlib.colormaps["Blues"](0.05 + 0.4 * share[right])
+    return colors
 
 
 def _name(axes: Axes, classes: int) -> None:

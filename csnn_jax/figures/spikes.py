@@ -115,13 +115,13 @@ def draw(sample: Sample) -> Figure:
 
 
 def _layers(sample: Sample) -> list[_Layer]:
-    found = []
+    layers = []
     for number, (u, s, threshold) in enumerate(zip(sample.membranes, sample.spikes, sample.thresholds, strict=True), 1):
         last = number == len(sample.spikes)
         naming = "class" if last else "neuron" if u.ndim == 2 else "channel/row/col."
         flat = u.reshape(len(u), -1), s.reshape(len(s), -1)
-        found.append(_Layer(f"LIF {number}", naming, u.shape[1:], *flat, threshold))
-    return found
+        layers.append(_Layer(f"LIF {number}", naming, u.shape[1:], *flat, threshold))
+    return layers
 
 
 def _most_middle_least(layer: _Layer) -> np.ndarray:

@@ -127,14 +127,14 @@ class Detectors:
         # Silent layers pass little gradient, and a loss near its floor has little: neither is a trouble of its own.
         starved = silent.any() or mean < self.floor + 0.05 * (self.chance - self.floor)
         begun = iteration >= self.fifth  # many networks start silent, and wake up by themselves
-        found = self._look("silent", iteration, silent, self._spikes, begun)
-        found += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
-        found += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
-        found += self._look("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
+        events = self._look("silent", iteration, silent, self._spikes, begun)
+        events += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
+        events += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
+        events += self._look("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
         if begun and not self.detectors["silent"].on.any():  # then the loss stays for want of spikes, which is told
             stays, left = min(self._losses) > STUCK * self.chance, mean < (2 * STUCK - 1) * self.chance
-            found += self._look("stuck", iteration, np.array([stays]), np.array([left]))
-        return found
+            events += self._look("stuck", iteration, np.array([stays]), np.array([left]))
+        return events
 
     def evaluated(self, iteration: int, dead: np.ndarray) -> list[Event]:
         """Looks at an evaluation's dead channels [layers]. Layers that are silent or wake up are named already."""
@@ -278,5 +278,5 @@ def by_figure(seen: Mapping[str, Neurons]) -> dict[str, dict[str, Any]]:
 
 def _digits(value: float) -> float:
     """Four digits, or what is not finite."""
-    found = rounded(float(value))
-    return math.nan if found is None else found
+    digits = rounded(float(value))
+    return math.nan if digits is None else digits

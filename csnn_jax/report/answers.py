@@ -14,17 +14,17 @@ WORST = 12
 FEW = 20  # classes that a matrix is a table of numbers for
 
 
-def answers(subject: ReportedRun, found: Measured) -> Iterator[Content]:
+def answers(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     """Sections on the answers of one run."""
-    result = found.result
+    result = measured.result
     yield page.subsection(
         "What is taken for what",
         page.paragraph(f"{result.accuracy:.2%} of {len(result.labels):,} test images are right."),
         _confusion(result.confusion, subject.classes),
     )
-    worst = mistakes(result.labels, found.counts)
+    worst = mistakes(result.labels, measured.counts)
     if len(worst):
-        shown = [_mistake(found, int(index), subject.classes) for index in worst[:WORST]]
+        shown = [_mistake(measured, int(index), subject.classes) for index in worst[:WORST]]
         lead = (
             f"{len(worst):,} images are taken for another class. Of these {len(shown)} the answer has the most output "
             "spikes beyond those of the image's own class. Bars are output spikes by class: blue is true, orange the "
@@ -36,13 +36,14 @@ def answers(subject: ReportedRun, found: Measured) -> Iterator[Content]:
 def steps(subjects: Sequence[tuple[ReportedRun, Measured]]) -> Html:
     """Accuracy if the window ended earlier, of all runs that were measured."""
     series = [
-        Series(one.name, np.arange(1, len(found.by_step) + 1), found.by_step, one.number, "lines+markers")
-        for one, found in subjects
+        Series(one.name, np.arange(1, len(measured.by_step) + 1), measured.by_step, one.number, "lines+markers")
+        for one, measured in subjects
     ]
     above = "Accuracy on all test images if the window ended after so many steps. Ties go to the lowest class."
     shown, axis = charts.stretched(series)
     chart = charts.lines(above, shown, "steps", "accuracy (%)", y_axis=axis, x_axis=charts.STEPS)
-    rows = [(one.name, *map(_shown, _needed(found.by_step)), f"{found.by_step[-1]:.2%}") for one, found in subjects]
+    curves = [(one.name, measured.by_step) for one, measured in subjects]
+    rows = [(name, *map(_shown, _needed(curve)), f"{curve[-1]:.2%}") for name, curve in curves]
     head = ("run", "steps to within 1 %", "to within 0.1 %", "accuracy of the whole window")
     caption = "Steps that are needed to come within so much of the final accuracy"
     return page.joined((chart, page.table(caption, head, rows)))
@@ -86,13 +87,13 @@ def _shaded(count: int, share: float, colour: str) -> Html:
     return element("span", f"{count:,}", class_="cell", style=style)
 
 
-def _mistake(found: Measured, index: int, classes: Sequence[str]) -> Html:
-    label, counts = int(found.split.labels[index]), found.counts[index]
+def _mistake(measured: Measured, index: int, classes: Sequence[str]) -> Html:
+    label, counts = int(measured.split.labels[index]), measured.counts[index]
     answer = int(counts.argmax())
     name, taken = classes[label], classes[answer]
     said = f"{name} taken for {taken}"
     numbers = f"{counts[label]} against {counts[answer]} spikes"
-    image = page.picture(tiles.png(tiles.still(found.split.images[index])), f"Test image {index}: {said}", width=84)
+    image = page.picture(tiles.png(tiles.still(measured.split.images[index])), f"Test image {index}: {said}", width=84)
     caption = element("figcaption", element("strong", said), f", {numbers} (image {index})")
     return element("figure", element("div", image, _bars(counts, label, answer, classes), class_="pair"), caption)
 

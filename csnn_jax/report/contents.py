@@ -14,25 +14,25 @@ LEFT_OUT = "answers, neurons, spikes and operations"
 
 def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
     """Measurements of the networks that can be run, by the number of their run."""
-    found = {}
+    measured = {}
     for subject in subjects:
         if subject.dataset is not None:
             process.set_up(subject.config.train.dtype)
             print(f"{subject.name}: runs {len(subject.dataset.test.labels):,} test images", flush=True)
-            found[subject.number] = measure(subject)
-    return found
+            measured[subject.number] = measure(subject)
+    return measured
 
 
-def text(subjects: Sequence[ReportedRun], found: Mapping[int, Measured], command: str, program: str) -> str:
+def text(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured], command: str, program: str) -> str:
     """The whole file.
 
     Args:
         subjects: the runs.
-        found: what was measured of them, by their numbers.
+        measured: what was measured of them, by their numbers.
         command: that made this report.
         program: for the file's head.
     """
-    pairs = [(one, found[one.number]) for one in subjects if one.number in found]
+    pairs = [(one, measured[one.number]) for one in subjects if one.number in measured]
     sections = [training.section(subjects)]
     if pairs:
         sections.append(Section("Accuracy against steps", (answers.steps(pairs),)))
@@ -40,32 +40,32 @@ def text(subjects: Sequence[ReportedRun], found: Mapping[int, Measured], command
         sections += _details(one, measures, f" of {one.name}" if len(subjects) > 1 else "")
     sections.append(origin.section(subjects, [measures.engine for _, measures in pairs], command))
     title = f"Report of {subjects[0].name}" if len(subjects) == 1 else f"Report of {len(subjects)} runs"
-    return page.document(title, _lead(subjects, found), sections, program)
+    return page.document(title, _lead(subjects, measured), sections, program)
 
 
-def _details(subject: ReportedRun, found: Measured, suffix: str) -> list[Section]:
+def _details(subject: ReportedRun, measured: Measured, suffix: str) -> list[Section]:
     """The sections on one run."""
     keys = page.element("p", player.KEYS, class_="keys")
-    spikes = (page.paragraph(player.legend()), player.player(subject, found), keys)
+    spikes = (page.paragraph(player.legend()), player.player(subject, measured), keys)
     parts: dict[str, tuple[Content, ...]] = {
-        "Answers": tuple(answers.answers(subject, found)),
+        "Answers": tuple(answers.answers(subject, measured)),
         "Spikes": spikes,
-        "Neurons": tuple(neurons.neurons(subject, found)),
-        "Synaptic operations": tuple(cost.cost(subject, found)),
+        "Neurons": tuple(neurons.neurons(subject, measured)),
+        "Synaptic operations": tuple(cost.cost(subject, measured)),
     }
     return [Section(name + suffix, contents) for name, contents in parts.items()]
 
 
-def _lead(subjects: Sequence[ReportedRun], found: Mapping[int, Measured]) -> list[Content]:
+def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> list[Content]:
     """First paragraph: what the page is about, and what it lacks."""
     lines: list[Content] = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
     for one in subjects:
         lines += [f"{one.name}: {LEFT_OUT} are left out. {' '.join(one.missing)}"] if one.missing else []
-    others = [one.name for one in subjects if one.number not in found and not one.missing]
+    others = [one.name for one in subjects if one.number not in measured and not one.missing]
     if others:
         lines.append(
-            f"Looked into: {len(found)} of {len(subjects)} runs. The others are in the curves and tables of all runs; "
-            f"--details {len(subjects)} looks into all, and the file grows."
+            f"Looked into: {len(measured)} of {len(subjects)} runs. The others are in the curves and tables of "
+            f"all runs; --details {len(subjects)} looks into all, and the file grows."
         )
     return lines
 

@@ -10,10 +10,10 @@ from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runs import footprint
 
 
-def cost(subject: ReportedRun, found: Measured) -> Iterator[Content]:
+def cost(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     """Operations and energy of one run's network for an image."""
     assert subject.tensors is not None
-    numbers = footprint.numbers(subject.config.model, subject.tensors, found.activity)
+    numbers = footprint.numbers(subject.config.model, subject.tensors, measured.activity)
     steps = numbers["time_steps"]
     yield page.paragraph(_summary(numbers))
     yield _chart(numbers["layers"], steps)

@@ -124,12 +124,12 @@ def mistakes(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def chosen(labels: np.ndarray, counts: np.ndarray) -> list[int]:
     """Images to show: the first of each class, one that is recognised if there is any, then the worst mistakes."""
     right = counts.argmax(1) == labels
-    found = []
+    picked = []
     for label in np.unique(labels)[:10]:
         mine = np.flatnonzero(labels == label)
-        found.append(int(mine[np.argmax(right[mine])]))
-    worst = [int(index) for index in mistakes(labels, counts) if index not in found]
-    return found + worst[:MISTAKES]
+        picked.append(int(mine[np.argmax(right[mine])]))
+    worst = [int(index) for index in mistakes(labels, counts) if index not in picked]
+    return picked + worst[:MISTAKES]
 
 
 class _Network:
@@ -169,7 +169,7 @@ class _Network:
 
     def examples(self, which: Sequence[int]) -> list[Example]:
         """Traces of some images; in batches of the size that `look` had, for which all is compiled."""
-        found = []
+        examples = []
         for start in range(0, len(which), self._size):
             rows = np.resize(np.array(which[start : start + self._size]), self._size)
             x = self.runner.present(self.runner.hold(self.split.images), rows, (2, start))
@@ -178,12 +178,12 @@ class _Network:
                 own = [[layer[:, place].copy() for layer in layers] for layers in (membranes, spikes)]
                 answer = int(own[1][-1].sum(0).argmax())
                 label = int(self.split.labels[index])
-                found.append(Example(self.split.images[index], index, label, answer, *own))
-        return found
+                examples.append(Example(self.split.images[index], index, label, answer, *own))
+        return examples
 
     def _trace(self, x: Array) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        found = self.runner.trace(self.params, x)
-        return [np.asarray(layer) for layer in found.membranes], [np.asarray(layer) > 0 for layer in found.spikes]
+        trace = self.runner.trace(self.params, x)
+        return [np.asarray(layer) for layer in trace.membranes], [np.asarray(layer) > 0 for layer in trace.spikes]
 
     def _activity(self, x: np.ndarray, spikes: Sequence[np.ndarray]) -> Activity:
         """The activity of a batch, channels first."""

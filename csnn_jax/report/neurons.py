@@ -18,33 +18,33 @@ MOST = 64  # filters that are shown
 WIDE = 16  # filters in a row
 
 
-def neurons(subject: ReportedRun, found: Measured) -> Iterator[Content]:
+def neurons(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     """Sections on the neurons of one run."""
     layers = subject.config.model.layers
-    yield page.subsection("Layers", _table(subject, found), *_dead(found, layers))
+    yield page.subsection("Layers", _table(subject, measured), *_dead(measured, layers))
     lead = (
-        f"On {found.activity.images} test images, at all steps. Bars of firing rates are on a logarithmic scale. The "
-        "first and the last bar of membranes hold what lies beyond them, too: a thousandth of all on either side."
+        f"On {measured.activity.images} test images, at all steps. Bars of firing rates are on a logarithmic scale. "
+        "The first and the last bar of membranes hold what lies beyond them, too: a thousandth of all on either side."
     )
-    histograms = [part for number in range(len(layers)) for part in _histograms(found, number)]
+    histograms = [part for number in range(len(layers)) for part in _histograms(measured, number)]
     yield page.subsection("Firing rates and membranes", page.paragraph(lead), page.grid(histograms))
     if layers[0].kind == "conv":
         assert subject.tensors is not None
         weights = subject.tensors[f"{layers[0].name}.weight"]
         title = f"Filters of {layers[0].name}, and their feature maps"
-        yield page.subsection(title, *_filters(weights, found, subject.classes))
+        yield page.subsection(title, *_filters(weights, measured, subject.classes))
     else:
         yield page.note("Filters and feature maps: left out, this network has no convolution.")
 
 
-def _table(subject: ReportedRun, found: Measured) -> Html:
-    words = health.states(subject.config.model, found.densities, found.neurons)
+def _table(subject: ReportedRun, measured: Measured) -> Html:
+    words = health.states(subject.config.model, measured.densities, measured.neurons)
     rows = []
-    for name, one in found.neurons.items():
+    for name, one in measured.neurons.items():
         spread = f"{_number(one.mean)} \u00b1 {_number(one.deviation)}"
         near = "-" if one.near is None else f"{one.near:.1%}"
         figures = (f"{one.dead} of {one.channels}", spread, _number(one.highest), near, _number(one.threshold))
-        rows.append((name, f"{found.densities[name]:.2%}", words[name], *figures))
+        rows.append((name, f"{measured.densities[name]:.2%}", words[name], *figures))
     head = ("layer", "density", "state", "dead channels", "membranes", "highest", "near", "threshold")
     caption = (
         f"Of {LOOKED_AT} test images. Density: neurons that spike at a step. Dead: no spike. "
@@ -57,9 +57,9 @@ def _number(figure: float | None) -> str:
     return "-" if figure is None else f"{figure:.3g}"
 
 
-def _dead(found: Measured, layers: Sequence[Layer]) -> Iterator[Html]:
+def _dead(measured: Measured, layers: Sequence[Layer]) -> Iterator[Html]:
     """Which channels are dead, by number, where there are any."""
-    rows = [(f"lif{number}", _listed(dead(found.activity, number - 1))) for number in range(1, len(layers) + 1)]
+    rows = [(f"lif{number}", _listed(dead(measured.activity, number - 1))) for number in range(1, len(layers) + 1)]
     rows = [row for row in rows if row[1]]
     if rows:
         yield page.folded("Dead channels by number", page.table("No spike", ("layer", "channels"), rows))
@@ -71,23 +71,24 @@ def _listed(numbers: np.ndarray) -> str:
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _histograms(found: Measured, number: int) -> Iterator[Html]:
+def _histograms(measured: Measured, number: int) -> Iterator[Html]:
     name = f"lif{number + 1}"
-    firing = histogram(100 * rates(found.activity, number), 0, 100)
-    silent = float((rates(found.activity, number) == 0).mean())
+    firing = histogram(100 * rates(measured.activity, number), 0, 100)
+    silent = float((rates(measured.activity, number) == 0).mean())
     caption = f"{name}, firing rates: {silent:.0%} of the neurons never spike"
     of_neurons = ("steps with a spike (%)", "neurons (%)")
     shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
-    axis = {**charts.LOG, "range": [math.log10(50 / found.activity.spikes[number].size), 2.1]}  # from half a neuron on
+    half = math.log10(50 / measured.activity.spikes[number].size)  # of a neuron
+    axis = {**charts.LOG, "range": [half, 2.1]}
     yield charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=axis)
-    levels = found.membranes[number]
+    levels = measured.membranes[number]
     caption = f"{name}, membranes; dashed: the threshold"
-    lines = (found.thresholds[number],)
+    lines = (measured.thresholds[number],)
     labels = ("membrane U", "membranes (%)")
     yield charts.bars(caption, levels.centres, 100 * levels.shares, labels, number=number, x_lines=lines)
 
 
-def _filters(weights: np.ndarray, found: Measured, classes: Sequence[str]) -> Iterator[Content]:
+def _filters(weights: np.ndarray, measured: Measured, classes: Sequence[str]) -> Iterator[Content]:
     """Filters [out, in, k, k] and the feature maps that they lead to."""
     shown, inputs = min(len(weights), MOST), weights.shape[1]
     most = float(np.abs(weights).max())
@@ -103,7 +104,7 @@ def _filters(weights: np.ndarray, found: Measured, classes: Sequence[str]) -> It
         "Black is none; maps are in the order of the filters."
     )
     yield page.paragraph(lead)
-    yield page.grid((_maps(one, shown, classes) for one in found.examples[:MAPS]), "small")
+    yield page.grid((_maps(one, shown, classes) for one in measured.examples[:MAPS]), "small")
 
 
 def _maps(example: Example, shown: int, classes: Sequence[str]) -> Html:

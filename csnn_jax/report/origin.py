@@ -81,8 +81,8 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
     for part, plain in ((asked.data, Config().data), (asked.model, Config().model), (asked.train, Config().train)):
         for one in fields(part):
             value = getattr(part, one.name)
-            told = part is asked.model and asked.train.init_from is not None  # which has other defaults
-            if value != getattr(plain, one.name) or (told and value is not None):
+            fine_tuned = part is asked.model and asked.train.init_from is not None  # which has other defaults
+            if value != getattr(plain, one.name) or (fine_tuned and value is not None):
                 words += flag(one.name, shown_dataset(value) if one.name == "dataset" else value)
     return shlex.join(words)
 
@@ -114,9 +114,9 @@ def _completed(config: Config, dataset: Dataset | None) -> Config:
 
 
 def _machine(engines: Sequence[str]) -> Html:
-    found = machine.describe()
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
-    rows: list[tuple[str, str]] = [("processor", found["processor"]), ("CPUs", str(found["cpus"]))]
-    rows += [("Python", found["python"]), ("packages", versions), ("commit", machine.commit() or "unknown")]
+    about = machine.describe()
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    rows: list[tuple[str, str]] = [("processor", about["processor"]), ("CPUs", str(about["cpus"]))]
+    rows += [("Python", about["python"]), ("packages", versions), ("commit", machine.commit() or "unknown")]
     rows += [("run by", ", ".join(dict.fromkeys(engines)) or "nothing was run"), ("day", date.today().isoformat())]
     return page.table("Where the test images were run", ("", "what"), rows)

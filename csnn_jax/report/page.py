@@ -194,7 +194,7 @@ def picture(png: bytes, alt: str, caption: Content | None = None, width: int | N
 def data(value: Any) -> Html:
     """Anything as JSON within the page, for a script; what is not finite is null."""
     text = json.dumps(_plain(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    text = re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    text = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
     return Html(f'<script type="application/json">{text}</script>')
 
 
@@ -245,11 +245,11 @@ def is_made_by(program: str, start: str) -> bool:
 
 def _names(sections: Sequence[Section]) -> dict[str, Section]:
     """The sections by a name for their address, each its own."""
-    found: dict[str, Section] = {}
+    named: dict[str, Section] = {}
     for number, section in enumerate(sections, 1):
         slug = re.sub("[^a-z0-9]+", "-", section.title.lower()).strip("-")
-        found[slug if slug and slug not in found else f"{slug}-{number}".lstrip("-")] = section
-    return found
+        named[slug if slug and slug not in named else f"{slug}-{number}".lstrip("-")] = section
+    return named
 
 
 def _heading(section: Section, name: str) -> Html:

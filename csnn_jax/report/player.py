@@ -20,12 +20,12 @@ SPEEDS = (2, 5, 10, 25, 50)  # steps a second
 KEYS = "With the player in focus: space plays and pauses, arrows go a step, Home and End to either end."
 
 
-def player(subject: ReportedRun, found: Measured) -> Html:
+def player(subject: ReportedRun, measured: Measured) -> Html:
     """The player of a run's examples, which starts with the whole window shown."""
     layers = subject.config.model.layers
-    steps = len(found.examples[0].spikes[0])
-    head = [_head(layer, number, found, subject) for number, layer in enumerate(layers)]
-    examples = [_example(example, layers, subject.classes) for example in found.examples]
+    steps = len(measured.examples[0].spikes[0])
+    head = [_head(layer, number, measured, subject) for number, layer in enumerate(layers)]
+    examples = [_example(example, layers, subject.classes) for example in measured.examples]
     film = {"steps": steps, "classes": subject.classes, "layers": head, "examples": examples}
     stage = element("div", _side(subject.classes), _strips(head), class_="stage")
     parts = [_controls([one["title"] for one in examples], steps), stage, data(film)]
@@ -34,9 +34,9 @@ def player(subject: ReportedRun, found: Measured) -> Html:
     return element("div", *parts, class_="player", role="group", aria_label=label, tabindex=0, needs=needs)
 
 
-def _head(layer: Layer, number: int, found: Measured, subject: ReportedRun) -> dict[str, Any]:
+def _head(layer: Layer, number: int, measured: Measured, subject: ReportedRun) -> dict[str, Any]:
     last = number == len(subject.config.model.layers) - 1
-    fixed = {"name": f"lif{number + 1}", "shape": layer.out_shape, "threshold": found.thresholds[number]}
+    fixed = {"name": f"lif{number + 1}", "shape": layer.out_shape, "threshold": measured.thresholds[number]}
     return fixed | {"classes": subject.classes if last else None}
 
 

@@ -151,9 +151,9 @@ def _densities(subject: ReportedRun) -> Html:
 
 def _health(subject: ReportedRun) -> Iterator[Content]:
     """Table of the health lines that training printed, and how it broke off."""
-    told = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
-    if told:
-        yield page.folded(f"What training said of the health of {subject.name}", _told(told))
+    events = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
+    if events:
+        yield page.folded(f"What training said of the health of {subject.name}", _events(events))
     if not subject.of_kind("end") and subject.of_kind("train"):
         last: dict[str, Any] = subject.of_kind("train")[-1]
         yield page.note(
@@ -162,8 +162,8 @@ def _health(subject: ReportedRun) -> Iterator[Content]:
         )
 
 
-def _told(told: Sequence[tuple[int, str]]) -> Html:
-    return page.table("Health", ("iteration", "what"), [(f"{number:,}", text) for number, text in told])
+def _events(events: Sequence[tuple[int, str]]) -> Html:
+    return page.table("Health", ("iteration", "what"), [(f"{number:,}", text) for number, text in events])
 
 
 def _left_out(what: str, why: str) -> Html:
