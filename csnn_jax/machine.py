@@ -39,7 +39,7 @@ def processor() -> str:
 @functools.cache
 def cpus() -> int:
     """CPUs that this process may use, when first asked: threads are started for them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

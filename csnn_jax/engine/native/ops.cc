@@ -18,36 +18,9 @@
 
 namespace csnn {
 
-#if defined(__x86_64__)
-namespace avx512 { extern const Kernels table; }
-namespace avx2 { extern const Kernels table; }
-#endif
-namespace baseline { extern const Kernels table; }
-
 namespace {
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-const Kernels& choose_kernels() {
-  std::vector<const Kernels*> able;  // fastest first
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
-    able.push_back(&avx512::table);
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
-    able.push_back(&avx2::table);
-#endif
-  able.push_back(&baseline::table);
-  const char* wanted = std::getenv("CSNN_ISA");
-  if (!wanted || !*wanted) return *able[0];
-  std::string names;
-  for (const Kernels* table : able) {
-    if (!std::strcmp(table->name, wanted)) return *table;
-    names += (names.empty() ? "" : ", ") + std::string(table->name);
-  }
-  throw std::runtime_error("CSNN_ISA=" + std::string(wanted) + ": expected one of this machine's: " + names);
-}
 
 // What the threads of one `each` share; the last of them frees it.
 struct Crew {
@@ -120,11 +93,6 @@ void Workers::each(int64_t units, const std::function<void(int64_t, int64_t)>& b
   std::unique_lock<std::mutex> lock(crew->mutex);
   crew->finished.wait(lock, [&] { return crew->done == units; });
   if (crew->error) std::rethrow_exception(crew->error);
-}
-
-const Kernels& kernels() {
-  static const Kernels& chosen = choose_kernels();
-  return chosen;
 }
 
 void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t bytes) {

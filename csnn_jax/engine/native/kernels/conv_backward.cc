@@ -8,6 +8,7 @@
 // settle too. From the step on where both have, all that is wanted of its gradient is the sum over time.
 #include "constant_source.h"
 #include "product.h"
+#include "spread.h"
 
 namespace csnn::ISA {
 
@@ -31,17 +32,6 @@ struct Cells {
   CSNN_INLINE int64_t visited(int64_t t) const { return t <= settles ? count : active; }
 };
 
-// The channels, of up to 64 from word `at` on, whose gradient goes to one place of the cell.
-CSNN_INLINE uint64_t winning(const Shape& s, const uint16_t* winners, int64_t at, int64_t words, int64_t place) {
-  const uint64_t exist = words >= 4 ? ~uint64_t{0} : (uint64_t{1} << (16 * words)) - 1;
-  if (!s.max) return exist;
-  const uint64_t low = load_words(winners + at, words), high = load_words(winners + s.neurons() / lanes + at, words);
-  return (place & 1 ? low : ~low) & (place & 2 ? high : ~high) & exist;
-}
-
-// What a place of a cell takes of the cell's gradient, if it takes any.
-CSNN_INLINE float share_of(const Shape& s) { return s.max ? 1.0f : 1.0f / static_cast<float>(s.pool * s.pool); }
-
 // Lists the input spikes of one step by channel, as the first positions that see them.
 static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch& scratch) {
   memset(scratch.count, 0, s.in * sizeof(int32_t));
@@ -55,26 +45,6 @@ static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch&
           scratch.spikes[channel * s.height * s.width + scratch.count[channel]++] = y * s.padded_width() + x;
         }
       }
-    }
-  }
-}
-
-// Spreads 16 channels of the pooled gradient to the places that won; adds it to `total` too, unless that is null.
-template <int P>
-void unpool(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
-            int64_t channel, float* dy, float* total) {
-  const int64_t margin = s.margin(), wide = s.padded_width(), columns = s.columns();
-  const float share = share_of(s);
-  for (int64_t i = 0; i < count; i++) {
-    const int64_t y = cells[i] / columns, x = cells[i] % columns, n = cells[i] * s.out + channel;
-    const v16 gradient = load(dcurrent + n) * share;
-    const int64_t corner = ((P * y + margin) * wide + P * x + margin) * lanes;
-    for (int64_t place = 0; place < P * P; place++) {
-      const auto wins = static_cast<uint16_t>(winning(s, winners, n / lanes, 1, place));
-      const int64_t at = corner + (place / P * wide + place % P) * lanes;
-      const v16 passed = keep(wins, gradient);
-      store(dy + at, passed);
-      if (total) store(total + at, load(total + at) + passed);
     }
   }
 }
@@ -100,77 +70,6 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
     float* out = dkernel + (c * s.out + channel) * K * K;
     for (int i = 0; i < K; i++)
       for (int j = 0; j < K; j++, out += lanes) store(out, load(out) + total[i][j]);
-  }
-}
-
-// Adds, for one group of 16 input channels, what the gradients of a cell's `place` give to the k x k inputs that see
-// that place.
-template <int K, int P, int place>
-CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share, const float* kernel,
-                              v16 (&total)[K + P - 1][K + P - 1]) {
-  for (; wins; wins &= wins - 1) {
-    const int64_t channel = __builtin_ctzll(wins);
-    const v16 gradient = all(dcurrent[channel] * share);
-    const float* weights = kernel + channel * K * K * lanes;
-    for (int i = 0; i < K; i++)
-      for (int j = 0; j < K; j++) total[place / P + i][place % P + j] += gradient * load(weights + (i * K + j) * lanes);
-  }
-}
-
-// dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time:
-// the inputs that it sees, (k + 1) x (k + 1) for a pool of 2, stay in registers. Cells where `reaches` is 0 are left
-// out; null: none.
-template <int K, int P>
-void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
-            const float* kernel, const uint8_t* reaches, float* dspikes) {
-  constexpr int64_t block = 64;  // output channels whose weights, 36 KB, stay in the L1 cache
-  const int64_t wide = s.padded_width(), columns = s.columns();
-  const float share = share_of(s);
-  for (int64_t c = 0; c < s.out; c += block) {
-    const int64_t words = (s.out - c < block ? s.out - c : block) / lanes;
-    for (int64_t i = 0; i < count; i++) {
-      const int64_t cell = cells[i];
-      if (reaches && !reaches[cell]) continue;
-      const int64_t n = cell * s.out + c;
-      float* corner = dspikes + (cell / columns * P * wide + cell % columns * P) * lanes;
-      const float *gradient = dcurrent + n, *weights = kernel + c * K * K * lanes;
-      v16 total[K + P - 1][K + P - 1] = {};
-      spread_place<K, P, 0>(winning(s, winners, n / lanes, words, 0), gradient, share, weights, total);
-      if constexpr (P == 2) {
-        spread_place<K, P, 1>(winning(s, winners, n / lanes, words, 1), gradient, share, weights, total);
-        spread_place<K, P, 2>(winning(s, winners, n / lanes, words, 2), gradient, share, weights, total);
-        spread_place<K, P, 3>(winning(s, winners, n / lanes, words, 3), gradient, share, weights, total);
-      }
-      for (int row = 0; row < K + P - 1; row++) {
-        for (int column = 0; column < K + P - 1; column++) {
-          float* at = corner + (row * wide + column) * lanes;
-          store(at, load(at) + total[row][column]);
-        }
-      }
-    }
-  }
-}
-
-// The same for dy summed over time, at the cells that `spread` left out.
-template <int K>
-void spread_sum(const Shape& s, const float* dy, const float* kernel, const uint8_t* reaches, float* dspikes) {
-  const int64_t wide = s.padded_width(), margin = s.margin(), grid = s.padded_height() * wide * lanes;
-  for (int64_t y = 0; y < s.rows() * s.pool; y++) {
-    for (int64_t x = 0; x < s.columns() * s.pool; x++) {
-      if (reaches[y / s.pool * s.columns() + x / s.pool]) continue;
-      float* corner = dspikes + (y * wide + x) * lanes;
-      for (int64_t channel = 0; channel < s.out; channel++) {
-        const int64_t at = ((y + margin) * wide + x + margin) * lanes + channel % lanes;
-        const v16 gradient = all(dy[channel / lanes * grid + at]);
-        const float* weights = kernel + channel * K * K * lanes;
-        for (int i = 0; i < K; i++) {
-          for (int j = 0; j < K; j++) {
-            float* out = corner + (i * wide + j) * lanes;
-            store(out, load(out) + gradient * load(weights + (i * K + j) * lanes));
-          }
-        }
-      }
-    }
   }
 }
 

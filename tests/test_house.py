@@ -1,4 +1,4 @@
-"""Imports go one way, and the way from a command to what it rests on is short."""
+"""The rules of CONTRIBUTING: sizes, names of tests, no dispatch on attributes, and imports that go one way."""
 
 import ast
 from functools import cache
@@ -8,11 +8,22 @@ from documents import ROOT
 
 PACKAGES = ("csnn_jax", "csnn_torch", "export")
 LONGEST = 14
-"""Modules in a row, each of which imports the next: 18 in version 0.4, where nobody counted them."""
+"""Modules in a row, each of which imports the next."""
+LINES = 300
+"""Of a file."""
+OWN_TEST = 100
+"""Lines from which on a module has a test file of its name."""
+SOURCES = (".py", ".cc", ".c", ".h", ".js", ".css")
 
 
 def named(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def mirrored(path: Path) -> Path:
+    """The test file of a module, in the place that mirrors its own."""
+    name = {"__main__": "main", "__init__": "init"}.get(path.stem, path.stem)
+    return ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{name}.py")
 
 
 MODULES = {named(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
@@ -60,3 +71,26 @@ def test_there_is_no_cycle_not_even_one_inside_of_functions():
 def test_csnn_jax_imports_neither_of_the_others():
     lower = [module for module in MODULES if module.startswith("csnn_jax")]
     assert {other.split(".")[0] for module in lower for other in imported(module, True)} == {"csnn_jax"}
+
+
+def test_no_file_is_longer_than_is_read_in_one_sitting():
+    paths = [path for folder in (*PACKAGES, "benchmarks", "tests") for path in (ROOT / folder).rglob("*")]
+    long = {path for path in paths if path.suffix in SOURCES and len(path.read_text().splitlines()) > LINES}
+    assert sorted(str(path.relative_to(ROOT)) for path in long) == []
+
+
+def test_modules_have_tests_of_their_names():
+    long = [path for path in MODULES.values() if len(path.read_text().splitlines()) >= OWN_TEST]
+    assert len(long) > 50
+    assert [str(path.relative_to(ROOT)) for path in long if not mirrored(path).exists()] == []
+
+
+def test_nothing_probes_for_attributes():
+    probes = [
+        f"{module}, line {node.lineno}"
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if node.func.id == "hasattr" or (node.func.id == "getattr" and len(node.args) > 2)
+    ]
+    assert probes == []

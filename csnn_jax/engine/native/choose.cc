@@ -1,0 +1,44 @@
+// Which of the kernels run: those of the newest instruction set that this processor has, or those that CSNN_ISA names.
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "ops.h"
+
+namespace csnn {
+
+#if defined(__x86_64__)
+namespace avx512 { extern const Kernels table; }
+namespace avx2 { extern const Kernels table; }
+#endif
+namespace baseline { extern const Kernels table; }
+
+static const Kernels& choose_kernels() {
+  std::vector<const Kernels*> able;  // fastest first
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
+    able.push_back(&avx512::table);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
+    able.push_back(&avx2::table);
+#endif
+  able.push_back(&baseline::table);
+  const char* wanted = std::getenv("CSNN_ISA");
+  if (!wanted || !*wanted) return *able[0];
+  std::string names;
+  for (const Kernels* table : able) {
+    if (!std::strcmp(table->name, wanted)) return *table;
+    names += (names.empty() ? "" : ", ") + std::string(table->name);
+  }
+  throw std::runtime_error("CSNN_ISA=" + std::string(wanted) + ": expected one of this machine's: " + names);
+}
+
+const Kernels& kernels() {
+  static const Kernels& chosen = choose_kernels();
+  return chosen;
+}
+
+}  // namespace csnn
