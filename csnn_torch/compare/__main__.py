@@ -35,12 +35,11 @@ class CompareFlags:
     """Another data set than the one that RUN was trained on, named as for training; of a network that was trained on
     arrays, arrays:FILE.npz."""
     overwrite: bool = False
-    """Replace the comparison of other weights that --out holds."""
+    """Replace the comparison that --out holds."""
     quick: bool = False
     """Few images and iterations, no variants: about 4 minutes on two CPU cores."""
     questions: tuple[Question, ...] = ("network", "training", "cost")
-    """Which of the questions to answer: network, training, cost. Answers to the others that OUT holds, about the same
-    weights, are kept."""
+    """Which of the questions to answer."""
     figures: Figures = "png"
     """pdf: write comparison.pdf too, for papers."""
 
@@ -78,11 +77,10 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     opened = flags.run and rundir.open_run(flags.run)  # before OUT is made
     if opened:
         opened = (opened[0], _on(opened[1], flags, plan), opened[2])
-    out = comparison.make_folder(flags.out)
+    out = comparison.make_folder(flags.out, flags.overwrite)
     path = flags.run or questions.train_briefly(flags.out, plan.variant_iterations)
     _, config, tensors = opened or rundir.open_run(path)
     found = comparison.Comparison(path, decided(config), tensors)
-    comparison.keep_earlier(found, out, flags.questions, flags.overwrite)
     for question, answer in questions.ANSWERS.items():
         if question in flags.questions:
             began = time.perf_counter()

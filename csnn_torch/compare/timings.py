@@ -100,12 +100,6 @@ class Cost:
     predictions: list[int] = field(default_factory=list)
     densities: dict[str, float] = field(default_factory=dict)
 
-    @classmethod
-    def of_json(cls, values: dict[str, Any]) -> "Cost":
-        """A cost from its `as_json`."""
-        found = {name: one for name, one in values.items() if name in cls.__dataclass_fields__}
-        return cls(**found | {work: Rounds(**found[work]) for work in ("step", "infer") if work in found})
-
     @property
     def compile_s(self) -> float:
         """Seconds that the first training iteration took longer than the median one."""

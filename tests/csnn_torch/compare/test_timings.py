@@ -50,7 +50,7 @@ def test_a_busy_machine_gives_no_ratio(side):
     assert replace(COST, others=[]).speed(BASE, "step").ratio == 4.0  # where the system does not tell
 
 
-def test_json_holds_the_reason_and_gives_the_cost_back():
+def test_json_holds_the_reason():
     busy = replace(COST, others=[0.5])
     values = json.loads(json.dumps(busy.as_json()))
     assert values["no_ratio"] == {
@@ -58,6 +58,3 @@ def test_json_holds_the_reason_and_gives_the_cost_back():
     }
     assert COST.as_json()["no_ratio"] == {"step": None, "infer": None}
     assert (values["step_s"], values["step_processor_s"], values["infer_processor_s"]) == (2.0, 3.5, None)
-    assert Cost.of_json(values) == busy
-    failed = Cost("event", "no")
-    assert Cost.of_json(failed.as_json()) == failed
