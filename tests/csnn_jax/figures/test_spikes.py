@@ -15,13 +15,14 @@ def sample(shape=(8, 8, 1), layers=((14, 14, 8), (7, 7, 4), (30,), (3,)), steps=
     return Sample(image, 1, membranes, [m > threshold for m in membranes], [threshold] * len(layers))
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8, 2), (50, 8, 8, 2), (34, 20, 1)])
+@pytest.mark.parametrize("shape", [(8, 8, 3), (50, 8, 8, 2), (34, 20, 1)])
 def test_images_of_any_kind_are_drawn(shape):
     check_printable(spikes.draw(sample(shape)))
 
 
-@pytest.mark.parametrize("layers", [((3,),), ((30,), (200,)), ((5, 4, 300), (12,), (40,), (20,))])
-@pytest.mark.parametrize("steps", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("layers", "steps"), [(((3,),), 1), (((30,), (200,)), 1000), (((5, 4, 300), (12,), (40,), (20,)), 7)]
+)
 def test_stacks_and_windows_of_any_kind_are_drawn(layers, steps):
     check_printable(spikes.draw(sample(layers=layers, steps=steps)))
 
@@ -56,5 +57,5 @@ def test_the_output_has_a_row_and_a_bar_for_each_class():
 
 
 def test_equal_samples_give_equal_pictures():
-    assert style.png(spikes.draw(sample())) == style.png(spikes.draw(sample()))
-    assert style.pdf(spikes.draw(sample())) == style.pdf(spikes.draw(sample()))
+    one, other = (style.png(spikes.draw(sample(layers=((4, 4, 2), (3,)), steps=5))) for _ in range(2))
+    assert one == other

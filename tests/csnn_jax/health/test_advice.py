@@ -4,7 +4,7 @@ import re
 
 import pytest
 from configs import CONFIGS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
@@ -29,6 +29,7 @@ def test_a_hint_is_one_flag_that_there_is(hint):
     parse_train(TrainFlags, "test", "", [f"--{flag}", value])  # which refuses what there is not
 
 
+@settings(max_examples=25)
 @given(CONFIGS, st.sampled_from(list(EVIDENCE)), st.booleans())
 def test_no_flag_is_advised_that_is_in_use(config, what, early):
     made = decided(config)

@@ -5,16 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from commands import run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from idx_files import write_folder
 
-from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.health.health import (
     DEAD,
-    EVIDENCE,
     EXPLODING,
     PATIENCE,
     SATURATED,
@@ -204,6 +200,7 @@ stretches = st.lists(
 )
 
 
+@settings(max_examples=25)
 @given(stretches, st.integers(0, 300))
 def test_a_resumed_job_tells_what_an_uninterrupted_one_would(tmp_path_factory, drawn, at):
     steps = [(d, g, loss) for d, g, loss, times in drawn for _ in range(times)]
@@ -229,40 +226,14 @@ def test_a_resumed_job_tells_what_an_uninterrupted_one_would(tmp_path_factory, d
     assert RunDir(broken).records() == RunDir(whole).records()
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    """640 training and 64 test images of MNIST as IDX files."""
-    mnist = data.load("mnist", (28, 28, 1))
-    train, test = ((split.images[:n, ..., 0], split.labels[:n]) for split, n in ((mnist.train, 640), (mnist.test, 64)))
-    return f"idx:{write_folder(tmp_path_factory.mktemp('digits'), train, test)}"
-
-
-def trained(digits, out, *flags) -> tuple[list[str], list[dict]]:
-    """A job of 40 iterations: its lines on health, and all its records."""
-    stack = ("--input-shape", 14, 14, 1, "--conv-channels", 8, 16, "--hidden", 32, "--time-steps", 10)
-    job = ("--dataset", digits, "--batch-size", 32, "--epochs", 2, "--eval-every", 20, "--out", out)
-    recipe = ("--init", "torch", "--surrogate", "fast_sigmoid", "--lr", 0.01)
-    done = run("csnn_jax.train", *stack, *job, *recipe, *flags)
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("Health: ")]
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [f"Health: {r['text']}" for r in records if r["kind"] == "health"] == lines
-    return lines, records
-
-
-def test_nothing_is_said_of_a_healthy_job_and_its_records_hold_the_layers(digits, tmp_path):
-    lines, records = trained(digits, tmp_path / "run", "--threshold", 0.3, "--surrogate", "atan")
-    assert lines == []
-    for record in (r for r in records if r["kind"] == "train"):
-        assert list(record["density"]) == ["lif1", "lif2", "lif3", "lif4"]
-        assert list(record["gradient"]) == ["conv1", "conv2", "fc1", "fc2"]
-        assert all(0 < norm < 10 for norm in record["gradient"].values())
-    test = next(r for r in records if r["kind"] == "test")
-    assert all(layer["threshold"] == 0.3 and 0 < layer["near"] < 1 for layer in test["membranes"].values())
-    assert set(EVIDENCE) >= {r["what"] for r in records if r["kind"] == "health"}
-
-
 def test_one_line_tells_that_a_batch_is_too_small():
     silent = Detectors(Config(train=TrainConfig(batch_size=1)), 150)
     told = feed(silent, iterations=range(150), densities=but(FINE, lif2=0, lif3=0, lif4=0), loss=CHANCE)
     assert told == [(30, Event("silent", (1, 2, 3), 1))]
+
+
+def test_the_records_of_a_training_hold_every_layer(small_run):
+    records = RunDir(small_run).records("train")
+    assert all(list(record["density"]) == ["lif1", "lif2", "lif3", "lif4"] for record in records)
+    assert all(list(record["gradient"]) == ["conv1", "conv2", "fc1", "fc2"] for record in records)
+    assert all(layer["threshold"] == 1 for layer in RunDir(small_run).records("test")[0]["membranes"].values())
