@@ -31,7 +31,7 @@ def main() -> int:
     layers = json.loads((HERE / "manifest.json").read_text())["semantics"]["layers"]
     thresholds = [np.float32(layer["threshold"]) for layer in layers]
     lines = {"SHA256SUMS": sums_line()}
-    for name in ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx"):
+    for name in ("step.onnx", "step_b1.onnx", "sequence.onnx"):
         try:
             run = session(name)
             lines[name] = window_line(run) if name == "sequence.onnx" else step_line(run, thresholds)

@@ -13,16 +13,12 @@ from export.graphs.onnx_file import metadata_of
 
 
 def describe(model: onnx.ModelProto) -> dict[str, Any]:
-    """Operator sets, operators with their number of nodes, functions, inputs with their initial values, outputs."""
+    """Operator sets, operators with their number of nodes, inputs with their initial values, outputs."""
     initial = {tensor.name: tensor for tensor in model.graph.initializer}
     return {
         "ir_version": model.ir_version,
         "opset": {opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
-        "operators": dict(sorted(Counter(_operators(model.graph)).items())),
-        "functions": {
-            f"{function.domain}::{function.name}": dict(sorted(Counter(node.op_type for node in function.node).items()))
-            for function in model.functions
-        },
+        "operators": dict(sorted(Counter(node.op_type for one in graphs(model.graph) for node in one.node).items())),
         "inputs": [_value(value, _initial(value.name, initial)) for value in model.graph.input],
         "outputs": [_value(value, None) for value in model.graph.output],
         "metadata": metadata_of(model),
@@ -78,12 +74,6 @@ def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 yield from graphs(attribute.g)
-
-
-def _operators(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names of all nodes' operators, those inside loops too."""
-    for node in (node for inner in graphs(graph) for node in inner.node):
-        yield f"{node.domain}::{node.op_type}" if node.domain else node.op_type
 
 
 def _value(value: onnx.ValueInfoProto, initial: float | int | None) -> dict[str, Any]:

@@ -18,7 +18,6 @@ _ONNX = ("onnx", "onnxscript", "onnxruntime")
 PARTS: dict[str, tuple[str, ...]] = {
     "weights": (),
     "step": _ONNX,
-    "step_lif": _ONNX,
     "sequence": _ONNX,
     "step_int8": _ONNX,
     "nir": ("nir",),

@@ -131,12 +131,10 @@ def step_counts(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -
     return by_image
 
 
-def session(model: onnx.ModelProto, threads: int = 0, **settings: Any) -> onnxruntime.InferenceSession:
+def session(model: onnx.ModelProto, threads: int = 0) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime itself would take cores it can't run on
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
     options.log_severity_level = 3
-    for name, value in settings.items():
-        setattr(options, name, value)
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -7,7 +7,7 @@ from commands import run
 
 from export import parts
 
-ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
+ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
 COMPUTED = ("weights.safetensors", *ONNX, "network.nir", "network_nir104.nir", "c/", "golden/")
 
 

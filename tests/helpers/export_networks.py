@@ -1,7 +1,7 @@
 """Networks of which every layer fires, for the export's tests."""
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -12,7 +12,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors, expected_shapes
 from export import reference
 from export.graphs import onnx_facts, step_graph
-from export.parts import sequence, step_int8, step_lif
+from export.parts import sequence, step_int8
 
 OTHER = ModelConfig(
     input_shape=(12, 10, 2),
@@ -72,7 +72,6 @@ class Case:
         return {
             "step.onnx": plain,
             "step_b1.onnx": step_graph.static(plain),
-            "step_lif.onnx": step_lif.with_lif_functions(plain, self.config),
             "sequence.onnx": sequence.graph(plain, self.config),
             "step_int8.onnx": step_int8.quantised(plain, self.config, self.images),
         }
@@ -101,11 +100,6 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
         if all(0.02 < layer.mean() < 0.7 for layer in spikes):
             return made
     raise AssertionError(f"no seed makes every layer of {config} fire")
-
-
-def with_reset(made: Case, reset: str) -> reference.Step:
-    """The network of a case with another reset."""
-    return reference.Step(replace(made.config, reset=reset), made.tensors)
 
 
 def changed(model, name, change):

@@ -16,7 +16,7 @@ from export import manifest, statements
 from export.graphs import onnx_facts
 from export.report import text, webpage
 
-ONNX = ("step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx")
+ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
 NIR = ("network.nir", "network_nir104.nir")
 HEADERS = ("c/weights.h", "c/network.h", "c/weights_int8.h")
 SOURCES = ("c/csnn.c", "c/csnn.h", "c/main.c", "c/events.c", "c/program.h", "c/Makefile", "check_onnx.py")
@@ -44,7 +44,7 @@ def _model(folder: Path, random: Random, names: tuple[str, ...] = ONNX) -> tuple
 
 
 def _nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    return [node for graph in (*onnx_facts.graphs(model.graph), *model.functions) for node in graph.node]
+    return [node for graph in onnx_facts.graphs(model.graph) for node in graph.node]
 
 
 def _constant(folder: Path, random: Random) -> str:

@@ -8,7 +8,7 @@ from csnn_jax.errors import UserError
 from export.graphs import onnx_file
 from export.graphs.onnx_file import metadata_of
 
-FILES = ["step.onnx", "step_b1.onnx", "step_lif.onnx", "sequence.onnx", "step_int8.onnx"]
+FILES = ["step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx"]
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -48,7 +48,7 @@ def test_the_opset_is_the_one_asked_for(opset, ir_version):
 
 
 @stacks
-@pytest.mark.parametrize("file", ["step.onnx", "step_b1.onnx", "step_lif.onnx"])
+@pytest.mark.parametrize("file", ["step.onnx", "step_b1.onnx"])
 def test_a_step_graph_computes_what_torch_does(name, file):
     made = case(name)
     found = equality(made.step, OnnxRunner(made.models[file]), windows(made.step, [made.x]))
@@ -62,11 +62,10 @@ def test_a_membrane_at_the_threshold_does_not_fire(above, spikes):
     bias = np.full(4, np.nextafter(np.float32(2.5), np.float32(9)) if above else 2.5, np.float32)
     parameters = {"fc1.weight": np.zeros((4, 30), np.float32), "fc1.bias": bias}
     runners = [TorchRunner(reference.Step(made.config, parameters))]
-    for file in ("step.onnx", "step_lif.onnx"):
-        model = made.models[file]
-        for name, value in parameters.items():
-            model = changed(model, name, lambda _, value=value: value)
-        runners.append(OnnxRunner(model))
+    model = made.models["step.onnx"]
+    for name, value in parameters.items():
+        model = changed(model, name, lambda _, value=value: value)
+    runners.append(OnnxRunner(model))
     for runner in runners:
         (membranes,), found = runner.step([np.zeros((3, 4), np.float32)], made.x[0].numpy())
         assert (membranes == bias).all() and (found == spikes).all()
