@@ -53,7 +53,7 @@ def of_bundle(subject: Subject, prove: Prove) -> Manifest:
         "onnx": {name: one.graph for name, one in found.items() if one.graph},
         "proof": {name: one.proof for name, one in found.items()},
         "numbers": footprint.numbers(model, tensors, _activity(subject)),
-        "targets": [row._asdict() for row in tools.tools(model, tensors)],
+        "targets": [row._asdict() for row in tools.running(found)],
     }
 
 

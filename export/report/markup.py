@@ -7,7 +7,7 @@ from csnn_jax.report import page
 from csnn_jax.report.page import Content, Html
 
 _BLOCK = re.compile(r"(?:<!-- \w+ -->\n)?```\w*\n(?P<code>.*?)\n```|(?P<rest>\S.*?|    .*?)(?=\n\n|\n*\Z)", re.DOTALL)
-_INLINE = re.compile(r"(`[^`]+`|\*\*.+?\*\*|\[[^]]+\]\(https://[^)\s]+\))")
+_INLINE = re.compile(r"(`[^`]+`|\*\*.+?\*\*)")
 
 _PHONE = 60  # letters of a table that a phone has room for, some of them on a second line
 
@@ -34,7 +34,7 @@ def pieces(markdown: str, caption: str) -> Iterator[Html]:
 
 
 def inline(text: str) -> Html:
-    """Text with code, strong words and links; a link leads to an https address."""
+    """Text with code and strong words."""
     return page.joined(_word(word) for word in _INLINE.split(text.replace("\n", " ")) if word)
 
 
@@ -43,10 +43,7 @@ def _word(word: str) -> Content:
         return word
     if word.startswith("`"):
         return page.code(word[1:-1])
-    if word.startswith("**"):
-        return page.element("strong", inline(word[2:-2]))
-    name, _, address = word[1:-1].partition("](")
-    return page.element("a", name, href=address)
+    return page.element("strong", inline(word[2:-2]))
 
 
 def _table(text: str, caption: str) -> Html:

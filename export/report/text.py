@@ -244,23 +244,14 @@ def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _tools(manifest: Manifest) -> str:
-    refused = _refused(manifest)
-    rows = [(one["name"], one["files"], one["fit"], _reason(one, refused), one["tried"]) for one in manifest["targets"]]
-    head = ("target", "files", "fit", "why", "tried")
+    rows = [tuple(tool.values()) for tool in manifest["targets"]]
     return f"""\
 ## Where they run
 
 Exact: the same spikes. Approximate: it runs, with other numbers. "Tried" names the output of a run of that tool, in the
-repository of csnn-jax.
+repository of csnn-jax, whose `docs/deploy.md` also lists tools that refuse the files.
 
-{table(head, rows)}"""
-
-
-def _reason(tool: dict[str, Any], refused: dict[str, str]) -> str:
-    text = tool["reason"]
-    for form, reason in refused.items():
-        text = text.replace(reason, f"there is no {form} file (see the top)")
-    return f"{text} ([source]({tool['source']}))" if tool["source"] else text
+{table(("target", "files", "fit", "how", "tried"), rows)}"""
 
 
 SECTIONS: dict[str, Callable[[Manifest], str]] = {

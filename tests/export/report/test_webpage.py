@@ -126,7 +126,7 @@ def hostile(recorded: dict) -> dict:
     recorded = json.loads(json.dumps(recorded))
     recorded["data"]["dataset"] = f"tfds:{HOSTILE}"
     recorded["made"]["cpu"] = HOSTILE
-    recorded["targets"][0] |= {"name": HOSTILE, "source": "javascript:alert(1)"}
+    recorded["targets"][0] |= {"name": HOSTILE, "note": "[a](javascript:alert(1))"}
     for part in (recorded["numbers"]["layers"], recorded["semantics"]["layers"]):
         part[0]["name" if "name" in part[0] else "layer"] = HOSTILE
     return recorded
