@@ -4,7 +4,6 @@ Its input x is an image [batch, channels, height, width], presented at every ste
 [time, batch, channels, height, width].
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import repeat
@@ -17,6 +16,7 @@ from torch import nn
 
 from csnn_jax.config import ModelConfig, Readout
 from csnn_jax.runs.layouts import Tensors
+from csnn_torch.blocks import before_neurons
 from csnn_torch.surrogates import spike_function
 
 
@@ -45,27 +45,20 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> nn.Se
     Called with one step's image [batch, channels, height, width], it goes one step on; `reset` clears the state.
     """
     modules: list[nn.Module] = []
-    for number, layer in enumerate(config.layers):
-        if layer.kind == "conv":
-            channels = layer.in_shape[-1], layer.channels
-            modules.append(nn.Conv2d(*channels, layer.kernel, layer.stride, layer.padding, bias=layer.bias))
-            if layer.pool is not None:
-                pool = nn.MaxPool2d if layer.pool.kind == "max" else nn.AvgPool2d
-                modules.append(pool(layer.pool.size, layer.pool.stride))
-        else:
-            if len(layer.in_shape) == 3:
-                modules.append(nn.Flatten())
-            modules.append(nn.Linear(math.prod(layer.in_shape), layer.channels, bias=layer.bias))
+    layers = config.layers
+    for number, layer in enumerate(layers, 1):
+        neurons = layer.neurons
+        modules += before_neurons(layer, number, layer.bias).values()
         modules.append(
             snn.Leaky(
-                beta=torch.tensor(config.betas[number], dtype=dtype),
-                threshold=torch.tensor(config.thresholds[number], dtype=dtype),
+                beta=torch.tensor(neurons.beta, dtype=dtype),
+                threshold=torch.tensor(neurons.threshold, dtype=dtype),
                 spike_grad=spike_function(config, dtype),
-                learn_beta=config.learn_beta,
-                learn_threshold=config.learn_threshold,
-                reset_mechanism=config.reset,
+                learn_beta="beta" in neurons.learned,
+                learn_threshold="threshold" in neurons.learned,
+                reset_mechanism=neurons.reset,
                 init_hidden=True,
-                output=number == len(config.layers) - 1,
+                output=layer is layers[-1],
             )
         )
     return nn.Sequential(*modules).to(dtype)

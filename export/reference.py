@@ -4,7 +4,6 @@ Same numbers as `csnn_torch.model.sequential` (snnTorch), bit for bit; but that 
 a graph exported from hidden state silently loses it.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.data import encode
 from csnn_jax.runs.layouts import Tensors, bias_of
+from csnn_torch.blocks import before_neurons
 
 Membranes = tuple[Tensor, ...]
 Counts = Callable[[Tensor], np.ndarray]
@@ -86,25 +86,19 @@ class Step(nn.Module):
     def __init__(self, config: ModelConfig, tensors: Tensors):
         super().__init__()
         self.config = config
+        self.blocks: list[tuple[tuple[str, ...], str]] = []
         for number, layer in enumerate(config.layers, 1):
-            if layer.kind == "conv":
-                channels = layer.in_shape[-1], layer.channels
-                self.add_module(layer.name, nn.Conv2d(*channels, layer.kernel, layer.stride, layer.padding))
-                if layer.pool is not None:
-                    pool = nn.MaxPool2d if layer.pool.kind == "max" else nn.AvgPool2d
-                    self.add_module(f"pool{number}", pool(layer.pool.size, layer.pool.stride))
-            else:
-                if len(layer.in_shape) == 3:
-                    self.add_module(f"flatten{number}", nn.Flatten())
-                self.add_module(layer.name, nn.Linear(math.prod(layer.in_shape), layer.channels))
-            beta = float(tensors.get(f"lif{number}.beta", config.betas[number - 1]))
-            threshold = float(tensors.get(f"lif{number}.threshold", config.thresholds[number - 1]))
-            self.add_module(f"lif{number}", Leaky(beta, threshold, config.reset))
-        # A network without biases has biases of 0 here, which change no bit: every file then has the same operators.
+            # Without biases there are biases of 0, which change no bit: every file then has the same operators.
+            block = before_neurons(layer, number, bias=True)
+            for name, module in block.items():
+                self.add_module(name, module)
+            neurons = layer.neurons
+            self.add_module(neurons.name, Leaky(*neurons.values(tensors), neurons.reset))
+            self.blocks.append((tuple(block), neurons.name))
         complete = tensors | {f"{layer.name}.bias": bias_of(layer, tensors) for layer in config.layers}
-        found = {name: torch.tensor(value, dtype=torch.float32) for name, value in complete.items()}
-        neurons = {name: value for name, value in self.state_dict().items() if name.startswith("lif")}
-        self.load_state_dict(found | neurons)
+        parameters = {name: torch.tensor(value, dtype=torch.float32) for name, value in complete.items()}
+        clipped = {name: value for name, value in self.state_dict().items() if name.startswith("lif")}
+        self.load_state_dict(parameters | clipped)
         self.requires_grad_(False)
         self.eval()
 
@@ -129,13 +123,10 @@ class Step(nn.Module):
                 spike causes.
         """
         new: list[Tensor] = []
-        for number, (layer, membrane) in enumerate(zip(self.config.layers, membranes, strict=True), 1):
-            if layer.kind == "linear" and len(layer.in_shape) == 3:
-                x = self.get_submodule(f"flatten{number}")(x)
-            x = self.get_submodule(layer.name)(x)
-            if layer.pool is not None:
-                x = self.get_submodule(f"pool{number}")(x)
-            membrane, x = self.get_submodule(f"lif{number}")(membrane, x)
+        for (names, neurons), membrane in zip(self.blocks, membranes, strict=True):
+            for name in names:
+                x = self.get_submodule(name)(x)
+            membrane, x = self.get_submodule(neurons)(membrane, x)
             new.append(membrane)
         return x, *new
 

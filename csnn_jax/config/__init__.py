@@ -7,7 +7,8 @@ Imports no framework, so that csnn_jax, csnn_torch and export share it.
 from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
-from csnn_jax.config.network import GEOMETRY, SLOPELESS, Encoding, ModelConfig, Readout, Reset, SurrogateName
+from csnn_jax.config.network import GEOMETRY, SLOPELESS, Encoding, ModelConfig, Readout, SurrogateName
+from csnn_jax.config.neurons import Neurons, Reset
 
 __all__ = [
     "GEOMETRY",
@@ -17,6 +18,7 @@ __all__ = [
     "Encoding",
     "Layer",
     "ModelConfig",
+    "Neurons",
     "Padding",
     "Pool",
     "Pooling",

@@ -4,8 +4,10 @@ Shapes and windows are computed here and nowhere else; what runs or writes a net
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from csnn_jax.config.neurons import Neurons
 
 Pool = Literal["max", "avg", "none"]
 Padding = Literal["same", "valid"]
@@ -45,6 +47,7 @@ class Layer:
         padding: zeros on every side of the input, pixels.
         pool: what follows the convolution; None: nothing.
         bias: whether a number per output channel is added.
+        neurons: the neurons that its current drives.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Layer:
     padding: int = 0
     pool: Pooling | None = None
     bias: bool = True
+    neurons: Neurons = field(default_factory=Neurons)
 
     @property
     def conv_shape(self) -> tuple[int, ...]:

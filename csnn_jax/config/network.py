@@ -5,11 +5,11 @@ from typing import Literal, TypeVar, get_args
 
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle, show
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
+from csnn_jax.config.neurons import Neurons, Reset
 from csnn_jax.errors import UserError
 
 T = TypeVar("T")
 
-Reset = Literal["subtract", "zero", "none"]
 Encoding = Literal["direct", "rate", "latency"]
 Readout = Literal["spikes", "membrane"]
 SurrogateName = Literal[
@@ -108,6 +108,13 @@ class ModelConfig:
         for flag, learnt in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
             check(flag, learnt, "true or false", isinstance(learnt, bool))
         check("--bias", self.bias, "true or false", isinstance(self.bias, bool))
+        for flag, values in (("--beta", self.beta), ("--threshold", self.threshold)):
+            ok = not isinstance(values, tuple) or len(values) == self._depth
+            check(flag, values, f"one value, or {self._depth} (one per layer)", ok)
+        between = all(is_number(beta) and 0 <= beta <= 1 for beta in self.betas)
+        check("--beta", self.beta, "a number from 0 to 1", between)
+        positive = all(is_number(threshold, 0.0) for threshold in self.thresholds)
+        check("--threshold", self.threshold, "a positive number", positive)
         for layer in self.layers:
             if 0 in layer.out_shape:
                 size = "x".join(map(str, layer.in_shape[:2]))
@@ -115,22 +122,6 @@ class ModelConfig:
                     f"--conv-channels {show(self.conv_channels)}: {size} pixels come into {layer}, which leaves none; "
                     "expected fewer blocks, smaller kernels or strides, or larger images"
                 )
-        n = len(self.layers)
-        for flag, given in (("--beta", self.beta), ("--threshold", self.threshold)):
-            ok = len(given) == n if isinstance(given, tuple) else True
-            check(flag, given, f"one value, or {n} (one per layer)", ok)
-        check(
-            "--beta",
-            self.beta,
-            "a number from 0 to 1",
-            all(is_number(b) and 0 <= b <= 1 for b in self.betas),
-        )
-        check(
-            "--threshold",
-            self.threshold,
-            "a positive number",
-            all(is_number(t, 0.0) for t in self.thresholds),
-        )
 
     def _check_geometry(self) -> None:
         """Refuses a geometry that no convolution can have; makes equal values for all convolutions one value."""
@@ -158,18 +149,23 @@ class ModelConfig:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The blocks in order, with their geometry."""
+        """The blocks in order, with their geometry and their neurons."""
         blocks: list[Layer] = []
+        parts = (("beta", self.learn_beta), ("threshold", self.learn_threshold))
+        learned = tuple(part for part, is_learned in parts if is_learned)
+        numbered = enumerate(zip(self.betas, self.thresholds, strict=True), 1)
+        neurons = (Neurons(f"lif{n}", self.reset, beta, threshold, learned) for n, (beta, threshold) in numbered)
         shape: tuple[int, ...] = self.input_shape
         of_each = (self._per_convolution(getattr(self, name)) for name in GEOMETRY)
         for number, (channels, *geometry) in enumerate(zip(self.conv_channels, *of_each, strict=True), 1):
             kernel, stride, padding, pool = geometry
             zeros = kernel // 2 if padding == "same" else 0
             pooling = None if pool == "none" else Pooling(pool)
-            blocks.append(Layer(f"conv{number}", "conv", shape, channels, kernel, stride, zeros, pooling, self.bias))
+            sizes = (kernel, stride, zeros)
+            blocks.append(Layer(f"conv{number}", "conv", shape, channels, *sizes, pooling, self.bias, next(neurons)))
             shape = blocks[-1].out_shape
         for number, features in enumerate((*self.hidden, self.num_classes), 1):
-            blocks.append(Layer(f"fc{number}", "linear", shape, features, bias=self.bias))
+            blocks.append(Layer(f"fc{number}", "linear", shape, features, bias=self.bias, neurons=next(neurons)))
             shape = blocks[-1].out_shape
         return tuple(blocks)
 
@@ -186,12 +182,16 @@ class ModelConfig:
     @property
     def betas(self) -> tuple[float, ...]:
         """One membrane decay per layer."""
-        return self.beta if isinstance(self.beta, tuple) else (self.beta,) * len(self.layers)
+        return self.beta if isinstance(self.beta, tuple) else (self.beta,) * self._depth
 
     @property
     def thresholds(self) -> tuple[float, ...]:
         """One threshold per layer."""
-        return self.threshold if isinstance(self.threshold, tuple) else (self.threshold,) * len(self.layers)
+        return self.threshold if isinstance(self.threshold, tuple) else (self.threshold,) * self._depth
+
+    @property
+    def _depth(self) -> int:
+        return len(self.conv_channels) + len(self.hidden) + 1
 
 
 def _check_surrogate(name: object) -> None:

@@ -19,13 +19,13 @@ def tensors(config: Config) -> Tensors:
     assert path is not None
     _, found = rundir.origin(path)
     made: Tensors = {}
+    neurons = {name: value for layer in config.model.layers for name, value in layer.neurons.initial.items()}
     last = config.model.layers[-1].name
     anew = to_tensors(config.model, drawn(config)) if config.train.init_from_output == "new" else {}
     for name, shape in expected_shapes(config.model).items():
-        layer, _, part = name.partition(".")
-        if layer.startswith("lif"):
-            values = config.model.betas if part == "beta" else config.model.thresholds
-            made[name] = np.asarray(values[int(layer.removeprefix("lif")) - 1], config.train.dtype)
+        layer = name.partition(".")[0]
+        if name in neurons:
+            made[name] = np.asarray(neurons[name], config.train.dtype)
         elif anew and layer == last:
             made[name] = anew[name]
         elif name not in found or found[name].shape != shape:

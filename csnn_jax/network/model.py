@@ -25,7 +25,7 @@ class Block(nnx.Module):
     Attributes:
         kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
         bias: [out], drawn likewise; None where the network has none.
-        beta: a scalar, `nnx.Param` where it is learnt, else a number.
+        beta: a scalar, `nnx.Param` where it is learned, else a number.
         threshold: likewise.
     """
 
@@ -40,8 +40,9 @@ class Block(nnx.Module):
         self.kernel = nnx.Param(jax.random.uniform(for_kernel, shape, dtype, -bound, bound))
         bias = nnx.Param(jax.random.uniform(for_bias, shape[-1:], dtype, -bound, bound)) if layer.bias else None
         self.bias = nnx.data(bias)
-        self.beta = _scalar(config.betas[index], config.learn_beta, dtype)
-        self.threshold = _scalar(config.thresholds[index], config.learn_threshold, dtype)
+        neurons = layer.neurons
+        self.beta = _scalar(neurons.beta, "beta" in neurons.learned, dtype)
+        self.threshold = _scalar(neurons.threshold, "threshold" in neurons.learned, dtype)
 
     def current(self, x: Array) -> Array:
         """Input current I [batch, *out_shape] from an image or spikes x [batch, *in_shape]."""
@@ -59,6 +60,16 @@ class Block(nnx.Module):
     def biases(self) -> Array:
         """[out]: the bias, or zeros where the network has none."""
         return jnp.zeros(self.layer.channels, self.dtype) if self.bias is None else self.bias[...]
+
+    @property
+    def parameters(self) -> dict[str, nnx.Param]:
+        """What is learned, by the names of `layouts.Arrays`."""
+        learned = {f"{self.layer.name}.kernel": self.kernel}
+        if self.bias is not None:
+            learned[f"{self.layer.name}.bias"] = self.bias
+        scalars = {"beta": self.beta, "threshold": self.threshold}
+        neurons = self.layer.neurons
+        return learned | {f"{neurons.name}.{part}": scalars[part] for part in neurons.learned}
 
     @property
     def dtype(self) -> np.dtype:
@@ -154,15 +165,7 @@ def floats(x: Array, scale: float, model: CSNN) -> Array:
 
 def arrays(model: CSNN) -> layouts.Arrays:
     """The parameters as NumPy arrays in our own layout."""
-    found: layouts.Arrays = {}
-    for number, block in enumerate(model.blocks, 1):
-        found[f"{block.layer.name}.kernel"] = np.asarray(block.kernel[...])
-        if block.bias is not None:
-            found[f"{block.layer.name}.bias"] = np.asarray(block.bias[...])
-        for name in ("beta", "threshold"):
-            if isinstance(scalar := getattr(block, name), nnx.Param):
-                found[f"lif{number}.{name}"] = np.asarray(scalar[...])
-    return found
+    return {name: np.asarray(value[...]) for block in model.blocks for name, value in block.parameters.items()}
 
 
 def tensors(model: CSNN) -> layouts.Tensors:
@@ -170,36 +173,31 @@ def tensors(model: CSNN) -> layouts.Tensors:
     return layouts.to_tensors(model.config, arrays(model))
 
 
-def load_arrays(model: CSNN, found: layouts.Arrays) -> None:
+def load_arrays(model: CSNN, values: layouts.Arrays) -> None:
     """Sets the parameters from `arrays(...)`'s form, keeping the model's floating-point type."""
-    for number, block in enumerate(model.blocks, 1):
-        dtype = block.kernel.dtype
-        block.kernel = nnx.Param(jnp.asarray(found[f"{block.layer.name}.kernel"], dtype))
-        if block.bias is not None:
-            block.bias = nnx.Param(jnp.asarray(found[f"{block.layer.name}.bias"], dtype))
-        for name in ("beta", "threshold"):
-            if isinstance(getattr(block, name), nnx.Param):
-                setattr(block, name, nnx.Param(jnp.asarray(found[f"lif{number}.{name}"], dtype)))
+    for block in model.blocks:
+        for name, parameter in block.parameters.items():
+            parameter.set_value(jnp.asarray(values[name], parameter.dtype))
 
 
-def load_tensors(model: CSNN, found: layouts.Tensors) -> None:
+def load_tensors(model: CSNN, values: layouts.Tensors) -> None:
     """Sets the parameters from `tensors(...)`'s form, keeping the model's floating-point type."""
-    load_arrays(model, layouts.from_tensors(model.config, found))
+    load_arrays(model, layouts.from_tensors(model.config, values))
 
 
-def from_arrays(config: ModelConfig, found: layouts.Arrays, dtype: DTypeLike = jnp.float32) -> CSNN:
+def from_arrays(config: ModelConfig, values: layouts.Arrays, dtype: DTypeLike = jnp.float32) -> CSNN:
     """A network with the given parameters; draws none.
 
     Args:
         config: the stack and its neurons.
-        found: its parameters in the form of `arrays(...)`.
+        values: its parameters in the form of `arrays(...)`.
         dtype: floating-point type of the parameters.
     """
     model = nnx.eval_shape(lambda: CSNN(config, dtype=dtype))
-    load_arrays(model, found)
+    load_arrays(model, values)
     return model
 
 
-def from_tensors(config: ModelConfig, found: layouts.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:
+def from_tensors(config: ModelConfig, values: layouts.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:
     """`from_arrays` of parameters in the form of `tensors(...)`."""
-    return from_arrays(config, layouts.from_tensors(config, found), dtype)
+    return from_arrays(config, layouts.from_tensors(config, values), dtype)

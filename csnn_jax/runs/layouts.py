@@ -19,15 +19,12 @@ Arrays = dict[str, np.ndarray]
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor in the file of a model, in order."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for number, layer in enumerate(config.layers, 1):
+    for layer in config.layers:
         *window, inputs, out = layer.kernel_shape
         shapes[f"{layer.name}.weight"] = (out, inputs, *window)
         if layer.bias:
             shapes[f"{layer.name}.bias"] = (out,)
-        if config.learn_beta:
-            shapes[f"lif{number}.beta"] = ()
-        if config.learn_threshold:
-            shapes[f"lif{number}.threshold"] = ()
+        shapes |= dict.fromkeys(layer.neurons.initial, ())
     return shapes
 
 

@@ -273,22 +273,18 @@ def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
     """The network that --init-from names, by a run directory or a weights.safetensors alone.
 
     Returns:
-        (configuration, tensors in torch's layout). Betas and thresholds that were learnt stand in the configuration, so
-            that a flag may take their place.
+        (configuration, tensors in torch's layout). The configuration has betas and thresholds as they were learned,
+            and a flag may override them.
 
     Raises:
         UserError: it is neither, or damaged.
     """
     try:
         model, tensors = _network(path)
-        numbers = range(1, len(model.layers) + 1)
-        if model.learn_beta:
-            betas = (min(max(float(tensors[f"lif{number}.beta"]), 0.0), 1.0) for number in numbers)
-            model = dataclasses.replace(model, beta=tuple(betas))
-        if model.learn_threshold:
-            thresholds = (float(tensors[f"lif{number}.threshold"]) for number in numbers)
-            model = dataclasses.replace(model, threshold=tuple(thresholds))
-        return model, tensors
+        betas, thresholds = zip(*(layer.neurons.values(tensors) for layer in model.layers), strict=True)
+        beta = betas if model.learn_beta else model.beta
+        threshold = thresholds if model.learn_threshold else model.threshold
+        return dataclasses.replace(model, beta=beta, threshold=threshold), tensors
     except UserError as error:
         raise UserError(f"--init-from {error}") from None
 

@@ -101,10 +101,10 @@ class Total:
         step, number = min((int(s.argmax()), i) for i, s in enumerate(steps) if s.any())
         neuron = tuple(int(i) for i in np.argwhere(differs[number][step, image])[0])
         mine, other = (float(side[number][(step, image, *neuron)]) for side in (ours, theirs))
-        name = f"lif{number + 1}.threshold"
-        threshold = float(self.case.tensors.get(name, self.case.config.thresholds[number]))
+        neurons = self.case.config.layers[number].neurons
+        threshold = neurons.values(self.case.tensors).threshold
         distance = max(abs(mine - threshold), abs(other - threshold))
-        return Flip(f"lif{number + 1}", step, start + image, neuron, mine, other, distance)
+        return Flip(neurons.name, step, start + image, neuron, mine, other, distance)
 
     @property
     def result(self) -> Spikes:

@@ -88,14 +88,11 @@ def briefly_trained(
 
 def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:
     """The weights for a model of the same shapes, with its own betas and thresholds. None for other shapes."""
-    found = {}
-    for name, shape in expected_shapes(model).items():
-        layer, _, part = name.partition(".")
-        if layer.startswith("lif"):
-            values = model.betas if part == "beta" else model.thresholds
-            found[name] = np.asarray(values[int(layer.removeprefix("lif")) - 1], np.float32)
-        elif name in tensors and tensors[name].shape == shape:
-            found[name] = tensors[name]
-        else:
-            return None
-    return found
+    neurons = {
+        name: np.asarray(value, np.float32) for layer in model.layers for name, value in layer.neurons.initial.items()
+    }
+    fitting = tensors | neurons
+    shapes = expected_shapes(model)
+    if any(name not in fitting or fitting[name].shape != shape for name, shape in shapes.items()):
+        return None
+    return {name: fitting[name] for name in shapes}

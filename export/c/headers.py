@@ -116,7 +116,7 @@ def weights(config: ModelConfig, tensors: Tensors, int8: bool = False) -> Iterat
     what = "parameters, weights rounded to 8 bits" if int8 else "parameters, exact"
     yield f"/* The {what}: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
     rows = []
-    for number, layer in enumerate(config.layers, 1):
+    for layer in config.layers:
         weight, scale = tensors[f"{layer.name}.weight"], ""
         if int8:
             weight, scales = quantise(weight)
@@ -124,8 +124,7 @@ def weights(config: ModelConfig, tensors: Tensors, int8: bool = False) -> Iterat
             scale = f"{layer.name}_scale, "
         yield from _array(f"{layer.name}_weight", from_torch(layer, weight))
         yield from _array(f"{layer.name}_bias", bias_of(layer, tensors))
-        beta = np.clip(np.float32(tensors.get(f"lif{number}.beta", config.betas[number - 1])), 0, 1)
-        threshold = tensors.get(f"lif{number}.threshold", config.thresholds[number - 1])
+        beta, threshold = layer.neurons.values(tensors)
         numbers = ", ".join(map(str, _window(layer)))
         constants = f"{layer.name}_weight, {scale}{layer.name}_bias"
         rows.append(f"{constants}, {numbers}, {_literal(beta)}, {_literal(threshold)}")
