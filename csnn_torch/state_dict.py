@@ -2,7 +2,7 @@
 
     network = state_dict.read("net.pt", time_steps=25, padding="valid")
 
-`saved.py` reads the file and `modules.py` finds what is in it; here the modules become a configuration and tensors.
+`foreign/saved.py` reads the file and `foreign/modules.py` finds what is in it; here its modules become a network.
 """
 
 import itertools
@@ -17,8 +17,8 @@ from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.config.checks import check, is_number, show
 from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch import folding, modules, saved
-from csnn_torch.modules import Module
+from csnn_torch.foreign import folding, modules, saved
+from csnn_torch.foreign.modules import Module
 
 UNSEEN = (
     "a state_dict does not show inhibition, reset_delay, state_quant or (before snnTorch 1.0) graded spikes, nor the "

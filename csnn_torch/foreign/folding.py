@@ -9,7 +9,7 @@ import torch
 
 from csnn_jax.config import Layer
 from csnn_jax.errors import UserError
-from csnn_torch.modules import Module
+from csnn_torch.foreign.modules import Module
 
 NORM_EPS = 1e-5
 """Torch's default of a BatchNorm's eps, which a state_dict does not hold."""

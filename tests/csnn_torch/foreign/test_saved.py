@@ -12,7 +12,7 @@ from foreign_networks import foreign
 from safetensors.torch import save_file
 
 from csnn_jax.errors import UserError
-from csnn_torch import saved
+from csnn_torch.foreign import saved
 
 
 def test_a_saved_file_gives_its_tensors(tmp_path):
