@@ -187,12 +187,10 @@ def parse_train(
 def _base(filled: Any, origin: Callable[[str], ModelConfig]) -> Config:
     """The job that flags change: that of --recipe, with the network of --init-from."""
     config = RECIPES[filled.recipe]
-    source, output = filled.training.init_from, filled.training.init_from_output
+    source = filled.training.init_from
     if source is None:
         return config
-    model = origin(source)
-    if output == "new":  # the data set says how many classes
-        model = replace(model, num_classes=ModelConfig.num_classes)
+    model = replace(origin(source), num_classes=ModelConfig.num_classes)  # the data set says how many
     return replace(config, model=model, train=replace(config.train, init="auto"))
 
 

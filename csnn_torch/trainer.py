@@ -11,7 +11,6 @@ from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Images, Split, check_split, dropout, encode
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
-from csnn_jax.initial.drawn import drawn
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, StepMetrics, evaluate, look, moments
 from csnn_torch import losses, model, optimizer
@@ -75,7 +74,7 @@ class Trainer:
         if tensors is not None:
             self.start = initial.Start.given(config.model, tensors)
         elif train is None:
-            self.start = initial.Start(config.model, drawn(config))
+            self.start = initial.Start(config.model, initial.drawn(config))
         else:
             self.start = initial.start(config, train)
         model.load_tensors(self.network, self.start.tensors)

@@ -11,8 +11,6 @@ Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["auto", "constant", "cosine"]
 Loss = Literal["ce_rate", "ce_membrane", "mse_count"]
 Frames = Literal["time", "count"]
-FrameValues = Literal["count", "binary"]
-FrameRest = Literal["drop", "last"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,8 @@ class DataConfig:
     event_drop: float = 0.0
     """Recordings of events: share of the events that each iteration leaves out at random, at least 0 and below 1."""
     frames: Frames = "time"
-    """Recordings of events: frames that last equally long, or that take equally many events."""
-    frame_values: FrameValues = "count"
-    """Recordings of events: a pixel holds the number of its events in a frame, up to 15, or 1 for any number."""
-    frame_rest: FrameRest = "drop"
-    """Recordings of events: what is left at the end, less than a frame, is left out (as tonic does) or goes into the
-    last frame (as SpikingJelly does)."""
+    """Recordings of events: frames that last equally long, or that take equally many events. A pixel holds the number
+    of its events in a frame, up to 15."""
 
     def __post_init__(self):
         settle(self)
@@ -52,8 +46,6 @@ class DataConfig:
         if self.augment is not None:
             _check_augment(self.augment)
         check_choice("--frames", self.frames, Frames)
-        check_choice("--frame-values", self.frame_values, FrameValues)
-        check_choice("--frame-rest", self.frame_rest, FrameRest)
         share = is_number(self.event_drop) and 0 <= self.event_drop < 1
         check("--event-drop", self.event_drop, "a number of at least 0 and below 1", share)
         fits = self.subset is None or is_count(self.subset)
@@ -79,9 +71,8 @@ class TrainConfig:
     """Share of neurons that spike at a step (0.001 to 0.6), which fluctuation and calibrated aim at."""
     init_from: str | None = None
     """Run directory, or weights.safetensors of one, whose weights the training starts from. Stack and neurons are its
-    own, but for those that flags name; the optimiser starts afresh; None: weights are drawn."""
-    init_from_output: Literal["keep", "new"] = "keep"
-    """With --init-from: new draws the last layer anew, for other classes."""
+    own, but for those that flags name; the last layer is redrawn where the number of classes differs; the optimizer
+    starts afresh; None: weights are drawn."""
     microbatch: Literal["auto", "off"] | int = "auto"
     """Images that go through the network at once; their gradients are added. It must divide --batch-size. off: all;
     auto: all, or as many as keep membranes of at most 512 MiB."""
@@ -163,13 +154,11 @@ class TrainConfig:
         self._check_loss()
 
     def _check_init_from(self) -> None:
-        given, output = self.init_from, self.init_from_output
+        given = self.init_from
         named = given is None or (isinstance(given, str) and given != "" and "\0" not in given)
         check("--init-from", given, "a run directory, or a weights.safetensors", named)
         alone = given is None or self.init == "auto"
         check("--init", self.init, "no --init-from beside it, whose weights are drawn already", alone)
-        check("--init-from-output", output, "keep or new", output in ("keep", "new"))
-        check("--init-from-output", output, "--init-from beside it", given is not None or output == "keep")
 
     def _check_microbatch(self) -> None:
         size, batch = self.microbatch, self.batch_size

@@ -13,7 +13,6 @@ from csnn_jax.data.events import dvsgesture, nmnist, saccades
 from csnn_jax.data.events.cache import Cache
 from csnn_jax.data.events.dvsgesture import read_dvsgesture
 from csnn_jax.data.events.folder import read_folders
-from csnn_jax.data.events.frames import Rules
 from csnn_jax.data.events.nmnist import read_nmnist
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.simulated import read_saccades
@@ -82,7 +81,7 @@ def load(
     validation: int = 0,
     *,
     time_steps: int = ModelConfig.time_steps,
-    rules: Rules | None = None,
+    frames: str = "time",
     cache: Cache | None = None,
     subset: int | None = None,
 ) -> Dataset:
@@ -94,7 +93,7 @@ def load(
         input_shape: (H, W, C) of the network's input; None: the default's, but the sensor's for recordings of events.
         validation: the LAST so many training images are held out, so the others keep their indices.
         time_steps: of the network's window; so many frames are made of a recording of events.
-        rules: how frames are made of events; None: as the flags do by default.
+        frames: how they are made of events, by "time" or by "count".
         cache: where frames of events are kept; None: nowhere.
         subset: the first so many training images, and as large a share of the test images; None: all.
 
@@ -108,12 +107,12 @@ def load(
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
     cache = cache or Cache()
-    wanted = Wanted(shape, time_steps, input_shape is None, rules or Rules(), cache.shelf, subset)
+    wanted = Wanted(shape, time_steps, input_shape is None, frames, cache.shelf, subset)
     reader = reader_of(name)
     if reader is None:
         raise _unknown(name)
-    if (told := wanted.rules.flags()) and not reader.recordings:
-        raise UserError(f"{told[0]}: expected a data set of recordings, and {name} is one of images")
+    if frames != "time" and not reader.recordings:
+        raise UserError(f"--frames {frames}: expected a data set of recordings, and {name} is one of images")
     raw = _shortened(reader.read(name.partition(":")[2], wanted), wanted, name)
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
@@ -341,5 +340,5 @@ def _load(config: Config, name: str, validation: int = 0, cache: str | None = No
     arrays = takes_as_is(name) and not trains  # of which a run's own flags say nothing
     shape = None if arrays or model.input_shape == ModelConfig.input_shape else model.input_shape  # that is no wish
     kept = Cache(None if cache == "off" else Path(cache or user_cache("events")))
-    rules, subset = (None, None) if arrays and name != told.dataset else (Rules.of(told), told.subset)
-    return load(name, shape, validation, time_steps=model.time_steps, rules=rules, cache=kept, subset=subset)
+    frames, subset = ("time", None) if arrays and name != told.dataset else (told.frames, told.subset)
+    return load(name, shape, validation, time_steps=model.time_steps, frames=frames, cache=kept, subset=subset)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from csnn_jax.config import ModelConfig
 
 Shape = tuple[int, int, int]  # H, W, C
+MOST_COUNT = 15
+"""A pixel's events in a frame, above which they aren't counted."""
 
 
 class Images(Protocol):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csnn_jax.data.events.frames import Rules
 from csnn_jax.data.images import Images, Shape
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class Wanted:
         shape: (H, W, C) of its input. A reader may leave images as they are, for they are fitted afterwards.
         time_steps: of its window.
         own: nobody asked for this shape, so recordings of events keep that of their sensor.
-        rules: how frames are made of events.
+        frames: how they are made of events, by "time" or by "count".
         cache: for what is made on first use; None: nothing is kept.
         subset: images to learn from that are wanted, the first ones; None: all. A reader may give more.
     """
@@ -32,7 +31,7 @@ class Wanted:
     shape: Shape
     time_steps: int
     own: bool = False
-    rules: Rules = Rules()  # noqa: RUF009  it is frozen
+    frames: str = "time"
     cache: "Shelf | None" = None
     subset: int | None = None
 

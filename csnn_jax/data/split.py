@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csnn_jax.data.events.frames import MOST
 from csnn_jax.data.images import (
+    MOST_COUNT,
     Images,
     Shape,
     as_bytes,
@@ -156,7 +156,7 @@ def check_counts(images: Images, model: "ModelConfig") -> None:
         model: the network as it was asked for, whose scale may be left open.
     """
     counts = model.scale is None and images.ndim == 5 and scale_of(images) == 1
-    if counts and (highest := highest_count(images)) is not None and highest > MOST:
+    if counts and (highest := highest_count(images)) is not None and highest > MOST_COUNT:
         meant = f"1 where they are counts, or {highest} where that means 1.0"
         raise UserError(f"--scale: frames of whole numbers count events, these go up to {highest}; expected {meant}")
 

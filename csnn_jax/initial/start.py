@@ -1,7 +1,7 @@
-"""The weights that a job starts from: torch's, or torch's scaled layer by layer until the neurons fire.
+"""The weights that a job starts from: torch's, torch's scaled layer by layer until the neurons fire, or another run's.
 
-Computed in NumPy from the draw of the seed, with gains on a grid, so that every engine and both frameworks start from
-the same tensors.
+Computed in NumPy from the draw of the seed, with gains on a grid, so every engine and both frameworks start from the
+same tensors.
 """
 
 import math
@@ -13,9 +13,10 @@ import numpy as np
 
 from csnn_jax import data
 from csnn_jax.config import Config, Layer, ModelConfig
-from csnn_jax.initial import given, simulation
-from csnn_jax.initial.drawn import drawn
-from csnn_jax.runs.layouts import Arrays, Tensors, from_tensors, to_tensors
+from csnn_jax.errors import UserError
+from csnn_jax.initial import simulation
+from csnn_jax.runs import rundir
+from csnn_jax.runs.layouts import Arrays, Tensors, expected_shapes, from_tensors, to_tensors
 
 GRID = 8  # gains are powers of 2^(1/8)
 LOWEST, HIGHEST = -8 * GRID, 12 * GRID
@@ -31,12 +32,14 @@ class Start(NamedTuple):
         arrays: the parameters in our own layout.
         before: density of each layer with torch's weights, on a training batch [layers]. None where they are kept.
         after: the same with `arrays`.
+        classes: of the given weights, where it's another number and the last layer was redrawn; else None.
     """
 
     model: ModelConfig
     arrays: Arrays
     before: list[float] | None = None
     after: list[float] | None = None
+    classes: int | None = None
 
     @classmethod
     def given(cls, model: ModelConfig, tensors: Tensors) -> "Start":
@@ -61,7 +64,7 @@ def start(config: Config, train: data.Split) -> Start:
     """
     model = config.model
     if config.train.init_from is not None:
-        return Start.given(model, given.tensors(config))
+        return _given(config)
     arrays = drawn(config)
     if config.train.init == "torch":
         return Start(model, arrays)
@@ -72,11 +75,56 @@ def start(config: Config, train: data.Split) -> Start:
     return Start(model, arrays, before, [density for _, density in _layers(model, arrays, x)])
 
 
-def told(made: Start, config: Config) -> str | None:
+def drawn(config: Config) -> Arrays:
+    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed."""
+    import jax
+
+    from csnn_jax.network import model
+
+    with jax.enable_x64(config.train.dtype == "float64"):
+        return model.arrays(model.CSNN(config.model, config.train.seed, dtype=config.train.dtype))
+
+
+def _given(config: Config) -> Start:
+    """The weights of another run; those of the last layer are redrawn where it has another number of classes.
+
+    Raises:
+        UserError: the weights are another network's; names the first layer that differs.
+    """
+    model, path = config.model, config.train.init_from
+    assert path is not None
+    _, theirs = rundir.origin(path)
+    shapes, last = expected_shapes(model), model.layers[-1].name
+    weight = f"{last}.weight"
+    before, after = theirs[weight].shape if weight in theirs else (), shapes[weight]
+    refits = before[:1] != after[:1] and before[1:] == after[1:]
+    redrawn = to_tensors(model, drawn(config)) if refits else {}
+    neurons = {name: value for layer in model.layers for name, value in layer.neurons.initial.items()}
+    made: Tensors = {}
+    for name, shape in shapes.items():
+        if name in neurons:
+            made[name] = np.asarray(neurons[name], config.train.dtype)
+        elif refits and name.startswith(f"{last}."):
+            made[name] = redrawn[name]
+        elif name not in theirs or theirs[name].shape != shape:
+            there = f"shape {list(theirs[name].shape)}" if name in theirs else "nothing"
+            raise UserError(f"--init-from {path}: has {there} for {name}, this network needs {list(shape)}")
+        else:
+            made[name] = theirs[name]
+    left = [name for name in theirs if name not in made and not name.startswith("lif")]
+    if left:
+        raise UserError(f"--init-from {path}: has {left[0]}, for which this network has no place")
+    return Start.given(model, made)._replace(classes=len(theirs[weight]) if refits else None)
+
+
+def summary(made: Start, config: Config) -> str | None:
     """One line for the log, with each layer's density before and after; None for torch's weights."""
     if config.train.init_from is not None:
-        new = f", {config.model.layers[-1].name} drawn anew" if config.train.init_from_output == "new" else ""
-        return f"Initial weights: those of {config.train.init_from}{new}"
+        line = f"Initial weights: those of {config.train.init_from}"
+        if made.classes is None:
+            return line
+        last, classes = made.model.layers[-1].name, made.model.num_classes
+        return f"{line}; {last} is redrawn, for {classes} classes instead of {made.classes}"
     if made.before is None or made.after is None:
         return None
     shares = [f"lif{i} {a:.2%} to {b:.2%}" for i, (a, b) in enumerate(zip(made.before, made.after, strict=True), 1)]

@@ -130,7 +130,7 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     begins = config
     if flags.resume and config.train.init_from is not None:
         # Its weights come from the checkpoint; the run that it started from may be gone.
-        begins = replace(config, train=replace(config.train, init="torch", init_from=None, init_from_output="keep"))
+        begins = replace(config, train=replace(config.train, init="torch", init_from=None))
     return Job(flags, asked, config, dataset, framework.make_trainer(begins, dataset.train), rates)
 
 
@@ -279,5 +279,5 @@ def chosen(asked: Config, config: Config, trainer: Trainer) -> Iterator[str]:
         yield f"Chosen for this network: {flags}"
     if parts := auto.parts_told(asked, config):
         yield f"Micro-batches: {parts}"
-    if made := initial.told(trainer.start, config):
+    if made := initial.summary(trainer.start, config):
         yield made

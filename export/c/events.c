@@ -111,15 +111,13 @@ static void advance(int64_t end)
     }
 }
 
-/* Adds an event to frame number `number`; what comes after the last frame is left out or belongs to it, and a frame that
- * is not run is left out. */
+/* Adds an event to frame number `number`; what comes after the last frame is left out, and so is a frame that isn't
+ * run. */
 static void add(const struct event *event, int64_t number)
 {
     const int y = event->y / (CSNN_SENSOR_HEIGHT / CSNN_HEIGHT), x = event->x / (CSNN_SENSOR_WIDTH / CSNN_WIDTH);
     uint8_t *cell = frame + (y * CSNN_WIDTH + x) * CSNN_CHANNELS + event->polarity;
 
-    if (number >= CSNN_WINDOW_FRAMES && CSNN_FRAME_REST_LAST)
-        number = CSNN_WINDOW_FRAMES - 1;
     if (number >= CSNN_FRAMES)
         return;
     advance(number);

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
-from csnn_jax.data.events.frames import MOST, Window
+from csnn_jax.data.events.frames import Window
+from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch
 from export.c.int8 import quantise
 
@@ -86,14 +87,12 @@ def _events(window: Window | None) -> str:
     """What `csnn --events` needs to know: the sensor, and the rules by which its events become frames."""
     if window is None:
         return "#define CSNN_EVENTS 0 /* `csnn --events` is refused */\n"
-    most = 1 if window.rules.values == "binary" else MOST
     return f"""\
 #define CSNN_EVENTS 1 /* `csnn --events` makes frames of a camera's events */
 #define CSNN_SENSOR_HEIGHT {window.sensor[0]} /* pixels of the camera; each side is a whole multiple of the frame's */
 #define CSNN_SENSOR_WIDTH {window.sensor[1]}
-#define CSNN_FRAMES_BY_COUNT {int(window.rules.by == "count")} /* 1: frames take equally many events, 0: equally long */
-#define CSNN_FRAME_MOST {most} /* a pixel's events in a frame, above which they are not counted on */
-#define CSNN_FRAME_REST_LAST {int(window.rules.rest == "last")} /* 1: what is left goes into the last frame */
+#define CSNN_FRAMES_BY_COUNT {int(window.by == "count")} /* 1: frames take equally many events, 0: equally long */
+#define CSNN_FRAME_MOST {MOST_COUNT} /* a pixel's events in a frame, above which they are not counted on */
 """
 
 

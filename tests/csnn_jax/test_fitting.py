@@ -181,8 +181,6 @@ def test_arrays_that_do_not_belong_together(train, test, message):
         (changed("data", subset=10), "data.subset 10: has no effect in fit, expected None"),
         (changed("data", dataset="idx:x"), "data.dataset idx:x: has no effect in fit"),
         (changed("data", frames="count"), "data.frames count: has no effect in fit, expected time"),
-        (changed("data", frame_values="binary"), "data.frame_values binary: has no effect in fit"),
-        (changed("data", frame_rest="last"), "data.frame_rest last: has no effect in fit"),
         (changed("data", event_drop=0.5), "event_drop 0.5: expected counts of events"),
         (changed("train", checkpoint_every=5), "train.checkpoint_every 5: has no effect in fit, expected 0"),
         (changed("train", keep_checkpoints=5), "train.keep_checkpoints 5: has no effect in fit, expected 2"),

@@ -13,7 +13,7 @@ from recordings import drawn, faerys_bytes, nmnist_bytes
 import csnn_jax
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
-from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.frames import Window
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_file_that_is_no_picture(small_run, tmp_path):
 def event_run(tmp_path_factory):
     """A network for recordings of 34x34 pixels in six frames."""
     config = ModelConfig(input_shape=(34, 34, 2), conv_channels=(4,), time_steps=6, scale=1.0)
-    return make_run(tmp_path_factory.mktemp("events") / "run", config, dataset="nmnist:nowhere", frame_values="binary")
+    return make_run(tmp_path_factory.mktemp("events") / "run", config, dataset="nmnist:nowhere", frames="count")
 
 
 def test_recordings(event_run, tmp_path):
@@ -99,7 +99,7 @@ def test_recordings(event_run, tmp_path):
     done = call("csnn_jax.predict", event_run, tmp_path / "one.bin", tmp_path / "one.npz")
     first, second = (text.partition(": class")[2] for text in done.stdout.split(str(tmp_path))[1:])
     assert first == second
-    frames = Window(6, (34, 34), (34, 34), Rules(values="binary")).frames(events)
+    frames = Window(6, (34, 34), (34, 34), "count").frames(events)
     scores = csnn_jax.load(event_run).classify(frames[None]).scores[0]
     assert "spikes: " + "  ".join(f"{label}:{score}" for label, score in enumerate(scores)) in first
 

@@ -59,7 +59,7 @@ def read_dvsgesture(where: str, wanted: Wanted) -> Raw:
         UserError: a file is missing, cut short or of another form, or a shape that is no whole fraction of the
             sensor's.
     """
-    window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.rules)
+    window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
     train, test = (_split(Path(where), f"trials_to_{part}.txt", window) for part in ("train", "test"))
     return Raw(train, test, NAMES, notes=window.told(where))
 

@@ -40,7 +40,7 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
         raise UserError(f"{where}: has the class {without[0]} in {there} but not in {other}, expected it in both")
     paths = [[path for files in part.values() for path in files] for part in (train, test)]
     sensor = _sensor([*paths[0], *paths[1]])
-    window = Window(wanted.time_steps, sensor, fitted(wanted, sensor), wanted.rules)
+    window = Window(wanted.time_steps, sensor, fitted(wanted, sensor), wanted.frames)
 
     def pair(files: list[Path], part: dict[str, list[Path]]) -> Pair:
         labels = np.repeat(np.arange(len(part)), list(map(len, part.values())))

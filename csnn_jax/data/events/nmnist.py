@@ -25,7 +25,7 @@ def read_nmnist(where: str, wanted: Wanted) -> Raw:
     Raises:
         UserError: a folder is missing or without recordings, or a shape that is no whole fraction of the sensor's.
     """
-    window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.rules)
+    window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
     train, test = (_split(Path(where) / part, window) for part in ("Train", "Test"))
     return Raw(train, test, tuple("0123456789"), notes=window.told(where))
 

@@ -8,7 +8,7 @@ import numpy as np
 from csnn_jax.config import Config
 from csnn_jax.data.datasets import reader_of
 from csnn_jax.data.events.folder import SUFFIXES, open_recording
-from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.frames import Window
 from csnn_jax.errors import UserError
 
 
@@ -26,7 +26,7 @@ def window_of(config: Config) -> Window | None:
     if channels != 2:
         return None
     sensor = _known(config) or (height, width)
-    return Window(config.model.time_steps, sensor, (height, width), Rules.of(config.data))
+    return Window(config.model.time_steps, sensor, (height, width), config.data.frames)
 
 
 def _known(config: Config) -> tuple[int, int] | None:

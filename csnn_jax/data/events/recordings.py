@@ -11,8 +11,9 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import DTypeLike
 
-from csnn_jax.data.events.frames import MOST, Window
+from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recording import Events
+from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.errors import UserError
 
 
@@ -38,7 +39,7 @@ class FrameImages(ABC):
     @property
     def highest(self) -> int:
         """The most that a cell of a frame may hold."""
-        return 1 if self.window.rules.values == "binary" else MOST
+        return MOST_COUNT
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,7 +73,7 @@ class FrameImages(ABC):
 
     @abstractmethod
     def digest(self) -> bytes:
-        """Tells these frames from others: the recordings, wherever they lie, and the rules."""
+        """Tells these frames from others: the recordings, wherever they lie, and how frames are made of them."""
 
 
 class Recordings(FrameImages):

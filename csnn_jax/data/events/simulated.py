@@ -48,7 +48,7 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
     Raises:
         UserError: a shape that is no whole fraction of the sensor's.
     """
-    window = Window(wanted.time_steps, saccades.SENSOR, fitted(wanted, saccades.SENSOR), wanted.rules)
+    window = Window(wanted.time_steps, saccades.SENSOR, fitted(wanted, saccades.SENSOR), wanted.frames)
     mnist = read_mnist()
     sizes = [wanted.of(len(labels), len(mnist.train[1])) for _, labels in (mnist.train, mnist.test)]
     parts = zip((mnist.train, mnist.test), sizes, strict=True)

@@ -10,7 +10,7 @@ import safetensors.numpy
 from commands import SMALL, run
 
 from csnn_jax import CSNN, ModelConfig, UserError
-from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.engine import build, choose, event, library, scan
 
@@ -65,7 +65,7 @@ def test_other_frames_are_left_to_the_scan_engine(frames, scale, why):
 
 
 def test_recordings_are_known_to_be_counts_without_being_read():
-    window = Window(3, (8, 8), (8, 8), Rules())
+    window = Window(3, (8, 8), (8, 8))
     unread = Recordings([Path("nowhere")], lambda place: pytest.fail("read"), window)
     assert choose("auto", CSNN(replace(TINY, input_shape=(8, 8, 2), scale=1.0)), unread)[0] is event
 

@@ -1,15 +1,24 @@
-"""Initial weights: every layer fires as asked, and every engine and framework gets the same."""
+"""Initial weights: every layer fires as asked, every engine and framework gets the same, and a run's are trained on."""
 
 import math
+import re
+import shutil
 
 import numpy as np
 import pytest
+from bundles import SMALL, drawn, make_run
+from commands import call
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
+from csnn_jax.errors import UserError
+from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.initial import start as initial
-from csnn_jax.initial.drawn import drawn as draw
+from csnn_jax.runs import rundir, weights
 from csnn_jax.update.trainer import Trainer
+
+LEARNT = ModelConfig(conv_channels=(4,), hidden=(6,), time_steps=5, learn_beta=True, learn_threshold=True)
+VALID = ModelConfig(conv_channels=(4, 3), kernel_size=(5, 2), padding="valid", bias=False, hidden=(), time_steps=5)
 
 STACKS = {
     "original": {},
@@ -51,14 +60,14 @@ def test_the_densities_that_are_told_are_the_engines(mnist):
 @pytest.mark.parametrize("init", ["fluctuation", "calibrated"])
 def test_a_gain_scales_torchs_draw_on_a_grid(init, mnist):
     config = job(init, conv_channels=(8, 16), hidden=(32,))
-    drawn = initial.Start(config.model, draw(config)).tensors
+    torchs = initial.Start(config.model, initial.drawn(config)).tensors
     made = initial.start(config, mnist).tensors
     for layer in config.model.layers:
-        gain = made[f"{layer.name}.weight"] / drawn[f"{layer.name}.weight"]
+        gain = made[f"{layer.name}.weight"] / torchs[f"{layer.name}.weight"]
         step = 8 * np.log2(gain.mean())
         assert gain.std() < 1e-5 * gain.mean() and abs(step - round(step)) < 1e-3
         bias = made[f"{layer.name}.bias"]
-        assert np.allclose(bias, drawn[f"{layer.name}.bias"] * gain.mean()) if init == "calibrated" else not bias.any()
+        assert np.allclose(bias, torchs[f"{layer.name}.bias"] * gain.mean()) if init == "calibrated" else not bias.any()
 
 
 def test_fluctuation_gives_membranes_the_deviation_of_the_paper():
@@ -78,7 +87,7 @@ def test_fluctuation_gives_membranes_the_deviation_of_the_paper():
 def test_the_seeds_own_weights_are_torchs(mnist):
     config = job("torch")
     made = initial.start(config, mnist)
-    assert made.before is None and initial.told(made, config) is None
+    assert made.before is None and initial.summary(made, config) is None
     for layer, fan_in in zip(config.model.layers, (9, 288, 3136, 512), strict=True):
         weight = made.tensors[f"{layer.name}.weight"]
         assert weight.std() == pytest.approx(1 / math.sqrt(3 * fan_in), rel=0.1) and abs(weight).max() < fan_in**-0.5
@@ -88,3 +97,102 @@ def test_a_layer_that_no_gain_can_make_fire_ends_nothing():
     split = data.Split(np.zeros((128, 28, 28, 1), np.uint8), np.zeros(128, np.int32))
     made = initial.start(job("calibrated", conv_channels=(4,), hidden=(8,)), split)
     assert all(np.isfinite(tensor).all() for tensor in made.tensors.values())
+
+
+def flagged(*arguments: object) -> Config:
+    return parse_train(TrainFlags, "csnn-train", "", list(map(str, arguments))).config
+
+
+@pytest.fixture
+def source(tmp_path):
+    return make_run(tmp_path / "source", SMALL)
+
+
+@pytest.mark.parametrize("model", [SMALL, LEARNT, VALID], ids=["small", "learnt", "no padding, no bias"])
+def test_the_stack_and_the_weights_are_the_runs(model, tmp_path, mnist):
+    out = make_run(tmp_path / "run", model)
+    for source in (out, out / "weights.safetensors"):
+        config = decided(flagged("--init-from", source, "--num-classes", 10))
+        for name in ("conv_channels", "kernel_size", "padding", "bias", "hidden", "pool", "reset", "time_steps"):
+            assert getattr(config.model, name) == getattr(model, name)
+        made = initial.start(config, mnist)
+        assert made.before is None and initial.summary(made, config) == f"Initial weights: those of {source}"
+        for name, tensor in drawn(model, 0).items():
+            np.testing.assert_array_equal(made.tensors[name], tensor)
+
+
+def test_a_flag_beside_it_wins(source, tmp_path, mnist):
+    config = flagged("--init-from", source, "--time-steps", 9, "--reset", "none", "--pool", "max", "--beta", 0.25)
+    assert (config.model.time_steps, config.model.reset, config.model.pool) == (9, "none", "max")
+    assert config.model.conv_channels == SMALL.conv_channels and config.model.betas == (0.25,) * 3
+    learnt = make_run(tmp_path / "learnt", LEARNT)
+    tensors = initial.start(flagged("--init-from", learnt, "--threshold", 2, "--seed", 5), mnist).tensors
+    assert [float(tensors[f"lif{number}.threshold"]) for number in (1, 2, 3)] == [2, 2, 2]
+    np.testing.assert_array_equal(tensors["lif2.beta"], drawn(LEARNT, 0)["lif2.beta"])
+    fixed = flagged("--init-from", learnt, "--no-learn-beta").model
+    assert fixed.betas == tuple(float(drawn(LEARNT, 0)[f"lif{number}.beta"]) for number in (1, 2, 3))
+
+
+def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):
+    config = flagged("--init-from", source, "--num-classes", 12, "--seed", 4)
+    made = initial.start(config, mnist)
+    for name in ("conv1.weight", "fc1.weight", "fc1.bias"):
+        np.testing.assert_array_equal(made.tensors[name], drawn(SMALL, 0)[name])
+    assert made.tensors["fc2.weight"].shape == (12, 16) and abs(made.tensors["fc2.weight"]).max() <= 16**-0.5
+    line = f"Initial weights: those of {source}; fc2 is redrawn, for 12 classes instead of 10"
+    assert initial.summary(made, config) == line
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--hidden", 8), r"has shape \[16, 784\] for fc1.weight, this network needs \[8, 784\]"),
+        (("--conv-channels", 4, 8), r"has nothing for conv2.weight, this network needs \[8, 4, 3, 3\]"),
+        (("--no-bias",), "has conv1.bias, for which this network has no place"),
+    ],
+)
+def test_another_network_is_refused_by_the_layer_that_differs(source, flags, message, mnist):
+    with pytest.raises(UserError, match=f"^--init-from {source}: {message}$"):
+        initial.start(flagged("--init-from", source, *flags), mnist)
+
+
+@pytest.mark.parametrize(
+    ("path", "flags", "message"),
+    [
+        ("nowhere", (), "--init-from .*nowhere: no such directory, expected a run directory"),
+        (
+            "net.pt",
+            (),
+            r"--init-from .*net.pt: expected a run directory.*`python -m csnn_torch.convert FILE",
+        ),
+        ("broken.safetensors", (), "--init-from .*broken.safetensors: expected a safetensors file"),
+        ("source", ("--init", "torch"), "--init torch: expected no --init-from beside it"),
+        ("source", ("--resume", "--out", "x"), "--resume: expected no --init-from beside it"),
+    ],
+)
+def test_what_cant_be_started_from_is_refused(source, path, flags, message, tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"x")
+    (tmp_path / "broken.safetensors").write_bytes((source / "weights.safetensors").read_bytes()[:-50])
+    with pytest.raises(UserError, match=f"^{message}"):
+        flagged("--init-from", tmp_path / path, *flags)
+
+
+@pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
+def test_both_frameworks_train_on_from_a_run_and_resume_without_it(module, source, dataset, tmp_path):
+    """The rate is a tenth, and the accuracy before the first step is printed though evaluations are off."""
+    flags = ("--init-from", source, "--dataset", dataset, "--batch-size", 32, "--eval-every", 0, "--dtype", "float64")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert call(module, *flags, "--max-iters", 4, "--out", whole).returncode == 0
+    accuracy = call("csnn_jax.evaluate", source, "--dataset", dataset).stdout
+    first = call(module, *flags, "--max-iters", 2, "--out", parts)
+    assert first.returncode == 0 and "\nChosen for this network: --surrogate atan, --lr 0.0005\n" in first.stdout
+    assert re.findall(r"^Iter 0, Test Acc: (\S+)$", first.stdout, re.M)[0] in accuracy
+    assert f"Initial weights: those of {source}\n" in first.stdout
+    shutil.rmtree(source)
+    assert call(module, "--resume", "--max-iters", 4, "--out", parts).returncode == 0
+    a, b = (weights.load(out / "weights.safetensors")[1] for out in (whole, parts))
+    for name, tensor in a.items():
+        np.testing.assert_array_equal(tensor, b[name])
+        assert (tensor != drawn(SMALL, 0)[name]).any()
+    losses = [[record["loss"] for record in rundir.RunDir(out).records("train")] for out in (parts, whole)]
+    assert losses[0] == losses[1] and len(losses[0]) == 4

@@ -8,7 +8,7 @@ from c_networks import COMPILERS, SANITIZE, STRICT, parameters
 from recordings import drawn, nmnist_bytes
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recording import Events
 from export.c import program
 from export.parts import c_program
@@ -17,22 +17,17 @@ CONFIG = ModelConfig(
     input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=8, scale=1.0
 )
 SENSOR = (24, 20)
-RULES = {
-    "time": Rules(),
-    "binary, last": Rules(values="binary", rest="last"),
-    "count": Rules(by="count"),
-    "count, last": Rules(by="count", rest="last"),
-}
+RULES = ("time", "count")
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The program of a network for each set of rules, built once."""
+    """The program of a network for each rule of frames, built once."""
     made = {}
 
     def make(name):
         if name not in made:
-            window = Window(CONFIG.time_steps, SENSOR, (12, 10), RULES[name])
+            window = Window(CONFIG.time_steps, SENSOR, (12, 10), name)
             made[name] = tmp_path_factory.mktemp("c")
             c_program.write_sources(made[name], CONFIG, parameters(CONFIG), CONFIG.time_steps, window)
             program.build(made[name], made[name])
@@ -53,7 +48,7 @@ def shifted(events: Events, start_us: int) -> Events:
 
 @pytest.mark.parametrize("name", RULES)
 def test_a_recording_gives_what_its_frames_give(built, name):
-    window = Window(CONFIG.time_steps, SENSOR, (12, 10), RULES[name])
+    window = Window(CONFIG.time_steps, SENSOR, (12, 10), name)
     answers = set()
     for seed, count in ((1, 700), (2, 5003)):
         events = shifted(drawn(seed, count, SENSOR), 12_345)
@@ -62,22 +57,17 @@ def test_a_recording_gives_what_its_frames_give(built, name):
     assert len(answers) == 2
 
 
-def of_window(events: Events, start: int, each: int, rules: Rules) -> np.ndarray:
+def of_window(events: Events, start: int, each: int) -> np.ndarray:
     """The frames of a window that begins at `start`, one event after another."""
     frames = np.zeros((CONFIG.time_steps, 12, 10, 2), np.uint8)
     for t, x, y, p in zip(*events, strict=True):
         number = (t - start) // each
-        if rules.rest == "last":
-            number = min(number, CONFIG.time_steps - 1)
         if number < CONFIG.time_steps:
-            frames[number, y // 2, x // 2, p] = min(
-                frames[number, y // 2, x // 2, p] + 1, 1 if rules.values == "binary" else 15
-            )
+            frames[number, y // 2, x // 2, p] = min(frames[number, y // 2, x // 2, p] + 1, 15)
     return frames
 
 
-@pytest.mark.parametrize("name", ["time", "binary, last"])
-def test_windows_of_a_stream(built, name):
+def test_windows_of_a_stream(built):
     """From the first event on, one after another; two of them have no events, and the last one is cut short."""
     first, late = drawn(3, 4000, SENSOR, 90_000), shifted(drawn(4, 900, SENSOR, 20_000), 210_000)
     events = Events(*map(np.concatenate, zip(first, late, strict=True)))
@@ -86,10 +76,10 @@ def test_windows_of_a_stream(built, name):
     for begin in range(start, int(events.t[-1]) + 1, length):
         inside = (events.t >= begin) & (events.t < begin + length)
         part = Events(*(values[inside] for values in events))
-        windows.append(of_window(part, begin, length // CONFIG.time_steps, RULES[name]))
+        windows.append(of_window(part, begin, length // CONFIG.time_steps))
     assert len(windows) == 6 and [window.any() for window in windows] == [True, True, True, False, False, True]
-    found = printed(built(name), nmnist_bytes(events), "--window-us", length).splitlines()
-    every = program.printed(built(name), np.stack(windows)).splitlines()
+    found = printed(built("time"), nmnist_bytes(events), "--window-us", length).splitlines()
+    every = program.printed(built("time"), np.stack(windows)).splitlines()
     assert every[3] == every[4] and len(set(every)) > 3
     assert found == [*every[:4], "1 more without events: the same", every[5]]
 
@@ -109,7 +99,7 @@ def silent(folder):
     """The program of a network in which no class spikes unless many events come."""
     tensors = {name: abs(value) if "weight" in name else 0 * value for name, value in parameters(CONFIG).items()}
     tensors["conv1.weight"] /= 20
-    window = Window(CONFIG.time_steps, SENSOR, (12, 10), Rules())
+    window = Window(CONFIG.time_steps, SENSOR, (12, 10))
     c_program.write_sources(folder, CONFIG, tensors, CONFIG.time_steps, window)
     return program.build(folder, folder).program
 

@@ -8,7 +8,7 @@ from recordings import bar, drawn, faerys_bytes, nmnist_bytes, write_archives
 
 from csnn_jax.data import load
 from csnn_jax.data.events.folder import read_recording
-from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.errors import UserError
 
@@ -158,7 +158,7 @@ MAKERS = {
 def test_a_damaged_file_is_read_or_named(tmp_path, name):
     """Whatever was changed in it, and wherever it ends."""
     path, random = tmp_path / name, np.random.default_rng(0)
-    data, window, refused = MAKERS[name](drawn(2, 60, SENSOR), path), Window(5, SENSOR, SENSOR, Rules()), 0
+    data, window, refused = MAKERS[name](drawn(2, 60, SENSOR), path), Window(5, SENSOR, SENSOR), 0
     for _ in range(25):
         changed = bytearray(data)
         for place in random.integers(0, min(len(data), 400), random.integers(1, 5)):

@@ -1,4 +1,4 @@
-"""Frames are those of tonic, of SpikingJelly's rule, and of the worked example."""
+"""Frames are those of tonic, and of the worked example."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,15 @@ import tonic.functional
 from recordings import drawn
 from tonic.io import make_structured_array
 
-from csnn_jax.data.events.frames import MOST, Rules, Window
+from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recording import Events
+from csnn_jax.data.images import MOST_COUNT
 
 SENSOR = (12, 10)
 
 
-def window(steps: int = 7, shape: tuple[int, int] = SENSOR, **rules: str) -> Window:
-    return Window(steps, SENSOR, shape, Rules(**rules))
+def window(steps: int = 7, shape: tuple[int, int] = SENSOR, by: str = "time") -> Window:
+    return Window(steps, SENSOR, shape, by)
 
 
 @pytest.mark.parametrize(("by", "name"), [("time", "n_time_bins"), ("count", "n_event_bins")])
@@ -24,41 +25,28 @@ def test_frames_are_tonics(by, name, seed):
     theirs = tonic.functional.to_frame_numpy(array, (SENSOR[1], SENSOR[0], 2), **{name: 7})
     ours = window(by=by).frames(events)
     assert ours.dtype == np.uint8
-    np.testing.assert_array_equal(ours, np.minimum(np.moveaxis(theirs, 1, 3), MOST))
-
-
-@pytest.mark.parametrize("by", ["time", "count"])
-def test_the_last_frame_takes_the_rest(by):
-    """SpikingJelly's rule: the last frame goes on to the end, so no event is lost."""
-    events = drawn(3, 500, SENSOR, 10_000)
-    dropped, whole = (window(by=by, rest=rest).frames(events) for rest in ("drop", "last"))
-    np.testing.assert_array_equal(dropped[:-1], whole[:-1])
-    assert whole.sum() == 500 > dropped.sum()
+    np.testing.assert_array_equal(ours, np.minimum(np.moveaxis(theirs, 1, 3), MOST_COUNT))
 
 
 @pytest.mark.parametrize("by", ["time", "count"])
 def test_the_worked_example(by):
     t = np.array([10, 12, 15, 16, 19])
     events = Events(t, np.arange(5), np.zeros(5, int), np.array([0, 1, 0, 1, 1]))
-    found = Window(2, (1, 5), (1, 5), Rules(by)).frames(events)
+    found = Window(2, (1, 5), (1, 5), by).frames(events)
     assert [[tuple(one) for one in np.argwhere(frame[0])] for frame in found] == [[(0, 0), (1, 1)], [(2, 0), (3, 1)]]
-    whole = Window(2, (1, 5), (1, 5), Rules(by, rest="last")).frames(events)
-    assert whole[1, 0, 4, 1] == 1 and whole.sum() == 5
 
 
 def test_pixels_of_a_frame_hold_whole_blocks_of_the_sensor():
     events = drawn(4, 500, SENSOR)
     small, large = window(shape=(4, 5)).frames(events), window().frames(events)
     blocks = large.reshape(7, 4, 3, 5, 2, 2).sum((2, 4))
-    assert small.max() < MOST
+    assert small.max() < MOST_COUNT
     np.testing.assert_array_equal(small, blocks)
 
 
-def test_values_are_counts_up_to_fifteen_or_one():
+def test_values_are_counts_up_to_fifteen():
     events = Events(np.arange(40), np.zeros(40, int), np.zeros(40, int), (np.arange(40) >= 37).astype(int))
-    rules = {values: Window(1, (1, 1), (1, 1), Rules("count", values)) for values in ("count", "binary")}
-    assert rules["count"].frames(events).ravel().tolist() == [15, 3]
-    assert rules["binary"].frames(events).ravel().tolist() == [1, 1]
+    assert Window(1, (1, 1), (1, 1), "count").frames(events).ravel().tolist() == [15, 3]
 
 
 def test_recordings_that_are_too_short():
@@ -70,5 +58,4 @@ def test_recordings_that_are_too_short():
 
 
 def test_the_log_tells_what_becomes_of_recordings():
-    assert window(values="binary").told("there") == ("there: recordings as 7 frames of 12x10, by time, of 0 or 1",)
-    assert "counts up to 15" in window().told("there")[0]
+    assert window().told("a") == ("a: recordings as 7 frames of 12x10, by time, of counts up to 15",)

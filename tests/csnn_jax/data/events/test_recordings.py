@@ -14,7 +14,7 @@ from recordings import bar, write_nmnist
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Augmentation, as_bytes, load
-from csnn_jax.data.events.frames import Rules, Window
+from csnn_jax.data.events.frames import Window
 from export.c import program
 
 SMALL = ("--time-steps", 5, "--input-shape", 17, 17, 2, "--conv-channels", 4, "--hidden", 16, "--batch-size", 10)
@@ -42,7 +42,7 @@ def test_what_tells_recordings_apart(bars):
     assert first == as_bytes(load(bars, None, time_steps=5).train.images)
     for other in (
         load(bars, None, time_steps=6).train.images,
-        load(bars, None, time_steps=5, rules=Rules("count")).train.images,
+        load(bars, None, time_steps=5, frames="count").train.images,
         load(bars, None, time_steps=5).test.images,
     ):
         assert as_bytes(other) != first
@@ -109,9 +109,8 @@ def check_all_the_way(folder: Path, data: Path):
 def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
     job = ("--dataset", bars, *SMALL, "--dtype", "float64", "--max-iters", 4, "--eval-every", 0, "--cache", "off")
     changes = ("--augment", 1, 5, 0, "--flip", "--event-drop", 0.2)
-    rules = ("--frames", "count", "--frame-values", "binary", "--frame-rest", "last")
     for module in ("csnn_jax.train", "csnn_torch.train"):
-        done = call(module, *job, *changes, *rules, "--out", tmp_path / module)
+        done = call(module, *job, *changes, "--frames", "count", "--out", tmp_path / module)
         assert done.returncode == 0, done.stderr
     ours, theirs = (losses(tmp_path / module) for module in ("csnn_jax.train", "csnn_torch.train"))
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
@@ -203,6 +202,6 @@ def test_a_recording_is_named_where_frames_fail():
     from csnn_jax.data.events.recordings import Recordings
     from csnn_jax.errors import UserError
 
-    images = Recordings(["there.bin"], lambda place: bar(0, 0), Window(5, (8, 8), (8, 8), Rules()))
+    images = Recordings(["there.bin"], lambda place: bar(0, 0), Window(5, (8, 8), (8, 8)))
     with pytest.raises(UserError, match=r"^there\.bin: has an event at y = "):
         images[0]
