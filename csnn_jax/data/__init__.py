@@ -2,22 +2,12 @@
 
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.datasets import (
-    ARRAYS,
-    READERS,
-    Dataset,
-    fit_model,
-    is_recorded,
-    load,
-    load_for,
-    load_to_train,
-    require_training,
-    shortened,
-    takes_as_is,
-)
+from csnn_jax.data.datasets import READERS, fit_model, is_recorded, load, load_for, load_to_train, takes_as_is
 from csnn_jax.data.encode import encode
-from csnn_jax.data.images import Images, as_bytes, as_images, check_images, divisor
+from csnn_jax.data.images import Images, MadeImages, as_bytes, as_images, check_images, divisor
 from csnn_jax.data.split import (
+    ARRAYS,
+    Dataset,
     Split,
     as_split,
     check_alike,
@@ -26,6 +16,8 @@ from csnn_jax.data.split import (
     check_split,
     class_names,
     digest,
+    require_training,
+    shortened,
 )
 
 __all__ = [
@@ -34,6 +26,7 @@ __all__ = [
     "Augmentation",
     "Dataset",
     "Images",
+    "MadeImages",
     "Split",
     "as_bytes",
     "as_images",

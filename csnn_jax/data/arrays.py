@@ -8,7 +8,7 @@ import numpy as np
 
 from csnn_jax.data.images import check_floats, scale_of
 from csnn_jax.data.npz import read_npz
-from csnn_jax.data.source import Raw, Wanted
+from csnn_jax.data.source import Raw, Reader, Wanted
 from csnn_jax.data.split import Split, as_split, check_alike, class_names
 from csnn_jax.errors import UserError
 
@@ -58,3 +58,6 @@ def _raw(arrays: Mapping[str, Any]) -> Raw:
         if split.images.dtype != np.uint8 and len(split.labels):
             check_floats(np.asarray(split.images), scale_of(split.images), "images go")
     return Raw((train.images, train.labels), (test.images, test.labels), names)
+
+
+READER = Reader(read_arrays, as_is=True)

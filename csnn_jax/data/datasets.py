@@ -1,78 +1,35 @@
 """The data sets that a run may name, all brought into one form."""
 
 import difflib
+import importlib
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.data.arrays import read_arrays
-from csnn_jax.data.events import dvsgesture, nmnist, saccades
-from csnn_jax.data.events.cache import Cache
-from csnn_jax.data.events.dvsgesture import read_dvsgesture
-from csnn_jax.data.events.folder import read_folders
-from csnn_jax.data.events.nmnist import read_nmnist
-from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.simulated import read_saccades
-from csnn_jax.data.idx import read_folder, read_mnist
-from csnn_jax.data.images import Images, Shape, fit, scale_note, scale_of
+from csnn_jax.data.images import Shape, fit, scale_note, scale_of
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
-from csnn_jax.data.split import Split, check_split
-from csnn_jax.data.tfds_source import read_tfds
+from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
 from csnn_jax.errors import UserError
 from csnn_jax.files import user_cache
 
-READERS: dict[str, Reader] = {
-    "mnist": Reader(read_mnist),
-    "idx:DIR": Reader(read_folder),
-    "tfds:NAME": Reader(read_tfds),
-    "nmnist:DIR": Reader(read_nmnist, recordings=True, sensor=nmnist.SENSOR),
-    "dvsgesture:DIR": Reader(read_dvsgesture, recordings=True, sensor=dvsgesture.SENSOR),
-    "events:DIR": Reader(read_folders, recordings=True),
-    "saccades": Reader(read_saccades, recordings=True, sensor=saccades.SENSOR),
-    "arrays:FILE.npz": Reader(read_arrays, as_is=True),
+if TYPE_CHECKING:
+    from csnn_jax.data.events.cache import Cache
+
+READERS: dict[str, str] = {
+    "mnist": "idx.MNIST",
+    "idx:DIR": "idx.FOLDER",
+    "tfds:NAME": "tfds_source.READER",
+    "nmnist:DIR": "events.nmnist.READER",
+    "dvsgesture:DIR": "events.dvsgesture.READER",
+    "events:DIR": "events.folder.READER",
+    "saccades": "events.simulated.READER",
+    "arrays:FILE.npz": "arrays.READER",
 }
-"""The reader of each kind of data set, by the form in which a user names one."""
-
-ARRAYS = "arrays"
-"""What a run says of data that only the program had which trained it."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set whose images have the shape of the network's input.
-
-    Attributes:
-        name: as given to `load`.
-        train: what to learn from, without the held-out images; empty where a file holds images to evaluate on alone.
-        validation: training images that were held out, None where none were asked for.
-        test: what to report accuracy on.
-        names: of the classes; their numbers where they have none.
-        scale: the pixel value that means 1.0, see `images.scale_of`.
-        notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
-        fitted: of the notes, those on a change of size or channels for the network's input.
-    """
-
-    name: str
-    train: Split
-    validation: Split | None
-    test: Split
-    names: tuple[str, ...]
-    scale: float
-    notes: tuple[str, ...]
-    fitted: tuple[str, ...] = ()
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.names)
-
-    @property
-    def frames(self) -> int | None:
-        """Steps of the data's own time axis; None where it has none."""
-        return self.train.images.shape[1] if self.train.images.ndim == 5 else None
+"""The `Reader` of each kind of data set, by the form in which a user names one; its module is imported on use."""
 
 
 def load(
@@ -82,7 +39,7 @@ def load(
     *,
     time_steps: int = ModelConfig.time_steps,
     frames: str = "time",
-    cache: Cache | None = None,
+    cache: "Cache | None" = None,
     subset: int | None = None,
 ) -> Dataset:
     """Loads a data set and fits its images to the network's input (see `images.fit`).
@@ -106,14 +63,37 @@ def load(
             `input_shape` is not three positive whole numbers.
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
-    cache = cache or Cache()
-    wanted = Wanted(shape, time_steps, input_shape is None, frames, cache.shelf, subset)
-    reader = reader_of(name)
+    reader, shelf = reader_of(name), None
     if reader is None:
         raise _unknown(name)
     if frames != "time" and not reader.recordings:
         raise UserError(f"--frames {frames}: expected a data set of recordings, and {name} is one of images")
+    if reader.recordings:
+        from csnn_jax.data.events.cache import Cache
+
+        cache = cache or Cache()
+        shelf = cache.shelf
+    wanted = Wanted(shape, time_steps, input_shape is None, frames, shelf, subset)
     raw = _shortened(reader.read(name.partition(":")[2], wanted), wanted, name)
+    known, names = _classes(raw, name)
+    if reader.as_is:
+        shape = _as_they_are(raw, shape if input_shape is not None else None, name)
+    fitted: list[str] = []
+    parts = []
+    for images, labels in (raw.train, raw.test):
+        if reader.recordings and cache:
+            images = cache.keep(images)  # type: ignore[arg-type]  # its reader gives nothing but Recordings
+        parts.append(_split((images, labels), shape, len(names), name, fitted))
+    train, test = parts
+    images = (train if known is raw.train else test).images
+    scale = scale_of(images, raw.floats)
+    notes = [*raw.notes, *fitted, *scale_note(images, scale, name.partition("@")[0])]
+    train, held_out = _held_out(train, validation, name)
+    return Dataset(name, train, held_out, test, names, scale, *(tuple(dict.fromkeys(some)) for some in (notes, fitted)))
+
+
+def _classes(raw: Raw, name: str) -> tuple[Pair, tuple[str, ...]]:
+    """The part that tells which classes there are, and their names."""
     for _, labels in (raw.train, raw.test):
         if labels.dtype.kind not in "iu":
             raise UserError(f"--dataset {name}: labels of type {labels.dtype}, expected whole numbers")
@@ -121,29 +101,18 @@ def load(
     names = raw.names or tuple(map(str, range(int(known[1].max()) + 1)))
     if len(names) < 2 and known is raw.train:
         raise UserError(f"--dataset {name}: one class, expected two or more")
-    notes = list(raw.notes)
-    fitted: list[str] = []
-    if reader.as_is:
-        shape = _as_they_are(raw, shape if input_shape is not None else None, name)
-    pairs = (
-        (cache.keep(images) if isinstance(images, Recordings) else images, labels)
-        for images, labels in (raw.train, raw.test)
-    )
-    train, test = (_split(pair, shape, len(names), name, fitted) for pair in pairs)
-    notes += fitted
+    return known, names
 
-    images = train.images if known is raw.train else test.images
-    scale = scale_of(images, raw.floats)
-    notes += scale_note(images, scale, name.partition("@")[0])
+
+def _held_out(train: Split, validation: int, name: str) -> tuple[Split, Split | None]:
+    """The training images without the last so many, and these; None where none are asked for."""
     count = len(train.labels)
-    if validation and not 0 < validation < count:
+    if not validation:
+        return train, None
+    if not 0 < validation < count:
         raise UserError(f"--validation {validation}: expected 0 to {count - 1} of {name}'s {count} images")
-    held_out = None
-    if validation:
-        held_out = Split(train.images[-validation:], train.labels[-validation:])
-        train = Split(train.images[:-validation], train.labels[:-validation])
-    changes = (tuple(dict.fromkeys(lines)) for lines in (notes, fitted))
-    return Dataset(name, train, held_out, test, names, scale, *changes)
+    first, last = slice(None, -validation), slice(-validation, None)
+    return Split(train.images[first], train.labels[first]), Split(train.images[last], train.labels[last])
 
 
 def _as_they_are(raw: Raw, wanted: Shape | None, name: str) -> Shape:
@@ -172,7 +141,8 @@ def reader_of(name: str) -> Reader | None:
     for form, reader in READERS.items():
         of, colon, _ = form.partition(":")
         if kind == of and bool(where) == bool(colon) and (colon or name == of):
-            return reader
+            module, _, constant = reader.rpartition(".")
+            return vars(importlib.import_module(f"csnn_jax.data.{module}"))[constant]
     return None
 
 
@@ -226,25 +196,6 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
     return Split(images, labels.astype(np.int32))
 
 
-def shortened(dataset: Dataset, images: int | None) -> Dataset:
-    """The data set with the first so many of its test images, and of the held-out ones; None: all of them.
-
-    Raises:
-        UserError: it has fewer test images.
-    """
-    if images is None:
-        return dataset
-    if images > (there := len(dataset.test.labels)):
-        raise UserError(f"--eval-images {images}: expected 1 to {there}, the test images of {dataset.name}")
-
-    def first(split: Split) -> Split:
-        return Split(split.images[:images], split.labels[:images])
-
-    held_out = None if dataset.validation is None else first(dataset.validation)
-    notes = (*dataset.notes, f"accuracy is measured on the first {images:,} images (--eval-images)")
-    return replace(dataset, validation=held_out, test=first(dataset.test), notes=notes)
-
-
 def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
     """The model with what the data set decides: shape, classes, the scale of pixels, the steps of its own time axis.
 
@@ -294,14 +245,6 @@ def load_to_train(config: Config, cache: str | None = None) -> Dataset:
     return require_training(_load(config, name, config.data.validation, cache, trains=True))
 
 
-def require_training(dataset: Dataset, otherwise: str = "") -> Dataset:
-    """The data set itself; raises UserError where it has no images to learn from, and says what `otherwise` will do."""
-    if not len(dataset.train.labels):
-        holds = "holds images and labels to evaluate on alone, expected train_images and train_labels too"
-        raise UserError(f"--dataset {dataset.name}: {holds}{otherwise}")
-    return dataset
-
-
 def load_for(config: Config, name: str | None = None) -> Dataset:
     """A data set for a trained network: its own, or another one; nothing is held out.
 
@@ -327,18 +270,14 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
     return dataset
 
 
-def check_kind(images: Images, model: ModelConfig) -> None:
-    """Raises ValueError where a network of bytes up to 255 is given images of 0 and 1, or the other way round."""
-    scales = scale_of(images), model.pixel_scale
-    if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, 255.0}:
-        found, taken = ("0 and 1" if scale == 1 else "bytes up to 255" for scale in scales)
-        raise ValueError(f"images are {found}, expected {taken}, as the network was trained on")
-
-
 def _load(config: Config, name: str, validation: int = 0, cache: str | None = None, trains: bool = False) -> Dataset:
-    model, told = config.model, config.data
+    model, settings, kept = config.model, config.data, None
     arrays = takes_as_is(name) and not trains  # of which a run's own flags say nothing
     shape = None if arrays or model.input_shape == ModelConfig.input_shape else model.input_shape  # that is no wish
-    kept = Cache(None if cache == "off" else Path(cache or user_cache("events")))
-    frames, subset = ("time", None) if arrays and name != told.dataset else (told.frames, told.subset)
+    if is_recorded(name):
+        from csnn_jax.data.events.cache import Cache
+
+        kept = Cache(None if cache == "off" else Path(cache or user_cache("events")))
+    own = not arrays or name == settings.dataset
+    frames, subset = (settings.frames, settings.subset) if own else ("time", None)
     return load(name, shape, validation, time_steps=model.time_steps, frames=frames, cache=kept, subset=subset)

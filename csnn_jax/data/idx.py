@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax.data.source import Pair, Raw, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
 MNIST_SHA256 = {
@@ -122,3 +122,6 @@ def _parse(data: bytes, name: str) -> np.ndarray:
         kind = "truncated" if found < expected else "trailing bytes"
         raise UserError(f"{name}: {kind}, {found} bytes of data, expected {expected} for shape {shape}")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()  # frombuffer's is read-only
+
+
+MNIST, FOLDER = Reader(read_mnist), Reader(read_folder)

@@ -1,5 +1,6 @@
 """What images are: arrays of a caller's, or those of any data set in the network's input shape."""
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,10 +18,8 @@ MOST_COUNT = 15
 class Images(Protocol):
     """Images of a split, uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where they have a time axis.
 
-    Bytes are divided by the data's scale, floats are used as they are. An array of NumPy is one, and so is a memory
-    map. Others make what they are asked for: `[rows]`, with an array of whole numbers or a single one, gives an array,
-    and `[start:stop]` gives images again, of which `np.asarray` makes an array. They also have `digest()`, see
-    `as_bytes`.
+    Bytes are divided by the data's scale, floats are used as they are. NumPy's arrays, its memory maps and `MadeImages`
+    are images.
     """
 
     @property
@@ -33,18 +32,42 @@ class Images(Protocol):
     def __getitem__(self, rows: Any, /) -> Any: ...
 
 
+class MadeImages(ABC):
+    """Images that are made as they are read.
+
+    `[rows]`, with an array of whole numbers or a single one, gives an array, and `[start:stop]` gives images again, of
+    which `np.asarray` makes an array.
+
+    Attributes:
+        dtype, ndim, shape: as an array's.
+        highest: the highest number that they may hold.
+    """
+
+    dtype: np.dtype[Any]
+    ndim: int
+    shape: tuple[int, ...]
+    highest: int
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+    @abstractmethod
+    def digest(self) -> bytes:
+        """Tells these images from others, without making them."""
+
+
 def as_bytes(images: Images) -> bytes:
-    """What tells images from others: the bytes of an array, else what the images say of themselves by `digest()`."""
-    return images.tobytes() if isinstance(images, np.ndarray) else images.digest()  # type: ignore[attr-defined]
+    """What tells images from others: the bytes of an array, or what images that are made say of themselves."""
+    return images.digest() if isinstance(images, MadeImages) else np.asarray(images).tobytes()
 
 
 def highest_count(images: Images | Any) -> int | None:
-    """The highest number of images that hold whole numbers from 0 on; None where they hold others.
-
-    Images that are made as they are read tell it as their `highest`.
-    """
-    if isinstance(highest := getattr(images, "highest", None), int):
-        return highest
+    """The highest number of images that hold whole numbers from 0 on; None where they hold others."""
+    if isinstance(images, MadeImages):
+        return images.highest
     numbers = np.asarray(images)
     if numbers.dtype.kind == "f" and not (np.all(numbers == np.floor(numbers)) and numbers.min() >= 0):
         return None
@@ -63,7 +86,7 @@ def as_images(images: Any, name: str, one: float = 1) -> Images:
     Raises:
         ValueError: they are no numbers, ragged, or whole numbers that are no bytes.
     """
-    if callable(getattr(images, "digest", None)):  # made as they are read; see `Images`
+    if isinstance(images, MadeImages):
         return images
     found = as_numbers(images, name)
     if found.dtype.kind == "b":

@@ -32,7 +32,7 @@ def read_npz(path: Path, most: int, names: Collection[str] | None = None) -> dic
     try:
         opened = path.open("rb")
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path}: can't be read ({why}), expected a NumPy archive") from None
     try:
         with opened, zipfile.ZipFile(opened) as archive:

@@ -1,7 +1,7 @@
 """Images and their labels, as anybody gives them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ from csnn_jax.errors import UserError
 if TYPE_CHECKING:
     from csnn_jax.config import ModelConfig
 
+ARRAYS = "arrays"
+"""The name of a data set that only the program had that trained on it."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -44,6 +47,41 @@ class Split:
     def __post_init__(self):
         object.__setattr__(self, "images", as_images(self.images, "images"))
         object.__setattr__(self, "labels", _labels(self.labels, next(iter(self.images.shape), 0)))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set whose images have the shape of the network's input.
+
+    Attributes:
+        name: as given to `load`.
+        train: what to learn from, without the held-out images; empty where a file holds images to evaluate on alone.
+        validation: training images that were held out, None where none were asked for.
+        test: what to report accuracy on.
+        names: of the classes; their numbers where they have none.
+        scale: the pixel value that means 1.0, see `images.scale_of`.
+        notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
+        fitted: of the notes, those on a change of size or channels for the network's input.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split
+    names: tuple[str, ...]
+    scale: float
+    notes: tuple[str, ...]
+    fitted: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @property
+    def frames(self) -> int | None:
+        """Steps of the data's own time axis; None where it has none."""
+        return self.train.images.shape[1] if self.train.images.ndim == 5 else None
 
 
 def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", one: float = 1) -> Split:
@@ -129,6 +167,14 @@ def check_split(split: Split, model: "ModelConfig", name: str = "") -> None:
     check_labels(split, model.num_classes, f"{name} labels".lstrip())
 
 
+def check_kind(images: Images, model: "ModelConfig") -> None:
+    """Raises ValueError where a network of bytes up to 255 is given images of 0 and 1, or the other way round."""
+    scales = scale_of(images), model.pixel_scale
+    if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, 255.0}:
+        found, taken = ("0 and 1" if scale == 1 else "bytes up to 255" for scale in scales)
+        raise ValueError(f"images are {found}, expected {taken}, as the network was trained on")
+
+
 def check_alike(train: Split, test: Split, scale: float | None = None) -> None:
     """Raises ValueError where training and test images are of different kinds.
 
@@ -164,3 +210,30 @@ def check_counts(images: Images, model: "ModelConfig") -> None:
 def digest(split: Split) -> str:
     """What tells a split from others: SHA-256 of its images and labels."""
     return sha256(as_bytes(split.images) + split.labels.tobytes()).hexdigest()
+
+
+def require_training(dataset: Dataset, otherwise: str = "") -> Dataset:
+    """The data set itself; raises UserError where it has no images to learn from, and says what `otherwise` will do."""
+    if not len(dataset.train.labels):
+        holds = "holds images and labels to evaluate on alone, expected train_images and train_labels too"
+        raise UserError(f"--dataset {dataset.name}: {holds}{otherwise}")
+    return dataset
+
+
+def shortened(dataset: Dataset, images: int | None) -> Dataset:
+    """The data set with the first so many of its test images, and of the held-out ones; None: all of them.
+
+    Raises:
+        UserError: it has fewer test images.
+    """
+    if images is None:
+        return dataset
+    if images > (there := len(dataset.test.labels)):
+        raise UserError(f"--eval-images {images}: expected 1 to {there}, the test images of {dataset.name}")
+
+    def first(split: Split) -> Split:
+        return Split(split.images[:images], split.labels[:images])
+
+    held_out = None if dataset.validation is None else first(dataset.validation)
+    notes = (*dataset.notes, f"accuracy is measured on the first {images:,} images (--eval-images)")
+    return replace(dataset, validation=held_out, test=first(dataset.test), notes=notes)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.data.images import Shape, fit, to_uint8
-from csnn_jax.data.source import Pair, Raw, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError, first_line
 
 
@@ -152,3 +152,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+READER = Reader(read_tfds)

@@ -11,7 +11,7 @@ from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted
-from csnn_jax.data.source import Pair, Raw, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
 SENSOR = (128, 128)
@@ -169,3 +169,6 @@ def _text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no text"
         raise UserError(f"{path}: cannot be read ({why}), expected a text file of DVS Gesture") from error
+
+
+READER = Reader(read_dvsgesture, recordings=True, sensor=SENSOR)

@@ -13,7 +13,7 @@ from csnn_jax.data.events.recording import LARGEST, LATEST, MOST_EVENTS, Events,
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted
 from csnn_jax.data.npz import read_npz
-from csnn_jax.data.source import Pair, Raw, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
 ARRAYS = ("x", "y", "t", "p")
@@ -132,3 +132,6 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
         known = ", ".join(SUFFIXES)
         raise UserError(f"{folder / empty[0]}: has no recordings, expected files that end in one of {known}")
     return found
+
+
+READER = Reader(read_folders, recordings=True)

@@ -9,7 +9,7 @@ from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted
-from csnn_jax.data.source import Pair, Raw, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
 SENSOR = (34, 34)
@@ -42,3 +42,6 @@ def _split(folder: Path, window: Window) -> Pair:
             raise UserError(f"{one}: has no recordings, expected files such as 00002.bin")
     labels = np.repeat(np.arange(10), list(map(len, places)))
     return Recordings([path for files in places for path in files], read_bin, window), labels
+
+
+READER = Reader(read_nmnist, recordings=True, sensor=SENSOR)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -13,11 +13,11 @@ from numpy.typing import DTypeLike
 
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recording import Events
-from csnn_jax.data.images import MOST_COUNT
+from csnn_jax.data.images import MOST_COUNT, MadeImages
 from csnn_jax.errors import UserError
 
 
-class FrameImages(ABC):
+class FrameImages(MadeImages):
     """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array that is made as it is read.
 
     Memory does not grow with their number: `[rows]` makes the frames of those rows, and `[start:stop]` none.
@@ -27,7 +27,7 @@ class FrameImages(ABC):
         window: what made the frames, or makes them.
     """
 
-    dtype, ndim = np.dtype(np.uint8), 5
+    dtype, ndim, highest = np.dtype(np.uint8), 5, MOST_COUNT
 
     def __init__(self, places: Sequence[Any], window: Window):
         self.places, self.window = places, window
@@ -37,12 +37,7 @@ class FrameImages(ABC):
         """The frames of a recording [T, H, W, 2]."""
 
     @property
-    def highest(self) -> int:
-        """The most that a cell of a frame may hold."""
-        return MOST_COUNT
-
-    @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
         return (len(self), self.window.steps, *self.window.shape, 2)
 
     def __len__(self) -> int:
@@ -70,10 +65,6 @@ class FrameImages(ABC):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """All frames, for few recordings."""
         return self[np.arange(len(self))].astype(dtype or np.uint8, copy=False)
-
-    @abstractmethod
-    def digest(self) -> bytes:
-        """Tells these frames from others: the recordings, wherever they lie, and how frames are made of them."""
 
 
 class Recordings(FrameImages):
@@ -103,6 +94,7 @@ class Recordings(FrameImages):
             raise UserError(f"{place}: {error}") from error
 
     def digest(self) -> bytes:
+        """Tells these frames from others: the recordings, wherever they lie, and how frames are made of them."""
         told = "\n".join((*map(_told, self.places), str(self.window)))
         return sha256(told.encode()).digest()
 
@@ -123,7 +115,7 @@ def _told(place: Hashable) -> str:
 
 
 def _path(place: Any) -> Path:
-    return Path(getattr(place, "path", place))
+    return place if isinstance(place, Path) else place.path
 
 
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:

@@ -17,7 +17,7 @@ from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.events.sensor import fitted
 from csnn_jax.data.events.shelf import Records, Shelf, Unkept
 from csnn_jax.data.idx import read_mnist
-from csnn_jax.data.source import Pair, Raw, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.progress import followed
 
 FORMAT = 2
@@ -99,3 +99,6 @@ def _simulated(digits: np.ndarray, part: int, first: int) -> list[bytes]:
 @cache
 def _digits(part: int) -> np.ndarray:
     return np.asarray((read_mnist().train if part == 0 else read_mnist().test)[0])[..., 0]
+
+
+READER = Reader(read_saccades, recordings=True, sensor=saccades.SENSOR)
