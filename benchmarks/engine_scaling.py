@@ -160,7 +160,7 @@ def one_layer(block: "Block", spikes: "Array") -> dict[str, float]:
     spikes = spikes.astype(jnp.float32)
     time_steps, batch = spikes.shape[:2]
     outputs, rule = block.layer.out_shape[-1], Rule(block.reset, "fast_sigmoid", 25.0, keep=False)
-    neuron = jnp.float32(block.beta), jnp.float32(block.threshold)
+    values = bits.NeuronValues(jnp.float32(block.beta), jnp.float32(block.threshold))
     kernel, bias = block.kernel[...], block.bias[...]
 
     def dense(spikes: "Array") -> "Array":
@@ -175,9 +175,9 @@ def one_layer(block: "Block", spikes: "Array") -> dict[str, float]:
 
     packed = bits.pack(spikes.swapaxes(0, 1).reshape(batch, time_steps, -1, block.layer.in_shape[-1]))
     if block.layer.kind == "conv":
-        event = jax.jit(lambda s: event_ops.conv_lif(s, kernel, bias, *neuron, rule, block.layer))
+        event = jax.jit(lambda s: event_ops.conv_lif(s, kernel, bias, values, rule, block.layer))
     else:
-        event = jax.jit(lambda s: event_ops.linear_lif(s, kernel, bias, *neuron, rule, outputs))
+        event = jax.jit(lambda s: event_ops.linear_lif(s, kernel, bias, values, rule, outputs))
     scanned = scan.jit(dense)
     return {
         "event_ms": milliseconds(lambda: event(packed).spikes.bits),

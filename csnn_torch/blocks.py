@@ -15,11 +15,14 @@ def before_neurons(layer: Layer, number: int, bias: bool) -> dict[str, nn.Module
         number: of the block, from 1.
         bias: whether the convolution or linear layer adds one, of which the layer itself may have none.
     """
+    modules: dict[str, nn.Module] = {}
     if layer.kind == "linear":
-        linear = {layer.name: nn.Linear(math.prod(layer.in_shape), layer.channels, bias)}
-        return {f"flatten{number}": nn.Flatten()} | linear if len(layer.in_shape) == 3 else linear
+        if len(layer.in_shape) == 3:
+            modules[f"flatten{number}"] = nn.Flatten()
+        modules[layer.name] = nn.Linear(math.prod(layer.in_shape), layer.channels, bias)
+        return modules
     sizes = layer.kernel, layer.stride, layer.padding
-    modules: dict[str, nn.Module] = {layer.name: nn.Conv2d(layer.in_shape[-1], layer.channels, *sizes, bias=bias)}
+    modules[layer.name] = nn.Conv2d(layer.in_shape[-1], layer.channels, *sizes, bias=bias)
     if layer.pool is not None:
         pool = nn.MaxPool2d if layer.pool.kind == "max" else nn.AvgPool2d
         modules[f"pool{number}"] = pool(layer.pool.size, layer.pool.stride)

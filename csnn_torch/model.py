@@ -27,7 +27,7 @@ class Trace(NamedTuple):
     spikes: tuple[torch.Tensor, ...]
 
 
-class Tally(NamedTuple):
+class SpikeCounts(NamedTuple):
     """What the outputs came to over the window, and how often each layer spiked.
 
     Attributes:
@@ -223,7 +223,7 @@ def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
 
 
 @torch.no_grad()
-def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Readout = "spikes") -> Tally:
+def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Readout = "spikes") -> SpikeCounts:
     """Runs the window (see `run`) and keeps sums only."""
     check_input(network, x, time_steps)
     fired = torch.zeros(x.shape[-4], len(neurons(network)), device=x.device)
@@ -233,7 +233,7 @@ def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Rea
 
     with _watched(network, add):
         scores = run_for(network, x, time_steps, readout).sum(0)
-    return Tally(scores, fired)
+    return SpikeCounts(scores, fired)
 
 
 @contextmanager

@@ -27,6 +27,10 @@ class Pooling:
     size: int = 2
     stride: int = 2
 
+    def positions(self, length: int) -> int:
+        """How many windows fit into so many pixels."""
+        return _positions(length, self.size, self.stride)
+
     def __str__(self) -> str:
         apart = "" if self.stride == self.size else f" every {self.stride} pixels"
         return f"{self.size}x{self.size} {self.kind}{apart}"
@@ -75,7 +79,7 @@ class Layer:
         if self.pool is None:
             return self.conv_shape
         *sizes, channels = self.conv_shape
-        return (*(_positions(n, self.pool.size, self.pool.stride) for n in sizes), channels)
+        return (*map(self.pool.positions, sizes), channels)
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:

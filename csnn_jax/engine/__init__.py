@@ -1,4 +1,4 @@
-"""Ways to run the time loop. All have `run`, `watch`, `trace` and `tally`, and compute the same network.
+"""Ways to run the time loop. All compute the same network, by `run`, `watch`, `trace`, `tally`, `fires` and `entering`.
 
 `scan` runs anywhere and is the reference; `event` runs on a CPU, at a cost that follows the spikes.
 """
@@ -34,7 +34,7 @@ def choose(
     """
     import jax
 
-    from csnn_jax.engine import event, scan
+    from csnn_jax.engine import coverage, event, scan
 
     if name not in ("auto", "scan", "event"):
         raise UserError(f"--engine {name}: expected auto, scan or event")
@@ -45,7 +45,7 @@ def choose(
     elif rates:
         reason = "--rate-target needs the gradient of every spike, which the event engine does not give"
     else:
-        reason = event.unsupported(model, images)
+        reason = coverage.unsupported(model, images)
     if reason is None:
         return event, "event engine"
     if name == "event":

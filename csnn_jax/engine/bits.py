@@ -16,6 +16,21 @@ from csnn_jax.network.surrogate import Derivative
 LANES = 16
 
 
+class NeuronValues(NamedTuple):
+    """What a layer's neurons run with.
+
+    Attributes:
+        beta: membrane decay, a scalar in [0, 1].
+        threshold: theta, a scalar.
+        mask: bits [batch, neurons / 16] of the neurons whose spikes the next layer gets; None: all. The window has the
+            spikes of all.
+    """
+
+    beta: Array
+    threshold: Array
+    mask: Array | None = None
+
+
 class Rule(NamedTuple):
     """The settings of a layer's neurons that never change; hashable, so that they can be a static argument.
 
@@ -53,21 +68,18 @@ class Rule(NamedTuple):
         """Whether the kernels can compute the derivative of every neuron."""
         return isinstance(self.surrogate, str) and not self.masked
 
-    def given(self, membranes: Array, threshold: Array, mask: Array | None = None) -> Array | None:
-        """The derivative at every membrane where the kernels cannot compute it; 0 of neurons that are left out.
+    def given(self, membranes: Array, values: NeuronValues) -> Array | None:
+        """The derivative at every membrane [batch, time, neurons] where the kernels can't compute it.
 
-        Args:
-            membranes: [batch, time, neurons].
-            threshold: theta, a scalar.
-            mask: bits [batch, neurons / 16] of the neurons that stay; None: all do.
+        It is 0 for neurons that are left out.
         """
         if self._named:
             return None
-        found = self.derivative(membranes - threshold).astype(jnp.float32)
-        return found if mask is None else found * _dense(mask)[:, None, :]
+        derivative = self.derivative(membranes - values.threshold).astype(jnp.float32)
+        return derivative if values.mask is None else derivative * _dense(values.mask)[:, None, :]
 
 
-class Drive(NamedTuple):
+class ConstantCurrent(NamedTuple):
     """The neurons behind spikes whose gradient is summed over time at once.
 
     Attributes:
@@ -102,18 +114,21 @@ class Outside(NamedTuple):
     port: Array
 
 
+Port = Array | Product | ConstantCurrent | Outside | None
+
+
 class Spikes(NamedTuple):
     """The spikes of one layer as bits, and the port through which their gradient comes back.
 
     Attributes:
         bits: [batch, time, neurons / 16] uint16; neuron n is bit n % 16 of word n // 16.
-        port: [batch, time, neurons] zeros that carry the gradient, or a `Product` of zeros; a `Drive` where a
+        port: [batch, time, neurons] zeros that carry the gradient, or a `Product` of zeros; a `ConstantCurrent` where a
             constant current carries it instead; `Outside` for a sequence given to the network; None where none is
             wanted.
     """
 
     bits: Array
-    port: Array | Product | Drive | Outside | None
+    port: Port
 
 
 class LayerOutput(NamedTuple):

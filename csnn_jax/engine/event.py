@@ -6,27 +6,21 @@ What it does not cover it refuses with `Unsupported`. Its functions go through `
 `jax.vmap`, which has no rule for a foreign call, nor `jax.jvp`, which has none for a `custom_vjp`.
 """
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from csnn_jax.config import Layer, Readout
-from csnn_jax.data.images import Images, highest_count
+from csnn_jax.config import Readout
 from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
-from csnn_jax.engine.bits import Drive, LayerOutput, Rule, Spikes
-from csnn_jax.engine.scan import Dropout, Tally, Trace, by_channel, check_input
+from csnn_jax.engine.bits import ConstantCurrent, LayerOutput, NeuronValues, Rule, Spikes
+from csnn_jax.engine.coverage import Unsupported, lacking, planes_of
+from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, floats, value
 from csnn_jax.network.neuron import clip_beta
-
-
-class Unsupported(NotImplementedError):
-    """A model or an input that the event engine does not cover; the scan engine does."""
 
 
 def entering(model: CSNN, x: Array, scale: float) -> Array:
@@ -79,7 +73,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
     """Runs the window and records all: (last membranes, every layer's trace). Errors as `run`'s."""
-    outputs = _forward(model, x, keep=True, drives=False)
+    outputs = _forward(model, x, keep=True, sums=False)
 
     def dense(values: Array, shape: tuple[int, ...]) -> Array:
         batch, time, _ = values.shape
@@ -91,12 +85,12 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
     return _last(model, outputs), Trace(membranes, spikes)
 
 
-def tally(model: CSNN, x: Array) -> Tally:
+def tally(model: CSNN, x: Array) -> SpikeCounts:
     """Runs the window and keeps sums only. See `run` for the arguments and errors."""
     check_input(model, x, counts=True)
     reads = model.config.readout
     outputs = _forward(model, x, keep=False, reads=reads)
-    return Tally(_output(model, outputs, reads).sum(0), _fired(outputs))
+    return SpikeCounts(_output(model, outputs, reads).sum(0), _fired(outputs))
 
 
 def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
@@ -110,78 +104,25 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
     return tuple(by_channel(_unpadded(spikes > 0, shape)) for spikes, shape in zip(ever, shapes, strict=True))
 
 
-def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:
-    """Why the engine cannot run this model, on these images if some are given, in one line; None where it can."""
-    frames = images is not None and images.ndim == 5
-    reason = _lacking(model, frames)
-    if reason is None and frames and model.config.encoding == "direct":
-        assert images is not None
-        return _no_counts(images, model.config.input_scale)
-    return reason
-
-
-def _lacking(model: CSNN, frames: bool) -> str | None:
-    """What the engine lacks for this model, fed frames or images, in one line; None: nothing."""
-    if not library.available():
-        return library.failure()
-    if model.blocks[0].dtype != jnp.float32:
-        return f"the event engine computes in float32, not {model.blocks[0].dtype}"
-    limits = library.limits()
-    if model.config.reset not in limits.resets:
-        return f"the event engine has no reset {model.config.reset}"
-    planes = _planes(model) if frames else 1
-    several = (planes, *[1] * (len(model.blocks) - 1))
-    layers = zip(model.config.layers, several, strict=True)
-    reasons = (_not_covered(layer, limits, planes) for layer, planes in layers if layer.kind == "conv")
-    return next(filter(None, reasons), None)
-
-
-def _no_counts(images: Images | Array, scale: float) -> str | None:
-    """Why frames are not what the engine takes in a sequence, in one line; None where they are."""
-    most = 2 ** library.limits().count_planes - 1
-    takes = f"the event engine takes frames of whole numbers from 0 to {most}"
-    if images.dtype == np.uint8 and scale != 1:
-        return f"{takes}, these are divided by {scale:g}"
-    highest = highest_count(images)
-    if highest is None:
-        return f"{takes}, these hold fractions or negative numbers"
-    return f"{takes}, these go up to {highest}" if highest > most else None
-
-
-def _not_covered(layer: Layer, limits: library.Limits, planes: int) -> str | None:
-    """Why the kernels can't run this convolution, in one line; None where they can."""
-    if layer.stride != 1:
-        return f"the event engine has convolutions of stride 1, {layer.name} has {layer.stride}"
-    if layer.kernel not in limits.kernel_sizes:
-        return (
-            f"the event engine has kernels of up to {max(limits.kernel_sizes)} pixels, {layer.name} has {layer.kernel}"
-        )
-    if layer.pool and (layer.pool.size not in limits.pool_sizes or layer.pool.stride != layer.pool.size):
-        return f"the event engine pools 2x2 pixels or none, {layer.name} {layer.pool}"
-    if layer.kernel**2 * bits.padded(planes * layer.in_shape[-1]) > limits.inputs:
-        bound = f"less than {limits.inputs + 1:,} inputs"
-        return f"the event engine sums {bound}, {layer.name} has {layer.in_shape[-1]} channels"
-    return None
-
-
 def _forward(
     model: CSNN,
     x: Array,
     keep: bool,
-    drives: bool = True,
+    sums: bool = True,
     reads: Readout = "spikes",
     dropout: Dropout | None = None,
 ) -> list[LayerOutput]:
     """Every layer's output over the window.
 
-    `keep`: store what the backward pass needs. `drives`: the first layer may take its gradient as a `Drive`
-    and store nothing. `reads`: what is wanted of the output layer. `dropout`: which neurons are left out.
+    `keep`: store what the backward pass needs. `sums`: the first layer may take its gradient summed over time, as that
+    of its `ConstantCurrent`, and store nothing. `reads`: what is wanted of the output layer. `dropout`: which neurons
+    are left out.
     """
     check_input(model, x, counts=True)
-    if reason := _lacking(model, frames=x.ndim == 5):
+    if reason := lacking(model, frames=x.ndim == 5):
         raise Unsupported(reason)
     if x.ndim == 5:
-        most = 2 ** _planes(model) - 1
+        most = 2 ** planes_of(model) - 1
         counts = ((x == jnp.round(x)) & (x >= 0) & (x <= most)).all()
         if not isinstance(counts, jax.core.Tracer) and not counts:
             raise ValueError(f"x is not a sequence of whole numbers from 0 to {most}; the scan engine takes others")
@@ -192,12 +133,12 @@ def _forward(
         if reads == "membrane" and block is model.blocks[-1]:
             rule = rule._replace(keep=True, read=True)
         if index == 0 and x.ndim == 4:
-            outputs.append(_first(model, x, rule, drives, mask))
+            outputs.append(_first(model, x, rule, sums, mask))
             continue
-        before, scale = outputs[-1].spikes if index else _pack(x, block, _planes(model)), 1.0
+        before, scale = outputs[-1].spikes if index else _pack(x, block, planes_of(model)), 1.0
         if index and dropout is not None and (kept := masks[index - 1]) is not None:
             before, scale = Spikes(before.bits & kept[:, None], before.port), dropout.scale
-        outputs.append(_layer(model, block, before, rule, mask, scale, 1 if index else _planes(model)))
+        outputs.append(_layer(model, block, before, rule, mask, scale, 1 if index else planes_of(model)))
     return outputs
 
 
@@ -232,11 +173,6 @@ def _last(model: CSNN, outputs: list[LayerOutput]) -> Membranes:
     )
 
 
-def _planes(model: CSNN) -> int:
-    """Bits of the numbers that a sequence may hold: encodings make spikes, frames hold counts."""
-    return library.limits().count_planes if model.config.encoding == "direct" else 1
-
-
 def _pack(x: Array, block: Block, planes: int) -> Spikes:
     """A sequence [time, batch, H, W, C] as bits, in the layout that the first block takes."""
     time, batch, height, width, channels = x.shape
@@ -246,7 +182,7 @@ def _pack(x: Array, block: Block, planes: int) -> Spikes:
     return bits.pack(x.reshape(time, batch, 1, -1), planes)
 
 
-def _first(model: CSNN, image: Array, rule: Rule, drives: bool, mask: Array | None) -> LayerOutput:
+def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None) -> LayerOutput:
     """The first layer, which sees the same image at every step: its current is computed once, by XLA."""
     block = model.blocks[0]
     current = block.current(image.astype(jnp.float32))
@@ -254,27 +190,27 @@ def _first(model: CSNN, image: Array, rule: Rule, drives: bool, mask: Array | No
     width = bits.padded(channels)
     current = jnp.pad(current, [(0, 0)] * (current.ndim - 1) + [(0, width - channels)])
     current = current.reshape(current.shape[0], -1)
-    beta, threshold = _neuron(block)
+    values = _values(block, mask)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.
     next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
     learnt = model.config.learn_beta or model.config.learn_threshold
     few = channels <= library.limits().constant_channels
     summed = next_is_conv and not learnt and rule.reset in ("subtract", "none") and few
-    if drives and summed and isinstance(rule.surrogate, str):
-        drive = Drive(current, beta, threshold)
-        current, beta, threshold = jax.lax.stop_gradient(drive)
+    if sums and summed and isinstance(rule.surrogate, str):
+        constant = ConstantCurrent(current, values.beta, values.threshold)
+        current, beta, threshold = jax.lax.stop_gradient(constant)
         rule = rule._replace(keep=False)
-        output = ops.constant_lif(current, beta, threshold, rule, time, (channels, width))
-        return output._replace(spikes=Spikes(output.spikes.bits, drive))
-    return ops.constant_lif(current, beta, threshold, rule, time, (channels, width), mask)
+        output = ops.constant_lif(current, NeuronValues(beta, threshold), rule, time, (channels, width))
+        return output._replace(spikes=Spikes(output.spikes.bits, constant))
+    return ops.constant_lif(current, values, rule, time, (channels, width))
 
 
 def _layer(
     model: CSNN, block: Block, before: Spikes, rule: Rule, mask: Array | None, scale: float, planes: int
 ) -> LayerOutput:
     """A layer that takes spikes, each of which counts for `scale`, or counts of so many `planes`."""
-    beta, threshold = _neuron(block)
+    values = _values(block, mask)
     channels = block.layer.out_shape[-1]
     extra = bits.padded(channels) - channels
     bias = jnp.pad(block.biases, (0, extra))
@@ -287,9 +223,9 @@ def _layer(
         after = model.config.layers[model.config.layers.index(block.layer) + 1]
         # Only behind a constant current do parts of the product settle, which the kernel then leaves out; XLA's product
         # of everything is faster than the kernel's.
-        settles = after.kind == "linear" and isinstance(before.port, Drive)
+        settles = after.kind == "linear" and isinstance(before.port, ConstantCurrent)
         product = bits.padded(after.out_shape[0]) if settles else None
-        return ops.conv_lif(before, kernel, bias, beta, threshold, rule, block.layer, product, mask)
+        return ops.conv_lif(before, kernel, bias, values, rule, block.layer, product)
     # Where a convolution's spikes come in, every position's channels were rounded up.
     neurons = before.bits.shape[-1] * bits.LANES
     inputs = planes * _input_channels(model, block)
@@ -297,7 +233,7 @@ def _layer(
         kernel = kernel * scale
     kernel = kernel.reshape(-1, inputs, channels)
     kernel = jnp.pad(kernel, ((0, 0), (0, bits.padded(inputs) - inputs), (0, extra))).reshape(neurons, -1)
-    return ops.linear_lif(before, kernel, bias, beta, threshold, rule, channels, mask)
+    return ops.linear_lif(before, kernel, bias, values, rule, channels)
 
 
 def _input_channels(model: CSNN, block: Block) -> int:
@@ -307,28 +243,15 @@ def _input_channels(model: CSNN, block: Block) -> int:
     return layers[index - 1].out_shape[-1] if index else math.prod(block.layer.in_shape)
 
 
-def _neuron(block: Block) -> tuple[Array, Array]:
-    """(beta, clipped, and threshold) as float32 scalars."""
+def _values(block: Block, mask: Array | None) -> NeuronValues:
+    """What a block's neurons run with: beta, clipped, and threshold as float32 scalars."""
     beta, threshold = (jnp.asarray(value(v), jnp.float32) for v in (block.beta, block.threshold))
-    return clip_beta(beta), threshold
+    return NeuronValues(clip_beta(beta), threshold, mask)
 
 
 def _rule(model: CSNN, block: Block, keep: bool) -> Rule:
-    name, slope = _named(block.derivative)
+    name, slope = surrogate.named(block.derivative)
     return Rule(model.config.reset, name or block.derivative, slope, keep)
-
-
-def _named(derivative: surrogate.Derivative) -> tuple[str | None, float]:
-    """(name, slope) of a derivative that the kernels have; (None, 0) of any other."""
-    bare, slope = derivative, None
-    partial = derivative if isinstance(derivative, functools.partial) else None
-    if partial and not partial.args and set(partial.keywords) == {"slope"}:
-        bare, slope = partial.func, partial.keywords["slope"]
-    for name, function in surrogate.BY_NAME.items():
-        if function is bare:
-            default = (bare.__defaults__ or (0.0,))[0]
-            return name, float(default if slope is None else slope)
-    return None, 0.0
 
 
 def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:

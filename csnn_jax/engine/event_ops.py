@@ -18,125 +18,111 @@ from jax import Array
 
 from csnn_jax.config import Layer
 from csnn_jax.engine import kernels
-from csnn_jax.engine.bits import LANES, Drive, LayerOutput, Outside, Product, Rule, Spikes, no_gradient
-
-
-def _multiply(product: Product) -> Array:
-    return jnp.einsum("bto,io->bti", product.left, product.right)
+from csnn_jax.engine.bits import (
+    LANES,
+    ConstantCurrent,
+    LayerOutput,
+    NeuronValues,
+    Outside,
+    Port,
+    Product,
+    Rule,
+    Spikes,
+    no_gradient,
+)
 
 
 def _without_values(spikes: Spikes) -> Spikes:
-    """Spikes for the backward pass: the kind of port is all it needs, unless it is a `Drive`."""
+    """Spikes for the backward pass: the kind of port is all it needs, unless it is a `ConstantCurrent`."""
     if isinstance(spikes.port, Product):
         return spikes._replace(port=Product(jnp.zeros(()), jnp.zeros(())))
     if isinstance(spikes.port, Outside):
         return spikes._replace(port=Outside(jnp.zeros(())))
-    return spikes if spikes.port is None or isinstance(spikes.port, Drive) else spikes._replace(port=jnp.zeros(()))
+    if spikes.port is None or isinstance(spikes.port, ConstantCurrent):
+        return spikes
+    return spikes._replace(port=jnp.zeros(()))
 
 
-def _ports(bits: Array) -> Array:
-    return jnp.zeros((*bits.shape[:2], bits.shape[2] * LANES), jnp.float32)
+def _window(fired: kernels.Fired[Array] | kernels.ConvFired[Array], port: Product | None = None) -> LayerOutput:
+    """A layer's window, whose spikes have zeros for a port unless another is given."""
+    batch, time, words = fired.bits.shape
+    zeros = jnp.zeros((batch, time, words * LANES), jnp.float32)
+    return LayerOutput(Spikes(fired.bits, zeros if port is None else port), fired.last, fired.membranes)
 
 
 # --- neurons under a constant current
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
-def constant_lif(
-    current: Array,
-    beta: Array,
-    threshold: Array,
-    rule: Rule,
-    time: int,
-    channels: tuple[int, int],
-    mask: Array | None = None,
-) -> LayerOutput:
-    """Neurons driven by the same current at every step.
-
-    Args:
-        current: I [batch, neurons].
-        beta: membrane decay, a scalar in [0, 1].
-        threshold: theta, a scalar.
-        rule: the neurons' kind.
-        time: steps.
-        channels: (channels that exist, channels after rounding up).
-        mask: bits [batch, neurons / 16] of the neurons whose spikes the next layer gets; None: all. The window has the
-            spikes of all.
-
-    Returns:
-        The layer's window.
-    """
-    return _constant_lif_forward(current, beta, threshold, rule, time, channels, mask)[0]
 
 
 class _Neurons(NamedTuple):
     """What the backward pass of a layer's neurons needs."""
 
     membranes: Array
-    beta: Array
-    threshold: Array
-    mask: Array | None
+    values: NeuronValues
+
+    def gradients(self, dbeta: Array, dthreshold: Array) -> NeuronValues:
+        """The cotangent of the values."""
+        mask: Any = None if self.values.mask is None else no_gradient(self.values.mask)
+        return NeuronValues(dbeta, dthreshold, mask)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def constant_lif(current: Array, values: NeuronValues, rule: Rule, time: int, channels: tuple[int, int]) -> LayerOutput:
+    """Neurons driven by the same current at every step.
+
+    Args:
+        current: I [batch, neurons].
+        values: what they run with.
+        rule: the neurons' kind.
+        time: steps.
+        channels: (channels that exist, channels after rounding up).
+
+    Returns:
+        The layer's window.
+    """
+    return _constant_lif_forward(current, values, rule, time, channels)[0]
 
 
 def _constant_lif_forward(
-    current: Array,
-    beta: Array,
-    threshold: Array,
-    rule: Rule,
-    time: int,
-    channels: tuple[int, int],
-    mask: Array | None = None,
+    current: Array, values: NeuronValues, rule: Rule, time: int, channels: tuple[int, int]
 ) -> tuple[LayerOutput, _Neurons]:
-    fired = kernels.constant_lif(Drive(current, beta, threshold), rule, time, channels)
-    window = LayerOutput(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
-    return window, _Neurons(fired.membranes, beta, threshold, mask)
+    constant = ConstantCurrent(current, values.beta, values.threshold)
+    fired = kernels.constant_lif(constant, rule, time, channels)
+    return _window(fired), _Neurons(fired.membranes, values)
 
 
 def _constant_lif_backward(
     rule: Rule, time: int, channels: tuple[int, int], saved: _Neurons, cotangent: LayerOutput
-) -> tuple[Array, Array, Array, Any]:
+) -> tuple[Array, NeuronValues]:
     del time, channels
-    dcurrent, dbeta, dthreshold = _lif_backward(rule, saved, cotangent)
-    return dcurrent.sum(1), dbeta, dthreshold, _of_mask(saved.mask)
-
-
-def _of_mask(mask: Array | None) -> Any:
-    """The cotangent of a mask."""
-    return None if mask is None else no_gradient(mask)
+    dcurrent, dvalues = _lif_backward(rule, saved, cotangent)
+    return dcurrent.sum(1), dvalues
 
 
 constant_lif.defvjp(_constant_lif_forward, _constant_lif_backward)
 
 
-def _lif_backward(rule: Rule, saved: _Neurons, cotangent: LayerOutput) -> tuple[Array, Array, Array]:
-    """(dcurrent [batch, time, neurons], dbeta, dthreshold) of neurons whose membranes were kept."""
-    membranes, beta, threshold, mask = saved
-    given, dspikes = rule.given(membranes, threshold, mask), cast(Array, cotangent.spikes.port)
+def _lif_backward(rule: Rule, saved: _Neurons, cotangent: LayerOutput) -> tuple[Array, NeuronValues]:
+    """(dcurrent [batch, time, neurons], gradient of the values) of neurons whose membranes were kept."""
+    membranes, (beta, threshold, _) = saved
+    given, dspikes = rule.given(membranes, saved.values), cast(Array, cotangent.spikes.port)
     if rule.read:
         # dU has the membranes' own gradient added at every step. So the kernel takes sigma' dS + dmembranes for its dS,
         # with a derivative of 1, and only the threshold's gradient then has the membranes' part too much.
         sigma = rule.derivative(membranes - threshold).astype(jnp.float32)
         dspikes, given = sigma * dspikes + cotangent.membranes, jnp.ones_like(membranes)
-    found = kernels.lif_backward(kernels.LifBackward(dspikes, membranes, given, beta, threshold), rule)
-    dthreshold = found.dthreshold.sum()
+    gradients = kernels.lif_backward(kernels.LifBackward(dspikes, membranes, given, beta, threshold), rule)
+    dthreshold = gradients.dthreshold.sum()
     if rule.read:
         dthreshold += cotangent.membranes.sum()
-    return found.dcurrent, found.dbeta.sum(), dthreshold
+    return gradients.dcurrent, saved.gradients(gradients.dbeta.sum(), dthreshold)
 
 
 # --- linear layer
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def linear_lif(
-    spikes: Spikes,
-    kernel: Array,
-    bias: Array,
-    beta: Array,
-    threshold: Array,
-    rule: Rule,
-    channels: int,
-    mask: Array | None = None,
+    spikes: Spikes, kernel: Array, bias: Array, values: NeuronValues, rule: Rule, channels: int
 ) -> LayerOutput:
     """A linear layer and its neurons.
 
@@ -144,16 +130,14 @@ def linear_lif(
         spikes: of the layer before, [batch, time, inputs].
         kernel: [inputs, outputs], both multiples of 16.
         bias: [outputs].
-        beta: membrane decay, a scalar in [0, 1].
-        threshold: theta, a scalar.
+        values: what the neurons run with.
         rule: the neurons' kind.
         channels: outputs that exist.
-        mask: as `constant_lif` takes it.
 
     Returns:
         The layer's window.
     """
-    return _linear_lif_forward(spikes, kernel, bias, beta, threshold, rule, channels, mask)[0]
+    return _linear_lif_forward(spikes, kernel, bias, values, rule, channels)[0]
 
 
 class _Linear(NamedTuple):
@@ -165,41 +149,31 @@ class _Linear(NamedTuple):
 
 
 def _linear_lif_forward(
-    spikes: Spikes,
-    kernel: Array,
-    bias: Array,
-    beta: Array,
-    threshold: Array,
-    rule: Rule,
-    channels: int,
-    mask: Array | None = None,
+    spikes: Spikes, kernel: Array, bias: Array, values: NeuronValues, rule: Rule, channels: int
 ) -> tuple[LayerOutput, _Linear]:
-    fired = kernels.linear_lif(kernels.LayerOperands(spikes.bits, kernel, bias, beta, threshold), rule, channels)
-    window = LayerOutput(Spikes(fired.bits, _ports(fired.bits)), fired.last, fired.membranes)
-    return window, _Linear(_without_values(spikes), kernel, _Neurons(fired.membranes, beta, threshold, mask))
+    operands = kernels.LayerOperands(spikes.bits, kernel, bias, values.beta, values.threshold)
+    fired = kernels.linear_lif(operands, rule, channels)
+    return _window(fired), _Linear(_without_values(spikes), kernel, _Neurons(fired.membranes, values))
 
 
 def _linear_lif_backward(
     rule: Rule, channels: int, saved: _Linear, cotangent: LayerOutput
-) -> tuple[Spikes, Array, Array, Array, Array, Any]:
+) -> tuple[Spikes, Array, Array, NeuronValues]:
     del channels
     spikes, kernel, neurons = saved
-    dcurrent, dbeta, dthreshold = _lif_backward(rule, neurons, cotangent)
+    dcurrent, dvalues = _lif_backward(rule, neurons, cotangent)
     dkernel = kernels.linear_weights(spikes.bits, dcurrent)
     # The gradient of the input is dense, so it is XLA's matrix product.
-    dspikes: Array | Product | Outside | None
-    if spikes.port is None:
-        dspikes = None
-    elif isinstance(spikes.port, Product):
-        dspikes = Product(dcurrent, kernel)
-    else:
-        dspikes = _multiply(Product(dcurrent, kernel))
-        if isinstance(spikes.port, Outside):
-            dspikes = Outside(dspikes)
-    into = Spikes(no_gradient(spikes.bits), dspikes)
+    port: Port = None
+    if isinstance(spikes.port, Product):
+        port = Product(dcurrent, kernel)
+    elif spikes.port is not None:
+        dense = jnp.einsum("bto,io->bti", dcurrent, kernel)
+        port = Outside(dense) if isinstance(spikes.port, Outside) else dense
+    into = Spikes(no_gradient(spikes.bits), port)
     # As a product, for XLA's sum over the first axes of an array runs on one thread.
     dbias = jnp.ones(dcurrent.shape[0] * dcurrent.shape[1]) @ dcurrent.reshape(-1, dcurrent.shape[2])
-    return into, dkernel, dbias, dbeta, dthreshold, _of_mask(neurons.mask)
+    return into, dkernel, dbias, dvalues
 
 
 linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward)
@@ -208,17 +182,15 @@ linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward)
 # --- convolution, pooling
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def conv_lif(
     spikes: Spikes,
     kernel: Array,
     bias: Array,
-    beta: Array,
-    threshold: Array,
+    values: NeuronValues,
     rule: Rule,
     layer: Layer,
     product_width: int | None = None,
-    mask: Array | None = None,
 ) -> LayerOutput:
     """Convolution, pooling and the neurons.
 
@@ -226,17 +198,15 @@ def conv_lif(
         spikes: of the layer before, [batch, time, height * width * in].
         kernel: [k, k, in, out], in and out multiples of 16.
         bias: [out].
-        beta: membrane decay, a scalar in [0, 1].
-        threshold: theta, a scalar.
+        values: what the neurons run with.
         rule: the neurons' kind.
         layer: its geometry, with the channels that exist.
         product_width: where a linear layer comes next, its outputs; the gradient then is a `Product`.
-        mask: as `constant_lif` takes it.
 
     Returns:
         The layer's window, of rows * columns * out neurons.
     """
-    return _conv_lif_forward(spikes, kernel, bias, beta, threshold, rule, layer, product_width, mask)[0]
+    return _conv_lif_forward(spikes, kernel, bias, values, rule, layer, product_width)[0]
 
 
 class _Conv(NamedTuple):
@@ -252,41 +222,36 @@ def _conv_lif_forward(
     spikes: Spikes,
     kernel: Array,
     bias: Array,
-    beta: Array,
-    threshold: Array,
+    values: NeuronValues,
     rule: Rule,
     layer: Layer,
     product_width: int | None = None,
-    mask: Array | None = None,
 ) -> tuple[LayerOutput, _Conv]:
-    fired = kernels.conv_lif(kernels.LayerOperands(spikes.bits, kernel, bias, beta, threshold), rule, layer)
-    port: Array | Product = _ports(fired.bits)
+    operands = kernels.LayerOperands(spikes.bits, kernel, bias, values.beta, values.threshold)
+    fired = kernels.conv_lif(operands, rule, layer)
+    port = None
     if product_width is not None:
         batch, time, words = fired.bits.shape
         port = Product(jnp.zeros((batch, time, product_width)), jnp.zeros((words * LANES, product_width)))
-    window = LayerOutput(Spikes(fired.bits, port), fired.last, fired.membranes)
-    neurons = _Neurons(fired.membranes, beta, threshold, mask)
-    return window, _Conv(_without_values(spikes), kernel, fired.winners, neurons)
+    neurons = _Neurons(fired.membranes, values)
+    return _window(fired, port), _Conv(_without_values(spikes), kernel, fired.winners, neurons)
 
 
 def _conv_lif_backward(
-    rule: Rule,
-    layer: Layer,
-    product_width: int | None,
-    saved: _Conv,
-    cotangent: LayerOutput,
-) -> tuple[Spikes, Array, Array, Array, Array, Any]:
+    rule: Rule, layer: Layer, product_width: int | None, saved: _Conv, cotangent: LayerOutput
+) -> tuple[Spikes, Array, Array, NeuronValues]:
     del product_width
-    spikes, kernel, winners, (membranes, beta, threshold, mask) = saved
+    spikes, kernel, winners, neurons = saved
+    beta, threshold, _ = neurons.values
     dspikes, left, right = _factors(cotangent.spikes.port, layer, kernel.shape[-1])
-    current_in, beta_in, threshold_in = spikes.port if isinstance(spikes.port, Drive) else (None, None, None)
+    current_in, beta_in, threshold_in = spikes.port if isinstance(spikes.port, ConstantCurrent) else (None, None, None)
     source = _source(spikes)
     operands = kernels.ConvBackward(
         dspikes=dspikes,
         left=left,
         right=right,
-        membranes=membranes,
-        given=rule.given(membranes, threshold, mask),
+        membranes=neurons.membranes,
+        given=rule.given(neurons.membranes, neurons.values),
         winners=winners,
         bits_in=spikes.bits,
         kernel=kernel,
@@ -297,17 +262,17 @@ def _conv_lif_backward(
         beta_in=beta_in,
         threshold_in=threshold_in,
     )
-    found = kernels.conv_backward(operands, rule, layer, source)
-    dbeta, dthreshold = found.dbeta.sum(), found.dthreshold.sum()
-    port: Array | Drive | Outside | None = found.din
+    gradients = kernels.conv_backward(operands, rule, layer, source)
+    port: Port = gradients.din
     if source == "data":
         # A pass of its own, which XLA leaves out where nobody wants this gradient.
         wanted = isinstance(spikes.port, Outside)
         port = Outside(kernels.conv_backward(operands, rule, layer, "spikes").din) if wanted else None
-    elif source == "constant":  # only where beta and threshold are not learnt
-        port = Drive(found.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
+    elif source == "constant":  # only where beta and threshold are not learned
+        port = ConstantCurrent(gradients.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
     into = Spikes(no_gradient(spikes.bits), port)
-    return into, found.dkernel, found.dbias, dbeta, dthreshold, _of_mask(mask)
+    dvalues = neurons.gradients(gradients.dbeta.sum(), gradients.dthreshold.sum())
+    return into, gradients.dkernel, gradients.dbias, dvalues
 
 
 conv_lif.defvjp(_conv_lif_forward, _conv_lif_backward)
@@ -317,12 +282,10 @@ def _source(spikes: Spikes) -> kernels.Source:
     """The kind of source that a convolution's input spikes came from."""
     if spikes.port is None or isinstance(spikes.port, Outside):
         return "data"
-    return "constant" if isinstance(spikes.port, Drive) else "spikes"
+    return "constant" if isinstance(spikes.port, ConstantCurrent) else "spikes"
 
 
-def _factors(
-    dspikes: Array | Product | Drive | Outside | None, layer: Layer, channels: int
-) -> tuple[Array | None, ...]:
+def _factors(dspikes: Port, layer: Layer, channels: int) -> tuple[Array | None, ...]:
     """(dspikes, left, right) as the kernel takes them: either the gradient of the spikes, or the two of a product."""
     if not isinstance(dspikes, Product):
         return cast(Array, dspikes), None, None

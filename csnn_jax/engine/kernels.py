@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from csnn_jax.config import Layer
-from csnn_jax.engine.bits import LANES, Drive, Rule
+from csnn_jax.engine.bits import LANES, ConstantCurrent, Rule
 from csnn_jax.engine.library import call, float_of, words_of
 
 Source = Literal["data", "spikes", "constant"]
@@ -153,12 +153,12 @@ class ConvGradients(NamedTuple, Generic[A]):
     din: A
 
 
-def constant_lif(drive: Drive, rule: Rule, time: int, channels: tuple[int, int]) -> Fired[Array]:
+def constant_lif(constant: ConstantCurrent, rule: Rule, time: int, channels: tuple[int, int]) -> Fired[Array]:
     """Neurons driven by the same current at every step; `channels`: those that exist, and after rounding up."""
-    batch, count = drive.current.shape
+    batch, count = constant.current.shape
     sizes: dict[str, Any] = {"time": np.int64(time), "channels": np.int64(channels[0]), "stride": np.int64(channels[1])}
     results = _fired(batch, time, count, rule)
-    return Fired(**call("constant_lif", drive._asdict(), results._asdict(), reset=rule.reset, **sizes))
+    return Fired(**call("constant_lif", constant._asdict(), results._asdict(), reset=rule.reset, **sizes))
 
 
 def linear_lif(operands: LayerOperands, rule: Rule, channels: int) -> Fired[Array]:

@@ -29,7 +29,7 @@ class BatchRunner:
         devices: that `share` and `evaluate` spread batches over; None: `evaluate` takes one, and there is no `share`.
 
     Attributes:
-        tally: (parameters, input) -> sums over the window, `scan.Tally`.
+        tally: (parameters, input) -> sums over the window, `scan.SpikeCounts`.
         trace: (parameters, input) -> everything that happened, `scan.Trace`.
         fires: (parameters, input) -> which channels spike at all in the window, `scan.Seen`.
         scale: what an input of bytes is divided by; encoded spikes are 0 or 1 already.
@@ -46,7 +46,7 @@ class BatchRunner:
         self._config, self._seed, self._devices = config, seed, devices
         self.scale = scale = config.input_scale
 
-        def tally(params, x: Array) -> scan.Tally:
+        def tally(params, x: Array) -> scan.SpikeCounts:
             model = nnx.merge(graphdef, params)
             return engine.tally(model, engine.entering(model, x, scale))
 

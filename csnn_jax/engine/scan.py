@@ -48,7 +48,7 @@ class Dropout(NamedTuple):
     scale: float
 
 
-class Tally(NamedTuple):
+class SpikeCounts(NamedTuple):
     """What the outputs came to over the window, and how often each layer spiked, for accuracy and densities.
 
     Attributes:
@@ -201,7 +201,7 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
     return _loop(model, x, everything, model.initial_membranes(x.shape[-4]))
 
 
-def tally(model: CSNN, x: Array) -> Tally:
+def tally(model: CSNN, x: Array) -> SpikeCounts:
     """Runs the window and keeps sums only, which is all that evaluation needs.
 
     Args:
@@ -216,16 +216,16 @@ def tally(model: CSNN, x: Array) -> Tally:
     """
     check_input(model, x)
 
-    def add(carry: tuple[Membranes, Tally], current: Array) -> tuple[tuple[Membranes, Tally], None]:
+    def add(carry: tuple[Membranes, SpikeCounts], current: Array) -> tuple[tuple[Membranes, SpikeCounts], None]:
         membranes, (scores, fired) = carry
         membranes, spikes = advance(model.blocks, membranes, current)
         now = jnp.stack([s.reshape(s.shape[0], -1).sum(1) for s in spikes], axis=1)
         output = membranes[-1] if model.config.readout == "membrane" else spikes[-1]
-        return (membranes, Tally(scores + output, fired + now)), None
+        return (membranes, SpikeCounts(scores + output, fired + now)), None
 
     batch = x.shape[-4]
     membranes = model.initial_membranes(batch)
-    empty = Tally(jnp.zeros_like(membranes[-1]), jnp.zeros((batch, len(membranes)), membranes[-1].dtype))
+    empty = SpikeCounts(jnp.zeros_like(membranes[-1]), jnp.zeros((batch, len(membranes)), membranes[-1].dtype))
     (_, sums), _ = _loop(model, x, add, (membranes, empty))
     return sums
 

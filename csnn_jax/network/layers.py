@@ -155,8 +155,9 @@ linear.defvjp(_linear_forward, _linear_backward)
 def _once(function: Callable, *operands: Array) -> Any:
     """function(*operands), which XLA on the CPU computes once, on all threads, and keeps in memory.
 
-    It would else be computed anew by everything that uses it, and on a single thread by what stores it for the backward
-    pass. XLA drops an `optimization_barrier` before it decides on that; a branch that it can't foresee it leaves alone.
+    Otherwise everything that uses it would compute it again, and what stores it for the backward pass would do so on a
+    single thread. XLA drops an `optimization_barrier` before it decides on that, but leaves a branch that it can't
+    foresee alone.
     """
 
     def on_cpu(*operands: Array) -> Any:
@@ -170,7 +171,7 @@ def _members(x: Array, pool: Pooling) -> list[Array]:
     """The members of every window in row-major order, each [batch, rows, columns, channels]."""
     batch, height, width, channels = x.shape
     size, stride = pool.size, pool.stride
-    rows, columns = ((n - size) // stride + 1 for n in (height, width))
+    rows, columns = pool.positions(height), pool.positions(width)
     if size == stride:  # a reshape, which XLA on the CPU handles best
         x = x[:, : rows * size, : columns * size].reshape(batch, rows, size, columns, size, channels)
         return [x[:, :, i, :, j] for i, j in np.ndindex(size, size)]

@@ -104,3 +104,15 @@ BY_NAME: dict[str, Callable[..., Array]] = {
         leaky_spike,
     )
 }
+
+
+def named(derivative: Derivative) -> tuple[str | None, float]:
+    """(name, slope) of one of `BY_NAME`, also at another slope; (None, 0) of any other derivative."""
+    bare, slope = derivative, None
+    if isinstance(derivative, partial) and not derivative.args and set(derivative.keywords) == {"slope"}:
+        bare, slope = derivative.func, derivative.keywords["slope"]
+    for name, function in BY_NAME.items():
+        if function is bare:
+            default = (bare.__defaults__ or (0.0,))[0]
+            return name, float(default if slope is None else slope)
+    return None, 0.0

@@ -40,21 +40,10 @@ def test_operations_on_aarch64(tmp_path, monkeypatch):
     assert (done.stdout.strip(), done.returncode) == ("baseline", 0), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
-        ({"PATH": "/nowhere"}, "no C++ compiler"),
-        ({"CXX": "/no/such"}, "no such program"),
-        ({"CXX": "false"}, "failed"),
-    ],
-)
-def test_a_failing_build_says_so_in_one_line(environment, message):
+def test_a_failing_build_says_so_in_one_line():
     command = [sys.executable, "-m", "csnn_jax.engine.build"]
-    clean = {k: v for k, v in os.environ.items() if k != "CXX"}
-    done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    done = subprocess.run(command, env=os.environ | {"CXX": "false"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "failed" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_no_compiler_is_said_in_one_line(monkeypatch, tmp_path):

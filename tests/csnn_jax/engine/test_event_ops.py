@@ -98,9 +98,8 @@ def test_constant_lif(batch, time, channels, neuron, seed):
     current = generator.integers(-3, 5, (batch, channels)) / 2
 
     def event(current, beta, threshold):
-        window = ops.constant_lif(
-            pad_last(current), beta, threshold, rule_of(neuron), time, (channels, bits.padded(channels))
-        )
+        values, widths = bits.NeuronValues(beta, threshold), (channels, bits.padded(channels))
+        window = ops.constant_lif(pad_last(current), values, rule_of(neuron), time, widths)
         return bits.unpack(window.spikes)[..., :channels]
 
     def dense(current, beta, threshold):
@@ -118,7 +117,8 @@ def test_linear_lif(batch, time, inputs, outputs, density, neuron, seed):
 
     def event(port, kernel, bias, beta, threshold):
         spikes = bits.pack(jnp.asarray(x)[:, :, None].swapaxes(0, 1))._replace(port=pad_last(port))
-        window = ops.linear_lif(spikes, pad_last(kernel, 2), pad_last(bias), beta, threshold, rule_of(neuron), outputs)
+        values = bits.NeuronValues(beta, threshold)
+        window = ops.linear_lif(spikes, pad_last(kernel, 2), pad_last(bias), values, rule_of(neuron), outputs)
         return bits.unpack(window.spikes)[..., :outputs]
 
     def dense(x, kernel, bias, beta, threshold):
@@ -156,7 +156,8 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
     def event(port, kernel, bias, beta, threshold):
         spikes = bits.pack(jnp.asarray(x).reshape(batch, time, -1, inputs).swapaxes(0, 1))
         spikes = spikes._replace(port=pad_last(port).reshape(batch, time, -1))
-        window = ops.conv_lif(spikes, pad_last(kernel, 2), pad_last(bias), beta, threshold, rule_of(neuron), layer)
+        values = bits.NeuronValues(beta, threshold)
+        window = ops.conv_lif(spikes, pad_last(kernel, 2), pad_last(bias), values, rule_of(neuron), layer)
         found = bits.unpack(window.spikes).reshape(batch, time, cells[0] * cells[1], -1)
         return found[..., :outputs].reshape(batch, time, -1)
 

@@ -11,20 +11,6 @@ from csnn_jax.engine.bits import LANES, Rule
 from csnn_jax.engine.library import call, float_of, words_of
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_membranes_and_winners_are_given_where_they_are_kept(keep):
-    one = jnp.float32(1)
-    bits_in = jnp.full((2, 3, 5 * 4), 0xFFFF, jnp.uint16)
-    operands = kernels.LayerOperands(bits_in, jnp.ones((3, 3, 16, 32)), jnp.zeros(32), one / 2, one)
-    layer = Layer("conv2", "conv", (5, 4, 16), 30, kernel=3, padding=1, pool=Pooling("max"))
-    fired = kernels.conv_lif(operands, Rule("subtract", "atan", 2.0, keep), layer)
-    neurons = 2 * 2 * 32
-    assert fired.bits.shape == (2, 3, neurons // LANES)
-    assert fired.last.shape == (2, neurons)
-    assert fired.membranes.shape == ((2, 3, neurons) if keep else (0,))
-    assert fired.winners.shape == (2 if keep else 0, 3, 2, neurons // LANES)
-
-
 def words(*shape):
     return jnp.zeros(shape, jnp.uint16)
 

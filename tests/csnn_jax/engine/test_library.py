@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 
 import jax.numpy as jnp
 import pytest
@@ -74,10 +73,3 @@ def test_an_unknown_instruction_set_is_a_users_mistake(tmp_path):
     line = refused_by_process("csnn_jax.train", env=ENVIRONMENT | {"CSNN_ISA": "mmx"}, cwd=tmp_path)
     assert re.fullmatch(r"error: CSNN_ISA=mmx: expected one of this machine's: (\w+, )*baseline", line)
     assert not list(tmp_path.iterdir())
-
-
-def test_an_empty_variable_names_no_instruction_set():
-    child = "from csnn_jax.engine import library; print(library.failure())"
-    environment = ENVIRONMENT | {"CSNN_ISA": ""}
-    done = subprocess.run([sys.executable, "-c", child], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout == "None\n", done

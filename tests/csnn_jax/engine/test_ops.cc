@@ -344,110 +344,27 @@ static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64
   check(dense == dkernel, "linear_weights");
 }
 
+static const struct {
+  csnn::Shape shape;
+  csnn::Reset reset;
+} stacks[] = {
+    // height, width, in, out, channels, kernel, padding, pool, max
+    {{5, 7, 16, 16, 3, 3, 1, 2, true}, csnn::Reset::subtract},
+    {{4, 2, 32, 48, 48, 3, 1, 2, true}, csnn::Reset::zero},
+    {{3, 5, 16, 80, 70, 5, 2, 2, true}, csnn::Reset::none},
+    {{7, 3, 32, 32, 20, 1, 0, 2, false}, csnn::Reset::subtract},
+    {{2, 3, 80, 16, 16, 7, 3, 2, false}, csnn::Reset::none},
+    {{9, 8, 16, 32, 30, 5, 0, 2, true}, csnn::Reset::subtract},
+    {{5, 6, 32, 16, 9, 2, 0, 2, false}, csnn::Reset::none},
+    {{6, 4, 16, 80, 80, 4, 0, 1, false}, csnn::Reset::subtract},
+    {{3, 4, 32, 16, 16, 3, 1, 1, false}, csnn::Reset::zero},
+    {{7, 6, 16, 16, 16, 6, 1, 1, false}, csnn::Reset::none},
+};
+
 int main() {
   std::printf("%s\n", csnn::kernels().name);
   for (double density : {0.0, 0.05, 1.0}) {
-    test_conv({.height = 5,
-               .width = 7,
-               .in = 16,
-               .out = 16,
-               .channels = 3,
-               .kernel = 3,
-               .padding = 1,
-               .pool = 2,
-               .max = true},
-              density, csnn::Reset::subtract);
-    test_conv({.height = 4,
-               .width = 2,
-               .in = 32,
-               .out = 48,
-               .channels = 48,
-               .kernel = 3,
-               .padding = 1,
-               .pool = 2,
-               .max = true},
-              density, csnn::Reset::zero);
-    test_conv({.height = 3,
-               .width = 5,
-               .in = 16,
-               .out = 80,
-               .channels = 70,
-               .kernel = 5,
-               .padding = 2,
-               .pool = 2,
-               .max = true},
-              density, csnn::Reset::none);
-    test_conv({.height = 7,
-               .width = 3,
-               .in = 32,
-               .out = 32,
-               .channels = 20,
-               .kernel = 1,
-               .padding = 0,
-               .pool = 2,
-               .max = false},
-              density, csnn::Reset::subtract);
-    test_conv({.height = 2,
-               .width = 3,
-               .in = 80,
-               .out = 16,
-               .channels = 16,
-               .kernel = 7,
-               .padding = 3,
-               .pool = 2,
-               .max = false},
-              density, csnn::Reset::none);
-    // Without padding, and without a pool.
-    test_conv({.height = 9,
-               .width = 8,
-               .in = 16,
-               .out = 32,
-               .channels = 30,
-               .kernel = 5,
-               .padding = 0,
-               .pool = 2,
-               .max = true},
-              density, csnn::Reset::subtract);
-    test_conv({.height = 5,
-               .width = 6,
-               .in = 32,
-               .out = 16,
-               .channels = 9,
-               .kernel = 2,
-               .padding = 0,
-               .pool = 2,
-               .max = false},
-              density, csnn::Reset::none);
-    test_conv({.height = 6,
-               .width = 4,
-               .in = 16,
-               .out = 80,
-               .channels = 80,
-               .kernel = 4,
-               .padding = 0,
-               .pool = 1,
-               .max = false},
-              density, csnn::Reset::subtract);
-    test_conv({.height = 3,
-               .width = 4,
-               .in = 32,
-               .out = 16,
-               .channels = 16,
-               .kernel = 3,
-               .padding = 1,
-               .pool = 1,
-               .max = false},
-              density, csnn::Reset::zero);
-    test_conv({.height = 7,
-               .width = 6,
-               .in = 16,
-               .out = 16,
-               .channels = 16,
-               .kernel = 6,
-               .padding = 1,
-               .pool = 1,
-               .max = false},
-              density, csnn::Reset::none);
+    for (const auto& stack : stacks) test_conv(stack.shape, density, stack.reset);
     test_linear(16, 16, 10, 1, density);
     test_linear(560, 112, 100, 70, density);
     test_linear(48, 176, 161, 65, density);

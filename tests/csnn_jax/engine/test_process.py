@@ -1,10 +1,8 @@
 """What a process that trains sets for itself."""
 
-import os
 import subprocess
 import sys
 
-import pytest
 from commands import ENVIRONMENT, SMALL, refused_by_process
 
 CODE = """
@@ -22,25 +20,16 @@ def settings(dtype: str, **environment: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize(("dtype", "x64"), [("float32", "False"), ("float64", "True")])
-def test_float64_is_switched_on_for_a_job_that_asks_for_it(dtype, x64, tmp_path):
-    assert settings(dtype, XDG_CACHE_HOME=str(tmp_path))[1:] == [x64, dtype]
-
-
-def test_the_cache_is_the_users_unless_the_environment_says_where(tmp_path):
-    assert settings("float32", XDG_CACHE_HOME=str(tmp_path))[0] == os.path.join(tmp_path, "csnn_jax", "xla")
-    elsewhere = str(tmp_path / "elsewhere")
-    assert settings("float32", JAX_COMPILATION_CACHE_DIR=elsewhere)[0] == elsewhere
-
-
-def test_empty_entries_of_the_cache_are_dropped(tmp_path):
+def test_a_job_sets_its_type_and_a_cache_whose_empty_entries_are_dropped(tmp_path):
     cache = tmp_path / "csnn_jax" / "xla"
     cache.mkdir(parents=True)
     (cache / "jit_a-cache").touch()
     (cache / "jit_b-cache").write_bytes(b"compiled")
-    settings("float32", XDG_CACHE_HOME=str(tmp_path))
+    assert settings("float32", XDG_CACHE_HOME=str(tmp_path)) == [str(cache), "False", "float32"]
     names = [path.name for path in cache.iterdir()]
     assert "jit_b-cache" in names and "jit_a-cache" not in names
+    elsewhere = str(tmp_path / "elsewhere")
+    assert settings("float64", JAX_COMPILATION_CACHE_DIR=elsewhere) == [elsewhere, "True", "float64"]
 
 
 def test_a_platform_that_is_not_installed_is_refused_in_one_line(tmp_path):

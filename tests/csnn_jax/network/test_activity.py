@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax import lax
 
 from csnn_jax.network import activity, layers
 
@@ -92,18 +91,3 @@ def test_under_vmap_one_branch_is_computed_that_fits_all():
         str(jax.make_jaxpr(f)(*args)).count("cond[") for f, args in ((gradient, (x[0], kernel)), (mapped, (x, kernel)))
     ]
     assert switches[0] == switches[1] > 0
-
-
-def test_the_gradient_through_a_checkpointed_scan_is_that_of_the_loop():
-    x = jnp.asarray(np.stack([spikes((2, 4, 4, 36), active, active)[0] for active in (36, 1, 18)]), jnp.float32)
-    kernel = whole_numbers((3, 3, 36, 32))
-    keep = jax.checkpoint_policies.save_only_these_names("activity")
-
-    def scanned(kernel):
-        step = jax.checkpoint(lambda c, now: (c + (layers.conv(now, kernel, 1, 1, True) ** 2).sum(), None), policy=keep)
-        return lax.scan(step, 0.0, x)[0]
-
-    looped = sum(
-        jax.grad(lambda kernel, now=now: (layers._convolve(now, kernel, 1, 1) ** 2).sum())(kernel) for now in x
-    )
-    np.testing.assert_array_equal(jax.jit(jax.grad(scanned))(kernel), looped)

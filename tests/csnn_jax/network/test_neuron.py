@@ -69,12 +69,6 @@ def test_a_product_is_rounded_before_the_current_is_added(reset, optimised):
     assert spikes.any()
 
 
-def test_subtract_takes_the_threshold_away():
-    membranes, spikes = window(jnp.asarray([3.0, 0.0, 0.0]), 1.0, 2.0, "subtract")
-    np.testing.assert_array_equal(membranes, [3, 1, 1])
-    np.testing.assert_array_equal(spikes, [1, 0, 0])
-
-
 @pytest.mark.parametrize("beta, used, slope", [(-0.25, 0, 0), (0, 0, 1), (0.5, 0.5, 1), (1, 1, 1), (1.25, 1, 0)])
 def test_beta_is_clipped_and_its_gradient_is_torchs(beta, used, slope):
     value, found = jax.value_and_grad(neuron.clip_beta)(float(beta))

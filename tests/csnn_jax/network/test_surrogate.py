@@ -64,9 +64,10 @@ def test_all_surrogates_are_covered():
     assert {*SLOPELESS} == set(FORMULAS) - set(WITH_SLOPE)
 
 
-def test_random_surrogate_is_refused_by_name():
-    with pytest.raises(UserError, match=r"^--surrogate SSO: it draws random gradients"):
-        ModelConfig(surrogate="SSO")  # type: ignore[arg-type]
+def test_a_derivative_is_known_by_its_name_and_slope():
+    assert surrogate.named(surrogate.atan) == ("atan", 2.0) and surrogate.named(jnp.tanh) == (None, 0.0)
+    assert surrogate.named(derivative_of(ModelConfig(surrogate="atan", slope=3.5))) == ("atan", 3.5)
+    assert surrogate.named(surrogate.heaviside) == ("heaviside", 0.0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -75,12 +76,6 @@ def test_forward_is_the_strict_step_function(dtype, x64):
     found = jnp.asarray(surrogate.spike(x, surrogate.fast_sigmoid))
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, [0, 0, 0, 0, 0, 1, 1, 1])
-
-
-def test_a_function_of_the_users():
-    x = jnp.linspace(-2, 2, 9)
-    found = gradient(x, lambda x: jnp.where(jnp.abs(x) < 1, 1 - jnp.abs(x), 0))
-    np.testing.assert_array_equal(found, [0, 0, 0, 0.5, 1, 0.5, 0, 0, 0])
 
 
 def test_gradient_scales_the_cotangent_under_jit_and_vmap():

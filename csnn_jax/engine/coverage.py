@@ -1,0 +1,73 @@
+"""What the event engine covers: why it can't run a model, or can't take some frames, in one line."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from csnn_jax.config import Layer
+from csnn_jax.data.images import Images, highest_count
+from csnn_jax.engine import bits, library
+from csnn_jax.network.model import CSNN
+
+
+class Unsupported(NotImplementedError):
+    """A model or an input that the event engine does not cover; the scan engine does."""
+
+
+def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:
+    """Why the engine can't run this model, on these images if some are given, in one line; None where it can."""
+    frames = images is not None and images.ndim == 5
+    reason = lacking(model, frames)
+    if reason is None and frames and model.config.encoding == "direct":
+        assert images is not None
+        return _no_counts(images, model.config.input_scale)
+    return reason
+
+
+def lacking(model: CSNN, frames: bool) -> str | None:
+    """What the engine lacks for this model, fed frames or images, in one line; None: nothing."""
+    if not library.available():
+        return library.failure()
+    if model.blocks[0].dtype != jnp.float32:
+        return f"the event engine computes in float32, not {model.blocks[0].dtype}"
+    limits = library.limits()
+    if model.config.reset not in limits.resets:
+        return f"the event engine has no reset {model.config.reset}"
+    planes = planes_of(model) if frames else 1
+    for index, layer in enumerate(model.config.layers):
+        if layer.kind == "conv" and (reason := _not_covered(layer, limits, 1 if index else planes)):
+            return reason
+    return None
+
+
+def _no_counts(images: Images | Array, scale: float) -> str | None:
+    """Why frames are not what the engine takes in a sequence, in one line; None where they are."""
+    most = 2 ** library.limits().count_planes - 1
+    takes = f"the event engine takes frames of whole numbers from 0 to {most}"
+    if images.dtype == np.uint8 and scale != 1:
+        return f"{takes}, these are divided by {scale:g}"
+    highest = highest_count(images)
+    if highest is None:
+        return f"{takes}, these hold fractions or negative numbers"
+    return f"{takes}, these go up to {highest}" if highest > most else None
+
+
+def _not_covered(layer: Layer, limits: library.Limits, planes: int) -> str | None:
+    """Why the kernels can't run this convolution, in one line; None where they can."""
+    if layer.stride != 1:
+        return f"the event engine has convolutions of stride 1, {layer.name} has {layer.stride}"
+    if layer.kernel not in limits.kernel_sizes:
+        return (
+            f"the event engine has kernels of up to {max(limits.kernel_sizes)} pixels, {layer.name} has {layer.kernel}"
+        )
+    if layer.pool and (layer.pool.size not in limits.pool_sizes or layer.pool.stride != layer.pool.size):
+        return f"the event engine pools 2x2 pixels or none, {layer.name} {layer.pool}"
+    if layer.kernel**2 * bits.padded(planes * layer.in_shape[-1]) > limits.inputs:
+        bound = f"less than {limits.inputs + 1:,} inputs"
+        return f"the event engine sums {bound}, {layer.name} has {layer.in_shape[-1]} channels"
+    return None
+
+
+def planes_of(model: CSNN) -> int:
+    """Bits of the numbers that a sequence may hold: encodings make spikes, frames hold counts."""
+    return library.limits().count_planes if model.config.encoding == "direct" else 1

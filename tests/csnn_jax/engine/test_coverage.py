@@ -1,0 +1,35 @@
+"""What the event engine does not cover it refuses by name."""
+
+import jax.numpy as jnp
+import pytest
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.engine import event
+from csnn_jax.engine.coverage import Unsupported, unsupported
+from csnn_jax.network.model import CSNN
+
+REFUSED = [
+    (dict(kernel_size=9), "has kernels of up to 7 pixels, conv1 has 9"),
+    (dict(conv_channels=(8000, 1), hidden=()), "sums less than 65,536 inputs, conv2 has 8000 channels"),
+    (dict(stride=(1, 2)), "has convolutions of stride 1, conv2 has 2"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), REFUSED)
+def test_a_geometry_that_the_kernels_lack_is_refused(changes, reason):
+    model = CSNN(ModelConfig(**changes))
+    assert unsupported(model) == f"the event engine {reason}"
+    with pytest.raises(Unsupported, match=reason):
+        event.run(model, jnp.zeros((1, 28, 28, 1)))
+
+
+def test_float64_is_refused(x64):
+    assert unsupported(CSNN(dtype=jnp.float64)) == "the event engine computes in float32, not float64"
+
+
+def test_four_bits_of_a_count_are_as_many_inputs():
+    config = ModelConfig((8, 8, 400), (1,), kernel_size=7, hidden=(), time_steps=2, scale=1.0)
+    many = CSNN(config)
+    event.run(many, jnp.zeros((1, 8, 8, 400)))
+    with pytest.raises(Unsupported, match="sums less than 65,536 inputs, conv1 has 400 channels"):
+        event.run(many, jnp.zeros((2, 1, 8, 8, 400)))
