@@ -3,12 +3,9 @@
 import dataclasses
 import itertools
 import json
-import os
-import platform
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,8 @@ from typing import Any
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.errors import UserError, one_line
 from csnn_jax.files import append_line, sync, write_atomic, write_new
-from csnn_jax.runs import checkpoints, layouts, weights
+from csnn_jax.runs import checkpoints, claim, layouts, weights
 from csnn_jax.runs.config_json import job_from_json, job_to_json
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 FILES = (
     "config.json",
@@ -31,7 +23,7 @@ FILES = (
     "checkpoints",
     *("accuracy.png", "accuracy.pdf", "spikes.png", "spikes.pdf"),
     *("evaluation.json", "confusion.png", "confusion.pdf"),
-    "trained_by.json",
+    claim.HOLDER,
     "tensorboard",
 )
 
@@ -70,43 +62,9 @@ class RunDir:
         checkpoints.check_chosen(self.checkpoints, number)
         return RunDir(self.path, number)
 
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Keeps other trainings out of this run while the block runs (where the system has `flock`).
-
-        Raises:
-            UserError: another process trains it; names it.
-        """
-        holder = self.path / "trained_by.json"
-        with self._locked():
-            with suppress(UserError):  # the lock holds without it
-                write_atomic(holder, json.dumps({"process": os.getpid(), "host": platform.node()}).encode())
-            try:
-                yield
-            finally:
-                holder.unlink(missing_ok=True)
-
-    @contextmanager
-    def _locked(self, shared: bool = False) -> Iterator[None]:
-        """The lock, which ends with the process. A shared one only asks whether there is another's."""
-        if fcntl is None:
-            yield
-            return
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            if not _lock(folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
-                raise UserError(f"--out {self.path}: {self._holder()} is training it; expected another path")
-            yield
-        finally:
-            os.close(folder)
-
-    def _holder(self) -> str:
-        """Names the process that trains the run, as far as it is known."""
-        try:
-            found = json.loads((self.path / "trained_by.json").read_text())
-            return f"another process ({found['process']} on {found['host']})"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process"
+    def claimed(self) -> AbstractContextManager[None]:
+        """Keeps other trainings out of this run while the block runs; see `claim.claimed`."""
+        return claim.claimed(self.path)
 
     def sweep(self) -> None:
         """Removes what a killed process left half written. Only for the process that has claimed the run."""
@@ -135,16 +93,16 @@ class RunDir:
         """
         path = self.path / "metrics.jsonl"
         text = path.read_text(errors="replace") if path.exists() else ""
-        found = []
+        records = []
         for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):  # a kill may leave half a line
             try:
                 record = json.loads(line)
                 for name in ("kind", "iter", *(["interrupted"] if record["kind"] == "end" else [])):
                     record[name]
-                found.append(record)
+                records.append(record)
             except (json.JSONDecodeError, KeyError, TypeError):
                 raise UserError(f"{path}, line {number}: expected a JSON object with `kind` and `iter`") from None
-        return [r for r in found if kind in (None, r["kind"])]
+        return [r for r in records if kind in (None, r["kind"])]
 
     def scores(self) -> dict[int, float]:
         """Accuracy on the held-out images, by the iterations done."""
@@ -225,8 +183,7 @@ def _clear(run: RunDir) -> None:
 
 def _occupied(run: RunDir) -> UserError:
     try:
-        with run._locked(shared=True):
-            pass
+        claim.check_free(run.path)
     except UserError as error:
         return error
     complete = (run.path / "config.json").exists()
@@ -320,16 +277,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _lock(folder: int, kind: int) -> bool:
-    """Locks an open folder, unless another process has."""
-    for _ in range(5):
-        try:
-            fcntl.flock(folder, kind | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:  # who only asks holds it for a moment
-            time.sleep(0.05)
-        except OSError:  # a file system without locks
-            return True
-    return False

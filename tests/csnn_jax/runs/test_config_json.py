@@ -22,7 +22,6 @@ def test_any_configuration_survives_json(config):
     "text, message",
     [
         ("", "run/config.json: expected JSON: "),
-        ('{"model": ', "run/config.json: expected JSON: "),
         ('{"train": {"seed": ' + "1" * 5000 + "}}", "run/config.json: expected JSON: "),
         ("[" * 100_000, "run/config.json: expected JSON: "),
         ("null", "run/config.json: Config is None: expected an object of named fields"),
@@ -44,18 +43,8 @@ def test_fields_left_out_take_their_defaults():
     assert from_json(Config, '{"model": {"time_steps": 7}}', "x") == Config(ModelConfig(time_steps=7))
 
 
-def test_a_job_is_an_object_of_the_three_concerns_with_a_version():
-    assert list(json.loads(job_to_json(Config()))) == ["schema_version", "model", "data", "train"]
-
-
-@pytest.mark.parametrize("version", [0, 2, "1", True, None, [1]])
+@pytest.mark.parametrize("version", [2, "1", True, None])
 def test_another_schema_is_refused(version):
     text = json.dumps(json.loads(job_to_json(Config())) | {"schema_version": version})
     with pytest.raises(UserError, match=f"x: schema_version {re.escape(repr(version))}: expected 1"):
         job_from_json(text, "x")
-
-
-@pytest.mark.parametrize("text", ["{}", to_json(Config())])
-def test_a_job_without_a_schema_is_refused(text):
-    with pytest.raises(UserError, match=r"^run/config\.json: schema_version None: expected 1, as this version writes$"):
-        job_from_json(text, "run/config.json")

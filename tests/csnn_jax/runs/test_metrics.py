@@ -16,15 +16,10 @@ RESULT = Evaluation(
 )
 
 
-def test_accuracy_is_the_share_predicted_right():
+def test_accuracy_confusion_and_classes():
     assert RESULT.accuracy == 4 / 6
-
-
-def test_confusion_has_the_true_class_in_the_row():
-    np.testing.assert_array_equal(RESULT.confusion, [[2, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 2]])
-
-
-def test_per_class_accuracy_is_none_for_a_class_without_images():
+    rows = [[2, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 2]]  # the true class is the row
+    np.testing.assert_array_equal(RESULT.confusion, rows)
     assert RESULT.per_class == [2 / 3, 0.0, None, 1.0]
 
 

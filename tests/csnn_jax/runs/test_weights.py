@@ -59,51 +59,31 @@ def test_a_file_comes_back_bit_by_bit(path, dtype):
     tensors["fc1.bias"][:] = [0.0, -0.0, 1e-45, np.finfo(dtype).max, np.pi]
     weights.save(path, tensors, CONFIG)
     config, found = weights.load(path)
-    assert config == CONFIG and found.keys() == tensors.keys()
+    assert config == CONFIG and found.keys() == SHAPES.keys()
+    assert safetensors.numpy.load_file(path).keys() == SHAPES.keys()
     for name, tensor in tensors.items():
         assert found[name].dtype == dtype and found[name].shape == SHAPES[name]
         assert found[name].tobytes() == tensor.tobytes()
 
 
-def test_a_path_may_be_text(path):
-    weights.save(str(path), drawn(), CONFIG)
-    config, found = weights.load(str(path))
-    assert config == CONFIG and found.keys() == SHAPES.keys()
+WITHOUT = {name: tensor for name, tensor in drawn().items() if name != "lif2.beta"}
 
 
-def test_safetensors_alone_reads_it(path):
-    weights.save(path, drawn(), CONFIG)
-    assert {k: t.shape for k, t in safetensors.numpy.load_file(path).items()} == SHAPES
-    with safetensors.safe_open(path, framework="numpy") as file:
-        assert json.loads(file.metadata()["config"])["beta"] == [0.25, 0.5, 0.75]
-
-
-def test_a_missing_tensor_is_named(path):
-    tensors = drawn()
-    del tensors["lif2.beta"]
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (WITHOUT, ": lif2.beta is missing, expected shape []"),
+        (drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)}, ": fc3.weight is not a tensor of this network, "),
+        (drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)}, ": fc1.weight has shape [18, 5], expected [5, 18]"),
+        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, ": fc2.bias holds values that are not finite"),
+    ],
+)
+def test_tensors_of_another_network_are_named(path, tensors, message):
     write(path, tensors)
-    assert refusal(path) == ": lif2.beta is missing, expected shape []"
+    assert refusal(path).startswith(message)
 
 
-def test_a_tensor_left_over_is_named(path):
-    write(path, drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)})
-    assert refusal(path).startswith(": fc3.weight is not a tensor of this network, expected conv1.weight, ")
-
-
-def test_another_shape_is_named(path):
-    write(path, drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)})
-    assert refusal(path) == ": fc1.weight has shape [18, 5], expected [5, 18]"
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_is_refused(path, value):
-    tensors = drawn()
-    tensors["fc2.weight"][1, 2] = value
-    write(path, tensors)
-    assert refusal(path) == ": fc2.weight holds values that are not finite"
-
-
-@pytest.mark.parametrize("kind, size", [("F16", 2), ("BF16", 2), ("I32", 4), ("F8_E4M3", 1)])
+@pytest.mark.parametrize("kind, size", [("BF16", 2), ("I32", 4)])
 def test_another_type_is_named(path, kind, size):
     header = {
         "__metadata__": {"config": to_json(CONFIG)},
@@ -114,23 +94,15 @@ def test_another_type_is_named(path, kind, size):
     assert refusal(path) == f": conv1.bias has type {kind}, expected F32 or F64"
 
 
-@pytest.mark.parametrize("length", [0, 5, 200, -1])
+@pytest.mark.parametrize("length", [0, 200, -1])
 def test_a_truncated_file_is_refused(path, length):
     write(path, drawn())
     path.write_bytes(path.read_bytes()[:length])
     assert refusal(path).startswith(": expected a safetensors file: ")
 
 
-def test_another_kind_of_file_is_refused(path):
-    path.write_bytes(b"PK\x03\x04 a zip file, as torch.save would write it" * 10)
-    assert refusal(path).startswith(": expected a safetensors file: ")
-
-
-def test_a_missing_file_is_named(path):
+def test_a_folder_and_a_missing_file_are_refused(path):
     assert refusal(path) == ": no such file, expected weights.safetensors of a run"
-
-
-def test_a_folder_is_refused(path):
     path.mkdir()
     assert refusal(path).startswith(": expected a safetensors file: ")
 
@@ -139,11 +111,8 @@ def test_a_folder_is_refused(path):
     "metadata, message",
     [
         ({}, ": its metadata has no `config`, expected the model's configuration as JSON"),
-        ({"format": "pt"}, ": its metadata has no `config`, "),
         ({"config": "beta=0.5"}, " (metadata): expected JSON: "),
-        ({"config": '{"betta": 0.5}'}, " (metadata): betta: ModelConfig has no such field, "),
         ({"config": '{"beta": 1.5}'}, " (metadata): --beta 1.5: expected a number from 0 to 1"),
-        ({"config": "[]"}, " (metadata): ModelConfig is []: expected an object"),
     ],
 )
 def test_bad_metadata_is_refused(path, metadata, message):
@@ -151,10 +120,8 @@ def test_bad_metadata_is_refused(path, metadata, message):
     assert refusal(path).startswith(message)
 
 
-@pytest.mark.parametrize(
-    "module", ["csnn_jax.runs.weights", "csnn_jax.config", "csnn_jax.runs.rundir", "csnn_jax.runs.metrics"]
-)
-def test_importing_it_imports_no_framework(module):
-    code = f"import sys, {module}; print({{'jax', 'flax', 'torch', 'tensorflow'}} & set(sys.modules))"
+def test_the_room_imports_no_framework():
+    modules = "csnn_jax.config, csnn_jax.runs.rundir, csnn_jax.runs.metrics, csnn_jax.runs.footprint"
+    code = f"import sys, {modules}; print({{'jax', 'flax', 'torch', 'tensorflow'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -1,0 +1,60 @@
+"""The lock on a run: who has it is named, and it ends with the process."""
+
+import os
+import platform
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from csnn_jax.config import Config
+from csnn_jax.errors import UserError
+from csnn_jax.runs import claim, rundir
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def run(out):
+    return rundir.create(str(out), Config())
+
+
+def refusal(out, overwrite=False) -> str:
+    with pytest.raises(UserError) as caught:
+        rundir.create(str(out), Config(), overwrite)
+    return str(caught.value)
+
+
+def test_a_claimed_run_names_who_has_it(run, out):
+    with run.claimed():
+        who = f"another process ({os.getpid()} on {platform.node()}) is training it; expected another path"
+        for overwrite in (False, True):
+            assert refusal(out, overwrite) == f"--out {out}: {who}"
+        with pytest.raises(UserError, match=re.escape(who)), run.claimed():
+            pytest.fail("claimed twice")
+        assert (out / "trained_by.json").exists()
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("text", ["[]", '{"process": 1, "host": "gone"}'])
+def test_what_a_dead_process_left_of_its_claim_does_not_matter(text, run, out):
+    (out / "trained_by.json").write_text(text)
+    with run.claimed():
+        assert f"({os.getpid()} on " in refusal(out, True)
+        (out / "trained_by.json").write_text(text)
+        assert refusal(out, True).startswith(f"--out {out}: another process ")
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
+def test_a_claim_waits_for_who_only_asks(run):
+    """As processes do that start in the same place, and are refused."""
+    with ThreadPoolExecutor(1) as threads:
+        with claim._locked(run.path, shared=True):
+            claiming = threads.submit(run.claimed().__enter__)
+            time.sleep(0.1)
+            assert not claiming.done()
+        assert claiming.result() is None
