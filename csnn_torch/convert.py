@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(
                 "--no-reset-delay: csnn_jax has no neurons that reset at once, expected a network with the delay"
             )
-        given = {name: getattr(flags, name) for name in GIVEN}
-        model, tensors, notes = state_dict.read(flags.file, flags.input_shape, flags.map, **given)
+        fields = {name: getattr(flags, name) for name in GIVEN}
+        model, tensors, notes = state_dict.read(flags.file, flags.input_shape, flags.map, **fields)
         for note in notes:
             print(f"Note: {note}")
         name = flags.dataset or (DataConfig.dataset if _takes_mnist(model) else OWN)
@@ -137,8 +137,8 @@ def _text(model: ModelConfig) -> str:
     bias = "" if model.bias else ", no bias"
     read = f"{shape} {' '.join(layers)}{bias}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"
     geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, pool {show(model.pool)}, "
-    told = geometry if model.conv_channels else ""
-    return f"{read}; as flags say: {told}{model.surrogate}, {model.encoding}, {model.time_steps} steps"
+    shown = geometry if model.conv_channels else ""
+    return f"{read}; as flags say: {shown}{model.surrogate}, {model.encoding}, {model.time_steps} steps"
 
 
 if __name__ == "__main__":

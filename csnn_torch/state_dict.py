@@ -52,7 +52,7 @@ def read(
     *,
     batchnorm_eps: float = folding.NORM_EPS,
     normalize: Sequence[float] | None = None,
-    **given: Any,
+    **fields: Any,
 ) -> Network:
     """Reads the network from a file that torch.save wrote.
 
@@ -63,7 +63,7 @@ def read(
         batchnorm_eps: eps of the BatchNorms.
         normalize: mean and standard deviation of images, as pixels from 0 to 1, that it was trained on normalized; or
             the means of all channels, then their standard deviations.
-        given: fields of ModelConfig that a state_dict lacks: padding, stride, pool, surrogate, slope, time_steps,
+        fields: fields of ModelConfig that a state_dict lacks: padding, stride, pool, surrogate, slope, time_steps,
             encoding.
 
     Raises:
@@ -71,8 +71,8 @@ def read(
             the tensor.
     """
     file = saved.read(path)
-    given |= {"ordered": file.ordered, "batchnorm_eps": batchnorm_eps, "normalize": normalize}
-    found = convert(file.tensors, path, input_shape, places, **given)
+    fields |= {"ordered": file.ordered, "batchnorm_eps": batchnorm_eps, "normalize": normalize}
+    found = convert(file.tensors, path, input_shape, places, **fields)
     return found._replace(notes=(*file.notes, *found.notes))
 
 
@@ -85,7 +85,7 @@ def convert(
     ordered: bool = True,
     batchnorm_eps: float = folding.NORM_EPS,
     normalize: Sequence[float] | None = None,
-    **given: Any,
+    **fields: Any,
 ) -> Network:
     """The network of a state_dict in memory. `read` has the arguments and errors; `source` names it in messages.
 
@@ -102,14 +102,14 @@ def convert(
     stated["bias"] = by is not None or any(one.bias is not None for one in weighted)
     if input_shape is not None:
         stated["input_shape"] = input_shape
-    config = _config(stated, given, shapes, stack.layers, source, input_shape is None)
+    config = _config(stated, fields, shapes, stack.layers, source, input_shape is None)
     if by is not None:
         check("--encoding", config.encoding, "direct, beside --normalize", config.encoding == "direct")
         weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
     notes = [*stack.notes, *(note for one in weighted for note in one.notes), *_changes(stack.layers, weighted)]
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"images are taken as {'x'.join(map(str, config.input_shape))}; --input-shape gives another size")
-    if stated["conv_channels"] and (others := _fitting(stated, given, shapes)):
+    if stated["conv_channels"] and (others := _fitting(stated, fields, shapes)):
         notes.append(
             f"the weights fit with {' or '.join(others[:3])} as well; a state_dict does not show which of them it was"
         )
@@ -151,7 +151,7 @@ def _changes(layers: Sequence[Module], weighted: Sequence[folding.Weighted]) -> 
 
 def _config(
     stated: dict[str, Any],
-    given: dict[str, Any],
+    fields: dict[str, Any],
     shapes: Sequence[tuple[int, ...]],
     layers: Sequence[Module],
     source: str,
@@ -159,9 +159,9 @@ def _config(
 ) -> ModelConfig:
     """The configuration, checked against the shapes of the weights; says which flags would fit where these don't."""
     try:
-        config = ModelConfig(**stated | given)
+        config = ModelConfig(**stated | fields)
     except UserError as error:
-        raise UserError(f"{source}: {error}{_advice(stated, given, shapes, sized)}") from None
+        raise UserError(f"{source}: {error}{_advice(stated, fields, shapes, sized)}") from None
     for number, (layer, module, shape) in enumerate(zip(config.layers, layers, shapes, strict=True)):
         *window, inputs, out = layer.kernel_shape
         expected = (out, inputs, *window)
@@ -171,7 +171,7 @@ def _config(
         hint = "; say which layer has which place by --map NAME=conv1 ... where the order in the file is another"
         if layer.kind == "linear" and len(layer.in_shape) == 3:
             hint = (
-                f": images of --input-shape {size} leave {inputs} inputs to it{_advice(stated, given, shapes, sized)}"
+                f": images of --input-shape {size} leave {inputs} inputs to it{_advice(stated, fields, shapes, sized)}"
             )
         elif number == 0:
             hint = f", for images of --input-shape {size}"
@@ -179,11 +179,11 @@ def _config(
     return config
 
 
-def _advice(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]], sized: bool) -> str:
+def _advice(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]], sized: bool) -> str:
     """The flags with which the weights would fit, for an error; `sized`: nobody gave the size of the images."""
     convs, channels = stated["conv_channels"], stated["input_shape"][2]
-    flags = _fitting(stated, given, shapes)[:3] if convs and (channels == 1 or not sized) else []
-    fitting = flags + (_sizes(stated, given, shapes) if sized else [])
+    flags = _fitting(stated, fields, shapes)[:3] if convs and (channels == 1 or not sized) else []
+    fitting = flags + (_sizes(stated, fields, shapes) if sized else [])
     if fitting:
         return f"; {' or '.join(fitting)} would fit"
     if not convs:
@@ -192,7 +192,7 @@ def _advice(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tupl
     return f"; no --padding, --stride and --pool make them fit: a padding is 0 here, or half a kernel{hint}"
 
 
-def _sizes(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
+def _sizes(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
     """Flags of square images with which the weights would fit: sizes of usual data sets, then the smallest.
 
     Grey ones of a size that nobody uses are left out: there a padding or a pool is another.
@@ -201,10 +201,10 @@ def _sizes(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple
     found: list[tuple[int, str]] = []
     for size, valid in itertools.product(range(1, SIZES + 1), (False, True)):
         padding = {"padding": "valid"} if valid else {}
-        if valid and (channels == 1 or not count or given.get("padding") == "valid"):
+        if valid and (channels == 1 or not count or fields.get("padding") == "valid"):
             continue
         try:
-            config = ModelConfig(**stated | given | padding | {"input_shape": (size, size, channels)})
+            config = ModelConfig(**stated | fields | padding | {"input_shape": (size, size, channels)})
         except UserError:
             continue
         if config.layers[count].kernel_shape[0] == shapes[count][1]:
@@ -214,10 +214,10 @@ def _sizes(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple
     return usual + plain[: channels != 1 and all("--padding" in flags for flags in usual)]
 
 
-def _fitting(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
+def _fitting(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:
     """Other flags with which the weights fit: the simplest ones."""
     count = len(stated["conv_channels"])
-    pooled = given.get("pool", "max")
+    pooled = fields.get("pool", "max")
     pool = next((kind for kind in (pooled if isinstance(pooled, tuple) else (pooled,)) if kind != "none"), "max")
     width = count if count <= 3 else 1
     each = [choices for choices in (("same", "valid"), (1, 2), (pool, "none")) for _ in range(width)]
@@ -225,9 +225,9 @@ def _fitting(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tup
     for values in itertools.product(*each):
         flags = {name: values[i * width : (i + 1) * width] for i, name in enumerate(("padding", "stride", "pool"))}
         plain = {name: one[0] if len(set(one)) == 1 else one for name, one in flags.items()}
-        new = {name: one for name, one in plain.items() if given.get(name, getattr(ModelConfig, name)) != one}
+        new = {name: one for name, one in plain.items() if fields.get(name, getattr(ModelConfig, name)) != one}
         try:
-            first = ModelConfig(**stated | given | new).layers[count]
+            first = ModelConfig(**stated | fields | new).layers[count]
         except UserError:
             continue
         if new and first.kernel_shape[0] == shapes[count][1]:
@@ -239,9 +239,9 @@ def _fitting(stated: dict[str, Any], given: dict[str, Any], shapes: Sequence[tup
 def _reset(neurons: Sequence[Module], source: str) -> tuple[Reset, tuple[str, ...]]:
     """The reset of all neurons, and what was assumed of it."""
     names = get_args(Reset)
-    told = [neuron for neuron in neurons if "reset_mechanism_val" in neuron.tensors]
-    values = [int(_scalar(neuron, "reset_mechanism_val", source)) for neuron in told]
-    for neuron, value in zip(told, values, strict=True):
+    stating = [neuron for neuron in neurons if "reset_mechanism_val" in neuron.tensors]
+    values = [int(_scalar(neuron, "reset_mechanism_val", source)) for neuron in stating]
+    for neuron, value in zip(stating, values, strict=True):
         if value not in range(3):
             known = "0 (subtract), 1 (zero) or 2 (none)"
             raise UserError(f"{source}: {neuron.name}.reset_mechanism_val is {value}, expected {known}")
@@ -254,10 +254,10 @@ def _reset(neurons: Sequence[Module], source: str) -> tuple[Reset, tuple[str, ..
                 f"reset_mechanism='{names[values[0]]}', train it on its spikes, and convert it then"
             )
         raise UserError(
-            f"{source}: {neuron.name}.reset_mechanism_val is {value} ({names[value]}) and {told[0].name}'s "
+            f"{source}: {neuron.name}.reset_mechanism_val is {value} ({names[value]}) and {stating[0].name}'s "
             f"{values[0]} ({names[values[0]]}), expected equal ones: {what}"
         )
-    if len(told) == len(neurons):
+    if len(stating) == len(neurons):
         return names[values[0]], ()
     return (names[values[0]] if values else "subtract"), ("no reset_mechanism_val is in the file: taken as subtract",)
 

@@ -103,7 +103,7 @@ def check_decided(config: Config) -> None:
         raise ValueError("config holds `auto`, expected what csnn_jax.config.decided makes of it")
 
 
-def told(before: Config, after: Config) -> str | None:
+def summary(before: Config, after: Config) -> str | None:
     """The flags that were chosen, for the log; None where none were."""
     chosen = {
         "--surrogate": (before.model.surrogate == "auto", after.model.surrogate),
@@ -116,7 +116,7 @@ def told(before: Config, after: Config) -> str | None:
     return ", ".join(flags) or None
 
 
-def parts_told(before: Config, after: Config) -> str | None:
+def microbatch_summary(before: Config, after: Config) -> str | None:
     """Why a job has micro-batches, for the log; None where it has none, or was asked for them."""
     if before.train.microbatch != "auto" or after.train.microbatch == "off":
         return None

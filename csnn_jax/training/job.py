@@ -275,9 +275,9 @@ def _tell_start(job: Job) -> None:
 
 def chosen(asked: Config, config: Config, trainer: Trainer) -> Iterator[str]:
     """The lines that say what `auto` chose, and where the weights come from."""
-    if flags := auto.told(asked, config):
+    if flags := auto.summary(asked, config):
         yield f"Chosen for this network: {flags}"
-    if parts := auto.parts_told(asked, config):
+    if parts := auto.microbatch_summary(asked, config):
         yield f"Micro-batches: {parts}"
     if made := initial.summary(trainer.start, config):
         yield made

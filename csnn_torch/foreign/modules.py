@@ -82,23 +82,23 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str, ordered: 
     Raises:
         UserError: modules that can't be placed; lists what was found.
     """
-    told = _told(found, places, source)
+    mapped = _mapped(found, places, source)
     of_kind = {kind: [module for module in found if module.kind == kind] for kind in _KINDS}
     if not ordered:
         for modules in of_kind.values():
-            _check_numbered([one for one in modules if not any(one.name == name for name, _ in told)], source)
-    convs, linears = (_ordered(of_kind[kind], kind, told, source) for kind in ("conv", "fc"))
+            _check_numbered([one for one in modules if not any(one.name == name for name, _ in mapped)], source)
+    convs, linears = (_ordered(of_kind[kind], kind, mapped, source) for kind in ("conv", "fc"))
     layers = [*convs, *linears]
     if not linears:
         raise UserError(f"{source}: no Linear layer is in it, expected one at the end; found {_listed(found)}")
-    notes = [note for kind in _KINDS if (note := _disorder(of_kind[kind], told))]
+    notes = [note for kind in _KINDS if (note := _disorder(of_kind[kind], mapped))]
     neurons = of_kind["lif"]
-    if len(neurons) == 1 and len(layers) > 1 and not any(name == neurons[0].name for name, _ in told):
+    if len(neurons) == 1 and len(layers) > 1 and not any(name == neurons[0].name for name, _ in mapped):
         _check_shared(found, neurons[0], source)
         notes.append(f"{neurons[0].name} is the neuron of all {len(layers)} layers")
         neurons = neurons * len(layers)
     else:
-        neurons = _ordered(neurons, "lif", told, source, len(layers))
+        neurons = _ordered(neurons, "lif", mapped, source, len(layers))
     if len(neurons) != len(layers):
         raise UserError(
             f"{source}: {len(layers)} layers have weights and {len(neurons)} neurons were found, expected a "
@@ -107,7 +107,7 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str, ordered: 
         )
     names = [*(f"conv{i + 1}" for i in range(len(convs))), *(f"fc{i + 1}" for i in range(len(linears)))]
     in_line = ordered or len({_unnumbered(module.name) for module in found}) == 1  # such as net.0, net.1, ...
-    norms = _norms(found, layers, names, told, source, in_line)
+    norms = _norms(found, layers, names, mapped, source, in_line)
     return Stack(tuple(layers), tuple(neurons), norms, tuple(notes))
 
 
@@ -125,9 +125,9 @@ def _check_numbered(modules: Sequence[Module], source: str) -> None:
         )
 
 
-def _disorder(modules: Sequence[Module], told: Sequence[tuple[str, str]]) -> str | None:
+def _disorder(modules: Sequence[Module], mapped: Sequence[tuple[str, str]]) -> str | None:
     """A line where the numbers in the names contradict the order of declaration, which counts."""
-    free = [module.name for module in modules if not any(module.name == name for name, _ in told)]
+    free = [module.name for module in modules if not any(module.name == name for name, _ in mapped)]
     numbers = [int(found[0]) for name in free if (found := re.search(r"[0-9]{1,9}$", name))]
     if len(numbers) != len(free) or numbers == sorted(numbers):
         return None
@@ -175,10 +175,10 @@ def _module(name: str, group: dict[str, torch.Tensor], source: str) -> Module:
     return Module(name, kind, group)
 
 
-def _told(found: Sequence[Module], places: Sequence[str], source: str) -> list[tuple[str, str]]:
+def _mapped(found: Sequence[Module], places: Sequence[str], source: str) -> list[tuple[str, str]]:
     """(module, place) of every --map; checked as far as a look at the names can."""
     names = {module.name: module for module in found}
-    told = []
+    mapped = []
     for one in places:
         old, separator, new = one.partition("=")
         if not separator or not old or not new or len(new) > 10:
@@ -190,21 +190,21 @@ def _told(found: Sequence[Module], places: Sequence[str], source: str) -> list[t
         if kind not in wanted or kind == new or int(new.removeprefix(kind)) < 1:
             expected = " or ".join(f"{kind}1, {kind}2, ..." for kind in wanted)
             raise UserError(f"--map {one}: {old} is {_KINDS[names[old].kind]}, expected {expected} as its place")
-        told.append((old, new))
-    taken = Counter(new for old, new in told if names[old].kind != "norm")
+        mapped.append((old, new))
+    taken = Counter(new for old, new in mapped if names[old].kind != "norm")
     for new, times in taken.items():
         if times > 1:
-            both = " and ".join(old for old, place in told if place == new)
+            both = " and ".join(old for old, place in mapped if place == new)
             raise UserError(f"--map: {both} are both given the place {new}, expected one module for it")
-    return told
+    return mapped
 
 
 def _ordered(
-    found: Sequence[Module], kind: str, told: Sequence[tuple[str, str]], source: str, count: int | None = None
+    found: Sequence[Module], kind: str, mapped: Sequence[tuple[str, str]], source: str, count: int | None = None
 ) -> list[Module]:
-    """The modules of a kind in their places: those that are told, and the others in order where places are left."""
+    """The modules of a kind in their places: those of --map, and the others in order where places are left."""
     by_name = {module.name: module for module in found}
-    fixed = {int(new.removeprefix(kind)): by_name[old] for old, new in told if old in by_name}
+    fixed = {int(new.removeprefix(kind)): by_name[old] for old, new in mapped if old in by_name}
     placed = {module.name for module in fixed.values()}
     rest = iter([module for module in found if module.name not in placed])
     total = len(found) if count is None else max(count if fixed else 0, len(found))
@@ -222,20 +222,20 @@ def _norms(
     found: Sequence[Module],
     layers: Sequence[Module],
     names: Sequence[str],
-    told: Sequence[tuple[str, str]],
+    mapped: Sequence[tuple[str, str]],
     source: str,
     in_line: bool,
 ) -> tuple[Module | None, ...]:
-    """The BatchNorm after each layer: as told, else the layer registered before it, else in order where sizes fit."""
+    """The BatchNorm after each layer: by --map, else the one registered after it, else in order where sizes fit."""
     norms = [module for module in found if module.kind == "norm"]
     after: dict[int, Module] = {}
-    told_of = dict(told)
+    place_of = dict(mapped)
     for norm in norms:
-        if norm.name in told_of:
-            if told_of[norm.name] not in names:
-                raise UserError(f"--map {norm.name}={told_of[norm.name]}: expected one of {', '.join(names)}")
-            _take(after, names.index(told_of[norm.name]), norm, layers, source)
-    free = [norm for norm in norms if norm.name not in told_of]
+        if norm.name in place_of:
+            if place_of[norm.name] not in names:
+                raise UserError(f"--map {norm.name}={place_of[norm.name]}: expected one of {', '.join(names)}")
+            _take(after, names.index(place_of[norm.name]), norm, layers, source)
+    free = [norm for norm in norms if norm.name not in place_of]
     order = [module.name for module in found if module.kind != "lif"]
     own = {norm.name: order[order.index(norm.name) - 1] for norm in free if order.index(norm.name)}
     places = {layer.name: number for number, layer in enumerate(layers)}
