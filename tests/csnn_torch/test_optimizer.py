@@ -27,29 +27,21 @@ STACK = ModelConfig(
 BASE = {"dtype": "float64", "lr": 0.01, "schedule": "constant"}
 JOBS: dict[str, dict] = {
     "adam": {},
-    "adam, L2": {"weight_decay": 0.1},
     "adamw": {"optimizer": "adamw"},
     "adamw, decay": {"optimizer": "adamw", "weight_decay": 0.5},
-    "sgd": {"optimizer": "sgd"},
     "sgd, momentum": {"optimizer": "sgd", "momentum": 0.9},
     "sgd, L2": {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.1},
     "warm-up": {"warmup": 7},
     "cosine": {"schedule": "cosine"},
     "clipping": {"optimizer": "sgd", "clip_norm": 0.01},
     "label smoothing": {"label_smoothing": 0.2},
-    "rate target": {"rate_target": 0.1},
-    "rate weight": {"rate_target": 0.3, "rate_weight": 3},
-    "all": {
-        "optimizer": "adamw",
-        "schedule": "cosine",
-        "warmup": 5,
-        "weight_decay": 0.1,
-        "clip_norm": 0.05,
-        "label_smoothing": 0.1,
-        "rate_target": 0.2,
-        "rate_weight": 5,
-    },
+    "all": dict(optimizer="adamw", schedule="cosine", warmup=5, weight_decay=0.1, clip_norm=0.05)
+    | dict(label_smoothing=0.1, rate_target=0.2, rate_weight=5),
 }
+
+
+ENDS: list[np.ndarray] = []
+"""The parameters to which the jobs above have led: every option must change them."""
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +63,12 @@ def loud():
 
 
 def steps(make, split, changes):
-    """A whole job of 30 iterations: (the parameters at its end, what each step told)."""
+    """A whole job of 30 iterations: (the parameters at its end, the metrics of each step)."""
     config = decided(Config(STACK, train=TrainConfig(**BASE | changes)))
     one = make(config, split, loud())
     rates = plan.learning_rates(config.train, STEPS)
-    told = [one.step(i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]
-    return one.tensors(), told
+    metrics = [one.step(i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]
+    return one.tensors(), metrics
 
 
 def in_torch(config, split, tensors):
@@ -94,15 +86,9 @@ def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split
         np.testing.assert_allclose(a.gradients, b.gradients, rtol=1e-9)
         assert all(0.01 < density < 0.7 for density in a.densities[:-1])
     assert np.mean([step.densities[-1] for step in mine]) > 0.05
-
-
-def test_every_option_changes_what_is_learnt(split):
-    ends = [
-        np.concatenate([t.ravel() for t in steps(in_torch, split, changes)[0].values()]) for changes in JOBS.values()
-    ]
-    for number, one in enumerate(ends):
-        for other in ends[:number]:
-            assert np.abs(one - other).max() > 1e-3
+    end = np.concatenate([tensor.ravel() for tensor in ours.values()])
+    assert all(np.abs(end - other).max() > 1e-3 for other in ENDS)
+    ENDS.append(end)
 
 
 @pytest.mark.parametrize(
@@ -120,17 +106,6 @@ def test_without_clipping_an_update_has_the_bits_of_torchs_own_optimiser(changes
         ours.update(0.1)
         reference.step()
     assert torch.equal(mine[0], theirs[0]) and not torch.equal(mine[0], torch.linspace(-1, 2, 12).reshape(3, 4))
-
-
-@pytest.mark.parametrize(
-    "changes", [{"optimizer": "adamw", "weight_decay": 0.5}, {"optimizer": "sgd", "weight_decay": 0.5}]
-)
-def test_weight_decay_leaves_biases_betas_and_thresholds_alone(changes):
-    parameters = [torch.nn.Parameter(torch.full(shape, 2.0)) for shape in ((2, 3), (2, 3, 3, 3), (4,), ())]
-    for parameter in parameters:
-        parameter.grad = torch.zeros_like(parameter)
-    Optimizer(TrainConfig(**changes), parameters).update(0.1)
-    assert [float(parameter.detach().mean()) for parameter in parameters] == pytest.approx([1.9, 1.9, 2.0, 2.0])
 
 
 def test_clipping_reaches_the_limit_exactly_and_leaves_short_gradients_alone():

@@ -61,9 +61,8 @@ def test_the_initial_weights_of_a_seed_are_csnn_jaxs(dtype, split, x64):
         assert tensor.dtype == dtype and tensor.tobytes() == theirs[name].tobytes()
 
 
-@pytest.mark.parametrize("encoding", ["direct", "rate"])
-def test_a_look_is_csnn_jaxs(encoding, split, x64):
-    settings = config({"dtype": "float64"}, encoding=encoding, learn_threshold=True, threshold=(0.5, 1.0, 2.0))
+def test_a_look_is_csnn_jaxs(split, x64):
+    settings = config({"dtype": "float64"}, encoding="rate", learn_threshold=True, threshold=(0.5, 1.0, 2.0))
     weights = loud(settings)
     mine = trainer(split, settings, weights).look(split.images)
     theirs = jax_trainer.Trainer(settings, split, weights).look(split.images)
@@ -96,7 +95,7 @@ def test_images_with_a_time_axis_are_sequences(split):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"ema": 0.9}, {"loss": "ce_membrane"}, {"loss": "mse_count", "label_smoothing": 0.2}, {"dropout": 0.4}],
+    [{"loss": "ce_membrane"}, {"loss": "mse_count", "label_smoothing": 0.2}, {"dropout": 0.4}],
     ids=str,
 )
 def test_a_step_is_csnn_jaxs_step_in_float64(changes, split, x64):
@@ -115,9 +114,8 @@ def test_a_step_is_csnn_jaxs_step_in_float64(changes, split, x64):
         np.testing.assert_allclose(theirs.tensors()[name], tensor, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("encoding", ["direct", "rate"])
-def test_a_step_in_micro_batches_is_one_of_the_whole_batch(split, x64, encoding):
-    settings = config({"dtype": "float64", "batch_size": 6, "microbatch": 2}, encoding=encoding)
+def test_a_step_in_micro_batches_is_one_of_the_whole_batch(split, x64):
+    settings = config({"dtype": "float64", "batch_size": 6, "microbatch": 2}, encoding="rate")
     whole = replace(settings, train=replace(settings.train, microbatch="off"))
     weights, index = loud(settings), np.arange(6)
     ours = [jax_trainer.Trainer(one, split, weights) for one in (whole, settings)]
@@ -155,29 +153,14 @@ def test_both_learn_from_the_images_that_a_step_is_given(made, split, x64):
     assert steps[0].loss == pytest.approx(steps[3].loss, rel=1e-12)
 
 
-def test_evaluation_counts_every_image_once(split):
-    settings = config()
-    one = trainer(None, settings, loud(settings))
-    result = one.evaluate(split, lambda: True)
-    spikes = fired(one, split.images)
-    np.testing.assert_array_equal(result.predictions, spikes[-1].sum(0).argmax(1))
-    assert list(result.densities.values()) == pytest.approx([float(layer.mean()) for layer in spikes])
-    assert one.evaluate(split, lambda: False) is None
-
-
-def test_a_step_can_be_taken_back(split):
-    one = trainer(split, config())
-    before = one.tensors()
-    one.step(0, np.arange(5), 1e-2)
-    assert any(not np.array_equal(before[name], tensor) for name, tensor in one.tensors().items())
-    one.roll_back()
-    for name, tensor in one.tensors().items():
-        np.testing.assert_array_equal(tensor, before[name])
-
-
-def test_a_gradient_that_is_not_finite_changes_nothing(split):
+def test_a_step_can_be_taken_back_and_one_that_is_not_finite_changes_nothing(split):
     settings = config()
     weights = loud(settings)
+    one = trainer(split, settings, weights)
+    one.step(0, np.arange(5), 1e-2)
+    assert any(not np.array_equal(weights[name], tensor) for name, tensor in one.tensors().items())
+    one.roll_back()
+    assert all(np.array_equal(weights[name], tensor) for name, tensor in one.tensors().items())
     weights["fc2.weight"][0, 0] = np.nan
     one = trainer(split, settings, weights)
     assert one.step(0, np.arange(5), 1e-2).finite is False
@@ -185,9 +168,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(split):
         np.testing.assert_array_equal(tensor, weights[name])
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "adamw"}, {"ema": 0.8}], ids=str
-)
+@pytest.mark.parametrize("changes", [{"optimizer": "sgd", "momentum": 0.9}, {"ema": 0.8}], ids=str)
 def test_a_restored_trainer_goes_on_bit_for_bit(changes, split, tmp_path):
     settings = config(changes, learn_threshold=True)
     weights = loud(settings)
@@ -224,17 +205,15 @@ def test_the_average_is_what_is_evaluated_and_kept(split, x64):
         for name, tensor in side.tensors().items():
             np.testing.assert_allclose(tensor, average[name], rtol=1e-6, atol=1e-8)
         assert np.array_equal(side.evaluate(split).predictions, kept.evaluate(split).predictions)
-        for mine, expected in zip(fired(side, split.images), fired(kept, split.images), strict=True):
-            np.testing.assert_array_equal(mine, expected)
     assert not np.allclose(average["fc1.weight"], plain.tensors()["fc1.weight"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("loss", ["ce_rate", "ce_membrane"])
-def test_the_class_may_be_read_from_the_membranes(split, x64, loss):
-    settings = config({"dtype": "float64", "loss": loss}, readout="membrane")
+def test_the_class_may_be_read_from_the_membranes(split, x64):
+    settings = config({"dtype": "float64"}, readout="membrane")
     weights = loud(settings)
     one = trainer(split, settings, weights)
     found = one.evaluate(split)
+    assert one.evaluate(split, lambda: False) is None
     membranes = one.trace(split.images)[0][-1].sum(0)
     np.testing.assert_array_equal(found.predictions, membranes.argmax(1))
     spikes = trainer(split, replace(settings, model=replace(settings.model, readout="spikes")), weights)
@@ -244,23 +223,12 @@ def test_the_class_may_be_read_from_the_membranes(split, x64, loss):
         np.testing.assert_array_equal(ours.evaluate(split).predictions, found.predictions)
 
 
-def test_a_snapshot_is_not_changed_by_a_step(split):
-    one = trainer(split, config())
-    before = one.snapshot()
-    copies = {name: array.copy() for name, array in before.items()}
-    one.step(0, np.arange(5), 1e-2)
-    assert not np.array_equal(one.snapshot()["0.parameter"], before["0.parameter"])
-    for name, array in copies.items():
-        np.testing.assert_array_equal(before[name], array)
-
-
 @pytest.mark.parametrize(
     ("settings", "device", "message"),
     [
         ({"engine": "scan"}, "cpu", "--engine scan: .*expected auto"),
         ({}, "gpu7", "--device gpu7: no such device, expected auto, cpu, cuda"),
         ({}, "meta", "--device meta: can't be used here"),
-        ({}, "hpu", "--device hpu: can't be used here"),
     ],
 )
 def test_what_it_can_not_do_is_refused(settings, device, message):

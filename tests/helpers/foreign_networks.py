@@ -1,4 +1,4 @@
-"""A network that somebody wrote and trained in snnTorch."""
+"""Networks that somebody wrote and trained in snnTorch."""
 
 import snntorch as snn
 import torch
@@ -26,3 +26,59 @@ def foreign() -> nn.Sequential:
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 module.weight *= 3  # so that every layer fires
     return network
+
+
+class Net(nn.Module):
+    """Layers before neurons, as the tutorials' classes have them; what is in it depends on the arguments."""
+
+    def __init__(self, norm=False, bias=True, shared=False, sizes=(5, 3), turned=False):
+        super().__init__()
+        torch.manual_seed(3)
+        convs = [("conv1", nn.Conv2d(1, 3, sizes[0], bias=bias)), ("conv2", nn.Conv2d(3, 4, sizes[1], bias=bias))]
+        for name, conv in reversed(convs) if turned else convs:
+            self.add_module(name, conv)
+        if norm:
+            self.norm1, self.norm2 = nn.BatchNorm2d(3), nn.BatchNorm2d(4)
+        self.fc1 = nn.Linear(4 * 25, 10, bias=bias)
+        neurons = dict(beta=0.7, threshold=0.4)
+        self.lif1 = snn.Leaky(**neurons)
+        if not shared:
+            self.lif2, self.lif3 = snn.Leaky(**neurons), snn.Leaky(**neurons)
+        self.norm = norm
+        with torch.no_grad():
+            for module in (self.conv1, self.conv2, self.fc1):
+                module.weight *= 4
+
+    def forward(self, x, steps):
+        lifs = [getattr(self, name, self.lif1) for name in ("lif1", "lif2", "lif3")]
+        membranes, outputs = [torch.zeros(1)] * 3, []
+        for _ in range(steps):
+            spikes = x
+            for number, layer in enumerate((self.conv1, self.conv2, self.fc1)):
+                current = layer(spikes if number < 2 else spikes.flatten(1))
+                if number < 2:
+                    if self.norm:
+                        current = (self.norm1, self.norm2)[number](current)
+                    current = nn.functional.max_pool2d(current, 2)
+                spikes, membranes[number] = lifs[number](current, membranes[number])
+            outputs.append(spikes)
+        return torch.stack(outputs)
+
+
+def trained(net: Net) -> Net:
+    """With running statistics of its own, in evaluation."""
+    with torch.no_grad():
+        net.train()(torch.rand(32, 1, 28, 28), 2)
+    return net.eval()
+
+
+def built(*modules: tuple[str, nn.Module]) -> dict:
+    """The state_dict of a network of these modules."""
+    network = nn.Module()
+    for name, module in modules:
+        network.add_module(name, module)
+    return network.state_dict()
+
+
+LAYERS = (("conv1", nn.Conv2d(1, 3, 3, padding=1)), ("fc1", nn.Linear(3 * 196, 10)))
+ONE, TWO = (("lif1", snn.Leaky(beta=0.5)), ("lif2", snn.Leaky(beta=0.7)))

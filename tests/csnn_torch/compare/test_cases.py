@@ -17,9 +17,6 @@ def test_both_sides_get_pixels_of_0_to_1_time_major(case):
     rate = replace(case, config=replace(case.config, encoding="rate"))
     np.testing.assert_array_equal(rate.pixels("float32")[0], case.pixels("float32"))  # of 0 and 1, certain
     assert rate.pixels("float64").shape == (8, 6, 8, 8, 1)
-
-
-def test_floats_enter_as_they_are(case):
     floats = replace(case, images=(case.images / 255).astype(np.float32))
     np.testing.assert_array_equal(floats.pixels("float32"), case.pixels("float32"))
 

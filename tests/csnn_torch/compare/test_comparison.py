@@ -31,12 +31,6 @@ def test_the_runs_own_network_must_fire(found):
     assert found.as_json()["broken"] == ["run: density of lif1: 0, expected 0.01 to 0.6"]
 
 
-def test_an_origin_tells_command_day_and_machine():
-    origin = Origin.of_now("command", 1.26)
-    assert (origin.command, origin.seconds) == ("command", 1.3) and origin.date.count("-") == 2
-    assert {"jax", "torch", "snntorch"} <= origin.machine["versions"].keys() and origin.machine["cpus"] >= 1
-
-
 def test_a_folder_is_made_unless_it_is_a_run(small_run, tmp_path):
     assert comparison.make_folder(str(tmp_path / "a" / "b")).is_dir()
     assert list((tmp_path / "a" / "b").iterdir()) == []

@@ -13,20 +13,6 @@ from csnn_torch.compare import cost
 from csnn_torch.compare.timings import Rounds
 
 
-@pytest.mark.slow
-def test_a_process_answers_what_it_is_asked(small_run):
-    process = cost.Process(str(small_run), "snntorch", OMP_NUM_THREADS="1")
-    answer = process.ask("infer")
-    assert len(answer["predictions"]) == 128 and answer["seconds"] > 0 and answer["processor_s"] > 0
-    assert set(process.ask("density")["densities"]) == {f"lif{i}" for i in range(1, 5)}
-    first, second = process.ask("step"), process.ask("step")
-    assert second["now"] - first["now"] >= second["seconds"] > 0
-    report = process.ask("report")
-    assert "snnTorch" in report["description"] and report["peak_memory_mb"] > 100
-    assert report["whole_process_s"] > answer["processor_s"] + first["processor_s"] + second["processor_s"]
-    process.close()
-
-
 def test_a_side_that_fails_says_why(tmp_path):
     (found,) = cost.measure(str(tmp_path / "nope"), ("scan",), turns=2, rounds=1)
     assert found.failed is not None and "nope: no such directory" in found.failed
@@ -56,10 +42,3 @@ def test_the_share_of_other_programs_leaves_out_a_sides_own_seconds():
     (told,), (own,) = (cost._others(began, busy, seconds) for seconds in (0.0, 1.5))
     assert told > own and cost._others(began, None, 0.0) == []
     assert cost._others(began, busy, 1e6) == [0.0]
-
-
-def test_what_changes_at_every_step_is_not_computed_once(tmp_path):
-    model = ModelConfig(conv_channels=(2,), hidden=(), time_steps=3, encoding="rate")
-    run = make_run(tmp_path / "run", model)
-    (found,) = cost.measure(str(run), ("snntorch first convolution once",), turns=3, rounds=1)
-    assert found.failed == "the input changes at every step, so nothing can be computed once"

@@ -18,14 +18,12 @@ from csnn_torch.compare.plan import Plan
 MODULE = "csnn_torch.compare"
 
 
-def test_a_folder_that_can_not_be_made_is_refused_before_anything_is_compared(small_run):
-    assert "--out" in refused(MODULE, "--run", small_run, "--out", f"{small_run}/config.json/x")
-
-
-def test_a_wrong_run_leaves_no_folder_and_a_run_is_not_written_into(small_run, tmp_path):
+def test_a_wrong_run_or_folder_is_refused_before_anything_is_compared(small_run, tmp_path):
     out = tmp_path / "out"
     assert "nope: no such directory" in refused(MODULE, "--run", tmp_path / "nope", "--out", out) and not out.exists()
     assert f"--out {small_run}: is a run directory" in refused(MODULE, "--run", small_run, "--out", small_run)
+    line = refused(MODULE, "--dataset", "mnist", "--out", out)
+    assert "--dataset mnist: expected --run, whose network is compared on it" in line
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,6 @@ def of_arrays(tmp_path_factory):
     folder = tmp_path_factory.mktemp("arrays")
     images, labels = np.random.default_rng(0).random((160, 8, 8, 1), np.float32), np.arange(160) % 3
     np.savez(folder / "test.npz", images=images[:40], labels=labels[:40])
-    np.savez(folder / "all.npz", images=images[:40], labels=labels[:40], train_images=images, train_labels=labels)
     stack = ModelConfig((8, 8, 1), (4,), hidden=(8,), num_classes=3, time_steps=6, surrogate="atan", pool="avg")
     make_run(folder / "run", stack, "arrays")
     return folder
@@ -57,48 +54,22 @@ def test_a_network_of_arrays_is_compared_on_a_file_of_them(of_arrays, tmp_path):
 
 
 @pytest.mark.slow
-def test_every_question_is_answered_of_floats(of_arrays, tmp_path):
-    flags = ("--run", of_arrays / "run", "--out", tmp_path / "out", "--quick")
-    done = run(MODULE, *flags, "--dataset", f"arrays:{of_arrays / 'all.npz'}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    values = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert set(values["origins"]) == {"cost", "network", "training"}
-    assert not any(cost.get("failed") for cost in values["costs"])
-
-
-def test_a_data_set_belongs_to_a_run(tmp_path):
-    line = refused(MODULE, "--dataset", "mnist", "--out", tmp_path / "out")
-    assert "--dataset mnist: expected --run, whose network is compared on it" in line
-
-
-@pytest.mark.slow
 def test_the_command_answers_all_questions(small_run, tmp_path):
     flags = ("--run", small_run, "--out", tmp_path / "out", "--quick", "--figures", "pdf")
     done = run(MODULE, *flags, env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert values["bounds"] > 10 and values["broken"] == []
-    spikes = [s for s in values["spikes"] if not s["refused"]]
-    assert [(s["engine"], s["dtype"]) for s in spikes] == [
-        ("scan", "float64"),
-        ("scan", "float32"),
-        ("event", "float32"),
-    ]
-    assert spikes[0]["different"] == 0
     exact = values["trajectories"][1]
     assert exact["dtype"] == "float64" and exact["first_flip"] is None
     losses = exact["losses"]["snntorch"]
     assert len(losses) == Plan.quick().exact_iterations and losses[0] != losses[1]
     costs = {cost["side"]: cost for cost in values["costs"]}
-    origins = values["origins"]
-    assert set(origins) == {"cost", "network", "training"}
-    assert all(
-        o["seconds"] > 0 and o["machine"]["cpus"] and "--run RUN --out OUT" in o["command"] for o in origins.values()
-    )
+    assert set(values["origins"]) == {"cost", "network", "training"}
     assert list(costs) == ["scan", "event", "snntorch"]
     for cost in costs.values():
         assert cost["step_s"] > 0 and cost["infer_s"] > 0 and cost["peak_memory_mb"] > 100
-        assert cost["step_processor_s"] > 0 and cost["infer_processor_s"] > 0 and len(cost["step"]["clock"]) == 3
+        assert len(cost["step"]["clock"]) == 3
         differ = np.not_equal(cost["predictions"], costs["snntorch"]["predictions"])
         assert len(differ) == 128 and differ.sum() <= 1 and "threads" in cost["description"]  # a rounding may flip one
     text = (tmp_path / "out" / "comparison.md").read_text()
@@ -109,10 +80,10 @@ def test_the_command_answers_all_questions(small_run, tmp_path):
     assert (tmp_path / "out" / "comparison.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_broken_bound_is_named_and_the_exit_code_is_1(small_run, tmp_path, monkeypatch, capsys):
+def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(model, "leaky", lambda u, i, beta, theta, *rest: neuron.leaky(u, i, beta, 1.01 * theta, *rest))
-    flags = ("--run", str(small_run), "--out", str(tmp_path), "--quick", "--questions", "network")
-    assert command.main(flags) == 1
+    data = ("--run", str(of_arrays / "run"), "--dataset", f"arrays:{of_arrays / 'test.npz'}")
+    assert command.main((*data, "--out", str(tmp_path), "--quick", "--questions", "network")) == 1
     assert "Broken: run, scan, float64: share of spikes that differ" in capsys.readouterr().out
     assert "**Broken**: run, scan, float64" in (tmp_path / "comparison.md").read_text()
 

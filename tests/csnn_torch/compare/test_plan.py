@@ -12,6 +12,4 @@ def test_the_full_plan_leaves_nothing_out_and_the_quick_one_is_smaller():
     assert set(full.sides) == set(worker.SIDES) and set(full.surrogates) == set(get_args(SurrogateName))
     assert full.variants and not quick.variants and len(full.seeds) > 1 and not quick.seeds
     assert set(ENGINES) < set(quick.sides) < set(full.sides)
-    for name in ("images", "gradient_images", "iterations", "exact_batch", "variant_iterations", "rounds"):
-        assert 1 <= getattr(quick, name) < getattr(full, name)
     assert quick.turns == full.turns == 3  # fewer could not disagree

@@ -33,6 +33,8 @@ def test_a_float32_spike_may_differ_only_by_a_rounding():
     ]
     assert broken([replace(SPIKES, farthest=1e-6)]) == []
     assert [check.value for check in broken([replace(SPIKES, dtype="float64")])] == [1e-7]
+    for proves_nothing in (replace(SPIKES, refused="float32 only"), replace(SPIKES, densities={"lif1": 0.0})):
+        assert not proves_nothing.counted and proves_nothing.checks() == []
 
 
 @pytest.mark.parametrize(
@@ -49,14 +51,6 @@ def test_a_float32_spike_may_differ_only_by_a_rounding():
 def test_a_few_roundings_too_many_are_undecided(change, undecided):
     few = replace(SPIKES, different=11, farthest=1e-6)
     assert replace(few, **change).undecided is undecided
-
-
-def test_a_silent_network_or_a_refused_engine_has_no_bounds():
-    refused = Spikes("run", "event", "float64", 1, "float32 only")
-    silent = replace(SPIKES, densities={"lif1": 0.1, "lif2": 0.0})
-    assert [result.counted for result in (refused, silent, SPIKES)] == [False, False, True]
-    assert refused.checks() == silent.checks() == []
-    assert str(refused) == "run, event, float64: not run: float32 only"
 
 
 def test_the_worst_gradient_is_bounded_where_the_spikes_are_the_same():
@@ -76,18 +70,7 @@ def test_a_training_in_float64_must_stay_together_and_fire():
     ]
     assert not TRAJECTORY.counted and TRAJECTORY.as_json()["differences"] == TRAJECTORY.differences
     assert replace(TRAJECTORY, dtype="float32").checks() == []
-    assert str(replace(TRAJECTORY, first_flip=1)).endswith(
-        "losses within 2.0e-09, first different spike: at iteration 1"
-    )
-
-
-def test_trainings_that_differ_in_their_seed_alone_belong_together():
     one, other = replace(TRAJECTORY, dtype="float32"), replace(TRAJECTORY, dtype="float32", seed=1)
     assert groups([one, TRAJECTORY, other]) == [[one, other], [TRAJECTORY]]
-    assert groups([one, replace(other, time_steps=9)]) == [[one], [replace(other, time_steps=9)]]
-
-
-def test_losses_at_the_end_are_averaged():
     losses = {"csnn_jax": [9.0] + [2.0] * LAST, "snntorch": [3.0] + [1.5] * LAST}
     assert replace(TRAJECTORY, losses=losses).apart == 0.5
-    assert TRAJECTORY.apart == pytest.approx(-1e-9)

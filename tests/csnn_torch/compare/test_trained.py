@@ -11,28 +11,12 @@ OTHER = replace(ONE, losses={"csnn_jax": [2.0, 1.5], "snntorch": [2.0, 1.5]}, fi
 EXACT = replace(ONE, dtype="float64", first_flip=None)
 
 
-def test_one_seed_is_told_with_its_first_flip():
-    (said,) = trained.summary([ONE])
-    assert said == (
-        "- Same training, float32: over 2 iterations the first spike flips at iteration 1; losses within 0.0e+00 until "
-        "then."
-    )
-    assert "| seed |" not in "\n".join(trained.section([ONE]))
-
-
 def test_several_seeds_are_told_by_mean_and_deviation():
+    assert trained.summary([ONE])[0].endswith("the first spike flips at iteration 1; losses within 0.0e+00 until then.")
     said, exact = trained.summary([ONE, OTHER, EXACT])
     assert (
         "over 2 seeds of 2 iterations the mean loss of the last 20 differs by +0.062 +- 0.088 (csnn_jax's less" in said
     )
     assert exact.startswith("- Same training, float64: over 2 iterations no spike flips")
-
-
-def test_each_seed_has_a_row_and_each_kind_of_training_a_column():
-    lines = "\n".join(trained.section([ONE, OTHER, EXACT])).splitlines()
-    assert "|  | float32, seed 0 | float64 |" in lines
-    assert "| 0 | 1.875 | 1.750 | +0.125 | 1 |" in lines
-    assert "| 7 | 1.750 | 1.750 | +0.000 | none flips |" in lines
-    assert any(
-        line.startswith("| iterations | 2 on batches of 8, learning rate 0.001, 25 time steps |") for line in lines
-    )
+    rows = "\n".join(trained.section([ONE, OTHER, EXACT])).splitlines()
+    assert "| 0 | 1.875 | 1.750 | +0.125 | 1 |" in rows and "| 7 | 1.750 | 1.750 | +0.000 | none flips |" in rows

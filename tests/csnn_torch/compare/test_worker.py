@@ -11,6 +11,7 @@ from recordings import write_nmnist
 
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
 from csnn_torch.compare import worker
 
@@ -45,3 +46,10 @@ def test_what_a_source_of_data_tells_is_no_answer(tmp_path, monkeypatch, capsys)
     out, err = capsys.readouterr()
     assert "JAX" in json.loads(out)["description"]
     assert "makes frames of 130 recordings" in err
+
+
+def test_what_changes_at_every_step_is_not_computed_once(small_run):
+    _, config, tensors = rundir.open_run(str(small_run))
+    rate = replace(config, model=replace(config.model, encoding="rate"))
+    with pytest.raises(UserError, match="the input changes at every step, so nothing can be computed once"):
+        worker.SIDES["snntorch first convolution once"](rate, data.load("mnist", rate.model.input_shape), tensors)

@@ -15,15 +15,7 @@ from csnn_jax.errors import UserError
 from csnn_torch.foreign import saved
 
 
-def test_a_saved_file_gives_its_tensors(tmp_path):
-    path = str(tmp_path / "net.pt")
-    torch.save(foreign().state_dict(), path)
-    found = saved.read(path)
-    assert list(found.tensors) == list(foreign().state_dict()) and found.notes == ()
-    assert torch.equal(found.tensors["3.weight"], foreign()[3].weight)
-
-
-@pytest.mark.parametrize("name", ["model_state_dict", "state_dict", "net", "weights of mine"])
+@pytest.mark.parametrize("name", ["model_state_dict", "weights of mine"])
 def test_a_state_dict_inside_is_found_and_told(tmp_path, name):
     path = str(tmp_path / "net.pt")
     adam = torch.optim.Adam(foreign().parameters()).state_dict()
@@ -38,10 +30,7 @@ def test_a_state_dict_inside_is_found_and_told(tmp_path, name):
     [
         ({"epoch": 3} | foreign().state_dict(), r"epoch is of type int, expected a state_dict .*of tensors only"),
         ({}, "holds an empty dict, expected a state_dict"),
-        (
-            {"net": foreign().state_dict(), "model": foreign().state_dict()},
-            "holds 2 state_dicts, net and model, expected one",
-        ),
+        ({"net": foreign().state_dict(), "model": foreign().state_dict()}, "holds 2 state_dicts, net and model"),
         ([foreign().state_dict()], "holds a list, expected a state_dict"),
     ],
 )
@@ -50,19 +39,6 @@ def test_other_content_is_named(tmp_path, content, message):
     torch.save(content, path)
     with pytest.raises(UserError, match=message):
         saved.read(path)
-
-
-def test_files_of_other_kinds_are_named(tmp_path):
-    run = tmp_path / "weights.safetensors"
-    save_file(foreign().state_dict(), run, {"config": "{}"})
-    with pytest.raises(UserError, match="is the weights of a run, which need no conversion"):
-        saved.read(str(run))
-    with pytest.raises(UserError, match="no such file"):
-        saved.read(str(tmp_path / "absent.safetensors"))
-    for name, kind in (("net.nir", "is a NIR graph, which is not read"), ("net.h5", "is an HDF5 file, such as a NIR")):
-        (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
-        with pytest.raises(UserError, match=kind):
-            saved.read(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("old_format", [False, True])
@@ -114,11 +90,9 @@ def test_a_safetensors_file_gives_its_tensors_in_the_order_of_their_numbers(tmp_
 
 ODD = {
     "sparse": lambda: torch.eye(3).to_sparse(),
-    "quantized": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
     "without values": lambda: torch.ones(3, device="meta"),
     "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
     "torch.float8_e4m3fn": lambda: torch.ones(3).to(torch.float8_e4m3fn),
-    "torch.complex64": lambda: torch.tensor(1 + 2j),
     "as many values as are stored": lambda: torch.ones(1).expand(10**9),
 }
 
@@ -130,16 +104,17 @@ def test_tensors_that_are_no_dense_floats_are_named(kind):
         saved.plain({"conv1.weight": torch.ones(1), "lif1.threshold": ODD[kind]()}, "net.pt")
 
 
-def test_names_that_would_break_a_line_are_shown_in_one():
-    for name in ("conv1\n.weight", "conv1\x1b[2J.weight", 400 * "x"):
-        with pytest.raises(UserError) as caught:
-            saved.plain({name: torch.ones(1)}, "net.pt")
-        assert str(caught.value).isprintable() and len(str(caught.value)) < 200
-
-
-def test_parameters_that_need_gradients_come_in_as_plain_tensors():
-    found = saved.plain(dict(foreign().named_parameters()), "net.pt")
-    assert not any(tensor.requires_grad for tensor in found.values())
+def test_files_of_other_kinds_are_named(tmp_path):
+    run, graph = tmp_path / "weights.safetensors", tmp_path / "net.nir"
+    save_file(foreign().state_dict(), run, {"config": "{}"})
+    graph.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    for path, message in (
+        (run, "is the weights of a run, which need no conversion"),
+        (graph, "is a NIR graph, which is not read"),
+        (tmp_path / "absent.safetensors", "no such file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            saved.read(str(path))
 
 
 def damaged(content: bytes) -> list[bytes]:
@@ -170,15 +145,15 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, kind):
     assert refused > 40
 
 
-@pytest.mark.parametrize("error", ["struct.error", "AssertionError"])
-def test_errors_of_torchs_unpickler_are_refused_in_one_line(tmp_path, error):
+@pytest.mark.parametrize(
+    ("end", "raised"),
+    [(b"\x80\x02J\x01", struct.error), (b"\x80\x02}(X\x01\x00\x00\x00aK\x01Qu.", AssertionError)],
+)
+def test_errors_of_torchs_unpickler_are_refused_in_one_line(tmp_path, end, raised):
     """Files of which `torch.load` raises an error that is none of pickle's."""
     header = b"".join(pickle.dumps(one, protocol=2) for one in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
-    ends = {"struct.error": b"\x80\x02J\x01", "AssertionError": b"\x80\x02}(X\x01\x00\x00\x00aK\x01Qu."}
-    path = tmp_path / "net.pt"
-    path.write_bytes(header + ends[error])
-    raised = struct.error if error == "struct.error" else AssertionError
+    (tmp_path / "net.pt").write_bytes(header + end)
     with pytest.raises(raised):
-        torch.load(io.BytesIO(path.read_bytes()), weights_only=True)
+        torch.load(io.BytesIO(header + end), weights_only=True)
     with pytest.raises(UserError, match=r"^.*net.pt: empty, truncated or another kind of file, expected a state_dict"):
-        saved.read(str(path))
+        saved.read(str(tmp_path / "net.pt"))
