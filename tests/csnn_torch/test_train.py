@@ -41,12 +41,8 @@ def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(digits, tm
     flags = (*STACK, "--dataset", digits, *recipe, *OPTIMISATION, "--device", "cpu")
     done = run(MODULE, *flags, "--out", whole, **ONE_THREAD)
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if not line.startswith("Health: ")]
-    assert [line[:5] for line in lines] == ["Data:", "Runs ", "Run d", *["Iter "] * 3, "Final"]
     assert "Health: saturated layers: lif2" in done.stdout  # its thresholds are low
     assert "snnTorch" in done.stdout and "cpu (1 threads)" in done.stdout
-    files = {"accuracy.png", "checkpoints", "config.json", "metrics.jsonl", "spikes.png", "weights.safetensors"}
-    assert {path.name for path in whole.iterdir()} == files
     losses = [r["loss"] for r in records(whole, "train")]
     assert len(losses) == 10 and len(set(losses)) > 2
 

@@ -23,8 +23,13 @@ def without_library(monkeypatch, tmp_path):
     library.failure.cache_clear()
 
 
+COUNTS = np.arange(2 * 3 * 64).reshape(2, 3, 8, 8, 1) % 16
+
+
 def test_auto_takes_the_event_engine_where_it_is_built():
     assert choose("auto", CSNN(TINY)) == (event, "event engine")
+    for frames in (COUNTS.astype(np.uint8), COUNTS > 7, COUNTS.astype(np.float32)):
+        assert choose("auto", CSNN(replace(TINY, scale=1.0)), frames) == (event, "event engine")
     assert choose("scan", CSNN(TINY)) == (scan, "scan engine")
 
 
@@ -33,14 +38,6 @@ def test_without_the_library_auto_takes_the_scan_engine_and_says_why(without_lib
     assert engine is scan and "python -m csnn_jax.engine.build" in said
     with pytest.raises(UserError, match=r"--engine event: libcsnn\.so is not loaded"):
         choose("event", CSNN(TINY))
-
-
-COUNTS = np.arange(2 * 3 * 64).reshape(2, 3, 8, 8, 1) % 16
-
-
-@pytest.mark.parametrize("frames", [COUNTS.astype(np.uint8), COUNTS > 7, COUNTS.astype(np.float32)])
-def test_auto_takes_the_event_engine_for_frames_of_counts(frames):
-    assert choose("auto", CSNN(replace(TINY, scale=1.0)), frames) == (event, "event engine")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from csnn_jax.config import Layer, Pooling
 from csnn_jax.engine import kernels
-from csnn_jax.engine.bits import LANES, Rule
 from csnn_jax.engine.library import call, float_of, words_of
 
 
@@ -35,36 +33,6 @@ def layer(kernel):
 def conv(size, padding=1, pool=2):
     place = {"size": np.array([size, 4]), "padding": np.int64(padding), "pool": np.int64(pool)}
     return place | {"reset": "subtract", "channels": np.int64(16), "max": np.bool_(True)}
-
-
-def wide_constant_source(channels):
-    """A backward pass of a 1x1 convolution of 2x2 pixels; what it gives and takes."""
-    zeros = jnp.zeros
-    operands = kernels.ConvBackward(
-        dspikes=zeros((1, 4, 16)),
-        left=None,
-        right=None,
-        membranes=zeros((1, 4, 16)),
-        given=None,
-        winners=words(0, 4, 2, 1),
-        bits_in=words(1, 4, 4 * channels // LANES),
-        kernel=zeros((1, 1, channels, 16)),
-        grouped=zeros((channels // LANES, 16, 1, LANES)),
-        beta=ONE,
-        threshold=ONE,
-        current_in=zeros((1, 4 * channels)),
-        beta_in=ONE,
-        threshold_in=ONE,
-    )
-    rule = Rule("subtract", "fast_sigmoid", 25.0, keep=True)
-    layer = Layer("conv2", "conv", (2, 2, channels), 16, pool=Pooling("avg"))
-    return kernels.conv_backward(operands, rule, layer, "constant")
-
-
-def test_a_constant_source_has_at_most_1024_channels():
-    assert wide_constant_source(1024).din.shape == (1, 4096)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="a constant source has at most 1024 channels"):
-        jax.block_until_ready(wide_constant_source(1040))
 
 
 def backwards(named):

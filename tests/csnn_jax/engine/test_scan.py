@@ -137,12 +137,8 @@ def test_a_sequence_trains_as_the_plain_loop_does(stack, firing):
     spikes, by = gradients(model, x, run)
     assert_same_training((spikes, by), plain_gradients(model, x))
     assert (spikes != run(model, images)).any()
-
-
-def test_the_sequence_decides_the_number_of_steps(firing):
-    model, images = firing(SMALL)
-    trace = jax.eval_shape(lambda x: (run(model, x), *scan.trace(model, x)[1].spikes), over_time(images, 7))
-    assert [spikes.shape for spikes in trace] == [(7, 3, 4), (7, 3, 4, 4, 3), (7, 3, 2, 2, 4), (7, 3, 6), (7, 3, 4)]
+    longer = jax.eval_shape(lambda x: (run(model, x), *scan.trace(model, x)[1].spikes), over_time(images, 7))
+    assert {spikes.shape[0] for spikes in longer} == {7}
 
 
 def test_computing_the_first_convolution_once_changes_nothing(firing):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from bundles import make_run
 from commands import ENVIRONMENT, call, refused, run
-from PIL import Image
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.network import model, neuron
@@ -72,11 +71,6 @@ def test_the_command_answers_all_questions(small_run, tmp_path):
         assert len(cost["step"]["clock"]) == 3
         differ = np.not_equal(cost["predictions"], costs["snntorch"]["predictions"])
         assert len(differ) == 128 and differ.sum() <= 1 and "threads" in cost["description"]  # a rounding may flip one
-    text = (tmp_path / "out" / "comparison.md").read_text()
-    for heading in ("## Same network?", "### Gradients", "## Same training?", "## What does each cost?"):
-        assert heading in text
-    with Image.open(tmp_path / "out" / "comparison.png") as picture:
-        assert min(picture.size) > 400
     assert (tmp_path / "out" / "comparison.pdf").read_bytes().startswith(b"%PDF")
 
 

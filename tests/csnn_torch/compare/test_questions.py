@@ -8,13 +8,9 @@ from tfds_files import prepare_frames
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch.compare import questions
-from csnn_torch.compare.comparison import PARTS, Comparison
+from csnn_torch.compare.comparison import Comparison
 from csnn_torch.compare.plan import Plan
 from csnn_torch.compare.results import Trajectory
-
-
-def test_costs_come_first_while_this_process_is_small_and_float64_last():
-    assert list(questions.ANSWERS) == ["cost", "network", "training"] and set(questions.ANSWERS) == set(PARTS)
 
 
 def test_a_silent_network_has_no_gradients_to_compare(capsys):
