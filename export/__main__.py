@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_extras()
         if (flags.time_steps or 0) > (trained := config.model.time_steps):
             print(f"note: --time-steps {flags.time_steps} is more than the {trained} of the training", flush=True)
-        with Work("Exporting") as work, Scratch():
+        with Work("Exporting") as work, Scratch() as scratch:
             from export import make
 
             set_up()
@@ -73,7 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             images = flags.images or EXTENTS[effort].images
             settings = Settings(flags.opset, images, effort, flags.time_steps, flags.drop_silent)
             out, job = Path(flags.out), _with_dataset(config, flags.dataset)
-            bundle.make(out, lambda folder: make.make(folder, run, job, tensors, settings, work), flags.overwrite)
+
+            def fill(folder: Path) -> None:
+                make.make(folder, scratch, run, job, tensors, settings, work)
+
+            bundle.make(out, fill, flags.overwrite)
         print(f"Bundle: {flags.out}")
         return 0
 
@@ -94,11 +98,11 @@ def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Con
             f"{path}: is an unfinished run, expected a finished one; go on with it by its training command with "
             f"--resume --out {path}, or export its last weights by --checkpoint last"
         )
-    found = rundir.open_run(path, checkpoint)
-    if (readout := found[1].model.readout) != "spikes":
+    opened = rundir.open_run(path, checkpoint)
+    if (readout := opened[1].model.readout) != "spikes":
         expected = "expected a network that is read from output spikes; train with --loss ce_membrane alone"
         raise UserError(f"{path}: has --readout {readout}, {expected}")
-    return found
+    return opened
 
 
 def _with_dataset(config: Config, dataset: str | None) -> Config:

@@ -1,6 +1,6 @@
 """The bundle directory: made under a temporary name beside its own and renamed, so that no half bundle is ever seen.
 
-The folder of a demonstration is made in the same way.
+The folder of a demonstration is made in the same way. What stands here needs neither torch nor ONNX.
 """
 
 import os
@@ -8,6 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, replace_folder, sync
 
@@ -17,6 +22,12 @@ MANIFEST = "manifest.json"
 REPORT, PAGE = "report.md", "report.html"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 """The run's own files, by which a bundle is a run to whoever reads those two only."""
+
+GOLDEN = "golden"
+IMAGES = f"{GOLDEN}/images.safetensors"
+"""The test images that a bundle holds."""
+STEP_SETS, SEQUENCE_SETS = 100, 10
+"""How many golden steps and whole windows a bundle holds."""
 
 Manifest = dict[str, Any]
 """What manifest.json holds."""
@@ -79,11 +90,33 @@ def make(path: Path, fill: Callable[[Path], T], overwrite: bool = False, kind: K
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
-            found = fill(temporary)
+            filled = fill(temporary)
             for each in temporary.rglob("*"):  # or a power cut may leave empty files under the name
                 sync(each)
             check_free(path, overwrite, kind)  # again, for it took minutes to fill
             replace_folder(temporary, path)
         except OSError as error:
             raise UserError(f"--out {path}: can't be made: {error.strerror or error}") from None
-    return found
+    return filled
+
+
+def golden_count(time_steps: int) -> int:
+    """How many images the golden sets are made of, where the test set has as many."""
+    return max(SEQUENCE_SETS, -(-STEP_SETS // time_steps))
+
+
+def golden_images(folder: Path) -> Split:
+    """The test images that the golden sets are made of, and their labels.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = folder / IMAGES
+    try:
+        arrays = safetensors.numpy.load(path.read_bytes())
+        split = Split(arrays["images"], arrays["labels"])
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: expected a safetensors file with images and labels: {error}") from None
+    if split.images.dtype != np.uint8 or split.images.ndim not in (4, 5):
+        raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and as many labels")
+    return split

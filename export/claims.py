@@ -14,72 +14,78 @@ from csnn_jax.runs.weights import digest
 from csnn_jax.trained import Trained
 from export import parts, semantics
 from export.bundle import WEIGHTS, Manifest
-from export.parts.part import Found, Part, Timing
+from export.network import Bundle, Network
+from export.parts.part import CheckResult, Part, Timing
 from export.proof.equality import fired, thresholds
+from export.proof.evidence import Evidence
 from export.report import tools
 from export.report.cells import measured
-from export.subject import Subject
 
-Prove = Callable[[Part, str], Found]
+Prove = Callable[[Part, str, Iterator[CheckResult]], CheckResult]
 
 
-def summary(part: Part, found: Found, images: int | None) -> str:
+def summary(part: Part, result: CheckResult, images: int | None) -> str:
     """A check's result in one line, with the accuracy on so many images; None: they are too few to tell one."""
-    if found.problems:
-        return "; ".join(found.problems)
-    said = ["ok", *(one.line() for one in part.comparisons(found.proof) if one.said)]
-    if "accuracy" in found.proof and images is not None:
-        said.append(f"accuracy {measured(found.proof['accuracy'], images)} on {images:,} images")
+    if result.problems:
+        return "; ".join(result.problems)
+    said = ["ok", *(one.line() for one in part.comparisons(result.proof) if one.said)]
+    if "accuracy" in result.proof and images is not None:
+        said.append(f"accuracy {measured(result.proof['accuracy'], images)} on {images:,} images")
     return ", ".join(said)
 
 
-def of_bundle(subject: Subject, prove: Prove) -> Manifest:
+def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
     """All that the manifest claims of a bundle and that follows from the bundle's other files.
 
     Args:
-        subject: the bundle.
-        prove: runs the check of a part for the file so named; told so that it may report it.
+        bundle: its files are there.
+        evidence: what they are checked on.
+        prove: takes the next result from the checks of a part, that of the file so named, and reports it.
 
     Returns:
         These entries of the manifest.
     """
-    model, tensors = subject.config.model, subject.tensors
-    reasons = {part.form: part.reason_against(model, tensors) for part in parts.every() if part.form}
-    found = {name: prove(part, name) for part, name in checked(subject)}
+    network = bundle.network
+    results: dict[str, CheckResult] = {}
+    for part in _possible(network):
+        checks = part.check(bundle, evidence)
+        results |= {name: prove(part, name, checks) for name in part.what}
+    reasons = {part.form: part.reason_against(network.model, network.tensors) for part in parts.every() if part.form}
     return {
-        "weights": {"file": WEIGHTS, "sha256_of_tensors": digest(tensors)},
-        "semantics": semantics.of_bundle(subject.step, subject.time_steps, subject.sequence),
+        "weights": {"file": WEIGHTS, "sha256_of_tensors": digest(network.tensors)},
+        "semantics": semantics.of_bundle(network.step, network.time_steps, network.sequence),
         **{form.lower(): {"written": reason is None, "reason": reason} for form, reason in reasons.items()},
-        "onnx": {name: one.graph for name, one in found.items() if one.graph},
-        "proof": {name: one.proof for name, one in found.items()},
-        "numbers": footprint.numbers(model, tensors, _activity(subject)),
-        "targets": [row._asdict() for row in tools.running(found)],
+        "onnx": {name: one.graph for name, one in results.items() if one.graph},
+        "proof": {name: one.proof for name, one in results.items()},
+        "numbers": footprint.numbers(network.model, network.tensors, _activity(evidence)),
+        "targets": [row._asdict() for row in tools.running(results)],
     }
 
 
-def _activity(subject: Subject) -> footprint.Activity:
+def _activity(evidence: Evidence) -> footprint.Activity:
     """Activity of the reference network on the images that spikes are compared on."""
-    thetas = thresholds(subject.step)
-    batches = (footprint.Activity.of(x.numpy(), fired(torch, thetas)) for _, x, torch in subject.compared)
+    thetas = thresholds(evidence.network.step)
+    batches = (footprint.Activity.of(x.numpy(), fired(torch, thetas)) for _, x, torch in evidence.compared)
     return reduce(add, batches)
 
 
-def checked(subject: Subject) -> list[tuple[Part, str]]:
-    """The parts that this bundle has, and the names that each is checked by, in order."""
-    return [(part, name) for part in _possible(subject) for name in part.what]
+def checked(network: Network) -> list[str]:
+    """The names under which the files of this network's bundle are checked, in order."""
+    return [name for part in _possible(network) for name in part.what]
 
 
-def timed(subject: Subject) -> list[tuple[str, Timing]]:
+def timed(network: Network) -> list[tuple[str, Timing]]:
     """The files that run: first those of which a call is one step, then those of whole windows."""
-    found = [(name, part.timing) for part in _possible(subject) if part.timing for name in part.what]
-    return sorted(found, key=lambda one: one[1].whole_window)
+    timings = [(name, part.timing) for part in _possible(network) if part.timing for name in part.what]
+    return sorted(timings, key=lambda one: one[1].whole_window)
 
 
-def latencies(subject: Subject, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file, latency of one call, measured for so long) of every file that runs."""
-    for name, timing in timed(subject):
-        with subject.work.task(f"timing {name}"):
-            yield name, timing.measure(subject, name, seconds)
+def latencies(bundle: Bundle, evidence: Evidence, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file, latency of one call, measured for so long) of every file that runs, on the first test image."""
+    first = evidence.few(1)
+    for name, timing in timed(bundle.network):
+        with evidence.work.task(f"timing {name}"):
+            yield name, timing.measure(bundle, first, name, seconds)
 
 
 def trained_accuracy(config: Config, tensors: Tensors, test: Split) -> float:
@@ -88,5 +94,5 @@ def trained_accuracy(config: Config, tensors: Tensors, test: Split) -> float:
     return Trained(config, tensors).evaluate(test).accuracy
 
 
-def _possible(subject: Subject) -> list[Part]:
-    return parts.possible(subject.config.model, subject.tensors)
+def _possible(network: Network) -> list[Part]:
+    return parts.possible(network.model, network.tensors)

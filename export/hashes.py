@@ -18,13 +18,13 @@ SUMS = "SHA256SUMS"
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     """SHA-256 and size of every file in a folder, by its name relative to the folder; see `irregular` for the rest."""
-    found = {}
+    hashed = {}
     for path in entries(folder):
         if path.is_file() and not path.is_symlink():
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[path.relative_to(folder).as_posix()] = {"sha256": digest, "bytes": path.stat().st_size}
-    return found
+            hashed[path.relative_to(folder).as_posix()] = {"sha256": digest, "bytes": path.stat().st_size}
+    return hashed
 
 
 def entries(folder: Path) -> list[Path]:

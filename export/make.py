@@ -1,5 +1,7 @@
 """The order in which a bundle is made: its files written, each proven, all of it told in manifest and report."""
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,18 +17,30 @@ from csnn_jax.files import write_atomic
 from csnn_jax.report import page
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
-from export import claims, derived, manifest, parts, silent
-from export.bundle import PAGE, REPORT
-from export.manifest import Manifest
-from export.parts.part import Found, Part
+from export import claims, manifest, parts, silent
+from export.bundle import PAGE, REPORT, Manifest
+from export.network import Bundle, Inputs, Network, calibration
+from export.parts.part import CheckResult, Part
+from export.proof import derived
+from export.proof.evidence import Evidence
 from export.report import text, webpage
 from export.settings import Settings
-from export.subject import ExportInputs, Subject, calibration
 from export.work import Work
 
 
-def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings, work: Work) -> None:
-    """Fills an empty folder with the bundle of a run, and proves it; `work` shows how far it is.
+def make(
+    folder: Path, scratch: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings, work: Work
+) -> None:
+    """Fills an empty folder with the bundle of a run, and proves it.
+
+    Args:
+        folder: the bundle's.
+        scratch: another empty folder, for what is built on the way.
+        run: the run directory.
+        config: the job.
+        tensors: the trained parameters.
+        settings: how the bundle is made.
+        work: shows how far it is.
 
     Raises:
         UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
@@ -41,15 +55,19 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
     if settings.images > (there := len(dataset.test.labels)):
         print(f"the test set has {there:,} images, and spikes are compared on all of them", flush=True)
         settings = replace(settings, images=there)
-    source = _source(folder, config, tensors, settings, dataset, work)
-    subject = source.subject
-    derived.make(source)
+    network, job, dropped = _network(config, tensors, settings, dataset, work)
+    inputs = Inputs(job, settings.opset, settings.split(dataset.test), settings.window(calibration(dataset)))
+    bundle = Bundle(folder, network, scratch)
+    evidence = Evidence(network, inputs.test, settings.images, settings.extent, work)
+    tasks = len(parts.possible(network.model, tensors)) + len(claims.checked(network)) + len(claims.timed(network))
+    work.plan(tasks + settings.drop_silent + len(("accuracy", "report")))
+    derived.make(bundle, inputs, work)
     for part in parts.every():
-        if reason := part.reason_against(subject.config.model, subject.tensors):
+        if reason := part.reason_against(network.model, network.tensors):
             print(f"no {part.form} file: {reason}", flush=True)
-    found = claims.of_bundle(subject, partial(_prove, subject))
-    _warn_of_silence(found)
-    latency = dict(claims.latencies(subject, settings.extent.seconds))
+    claimed = claims.of_bundle(bundle, evidence, partial(_prove, evidence))
+    _warn_of_silence(claimed)
+    latency = dict(claims.latencies(bundle, evidence, settings.extent.seconds))
     with work.task("the trained network's accuracy"):
         training = _training(run, config, tensors, dataset.test)
     whole: Manifest = {
@@ -57,66 +75,66 @@ def make(folder: Path, run: RunDir, config: Config, tensors: Tensors, settings: 
         "made": manifest.made(settings.opset),
         "training": training,
         "data": manifest.data(config.data.dataset, dataset.test),
-        "settings": asdict(settings) | {"accuracy_images": len(subject.split.labels)},
-        **found,
+        "settings": asdict(settings) | {"accuracy_images": len(inputs.test.labels)},
+        **claimed,
         "latency": latency,
-        **source.dropped,
+        **dropped,
         "files": manifest.hash_files(folder),
     }
     with work.task("the report"):
-        _write_page(folder, whole)
-        whole["files"] = manifest.hash_files(folder)
-        write_atomic(folder / REPORT, text.render(whole).encode())
-        whole["files"] = manifest.hash_files(folder)
+        _write_reports(folder, whole)
         manifest.write(folder, whole)
 
 
-def _source(
-    folder: Path, config: Config, tensors: Tensors, settings: Settings, dataset: Dataset, work: Work
-) -> ExportInputs:
-    """What the files are made from: the run's network, or what is left of it; tells `work` how much there is to do."""
+def _network(
+    config: Config, tensors: Tensors, settings: Settings, dataset: Dataset, work: Work
+) -> tuple[Network, Config, dict[str, Any]]:
+    """(the run's network, or what is left of it; the job for config.json; what the manifest says of what was left out).
+
+    The last is empty where nothing was.
+    """
     fitted = settings.fitted(config, dataset.test)
-    job, dropped = config, {}
-    if settings.drop_silent:
-        with work.task("looking for silent channels", len(dataset.train.labels) + len(dataset.test.labels)):
-            fitted, tensors, found = silent.drop(fitted, tensors, dataset, work)
-        print("\n".join(found.lines()), flush=True)
-        job = replace(config, model=replace(fitted.model, time_steps=config.model.time_steps))
-        dropped = {"dropped": found.figures()}
-    ranges = settings.window(calibration(dataset))
-    frames = dataset.test.images.shape[1] if dataset.test.images.ndim == 5 else None
-    split = settings.split(dataset.test)
-    subject = Subject(
-        folder, fitted, tensors, split, settings.images, ranges, extent=settings.extent, window_frames=frames, work=work
-    )
-    tasks = len(parts.possible(fitted.model, tensors)) + len(claims.checked(subject)) + len(claims.timed(subject))
-    work.plan(tasks + settings.drop_silent + len(("accuracy", "report")))
-    return ExportInputs(subject, job, settings.opset, dropped)
+    recorded = dataset.test.images.shape[1] if dataset.test.images.ndim == 5 else None
+    if not settings.drop_silent:
+        return Network(fitted, tensors, recorded), config, {}
+    with work.task("looking for silent channels", len(dataset.train.labels) + len(dataset.test.labels)):
+        fitted, tensors, dropped = silent.drop(fitted, tensors, dataset, work)
+    print("\n".join(dropped.lines()), flush=True)
+    job = replace(config, model=replace(fitted.model, time_steps=config.model.time_steps))
+    return Network(fitted, tensors, recorded), job, {"dropped": dropped.figures()}
 
 
-def _write_page(folder: Path, whole: Manifest) -> None:
-    """Writes report.html, or says in one line why there is none."""
+def _write_reports(folder: Path, whole: Manifest) -> None:
+    """Writes report.html, or says in one line why there is none, and report.md; adds them to the manifest's files."""
     try:
         page.require()
     except UserError as error:
         print(f"no {PAGE}: {error}", flush=True)
     else:
-        write_atomic(folder / PAGE, webpage.render(whole).encode())
+        _write_listed(folder, whole, PAGE, webpage.render(whole))
+    _write_listed(folder, whole, REPORT, text.render(whole))
 
 
-def _warn_of_silence(found: Manifest) -> None:
-    if warning := manifest.silence(found):
+def _write_listed(folder: Path, whole: Manifest, name: str, content: str) -> None:
+    written = content.encode()
+    write_atomic(folder / name, written)
+    entry = {"sha256": hashlib.sha256(written).hexdigest(), "bytes": len(written)}
+    whole["files"] = dict(sorted((whole["files"] | {name: entry}).items()))
+
+
+def _warn_of_silence(claimed: Manifest) -> None:
+    if warning := manifest.silence(claimed):
         print(f"warning: {warning}", flush=True)
 
 
-def _prove(subject: Subject, part: Part, name: str) -> Found:
-    """Runs the check of a bundle being made: one that finds a problem ends it."""
-    with subject.work.task(f"checking {name}", subject.looked_at):
-        found = part.check(subject, name)
-    if found.problems:
-        raise UserError(f"{name}: {found.problems[0]}; no bundle is made of a file that is not proven")
-    print(f"{name:<20} {claims.summary(part, found, len(subject.split.labels))}", flush=True)
-    return found
+def _prove(evidence: Evidence, part: Part, name: str, checks: Iterator[CheckResult]) -> CheckResult:
+    """Runs the check of a file of a bundle being made: one that finds a problem ends it."""
+    with evidence.work.task(f"checking {name}", evidence.looked_at):
+        result = next(checks)
+    if result.problems:
+        raise UserError(f"{name}: {result.problems[0]}; no bundle is made of a file that is not proven")
+    print(f"{name:<20} {claims.summary(part, result, len(evidence.test.labels))}", flush=True)
+    return result
 
 
 def _training(run: RunDir, config: Config, tensors: Tensors, test: Split) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """manifest.json: what is in a bundle, how it is to be called, what was proven; SHA256SUMS hashes it and all others.
 
-Everything in it but the statements of its maker (`statements.FORMS`) follows from the bundle's other files and this
-version, and `export.verify` compares it.
+Everything in it but the statements of its maker (`proof.statements.FORMS`) follows from the bundle's other files and
+this version, and `export.verify` compares it.
 """
 
 import hashlib
@@ -18,9 +18,10 @@ from csnn_jax.data import Split, as_bytes
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs import layouts, rundir
-from export import hashes, statements
+from export import hashes
 from export.bundle import CONFIG, MANIFEST, WEIGHTS, Manifest
 from export.hashes import SUMS
+from export.proof import statements
 
 SCHEMA_VERSION = 1
 MOST_BYTES, MOST_CONFIG = 2**24, 2**16

@@ -10,15 +10,14 @@ from typing import Any
 
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.report import page
-from export import claims, derived, hashes, manifest, statements
-from export.bundle import MANIFEST, PAGE, REPORT
-from export.manifest import Manifest
-from export.parts.part import Found, Part
+from export import claims, hashes, manifest
+from export.bundle import MANIFEST, PAGE, REPORT, Manifest
+from export.parts.part import CheckResult, Part
+from export.proof import derived, statements
 from export.proof.agreement import disagreement, other_images
-from export.received import Opened, open_bundle
+from export.proof.received import Opened, open_bundle
 from export.report import text, webpage
 from export.settings import EXTENTS, Effort
-from export.subject import Subject
 from export.work import Work
 
 DIFFERENT, INCOMPLETE = 1, 3
@@ -72,11 +71,11 @@ def verify(
         if recorded is None:
             return verdict.end("what the files hold was not looked at")
         opened = open_bundle(folder, scratch, recorded, dataset, effort, work)
-        found = Comparison(verdict, folder, recorded, opened).run()
+        claimed = Comparison(verdict, folder, recorded, opened).run()
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()
-    return verdict.end(opened.note, manifest.silence(found))
+    return verdict.end(opened.note, manifest.silence(claimed))
 
 
 def listed(folder: Path, verdict: Verdict) -> Manifest | None:
@@ -111,74 +110,72 @@ class Comparison:
     opened: Opened
 
     @property
-    def subject(self) -> Subject:
-        """The bundle as it is made here."""
-        return self.opened.source.subject
-
-    @property
     def figures(self) -> bool:
         """Whether the recorded figures are of the images that are looked at here."""
         return self.opened.test is not None and self.opened.effort is None
 
     def run(self) -> Manifest:
-        """Compares every file, then the manifest and the reports; returns what was found, as a manifest has it."""
-        subject = self.subject
-        subject.work.plan(2 * len(claims.checked(subject)) + len(claims.timed(subject)) + 1)
+        """Compares every file, then the manifest and the reports; returns what holds here, as a manifest has it."""
+        bundle, evidence = self.opened.bundle, self.opened.evidence
+        network = bundle.network
+        evidence.work.plan(2 * len(claims.checked(network)) + len(claims.timed(network)) + 1)
         self.make()
         wrong = self.files()
-        found = claims.of_bundle(subject, lambda part, name: self._file(part, name, wrong.pop(name, [])))
+        claimed = claims.of_bundle(
+            bundle, evidence, lambda part, name, checks: self._file(part, name, checks, wrong.pop(name, []))
+        )
         for name, problems in wrong.items():
             self.verdict.tell(name, problems)
-        self.rest(found)
+        self.rest(claimed)
         if self.figures and not self.verdict.bad:
             self.verdict.tell("latency", [], self._latency())
-        return found
+        return claimed
 
     def make(self) -> None:
         """Makes the files once more."""
-        derived.make(self.opened.source)
+        derived.make(self.opened.bundle, self.opened.inputs, self.opened.evidence.work)
 
-    def check(self, part: Part, name: str) -> Found:
+    def check(self, name: str, checks: Iterator[CheckResult]) -> CheckResult:
         """Runs a file that was made here; that it can't be run is a problem, too."""
         try:
-            return part.check(self.subject, name)
+            return next(checks, CheckResult({}, ["not checked, as the one before could not be"]))
         except UserError as error:
-            return Found({}, [f"not checked: {error}"])
+            return CheckResult({}, [f"not checked: {error}"])
         except Exception as error:  # whatever a library says of a file, it is that file's line
-            return Found({}, [f"can't be checked: {_one_line(error)}"])
+            return CheckResult({}, [f"can't be checked: {_one_line(error)}"])
 
     def files(self) -> dict[str, list[str]]:
         """How files differ from those made here, by the names under which they are checked."""
         wrong: dict[str, list[str]] = {}
-        for name, problem in derived.differences(self.subject, self.folder, self.recorded):
+        for name, problem in derived.differences(self.opened.bundle, self.folder, self.recorded):
             shown = derived.of(name)
             wrong.setdefault(shown, []).append(problem if shown == name else f"{name}: {problem}")
         return wrong
 
-    def rest(self, found: Manifest) -> None:
-        """Compares the manifest with what was found, and the reports with the manifest."""
-        self.verdict.tell(MANIFEST, list(self._manifest(found)))
+    def rest(self, claimed: Manifest) -> None:
+        """Compares the manifest with what holds here, and the reports with the manifest."""
+        self.verdict.tell(MANIFEST, list(self._manifest(claimed)))
         self.verdict.tell(REPORT, list(self._report()))
         if PAGE in self.recorded["files"]:
             self._page()
         self._images()
 
-    def _file(self, part: Part, name: str, problems: list[str]) -> Found:
+    def _file(self, part: Part, name: str, checks: Iterator[CheckResult], problems: list[str]) -> CheckResult:
         """Runs what was made here; `problems` is what the bundle holds instead."""
-        with self.subject.work.task(f"checking {name}", self.subject.looked_at):
-            found = self.check(part, name)
-        images = len(self.subject.split.labels)
-        problems = problems or found.problems or list(self._figures(self.recorded["proof"].get(name), found.proof))
-        praise = claims.summary(part, found, None if self.opened.effort == "quick" else images)
-        self.verdict.tell(name, problems, praise)
-        return found
+        evidence = self.opened.evidence
+        with evidence.work.task(f"checking {name}", evidence.looked_at):
+            result = self.check(name, checks)
+        problems = problems or result.problems or list(self._figures(self.recorded["proof"].get(name), result.proof))
+        images = None if self.opened.effort == "quick" else len(evidence.test.labels)
+        self.verdict.tell(name, problems, claims.summary(part, result, images))
+        return result
 
     def _figures(self, recorded: Any, found: dict[str, Any]) -> Iterator[str]:
         """Compares figures: equal where rounding can't change them, else within its limits; or what holds anyway."""
         if not isinstance(recorded, dict):
             yield f"has no figures in {MANIFEST}"
             return
-        images = len(self.subject.split.labels)
+        images = len(self.opened.evidence.test.labels)
 
         def rule(name: str, recorded: Any, found: Any) -> list[str] | None:
             return disagreement(name, recorded, found, images) if self.figures else other_images(name, recorded, found)
@@ -188,14 +185,14 @@ class Comparison:
         except (TypeError, KeyError, IndexError, ArithmeticError) as error:  # figures of other kinds than ours
             yield f"its figures in {MANIFEST} are damaged: {_one_line(error)}"
 
-    def _manifest(self, found: Manifest) -> Iterator[str]:
-        yield from self._names(found)
+    def _manifest(self, claimed: Manifest) -> Iterator[str]:
+        yield from self._names(claimed)
         yield from self._statements()
-        for entry in (entry for entry in found if entry not in ("proof", "numbers")):
-            yield from manifest.differences(self.recorded.get(entry), found[entry], entry)
-        if set(found["proof"]) != set(self.recorded["proof"]):
-            yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(found['proof'])}"
-        yield from self._figures({"numbers": self.recorded["numbers"]}, {"numbers": found["numbers"]})
+        for entry in (entry for entry in claimed if entry not in ("proof", "numbers")):
+            yield from manifest.differences(self.recorded.get(entry), claimed[entry], entry)
+        if set(claimed["proof"]) != set(self.recorded["proof"]):
+            yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(claimed['proof'])}"
+        yield from self._figures({"numbers": self.recorded["numbers"]}, {"numbers": claimed["numbers"]})
         if self.figures:
             yield from self._trained()
 
@@ -203,27 +200,27 @@ class Comparison:
         """The accuracy that the manifest says the trained network has on the whole test set."""
         test = self.opened.test
         assert test is not None
-        with self.subject.work.task("the trained network's accuracy"):
-            now = claims.trained_accuracy(self.opened.source.job, self.subject.tensors, test)
-        found = disagreement("accuracy", self.recorded["training"]["accuracy"], now, len(test.labels))
-        yield from (f"training.accuracy: {line}" for line in found or ())
+        with self.opened.evidence.work.task("the trained network's accuracy"):
+            now = claims.trained_accuracy(self.opened.inputs.job, self.opened.bundle.network.tensors, test)
+        lines = disagreement("accuracy", self.recorded["training"]["accuracy"], now, len(test.labels))
+        yield from (f"training.accuracy: {line}" for line in lines or ())
 
-    def _names(self, found: Manifest) -> Iterator[str]:
+    def _names(self, claimed: Manifest) -> Iterator[str]:
         """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
-        names = derived.names(self.subject.folder) | {REPORT}
+        names = derived.names(self.opened.bundle.folder) | {REPORT}
         for name in sorted(names ^ (set(self.recorded["files"]) - {PAGE})):
             yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
-        if set(self.recorded["latency"]) != {name for name, _ in claims.timed(self.subject)}:
+        if set(self.recorded["latency"]) != {name for name, _ in claims.timed(self.opened.bundle.network)}:
             yield "latency is not that of every file that runs"
-        for name in sorted(set(self.recorded) - {"schema_version", *found, *statements.FORMS}):
+        for name in sorted(set(self.recorded) - {"schema_version", *claimed, *statements.FORMS}):
             yield f"{name} is not part of {MANIFEST}"
 
     def _statements(self) -> Iterator[str]:
         """What the maker states must fit the configuration and the files, as far as these show it."""
-        subject, test = self.subject, self.opened.test
-        yield from statements.belied(self.recorded, self.opened.source.job, None if test is None else len(test.labels))
+        network, test = self.opened.bundle.network, self.opened.test
+        yield from statements.belied(self.recorded, self.opened.inputs.job, None if test is None else len(test.labels))
         if (dropped := self.recorded.get("dropped")) is not None:
-            yield from statements.belied_by_network(dropped, subject.config.model, subject.tensors)
+            yield from statements.belied_by_network(dropped, network.model, network.tensors)
 
     def _report(self) -> Iterator[str]:
         try:
@@ -253,7 +250,7 @@ class Comparison:
     def _images(self) -> None:
         """Without the test images nothing of them can be checked."""
         if self.opened.test is None:
-            name = self.opened.source.job.data.dataset
+            name = self.opened.inputs.job.data.dataset
             self.verdict.unchecked += [
                 "accuracy, spikes, operations and energy",
                 "the ranges of step_int8.onnx",
@@ -264,7 +261,8 @@ class Comparison:
 
     def _latency(self) -> str:
         """Latency of every file, here and as recorded, to be looked at: no two machines, or days, give the same."""
-        here = claims.latencies(self.subject, EXTENTS[self.recorded["settings"]["effort"]].seconds)
+        seconds = EXTENTS[self.recorded["settings"]["effort"]].seconds
+        here = claims.latencies(self.opened.bundle, self.opened.evidence, seconds)
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
         return f"here (recorded), median ms a call: {', '.join(pairs)}"

@@ -54,13 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return hashes.check(folder)
         require_extras()
         with Work("Verifying") as work, Scratch() as scratch:
-            (mine := scratch / "bundle").mkdir()
             from export import verification
 
             set_up()
             effort: Effort | None = "quick" if flags.quick else "thorough" if flags.thorough else None
             try:
-                return verification.verify(folder, mine, flags.dataset, effort, work)
+                return verification.verify(folder, scratch, flags.dataset, effort, work)
             except UserError as error:  # what can't be verified is not ok
                 print(f"error: {error}", file=sys.stderr)
                 return 1

@@ -14,19 +14,19 @@ class Work:
     Lines that are printed meanwhile appear above the bar.
 
     Args:
-        told: what the command does, in a word.
+        title: what the command does, in a word.
     """
 
-    def __init__(self, told: str):
+    def __init__(self, title: str):
         columns = (
-            TextColumn(told),
+            TextColumn(title),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[now]}"),
         )
         self._bar = Progress(*columns, disable=not sys.stdout.isatty(), transient=True)
-        self._task = self._bar.add_task(told, total=None, now="loading packages and data")
+        self._task = self._bar.add_task(title, total=None, now="loading packages and data")
         self._done = self._seen = self._expected = 0
 
     def __enter__(self) -> "Work":

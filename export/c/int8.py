@@ -4,9 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.runs.layouts import Tensors
-
 
 class Quantised(NamedTuple):
     """A layer's weights, which are `weight` times the `scale` of their output channel.
@@ -38,9 +35,3 @@ def quantise(weight: np.ndarray) -> Quantised:
 
 def _beside(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return scale.reshape(-1, *[1] * (weight.ndim - 1))
-
-
-def rounded(config: ModelConfig, tensors: Tensors) -> Tensors:
-    """A network's parameters with the weights that 8 bits leave of them."""
-    names = [f"{layer.name}.weight" for layer in config.layers]
-    return tensors | {name: quantise(tensors[name]).values for name in names}

@@ -1,4 +1,4 @@
-"""The C program, compiled and called: as a program, and as a library one time step at a time."""
+"""The C program: written, compiled and called, as a program and as a library one time step at a time."""
 
 import ctypes
 import os
@@ -6,14 +6,23 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.data.events.frames import Window
 from csnn_jax.errors import UserError, first_error
-from export.c.headers import index_type
+from csnn_jax.files import write_atomic
+from csnn_jax.runs.layouts import Tensors
+from export.c import headers
+
+SOURCES = ("csnn.c", "csnn.h", "main.c", "events.c", "program.h", "Makefile")
+FILES = (*SOURCES, "network.h", "weights.h")
+INT8 = "weights_int8.h"
+"""What a program of 8 bits is built with instead of weights.h."""
 
 
 class Built(NamedTuple):
@@ -21,6 +30,27 @@ class Built(NamedTuple):
 
     program: Path
     library: Path
+
+
+def write_sources(
+    folder: Path, config: ModelConfig, tensors: Tensors, frames: int | None = None, window: Window | None = None
+) -> None:
+    """Writes the program's sources, `FILES` and `INT8`.
+
+    Args:
+        folder: where to; made if it is not there.
+        config: the stack.
+        tensors: its parameters in torch's layouts, see `weights.load`; rounded to float32.
+        frames: how many frames a sample has; None: what the encoding says, one image for direct, else one frame of
+            0 and 1 for every time step.
+        window: what makes frames of a camera's events; None: the program takes none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SOURCES:
+        write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
+    write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
+    for name in ("weights.h", INT8):
+        write_atomic(folder / name, "".join(headers.weights(config, tensors, int8=name == INT8)).encode())
 
 
 def build(folder: Path, out: Path, int8: bool = False) -> Built:
@@ -89,7 +119,7 @@ class Library:
         self._c.csnn_state_size.restype = ctypes.c_size_t
         self._c.csnn_classify.argtypes = [ctypes.c_void_p] * 3
         self._c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
-        self._c.csnn_spikes.restype = ctypes.POINTER(index_type(config))
+        self._c.csnn_spikes.restype = ctypes.POINTER(headers.index_type(config))
         self._state = ctypes.create_string_buffer(self._c.csnn_state_size())
         self._count = ctypes.c_int32()
 

@@ -19,10 +19,8 @@ from csnn_jax.data.encode import draws, levels
 from csnn_jax.errors import UserError
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, manifest
-from export.bundle import CONFIG, MANIFEST
-from export.golden_images import IMAGES, images
+from export.bundle import CONFIG, IMAGES, MANIFEST, Manifest, golden_images
 from export.hashes import SUMS
-from export.manifest import Manifest
 
 STEP = "step.onnx"
 FACTS, SAMPLES, DRAWS = "demo.json", "samples.bin", "draws.bin"
@@ -61,7 +59,7 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
             raise UserError(f"{folder / name}: {problems[name]}")
         if name != SUMS and name not in found["files"]:
             raise UserError(f"{folder}: has no {name}, expected a bundle that `python -m export` made")
-    made = DemoInputs(folder, found, RunDir(folder).config().model, images(folder), ())
+    made = DemoInputs(folder, found, RunDir(folder).config().model, golden_images(folder), ())
     classes = _checked(made)
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")

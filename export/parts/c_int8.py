@@ -3,48 +3,46 @@
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import torch
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.files import write_atomic
+from csnn_jax.runs.layouts import Tensors
 from export import reference
+from export.bundle import GOLDEN, Manifest
 from export.c import headers, int8, program
-from export.manifest import Manifest
+from export.network import Bundle, Inputs
 from export.parts import c_program
-from export.parts.part import Advice, ComparedRow, Found, Part, Usage
+from export.parts.part import Advice, CheckResult, ComparedRow, Part, Usage
 from export.proof import Figures
 from export.proof.equality import equality, problems, windows
+from export.proof.evidence import Evidence
 from export.report.cells import size
-from export.subject import ExportInputs, Subject
 
-NAME = f"{c_program.NAME}{c_program.INT8}"
-EXPECTED = f"{c_program.GOLDEN}expected_int8.txt"
-
-
-def write(source: ExportInputs) -> None:
-    subject = source.subject
-    write_atomic(subject.folder / NAME, (c_program.sources(subject) / c_program.INT8).read_bytes())
-    write_atomic(subject.folder / EXPECTED, _printed(subject).encode())
+NAME = f"{c_program.NAME}{program.INT8}"
+EXPECTED = f"{GOLDEN}/c/expected_int8.txt"
 
 
-def check(subject: Subject, name: str) -> Found:
+def rounded(config: ModelConfig, tensors: Tensors) -> Tensors:
+    """A network's parameters with the weights that 8 bits leave of them."""
+    names = [f"{layer.name}.weight" for layer in config.layers]
+    return tensors | {name: int8.quantise(tensors[name]).values for name in names}
+
+
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    write_atomic(bundle.folder / NAME, (bundle.sources / program.INT8).read_bytes())
+    samples = np.fromfile(bundle.folder / c_program.SAMPLES, np.uint8)
+    write_atomic(bundle.folder / EXPECTED, program.printed(bundle.program_int8.program, samples).encode())
+
+
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Equal to a network in torch that has the same rounded weights; its accuracy."""
-    model = subject.config.model
-    built = c_program.build(subject, int8=True)
-    rounded = reference.Step(model, int8.rounded(model, subject.tensors))
-    expected = windows(rounded, (one.x for one in subject.compared))
-    found = equality(rounded, program.Library(built.library, model), expected)
-
-    def printed(x: torch.Tensor) -> np.ndarray:
-        return program.counts(built.program, program.samples(model, x.numpy()))[1]
-
-    figures: Figures = {"library": found, "constant_bytes": headers.weight_bytes(model, int8=True)}
-    return Found(figures | {"accuracy": subject.accuracy(printed)}, problems("the library", found))
-
-
-def _printed(subject: Subject) -> str:
-    """What the program prints for the golden samples."""
-    samples = np.fromfile(subject.folder / c_program.SAMPLES, np.uint8)
-    return program.printed(c_program.build(subject, int8=True).program, samples)
+    model, built = bundle.network.model, bundle.program_int8
+    step = reference.Step(model, rounded(model, bundle.network.tensors))
+    expected = windows(step, (one.x for one in evidence.compared))
+    compared = equality(step, program.Library(built.library, model), expected)
+    figures: Figures = {"library": compared, "constant_bytes": headers.weight_bytes(model, int8=True)}
+    accuracy = evidence.accuracy(c_program.counts_of(built, model))
+    yield CheckResult(figures | {"accuracy": accuracy}, problems("the library", compared))
 
 
 def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
@@ -54,7 +52,7 @@ def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
     flash = size(manifest["proof"][NAME]["constant_bytes"])
-    yield Advice(6, f"a bare device with only {flash} of flash", f"`{c_program.NAME}` built with `{c_program.INT8}`")
+    yield Advice(6, f"a bare device with only {flash} of flash", f"`{c_program.NAME}` built with `{program.INT8}`")
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:

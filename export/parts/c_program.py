@@ -1,128 +1,64 @@
 """`c/`: the network as a C99 program. `csnn.c` is the same for every network, two headers are not."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data.events.frames import Window
-from csnn_jax.data.events.one_file import window_of
 from csnn_jax.files import write_atomic
-from csnn_jax.runs.layouts import Tensors
-from export import latency
+from export.bundle import GOLDEN, Manifest
 from export.c import headers, program
-from export.golden_images import FOLDER
-from export.manifest import Manifest
-from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
-from export.proof import Figures
+from export.network import Bundle, Inputs
+from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
+from export.proof import Figures, latency
 from export.proof.equality import equality, problems
+from export.proof.evidence import Evidence
 from export.proof.runners import counts
+from export.reference import Counts
 from export.report.cells import size
-from export.subject import ExportInputs, Subject
 
 NAME = "c/"
-GOLDEN = f"{FOLDER}/c/"
-SAMPLES = f"{GOLDEN}samples.bin"
+SAMPLES = f"{GOLDEN}/c/samples.bin"
 """Test images as the program takes them, for all that run it."""
-SOURCES = ("csnn.c", "csnn.h", "main.c", "events.c", "program.h", "Makefile")
-FILES = (*SOURCES, "network.h", "weights.h")
 MAKE = "make -C c -f Makefile BUILD=../../csnn-build"
 """How reports call make in the folder of a bundle: with this Makefile, for make prefers a GNUmakefile, and outside."""
-INT8 = "weights_int8.h"
-"""A part of its own, see c_int8.py, but for who builds with it."""
 
 
-def write(source: ExportInputs) -> None:
-    folder = source.subject.folder / "c"
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    folder = bundle.folder / "c"
     folder.mkdir()
-    for name in FILES:
-        write_atomic(folder / name, (sources(source.subject) / name).read_bytes())
+    for name in program.FILES:
+        write_atomic(folder / name, (bundle.sources / name).read_bytes())
 
 
-def check(subject: Subject, name: str) -> Found:
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Compiled, equal to torch; the program prints what the library counts."""
-    model = subject.config.model
-    built = build(subject)
-    library = program.Library(built.library, model)
-    found = equality(subject.step, library, subject.compared)
-
-    def printed(x: torch.Tensor) -> np.ndarray:
-        return program.counts(built.program, program.samples(model, x.numpy()))[1]
-
-    pairs = [(printed(one.x), counts(library, model, one.x)) for one in subject.compared]
+    model = bundle.network.model
+    library = program.Library(bundle.program.library, model)
+    compared = equality(bundle.network.step, library, evidence.compared)
+    printed = counts_of(bundle.program, model)
+    pairs = [(printed(one.x), counts(library, model, one.x)) for one in evidence.compared]
     different, count = sum(int((a != b).sum()) for a, b in pairs), sum(a.size for a, _ in pairs)
-    accuracy = subject.accuracy(printed)
-    wrong = problems("the library", found)
+    accuracy = evidence.accuracy(printed)
+    wrong = problems("the library", compared)
     if different:
         wrong.append(f"{different:,} of the counts that the program prints differ from the library's")
     memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
-    figures: Figures = {"library": found, "program": {"counts": count, "different_counts": different}}
-    return Found(figures | {"memory": memory, "accuracy": accuracy}, wrong)
+    figures: Figures = {"library": compared, "program": {"counts": count, "different_counts": different}}
+    yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
 
 
-def write_sources(
-    folder: Path, config: ModelConfig, tensors: Tensors, frames: int | None = None, window: Window | None = None
-) -> None:
-    """Writes the program's sources, `FILES` and `INT8`.
-
-    Args:
-        folder: where to; made if it is not there.
-        config: the stack.
-        tensors: its parameters in torch's layouts, see `weights.load`; rounded to float32.
-        frames: how many frames a sample has; None: what the encoding says, one image for direct, else one frame of
-            0 and 1 for every time step.
-        window: what makes frames of a camera's events; None: the program takes none.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in SOURCES:
-        write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
-    write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
-    for name in ("weights.h", INT8):
-        write_atomic(folder / name, "".join(headers.weights(config, tensors, int8=name == INT8)).encode())
+def counts_of(built: program.Built, model: ModelConfig) -> Counts:
+    """Runs the compiled program."""
+    return lambda x: program.counts(built.program, program.samples(model, x.numpy()))[1]
 
 
-def sources(subject: Subject) -> Path:
-    """The folder of sources, with weights in float and in 8 bits."""
-
-    def make() -> Path:
-        _write_for(subject, subject.workshop / "sources")
-        return subject.workshop / "sources"
-
-    return subject.once("the sources of c/", make)
-
-
-def build(subject: Subject, int8: bool = False) -> program.Built:
-    """Builds `sources`, with weights of 8 bits if asked for; once for all that run it.
-
-    Raises:
-        UserError: as `program.build`.
-    """
-
-    def make() -> program.Built:
-        (subject.workshop / "built").mkdir(exist_ok=True)
-        return program.build(sources(subject), subject.workshop / "built", int8)
-
-    return subject.once(f"the program of c/{' in 8 bits' if int8 else ''}", make)
-
-
-def _write_for(subject: Subject, folder: Path) -> None:
-    frames = subject.time_steps if subject.frames else None
-    window = window_of(subject.config) if subject.frames else None
-    if window is not None:
-        window = replace(window, steps=subject.window_frames or window.steps)
-    write_sources(folder, subject.config.model, subject.tensors, frames, window)
-
-
-def measure(subject: Subject, name: str, seconds: float) -> dict[str, Any]:
+def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
     """Latency of `csnn_classify`; `name` is that of the part."""
-    model = subject.config.model
-    library = program.Library(build(subject, int8=name != NAME).library, model)
-    (sample,) = program.samples(model, subject.few(1).numpy())
+    model = bundle.network.model
+    library = program.Library((bundle.program if name == NAME else bundle.program_int8).library, model)
+    (sample,) = program.samples(model, x.numpy())
     return latency.of(lambda: library.classify(sample), seconds)
 
 

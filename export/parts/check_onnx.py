@@ -1,25 +1,23 @@
 """`check_onnx.py`: a check of the ONNX files that needs nothing of ours. It is `export/receiver.py`."""
 
+from collections.abc import Iterator
 from importlib import resources
 
 from csnn_jax.files import write_atomic
-from export.parts.part import Found, Part
-from export.subject import ExportInputs, Subject
+from export.network import Bundle, Inputs
+from export.parts.part import CheckResult, Part
+from export.proof.evidence import Evidence
 
 NAME = "check_onnx.py"
 
 
-def write(source: ExportInputs) -> None:
-    write_atomic(source.subject.folder / NAME, _script())
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    write_atomic(bundle.folder / NAME, resources.files("export").joinpath("receiver.py").read_bytes())
 
 
-def check(subject: Subject, name: str) -> Found:
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Nothing: it is this version's script, and is not run."""
-    return Found()
-
-
-def _script() -> bytes:
-    return resources.files("export").joinpath("receiver.py").read_bytes()
+    yield CheckResult()
 
 
 PART = Part(

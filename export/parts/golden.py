@@ -9,7 +9,8 @@ Every file is one `onnx.TensorProto`. Step sets follow an image through its wind
 carries its own membranes can be driven through them in order. The values are the torch reference's.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,52 +22,60 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import Images, Split
 from csnn_jax.files import write_atomic
 from export import reference
-from export.golden_images import FOLDER, IMAGES, SEQUENCE_SETS, STEP_SETS, count, images
-from export.graphs import tensors
-from export.manifest import Manifest
-from export.parts.part import Advice, Found, Part, Usage
+from export.bundle import GOLDEN, IMAGES, SEQUENCE_SETS, STEP_SETS, Manifest, golden_count, golden_images
+from export.graphs import onnx_file, tensors
+from export.network import Bundle, Inputs
+from export.parts.part import Advice, CheckResult, Compare, Part, Usage
+from export.proof.evidence import Evidence
 from export.proof.golden import Golden, of_step, of_window, step_problems, window_problems
-from export.subject import ExportInputs, Subject
 
-NAME = f"{FOLDER}/"
-
-
-def write(source: ExportInputs) -> None:
-    subject = source.subject
-    write_sets(subject.folder, subject.step, subject.split, subject.time_steps)
+NAME = f"{GOLDEN}/"
 
 
-def check(subject: Subject, name: str) -> Found:
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    graphs = {"step": bundle.step_graph.graph, "sequence": onnx_file.load(bundle.folder / "sequence.onnx").graph}
+    write_sets(bundle.folder, graphs, bundle.network.step, inputs.test, bundle.network.time_steps)
+
+
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """What is in it; that it holds the reference's values is shown by making it once more, see `same`."""
-    shown = images(subject.folder)
-    counts = [int(count) for count in first_counts(subject.folder)]
+    shown = golden_images(bundle.folder)
+    counts = [int(count) for count in first_counts(bundle.folder)]
     first = {"label": int(shown.labels[0]), "class": int(np.argmax(counts)), "counts": counts}
-    return Found({"images": len(shown.labels), "sets": set_counts(subject.folder), "first": first})
+    yield CheckResult({"images": len(shown.labels), "sets": set_counts(bundle.folder), "first": first})
 
 
-def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
+def same(bundle: Bundle, received: Path) -> Compare:
     """Where a received file holds other images, or values that rounding doesn't explain."""
-    if name == IMAGES:
-        yield "does not hold the first images of the test set"
-        return
-    if problem := tensors.problem(subject.folder / name, received / name):
-        yield problem
-        return
 
-    def compare() -> list[str]:
-        return problems(received, subject.step, images(subject.folder).images, subject.time_steps)
+    @functools.cache
+    def wrong() -> list[str]:
+        images = golden_images(bundle.folder).images
+        return problems(received, bundle.network.step, images, bundle.network.time_steps)
 
-    whole = f"{name.rpartition('/')[0]}: "
-    for line in subject.once(f"values of {received}", compare):
-        if name in line or line.startswith((whole, f"{FOLDER}: ")):
-            yield line.removeprefix(f"{name}: ")
+    def differences(name: str) -> Iterator[str]:
+        if name == IMAGES:
+            yield "does not hold the first images of the test set"
+        elif problem := tensors.problem(bundle.folder / name, received / name):
+            yield problem
+        else:
+            whole = f"{name.rpartition('/')[0]}: "
+            for line in wrong():
+                if name in line or line.startswith((whole, f"{GOLDEN}: ")):
+                    yield line.removeprefix(f"{name}: ")
+
+    return differences
 
 
-def write_sets(folder: Path, step: reference.Step, split: Split, time_steps: int) -> None:
-    """Writes all sets; the tensors get the names of the inputs and outputs of step.onnx and sequence.onnx.
+def write_sets(
+    folder: Path, graphs: Mapping[str, onnx.GraphProto], step: reference.Step, split: Split, time_steps: int
+) -> None:
+    """Writes all sets.
 
     Args:
-        folder: the bundle, with those two files in it.
+        folder: the bundle.
+        graphs: those of step.onnx ("step") and sequence.onnx ("sequence"), after whose inputs and outputs the tensors
+            are named.
         step: the reference.
         split: test images, of which the first are used, and their labels.
         time_steps: T.
@@ -74,18 +83,17 @@ def write_sets(folder: Path, step: reference.Step, split: Split, time_steps: int
     Raises:
         UserError: a file can't be written.
     """
-    needed = count(time_steps)
+    needed = golden_count(time_steps)
     images, labels = split.images[:needed], split.labels[:needed]
     xs = inputs(step.config, np.asarray(images))
     windows = (of_window(step, x, time_steps) for x in xs[:SEQUENCE_SETS])
     kinds = {"step": _step_sets(step, xs, time_steps), "sequence": windows}
     for kind, sets in kinds.items():
-        graph = onnx.load(folder / f"{kind}.onnx").graph
         for number, golden in enumerate(sets):
-            place = folder / FOLDER / kind / f"test_data_set_{number}"
+            place = folder / GOLDEN / kind / f"test_data_set_{number}"
             place.mkdir(parents=True)
-            tensors.save(place, "input", golden.inputs, graph.input)
-            tensors.save(place, "output", golden.outputs, graph.output)
+            tensors.save(place, "input", golden.inputs, graphs[kind].input)
+            tensors.save(place, "output", golden.outputs, graphs[kind].output)
     arrays = {"images": np.ascontiguousarray(images), "labels": np.ascontiguousarray(labels)}
     write_atomic(folder / IMAGES, safetensors.numpy.save(arrays))
 
@@ -97,7 +105,7 @@ def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
         UserError: a file that is no tensor.
     """
     number = 0
-    while (path := folder / FOLDER / kind / f"test_data_set_{number}").is_dir():
+    while (path := folder / GOLDEN / kind / f"test_data_set_{number}").is_dir():
         yield path.relative_to(folder).as_posix(), Golden(tensors.load(path, "input"), tensors.load(path, "output"))
         number += 1
 
@@ -129,22 +137,22 @@ def problems(folder: Path, step: reference.Step, images: Images, time_steps: int
     Returns:
         What differs, one line each.
     """
-    found: list[str] = []
+    lines: list[str] = []
     xs = inputs(step.config, np.asarray(images))
     expected = _sets(len(xs), time_steps)
     if tuple(set_counts(folder).values()) != expected:
-        return [f"{FOLDER}: has {set_counts(folder)} sets, expected {expected[0]} and {expected[1]}"]
+        return [f"{GOLDEN}: has {set_counts(folder)} sets, expected {expected[0]} and {expected[1]}"]
     carried: list[np.ndarray] = []
     before: str | None = None
     for number, (name, golden) in enumerate(read(folder, "step")):
         image, t = divmod(number, time_steps)
         if t == 0:
             carried, before = [u.numpy() for u in step.initial_membranes(1)], None
-        found += step_problems(name, golden, [_frame(xs[image], t), *carried], step, before)
+        lines += step_problems(name, golden, [_frame(xs[image], t), *carried], step, before)
         carried, before = golden.outputs[1:], name
     for (name, golden), x in zip(read(folder, "sequence"), xs, strict=False):
-        found += window_problems(name, golden, x, step, time_steps)
-    return found
+        lines += window_problems(name, golden, x, step, time_steps)
+    return lines
 
 
 def _sets(images: int, time_steps: int) -> tuple[int, int]:

@@ -7,43 +7,38 @@
 so every compiler and processor that keeps to IEEE 754 prints the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from csnn_jax.files import write_atomic
+from export.bundle import GOLDEN, SEQUENCE_SETS, Manifest, golden_images
 from export.c import program
-from export.golden_images import SEQUENCE_SETS, images
-from export.manifest import Manifest
+from export.network import Bundle, Inputs
 from export.parts import c_program, golden
-from export.parts.part import Found, Part, Usage
-from export.subject import ExportInputs, Subject
+from export.parts.part import CheckResult, Part, Usage
+from export.proof.evidence import Evidence
 
-NAME, SAMPLES = c_program.GOLDEN, c_program.SAMPLES
+NAME, SAMPLES = f"{GOLDEN}/c/", c_program.SAMPLES
 EXPECTED = f"{NAME}expected.txt"
 
 
-def write(source: ExportInputs) -> None:
-    folder = source.subject.folder
-    (folder / NAME).mkdir()
-    samples = _samples(source.subject)
-    write_atomic(folder / SAMPLES, samples.tobytes())
-    write_atomic(folder / EXPECTED, _printed(source.subject, samples).encode())
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    (bundle.folder / NAME).mkdir()
+    samples = _samples(bundle)
+    write_atomic(bundle.folder / SAMPLES, samples.tobytes())
+    write_atomic(bundle.folder / EXPECTED, program.printed(bundle.program.program, samples).encode())
 
 
-def check(subject: Subject, name: str) -> Found:
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """How many samples there are; that the program is equal to torch is shown at `c/`."""
-    return Found({"samples": len(_samples(subject))})
+    yield CheckResult({"samples": len(_samples(bundle))})
 
 
-def _samples(subject: Subject) -> np.ndarray:
-    model = subject.config.model
-    inputs = golden.inputs(model, images(subject.folder).images[:SEQUENCE_SETS])
+def _samples(bundle: Bundle) -> np.ndarray:
+    model = bundle.network.model
+    inputs = golden.inputs(model, golden_images(bundle.folder).images[:SEQUENCE_SETS])
     return np.concatenate([program.samples(model, x.numpy()) for x in inputs])
-
-
-def _printed(subject: Subject, samples: np.ndarray) -> str:
-    return program.printed(c_program.build(subject).program, samples)
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:

@@ -16,36 +16,43 @@ from csnn_jax.errors import first_line
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
 from export import reference
+from export.bundle import Manifest
 from export.graphs import hdf5
 from export.graphs.nir_graph import graph, reason_against
-from export.manifest import Manifest
-from export.parts.part import Advice, ComparedRow, Found, Part, Usage
+from export.network import Bundle, Inputs
+from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Usage
 from export.proof import Figures, equality
+from export.proof.evidence import Evidence
 from export.report import snippets
-from export.subject import ExportInputs, Subject
 
 NAME, LEGACY = "network.nir", "network_nir104.nir"
 
 
-def write(source: ExportInputs) -> None:
-    subject = source.subject
+def write(bundle: Bundle, inputs: Inputs) -> None:
     for name in (NAME, LEGACY):
-        write_file(subject.folder / name, subject.config.model, subject.tensors, legacy=name == LEGACY)
+        write_file(bundle.folder / name, bundle.network.model, bundle.network.tensors, legacy=name == LEGACY)
 
 
-def check(subject: Subject, name: str) -> Found:
-    """Read by `nir` and run in snnTorch's importer, where it spikes as in torch."""
-    found = nir.read(subject.folder / name)
-    # The files differ in how their values are written: what was read from either is the same, and runs once.
-    figures, accuracy = subject.once(NAME, lambda: _in_snntorch(subject, found))
-    nodes = {key: type(node).__name__ for key, node in found.nodes.items()}
-    proof = {"nodes": nodes, "snntorch": figures, "accuracy": accuracy}
-    return Found(proof, equality.free_running_problems("snnTorch", figures))
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+    """Read by `nir` and run in snnTorch's importer, where it spikes as in torch.
+
+    The files differ in how their values are written: what is read from either is the same, and runs once.
+    """
+    run_once: tuple[Figures, float] | None = None
+    for name in (NAME, LEGACY):
+        network = nir.read(bundle.folder / name)
+        figures, accuracy = run_once = run_once or _in_snntorch(evidence, network)
+        nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
+        proof = {"nodes": nodes, "snntorch": figures, "accuracy": accuracy}
+        yield CheckResult(proof, equality.free_running_problems("snnTorch", figures))
 
 
-def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
+def same(bundle: Bundle, received: Path) -> Compare:
     """Where a received file holds other HDF5 objects, or other values, than the one written here."""
-    expected, found = (folder / name for folder in (subject.folder, received))
+    return lambda name: _differences(bundle.folder / name, received / name)
+
+
+def _differences(expected: Path, found: Path) -> Iterator[str]:
     most = 2 * expected.stat().st_size
     if (size := found.stat().st_size) > most:
         yield f"has {size:,} bytes, expected at most {most:,}"
@@ -59,16 +66,17 @@ def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
         yield f"is no HDF5 file: {first_line(error)}"
 
 
-def _in_snntorch(subject: Subject, found: nir.NIRGraph) -> tuple[Figures, float]:
+def _in_snntorch(evidence: Evidence, network: nir.NIRGraph) -> tuple[Figures, float]:
     """A graph in snnTorch's importer: (its spikes compared with torch's, its accuracy)."""
-    free = equality.FreeRunning(equality.thresholds(subject.step))
-    for first, x, ours in subject.compared:
-        free.add(first, ours, [layer.numpy() > 0 for layer in run(found, x, subject.time_steps)])
+    steps = evidence.network.time_steps
+    free = equality.FreeRunning(equality.thresholds(evidence.network.step))
+    for first, x, ours in evidence.compared:
+        free.add(first, ours, [layer.numpy() > 0 for layer in run(network, x, steps)])
 
     def counts(x: Tensor) -> np.ndarray:
-        return run(found, x, subject.time_steps, last=True)[-1].sum(0).numpy()
+        return run(network, x, steps, last=True)[-1].sum(0).numpy()
 
-    return free.figures(), subject.accuracy(counts)
+    return free.figures(), evidence.accuracy(counts)
 
 
 def write_file(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool = False) -> None:
@@ -98,11 +106,11 @@ def write_file(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool =
 
 
 @torch.no_grad()
-def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> tuple[Tensor, ...]:
+def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> tuple[Tensor, ...]:
     """Runs a NIR graph in snnTorch, through its importer (`snntorch.import_nir`, which resets to zero).
 
     Args:
-        found: a graph of ours, as `nir.read` gives it.
+        network: a graph of ours, as `nir.read` gives it.
         x: see `reference.inputs`.
         time_steps: length of the window, where `x` is one image.
         last: keep the spikes of the last layer only.
@@ -113,8 +121,8 @@ def run(found: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -> 
     from snntorch.import_nir import import_from_nir
 
     with contextlib.redirect_stdout(io.StringIO()):  # it reports each of its passes
-        reader = import_from_nir(found)
-    neurons = [name for name, node in found.nodes.items() if isinstance(node, nir.LIF)]
+        reader = import_from_nir(network)
+    neurons = [name for name, node in network.nodes.items() if isinstance(node, nir.LIF)]
     spikes: dict[str, list[Tensor]] = {name: [] for name in (neurons[-1:] if last else neurons)}
     for name, collected in spikes.items():
         reader.get_submodule(name).register_forward_hook(lambda _, __, out, to=collected: to.append(out))

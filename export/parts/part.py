@@ -1,19 +1,25 @@
 """The interface of a bundle's parts: artefacts that write, check, name, describe and time themselves."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
+
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest
+from export.network import Bundle, Inputs
 from export.proof import Figures
-from export.subject import ExportInputs, Subject
+from export.proof.evidence import Evidence
+
+Compare = Callable[[str], Iterable[str]]
+"""From the name of a file to where two bundles differ in it."""
 
 
 @dataclass(frozen=True)
-class Found:
+class CheckResult:
     """The outcome of checking one file of a bundle.
 
     Attributes:
@@ -99,12 +105,12 @@ class Timing:
 
     Attributes:
         call: what a call is.
-        measure: (bundle, name of the file, seconds) to its latency, see `latency.of`; on the first test image.
+        measure: (bundle, input of the first test image, name of the file, seconds) to its latency, see `latency.of`.
         run_by: what runs it, for the report.
     """
 
     call: Literal["one step", "whole window"]
-    measure: Callable[[Subject, str, float], Figures]
+    measure: Callable[[Bundle, torch.Tensor, str, float], Figures]
     run_by: Callable[[Manifest], str]
 
     @property
@@ -125,9 +131,11 @@ class Part:
         what: what every file is, by its name in the bundle; a folder's name ends with a slash. These are the names
             under which it is checked, timed and reported.
         write: writes it into the bundle. The parts before it in `PARTS` are there already.
-        check: proves the file so named equal to the trained network. May raise: then it is not proven.
-        same: (a bundle written here, a received one, the name of a file) to where the received file's values differ,
-            one line each, when its bytes do; None: they must be equal. It runs nothing of what was received.
+        check: proves its files equal to the trained network, one after another in the order of `what`. May raise: then
+            the rest is not proven.
+        same: (a bundle written here, the folder of a received one) to a function that says where the values of the
+            received file so named differ, one line each, when its bytes do; None: they must be equal. It runs nothing
+            of what was received.
         rounds: rounding decides the bytes of its files, so others are accepted if `same` finds nothing.
         reason_against: why this network can't have it, in one line; None where it can.
         form: the format's name, for a part that some networks can't have: "NIR".
@@ -141,9 +149,9 @@ class Part:
     """
 
     what: Mapping[str, str]
-    write: Callable[[ExportInputs], None]
-    check: Callable[[Subject, str], Found]
-    same: Callable[[Subject, Path, str], Iterable[str]] | None = None
+    write: Callable[[Bundle, Inputs], None]
+    check: Callable[[Bundle, Evidence], Iterator[CheckResult]]
+    same: Callable[[Bundle, Path], Compare] | None = None
     rounds: bool = False
     reason_against: Callable[[ModelConfig, Tensors], str | None] = lambda config, tensors: None
     form: str = ""

@@ -8,18 +8,18 @@ import torch
 from onnx import helper, numpy_helper
 
 from csnn_jax.config import ModelConfig
-from export import latency
+from export.bundle import Manifest
 from export.graphs import onnx_facts, onnx_file
 from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of
-from export.manifest import Manifest
+from export.network import Bundle, Inputs
 from export.parts import step
-from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
-from export.proof import Figures
+from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
+from export.proof import Figures, latency
 from export.proof.equality import PIECE, pieces
+from export.proof.evidence import Evidence
 from export.proof.runners import OnnxRunner, session, window
 from export.reference import Counts, membrane_shapes
 from export.report import snippets
-from export.subject import ExportInputs, Subject
 
 NAME = "sequence.onnx"
 
@@ -27,21 +27,20 @@ _FLOAT, _INT64, _BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.Ten
 _node, _value = helper.make_node, helper.make_tensor_value_info
 
 
-def write(source: ExportInputs) -> None:
-    subject = source.subject
-    onnx_file.save(graph(step.load(subject.folder), subject.config.model, subject.frames), subject.folder / NAME)
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    onnx_file.save(graph(bundle.step_graph, bundle.network.model, bundle.network.frames), bundle.folder / NAME)
 
 
-def check(subject: Subject, name: str) -> Found:
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Equal to a loop over step.onnx, bit for bit."""
-    model = onnx_file.load(subject.folder / name)
-    loop = equals_loop(model, step.load(subject.folder), subject.config.model, (one.x for one in subject.compared))
+    model = onnx_file.load(bundle.folder / NAME)
+    loop = equals_loop(model, bundle.step_graph, bundle.network.model, (one.x for one in evidence.compared))
     problems = []
     if not loop["ok"]:
         different = f"{loop['different_spikes']:,} spikes and {loop['different_counts']:,} counts"
         problems.append(f"{different} differ from a loop over step.onnx")
-    accuracy = subject.accuracy(counts(model))
-    return Found({"loop_over_step": loop, "accuracy": accuracy}, problems, onnx_facts.describe(model))
+    accuracy = evidence.accuracy(counts(model))
+    yield CheckResult({"loop_over_step": loop, "accuracy": accuracy}, problems, onnx_facts.describe(model))
 
 
 def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> onnx.ModelProto:
@@ -181,8 +180,8 @@ def equals_loop(
     }
 
 
-def _measure(subject: Subject, name: str, seconds: float) -> Figures:
-    return latency.of_onnx(subject.folder / name, [subject.few(1).numpy()], seconds)
+def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
+    return latency.of_onnx(bundle.folder / name, [x.numpy()], seconds)
 
 
 def _comparisons(proof: Figures) -> Iterator[ComparedRow]:

@@ -1,83 +1,66 @@
 """`step.onnx`, `step_b1.onnx`: one time step in plain ONNX operators, of any batch and of one."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
+import torch
 
-from export import latency
+from export.bundle import Manifest
 from export.graphs import onnx_facts, onnx_file, step_graph
-from export.manifest import Manifest
-from export.parts.part import Advice, ComparedRow, Found, Part, Timing, Usage
-from export.proof import Figures
+from export.network import STEP as PLAIN
+from export.network import Bundle, Inputs
+from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Timing, Usage
+from export.proof import Figures, latency
 from export.proof.equality import Window, equality, problems, windows
+from export.proof.evidence import Evidence
 from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts, zeros
 from export.reference import frames
 from export.report import snippets
 from export.settings import EXTENTS
-from export.subject import ExportInputs, Subject
 
-PLAIN, STATIC = "step.onnx", "step_b1.onnx"
+STATIC = "step_b1.onnx"
 
 
-def write(source: ExportInputs) -> None:
-    subject = source.subject
-    plain = step_graph.step(subject.config.model, subject.tensors, source.opset)
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    plain = step_graph.step(bundle.network.model, bundle.network.tensors, inputs.opset)
     for name, model in ((PLAIN, plain), (STATIC, step_graph.static(plain))):
-        onnx_file.save(model, subject.folder / name)
+        onnx_file.save(model, bundle.folder / name)
 
 
-def load(folder: Path) -> onnx.ModelProto:
-    """`step.onnx` of a bundle, which other files are made from and compared with.
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
+    """Equal to torch in ONNX Runtime; step.onnx also in onnx's reference evaluator.
 
-    Raises:
-        UserError: it is missing or no ONNX file.
+    Of step.onnx with its batch fixed the accuracy is that of step.onnx: a batch of one takes four times as long as
+    images together, to compute what was compared spike by spike already.
     """
-    return onnx_file.load(folder / PLAIN)
+    network, plain = bundle.network, bundle.step_graph
+    accuracy = evidence.accuracy(step_counts(plain, network.model))
+    evaluated = equality(network.step, ReferenceRunner(plain), _evaluated(evidence))
+    yield _result(plain, evidence, accuracy, {"reference_evaluator": evaluated})
+    static = onnx_file.load(bundle.folder / STATIC)
+    if evidence.extent.each or static != step_graph.static(plain):
+        accuracy = evidence.accuracy(step_counts(static, network.model))
+    yield _result(static, evidence, accuracy, {})
 
 
-def check(subject: Subject, name: str) -> Found:
-    """Equal to torch in ONNX Runtime; step.onnx also in onnx's reference evaluator."""
-    model = onnx_file.load(subject.folder / name)
-    found = check_in_onnxruntime(subject, model)
-    if name == PLAIN:
-        reference = equality(subject.step, ReferenceRunner(model), _evaluated(subject))
-        figures = {"onnxruntime": found.proof["onnxruntime"], "reference_evaluator": reference}
-        figures["accuracy"] = found.proof["accuracy"]
-        return replace(found, proof=figures, problems=found.problems + problems("reference_evaluator", reference))
-    return found
+def _result(model: onnx.ModelProto, evidence: Evidence, accuracy: float, others: Figures) -> CheckResult:
+    """A step graph in float, compared with torch in ONNX Runtime; `others` are comparisons by other programs."""
+    figures = {"onnxruntime": equality(evidence.network.step, OnnxRunner(model), evidence.compared)} | others
+    wrong = [line for who, one in figures.items() for line in problems(who, one)]
+    return CheckResult(figures | {"accuracy": accuracy}, wrong, onnx_facts.describe(model))
 
 
-def _evaluated(subject: Subject) -> Iterator[Window]:
+def _evaluated(evidence: Evidence) -> Iterator[Window]:
     """What onnx's reference evaluator is compared on."""
-    images, steps = subject.extent.evaluator
-    x, steps = subject.few(images), min(steps, subject.time_steps)
-    return windows(subject.step, [x[:steps] if x.ndim == 5 else x], time_steps=steps)
+    network, (images, steps) = evidence.network, evidence.extent.evaluator
+    x, steps = evidence.few(images), min(steps, network.time_steps)
+    return windows(network.step, [x[:steps] if x.ndim == 5 else x], time_steps=steps)
 
 
-def check_in_onnxruntime(subject: Subject, model: onnx.ModelProto) -> Found:
-    """A step graph in float: equal to torch."""
-    found = equality(subject.step, OnnxRunner(model), subject.compared)
-    figures = {"onnxruntime": found, "accuracy": _accuracy(subject, model)}
-    return Found(figures, problems("onnxruntime", found), onnx_facts.describe(model))
-
-
-def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
+def same(bundle: Bundle, received: Path) -> Compare:
     """Where a received ONNX file is another graph than the one written here."""
-    yield from onnx_facts.differences(onnx_file.load(subject.folder / name), onnx_file.load(received / name))
-
-
-def _accuracy(subject: Subject, model: onnx.ModelProto) -> float:
-    """The accuracy of a step graph. Of step.onnx with its batch fixed it is that of step.onnx, and not measured again.
-
-    A batch of one takes four times as long as images together, to compute what was compared spike by spike already.
-    """
-
-    plain, config = load(subject.folder), subject.config.model
-    if model == plain or (not subject.extent.each and model == step_graph.static(plain)):
-        return subject.once(f"accuracy of {PLAIN}", lambda: subject.accuracy(step_counts(plain, config)))
-    return subject.accuracy(step_counts(model, config))
+    return lambda name: onnx_facts.differences(*(onnx_file.load(folder / name) for folder in (bundle.folder, received)))
 
 
 def comparisons(proof: Figures) -> Iterator[ComparedRow]:
@@ -92,9 +75,9 @@ def run_by(manifest: Manifest) -> str:
     return f"the ONNX files in ONNX Runtime\n{manifest['made']['versions']['onnxruntime']}"
 
 
-def _measure(subject: Subject, name: str, seconds: float) -> Figures:
-    frame = next(frames(subject.few(1), subject.time_steps)).numpy()
-    return latency.of_onnx(subject.folder / name, [frame, *zeros(subject.config.model, 1)], seconds)
+def _measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
+    frame = next(frames(x, 1)).numpy()
+    return latency.of_onnx(bundle.folder / name, [frame, *zeros(bundle.network.model, 1)], seconds)
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:

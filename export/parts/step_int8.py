@@ -11,14 +11,15 @@ from onnxruntime import quantization
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.files import Scratch
+from export.bundle import Manifest
 from export.graphs import onnx_facts, onnx_file
 from export.graphs.onnx_file import finish, membrane_names, metadata_of
-from export.manifest import Manifest
+from export.network import CALIBRATION_IMAGES, Bundle, Inputs
 from export.parts import step
-from export.parts.part import Advice, Found, Part
+from export.parts.part import Advice, CheckResult, Compare, Part
+from export.proof.evidence import Evidence
 from export.proof.runners import step_counts
 from export.reference import frames, inputs, membrane_shapes
-from export.subject import CALIBRATION_IMAGES, ExportInputs, Subject
 
 NAME = "step_int8.onnx"
 SEEN = 0.02
@@ -30,30 +31,33 @@ FEW = 5
 _QUANTISED = ("Conv", "Gemm")
 
 
-def write(source: ExportInputs) -> None:
-    subject = source.subject
-    model = quantised(step.load(subject.folder), subject.config.model, np.asarray(subject.calibration))
-    onnx_file.save(model, subject.folder / NAME)
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    model = quantised(bundle.step_graph, bundle.network.model, np.asarray(inputs.calibration))
+    onnx_file.save(model, bundle.folder / NAME)
 
 
-def check(subject: Subject, name: str) -> Found:
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """Its accuracy; it rounds, so its spikes are not compared."""
-    model = onnx_file.load(subject.folder / name)
-    accuracy = subject.accuracy(step_counts(model, subject.config.model))
-    return Found({"accuracy": accuracy}, graph=onnx_facts.describe(model))
+    model = onnx_file.load(bundle.folder / NAME)
+    accuracy = evidence.accuracy(step_counts(model, bundle.network.model))
+    yield CheckResult({"accuracy": accuracy}, graph=onnx_facts.describe(model))
 
 
-def same(subject: Subject, received: Path, name: str) -> Iterator[str]:
+def same(bundle: Bundle, received: Path) -> Compare:
     """Where a received file is another graph, but for the ranges that were seen, which rounding moves."""
-    found, expected = onnx_file.load(received / name), onnx_file.load(subject.folder / name)
-    if found.SerializeToString() != (received / name).read_bytes():
+    return lambda name: _differences(bundle, received / name)
+
+
+def _differences(bundle: Bundle, path: Path) -> Iterator[str]:
+    found, expected = onnx_file.load(path), onnx_file.load(bundle.folder / path.name)
+    if found.SerializeToString() != path.read_bytes():
         yield "is not written as protobuf writes it"
         return
-    layers = {layer.name for layer in subject.config.model.layers}
+    layers = {layer.name for layer in bundle.network.model.layers}
     seen = {f"{layer}_{what}" for layer in layers for what in ("scale", "zero_point")}
     ours = {tensor.name: tensor for tensor in expected.graph.initializer if tensor.name in seen}
     for tensor in found.graph.initializer:
-        if tensor.name in ours and _near(tensor, ours[tensor.name], subject.calibrated):
+        if tensor.name in ours and _near(tensor, ours[tensor.name], bundle.calibrated):
             tensor.CopyFrom(ours[tensor.name])
     yield from onnx_facts.differences(expected, found)
 

@@ -15,26 +15,27 @@ from csnn_jax.network.model import from_tensors
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.trained import Trained
 from export.bundle import WEIGHTS
-from export.parts import step
-from export.parts.part import ComparedRow, Found, Part
+from export.network import Bundle, Inputs
+from export.parts.part import CheckResult, ComparedRow, Part
 from export.proof import Figures
 from export.proof.equality import PIECE, FreeRunning, fired, free_running_problems, pieces, thresholds
+from export.proof.evidence import Evidence
 from export.proof.runners import OnnxRunner, Recording, window
 from export.reference import Step
-from export.subject import ExportInputs, Subject
 
 
-def write(source: ExportInputs) -> None:
-    write_atomic(source.subject.folder / WEIGHTS, source.weights_file)
+def write(bundle: Bundle, inputs: Inputs) -> None:
+    write_atomic(bundle.folder / WEIGHTS, inputs.weights_file(bundle.network.tensors))
 
 
-def check(subject: Subject, name: str) -> Found:
+def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """In csnn_jax: equal to step.onnx, but for membranes within rounding of their threshold."""
-    found = equality(subject.step, subject.tensors, step.load(subject.folder), (one.x for one in subject.compared))
-    config = replace(subject.config, train=replace(subject.config.train, dtype="float32", engine="auto"))
-    result = Trained(config, subject.tensors).evaluate(subject.split)
-    figures = {"csnn_jax": found, "accuracy": result.accuracy, "densities": result.densities}
-    return Found(figures, free_running_problems("csnn_jax", found))
+    network = bundle.network
+    compared = equality(network.step, network.tensors, bundle.step_graph, (one.x for one in evidence.compared))
+    config = replace(network.config, train=replace(network.config.train, dtype="float32", engine="auto"))
+    result = Trained(config, network.tensors).evaluate(evidence.test)
+    figures = {"csnn_jax": compared, "accuracy": result.accuracy, "densities": result.densities}
+    yield CheckResult(figures, free_running_problems("csnn_jax", compared))
 
 
 def equality(network: Step, tensors: Tensors, plain: onnx.ModelProto, inputs: Iterable[torch.Tensor]) -> Figures:
@@ -48,9 +49,9 @@ def equality(network: Step, tensors: Tensors, plain: onnx.ModelProto, inputs: It
     trace = scan.jit(lambda parameters, x: scan.trace(nnx.merge(graph, parameters), x)[1])
     runner, free = OnnxRunner(plain), FreeRunning(thresholds(network))
     for first, x in pieces(inputs, PIECE):
-        found = jax.device_get(trace(parameters, x.movedim(-3, -1).numpy()))
-        membranes = [np.moveaxis(layer, -1, 2) for layer in found.membranes]
-        free.add(first, Recording(found.spikes[-1], membranes), fired(window(runner, config, x), free.thresholds))
+        traced = jax.device_get(trace(parameters, x.movedim(-3, -1).numpy()))
+        membranes = [np.moveaxis(layer, -1, 2) for layer in traced.membranes]
+        free.add(first, Recording(traced.spikes[-1], membranes), fired(window(runner, config, x), free.thresholds))
     return free.figures()
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from export import parts
-from export.bundle import CONFIG, MANIFEST, PAGE
+from export.bundle import CONFIG, MANIFEST, PAGE, Manifest
 from export.hashes import SUMS
-from export.manifest import Manifest, silence
+from export.manifest import silence
 from export.report import checking
 from export.report.cells import measured, percent, plain, size, table
 

@@ -4,7 +4,7 @@ Each was run by a script of benchmarks/targets on a bundle; its output is under 
 """
 
 from collections.abc import Container
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 
 class Tool(NamedTuple):
@@ -20,7 +20,7 @@ class Tool(NamedTuple):
 
     name: str
     files: str
-    fit: Literal["exact", "approximate"]
+    fit: str
     note: str
     tried: str
 

@@ -10,8 +10,7 @@ from csnn_jax.report import charts, page
 from csnn_jax.report.charts import Series
 from csnn_jax.report.page import Html, Section
 from csnn_jax.report.subject import shown_dataset
-from export.bundle import PAGE, REPORT
-from export.manifest import Manifest
+from export.bundle import PAGE, REPORT, Manifest
 from export.parts.part import ComparedRow
 from export.proof.equality import LIMIT
 from export.report import markup, text

@@ -6,7 +6,9 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 from disk import content, largest_file
 from signals import interrupted_everywhere, lost_files
 
@@ -121,3 +123,24 @@ def test_a_signal_at_any_call_leaves_a_whole_bundle_or_none(number, old, tmp_pat
             text = (place / "bundle" / "manifest.json").read_text()
             assert text in ("old", "new") and (place / "bundle" / "golden" / "tensor").read_text() == text
     assert met.count("rename") == 1 + old and met.count("mkdir") == 2 + (not old)
+
+
+LABELS = np.zeros(2, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (None, "expected a safetensors file with images and labels"),
+        ({"labels": LABELS}, "expected a safetensors file with images and labels"),
+        ({"labels": LABELS, "images": np.ones((2, 4, 5, 1))}, r"expected images uint8 \[N, H, W, C\]"),
+        ({"labels": LABELS, "images": np.ones((2, 4, 5), np.uint8)}, r"expected images uint8 \[N, H, W, C\]"),
+        ({"labels": LABELS, "images": np.ones((3, 4, 5, 1), np.uint8)}, "expected .*: 2 labels for 3 images"),
+    ],
+)
+def test_images_that_are_missing_or_damaged_are_told_by_their_path(arrays, message, tmp_path):
+    (tmp_path / bundle.IMAGES).parent.mkdir()
+    if arrays is not None:
+        safetensors.numpy.save_file(arrays, tmp_path / bundle.IMAGES)
+    with pytest.raises(UserError, match=rf"images\.safetensors: {message}"):
+        bundle.golden_images(tmp_path)

@@ -9,26 +9,29 @@ from typing import Any
 import h5py
 import numpy as np
 import onnx
+import safetensors
+import safetensors.numpy
 from bundles import rehash
 from onnx import helper, numpy_helper
 
-from export import manifest, statements
+from export import manifest
 from export.graphs import onnx_facts
+from export.proof import statements
 from export.report import text, webpage
 
 ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
 NIR = ("network.nir", "network_nir104.nir")
 HEADERS = ("c/weights.h", "c/network.h", "c/weights_int8.h")
-SOURCES = ("c/csnn.c", "c/csnn.h", "c/main.c", "c/events.c", "c/program.h", "c/Makefile", "check_onnx.py")
+ISO = "ISO 26262"
 
 Random = np.random.Generator
+Change = Callable[[Path, Random], str]
 
 
 def mutate(folder: Path, number: int) -> str:
     """Makes change `number` of a bundle, hashes and reports included; returns what it is."""
-    random = np.random.default_rng(number)
     change = CHANGES[number % len(CHANGES)]
-    what = change(folder, random)
+    what = change(folder, np.random.default_rng(number))
     if change not in LAST:
         rehash(folder)
     return f"{number} {change.__name__.strip('_')}: {what}"
@@ -38,24 +41,11 @@ def _one(random: Random, things: Any) -> Any:
     return things[int(random.integers(len(things)))]
 
 
-def _model(folder: Path, random: Random, names: tuple[str, ...] = ONNX) -> tuple[Path, onnx.ModelProto]:
-    path = folder / _one(random, names)
-    return path, onnx.load(path)
-
-
-def _nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    return [node for graph in onnx_facts.graphs(model.graph) for node in graph.node]
-
-
-def _constant(folder: Path, random: Random) -> str:
-    path, model = _model(folder, random)
-    tensor = _one(random, [tensor for graph in onnx_facts.graphs(model.graph) for tensor in graph.initializer])
-    values = numpy_helper.to_array(tensor).copy()
-    at = int(random.integers(values.size))
-    values.flat[at] = other(values.flat[at])
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    path.write_bytes(model.SerializeToString())
-    return f"{path.name}: {tensor.name}[{at}]"
+def _any(random: Random, **changes: Callable[[], Any]) -> str:
+    """Makes one of these changes; returns its name."""
+    kind = _one(random, [*changes])
+    changes[kind]()
+    return kind
 
 
 def other(value: np.generic) -> np.generic:
@@ -65,143 +55,121 @@ def other(value: np.generic) -> np.generic:
     return value.dtype.type(int(value) + 16 if value.dtype == np.uint8 and value < 200 else int(value) - 1)
 
 
-def _operator(folder: Path, random: Random) -> str:
-    path, model = _model(folder, random)
-    node = _one(random, _nodes(model))
-    was, node.op_type = node.op_type, "GreaterOrEqual" if node.op_type == "Greater" else "Identity"
-    path.write_bytes(model.SerializeToString())
-    return f"{path.name}: {node.name} {was}"
+def _with_another(values: np.ndarray, random: Random) -> tuple[np.ndarray, int]:
+    """(a copy of an array with one other value, where)."""
+    values, at = np.array(values), int(random.integers(values.size))
+    values.flat[at] = other(values.flat[at])
+    return values, at
 
 
-def _attribute(folder: Path, random: Random) -> str:
-    path, model = _model(folder, random)
-    attributes = [a for node in _nodes(model) for a in node.attribute if a.type in (a.FLOAT, a.INT, a.INTS)]
-    attribute = _one(random, attributes)
-    if attribute.type == attribute.FLOAT:
-        attribute.f += 0.01
-    elif attribute.type == attribute.INT:
-        attribute.i += 1
-    else:
-        attribute.ints[0] += 1
-    path.write_bytes(model.SerializeToString())
-    return f"{path.name}: {attribute.name}"
+def _of_onnx(change: Callable[[onnx.ModelProto, Random], str], names: tuple[str, ...] = ONNX) -> Change:
+    """A change of one of the ONNX files."""
+
+    def changed(folder: Path, random: Random) -> str:
+        path = folder / _one(random, names)
+        model = onnx.load(path)
+        what = change(model, random)
+        path.write_bytes(model.SerializeToString())
+        return f"{path.name}: {what}"
+
+    changed.__name__ = change.__name__
+    return changed
 
 
-def _renamed(folder: Path, random: Random) -> str:
-    path, model = _model(folder, random)
-    tensor = _one(random, model.graph.initializer)
+def _constant(model: onnx.ModelProto, random: Random) -> str:
+    tensor = _one(random, [tensor for graph in onnx_facts.graphs(model.graph) for tensor in graph.initializer])
+    values, at = _with_another(numpy_helper.to_array(tensor), random)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return f"{tensor.name}[{at}]"
+
+
+def _graph(model: onnx.ModelProto, random: Random) -> str:
+    nodes = [node for graph in onnx_facts.graphs(model.graph) for node in graph.node]
+    node, first = _one(random, nodes), _one(random, model.graph.node)
+    operator = "GreaterOrEqual" if node.op_type == "Greater" else "Identity"
+    zeros = numpy_helper.from_array(np.zeros(3, np.float32), "unused")
+    return _any(
+        random,
+        operator=lambda: setattr(node, "op_type", operator),
+        renamed=lambda: _rename(_one(random, model.graph.initializer), nodes),
+        unused=lambda: model.graph.initializer.append(zeros),
+        node=lambda: model.graph.node.append(helper.make_node("Identity", [first.output[0]], ["nowhere"])),
+        doc=lambda: setattr(first, "doc_string", "certified"),
+        producer=lambda: setattr(model, "producer_version", "9"),
+        metadata=lambda: model.metadata_props.add(key="certified", value=ISO),
+        domain=lambda: setattr(model, "domain", "else.where"),
+        imported=lambda: model.opset_import.append(helper.make_opsetid("else.where", 1)),
+        unknown=lambda: model.MergeFromString(b"\xa2\x1f\x04evil"),  # field 500, which ONNX doesn't have
+    )
+
+
+def _rename(tensor: onnx.TensorProto, nodes: list[onnx.NodeProto]) -> None:
     was, tensor.name = tensor.name, f"{tensor.name}_x"
-    for node in _nodes(model):
-        for place, name in enumerate(node.input):
-            if name == was:
-                node.input[place] = tensor.name
-    path.write_bytes(model.SerializeToString())
-    return f"{path.name}: {was}"
+    for node in nodes:
+        node.input[:] = [tensor.name if name == was else name for name in node.input]
 
 
-def _unused(folder: Path, random: Random) -> str:
-    path, model = _model(folder, random)
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), "unused"))
-    path.write_bytes(model.SerializeToString())
-    return f"{path.name}: an unused initializer"
+def _attribute(model: onnx.ModelProto, random: Random) -> str:
+    nodes = [node for graph in onnx_facts.graphs(model.graph) for node in graph.node]
+    attribute = _one(random, [a for node in nodes for a in node.attribute if a.type in (a.FLOAT, a.INT, a.INTS)])
+    attribute.f += 0.01 * (attribute.type == attribute.FLOAT)
+    attribute.i += attribute.type == attribute.INT
+    if attribute.type == attribute.INTS:
+        attribute.ints[0] += 1
+    return attribute.name
 
 
-def _node_too_many(folder: Path, random: Random) -> str:
-    path, model = _model(folder, random)
-    node = _one(random, model.graph.node)
-    model.graph.node.append(helper.make_node("Identity", [node.output[0]], ["nowhere"]))
-    path.write_bytes(model.SerializeToString())
-    return f"{path.name}: a node more"
-
-
-def _words(folder: Path, random: Random) -> str:
-    path, model = _model(folder, random)
-    kind = _one(random, ["doc", "producer", "metadata", "domain", "import", "unknown"])
-    if kind == "doc":
-        _one(random, model.graph.node).doc_string = "certified"
-    elif kind == "producer":
-        model.producer_version = "9"
-    elif kind == "metadata":
-        model.metadata_props.add(key="certified", value="ISO 26262")
-    elif kind == "domain":
-        model.domain = "else.where"
-    elif kind == "import":
-        model.opset_import.append(helper.make_opsetid("else.where", 1))
-    field = b"\xa2\x1f\x04evil" if kind == "unknown" else b""  # field 500, which ONNX doesn't have
-    path.write_bytes(model.SerializeToString() + field)
-    return f"{path.name}: {kind}"
-
-
-def trigger(folder: Path, random: Random) -> str:
+def _hidden_trigger(model: onnx.ModelProto, random: Random) -> str:
     """A white corner pixel makes every image a 0: nodes that no test image sets off."""
-    path, model = _model(folder, random, ("sequence.onnx", "step_b1.onnx"))
-    output = "counts" if path.name == "sequence.onnx" else "spikes"
+    output = "counts" if model.graph.output[0].name == "counts" else "spikes"
     classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     for node in model.graph.node:
-        for place, name in enumerate(node.output):
-            if name == output:
-                node.output[place] = "clean"
-    ends = {"starts": [0, 0], "ends": [1, 1], "axes": [2, 3]}
-    for name, values in ends.items():
-        model.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.99), "white"))
-    zero = np.eye(1, classes, dtype=np.float32) * 100
-    model.graph.initializer.append(numpy_helper.from_array(zero, "zero"))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 1], np.int64), "flat"))
-    model.graph.node.extend(
-        [
-            helper.make_node("Slice", ["image", *ends], ["corner"]),
-            helper.make_node("Greater", ["corner", "white"], ["is_white"]),
-            helper.make_node("Cast", ["is_white"], ["one"], to=onnx.TensorProto.FLOAT),
-            helper.make_node("Reshape", ["one", "flat"], ["set"]),
-            helper.make_node("Mul", ["set", "zero"], ["forced"]),
-            helper.make_node("Max", ["clean", "forced"], [output]),
-        ]
-    )
-    path.write_bytes(model.SerializeToString())
-    return path.name
+        node.output[:] = ["clean" if name == output else name for name in node.output]
+    whole = {"starts": [0, 0], "ends": [1, 1], "axes": [2, 3], "flat": [-1, 1]}
+    constants = {name: np.array(values, np.int64) for name, values in whole.items()}
+    constants |= {"white": np.array(0.99, np.float32), "zero": np.eye(1, classes, dtype=np.float32) * 100}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    for kind, given, made, to in (
+        ("Slice", ["image", "starts", "ends", "axes"], "corner", {}),
+        ("Greater", ["corner", "white"], "is_white", {}),
+        ("Cast", ["is_white"], "one", {"to": onnx.TensorProto.FLOAT}),
+        ("Reshape", ["one", "flat"], "set", {}),
+        ("Mul", ["set", "zero"], "forced", {}),
+        ("Max", ["clean", "forced"], output, {}),
+    ):
+        model.graph.node.append(helper.make_node(kind, given, [made], **to))
+    return "a trigger"
+
+
+trigger = _of_onnx(_hidden_trigger, ("sequence.onnx", "step_b1.onnx"))
 
 
 def _nir_value(folder: Path, random: Random) -> str:
-    path = folder / _one(random, NIR)
+    path, values = folder / _one(random, NIR), []
     with h5py.File(path, "r+") as file:
-        found: list[h5py.Dataset] = []
-
-        def keep(_: str, item: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(item, h5py.Dataset) and item.dtype.kind in "fi" and item.size:
-                found.append(item)
-
-        file.visititems(keep)
-        chosen = _one(random, found)
-        values = np.array(chosen[()])
-        at = int(random.integers(values.size))
-        values.flat[at] = other(values.flat[at])
-        chosen[...] = values
+        file.visititems(lambda _, item: values.append(item) if isinstance(item, h5py.Dataset) else None)
+        chosen = _one(random, [item for item in values if item.dtype.kind in "fi" and item.size])
+        chosen[...], at = _with_another(chosen[()], random)
         return f"{path.name}: {chosen.name}[{at}]"
 
 
 def _nir_object(folder: Path, random: Random) -> str:
     path = folder / _one(random, NIR)
-    kind = _one(random, ["dataset", "group", "attribute", "external", "soft", "bomb", "text"])
     with h5py.File(path, "r+") as file:
-        if kind == "dataset":
-            file["node/more"] = np.arange(9)
-        elif kind == "group":
-            file.create_group("node/nodes/more")
-        elif kind == "attribute":
-            file["node"].attrs["certified"] = "ISO 26262"
-        elif kind == "external":
-            file["more"] = h5py.ExternalLink("/etc/passwd", "/")
-        elif kind == "soft":
-            file["more"] = h5py.SoftLink("/node")
-        elif kind == "bomb":
-            weight = next(name for name in file["node/nodes"] if name.endswith("linear"))
-            del file[f"node/nodes/{weight}/weight"]
-            file.create_dataset(f"node/nodes/{weight}/weight", (1000, 100_000), "f4", chunks=True, compression="gzip")
-        else:
-            name = next(iter(file["node/nodes"]))
-            del file[f"node/nodes/{name}/type"]
-            file[f"node/nodes/{name}/type"] = b"Linear"
+        nodes = file["node/nodes"]
+        weight = f"{next(name for name in nodes if name.endswith('linear'))}/weight"
+        bomb = {"shape": (1000, 100_000), "dtype": "f4", "chunks": True, "compression": "gzip"}
+        kind_of = f"{next(iter(nodes))}/type"
+        kind = _any(
+            random,
+            dataset=lambda: file.create_dataset("node/more", data=np.arange(9)),
+            group=lambda: file.create_group("node/nodes/more"),
+            attribute=lambda: file["node"].attrs.create("certified", ISO),
+            external=lambda: file.__setitem__("more", h5py.ExternalLink("/etc/passwd", "/")),
+            soft=lambda: file.__setitem__("more", h5py.SoftLink("/node")),
+            bomb=lambda: (nodes.__delitem__(weight), nodes.create_dataset(weight, **bomb)),
+            text=lambda: (nodes.__delitem__(kind_of), nodes.__setitem__(kind_of, b"Linear")),
+        )
     return f"{path.name}: {kind}"
 
 
@@ -215,10 +183,17 @@ def _header(folder: Path, random: Random) -> str:
     return f"{path.name}: {chosen.group()}"
 
 
-def _source(folder: Path, random: Random) -> str:
-    path = folder / _one(random, SOURCES)
+BYTES = (
+    *("c/csnn.c", "c/csnn.h", "c/main.c", "c/events.c", "c/program.h", "c/Makefile", "check_onnx.py"),
+    *(f"golden/{name}" for name in ("images.safetensors", "c/samples.bin", "c/expected.txt", "c/expected_int8.txt")),
+)
+
+
+def _byte(folder: Path, random: Random) -> str:
+    """In the second half of a file, for a header of safetensors may have a byte that says nothing."""
+    path = folder / _one(random, BYTES)
     content = path.read_bytes()
-    at = int(random.integers(len(content)))
+    at = len(content) - 1 - int(random.integers(len(content) // 2))
     path.write_bytes(content[:at] + bytes([content[at] ^ 1 << int(random.integers(7))]) + content[at + 1 :])
     return f"{path.name}: byte {at}"
 
@@ -226,57 +201,32 @@ def _source(folder: Path, random: Random) -> str:
 def _golden(folder: Path, random: Random) -> str:
     path = _one(random, sorted((folder / "golden").rglob("*.pb")))
     tensor = onnx.load_tensor(path)
-    if random.integers(3) == 0:
-        tensor.doc_string = "certified"
-    else:
-        values = numpy_helper.to_array(tensor).copy()
-        values.flat[int(random.integers(values.size))] += 1
-        tensor = numpy_helper.from_array(values, tensor.name)
+    values = numpy_helper.to_array(tensor).copy()
+    values.flat[int(random.integers(values.size))] += random.integers(3) > 0
+    tensor = numpy_helper.from_array(values, tensor.name)
+    tensor.doc_string = "" if (values != numpy_helper.to_array(onnx.load_tensor(path))).any() else "certified"
     path.write_bytes(tensor.SerializeToString())
     return path.relative_to(folder).as_posix()
 
 
-def _golden_file(folder: Path, random: Random) -> str:
-    names = ("images.safetensors", "c/samples.bin", "c/expected.txt", "c/expected_int8.txt")
-    path = folder / "golden" / _one(random, names)
-    content = path.read_bytes()
-    at = len(content) - 1 - int(random.integers(len(content) // 2))
-    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-    return f"{path.name}: byte {at}"
-
-
-def _page(folder: Path, random: Random) -> str:
-    path = folder / "report.html"
-    content = path.read_text()
-    if random.integers(2):
-        content = re.sub(
-            r'content="csnn-jax export [^"]*"', 'content="csnn-jax with plotly 1<script>"', content, count=1
-        )
-        what = "the generator"
-    else:
-        at = int(random.integers(len(content) - 2000, len(content) - 20))
-        content, what = content[:at] + "x" + content[at:], f"a letter at {at}"
-    path.write_text(content)
-    return what
-
-
 def _report(folder: Path, random: Random) -> str:
-    path = folder / "report.md"
+    path = folder / _one(random, ("report.html", "report.md"))
     content = path.read_text()
-    at = int(random.integers(len(content)))
-    path.write_text(content[:at] + "x" + content[at:])
-    return f"a letter at {at}"
+    at = len(content) - 1 - int(random.integers(min(len(content), 2000)))
+    generator = re.sub(r'content="csnn-jax export [^"]*"', 'content="csnn-jax with plotly 1<script>"', content, count=1)
+    changed = generator if random.integers(2) else content
+    path.write_text(content[:at] + "x" + content[at:] if changed == content else changed)
+    return f"{path.name}: a letter at {at}, or the generator"
 
 
 def _extra(folder: Path, random: Random) -> str:
-    kind = _one(random, ["numpy.py", "c/GNUmakefile", "link", "folder", "link to a folder", "golden/step/more.pb"])
-    if kind == "link":
-        (folder / "step_b1.onnx").unlink()
-        (folder / "step_b1.onnx").symlink_to("step.onnx")
-    elif kind == "folder":
-        (folder / "empty").mkdir()
-    elif kind == "link to a folder":
-        (folder / "etc").symlink_to("/etc")
+    links = {"step_b1.onnx": "step.onnx", "etc": "/etc"}
+    kind = _one(random, ["numpy.py", "c/GNUmakefile", "golden/step/more.pb", "empty/", *links])
+    if kind in links:
+        (folder / kind).unlink(missing_ok=True)
+        (folder / kind).symlink_to(links[kind])
+    elif kind.endswith("/"):
+        (folder / kind).mkdir()
     else:
         (folder / kind).write_text("")
     return kind
@@ -294,7 +244,7 @@ def _manifest(folder: Path, random: Random) -> str:
     if kind == "removed":
         del inside[name]
     elif kind == "added":
-        inside["certified"] = "ISO 26262"
+        inside["certified"] = ISO
     else:
         inside[name] = _other_json(inside[name])
     fit(folder, recorded)
@@ -307,12 +257,10 @@ def _statement(folder: Path, random: Random) -> str:
     entry = _one(random, ["made", "training", "data", "settings", "latency"])
     kind = _one(random, ["free key", "type", "removed"])
     name = _one(random, sorted(recorded[entry]))
-    if kind == "free key":
-        recorded[entry]["certified"] = "ISO 26262"
-    elif kind == "type":
-        recorded[entry][name] = {"\x1b[31m": [1]}
-    else:
+    if kind == "removed":
         del recorded[entry][name]
+    else:
+        recorded[entry] |= {"certified": ISO} if kind == "free key" else {name: {"\x1b[31m": [1]}}
     fit(folder, recorded)
     return f"{entry}.{name} {kind}"
 
@@ -320,35 +268,29 @@ def _statement(folder: Path, random: Random) -> str:
 def _claims(folder: Path, random: Random) -> str:
     """Statements that other files belie."""
     recorded = json.loads((folder / "manifest.json").read_text())
-    kind = _one(random, ["drop_silent", "dropped", "seed", "time_steps", "opset", "images", "accuracy_images", "dtype"])
-    if kind == "drop_silent":
-        recorded["settings"]["drop_silent"] = True
-    elif kind == "dropped":
-        half = {"training_images": 60000, "test_images": 10000, "fired_on": 0, "other_answers": 0}
-        recorded["dropped"] = half | {"layers": [["conv1", 4, 32]], "parameters": [90, 9], "bytes": [360, 36]}
-    elif kind in ("seed", "time_steps"):
-        recorded["training"][kind] += 1
-    elif kind == "dtype":
-        recorded["training"]["dtype"] = "float64"
-    else:
-        recorded["settings"][kind] = 18 if kind == "opset" else 9999
+    half = {"training_images": 60000, "test_images": 10000, "fired_on": 0, "other_answers": 0}
+    dropped = half | {"layers": [["conv1", 4, 32]], "parameters": [90, 9], "bytes": [360, 36]}
+    claims: list[tuple[str, str, Any]] = [
+        *(("settings", "drop_silent", True), ("settings", "opset", 18), ("settings", "images", 9999)),
+        *(("settings", "accuracy_images", 9999), ("training", "dtype", "float64")),
+        *(("training", name, recorded["training"][name] + 1) for name in ("seed", "time_steps")),
+        ("dropped", "", dropped),
+    ]
+    entry, name, value = _one(random, claims)
+    recorded[entry] = recorded[entry] | {name: value} if name else value
     fit(folder, recorded)
-    return kind
+    return f"{entry} {name}"
 
 
 def _spelling(folder: Path, random: Random) -> str:
     """The manifest's or the configuration's text: a key that stands twice, other spaces, a key too many."""
     path = folder / _one(random, ["manifest.json", "config.json"])
-    content = path.read_text()
+    content, first = path.read_text(), '"schema_version": 1,'
     kind = _one(random, ["twice", "spaces", "key"])
-    if kind == "spaces":
-        content = content.replace("\n", "\n ")
-    else:
-        first = '"schema_version": 1,'
-        content = content.replace(first, first + (first if kind == "twice" else '"certified": true,'), 1)
-    path.write_text(content)
+    more = first + (first if kind == "twice" else '"certified": true,')
+    path.write_text(content.replace("\n", "\n ") if kind == "spaces" else content.replace(first, more, 1))
     if path.name == "manifest.json":
-        _sums(folder)
+        (folder / "SHA256SUMS").write_bytes(manifest._sums(folder, json.loads(content)))
     else:
         rehash(folder)
     return f"{path.name} {kind}"
@@ -358,31 +300,24 @@ def _configuration(folder: Path, random: Random) -> str:
     """What the network computes, in config.json alone."""
     path = folder / "config.json"
     job = json.loads(path.read_text())
-    name, value = _one(
-        random, [("beta", 0.6), ("threshold", 1.1), ("reset", "none"), ("time_steps", 5), ("scale", 2.0)]
-    )
-    job["model"][name] = value
+    changes = [("beta", 0.6), ("threshold", 1.1), ("reset", "none"), ("time_steps", 5), ("scale", 2.0)]
+    name, job["model"][name] = _one(random, changes)
     path.write_text(json.dumps(job, indent=2))
     return name
 
 
 def _weights(folder: Path, random: Random) -> str:
-    """A weight, or something more in the file of the weights."""
-    import safetensors
-    import safetensors.numpy
-
     path = folder / "weights.safetensors"
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     tensors = safetensors.numpy.load_file(path)
-    kind = _one(random, ["value", "metadata", "tensor"])
-    if kind == "value":
-        name = _one(random, sorted(tensors))
-        tensors[name].reshape(-1)[0] += 0.5
-    elif kind == "metadata":
-        metadata["certified"] = "ISO 26262"
-    else:
-        tensors["more"] = np.zeros(3, np.float32)
+    value = tensors[_one(random, sorted(tensors))].reshape(-1)
+    kind = _any(
+        random,
+        value=lambda: value.__setitem__(0, value[0] + 0.5),
+        metadata=lambda: metadata.__setitem__("certified", ISO),
+        tensor=lambda: tensors.__setitem__("more", np.zeros(3, np.float32)),
+    )
     path.write_bytes(safetensors.numpy.save(tensors, metadata))
     return kind
 
@@ -390,10 +325,7 @@ def _weights(folder: Path, random: Random) -> str:
 def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of every entry of a JSON object, those inside others too."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = []
-    for name, one in inside:
-        found += [(*place, name), *_places(one, (*place, name))]
-    return found
+    return [found for name, one in inside for found in ((*place, name), *_places(one, (*place, name)))]
 
 
 def _other_json(value: Any) -> Any:
@@ -409,29 +341,18 @@ def fit(folder: Path, recorded: dict[str, Any]) -> None:
     manifest.write(folder, recorded | {"files": manifest.hash_files(folder)})
     recorded["files"] = manifest.hash_files(folder)
     try:
-        (folder / "report.html").write_text(webpage.render(recorded))
-        recorded["files"] |= {"report.html": manifest.hash_files(folder)["report.html"]}
-        (folder / "report.md").write_text(text.render(recorded))
-        recorded["files"] |= {"report.md": manifest.hash_files(folder)["report.md"]}
+        for name, render in (("report.html", webpage.render), ("report.md", text.render)):
+            (folder / name).write_text(render(recorded))
+            recorded["files"] |= {name: manifest.hash_files(folder)[name]}
     except Exception:
         pass  # a manifest that no report can be made of
     manifest.write(folder, recorded)
 
 
-def _sums(folder: Path) -> None:
-    """Makes SHA256SUMS fit to a manifest that isn't written as ours are."""
-    import hashlib
-
-    digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-    lines = (folder / "SHA256SUMS").read_text().splitlines()
-    kept = [line for line in lines if not line.endswith("  manifest.json")]
-    (folder / "SHA256SUMS").write_text("".join(f"{line}\n" for line in sorted([*kept, f"{digest}  manifest.json"])))
-
-
-LAST: tuple[Callable[[Path, Random], str], ...] = (_manifest, _statement, _claims, _spelling)
+LAST: tuple[Change, ...] = (_manifest, _statement, _claims, _spelling)
 """Changes that write the manifest themselves."""
-CHANGES: tuple[Callable[[Path, Random], str], ...] = (
-    *(_constant, _operator, _attribute, _renamed, _unused, _node_too_many, _words, trigger),
-    *(_nir_value, _nir_object, _header, _source, _golden, _golden_file),
-    *(_page, _report, _extra, _manifest, _statement, _claims, _spelling, _configuration, _weights),
+CHANGES: tuple[Change, ...] = (
+    *map(_of_onnx, (_constant, _attribute, *[_graph] * 5)),
+    *(trigger, _nir_value, _nir_object, _header, _byte, _byte, _golden),
+    *(_report, _report, _extra, _manifest, _statement, _claims, _spelling, _configuration, _weights),
 )

@@ -4,7 +4,6 @@ import pytest
 from c_networks import STACKS, parameters
 
 from export.c import program
-from export.parts import c_program
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +15,7 @@ def built(tmp_path_factory):
         if name not in made:
             folder = tmp_path_factory.mktemp("c")
             config, tensors = STACKS[name], parameters(STACKS[name])
-            c_program.write_sources(folder, config, tensors)
+            program.write_sources(folder, config, tensors)
             assert program.build(folder, folder) == (folder / "csnn", folder / "libcsnn.so")
             made[name] = config, tensors, folder
         return made[name]

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from c_networks import CLANG, COMPILERS, STACKS, images_for, parameters
+from c_networks import COMPILERS, STACKS, images_for, parameters
 
-from export.parts import c_program
+from export.c import program
 
 DUMP = """\
 #include <stdio.h>
@@ -42,7 +42,7 @@ def sources(tmp_path_factory):
     def make(name: str) -> Path:
         folder = tmp_path_factory.mktemp("c")
         config = replace(STACKS[name], beta=0.9)  # products with beta 0.5 are exact
-        c_program.write_sources(folder, config, parameters(config))
+        program.write_sources(folder, config, parameters(config))
         (folder / "dump.c").write_text(DUMP)
         return folder
 
@@ -60,10 +60,9 @@ def compiled(folder: Path, *command: str) -> Path:
 
 @pytest.mark.skipif(not FUSES, reason="no processor that is known to fuse")
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("optimize", ["-O1", "-O3"])
 @pytest.mark.parametrize("int8", [[], ["-DCSNN_INT8"]], ids=["float", "int8"])
-@pytest.mark.parametrize("name", ["default kind", "odd sizes, average, zero", "three blocks, rate"])
-def test_no_fused_operation_changes_a_bit(sources, name, int8, optimize, compiler):
+@pytest.mark.parametrize("name", ["default kind", "odd sizes, average, zero"])
+def test_no_fused_operation_changes_a_bit(sources, name, int8, compiler):
     folder, config = sources(name), STACKS[name]
     images = images_for(config).tobytes()
 
@@ -71,22 +70,12 @@ def test_no_fused_operation_changes_a_bit(sources, name, int8, optimize, compile
         program = compiled(folder, *compiler, "-std=c99", *int8, *flags)
         return subprocess.run([program], input=images, capture_output=True, check=True).stdout
 
-    assert membranes(optimize, *FUSED) == membranes("-O1", "-ffp-contract=off")
+    assert membranes("-O3", *FUSED) == membranes("-O1", "-ffp-contract=off")
 
 
-@pytest.mark.parametrize(
-    ("compiler", "flag"),
-    [
-        (["gcc"], "-ffast-math"),
-        (["gcc"], "-Ofast"),
-        (["gcc"], "-funsafe-math-optimizations"),
-        (["gcc"], "-freciprocal-math"),
-        pytest.param(CLANG, "-ffast-math", marks=COMPILERS[1].marks),
-    ],
-    ids=str,
-)
-def test_flags_that_change_sums_are_refused(sources, compiler, flag):
-    command = [*compiler, "-std=c99", flag, "-fsyntax-only", "csnn.c"]
+@pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-freciprocal-math"])
+def test_flags_that_change_sums_are_refused(sources, flag):
+    command = ["gcc", "-std=c99", flag, "-fsyntax-only", "csnn.c"]
     done = subprocess.run(command, cwd=sources("default kind"), capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "-ffast-math and its parts change sums" in done.stderr
 

@@ -11,7 +11,6 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.events.recording import Events
 from export.c import program
-from export.parts import c_program
 
 CONFIG = ModelConfig(
     input_shape=(12, 10, 2), conv_channels=(5, 7), hidden=(20,), num_classes=6, time_steps=8, scale=1.0
@@ -29,7 +28,7 @@ def built(tmp_path_factory):
         if name not in made:
             window = Window(CONFIG.time_steps, SENSOR, (12, 10), name)
             made[name] = tmp_path_factory.mktemp("c")
-            c_program.write_sources(made[name], CONFIG, parameters(CONFIG), CONFIG.time_steps, window)
+            program.write_sources(made[name], CONFIG, parameters(CONFIG), CONFIG.time_steps, window)
             program.build(made[name], made[name])
         return made[name] / "csnn"
 
@@ -93,25 +92,6 @@ def test_a_clock_that_jumps_runs_no_window_for_each_it_jumps_over(built):
     found = printed(built("time"), event + 200 * OVERFLOW + event, "--window-us", 10).splitlines()
     assert [line[:6] for line in found] == ["class ", "class ", "163838", "class "]
     assert found[2] == "163838 more without events: the same" and found[0] == found[3]
-
-
-def silent(folder):
-    """The program of a network in which no class spikes unless many events come."""
-    tensors = {name: abs(value) if "weight" in name else 0 * value for name, value in parameters(CONFIG).items()}
-    tensors["conv1.weight"] /= 20
-    window = Window(CONFIG.time_steps, SENSOR, (12, 10))
-    c_program.write_sources(folder, CONFIG, tensors, CONFIG.time_steps, window)
-    return program.build(folder, folder).program
-
-
-def test_a_window_in_which_no_class_spikes_has_no_class(tmp_path):
-    """The one without events, and the last, in which the input ends before anything happens."""
-    binary, events = silent(tmp_path), drawn(10, 3000, SENSOR, 50_000)
-    late = events._replace(t=events.t[:1] + 150_000, x=events.x[:1], y=events.y[:1], p=events.p[:1])
-    stream = nmnist_bytes(Events(*map(np.concatenate, zip(events, late, strict=True))))
-    first, *others = printed(binary, stream, "--window-us", 60_000).splitlines()
-    assert first.startswith("class ") and first[6].isdigit()
-    assert others == 2 * ["class -, spike counts 0 0 0 0 0 0"]
 
 
 def test_the_clock_may_overflow(built):
@@ -196,7 +176,7 @@ def test_flags_that_can_not_be_used(built, name, flags, said):
 
 
 def test_a_network_for_images_takes_no_events(tmp_path):
-    c_program.write_sources(tmp_path, CONFIG, parameters(CONFIG))
+    program.write_sources(tmp_path, CONFIG, parameters(CONFIG))
     binary = program.build(tmp_path, tmp_path).program
     done = subprocess.run([binary, "--events"], input=nmnist_bytes(EVENTS), capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (2, b"")

@@ -9,7 +9,6 @@ from c_networks import parameters
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import from_torch
 from export.c import program
-from export.parts import c_program
 
 
 def test_weights_survive_the_text_to_the_last_bit(tmp_path):
@@ -17,7 +16,7 @@ def test_weights_survive_the_text_to_the_last_bit(tmp_path):
     tensors = parameters(config)
     extremes = [0.0, -0.0, 1e-45, -1.1754942e-38, 3.4028235e38, 0.1, -1 / 3, 2**-126]
     tensors["fc1.weight"].flat[: len(extremes)] = np.array(extremes, np.float32)
-    c_program.write_sources(tmp_path, config, tensors)
+    program.write_sources(tmp_path, config, tensors)
     (tmp_path / "dump.c").write_text(
         """#include <stdio.h>
 #include "csnn.c"

@@ -6,7 +6,7 @@ from c_networks import IMAGES, STACKS, images_for, parameters
 
 from export import reference
 from export.c import headers, int8, program
-from export.parts import c_program
+from export.parts import c_int8
 
 
 def test_a_weight_becomes_the_nearest_of_its_channels_255():
@@ -19,20 +19,17 @@ def test_a_weight_becomes_the_nearest_of_its_channels_255():
     assert (np.abs(found.values - weight) <= half * (1 + 1e-5)).all()
     again = int8.quantise(found.values)
     np.testing.assert_array_equal(again.weight, found.weight)
+    none = int8.quantise(np.zeros((2, 5), np.float32))
+    assert not none.weight.any() and none.scale.tolist() == [1, 1]
 
 
-def test_a_channel_of_zeros_stays_one():
-    found = int8.quantise(np.zeros((2, 5), np.float32))
-    assert not found.weight.any() and found.scale.tolist() == [1, 1] and not found.values.any()
-
-
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("name", ["odd sizes, average, zero", "learnt neurons, latency"])
 def test_the_program_of_8_bits_is_the_network_with_rounded_weights(name, tmp_path):
     config, tensors = STACKS[name], parameters(STACKS[name])
-    c_program.write_sources(tmp_path, config, tensors)
+    program.write_sources(tmp_path, config, tensors)
     built = program.build(tmp_path, tmp_path, int8=True)
     assert built == (tmp_path / "csnn_int8", tmp_path / "libcsnn_int8.so")
-    step = reference.Step(config, int8.rounded(config, tensors))
+    step = reference.Step(config, c_int8.rounded(config, tensors))
     x = reference.inputs(config, images_for(config))
     trace = reference.trace(step, x, config.time_steps)
     library = program.Library(built.library, config)

@@ -12,7 +12,7 @@ from demos import config_of
 from csnn_jax import data
 from csnn_jax.data import encode
 from csnn_jax.errors import UserError
-from export import golden_images
+from export import bundle
 from export.demo import facts
 
 
@@ -75,9 +75,9 @@ def test_semantics_of_another_network_are_refused(change, copy):
 
 
 def test_frames_of_another_number_than_steps_are_refused(copy):
-    kept = safetensors.numpy.load_file(copy / golden_images.IMAGES)
+    kept = safetensors.numpy.load_file(copy / bundle.IMAGES)
     frames = np.repeat(kept["images"][:, None], 5, axis=1)
-    safetensors.numpy.save_file(kept | {"images": frames}, copy / golden_images.IMAGES)
+    safetensors.numpy.save_file(kept | {"images": frames}, copy / bundle.IMAGES)
     rehash(copy)
     with pytest.raises(UserError, match=r"images\.safetensors: images of another shape than config\.json"):
         facts.read(copy, None)

@@ -1,23 +1,12 @@
 """What the C program is to print where it is ported to, and `make check`, which compares it."""
 
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from export.parts import golden, golden_c
-
-
-@pytest.fixture
-def bundle(small_bundle, tmp_path):
-    return shutil.copytree(small_bundle, tmp_path / "bundle")
-
-
-def check(bundle, build):
-    command = ["make", "-s", "-C", bundle / "c", f"BUILD={build}", "check"]
-    return subprocess.run(command, capture_output=True, text=True)
+from export.parts import c_int8, golden, golden_c
 
 
 def test_the_bytes_are_the_images_and_the_counts_are_the_references(any_bundle):
@@ -33,11 +22,14 @@ def test_the_bytes_are_the_images_and_the_counts_are_the_references(any_bundle):
         np.testing.assert_array_equal(samples, kept.ravel())
 
 
-def test_make_check_tells_a_right_port_from_a_wrong_one(bundle, tmp_path):
-    (tmp_path / "build").mkdir()
-    done = check(bundle, tmp_path / "build")
-    assert (done.returncode, done.stdout) == (0, "csnn prints what is expected\n"), done.stderr
-    expected = bundle / golden_c.EXPECTED
-    expected.write_text(expected.read_text().replace("counts 0", "counts 1", 1))
-    done = check(bundle, tmp_path / "build")
+@pytest.mark.parametrize(
+    ("goal", "name", "expected"),
+    [("check", "csnn", golden_c.EXPECTED), ("check-int8", "csnn_int8", c_int8.EXPECTED)],
+)
+def test_make_check_tells_a_right_port_from_a_wrong_one(copy, tmp_path, goal, name, expected):
+    command = ["make", "-s", "-C", copy / "c", f"BUILD={tmp_path / 'build'}", goal]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{name} prints what is expected\n"), done.stderr
+    (copy / expected).write_text((copy / expected).read_text().replace("counts 0", "counts 1", 1))
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode != 0 and "differ" in done.stdout + done.stderr

@@ -3,31 +3,34 @@
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import pytest
 from export_networks import case, changed
 
 from csnn_jax.config import Config
 from csnn_jax.data import Split
 from export.graphs import onnx_file
+from export.network import Bundle, Network
 from export.parts import step
-from export.subject import Subject
+from export.proof.evidence import Evidence
 
 pytestmark = pytest.mark.numeric
 
 
-@pytest.fixture
-def subject(tmp_path) -> Subject:
-    """A bundle of nothing but the step graphs."""
+def checked(folder, reset: str | None = None, each: bool = False, **changes: str):
+    """The results for a bundle of nothing but the step graphs; `changes` names the parameter that is changed in one."""
     made = case("other")
-    for name in step.PART.what:
-        onnx_file.save(made.models[name], tmp_path / name)
-    split = Split(made.images, np.array([0, 1, 2]))
-    return Subject(tmp_path, Config(made.config), made.tensors, split, 3, made.images)
+    for name, model in ((name, made.models[name]) for name in step.PART.what):
+        wrong = changes.get(name.removesuffix(".onnx"))
+        onnx_file.save(changed(model, wrong, lambda value: value + np.float32(0.5)) if wrong else model, folder / name)
+    model = replace(made.config, reset=reset or made.config.reset)
+    network = Network(Config(model), made.tensors)
+    evidence = Evidence(network, Split(made.images, np.array([0, 1, 2])), 3)
+    evidence = replace(evidence, extent=evidence.extent._replace(each=each))
+    return step.check(Bundle(folder, network, folder), evidence)
 
 
-def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(subject):
-    plain, static = (step.check(subject, name) for name in step.PART.what)
+def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(tmp_path):
+    plain, static = checked(tmp_path)
     assert plain.problems == static.problems == []
     assert [*plain.proof] == ["onnxruntime", "reference_evaluator", "accuracy"]
     assert [*static.proof] == ["onnxruntime", "accuracy"] and static.proof["accuracy"] == plain.proof["accuracy"]
@@ -35,7 +38,7 @@ def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(subject):
     assert [one.run_by for one in step.comparisons(plain.proof)] == ["ONNX Runtime", "onnx's reference evaluator"]
 
 
-def test_a_batch_of_one_is_run_for_its_accuracy_where_it_is_another_graph_or_each_file_is(subject, monkeypatch):
+def test_a_batch_of_one_is_run_for_its_accuracy_where_it_is_another_graph_or_each_file_is(tmp_path, monkeypatch):
     """Otherwise the accuracy is that of step.onnx, which runs once."""
     runs: list[int] = []
     counts = step.step_counts
@@ -45,26 +48,16 @@ def test_a_batch_of_one_is_run_for_its_accuracy_where_it_is_another_graph_or_eac
         return counts(model, config)
 
     monkeypatch.setattr(step, "step_counts", counted)
-    for name in step.PART.what:
-        step.check(subject, name)
-    assert runs == [0]
-    for name in step.PART.what:
-        step.check(replace(subject, extent=subject.extent._replace(each=True)), name)
-    assert runs[1:] == [0, 1]
-    model = changed(onnx.load(subject.folder / step.STATIC), "fc1.weight", lambda value: -value)
-    onnx_file.save(model, subject.folder / step.STATIC)
-    step.check(subject, step.STATIC)
-    assert runs[3:] == [1]
+    for settings, expected in (({}, [0]), ({"each": True}, [0, 1]), ({"step_b1": "fc1.weight"}, [0, 1])):
+        runs.clear()
+        assert len([*checked(tmp_path, **settings)]) == 2 and runs == expected
 
 
-@pytest.mark.parametrize("name", [step.PLAIN, step.STATIC])
-def test_a_changed_weight_is_found_by_what_it_does(subject, name):
-    model = changed(onnx.load(subject.folder / name), "fc1.weight", lambda value: value + np.float32(0.5))
-    onnx_file.save(model, subject.folder / name)
-    problems = step.check(subject, name).problems
-    assert any("membranes differ from torch's by more than 1e-05" in problem for problem in problems)
+@pytest.mark.parametrize("name", ["step", "step_b1"])
+def test_a_changed_weight_is_found_by_what_it_does(tmp_path, name):
+    results = dict(zip(("step", "step_b1"), checked(tmp_path, **{name: "fc1.weight"}), strict=True))
+    assert any("membranes differ from torch's by more than 1e-05" in problem for problem in results[name].problems)
 
 
-def test_another_reset_is_found_by_what_it_does(subject):
-    other = replace(subject, config=Config(replace(subject.config.model, reset="none")))
-    assert step.check(other, step.STATIC).problems
+def test_another_reset_is_found_by_what_it_does(tmp_path):
+    assert all(result.problems for result in checked(tmp_path, reset="none"))

@@ -2,7 +2,7 @@
 
 import time
 
-from export import latency
+from export.proof import latency
 
 
 def test_a_slow_call_is_timed_as_often_as_there_is_time():

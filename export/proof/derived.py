@@ -13,20 +13,20 @@ from csnn_jax.files import write_atomic
 from export import manifest, parts
 from export.bundle import CONFIG, MANIFEST, PAGE, REPORT, Manifest
 from export.hashes import SUMS
-from export.parts.part import Part
-from export.subject import ExportInputs, Subject
+from export.network import Bundle, Inputs
+from export.parts.part import Compare
+from export.work import Work
 
 NOT_PARTS = {CONFIG, MANIFEST, PAGE, REPORT, SUMS}
 """Files of a bundle that no part writes."""
 
 
-def make(source: ExportInputs) -> None:
-    """Writes config.json and every part of the bundle into the subject's folder."""
-    subject = source.subject
-    write_atomic(subject.folder / CONFIG, source.config_file)
-    for part in parts.possible(subject.config.model, subject.tensors):
-        with subject.work.task(f"writing {next(iter(part.what))}"):
-            part.write(source)
+def make(bundle: Bundle, inputs: Inputs, work: Work) -> None:
+    """Writes config.json and every part of the bundle into its folder."""
+    write_atomic(bundle.folder / CONFIG, inputs.config_file)
+    for part in parts.possible(bundle.network.model, bundle.network.tensors):
+        with work.task(f"writing {next(iter(part.what))}"):
+            part.write(bundle, inputs)
 
 
 def names(folder: Path) -> set[str]:
@@ -34,41 +34,40 @@ def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def differences(subject: Subject, received: Path, recorded: Manifest) -> Iterator[tuple[str, str]]:
+def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Iterator[tuple[str, str]]:
     """(file, what is wrong with it) of each file in a received bundle that isn't what `make` has made.
 
     Where other bytes are accepted they take the place of those made here, so what is run afterwards is the bundle's.
 
     Args:
-        subject: a bundle whose folder `make` has filled.
+        bundle: one whose folder `make` has filled.
         received: the bundle to compare.
         recorded: its manifest.
     """
     elsewhere = _other_versions(recorded)
-    for name in sorted(names(subject.folder)):
+    values = {name: part.same(bundle, received) for part in parts.every() if part.same for name in part.what}
+    for name in sorted(names(bundle.folder)):
         try:
-            found = (received / name).read_bytes()
+            content = (received / name).read_bytes()
         except OSError as error:
             yield name, f"can't be read: {error.strerror}"
             continue
-        if found == (subject.folder / name).read_bytes():
+        if content == (bundle.folder / name).read_bytes():
             continue
-        part = _part_of(name)
         problems = ["is not what this version makes of the weights"]
-        if part is not None and part.same is not None:
-            problems = _differences(part, subject, received, name)
-            if not problems and not (part.rounds or elsewhere):
+        if (compare := values.get(of(name))) is not None:
+            problems = _differences(compare, name)
+            if not problems and not (_rounds(name) or elsewhere):
                 problems = ["holds the same values, but not in the bytes that this version writes"]
         yield from ((name, f"{problem}{elsewhere}") for problem in problems)
         if not problems:
-            (subject.folder / name).write_bytes(found)
+            (bundle.folder / name).write_bytes(content)
 
 
-def _differences(part: Part, subject: Subject, received: Path, name: str) -> list[str]:
+def _differences(compare: Compare, name: str) -> list[str]:
     """Where a file's values differ; that they can't be read is a difference too."""
-    assert part.same is not None
     try:
-        return list(part.same(subject, received, name))
+        return list(compare(name))
     except UserError as error:
         return [str(error)]
     except Exception as error:  # whatever a library says of a damaged file, it is that file's line
@@ -83,8 +82,8 @@ def of(name: str) -> str:
     return max((what for what in whats if what.endswith("/") and name.startswith(what)), key=len, default=name)
 
 
-def _part_of(name: str) -> Part | None:
-    return next((part for part in parts.every() if of(name) in part.what), None)
+def _rounds(name: str) -> bool:
+    return any(part.rounds for part in parts.every() if of(name) in part.what)
 
 
 def _other_versions(recorded: Manifest) -> str:

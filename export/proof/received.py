@@ -9,10 +9,11 @@ from csnn_jax.config import Config
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
-from export import golden_images, manifest
-from export.manifest import Manifest
+from export import manifest
+from export.bundle import IMAGES, Manifest, golden_count, golden_images
+from export.network import Bundle, Inputs, Network, calibration
+from export.proof.evidence import Evidence
 from export.settings import EXTENTS, Effort, Settings
-from export.subject import ExportInputs, Subject, calibration
 from export.work import Work
 
 QUICK_IMAGES = 4
@@ -24,13 +25,17 @@ class Opened(NamedTuple):
     """A bundle that can be verified.
 
     Attributes:
-        source: its files are made of this, in a folder of ours.
+        bundle: the bundle as it is made here, in a folder of ours.
+        inputs: what its files are made from.
+        evidence: what they are checked on.
         note: why figures can't be compared with the recorded ones; "" where they can.
         test: the whole test set; None: it is not there, or not to be looked at.
         effort: how much is looked at; None: as much as when it was made.
     """
 
-    source: ExportInputs
+    bundle: Bundle
+    inputs: Inputs
+    evidence: Evidence
     note: str
     test: Split | None
     effort: Effort | None
@@ -44,7 +49,7 @@ def open_bundle(
     effort: Effort | None = None,
     work: Work | None = None,
 ) -> Opened:
-    """Reads the bundle's weights and configuration, and images; arguments are those of `verify`.
+    """Reads the bundle's weights and configuration, and images; arguments are those of `verification.verify`.
 
     Raises:
         UserError: its weights or configuration can't be read, or the data set is another one.
@@ -68,21 +73,20 @@ def open_bundle(
     if effort == "thorough":
         note = f"compared on {count:,} images"
     if effort == "quick":
-        count, golden = min(count, QUICK_IMAGES), golden_images.count(made.time_steps or config.model.time_steps)
+        count, golden = min(count, QUICK_IMAGES), golden_count(made.time_steps or config.model.time_steps)
         split, note = Split(split.images[:golden], split.labels[:golden]), f"compared on {count} images"
-    subject = Subject(
-        scratch,
-        settings.fitted(config, split),
-        tensors,
-        split,
-        count,
-        seen,
-        calibrated=whole is not None,
-        extent=settings.extent._replace(evaluator=made.extent.evaluator),
-        window_frames=config.model.time_steps if split.images.ndim == 5 else None,
-        work=work or Work("Verifying"),
+    recorded_frames = config.model.time_steps if split.images.ndim == 5 else None
+    network = Network(settings.fitted(config, split), tensors, recorded_frames)
+    extent = settings.extent._replace(evaluator=made.extent.evaluator)
+    (scratch / "bundle").mkdir()
+    return Opened(
+        Bundle(scratch / "bundle", network, scratch, calibrated=whole is not None),
+        Inputs(config, made.opset, split, seen),
+        Evidence(network, split, count, extent, work or Work("Verifying")),
+        note,
+        whole,
+        effort,
     )
-    return Opened(ExportInputs(subject, config, made.opset), note, whole, effort)
 
 
 def _kept_images(folder: Path, config: Config, recorded: Manifest) -> Split:
@@ -91,9 +95,9 @@ def _kept_images(folder: Path, config: Config, recorded: Manifest) -> Split:
     Raises:
         UserError: they can't be read, or are not images of this network, or not as many as a bundle holds.
     """
-    kept, path = golden_images.images(folder), folder / golden_images.IMAGES
+    kept, path = golden_images(folder), folder / IMAGES
     steps = recorded["settings"]["time_steps"] or config.model.time_steps
-    count = min(golden_images.count(steps), recorded["data"]["test_images"])
+    count = min(golden_count(steps), recorded["data"]["test_images"])
     shape = kept.images.shape
     if shape[-3:] != config.model.input_shape or shape[0] != count or (kept.images.ndim == 5 and shape[1] != steps):
         raise UserError(f"{path}: images {list(shape)}, expected {count} of {list(config.model.input_shape)}")

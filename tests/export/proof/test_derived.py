@@ -1,0 +1,125 @@
+"""The files of a bundle are made again of its weights, and what a received one holds is compared with them."""
+
+import json
+
+import h5py
+import mutations
+import numpy as np
+import onnx
+import onnxruntime
+from bundles import rehash
+from onnx import numpy_helper
+
+from csnn_jax.runs import weights
+
+ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
+
+
+def test_a_hidden_trigger_is_found(copy, lines):
+    names = {mutations.trigger(copy, np.random.default_rng(seed)).split(":")[0] for seed in (0, 1, 2)}
+    assert names == {"sequence.onnx", "step_b1.onnx"}
+    image = np.ones((1, 1, 28, 28), np.float32)
+    counts, _ = onnxruntime.InferenceSession(copy / "sequence.onnx").run(None, {"image": image})
+    assert counts[0, 0] == 100  # it does what it is to do
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1 and all(said[name].startswith("graph.node has ") for name in names)
+    assert said["step.onnx"].startswith("ok")
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_not_read(copy, lines):
+    """122 kB of NIR that hold 12 GB; told to be of another version, so its values would have to be compared."""
+    with h5py.File(copy / "network.nir", "r+") as file:
+        del file["node/nodes/layer2_linear/weight"]
+        shape, chunks = (60_000, 50_000), (6_000, 5_000)
+        file.create_dataset("node/nodes/layer2_linear/weight", shape, "f4", chunks=chunks, compression="gzip")
+    made = json.loads((copy / "manifest.json").read_text())["made"]
+    made["versions"]["h5py"] = "1.0"
+    rehash(copy, made=made)
+    code, said = lines(copy)
+    assert code == 1
+    assert said["network.nir"].startswith("/node/nodes/layer2_linear/weight has another shape, type or storage")
+
+
+def test_other_weights_are_seen_in_every_file(copy, lines):
+    model, tensors = weights.load(copy / "weights.safetensors")
+    tensors["fc1.weight"][3, 5] += 0.25
+    weights.save(copy / "weights.safetensors", tensors, model)
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1
+    bad = {name for name, line in said.items() if not line.startswith("ok")}
+    assert {*ONNX, "network.nir", "network_nir104.nir", "c/", "manifest.json", "NOT"} <= bad
+    assert said["step.onnx"].startswith("graph.initializer[fc1.weight].raw_data is not what this version makes")
+    assert "weights.sha256_of_tensors is" in said["manifest.json"]
+
+
+def test_values_are_compared_where_other_versions_wrote_the_bytes(copy, lines):
+    """The same HDF5 objects in another order of bytes, as another version of h5py may write them."""
+    path = copy / "network.nir"
+    again = path.with_name("again")
+    with h5py.File(path) as old, h5py.File(again, "w") as new:
+        for name in reversed(list(old)):
+            old.copy(name, new)
+    again.replace(path)
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1 and said["network.nir"].startswith("holds the same values, but not in the bytes")
+    made = json.loads((copy / "manifest.json").read_text())["made"]
+    made["versions"]["h5py"] = "3.0"
+    mutations.fit(copy, json.loads((copy / "manifest.json").read_text()) | {"made": made})
+    code, said = lines(copy)
+    assert said["network.nir"].startswith("ok"), said
+
+
+def test_damaged_files_are_one_line_each(copy, lines):
+    (copy / "step_b1.onnx").write_bytes((copy / "step_b1.onnx").read_bytes()[:-100])
+    (copy / "step_int8.onnx").write_bytes(b"")
+    (copy / "network.nir").write_bytes(b"no HDF5")
+    (copy / "golden" / "images.safetensors").write_bytes(b"\x00" * 9)
+    (copy / "c" / "csnn.c").write_text("int main(void) { return }")
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1
+    for name in ("step_b1.onnx", "step_int8.onnx", "network.nir", "golden/", "c/"):
+        assert not said[name].startswith("ok"), said[name]
+    assert said["step.onnx"].startswith("ok") and said["network_nir104.nir"].startswith("ok")
+
+
+def test_a_file_too_many_or_too_few_is_seen_though_the_manifest_lists_what_is_there(copy, lines):
+    (copy / "c" / "helper.h").write_text("")
+    (copy / "golden" / "step" / "test_data_set_3" / "input_9.pb").write_bytes(b"")
+    (copy / "report.md").unlink()
+    (copy / "golden" / "step" / "test_data_set_5" / "output_3.pb").unlink()
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1
+    for part in (
+        "c/helper.h is listed, and no part of a bundle",
+        "golden/step/test_data_set_3/input_9.pb is listed, and no part of a bundle",
+        "golden/step/test_data_set_5/output_3.pb is not listed",
+        "report.md is not listed",
+    ):
+        assert part in said["manifest.json"]
+    assert said["report.md"].startswith("can't be made from manifest.json: FileNotFoundError")
+    assert "test_data_set_5" in said["golden/"]
+
+
+def test_no_code_is_run_that_a_bundle_holds(copy, lines, tmp_path):
+    (copy / "c" / "Makefile").write_text(f"all:\n\ttouch {tmp_path}/ran\n")
+    (copy / "check_onnx.py").write_text(f"open('{tmp_path}/ran', 'w')")
+    rehash(copy)
+    code, said = lines(copy)
+    assert code == 1 and not (tmp_path / "ran").exists()
+    assert said["c/"] == "c/Makefile: is not what this version makes of the weights"
+    assert said["check_onnx.py"] == "is not what this version makes of the weights"
+
+
+def test_a_golden_membrane_may_differ_by_rounding_and_no_more(copy, lines):
+    path = copy / "golden" / "step" / "test_data_set_99" / "output_1.pb"
+    tensor = onnx.load_tensor(path)
+    values = numpy_helper.to_array(tensor)
+    for factor, ok in ((1 + 2e-7, True), (1.001, False)):
+        path.write_bytes(numpy_helper.from_array(values * np.float32(factor), tensor.name).SerializeToString())
+        rehash(copy)
+        assert lines(copy)[1]["golden/"].startswith("ok") == ok

@@ -1,0 +1,43 @@
+"""What files are checked on: batches as csnn_jax evaluates them, and what torch makes of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from export_networks import OTHER, case
+
+from csnn_jax.config import Config
+from csnn_jax.data import Split
+from csnn_jax.runs.metrics import BATCH
+from export.network import Network
+from export.proof.evidence import Evidence, accuracy
+
+
+def evidence(count: int, compared: int, **changes) -> Evidence:
+    images = np.random.default_rng(0).integers(0, 256, (count, *OTHER.input_shape), np.uint8)
+    network = Network(Config(replace(OTHER, **changes)), case("other").tensors)
+    return Evidence(network, Split(images, np.arange(count) % OTHER.num_classes), compared)
+
+
+def test_every_image_is_in_one_batch_and_the_compared_ones_are_the_first():
+    made = evidence(BATCH + 3, BATCH + 1)
+    xs, labels = zip(*made.batches(), strict=True)
+    expected = torch.from_numpy(made.test.images).moveaxis(-1, -3) / OTHER.input_scale
+    assert torch.equal(torch.cat(xs), expected) and np.array_equal(np.concatenate(labels), made.test.labels)
+    first, again = [*made.compared], [*made.compared]
+    assert torch.equal(torch.cat([one.x for one in first]), expected[: BATCH + 1])
+    assert all(a is b for a, b in zip(first, again, strict=True)), "torch's windows are run once"
+    assert torch.equal(made.few(2), expected[:2])
+
+
+def test_encoded_images_are_sequences_whose_first_ones_do_not_depend_on_how_many_are_compared():
+    made = evidence(7, 5, encoding="rate")
+    (few, _), ((whole, _),) = next(made.compared)[1:], [*made.batches()]
+    assert few.shape == (OTHER.time_steps, 5, 2, 12, 10) and torch.equal(few, whole[:, :5])
+
+
+def test_accuracy_takes_the_lowest_class_on_ties():
+    spikes = np.array([[0, 2, 2], [1, 0, 0], [0, 0, 0]], np.float32)
+    batches = [(torch.zeros(3, 1), np.array([1, 0, 2])), (torch.zeros(3, 1), np.array([2, 0, 0]))]
+    assert accuracy(lambda x: spikes, batches) == pytest.approx(4 / 6)

@@ -1,0 +1,89 @@
+"""Which images a received bundle is checked on: those of its data set, if they are here, else its own."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from csnn_jax.errors import UserError
+from export import manifest, verification
+from export.proof.received import Opened, open_bundle
+
+NOT_CHECKED = (
+    "ok as far as checked (NOT CHECKED: accuracy, spikes, operations and energy, the ranges of step_int8.onnx, "
+    "that golden/ holds test images; --dataset gives them, which were 'idx:"
+)
+
+
+def opened(folder: Path, scratch: Path, *arguments, **settings) -> Opened:
+    recorded = manifest.read(folder)
+    return open_bundle(folder, scratch, recorded | {"settings": recorded["settings"] | settings}, *arguments)
+
+
+def images(spikes: Path) -> str:
+    """The data set of `spikes`, by its name on this machine."""
+    return f"idx:{spikes.parent / 'images'}"
+
+
+def test_as_many_images_are_compared_as_there_are(spikes, tmp_path_factory):
+    for effort, wanted, count, of in (
+        (None, 8, 8, 64),
+        ("thorough", 8, 64, 64),
+        ("quick", 8, 4, 15),
+        (None, 20000, 64, 64),
+    ):
+        found = opened(spikes, tmp_path_factory.mktemp("made"), images(spikes), effort, images=wanted)
+        assert (found.evidence.images, len(found.evidence.test.labels), len(found.test.labels)) == (count, of, 64)
+        assert found.note == (f"compared on {count} images" if effort else "")
+
+
+def test_without_the_data_set_the_last_line_says_what_was_not_checked(spikes, lines):
+    code, said = lines(spikes, None)
+    assert code == 3 and f"ok {said['ok']}".startswith(NOT_CHECKED)
+    assert said["step.onnx"].endswith("on 15 images")
+
+
+def test_no_data_set_is_opened_that_a_bundle_names(spikes, tmp_path):
+    """It may name any folder of the receiver's machine."""
+    copy = Path(shutil.copytree(spikes, tmp_path / "copy"))
+    job = json.loads((copy / "config.json").read_text())
+    for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
+        os.mkfifo(tmp_path / name)  # whoever opens it waits forever
+    job["data"]["dataset"] = f"idx:{tmp_path}"
+    (copy / "config.json").write_text(json.dumps(job, indent=2))
+    assert opened(copy, tmp_path).test is None
+
+
+def test_sizes_and_claims_need_no_data_set(spikes, tmp_path, lines):
+    """A bundle of unknown images that claims much."""
+    copy = Path(shutil.copytree(spikes, tmp_path / "copy"))
+    recorded = json.loads((copy / "manifest.json").read_text())
+    recorded["proof"]["c/"]["memory"]["constant_bytes"] = 1000
+    recorded["numbers"]["energy"]["one_pass_nj"] = 1.0
+    recorded["numbers"]["total"]["parameters"] = 7
+    recorded["proof"]["step.onnx"]["certified"] = True
+    manifest.write(copy, recorded)
+    code, said = lines(copy, None)
+    assert code == 1
+    assert "memory.constant_bytes is" in said["c/"] and "certified is left over" in said["step.onnx"]
+    assert "one_pass_nj is" in said["manifest.json"] and "total.parameters is" in said["manifest.json"]
+
+
+def test_another_data_set_and_other_images_than_a_network_takes_are_refused(spikes, tmp_path):
+    folder = Path(shutil.copytree(spikes.parent / "images", tmp_path / "images"))
+    labels = next(folder.glob("t10k-labels*"))
+    labels.write_bytes(labels.read_bytes()[:-1] + bytes([9 - labels.read_bytes()[-1]]))
+    with pytest.raises(UserError, match=r"the test images here are not the bundle's: data\.sha256 is"):
+        opened(spikes, tmp_path, f"idx:{folder}")
+    with pytest.raises(UserError, match=r"images\.safetensors: images \[15, 20, 20, 1\], expected 20 of \[20, 20, 1\]"):
+        opened(spikes, tmp_path, time_steps=5)
+
+
+def test_verify_opens_and_compares(spikes, tmp_path, capsys):
+    """With nothing remembered."""
+    assert verification.verify(spikes, tmp_path, images(spikes), "quick") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    skipped = "accuracy, spikes, operations and energy (--quick)"
+    assert last == f"ok as far as checked (NOT CHECKED: {skipped}; compared on 4 images)"

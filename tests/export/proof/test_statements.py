@@ -1,0 +1,76 @@
+"""What only a bundle's maker can say has a form, and there is nothing beside it."""
+
+import copy
+
+import pytest
+
+from csnn_jax.runs import rundir
+from export import manifest
+from export.proof import statements
+
+
+@pytest.fixture(scope="module")
+def recorded(small_bundle):
+    return manifest.read(small_bundle)
+
+
+def test_what_export_writes_is_in_order(recorded):
+    assert [*statements.problems(recorded)] == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "value", "said"),
+    [
+        ("made", "utc", "today", "made.utc is 'today', which `export` doesn't write"),
+        ("made", "cpu", "\x1b[31m", "made.cpu is "),
+        ("made", "versions", {"torch": "<script>"}, "made.versions is "),
+        ("training", "iterations", True, "training.iterations is True"),
+        ("training", "seconds", -1.0, "training.seconds is -1.0"),
+        ("training", "checkpoint", None, "training.checkpoint is None"),
+        ("data", "sha256", "0", "data.sha256 is '0'"),
+        ("settings", "effort", [], "settings.effort is []"),
+        ("settings", "effort", None, "settings.effort is None"),
+        ("settings", "images", 0, "settings.images is 0"),
+        ("settings", "images", "5", "settings.images is '5'"),
+        ("training", "accuracy", None, "training.accuracy is None"),
+        ("files", "step.onnx", {"bytes": 0, "sha256": "no plain file"}, "files['step.onnx'].sha256 is 'no plain file'"),
+        ("settings", "note", "x", "settings.note is not part of a manifest"),
+        ("latency", "c/", {"median_ms": float("inf"), "p99_ms": 1, "calls": 1}, "latency['c/'].median_ms is inf"),
+        ("latency", "c/", 7, "latency['c/'] is no object"),
+        ("files", "step.onnx", {"bytes": 1}, "files['step.onnx'].sha256 is missing"),
+    ],
+)
+def test_another_form_is_one_line(recorded, entry, name, value, said):
+    changed = copy.deepcopy(recorded)
+    changed[entry][name] = value
+    (line,) = statements.problems(changed)
+    assert line.startswith(said)
+
+
+def test_an_entry_may_be_no_object(recorded):
+    assert [*statements.problems(recorded | {"made": 7})] == ["made is 7, expected an object"]
+    assert [*statements.problems(recorded | {"dropped": []})] == ["dropped is [], expected an object"]
+
+
+def test_statements_are_held_against_the_configuration_the_images_and_the_network(recorded, small_bundle):
+    _, job, tensors = rundir.open_run(str(small_bundle))
+    count = sum(value.size for value in tensors.values())
+    changed = copy.deepcopy(recorded)
+    changed["settings"] |= {"opset": 18, "images": 20_000, "drop_silent": True}
+    changed["training"] |= {"dtype": "float32", "time_steps": 50}
+    assert [*statements.belied(recorded, job, 10_000)] == []
+    assert sorted(statements.belied(changed, job, 10_000)) == [
+        "made.opset is 20, expected 18",
+        "settings.accuracy_images is 100, expected 10000",
+        "settings.drop_silent doesn't fit to `dropped`",
+        "settings.images is 20000, the test set has 10000",
+        "training.dtype is 'float32', expected 'float64'",
+        "training.time_steps is 50, expected 6",
+    ]
+    left = {"layers": [["conv1", 4, 8], ["fc1", 16, 20]], "fired_on": 0, "other_answers": 0, "test_images": 10}
+    left |= {"parameters": [2 * count, count], "bytes": [8 * count, 4 * count]}
+    assert [*statements.belied_by_network(left, job.model, tensors)] == []
+    left |= {"layers": [["conv1", 3, 8], ["fc1", 16, 20]], "fired_on": 11, "bytes": [8 * count, 4]}
+    assert [line.split()[0] for line in statements.belied_by_network(left, job.model, tensors)] == [
+        *("dropped.layers", "dropped.parameters", "dropped"),
+    ]
