@@ -23,11 +23,11 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from csnn_jax import data, engine, machine
+from csnn_jax import data, machine
 from csnn_jax.config import Config, lr_of
 from csnn_jax.engine import process, scan
-from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model
+from csnn_jax.runner import Runners
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.update import gradient as gradients
@@ -58,15 +58,16 @@ Work = tuple[Callable[[], object], str]  # a function, and the optimised program
 def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Work, Work]:
     """One training iteration and one inference batch, as csnn_jax's trainer runs them."""
     network = model.from_tensors(config.model, tensors, jnp.dtype(config.train.dtype))
-    chosen, _ = engine.choose(config.train.engine, network, images.train.images)
     graph, params = nnx.split(network)
-    runner = BatchRunner(config.model, graph, chosen, config.train.seed)
+    runner = Runners(network, config.train.engine, config.train.seed).of(images.train.images)
     rows = np.arange(config.train.batch_size)
     x, test = (runner.present(runner.hold(split.images), rows, (0, 0)) for split in (images.train, images.test))
     adam, rate = optimizer.make(config.train), lr_of(config)
     state = trainer.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
     labels = jnp.asarray(images.train.labels[rows])
-    gradient = gradients.make(graph, runner.scale, objective.make(config.train), chosen, config.train.part)
+    gradient = gradients.make(
+        graph, config.model.input_scale, objective.make(config.train), runner.engine, config.train.part
+    )
     update = scan.jit(trainer.make_update(graph, adam, gradient), donate_argnums=0)
     update = update.lower(state, x, labels, rate).compile()
     infer = runner.tally.lower(params, test).compile()

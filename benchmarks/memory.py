@@ -15,11 +15,10 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
-
 from csnn_jax import data, machine
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided, lr_of
 from csnn_jax.runs import rundir
+from csnn_jax.training.feed import Feed
 
 ITERATIONS = 4
 
@@ -63,12 +62,12 @@ def measured(engine: str, steps: str, size: str, run: str | None) -> dict[str, A
     )
     tensors = rundir.open_run(run)[2] if run else None
     dataset = data.load("mnist", config.model.input_shape)
-    trainer = Trainer(config, dataset.train, tensors)
+    trainer, feed = Trainer(config, dataset.train, tensors), Feed(config, dataset.train)
     index = data.epoch_batches(0, 0, len(dataset.train.labels), config.train.batch_size)
     seconds = []
     for iteration in range(ITERATIONS):
         began = time.perf_counter()
-        trainer.step(iteration, np.asarray(index[iteration]), lr_of(config)).fetched()
+        trainer.step(feed.batch(iteration, index[iteration]), lr_of(config)).fetched()
         seconds.append(time.perf_counter() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {

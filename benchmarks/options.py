@@ -23,6 +23,7 @@ from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.flags import parse_train
 from csnn_jax.runs import rundir
 from csnn_jax.training import job
+from csnn_jax.training.feed import Feed
 from csnn_jax.update import framework
 
 DEFAULT, SCAN, SHORT = "", "--engine scan --time-steps 25", "--surrogate atan --lr 0.005 --time-steps 25"
@@ -108,10 +109,11 @@ def timed(asked: str, iterations: int) -> list[float]:
 def bare(ready: job.Job, iterations: int) -> list[float]:
     """Seconds of the trainer's steps, with nothing around them."""
     labels, batch = ready.dataset.train.labels, ready.config.train.batch_size
+    feed = Feed(ready.config, ready.dataset.train)
     index, seconds = data.epoch_batches(ready.config.train.seed, 0, len(labels), batch), []
     for iteration in range(iterations):
         began = time.perf_counter()
-        ready.trainer.step(iteration, index[iteration], float(ready.rates[iteration])).fetched()
+        ready.trainer.step(feed.batch(iteration, index[iteration]), float(ready.rates[iteration])).fetched()
         seconds.append(time.perf_counter() - began)
     return seconds
 

@@ -19,6 +19,7 @@ from typing import Any
 from csnn_jax import data, machine
 from csnn_jax.config import Config, TrainConfig, decided
 from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.training.feed import Feed
 from csnn_jax.update import framework
 
 ROUNDS = 3
@@ -81,9 +82,10 @@ def worked(engine: Any, iterations: int, meeting: dict[str, Any]) -> dict[str, A
     seconds, losses = [], []
     with framework.company(flags) as processes:
         trainer = framework.of(flags, processes).make_trainer(flags.config, dataset.train)
+        feed = Feed(flags.config, dataset.train, trainer.rows)
         for iteration in range(iterations):
             began = time.perf_counter()
-            step = trainer.step(iteration, index[iteration], 0.01).fetched()
+            step = trainer.step(feed.batch(iteration, index[iteration]), 0.01).fetched()
             processes.greatest(0)  # as the loop asks whether to go on
             seconds.append(time.perf_counter() - began)
             losses.append(step.loss)

@@ -13,6 +13,7 @@ import numpy as np
 
 from csnn_jax import data, machine
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
+from csnn_jax.training.feed import Feed
 from csnn_jax.update.trainer import Trainer
 
 STACKS = {
@@ -60,7 +61,7 @@ def look(name: str, model: ModelConfig, init, surrogate, images: data.Split) -> 
     trainer = Trainer(decided(Config(model, train=TrainConfig(init=init))), images)
     batch = data.epoch_batches(0, 0, len(images.labels), 128)[0]
     membranes, spikes = trainer.trace(images.images[batch[:32]])
-    step = trainer.step(0, batch, 0.0).fetched()
+    step = trainer.step(Feed(trainer.config, images).batch(0, batch), 0.0).fetched()
     sizes = [tensor.size for key, tensor in trainer.tensors().items() if key.endswith(".weight")]
     return Seen(
         name,

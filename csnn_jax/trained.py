@@ -8,7 +8,6 @@ Nothing here changes settings of the caller's process (JAX's types, its cache, t
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, overload
 
 import jax
@@ -17,18 +16,16 @@ from flax import nnx
 from jax import Array
 
 from csnn_jax import data
-from csnn_jax import engine as engines
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.data import Images, Split, eval_batches, is_recorded
 from csnn_jax.engine import scan
-from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.errors import naming_arguments
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
+from csnn_jax.runner import BatchRunner, Runners, Stream
 from csnn_jax.runs import metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, Neurons
-from csnn_jax.streaming import Stream
 
 
 class Answer(NamedTuple):
@@ -70,16 +67,13 @@ class Trained:
         weights.check(tensors, config.model, "tensors")
         self.config, self.records = config, tuple(records)
         self.model = models.from_tensors(config.model, tensors, jax.dtypes.canonicalize_dtype(config.train.dtype))
-        engines.choose(engine, self.model)  # refuses now what it would refuse later
-        self._engine = engine
-        self._graphdef, self._params = nnx.split(self.model)
-        self._runners: dict[ModuleType, BatchRunner] = {}
+        self._runners = Runners(self.model, engine, config.train.seed)
+        self._params = nnx.split(self.model)[1]
 
     def __repr__(self) -> str:
         model = self.config.model
         stack = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
-        shape, engine = "x".join(map(str, model.input_shape)), engines.choose(self._engine, self.model)[0]
-        name = engine.__name__.rpartition(".")[2]
+        shape, name = "x".join(map(str, model.input_shape)), self._runners.of().engine.__name__.rpartition(".")[2]
         return f"Trained({shape}, {stack}; {model.time_steps} steps; {self.config.data.dataset}; {name} engine)"
 
     def classify(self, images: Any) -> Answer:
@@ -207,10 +201,7 @@ class Trained:
         if images.ndim == 4 and is_recorded(self.config.data.dataset):
             shape = ", ".join(map(str, images.shape))
             raise ValueError(f"images are [{shape}], expected [N, T, H, W, 2]: recordings' frames")
-        engine, _ = engines.choose(self._engine, self.model, images)
-        if engine not in self._runners:
-            self._runners[engine] = BatchRunner(self.config.model, self._graphdef, engine, self.config.train.seed)
-        return self._runners[engine]
+        return self._runners.of(images)
 
 
 @naming_arguments()

@@ -8,11 +8,12 @@ import snntorch
 import torch
 
 from csnn_jax.config import Config, check_decided
-from csnn_jax.data import Images, Split, check_split, dropout, encode
+from csnn_jax.data import Images, Split, as_input, check_split, dropout
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, StepMetrics, evaluate, look, moments
+from csnn_jax.training.feed import Batch
 from csnn_torch import losses, model, optimizer
 
 
@@ -65,7 +66,7 @@ class Trainer:
         check_decided(config)
         if train is not None:
             check_split(train, config.model)
-        self.config, self._train = config, train
+        self.config = config
         self.device = choose_device(device)
         self.dtype = torch.float64 if config.train.dtype == "float64" else torch.float32
         if self.device.type == "mps" and self.dtype == torch.float64:
@@ -101,13 +102,11 @@ class Trainer:
     def rows(self, batch: int) -> slice:
         return slice(batch)
 
-    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> StepMetrics:
-        assert self._train is not None
-        held, rows = (self._train.images, index) if images is None else (images, np.arange(len(images)))
-        labels = torch.tensor(self._train.labels[index], dtype=torch.int64, device=self.device)
+    def step(self, batch: Batch, rate: float) -> StepMetrics:
+        labels = torch.tensor(batch.labels, dtype=torch.int64, device=self.device)
         self._optimizer.zero_grad()
-        masks = self._masks(iteration, len(labels))
-        loss, densities = self._backward(self.input(held, rows, (0, iteration)), labels, masks)
+        masks = self._masks(batch.iteration, len(labels))
+        loss, densities = self._backward(self._tensor(batch.images), labels, masks)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         self._sound &= bool(torch.stack([values.isfinite().all() for values in (loss, *gradients)]).all())
         norms = self._gradient_norms()
@@ -115,7 +114,7 @@ class Trainer:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
             self._optimizer.update(rate)
             for average, parameter in zip(self._average, self._parameters, strict=False):
-                average.lerp_(parameter.detach(), self.config.train.renewal(iteration))
+                average.lerp_(parameter.detach(), self.config.train.renewal(batch.iteration))
         return StepMetrics(loss.item(), self._sound, densities.cpu().numpy(), norms)
 
     def roll_back(self) -> None:
@@ -184,15 +183,11 @@ class Trainer:
 
     def input(self, images: Images, index: np.ndarray, stream: tuple[int, int]) -> torch.Tensor:
         """One batch [batch, C, H, W] or [time, batch, C, H, W]: encoded, where asked, with csnn_jax's seeds."""
-        settings = self.config.model
-        rows = images[index]
-        if settings.encoding != "direct":
-            seed = (self.config.train.seed, *stream)
-            rows = encode(rows, settings.time_steps, settings.encoding, seed, settings.pixel_scale)
-        elif rows.ndim == 5:
-            rows = rows.swapaxes(0, 1)
-        scale = self._scale if rows.dtype == np.uint8 else 1.0
-        return model.channels_first(rows, self.memory_format).to(self.device).to(self.dtype) * scale
+        return self._tensor(as_input(images[index], self.config.model, (self.config.train.seed, *stream)))
+
+    def _tensor(self, x: np.ndarray) -> torch.Tensor:
+        scale = self._scale if x.dtype == np.uint8 else 1.0
+        return model.channels_first(x, self.memory_format).to(self.device).to(self.dtype) * scale
 
     def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
         """What spikes are multiplied by in an iteration, for `model.dropping`, flattened as torch does; see dropout."""

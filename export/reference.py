@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from csnn_jax.config import ModelConfig, Reset
-from csnn_jax.data import encode
+from csnn_jax.data.encode import as_input
+from csnn_jax.data.images import as_floats
 from csnn_jax.runs.layouts import Tensors, bias_of
 from csnn_torch.blocks import before_neurons
 
@@ -156,11 +157,8 @@ def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images are {images.dtype}, expected uint8")
-    if config.encoding != "direct":
-        spikes = encode(images, config.time_steps, config.encoding, seed, config.pixel_scale)
-        return torch.from_numpy(spikes).moveaxis(-1, -3).float()
-    x = torch.from_numpy(np.asarray(images)).moveaxis(-1, -3).float() / config.input_scale
-    return (x.swapaxes(0, 1) if images.ndim == 5 else x).contiguous()
+    x = as_floats(as_input(np.asarray(images), config, seed), config.input_scale)
+    return torch.from_numpy(x).moveaxis(-1, -3).contiguous()
 
 
 def frames(x: Tensor, time_steps: int) -> Iterator[Tensor]:

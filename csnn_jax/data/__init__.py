@@ -3,8 +3,8 @@
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
 from csnn_jax.data.datasets import READERS, fit_model, is_recorded, load, load_for, load_to_train, takes_as_is
-from csnn_jax.data.encode import encode
-from csnn_jax.data.images import Images, MadeImages, as_bytes, as_images, check_images, divisor
+from csnn_jax.data.encode import as_input, encode
+from csnn_jax.data.images import Images, MadeImages, as_bytes, as_floats, as_images, check_images
 from csnn_jax.data.split import (
     ARRAYS,
     Dataset,
@@ -29,7 +29,9 @@ __all__ = [
     "MadeImages",
     "Split",
     "as_bytes",
+    "as_floats",
     "as_images",
+    "as_input",
     "as_split",
     "check_alike",
     "check_counts",
@@ -38,7 +40,6 @@ __all__ = [
     "check_split",
     "class_names",
     "digest",
-    "divisor",
     "encode",
     "epoch_batches",
     "epoch_permutation",

@@ -1,10 +1,34 @@
 """Images into input spikes, in NumPy, so that JAX and torch are fed the very same spikes."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from csnn_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from csnn_jax.config import ModelConfig
+
+
+def as_input(
+    images: np.ndarray, model: "ModelConfig", seed: tuple[int, ...], within: tuple[int, int] | None = None
+) -> np.ndarray:
+    """A batch of images as a network takes it.
+
+    Args:
+        images: uint8 or float [B, H, W, C], or [B, T, H, W, C] where they have a time axis.
+        model: the network, with its encoding.
+        seed: names the batch, see `encode`.
+        within: where the images stand in a larger batch, see `encode`.
+
+    Returns:
+        One image for every step [B, H, W, C], or one after another [T, B, H, W, C]. Bytes are still to be divided by
+            `model.input_scale`, see `as_floats`.
+    """
+    if model.encoding != "direct":
+        return encode(images, model.time_steps, model.encoding, seed, model.pixel_scale, within)
+    return images.swapaxes(0, 1) if images.ndim == 5 else images
 
 
 def encode(

@@ -186,9 +186,10 @@ def check_floats(images: np.ndarray, scale: float, what: str) -> None:
     raise ValueError(f"{what} from {low:g} to {high:g}, expected {expected}")
 
 
-def divisor(images: Images, scale: float) -> float:
-    """What a network's input is divided by: bytes by the scale; floats are used as they are."""
-    return scale if images.dtype == np.uint8 else 1.0
+def as_floats(x: np.ndarray, scale: float, dtype: str = "float32") -> np.ndarray:
+    """A network's input as floats: bytes are divided by the scale, floats are used as they are."""
+    kind = np.dtype(dtype).type
+    return x.astype(kind) / kind(scale) if x.dtype == np.uint8 else x.astype(kind)
 
 
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:

@@ -26,6 +26,7 @@ class Devices:
         self.count = len(devices)
         self._first = [device.process_index for device in devices].index(jax.process_index())
         self._own = sum(device.process_index == jax.process_index() for device in devices)
+        self.processes = self.count // self._own
         self._greatest = jax.jit(lambda values: values.max(), out_shardings=NamedSharding(self.mesh, P()))
 
     def describe(self) -> str:

@@ -138,13 +138,8 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
     count = len(train.labels)
     rows = data.epoch_batches(settings.seed, 0, count, min(settings.batch_size, count))[0]
     images = train.images[rows[: max(4, min(128, FRAMES // steps))]]
-    if model.encoding != "direct":
-        images = data.encode(images, steps, model.encoding, (settings.seed, 0, 0), model.pixel_scale)
-    elif images.ndim == 5:
-        images = images.swapaxes(0, 1)
-    else:
-        images = images[None]
-    return images.astype(np.float32) / np.float32(data.divisor(images, model.input_scale))
+    x = data.as_floats(data.as_input(images, model, (settings.seed, 0, 0)), model.input_scale)
+    return x if x.ndim == 5 else x[None]
 
 
 def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:

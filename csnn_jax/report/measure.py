@@ -9,12 +9,11 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from csnn_jax import engine as engines
 from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.network import model as models
 from csnn_jax.report.subject import ReportedRun
+from csnn_jax.runner import Runners
 from csnn_jax.runs import metrics
 from csnn_jax.runs.footprint import Activity
 from csnn_jax.runs.metrics import LOOKED_AT, Evaluation, Moments, Neurons
@@ -137,10 +136,10 @@ class _Network:
 
     def __init__(self, trained: Trained, split: Split):
         config = trained.config
-        module, self.engine = engines.choose(config.train.engine, trained.model, split.images)
-        graph, self.params = nnx.split(trained.model)
+        runners = Runners(trained.model, config.train.engine, config.train.seed)
+        self.engine, self.params = runners.describe(split.images), nnx.split(trained.model)[1]
         self.model: ModelConfig = config.model
-        self.split, self.runner = split, BatchRunner(config.model, graph, module, config.train.seed)
+        self.split, self.runner = split, runners.of(split.images)
         self.thresholds = [float(models.value(block.threshold)) for block in trained.model.blocks]
         self.activities: list[Activity] = []
         self._drawn: list[list[np.ndarray]] = []
@@ -187,7 +186,7 @@ class _Network:
 
     def _activity(self, x: np.ndarray, spikes: Sequence[np.ndarray]) -> Activity:
         """The activity of a batch, channels first."""
-        values = x / self.runner.scale if x.dtype == np.uint8 else x
+        values = x / self.model.input_scale if x.dtype == np.uint8 else x
         layers = [np.moveaxis(layer, -1, 2) for layer in spikes]
         return Activity.of(np.moveaxis(values, -1, -3), layers)
 

@@ -1,9 +1,10 @@
-"""The batches that a training learns from. Augmented images, and those of files, are made ahead in a thread."""
+"""The batches that a training learns from, made ahead in a thread: read, augmented and encoded."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,46 +13,63 @@ from csnn_jax.config import Config
 from csnn_jax.training import plan
 
 AHEAD = 3
-"""Batches that are made, or being made, while one is learnt from."""
-
-Batch = tuple[int, np.ndarray, np.ndarray | None]
+"""Batches that are made, or being made, while one is learned from."""
 
 
-def batches(
-    config: Config, images: data.Images, start: int = 0, rows: Callable[[int], slice] = slice
-) -> Generator[Batch, None, None]:
-    """The iterations of a job from `start` to its end: (iteration, indices [batch], images to learn from).
+class Batch(NamedTuple):
+    """What an iteration learns from: the rows of a batch that a process needs.
 
-    The images are None where they are in memory and stay as they are. Close the iterator to end its thread, which takes
-    as long as one batch. An error in that thread is raised here, at its iteration.
+    Attributes:
+        iteration: its number, from 0.
+        images: as the network takes them, see `data.as_input`: [rows, H, W, C] or [time, rows, H, W, C].
+        labels: int32 [rows].
+    """
+
+    iteration: int
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class Feed:
+    """Makes the batches of a job.
 
     Args:
         config: the job.
-        images: those of the training split.
-        start: iterations done before.
-        rows: those of a batch that images are made of, given its size; all by default.
+        split: what it learns from.
+        rows: those of a batch that this process needs, given its size; all by default.
     """
-    planned = plan.batches(config.train, len(images), start)
-    augmentation = data.Augmentation.of(config, images)
-    if augmentation is not None:
-        yield from _ahead(planned, augmentation.batch, rows(config.train.batch_size))
-    elif isinstance(images, np.ndarray):
-        for iteration, index in planned:
-            yield iteration, index, None
-    else:
-        yield from _ahead(planned, lambda _, index, own: images[index[own]], rows(config.train.batch_size))
 
+    def __init__(self, config: Config, split: data.Split, rows: Callable[[int], slice] = slice):
+        self._config, self._split, self._rows = config, split, rows
+        self._augmentation = data.Augmentation.of(config, split.images)
 
-def _ahead(
-    planned: Iterator[tuple[int, np.ndarray]], make: Callable[[int, np.ndarray, slice], np.ndarray], rows: slice
-) -> Iterator[Batch]:
-    pool = ThreadPoolExecutor(1, "augment")
-    submitted = ((number, index, pool.submit(make, number, index, rows)) for number, index in planned)
-    try:
-        waiting = deque(islice(submitted, AHEAD))
-        while waiting:
-            waiting.extend(islice(submitted, 1))
-            iteration, index, made = waiting.popleft()
-            yield iteration, index, made.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def batches(self, start: int = 0) -> Generator[Batch, None, None]:
+        """The batches of all iterations from `start` to the end of the job.
+
+        Close the iterator to end its thread, which takes as long as one batch. An error in that thread is raised here,
+        at its iteration.
+        """
+        planned = plan.batches(self._config.train, len(self._split.labels), start)
+        pool = ThreadPoolExecutor(1, "feed")
+        submitted = (pool.submit(self.batch, iteration, index) for iteration, index in planned)
+        try:
+            waiting = deque(islice(submitted, AHEAD))
+            while waiting:
+                waiting.extend(islice(submitted, 1))
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def batch(self, iteration: int, index: np.ndarray) -> Batch:
+        """The batch of an iteration that learns from the training images `index` [batch]."""
+        own, seed = self._rows(len(index)), (self._config.train.seed, 0, iteration)
+        within = own.indices(len(index))[0], len(index)
+        x = data.as_input(self.images(iteration, index), self._config.model, seed, within)
+        return Batch(iteration, x, self._split.labels[index[own]])
+
+    def images(self, iteration: int, index: np.ndarray) -> np.ndarray:
+        """The images of this process's rows, augmented where the job asks for it: [rows, ...]."""
+        own = self._rows(len(index))
+        if self._augmentation is not None:
+            return self._augmentation.batch(iteration, index, own)
+        return np.asarray(self._split.images[index[own]])

@@ -17,7 +17,7 @@ from csnn_jax import data
 from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.metrics import BATCH, Evaluation, Neurons, StepMetrics
-from csnn_jax.training import feed
+from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 
 
@@ -98,18 +98,18 @@ class Loop:
             UserError: a loss that is no longer finite, or what is written can't be.
         """
         done = start
-        batches = feed.batches(self._config, self._dataset.train.images, start, self._trainer.rows)
+        batches = Feed(self._config, self._dataset.train, self._trainer.rows).batches(start)
         with closing(batches), journal:
             try:
                 if owed and self._evaluates(start):
                     self._evaluate(start, journal)
-                for iteration, index, images in batches:
+                for batch in batches:
                     if not self._go_on():
                         break
                     began = time.perf_counter()
-                    metrics = self._trainer.step(iteration, index, float(self._rates[iteration]), images)
-                    self._dispatched.append((iteration, began, metrics))
-                    done = iteration + 1  # before anything is printed: the state that is kept is this one's
+                    metrics = self._trainer.step(batch, float(self._rates[batch.iteration]))
+                    self._dispatched.append((batch.iteration, began, metrics))
+                    done = batch.iteration + 1  # before anything is printed: the state that is kept is this one's
                     self._settle(journal, in_flight=1)
                     if self._evaluates(done):
                         self._settle(journal)

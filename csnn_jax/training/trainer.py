@@ -12,6 +12,7 @@ from csnn_jax.training.checkpoint import State
 
 if TYPE_CHECKING:
     from csnn_jax.initial.start import Start
+    from csnn_jax.training.feed import Batch
 
 
 class Trainer(Protocol):
@@ -31,14 +32,11 @@ class Trainer(Protocol):
         """The rows of a batch that this process needs the images of."""
         ...
 
-    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> StepMetrics:
-        """Updates the network by the training images `index` [batch] at a learning rate.
+    def step(self, batch: "Batch", rate: float) -> StepMetrics:
+        """Updates the network by a batch, or by the `rows` of it that this process has, at a learning rate.
 
         It need not wait for the device: `StepMetrics.fetched` does. Where a loss or gradient is not finite, here or at
         a step before, nothing is changed.
-
-        `images`, uint8 [rows, H, W, C] or [rows, T, H, W, C], take the place of those at `index`, of which they are
-        the `rows`; labels stay.
         """
         ...
 

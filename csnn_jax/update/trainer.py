@@ -1,7 +1,6 @@
 """Trains and evaluates the network in JAX: one jit per training step, the state kept on the devices."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,17 +10,17 @@ import optax
 from flax import nnx
 from jax import Array
 
-from csnn_jax import engine as engines
 from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Images, Split, check_split, dropout
 from csnn_jax.devices import mesh
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
-from csnn_jax.engine.runner import BatchRunner
 from csnn_jax.initial import start as initial
 from csnn_jax.network import model as models
+from csnn_jax.runner import Runners
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
+from csnn_jax.training.feed import Batch
 from csnn_jax.update import gradient as gradients
 from csnn_jax.update import objective as objectives
 from csnn_jax.update import optimizer
@@ -106,24 +105,23 @@ class Trainer:
         check_decided(config)
         check_split(train, config.model)
         process.set_up(config.train.dtype)
-        self.config = config
         self.devices = devices or Devices(jax.devices()[:1])
         given = None if tensors is None else initial.Start.given(config.model, tensors)
         self.start = given or initial.start(config, train)
         model = models.from_arrays(config.model, self.start.arrays, jnp.dtype(config.train.dtype))
-        self._choose = partial(engines.choose, config.train.engine, model, rates=config.train.rate_target is not None)
-        engine, self._engine = self._choose(train.images)
+        settings, self.config = config.train, config
+        rates = settings.rate_target is not None
+        self._runners = Runners(model, settings.engine, settings.seed, self.devices, rates)
+        self._engine = self._runners.describe(train.images)
         self.graphdef, params = nnx.split(model)
-        self.optimizer = optimizer.make(config.train)
-        average = None if config.train.ema is None else jax.tree.map(jnp.copy, params)
+        self.optimizer = optimizer.make(settings)
+        average = None if settings.ema is None else jax.tree.map(jnp.copy, params)
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
         self.state, self._sound = self.devices.copy((state, np.array(True)))
-        self._runners = {engine: BatchRunner(config.model, self.graphdef, engine, config.train.seed, self.devices)}
-        self._runner = self._runners[engine]
-        parts = self.graphdef, self._runner.scale, objectives.make(config.train), engine, config.train.part
-        gradient = gradients.make(*parts, self.devices, config.train.dropout)
+        engine, scale = self._runners.of(train.images).engine, config.model.input_scale
+        parts = self.graphdef, scale, objectives.make(settings), engine, settings.part
+        gradient = gradients.make(*parts, self.devices, settings.dropout)
         self._update = scan.jit(make_update(self.graphdef, self.optimizer, gradient), donate_argnums=0)
-        self._train = train
 
     def describe(self) -> str:
         return f"JAX {jax.__version__}, {self._engine}, {self.devices.describe()}"
@@ -131,12 +129,12 @@ class Trainer:
     def rows(self, batch: int) -> slice:
         return self.devices.rows(batch)
 
-    def step(self, iteration: int, index: np.ndarray, rate: float, images: np.ndarray | None = None) -> StepMetrics:
-        batch, own = len(index), index[self.rows(len(index))]
-        x = self._runner.share(self._train.images[own] if images is None else images, batch, (0, iteration))
-        labels = self.devices.put(self._train.labels[own], batch)
-        renewal = None if self.config.train.ema is None else self.config.train.renewal(iteration)
-        masks = self._masks(iteration, batch)
+    def step(self, batch: Batch, rate: float) -> StepMetrics:
+        size = len(batch.labels) * self.devices.processes
+        x = self.devices.put(batch.images, size, batch.images.ndim - 4)
+        labels = self.devices.put(batch.labels, size)
+        renewal = None if self.config.train.ema is None else self.config.train.renewal(batch.iteration)
+        masks = self._masks(batch.iteration, size)
         self.state, metrics = self._update(self.state, x, labels, rate, self._sound, renewal, masks)
         self._sound = metrics.finite
         return metrics
@@ -158,21 +156,13 @@ class Trainer:
         return self.state.params if self.state.average is None else self.state.average
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
-        return self._for(split.images).evaluate(self._weights, split, go_on)
-
-    def _for(self, images: Images) -> BatchRunner:
-        """What runs such images: frames to evaluate on may not fit the engine that trains."""
-        engine, _ = self._choose(images)
-        if engine not in self._runners:
-            settings = self.config.model, self.graphdef, engine, self.config.train.seed, self.devices
-            self._runners[engine] = BatchRunner(*settings)
-        return self._runners[engine]
+        return self._runners.of(split.images).evaluate(self._weights, split, go_on)
 
     def look(self, images: Images, before: bool = False) -> dict[str, Neurons]:
-        return self._for(images).look(mesh.alone(self.state.last_good if before else self.state.params), images)
+        return self._runners.of(images).look(mesh.alone(self.state.last_good if before else self.state.params), images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        runner = self._for(images)
+        runner = self._runners.of(images)
         x = runner.present(runner.hold(images), np.arange(len(images)), (2, 0))
         found = runner.trace(mesh.alone(self._weights), x)
         return [np.asarray(m) for m in found.membranes], [np.asarray(s) for s in found.spikes]

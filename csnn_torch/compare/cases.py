@@ -38,14 +38,8 @@ class Case:
 
     def pixels(self, dtype: str, rows: slice = ALL) -> np.ndarray:
         """The input of both sides for some rows: [batch, H, W, C]. A sequence is [time, batch, H, W, C]."""
-        images = np.asarray(self.images[rows])
-        if self.config.encoding != "direct":
-            seed = (0, rows.start or 0)
-            settings = self.config
-            spikes = data.encode(images, settings.time_steps, settings.encoding, seed, settings.pixel_scale)
-            return spikes.astype(dtype)
-        scale = data.divisor(images, self.config.input_scale)
-        return ((images.swapaxes(0, 1) if self.frames else images) / scale).astype(dtype)
+        x = data.as_input(np.asarray(self.images[rows]), self.config, (0, rows.start or 0))
+        return data.as_floats(x, self.config.input_scale, dtype)
 
     def first(self, count: int) -> "Case":
         """This case on its first `count` images."""

@@ -9,6 +9,7 @@ from csnn_jax import data
 from csnn_jax.config import Config, lr_of
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 from csnn_jax.update import trainer as ours
 from csnn_torch import trainer as theirs
@@ -32,14 +33,13 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
     }
     losses: dict[str, list[float]] = {name: [] for name in sides}
     first_flip = None
-    augmentation = data.Augmentation.of(config, split.images)
+    feed = Feed(config, split)
     for iteration, index in enumerate(batches(config, len(split.labels), iterations)):
-        images = None if augmentation is None else augmentation.batch(iteration, index)
-        batch = data.Split(split.images[index] if images is None else images, split.labels[index])
+        batch = data.Split(feed.images(iteration, index), split.labels[index])
         if first_flip is None and not _same_spikes(list(sides.values()), batch):
             first_flip = iteration
         for name, side in sides.items():
-            losses[name].append(side.step(iteration, index, lr_of(config), images).fetched().loss)
+            losses[name].append(side.step(feed.batch(iteration, index), lr_of(config)).fetched().loss)
     return Trajectory(
         start=start,
         dtype=config.train.dtype,

@@ -8,6 +8,7 @@ import numpy as np
 from csnn_jax import data
 from csnn_jax.config import GEOMETRY, Config, ModelConfig, Pool, TrainConfig, decided
 from csnn_jax.runs.layouts import Tensors, expected_shapes
+from csnn_jax.training.feed import Feed
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import Case
@@ -76,11 +77,12 @@ def briefly_trained(
     """
     settings = TrainConfig(lr=lr, init="torch")
     short = replace(model, time_steps=max(1, model.time_steps // 4))
-    trainer = Trainer(decided(Config(short, train=settings)), dataset.train, _fitting(model, start or {}))
+    config = decided(Config(short, train=settings))
+    trainer, feed = Trainer(config, dataset.train, _fitting(model, start or {})), Feed(config, dataset.train)
     batches = data.epoch_batches(settings.seed, 0, len(dataset.train.labels), settings.batch_size)
     some = data.Split(dataset.test.images[:128], dataset.test.labels[:128])
     for iteration in range(PATIENCE * iterations):
-        trainer.step(iteration, batches[iteration % len(batches)], lr)
+        trainer.step(feed.batch(iteration, batches[iteration % len(batches)]), lr)
         if (iteration + 1) % iterations == 0 and (found := trainer.evaluate(some)) and bounds.fires(found.densities):
             break
     return trainer.tensors()

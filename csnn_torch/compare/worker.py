@@ -22,6 +22,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation
+from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 
 WITHOUT_RATES: dict[str, Any] = {"rate_target": None, "rate_weight": None}
@@ -56,13 +57,14 @@ class Jax:
 
         config = replace(config, train=replace(config.train, engine=engine, **WITHOUT_RATES))
         self._trainer, self._test = Trainer(config, dataset.train, tensors), dataset.test
+        self._feed = Feed(config, dataset.train)
         self._lr = lr_of(config)
 
     def describe(self) -> str:
         return f"{self._trainer.describe()} ({machine.cpus()} threads)"
 
     def step(self, iteration: int, index: np.ndarray) -> None:
-        self._trainer.step(iteration, index, self._lr).fetched()
+        self._trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         return _evaluate(self._trainer, self._test, index).predictions
@@ -99,6 +101,7 @@ class SnnTorch:
         config = replace(config, train=replace(config.train, engine="auto", **WITHOUT_RATES))
         self._torch, self._test = torch, dataset.test
         self._lr, self._trainer = lr_of(config), Trainer(config, dataset.train, tensors)
+        self._feed = Feed(config, dataset.train)
         self._trainer.watching = False
         if channels_last:
             self._trainer.memory_format = torch.channels_last
@@ -108,7 +111,7 @@ class SnnTorch:
         return self._trainer.describe()
 
     def step(self, iteration: int, index: np.ndarray) -> None:
-        self._trainer.step(iteration, index, self._lr).fetched()
+        self._trainer.step(self._feed.batch(iteration, index), self._lr).fetched()
 
     def infer(self, index: np.ndarray) -> np.ndarray:
         with self._torch.no_grad():

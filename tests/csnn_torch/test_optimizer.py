@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stepping import step
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
@@ -67,7 +68,7 @@ def steps(make, split, changes):
     config = decided(Config(STACK, train=TrainConfig(**BASE | changes)))
     one = make(config, split, loud())
     rates = plan.learning_rates(config.train, STEPS)
-    metrics = [one.step(i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]
+    metrics = [step(one, split, i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]
     return one.tensors(), metrics
 
 
@@ -100,9 +101,9 @@ def test_without_clipping_an_update_has_the_bits_of_torchs_own_optimiser(changes
     reference = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[config.optimizer]
     momentum = {"momentum": config.momentum} if config.optimizer == "sgd" else {}
     reference, ours = reference(theirs, 0.1, weight_decay=config.decay, **momentum), Optimizer(config, mine)
-    for step in range(4):
+    for number in range(4):
         for parameters in (mine, theirs):
-            parameters[0].grad = (parameters[0] ** 2 - step).detach()
+            parameters[0].grad = (parameters[0] ** 2 - number).detach()
         ours.update(0.1)
         reference.step()
     assert torch.equal(mine[0], theirs[0]) and not torch.equal(mine[0], torch.linspace(-1, 2, 12).reshape(3, 4))

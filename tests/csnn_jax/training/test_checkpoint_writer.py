@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from disk import largest_file
+from stepping import step
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
@@ -40,21 +41,21 @@ def make(config, split, tmp_path, kind=Trainer):
 def test_what_is_written_in_the_background_is_not_changed_by_the_next_steps(kind, optimizer, split, tmp_path):
     run, trainer, writer = make(job(optimizer=optimizer), split, tmp_path, kind)
     with writer:
-        trainer.step(0, np.arange(5), 0.1)
+        step(trainer, split, 0, np.arange(5), 0.1)
         then = {name: array.copy() for name, array in trainer.snapshot().items()}
         writer.keep(1)
         for iteration in (1, 2):
-            trainer.step(iteration, np.arange(5), 0.1)
+            step(trainer, split, iteration, np.arange(5), 0.1)
     later = trainer.snapshot()
     assert any(not np.array_equal(later[name], array) for name, array in then.items())
     iteration, found = checkpoint.restore(run.checkpoints, later)
     assert iteration == 1 and {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in then.items()}
-    expected = trainer.step(3, np.arange(5), 0.1), trainer.snapshot()
+    expected = step(trainer, split, 3, np.arange(5), 0.1), trainer.snapshot()
     trainer.restore(found)
     assert weights.to_bytes(trainer.tensors(), trainer.config.model) == run.weights.read_bytes()
     for iteration in (1, 2):
-        trainer.step(iteration, np.arange(5), 0.1)
-    again = trainer.step(3, np.arange(5), 0.1), trainer.snapshot()
+        step(trainer, split, iteration, np.arange(5), 0.1)
+    again = step(trainer, split, 3, np.arange(5), 0.1), trainer.snapshot()
     assert again[0].loss == expected[0].loss
     assert {k: v.tobytes() for k, v in again[1].items()} == {k: v.tobytes() for k, v in expected[1].items()}
 
@@ -98,7 +99,7 @@ def test_a_full_disk_is_told_at_the_next_step_or_at_the_end(told, split, tmp_pat
     run, trainer, writer = make(job(), split, tmp_path)
     writer.keep(1)
     writer.wait()
-    trainer.step(0, np.arange(5), 0.1)
+    step(trainer, split, 0, np.arange(5), 0.1)
     size = len(weights.to_bytes(trainer.tensors(), trainer.config.model)) + 100
     expected = rf"^{run.checkpoints}/2/state.safetensors: can't be written: File too large"
     with pytest.raises(UserError, match=expected), largest_file(size), writer:

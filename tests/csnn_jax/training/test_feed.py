@@ -1,4 +1,4 @@
-"""The batches of a job, and the thread that makes augmented ones: its order, its bound and its end."""
+"""The batches of a job, and the thread that makes them: its order, its bound and its end."""
 
 import json
 import signal
@@ -12,85 +12,95 @@ from commands import SMALL, refused, run, start
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-from csnn_jax.training import feed, plan
+from csnn_jax.training import plan
+from csnn_jax.training.feed import AHEAD, Feed
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
 AUGMENT = (2.0, 30.0, 0.2)
 
 
-def config(augment=AUGMENT) -> Config:
-    model = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,))
+LABELS = np.arange(40, dtype=np.int32) % 10
+
+
+def config(augment=AUGMENT, encoding="direct") -> Config:
+    model = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), time_steps=6, encoding=encoding)
     return Config(model, DataConfig(augment=augment), TrainConfig(batch_size=4, epochs=3, seed=5))
 
 
+def feed(images=IMAGES, settings=None, **more) -> Feed:
+    return Feed(settings or config(), data.Split(images, LABELS), **more)
+
+
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("augment")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("feed")]
 
 
-class Watched(np.ndarray):
+class Watched(data.MadeImages):
     """Images that note in `taken` the batches taken of them, and have none after `last`."""
 
+    dtype, ndim, shape, highest = IMAGES.dtype, 4, IMAGES.shape, 255
+
+    def __init__(self, last: int = 10**6):
+        self.taken, self.last = [], last
+
+    def __len__(self):
+        return len(IMAGES)
+
     def __getitem__(self, index):
-        if isinstance(index, np.ndarray):
-            if len(self.taken) == self.last:
-                raise MemoryError("no more")
-            self.taken.append(index)
-        return super().__getitem__(index).view(np.ndarray)
+        if len(self.taken) == self.last:
+            raise MemoryError("no more")
+        self.taken.append(index)
+        return IMAGES[index]
+
+    def digest(self):
+        return b""
 
 
-def watched(last: int = 10**6) -> Watched:
-    images = IMAGES.copy().view(Watched)
-    images.taken, images.last = [], last
-    return images
-
-
-def test_without_augmentation_there_is_no_thread_and_no_copy():
-    images, settings = watched(), config(None)
-    planned = plan.batches(settings.train, 40)
-    with closing(feed.batches(settings, images)) as batches:
-        for (iteration, index, made), (n, expected) in zip(batches, planned, strict=True):
-            assert iteration == n and made is None and not threads()
-            np.testing.assert_array_equal(index, expected)
-    assert images.taken == []
-
-
+@pytest.mark.parametrize("encoding", ["direct", "rate"])
+@pytest.mark.parametrize("augment", [None, AUGMENT])
 @pytest.mark.parametrize("begin", [0, 13, 29])
-def test_batches_come_in_order_wherever_it_starts(begin):
-    augmentation = data.Augmentation(IMAGES, AUGMENT, 5)
-    planned = list(plan.batches(config().train, 40))
-    found = list(feed.batches(config(), IMAGES, begin))
-    assert [iteration for iteration, _, _ in found] == list(range(begin, 30))
-    for iteration, index, made in found:
-        np.testing.assert_array_equal(index, planned[iteration][1])
-        np.testing.assert_array_equal(made, augmentation.batch(iteration, index))
+def test_batches_come_in_order_augmented_and_encoded(begin, augment, encoding):
+    settings = config(augment, encoding)
+    augmentation = data.Augmentation.of(settings, IMAGES)
+    planned = list(plan.batches(settings.train, 40))
+    made = list(feed(settings=settings).batches(begin))
+    assert [batch.iteration for batch in made] == list(range(begin, 30))
+    for iteration, images, labels in made:
+        index = planned[iteration][1]
+        pixels = IMAGES[index] if augmentation is None else augmentation.batch(iteration, index)
+        np.testing.assert_array_equal(images, data.as_input(pixels, settings.model, (5, 0, iteration)))
+        np.testing.assert_array_equal(labels, LABELS[index])
     assert not threads()
 
 
+@pytest.mark.parametrize("encoding", ["direct", "rate"])
+def test_a_process_gets_its_rows_of_the_whole_batch(encoding):
+    settings, index = config(encoding=encoding), np.array([3, 9, 4, 1])
+    whole = feed(settings=settings).batch(2, index)
+    part = feed(settings=settings, rows=lambda size: slice(size // 2, size)).batch(2, index)
+    axis = whole.images.ndim - 4
+    np.testing.assert_array_equal(part.images, whole.images.swapaxes(0, axis)[2:].swapaxes(0, axis))
+    np.testing.assert_array_equal(part.labels, LABELS[index[2:]])
+
+
 def test_it_works_ahead_by_a_bounded_number_of_batches():
-    images = watched()
-    with closing(feed.batches(config(), images)) as batches:
+    images = Watched()
+    with closing(feed(images).batches()) as batches:
         for learnt in range(1, 6):
             next(batches)
             deadline = time.monotonic() + 30
-            while len(images.taken) < learnt + feed.AHEAD and time.monotonic() < deadline:
+            while len(images.taken) < learnt + AHEAD and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(0.05)
-            assert len(images.taken) == learnt + feed.AHEAD and threads() == ["augment_0"]
-
-
-def test_closing_it_ends_the_thread():
-    images = watched()
-    batches = feed.batches(config(), images)
-    next(batches)
-    batches.close()
-    assert not threads() and len(images.taken) <= 1 + feed.AHEAD
+            assert len(images.taken) == learnt + AHEAD and threads() == ["feed_0"]
+    assert not threads() and len(images.taken) == 5 + AHEAD
 
 
 def test_an_error_of_the_thread_is_raised_at_its_iteration():
     done = []
-    with pytest.raises(MemoryError, match="no more"), closing(feed.batches(config(), watched(7))) as batches:
-        for iteration, _, _ in batches:
-            done.append(iteration)
+    with pytest.raises(MemoryError, match="no more"), closing(feed(Watched(7)).batches()) as batches:
+        for batch in batches:
+            done.append(batch.iteration)
     assert done == list(range(7)) and not threads()
 
 

@@ -19,11 +19,12 @@ METRICS = StepMetrics(1.05, True, np.array([0.1, 0.2]), np.array([0.5, 0.25]))
 RESULT = Evaluation(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]), {"lif1": 0.1, "lif2": 0.2}, 3)
 
 
+SPLIT = data.Split(np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8), np.arange(10) % 3)
+
+
 @pytest.fixture
 def trainer():
-    rng = np.random.default_rng(0)
-    split = data.Split(rng.integers(0, 256, (10, 8, 8, 1), np.uint8), rng.integers(0, 3, 10).astype(np.int32))
-    return Trainer(decided(Config(MODEL, train=TrainConfig(batch_size=5, eval_images=4))), split)
+    return Trainer(decided(Config(MODEL, train=TrainConfig(batch_size=5, eval_images=4))), SPLIT)
 
 
 def told(journal) -> None:
@@ -36,8 +37,7 @@ def told(journal) -> None:
 
 
 def written(trainer, run) -> WritingJournal:
-    images = trainer._train.images
-    return WritingJournal(trainer.config, trainer, run, 0, 1, lambda: trainer.look(images))
+    return WritingJournal(trainer.config, trainer, run, 0, 1, lambda: trainer.look(SPLIT.images))
 
 
 def test_what_happens_is_printed_recorded_and_kept(trainer, tmp_path, capsys):
@@ -67,7 +67,7 @@ def test_a_muted_journal_prints_nothing_and_records_all_the_same(trainer, tmp_pa
 
 def test_without_a_run_the_records_are_held_and_the_lines_handed_over(trainer, capsys):
     records, lines = Records(), []
-    journal = RecordingJournal(trainer.config, records, 1, lambda: trainer.look(trainer._train.images), lines.append)
+    journal = RecordingJournal(trainer.config, records, 1, lambda: trainer.look(SPLIT.images), lines.append)
     told(journal)
     assert [record["kind"] for record in records.records()] == ["train", "test", "end"]
     assert [record["accuracy"] for record in records.records("end")] == [0.75]

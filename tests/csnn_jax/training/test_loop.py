@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from stepping import step
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
@@ -48,7 +49,7 @@ def stepped(kind, config, dataset, iterations: int) -> Trainer:
     for iteration, index in plan.batches(config.train, len(dataset.train.labels)):
         if iteration == iterations:
             break
-        assert trainer.step(iteration, index, config.train.lr).fetched().finite
+        assert step(trainer, dataset.train, iteration, index, config.train.lr).fetched().finite
     return trainer
 
 
@@ -60,9 +61,9 @@ def test_a_step_is_told_when_the_next_one_is_on_its_way(kind, dataset):
     happened = []
 
     class Dispatching(kind):
-        def step(self, iteration, *arguments):
-            happened.append(f"step {iteration}")
-            return super().step(iteration, *arguments)
+        def step(self, batch, rate):
+            happened.append(f"step {batch.iteration}")
+            return super().step(batch, rate)
 
         def evaluate(self, split, go_on):
             happened.append(f"evaluate {len(split.labels)}")
@@ -162,8 +163,8 @@ def test_steps_after_one_that_is_not_finite_change_nothing(kind, dataset, tmp_pa
     """A rate without bound blows the weights up; the iteration after it finds out when another one is on its way."""
 
     class Unbounded(kind):
-        def step(self, iteration, index, rate, images=None):
-            return super().step(iteration, index, np.inf if iteration == 3 else rate, images)
+        def step(self, batch, rate):
+            return super().step(batch, np.inf if batch.iteration == 3 else rate)
 
     config = job()
     trainer, loop = begin(Unbounded, config, dataset)
@@ -175,10 +176,10 @@ def test_steps_after_one_that_is_not_finite_change_nothing(kind, dataset, tmp_pa
     for name, tensor in weights.load(run.weights)[1].items():
         np.testing.assert_array_equal(tensor, expected[name])
     before = state(trainer)
-    assert not trainer.step(5, np.arange(5), 0.1).fetched().finite
+    assert not step(trainer, dataset.train, 5, range(5), 0.1).fetched().finite
     assert state(trainer) == before
     trainer.restore(stepped(kind, config, dataset, 2).snapshot())
-    assert trainer.step(2, np.arange(5), 0.1).fetched().finite
+    assert step(trainer, dataset.train, 2, range(5), 0.1).fetched().finite
 
 
 def test_a_step_is_compiled_once(kind, dataset):

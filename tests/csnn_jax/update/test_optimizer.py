@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from stepping import step
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
@@ -30,8 +31,8 @@ def gradient(params, step):
 def updates(made, params, rate, steps=4):
     """The parameters after some updates, and the optimiser's state."""
     state = made.init(params)
-    for step in range(steps):
-        update, state = made.update(gradient(params, step), state, params)
+    for number in range(steps):
+        update, state = made.update(gradient(params, number), state, params)
         params = optax.apply_updates(params, jax.tree.map(lambda u: u * rate, update))
     return params, state
 
@@ -87,11 +88,11 @@ def test_every_state_comes_back_from_the_disk(changes, tmp_path):
     config = decided(Config(CONFIG, train=TrainConfig(**changes, init="calibrated")))
     one, other = (Trainer(config, split) for _ in range(2))
     for iteration in range(3):
-        one.step(iteration, np.arange(6), RATE)
+        step(one, split, iteration, np.arange(6), RATE)
     checkpoint.write(tmp_path / "checkpoints", 3, one.snapshot(), b"weights")
     _, found = checkpoint.restore(tmp_path / "checkpoints", other.snapshot())
     other.restore(found)
-    steps = [trainer.step(3, np.arange(6), RATE) for trainer in (one, other)]
+    steps = [step(trainer, split, 3, range(6), RATE) for trainer in (one, other)]
     assert steps[0].loss == steps[1].loss and steps[0].gradients.any()
     states = [trainer.snapshot() for trainer in (one, other)]
     for name, array in states[0].items():

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from stepping import step
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
@@ -155,11 +156,11 @@ def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     one, other = (Trainer(settings, split, devices=Devices(jax.devices()[:count])) for count in (1, 4))
     for iteration in range(20):
         index = rng.permutation(30)[:12]
-        expected, step = (trainer.step(iteration, index, 0.002).fetched() for trainer in (one, other))
-        assert step.loss == pytest.approx(expected.loss, rel=1e-9)
-        np.testing.assert_allclose(step.densities, expected.densities, rtol=1e-9)
-        np.testing.assert_allclose(step.gradients, expected.gradients, rtol=1e-7)
-    assert min(step.densities) > 0.01
+        expected, found = (step(trainer, split, iteration, index, 0.002).fetched() for trainer in (one, other))
+        assert found.loss == pytest.approx(expected.loss, rel=1e-9)
+        np.testing.assert_allclose(found.densities, expected.densities, rtol=1e-9)
+        np.testing.assert_allclose(found.gradients, expected.gradients, rtol=1e-7)
+    assert min(found.densities) > 0.01
     results = [trainer.evaluate(split) for trainer in (one, other)]  # 30 images on 4 devices: filled up
     np.testing.assert_array_equal(results[0].predictions, results[1].predictions)
     assert results[0].densities == results[1].densities
@@ -175,7 +176,7 @@ def test_frames_to_evaluate_on_may_not_fit_the_engine_that_trains():
     train, test = (data.Split(images, np.arange(8) % 2) for images in (frames, frames + np.uint8(1)))
     trainer = Trainer(decided(Config(model, train=TrainConfig(batch_size=8))), train)
     assert "event engine" in trainer.describe()
-    trainer.step(0, np.arange(8), 0.01)
+    step(trainer, train, 0, range(8), 0.01)
     assert trainer.evaluate(train).accuracy >= 0 and trainer.evaluate(test).confusion.sum() == 8
     asked = Trainer(decided(Config(model, train=TrainConfig(batch_size=8, engine="event"))), train)
     with pytest.raises(UserError, match=r"--engine event: .* these go up to 16"):

@@ -1,50 +1,86 @@
-"""Whole windows of batches, jitted: what training, evaluation and a loaded network share."""
+"""What runs a network, jitted: whole windows of batches, by the engine that fits the images, or frame after frame."""
 
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from numpy.typing import ArrayLike
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.data import Images, Split, encode, eval_batches
+from csnn_jax import engine as engines
+from csnn_jax.data import Images, Split, as_images, as_input, eval_batches
+from csnn_jax.data.images import check_floats
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
+from csnn_jax.network.model import CSNN, Membranes, floats
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, Neurons
+
+
+class Runners:
+    """What runs a network, by the engine that fits the images: frames may not fit the one that runs images.
+
+    Args:
+        model: the network; its parameters are arguments of what runs it.
+        engine: "scan", "event" or "auto", see `engine.choose`.
+        seed: of the rate encoding.
+        devices: that batches are spread over, see `BatchRunner`.
+        rates: whether densities must be differentiable.
+
+    Raises:
+        UserError: the engine can't run the network.
+    """
+
+    def __init__(
+        self, model: CSNN, engine: str = "auto", seed: int = 0, devices: Devices | None = None, rates: bool = False
+    ):
+        self._choose = partial(engines.choose, engine, model, rates=rates)
+        self._choose()
+        self._make = partial(BatchRunner, model, seed=seed, devices=devices)
+        self._made: dict[ModuleType, BatchRunner] = {}
+
+    def of(self, images: Images | Array | None = None) -> "BatchRunner":
+        """What runs such images; None: any without a time axis.
+
+        Raises:
+            UserError: the engine that was asked for can't run them.
+        """
+        engine, _ = self._choose(images)
+        if engine not in self._made:
+            self._made[engine] = self._make(engine)
+        return self._made[engine]
+
+    def describe(self, images: Images | Array | None = None) -> str:
+        """The engine for such images and the reason for it, in a few words for the log."""
+        return self._choose(images)[1]
 
 
 class BatchRunner:
     """Runs a network over batches, for the whole window, with the parameters as an argument.
 
     Args:
-        config: the network.
-        graphdef: its structure, from `nnx.split`.
+        model: the network, of which the structure alone is used.
         engine: one of those in csnn_jax.engine.
         seed: of the rate encoding.
         devices: that `share` and `evaluate` spread batches over; None: `evaluate` takes one, and there is no `share`.
 
     Attributes:
+        engine: as given.
         tally: (parameters, input) -> sums over the window, `scan.SpikeCounts`.
         trace: (parameters, input) -> everything that happened, `scan.Trace`.
         fires: (parameters, input) -> which channels spike at all in the window, `scan.Seen`.
-        scale: what an input of bytes is divided by; encoded spikes are 0 or 1 already.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        graphdef: nnx.GraphDef,
-        engine: ModuleType,
-        seed: int,
-        devices: Devices | None = None,
-    ):
-        self._config, self._seed, self._devices = config, seed, devices
-        self.scale = scale = config.input_scale
+    def __init__(self, model: CSNN, engine: ModuleType, seed: int, devices: Devices | None = None):
+        graphdef, config = nnx.split(model)[0], model.config
+        self.engine, self._config, self._seed, self._devices = engine, config, seed, devices
+        scale = config.input_scale
 
         def tally(params, x: Array) -> scan.SpikeCounts:
             model = nnx.merge(graphdef, params)
@@ -90,22 +126,15 @@ class BatchRunner:
         """
         if isinstance(held, Array):
             return take(held, rows)
-        x = self._input(np.asarray(held[rows]), stream, 0, len(rows))
+        x = as_input(np.asarray(held[rows]), self._config, (self._seed, *stream))
         return jax.device_put(x, may_alias=True)  # made for this batch alone
 
     def share(self, images: np.ndarray, batch: int, stream: tuple[int, int]) -> Array:
         """`present` for a batch that is spread over devices; `images` are those of `Devices.rows(batch)`."""
         assert self._devices is not None
-        x = self._input(images, stream, self._devices.rows(batch).start, batch)
+        within = self._devices.rows(batch).start, batch
+        x = as_input(images, self._config, (self._seed, *stream), within)
         return self._devices.put(x, batch, x.ndim - 4)
-
-    def _input(self, images: np.ndarray, stream: tuple[int, int], first: int, batch: int) -> np.ndarray:
-        """The network's input for the rows of a batch from `first` on."""
-        settings = self._config
-        if settings.encoding == "direct":
-            return images.swapaxes(0, 1) if images.ndim == 5 else images
-        seed, within = (self._seed, *stream), (first, batch)
-        return encode(images, settings.time_steps, settings.encoding, seed, settings.pixel_scale, within)
 
     def evaluate(self, params, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         """Runs all images of a split; see `metrics.evaluate`."""
@@ -157,3 +186,74 @@ def take(array: Array, index: np.ndarray) -> Array:
     """Rows of `array`; images that bring their own time axis [N, T, ...] become time-major [T, batch, ...]."""
     rows = array[index]
     return rows.swapaxes(0, 1) if array.ndim == 5 else rows
+
+
+class StreamStep(NamedTuple):
+    """What one frame brought.
+
+    Attributes:
+        spikes: of the output neurons at this step, 0 or 1: int [classes], or [batch, classes].
+        scores: of every class since the last reset, as `Answer` has them: counts of output spikes, int; or where the
+            network's readout is the membrane, the sum of its output membranes, float. As `spikes` in shape.
+    """
+
+    spikes: np.ndarray
+    scores: np.ndarray
+
+
+class Stream:
+    """Runs a trained network one frame at a time; `Trained.stream` makes it.
+
+    Args:
+        model: the network.
+        batch: how many streams run side by side; None: one, whose frames and answers have no batch axis.
+    """
+
+    def __init__(self, model: CSNN, batch: int | None = None):
+        self._model, self._batch = model, batch
+        graphdef, self._params = nnx.split(model)
+        scale, membrane = model.config.input_scale, model.config.readout == "membrane"
+
+        def step(params, membranes: Membranes, scores: Array, frame: Array) -> tuple[Membranes, Array, Array]:
+            network = nnx.merge(graphdef, params)
+            membranes, spikes = network.step(membranes, floats(frame, scale, network))
+            return membranes, spikes[-1], scores + (membranes[-1] if membrane else spikes[-1])
+
+        self._step = jax.jit(step, donate_argnums=(1, 2))
+        self.reset()
+
+    def reset(self) -> None:
+        """Goes back to the state before the first frame: membranes and scores are 0."""
+        self._membranes = self._model.initial_membranes(self._batch or 1)
+        self._scores = jnp.zeros((self._batch or 1, self._model.config.num_classes), self._membranes[-1].dtype)
+
+    def __call__(self, frame: ArrayLike) -> StreamStep:
+        """Takes the next frame.
+
+        Args:
+            frame: [H, W, C], or [batch, H, W, C] where the stream has a batch; of bytes, which are divided by
+                `config.model.input_scale`, or floats, as `classify` takes them. An image that is shown at every step is
+                given again and again; of an encoded one, its spikes at this step.
+
+        Raises:
+            ValueError: a frame of another shape or type; the state stays as it was.
+        """
+        shape, one = self._model.config.input_shape, self._model.config.input_scale
+        x = np.asarray(as_images(frame, "pixels of frame", one))
+        expected = shape if self._batch is None else (self._batch, *shape)
+        if x.shape != expected:
+            raise ValueError(f"frame is {list(x.shape)}, expected {list(expected)}")
+        if x.dtype.kind == "f":
+            check_floats(x, self._model.config.pixel_scale, "frame goes")
+        if self._model.config.encoding != "direct" and ((x != 0) & (x != 1)).any():
+            encoding = self._model.config.encoding
+            raise ValueError(
+                f"frame has other numbers than 0 and 1, expected spikes, as {encoding} encoding makes them"
+            )
+        state = self._membranes, self._scores
+        self._membranes, spikes, self._scores = self._step(self._params, *state, x.reshape(-1, *shape))
+        # Copied, for the next step writes over the scores.
+        answer, scores = np.asarray(spikes).astype(np.int64), np.array(self._scores)
+        if self._model.config.readout == "spikes":
+            scores = scores.astype(np.int64)
+        return StreamStep(answer, scores) if self._batch else StreamStep(answer[0], scores[0])
