@@ -72,7 +72,7 @@ def train(side: str, out: str) -> int:
             trainer.memory_format = torch.channels_last
         return trainer
 
-    return job.train(parse_train(TrainFlags, "first_epoch", "", ["--out", out]), job.Framework(make))
+    return job.train(parse_train(TrainFlags, "first_epoch", "", ["--out", out]), make)
 
 
 def measure(minutes: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from csnn_jax import data, machine
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.flags import parse_train
 from csnn_jax.runs import rundir
+from csnn_jax.train import make_trainer
 from csnn_jax.training import job
 from csnn_jax.training.feed import Feed
-from csnn_jax.update import framework
 
 DEFAULT, SCAN, SHORT = "", "--engine scan --time-steps 25", "--surrogate atan --lr 0.005 --time-steps 25"
 BARE = "the step alone"
@@ -89,8 +90,8 @@ def compared(name: str, before: str, after: str, seconds: dict[str, list[float]]
 def timed(asked: str, iterations: int) -> list[float]:
     """Seconds of every iteration of a job."""
     flags = parse_train(JaxFlags, "options", "", [*asked.replace(BARE, "").split(), "--eval-every", "0"])
-    with framework.company(flags) as processes, tempfile.TemporaryDirectory() as folder:
-        ready = job.prepared(flags, framework.of(flags, processes))
+    with tempfile.TemporaryDirectory() as folder:
+        ready = job.prepared(flags, partial(make_trainer, flags))
         if asked == BARE:
             return bare(ready, iterations)
         asked_at: list[float] = []

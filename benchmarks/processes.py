@@ -19,8 +19,8 @@ from typing import Any
 from csnn_jax import data, machine
 from csnn_jax.config import Config, TrainConfig, decided
 from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.train import connected, make_trainer
 from csnn_jax.training.feed import Feed
-from csnn_jax.update import framework
 
 ROUNDS = 3
 
@@ -80,13 +80,13 @@ def worked(engine: Any, iterations: int, meeting: dict[str, Any]) -> dict[str, A
     dataset = data.load("mnist", flags.config.model.input_shape)
     index = data.epoch_batches(0, 0, len(dataset.train.labels), flags.config.train.batch_size)
     seconds, losses = [], []
-    with framework.company(flags) as processes:
-        trainer = framework.of(flags, processes).make_trainer(flags.config, dataset.train)
+    with connected(flags) as processes:
+        trainer = make_trainer(flags, flags.config, dataset.train)
         feed = Feed(flags.config, dataset.train, trainer.rows)
         for iteration in range(iterations):
             began = time.perf_counter()
             step = trainer.step(feed.batch(iteration, index[iteration]), 0.01).fetched()
-            processes.greatest(0)  # as the loop asks whether to go on
+            processes.maximum(0)  # as the loop asks whether to go on
             seconds.append(time.perf_counter() - began)
             losses.append(step.loss)
     return {"seconds": statistics.median(seconds[2:]), "losses": losses}

@@ -1,11 +1,20 @@
 """`python -m csnn_jax.train`: trains the network; with no flags, the default job on MNIST."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 from csnn_jax.config import Config
 from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.errors import UserError
 from csnn_jax.flags import begun, parse_train, run_command
+
+if TYPE_CHECKING:
+    from csnn_jax.data import Split
+    from csnn_jax.training.processes import Processes
+    from csnn_jax.update.trainer import Trainer
 
 DESCRIPTION = """Trains a convolutional spiking neural network with surrogate gradients in JAX.
 
@@ -16,15 +25,58 @@ directory with weights, metrics and plots, for csnn_jax.evaluate, csnn_jax.predi
 def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         flags = parse_train(JaxFlags, "csnn-train", DESCRIPTION, arguments, _begun)
-        # After the flags: a wrong one is refused without waiting for JAX.
-        from csnn_jax.training import job, seeds
-        from csnn_jax.update import framework
+        make = partial(make_trainer, flags)
+        if flags.seeds is not None:
+            from csnn_jax.training import seeds
 
-        with framework.company(flags) as processes:
-            train = job.train if flags.seeds is None else seeds.train
-            return train(flags, framework.of(flags, processes))
+            return seeds.train(flags, make)
+        with connected(flags) as processes:
+            from csnn_jax.training import job
+
+            return job.train(flags, make, processes)
 
     return run_command(command, arguments)
+
+
+@contextmanager
+def connected(flags: JaxFlags) -> "Iterator[Processes]":
+    """The processes of a job, which this one meets. Where it fails, it ends without waiting for the others.
+
+    Raises:
+        UserError: the only process fails.
+    """
+    # After the flags: a wrong one is refused without waiting for JAX.
+    if not flags.several:
+        from csnn_jax.training.processes import SingleProcess
+
+        yield SingleProcess()
+        return
+    from csnn_jax.devices import cluster, mesh
+    from csnn_jax.engine import process
+
+    with cluster.leaving():
+        address = cluster.Address(flags.coordinator, flags.num_processes, flags.process_id)
+        cluster.connect(address, flags.connect_timeout)
+        process.set_up("float32")
+        yield cluster.Cluster(mesh.chosen(1))
+
+
+def make_trainer(flags: JaxFlags, config: Config, train: "Split") -> "Trainer":
+    """The trainer of a job on the devices that the flags name.
+
+    Raises:
+        UserError: there are not so many, or they can't share a batch.
+    """
+    from csnn_jax.devices import mesh
+    from csnn_jax.engine import process
+    from csnn_jax.update.trainer import Trainer
+
+    process.set_up(config.train.dtype)
+    devices, batch = mesh.chosen(flags.devices), config.train.batch_size
+    if batch % devices.count:
+        expected = f"expected a multiple of {devices.count}, the devices that share it"
+        raise UserError(f"--batch-size {batch}: {expected}")
+    return Trainer(config, train, devices=devices)
 
 
 def _begun(flags: JaxFlags) -> Config:
@@ -32,10 +84,9 @@ def _begun(flags: JaxFlags) -> Config:
     if not flags.several:
         return begun(flags)
     from csnn_jax.runs.config_json import job_from_json, job_to_json
-    from csnn_jax.update import framework
 
-    with framework.company(flags) as processes:
-        return processes.of_first(
+    with connected(flags) as processes:
+        return processes.broadcast(
             lambda: begun(flags),
             lambda config: job_to_json(config).encode(),
             lambda read: job_from_json(read.decode(), "--resume"),

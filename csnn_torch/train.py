@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from csnn_jax.config import Config
+from csnn_jax.data import Split
 from csnn_jax.flags import TrainFlags, parse_train, run_command
 from csnn_torch import require_torch
 
@@ -28,8 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.training import job, seeds
         from csnn_torch.trainer import Trainer
 
-        framework = job.Framework(lambda config, split: Trainer(config, split, device=flags.device))
-        return (job.train if flags.seeds is None else seeds.train)(flags, framework)
+        def make_trainer(config: Config, split: Split) -> Trainer:
+            return Trainer(config, split, device=flags.device)
+
+        return (job.train if flags.seeds is None else seeds.train)(flags, make_trainer)
 
     return run_command(command, arguments)
 

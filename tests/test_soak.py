@@ -41,7 +41,7 @@ class Trainer(trainer.Trainer):
         print(json.dumps([self.done, own * 1024, len(os.listdir("/proc/self/fd"))]), flush=True)
         return found
 
-sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), job.Framework(Trainer)))
+sys.exit(job.train(parse_train(TrainFlags, "soak", "", sys.argv[1:]), Trainer))
 """
 """Trains, and after each evaluation's checkpoint tells what it holds. It may be told to leak."""
 

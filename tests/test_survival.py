@@ -133,7 +133,7 @@ def storm(count: int, folder: Path, modules: str, *arguments: object) -> dict:
 def test_signals_at_random_moments_leave_nothing(command, count, small_run, dataset, tmp_path):
     out = tmp_path / "out" / "it"
     words = {
-        "train": (*("csnn_jax.train,csnn_jax.update.framework", *TINY_RUN), "--dataset", dataset),
+        "train": (*("csnn_jax.train,csnn_jax.update.trainer", *TINY_RUN), "--dataset", dataset),
         "report": ("csnn_jax.report.__main__,csnn_jax.report.contents", small_run),
     }[command]
     found = storm(count, tmp_path, *words, "--out", out)

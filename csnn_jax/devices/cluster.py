@@ -151,7 +151,7 @@ class Cluster:
         self._devices, self._index = devices, jax.process_index()
         self.first = self._index == 0
         with _muted():
-            self.greatest(0)
+            self.maximum(0)
 
     def each(self, function: Callable[[], T]) -> T:
         message = ""
@@ -166,7 +166,7 @@ class Cluster:
             raise UserError(text if culprit == self._index else f"process {culprit}: {text}")
         return result
 
-    def of_first(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
+    def broadcast(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
         data, failed = b"", False
         if self.first:
             try:
@@ -190,8 +190,8 @@ class Cluster:
                     here, there = self._said(value, 0), self._said(value, process)
                     raise UserError(f"{name}: process {process} was started with {there}, process 0 with {here}")
 
-    def greatest(self, value: int) -> int:
-        return self._devices.greatest(value)
+    def maximum(self, value: int) -> int:
+        return self._devices.maximum(value)
 
     def _gather(self, mine: np.ndarray) -> np.ndarray:
         """Everybody's array of one shape [processes, ...]."""

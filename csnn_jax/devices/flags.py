@@ -1,4 +1,4 @@
-"""The flags of csnn_jax.train that say on which devices, and in which company, a job runs."""
+"""The flags of csnn_jax.train that say on which devices a job runs, and with which other processes."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -27,7 +27,7 @@ class Devices:
         self._first = [device.process_index for device in devices].index(jax.process_index())
         self._own = sum(device.process_index == jax.process_index() for device in devices)
         self.processes = self.count // self._own
-        self._greatest = jax.jit(lambda values: values.max(), out_shardings=NamedSharding(self.mesh, P()))
+        self._maximum = jax.jit(lambda values: values.max(), out_shardings=NamedSharding(self.mesh, P()))
 
     def describe(self) -> str:
         """Number and kind of the devices, for the log."""
@@ -68,10 +68,10 @@ class Devices:
 
         return jax.tree.map(copied, tree)
 
-    def greatest(self, value: int) -> int:
-        """The greatest of the values that the processes give, from 0 to 255."""
+    def maximum(self, value: int) -> int:
+        """The maximum of the values that the processes give, from 0 to 255."""
         values = np.full(self._own, value, np.uint8)
-        return int(self._greatest(jax.make_array_from_process_local_data(NamedSharding(self.mesh, P(AXIS)), values)))
+        return int(self._maximum(jax.make_array_from_process_local_data(NamedSharding(self.mesh, P(AXIS)), values)))
 
     def mean(self, tree: Any) -> Any:
         """Mean over all devices of each array, inside `spread`. Its gradient is right where it is averaged in turn."""

@@ -5,9 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from csnn_jax.config import Config
 from csnn_jax.files import write_atomic
 from csnn_jax.runs import checkpoints, weights
+from csnn_jax.runs.checkpoints import State
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import checkpoint
-from csnn_jax.training.checkpoint import State
 from csnn_jax.training.trainer import Trainer
 
 
@@ -88,6 +87,6 @@ class CheckpointWriter:
         self._run.sync()  # a checkpoint without its records would be no use
         write_atomic(self._run.weights, data)
         if state is not None:
-            checkpoint.write(directory, done, state, data)
+            checkpoints.write(directory, done, state, data)
         best = checkpoints.best(checkpoints.numbers(directory), self._scores)
-        checkpoint.keep(directory, self._config.train.keep_checkpoints, best)
+        checkpoints.keep(directory, self._config.train.keep_checkpoints, best)

@@ -23,13 +23,13 @@ from csnn_jax.figures import Figures, spikes, style
 from csnn_jax.flags import TrainFlags
 from csnn_jax.initial import start as initial
 from csnn_jax.recipes import RECIPES
-from csnn_jax.runs import rundir, tensorboard
+from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import checkpoint, pictures
+from csnn_jax.training import pictures
 from csnn_jax.training.journal import WritingJournal
 from csnn_jax.training.loop import Journal, Loop, watched_split
 from csnn_jax.training.plan import iterations, learning_rates
-from csnn_jax.training.processes import Alone, Beginning, Processes
+from csnn_jax.training.processes import Beginning, Processes, SingleProcess
 from csnn_jax.training.trainer import Trainer
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
@@ -43,16 +43,8 @@ FRESH = Beginning(0, open=True, owed=True, state=None)
 """A job before its first iteration."""
 
 
-class Framework(NamedTuple):
-    """What a framework contributes to a job.
-
-    Attributes:
-        make_trainer: its trainer, of a job and the training images; it may refuse the job.
-        processes: how this process agrees with the others of the job.
-    """
-
-    make_trainer: Callable[[Config, data.Split], Trainer]
-    processes: Processes = Alone()
+MakeTrainer = Callable[[Config, data.Split], Trainer]
+"""What a framework contributes: its trainer, of a job and the training images. It may refuse the job."""
 
 
 class Job(NamedTuple):
@@ -71,34 +63,35 @@ class Job(NamedTuple):
     rates: np.ndarray
 
 
-def train(flags: TrainFlags, framework: Framework) -> int:
+def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | None = None) -> int:
     """Runs the job. Returns the exit code: 0, or 128 + the signal that interrupted it (130 for Ctrl-C).
 
     Where there are several processes, each runs it; the first one leads, and alone prints and writes.
 
     Args:
         flags: of one run; `seeds` are `seeds.train`'s affair.
-        framework: the network's.
+        make_trainer: the framework's.
+        processes: how this process agrees with the others of the job; None: it is the only one.
 
     Raises:
         UserError: bad flags or files, a full disk, or a loss that is no longer finite.
     """
-    processes = framework.processes
-    job = processes.each(lambda: prepared(flags, framework))
+    processes = processes or SingleProcess()
+    job = processes.each(lambda: prepared(flags, make_trainer))
     processes.check_same(lambda: _facts(job))
     with ExitStack() as held, interrupts.collected() as caught:
         opened: list[RunDir] = []
-        begun = processes.of_first(
+        begun = processes.broadcast(
             lambda: _begun(job, held, opened), lambda begun: begun.to_bytes(job.trainer.snapshot), Beginning.of
         )
         if begun.state is not None:
             job.trainer.restore(begun.state)
 
         def go_on() -> bool:
-            return not processes.greatest(caught[0] if caught else 0)
+            return not processes.maximum(caught[0] if caught else 0)
 
         ended = lead(job, opened[0], begun, go_on) if opened else _iterate(job, begun, go_on)
-        signal = processes.greatest(caught[0] if caught else 0)
+        signal = processes.maximum(caught[0] if caught else 0)
     if signal and opened:
         path = opened[0].path
         if opened[0].finished:
@@ -110,13 +103,15 @@ def train(flags: TrainFlags, framework: Framework) -> int:
     return 128 + signal if signal else 0
 
 
-def prepared(flags: TrainFlags, framework: Framework) -> Job:
+def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
     """Reads the data and makes the trainer.
 
     Raises:
         UserError: the flags ask for what can't be; nothing was written.
     """
     if flags.tensorboard:
+        from csnn_jax.runs import tensorboard
+
         tensorboard.require()
     given = flags.config
     dataset = data.load_to_train(given, flags.cache)
@@ -131,7 +126,7 @@ def prepared(flags: TrainFlags, framework: Framework) -> Job:
     if flags.resume and config.train.init_from is not None:
         # Its weights come from the checkpoint; the run that it started from may be gone.
         begins = replace(config, train=replace(config.train, init="torch", init_from=None))
-    return Job(flags, asked, config, dataset, framework.make_trainer(begins, dataset.train), rates)
+    return Job(flags, asked, config, dataset, make_trainer(begins, dataset.train), rates)
 
 
 def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
@@ -140,6 +135,8 @@ def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> 
     if not job.flags.resume:
         _tell_start(job)
     if job.flags.tensorboard:
+        from csnn_jax.runs import tensorboard
+
         picture = partial(pictures.sample, job.config, job.dataset, job.trainer)
         run = tensorboard.follow(run, begun.done, job.rates, lambda: style.png(spikes.draw(picture())))
     ended = _iterate(job, begun, go_on, run)
@@ -189,7 +186,7 @@ def resumed(
         UserError: nothing is left to do, or fewer iterations are asked for than were done. The run is as it was.
     """
     run.sweep()
-    start, state = checkpoint.restore(run.checkpoints, trainer.snapshot())
+    start, state = checkpoints.restore(run.checkpoints, trainer.snapshot())
     total = iterations(config.train, len(dataset.train.labels))
     if start > total:
         limited = config.train.max_iters == total
@@ -199,7 +196,7 @@ def resumed(
     if is_open:
         rundir.write_config(run, config)
         run.truncate_records(start)
-        checkpoint.drop_after(run.checkpoints, start)
+        checkpoints.drop_after(run.checkpoints, start)
     elif all((run.path / name).exists() for name in pictures.names(figures)):
         more = "expected more iterations, by --epochs or --max-iters"
         if config.train.schedule == "cosine":

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import safetensors.numpy
 
-from csnn_jax.training.checkpoint import State
+from csnn_jax.runs.checkpoints import State
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Processes(Protocol):
         """Runs a function in every process. A `UserError` of one is raised in all, and names the process."""
         ...
 
-    def of_first(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
+    def broadcast(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
         """The result of a function that the first process calls, in all processes; its `UserError` is raised in all.
 
         Where there are others, it is sent to them as the bytes that `pack` makes of it.
@@ -71,12 +71,12 @@ class Processes(Protocol):
         """
         ...
 
-    def greatest(self, value: int) -> int:
-        """The greatest of all processes' values, from 0 to 255."""
+    def maximum(self, value: int) -> int:
+        """The maximum of all processes' values, from 0 to 255."""
         ...
 
 
-class Alone:
+class SingleProcess:
     """A process that trains a job by itself, and so agrees with itself."""
 
     first = True
@@ -84,11 +84,11 @@ class Alone:
     def each(self, function: Callable[[], T]) -> T:
         return function()
 
-    def of_first(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
+    def broadcast(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
         return function()
 
     def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
         pass
 
-    def greatest(self, value: int) -> int:
+    def maximum(self, value: int) -> int:
         return value

@@ -13,13 +13,13 @@ from csnn_jax.config import Config, decided
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.flags import TrainFlags
-from csnn_jax.runs import rundir
+from csnn_jax.runs import checkpoints, rundir
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import checkpoint, job, pictures
-from csnn_jax.training.job import Framework
+from csnn_jax.training import job, pictures
+from csnn_jax.training.job import MakeTrainer
 
 
-def train(flags: TrainFlags, framework: Framework) -> int:
+def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
     """Trains each of `flags.seeds` as `job.train` does, in `<out>/seed-<N>`, and writes `<out>/summary.json`.
 
     With `--resume` what is finished is left as it is, what was begun goes on, and what is missing is trained.
@@ -44,7 +44,7 @@ def train(flags: TrainFlags, framework: Framework) -> int:
             one = of_seed(flags, seed)
             done = is_done(run, one)
             print(f"Seed {seed} ({number} of {len(runs)})" + (": is finished already" if done else ""), flush=True)
-            if not done and (code := job.train(one, framework)):
+            if not done and (code := job.train(one, make_trainer)):
                 return code
     finally:
         if any(run.path.exists() for run in runs.values()):
@@ -75,7 +75,7 @@ def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:
     """The flags of one seed's run, as if it were trained alone."""
     run = flags.run_of(seed)
     one = replace(flags, seeds=None, out=str(run.path), config=_config(flags, seed))
-    if not flags.resume or checkpoint.exists(run.checkpoints):
+    if not flags.resume or checkpoints.numbers(run.checkpoints):
         return one
     # Nothing of it was kept but the records of iterations that are lost.
     return replace(one, resume=False, overwrite=(run.path / "config.json").exists())

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from csnn_jax.data import Images, Split
+from csnn_jax.runs.checkpoints import State
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
-from csnn_jax.training.checkpoint import State
 
 if TYPE_CHECKING:
     from csnn_jax.initial.start import Start

@@ -14,7 +14,7 @@ from csnn_jax.engine import scan
 from csnn_jax.update.objective import Objective
 
 
-class Found(NamedTuple):
+class Gradients(NamedTuple):
     """The loss of a batch or of a part of it, the layers' densities [layers], and the gradient."""
 
     loss: Array
@@ -22,8 +22,8 @@ class Found(NamedTuple):
     gradient: Any
 
 
-Gradient = Callable[..., Found]
-"""(parameters, x uint8 [batch, H, W, C] or [time, batch, H, W, C], labels [batch], *dropout's masks) -> what was found.
+Gradient = Callable[..., Gradients]
+"""(parameters, x uint8 [batch, H, W, C] or [time, batch, H, W, C], labels [batch], *dropout's masks) -> `Gradients`.
 Each mask is bool [batch, neurons]."""
 
 
@@ -49,7 +49,7 @@ def make(
     """
     devices = devices or Devices(jax.devices()[:1])
 
-    def at_once(params: Any, x: Array, labels: Array, *masks: Array) -> Found:
+    def at_once(params: Any, x: Array, labels: Array, *masks: Array) -> Gradients:
         def loss_of(params: Any) -> tuple[Array, Array]:
             model = nnx.merge(graphdef, params)
             dropped = scan.Dropout(masks, 1 / (1 - dropout)) if masks else None
@@ -58,7 +58,7 @@ def make(
             return objective.cost(output, labels, densities), densities
 
         (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
-        return Found(loss, densities, gradient)
+        return Gradients(loss, densities, gradient)
 
     return devices.spread(in_parts(at_once, part), devices.mean)
 
@@ -66,13 +66,13 @@ def make(
 def in_parts(gradient: Gradient, part: int | None) -> Gradient:
     """A gradient taken part by part: the parts' means are added in their order, and divided by their number."""
 
-    def added(params: Any, x: Array, labels: Array, *masks: Array) -> Found:
+    def added(params: Any, x: Array, labels: Array, *masks: Array) -> Gradients:
         size = part_of(len(labels), part)
         number = len(labels) // size
         if number == 1:
             return gradient(params, x, labels, *masks)
 
-        def add(sums: Found, one: tuple[Array, ...]) -> tuple[Found, None]:
+        def add(sums: Gradients, one: tuple[Array, ...]) -> tuple[Gradients, None]:
             return jax.tree.map(jnp.add, sums, gradient(params, *one)), None
 
         axis = x.ndim - 4

@@ -21,9 +21,7 @@ from csnn_jax.runner import Runners
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
 from csnn_jax.training.feed import Batch
-from csnn_jax.update import gradient as gradients
-from csnn_jax.update import objective as objectives
-from csnn_jax.update import optimizer
+from csnn_jax.update import gradient, objective, optimizer
 from csnn_jax.update.gradient import Gradient
 
 
@@ -62,17 +60,17 @@ def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation,
         renewal: float | None = None,
         masks: Sequence[Array] = (),
     ) -> tuple[State, StepMetrics]:
-        loss, densities, found = gradient(state.params, x, labels, *masks)
-        leaves = jax.tree.leaves((loss, found))
+        loss, densities, gradients = gradient(state.params, x, labels, *masks)
+        leaves = jax.tree.leaves((loss, gradients))
         finite = jnp.all(jnp.stack([sound, *[jnp.isfinite(leaf).all() for leaf in leaves]]))
-        updates, moments = optimizer.update(found, state.optimizer, state.params)
+        updates, moments = optimizer.update(gradients, state.optimizer, state.params)
         updates = jax.tree.map(lambda update: update * rate, updates)
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if average is not None:
             average = jax.tree.map(lambda old, new: old + renewal * (new - old), average, params)
         new = State(params, state.params, moments, average)
-        norms = jnp.stack([jnp.linalg.norm(block.kernel[...]) for block in nnx.merge(graphdef, found).blocks])
+        norms = jnp.stack([jnp.linalg.norm(block.kernel[...]) for block in nnx.merge(graphdef, gradients).blocks])
         new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
         return new, StepMetrics(loss, finite, densities, norms)
 
@@ -119,9 +117,9 @@ class Trainer:
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
         self.state, self._sound = self.devices.copy((state, np.array(True)))
         engine, scale = self._runners.of(train.images).engine, config.model.input_scale
-        parts = self.graphdef, scale, objectives.make(settings), engine, settings.part
-        gradient = gradients.make(*parts, self.devices, settings.dropout)
-        self._update = scan.jit(make_update(self.graphdef, self.optimizer, gradient), donate_argnums=0)
+        parts = self.graphdef, scale, objective.make(settings), engine, settings.part
+        of_batch = gradient.make(*parts, self.devices, settings.dropout)
+        self._update = scan.jit(make_update(self.graphdef, self.optimizer, of_batch), donate_argnums=0)
 
     def describe(self) -> str:
         return f"JAX {jax.__version__}, {self._engine}, {self.devices.describe()}"
@@ -164,8 +162,8 @@ class Trainer:
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         runner = self._runners.of(images)
         x = runner.present(runner.hold(images), np.arange(len(images)), (2, 0))
-        found = runner.trace(mesh.alone(self._weights), x)
-        return [np.asarray(m) for m in found.membranes], [np.asarray(s) for s in found.spikes]
+        trace = runner.trace(mesh.alone(self._weights), x)
+        return [np.asarray(m) for m in trace.membranes], [np.asarray(s) for s in trace.spikes]
 
     def tensors(self) -> layouts.Tensors:
         return models.tensors(nnx.merge(self.graphdef, mesh.alone(self._weights)))
@@ -174,8 +172,8 @@ class Trainer:
         return {_name(path): np.array(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(self.state)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        found = jax.tree_util.tree_map_with_path(lambda path, _: jnp.array(state[_name(path)]), self.state)
-        self.state, self._sound = self.devices.copy((found, np.array(True)))
+        restored = jax.tree_util.tree_map_with_path(lambda path, _: jnp.array(state[_name(path)]), self.state)
+        self.state, self._sound = self.devices.copy((restored, np.array(True)))
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -10,8 +10,8 @@ from stepping import step
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
+from csnn_jax.runs import checkpoints
 from csnn_jax.trained import Trained
-from csnn_jax.training import checkpoint
 from csnn_jax.update import trainer as jax_trainer
 from csnn_torch.trainer import Trainer
 
@@ -167,9 +167,9 @@ def test_a_restored_trainer_goes_on_bit_for_bit(changes, split, tmp_path):
     one = trainer(split, settings, weights)
     for iteration in range(3):
         step(one, split, iteration, np.arange(5) + iteration, 1e-2)
-    checkpoint.write(tmp_path, 3, one.snapshot(), b"")
+    checkpoints.write(tmp_path, 3, one.snapshot(), b"")
     other = trainer(split, settings)
-    other.restore(checkpoint.restore(tmp_path, other.snapshot())[1])
+    other.restore(checkpoints.restore(tmp_path, other.snapshot())[1])
     other.roll_back()
     one.roll_back()
     for iteration in range(3, 5):

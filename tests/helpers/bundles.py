@@ -8,9 +8,8 @@ import numpy as np
 from commands import call
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-from csnn_jax.runs import layouts, weights
+from csnn_jax.runs import checkpoints, layouts, weights
 from csnn_jax.runs.rundir import RunDir, write_config
-from csnn_jax.training import checkpoint
 from export import manifest
 
 SMALL = ModelConfig(conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", reset="zero")
@@ -54,7 +53,7 @@ def make_checkpoint(path: Path, number: int) -> Path:
     """A checkpoint of a run, with weights of its own; its folder."""
     run = RunDir(path)
     model = run.config().model
-    checkpoint.write(run.checkpoints, number, {}, weights.to_bytes(drawn(model, number), model))
+    checkpoints.write(run.checkpoints, number, {}, weights.to_bytes(drawn(model, number), model))
     return run.checkpoints / str(number)
 
 

@@ -10,9 +10,8 @@ import pytest
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs import layouts, rundir, weights
+from csnn_jax.runs import checkpoints, layouts, rundir, weights
 from csnn_jax.runs.rundir import RunDir
-from csnn_jax.training import checkpoint
 
 CONFIG = Config(
     model=ModelConfig(input_shape=(2, 2, 1), conv_channels=(), hidden=(), num_classes=3), train=TrainConfig(seed=7)
@@ -161,7 +160,7 @@ def test_half_a_line_that_a_kill_left_is_passed_over(run, out):
 def save_checkpoint(run, number: int, fill: float, model=CONFIG.model) -> Path:
     shapes = layouts.expected_shapes(model).items()
     tensors = {name: np.full(shape, fill, np.float32) for name, shape in shapes}
-    checkpoint.write(run.checkpoints, number, {}, weights.to_bytes(tensors, model))
+    checkpoints.write(run.checkpoints, number, {}, weights.to_bytes(tensors, model))
     return run.checkpoints / str(number) / "weights.safetensors"
 
 

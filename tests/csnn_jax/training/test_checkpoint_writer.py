@@ -12,7 +12,6 @@ from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
 from csnn_jax.runs import checkpoints, rundir, weights
-from csnn_jax.training import checkpoint
 from csnn_jax.training.checkpoint_writer import CheckpointWriter
 from csnn_jax.update.trainer import Trainer
 from csnn_torch.trainer import Trainer as TorchTrainer
@@ -48,7 +47,7 @@ def test_what_is_written_in_the_background_is_not_changed_by_the_next_steps(kind
             step(trainer, split, iteration, np.arange(5), 0.1)
     later = trainer.snapshot()
     assert any(not np.array_equal(later[name], array) for name, array in then.items())
-    iteration, found = checkpoint.restore(run.checkpoints, later)
+    iteration, found = checkpoints.restore(run.checkpoints, later)
     assert iteration == 1 and {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in then.items()}
     expected = step(trainer, split, 3, np.arange(5), 0.1), trainer.snapshot()
     trainer.restore(found)
@@ -110,4 +109,4 @@ def test_a_full_disk_is_told_at_the_next_step_or_at_the_end(told, split, tmp_pat
         if told == "keep":
             writer.keep(3)
     assert os.listdir(run.checkpoints) == ["1"]
-    assert checkpoint.restore(run.checkpoints, trainer.snapshot())[0] == 1
+    assert checkpoints.restore(run.checkpoints, trainer.snapshot())[0] == 1

@@ -8,9 +8,9 @@ import pytest
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs import rundir
-from csnn_jax.training import checkpoint, job, pictures
-from csnn_jax.training.checkpoint import State
+from csnn_jax.runs import checkpoints, rundir
+from csnn_jax.runs.checkpoints import State
+from csnn_jax.training import job, pictures
 
 
 class Counter:
@@ -44,7 +44,7 @@ def interrupted(tmp_path):
 
 def resume(run, done, **changes):
     """Resumes a run with a checkpoint after so many iterations; the iterations done."""
-    checkpoint.write(run.checkpoints, done, Counter(done).snapshot(), b"")
+    checkpoints.write(run.checkpoints, done, Counter(done).snapshot(), b"")
     trainer = Counter()
     begun = job.resumed(run, job_config(**changes), trainer, TEN)
     trainer.restore(begun.state)
@@ -87,8 +87,8 @@ def test_a_finished_job_is_resumed_only_for_more_iterations_or_for_its_pictures(
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, capsys):
-    checkpoint.write(interrupted.checkpoints, 3, Counter(3).snapshot(), b"")
-    checkpoint.write(interrupted.checkpoints, 5, Counter(5).snapshot(), b"")
+    checkpoints.write(interrupted.checkpoints, 3, Counter(3).snapshot(), b"")
+    checkpoints.write(interrupted.checkpoints, 5, Counter(5).snapshot(), b"")
     damaged = interrupted.checkpoints / "5" / "state.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     interrupted.truncate_records(0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csnn_jax.errors import UserError
-from csnn_jax.training.processes import Alone, Beginning
+from csnn_jax.training.processes import Beginning, SingleProcess
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_a_process_alone_agrees_with_itself():
     def never(value):
         raise AssertionError("there is nobody to send it to")
 
-    alone = Alone()
-    assert alone.first and alone.each(lambda: 3) == 3 and alone.greatest(15) == 15
-    assert alone.of_first(lambda: "x", never, never) == "x"
-    for run in (alone.each, lambda function: alone.of_first(function, never, never)):
+    alone = SingleProcess()
+    assert alone.first and alone.each(lambda: 3) == 3 and alone.maximum(15) == 15
+    assert alone.broadcast(lambda: "x", never, never) == "x"
+    for run in (alone.each, lambda function: alone.broadcast(function, never, never)):
         with pytest.raises(UserError, match=r"^no$"):
             run(refused)

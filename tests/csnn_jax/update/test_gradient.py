@@ -13,6 +13,7 @@ from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
 from csnn_jax.update import gradient as gradients
 from csnn_jax.update import objective
+from csnn_jax.update.gradient import Gradients
 
 SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4, 8), hidden=(12,), num_classes=3, time_steps=6)
 BATCH = 12
@@ -24,7 +25,9 @@ def batch() -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(rng.integers(0, 256, (BATCH, 6, 6, 1)), jnp.uint8), jnp.asarray(rng.integers(0, 3, BATCH))
 
 
-def found(model: CSNN, x, labels, settings: TrainConfig | None = None, devices: int = 1, **options) -> gradients.Found:
+def found(
+    model: CSNN, x, labels, settings: TrainConfig | None = None, devices: int = 1, **options
+) -> Gradients:
     """Of one batch, on the first so many devices."""
     graph, params = nnx.split(model)
     on = Devices(jax.devices()[:devices])
@@ -34,7 +37,7 @@ def found(model: CSNN, x, labels, settings: TrainConfig | None = None, devices: 
     return jax.tree.map(np.asarray, jax.jit(made)(on.copy(params), *shared))
 
 
-def assert_close(one: gradients.Found, other: gradients.Found, bound: float) -> None:
+def assert_close(one: Gradients, other: Gradients, bound: float) -> None:
     """Within `bound` of each array's largest value."""
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         assert a.shape == b.shape and np.abs(b).max() > 0

@@ -11,7 +11,7 @@ from stepping import step
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.network.model import CSNN
-from csnn_jax.training import checkpoint
+from csnn_jax.runs import checkpoints
 from csnn_jax.update import optimizer
 from csnn_jax.update.trainer import Trainer
 
@@ -89,8 +89,8 @@ def test_every_state_comes_back_from_the_disk(changes, tmp_path):
     one, other = (Trainer(config, split) for _ in range(2))
     for iteration in range(3):
         step(one, split, iteration, np.arange(6), RATE)
-    checkpoint.write(tmp_path / "checkpoints", 3, one.snapshot(), b"weights")
-    _, found = checkpoint.restore(tmp_path / "checkpoints", other.snapshot())
+    checkpoints.write(tmp_path / "checkpoints", 3, one.snapshot(), b"weights")
+    _, found = checkpoints.restore(tmp_path / "checkpoints", other.snapshot())
     other.restore(found)
     steps = [step(trainer, split, 3, range(6), RATE) for trainer in (one, other)]
     assert steps[0].loss == steps[1].loss and steps[0].gradients.any()
