@@ -10,7 +10,7 @@ the same reason. And the SHA-256 of all files are compared. Exit code 0: all is 
 
 import sys
 
-if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+if __name__ == "__main__" and not (sys.flags.isolated or (sys.version_info >= (3, 11) and sys.flags.safe_path)):
     del sys.path[0]  # the bundle's folder: nothing is imported from it
 import hashlib
 import json

@@ -1,5 +1,6 @@
 """What images are: arrays of a caller's, or those of any data set in the network's input shape."""
 
+import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -107,9 +108,9 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     Raises:
         ValueError: there are others in it, or lists of different lengths.
     """
-    detach = getattr(values, "detach", None)  # torch's, which is not imported here
+    torch = sys.modules.get("torch")  # which isn't imported here: without it nothing is a tensor
     try:
-        found = np.asanyarray(values if detach is None else detach().cpu())
+        found = np.asanyarray(values.detach().cpu() if torch and isinstance(values, torch.Tensor) else values)
     except (ValueError, TypeError, RuntimeError):  # lists of different lengths, tensors that need a gradient in a list
         found = np.empty((), object)
     if found.dtype.kind not in "buif":

@@ -64,7 +64,10 @@ def _values(expected: Any, found: Any, place: str) -> Iterator[str]:
 
 def _label(value: Any) -> str:
     """The name of a node, a tensor and the like, for messages."""
-    return str(getattr(value, "name", "") or getattr(value, "key", ""))
+    if not isinstance(value, Message):
+        return ""
+    fields = {field.name: content for field, content in value.ListFields()}
+    return str(fields.get("name") or fields.get("key") or "")
 
 
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

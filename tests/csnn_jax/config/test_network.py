@@ -1,54 +1,13 @@
 """The network's configuration: what is not accepted is refused in one line."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
-from configs import model_configs
-from hypothesis import given
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.runs.config_json import from_json, to_json
-
-
-@given(model_configs())
-def test_layers_fit_one_another(model):
-    layers = model.layers
-    conv, linear = layers[: len(model.conv_channels)], layers[len(model.conv_channels) :]
-    assert [layer.name for layer in conv] == [f"conv{i}" for i in range(1, len(conv) + 1)]
-    assert [layer.name for layer in linear] == [f"fc{i}" for i in range(1, len(linear) + 1)]
-    assert {layer.kind for layer in conv} <= {"conv"} and {layer.kind for layer in linear} == {"linear"}
-    assert layers[0].in_shape == model.input_shape and layers[-1].out_shape == (model.num_classes,)
-    for before, after in itertools.pairwise(layers):
-        assert after.in_shape == before.out_shape
-    for number, (layer, channels) in enumerate(zip(conv, model.conv_channels, strict=True)):
-        kernel, stride, padding, pool = (
-            value[number] if isinstance(value, tuple) else value
-            for value in (model.kernel_size, model.stride, model.padding, model.pool)
-        )
-        zeros = kernel // 2 if padding == "same" else 0
-        positions = [len(range(0, n + 2 * zeros - kernel + 1, stride)) for n in layer.in_shape[:2]]
-        assert layer.conv_shape == (*positions, channels)
-        assert layer.out_shape == (*(positions if pool == "none" else [n // 2 for n in positions]), channels)
-        assert min(layer.out_shape) >= 1 and layer.kernel_shape == (kernel, kernel, layer.in_shape[-1], channels)
-        assert padding == "valid" or stride > 1 or layer.conv_shape[:2] == layer.in_shape[:2]
-    assert {layer.bias for layer in layers} == {model.bias}
-    assert [layer.out_shape for layer in linear[:-1]] == [(n,) for n in model.hidden]
-    assert len(model.betas) == len(model.thresholds) == len(layers)
-
-
-def test_the_default_stack():
-    shapes = [(layer.name, layer.in_shape, layer.out_shape) for layer in ModelConfig().layers]
-    assert shapes == [
-        ("conv1", (28, 28, 1), (14, 14, 32)),
-        ("conv2", (14, 14, 32), (7, 7, 64)),
-        ("fc1", (7, 7, 64), (512,)),
-        ("fc2", (512,), (10,)),
-    ]
-    assert ModelConfig().betas == (0.5,) * 4 and ModelConfig().thresholds == (1.0,) * 4
-
 
 INVALID = [
     ("beta", 1.5, "--beta 1.5: expected a number from 0 to 1"),

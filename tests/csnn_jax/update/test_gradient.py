@@ -25,9 +25,7 @@ def batch() -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(rng.integers(0, 256, (BATCH, 6, 6, 1)), jnp.uint8), jnp.asarray(rng.integers(0, 3, BATCH))
 
 
-def found(
-    model: CSNN, x, labels, settings: TrainConfig | None = None, devices: int = 1, **options
-) -> Gradients:
+def found(model: CSNN, x, labels, settings: TrainConfig | None = None, devices: int = 1, **options) -> Gradients:
     """Of one batch, on the first so many devices."""
     graph, params = nnx.split(model)
     on = Devices(jax.devices()[:devices])
