@@ -33,7 +33,8 @@ def test_a_float32_spike_may_differ_only_by_a_rounding():
     ]
     assert broken([replace(SPIKES, farthest=1e-6)]) == []
     assert [check.value for check in broken([replace(SPIKES, dtype="float64")])] == [1e-7]
-    for proves_nothing in (replace(SPIKES, refused="float32 only"), replace(SPIKES, densities={"lif1": 0.0})):
+    refused = Spikes("run", "event", "float64", 1, "float32 only")
+    for proves_nothing in (refused, replace(SPIKES, densities={"lif1": 0.0})):
         assert not proves_nothing.counted and proves_nothing.checks() == []
 
 

@@ -12,7 +12,8 @@ EXACT = replace(ONE, dtype="float64", first_flip=None)
 
 
 def test_several_seeds_are_told_by_mean_and_deviation():
-    assert trained.summary([ONE])[0].endswith("the first spike flips at iteration 1; losses within 0.0e+00 until then.")
+    (line,) = trained.summary([ONE])
+    assert line.endswith("the first spike flips at iteration 1; losses within 0.0e+00 until then.")
     said, exact = trained.summary([ONE, OTHER, EXACT])
     assert (
         "over 2 seeds of 2 iterations the mean loss of the last 20 differs by +0.062 +- 0.088 (csnn_jax's less" in said
