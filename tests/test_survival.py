@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from commands import ENVIRONMENT, run, start
 
+EVENT = "adamw, cosine, augmented, event"
 JOBS = {
-    "adamw, cosine, augmented, event": (
+    EVENT: (
         *("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 10, "--augment", 2, 10, 0.1),
         *("--engine", "event"),
     ),
@@ -24,7 +25,7 @@ JOBS = {
     ),
 }
 SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--surrogate", "atan", "--batch-size", 32)
-FEW = ("--max-iters", 150, "--eval-every", 60, "--checkpoint-every", 1)
+FEW = ("--max-iters", 90, "--eval-every", 40, "--checkpoint-every", 1)
 MANY = ("--max-iters", 300, *FEW[2:])
 
 
@@ -88,8 +89,11 @@ def kill(process, folder: Path, rng: np.random.Generator, number: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills, length", [(3, FEW), pytest.param(10, MANY, marks=pytest.mark.rare)], ids=["3", "10"])
-@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS.keys())
+@pytest.mark.parametrize(
+    "job, kills, length",
+    [(JOBS[EVENT], 3, FEW), *(pytest.param(job, 10, MANY, marks=pytest.mark.rare) for job in JOBS.values())],
+    ids=["3", *JOBS],
+)
 def test_a_run_killed_several_times_is_the_uninterrupted_one(job, kills, length, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     flags: tuple = (*SMALL, *length, *job)
@@ -125,7 +129,7 @@ def storm(count: int, folder: Path, modules: str, *arguments: object) -> dict:
 @pytest.mark.parametrize(
     "command, count",
     [
-        ("train", 10),
+        ("train", 5),
         pytest.param("train", 200, marks=pytest.mark.rare),
         pytest.param("report", 50, marks=pytest.mark.rare),
     ],

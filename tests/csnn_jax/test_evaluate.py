@@ -6,9 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-import safetensors.numpy
 from bundles import SMALL, make_checkpoint, make_run
-from commands import ENVIRONMENT, call, refused, refused_by_process, run, start
+from commands import ENVIRONMENT, call, refused, refused_by_process, run
 from PIL import Image
 
 
@@ -76,49 +75,7 @@ def test_the_network_of_a_checkpoint(tmp_path):
     assert (out / "evaluation.json").read_bytes() == before
 
 
-@pytest.mark.slow
-def test_nobody_reads_the_output(copy):
-    process = start("csnn_jax.evaluate", copy)
-    process.stdout.close()
-    _, err = process.communicate(timeout=300)
-    assert (process.returncode, err) == (141, "")
-    assert (copy / "evaluation.json").exists()
-
-
-def test_a_directory_without_a_run(tmp_path):
-    assert "no such directory" in refused("csnn_jax.evaluate", tmp_path / "nowhere")
-    assert "not a run directory" in refused("csnn_jax.evaluate", tmp_path)
-
-
-def test_a_run_without_weights(copy):
-    (copy / "weights.safetensors").unlink()
-    assert "weights.safetensors: no such file" in refused("csnn_jax.evaluate", copy)
-
-
 def test_an_instruction_set_that_there_is_not(copy):
     line = refused_by_process("csnn_jax.evaluate", copy, env=ENVIRONMENT | {"CSNN_ISA": "foo"})
     assert line.startswith("error: CSNN_ISA=foo: expected one of this machine's: ")
     assert not (copy / "evaluation.json").exists()
-
-
-def test_a_truncated_weights_file(copy):
-    file = copy / "weights.safetensors"
-    file.write_bytes(file.read_bytes()[:-1000])
-    assert "weights.safetensors: expected a safetensors file" in refused("csnn_jax.evaluate", copy)
-
-
-def test_weights_of_another_model(copy):
-    config = json.loads((copy / "config.json").read_text())
-    config["model"]["beta"] = 0.6
-    (copy / "config.json").write_text(json.dumps(config))
-    assert "another model" in refused("csnn_jax.evaluate", copy)
-
-
-def test_weights_that_are_not_finite(copy):
-    file = copy / "weights.safetensors"
-    with safetensors.safe_open(file, "numpy") as opened:
-        metadata = opened.metadata()
-    tensors = safetensors.numpy.load_file(file)
-    tensors["fc1.bias"][3] = np.nan
-    safetensors.numpy.save_file(tensors, file, metadata)
-    assert "fc1.bias holds values that are not finite" in refused("csnn_jax.evaluate", copy)

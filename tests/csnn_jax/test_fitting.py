@@ -62,11 +62,6 @@ def test_the_network_is_the_commands(tmp_path, capsys):
     assert "--" not in said
 
 
-def test_who_wants_to_hear_nothing_does(capsys):
-    fit(PLAIN)
-    assert capsys.readouterr() == ("", "")
-
-
 def test_health_is_told():
     heard = []
     silent = changed("model", threshold=50.0)
@@ -79,24 +74,10 @@ def test_health_is_told():
 @pytest.mark.numeric
 def test_every_kind_of_array_gives_the_same_network():
     expected = fit(PLAIN).trace(IMAGES).membranes[-1]
-    kinds = (IMAGES.astype(np.int64), torch.tensor(IMAGES), IMAGES.tolist(), IMAGES / 255, torch.tensor(IMAGES / 255))
-    for images in kinds:
-        for labels in (LABELS, torch.tensor(LABELS), LABELS.tolist()):
-            found = fit(PLAIN, (images, labels), Split(images, labels))
-            np.testing.assert_allclose(found.trace(IMAGES).membranes[-1], expected, atol=1e-4)
-            assert found.config.model.scale == 255
-            if images is not kinds[0]:
-                break
-
-
-@pytest.mark.numeric
-def test_zeros_and_ones_are_the_same_however_they_are_given():
-    accuracies = []
-    for images in (BINARY, BINARY.astype(bool), BINARY / 1.0, torch.tensor(BINARY).bool()):
-        found = fit(PLAIN, (images, LABELS), (images, LABELS))
-        assert found.config.model.scale == 1
-        accuracies.append(found.evaluate((BINARY, LABELS)).accuracy)
-    assert len(set(accuracies)) == 1
+    for images, labels in ((IMAGES.tolist(), torch.tensor(LABELS)), (torch.tensor(IMAGES / 255), LABELS.tolist())):
+        model = fit(PLAIN, (images, labels), Split(images, labels))
+        np.testing.assert_allclose(model.trace(IMAGES).membranes[-1], expected, atol=1e-4)
+        assert model.config.model.scale == 255
 
 
 @pytest.mark.numeric
@@ -127,19 +108,9 @@ def test_frames_of_more_than_counts_need_a_scale():
     assert fit(changed("model", scale=254, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 254
 
 
-def test_classes_may_be_given():
-    assert fit(PLAIN, classes=5).config.model.num_classes == 5
-    assert fit(PLAIN, classes=["a", "b", "c", "d"]).config.model.num_classes == 4
-
-
 def test_a_job_that_was_decided_goes_on_to_other_arrays():
     found = fit(PLAIN)
     assert fit(found.config, PAIR, PAIR).config == found.config
-
-
-def test_fewer_images_to_evaluate_on():
-    found = fit(changed("train", eval_images=6))
-    assert found.records[-1]["accuracy"] * 6 == pytest.approx(round(found.records[-1]["accuracy"] * 6))
 
 
 @pytest.mark.parametrize(
@@ -150,23 +121,12 @@ def test_fewer_images_to_evaluate_on():
         (PAIR, (IMAGES[:, :4], LABELS), r"test images are [60, 4, 8, 1], expected [N, 8, 8, 1] or"),
         (PAIR, (IMAGES, LABELS + 1), "test labels go from 1 to 3, expected 0 to 2"),
         ((BINARY, LABELS), (BINARY / 1.0, LABELS), "train images are bytes, test images are floats; expected the same"),
-        ((BINARY / 1.0, LABELS), (BINARY, LABELS), "train images are floats, test images are bytes; expected the same"),
         ((BINARY, LABELS), PAIR, "train images are bytes up to 1, test images are bytes up to 239"),
         ((FRAMES, LABELS), (FRAMES[:, :5], LABELS), "train images are bytes, in 6 frames, test images are bytes, in 5"),
-        (
-            (IMAGES[..., 0], LABELS),
-            PAIR,
-            "train images are [60, 8, 8], expected [N, H, W, C] or [N, T, H, W, C]: a channel",
-        ),
         ((IMAGES * 1.0, LABELS), (IMAGES * 1.0, LABELS), "train images go from 0 to 239, expected floats from 0 to 1"),
-        ((IMAGES * np.nan, LABELS), (IMAGES * 1.0, LABELS), "train images go from nan to nan, expected"),
-        ((IMAGES[:0], LABELS[:0]), PAIR, "train images are [0, 8, 8, 1], expected"),
-        (PAIR, (IMAGES[:0], LABELS[:0]), "test images are [0, 8, 8, 1], expected"),
         (PAIR, None, "test is of type NoneType, expected (images, labels) or a Split"),
         ((np.full((60, 8, 8, 1), "a"), LABELS), PAIR, "train images are of type ndarray of <U1, expected an array"),
-        ((IMAGES, LABELS * 100_000), PAIR, "train labels are 0, 100000, 200000, expected every class from 0 to 2, or"),
         ((IMAGES, LABELS + 1), PAIR, "train labels are 1, 2, 3, expected every class from 0 to 2, or `classes`"),
-        ((IMAGES, LABELS * 0), PAIR, "train labels are all 0, expected two classes or more"),
     ],
 )
 def test_arrays_that_do_not_belong_together(train, test, message):
@@ -183,7 +143,6 @@ def test_arrays_that_do_not_belong_together(train, test, message):
         (changed("data", frames="count"), "data.frames count: has no effect in fit, expected time"),
         (changed("data", event_drop=0.5), "event_drop 0.5: expected counts of events"),
         (changed("train", checkpoint_every=5), "train.checkpoint_every 5: has no effect in fit, expected 0"),
-        (changed("train", keep_checkpoints=5), "train.keep_checkpoints 5: has no effect in fit, expected 2"),
         (changed("train", max_iters=10), "max_iters 10: 3 epochs of 60 images in batches of 20 are 9 iterations"),
         (changed("train", batch_size=61), "batch_size 61: expected 1 to 60, the number of images that are trained on"),
         (changed("train", eval_images=61), "eval_images 61: expected 1 to 60"),
@@ -210,16 +169,6 @@ def test_what_the_arrays_contradict_is_refused():
         fit(PLAIN.model)
 
 
-def test_fewer_images_than_a_batch_are_refused_as_by_the_command(tmp_path):
-    few = (IMAGES[:12], LABELS[:12])
-    folder = write_folder(tmp_path, (IMAGES[:12, ..., 0], LABELS[:12]), (IMAGES[:9, ..., 0], LABELS[:9]))
-    line = refused("csnn_jax.train", "--dataset", f"idx:{folder}", "--epochs", 3, "--out", tmp_path / "run")
-    with pytest.raises(UserError) as error:
-        fit(Config(PLAIN.model, train=TrainConfig(epochs=3)), few, few)
-    assert str(error.value) == line.removeprefix("error: --").replace("batch-size", "batch_size")
-    assert str(error.value).startswith("batch_size 128: expected 1 to 12")
-
-
 @pytest.fixture
 def saved(tmp_path):
     """A network that was trained on arrays, its run, and files of the arrays."""
@@ -244,42 +193,29 @@ def test_a_saved_network_is_judged_on_its_own_data(saved):
     done = call("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'other.npz'}")
     assert f"Test Accuracy: {model.evaluate((IMAGES[:9], LABELS[:9])).accuracy:.2%}" in done.stdout
     assert "Note: these are not the images that csnn_jax.fit evaluated it on" in done.stdout
-
-
-def test_images_of_another_kind_are_refused(saved):
-    _, run, folder = saved
     np.savez(folder / "binary.npz", images=BINARY, labels=LABELS)
-    done = call("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'binary.npz'}")
-    assert done.returncode == 2 and "images are 0 and 1, expected bytes up to 255" in done.stderr
+    line = refused("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'binary.npz'}")
+    assert "images are 0 and 1, expected bytes up to 255" in line
+    kinds = [record["kind"] for record in csnn_jax.runs.rundir.RunDir(run).records()]
+    assert kinds.count("train") == 9 and kinds.count("test") == 3 and kinds[-1] == "end"
 
 
 def test_a_saved_network_is_never_judged_on_mnist(saved, tmp_path):
     model, run, _ = saved
     csnn_jax.save(model.model, model.config.model, tmp_path / "own")
-    csnn_jax.save(model.model, model.config, tmp_path / "job")
-    for path in (run, tmp_path / "own", tmp_path / "job"):
-        for module in ("csnn_jax.evaluate", "csnn_torch.compare"):
-            words = (path,) if module == "csnn_jax.evaluate" else ("--run", path, "--out", tmp_path / "compared")
-            line = refused(module, *words)
-            assert "--dataset arrays: the images were those of a program" in line and "arrays:FILE.npz" in line
-            assert "labels" in line and not (tmp_path / "compared").exists()
-    line = refused("csnn_jax.evaluate", run, "--dataset", "mnist")
-    assert "--input-shape" in line or "classes" in line or "expected" in line
-
-
-def test_a_saved_network_keeps_the_records_of_its_training(saved):
-    _, run, _ = saved
-    kinds = [record["kind"] for record in csnn_jax.runs.rundir.RunDir(run).records()]
-    assert kinds.count("train") == 9 and kinds.count("test") == 3 and kinds[-1] == "end"
+    for path in (run, tmp_path / "own"):
+        line = refused("csnn_jax.evaluate", path)
+        assert "--dataset arrays: the images were those of a program" in line and "arrays:FILE.npz" in line
+    line = refused("csnn_torch.compare", "--run", run, "--out", tmp_path / "compared")
+    assert "--dataset arrays: the images" in line and not (tmp_path / "compared").exists()
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
-def test_the_command_trains_on_floats_as_fit_does(tmp_path, module):
+def test_the_command_trains_on_floats_as_fit_does(tmp_path):
     floats = (IMAGES / 255, LABELS)
     np.savez(tmp_path / "all.npz", images=IMAGES / 255, labels=LABELS, train_images=IMAGES / 255, train_labels=LABELS)
     flags = ("--conv-channels", 4, "--hidden", 8, "--time-steps", 4, "--batch-size", 20, "--eval-every", 4)
-    done = call(module, "--dataset", f"arrays:{tmp_path / 'all.npz'}", *flags, "--out", tmp_path / "run")
+    done = call("csnn_jax.train", "--dataset", f"arrays:{tmp_path / 'all.npz'}", *flags, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     theirs, ours = csnn_jax.load(tmp_path / "run"), fit(changed("train", epochs=1), floats, floats)
     assert theirs.config.model == ours.config.model

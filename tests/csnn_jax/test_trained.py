@@ -77,13 +77,6 @@ def test_more_images_than_a_batch_are_answered_in_order():
     assert whole.scores.any(0).sum() > 1
 
 
-def test_images_with_a_time_axis_run_one_frame_a_step():
-    model, frames = tiny(), pictures(3, 5, 8, 6, 2)
-    assert model.trace(frames).spikes[0].shape == (5, 3, 4, 3, 5)
-    held = model.trace(np.repeat(frames[:, :1], 9, axis=1)).spikes[-1]
-    np.testing.assert_array_equal(held, model.trace(frames[:, 0]).spikes[-1])
-
-
 @pytest.mark.parametrize(
     "changes", [{}, {"encoding": "latency"}, {"learn_threshold": True, "threshold": (0.1, 0.2, 0.3)}]
 )
@@ -116,13 +109,6 @@ def test_where_only_sums_leave_the_device_they_are_the_same():
         assert int((layer.highest <= layer.threshold).sum()) == other.dead
 
 
-def test_a_look_at_images_with_a_time_axis():
-    frames = pictures(40, 5, 8, 6, 2)
-    rows = np.linspace(0, 39, 32).astype(int)
-    membranes = tiny().trace(frames[rows]).membranes
-    assert [n.mean for n in tiny().look(frames).values()] == pytest.approx([m.mean() for m in membranes], rel=1e-3)
-
-
 def test_encoded_images_draw_the_spikes_that_evaluation_draws():
     model, images = tiny(encoding="rate"), pictures(40, 8, 6, 2)
     answer = model.classify(images)
@@ -139,20 +125,9 @@ def test_encoded_images_draw_the_spikes_that_evaluation_draws():
             pictures(8, 6, 2),
             r"images are \[8, 6, 2\], expected \[N, 8, 6, 2\] or \[N, T, 8, 6, 2\]: a batch axis is missing",
         ),
-        (pictures(1, 2, 8, 6), r"images are \[1, 2, 8, 6\], expected"),
-        (pictures(0, 8, 6, 2), r"images are \[0, 8, 6, 2\], expected"),
-        (pictures(1, 0, 8, 6, 2), r"images are \[1, 0, 8, 6, 2\], expected"),
         (pictures(1, 8, 6, 2).astype(np.float32), "images go from 0 to 248, expected floats from 0 to 1, or uint8"),
-        (np.full((1, 8, 6, 2), np.nan), "images go from nan to nan"),
         (pictures(1, 2, 8, 6), "channels come last, as in numpy.moveaxis"),
-        (
-            pictures(1, 8, 6, 2).astype(complex),
-            "images are of type ndarray of complex128, expected an array of numbers",
-        ),
-        (None, "images are of type NoneType, expected an array of numbers"),
         ("8.png", "images are of type str of <U5, expected an array"),
-        ([[1, 2], [3]], "images are of type list, expected an array"),
-        ([[1, 2], [3, 4]], r"images are \[2, 2\], expected \[N, 8, 6, 2\]"),
         (
             (300 * np.ones((1, 8, 6, 2), int)).tolist(),
             "images go from 300 to 300, expected whole numbers from 0 to 255",
@@ -163,17 +138,6 @@ def test_other_images_are_refused(images, message):
     for call in (tiny().classify, tiny().trace):
         with pytest.raises(ValueError, match=message):
             call(images)
-
-
-def test_lists_of_the_right_shape_and_type_are_taken():
-    model, images = tiny(), pictures(3, 8, 6, 2)
-    expected = model.classify(images).scores
-    assert expected.any()
-    np.testing.assert_array_equal(model.classify(list(images)).scores, expected)
-    np.testing.assert_array_equal(model.classify(images.tolist()).scores, expected)
-    np.testing.assert_array_equal(model.classify((images / 255).tolist()).scores, expected)
-    np.testing.assert_array_equal(model.trace(list(images)).spikes[-1].sum(0), expected)
-    assert model.look(images.tolist()) == model.look(images)
 
 
 def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_path):
@@ -197,11 +161,6 @@ print({{n for n in names if getattr(jax.config, n) != before[n]}} or "nothing", 
     assert done.stdout == "nothing [0]\n", done.stderr
 
 
-def test_a_float64_job_is_float32_without_x64_and_says_nothing():
-    trained = Trained(Config(TINY, train=TrainConfig(dtype="float64")), tensors(CSNN(TINY, 1)), "scan")
-    assert trained.model.blocks[0].bias.dtype == np.float32
-
-
 def test_a_float64_job_is_float64_with_x64(x64):
     trained = Trained(Config(TINY, train=TrainConfig(dtype="float64")), tensors(CSNN(TINY, 1)), "scan")
     assert trained.model.blocks[0].bias.dtype == np.float64
@@ -217,16 +176,7 @@ def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
     ("split", "message"),
     [
         (lambda: pictures(3, 8, 6, 2), r"split is of type ndarray, expected \(images, labels\) or a Split"),
-        (lambda: (pictures(3, 8, 6, 2),), "split is 1 parts, expected"),
-        (lambda: None, "split is of type NoneType, expected"),
-        (lambda: Split(pictures(3, 8, 6, 2), ["a"] * 3), "labels are of type list of <U1, expected an array"),
-        (lambda: (pictures(3, 8, 6), np.arange(3)), r"split images are \[3, 8, 6\], expected"),
-        (lambda: Split(pictures(3, 8, 6, 2), np.arange(2)), "2 labels for 3 images, expected one for each"),
-        (lambda: Split(pictures(3, 8, 6, 2), np.eye(3, dtype=int)), r"labels are int64 \[3, 3\], expected a whole"),
-        (lambda: Split(pictures(3, 8, 6, 2), np.arange(3.0)), r"labels are float64 \[3\], expected a whole"),
         (lambda: Split(pictures(3, 8, 6, 2), np.arange(3) + 2), "labels go from 2 to 4, expected 0 to 3"),
-        (lambda: Split(pictures(3, 8, 6, 2), np.arange(3) - 1), "labels go from -1 to 1, expected 0 to 3"),
-        (lambda: Split(pictures(0, 8, 6, 2), np.arange(0)), r"images are \[0, 8, 6, 2\], expected"),
         (lambda: Split(pictures(3, 8, 6), np.arange(3)), r"images are \[3, 8, 6\], expected"),
     ],
 )
@@ -277,19 +227,14 @@ def test_what_was_loaded_is_saved_again(tmp_path):
         csnn_jax.save(found)
 
 
-def test_it_says_what_it_is():
-    assert repr(tiny()) == "Trained(8x6x2, conv5, fc7, fc4; 9 steps; mnist; scan engine)"
-
-
 def test_a_network_answers_alike_however_images_are_given():
     model, images, labels = tiny(), pictures(5, 8, 6, 2), np.arange(5) % 4
     expected = model.evaluate(Split(images, labels))
-    assert expected.densities["lif3"] > 0
-    for given in (images.astype(np.int64), torch.tensor(images), images.tolist(), jax.numpy.asarray(images)):
+    assert expected.densities["lif3"] > 0 and "8x6x2, conv5, fc7, fc4; 9 steps; mnist; scan engine" in repr(model)
+    kinds = (images.tolist(), torch.tensor(labels)), (torch.tensor(images), labels), (jax.numpy.asarray(images), labels)
+    for given, answers in kinds:
         np.testing.assert_array_equal(model.classify(given).classes, expected.predictions)
-        for answers in (labels, torch.tensor(labels), labels.tolist()):
-            assert model.evaluate((given, answers)).densities == expected.densities
-            np.testing.assert_array_equal(model.by_steps((given, answers)), model.by_steps(Split(images, labels)))
+        assert model.evaluate((given, answers)).densities == expected.densities
         assert model.look((given, labels)) == model.look(given) == model.look(Split(images, labels))
 
 

@@ -81,18 +81,6 @@ def test_checkpoints_are_due_every_so_many_iterations(split, tmp_path):
     assert not any(map(CheckpointWriter(job(), trainer, rundir.RunDir(tmp_path / "run")).due, range(8)))
 
 
-def test_an_iteration_is_written_once(split, tmp_path):
-    run, _, writer = make(job(), split, tmp_path)
-    with writer:
-        writer.keep(1)
-        writer.wait()
-        path = run.checkpoints / "1" / "state.safetensors"
-        before = path.stat().st_mtime_ns
-        run.weights.unlink()
-        writer.keep(1)
-    assert path.stat().st_mtime_ns == before and run.weights.exists()
-
-
 @pytest.mark.parametrize("told", ["step", "keep", "end"])
 def test_a_full_disk_is_told_at_the_next_step_or_at_the_end(told, split, tmp_path):
     run, trainer, writer = make(job(), split, tmp_path)

@@ -1,14 +1,11 @@
 """The batches of a job, and the thread that makes them: its order, its bound and its end."""
 
-import json
-import signal
 import threading
 import time
 from contextlib import closing
 
 import numpy as np
 import pytest
-from commands import SMALL, refused, run, start
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
@@ -102,31 +99,3 @@ def test_an_error_of_the_thread_is_raised_at_its_iteration():
         for batch in batches:
             done.append(batch.iteration)
     assert done == list(range(7)) and not threads()
-
-
-@pytest.mark.slow
-def test_an_interrupted_run_is_resumed_with_the_same_augmented_images(tmp_path):
-    whole, broken, plain = tmp_path / "whole", tmp_path / "broken", tmp_path / "plain"
-    flags = ("csnn_jax.train", *SMALL, "--eval-every", 20, "--max-iters", 60)
-    augment = ("--augment", 2, 10, 0.1, "--flip")
-    for out, more in ((whole, augment), (plain, ())):
-        done = run(*flags, *more, "--out", out)
-        assert done.returncode == 0, done.stderr
-    process = start(*flags, *augment, "--out", broken)
-    assert any("Iter 20" in line for line in process.stdout)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (130, "")
-    line = refused("csnn_jax.train", "--out", broken, "--resume", "--augment", 2, 10, 0.2)
-    assert line.startswith(f"error: --augment: {broken} was started with (2.0, 10.0, 0.1), not (2.0, 10.0, 0.2)")
-    resumed = run("csnn_jax.train", "--out", broken, "--resume")
-    assert resumed.returncode == 0 and "resumed after" in resumed.stdout, resumed.stderr
-    assert losses(broken) == losses(whole) and len(losses(whole)) == 60
-    assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
-    assert losses(plain) != losses(whole)
-    assert "--augment 28.0 0.0 0.0: expected a shift below 28" in refused(*flags[:1], "--augment", 28, 0, 0)
-
-
-def losses(out) -> list[float]:
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [record["loss"] for record in records if record["kind"] == "train"]

@@ -116,22 +116,8 @@ def test_of_a_cosine_schedule_nothing_may_change(changes, tmp_path):
         job.check_same_job(run, job_config(**before | changes))
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_what_is_kept_may_always_change(schedule, tmp_path):
-    run = rundir.create(str(tmp_path / "run"), job_config(schedule=schedule))
-    job.check_same_job(run, job_config(schedule=schedule, checkpoint_every=7, keep_checkpoints=3))
-
-
 def test_with_a_warm_up_alone_the_length_may_change(tmp_path):
     run = rundir.create(str(tmp_path / "run"), job_config(warmup=2))
     job.check_same_job(run, job_config(warmup=2, epochs=3, max_iters=20))
     with pytest.raises(UserError, match=r"--warmup: .* was started with 2, not 3; --resume can only change --epochs"):
         job.check_same_job(run, job_config(warmup=3))
-
-
-def test_a_finished_cosine_job_asks_for_no_more_iterations(interrupted):
-    interrupted.record("end", iter=10, interrupted=False, accuracy=0.9, seconds=2.0)
-    for name in pictures.names("png"):
-        (interrupted.path / name).write_bytes(b"a picture")
-    with pytest.raises(UserError, match="is finished; its learning rate has come down to 0"):
-        resume(interrupted, 10, schedule="cosine")

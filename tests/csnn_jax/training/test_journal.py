@@ -11,7 +11,6 @@ from csnn_jax.runs import rundir
 from csnn_jax.runs.metrics import Evaluation, StepMetrics
 from csnn_jax.runs.records import Records
 from csnn_jax.training.journal import RecordingJournal, WritingJournal
-from csnn_jax.training.loop import Journal
 from csnn_jax.update.trainer import Trainer
 
 MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, scale=255.0)
@@ -74,9 +73,3 @@ def test_without_a_run_the_records_are_held_and_the_lines_handed_over(trainer, c
     of = "75.00% (of 4 images)"
     assert [line for line in lines if "Acc" in line] == [f"Iter 1, Test Acc: {of}", f"Final Test Accuracy: {of}"]
     assert capsys.readouterr().out == ""
-
-
-def test_a_process_that_does_not_lead_writes_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    told(Journal())
-    assert capsys.readouterr().out == "" and list(tmp_path.iterdir()) == []

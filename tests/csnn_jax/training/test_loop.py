@@ -107,22 +107,6 @@ def test_every_number_is_that_of_the_iterations_done(validation, kind, dataset, 
     assert checkpoints.numbers(run.checkpoints) == [0, 4, 8]
 
 
-def test_given_weights_are_evaluated_before_the_first_iteration(kind, dataset):
-    """Whatever --eval-every says."""
-    begun, given = job(), replace(job().train, init="auto", init_from="RUN")
-    tensors = kind(begun, dataset.train).tensors()
-    trainer = kind(replace(begun, train=given), dataset.train, tensors)
-    told = []
-
-    class Telling(Journal):
-        def evaluated(self, done, kind, result):
-            told.append((done, kind))
-
-    rates = plan.learning_rates(given, 8)
-    Loop(replace(begun, train=given), dataset, trainer, rates, lambda: True).run(0, Telling())
-    assert told == [(0, "validation")]
-
-
 def test_the_processes_that_write_nothing_take_the_same_steps(kind, dataset, tmp_path):
     config = job(eval_every=3, rate_target=0.1)
     lead, loop = begin(kind, config, dataset)

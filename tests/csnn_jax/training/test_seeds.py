@@ -1,9 +1,7 @@
 """`--seeds`: each run is the one that `--seed` alone gives, and they go on after a kill."""
 
 import json
-import re
 import shutil
-import signal
 from dataclasses import replace
 
 import pytest
@@ -85,28 +83,18 @@ def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, datas
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "module, number",
-    [(MODULE, signal.SIGKILL), pytest.param("csnn_torch.train", signal.SIGINT, marks=pytest.mark.rare)],
-)
-def test_an_interrupted_series_goes_on_bit_for_bit(module, number, dataset, tmp_path):
+def test_a_killed_series_goes_on_bit_for_bit(dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    device = ("--device", "cpu") if module == "csnn_torch.train" else ()
-    job = (*SMALL, *device, "--dataset", dataset, "--epochs", 4, "--eval-every", 2, "--seeds", 0, 1, 2)
-    assert run(module, *job, "--out", whole).returncode == 0
-    process = start(module, *job, "--out", broken)
+    job = (*SMALL, "--dataset", dataset, "--epochs", 4, "--eval-every", 2, "--seeds", 0, 1, 2)
+    assert run(MODULE, *job, "--out", whole).returncode == 0
+    process = start(MODULE, *job, "--out", broken)
     lines = iter(process.stdout)
     for text in ("Seed 1", "Iter 4, Test"):
         assert any(line.startswith(text) for line in lines)
-    process.send_signal(number)
-    rest, err = process.communicate(timeout=120)
-    assert process.returncode == (130 if number == signal.SIGINT else -9), err
+    process.kill()
+    process.communicate(timeout=120)
     assert not (broken / "seed-2").exists() and final(broken / "seed-0") == final(whole / "seed-0")
-    assert [run["accuracy"] is not None for run in seeds.summary(runs(broken, 0, 1, 2))["runs"]] == [True, False, False]
-    if number == signal.SIGINT:
-        assert "Interrupted after" in rest and (broken / "seed-1" / "weights.safetensors").exists()
-        assert json.loads((broken / "summary.json").read_text())["finished"] == 1
-    done = run(module, "--resume", *device, "--seeds", 0, 1, 2, "--out", broken)
+    done = run(MODULE, "--resume", "--seeds", 0, 1, 2, "--out", broken)
     assert done.returncode == 0, done.stderr
     for seed in range(3):
         one, other = (folder / f"seed-{seed}" for folder in (whole, broken))
@@ -175,30 +163,14 @@ def test_all_runs_are_looked_at_before_the_first_is_trained(tmp_path):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0))
 
 
-@pytest.mark.slow
-def test_overwrite_replaces_the_runs_and_without_out_they_get_a_folder(trained, dataset, tmp_path):
-    out = shutil.copytree(trained[0], tmp_path / "kept")
-    flags = (*SMALL, "--dataset", dataset, "--eval-every", 0, "--max-iters", 2, "--seeds", 1)
-    assert "seed-1: holds a finished run" in refused(MODULE, *flags, "--out", out)
-    assert call(MODULE, *flags, "--overwrite", "--out", out).returncode == 0
-    assert len(losses(out / "seed-1")) == 2 and len(losses(out / "seed-3")) == 10
-    assert [one["seed"] for one in json.loads((out / "summary.json").read_text())["runs"]] == [1]
-    assert call(MODULE, *flags, cwd=tmp_path).returncode == 0
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", folder.name) and (folder / "summary.json").exists()
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--seeds",), "--seeds: expected at least one"),
         (("--seeds", 1, 1), "--seeds 1 1: expected each seed once"),
         (("--seeds", 0, -1), "--seeds 0 -1: expected whole numbers from 0 to below 2**63"),
         (("--seeds", 0, 1, "--seed", 0), "--seed 0: expected no --seeds beside it"),
-        (("--seeds", 0, 1, "--seed=0"), "--seed 0: expected no --seeds beside it"),
         (("--seeds", 0, 1, "--resume"), "--resume: expected --out"),
         (("--seeds", 0, 1, "--resume", "--out", "x"), "--resume: x holds no run of these seeds yet"),
-        (("--seeds", 0, 1, "--batch-size", 60001), "--batch-size 60001: expected 1 to 60000"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )

@@ -8,7 +8,7 @@ from flax import nnx
 
 from csnn_jax.config import ModelConfig, TrainConfig
 from csnn_jax.devices.mesh import Devices
-from csnn_jax.engine import event, scan
+from csnn_jax.engine import event
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
 from csnn_jax.update import gradient as gradients
@@ -72,19 +72,6 @@ def test_the_gradient_of_the_event_engine(firing, batch, part, devices):
     again = found(model, *batch, engine=event, part=part, devices=devices)
     np.testing.assert_allclose(again.densities, whole.densities, rtol=1e-6)
     assert_close(again, whole, 1e-5)
-
-
-@pytest.mark.parametrize("engine", [scan, event])
-def test_images_spike_alike_in_parts_and_together(firing, batch, engine):
-    model, _ = firing(SMALL)
-    if engine is event:
-        model = models.from_tensors(SMALL, models.tensors(model), jnp.float32)
-    x = batch[0] / jnp.asarray(255, model.blocks[0].bias[...].dtype)
-    whole = engine.trace(model, x)[1].spikes
-    parts = [engine.trace(model, x[first : first + 4])[1].spikes for first in range(0, BATCH, 4)]
-    for layer, pieces in zip(whole, zip(*parts, strict=True), strict=True):
-        np.testing.assert_array_equal(np.concatenate(pieces, axis=1), layer)
-        assert 0 < layer.mean() < 1
 
 
 @pytest.mark.parametrize("part, devices", [(3, 2)])

@@ -6,14 +6,10 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from stepping import step
 
-from csnn_jax import data
-from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
+from csnn_jax.config import ModelConfig, TrainConfig
 from csnn_jax.network.model import CSNN
-from csnn_jax.runs import checkpoints
 from csnn_jax.update import optimizer
-from csnn_jax.update.trainer import Trainer
 
 CONFIG = ModelConfig(input_shape=(4, 4, 1), conv_channels=(2,), hidden=(), num_classes=3, learn_beta=True)
 RATE = 0.1
@@ -75,25 +71,3 @@ def test_decay_is_for_kernels_alone(params):
 
 def _pairs(*trees):
     return list(zip(*map(jax.tree.leaves, trees), strict=True))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"optimizer": "adamw", "clip_norm": 0.3}, {"optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.1}],
-    ids=str,
-)
-def test_every_state_comes_back_from_the_disk(changes, tmp_path):
-    rng = np.random.default_rng(0)
-    split = data.Split(rng.integers(0, 256, (6, 4, 4, 1), np.uint8), np.arange(6, dtype=np.int32) % 3)
-    config = decided(Config(CONFIG, train=TrainConfig(**changes, init="calibrated")))
-    one, other = (Trainer(config, split) for _ in range(2))
-    for iteration in range(3):
-        step(one, split, iteration, np.arange(6), RATE)
-    checkpoints.write(tmp_path / "checkpoints", 3, one.snapshot(), b"weights")
-    _, found = checkpoints.restore(tmp_path / "checkpoints", other.snapshot())
-    other.restore(found)
-    steps = [step(trainer, split, 3, range(6), RATE) for trainer in (one, other)]
-    assert steps[0].loss == steps[1].loss and steps[0].gradients.any()
-    states = [trainer.snapshot() for trainer in (one, other)]
-    for name, array in states[0].items():
-        np.testing.assert_array_equal(states[1][name], array)
