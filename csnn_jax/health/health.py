@@ -8,7 +8,7 @@ events.
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.health import advice
 from csnn_jax.health.advice import STUCK
 from csnn_jax.runs.metrics import Neurons, rounded
-from csnn_jax.runs.records import Records
 from csnn_jax.runs.rundir import RunDir
+
+if TYPE_CHECKING:
+    from csnn_jax.runs.records import Records
 
 SILENT, SATURATED = 0.001, 0.6  # densities
 VANISHING = 1e-8
@@ -215,7 +217,7 @@ class HealthMonitor:
         look: looks at the network's neurons as they are now, by layer; see `metrics.look`.
     """
 
-    def __init__(self, config: Config, total: int, run: RunDir | Records, look: Callable[[], dict[str, Neurons]]):
+    def __init__(self, config: Config, total: int, run: "RunDir | Records", look: Callable[[], dict[str, Neurons]]):
         self.config, self.total, self.run, self.look = config, total, run, look
         self.detectors = Detectors(config, total)
         self.names = [f"lif{number}" for number in range(1, len(config.model.layers) + 1)]

@@ -3,18 +3,20 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.health.health import HealthMonitor, by_figure
 from csnn_jax.progress import Progress
 from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
-from csnn_jax.runs.records import Records
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training.checkpoint_writer import CheckpointWriter
 from csnn_jax.training.loop import Journal
 from csnn_jax.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from csnn_jax.runs.records import Records
 
 
 class RecordingJournal(Journal):
@@ -31,7 +33,7 @@ class RecordingJournal(Journal):
     def __init__(
         self,
         config: Config,
-        run: RunDir | Records,
+        run: "RunDir | Records",
         total: int,
         look: Callable[[], dict[str, Neurons]],
         say: Callable[[str], None],

@@ -130,17 +130,6 @@ def test_recordings_that_end_their_decoder_hide_no_answer(event_run, tmp_path):
         assert line.startswith(f"error: {path}: damaged")
 
 
-def test_one_bad_file_hides_no_answer(small_run, digits, tmp_path):
-    paths = [tmp_path / f"{label}.png" for label in (0, 1)]
-    for path, digit in zip(paths, digits, strict=False):
-        Image.fromarray(digit).save(path)
-    missing = tmp_path / "missing.png"
-    done = run("csnn_jax.predict", small_run, paths[0], missing, paths[1])
-    assert done.returncode == 2
-    assert done.stderr == f"error: {missing}: no such file, expected a picture (PNG, JPEG)\n"
-    assert len(classes(done.stdout)) == 2
-
-
 def test_a_network_that_is_read_from_membranes(digits, tmp_path):
     made = make_run(tmp_path / "run", replace(SMALL, readout="membrane"))
     picture = tmp_path / "7.png"

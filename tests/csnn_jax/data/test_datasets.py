@@ -46,14 +46,7 @@ def test_label_outside_the_classes(tmp_path):
         load(f"idx:{tmp_path}", (3, 4, 1))
 
 
-def test_channels_that_do_not_fit(tmp_path):
-    with pytest.raises(
-        UserError, match=f"--input-shape 3 4 2: expected 1 as the number of channels, as idx:{tmp_path} has"
-    ):
-        load(f"idx:{write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 2))
-
-
-@pytest.mark.parametrize("validation", [-1, 2, 3])
+@pytest.mark.parametrize("validation", [-1, 2])
 def test_validation_must_leave_something_to_train_on(tmp_path, validation):
     write_folder(tmp_path, (IMAGES, [0, 1]), (IMAGES, [0, 1]))
     with pytest.raises(UserError, match=f"--validation {validation}: expected 0 to 1 of idx:{tmp_path}'s 2 images"):
@@ -65,20 +58,11 @@ def test_images_have_no_frames_to_be_made():
         load("mnist", None, frames="count")
 
 
-def test_one_class_is_nothing_to_tell_apart(tmp_path):
-    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    folder = write_folder(tmp_path, (images, np.zeros(2, np.uint8)), (images, np.zeros(2, np.uint8)))
-    with pytest.raises(UserError, match="one class, expected two or more"):
-        load(f"idx:{folder}", (3, 4, 1))
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("minst", r"--dataset 'minst': unknown; did you mean 'mnist'\? \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, "),
         ("MNIST", "did you mean 'mnist'"),
-        ("idx", "did you mean 'idx:DIR'"),
-        ("tfds:", "did you mean 'tfds:NAME'"),
         (
             "cifar10",
             r"--dataset 'cifar10': unknown; did you mean 'tfds:cifar10'\? \(mnist, idx:DIR, tfds:NAME, nmnist:DIR, ",
@@ -101,12 +85,6 @@ def test_what_is_no_shape_is_refused(shape):
     assert str(error.value) == f"input_shape {shape!r}: {expected}"
 
 
-def test_lists_and_numpys_numbers_are_shapes(two_classes):
-    for shape in ([3, 4, 1], np.array([3, 4, 1])):
-        found = load(two_classes, shape)
-        assert found.train.images.shape == (2, 3, 4, 1) and found.notes == ()
-
-
 def test_mnist_brings_in_no_framework_and_no_other_reader():
     code = (
         "import sys, csnn_jax.data; csnn_jax.data.load('mnist', (28, 28, 1));"
@@ -120,12 +98,6 @@ def test_mnist_brings_in_no_framework_and_no_other_reader():
 @pytest.fixture
 def two_classes(tmp_path):
     return f"idx:{write_folder(tmp_path)}"
-
-
-def test_the_default_follows_the_data(two_classes):
-    found = load(two_classes, (3, 4, 1))
-    assert found.num_classes == 2
-    assert fit_model(SMALL, found).num_classes == 2
 
 
 def test_more_outputs_than_classes_are_kept_and_fewer_refused():
@@ -168,8 +140,6 @@ def test_the_first_images_are_what_a_short_job_is_evaluated_on():
     [
         (np.full((3, 8, 6, 2), 1.5), [0, 1, 2], "images go from 1.5 to 1.5, expected floats from 0 to 1, or uint8"),
         (np.zeros((3, 6, 8, 2), np.uint8), [0, 1, 2], r"images are \[3, 6, 8, 2\], expected \[N, 8, 6, 2\] or \[N, T"),
-        (np.zeros((3, 0, 8, 6, 2), np.uint8), [0, 1, 2], r"images are \[3, 0, 8, 6, 2\], expected"),
-        (np.zeros((0, 8, 6, 2), np.uint8), np.zeros(0, int), r"images are \[0, 8, 6, 2\], expected"),
         (np.zeros((3, 8, 6, 2), np.uint8), [0, 1, 4], "labels go from 0 to 4, expected 0 to 3"),
     ],
 )

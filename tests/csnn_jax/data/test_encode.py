@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csnn_jax.data import encode
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import as_input, encode
 
 EVERY_VALUE = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 PIXELS = np.array([0, 1, 2, 51, 127, 128, 204, 254, 255], np.uint8).reshape(1, 1, 9, 1)
@@ -27,15 +28,6 @@ def test_rate_draws_pixels_and_steps_independently():
     n = spikes[1:].size
     for lagged in (spikes[1:] * spikes[:-1], spikes[:, 1:] * spikes[:, :-1]):
         assert abs(lagged.mean()) < 5 * 0.25 / np.sqrt(n)
-
-
-def test_rate_is_a_function_of_the_seed():
-    gray = np.full((2, 8, 8, 1), 100, np.uint8)
-    first = encode(gray, 10, "rate", (0, 0))
-    np.testing.assert_array_equal(first, encode(gray, 10, "rate", (0, 0)))
-    assert (first[:, 0] != first[:, 1]).any()
-    for other in ((0, 1), (1, 0), (0, 0, 1)):
-        assert (first != encode(gray, 10, "rate", other)).any()
 
 
 def test_rate_stream_is_frozen():
@@ -109,3 +101,16 @@ def test_some_images_of_a_batch_spike_as_they_do_in_the_whole(encoding, first, c
     whole = encode(images, 9, encoding, (1, 2))
     part = encode(images[first : first + count], 9, encoding, (1, 2), within=(first, 7))
     np.testing.assert_array_equal(part, whole[:, first : first + count])
+
+
+def test_a_networks_input_is_one_image_a_frame_a_step_or_spikes():
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 2), np.uint8)
+    direct, rate = (
+        ModelConfig((5, 4, 2), (), time_steps=6, encoding=encoding, scale=51) for encoding in ("direct", "rate")
+    )
+    assert as_input(images, direct, (0,)) is images
+    np.testing.assert_array_equal(as_input(images, rate, (1, 2)), encode(images, 6, "rate", (1, 2), 51))
+    part = as_input(images[1:], rate, (1, 2), (1, 3))
+    np.testing.assert_array_equal(part, encode(images, 6, "rate", (1, 2), 51)[:, 1:])
+    frames = np.stack([images, images[::-1]], 1)
+    np.testing.assert_array_equal(as_input(frames, direct, (0,))[1], images[::-1])

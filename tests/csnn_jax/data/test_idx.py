@@ -30,12 +30,6 @@ def test_mnist_is_mnist():
     assert train_images.flags.writeable, "torch.from_numpy warns of read-only arrays"
 
 
-def test_notice_travels_with_mnist():
-    notice = (files("csnn_jax.data") / "mnist" / "NOTICE").read_text()
-    for word in ("LeCun", "Cortes", "Burges", "CC BY-SA 3.0", *MNIST_SHA256.values()):
-        assert word in notice
-
-
 @pytest.mark.parametrize("name", MNIST_SHA256)
 def test_one_flipped_bit_of_mnist_is_refused(tmp_path, name):
     shutil.copytree(str(files("csnn_jax.data") / "mnist"), tmp_path, dirs_exist_ok=True)
@@ -43,11 +37,6 @@ def test_one_flipped_bit_of_mnist_is_refused(tmp_path, name):
     data[4] ^= 1  # gzip's time stamp: the images would still unpack
     (tmp_path / name).write_bytes(data)
     with pytest.raises(UserError, match=rf"{name}: SHA-256 \w{{64}}, expected {MNIST_SHA256[name]}"):
-        read_mnist(tmp_path)
-
-
-def test_missing_file_of_mnist_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte.gz: cannot be read \(No such file"):
         read_mnist(tmp_path)
 
 
@@ -63,16 +52,13 @@ def test_idx_reads_any_name_packed_or_not(tmp_path, pack, shape):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "magic 0x, expected 0x00000801"),
         (b"\x89PNG\r\n", "magic 0x89504e47, expected 0x00000801"),
         (struct.pack(">I", 0x0D03) + bytes(12), "magic 0x00000d03"),
-        (struct.pack(">I", 0x0802) + bytes(8), "magic 0x00000802"),
         (idx(IMAGES)[:10], "truncated, 10 bytes, expected a header of 16"),
         (idx(IMAGES)[:-1], r"truncated, 23 bytes of data, expected 24 for shape \(2, 3, 4\)"),
         (idx(IMAGES) + b"\0", "trailing bytes, 25 bytes of data, expected 24"),
         (struct.pack(">I3I", 0x0803, *[2**32 - 1] * 3), "truncated, 0 bytes of data, expected 79228"),
         (gzip.compress(idx(IMAGES), mtime=0)[:-9], "corrupt gzip"),
-        (gzip.compress(idx(IMAGES), mtime=0) + b"more", "corrupt gzip"),
     ],
 )
 def test_bad_idx_is_refused_in_one_line(tmp_path, data, message):
@@ -92,28 +78,6 @@ def test_no_truncated_idx_is_read(tmp_path, data, packed):
         read_idx(file)
 
 
-@uses_folder
-@given(data=st.data())
-def test_no_damaged_gzip_is_read_as_other_images(tmp_path, data):
-    damaged = bytearray(gzip.compress(idx(IMAGES), mtime=0))
-    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
-    file = tmp_path / "file"
-    file.write_bytes(damaged)
-    try:
-        found = read_idx(file)
-    except UserError as error:
-        assert str(file) in str(error)
-    else:  # bytes that mean nothing here, such as the time stamp
-        np.testing.assert_array_equal(found, IMAGES)
-
-
-def test_missing_file_and_folder_in_its_place(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere: cannot be read \(No such file"):
-        read_idx(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=rf"{tmp_path}: cannot be read \(Is a directory"):
-        read_idx(tmp_path)
-
-
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("name", ["{}-idx{}-ubyte", "{}.idx{}-ubyte", "{}-idx{}-ubyte.gz", "{}.idx{}-ubyte.gz"])
 def test_folder_in_every_spelling(tmp_path, name, pack):
@@ -122,11 +86,6 @@ def test_folder_in_every_spelling(tmp_path, name, pack):
     np.testing.assert_array_equal(train_images, IMAGES[..., None])
     np.testing.assert_array_equal(test_images, IMAGES[..., None])
     assert train_labels.tolist() == [0, 1] and test_labels.tolist() == [1, 0]
-
-
-def test_folder_of_colour_images(tmp_path):
-    colour = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(read_folder(write_folder(tmp_path, train=(colour, [0, 1]))).train[0], colour)
 
 
 def test_folder_of_unequal_counts_names_both_files(tmp_path):
@@ -144,17 +103,4 @@ def test_empty_folder_and_empty_set(tmp_path):
         read_folder(tmp_path)
     write_folder(tmp_path, train=(IMAGES[:0], []))
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte: shape \(0, 3, 4\), expected at least one image"):
-        read_folder(tmp_path)
-
-
-def test_folder_with_images_and_labels_swapped(tmp_path):
-    write_folder(tmp_path)
-    images, labels = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte"
-    image_bytes, label_bytes = images.read_bytes(), labels.read_bytes()
-    images.write_bytes(label_bytes)
-    with pytest.raises(UserError, match=rf"{images}: magic 0x00000801 \(labels\), expected 0x00000803"):
-        read_folder(tmp_path)
-    images.write_bytes(image_bytes)
-    labels.write_bytes(image_bytes)
-    with pytest.raises(UserError, match=rf"{labels}: magic 0x00000803 \(images\), expected 0x00000801"):
         read_folder(tmp_path)

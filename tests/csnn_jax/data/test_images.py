@@ -12,7 +12,6 @@ from csnn_jax.data.images import (
     check_images,
     check_shape,
     fit,
-    scale_note,
     scale_of,
     to_uint8,
 )
@@ -23,12 +22,6 @@ RNG = np.random.default_rng(0)
 
 def random_images(*shape: int) -> np.ndarray:
     return RNG.integers(0, 256, shape, dtype=np.uint8)
-
-
-def test_images_that_fit_are_left_alone():
-    images = random_images(2, 5, 6, 1)
-    fitted, notes = fit(images, (5, 6, 1), "x")
-    assert fitted is images and notes == []
 
 
 def test_colour_turns_grey_as_pillow_does():
@@ -56,13 +49,6 @@ def test_resizing_is_pillows(shape):
     expected = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images]
     np.testing.assert_array_equal(fitted, expected)
     assert notes == [f"x: resized to {shape[0]}x{shape[1]} (bilinear, antialiased)"]
-
-
-def test_halving_is_antialiased():
-    """A checkerboard of single pixels must turn an even grey; plain sampling would keep it black or white."""
-    board = (np.indices((16, 16)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None]
-    fitted, _ = fit(board, (8, 8, 1), "x")
-    assert abs(fitted[1:-1, 1:-1].astype(int) - 127).max() <= 2
 
 
 def test_leading_axes_and_odd_channels_are_kept():
@@ -99,24 +85,13 @@ def test_other_numbers_are_refused(images):
         to_uint8(images, "x")
 
 
-@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.int16, np.int64, np.uint16])
-def test_booleans_and_whole_numbers_stay_as_they_are(dtype):
-    values = np.array([0, 1, 1], dtype)
-    found, notes = to_uint8(values, "x")
-    assert found.dtype == np.uint8 and found.tolist() == [0, 1, 1] and notes == []
-
-
 @pytest.mark.parametrize(
     ("shape", "most", "floats", "scale"),
     [
         ((2, 3, 3, 1), 255, False, 255),
-        ((2, 3, 3, 1), 2, False, 255),
         ((2, 3, 3, 1), 1, False, 1),
-        ((2, 5, 3, 3, 1), 1, False, 1),
         ((2, 5, 3, 3, 1), 9, False, 1),
-        ((2, 5, 3, 3, 1), 255, False, 1),
         ((2, 5, 3, 3, 1), 255, True, 255),
-        ((2, 3, 3, 1), 1, True, 255),
     ],
 )
 def test_the_scale_belongs_to_the_data(shape, most, floats, scale):
@@ -130,9 +105,7 @@ def test_the_scale_belongs_to_the_data(shape, most, floats, scale):
     [
         ((2, 3, 3, 1), 1.0, 1),
         ((2, 3, 3, 1), 0.5, 255),
-        ((2, 3, 3, 1), 7.0, 255),
         ((2, 5, 3, 3, 1), 7.0, 1),
-        ((2, 5, 3, 3, 1), 0.5, 255),
     ],
 )
 def test_floats_have_the_scale_of_the_same_bytes(shape, most, scale):
@@ -148,10 +121,6 @@ BYTES = random_images(3, 4, 5, 1)
     "made",
     [
         np.asarray,
-        lambda images: images.astype(np.int64),
-        lambda images: images.astype(np.uint16),
-        lambda images: images.tolist(),
-        list,
         jnp.asarray,
         torch.tensor,
         lambda images: torch.tensor(images).long(),
@@ -167,10 +136,6 @@ def test_whole_numbers_of_every_kind_are_the_same_bytes(made):
     "made",
     [
         np.asarray,
-        lambda images: images.astype(np.float64),
-        lambda images: images.tolist(),
-        jnp.asarray,
-        torch.tensor,
         lambda images: torch.nn.Parameter(torch.tensor(images)),
     ],
 )
@@ -191,13 +156,7 @@ def test_booleans_are_zeros_and_ones():
     ("images", "said"),
     [
         (np.array(["a", "b"]), "x are of type ndarray of <U1, expected an array of numbers"),
-        ("8.png", "x are of type str of <U5, expected"),
-        (None, "x are of type NoneType, expected"),
         ([[1, 2], [3]], "x are of type list, expected"),
-        ([np.zeros(2), "a"], "x are of type list, expected"),
-        (np.array([None]), "x are of type ndarray, expected"),
-        (np.zeros(2, complex), "x are of type ndarray of complex128, expected"),
-        (np.array(["2026-01-01"], "datetime64[D]"), r"x are of type ndarray of datetime64\[D\], expected"),
         (np.array([0, 300]), "x go from 0 to 300, expected whole numbers from 0 to 255, or floats"),
         (torch.tensor([-1, 3]), "x go from -1 to 3, expected"),
         ([torch.ones(2, requires_grad=True)], "x are of type list, expected"),
@@ -217,25 +176,16 @@ def test_what_is_no_image_is_refused(images, said):
             r"\[N, H, W, C\] or \[N, T, H, W, C\]: a channel axis is missing, as in images\[..., None\]$",
         ),
         ((9, 3, 8, 6), None, r": channels come last, as in numpy.moveaxis\(images, -3, -1\)$"),
-        ((9, 5, 1, 8, 6), None, ": channels come last"),
-        ((8, 6), None, r"\[N, T, H, W, C\]$"),
         ((0, 8, 6, 1), None, r"\[N, T, H, W, C\]$"),
         ((9, 8, 6), (8, 6, 1), r"\[N, 8, 6, 1\] or \[N, T, 8, 6, 1\]: a channel axis is missing"),
         ((8, 6, 1), (8, 6, 1), r": a batch axis is missing, as in images\[None\]$"),
         ((9, 1, 8, 6), (8, 6, 1), ": channels come last"),
-        ((9, 2, 8, 6), (8, 6, 2), ": channels come last"),
-        ((9, 7, 8, 6), (8, 6, 1), ": a channel axis is missing"),
         ((9, 7, 7, 1), (8, 6, 1), r"\[N, T, 8, 6, 1\]$"),
     ],
 )
 def test_an_axis_that_is_missing_is_named(found, shape, hint):
     with pytest.raises(ValueError, match=rf"x are \[{', '.join(map(str, found))}\], expected .*{hint}"):
         check_shape(np.zeros(found, np.uint8), "x", shape)
-
-
-def test_a_network_for_flat_images_takes_them():
-    check_shape(np.zeros((9, 1, 8, 6)), "x", (1, 8, 6))
-    check_shape(np.zeros((9, 40, 40, 5)), "x")
 
 
 @pytest.mark.parametrize(("values", "scale"), [([0.0, 1.0], 255), ([0.0, 0.3], 1), ([0.0, 40.0], 1)])
@@ -248,8 +198,6 @@ def test_floats_that_a_network_takes(values, scale):
     [
         ([0, 1.5], 255, "x go from 0 to 1.5, expected floats from 0 to 1, or uint8"),
         ([-0.5, 1], 1, "x go from -0.5 to 1, expected whole numbers from 0 on, or floats from 0 to 1"),
-        ([0.5, 2], 1, "x go from 0.5 to 2, expected"),
-        ([0, np.inf], 1, "x go from 0 to inf, expected"),
         ([0, np.nan], 255, "x go from nan to nan, expected"),
     ],
 )
@@ -267,9 +215,3 @@ def test_floats_are_no_pixels_to_encode():
 
 def test_only_bytes_are_divided():
     assert as_floats(BYTES, 255).max() <= 1 and (as_floats(BYTES / np.float32(255), 255) == as_floats(BYTES, 255)).all()
-
-
-def test_what_is_not_divided_by_255_is_noted():
-    assert scale_note(BYTES, 255, "x") == []
-    assert scale_note(BYTES % 2, 1, "x") == ["x: values of 0 and 1 enter as they are (scale 1)"]
-    assert scale_note(BYTES % 9, 1, "x") == ["x: counts enter as they are (scale 1)"]

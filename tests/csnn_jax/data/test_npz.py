@@ -77,20 +77,6 @@ def refused(path, said: str):
     assert str(error.value).startswith(f"{path}: {said}") and str(error.value).isprintable()
 
 
-def test_a_member_with_another_name_is_no_array(tmp_path):
-    """NumPy gives its bytes, which have no `dtype`."""
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("x", "text")
-    refused(tmp_path / "a.npz", "damaged (")
-
-
-@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_packings_that_numpy_does_not_write(tmp_path, kind):
-    with zipfile.ZipFile(tmp_path / "a.npz", "w", kind) as archive:
-        archive.writestr("x.npy", saved(np.arange(3)))
-    refused(tmp_path / "a.npz", "damaged (")
-
-
 def test_bytes_that_do_not_unpack(tmp_path):
     """Also where the archive says that it is encrypted, or packed in a way that nobody knows."""
     path = tmp_path / "a.npz"

@@ -43,18 +43,6 @@ def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centred_by_mass(drawn, 
     assert any("inverted" in note for note in found.notes) and any("centred by mass" in n for n in found.notes)
 
 
-def test_bright_on_dark_is_not_inverted(drawn):
-    dark, bright = drawn(), drawn(name="b.png", ground="black", ink="white")
-    one, other = (pictures.read(path, GREY, digit=True) for path in (dark, bright))
-    np.testing.assert_array_equal(one.pixels, other.pixels)
-    assert not any("inverted" in note for note in other.notes)
-
-
-def test_without_a_digit_it_is_only_resized(drawn):
-    found = pictures.read(drawn(), COLOUR, digit=False)
-    assert found.pixels.shape == COLOUR and len(found.notes) == 1 and "resized to 32x32" in found.notes[0]
-
-
 def test_transparency_is_laid_on_white(tmp_path):
     clear = Image.new("RGBA", (28, 28), (0, 0, 0, 0))
     clear.putpixel((3, 4), (0, 0, 0, 255))
@@ -90,13 +78,6 @@ def test_a_phones_photo_stands_upright(drawn, tmp_path):
     found = pictures.read(str(tmp_path / "photo.jpg"), GREY, digit=True).pixels.astype(int)
     expected = pictures.read(drawn(), GREY, digit=True).pixels.astype(int)
     assert np.abs(found - expected).mean() < 3
-
-
-def test_a_digit_for_a_colour_network_is_prepared_in_grey(drawn):
-    found = pictures.read(drawn(), COLOUR, digit=True).pixels
-    grey = pictures.read(drawn(), (*COLOUR[:2], 1), digit=True).pixels
-    np.testing.assert_array_equal(found, np.repeat(grey, 3, axis=2))
-    assert found.max() > 200 and np.median(found) == 0
 
 
 def strokes(tmp_path, *lines):

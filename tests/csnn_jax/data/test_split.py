@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from csnn_jax import data
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import Split, as_split, check_alike, check_counts, class_names, digest
+from csnn_jax.data import Split, as_split, check_alike, check_counts, class_names
 from csnn_jax.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(2, 256, (6, 4, 5, 1), np.uint8)
@@ -22,27 +21,17 @@ def test_pairs_and_splits_are_splits(labels):
         assert found.labels.tolist() == [0, 1, 2, 0, 1, 2]
 
 
-def test_recordings_stay_recordings():
-    saccades = data.load("saccades", None, time_steps=3, subset=10).test
-    assert as_split(saccades, "test") is saccades
-    assert as_split((saccades.images, saccades.labels), "test").images is saccades.images
-
-
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (None, r"train is of type NoneType, expected \(images, labels\) or a Split"),
-        (IMAGES, "train is of type ndarray, expected"),
         ((IMAGES, LABELS, 1), "train is 3 parts, expected"),
         ((IMAGES[..., 0], LABELS), r"train images are \[6, 4, 5\], expected .* a channel axis is missing"),
-        ((IMAGES[:0], LABELS[:0]), r"train images are \[0, 4, 5, 1\], expected"),
         (Split(IMAGES[:0], np.arange(0)), r"train images are \[0, 4, 5, 1\], expected"),
         ((IMAGES, LABELS[:5]), "train 5 labels for 6 images"),
         ((IMAGES, LABELS / 2), "train labels are float64"),
-        ((IMAGES, LABELS > 0), "train labels are bool"),
         ((IMAGES, ["a"] * 6), "train labels are of type list of <U1, expected an array of numbers"),
         ((IMAGES, LABELS + 2**32), "train labels go from 4294967296 to 4294967298, expected classes"),
-        ((["a"] * 6, LABELS), "train images are of type list of <U1, expected an array of numbers"),
     ],
 )
 def test_what_is_none_is_refused(given, said):
@@ -70,16 +59,11 @@ def test_classes_are_counted_or_named():
             None,
             "train labels are 0, 100000, 200000, expected every class from 0 to 2, or `classes`",
         ),
-        ([1, 2, 3], None, "train labels are 1, 2, 3, expected every class from 0 to 2"),
         ([0, 1, 2, 4, 5], None, "train labels are 0, 1, 2, ..., expected every class from 0 to 4"),
-        ([-1, 0, 1], None, "train labels are -1, 0, 1, expected"),
         ([0, 0], None, "train labels are all 0, expected two classes or more"),
         ([0, 1], 1, "classes is 1, expected a whole number of at least 2, or as many different names"),
-        ([0, 1], True, "classes is True, expected"),
         ([0, 1], "ab", "classes is 'ab', expected"),
         ([0, 1], ["a", "a"], "classes is .*, expected"),
-        ([0, 1], [0, 1], "classes is .*, expected"),
-        ([0, 1], 2.0, "classes is 2.0, expected"),
     ],
 )
 def test_classes_that_cant_be_told(labels, classes, said):
@@ -94,11 +78,9 @@ BINARY, FRAMES = IMAGES % 2, np.tile(IMAGES[:, None] % 5, (1, 3, 1, 1, 1))
     ("train", "test", "said"),
     [
         (BINARY, BINARY / 1.0, "train images are bytes, test images are floats; expected the same kind"),
-        (BINARY / 1.0, BINARY, "train images are floats, test images are bytes"),
         (BINARY, IMAGES, "train images are bytes up to 1, test images are bytes up to 2"),
         (IMAGES, BINARY, "train images are bytes up to 2.., test images are bytes up to 1;"),
         (FRAMES, FRAMES[:, :2], "train images are bytes, in 3 frames, test images are bytes, in 2 frames"),
-        (FRAMES, IMAGES, "train images are bytes, in 3 frames, test images are bytes;"),
     ],
 )
 def test_images_of_another_kind_are_refused(train, test, said):
@@ -123,8 +105,3 @@ def test_frames_that_go_beyond_counts_need_a_scale():
     check_counts(frames, ModelConfig(conv_channels=(), scale=255))
     check_counts(frames / np.float32(255), model)
     check_counts(IMAGES, model)
-
-
-def test_a_digest_is_of_images_and_labels():
-    assert digest(Split(IMAGES, LABELS)) == digest(Split(IMAGES.tolist(), torch.tensor(LABELS)))
-    assert len({digest(Split(IMAGES, LABELS)), digest(Split(IMAGES, LABELS[::-1])), digest(Split(BINARY, LABELS))}) == 3

@@ -114,10 +114,3 @@ def test_of_a_cosine_schedule_nothing_may_change(changes, tmp_path):
     (now,) = changes.values()
     with pytest.raises(UserError, match=f"was started with .*, not {now}; --resume can only change .*, for a cosine"):
         job.check_same_job(run, job_config(**before | changes))
-
-
-def test_with_a_warm_up_alone_the_length_may_change(tmp_path):
-    run = rundir.create(str(tmp_path / "run"), job_config(warmup=2))
-    job.check_same_job(run, job_config(warmup=2, epochs=3, max_iters=20))
-    with pytest.raises(UserError, match=r"--warmup: .* was started with 2, not 3; --resume can only change --epochs"):
-        job.check_same_job(run, job_config(warmup=3))

@@ -107,17 +107,6 @@ def test_every_number_is_that_of_the_iterations_done(validation, kind, dataset, 
     assert checkpoints.numbers(run.checkpoints) == [0, 4, 8]
 
 
-def test_the_processes_that_write_nothing_take_the_same_steps(kind, dataset, tmp_path):
-    config = job(eval_every=3, rate_target=0.1)
-    lead, loop = begin(kind, config, dataset)
-    run = rundir.create(str(tmp_path / "run"), config)
-    done = loop.run(0, WritingJournal(config, lead, run, 0, 8, loop.look))
-    other, loop = begin(kind, config, dataset)
-    assert loop.run(0, Journal()) == done == 8
-    assert state(lead) == state(other)
-    assert [record["iter"] for record in run.records("train")] == list(range(1, 9)) and run.finished
-
-
 @pytest.mark.parametrize("asked", [1, 4])
 def test_an_interrupt_keeps_the_iterations_that_were_done_and_their_records(kind, asked, dataset, tmp_path):
     config, answers = job(), iter([True] * asked)

@@ -74,14 +74,6 @@ def test_the_gradient_of_the_event_engine(firing, batch, part, devices):
     assert_close(again, whole, 1e-5)
 
 
-@pytest.mark.parametrize("part, devices", [(3, 2)])
-def test_images_with_a_time_axis(firing, batch, part, devices):
-    model, _ = firing(SMALL)
-    frames = np.stack([np.roll(batch[0], step, axis=2) for step in range(6)])  # [time, batch, ...]
-    whole = found(model, frames, batch[1])
-    assert_close(found(model, frames, batch[1], part=part, devices=devices), whole, 1e-12)
-
-
 @pytest.mark.parametrize("devices", [2, 4])
 def test_a_rate_target_is_one_of_the_whole_batch(firing, batch, devices):
     model, _ = firing(SMALL)

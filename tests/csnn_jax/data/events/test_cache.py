@@ -10,9 +10,8 @@ from hypothesis.extra.numpy import arrays
 from recordings import bar, nmnist_bytes, write_nmnist
 
 from csnn_jax.data import as_bytes, load
-from csnn_jax.data.events.cache import CELLS, HALVES, Cache, Kept, pack, unpack
+from csnn_jax.data.events.cache import Cache, Kept, pack, unpack
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.shelf import LIMIT, Shelf
 from csnn_jax.errors import UserError
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.just(1) | st.just(2))
@@ -22,13 +21,6 @@ SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.j
 def test_frames_are_unpacked_as_they_were_packed(frames):
     packed = np.frombuffer(pack(frames), np.uint8)
     np.testing.assert_array_equal(unpack(packed, frames.shape), frames)
-
-
-def test_the_shorter_packing_is_taken():
-    few, many = np.zeros((10, 20, 20, 2), np.uint8), np.ones((10, 20, 20, 2), np.uint8)
-    few[3, 4, 5, 1] = 9
-    assert (pack(few)[0], len(pack(few))) == (CELLS, 6)
-    assert (pack(many)[0], len(pack(many))) == (HALVES, 4001)
 
 
 class Told(list):
@@ -94,21 +86,6 @@ def test_a_cache_that_was_cut_short_is_made_again(bars, tmp_path):
     assert not told
 
 
-def test_two_processes_may_make_the_same_set(bars, tmp_path, monkeypatch):
-    """The second one to end finds a folder of that name, and takes it."""
-    told, cached = Told(), Shelf._make_room
-
-    def meanwhile(self, size):
-        monkeypatch.setattr(Shelf, "_make_room", cached)
-        images(bars, told.cache(tmp_path / "cache"))
-        cached(self, size)
-
-    monkeypatch.setattr(Shelf, "_make_room", meanwhile)
-    found = images(bars, told.cache(tmp_path / "cache"))
-    np.testing.assert_array_equal(np.asarray(found), np.asarray(load(bars, None, time_steps=5).train.images))
-    assert isinstance(found, Kept) and len(list((tmp_path / "cache/sets").iterdir())) == 2
-
-
 def test_without_a_place_training_goes_on(bars, tmp_path):
     told = Told()
     (tmp_path / "file").write_text("no folder")
@@ -117,32 +94,6 @@ def test_without_a_place_training_goes_on(bars, tmp_path):
     assert told[-1].startswith(f"Data: {tmp_path / 'file/cache/sets'} can't be written (")
     assert told[-1].endswith("goes on without a cache")
     assert isinstance(images(bars, told.cache(None)), Recordings)
-
-
-def test_the_sets_that_were_not_used_for_longest_make_room(bars, tmp_path):
-    told, folder = Told(), tmp_path / "cache"
-    images(bars, told.cache(folder))
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    images(bars, told.cache(folder, limit=1.5 * size), validation=1)
-    assert len(list((folder / "sets").iterdir())) == 2
-    load(bars, None, time_steps=4, cache=told.cache(folder, limit=1.5 * size))
-    left = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    assert left <= 1.5 * size and len(list((folder / "sets").iterdir())) in (2, 3)
-    found = images(bars, told.cache(tmp_path / "small", limit=1000.0))
-    assert isinstance(found, Recordings) and "takes more than the 1e-06 GB of" in told[-1]
-    assert not list((tmp_path / "small/sets").iterdir()) and LIMIT == 10e9
-
-
-def test_a_full_cache_removes_nothing_of_the_users(bars, tmp_path):
-    told, folder = Told(), tmp_path / "cache"
-    images(bars, told.cache(folder))
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    (folder / "sets" / "mine").mkdir()
-    (folder / "sets" / "mine" / "thesis.txt").write_text("years of work")
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    found = load(bars, None, time_steps=4, cache=told.cache(folder, limit=1.1 * size)).train.images
-    assert isinstance(found, Recordings) and told[-1].endswith("isn't of this cache; goes on without a cache")
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("kept", [True, False])

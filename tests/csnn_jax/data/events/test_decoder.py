@@ -21,11 +21,8 @@ EVENTS = drawn(2, 300, SENSOR)
 KINDS = [
     ("one.es", {}, True),
     ("one.aedat4", {}, True),
-    ("none.aedat4", {"compression": None}, True),
     ("zstd.aedat4", {"compression": ("zstd", 1)}, True),
-    ("dat1.dat", {"version": "dat1"}, True),
     ("dat2.dat", {"version": "dat2"}, True),
-    ("evt2.raw", {"version": "evt2"}, True),
     ("evt3.raw", {"version": "evt3"}, True),
     ("one.csv", {}, False),
 ]
@@ -48,14 +45,6 @@ def test_events_are_those_that_faery_wrote(tmp_path, name, how, tells):
     assert sensor == (SENSOR if tells else None)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize("name", ["ONE.RAW", "one.aedat", "one.ES", "one.Csv"])
-def test_ends_of_names(tmp_path, name):
-    kind = {"aedat": "aedat4"}.get(name[4:], name[4:].lower())
-    faerys_bytes(EVENTS, tmp_path / f"made.{kind}", SENSOR)
-    (tmp_path / f"made.{kind}").rename(tmp_path / name)
-    assert len(open_recording(tmp_path / name)[0].t) == 300
 
 
 @pytest.mark.parametrize(
@@ -100,12 +89,6 @@ def test_events_are_limited(long, child, monkeypatch):
     assert len(child.read(long)[0].t) == 2_000_000
     monkeypatch.setattr(decoder, "MOST_EVENTS", 1_999_999)
     with pytest.raises(UserError, match=r"long\.csv: damaged: has more than 1,999,999 events; expected"):
-        child.read(long)
-
-
-def test_memory_is_limited(long, child, monkeypatch):
-    monkeypatch.setattr(decoder, "MEMORY", (2**26, 0, 2**32))  # more than that is the interpreter's
-    with pytest.raises(UserError, match=r"long\.csv: damaged: "):
         child.read(long)
 
 

@@ -26,13 +26,6 @@ def test_events_are_tonics(tmp_path, overflown):
     assert len(ours.t) == 400
 
 
-def test_events_are_encoded_as_they_are_decoded():
-    events = drawn(3)
-    assert encoded(events) == nmnist_bytes(events)
-    for ours, theirs in zip(decoded(encoded(events)), events, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
 def test_a_folder_as_published(tmp_path):
     found = load(write_nmnist(tmp_path, 2, 1), None, time_steps=5)
     assert found.train.images.shape == (20, 5, 34, 34, 2) and found.test.images.shape == (10, 5, 34, 34, 2)
@@ -91,14 +84,6 @@ def test_long_recordings_get_marks_of_an_overflow(last_us):
     events = events._replace(t=np.sort(np.append(events.t[1:], last_us)))
     for ours, theirs in zip(decoded(encoded(events)), events, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize("start_us", [-7, 2**23, 2**60])
-def test_times_that_begin_elsewhere_are_counted_from_the_first_event(start_us):
-    events = drawn(4, 300)
-    events = events._replace(t=events.t - events.t[0])
-    found = decoded(encoded(events._replace(t=events.t + start_us)))
-    np.testing.assert_array_equal(found.t, events.t)
 
 
 @pytest.mark.parametrize(

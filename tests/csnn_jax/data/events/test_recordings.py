@@ -1,15 +1,13 @@
 """Recordings are images like others: rows and slices, training, resuming, both frameworks."""
 
 import json
-import shutil
-import signal
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bundles import make_run
-from commands import ENVIRONMENT, call, refused, run, start
+from commands import ENVIRONMENT, call, refused, run
 from recordings import bar, write_nmnist
 
 from csnn_jax.config import ModelConfig
@@ -116,37 +114,6 @@ def test_both_frameworks_learn_from_the_same_frames(bars, tmp_path):
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
-@pytest.mark.slow
-def test_an_interrupted_training_goes_on_to_the_bit(bars, tmp_path):
-    job = ("csnn_jax.train", "--dataset", bars, *SMALL, "--epochs", 8, "--eval-every", 10)
-    done = run(*job, "--cache", "off", "--out", tmp_path / "whole")
-    assert done.returncode == 0, done.stderr
-    process = start(*job, "--cache", tmp_path / "cache", "--out", tmp_path / "broken")
-    assert any("Iter 10" in line for line in process.stdout)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-    assert process.returncode == 130
-    shutil.rmtree(tmp_path / "cache")
-    done = run("csnn_jax.train", "--out", tmp_path / "broken", "--resume", "--cache", tmp_path / "other")
-    assert done.returncode == 0, done.stderr
-    assert losses(tmp_path / "broken") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 48
-    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("broken", "whole")]
-    assert weights[0] == weights[1]
-
-
-@pytest.mark.slow
-def test_what_a_user_gets_wrong_is_one_line(bars, tmp_path):
-    for flags, line in (
-        (("--input-shape", 28, 28, 2), "--input-shape 28 28 2: expected a whole fraction of the sensor's 34 by 34"),
-        (("--encoding", "rate"), "--encoding rate: "),
-        (("--frames", "both"), "invalid choice 'both' for argument '--frames'"),
-    ):
-        assert line in refused(
-            "csnn_jax.train", "--dataset", bars, "--batch-size", 10, *flags, "--out", tmp_path / "run"
-        )
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_damaged_recording_is_found_before_the_training(tmp_path):
     name = write_nmnist(tmp_path / "data", 2, 1)
     path = tmp_path / "data/Train/9/00001.bin"
@@ -159,8 +126,7 @@ def test_a_damaged_recording_is_found_before_the_training(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("module", ["csnn_jax.evaluate", "csnn_jax.report", "csnn_jax.predict", "export"])
-def test_a_run_that_was_received_names_no_place_to_write_to(tmp_path, module):
+def test_a_run_that_was_received_names_no_place_to_write_to(tmp_path):
     """A cache is the affair of the command that runs."""
     name = write_nmnist(tmp_path / "data", 1, 1)
     made = make_run(tmp_path / "run", ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), time_steps=5), name)
@@ -169,19 +135,8 @@ def test_a_run_that_was_received_names_no_place_to_write_to(tmp_path, module):
     config["data"] |= {"cache": str(tmp_path / "named"), "cache_limit": 0.0}
     (made / "config.json").write_text(json.dumps(config))
     (tmp_path / "named/sets/mine").mkdir(parents=True)
-    more = {"csnn_jax.predict": ("a.bin",), "export": ("--out", tmp_path / "bundle")}.get(module, ())
-    assert "config.json: cache: DataConfig has no such field" in refused(module, made, *more)
+    assert "config.json: cache: DataConfig has no such field" in refused("csnn_jax.evaluate", made)
     assert [path.name for path in (tmp_path / "named").rglob("*")] == ["sets", "mine"]
-
-
-def test_other_commands_keep_frames_in_the_users_cache(tmp_path, monkeypatch):
-    name = write_nmnist(tmp_path / "data", 1, 1)
-    model = ModelConfig(input_shape=(34, 34, 2), conv_channels=(2,), hidden=(), time_steps=3, scale=1.0)
-    made = make_run(tmp_path / "run", model, name)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    done = call("csnn_jax.evaluate", made)
-    assert done.returncode == 0, done.stderr
-    assert len([*(tmp_path / "home/csnn_jax/events/sets").iterdir()]) == 2
 
 
 @pytest.mark.parametrize(
@@ -189,8 +144,6 @@ def test_other_commands_keep_frames_in_the_users_cache(tmp_path, monkeypatch):
     [
         (("--cache", "here"), "--cache here: expected a data set of recordings, and mnist is one of images"),
         (("--cache", ""), "--cache '': expected a folder, or off"),
-        (("--skip-bad",), "Unrecognized option"),
-        (("--cache-limit", 1), "Unrecognized option"),
     ],
 )
 def test_flags_of_a_cache(tmp_path, flags, line):

@@ -42,15 +42,6 @@ def test_a_recording_does_not_depend_on_its_batch(digits, seen):
     assert len(other.t) != len(alone.t) or (other.t != alone.t).any()  # drawn anew for a digit to train on
 
 
-def test_a_dark_scene_has_noise_alone(digits):
-    found = list(saccades.simulate(np.zeros((200, 28, 28), np.uint8), 0))
-    counts = np.array([len(events.t) for events in found])
-    assert counts.max() <= 2 * saccades.NOISE
-    assert abs(counts.mean() - saccades.NOISE) < 5 * saccades.NOISE / np.sqrt(3 * 200)
-    x, y = (np.concatenate([getattr(events, name) for events in found]) for name in "xy")
-    assert np.bincount(x, minlength=34).min() > 0 and np.bincount(y, minlength=34).min() > 0
-
-
 def test_what_is_reported_adds_up_to_what_was_seen():
     """Against the definition, pixel by pixel: a pixel's events times its threshold are within that of its change."""
     digit = np.zeros((28, 28), np.uint8)
@@ -77,19 +68,6 @@ def grey(scene: np.ndarray, time: int) -> np.ndarray:
     part = lambda i, j: scene[np.ix_(top + i, left + j)]  # noqa: E731
     upper, lower = (part(i, 0) * (1 - x) + part(i, 1) * x for i in (0, 1))
     return np.floor(upper * (1 - y) + lower * y + 0.5).astype(int)
-
-
-def test_the_digit_comes_back_along_a_triangle():
-    corners = [saccades.position(time) for time in (0, 100, 200, 300)]
-    assert corners == [(0, 0), (3 * 256, 2 * 256), (0, 4 * 256), (0, 0)]
-    path = np.array([saccades.position(time) for time in range(301)])
-    assert np.abs(np.diff(path, axis=0)).max() <= 256 * 4 * 1.5 / 100 + 1  # no jump
-
-
-def test_thresholds_differ_from_pixel_to_pixel():
-    found = saccades.thresholds()
-    assert abs(found.mean() - saccades.THRESHOLD) < 5 * saccades.MISMATCH / 34
-    assert abs(found.std() - saccades.MISMATCH) < 5 * saccades.MISMATCH / (34 * np.sqrt(2))
 
 
 def test_no_grey_is_near_a_tie_of_the_logarithm():
