@@ -155,7 +155,7 @@ class _Fitting(RecordingJournal):
         on_evaluation: Callable[[int, Evaluation], object] | None,
     ):
         super().__init__(job, records, total, loop.look, say)
-        self._dataset, self._told, self._latest = dataset, on_evaluation, 0
+        self._dataset, self._on_evaluation, self._latest = dataset, on_evaluation, 0
 
     def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
         super().evaluated(done, kind, result)
@@ -169,5 +169,5 @@ class _Fitting(RecordingJournal):
 
     def _tell(self, done: int, result: Evaluation) -> None:
         self._latest = done
-        if self._told is not None:
-            self._told(done, result)
+        if self._on_evaluation is not None:
+            self._on_evaluation(done, result)

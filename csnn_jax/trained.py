@@ -99,10 +99,10 @@ class Trained:
             runner.tally(self._params, runner.present(held, rows, (1, number))).scores[: real.sum()]
             for number, (rows, real) in enumerate(zip(index, valid, strict=True))
         ]
-        found = np.concatenate([np.asarray(s) for s in scores])
+        summed = np.concatenate([np.asarray(s) for s in scores])
         if self.config.model.readout == "spikes":
-            found = found.astype(np.int64)
-        return Answer(found.argmax(1), found)
+            summed = summed.astype(np.int64)
+        return Answer(summed.argmax(1), summed)
 
     def trace(self, images: Any) -> scan.Trace:
         """Runs the window and keeps every layer's membranes and spikes, all in memory at once.
@@ -147,9 +147,9 @@ class Trained:
                 refuses.
         """
         checked = self._split(split)
-        found = self._for(checked.images).evaluate(self._params, checked)
-        assert found is not None
-        return found
+        result = self._for(checked.images).evaluate(self._params, checked)
+        assert result is not None
+        return result
 
     def by_steps(self, split: Split | tuple[Any, Any]) -> np.ndarray:
         """The accuracy over a split if the window ended after each of its steps [time]; as `evaluate`."""
@@ -177,8 +177,8 @@ class Trained:
         """
         images = _as_images(images, self.config.model.pixel_scale)
         runner = self._for(images)
-        found = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
-        return tuple(np.asarray(layer) for layer in found)
+        fired = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
+        return tuple(np.asarray(layer) for layer in fired)
 
     def look(self, images: Any) -> dict[str, Neurons]:
         """Membranes and dead channels of every layer on some of the images.
@@ -191,8 +191,8 @@ class Trained:
         """
         if isinstance(images, Split) or (isinstance(images, tuple) and len(images) == 2):
             images = self._split(images).images
-        found = _as_images(images, self.config.model.pixel_scale)
-        return self._for(found).look(self._params, found)
+        checked = _as_images(images, self.config.model.pixel_scale)
+        return self._for(checked).look(self._params, checked)
 
     @naming_arguments()
     def _for(self, images: Images | Array) -> BatchRunner:

@@ -195,11 +195,11 @@ class Trainer:
         if not settings.dropout:
             return []
         drawn = dropout.draw(self.config.model, settings.dropout, settings.seed, iteration, batch)
-        found = []
+        masks = []
         for stays, layer in zip(drawn, layers[-1 - len(drawn) :], strict=False):
             shaped = np.moveaxis(stays.reshape(batch, *layer.out_shape), -1, 1).reshape(batch, -1)
-            found.append(torch.tensor(shaped, dtype=self.dtype, device=self.device) * (1 / (1 - settings.dropout)))
-        return found
+            masks.append(torch.tensor(shaped, dtype=self.dtype, device=self.device) * (1 / (1 - settings.dropout)))
+        return masks
 
     def _backward(
         self, x: torch.Tensor, labels: torch.Tensor, masks: list[torch.Tensor]
@@ -211,9 +211,9 @@ class Trainer:
         for number, (part, part_labels) in enumerate(parts):
             with model.dropping(self.network, [mask.split(size)[number] for mask in masks]) if masks else nullcontext():
                 output, seen = self._forward(part)
-            found = self._loss(output, part_labels, seen) * (size / len(labels))
-            found.backward()
-            loss, densities = loss + found.detach(), densities + seen.detach() * (size / len(labels))
+            value = self._loss(output, part_labels, seen) * (size / len(labels))
+            value.backward()
+            loss, densities = loss + value.detach(), densities + seen.detach() * (size / len(labels))
         return loss, densities
 
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -62,15 +62,19 @@ class Augmentation:
         Raises:
             UserError: events are to be dropped of images that are none of events, or images are floats.
         """
-        told = config.data
-        asked = {"--augment": told.augment is not None, "--flip": told.flip, "--event-drop": told.event_drop > 0}
+        settings = config.data
+        asked = {
+            "--augment": settings.augment is not None,
+            "--flip": settings.flip,
+            "--event-drop": settings.event_drop > 0,
+        }
         if images.dtype != np.uint8 and (flags := [flag for flag, wanted in asked.items() if wanted]):
             raise UserError(f"{flags[0]}: the training images are {images.dtype}, expected bytes")
-        if told.event_drop and (images.ndim != 5 or config.model.scale != 1):
-            raise UserError(f"--event-drop {told.event_drop:g}: expected counts of events, with a time axis")
+        if settings.event_drop and (images.ndim != 5 or config.model.scale != 1):
+            raise UserError(f"--event-drop {settings.event_drop:g}: expected counts of events, with a time axis")
         if not any(asked.values()):
             return None
-        return cls(images, told.augment, config.train.seed, told.flip, told.event_drop)
+        return cls(images, settings.augment, config.train.seed, settings.flip, settings.event_drop)
 
     def batch(self, iteration: int, index: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Moved copies of the images `index` [batch]; they follow from seed, iteration and place in the batch alone.

@@ -146,23 +146,23 @@ def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why
         shape: height, width and channels that they must have; None: any.
         why: they must, for errors.
     """
-    found = tuple(images.shape)
-    fits = len(found) in (4, 5) and 0 not in found and (shape is None or found[-3:] == shape)
-    hint = _axis(found, shape)
+    sizes = tuple(images.shape)
+    fits = len(sizes) in (4, 5) and 0 not in sizes and (shape is None or sizes[-3:] == shape)
+    hint = _axis(sizes, shape)
     if not fits or (hint and shape is None):
         pixels, why = ("H, W, C", "") if shape is None else (", ".join(map(str, shape)), why)
-        raise ValueError(f"{name} are {list(found)}, expected [N, {pixels}] or [N, T, {pixels}]{why}{hint}")
+        raise ValueError(f"{name} are {list(sizes)}, expected [N, {pixels}] or [N, T, {pixels}]{why}{hint}")
 
 
-def _axis(found: tuple[int, ...], shape: Shape | None) -> str:
+def _axis(sizes: tuple[int, ...], shape: Shape | None) -> str:
     """What is likely to be wrong with the axes of images; empty: nothing that is known."""
     if shape is None:
-        missing, first = len(found) == 3, len(found) in (4, 5) and found[-3] <= 3 < found[-1]
-    elif found == shape:
+        missing, first = len(sizes) == 3, len(sizes) in (4, 5) and sizes[-3] <= 3 < sizes[-1]
+    elif sizes == shape:
         return ": a batch axis is missing, as in images[None]"
     else:
-        first = found[-3:] == (shape[2], *shape[:2])
-        missing = shape[2] == 1 and found[-2:] == shape[:2] and not first
+        first = sizes[-3:] == (shape[2], *shape[:2])
+        missing = shape[2] == 1 and sizes[-2:] == shape[:2] and not first
     if missing:
         return ": a channel axis is missing, as in images[..., None]"
     return ": channels come last, as in numpy.moveaxis(images, -3, -1)" if first else ""

@@ -112,15 +112,15 @@ def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", o
 
 def _labels(labels: Any, images: int) -> np.ndarray:
     """Labels as int32 [images]; raises ValueError where they are none."""
-    found = as_numbers(labels, "labels")
-    if found.ndim != 1 or found.dtype.kind not in "iu":
-        shown = f"{found.dtype} {list(found.shape)}"
+    array = as_numbers(labels, "labels")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        shown = f"{array.dtype} {list(array.shape)}"
         raise ValueError(f"labels are {shown}, expected a whole number for each image [{images}]")
-    if len(found) != images:
-        raise ValueError(f"{len(found)} labels for {images} images, expected one for each")
-    if len(found) and not np.iinfo(np.int32).min <= found.min() <= found.max() <= np.iinfo(np.int32).max:
-        raise ValueError(f"labels go from {found.min()} to {found.max()}, expected classes, counted from 0")
-    return found.astype(np.int32, copy=False)
+    if len(array) != images:
+        raise ValueError(f"{len(array)} labels for {images} images, expected one for each")
+    if len(array) and not np.iinfo(np.int32).min <= array.min() <= array.max() <= np.iinfo(np.int32).max:
+        raise ValueError(f"labels go from {array.min()} to {array.max()}, expected classes, counted from 0")
+    return array.astype(np.int32, copy=False)
 
 
 def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ State = dict[str, np.ndarray]
 
 def numbers(directory: Path) -> list[int]:
     """The iterations after which a checkpoint was written, in order."""
-    found = directory.iterdir() if directory.is_dir() else ()
-    return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
+    paths = directory.iterdir() if directory.is_dir() else ()
+    return sorted(int(path.name) for path in paths if path.name.isdecimal() and path.is_dir())
 
 
 def best(among: Iterable[int], scores: Mapping[int, float]) -> int | None:
@@ -72,8 +72,8 @@ def about(path: Path) -> dict[str, Any]:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            found = json.loads((file.metadata() or {})["checkpoint"])
-            return {name: found[name] for name in ("iteration", "weights", "state")}
+            facts = json.loads((file.metadata() or {})["checkpoint"])
+            return {name: facts[name] for name in ("iteration", "weights", "state")}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, expected the training state of a checkpoint") from None
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
@@ -85,10 +85,10 @@ def check_weights(folder: Path) -> None:
     path, expected = folder / WEIGHTS, about(folder / STATE)["weights"]
     try:
         with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            digest_of_file = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path}: expected the weights of a checkpoint: {error.strerror}") from None
-    if found != expected:
+    if digest_of_file != expected:
         raise UserError(f"{path}: expected the weights of a checkpoint, it is damaged: its SHA-256 is another")
 
 

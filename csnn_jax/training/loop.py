@@ -138,10 +138,10 @@ class Loop:
         """Fetches the metrics of the dispatched iterations and hands them to the journal; `in_flight` may remain."""
         while len(self._dispatched) > in_flight:
             iteration, began, metrics = self._dispatched.popleft()
-            found = metrics.fetched()
-            if not found.finite:
+            values = metrics.fetched()
+            if not values.finite:
                 raise journal.diverged(iteration + 1)
-            journal.step(iteration + 1, found, began)
+            journal.step(iteration + 1, values, began)
 
     def _evaluates(self, done: int) -> bool:
         """Whether to evaluate after so many iterations; on the test images not at the end, which has the final one."""

@@ -106,11 +106,13 @@ def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
     }
 
 
-def table(found: dict[str, Any]) -> str:
+def table(results: dict[str, Any]) -> str:
     """A summary of finished runs for the terminal."""
-    lines = [f"Seed {run['seed']}: {run['accuracy']:.2%}" for run in found["runs"]]
-    spread = "" if found["standard_deviation"] is None else f", standard deviation {found['standard_deviation']:.2%}"
-    return "\n".join([*lines, f"Mean Test Accuracy: {found['mean']:.2%}{spread} ({found['finished']} seeds)"])
+    lines = [f"Seed {run['seed']}: {run['accuracy']:.2%}" for run in results["runs"]]
+    spread = (
+        "" if results["standard_deviation"] is None else f", standard deviation {results['standard_deviation']:.2%}"
+    )
+    return "\n".join([*lines, f"Mean Test Accuracy: {results['mean']:.2%}{spread} ({results['finished']} seeds)"])
 
 
 def _config(flags: TrainFlags, seed: int) -> Config:

@@ -27,8 +27,8 @@ def make(config: TrainConfig) -> Objective:
     loss = {"ce_rate": ce_rate, "ce_membrane": ce_membrane, "mse_count": mse_count}[config.loss]
 
     def cost(output: Array, labels: Array, densities: Array) -> Array:
-        found = loss(output, labels, config.label_smoothing)
-        return found if config.rate is None else found + rate_cost(densities, *config.rate)
+        value = loss(output, labels, config.label_smoothing)
+        return value if config.rate is None else value + rate_cost(densities, *config.rate)
 
     return Objective(config.reads, cost)
 

@@ -94,24 +94,12 @@ def test_recordings(event_run, tmp_path):
 
 
 def test_recordings_that_do_not_fit(event_run, small_run, tmp_path):
-    cut, other, empty = tmp_path / "cut.bin", tmp_path / "other.npz", tmp_path / "empty.bin"
-    cut.write_bytes(nmnist_bytes(drawn(7))[:-2])
-    np.savez(other, **drawn(8, sensor=(128, 128))._asdict(), height=128, width=128)
-    empty.write_bytes(b"")
-    for path, said in {
-        cut: "1998 bytes, expected a multiple of 5, the size of an event",
-        other: "from a sensor of 128 by 128 pixels, expected 34 by 34, as nmnist:nowhere has",
-        empty: "has no events, expected at least one",
-    }.items():
-        assert refused("csnn_jax.predict", event_run, path).startswith(f"error: {path}: {said}")
     whole = tmp_path / "one.npz"
     np.savez(whole, **drawn(7)._asdict())
     said = f"error: {whole}: a recording, but the network takes images of other than 2 channels"
     assert refused("csnn_jax.predict", small_run, whole) == said
     said = "error: a.png: the network takes 2 channels, expected a recording, whose name ends in one of .bin, .npz, "
     assert refused("csnn_jax.predict", event_run, "a.png").startswith(said)
-    said = "error: nowhere.npz: no such file, expected a recording"
-    assert refused("csnn_jax.predict", event_run, "nowhere.npz") == said
 
 
 def test_recordings_that_end_their_decoder_hide_no_answer(event_run, tmp_path):

@@ -80,11 +80,11 @@ class Decoder:
             requests.write(json.dumps(asked).encode() + b"\n")
             requests.flush()
         line = answers.readline()
-        found = json.loads(line) if line.endswith(b"\n") else {}
-        data = answers.read(DTYPE.itemsize * found.get("count", 0))
-        if not found or len(data) < DTYPE.itemsize * found.get("count", 0):
-            found = {"error": _end(self._child.wait())}
-        return found, data
+        answer = json.loads(line) if line.endswith(b"\n") else {}
+        data = answers.read(DTYPE.itemsize * answer.get("count", 0))
+        if not answer or len(data) < DTYPE.itemsize * answer.get("count", 0):
+            answer = {"error": _end(self._child.wait())}
+        return answer, data
 
 
 def _asked(path: Path) -> dict[str, Any]:

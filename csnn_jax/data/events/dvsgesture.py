@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.sensor import fitted
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
@@ -61,7 +60,7 @@ def read_dvsgesture(where: str, wanted: Wanted) -> Raw:
     """
     window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
     train, test = (_split(Path(where), f"trials_to_{part}.txt", window) for part in ("train", "test"))
-    return Raw(train, test, NAMES, notes=window.told(where))
+    return Raw(train, test, NAMES, notes=window.summary(where))
 
 
 def read_gesture(gesture: Gesture) -> Events:
@@ -150,7 +149,7 @@ def _table(path: Path) -> list[tuple[int, int, int]]:
     rows = [line.split(",") for line in _text(path).splitlines()]
     if not rows or rows[0] != ["class", "startTime_usec", "endTime_usec"]:
         raise UserError(f"{path}: expected the columns class,startTime_usec,endTime_usec")
-    found = []
+    gestures = []
     for row in filter(any, rows[1:]):
         said = f"{path}: {','.join(row)[:60]!r}"
         try:
@@ -159,8 +158,8 @@ def _table(path: Path) -> list[tuple[int, int, int]]:
             raise UserError(f"{said}, expected three whole numbers") from None
         if not 1 <= label <= len(NAMES) or end <= start:
             raise UserError(f"{said}, expected a class from 1 to {len(NAMES)}, a start and a later end")
-        found.append((label, start, end))
-    return found
+        gestures.append((label, start, end))
+    return gestures
 
 
 def _text(path: Path) -> str:

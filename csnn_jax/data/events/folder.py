@@ -8,10 +8,9 @@ import numpy as np
 
 from csnn_jax.data.events.decoder import DECODER, TYPES
 from csnn_jax.data.events.five_bytes import read_bin
-from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recording import LARGEST, LATEST, MOST_EVENTS, Events, Size
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.sensor import fitted
 from csnn_jax.data.npz import read_npz
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
@@ -46,7 +45,7 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
         labels = np.repeat(np.arange(len(part)), list(map(len, part.values())))
         return Recordings(files, read_recording, window), labels
 
-    return Raw(pair(paths[0], train), pair(paths[1], test), tuple(train), notes=window.told(where))
+    return Raw(pair(paths[0], train), pair(paths[1], test), tuple(train), notes=window.summary(where))
 
 
 def read_recording(path: Path) -> Events:
@@ -121,17 +120,17 @@ def _part(folder: Path, name: str) -> Path:
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """The files of each class, and of folders inside it, in the order of their names."""
-    found = {
+    classes = {
         one.name: sorted(path for path in one.rglob("*") if path.suffix.lower() in SUFFIXES)
         for one in sorted(folder.iterdir())
         if one.is_dir()
     }
-    if not found:
+    if not classes:
         raise UserError(f"{folder}: has no folders, expected one for each class")
-    if empty := [name for name, files in found.items() if not files]:
+    if empty := [name for name, files in classes.items() if not files]:
         known = ", ".join(SUFFIXES)
         raise UserError(f"{folder / empty[0]}: has no recordings, expected files that end in one of {known}")
-    return found
+    return classes
 
 
 READER = Reader(read_folders, recordings=True)

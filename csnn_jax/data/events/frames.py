@@ -4,8 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from csnn_jax.data.events.recording import Events, check
+from csnn_jax.data.events.recording import Events, Size, check
 from csnn_jax.data.images import MOST_COUNT
+from csnn_jax.data.source import Wanted
+from csnn_jax.errors import UserError
+
+MOST_CELLS = 2**28
+"""Of the frames of one recording, which take 2 GB while they are counted: 100 frames of 1280 by 960 pixels."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Window:
     shape: tuple[int, int]
     by: str = "time"
 
-    def told(self, where: str) -> tuple[str, ...]:
+    def summary(self, where: str) -> tuple[str, ...]:
         """What becomes of the recordings of a folder, for the log."""
         size = f"{self.shape[0]}x{self.shape[1]}"
         return (f"{where}: recordings as {self.steps} frames of {size}, by {self.by}, of counts up to {MOST_COUNT}",)
@@ -68,3 +73,27 @@ class Window:
         if not each:
             raise ValueError(f"lasts {passed[-1]} us, expected at least --time-steps {self.steps}")
         return passed // each
+
+
+def fitted(wanted: Wanted, sensor: Size) -> Size:
+    """Height and width of the frames for a network: those of its input, or the sensor's where nobody asked for any.
+
+    Raises:
+        UserError: a shape with other channels than the two polarities, that is no whole fraction of the sensor's, or
+            whose frames are too large.
+    """
+    height, width = sensor if wanted.own else _asked(wanted, sensor)
+    if wanted.time_steps * height * width * 2 > MOST_CELLS:
+        size = f"{wanted.time_steps} frames of {height} by {width} pixels"
+        raise UserError(f"--input-shape: {size} are too large, expected a smaller fraction of the sensor")
+    return height, width
+
+
+def _asked(wanted: Wanted, sensor: Size) -> Size:
+    height, width, channels = wanted.shape
+    flag = f"--input-shape {height} {width} {channels}"
+    if channels != 2:
+        raise UserError(f"{flag}: expected 2 channels, darker and brighter, for recordings of events")
+    if height > sensor[0] or width > sensor[1] or sensor[0] % height or sensor[1] % width:
+        raise UserError(f"{flag}: expected a whole fraction of the sensor's {sensor[0]} by {sensor[1]} pixels")
+    return height, width

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.data.events.five_bytes import read_bin
-from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.sensor import fitted
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
@@ -27,17 +26,17 @@ def read_nmnist(where: str, wanted: Wanted) -> Raw:
     """
     window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
     train, test = (_split(Path(where) / part, window) for part in ("Train", "Test"))
-    return Raw(train, test, tuple("0123456789"), notes=window.told(where))
+    return Raw(train, test, tuple("0123456789"), notes=window.summary(where))
 
 
 def _split(folder: Path, window: Window) -> Pair:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder, expected one with a folder for each digit, 0 to 9")
-    found = sorted((one for one in folder.iterdir() if re.fullmatch(r"\d", one.name)), key=lambda one: one.name)
-    if missing := set("0123456789") - {one.name for one in found}:
+    folders = sorted((one for one in folder.iterdir() if re.fullmatch(r"\d", one.name)), key=lambda one: one.name)
+    if missing := set("0123456789") - {one.name for one in folders}:
         raise UserError(f"{folder}: has no folder {min(missing)}, expected one for each digit, 0 to 9")
-    places = [sorted(one.glob("*.bin")) for one in found]
-    for one, files in zip(found, places, strict=True):
+    places = [sorted(one.glob("*.bin")) for one in folders]
+    for one, files in zip(folders, places, strict=True):
         if not files:
             raise UserError(f"{one}: has no recordings, expected files such as 00002.bin")
     labels = np.repeat(np.arange(10), list(map(len, places)))

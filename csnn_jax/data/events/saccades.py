@@ -40,10 +40,10 @@ def simulate(digits: np.ndarray, part: int, first: int = 0) -> Iterator[Events]:
         part: 0 for digits to train on, 1 for those to test on; with the number it names a recording's random draws.
         first: number of the first of the digits in its part.
     """
-    found = _moved(digits)
+    moved = _moved(digits)
     for number in range(len(digits)):
-        start, stop = np.searchsorted(found[:, 0], (number, number + 1))
-        yield _recorded(found[start:stop], (0, STREAM, part, first + number))
+        start, stop = np.searchsorted(moved[:, 0], (number, number + 1))
+        yield _recorded(moved[start:stop], (0, STREAM, part, first + number))
 
 
 def position(time: int) -> tuple[int, int]:
@@ -74,7 +74,7 @@ def _moved(digits: np.ndarray) -> np.ndarray:
     threshold = thresholds()
     reference: np.ndarray | None = None
     reported = np.full((len(digits), height, width), -REFRACTORY, np.int16)
-    found = []
+    parts = []
     for time in range(DURATION):
         seen = LOG[_seen(scene, time, room)]
         if reference is None:
@@ -87,8 +87,8 @@ def _moved(digits: np.ndarray) -> np.ndarray:
         fired = up | down
         reported[fired] = time
         number, row, column = np.nonzero(fired)
-        found.append(np.stack([number, np.full(len(number), time), row, column, up[fired]], 1).astype(np.int32))
-    events = np.concatenate(found)
+        parts.append(np.stack([number, np.full(len(number), time), row, column, up[fired]], 1).astype(np.int32))
+    events = np.concatenate(parts)
     return events[np.argsort(events[:, 0], kind="stable")]
 
 

@@ -51,14 +51,14 @@ class Shelf:
         if not is_set(where):
             return None
         try:
-            found = Records(where)
+            records = Records(where)
             os.utime(where)
         except (OSError, ValueError, EOFError):
             self._refuse_beside_others(f"{where} is damaged")
             self._tell(f"Data: {where} is damaged, and made again")
             _remove(where)
             return None
-        return found
+        return records
 
     def put(self, name: str, records: Iterable[bytes]) -> "Records":
         """Writes a set, and makes room for it.

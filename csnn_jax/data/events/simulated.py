@@ -11,10 +11,9 @@ import numpy as np
 
 from csnn_jax.data.events import saccades
 from csnn_jax.data.events.five_bytes import decoded, encoded
-from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.sensor import fitted
 from csnn_jax.data.events.shelf import Records, Shelf, Unkept
 from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
@@ -53,7 +52,7 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
     sizes = [wanted.of(len(labels), len(mnist.train[1])) for _, labels in (mnist.train, mnist.test)]
     parts = zip((mnist.train, mnist.test), sizes, strict=True)
     train, test = (_pair(part, pair, count, window, wanted) for part, (pair, count) in enumerate(parts))
-    return Raw(train, test, mnist.names, notes=window.told("saccades (simulated)"))
+    return Raw(train, test, mnist.names, notes=window.summary("saccades (simulated)"))
 
 
 def read_place(place: Place) -> Events:

@@ -58,4 +58,4 @@ def test_recordings_that_are_too_short():
 
 
 def test_the_log_tells_what_becomes_of_recordings():
-    assert window().told("a") == ("a: recordings as 7 frames of 12x10, by time, of counts up to 15",)
+    assert window().summary("a") == ("a: recordings as 7 frames of 12x10, by time, of counts up to 15",)

@@ -1,0 +1,45 @@
+"""Recordings of five bytes an event, against tonic's reader."""
+
+import numpy as np
+import pytest
+from recordings import drawn, nmnist_bytes
+from tonic.datasets import NMNIST
+from tonic.io import read_mnist_file
+
+from csnn_jax.data.events.five_bytes import decoded, encoded, read_bin
+
+
+@pytest.mark.parametrize("overflown", [(), (3,), (0, 7, 7)])
+def test_events_are_tonics(tmp_path, overflown):
+    """Also where the clock overflows, which SpikingJelly takes for events of a row that no pixel has."""
+    data = np.frombuffer(nmnist_bytes(drawn(1)), np.uint8).reshape(-1, 5)
+    for place in overflown:
+        data = np.insert(data, place, (0, 240, 0, 0, 0), axis=0)
+    path = tmp_path / "00001.bin"
+    path.write_bytes(data.tobytes())
+    theirs, ours = read_mnist_file(str(path), NMNIST.dtype), read_bin(path)
+    for name in ("t", "x", "y", "p"):
+        np.testing.assert_array_equal(getattr(ours, name), theirs[name])
+    assert len(ours.t) == 400
+
+
+@pytest.mark.parametrize("last_us", [2**23 - 1, 2**23, 12_000_000, 100_000_000])
+def test_long_recordings_get_marks_of_an_overflow(last_us):
+    events = drawn(3, 300, (240, 256), last_us)
+    events = events._replace(t=np.sort(np.append(events.t[1:], last_us)))
+    for ours, theirs in zip(decoded(encoded(events)), events, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (dict(x=np.full(300, 256)), "x = 256, expected 0 to 255"),
+        (dict(y=np.full(300, 240)), "y = 240, expected 0 to 239"),
+        (dict(t=np.arange(300)[::-1]), "expected the order of time"),
+        (dict(t=np.append(np.zeros(299, int), 2**40)), "expected less than a day"),
+    ],
+)
+def test_what_five_bytes_can_not_hold_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        encoded(drawn(5, 300)._replace(**changes))

@@ -1,0 +1,49 @@
+"""A recording in a file becomes the frames that a network was trained on, or is refused in one line."""
+
+import numpy as np
+import pytest
+from recordings import drawn, nmnist_bytes
+
+from csnn_jax.config import Config, DataConfig, ModelConfig
+from csnn_jax.data.events.frames import Window
+from csnn_jax.data.events.one_file import frames_and_notes, is_recording
+from csnn_jax.errors import UserError
+
+MODEL = ModelConfig(input_shape=(34, 34, 2), conv_channels=(4,), time_steps=6, scale=1.0)
+CONFIG = Config(MODEL, DataConfig("nmnist:nowhere", frames="count"))
+
+
+def test_frames_are_made_by_the_rule_that_the_network_was_trained_with(tmp_path):
+    events = drawn(7)
+    (tmp_path / "one.bin").write_bytes(nmnist_bytes(events))
+    np.savez(tmp_path / "one.npz", **events._asdict(), height=34, width=34)
+    expected = Window(6, (34, 34), (34, 34), "count").frames(events)
+    for name in ("one.bin", "one.npz"):
+        assert is_recording(name)
+        frames, notes = frames_and_notes(str(tmp_path / name), CONFIG)
+        np.testing.assert_array_equal(frames, expected)
+        assert notes == ()
+
+
+def test_events_of_a_larger_sensor_are_added_up(tmp_path):
+    np.savez(tmp_path / "one.npz", **drawn(8, sensor=(68, 68))._asdict(), height=68, width=68)
+    frames, notes = frames_and_notes(str(tmp_path / "one.npz"), Config(MODEL, DataConfig("events:nowhere")))
+    assert frames.shape == (6, 34, 34, 2)
+    assert notes == ("events of 68 by 68 pixels were added up to 34 by 34",)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cut.bin", "1998 bytes, expected a multiple of 5, the size of an event"),
+        ("other.npz", "from a sensor of 128 by 128 pixels, expected 34 by 34, as nmnist:nowhere has"),
+        ("empty.bin", "has no events, expected at least one"),
+        ("nowhere.npz", "no such file, expected a recording"),
+    ],
+)
+def test_recordings_that_do_not_fit(name, message, tmp_path):
+    (tmp_path / "cut.bin").write_bytes(nmnist_bytes(drawn(7))[:-2])
+    (tmp_path / "empty.bin").touch()
+    np.savez(tmp_path / "other.npz", **drawn(8, sensor=(128, 128))._asdict(), height=128, width=128)
+    with pytest.raises(UserError, match=f"^{tmp_path / name}: {message}"):
+        frames_and_notes(str(tmp_path / name), CONFIG)
