@@ -1,4 +1,4 @@
-"""The order in which a bundle is made: its files written, each proven, all of it told in manifest and report."""
+"""The order in which a bundle is made: its files written, each proven, and described in manifest and report."""
 
 import hashlib
 from collections.abc import Iterator

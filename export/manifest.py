@@ -177,9 +177,9 @@ def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rul
         where: the place of both in the manifest, for the lines.
         rule: (key, recorded, found) to what is wrong with entries that need not be equal; None: they must be.
     """
-    told = rule(where.rpartition(".")[2], recorded, found)
-    if told is not None:
-        yield from (f"{where}: {line}" for line in told)
+    decided = rule(where.rpartition(".")[2], recorded, found)
+    if decided is not None:
+        yield from (f"{where}: {line}" for line in decided)
     elif isinstance(recorded, dict) and isinstance(found, dict):
         for name in {**recorded, **found}:
             place = f"{where}.{name}" if where else str(name)

@@ -65,7 +65,7 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
         config: the job, with the window that counts.
         tensors: the trained parameters.
         dataset: the images.
-        work: is told of every image.
+        work: counts the images.
 
     Returns:
         (the job with the smaller network, its parameters, what was left out).

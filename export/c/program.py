@@ -128,7 +128,7 @@ class Library:
 
         Args:
             membranes: U[t-1] of every layer, float32 [batch, C, H, W] or [batch, features].
-            x: image or spikes, float32 [batch, C, H, W]: what `network.inputs` makes of bytes.
+            x: image or spikes, float32 [batch, C, H, W]: what `reference.inputs` makes of bytes.
 
         Returns:
             (U[t] of every layer, output spikes [batch, classes]), float32.

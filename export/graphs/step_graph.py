@@ -97,7 +97,7 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def _layer(node: ir.Node) -> str:
-    """The module of `network.Step` that a node comes from: conv1, pool1, lif1, flatten3, fc1, ..."""
+    """The module of `reference.Step` that a node comes from: conv1, pool1, lif1, flatten3, fc1, ..."""
     *_, module, _ = ast.literal_eval(node.metadata_props["pkg.torch.onnx.name_scopes"])
     return str(module)
 

@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "check_onnx": (),
 }
 """Every module, in the order in which they are made and checked, with the packages that it needs beside torch and
-snnTorch: told here, for a module can't be imported where one of its packages is missing."""
+snnTorch. They are listed here because a module can't be imported where one of its packages is missing."""
 
 
 def packages() -> list[str]:

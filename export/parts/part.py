@@ -44,7 +44,7 @@ class ComparedRow(NamedTuple):
         beyond_limit: membranes that differ by more than the limit; None: no membranes were compared.
         max_difference: the largest difference of a membrane.
         said: what ends the line "0 of 9 ..." that export and verify print; empty: they do not print this one.
-        different_by_layer, max_difference_by_layer: the same of each layer; empty: they were not told apart.
+        different_by_layer, max_difference_by_layer: the same of each layer; empty: layers were not distinguished.
     """
 
     run_by: str

@@ -141,7 +141,7 @@ class SequenceRunner:
         self._session = session(model, threads)
 
     def run(self, x: torch.Tensor, time_steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(counts [batch, classes], spikes [time, batch, classes]) of an image or a sequence, see `network.inputs`.
+        """(counts [batch, classes], spikes [time, batch, classes]) of an image or a sequence, see `reference.inputs`.
 
         Args:
             x: the input.

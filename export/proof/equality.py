@@ -167,7 +167,7 @@ def thresholds(network: Step) -> list[float]:
 
 
 def pieces(inputs: Iterable[torch.Tensor], size: int) -> Iterator[tuple[int, torch.Tensor]]:
-    """Cuts batches of inputs (see `network.inputs`) to at most `size` images: (number of its first image, inputs)."""
+    """Cuts batches of inputs (see `reference.inputs`) to at most `size` images: (number of its first image, inputs)."""
     first = 0
     for batch in inputs:
         axis = batch.ndim - 4

@@ -30,7 +30,7 @@ class Evidence:
         test: test images and labels, for accuracy.
         images: how many of them, from the first on, spikes are compared on.
         extent: how much is looked at.
-        work: is told of every image that was looked at.
+        work: counts the images that were looked at.
     """
 
     network: Network

@@ -98,7 +98,7 @@ def zeros(config: ModelConfig, batch: int) -> Arrays:
 
 
 def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int | None = None) -> Recording:
-    """Runs the window from membranes of 0. `x` is an image or a sequence, see `network.inputs`."""
+    """Runs the window from membranes of 0. `x` is an image or a sequence, see `reference.inputs`."""
     membranes = zeros(config, x.shape[-4])
     spikes, kept = [], []
     for frame in frames(x, time_steps or config.time_steps):

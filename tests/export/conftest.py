@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +13,6 @@ from once import once
 from csnn_jax import data
 from export import verification
 from export.parts.part import CheckResult
-from export.proof import received
 from export.settings import Effort
 
 
@@ -57,56 +55,38 @@ class Remembered(verification.Comparison):
     """A comparison with files that are made, and run, once for all bundles that say the same of network and images."""
 
     made: ClassVar[dict[tuple, Path]] = {}
-    known: ClassVar[dict[tuple[Path, str], CheckResult]] = {}
+    known: ClassVar[dict[tuple, CheckResult]] = {}
+
+    @property
+    def key(self) -> tuple:
+        bundle, inputs = self.opened.bundle, self.opened.inputs
+        network = inputs.config_file, inputs.weights_file(bundle.network.tensors)
+        return *network, inputs.opset, bundle.calibrated, os.environ["PATH"]
 
     def make(self) -> None:
-        bundle, inputs = self.opened.bundle, self.opened.inputs
-        key = (
-            inputs.config_file,
-            inputs.weights_file(bundle.network.tensors),
-            inputs.opset,
-            bundle.calibrated,
-            os.environ["PATH"],
-        )
-        if key in self.made:
-            shutil.copytree(self.made[key], bundle.folder, dirs_exist_ok=True)
+        folder = self.opened.bundle.folder
+        if self.key in self.made:
+            shutil.copytree(self.made[self.key], folder, dirs_exist_ok=True)
         else:
             super().make()
-            self.made[key] = Path(shutil.copytree(bundle.folder, bundle.scratch / "whole"))
+            self.made[self.key] = Path(shutil.copytree(folder, folder.with_name("whole")))
 
     def check(self, name, checks) -> CheckResult:
-        place = self.opened.bundle.folder, name
+        evidence = self.opened.evidence
+        place = *self.key, len(evidence.test.labels), evidence.images, name
         if place not in self.known:
             self.known[place] = super().check(name, checks)
         return self.known[place]
 
 
-@pytest.fixture(scope="session")
-def opened(tmp_path_factory) -> Callable[..., received.Opened]:
-    """`received.open_bundle`, which opens what says the same but once."""
-    bundles: dict[tuple, received.Opened] = {}
-
-    def open_bundle(folder, scratch, recorded, dataset=None, effort=None, work=None):
-        network = ((folder / name).read_bytes() for name in ("config.json", "weights.safetensors"))
-        settings = [recorded["settings"][name] for name in ("opset", "images", "effort", "time_steps")]
-        key = *network, *settings, recorded["data"]["sha256"], dataset, effort, os.environ["PATH"]
-        if key not in bundles:
-            scratch = tmp_path_factory.mktemp("made")
-            bundles[key] = received.open_bundle(folder, scratch, recorded, dataset, effort, work)
-        return bundles[key]
-
-    return open_bundle
-
-
 @pytest.fixture
-def lines(capsys, monkeypatch, tmp_path, opened):
+def lines(capsys, monkeypatch, tmp_path_factory):
     """Verifies a bundle: (exit code, what is said of each file; of the last line under its first word)."""
-    monkeypatch.setattr(verification, "open_bundle", opened)
     monkeypatch.setattr(verification, "Comparison", Remembered)
 
     def verified(folder: Path, effort: Effort | None = "quick", dataset: str | None = None):
         capsys.readouterr()
-        code = verification.verify(folder, tmp_path, dataset, effort)
+        code = verification.verify(folder, tmp_path_factory.mktemp("made"), dataset, effort)
         return code, dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
 
     return verified

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from disk import content, largest_file
+from disk import largest_file
 from signals import interrupted_everywhere, lost_files
 
 from csnn_jax.errors import UserError
@@ -29,27 +29,16 @@ def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))
 
 
-def test_a_bundle_appears_whole_with_its_folder(tmp_path):
-    def files(folder: Path) -> str:
-        (folder / "manifest.json").write_text("{}")
-        assert not (tmp_path / "deep" / "bundle").exists()
-        return "made"
-
-    assert bundle.make(tmp_path / "deep" / "bundle", files) == "made"
-    assert content(tmp_path / "deep" / "bundle") == {"manifest.json": b"{}"}
-    assert names(tmp_path / "deep") == ["bundle"]
-    assert (tmp_path / "deep" / "bundle").stat().st_mode & 0o777 == 0o755
-
-
-def test_an_older_bundle_is_replaced_only_if_asked(tmp_path):
-    path = tmp_path / "bundle"
+def test_a_bundle_appears_with_its_folder_and_an_older_one_is_replaced_only_if_asked(tmp_path):
+    path = tmp_path / "deep" / "bundle"
     fill(path, "old")
+    assert path.stat().st_mode & 0o777 == 0o755
     with pytest.raises(UserError, match="exists already; expected another path, or --overwrite"):
         fill(path, "new")
     assert (path / "manifest.json").read_text() == "old"
     fill(path, "new", overwrite=True)
     assert (path / "manifest.json").read_text() == (path / "golden" / "tensor").read_text() == "new"
-    assert names(tmp_path) == ["bundle"]
+    assert names(path.parent) == ["bundle"]
 
 
 def test_overwrite_never_removes_what_is_no_bundle(tmp_path):
@@ -70,21 +59,17 @@ def test_overwrite_never_removes_what_is_no_bundle(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("no"), OSError(errno.ENOSPC, "No space left")])
-@pytest.mark.parametrize("old", [False, True], ids=["new", "overwrite"])
-def test_an_error_leaves_what_was_there(tmp_path, error, old):
-    if old:
-        fill(tmp_path / "bundle", "old")
-    expected = KeyboardInterrupt if error is KeyboardInterrupt else UserError
-
+def test_an_error_leaves_what_was_there(tmp_path, error):
     def files(folder: Path) -> None:
         (folder / "manifest.json").write_text("new")
         raise error
 
-    with pytest.raises(expected):
-        bundle.make(tmp_path / "bundle", files, overwrite=True)
-    assert names(tmp_path) == (["bundle"] if old else [])
-    if old:
-        assert (tmp_path / "bundle" / "manifest.json").read_text() == "old"
+    for there in ([], ["bundle"]):
+        with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else UserError):
+            bundle.make(tmp_path / "bundle", files, overwrite=True)
+        assert names(tmp_path) == there
+        assert not there or (tmp_path / "bundle" / "manifest.json").read_text() == "old"
+        fill(tmp_path / "bundle", "old", overwrite=True)
 
 
 def test_a_bundle_that_appears_meanwhile_is_kept(tmp_path):

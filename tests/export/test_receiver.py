@@ -1,7 +1,6 @@
 """`check_onnx.py` of a bundle: whoever has ONNX Runtime alone finds a changed file, and no sound one."""
 
 import hashlib
-import shutil
 import subprocess
 import sys
 
@@ -43,26 +42,17 @@ def test_a_sound_bundle_is_ok(any_bundle):
     assert all(line.startswith("ok: 1") for line in said.values()), said
 
 
-@pytest.mark.parametrize("name", ["step.onnx", "step_b1.onnx", "sequence.onnx"])
-def test_a_changed_file_is_named(small_bundle, name, tmp_path):
-    bundle = shutil.copytree(small_bundle, tmp_path / "bundle")
-    change(bundle / name, "fc1.weight", 1.01 if name != "sequence.onnx" else 2)
-    code, said = check(bundle)
-    assert code == 1 and said.pop("NOT") == "OK"
-    assert said.pop("SHA256SUMS") == f"NOT OK: '{name}' is missing or changed"
-    assert [name for name, line in said.items() if line.startswith("NOT OK")] == [name]
+def test_changed_and_missing_files_are_named(copy):
+    change(copy / "step.onnx", "fc1.weight", 1.01)
+    change(copy / "sequence.onnx", "fc1.weight", 2)
+    (copy / "step_b1.onnx").unlink()
+    code, said = check(copy)
+    assert code == 1 and all(name in said["SHA256SUMS"] for name in ("step.onnx", "sequence.onnx", "step_b1.onnx"))
+    assert all(said[name].startswith("NOT OK") for name in ("step.onnx", "sequence.onnx", "step_b1.onnx"))
 
 
-def test_a_missing_file_is_one_line(small_bundle, tmp_path):
-    bundle = shutil.copytree(small_bundle, tmp_path / "bundle")
-    (bundle / "step.onnx").unlink()
-    code, said = check(bundle)
-    assert code == 1 and said["SHA256SUMS"] == "NOT OK: 'step.onnx' is missing or changed"
-    assert said["step.onnx"].startswith("NOT OK: ") and said["sequence.onnx"].startswith("ok")
-
-
-def test_nothing_outside_the_bundle_is_opened_and_nothing_unlisted_passes(small_bundle, tmp_path):
-    bundle = shutil.copytree(small_bundle, tmp_path / "bundle")
+def test_nothing_outside_the_bundle_is_opened_and_nothing_unlisted_passes(copy, tmp_path):
+    bundle = copy
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     digest = hashlib.sha256(b"secret").hexdigest()
@@ -79,8 +69,8 @@ def test_nothing_outside_the_bundle_is_opened_and_nothing_unlisted_passes(small_
 
 
 @pytest.mark.parametrize("isolated", [True, False])
-def test_no_module_of_the_bundle_is_imported(small_bundle, tmp_path, isolated):
-    bundle = shutil.copytree(small_bundle, tmp_path / "bundle")
+def test_no_module_of_the_bundle_is_imported(copy, tmp_path, isolated):
+    bundle = copy
     for name in ("numpy", "json", "onnxruntime"):
         (bundle / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     command = [sys.executable, *["-I"] * isolated, "check_onnx.py"]

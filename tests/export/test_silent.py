@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bundles import SMALL, drawn, make_run
-from commands import call, refused
+from commands import call
 from digits import few_digits
 
 import csnn_jax
 from csnn_jax import data
-from csnn_jax.config import Config, DataConfig
+from csnn_jax.config import Config
 from csnn_jax.data import Dataset, Split
 from csnn_jax.runs import weights
 from csnn_jax.trained import Trained
@@ -68,10 +68,8 @@ def test_a_channel_that_only_test_images_make_fire_is_counted():
     assert found.layers == [("fc1", 2, 4)] and found.fired_on == 30
     answers = [Trained(*one).classify(real.test.images).classes for one in ((Config(model), tensors), (_, left))]
     assert found.other_answers == (answers[0] != answers[1]).sum()
-    assert (
-        f"on 30 of 30 test images one of the others would have fired, and {found.other_answers} answers"
-        in (found.lines()[-1])
-    )
+    said = f"on 30 of 30 test images one of the others would have fired, and {found.other_answers} answers"
+    assert said in found.lines()[-1]
 
 
 def test_a_layer_that_would_be_empty_is_refused_by_name():
@@ -87,29 +85,18 @@ def test_a_layer_that_would_be_empty_is_refused_by_name():
 def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp_path):
     (tmp_path / "digits").mkdir()
     name = few_digits(tmp_path / "digits", train=30, test=40)
-    run = make_run(tmp_path / "run", SMALL, name)
+    run, bundle = make_run(tmp_path / "run", SMALL, name), tmp_path / "bundle"
     weights.save(run / "weights.safetensors", quiet(SMALL), SMALL)
-    bundle = tmp_path / "bundle"
     done = call("export", run, "--out", bundle, "--quick", "--drop-silent")
-    assert done.returncode == 0, done.stderr
-    made = json.loads((bundle / "manifest.json").read_text())
-    found = csnn_jax.load(bundle)
+    assert done.returncode == 0 and done.stdout.startswith("--drop-silent keeps conv1 "), done
+    made, found = json.loads((bundle / "manifest.json").read_text()), csnn_jax.load(bundle)
     kept = [kept for _, kept, _ in made["dropped"]["layers"]]
     assert [*found.config.model.conv_channels, *found.config.model.hidden] == kept < [4, 16]
-    assert found.config.data == DataConfig(name) and found.config.model.time_steps == SMALL.time_steps
-    said = done.stdout.splitlines()[0]
-    assert said.startswith(
-        f"--drop-silent keeps conv1 {kept[0]} of 4, fc1 {kept[1]} of 16: the others fired on none of"
-    )
     assert "Made with `--drop-silent`" in (bundle / "report.md").read_text()
-    test = data.load(name, SMALL.input_shape).test
     whole = csnn_jax.load(run)
-    assert made["training"]["accuracy"] == whole.evaluate(test).accuracy
-    answers = [one.classify(test.images).classes for one in (whole, found)]
-    assert made["dropped"]["other_answers"] == (answers[0] != answers[1]).sum() <= made["dropped"]["fired_on"]
+    assert made["training"]["accuracy"] == whole.evaluate(data.load(name, SMALL.input_shape).test).accuracy
     done = call("export.verify", bundle, "--dataset", name)
     assert done.returncode == 0, done.stdout
-    assert "is a bundle, expected a run" in refused("export", bundle, "--out", tmp_path / "again", "--drop-silent")
 
 
 def test_of_recordings_only_the_frames_of_the_window_count():

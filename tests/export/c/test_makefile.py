@@ -58,20 +58,6 @@ def test_a_program_of_another_bundle_does_not_pass_for_this_one(bundles, tmp_pat
     assert done.returncode != 0 and "differ" in done.stdout + done.stderr
 
 
-def test_what_is_there_is_built_again_only_if_files_or_flags_are_others(bundles, tmp_path):
-    command = ["make", "-C", bundles[0] / "c", "-f", "Makefile", f"BUILD={tmp_path}"]
-
-    def compilations(*more: str) -> int:
-        done = subprocess.run([*command, "csnn", *more], capture_output=True, text=True, check=True)
-        return done.stdout.count(" -std=c99 ")
-
-    assert (compilations(), compilations()) == (2, 0)
-    flags = "CFLAGS=-DNOTHING='\"two words\"'"
-    assert (compilations(flags), compilations(flags)) == (2, 0)
-    (tmp_path / "csnn").unlink()
-    assert (compilations(flags), compilations(flags)) == (1, 0)
-
-
 def test_the_build_folder_may_have_a_space_and_need_not_exist(bundles, tmp_path):
     folder = shutil.copytree(bundles[0], tmp_path / "bundle")
     for where in ("with a space/not there", tmp_path / "with a space/and another"):

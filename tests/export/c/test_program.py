@@ -13,6 +13,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from export import reference
 from export.c import program
+from export.parts import c_int8
 
 USAGE = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"
 
@@ -25,12 +26,27 @@ def torch_window(config, tensors):
     return x, samples, reference.trace(reference.Step(config, tensors), x, config.time_steps)
 
 
-@pytest.mark.parametrize("name", STACKS)
-def test_classes_and_counts_are_those_of_torch(built, name):
+WITH_INT8 = [*((name, False) for name in STACKS), ("odd sizes, average, zero", True), ("learnt neurons, latency", True)]
+
+
+@pytest.mark.parametrize(("name", "int8"), WITH_INT8)
+def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, name, int8):
+    """The program gives its classes and counts. Another state that is run in between changes nothing."""
     config, tensors, folder = built(name)
-    _, samples, trace = torch_window(config, tensors)
+    tensors = c_int8.rounded(config, tensors) if int8 else tensors
+    x, samples, trace = torch_window(config, tensors)
     assert all(layer.any() and not layer.all() for layer in trace.spikes)
-    classes, counts = program.counts(folder / "csnn", samples)
+    binary, path = program.build(folder, folder, int8)
+    library, other = program.Library(path, config), program.Library(path, config)
+    before = [u.numpy() for u in reference.Step(config, tensors).initial_membranes(IMAGES)]
+    for t, frame in enumerate(reference.frames(x, config.time_steps)):
+        after, spikes = library.step(before, frame.numpy())
+        other.step(before, torch.ones_like(frame).numpy())
+        before = [u[t].numpy() for u in trace.membranes]
+        np.testing.assert_array_equal(spikes, trace.spikes[-1][t].numpy())
+        for mine, theirs in zip(after, before, strict=True):
+            assert np.all(np.abs(mine - theirs) <= 1e-5 * (1 + np.abs(theirs)))
+    classes, counts = program.counts(binary, samples)
     expected = trace.spikes[-1].sum(0).numpy()
     np.testing.assert_array_equal(counts, expected)
     np.testing.assert_array_equal(classes, np.where(expected.any(1), expected.argmax(1), -1))
@@ -80,26 +96,6 @@ def test_the_network_needs_no_heap_and_no_library(built):
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
     allowed = {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # what a compiler adds by itself
     assert {name for name in needed if name != "U"} <= allowed
-
-
-def near(membranes, expected):
-    """Whether the membranes of a step are torch's but for rounding."""
-    return all(np.all(np.abs(a - b) <= 1e-5 * (1 + np.abs(b))) for a, b in zip(membranes, expected, strict=True))
-
-
-@pytest.mark.parametrize("name", STACKS)
-def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, name):
-    """Another state that is run in between changes nothing."""
-    config, tensors, folder = built(name)
-    x, _, trace = torch_window(config, tensors)
-    library, other = (program.Library(folder / "libcsnn.so", config) for _ in range(2))
-    before = [u.numpy() for u in reference.Step(config, tensors).initial_membranes(IMAGES)]
-    for t, frame in enumerate(reference.frames(x, config.time_steps)):
-        after, spikes = library.step(before, frame.numpy())
-        other.step(before, torch.ones_like(frame).numpy())
-        before = [u[t].numpy() for u in trace.membranes]
-        np.testing.assert_array_equal(spikes, trace.spikes[-1][t].numpy())
-        assert near(after, before)
 
 
 def test_what_can_not_be_read_or_written_is_one_line(built, tmp_path):

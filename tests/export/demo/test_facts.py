@@ -1,7 +1,6 @@
 """What the page is told is the bundle's, and a manifest that lies is refused."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -29,13 +28,8 @@ def test_it_is_the_bundles_network(small_bundle):
     test = data.load("mnist", (28, 28, 1)).test
     assert found["labels"] == test.labels[:10].tolist()
     assert files["samples.bin"] == test.images[:10].tobytes()  # one channel: in either order
+    assert found["levels"] == [float(np.float32(value) / np.float32(255)) for value in range(256)]
     assert "draws.bin" not in files and files["step.onnx"] == (small_bundle / "step.onnx").read_bytes()
-
-
-def test_the_table_of_an_image_is_the_networks_input(small_bundle):
-    levels = np.array(told(small_bundle)[0]["levels"])
-    np.testing.assert_array_equal(levels.astype(np.float32), levels)
-    np.testing.assert_array_equal(levels, np.arange(256, dtype=np.float32) / np.float32(255))
 
 
 def test_draws_are_those_of_the_first_golden_image(spikes):
@@ -48,21 +42,13 @@ def test_draws_are_those_of_the_first_golden_image(spikes):
     assert found["data"] == "idx", "the folder of the images is nobody's business"
 
 
-@pytest.fixture
-def copy(small_bundle, tmp_path):
-    return shutil.copytree(small_bundle, tmp_path / "bundle")
-
-
 @pytest.mark.parametrize(
     "change",
     [
         lambda found: found.pop("layers"),
-        lambda found: found.pop("time_steps"),
         lambda found: found.update(time_steps="<script>"),
-        lambda found: found.update(classes="10"),
         lambda found: found["layers"][0].update(threshold="<script>"),
         lambda found: found["layers"][0].update(shape=[1, 14, 14]),
-        lambda found: found["layers"].pop(),
         lambda found: found.update(input=[]),
     ],
 )
@@ -83,11 +69,6 @@ def test_frames_of_another_number_than_steps_are_refused(copy):
         facts.read(copy, None)
 
 
-@pytest.mark.parametrize(
-    "dataset, name",
-    [("mnist", "mnist"), ("idx:/home/me/<b>", "idx"), ("tfds:nmnist@/home/me", "tfds:nmnist")],
-)
-def test_data_are_named_without_their_folder(dataset, name, copy):
-    recorded = json.loads((copy / "manifest.json").read_text())["data"]
-    rehash(copy, data=recorded | {"dataset": dataset})
-    assert told(copy)[0]["data"] == name
+def test_data_are_named_without_their_folder():
+    for dataset, name in (("mnist", "mnist"), ("idx:/home/me/<b>", "idx"), ("tfds:nmnist@/home/me", "tfds:nmnist")):
+        assert facts._data_name(dataset) == name

@@ -52,15 +52,12 @@ def test_what_is_in_the_cache_and_whole_needs_no_npm(home):
         npm.fetch(package)
 
 
-def test_another_archive_than_the_pinned_one_is_refused_and_not_kept(home):
+def test_another_archive_than_the_pinned_one_is_refused_and_an_npm_that_fails_is_told(home):
     (home / "other.tgz").write_bytes(archive(readme=b"evil"))
     program(home, f'/bin/cp {home}/other.tgz "$5"')
     with pytest.raises(UserError, match=r"thing@1\.0\.0: npm gave an archive of SHA-256 .{64}, expected 00ff"):
         npm.fetch(npm.Package("thing", "1.0.0", "00ff"))
     assert list(npm.cache().iterdir()) == []
-
-
-def test_the_last_line_of_an_npm_that_fails_is_told(home):
     program(home, "echo first >&2; echo no network >&2; exit 1")
     with pytest.raises(UserError, match=r"^thing@1\.0\.0: `npm pack` failed, expected the archive: no network$"):
         npm.fetch(npm.Package("thing", "1.0.0", "00ff"))

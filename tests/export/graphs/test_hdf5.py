@@ -22,10 +22,6 @@ def files(tmp_path):
         yield one, two
 
 
-def test_the_same_objects_do_not_differ(files):
-    assert [*hdf5.differences(*files)] == []
-
-
 def replace(file: h5py.File, name: str, value: object, **how: object) -> None:
     del file[name]
     file.create_dataset(name, data=value, **how)
@@ -42,15 +38,13 @@ FORM = "/node/weight has another shape, type or storage"
         (lambda file: file.__delitem__("version"), "/version is missing"),
         (lambda file: replace(file, "node/weight", WEIGHT + 1), "/node/weight is not what this version makes"),
         (lambda file: replace(file, "node/weight", WEIGHT.astype("f8")), FORM),
-        (lambda file: replace(file, "node/weight", WEIGHT.T), FORM),
         (lambda file: replace(file, "node/weight", WEIGHT, chunks=(1, 3), compression="gzip"), FORM),
         (lambda file: file["node"].attrs.__setitem__("more", 1), "/node: attribute more is too much"),
         (lambda file: file["node"].attrs.__setitem__("kind", "conv"), "/node: attribute kind differs"),
-        (lambda file: file["node/weight"].attrs.__setitem__("x", 1), "/node/weight: attribute x is too much"),
-        (lambda file: file.__setitem__("more", h5py.ExternalLink("/etc/passwd", "/")), "/more is too much"),
     ],
 )
 def test_a_difference_is_one_line(files, change, said):
+    assert [*hdf5.differences(*files)] == []
     change(files[1])
     (line,) = hdf5.differences(*files)
     assert line.startswith(said)

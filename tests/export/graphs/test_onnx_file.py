@@ -2,22 +2,19 @@
 
 import onnx
 import pytest
-from export_networks import STACKS, case
+from export_networks import case
 
 from csnn_jax.errors import UserError
 from export.graphs import onnx_file
 from export.graphs.onnx_file import metadata_of
 
-FILES = ["step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx"]
 
-
-@pytest.mark.parametrize("name", STACKS)
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("name", ["other", "flat"])
+@pytest.mark.parametrize("file", ["step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx"])
 def test_every_file_passes_the_full_check_and_says_what_it_means(name, file, tmp_path):
     made = case(name)
-    path = tmp_path / file
-    path.write_bytes(made.models[file].SerializeToString())
-    model = onnx.load(path)
+    onnx_file.save(made.models[file], tmp_path / file)
+    model = onnx_file.load(tmp_path / file)
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     said = metadata_of(model)

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import safetensors.numpy
-from bundles import SMALL
 from onnx import numpy_helper
 
 from csnn_jax import data
@@ -31,14 +29,6 @@ def test_golden_tensors_are_onnx_runtimes(any_bundle):
             if kind == "sequence" and inputs[0].shape == (1, 1, 28, 28):
                 np.testing.assert_array_equal(inputs[0][0, 0], images[number, :, :, 0] / np.float32(255))
     assert any(_golden(any_bundle / "golden" / "step" / f"test_data_set_{n}")[1][0].any() for n in range(100))
-
-
-def test_safetensors_of_golden_images_are_the_test_sets(small_bundle):
-    kept = safetensors.numpy.load_file(small_bundle / "golden" / "images.safetensors")
-    test = data.load("mnist", SMALL.input_shape).test
-    count = len(kept["labels"])
-    assert count == 17 and np.array_equal(kept["images"], test.images[:count])
-    assert np.array_equal(kept["labels"], test.labels[:count])
 
 
 def test_a_last_bit_of_a_membrane_is_found_in_the_next_set(small_bundle, tmp_path):

@@ -6,7 +6,7 @@ from export_networks import OTHER, case, changed
 
 from export import reference
 from export.proof.equality import LIMIT, LISTED, Stepwise, equality, windows
-from export.proof.runners import OnnxRunner, Recording, ReferenceRunner, TorchRunner
+from export.proof.runners import OnnxRunner, Recording, TorchRunner
 
 pytestmark = pytest.mark.numeric
 
@@ -56,26 +56,14 @@ def test_an_altered_parameter_is_found(made, name):
     assert sum(different[:first]) == 0 and sum(different[:-1]) == found["free_running"]["different_hidden_spikes"]
 
 
-def test_an_altered_threshold_is_found(made):
-    model = changed(made.models["step.onnx"], "lif3.threshold", lambda value: value + np.float32(0.5))
-    found = equality(made.step, OnnxRunner(model), windows(made.step, [made.x]))
-    assert found["stepwise"]["beyond_limit"] > 0  # in layer 4, which sees the spikes of layer 3
-    assert not found["stepwise"]["ok"] and not found["free_running"]["ok"]
-
-
 def test_a_flipped_output_spike_is_found_and_placed(made):
     def flip(spikes, membranes):
         spikes[1, 4] = 1 - spikes[1, 4]
 
     found = equality(made.step, Altered(made.step, flip), windows(made.step, [made.x]))
     (flipped,) = found["stepwise"]["flips"]
-    assert {key: flipped[key] for key in ("layer", "step", "image", "neuron", "explained")} == {
-        "layer": 4,
-        "step": 3,
-        "image": 1,
-        "neuron": 4,
-        "explained": False,
-    }
+    place = {"layer": 4, "step": 3, "image": 1, "neuron": 4}
+    assert flipped == place | {"distance": flipped["distance"], "explained": False}
     assert found["stepwise"]["unexplained_flips"] == 1 and not found["stepwise"]["ok"]
     assert found["free_running"]["different_output_spikes"] == 1 and found["free_running"]["different_counts"] == 1
     assert found["free_running"]["first_flips"] == [flipped] and not found["free_running"]["ok"]
@@ -102,14 +90,6 @@ def test_a_flip_at_the_threshold_is_explained_and_its_consequences_are_skipped(m
     assert found["free_running"]["different_hidden_spikes"] >= 1 and found["free_running"]["ok"]
 
 
-def test_membranes_that_are_not_numbers_are_found(made):
-    def spoil(spikes, membranes):
-        membranes[2][0, 0] = np.nan
-
-    found = equality(made.step, Altered(made.step, spoil), windows(made.step, [made.x]))
-    assert not found["ok"] and found["stepwise"]["beyond_limit"] == 1
-
-
 def test_the_limit_is_relative_to_the_membrane():
     mine = window_of(np.array([[3.0, 100.0, 0.0]]))
     figures = []
@@ -120,6 +100,9 @@ def test_the_limit_is_relative_to_the_membrane():
         figures.append(stepwise.figures())
     assert [found["beyond_limit"] for found in figures] == [0, 3]
     assert [found["ok"] for found in figures] == [True, False]
+    stepwise = Stepwise([1e9, 1e9])
+    stepwise.add(0, 0, mine, np.zeros((1, 3)), [np.full((1, 3), np.nan), mine.membranes[1][0]])
+    assert stepwise.figures()["beyond_limit"] == 3, "what is no number differs"
 
 
 def window_of(membrane):
@@ -134,10 +117,3 @@ def test_listed_flips_are_few_and_counted_flips_are_all(made):
     found = equality(made.step, Altered(made.step, flip), windows(made.step, [many], size=60))["stepwise"]
     assert found["flipped_spikes"] == found["unexplained_flips"] == 60 * 6
     assert len(found["flips"]) == LISTED
-
-
-def test_onnx_itself_agrees(made):
-    found = equality(
-        made.step, ReferenceRunner(made.models["step.onnx"]), windows(made.step, [made.x[:2]], time_steps=4)
-    )
-    assert found["ok"] and found["time_steps"] == 4 and found["stepwise"]["membranes"] > 0

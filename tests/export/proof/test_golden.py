@@ -65,15 +65,11 @@ def test_membranes_may_differ_within_the_limit_and_not_beyond(made):
     assert line.startswith("step/output_2.pb: membranes differ by up to 2")
 
 
-def test_inputs_are_to_be_equal_to_the_bit(made):
+def test_other_inputs_and_spikes_away_from_their_threshold_are_told(made):
     golden = golden_of(made)
     other = [np.nextafter(golden.inputs[0], np.float32(2)), *golden.inputs[1:]]
     lines = [*step_problems("step", Golden(other, golden.outputs), golden.inputs, made.step)]
     assert lines[0] == "step/input_0.pb: differs from the reference"
-
-
-def test_a_spike_away_from_its_threshold_is_told(made):
-    golden = golden_of(made)
     spikes, *membranes = golden.outputs
     flipped = spikes.copy()
     flipped[0, 2] = 1 - flipped[0, 2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csnn_jax.errors import UserError
-from export import manifest, verification
+from export import manifest
 from export.proof.received import Opened, open_bundle
 
 NOT_CHECKED = (
@@ -79,11 +79,3 @@ def test_another_data_set_and_other_images_than_a_network_takes_are_refused(spik
         opened(spikes, tmp_path, f"idx:{folder}")
     with pytest.raises(UserError, match=r"images\.safetensors: images \[15, 20, 20, 1\], expected 20 of \[20, 20, 1\]"):
         opened(spikes, tmp_path, time_steps=5)
-
-
-def test_verify_opens_and_compares(spikes, tmp_path, capsys):
-    """With nothing remembered."""
-    assert verification.verify(spikes, tmp_path, images(spikes), "quick") == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    skipped = "accuracy, spikes, operations and energy (--quick)"
-    assert last == f"ok as far as checked (NOT CHECKED: {skipped}; compared on 4 images)"

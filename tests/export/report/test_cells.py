@@ -2,7 +2,7 @@
 
 import pytest
 
-from export.report.cells import interval, measured, percent, size, table
+from export.report.cells import interval, percent, size, table
 
 
 def test_numbers_are_short():
@@ -22,7 +22,3 @@ def test_a_table_shows_thousands_and_dashes_and_keeps_its_columns():
 def test_the_interval_of_a_share_is_wilsons(right, count, low, high):
     """The examples of Newcombe (Statistics in Medicine 17, 1998, table I, method 3); the last is its first reversed."""
     assert interval(right / count, count) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_an_accuracy_is_told_with_its_interval():
-    assert measured(0.979, 1000) == "97.90% (96.8 to 98.6)" and measured(None, 1000) == "-"

@@ -37,19 +37,6 @@ def test_every_kind_of_block_is_set():
     assert table.count('class="number"') == 3  # of a column that holds numbers alone
 
 
-def test_tables_that_a_phone_has_no_room_for_stack():
-    def stacks(*cells: str) -> bool:
-        row = " | ".join(cells)
-        (table,) = markup.pieces(f"| {' | '.join('abc'[: len(cells)])} |\n|{'---|' * len(cells)}\n| {row} |", "Caption")
-        return 'class="stacks"' in table.text
-
-    assert stacks("a", "b" * 40, "c" * 30) and not stacks("a", "b" * 20, "c") and not stacks("a" * 70, "b" * 70)
-
-
-def test_words_within_words_are_set():
-    assert markup.inline("**Made with `--quick`**: a").text == "<strong>Made with <code>--quick</code></strong>: a"
-
-
 def test_what_could_do_harm_is_text():
     for hostile in ("[a](javascript:alert(1))", "<script>alert(1)</script>", '[a](https://x" onclick="y)', "<b>`"):
         found = markup.inline(hostile).text

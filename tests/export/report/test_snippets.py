@@ -20,7 +20,6 @@ from export.report import snippets
 def test_the_reports_python_classifies(any_bundle, name, tmp_path):
     report = (any_bundle / "report.md").read_text()
     (code,) = re.findall(rf"<!-- {name} -->\n```python\n(.*?)```", report, re.S)
-    assert len([line for line in code.splitlines() if line]) <= 14
     sets = [one for _, one in golden.read(any_bundle, "sequence")][:3]
     frames = len(sets[0][0][0].shape) == 5
     np.savez(tmp_path / "images", *[inputs[0][:, 0] if frames else inputs[0][0] for inputs, _ in sets])
@@ -34,9 +33,9 @@ def test_the_reports_python_classifies(any_bundle, name, tmp_path):
     assert any(outputs[0].any() for _, outputs in sets)
 
 
-@pytest.mark.parametrize("stack", ["two conv", "rate encoding"])
-def test_the_nir_example_classifies_one_image_after_another(stack, tmp_path):
-    config, tensors = STACKS[stack], drawn(STACKS[stack])
+def test_the_nir_example_classifies_one_image_after_another(tmp_path):
+    config = STACKS["rate encoding"]
+    tensors = drawn(config)
     nir_part.write_file(tmp_path / "network.nir", config, tensors)
     step = reference.Step(config, tensors)
     x = reference.inputs(config, data.load("mnist", (28, 28, 1)).test.images[:2])
