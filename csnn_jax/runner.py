@@ -20,7 +20,7 @@ from csnn_jax.engine import scan
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN, Membranes, floats
 from csnn_jax.runs import metrics
-from csnn_jax.runs.metrics import Evaluation, Moments, Neurons
+from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
 
 
 class Runners:
@@ -168,7 +168,7 @@ class BatchRunner:
             right.append((so_far.argmax(-1) == labels[rows[real]]).sum(1))
         return np.concatenate(scores), np.sum(right, 0) / len(labels)
 
-    def look(self, params, images: Images) -> dict[str, Neurons]:
+    def look(self, params, images: Images) -> dict[str, NeuronSummary]:
         """Membranes and dead channels of every layer; see `metrics.look`."""
 
         def run(some: np.ndarray, number: int) -> list[Moments]:

@@ -25,7 +25,7 @@ from csnn_jax.network.model import CSNN
 from csnn_jax.runner import BatchRunner, Runners, Stream
 from csnn_jax.runs import metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.runs.metrics import Evaluation, Neurons
+from csnn_jax.runs.metrics import Evaluation, NeuronSummary
 
 
 class Answer(NamedTuple):
@@ -180,7 +180,7 @@ class Trained:
         fired = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in fired)
 
-    def look(self, images: Any) -> dict[str, Neurons]:
+    def look(self, images: Any) -> dict[str, NeuronSummary]:
         """Membranes and dead channels of every layer on some of the images.
 
         Args:

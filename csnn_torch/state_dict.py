@@ -31,7 +31,7 @@ SIZES = 512
 """The largest that a message suggests."""
 
 
-class Network(NamedTuple):
+class ForeignNetwork(NamedTuple):
     """The network that a state_dict holds.
 
     Attributes:
@@ -53,7 +53,7 @@ def read(
     batchnorm_eps: float = folding.NORM_EPS,
     normalize: Sequence[float] | None = None,
     **fields: Any,
-) -> Network:
+) -> ForeignNetwork:
     """Reads the network from a file that torch.save wrote.
 
     Args:
@@ -86,7 +86,7 @@ def convert(
     batchnorm_eps: float = folding.NORM_EPS,
     normalize: Sequence[float] | None = None,
     **fields: Any,
-) -> Network:
+) -> ForeignNetwork:
     """The network of a state_dict in memory. `read` has the arguments and errors; `source` names it in messages.
 
     `ordered`: whether its modules stand in the order in which they were registered; see `modules.stack`.
@@ -121,7 +121,7 @@ def convert(
                 tensors[f"{layer.name}.{name}"] = values.astype(np.float32)
             if not np.isfinite(tensors[f"{layer.name}.{name}"]).all():
                 raise UserError(f"{source}: {module.name}.{name} leaves float32's range, expected smaller values")
-    return Network(config, tensors, (*notes, *assumed, UNSEEN))
+    return ForeignNetwork(config, tensors, (*notes, *assumed, UNSEEN))
 
 
 def _stated(shapes: Sequence[tuple[int, ...]], neurons: Sequence[Module], source: str) -> dict[str, Any]:

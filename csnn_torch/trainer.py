@@ -12,7 +12,7 @@ from csnn_jax.data import Images, Split, as_input, check_split, dropout
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import layouts
-from csnn_jax.runs.metrics import Evaluation, Moments, Neurons, StepMetrics, evaluate, look, moments
+from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary, StepMetrics, evaluate, look, moments
 from csnn_jax.training.feed import Batch
 from csnn_torch import losses, model, optimizer
 
@@ -134,7 +134,7 @@ class Trainer:
         with self._holding(self._average or None):
             return evaluate(split, self.config.model, tally, go_on)
 
-    def look(self, images: Images, before: bool = False) -> dict[str, Neurons]:
+    def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.input(some, np.arange(len(some)), (3, number))
             membranes = model.trace(self.network, x, self.config.model.time_steps).membranes

@@ -71,7 +71,7 @@ def verify(
         if recorded is None:
             return verdict.end("what the files hold was not looked at")
         opened = open_bundle(folder, scratch, recorded, dataset, effort, work)
-        claimed = Comparison(verdict, folder, recorded, opened).run()
+        claimed = Verification(verdict, folder, recorded, opened).run()
     except (UserError, OSError) as error:
         verdict.tell(MANIFEST, [str(error)])
         return verdict.end()
@@ -94,7 +94,7 @@ def listed(folder: Path, verdict: Verdict) -> Manifest | None:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Verification:
     """Makes a bundle once more, and compares.
 
     Attributes:

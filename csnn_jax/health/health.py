@@ -15,7 +15,7 @@ import numpy as np
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.health import advice
 from csnn_jax.health.advice import STUCK
-from csnn_jax.runs.metrics import Neurons, rounded
+from csnn_jax.runs.metrics import NeuronSummary, rounded
 from csnn_jax.runs.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def silence(config: ModelConfig) -> np.ndarray:
     return bounds
 
 
-def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[str, Neurons]) -> dict[str, str]:
+def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[str, NeuronSummary]) -> dict[str, str]:
     """Each layer's state in a word: "silent", "saturated", "over half dead" or "healthy".
 
     Args:
@@ -196,7 +196,7 @@ def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[st
         seen: its neurons on some images, see `metrics.look`: more than half of its channels may be dead.
     """
 
-    def state(density: float, low: float, neurons: Neurons) -> str:
+    def state(density: float, low: float, neurons: NeuronSummary) -> str:
         if density < low:
             return "silent"
         if density > SATURATED:
@@ -217,7 +217,9 @@ class HealthMonitor:
         look: looks at the network's neurons as they are now, by layer; see `metrics.look`.
     """
 
-    def __init__(self, config: Config, total: int, run: "RunDir | Records", look: Callable[[], dict[str, Neurons]]):
+    def __init__(
+        self, config: Config, total: int, run: "RunDir | Records", look: Callable[[], dict[str, NeuronSummary]]
+    ):
         self.config, self.total, self.run, self.look = config, total, run, look
         self.detectors = Detectors(config, total)
         self.names = [f"lif{number}" for number in range(1, len(config.model.layers) + 1)]
@@ -251,7 +253,7 @@ class HealthMonitor:
         for event in events:
             self._tell(iteration, event, figures, say)
 
-    def evaluated(self, iteration: int, seen: Mapping[str, Neurons], say: Callable[[str], None]) -> None:
+    def evaluated(self, iteration: int, seen: Mapping[str, NeuronSummary], say: Callable[[str], None]) -> None:
         """Tells what is new in a look at the neurons after an evaluation."""
         for event in self.detectors.evaluated(iteration, np.array([layer.dead for layer in seen.values()])):
             self._tell(iteration, event, by_figure(seen), say)
@@ -272,7 +274,7 @@ class HealthMonitor:
         say(f"Health: {text}")
 
 
-def by_figure(seen: Mapping[str, Neurons]) -> dict[str, dict[str, Any]]:
+def by_figure(seen: Mapping[str, NeuronSummary]) -> dict[str, dict[str, Any]]:
     """A look as records hold it: the membranes of each layer, and its dead channels."""
     membranes = {name: dict(list(layer._asdict().items())[:5]) for name, layer in seen.items()}
     return {"membranes": membranes, "dead": {name: layer.dead for name, layer in seen.items()}}

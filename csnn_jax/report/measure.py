@@ -16,7 +16,7 @@ from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runner import Runners
 from csnn_jax.runs import metrics
 from csnn_jax.runs.footprint import Activity
-from csnn_jax.runs.metrics import LOOKED_AT, Evaluation, Moments, Neurons
+from csnn_jax.runs.metrics import LOOKED_AT, Evaluation, Moments, NeuronSummary
 from csnn_jax.trained import Trained
 
 BINS = 40
@@ -78,7 +78,7 @@ class Measured:
     counts: np.ndarray
     by_step: np.ndarray
     activity: Activity
-    neurons: dict[str, Neurons]
+    neurons: dict[str, NeuronSummary]
     membranes: list[Histogram]
     thresholds: list[float]
     examples: list[Example]
@@ -149,7 +149,7 @@ class _Network:
         """Output spikes [N, classes] of all images, and the accuracy after each step [time]."""
         return self.runner.by_steps(self.params, self.split)
 
-    def look(self) -> dict[str, Neurons]:
+    def look(self) -> dict[str, NeuronSummary]:
         """Every layer's neurons, as `metrics.look` has them; fills `activities` on the way."""
 
         def run(images: np.ndarray, number: int) -> list[Moments]:

@@ -123,7 +123,7 @@ class Moments(NamedTuple):
     threshold: float
 
 
-class Neurons(NamedTuple):
+class NeuronSummary(NamedTuple):
     """The state of one layer's neurons, as seen on `LOOKED_AT` images.
 
     Attributes:
@@ -157,7 +157,9 @@ def moments(membranes: Any, threshold: Any) -> Moments:
     return Moments(mean(steps), mean(steps * steps), near, highest, threshold)
 
 
-def look(images: Images, model: ModelConfig, run: Callable[[np.ndarray, int], Sequence[Moments]]) -> dict[str, Neurons]:
+def look(
+    images: Images, model: ModelConfig, run: Callable[[np.ndarray, int], Sequence[Moments]]
+) -> dict[str, NeuronSummary]:
     """Looks at every layer's neurons on `LOOKED_AT` images, evenly spaced in a split.
 
     Args:
@@ -179,14 +181,14 @@ def look(images: Images, model: ModelConfig, run: Callable[[np.ndarray, int], Se
     return {f"lif{i}": _together(layer) for i, layer in enumerate(zip(*parts, strict=True), 1)}
 
 
-def _together(parts: Sequence[Moments]) -> Neurons:
+def _together(parts: Sequence[Moments]) -> NeuronSummary:
     """One layer's batches, which have equal sizes."""
     mean, square, near = (
         float(np.mean([getattr(part, name) for part in parts])) for name in ("mean", "square", "near")
     )
     highest, threshold = np.max([part.highest for part in parts], axis=0), float(parts[0].threshold)
     deviation = math.sqrt(max(0.0, square - mean**2)) if math.isfinite(square) else math.nan
-    return Neurons(
+    return NeuronSummary(
         mean=rounded(mean),
         deviation=rounded(deviation),
         highest=rounded(float(highest.max())),

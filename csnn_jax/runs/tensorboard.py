@@ -63,13 +63,13 @@ def follow(run: RunDir, start: int, rates: np.ndarray, draw: Callable[[], bytes]
             _truncate(path, start)
     except OSError as error:
         raise UserError(f"{folder}: can't be written: {error.strerror}") from None
-    events = Events(folder, start, rates)
+    events = EventFiles(folder, start, rates)
     for record in [] if before else run.records():
         events.write(record)
     return replace(run, listeners=(*run.listeners, lambda record: events.write(record, draw)))
 
 
-class Events:
+class EventFiles:
     """Writes an event file for TensorBoard.
 
     Args:

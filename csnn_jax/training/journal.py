@@ -9,7 +9,7 @@ from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_jax.health.health import HealthMonitor, by_figure
 from csnn_jax.progress import Progress
-from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
+from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training.checkpoint_writer import CheckpointWriter
 from csnn_jax.training.loop import Journal
@@ -35,7 +35,7 @@ class RecordingJournal(Journal):
         config: Config,
         run: "RunDir | Records",
         total: int,
-        look: Callable[[], dict[str, Neurons]],
+        look: Callable[[], dict[str, NeuronSummary]],
         say: Callable[[str], None],
     ):
         self._config, self._records, self._say = config, run, say
@@ -97,7 +97,7 @@ class WritingJournal(RecordingJournal):
         run: RunDir,
         start: int,
         total: int,
-        look: Callable[[], dict[str, Neurons]],
+        look: Callable[[], dict[str, NeuronSummary]],
     ):
         super().__init__(config, run, total, look, self._print)
         self._trainer, self._run = trainer, run

@@ -16,7 +16,7 @@ import numpy as np
 from csnn_jax import data
 from csnn_jax.config import Config, TrainConfig
 from csnn_jax.errors import UserError
-from csnn_jax.runs.metrics import BATCH, Evaluation, Neurons, StepMetrics
+from csnn_jax.runs.metrics import BATCH, Evaluation, NeuronSummary, StepMetrics
 from csnn_jax.training.feed import Feed
 from csnn_jax.training.trainer import Trainer
 
@@ -129,7 +129,7 @@ class Loop:
                 journal.interrupted(done)
         return done
 
-    def look(self) -> dict[str, Neurons]:
+    def look(self) -> dict[str, NeuronSummary]:
         """The network's neurons after the iteration that is being told, while the next one may be dispatched."""
         ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)  # what is not changes nothing
         return self._trainer.look(self._dataset.train.images, before=ahead)

@@ -8,7 +8,7 @@ import numpy as np
 from csnn_jax.data import Images, Split
 from csnn_jax.runs.checkpoints import State
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
+from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
 
 if TYPE_CHECKING:
     from csnn_jax.initial.start import Start
@@ -48,7 +48,7 @@ class Trainer(Protocol):
         """Runs all images of a split, asking before each batch whether to go on; None if not."""
         ...
 
-    def look(self, images: Images, before: bool = False) -> dict[str, Neurons]:
+    def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         """Membranes and dead channels of every layer on some of the images; see `metrics.look`.
 
         With `before`, of the network as it was before the latest update.

@@ -19,7 +19,7 @@ from csnn_jax.initial import start as initial
 from csnn_jax.network import model as models
 from csnn_jax.runner import Runners
 from csnn_jax.runs import layouts
-from csnn_jax.runs.metrics import Evaluation, Neurons, StepMetrics
+from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
 from csnn_jax.training.feed import Batch
 from csnn_jax.update import gradient, objective, optimizer
 from csnn_jax.update.gradient import Gradient
@@ -156,7 +156,7 @@ class Trainer:
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
         return self._runners.of(split.images).evaluate(self._weights, split, go_on)
 
-    def look(self, images: Images, before: bool = False) -> dict[str, Neurons]:
+    def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         return self._runners.of(images).look(mesh.alone(self.state.last_good if before else self.state.params), images)
 
     def trace(self, images: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:

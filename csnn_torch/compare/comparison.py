@@ -12,7 +12,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.compare import bounds
 from csnn_torch.compare.bounds import Check
-from csnn_torch.compare.results import Gradients, Spikes, Trajectory
+from csnn_torch.compare.results import GradientResult, SpikeResult, Trajectory
 from csnn_torch.compare.timings import Cost
 
 NAME = "comparison.json"
@@ -42,8 +42,8 @@ class Comparison:
     run: str
     config: Config
     tensors: Tensors
-    spikes: list[Spikes] = field(default_factory=list)
-    gradients: list[Gradients] = field(default_factory=list)
+    spikes: list[SpikeResult] = field(default_factory=list)
+    gradients: list[GradientResult] = field(default_factory=list)
     trajectories: list[Trajectory] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
     origins: dict[str, Origin] = field(default_factory=dict)  # by question
@@ -56,7 +56,7 @@ class Comparison:
             Check(f"run: density of {layer}", density, *bounds.DENSITY)
             for layer, density in ((own[0].densities or {}).items() if own else ())
         ]
-        results: list[Spikes | Gradients | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
+        results: list[SpikeResult | GradientResult | Trajectory] = [*self.spikes, *self.gradients, *self.trajectories]
         return firing + [check for result in results for check in result.checks()]
 
     @property

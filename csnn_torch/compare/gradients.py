@@ -19,10 +19,10 @@ from csnn_torch import losses
 from csnn_torch import model as companion
 from csnn_torch.compare import bounds, spikes
 from csnn_torch.compare.cases import ALL, Case
-from csnn_torch.compare.results import Gradients
+from csnn_torch.compare.results import GradientResult
 
 
-def of_surrogates(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) -> Iterator[Gradients]:
+def of_surrogates(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) -> Iterator[GradientResult]:
     """`compare` for every surrogate, each on a network that it has a gradient on."""
     yield from compare(case, engines, [name for name in names if name != "sparse_fast_sigmoid"])
     if "sparse_fast_sigmoid" in names:
@@ -32,7 +32,7 @@ def of_surrogates(case: Case, engines: Sequence[str], names: Sequence[SurrogateN
         yield from compare(replace(case, name=name, config=unreset), engines, ("sparse_fast_sigmoid",))
 
 
-def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) -> Iterator[Gradients]:
+def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) -> Iterator[GradientResult]:
     """Compares every side's gradients, in both types, for every surrogate."""
     kept = _same_spikes(case, engines)
     for name in names:
@@ -43,7 +43,7 @@ def compare(case: Case, engines: Sequence[str], names: Sequence[SurrogateName]) 
             found = of_snntorch(other, dtype) if side == "snntorch" else of_engine(other, side, dtype)
             refused = found if isinstance(found, str) else None
             errors = {} if isinstance(found, str) else bounds.distances(found, reference)
-            yield Gradients(case.name, name, side, dtype, len(case.labels), refused, errors, same)
+            yield GradientResult(case.name, name, side, dtype, len(case.labels), refused, errors, same)
 
 
 def steady(case: Case, count: int) -> Case:

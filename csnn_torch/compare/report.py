@@ -9,7 +9,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.markdown import table, two_digits
 from csnn_torch.compare import bounds, figure, trained
 from csnn_torch.compare.comparison import NAME, Comparison, Origin
-from csnn_torch.compare.results import Gradients, Spikes
+from csnn_torch.compare.results import GradientResult, SpikeResult
 from csnn_torch.compare.timings import APART, BASE, OTHERS, Cost, Speed, readable
 
 
@@ -104,7 +104,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _network(results: list[Spikes]) -> Iterable[str]:
+def _network(results: list[SpikeResult]) -> Iterable[str]:
     low, high = bounds.DENSITY
     yield "\n## Same network?\n"
     yield (
@@ -139,19 +139,19 @@ def _network(results: list[Spikes]) -> Iterable[str]:
     yield from _flips([result for result in results if result.first])
 
 
-def _spike_cell(result: Spikes, images: int) -> str:
+def _spike_cell(result: SpikeResult, images: int) -> str:
     more = "" if result.images == images else f" on {result.images:,} images"
     return f"{result.different:,}{more} ({100 * result.membranes:.1f} %)"
 
 
-def _predictions(results: Iterable[Spikes]) -> str:
+def _predictions(results: Iterable[SpikeResult]) -> str:
     """Number of predictions that differ, over all engines and types."""
     results = list(results)
     ties = sum(r.near_ties for r in results)
     return f"{sum(r.predictions for r in results)}" + (f" ({_count(ties, 'tie')})" if ties else "")
 
 
-def _flips(results: list[Spikes]) -> Iterable[str]:
+def _flips(results: list[SpikeResult]) -> Iterable[str]:
     """Where spikes differ: one line for each comparison."""
     if not results:
         return
@@ -179,7 +179,7 @@ def _flips(results: list[Spikes]) -> Iterable[str]:
     yield table((*header, "from the threshold"), rows)
 
 
-def _gradients(results: list[Gradients]) -> Iterable[str]:
+def _gradients(results: list[GradientResult]) -> Iterable[str]:
     yield "\n### Gradients\n"
     yield (
         "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
@@ -203,7 +203,7 @@ def _gradients(results: list[Gradients]) -> Iterable[str]:
     yield table(("parameter", *(f"{readable(r.side)}, {r.dtype}" for r in shown)), rows)
 
 
-def _gradient_cell(result: Gradients) -> str:
+def _gradient_cell(result: GradientResult) -> str:
     if result.refused:
         return "not run"
     return f"{result.worst:.1e}" + ("" if result.same_spikes else " (a spike flipped)")

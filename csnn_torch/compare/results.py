@@ -37,7 +37,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Spikes:
+class SpikeResult:
     """The spikes of one network, for one engine and type, beside snnTorch's.
 
     Attributes:
@@ -112,7 +112,7 @@ class Spikes:
 
 
 @dataclass(frozen=True)
-class Gradients:
+class GradientResult:
     """The gradients of one network, surrogate, side (an engine of csnn_jax, or "snntorch") and type.
 
     Attributes:

@@ -15,7 +15,7 @@ from csnn_jax.engine import scan
 from csnn_torch import model as companion
 from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import Case
-from csnn_torch.compare.results import Flip, Spikes
+from csnn_torch.compare.results import Flip, SpikeResult
 
 LISTED = 20  # images whose first different spike is kept, of each comparison
 CHUNK = 20  # images at a time: their membranes and spikes in float64 take 320 MB for each side of the default network
@@ -23,14 +23,14 @@ CHUNK = 20  # images at a time: their membranes and spikes in float64 take 320 M
 Layers = list[np.ndarray]  # one array [time, batch, *shape] per layer
 
 
-def decided(case: Case, engines: Sequence[str], dtype: str, images: int) -> list[Spikes]:
+def decided(case: Case, engines: Sequence[str], dtype: str, images: int) -> list[SpikeResult]:
     """`compare` on the first images of a case. Where an engine is then undecided, ten times as many decide."""
     found = compare(case.first(images), engines, dtype)
     more = 10 * images
     return [compare(case.first(more), (r.engine,), dtype)[0] if r.undecided else r for r in found]
 
 
-def compare(case: Case, engines: Sequence[str], dtype: str, device: str = "cpu") -> list[Spikes]:
+def compare(case: Case, engines: Sequence[str], dtype: str, device: str = "cpu") -> list[SpikeResult]:
     """Compares the spikes of engines of csnn_jax with snnTorch's, layer by layer and step by step.
 
     Args:
@@ -51,7 +51,9 @@ def compare(case: Case, engines: Sequence[str], dtype: str, device: str = "cpu")
                 if not isinstance(side, str):
                     totals[name].add(start, _arrays(side(pixels)), theirs)
     return [
-        Spikes(case.name, name, dtype, len(case.images), refused=side) if isinstance(side, str) else totals[name].result
+        SpikeResult(case.name, name, dtype, len(case.images), refused=side)
+        if isinstance(side, str)
+        else totals[name].result
         for name, side in sides.items()
     ]
 
@@ -107,9 +109,9 @@ class Total:
         return Flip(neurons.name, step, start + image, neuron, mine, other, distance)
 
     @property
-    def result(self) -> Spikes:
+    def result(self) -> SpikeResult:
         """Over all chunks so far."""
-        return Spikes(
+        return SpikeResult(
             network=self.case.name,
             engine=self.engine,
             dtype=self.dtype,

@@ -12,7 +12,7 @@ from export.network import STEP as PLAIN
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Timing, Usage
 from export.proof import Figures, latency
-from export.proof.equality import Window, equality, problems, windows
+from export.proof.equality import TorchWindow, equality, problems, windows
 from export.proof.evidence import Evidence
 from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts, zeros
 from export.reference import frames
@@ -51,7 +51,7 @@ def _result(model: onnx.ModelProto, evidence: Evidence, accuracy: float, others:
     return CheckResult(figures | {"accuracy": accuracy}, wrong, onnx_facts.describe(model))
 
 
-def _evaluated(evidence: Evidence) -> Iterator[Window]:
+def _evaluated(evidence: Evidence) -> Iterator[TorchWindow]:
     """What onnx's reference evaluator is compared on."""
     network, (images, steps) = evidence.network, evidence.extent.evaluator
     x, steps = evidence.few(images), min(steps, network.time_steps)

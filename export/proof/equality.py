@@ -176,7 +176,7 @@ def pieces(inputs: Iterable[torch.Tensor], size: int) -> Iterator[tuple[int, tor
             first += x.shape[axis]
 
 
-class Window(NamedTuple):
+class TorchWindow(NamedTuple):
     """Images, and what torch made of them: what other programs are compared with.
 
     Attributes:
@@ -192,7 +192,7 @@ class Window(NamedTuple):
 
 def windows(
     network: Step, inputs: Iterable[torch.Tensor], size: int = PIECE, time_steps: int | None = None
-) -> Iterator[Window]:
+) -> Iterator[TorchWindow]:
     """Runs the reference.
 
     Args:
@@ -202,10 +202,10 @@ def windows(
         time_steps: length of the window where the inputs are single images; None: the configuration's.
     """
     for first, x in pieces(inputs, size):
-        yield Window(first, x, window(TorchRunner(network), network.config, x, time_steps))
+        yield TorchWindow(first, x, window(TorchRunner(network), network.config, x, time_steps))
 
 
-def equality(network: Step, other: Runner, expected: Iterable[Window]) -> Figures:
+def equality(network: Step, other: Runner, expected: Iterable[TorchWindow]) -> Figures:
     """Compares a runner with torch, step by step and free-running.
 
     Args:

@@ -13,7 +13,7 @@ from csnn_jax.data import Split
 from csnn_jax.runs.metrics import BATCH
 from export import reference
 from export.network import Network
-from export.proof.equality import PIECE, Window, pieces, windows
+from export.proof.equality import PIECE, TorchWindow, pieces, windows
 from export.settings import EXTENTS, Extent
 from export.work import Work
 
@@ -54,7 +54,7 @@ class Evidence:
                 yield x.narrow(x.ndim - 4, 0, left), self.test.labels[rows[:left]]
 
     @property
-    def compared(self) -> Iterator[Window]:
+    def compared(self) -> Iterator[TorchWindow]:
         """The images that spikes are compared on, a few at a time, with what torch makes of them."""
         neurons = sum(math.prod(shape) for shape in reference.membrane_shapes(self.network.model))
         small = 4 * neurons * self.network.time_steps * self.images <= KEPT
@@ -63,10 +63,10 @@ class Evidence:
             self.work.saw(one.torch.spikes.shape[1])
 
     @cached_property
-    def _kept(self) -> list[Window]:
+    def _kept(self) -> list[TorchWindow]:
         return [*self._windows()]
 
-    def _windows(self) -> Iterator[Window]:
+    def _windows(self) -> Iterator[TorchWindow]:
         return windows(self.network.step, (x for x, _ in self.batches(self.images)))
 
     def few(self, count: int) -> torch.Tensor:

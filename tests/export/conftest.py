@@ -51,7 +51,7 @@ def copy(small_bundle, tmp_path) -> Path:
     return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
 
 
-class Remembered(verification.Comparison):
+class Remembered(verification.Verification):
     """A comparison with files that are made, and run, once for all bundles that say the same of network and images."""
 
     made: ClassVar[dict[tuple, Path]] = {}

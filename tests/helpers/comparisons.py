@@ -9,7 +9,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs import layouts
 from csnn_torch.compare.bounds import Check
 from csnn_torch.compare.cases import Case
-from csnn_torch.compare.results import Gradients, Spikes, Trajectory
+from csnn_torch.compare.results import GradientResult, SpikeResult, Trajectory
 
 RECORDED = Path(__file__).parents[2] / "results" / "comparison"
 """The comparison that the documents tell of."""
@@ -29,6 +29,6 @@ def eighths() -> Case:
     return Case("run", STACK, tensors, images, rng.integers(0, 4, 6))
 
 
-def broken(results: Iterable[Spikes | Gradients | Trajectory]) -> list[Check]:
+def broken(results: Iterable[SpikeResult | GradientResult | Trajectory]) -> list[Check]:
     """The bounds that do not hold."""
     return [check for result in results for check in result.checks() if not check.holds]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from csnn_jax.data.events.recordings import FrameImages, Recordings
-from csnn_jax.data.events.shelf import LIMIT, Records, Shelf, Unkept
+from csnn_jax.data.events.shelf import LIMIT, FrameSet, Shelf, Unkept
 from csnn_jax.progress import followed
 
 FORMAT = 2
@@ -55,7 +55,7 @@ class Cache:
                 pass
         return recordings
 
-    def _records(self, shelf: Shelf, recordings: Recordings) -> Records | None:
+    def _records(self, shelf: Shelf, recordings: Recordings) -> FrameSet | None:
         """The packed frames of all recordings, made if they are not there; None where they can't be kept."""
         name, count = _key(recordings), len(recordings)
         told = f"Data: makes frames of {count:,} recordings, to be kept in {shelf.sets}"
@@ -80,7 +80,7 @@ class Kept(FrameImages):
         recordings: whose frames they are.
     """
 
-    def __init__(self, records: Records, recordings: Recordings):
+    def __init__(self, records: FrameSet, recordings: Recordings):
         super().__init__(range(len(recordings)), recordings.window)
         self._records, self._recordings = records, recordings
 

@@ -41,7 +41,7 @@ class Shelf:
     def __init__(self, folder: Path, limit: float = LIMIT, tell: Callable[[str], object] = print):
         self.sets, self.limit, self._tell = folder / "sets", limit, tell
 
-    def find(self, name: str) -> "Records | None":
+    def find(self, name: str) -> "FrameSet | None":
         """A set that is there; one that is damaged is removed, and the user is told.
 
         Raises:
@@ -51,7 +51,7 @@ class Shelf:
         if not is_set(where):
             return None
         try:
-            records = Records(where)
+            records = FrameSet(where)
             os.utime(where)
         except (OSError, ValueError, EOFError):
             self._refuse_beside_others(f"{where} is damaged")
@@ -60,7 +60,7 @@ class Shelf:
             return None
         return records
 
-    def put(self, name: str, records: Iterable[bytes]) -> "Records":
+    def put(self, name: str, records: Iterable[bytes]) -> "FrameSet":
         """Writes a set, and makes room for it.
 
         Raises:
@@ -84,7 +84,7 @@ class Shelf:
             np.save(folder / "sums.npy", np.array(sums, np.uint32))
             self._make_room(_size(folder))
             rename(folder, where)
-        return Records(where)
+        return FrameSet(where)
 
     def _make_room(self, size: int) -> None:
         """Removes the sets that were not used for longest until there is room for another one."""
@@ -107,7 +107,7 @@ class Shelf:
         return [one for one in self.sets.iterdir() if not one.name.startswith(".")]  # those are being written
 
 
-class Records:
+class FrameSet:
     """A set, open as long as anyone uses it. It is read, not mapped: a map's pages would count as memory.
 
     Args:

@@ -14,7 +14,7 @@ from csnn_jax.data.events.five_bytes import decoded, encoded
 from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recording import Events
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.events.shelf import Records, Shelf, Unkept
+from csnn_jax.data.events.shelf import FrameSet, Shelf, Unkept
 from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.progress import followed
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     path: Path
     part: int
     number: int
-    kept: Records | None
+    kept: FrameSet | None
 
     def __str__(self) -> str:
         return f"{self.path}, digit {self.number} of part {self.part}, simulated (format {FORMAT})"
@@ -71,7 +71,7 @@ def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> 
     return Recordings(places, read_place, window, made=True), labels[:count]
 
 
-def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> Records | None:
+def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> FrameSet | None:
     """All recordings of a part, simulated in batches if they are not there; None where they can't be kept."""
     name = f"saccades-{FORMAT}-{part}-{len(digits)}"
     told = f"Data: simulates {len(digits):,} recordings, to be kept in {shelf.sets}"

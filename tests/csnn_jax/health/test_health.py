@@ -23,7 +23,7 @@ from csnn_jax.health.health import (
     silence,
     states,
 )
-from csnn_jax.runs.metrics import Neurons
+from csnn_jax.runs.metrics import NeuronSummary
 from csnn_jax.runs.rundir import RunDir
 
 LAYERS = 4
@@ -162,8 +162,8 @@ def test_a_layer_most_of_whose_channels_are_dead_is_not_called_healthy():
     assert found == {"lif1": "healthy", "lif2": "healthy", "lif3": "over half dead", "lif4": "over half dead"}
 
 
-def neurons(dead: int = 0) -> Neurons:
-    return Neurons(mean=0.03, deviation=0.2, highest=0.12, near=0.1, threshold=1.0, dead=dead, channels=10)
+def neurons(dead: int = 0) -> NeuronSummary:
+    return NeuronSummary(mean=0.03, deviation=0.2, highest=0.12, near=0.1, threshold=1.0, dead=dead, channels=10)
 
 
 def watch(path, config: Config | None = None, total: int = 100) -> HealthMonitor:

@@ -26,7 +26,7 @@ def test_accuracy_confusion_and_classes():
 FLAT = {"input_shape": (1, 1, 3), "conv_channels": (), "hidden": (3,), "num_classes": 2}
 
 
-def look(images: np.ndarray, time_steps: int, threshold: float = 0.5) -> tuple[metrics.Neurons, list[int]]:
+def look(images: np.ndarray, time_steps: int, threshold: float = 0.5) -> tuple[metrics.NeuronSummary, list[int]]:
     """The second layer's neurons where it copies the pixels, and the sizes of the batches."""
     sizes = []
 

@@ -88,7 +88,7 @@ def test_a_file_that_a_kill_cut_off_is_mended(tmp_path):
 
 
 def test_a_full_disk_ends_in_one_line_and_leaves_whole_events(tmp_path):
-    file = tensorboard.Events(tmp_path, 0, np.ones(9))
+    file = tensorboard.EventFiles(tmp_path, 0, np.ones(9))
     file.write({"kind": "train", "iter": 1, **TRAIN})
     before = file.path.read_bytes()
     with largest_file(len(before) + 20), pytest.raises(UserError, match=r"tfevents.*: can't be written: "):

@@ -8,10 +8,10 @@ from csnn_jax.config import Config
 from csnn_jax.errors import UserError
 from csnn_torch.compare import comparison
 from csnn_torch.compare.comparison import Comparison, Origin
-from csnn_torch.compare.results import Spikes
+from csnn_torch.compare.results import SpikeResult
 from csnn_torch.compare.timings import Cost
 
-SPIKES = Spikes("run", "scan", "float64", 4, None, 1000, 0, {"lif1": 0.1, "lif2": 0.2}, 1.0)
+SPIKES = SpikeResult("run", "scan", "float64", 4, None, 1000, 0, {"lif1": 0.1, "lif2": 0.2}, 1.0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from comparisons import RECORDED
 from csnn_jax.config import Config
 from csnn_torch.compare import report
 from csnn_torch.compare.comparison import Comparison
-from csnn_torch.compare.results import Flip, Gradients, Spikes
+from csnn_torch.compare.results import Flip, GradientResult, SpikeResult
 from csnn_torch.compare.timings import Cost, Rounds
 
 DENSITIES = {"lif1": 0.1, "lif2": 0.25}
@@ -20,14 +20,14 @@ FLIP = Flip("lif1", 3, 7, (1, 2, 3), 1.0000001, 1.0, 1e-7)
 def found() -> Comparison:
     found = Comparison("run", Config(), {"fc1.bias": np.zeros(2)})
     found.spikes += [
-        Spikes("run", "scan", "float64", 8, None, 10**6, 0, DENSITIES, 0.5),
-        Spikes("run", "event", "float64", 8, "it computes in float32"),
-        Spikes("run", "scan", "float32", 80, None, 10**7, 12, DENSITIES, 0.5, 1, 1e-7, (FLIP,), 0, 1),
-        Spikes("silent", "scan", "float64", 2, None, 10**6, 0, {"lif1": 0.0, "lif2": 0.0}, 1.0),
+        SpikeResult("run", "scan", "float64", 8, None, 10**6, 0, DENSITIES, 0.5),
+        SpikeResult("run", "event", "float64", 8, "it computes in float32"),
+        SpikeResult("run", "scan", "float32", 80, None, 10**7, 12, DENSITIES, 0.5, 1, 1e-7, (FLIP,), 0, 1),
+        SpikeResult("silent", "scan", "float64", 2, None, 10**6, 0, {"lif1": 0.0, "lif2": 0.0}, 1.0),
     ]
     found.gradients += [
-        Gradients("run", "atan", "scan", "float64", 4, None, {"fc1.bias": 1e-12}, True),
-        Gradients("run", "atan", "scan", "float32", 4, None, {"fc1.bias": 1e-5}, False),
+        GradientResult("run", "atan", "scan", "float64", 4, None, {"fc1.bias": 1e-12}, True),
+        GradientResult("run", "atan", "scan", "float32", 4, None, {"fc1.bias": 1e-5}, False),
     ]
     return found
 

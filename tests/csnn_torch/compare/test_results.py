@@ -7,11 +7,11 @@ import pytest
 from comparisons import broken
 
 from csnn_torch.compare import bounds
-from csnn_torch.compare.results import LAST, Flip, Gradients, Spikes, Trajectory, groups
+from csnn_torch.compare.results import LAST, Flip, GradientResult, SpikeResult, Trajectory, groups
 
 FLIP = Flip("lif1", 3, 0, (1, 2, 3), 1.0002, 0.9999, 2e-4)
-SPIKES = Spikes("run", "event", "float32", 1, None, 10**7, 1, {"lif1": 0.1}, 1.0, 1, 2e-4, (FLIP,))
-GRADIENTS = Gradients("run", "atan", "scan", "float32", 4, None, {"a": 1e-4, "b": 2e-3}, True)
+SPIKES = SpikeResult("run", "event", "float32", 1, None, 10**7, 1, {"lif1": 0.1}, 1.0, 1, 2e-4, (FLIP,))
+GRADIENTS = GradientResult("run", "atan", "scan", "float32", 4, None, {"a": 1e-4, "b": 2e-3}, True)
 TRAJECTORY = Trajectory(
     "the run's",
     "float64",
@@ -33,7 +33,7 @@ def test_a_float32_spike_may_differ_only_by_a_rounding():
     ]
     assert broken([replace(SPIKES, farthest=1e-6)]) == []
     assert [check.value for check in broken([replace(SPIKES, dtype="float64")])] == [1e-7]
-    refused = Spikes("run", "event", "float64", 1, "float32 only")
+    refused = SpikeResult("run", "event", "float64", 1, "float32 only")
     for proves_nothing in (refused, replace(SPIKES, densities={"lif1": 0.0})):
         assert not proves_nothing.counted and proves_nothing.checks() == []
 
