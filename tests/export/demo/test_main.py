@@ -63,7 +63,7 @@ def test_it_serves_until_it_is_interrupted(small_bundle, runtime, tmp_path):
     job = (small_bundle, "--out", tmp_path / "demo", "--ort-web", runtime)
     process = start("export.demo", *job, "--serve", "--port", 0)
     assert process.stdout is not None
-    assert f"--directory {tmp_path / 'demo'}" in process.stdout.readline()
+    assert "ONNX Runtime Web 0.0.1" in process.stdout.readline()
     address = process.stdout.readline().split()[1]
     with urllib.request.urlopen(f"{address}demo.json") as answer:
         assert json.load(answer)["steps"] == 6
