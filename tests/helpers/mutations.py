@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,15 @@ import onnx
 import safetensors
 import safetensors.numpy
 from bundles import rehash
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
+from onnx_mutations import ISO, ONNX_CHANGES, Change, Random, any_of, one_of, with_another
 
 from export import manifest
-from export.graphs import onnx_facts
 from export.proof import statements
 from export.report import text, webpage
 
-ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
 NIR = ("network.nir", "network_nir104.nir")
 HEADERS = ("c/weights.h", "c/network.h", "c/weights_int8.h")
-ISO = "ISO 26262"
-
-Random = np.random.Generator
-Change = Callable[[Path, Random], str]
 
 
 def mutate(folder: Path, number: int) -> str:
@@ -37,130 +31,23 @@ def mutate(folder: Path, number: int) -> str:
     return f"{number} {change.__name__.strip('_')}: {what}"
 
 
-def _one(random: Random, things: Any) -> Any:
-    return things[int(random.integers(len(things)))]
-
-
-def _any(random: Random, **changes: Callable[[], Any]) -> str:
-    """Makes one of these changes; returns its name."""
-    kind = _one(random, [*changes])
-    changes[kind]()
-    return kind
-
-
-def other(value: np.generic) -> np.generic:
-    """Another value of the same type: a float by a quarter and a little, a byte by 16, an integer by one."""
-    if np.issubdtype(value.dtype, np.floating):
-        return value.dtype.type(1.25 * value + 0.01)
-    return value.dtype.type(int(value) + 16 if value.dtype == np.uint8 and value < 200 else int(value) - 1)
-
-
-def _with_another(values: np.ndarray, random: Random) -> tuple[np.ndarray, int]:
-    """(a copy of an array with one other value, where)."""
-    values, at = np.array(values), int(random.integers(values.size))
-    values.flat[at] = other(values.flat[at])
-    return values, at
-
-
-def _of_onnx(change: Callable[[onnx.ModelProto, Random], str], names: tuple[str, ...] = ONNX) -> Change:
-    """A change of one of the ONNX files."""
-
-    def changed(folder: Path, random: Random) -> str:
-        path = folder / _one(random, names)
-        model = onnx.load(path)
-        what = change(model, random)
-        path.write_bytes(model.SerializeToString())
-        return f"{path.name}: {what}"
-
-    changed.__name__ = change.__name__
-    return changed
-
-
-def _constant(model: onnx.ModelProto, random: Random) -> str:
-    tensor = _one(random, [tensor for graph in onnx_facts.graphs(model.graph) for tensor in graph.initializer])
-    values, at = _with_another(numpy_helper.to_array(tensor), random)
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return f"{tensor.name}[{at}]"
-
-
-def _graph(model: onnx.ModelProto, random: Random) -> str:
-    nodes = [node for graph in onnx_facts.graphs(model.graph) for node in graph.node]
-    node, first = _one(random, nodes), _one(random, model.graph.node)
-    operator = "GreaterOrEqual" if node.op_type == "Greater" else "Identity"
-    zeros = numpy_helper.from_array(np.zeros(3, np.float32), "unused")
-    return _any(
-        random,
-        operator=lambda: setattr(node, "op_type", operator),
-        renamed=lambda: _rename(_one(random, model.graph.initializer), nodes),
-        unused=lambda: model.graph.initializer.append(zeros),
-        node=lambda: model.graph.node.append(helper.make_node("Identity", [first.output[0]], ["nowhere"])),
-        doc=lambda: setattr(first, "doc_string", "certified"),
-        producer=lambda: setattr(model, "producer_version", "9"),
-        metadata=lambda: model.metadata_props.add(key="certified", value=ISO),
-        domain=lambda: setattr(model, "domain", "else.where"),
-        imported=lambda: model.opset_import.append(helper.make_opsetid("else.where", 1)),
-        unknown=lambda: model.MergeFromString(b"\xa2\x1f\x04evil"),  # field 500, which ONNX doesn't have
-    )
-
-
-def _rename(tensor: onnx.TensorProto, nodes: list[onnx.NodeProto]) -> None:
-    was, tensor.name = tensor.name, f"{tensor.name}_x"
-    for node in nodes:
-        node.input[:] = [tensor.name if name == was else name for name in node.input]
-
-
-def _attribute(model: onnx.ModelProto, random: Random) -> str:
-    nodes = [node for graph in onnx_facts.graphs(model.graph) for node in graph.node]
-    attribute = _one(random, [a for node in nodes for a in node.attribute if a.type in (a.FLOAT, a.INT, a.INTS)])
-    attribute.f += 0.01 * (attribute.type == attribute.FLOAT)
-    attribute.i += attribute.type == attribute.INT
-    if attribute.type == attribute.INTS:
-        attribute.ints[0] += 1
-    return attribute.name
-
-
-def _hidden_trigger(model: onnx.ModelProto, random: Random) -> str:
-    """A white corner pixel makes every image a 0: nodes that no test image sets off."""
-    output = "counts" if model.graph.output[0].name == "counts" else "spikes"
-    classes = model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-    for node in model.graph.node:
-        node.output[:] = ["clean" if name == output else name for name in node.output]
-    whole = {"starts": [0, 0], "ends": [1, 1], "axes": [2, 3], "flat": [-1, 1]}
-    constants = {name: np.array(values, np.int64) for name, values in whole.items()}
-    constants |= {"white": np.array(0.99, np.float32), "zero": np.eye(1, classes, dtype=np.float32) * 100}
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
-    for kind, given, made, to in (
-        ("Slice", ["image", "starts", "ends", "axes"], "corner", {}),
-        ("Greater", ["corner", "white"], "is_white", {}),
-        ("Cast", ["is_white"], "one", {"to": onnx.TensorProto.FLOAT}),
-        ("Reshape", ["one", "flat"], "set", {}),
-        ("Mul", ["set", "zero"], "forced", {}),
-        ("Max", ["clean", "forced"], output, {}),
-    ):
-        model.graph.node.append(helper.make_node(kind, given, [made], **to))
-    return "a trigger"
-
-
-trigger = _of_onnx(_hidden_trigger, ("sequence.onnx", "step_b1.onnx"))
-
-
 def _nir_value(folder: Path, random: Random) -> str:
-    path, values = folder / _one(random, NIR), []
+    path, values = folder / one_of(random, NIR), []
     with h5py.File(path, "r+") as file:
         file.visititems(lambda _, item: values.append(item) if isinstance(item, h5py.Dataset) else None)
-        chosen = _one(random, [item for item in values if item.dtype.kind in "fi" and item.size])
-        chosen[...], at = _with_another(chosen[()], random)
+        chosen = one_of(random, [item for item in values if item.dtype.kind in "fi" and item.size])
+        chosen[...], at = with_another(chosen[()], random)
         return f"{path.name}: {chosen.name}[{at}]"
 
 
 def _nir_object(folder: Path, random: Random) -> str:
-    path = folder / _one(random, NIR)
+    path = folder / one_of(random, NIR)
     with h5py.File(path, "r+") as file:
         nodes = file["node/nodes"]
         weight = f"{next(name for name in nodes if name.endswith('linear'))}/weight"
         bomb = {"shape": (1000, 100_000), "dtype": "f4", "chunks": True, "compression": "gzip"}
         kind_of = f"{next(iter(nodes))}/type"
-        kind = _any(
+        kind = any_of(
             random,
             dataset=lambda: file.create_dataset("node/more", data=np.arange(9)),
             group=lambda: file.create_group("node/nodes/more"),
@@ -174,10 +61,10 @@ def _nir_object(folder: Path, random: Random) -> str:
 
 
 def _header(folder: Path, random: Random) -> str:
-    path = folder / _one(random, HEADERS)
+    path = folder / one_of(random, HEADERS)
     content = path.read_text()
     numbers = [*re.finditer(r"-?0x[0-9a-f.]+p[+-]\d+f|(?<= )-?\d+(?=,)|(?<= )\d+$", content, re.MULTILINE)]
-    chosen = _one(random, numbers)
+    chosen = one_of(random, numbers)
     number = "0x1.8p-3f" if chosen.group().endswith("f") else str((int(chosen.group()) + 1) % 128)
     path.write_text(content[: chosen.start()] + number + content[chosen.end() :])
     return f"{path.name}: {chosen.group()}"
@@ -191,7 +78,7 @@ BYTES = (
 
 def _byte(folder: Path, random: Random) -> str:
     """In the second half of a file, for a header of safetensors may have a byte that says nothing."""
-    path = folder / _one(random, BYTES)
+    path = folder / one_of(random, BYTES)
     content = path.read_bytes()
     at = len(content) - 1 - int(random.integers(len(content) // 2))
     path.write_bytes(content[:at] + bytes([content[at] ^ 1 << int(random.integers(7))]) + content[at + 1 :])
@@ -199,7 +86,7 @@ def _byte(folder: Path, random: Random) -> str:
 
 
 def _golden(folder: Path, random: Random) -> str:
-    path = _one(random, sorted((folder / "golden").rglob("*.pb")))
+    path = one_of(random, sorted((folder / "golden").rglob("*.pb")))
     tensor = onnx.load_tensor(path)
     values = numpy_helper.to_array(tensor).copy()
     values.flat[int(random.integers(values.size))] += random.integers(3) > 0
@@ -210,7 +97,7 @@ def _golden(folder: Path, random: Random) -> str:
 
 
 def _report(folder: Path, random: Random) -> str:
-    path = folder / _one(random, ("report.html", "report.md"))
+    path = folder / one_of(random, ("report.html", "report.md"))
     content = path.read_text()
     at = len(content) - 1 - int(random.integers(min(len(content), 2000)))
     generator = re.sub(r'content="csnn-jax export [^"]*"', 'content="csnn-jax with plotly 1<script>"', content, count=1)
@@ -221,7 +108,7 @@ def _report(folder: Path, random: Random) -> str:
 
 def _extra(folder: Path, random: Random) -> str:
     links = {"step_b1.onnx": "step.onnx", "etc": "/etc"}
-    kind = _one(random, ["numpy.py", "c/GNUmakefile", "golden/step/more.pb", "empty/", *links])
+    kind = one_of(random, ["numpy.py", "c/GNUmakefile", "golden/step/more.pb", "empty/", *links])
     if kind in links:
         (folder / kind).unlink(missing_ok=True)
         (folder / kind).symlink_to(links[kind])
@@ -236,11 +123,11 @@ def _manifest(folder: Path, random: Random) -> str:
     """Changes, adds or removes anything that isn't a statement of the maker's; the reports are made to fit."""
     recorded = json.loads((folder / "manifest.json").read_text())
     places = [place for place in _places(recorded) if place[0] not in (*statements.FORMS, "schema_version")]
-    *place, name = _one(random, places)
+    *place, name = one_of(random, places)
     inside: Any = recorded
     for one in place:
         inside = inside[one]
-    kind = _one(random, ["changed", "removed", "added"]) if isinstance(inside, dict) else "changed"
+    kind = one_of(random, ["changed", "removed", "added"]) if isinstance(inside, dict) else "changed"
     if kind == "removed":
         del inside[name]
     elif kind == "added":
@@ -254,9 +141,9 @@ def _manifest(folder: Path, random: Random) -> str:
 def _statement(folder: Path, random: Random) -> str:
     """A statement of the maker's in a form that `export` doesn't write, or one more of them."""
     recorded = json.loads((folder / "manifest.json").read_text())
-    entry = _one(random, ["made", "training", "data", "settings", "latency"])
-    kind = _one(random, ["free key", "type", "removed"])
-    name = _one(random, sorted(recorded[entry]))
+    entry = one_of(random, ["made", "training", "data", "settings", "latency"])
+    kind = one_of(random, ["free key", "type", "removed"])
+    name = one_of(random, sorted(recorded[entry]))
     if kind == "removed":
         del recorded[entry][name]
     else:
@@ -276,7 +163,7 @@ def _claims(folder: Path, random: Random) -> str:
         *(("training", name, recorded["training"][name] + 1) for name in ("seed", "time_steps")),
         ("dropped", "", dropped),
     ]
-    entry, name, value = _one(random, claims)
+    entry, name, value = one_of(random, claims)
     recorded[entry] = recorded[entry] | {name: value} if name else value
     fit(folder, recorded)
     return f"{entry} {name}"
@@ -284,9 +171,9 @@ def _claims(folder: Path, random: Random) -> str:
 
 def _spelling(folder: Path, random: Random) -> str:
     """The manifest's or the configuration's text: a key that stands twice, other spaces, a key too many."""
-    path = folder / _one(random, ["manifest.json", "config.json"])
+    path = folder / one_of(random, ["manifest.json", "config.json"])
     content, first = path.read_text(), '"schema_version": 1,'
-    kind = _one(random, ["twice", "spaces", "key"])
+    kind = one_of(random, ["twice", "spaces", "key"])
     more = first + (first if kind == "twice" else '"certified": true,')
     path.write_text(content.replace("\n", "\n ") if kind == "spaces" else content.replace(first, more, 1))
     if path.name == "manifest.json":
@@ -301,7 +188,7 @@ def _configuration(folder: Path, random: Random) -> str:
     path = folder / "config.json"
     job = json.loads(path.read_text())
     changes = [("beta", 0.6), ("threshold", 1.1), ("reset", "none"), ("time_steps", 5), ("scale", 2.0)]
-    name, job["model"][name] = _one(random, changes)
+    name, job["model"][name] = one_of(random, changes)
     path.write_text(json.dumps(job, indent=2))
     return name
 
@@ -311,8 +198,8 @@ def _weights(folder: Path, random: Random) -> str:
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     tensors = safetensors.numpy.load_file(path)
-    value = tensors[_one(random, sorted(tensors))].reshape(-1)
-    kind = _any(
+    value = tensors[one_of(random, sorted(tensors))].reshape(-1)
+    kind = any_of(
         random,
         value=lambda: value.__setitem__(0, value[0] + 0.5),
         metadata=lambda: metadata.__setitem__("certified", ISO),
@@ -352,7 +239,7 @@ def fit(folder: Path, recorded: dict[str, Any]) -> None:
 LAST: tuple[Change, ...] = (_manifest, _statement, _claims, _spelling)
 """Changes that write the manifest themselves."""
 CHANGES: tuple[Change, ...] = (
-    *map(_of_onnx, (_constant, _attribute, *[_graph] * 5)),
-    *(trigger, _nir_value, _nir_object, _header, _byte, _byte, _golden),
+    *ONNX_CHANGES,
+    *(_nir_value, _nir_object, _header, _byte, _byte, _golden),
     *(_report, _report, _extra, _manifest, _statement, _claims, _spelling, _configuration, _weights),
 )

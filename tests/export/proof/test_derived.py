@@ -6,6 +6,7 @@ import h5py
 import mutations
 import numpy as np
 import onnx
+import onnx_mutations
 import onnxruntime
 from bundles import rehash
 from onnx import numpy_helper
@@ -16,7 +17,7 @@ ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
 
 
 def test_a_hidden_trigger_is_found(copy, lines):
-    names = {mutations.trigger(copy, np.random.default_rng(seed)).split(":")[0] for seed in (0, 1, 2)}
+    names = {onnx_mutations.trigger(copy, np.random.default_rng(seed)).split(":")[0] for seed in (0, 1, 2)}
     assert names == {"sequence.onnx", "step_b1.onnx"}
     image = np.ones((1, 1, 28, 28), np.float32)
     counts, _ = onnxruntime.InferenceSession(copy / "sequence.onnx").run(None, {"image": image})
