@@ -82,7 +82,7 @@ class Remembered(verification.Verification):
 @pytest.fixture
 def lines(capsys, monkeypatch, tmp_path_factory):
     """Verifies a bundle: (exit code, what is said of each file; of the last line under its first word)."""
-    monkeypatch.setattr(verification, "Comparison", Remembered)
+    monkeypatch.setattr(verification, "Verification", Remembered)
 
     def verified(folder: Path, effort: Effort | None = "quick", dataset: str | None = None):
         capsys.readouterr()

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from comparisons import RECORDED
 
 from csnn_jax.config import Config
 from csnn_torch.compare import report
@@ -63,19 +62,6 @@ def test_costs_have_ratios_unless_a_side_failed_or_turns_disagree_or_the_machine
     assert shown.count(busy) == 4 and "Medians over 3 fresh processes of each side" in shown
     assert "| snnTorch channels last | not measured |  |  |  |  |  |  |  |" in shown
     assert "- snnTorch channels last: not measured: RuntimeError: no memory | at all" in shown
-
-
-def test_the_recorded_comparison_is_read_and_told_as_it_was(monkeypatch):
-    values = json.loads((RECORDED / "comparison.json").read_text())
-    monkeypatch.setattr(Comparison, "weights", values["weights"])
-    found = Comparison("run", Config(), {})
-    assert found.keep(values, ()) == list(values["origins"])
-    assert json.loads(json.dumps(found.as_json())) == values
-
-    def rows(text: str) -> list[str]:
-        return [line for line in text.splitlines() if line.startswith("| ")]
-
-    assert rows(report.text(found)) == rows((RECORDED / "comparison.md").read_text())
 
 
 def test_all_three_files_are_written(found, tmp_path):
