@@ -59,7 +59,9 @@ def make(
     inputs = Inputs(job, settings.opset, settings.split(dataset.test), settings.window(calibration(dataset)))
     bundle = Bundle(folder, network, scratch)
     evidence = Evidence(network, inputs.test, settings.images, settings.extent, work)
-    tasks = len(parts.possible(network.model, tensors)) + len(claims.checked(network)) + len(claims.timed(network))
+    tasks = (
+        len(parts.possible(network.model, network.tensors)) + len(claims.checked(network)) + len(claims.timed(network))
+    )
     work.plan(tasks + settings.drop_silent + len(("accuracy", "report")))
     derived.make(bundle, inputs, work)
     for part in parts.every():

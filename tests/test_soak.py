@@ -64,7 +64,7 @@ def grown(folder: Path, iterations: int, kept_bytes: int = 0, kept_files: int = 
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     by_iteration = {iteration: Held(memory, files) for iteration, memory, files in found}
-    first, last = by_iteration[SETTLED + 1], by_iteration[iterations]
+    first, last = by_iteration[SETTLED], by_iteration[iterations]
     return Held(last.memory - first.memory, last.files - first.files)
 
 

@@ -7,7 +7,7 @@ from csnn_jax.report import page
 from csnn_jax.report.page import Content, Html
 
 _BLOCK = re.compile(r"(?:<!-- \w+ -->\n)?```\w*\n(?P<code>.*?)\n```|(?P<rest>\S.*?|    .*?)(?=\n\n|\n*\Z)", re.DOTALL)
-_INLINE = re.compile(r"(`[^`]+`|\*\*.+?\*\*)")
+_INLINE = re.compile(r"((?<!\\)`[^`]+`|(?<!\\)\*\*.+?\*\*)")
 
 _PHONE = 60  # letters of a table that a phone has room for, some of them on a second line
 
@@ -38,9 +38,14 @@ def inline(text: str) -> Html:
     return page.joined(_word(word) for word in _INLINE.split(text.replace("\n", " ")) if word)
 
 
+def unescaped(text: str) -> str:
+    """Text that `cells.plain` made, as it was before."""
+    return re.sub(r"\\([\\`*\[\]<>|])", r"\1", text)
+
+
 def _word(word: str) -> Content:
     if not _INLINE.fullmatch(word):
-        return word
+        return unescaped(word)
     if word.startswith("`"):
         return page.code(word[1:-1])
     return page.element("strong", inline(word[2:-2]))
@@ -57,4 +62,4 @@ def _cells(line: str) -> list[str]:
 
 
 def _cell(cell: str) -> Content:
-    return inline(cell) if _INLINE.search(cell) else cell
+    return inline(cell) if _INLINE.search(cell) else unescaped(cell)

@@ -30,7 +30,7 @@ def render(manifest: Manifest) -> str:
     top, *rest = ((name, section(shown)) for name, section in text.SECTIONS.items())
     title, *lead = top[1].removeprefix("# ").split("\n\n")
     marked = [markup.inline(_FLAGS.sub(r"`\g<0>`", one)) for one in lead]
-    return page.document(title, marked, [_section(shown, *one) for one in rest], maker())
+    return page.document(markup.unescaped(title), marked, [_section(shown, *one) for one in rest], maker())
 
 
 def maker() -> str:
