@@ -96,12 +96,12 @@ def test_every_page_opens_from_disk_without_errors(site: Path) -> None:
             visit.page.goto(page.as_uri())
             scrolls = visit.page.evaluate("document.documentElement.scrollWidth > innerWidth")
             assert not scrolls, f"{page} is wider than the window"
-        visit.page.goto((site / "deploy.html").as_uri())
         visit.page.set_viewport_size({"width": 1280, "height": 800})
-        assert axe(visit.page) == []
         visit.page.get_by_role("textbox", name="Search").fill("surrogate gaussian")
         first = visit.page.locator(".md-search-result__link").first
         first.wait_for(state="attached")
         assert first.get_attribute("href").partition("?")[0].endswith("extend/surrogate.html")
         assert visit.errors == []
         assert [address for address in visit.requests if OUTSIDE.match(address)] == []
+        visit.page.goto((site / "deploy.html").as_uri())
+        assert axe(visit.page) == []  # last, for it reads styles that a page from disk may not
