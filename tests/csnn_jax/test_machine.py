@@ -11,6 +11,7 @@ import pytest
 from csnn_jax import machine
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs sched_setaffinity")
 def test_cpus_are_those_that_the_process_may_use():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from csnn_jax import machine; "
     code += "print(machine.cpus())"

@@ -18,16 +18,8 @@ import pytest
 from export.demo import npm
 
 CHROMIUM = Path("/usr/bin/chromium")
-WIDTHS, SCHEMES = (390, 1280), ("light", "dark")
-"""A phone's and a computer's, in CSS pixels; what `prefers-color-scheme` says."""
-VIEWS = [
-    pytest.param(
-        width, scheme, marks=[pytest.mark.slow, *([] if (width, scheme) == (390, "dark") else [pytest.mark.rare])]
-    )
-    for width in WIDTHS
-    for scheme in SCHEMES
-]
-"""For `pytest.mark.parametrize("width, scheme", VIEWS)`: a dark phone each time, the others rarely."""
+WIDTHS = (390, 1280)
+"""A phone's and a computer's, in CSS pixels."""
 HEIGHT = 800
 AXE = npm.Package("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
 GRAVE = ("serious", "critical")
