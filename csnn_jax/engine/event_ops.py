@@ -106,10 +106,9 @@ def _lif_backward(rule: Rule, saved: _Neurons, cotangent: LayerOutput) -> tuple[
     membranes, (beta, threshold, _) = saved
     given, dspikes = rule.given(membranes, saved.values), cast(Array, cotangent.spikes.port)
     if rule.read:
-        # dU has the membranes' own gradient added at every step. So the kernel takes sigma' dS + dmembranes for its dS,
-        # with a derivative of 1, and only the threshold's gradient then has the membranes' part too much.
-        sigma = rule.derivative(membranes - threshold).astype(jnp.float32)
-        dspikes, given = sigma * dspikes + cotangent.membranes, jnp.ones_like(membranes)
+        # Nobody reads these neurons' spikes. The kernel takes the membranes' gradient for its dS, with a derivative of
+        # 1, and only the threshold's gradient then has it too much.
+        dspikes, given = cotangent.membranes, jnp.ones_like(membranes)
     gradients = kernels.lif_backward(kernels.LifBackward(dspikes, membranes, given, beta, threshold), rule)
     dthreshold = gradients.dthreshold.sum()
     if rule.read:

@@ -4,11 +4,15 @@ import socket
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from commands import SMALL, run, start
 from processes import begin, end, together
 
+from csnn_jax.devices.cluster import Address, Cluster, connect
+from csnn_jax.devices.mesh import Devices
+from csnn_jax.errors import UserError
 from csnn_jax.runs import weights
 from csnn_jax.runs.rundir import RunDir
 
@@ -25,6 +29,30 @@ def ours(done) -> str:
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2 and line.startswith("error: ")
     return line
+
+
+def test_a_cluster_of_one_agrees_with_itself():
+    alone = Cluster(Devices(jax.devices()[:1]))
+    assert alone.first and alone.maximum(7) == 7 and alone.each(lambda: 3) == 3
+    assert alone.broadcast(lambda: "text", str.encode, bytes.decode) == "text"
+    alone.check_same(lambda: {"--lr": "0.1", "--seed": "3"})
+
+    def mistake():
+        raise UserError("--lr 7: expected less")
+
+    with pytest.raises(UserError, match=r"^--lr 7: expected less$"):
+        alone.each(mistake)
+    with pytest.raises(UserError, match=r"^--lr 7: expected less$"):
+        alone.broadcast(mistake, str.encode, bytes.decode)
+
+
+def test_a_port_that_is_taken_and_a_coordinator_that_is_silent_are_refused():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        coordinator = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"^--coordinator {coordinator}: this port can't be had: "):
+            connect(Address(coordinator, 2, 0), 1)
+    with pytest.raises(UserError, match=f"^--coordinator {coordinator}: no answer within 1 s "):
+        connect(Address(coordinator, 2, 1), 1)
 
 
 @pytest.mark.slow

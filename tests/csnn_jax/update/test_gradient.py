@@ -7,13 +7,15 @@ import pytest
 from flax import nnx
 
 from csnn_jax.config import ModelConfig, TrainConfig
+from csnn_jax.data import dropout
 from csnn_jax.devices.mesh import Devices
-from csnn_jax.engine import event
+from csnn_jax.engine import event, scan
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
 from csnn_jax.update import gradient as gradients
 from csnn_jax.update import objective
 from csnn_jax.update.gradient import Gradients
+from csnn_jax.update.objective import ce_rate
 
 SMALL = ModelConfig(input_shape=(6, 6, 1), conv_channels=(4, 8), hidden=(12,), num_classes=3, time_steps=6)
 BATCH = 12
@@ -51,6 +53,16 @@ def test_one_device_gets_a_program_without_any_mapping(batch):
     ]
     assert texts[0] == texts[1] and "psum" not in texts[1]
     assert "shard_map" in texts[2] and "shard_map" not in texts[1]
+
+
+def test_dropout_scales_up_what_stays(firing, batch):
+    model, _ = firing(SMALL)
+    graph, params = nnx.split(model)
+    x, labels = batch
+    masks = tuple(map(jnp.asarray, dropout.draw(SMALL, 0.75, 0, 0, BATCH)))
+    made = gradients.make(graph, 255.0, objective.make(TrainConfig()), dropout=0.75)
+    output, _ = scan.watch(model, x / jnp.float64(255), dropout=scan.Dropout(masks, 4.0))
+    assert jax.jit(made)(params, x, labels, *masks).loss == pytest.approx(float(ce_rate(output, labels)), 1e-12)
 
 
 SPREADS = [(5, 1), (None, 4), (2, 3)]  # images of a part, devices

@@ -72,6 +72,17 @@ def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
+def test_the_average_moves_towards_the_new_parameters(firing, batch):
+    model, _ = firing(SMALL)
+    graph, state = beginning(model)
+    before = jax.tree.map(lambda p: p + 1, state.params)
+    update = make_update(graph, ADAM, gradient_of(graph))
+    after, _ = jax.jit(update)(state._replace(average=before), *batch, RATE, renewal=0.25)
+    moved = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, before, after.params)
+    for one, other in zip(jax.tree.leaves(after.average), jax.tree.leaves(moved), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_changes_nothing(batch, value):
     model = CSNN(SMALL)

@@ -38,7 +38,9 @@ def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, n
     assert all(layer.any() and not layer.all() for layer in trace.spikes)
     binary, path = program.build(folder, folder, int8)
     library, other = program.Library(path, config), program.Library(path, config)
-    before = [u.numpy() for u in reference.Step(config, tensors).initial_membranes(IMAGES)]
+    step = reference.Step(config, tensors)
+    before = [u.numpy() for u in step.initial_membranes(IMAGES)]
+    check_at_the_threshold(library, step, next(reference.frames(x, 1)), before)
     for t, frame in enumerate(reference.frames(x, config.time_steps)):
         after, spikes = library.step(before, frame.numpy())
         other.step(before, torch.ones_like(frame).numpy())
@@ -50,6 +52,15 @@ def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, n
     expected = trace.spikes[-1].sum(0).numpy()
     np.testing.assert_array_equal(counts, expected)
     np.testing.assert_array_equal(classes, np.where(expected.any(1), expected.argmax(1), -1))
+
+
+def check_at_the_threshold(library, step, frame, membranes):
+    """A membrane that equals its threshold has not spiked, so nothing is reset."""
+    at = [np.full_like(u, neurons.threshold) for u, neurons in zip(membranes, step.neurons, strict=True)]
+    with torch.no_grad():
+        _, *expected = step(frame, *map(torch.from_numpy, at))
+    for mine, theirs in zip(library.step(at, frame.numpy())[0], expected, strict=True):
+        np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_the_library_refuses_an_input_that_is_no_byte(built):
