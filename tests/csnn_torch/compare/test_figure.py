@@ -25,20 +25,14 @@ def panels(drawn: Figure) -> list:
     return [axes for part in drawn.subfigs for axes in part.axes]
 
 
-@pytest.mark.parametrize(
-    ("trajectories", "costs", "rows"),
-    [
-        ([], [], 0),
-        ([], COSTS, 3),
-        ([trajectory(1, 0.1), trajectory(None, 0.0, dtype="float64")], COSTS, 7),
-        ([trajectory(1, 0.1), trajectory(None, -0.1, 3), trajectory(None, 0.0, dtype="float64")], COSTS, 7),
-    ],
-)
-def test_there_is_a_panel_for_everything_that_was_measured(trajectories, costs, rows):
-    drawn = figure.draw(trajectories, costs)
-    check_printable(drawn)
-    assert len(panels(drawn)) == rows
-    assert len(costs) == 0 or "0.50" in words(drawn)
+def test_there_is_a_panel_for_everything_that_was_measured():
+    one, exact = trajectory(1, 0.1), trajectory(None, 0.0, dtype="float64")
+    several = [one, trajectory(None, -0.1, 3), exact]
+    for trajectories, costs, rows in (([], [], 0), ([], COSTS, 3), ([one, exact], COSTS, 7), (several, COSTS, 7)):
+        drawn = figure.draw(trajectories, costs)
+        check_printable(drawn)
+        assert len(panels(drawn)) == rows
+        assert len(costs) == 0 or "0.50" in words(drawn)
 
 
 def test_of_several_seeds_the_mean_and_its_deviation_are_shown():

@@ -9,9 +9,11 @@ from bundles import make_run
 from commands import ENVIRONMENT, call, refused, run
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
 from csnn_jax.network import model, neuron
 from csnn_jax.runs import rundir
 from csnn_torch.compare import __main__ as command
+from csnn_torch.compare.comparison import make_folder
 from csnn_torch.compare.plan import Plan
 
 MODULE = "csnn_torch.compare"
@@ -68,7 +70,8 @@ def test_the_command_answers_all_questions(small_run, tmp_path):
     assert list(costs) == ["scan", "event", "snntorch"]
     for cost in costs.values():
         assert cost["step_s"] > 0 and cost["infer_s"] > 0 and cost["peak_memory_mb"] > 100
-        assert len(cost["step"]["clock"]) == 3
+        assert [len(cost["step"][clock]) for clock in ("clock", "processor")] == [3, 3] and len(cost["others"]) == 3
+        assert min(map(min, cost["step"]["processor"])) > 0 and all(0 <= share <= 1 for share in cost["others"])
         differ = np.not_equal(cost["predictions"], costs["snntorch"]["predictions"])
         assert len(differ) == 128 and differ.sum() <= 1 and "threads" in cost["description"]  # a rounding may flip one
     assert (tmp_path / "out" / "comparison.pdf").read_bytes().startswith(b"%PDF")
@@ -80,6 +83,9 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     assert command.main((*data, "--out", str(tmp_path), "--quick", "--questions", "network")) == 1
     assert "Broken: run, scan, float64: share of spikes that differ" in capsys.readouterr().out
     assert "**Broken**: run, scan, float64" in (tmp_path / "comparison.md").read_text()
+    with pytest.raises(UserError, match="holds a comparison already; expected another path, or --overwrite"):
+        make_folder(str(tmp_path))
+    assert make_folder(str(tmp_path), overwrite=True) == tmp_path
 
 
 def test_without_a_run_the_default_network_is_trained_first(tmp_path):

@@ -1,6 +1,7 @@
 """The report says what was found, and what was not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from csnn_jax.config import Config
 from csnn_torch.compare import report
 from csnn_torch.compare.comparison import Comparison
-from csnn_torch.compare.results import Flip, GradientResult, SpikeResult
+from csnn_torch.compare.results import Flip, GradientResult, SpikeResult, Trajectory
 from csnn_torch.compare.timings import Cost, Rounds
 
 DENSITIES = {"lif1": 0.1, "lif2": 0.25}
@@ -38,6 +39,7 @@ def lines(found: Comparison) -> list[str]:
 def test_spikes_and_gradients_stand_in_tables(found):
     shown = lines(found)
     assert "| run | 10.0, 25.0 | 1,000,000 | 0 (50.0 %) | 12 on 80 images (50.0 %) | 0 (1 tie) |" in shown
+    assert len(found.broken) == 1, "a variant may be silent"
     assert "| silent (2 images) **(not counted)** | 0.0, 0.0 | 1,000,000 | 0 (100.0 %) | not run | 0 |" in shown
     assert "Not run: event, float64: it computes in float32." in shown
     assert "| run | atan | 1.0e-12 | 1.0e-05 (a spike flipped) |" in shown
@@ -62,6 +64,18 @@ def test_costs_have_ratios_unless_a_side_failed_or_turns_disagree_or_the_machine
     assert shown.count(busy) == 4 and "Medians over 3 fresh processes of each side" in shown
     assert "| snnTorch channels last | not measured |  |  |  |  |  |  |  |" in shown
     assert "- snnTorch channels last: not measured: RuntimeError: no memory | at all" in shown
+
+
+def test_several_seeds_have_a_row_each_and_a_sentence_of_mean_and_deviation(found):
+    losses = {"csnn_jax": [2.0, 1.75], "snntorch": [2.0, 1.5]}
+    one = Trajectory("the seed's", "float32", "scan", 8, 1e-3, losses, {"fc1.bias": 0.5}, 1, {"lif1": 0.1}, 0, 25)
+    other = replace(one, losses={"csnn_jax": [2.0, 1.5], "snntorch": [2.0, 1.5]}, first_flip=None, seed=7)
+    found.trajectories += [one, other, replace(one, dtype="float64", first_flip=None)]
+    shown = lines(found)
+    said, exact = (line for line in shown if line.startswith("- Same training"))
+    assert "over 2 seeds of 2 iterations the mean loss of the last 20 differs by +0.062 +- 0.088" in said
+    assert exact.startswith("- Same training, float64: over 2 iterations no spike flips")
+    assert {"| 0 | 1.875 | 1.750 | +0.125 | 1 |", "| 7 | 1.750 | 1.750 | +0.000 | none flips |"} < {*shown}
 
 
 def test_all_three_files_are_written(found, tmp_path):

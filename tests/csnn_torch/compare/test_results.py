@@ -1,8 +1,9 @@
-"""Which bounds a result has, and what it says of itself."""
+"""Which bounds a result has, when they hold, and what it says of itself."""
 
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from comparisons import broken
 
@@ -25,6 +26,20 @@ TRAJECTORY = Trajectory(
     seed=0,
     time_steps=25,
 )
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"), [(0.01, True), (0.6, True), (0.0099, False), (0.61, False), (math.nan, False)]
+)
+def test_a_value_on_the_bound_holds_and_nan_does_not(value, holds):
+    assert bounds.Check("density", value, *bounds.DENSITY).holds is holds
+    assert bounds.fires({"lif1": 0.1, "lif2": value}) is holds
+
+
+def test_a_distance_is_relative_and_of_a_zero_tensor_it_is_none():
+    reference = {"a": np.array([3.0, 4.0]), "b": np.zeros(2)}
+    found = bounds.distances({"a": np.array([3.0, 4.5], np.float32), "b": np.ones(2), "more": np.ones(1)}, reference)
+    assert found["a"] == pytest.approx(0.1) and math.isnan(found["b"]) and list(found) == ["a", "b"]
 
 
 def test_a_float32_spike_may_differ_only_by_a_rounding():

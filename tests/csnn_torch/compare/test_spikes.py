@@ -69,3 +69,15 @@ def test_predictions_may_differ_where_two_classes_tie_within_one_spike(case):
     total = spikes.Total(case, "scan", "float32")
     total.add_predictions(np.array([[5, 6], [5, 7], [5, 4]]), np.array([[6, 5], [6, 5], [5, 4]]))
     assert (total.near_ties, total.predictions) == (1, 1)
+
+
+def test_both_sides_get_pixels_of_0_to_1_time_major(case):
+    assert case.pixels("float64").dtype == np.float64 and set(np.unique(case.pixels("float32"))) == {0, 1}
+    frames = replace(case, images=np.stack([case.images, 0 * case.images, case.images], axis=1))
+    assert frames.frames and frames.pixels("float32", slice(2, 4)).shape == (3, 2, 8, 8, 1)
+    np.testing.assert_array_equal(frames.pixels("float32")[2], case.pixels("float32"))
+    rate = replace(case, config=replace(case.config, encoding="rate"))
+    np.testing.assert_array_equal(rate.pixels("float32")[0], case.pixels("float32"))  # of 0 and 1, certain
+    assert rate.pixels("float64").shape == (8, 6, 8, 8, 1)
+    floats = replace(case, images=(case.images / 255).astype(np.float32))
+    np.testing.assert_array_equal(floats.pixels("float32"), case.pixels("float32"))

@@ -1,6 +1,5 @@
 """Which seconds a side took, and when they are good for a ratio."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -17,8 +16,6 @@ def test_costs_are_medians_over_all_turns_and_a_failed_side_has_none():
     assert COST.step.range == (1.0, 3.0)
     assert replace(COST, first_step=1.0).compile_s == 0
     assert Cost("event", "RuntimeError: no").as_json() == {"side": "event", "failed": "RuntimeError: no"}
-    assert str(Cost("event", "RuntimeError: no")) == "event: not measured: RuntimeError: no"
-    assert str(COST).startswith("scan: iteration 2.0 s (3.5 s of processors), inference batch 0.25 s, ")
 
 
 @pytest.mark.parametrize("slowest", [1.01 * APART, 0.99 * APART])
@@ -39,11 +36,7 @@ def test_a_busy_machine_gives_no_ratio():
     for mine, base in ((replace(COST, others=busy), BASE), (COST, replace(BASE, others=busy))):
         speed = mine.speed(base, "step")
         assert speed.ratio is None and "the machine was busy, other programs took 40 % of it" in str(speed)
+    reasons = replace(COST, others=busy).as_json()["no_ratio"]
+    assert set(reasons.values()) == {"the machine was busy, other programs took 40 % of it"}
     assert replace(COST, others=[OTHERS] * 3).speed(BASE, "step").ratio == 4.0
     assert replace(COST, others=[]).speed(BASE, "step").ratio == 4.0  # where the system does not tell
-
-
-def test_json_holds_the_reason():
-    busy = replace(COST, others=[0.5])
-    values = json.loads(json.dumps(busy.as_json()))
-    assert set(values["no_ratio"].values()) == {"the machine was busy, other programs took 50 % of it"}
