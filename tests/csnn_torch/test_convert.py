@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
-from digits import few_digits
 from foreign_networks import foreign
 from recordings import write_nmnist
 from snntorch import utils
@@ -58,37 +57,35 @@ def test_flags_that_contradict_the_file_are_refused(file, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def small(channels: int, classes: int, pixels: int) -> nn.Sequential:
+def small(channels: int, pixels: int) -> nn.Sequential:
     """One convolution without padding and a pool on square images of so many pixels."""
     neurons = dict(beta=0.5, init_hidden=True)
     layers = nn.Conv2d(channels, 2, 3), nn.MaxPool2d(2), snn.Leaky(**neurons), nn.Flatten()
     left = (pixels - 2) // 2
-    return nn.Sequential(*layers, nn.Linear(2 * left**2, classes), snn.Leaky(**neurons, output=True))
+    return nn.Sequential(*layers, nn.Linear(2 * left**2, 10), snn.Leaky(**neurons, output=True))
 
 
 @pytest.mark.parametrize(
-    ("channels", "classes", "pixels", "flags", "why", "dataset"),
+    ("channels", "flags", "why", "dataset"),
     [
-        (3, 10, 32, (), "measured; give", "arrays"),
-        (1, 10, 32, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); give", "mnist"),
+        (3, (), "measured; give", "arrays"),
+        (1, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); give", "mnist"),
     ],
 )
-def test_no_accuracy_is_measured_on_images_of_another_shape(
-    tmp_path, capsys, channels, classes, pixels, flags, why, dataset
-):
-    torch.save(small(channels, classes, pixels).state_dict(), tmp_path / "net.pt")
-    shape = ("--input-shape", str(pixels), str(pixels), str(channels), "--padding", "valid", "--time-steps", "2")
+def test_no_accuracy_is_measured_on_images_of_another_shape(tmp_path, capsys, channels, flags, why, dataset):
+    torch.save(small(channels, 32).state_dict(), tmp_path / "net.pt")
+    shape = ("--input-shape", "32", "32", str(channels), "--padding", "valid", "--time-steps", "2")
     assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *shape, *flags]) == 0
     printed = capsys.readouterr().out
     assert "Final Test Accuracy" not in printed and f"No accuracy was {why}" in printed
-    assert f"of images of {pixels}x{pixels}x{channels} and at most {classes} classes, by --dataset" in printed
+    assert f"of images of 32x32x{channels} and at most 10 classes, by --dataset" in printed
     run, config, _ = rundir.open_run(str(tmp_path / "run"))
     (end,) = run.records("end")
     assert end["accuracy"] is None and run.finished and config.data.dataset == dataset
 
 
 def test_a_data_set_of_another_shape_is_refused_where_it_can_not_be_made_to_fit(tmp_path, capsys):
-    torch.save(small(1, 10, 28).state_dict(), tmp_path / "net.pt")
+    torch.save(small(1, 28).state_dict(), tmp_path / "net.pt")
     dataset = write_nmnist(tmp_path / "bars", train=1, test=1)
     flags = ("--padding", "valid", "--dataset", dataset)
     assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *flags]) == 2
@@ -96,16 +93,14 @@ def test_a_data_set_of_another_shape_is_refused_where_it_can_not_be_made_to_fit(
     assert capsys.readouterr().err == expected and not (tmp_path / "run").exists()
 
 
-def test_the_flags_of_norms_and_normalized_images_are_taken(tmp_path, capsys):
-    torch.save(small(1, 10, 28).state_dict(), tmp_path / "net.pt")
-    flags = ("--padding", "valid", "--time-steps", "2", "--batchnorm-eps", "1e-3", "--dataset")
-    plain, normal = tmp_path / "plain", tmp_path / "normal"
-    (tmp_path / "digits").mkdir()
-    digits = few_digits(tmp_path / "digits")
-    assert convert.main([str(tmp_path / "net.pt"), "--out", str(plain), *flags, digits]) == 0
-    assert f"images of {digits})" in capsys.readouterr().out
-    more = ("--normalize", "0.1307", "0.3081")
-    assert convert.main([str(tmp_path / "net.pt"), "--out", str(normal), *flags, digits, *more]) == 0
-    assert "mean 0.1307 and standard deviation 0.3081 is folded into conv1" in capsys.readouterr().out
-    first, second = (rundir.open_run(str(path))[2]["conv1.weight"] for path in (plain, normal))
-    np.testing.assert_allclose(second, first / 0.3081, rtol=1e-6)
+def test_the_flags_of_norms_and_normalized_images_are_taken(dataset, tmp_path, capsys):
+    network = small(1, 28)
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    flags = ("--padding", "valid", "--time-steps", "2", "--batchnorm-eps", "1e-3", "--normalize", "0.1307", "0.3081")
+    words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *flags, "--dataset", dataset]
+    assert convert.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "mean 0.1307 and standard deviation 0.3081 is folded into conv1" in printed
+    assert f"images of {dataset})" in printed
+    folded = rundir.open_run(str(tmp_path / "run"))[2]["conv1.weight"]
+    np.testing.assert_allclose(folded, network[0].weight.detach().numpy() / 0.3081, rtol=1e-6)

@@ -83,7 +83,6 @@ def test_a_layer_that_would_be_empty_is_refused_by_name():
 
 @pytest.mark.slow
 def test_a_bundle_without_silent_channels_is_a_bundle_of_the_smaller_network(tmp_path):
-    (tmp_path / "digits").mkdir()
     name = few_digits(tmp_path / "digits", train=30, test=40)
     run, bundle = make_run(tmp_path / "run", SMALL, name), tmp_path / "bundle"
     weights.save(run / "weights.safetensors", quiet(SMALL), SMALL)

@@ -10,6 +10,7 @@ from csnn_jax import data
 
 def few_digits(folder: Path, train: int = 320, test: int = 64) -> str:
     """Writes them as IDX files; what `--dataset` takes."""
+    folder.mkdir(exist_ok=True)
     mnist = _mnist()
     splits = ((mnist.train, train), (mnist.test, test))
     write_folder(folder, *((split.images[:count, :, :, 0], split.labels[:count]) for split, count in splits))

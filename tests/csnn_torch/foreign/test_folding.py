@@ -19,25 +19,19 @@ def test_the_eps_of_norms_is_given():
     with torch.no_grad():
         for norm in (net.norm1, net.norm2):
             norm.running_var.fill_(0.002)  # so that eps counts
+        net.norm1.weight[1] = -0.5
         x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
         theirs, different = net.eval()(x, 9), []
         for eps in (1e-3, 1e-5):
             found = convert(net.state_dict(), padding="valid", time_steps=9, batchnorm_eps=eps)
             assert f"norm2 is folded into conv2, with its running statistics and eps {eps:g}" in found.notes
+            assert any(note.startswith("norm1") and "some of its weights are negative" in note for note in found.notes)
             network = companion.sequential(found.config)
             companion.load_tensors(network, found.tensors)
             different.append((theirs != companion.run(network, x, 9)).sum())
     assert different[0] <= 2 < different[1]
     with pytest.raises(UserError, match="--batchnorm-eps -1: expected a number of at least 0"):
         convert(net.state_dict(), padding="valid", batchnorm_eps=-1)
-
-
-def test_norms_that_are_folded_with_negative_weights_are_noted():
-    net = trained(Net(norm=True))
-    with torch.no_grad():
-        net.norm1.weight[1] = -0.5
-    found = convert(net.state_dict(), padding="valid")
-    assert any("norm1 is folded" in note and "some of its weights are negative" in note for note in found.notes)
 
 
 def linear() -> nn.Sequential:
@@ -78,11 +72,7 @@ def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
 @pytest.mark.parametrize(
     ("values", "flags", "message"),
     [
-        (
-            (0.1, 0.3),
-            {"padding": "same"},
-            "--normalize: conv1 pads its input by 2, and its zeros are the mean of a norm",
-        ),
+        ((0.1, 0.3), {"padding": "same"}, "--normalize: conv1 pads its input by 2, and its zeros are the mean"),
         ((0.1,), {}, "--normalize 0.1: expected a mean and a positive standard deviation"),
         ((0.1, 0.0), {}, "--normalize 0.1 0: expected a mean and a positive"),
         ((0.1, 0.2, 0.3, 0.4), {}, "--normalize: 2 means, expected one, or one for each of 1 channels"),

@@ -15,16 +15,6 @@ from csnn_jax.errors import UserError
 from csnn_torch.foreign import saved
 
 
-@pytest.mark.parametrize("name", ["model_state_dict", "weights of mine"])
-def test_a_state_dict_inside_is_found_and_told(tmp_path, name):
-    path = str(tmp_path / "net.pt")
-    adam = torch.optim.Adam(foreign().parameters()).state_dict()
-    torch.save({"epoch": 3, "optimizer": adam, name: foreign().state_dict(), "loss": [1.0]}, path)
-    found = saved.read(path)
-    assert list(found.tensors) == list(foreign().state_dict())
-    assert found.notes == (f"the state_dict is the file's {name}",)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -41,19 +31,21 @@ def test_other_content_is_named(tmp_path, content, message):
         saved.read(path)
 
 
-@pytest.mark.parametrize("old_format", [False, True])
-def test_numbers_of_numpy_and_a_namespace_beside_the_weights_do_no_harm(tmp_path, old_format):
+@pytest.mark.parametrize(("name", "old_format"), [("model_state_dict", False), ("weights of mine", True)])
+def test_a_state_dict_is_found_beside_numbers_of_numpy_and_a_namespace(tmp_path, name, old_format):
     path = str(tmp_path / "net.pt")
     beside = {
+        "optimizer": torch.optim.Adam(foreign().parameters()).state_dict(),
         "best_acc": np.float64(0.9),
         "epoch": np.int32(3),
         "args": argparse.Namespace(lr=0.1, name="x"),
         "losses": [np.float32(1), np.arange(3.0)],
     }
-    torch.save(beside | {"net": foreign().state_dict()}, path, _use_new_zipfile_serialization=not old_format)
+    torch.save(beside | {name: foreign().state_dict()}, path, _use_new_zipfile_serialization=not old_format)
     found = saved.read(path)
+    assert list(found.tensors) == list(foreign().state_dict())
     assert torch.equal(found.tensors["3.weight"], foreign()[3].weight)
-    assert found.notes == ("the state_dict is the file's net",)
+    assert found.notes == (f"the state_dict is the file's {name}",)
 
 
 class Hostile:
