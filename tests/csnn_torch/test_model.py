@@ -28,12 +28,6 @@ def whole_eighths(config, seed):
     return tensors, images
 
 
-def snntorch_trace(config, tensors, images):
-    network = companion.sequential(config)
-    companion.load_tensors(network, tensors)
-    return companion.trace(network, torch.tensor(images).permute(0, 3, 1, 2), config.time_steps)
-
-
 CHANGES = {
     f"{reset}, {pool}": {"reset": reset, "pool": pool}
     for reset in ("subtract", "zero", "none")
@@ -52,7 +46,9 @@ def test_equal_weights_give_equal_spikes_in_every_layer(changes):
     model = CSNN(config)
     load_tensors(model, tensors)
     _, ours = trace(model, images)
-    theirs = snntorch_trace(config, tensors, images)
+    network = companion.sequential(config)
+    companion.load_tensors(network, tensors)
+    theirs = companion.trace(network, torch.tensor(images).permute(0, 3, 1, 2), config.time_steps)
     for mine, their in zip(ours.spikes, theirs.spikes, strict=True):
         assert 0.01 < their.mean() < 0.95  # neither silent nor saturated
         np.testing.assert_array_equal(np.asarray(mine), their.numpy())

@@ -9,7 +9,7 @@ from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.training import plan
 from csnn_jax.update import trainer as jax_trainer
-from csnn_torch.optimizer import Optimizer, clip
+from csnn_torch.optimizer import clip
 from csnn_torch.trainer import Trainer
 
 torch.set_num_threads(1)
@@ -36,6 +36,9 @@ JOBS: dict[str, dict] = {
     "cosine": {"schedule": "cosine"},
     "clipping": {"optimizer": "sgd", "clip_norm": 0.01},
     "label smoothing": {"label_smoothing": 0.2},
+    "membranes": {"loss": "ce_membrane"},
+    "counts": {"loss": "mse_count", "label_smoothing": 0.2},
+    "dropout": {"dropout": 0.4},
     "all": dict(optimizer="adamw", schedule="cosine", warmup=5, weight_decay=0.1, clip_norm=0.05)
     | dict(label_smoothing=0.1, rate_target=0.2, rate_weight=5),
 }
@@ -84,6 +87,7 @@ def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split
         np.testing.assert_allclose(theirs[name], tensor, rtol=0, atol=1e-12, err_msg=name)
     for a, b in zip(mine, other, strict=True):
         assert a.loss == pytest.approx(b.loss, rel=1e-12)
+        np.testing.assert_allclose(a.densities, b.densities, rtol=1e-12)
         np.testing.assert_allclose(a.gradients, b.gradients, rtol=1e-9)
         assert all(0.01 < density < 0.7 for density in a.densities[:-1])
     assert np.mean([step.densities[-1] for step in mine]) > 0.05
@@ -92,28 +96,10 @@ def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split
     ENDS.append(end)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"weight_decay": 0.1}, {"optimizer": "adamw"}, {"optimizer": "sgd", "momentum": 0.9}]
-)
-def test_without_clipping_an_update_has_the_bits_of_torchs_own_optimiser(changes):
-    config = TrainConfig(**changes)
-    mine, theirs = ([torch.nn.Parameter(torch.linspace(-1, 2, 12).reshape(3, 4))] for _ in range(2))
-    reference = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[config.optimizer]
-    momentum = {"momentum": config.momentum} if config.optimizer == "sgd" else {}
-    reference, ours = reference(theirs, 0.1, weight_decay=config.decay, **momentum), Optimizer(config, mine)
-    for number in range(4):
-        for parameters in (mine, theirs):
-            parameters[0].grad = (parameters[0] ** 2 - number).detach()
-        ours.update(0.1)
-        reference.step()
-    assert torch.equal(mine[0], theirs[0]) and not torch.equal(mine[0], torch.linspace(-1, 2, 12).reshape(3, 4))
-
-
 def test_clipping_reaches_the_limit_exactly_and_leaves_short_gradients_alone():
     gradients = [torch.tensor([3.0, 0.0], dtype=torch.float64), torch.tensor(4.0, dtype=torch.float64)]
     clip(gradients, 5.5)
     assert gradients[0].tolist() == [3.0, 0.0] and gradients[1] == 4.0
     clip(gradients, 1.0)
-    assert gradients[0].tolist() == pytest.approx([0.6, 0.0], rel=1e-15) and float(gradients[1]) == pytest.approx(
-        0.8, rel=1e-15
-    )
+    assert gradients[0].tolist() == pytest.approx([0.6, 0.0], rel=1e-15)
+    assert float(gradients[1]) == pytest.approx(0.8, rel=1e-15)

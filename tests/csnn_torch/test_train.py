@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from commands import ENVIRONMENT, refused, run, start
-from digits import few_digits
+from trainings import records
 
 from csnn_jax import evaluate
 
@@ -18,16 +18,6 @@ STACK = (
 ONE_THREAD = {"env": ENVIRONMENT | {"OMP_NUM_THREADS": "1"}}
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    return few_digits(tmp_path_factory.mktemp("digits"))
-
-
-def records(path, kind):
-    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == kind]
-
-
 OPTIMISATION = (
     *("--optimizer", "adamw", "--schedule", "cosine", "--warmup", 3),
     *("--clip-norm", 0.1, "--label-smoothing", 0.1, "--ema", 0.9, "--dropout", 0.2),
@@ -35,10 +25,10 @@ OPTIMISATION = (
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(digits, tmp_path):
+def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     recipe = ("--init", "torch", "--surrogate", "fast_sigmoid", "--lr", 0.03)
-    flags = (*STACK, "--dataset", digits, *recipe, *OPTIMISATION, "--device", "cpu")
+    flags = (*STACK, "--dataset", dataset, *recipe, *OPTIMISATION, "--device", "cpu")
     done = run(MODULE, *flags, "--out", whole, **ONE_THREAD)
     assert done.returncode == 0, done.stderr
     assert "Health: saturated layers: lif2" in done.stdout  # its thresholds are low
@@ -76,7 +66,3 @@ def test_without_torch_the_command_says_which_extra_to_install(tmp_path):
     assert line.startswith("error: csnn_torch needs torch ")
     assert line.endswith("expected `pip install 'csnn-jax[torch]'`")
     assert [p.name for p in tmp_path.iterdir() if p.name not in ("torch.py", "__pycache__")] == []
-
-
-def test_csnn_jaxs_engines_are_refused(digits):
-    assert "--engine event" in refused(MODULE, *STACK, "--dataset", digits, "--engine", "event")
