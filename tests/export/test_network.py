@@ -1,4 +1,4 @@
-"""The network of a bundle knows how it is fed, and its bundle makes what several files need but once."""
+"""A bundle makes what several of its files need but once."""
 
 from dataclasses import replace
 
@@ -7,16 +7,6 @@ from export_networks import OTHER, case
 
 from csnn_jax.config import Config
 from export.network import Bundle, Network
-
-
-def test_a_network_is_fed_one_image_encoded_spikes_or_frames():
-    tensors = case("other").tensors
-    for network, sequence, frames in (
-        (Network(Config(OTHER), tensors), False, False),
-        (Network(Config(replace(OTHER, encoding="rate")), tensors), True, False),
-        (Network(Config(OTHER), tensors, recorded=20), True, True),
-    ):
-        assert (network.sequence, network.frames) == (sequence, frames)
 
 
 def test_products_are_made_once(tmp_path):

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
+from bundles import drawn
 from export_networks import OTHER as SCALED
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.runs.layouts import expected_shapes
 from export import semantics
 from export.reference import Step
 
@@ -22,34 +20,24 @@ ENCODINGS = {
     "rate": "rate: a pixel spikes at each step with probability pixel / 255",
     "latency": "latency: one spike per pixel at step round((1 - pixel / 255) (T - 1)), none for a pixel of 0",
 }
-MEANINGS = {
-    "direct": "the same image at every step",
-    "rate": "each pixel spikes (1, else 0) at each step with probability pixel / 255",
-    "latency": "each pixel above 0 spikes once (1, else 0), at step round((1 - pixel / 255) * (T - 1))",
-}
-
-
-def step(config: ModelConfig) -> Step:
-    random = np.random.default_rng(0)
-    tensors = {name: random.uniform(size=shape).astype(np.float32) for name, shape in expected_shapes(config).items()}
-    return Step(config, tensors)
 
 
 @pytest.mark.parametrize(("reset", "encoding"), [*zip(EQUATIONS, ENCODINGS, strict=True)])
 def test_the_words_are_those_that_files_hold(reset, encoding):
-    network = step(replace(OTHER, reset=reset, encoding=encoding))
+    config = replace(OTHER, reset=reset, encoding=encoding)
+    network = Step(config, drawn(config, 0))
     graph = semantics.of_graph(network)
     assert graph["equation"] == f"{EQUATIONS[reset]}; S[t] = H(U[t] - threshold); H(x) = 1 where x > 0, else 0"
     assert graph["encoding"] == ENCODINGS[encoding]
     bundle = semantics.of_bundle(network, 12, sequence=encoding != "direct")
     assert bundle["equations"]["membrane"].replace(" * ", " ") == EQUATIONS[reset].split(",")[0]
-    assert bundle["input"]["meaning"] == MEANINGS[encoding]
     assert bundle["input"]["layout"] == ("N, C, H, W" if encoding == "direct" else "T, N, C, H, W")
     assert str([layer["beta"] for layer in bundle["layers"]]) == graph["beta"]
     assert str([layer["threshold"] for layer in bundle["layers"]]) == graph["threshold"]
 
 
 def test_frames_of_the_data_are_no_held_image_and_the_scale_is_the_datas():
-    given = semantics.of_bundle(step(replace(SCALED, scale=51.0)), 9, sequence=True)["input"]
+    config = replace(SCALED, scale=51.0)
+    given = semantics.of_bundle(Step(config, drawn(config, 0)), 9, sequence=True)["input"]
     assert (given["meaning"], given["layout"]) == ("the frames of the data, one per step", "T, N, C, H, W")
     assert given["shape"] == [2, 12, 10] and given["range"] == "pixel / 51: float32, 0 to 5"

@@ -9,11 +9,6 @@ from export.settings import Settings, for_data
 OTHER = ModelConfig(input_shape=(12, 10, 2), conv_channels=(5,), hidden=(6,), time_steps=12)
 
 
-def test_settings_are_read_from_a_manifest():
-    recorded = {"opset": 20, "images": 3, "effort": "quick", "time_steps": None, "drop_silent": False}
-    assert Settings.read(recorded | {"accuracy_images": 3}) == Settings(20, 3, "quick")
-
-
 def test_accuracy_is_measured_on_as_many_images_as_the_effort_says():
     test = Split(np.zeros((1200, 2, 2, 1), np.uint8), np.arange(1200))
     for effort, images, count in (("quick", 3, 100), ("quick", 200, 200), ("usual", 3000, 1200), ("thorough", 3, 1200)):

@@ -36,7 +36,7 @@ def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any
     return path
 
 
-def drawn(model: ModelConfig, seed: int) -> layouts.Tensors:
+def drawn(model: ModelConfig, seed: int = 0) -> layouts.Tensors:
     """Weights large enough for every layer to fire."""
     rng = np.random.default_rng(seed)
     tensors = {}

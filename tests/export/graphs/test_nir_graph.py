@@ -6,9 +6,9 @@ import nir
 import numpy as np
 import pytest
 import torch
+from bundles import SMALL, drawn
 from hypothesis import example, given
 from hypothesis import strategies as st
-from nir_networks import SMALL, drawn
 from snntorch.import_nir import _nir_to_snntorch_module
 
 from csnn_jax.config import ModelConfig
@@ -31,12 +31,6 @@ def test_every_beta_comes_back_exactly(beta: float) -> None:
     assert isinstance(neurons, torch.nn.Module)
     assert (neurons.float().beta == torch.tensor(beta)).all()
     assert (neurons.threshold == 1).all()
-
-
-def test_usual_betas_take_float32() -> None:
-    for beta in (0.0, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.99, 1.0):
-        node = nir_graph.graph(replace(SMALL, beta=beta), drawn(SMALL)).nodes["layer4_spikes"]
-        assert isinstance(node, nir.LIF) and node.tau.dtype == node.r.dtype == np.float32, beta
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
-"""Every ONNX file is valid, and says what it means."""
+"""Every ONNX file is valid, and says what it means; where two of them differ."""
 
 import onnx
 import pytest
-from export_networks import case
+from export_networks import case, changed
 
 from csnn_jax.errors import UserError
-from export.graphs import onnx_file
-from export.graphs.onnx_file import metadata_of
+from export.graphs import onnx_facts, onnx_file, tensors
 
 
 @pytest.mark.parametrize("name", ["other", "flat"])
@@ -17,15 +16,45 @@ def test_every_file_passes_the_full_check_and_says_what_it_means(name, file, tmp
     model = onnx_file.load(tmp_path / file)
     onnx.checker.check_model(model, full_check=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-    said = metadata_of(model)
+    said = onnx_file.metadata_of(model)
     assert said["reset"] == made.config.reset and said["time_steps"] == "12"
     assert said["encoding"].startswith(made.config.encoding)
     assert said["threshold"] == str([neurons.threshold.item() for neurons in made.step.neurons])
     assert said["beta"] == str([neurons.beta.item() for neurons in made.step.neurons])
 
 
-def test_what_is_no_onnx_file_is_refused(tmp_path):
+def test_what_is_no_onnx_file_and_no_tensor_is_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no ONNX")
     for name in ("text", "missing"):
         with pytest.raises(UserError, match=f"{name}.onnx: expected an ONNX file: "):
             onnx_file.load(tmp_path / f"{name}.onnx")
+    (tmp_path / "input_0.pb").write_bytes(b"no tensor")
+    with pytest.raises(UserError, match=r"input_0\.pb: expected an ONNX tensor: "):
+        tensors.load(tmp_path, "input")
+
+
+def test_one_weight_that_is_another_is_named():
+    models = case("other").models
+    for file, name, amount in (("step.onnx", "conv2.bias", 1e-6), ("step_int8.onnx", "fc2.weight_quantized", 1)):
+        other = changed(models[file], name, lambda value, amount=amount: value + value.dtype.type(amount))
+        (line,) = onnx_facts.differences(models[file], other)
+        assert line.startswith(f"graph.initializer[{name}].raw_data is not what this version makes")
+        assert [*onnx_facts.differences(models[file], changed(models[file], name, lambda value: value))] == []
+
+
+def test_a_difference_is_told_by_its_place():
+    model = case("other").models["sequence.onnx"]
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    other.graph.node[0].doc_string = "certified"
+    other.graph.node[0].attribute[1].ints[0] = 7
+    loop = next(node for node in other.graph.node if node.op_type == "Loop").attribute[0].g
+    loop.node.add(op_type="Identity", name="more")
+    other.MergeFromString(b"\xa2\x1f\x04evil")
+    count, name = len(loop.node) - 1, model.graph.node[0].attribute[1].name
+    assert [*onnx_facts.differences(model, other)] == [
+        "the file has a field that ONNX doesn't know",
+        f"graph.node[conv1].attribute[{name}].ints[0] is 7, expected 1",
+        "graph.node[conv1].doc_string is too much",
+        f"graph.node[window].attribute[body].g.node has {count + 1} entries, expected {count}: more",
+    ]

@@ -1,6 +1,5 @@
 """Golden tensors: the test images, and what ONNX Runtime makes of them too."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -18,17 +17,17 @@ from export.parts import golden
 def test_golden_tensors_are_onnx_runtimes(any_bundle):
     images = data.load("mnist", (28, 28, 1)).test.images
     for kind, count in (("step", 100), ("sequence", 10)):
-        assert len(os.listdir(any_bundle / "golden" / kind)) == count
+        sets = [one for _, one in golden.read(any_bundle, kind)]
+        assert len(sets) == count
         session = onnxruntime.InferenceSession(any_bundle / f"{kind}.onnx")
-        for number in range(count):
-            inputs, outputs = _golden(any_bundle / "golden" / kind / f"test_data_set_{number}")
+        for number, (inputs, outputs) in enumerate(sets):
             feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
             for found, expected in zip(session.run(None, feed), outputs, strict=True):
                 assert found.dtype == expected.dtype
                 np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
             if kind == "sequence" and inputs[0].shape == (1, 1, 28, 28):
                 np.testing.assert_array_equal(inputs[0][0, 0], images[number, :, :, 0] / np.float32(255))
-    assert any(_golden(any_bundle / "golden" / "step" / f"test_data_set_{n}")[1][0].any() for n in range(100))
+    assert any(outputs[0].any() for _, (_, outputs) in golden.read(any_bundle, "step"))
 
 
 def test_a_last_bit_of_a_membrane_is_found_in_the_next_set(small_bundle, tmp_path):
@@ -43,12 +42,3 @@ def test_a_last_bit_of_a_membrane_is_found_in_the_next_set(small_bundle, tmp_pat
     (problem,) = golden.same(bundle, received)(place)
     copied = f"differs from {place}, of which it is a copy: one of the two was changed"
     assert problem == f"golden/step/test_data_set_3/input_1.pb: {copied}"
-
-
-def _golden(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Inputs and outputs of a test data set, read as `onnx.backend.test`'s runner reads them."""
-    arrays = []
-    for kind in ("input", "output"):
-        count = len(list(folder.glob(f"{kind}_*.pb")))
-        arrays.append([numpy_helper.to_array(onnx.load_tensor(folder / f"{kind}_{n}.pb")) for n in range(count)])
-    return arrays[0], arrays[1]

@@ -1,5 +1,6 @@
 """NIR files, read back by nir and snnTorch's importer. benchmarks/targets/run_nir104.py does so with nir 1.0.4."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import nir
 import numpy as np
 import pytest
 import torch
-from nir_networks import SMALL, STACKS, drawn
+from bundles import drawn
 from torch.nn import functional
 
 from csnn_jax import data
@@ -18,6 +19,23 @@ from export.graphs import nir_graph
 from export.parts import nir as part
 
 pytestmark = pytest.mark.numeric
+
+SMALL = ModelConfig(conv_channels=(8, 16), hidden=(32,), pool="avg", reset="zero", time_steps=20)
+STACKS = {
+    "two conv": SMALL,
+    "linear only": replace(SMALL, conv_channels=(), pool="max"),
+    "one conv, no hidden": replace(SMALL, conv_channels=(8,), hidden=(), threshold=0.7),
+    "three conv, colour, odd sizes": replace(
+        SMALL, conv_channels=(4, 8, 8), hidden=(32, 16), input_shape=(34, 30, 3), kernel_size=5
+    ),
+    "no padding, a stride, no pool, no bias": replace(
+        SMALL, kernel_size=(5, 4), padding="valid", stride=(1, 2), pool=("avg", "none"), bias=False
+    ),
+    "ten layers": replace(SMALL, conv_channels=(4,), hidden=(24,) * 8, time_steps=10, threshold=0.5),
+    "awkward betas": replace(SMALL, beta=(0.0, 0.4, 1.0, 0.9)),
+    "learnt": replace(SMALL, learn_beta=True, learn_threshold=True),
+    "rate encoding": replace(SMALL, encoding="rate"),
+}
 
 # What the constructors of nir 1.0.4 take; a file may hold no other field of a node, for they refuse it.
 FIELDS_104 = {

@@ -16,7 +16,7 @@ from export.proof.evidence import Evidence
 pytestmark = pytest.mark.numeric
 
 
-def checked(folder, reset: str | None = None, each: bool = False, **changes: str):
+def checked(folder, reset: str | None = None, **changes: str):
     """The results for a bundle of nothing but the step graphs; `changes` names the parameter that is changed in one."""
     made = case("other")
     for name, model in ((name, made.models[name]) for name in step.PART.what):
@@ -24,9 +24,7 @@ def checked(folder, reset: str | None = None, each: bool = False, **changes: str
         onnx_file.save(changed(model, wrong, lambda value: value + np.float32(0.5)) if wrong else model, folder / name)
     model = replace(made.config, reset=reset or made.config.reset)
     network = Network(Config(model), made.tensors)
-    evidence = Evidence(network, Split(made.images, np.array([0, 1, 2])), 3)
-    evidence = replace(evidence, extent=evidence.extent._replace(each=each))
-    return step.check(Bundle(folder, network, folder), evidence)
+    return step.check(Bundle(folder, network, folder), Evidence(network, Split(made.images, np.array([0, 1, 2])), 3))
 
 
 def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(tmp_path):
@@ -36,21 +34,6 @@ def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(tmp_path):
     assert [*static.proof] == ["onnxruntime", "accuracy"] and static.proof["accuracy"] == plain.proof["accuracy"]
     assert plain.graph["inputs"][0]["shape"][0] == "N" and static.graph["inputs"][0]["shape"][0] == 1
     assert [one.run_by for one in step.comparisons(plain.proof)] == ["ONNX Runtime", "onnx's reference evaluator"]
-
-
-def test_a_batch_of_one_is_run_for_its_accuracy_where_it_is_another_graph_or_each_file_is(tmp_path, monkeypatch):
-    """Otherwise the accuracy is that of step.onnx, which runs once."""
-    runs: list[int] = []
-    counts = step.step_counts
-
-    def counted(model, config):
-        runs.append(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
-        return counts(model, config)
-
-    monkeypatch.setattr(step, "step_counts", counted)
-    for settings, expected in (({}, [0]), ({"each": True}, [0, 1]), ({"step_b1": "fc1.weight"}, [0, 1])):
-        runs.clear()
-        assert len([*checked(tmp_path, **settings)]) == 2 and runs == expected
 
 
 @pytest.mark.parametrize("name", ["step", "step_b1"])
