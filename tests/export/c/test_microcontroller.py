@@ -1,7 +1,6 @@
 """The program on an emulated Cortex-M7, built by the page's own commands, prints the golden counts."""
 
 import shutil
-import subprocess
 
 import microcontroller
 import pytest
@@ -23,20 +22,3 @@ def test_a_cortex_m7_counts_the_golden_spikes(small_bundle, tmp_path, name):
     expected.write_text(expected.read_text().replace("counts 0", "counts 1", 1))
     with pytest.raises(RuntimeError):
         microcontroller.on_device(tmp_path, name)
-
-
-@pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="no arm-none-eabi-gcc")
-@pytest.mark.parametrize("name", ["csnn.o", "csnn_int8.o"])
-def test_what_a_device_has_to_link_is_what_the_page_says(small_bundle, tmp_path, name):
-    """memset and memcpy, and without a floating-point unit some ten functions of libgcc."""
-
-    def needed_by(*cpu: str) -> set[str]:
-        settings = ["CC=arm-none-eabi-gcc", "PIC=", f"CFLAGS={' '.join(cpu)}", f"BUILD={tmp_path}"]
-        subprocess.run(["make", "-s", "-C", small_bundle / "c", "-f", "Makefile", *settings, name], check=True)
-        command = ["arm-none-eabi-nm", "-u", tmp_path / name]
-        return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()) - {"U"}
-
-    own = {"memset", "memcpy"}
-    assert needed_by("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard") <= own
-    soft = needed_by("-mcpu=cortex-m0plus", "-mthumb") - own
-    assert 8 <= len(soft) <= 12 and all(symbol.startswith("__aeabi_") for symbol in soft), soft

@@ -116,6 +116,7 @@ def test_what_can_not_be_read_or_written_is_one_line(built, tmp_path):
         ([str(tmp_path)], b"", "Is a directory\n"),
         (["one", "two"], b"", USAGE),
         (["--int8"], b"", USAGE),
+        (["--events"], bytes(5), "standard input: --events: this network takes images, not the events of a camera\n"),
         ([], b"", "standard input: 0 bytes after 0 samples, expected samples of 240 bytes\n"),
         ([], bytes(241), "standard input: 1 bytes after 1 samples, expected samples of 240 bytes\n"),
     ):
