@@ -1,18 +1,20 @@
 """What the page is told is the bundle's, and a manifest that lies is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from bundles import rehash
-from demos import config_of
+from demos import unpacked
 
 from csnn_jax import data
 from csnn_jax.data import encode
 from csnn_jax.errors import UserError
+from csnn_jax.runs.rundir import RunDir
 from export import bundle
-from export.demo import facts
+from export.demo import facts, folder, ort_web
 
 
 def told(bundle, names=None) -> tuple[dict, dict[str, bytes]]:
@@ -34,12 +36,13 @@ def test_it_is_the_bundles_network(small_bundle):
 
 def test_draws_are_those_of_the_first_golden_image(spikes):
     found, files = told(spikes)
-    config = config_of(spikes)
+    config = RunDir(spikes).config().model
     draws = np.frombuffer(files["draws.bin"], np.uint8).reshape(found["steps"], 1, 20, 20)
     image = np.frombuffer(files["samples.bin"], np.uint8).reshape(-1, 1, 20, 20)[0]
     expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.pixel_scale)
     np.testing.assert_array_equal(draws < np.array(found["levels"])[image], expected[:, 0, :, :, 0][:, None])
     assert found["data"] == "idx", "the folder of the images is nobody's business"
+    assert facts._data_name("tfds:nmnist@/home/me") == "tfds:nmnist"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,15 @@ def test_frames_of_another_number_than_steps_are_refused(copy):
         facts.read(copy, None)
 
 
-def test_data_are_named_without_their_folder():
-    for dataset, name in (("mnist", "mnist"), ("idx:/home/me/<b>", "idx"), ("tfds:nmnist@/home/me", "tfds:nmnist")):
-        assert facts._data_name(dataset) == name
+def test_every_file_that_the_page_names_is_there_and_a_licence(small_bundle, tmp_path):
+    (tmp_path / "demo").mkdir()
+    runtime = ort_web.load(unpacked(tmp_path / "package"))
+    size = folder.write(tmp_path / "demo", facts.read(small_bundle, None), runtime)
+    found = {path.relative_to(tmp_path / "demo").as_posix(): path for path in (tmp_path / "demo").rglob("*")}
+    assert size == sum(path.stat().st_size for path in found.values() if path.is_file())
+    texts = [path.read_text() for name, path in found.items() if name.endswith((".html", ".js"))]
+    named = {name for text in texts for name in re.findall(r'(?:from|href=|src=|bytes\(|fetched\()\s*"([^"]+)"', text)}
+    assert {"main.js", "./trial.js", "./ort/ort.js", "step.onnx", "draws.bin"} <= named
+    assert {name.removeprefix("./") for name in named} - set(found) == {"draws.bin"}  # for the rate encoding
+    assert "Microsoft" in found["onnxruntime-LICENSE.txt"].read_text()
+    assert not any("://" in text.replace("http://www.w3.org/2000/svg", "") for text in texts)

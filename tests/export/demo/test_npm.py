@@ -1,4 +1,4 @@
-"""Packages of npm are fetched once, and only if they are the pinned ones."""
+"""Packages of npm are fetched once, and only if they are the pinned ones; ONNX Runtime Web may be unpacked already."""
 
 import hashlib
 import io
@@ -6,9 +6,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from demos import unpacked
 
 from csnn_jax.errors import UserError
-from export.demo import npm
+from export.demo import npm, ort_web
 
 
 def archive(**files: bytes) -> bytes:
@@ -61,3 +62,14 @@ def test_another_archive_than_the_pinned_one_is_refused_and_an_npm_that_fails_is
     program(home, "echo first >&2; echo no network >&2; exit 1")
     with pytest.raises(UserError, match=r"^thing@1\.0\.0: `npm pack` failed, expected the archive: no network$"):
         npm.fetch(npm.Package("thing", "1.0.0", "00ff"))
+
+
+def test_another_package_than_onnxruntime_web_and_a_missing_file_are_refused(tmp_path):
+    folder = unpacked(tmp_path / "package")
+    for about in ("{", "[]", '{"name": "onnxruntime-node", "version": "1"}', '{"name": "onnxruntime-web"}'):
+        (folder / ort_web.ABOUT).write_text(about)
+        with pytest.raises(UserError, match=r"^--ort-web .*package: package\.json is not that of onnxruntime-web$"):
+            ort_web.load(folder)
+    (folder / "dist" / "ort-wasm-simd-threaded.wasm").unlink()
+    with pytest.raises(UserError, match=r"ort-wasm-simd-threaded\.wasm: No such file"):
+        ort_web.load(folder)

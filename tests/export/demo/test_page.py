@@ -1,21 +1,28 @@
 """The page in a real browser: what it shows is what ONNX Runtime computes in Python, and anybody can use it."""
 
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from browser import WIDTHS, axe, opened
 from bundles import make_bundle
-from demos import config_of, counts, served
+from demos import served
 from tfds_files import prepare_frames
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.data import encode
 from csnn_jax.data.encode import draws
+from csnn_jax.runs.rundir import RunDir
+from export import reference
 from export.bundle import golden_images
-from export.demo.facts import SEED, table
+from export.demo import ort_web
+from export.demo.facts import SEED, read, table
+from export.demo.folder import write
+from export.graphs import onnx_file
+from export.proof.runners import step_counts
 
 pytestmark = pytest.mark.slow
 
@@ -34,19 +41,16 @@ def shown(page: Any) -> list[int]:
     return [int(text) for text in page.locator("#outputs td:last-child").all_text_contents()]
 
 
-def inputs(config: ModelConfig, pixels: np.ndarray) -> list[np.ndarray]:
-    """What the network is fed at each step for bytes [C, H, W], or [T, C, H, W], by the encoders of Python."""
-    if config.encoding != "direct":
-        image = np.moveaxis(pixels, 0, -1)[None]
-        spikes = encode(image, config.time_steps, config.encoding, SEED, config.pixel_scale)
-        return [*np.moveaxis(spikes, -1, -3).astype(np.float32)]
-    x = (pixels.astype(np.float32) / np.float32(config.input_scale))[None]
-    return [x] * config.time_steps if pixels.ndim == 3 else [*x.swapaxes(0, 1)]
+def inputs(config: ModelConfig, pixels: np.ndarray) -> torch.Tensor:
+    """What the network is fed for bytes [C, H, W], or [T, C, H, W], by the encoders of Python."""
+    return reference.inputs(config, np.moveaxis(pixels, -3, -1)[None], SEED)
 
 
 def expected(bundle: Path, pixels: np.ndarray) -> list[int]:
     """The counts that ONNX Runtime comes to in Python."""
-    return counts(bundle, inputs(config_of(bundle), pixels))
+    config = RunDir(bundle).config().model
+    counts = step_counts(onnx_file.load(bundle / "step.onnx"), config)(inputs(config, pixels))
+    return counts[0].astype(int).tolist()
 
 
 @pytest.fixture(scope="session")
@@ -57,11 +61,15 @@ def events(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["small_bundle", "spikes", "events"])
-def test_the_page_shows_what_onnx_runtime_computes(name, request, demonstration):
+def test_the_page_shows_what_onnx_runtime_computes(name, request, tmp_path):
     """For test images, and for what a pointer draws; every stack spikes for some of them."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm: apt-get install npm")
     bundle = request.getfixturevalue(name)
-    names, samples = HOSTILE[: config_of(bundle).num_classes], np.moveaxis(golden_images(bundle).images[:3], -1, -3)
-    with served(demonstration(bundle, names)) as address, opened(address, min(WIDTHS), has_touch=True) as visit:
+    names = HOSTILE[: RunDir(bundle).config().model.num_classes]
+    samples = np.moveaxis(golden_images(bundle).images[:3], -1, -3)
+    write(tmp_path, read(bundle, names), ort_web.load(None))
+    with served(tmp_path) as address, opened(address, min(WIDTHS), has_touch=True) as visit:
         page = visit.page
         page.set_default_timeout(PATIENCE)
         page.locator("#demo").wait_for(state="visible")
@@ -112,5 +120,5 @@ def every_pixel_is_encoded_as_in_python(page: Any) -> None:
         config = ModelConfig((16, 16, 1), (), time_steps=steps, encoding=encoding, scale=scale)
         facts = {"encoding": encoding, "levels": table(config).tolist(), "steps": steps, "shape": [1, 16, 16]}
         found = page.evaluate(script, [facts, pixels.flatten().tolist(), made.tolist()])
-        wanted = np.concatenate(inputs(config, pixels)).reshape(steps, 256)
+        wanted = np.stack([*reference.frames(inputs(config, pixels), steps)]).reshape(steps, 256)
         np.testing.assert_array_equal(np.array(found, np.float32), wanted)
