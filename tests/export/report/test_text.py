@@ -1,7 +1,10 @@
 """The report is made from the manifest alone, and names every file that there is."""
 
+import pytest
+
 from export import manifest
 from export.report import text
+from export.report.cells import interval
 
 
 def test_the_report_is_what_the_manifest_says(any_bundle):
@@ -20,20 +23,19 @@ def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(s
     assert "no NIR file" not in whole and "SpikingJelly" in whole
 
 
-def test_a_silent_network_is_told_of_where_spikes_are_compared(small_bundle):
+def test_a_silent_layer_and_a_loss_of_accuracy_are_remarked(small_bundle):
     recorded = manifest.read(small_bundle)
-    assert "never spiked" not in text.render(recorded)
-    recorded["numbers"]["layers"][1]["spikes"] = 0
-    _, section = text.render(recorded).split("## How equal they are\n\n")
-    assert section.startswith(
-        "**Warning: the neurons after fc1 never spiked, so equal spikes prove little.**\n\n| file"
-    )
-
-
-def test_a_loss_of_few_images_is_not_put_down_to_the_network(small_bundle):
-    recorded = manifest.read(small_bundle)
+    silent, lost = "**Warning: the neurons after fc1 never spiked", "More than 0.5 points are lost"
     recorded["proof"]["step.onnx"]["accuracy"], recorded["proof"]["step_int8.onnx"]["accuracy"] = 0.95, 0.9
-    remark = "More than 0.5 points are lost"
-    assert "5.00 points worse" in text.render(recorded) and remark not in text.render(recorded)
-    recorded["settings"]["accuracy_images"] = 10_000
-    assert remark in text.render(recorded)
+    assert silent not in text.render(recorded) and lost not in text.render(recorded), "of few images"
+    recorded["numbers"]["layers"][1]["spikes"], recorded["settings"]["accuracy_images"] = 0, 10_000
+    assert silent in text.render(recorded) and lost in text.render(recorded)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (29, 29, 0.8830, 1.0)],
+)
+def test_the_interval_of_a_share_is_wilsons(right, count, low, high):
+    """The examples of Newcombe (Statistics in Medicine 17, 1998, table I, method 3); the last is its first reversed."""
+    assert interval(right / count, count) == pytest.approx((low, high), abs=1e-4)

@@ -9,7 +9,7 @@ import pytest
 from browser import WIDTHS, axe, opened
 
 from export import manifest
-from export.report import webpage
+from export.report import markup, webpage
 
 HOSTILE = """<script>document.title = 'taken'</script> "quoted" & <b>bold</b>"""
 
@@ -60,6 +60,15 @@ def test_dense_operations_count_a_held_image_once_as_those_with_spikes_do(any_bu
     times = [1, 6, 6] if len(layers) == 3 else [7, 7]
     assert drawn == [one["dense_macs_per_step"] * count for one, count in zip(layers, times, strict=True)]
     assert all(most >= one["synaptic_operations_first_layer_once"] for one, most in zip(layers, drawn, strict=True))
+
+
+def test_cells_keep_their_bars_and_what_could_do_harm_is_text():
+    (table,) = (piece.text for piece in markup.pieces("| a | n |\n| --- | --- |\n| x\\|y | 1,000 |", "Caption"))
+    assert '<th scope="row">x|y</th>' in table and table.count('class="number"') == 2
+    for hostile in ("[a](javascript:alert(1))", "<script>alert(1)</script>", '[a](https://x" onclick="y)', "<b>`"):
+        found = markup.inline(hostile).text
+        assert "<script" not in found and "<b>" not in found and 'href="javascript' not in found
+        assert 'onclick="' not in found
 
 
 def hostile(recorded: dict) -> dict:
