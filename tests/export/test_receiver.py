@@ -7,13 +7,11 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from export_networks import changed
 
 ALONE = """
-import sys
-for name in ("onnx", "torch", "jax", "snntorch", "csnn_jax", "export", "safetensors"):
-    sys.modules[name] = None
-import runpy
+import runpy, sys
+sys.modules |= dict.fromkeys(("onnx", "torch", "jax", "snntorch", "csnn_jax", "export", "safetensors"))
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
@@ -25,15 +23,6 @@ def check(bundle) -> tuple[int, dict[str, str]]:
     return done.returncode, dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
 
 
-def change(path, name: str, factor: float) -> None:
-    """Multiplies a constant of an ONNX file, in whatever graph it is."""
-    model = onnx.load(path)
-    inner = [attribute.g for node in model.graph.node for attribute in node.attribute if attribute.HasField("g")]
-    (tensor,) = [tensor for graph in (model.graph, *inner) for tensor in graph.initializer if tensor.name == name]
-    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), name))
-    onnx.save(model, path)
-
-
 def test_a_sound_bundle_is_ok(any_bundle):
     code, said = check(any_bundle)
     assert code == 0 and said.pop("all") == "ok" and "not compared" in said.pop("step_int8.onnx")
@@ -43,8 +32,9 @@ def test_a_sound_bundle_is_ok(any_bundle):
 
 
 def test_changed_and_missing_files_are_named(copy):
-    change(copy / "step.onnx", "fc1.weight", 1.01)
-    change(copy / "sequence.onnx", "fc1.weight", 2)
+    for name, factor in (("step.onnx", 1.01), ("sequence.onnx", 2)):
+        model = changed(onnx.load(copy / name), "fc1.weight", lambda value, by=factor: value * np.float32(by))
+        onnx.save(model, copy / name)
     (copy / "step_b1.onnx").unlink()
     code, said = check(copy)
     assert code == 1 and all(name in said["SHA256SUMS"] for name in ("step.onnx", "sequence.onnx", "step_b1.onnx"))
@@ -52,15 +42,14 @@ def test_changed_and_missing_files_are_named(copy):
 
 
 def test_nothing_outside_the_bundle_is_opened_and_nothing_unlisted_passes(copy, tmp_path):
-    bundle = copy
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     digest = hashlib.sha256(b"secret").hexdigest()
-    (bundle / "link").symlink_to(secret)
-    (bundle / "\x1b[31mred").write_text("")
-    with open(bundle / "SHA256SUMS", "a") as file:
+    (copy / "link").symlink_to(secret)
+    (copy / "\x1b[31mred").write_text("")
+    with open(copy / "SHA256SUMS", "a") as file:
         file.writelines(f"{digest}  {name}\n" for name in (secret, "../secret", "link"))
-    code, said = check(bundle)
+    code, said = check(copy)
     assert code == 1
     assert said["SHA256SUMS"] == (
         f"NOT OK: '\\x1b[31mred' is not listed, '{secret}' is missing or changed, '../secret' is missing or changed, "
@@ -70,10 +59,9 @@ def test_nothing_outside_the_bundle_is_opened_and_nothing_unlisted_passes(copy, 
 
 @pytest.mark.parametrize("isolated", [True, False])
 def test_no_module_of_the_bundle_is_imported(copy, tmp_path, isolated):
-    bundle = copy
     for name in ("numpy", "json", "onnxruntime"):
-        (bundle / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        (copy / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     command = [sys.executable, *["-I"] * isolated, "check_onnx.py"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=bundle)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=copy)
     assert not (tmp_path / "ran").exists()
     assert done.returncode == 1 and "'numpy.py' is not listed" in done.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 import mutations
 import pytest
 from bundles import SMALL, rehash
+from commands import call, refused
 
 from export import manifest, parts
 from export.report import text
@@ -125,7 +126,7 @@ def test_no_change_passes(each, small_bundle, lines, tmp_path):
         if lines(copy)[0] != 1 and lines(copy, None)[0] != 1:  # a quick look compares no figures
             passed.append(what)
         shutil.rmtree(copy)
-    assert passed == [] and len(kinds) == 17 and min(kinds.values()) == each
+    assert passed == [] and len(kinds) == 16 and min(kinds.values()) == each
 
 
 DEEP = f'{{"schema_version": 1, "x": {"[" * 600}{"]" * 600}}}'
@@ -179,3 +180,18 @@ def test_the_accuracy_after_training_is_measured_but_by_a_quick_look(copy, lines
     )
     code, said = lines(copy, None)
     assert code == 1 and "training.accuracy: is 0." in said["manifest.json"]
+
+
+def test_the_command_has_a_line_for_every_file_and_an_exit_code(spikes):
+    """With nothing remembered."""
+    done = call("export.verify", spikes, "--quick", "--dataset", f"idx:{spikes.parent / 'images'}")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    skipped = "accuracy, spikes, operations and energy (--quick)"
+    assert done.stdout.splitlines()[-1] == f"ok as far as checked (NOT CHECKED: {skipped}; compared on 4 images)"
+
+
+def test_what_has_no_manifest_is_no_bundle_and_flags_exclude_each_other(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        said = "is no bundle, expected a directory with manifest.json in it"
+        assert refused("export.verify", folder) == f"error: {folder}: {said}"
+    assert refused("export.verify", tmp_path, "--hashes", "--quick") == "error: --quick: expected without --hashes"

@@ -15,11 +15,11 @@ from onnx import numpy_helper
 from onnx_mutations import ISO, ONNX_CHANGES, Change, Random, any_of, one_of, with_another
 
 from export import manifest
+from export.c import program
 from export.proof import statements
 from export.report import text, webpage
 
 NIR = ("network.nir", "network_nir104.nir")
-HEADERS = ("c/weights.h", "c/network.h", "c/weights_int8.h")
 
 
 def mutate(folder: Path, number: int) -> str:
@@ -60,18 +60,9 @@ def _nir_object(folder: Path, random: Random) -> str:
     return f"{path.name}: {kind}"
 
 
-def _header(folder: Path, random: Random) -> str:
-    path = folder / one_of(random, HEADERS)
-    content = path.read_text()
-    numbers = [*re.finditer(r"-?0x[0-9a-f.]+p[+-]\d+f|(?<= )-?\d+(?=,)|(?<= )\d+$", content, re.MULTILINE)]
-    chosen = one_of(random, numbers)
-    number = "0x1.8p-3f" if chosen.group().endswith("f") else str((int(chosen.group()) + 1) % 128)
-    path.write_text(content[: chosen.start()] + number + content[chosen.end() :])
-    return f"{path.name}: {chosen.group()}"
-
-
 BYTES = (
-    *("c/csnn.c", "c/csnn.h", "c/main.c", "c/events.c", "c/program.h", "c/Makefile", "check_onnx.py"),
+    *(f"c/{name}" for name in (*program.FILES, program.INT8)),
+    "check_onnx.py",
     *(f"golden/{name}" for name in ("images.safetensors", "c/samples.bin", "c/expected.txt", "c/expected_int8.txt")),
 )
 
@@ -240,6 +231,6 @@ LAST: tuple[Change, ...] = (_manifest, _statement, _claims, _spelling)
 """Changes that write the manifest themselves."""
 CHANGES: tuple[Change, ...] = (
     *ONNX_CHANGES,
-    *(_nir_value, _nir_object, _header, _byte, _byte, _golden),
+    *(_nir_value, _nir_object, _byte, _byte, _golden),
     *(_report, _report, _extra, _manifest, _statement, _claims, _spelling, _configuration, _weights),
 )
