@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from bundles import drawn
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.layouts import expected_shapes
 
 IMAGES = 12
 
@@ -63,11 +63,7 @@ STACKS = {
 
 
 def parameters(config, seed=1):
-    random = np.random.default_rng(seed)
-    tensors = {}
-    for name, shape in expected_shapes(config).items():
-        scale = 3 / np.sqrt(np.prod(shape[1:])) if name.endswith(".weight") else 0.5
-        tensors[name] = random.normal(0, scale, shape).astype(np.float32)
+    tensors = drawn(config, seed)
     if config.learn_beta:  # two of them out of 0..1, where they are clipped; a negative threshold fires at rest
         tensors |= {f"lif{i}.beta": np.float32(b).reshape(()) for i, b in enumerate((0.6, 1.3, -0.2), 1)}
         tensors |= {f"lif{i}.threshold": np.float32(t).reshape(()) for i, t in enumerate((0.3, -0.2, 0.7), 1)}
