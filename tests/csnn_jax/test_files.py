@@ -5,10 +5,9 @@ import os
 import shutil
 import signal
 import tempfile
-from pathlib import Path
 
 import pytest
-from disk import content, largest_file
+from disk import files, largest_file
 from signals import interrupted_everywhere, lost_files
 
 from csnn_jax.errors import UserError
@@ -19,7 +18,7 @@ def test_writes_and_replaces_a_file_that_all_may_read(tmp_path):
     path = tmp_path / "weights"
     for data in (b"old", b"new and longer"):
         write_atomic(path, data)
-        assert content(tmp_path) == {"weights": data}
+        assert files(tmp_path) == {"weights": data}
     assert path.stat().st_mode & 0o777 == 0o644
 
 
@@ -30,7 +29,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path, old):
     with largest_file(1000), pytest.raises(UserError) as caught:
         write_atomic(tmp_path / "weights", bytes(2000))
     assert str(caught.value) == f"{tmp_path / 'weights'}: can't be written: {os.strerror(errno.EFBIG)}"
-    assert content(tmp_path) == old
+    assert files(tmp_path) == old
 
 
 @pytest.mark.parametrize("room", [0, 3])
@@ -57,14 +56,14 @@ def test_a_new_file_is_never_written_over_another(tmp_path, monkeypatch, links):
     write_new(path, b"first")
     with pytest.raises(FileExistsError):
         write_new(path, b"second")
-    assert content(tmp_path) == {"weights": b"first"}
+    assert files(tmp_path) == {"weights": b"first"}
 
 
 def test_a_folder_is_written_and_replaced(tmp_path):
     path = tmp_path / "new" / "folder"
-    for files in ({"a": b"1", "b": b"2"}, {"c": b"3"}):
-        write_folder(path, files)
-        assert content(path) == files and [p.name for p in path.parent.iterdir()] == ["folder"]
+    for expected in ({"a": b"1", "b": b"2"}, {"c": b"3"}):
+        write_folder(path, expected)
+        assert files(path) == expected and [p.name for p in path.parent.iterdir()] == ["folder"]
     assert path.stat().st_mode & 0o777 == 0o755
 
 
@@ -77,15 +76,10 @@ def test_a_full_disk_leaves_the_old_folder_and_no_temporary_one(old, tmp_path):
         write_folder(path, {"a": b"fits", "b": bytes(2000)})
     assert str(caught.value) == f"{path / 'b'}: can't be written: {os.strerror(errno.EFBIG)}"
     assert [p.name for p in tmp_path.iterdir()] == ([] if old is None else ["folder"])
-    assert old is None or content(path) == old
-
-
-def written(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert old is None or files(path) == old
 
 
 @lost_files
-@pytest.mark.parametrize("number", [signal.SIGTERM])
 @pytest.mark.parametrize(
     "act, calls",
     [
@@ -97,7 +91,7 @@ def written(folder: Path) -> dict[str, bytes]:
     ],
     ids=["file", "new file", "folder over another", "folder", "removal"],
 )
-def test_a_signal_at_any_call_leaves_the_old_or_the_new_and_nothing_else(act, calls, number, tmp_path):
+def test_a_signal_at_any_call_leaves_the_old_or_the_new_and_nothing_else(act, calls, tmp_path):
     place = tmp_path / "place"
     old = {"file": b"old", "folder/a": b"old"}
 
@@ -109,19 +103,18 @@ def test_a_signal_at_any_call_leaves_the_old_or_the_new_and_nothing_else(act, ca
 
     prepare()
     act(place)
-    new = written(place)
+    new = files(place)
     met = []
-    for call in interrupted_everywhere(number, prepare, lambda: act(place)):
+    for call in interrupted_everywhere(signal.SIGTERM, prepare, lambda: act(place)):
         met.append(call)
-        assert written(place) in (old, new)
+        assert files(place) in (old, new)
         assert not [path for path in place.iterdir() if path.is_dir() and not any(path.iterdir())]
     wanted = iter(met)
     assert all(call in wanted for call in calls), met
 
 
 @lost_files
-@pytest.mark.parametrize("number", [signal.SIGTERM])
-def test_a_signal_leaves_no_scratch_folder(number, tmp_path, monkeypatch):
+def test_a_signal_leaves_no_scratch_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def act() -> None:
@@ -130,5 +123,5 @@ def test_a_signal_leaves_no_scratch_folder(number, tmp_path, monkeypatch):
             (folder / "folder").mkdir()
             tempfile.mkdtemp()  # as a library does, which learns too late of what it made
 
-    for _ in interrupted_everywhere(number, lambda: None, act):
+    for _ in interrupted_everywhere(signal.SIGTERM, lambda: None, act):
         assert list(tmp_path.iterdir()) == [] and tempfile.tempdir == str(tmp_path)

@@ -66,6 +66,20 @@ def call(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> subpr
     )
 
 
+def passed(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> str:
+    """Calls a command that must succeed; returns what it printed."""
+    done = call(module, *arguments, cwd=cwd)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def passed_by_process(module: str, *arguments: object, **options) -> str:
+    """`passed` in a process of its own."""
+    done = run(module, *arguments, **options)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
 def refused(module: str, *arguments: object, cwd: str | os.PathLike = ".") -> str:
     """Calls a command that must end with exit code 2 and one line on stderr; returns that line."""
     return _line(call(module, *arguments, cwd=cwd))

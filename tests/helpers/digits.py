@@ -9,7 +9,7 @@ from csnn_jax import data
 
 
 def few_digits(folder: Path, train: int = 320, test: int = 64) -> str:
-    """Writes them as IDX files; what `--dataset` takes."""
+    """Writes them as IDX files, into a folder that is made where there is none; what `--dataset` takes."""
     folder.mkdir(exist_ok=True)
     mnist = _mnist()
     splits = ((mnist.train, train), (mnist.test, test))

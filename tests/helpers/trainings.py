@@ -1,11 +1,23 @@
 """Short trainings by the command line, and what they leave."""
 
-import json
+from pathlib import Path
+from typing import Any
+
+from csnn_jax.flags import TrainFlags, parse_train
+from csnn_jax.runs.rundir import RunDir
 
 BRIEF = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--batch-size", 32)
 """A stack and a batch for the fixture `dataset`, of which 10 iterations are an epoch."""
 
 
-def records(path, kind):
-    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == kind]
+def records(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    return RunDir(path).records(kind)
+
+
+def losses(path: Path) -> list[float]:
+    return [record["loss"] for record in RunDir(path).records("train")]
+
+
+def read_flags(*arguments: object) -> TrainFlags:
+    """The flags of a training command, as it reads them."""
+    return parse_train(TrainFlags, "csnn-train", "Trains.", list(map(str, arguments)))

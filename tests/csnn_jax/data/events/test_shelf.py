@@ -1,9 +1,9 @@
 """A cache removes what it made, and nothing else, whatever lies where it is to be kept."""
 
 import shutil
-from pathlib import Path
 
 import pytest
+from disk import files
 
 from csnn_jax.data.events.shelf import MARK, Shelf, Unkept, is_set
 
@@ -19,10 +19,6 @@ def shelf(tmp_path) -> Shelf:
     made.put("first", SET)
     made.put("second", SET)
     return made
-
-
-def everything(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_oldest_set_makes_room(shelf):
@@ -62,23 +58,23 @@ def marked_folder(shelf: Shelf):
 @pytest.mark.parametrize("other", [folder, file, link_to_a_set, copied_set, set_with_a_file, marked_folder])
 def test_nothing_is_removed_where_something_else_lies(shelf, tmp_path, other):
     other(shelf)
-    before = everything(tmp_path)
+    before = files(tmp_path)
     with pytest.raises(Unkept, match=r"sets is full, but nothing is removed where \w+ lies, which isn't of this cache"):
         shelf.put("third", LARGER)
     (shelf.sets / "second" / "records").write_bytes(b"cut short")
     with pytest.raises(Unkept, match="second is damaged, but nothing is removed where "):
         shelf.find("second")
-    assert everything(tmp_path) == before | {shelf.sets / "second" / "records": b"cut short"}
+    assert files(tmp_path) == before | {"cache/sets/second/records": b"cut short"}
 
 
 @pytest.mark.parametrize("other", [folder, file, link_to_a_set, marked_folder])
 def test_what_has_the_name_of_a_set_stays(shelf, tmp_path, other):
     other(shelf)
-    before = everything(tmp_path)
+    before = files(tmp_path)
     assert shelf.find("mine") is None
     with pytest.raises(Unkept, match="mine is there already, and isn't a set of this cache"):
         shelf.put("mine", SET)
-    assert everything(tmp_path) == before
+    assert files(tmp_path) == before
 
 
 def test_a_link_inside_of_a_set_is_removed_and_not_followed(shelf, tmp_path):
