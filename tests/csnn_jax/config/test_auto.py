@@ -16,10 +16,13 @@ OTHER_STACKS = [
     {"bias": False},
     {"encoding": "rate"},
     {"reset": "zero"},
-    {"reset": "zero", "pool": "avg"},
 ]
 OTHER_NEURONS = [{"beta": 0.9}, {"beta": (0.5, 0.5, 0.5, 0.6)}, {"reset": "none"}, {"learn_beta": True}]
-OTHER_NEURONS += [{"learn_threshold": True}, {"learn_beta": True, "beta": 0.9}, {"reset": "none", "beta": 0.3}]
+OTHER_NEURONS += [
+    {"learn_threshold": True},
+    {"reset": "none", "beta": 0.3},
+    {"conv_channels": (8,), "learn_beta": True},
+]
 SAME = {"threshold": 0.5, "time_steps": 3, "num_classes": 5, "beta": (0.5,) * 4}
 
 
@@ -51,12 +54,9 @@ def test_another_stack_gets_weights_that_fire(changes):
     assert summary(config, decided(config)) == "--surrogate atan, --init calibrated, --lr 0.005"
 
 
-@pytest.mark.parametrize("stack", [{}, {"conv_channels": (32, 64, 64), "beta": 0.5}], ids=str)
 @pytest.mark.parametrize("changes", OTHER_NEURONS, ids=str)
-def test_other_neurons_get_a_falling_learning_rate_too(changes, stack):
-    if isinstance(changes.get("beta"), tuple) and stack:
-        changes = {"beta": (*changes["beta"], 0.5)}
-    config = Config(ModelConfig(**stack | changes))
+def test_other_neurons_get_a_falling_learning_rate_too(changes):
+    config = Config(ModelConfig(**changes))
     assert chosen(config.model) == ("atan", "calibrated", 2.5e-3, "cosine")
     wide = config.model.reset == "none"
     assert decided(config).model.slope == (1.0 if wide else None)

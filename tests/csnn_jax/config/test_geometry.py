@@ -1,11 +1,7 @@
-"""Shapes of a network's layers."""
-
 import itertools
 
 from configs import model_configs
 from hypothesis import given
-
-from csnn_jax.config import ModelConfig
 
 
 @given(model_configs())
@@ -32,14 +28,3 @@ def test_layers_fit_one_another(model):
     assert {layer.bias for layer in layers} == {model.bias}
     assert [layer.out_shape for layer in linear[:-1]] == [(n,) for n in model.hidden]
     assert len(model.betas) == len(model.thresholds) == len(layers)
-
-
-def test_the_default_stack():
-    shapes = [(layer.name, layer.in_shape, layer.out_shape) for layer in ModelConfig().layers]
-    assert shapes == [
-        ("conv1", (28, 28, 1), (14, 14, 32)),
-        ("conv2", (14, 14, 32), (7, 7, 64)),
-        ("fc1", (7, 7, 64), (512,)),
-        ("fc2", (512,), (10,)),
-    ]
-    assert ModelConfig().betas == (0.5,) * 4 and ModelConfig().thresholds == (1.0,) * 4

@@ -1,5 +1,3 @@
-"""How data and training may be configured: what is not accepted is refused in one line."""
-
 import json
 import math
 from contextlib import suppress
@@ -18,8 +16,6 @@ INVALID = [
     (DataConfig, "dataset", 3, "--dataset 3: expected the name of a data set"),
     (DataConfig, "validation", -1, "--validation -1: expected a whole number of at least 0"),
     (DataConfig, "augment", (2.0, 10.0), "--augment 2.0 10.0: expected three numbers: pixels of shift, degrees of"),
-    (DataConfig, "augment", (2.0, math.nan, 0.1), "--augment 2.0 nan 0.1: expected three numbers"),
-    (DataConfig, "augment", 2.0, "--augment 2.0: expected three numbers"),
     (DataConfig, "augment", (-1.0, 0.0, 0.1), "--augment -1.0 0.0 0.1: expected a shift of at least 0"),
     (DataConfig, "augment", (2.0, 181.0, 0.1), "--augment 2.0 181.0 0.1: expected a rotation from 0 to 180 degrees"),
     (DataConfig, "augment", (2.0, 10.0, 1.0), "--augment 2.0 10.0 1.0: expected a scale of at least 0 and below 1"),
@@ -30,13 +26,11 @@ INVALID = [
     (TrainConfig, "batch_size", 0, "--batch-size 0: expected"),
     (TrainConfig, "lr", 0.0, "--lr 0.0: expected a positive number"),
     (TrainConfig, "lr", 1e38, "--lr 1e+38: expected a positive number below 1e38"),
-    (TrainConfig, "lr", "fast", "--lr fast: expected"),
     (TrainConfig, "init", "orthogonal", "--init orthogonal: expected one of auto, torch, fluctuation, calibrated"),
     (TrainConfig, "init_density", 0, "--init-density 0: expected 0.001 to 0.6"),
     (TrainConfig, "init_density", 0.61, "--init-density 0.61: expected 0.001 to 0.6"),
     (TrainConfig, "seed", -1, "--seed -1: expected a whole number of at least 0"),
     (TrainConfig, "seed", 2**63, "--seed 9223372036854775808: expected less than 2**63"),
-    (TrainConfig, "max_iters", 0, "--max-iters 0: expected"),
     (TrainConfig, "eval_every", -1, "--eval-every -1: expected"),
     (TrainConfig, "engine", "fast", "--engine fast: expected auto, scan or event"),
     (TrainConfig, "dtype", "float16", "--dtype float16: expected float32 or float64"),
@@ -51,9 +45,7 @@ INVALID = [
     (TrainConfig, "ema", 1.0, "--ema 1.0: expected a number above 0 and below 1"),
     (TrainConfig, "loss", "mse", "--loss mse: expected one of ce_rate, ce_membrane, mse_count"),
     (TrainConfig, "label_smoothing", 1.0, "--label-smoothing 1.0: expected a number from 0 to below 1"),
-    (TrainConfig, "label_smoothing", "much", "--label-smoothing much: expected"),
     (TrainConfig, "rate_target", 0.0, "--rate-target 0.0: expected a number above 0 and below 1"),
-    (TrainConfig, "microbatch", 0, "--microbatch 0: expected auto, off, or a divisor of the batch of 128 images"),
     (TrainConfig, "microbatch", 48, "--microbatch 48: expected auto, off, or a divisor of the batch of 128 images"),
     (TrainConfig, "rate_weight", 2.0, "--rate-weight 2.0: expected a --rate-target beside it"),
     (TrainConfig, "rate_weight", -2.0, "--rate-weight -2.0: expected a positive number"),
@@ -78,7 +70,7 @@ def test_a_list_of_amounts_is_a_tuple_and_its_shift_stays_below_the_images_small
 NESTED = ([[3], [5]], [[3], [3]], [["max"], ["max"]], ((1,), (2,)), [{}, {}], [None], {}, {"a": [1]}, [[]])
 ODD = (*NESTED, math.nan, math.inf, 10**400, 10**5000, [10**5000], -(2**70), b"x", b"\0", "\0", "a\nb", "x" * 5000, 1j)
 ODD += (True, [True, False], np.float32("nan"), np.array([[1, 2], [3, 4]]), np.array([None]), np.bool_(True), object())
-FIELDS = [(name, kind, one.name) for name, kind in KINDS.items() for one in fields(kind) if one.name != "cache"]
+FIELDS = [(name, kind, one.name) for name, kind in KINDS.items() for one in fields(kind)]
 
 
 @pytest.mark.parametrize(("part", "kind", "field"), FIELDS, ids=str)
@@ -116,12 +108,6 @@ def test_micro_batches_and_a_rate_target_exclude_each_other():
     assert TrainConfig(microbatch=128, rate_target=0.1).part == 128
     with pytest.raises(UserError, match=r"^--microbatch 64: expected auto or off beside --rate-target"):
         TrainConfig(microbatch=64, rate_target=0.1)
-
-
-def test_numpys_numbers_are_taken_as_pythons():
-    found = TrainConfig(lr=np.float32(0.5), batch_size=np.int64(8), seed=np.uint8(3))
-    assert (found.lr, found.batch_size, found.seed) == (0.5, 8, 3) and type(found.batch_size) is int
-    assert DataConfig(augment=np.array([2, 10, 0.1])).augment == (2, 10, 0.1)
 
 
 @pytest.mark.parametrize("part", ["model", "data", "train"])

@@ -77,12 +77,20 @@ def test_a_silence_that_passes_within_the_first_fifth_is_not_told():
     assert feed(health, iterations=range(195, 1000)) == []
 
 
-def test_a_layer_that_is_saturated():
+@pytest.mark.parametrize(
+    ("what", "layers", "trouble", "after"),
+    [
+        ("saturated", (2,), {"densities": but(FINE, lif3=SATURATED + 0.01)}, STEADY),
+        ("vanishing", (0, 1), {"gradients": [1e-12, 1e-9, 1e-3, 1e-2], "loss": 2}, PATIENCE),
+        ("exploding", (0,), {"gradients": but(STRONG, lif1=1.01 * EXPLODING)}, PATIENCE),
+    ],
+)
+def test_a_trouble_is_told_when_it_has_lasted_and_when_it_has_passed(what, layers, trouble, after):
     health = healthy()
-    found = feed(health, iterations=range(9), densities=but(FINE, lif3=SATURATED + 0.01))
-    assert found == [(STEADY, Event("saturated", (2,), 1))]
-    assert feed(health, iterations=range(9, 40), densities=but(FINE, lif3=SATURATED - 0.01)) == []  # near it still
-    assert feed(health, iterations=range(40, 80)) == [(40 + STEADY, Event("saturated", (), 41))]
+    assert feed(health, iterations=range(50), **trouble) == [(after, Event(what, layers, 1))]
+    near = {"densities": but(FINE, lif3=SATURATED - 0.01)} if what == "saturated" else trouble
+    assert feed(health, iterations=range(50, 60), **near) == []
+    assert feed(health, iterations=range(60, 99)) == [(60 + after, Event(what, (), 61))]
 
 
 @pytest.mark.parametrize("low", [0.0, SILENT * 0.99])
@@ -96,25 +104,11 @@ def test_a_density_about_its_bound_is_not_told_again_and_again(low):
     assert told == 2
 
 
-def test_gradients_that_vanish():
-    weak = np.array([1e-12, 1e-9, 1e-3, 1e-2])
-    health = healthy()
-    assert feed(health, iterations=range(50), gradients=weak, loss=2) == [(10, Event("vanishing", (0, 1), 1))]
-    assert feed(health, iterations=range(50, 99)) == [(60, Event("vanishing", (), 51))]
-
-
 def test_silent_layers_and_a_loss_at_its_floor_pass_little_gradient_which_is_no_trouble_of_its_own():
     weak = np.full(LAYERS, 1e-12)
     told = feed(healthy(), iterations=range(250), densities=but(FINE, lif4=0), gradients=weak, loss=2)
     assert {event.what for _, event in told} == {"silent"}
     assert feed(healthy(), iterations=range(50), gradients=weak, loss=math.log(1 + 9 / math.e) + 0.01) == []
-
-
-def test_gradients_that_explode():
-    health = healthy()
-    strong = but(STRONG, lif1=1.01 * EXPLODING)
-    assert feed(health, iterations=range(50), gradients=strong) == [(PATIENCE, Event("exploding", (0,), 1))]
-    assert feed(health, iterations=range(50, 99)) == [(50 + PATIENCE, Event("exploding", (), 51))]
 
 
 def test_a_loss_that_stays_is_told_after_a_fifth_of_the_job():
@@ -148,18 +142,15 @@ def test_densities_that_are_not_known_are_no_trouble():
     assert feed(healthy(), iterations=range(50), densities=unknown, gradients=unknown) == []
 
 
-def test_one_output_of_many_classes_spikes_seldom():
+def test_a_layers_state_follows_from_its_density_and_its_dead_channels():
+    """One output of many classes spikes seldom."""
     many = ModelConfig(num_classes=1000)
     np.testing.assert_array_equal(silence(many), [SILENT, SILENT, SILENT, 0.05 / 1000])
     densities = {"lif1": 0.0009, "lif2": 0.61, "lif3": 0.6, "lif4": 0.0009}
     found = states(many, densities, {name: neurons(dead=5) for name in densities})
     assert found == {"lif1": "silent", "lif2": "saturated", "lif3": "healthy", "lif4": "healthy"}
-
-
-def test_a_layer_most_of_whose_channels_are_dead_is_not_called_healthy():
-    densities = dict.fromkeys(["lif1", "lif2", "lif3", "lif4"], 0.03)
-    found = states(ModelConfig(), densities, {name: neurons(dead=4 + number) for number, name in enumerate(densities)})
-    assert found == {"lif1": "healthy", "lif2": "healthy", "lif3": "over half dead", "lif4": "over half dead"}
+    found = states(many, dict.fromkeys(densities, 0.03), {name: neurons(dead=6) for name in densities})
+    assert set(found.values()) == {"over half dead"}
 
 
 def neurons(dead: int = 0) -> NeuronSummary:
@@ -224,16 +215,3 @@ def test_a_resumed_job_tells_what_an_uninterrupted_one_would(tmp_path_factory, d
     resumed.resume()
     go(resumed, range(min(at, len(steps)), len(steps)))
     assert RunDir(broken).records() == RunDir(whole).records()
-
-
-def test_one_line_tells_that_a_batch_is_too_small():
-    silent = Detectors(Config(train=TrainConfig(batch_size=1)), 150)
-    told = feed(silent, iterations=range(150), densities=but(FINE, lif2=0, lif3=0, lif4=0), loss=CHANCE)
-    assert told == [(30, Event("silent", (1, 2, 3), 1))]
-
-
-def test_the_records_of_a_training_hold_every_layer(small_run):
-    records = RunDir(small_run).records("train")
-    assert all(list(record["density"]) == ["lif1", "lif2", "lif3", "lif4"] for record in records)
-    assert all(list(record["gradient"]) == ["conv1", "conv2", "fc1", "fc2"] for record in records)
-    assert all(layer["threshold"] == 1 for layer in RunDir(small_run).records("test")[0]["membranes"].values())

@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from trainings import read_flags
 
 import csnn_jax.recipes
 from csnn_jax.config import check_decided, decided
 from csnn_jax.config.words import words
 from csnn_jax.errors import UserError
-from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.recipes import RECIPES, Recipe
-
-
-def train(*arguments: object) -> TrainFlags:
-    return parse_train(TrainFlags, "csnn-train", "Trains.", list(map(str, arguments)))
 
 
 def test_every_recipe_is_in_both_lists_and_a_file_of_its_own():
@@ -30,37 +26,26 @@ def test_every_recipe_is_in_both_lists_and_a_file_of_its_own():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_a_job_that_flags_ask_for(name):
-    config = train("--recipe", name).config
-    assert config == RECIPES[name] == train(*words(config)).config
+    config = read_flags("--recipe", name).config
+    assert config == RECIPES[name] == read_flags(*words(config)).config
     check_decided(decided(config))
 
 
 def test_a_flag_beside_a_recipe_wins():
     fast = RECIPES["fast"]
-    found = train("--recipe", "fast", "--lr", 0.02, "--time-steps", 7, "--seed", 3, "--no-bias").config
+    found = read_flags("--recipe", "fast", "--lr", 0.02, "--time-steps", 7, "--seed", 3, "--no-bias").config
     train_part, model = replace(fast.train, lr=0.02, seed=3), replace(fast.model, time_steps=7, bias=False)
     assert found == replace(fast, model=model, train=train_part)
-    assert train("--seeds", 0, 1, "--recipe", "fast").config == fast
+    assert read_flags("--seeds", 0, 1, "--recipe", "fast").config == fast
 
 
 def test_the_flags_of_a_recipe_are_named_with_the_values_in_use():
     flags = ("--recipe", "nir", "--pool", "max", "--lr", 0.001, "--seed", 5)
-    said = " ".join(words(RECIPES["nir"], used=train(*flags).config))
+    said = " ".join(words(RECIPES["nir"], used=read_flags(*flags).config))
     expected = " ".join(words(RECIPES["nir"])).replace("--pool avg", "--pool max").replace("--lr 0.005", "--lr 0.001")
     assert said == expected and "--pool max" in said and "--seed" not in said
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["--recipe", "best"], "invalid choice 'best' for argument '--recipe'. Expected one of ('original'"),
-        (
-            ["--recipe", "fast", "--input-shape", "32", "32", "1"],
-            "--recipe fast: is for images of 28x28x1, not 32x32x1",
-        ),
-    ],
-)
-def test_what_is_no_recipe_is_refused(arguments, line):
-    with pytest.raises(UserError) as refusal:
-        train(*arguments)
-    assert str(refusal.value).startswith(line)
+def test_a_recipe_is_for_its_images():
+    with pytest.raises(UserError, match=r"^--recipe fast: is for images of 28x28x1, not 32x32x1"):
+        read_flags("--recipe", "fast", "--input-shape", 32, 32, 1)
