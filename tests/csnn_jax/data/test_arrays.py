@@ -1,5 +1,3 @@
-"""Arrays of one's own in a file, whole and not."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -39,19 +37,6 @@ def test_images_to_learn_from(archive):
     np.testing.assert_array_equal(found.validation.images, IMAGES[3:5])
 
 
-def test_floats_stay_floats(archive):
-    found = load(archive(images=IMAGES / 255, train_images=IMAGES / 255, train_labels=LABELS), None)
-    assert found.scale == 255
-    for split in (found.train, found.test):
-        np.testing.assert_array_equal(split.images, (IMAGES / 255).astype(np.float32))
-
-
-def test_frames_and_zeros_and_ones_are_in_their_own_units(archive):
-    frames = load(archive(images=np.tile(IMAGES[:, None] % 5, (1, 3, 1, 1, 1))), None)
-    assert (frames.frames, frames.scale) == (3, 1) and "counts enter as they are" in frames.notes[0]
-    assert load(archive(images=IMAGES % 2), None).scale == 1
-
-
 def test_a_file_to_evaluate_on_is_none_to_learn_from(archive):
     with pytest.raises(UserError, match=r"^--dataset arrays:.*own.npz: holds images and labels to evaluate on alone, "):
         load_to_train(Config(data=DataConfig(archive())))
@@ -69,14 +54,9 @@ def test_arrays_are_not_resized(archive):
     [
         ({"x": IMAGES}, "holds 'x', expected images, labels, and perhaps train_images, train_labels, classes"),
         ({"train_images": IMAGES}, "lacks 'train_labels', expected"),
-        ({"labels": LABELS[:2]}, "test 2 labels for 6 images"),
-        ({"images": 3 * IMAGES.astype(float)}, "images go from .*, expected floats from 0 to 1, or uint8"),
         ({"train_images": IMAGES / 255, "train_labels": LABELS}, "train images are floats, test images are bytes"),
         ({"classes": np.array(["a"])}, "classes is .*, expected"),
-        (
-            {"images": np.array([None] * 6)},
-            "damaged .'images.npy is no array of numbers or text.*, expected a NumPy archive",
-        ),
+        ({"images": np.array([None] * 6)}, "damaged .'images.npy is no array of numbers or text.*"),
     ],
 )
 def test_other_arrays_are_refused(archive, arrays, said):

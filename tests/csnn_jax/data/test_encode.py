@@ -9,7 +9,6 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import as_input, encode
 
 EVERY_VALUE = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-PIXELS = np.array([0, 1, 2, 51, 127, 128, 204, 254, 255], np.uint8).reshape(1, 1, 9, 1)
 
 
 def test_rate_spikes_with_the_probability_of_the_pixel():
@@ -47,21 +46,6 @@ def test_latency_spikes_once_at_the_nearest_step(steps):
     assert (abs(step - exact) < 0.5).all()
     assert (np.diff(step) <= 0).all(), "a brighter pixel never spikes later"
     assert step[-1] == 0
-
-
-@pytest.mark.parametrize(
-    ("steps", "expected"),
-    [
-        (2, [1, 1, 1, 1, 0, 0, 0, 0]),
-        (10, [9, 9, 7, 5, 4, 2, 0, 0]),
-        (100, [99, 98, 79, 50, 49, 20, 0, 0]),
-    ],
-)
-def test_latency_is_that_of_snntorch(steps, expected):
-    """The spike times that snnTorch 1.0 gave for PIXELS[1:], called as in `_latency`'s docstring."""
-    spikes = encode(PIXELS, steps, "latency", ()).reshape(steps, 9)
-    assert not spikes[:, 0].any()
-    assert spikes[:, 1:].argmax(axis=0).tolist() == expected
 
 
 @pytest.mark.parametrize(

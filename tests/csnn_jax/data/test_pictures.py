@@ -1,5 +1,3 @@
-"""Picture files become what MNIST's digits are."""
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw

@@ -1,5 +1,3 @@
-"""Images and labels, as anybody gives them."""
-
 import numpy as np
 import pytest
 import torch
@@ -54,11 +52,7 @@ def test_classes_are_counted_or_named():
 @pytest.mark.parametrize(
     ("labels", "classes", "said"),
     [
-        (
-            [0, 100000, 200000],
-            None,
-            "train labels are 0, 100000, 200000, expected every class from 0 to 2, or `classes`",
-        ),
+        ([0, 100000, 200000], None, "train labels are 0, 100000, 200000, expected every class from 0 to 2"),
         ([0, 1, 2, 4, 5], None, "train labels are 0, 1, 2, ..., expected every class from 0 to 4"),
         ([0, 0], None, "train labels are all 0, expected two classes or more"),
         ([0, 1], 1, "classes is 1, expected a whole number of at least 2, or as many different names"),
@@ -97,9 +91,7 @@ def test_images_of_one_kind():
 def test_frames_that_go_beyond_counts_need_a_scale():
     frames, model = np.tile(IMAGES[:, None], (1, 3, 1, 1, 1)), ModelConfig(conv_channels=())
     frames.flat[0] = 255
-    with pytest.raises(
-        UserError, match=r"^--scale: frames of whole numbers count events, these go up to 255; expected"
-    ):
+    with pytest.raises(UserError, match=r"^--scale: frames of whole numbers count events, these go up to 255"):
         check_counts(frames, model)
     check_counts(frames // 16, model)
     check_counts(frames, ModelConfig(conv_channels=(), scale=255))

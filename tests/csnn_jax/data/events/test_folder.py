@@ -31,9 +31,7 @@ def test_what_is_missing_is_named(tmp_path):
         load(name, None)
     for path in (tmp_path / "test/right").iterdir():
         path.unlink()
-    with pytest.raises(
-        UserError, match=r"test/right: has no recordings, expected files that end in one of \.bin, \.npz, "
-    ):
+    with pytest.raises(UserError, match=r"test/right: has no recordings, expected files that end in one of \.bin"):
         load(name, None)
     (tmp_path / "test/right").rmdir()
     with pytest.raises(UserError, match="has the class right in train but not in test"):
@@ -51,27 +49,16 @@ def test_what_is_missing_is_named(tmp_path):
     [
         ({"p": None}, "has no array p, expected a NumPy archive with x, y, t and p"),
         ({"x": np.arange(3)}, r"x \[3\], y \[30\], t \[30\], p \[30\], expected one value per event"),
-        ({"t": np.arange(30) / 2}, r"expected whole numbers \(t in microseconds\)"),
+        ({"t": np.arange(30) / 2}, r"t is of type float64, expected whole numbers \(t in microseconds\)"),
         ({"p": np.arange(30)}, "p has the values .*, expected 0 and 1"),
-    ],
-)
-def test_archives_that_are_no_recordings(tmp_path, change, message):
-    arrays = {name: array for name, array in (drawn(0, 30)._asdict() | change).items() if array is not None}
-    np.savez(tmp_path / "one.npz", **arrays)
-    with pytest.raises(UserError, match=f"one.npz: .*{message}"):
-        read_recording(tmp_path / "one.npz")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
         ({"height": 10**9}, "its sensor has 1000000000 by 16 pixels, expected at most 4096 by 4096"),
         ({"x": np.full(30, 10**12)}, "has an event at x = 1000000000000, expected less than 4096"),
         ({"t": np.arange(30, dtype=np.uint64) + 2**63}, r"has an event at t = \d+, expected less than \d+"),
     ],
 )
-def test_numbers_that_no_camera_has_are_refused(tmp_path, change, message):
-    np.savez(tmp_path / "one.npz", **(drawn(0, 30, SENSOR)._asdict() | {"height": 12, "width": 16} | change))
+def test_archives_that_are_no_recordings(tmp_path, change, message):
+    arrays = drawn(0, 30, SENSOR)._asdict() | {"height": 12, "width": 16} | change
+    np.savez(tmp_path / "one.npz", **{name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(UserError, match=f"one.npz: {message}"):
         read_recording(tmp_path / "one.npz")
 
@@ -84,12 +71,9 @@ def test_frames_that_fill_the_memory_are_refused(tmp_path):
     assert load(name, (16, 16, 2)).train.images.shape == (8, 100, 16, 16, 2)
 
 
+DECODED = ("one.aedat4", "one.es", "one.dat", "one.raw", "one.csv")
 MAKERS = {
-    "one.aedat4": lambda events, path: faerys_bytes(events, path, SENSOR),
-    "one.es": lambda events, path: faerys_bytes(events, path, SENSOR),
-    "one.dat": lambda events, path: faerys_bytes(events, path, SENSOR),
-    "one.raw": lambda events, path: faerys_bytes(events, path, SENSOR),
-    "one.csv": lambda events, path: faerys_bytes(events, path, SENSOR),
+    **dict.fromkeys(DECODED, lambda events, path: faerys_bytes(events, path, SENSOR)),
     "one.npz": lambda events, path: (np.savez(path, **events._asdict()), path.read_bytes())[1],
     "one.bin": lambda events, path: nmnist_bytes(events),
 }

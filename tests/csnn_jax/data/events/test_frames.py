@@ -1,5 +1,3 @@
-"""Frames are those of tonic, and of the worked example."""
-
 import numpy as np
 import pytest
 import tonic.functional
@@ -55,7 +53,3 @@ def test_recordings_that_are_too_short():
         window(by="count").frames(events)
     with pytest.raises(ValueError, match="lasts 5 us, expected at least --time-steps 7"):
         window().frames(events._replace(t=np.arange(6)))
-
-
-def test_the_log_tells_what_becomes_of_recordings():
-    assert window().summary("a") == ("a: recordings as 7 frames of 12x10, by time, of counts up to 15",)

@@ -5,24 +5,11 @@ import pytest
 from recordings import drawn, nmnist_bytes
 
 from csnn_jax.config import Config, DataConfig, ModelConfig
-from csnn_jax.data.events.frames import Window
-from csnn_jax.data.events.one_file import frames_and_notes, is_recording
+from csnn_jax.data.events.one_file import frames_and_notes
 from csnn_jax.errors import UserError
 
 MODEL = ModelConfig(input_shape=(34, 34, 2), conv_channels=(4,), time_steps=6, scale=1.0)
 CONFIG = Config(MODEL, DataConfig("nmnist:nowhere", frames="count"))
-
-
-def test_frames_are_made_by_the_rule_that_the_network_was_trained_with(tmp_path):
-    events = drawn(7)
-    (tmp_path / "one.bin").write_bytes(nmnist_bytes(events))
-    np.savez(tmp_path / "one.npz", **events._asdict(), height=34, width=34)
-    expected = Window(6, (34, 34), (34, 34), "count").frames(events)
-    for name in ("one.bin", "one.npz"):
-        assert is_recording(name)
-        frames, notes = frames_and_notes(str(tmp_path / name), CONFIG)
-        np.testing.assert_array_equal(frames, expected)
-        assert notes == ()
 
 
 def test_events_of_a_larger_sensor_are_added_up(tmp_path):

@@ -1,5 +1,3 @@
-"""What makes a recording unusable."""
-
 import pytest
 from recordings import drawn
 
