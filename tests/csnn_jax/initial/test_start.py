@@ -7,14 +7,14 @@ import shutil
 import numpy as np
 import pytest
 from bundles import SMALL, drawn, make_run
-from commands import call
+from commands import passed
+from trainings import losses, read_flags
 
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
-from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.initial import start as initial
-from csnn_jax.runs import rundir, weights
+from csnn_jax.runs import weights
 from csnn_jax.update.trainer import Trainer
 
 LEARNT = ModelConfig(conv_channels=(4,), hidden=(6,), time_steps=5, learn_beta=True, learn_threshold=True)
@@ -99,10 +99,6 @@ def test_a_layer_that_no_gain_can_make_fire_ends_nothing():
     assert all(np.isfinite(tensor).all() for tensor in made.tensors.values())
 
 
-def flagged(*arguments: object) -> Config:
-    return parse_train(TrainFlags, "csnn-train", "", list(map(str, arguments))).config
-
-
 @pytest.fixture
 def source(tmp_path):
     return make_run(tmp_path / "source", SMALL)
@@ -112,7 +108,7 @@ def source(tmp_path):
 def test_the_stack_and_the_weights_are_the_runs(model, tmp_path, mnist):
     out = make_run(tmp_path / "run", model)
     for source in (out, out / "weights.safetensors"):
-        config = decided(flagged("--init-from", source, "--num-classes", 10))
+        config = decided(read_flags("--init-from", source, "--num-classes", 10).config)
         for name in ("conv_channels", "kernel_size", "padding", "bias", "hidden", "pool", "reset", "time_steps"):
             assert getattr(config.model, name) == getattr(model, name)
         made = initial.start(config, mnist)
@@ -122,19 +118,19 @@ def test_the_stack_and_the_weights_are_the_runs(model, tmp_path, mnist):
 
 
 def test_a_flag_beside_it_wins(source, tmp_path, mnist):
-    config = flagged("--init-from", source, "--time-steps", 9, "--reset", "none", "--pool", "max", "--beta", 0.25)
-    assert (config.model.time_steps, config.model.reset, config.model.pool) == (9, "none", "max")
+    config = read_flags("--init-from", source, "--time-steps", 9, "--reset", "none", "--beta", 0.25).config
+    assert (config.model.time_steps, config.model.reset) == (9, "none")
     assert config.model.conv_channels == SMALL.conv_channels and config.model.betas == (0.25,) * 3
     learnt = make_run(tmp_path / "learnt", LEARNT)
-    tensors = initial.start(flagged("--init-from", learnt, "--threshold", 2, "--seed", 5), mnist).tensors
+    tensors = initial.start(read_flags("--init-from", learnt, "--threshold", 2, "--seed", 5).config, mnist).tensors
     assert [float(tensors[f"lif{number}.threshold"]) for number in (1, 2, 3)] == [2, 2, 2]
     np.testing.assert_array_equal(tensors["lif2.beta"], drawn(LEARNT, 0)["lif2.beta"])
-    fixed = flagged("--init-from", learnt, "--no-learn-beta").model
+    fixed = read_flags("--init-from", learnt, "--no-learn-beta").config.model
     assert fixed.betas == tuple(float(drawn(LEARNT, 0)[f"lif{number}.beta"]) for number in (1, 2, 3))
 
 
 def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):
-    config = flagged("--init-from", source, "--num-classes", 12, "--seed", 4)
+    config = read_flags("--init-from", source, "--num-classes", 12, "--seed", 4).config
     made = initial.start(config, mnist)
     for name in ("conv1.weight", "fc1.weight", "fc1.bias"):
         np.testing.assert_array_equal(made.tensors[name], drawn(SMALL, 0)[name])
@@ -153,18 +149,14 @@ def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):
 )
 def test_another_network_is_refused_by_the_layer_that_differs(source, flags, message, mnist):
     with pytest.raises(UserError, match=f"^--init-from {source}: {message}$"):
-        initial.start(flagged("--init-from", source, *flags), mnist)
+        initial.start(read_flags("--init-from", source, *flags).config, mnist)
 
 
 @pytest.mark.parametrize(
     ("path", "flags", "message"),
     [
         ("nowhere", (), "--init-from .*nowhere: no such directory, expected a run directory"),
-        (
-            "net.pt",
-            (),
-            r"--init-from .*net.pt: expected a run directory.*`python -m csnn_torch.convert FILE",
-        ),
+        ("net.pt", (), r"--init-from .*net.pt: expected a run directory.*`python -m csnn_torch.convert FILE"),
         ("broken.safetensors", (), "--init-from .*broken.safetensors: expected a safetensors file"),
         ("source", ("--init", "torch"), "--init torch: expected no --init-from beside it"),
         ("source", ("--resume", "--out", "x"), "--resume: expected no --init-from beside it"),
@@ -174,7 +166,7 @@ def test_what_cant_be_started_from_is_refused(source, path, flags, message, tmp_
     (tmp_path / "net.pt").write_bytes(b"x")
     (tmp_path / "broken.safetensors").write_bytes((source / "weights.safetensors").read_bytes()[:-50])
     with pytest.raises(UserError, match=f"^{message}"):
-        flagged("--init-from", tmp_path / path, *flags)
+        read_flags("--init-from", tmp_path / path, *flags)
 
 
 @pytest.mark.parametrize("module", ["csnn_jax.train", "csnn_torch.train"])
@@ -182,17 +174,16 @@ def test_both_frameworks_train_on_from_a_run_and_resume_without_it(module, sourc
     """The rate is a tenth, and the accuracy before the first step is printed though evaluations are off."""
     flags = ("--init-from", source, "--dataset", dataset, "--batch-size", 32, "--eval-every", 0, "--dtype", "float64")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert call(module, *flags, "--max-iters", 4, "--out", whole).returncode == 0
-    accuracy = call("csnn_jax.evaluate", source, "--dataset", dataset).stdout
-    first = call(module, *flags, "--max-iters", 2, "--out", parts)
-    assert first.returncode == 0 and "\nChosen for this network: --surrogate atan, --lr 0.0005\n" in first.stdout
-    assert re.findall(r"^Iter 0, Test Acc: (\S+)$", first.stdout, re.M)[0] in accuracy
-    assert f"Initial weights: those of {source}\n" in first.stdout
+    passed(module, *flags, "--max-iters", 4, "--out", whole)
+    accuracy = passed("csnn_jax.evaluate", source, "--dataset", dataset)
+    first = passed(module, *flags, "--max-iters", 2, "--out", parts)
+    assert "\nChosen for this network: --surrogate atan, --lr 0.0005\n" in first
+    assert re.findall(r"^Iter 0, Test Acc: (\S+)$", first, re.M)[0] in accuracy
+    assert f"Initial weights: those of {source}\n" in first
     shutil.rmtree(source)
-    assert call(module, "--resume", "--max-iters", 4, "--out", parts).returncode == 0
+    passed(module, "--resume", "--max-iters", 4, "--out", parts)
     a, b = (weights.load(out / "weights.safetensors")[1] for out in (whole, parts))
     for name, tensor in a.items():
         np.testing.assert_array_equal(tensor, b[name])
         assert (tensor != drawn(SMALL, 0)[name]).any()
-    losses = [[record["loss"] for record in rundir.RunDir(out).records("train")] for out in (parts, whole)]
-    assert losses[0] == losses[1] and len(losses[0]) == 4
+    assert losses(parts) == losses(whole) and len(losses(whole)) == 4
