@@ -1,22 +1,10 @@
-"""The confusion matrix, the mistakes and the steps that are needed."""
-
 import re
 from dataclasses import replace
 
 import numpy as np
-import pytest
-from bundles import SMALL, make_run
-from digits import few_digits
+from bundles import SMALL
 
-from csnn_jax.report import answers, measure, subject
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("answers")
-    (folder / "digits").mkdir()
-    one = subject.read(str(make_run(folder / "run", SMALL, few_digits(folder / "digits", train=20, test=50))), 0, None)
-    return one, measure.measure(one)
+from csnn_jax.report import answers, measure
 
 
 def shown(one, found) -> str:

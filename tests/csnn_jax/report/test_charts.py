@@ -31,10 +31,6 @@ def test_plotly_gets_names_without_markup():
     assert (dots["data"][0]["name"], dots["data"][0]["x"]) == (shown, [shown])
 
 
-def test_a_gap_stays_one():
-    assert spec(charts.lines("c", [Series("a", [0, 1], [np.nan, 2.0])], "x", "y"))["data"][0]["y"] == [None, 2.0]
-
-
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 1000])
 def test_thinning_keeps_the_mean(length):
     x, y = np.arange(length), np.random.default_rng(0).normal(size=length)

@@ -21,7 +21,6 @@ SECTIONS = ["Training", "Accuracy against steps", "Answers", "Spikes", "Neurons"
 def here(tmp_path, monkeypatch) -> Path:
     """The folder that the command stands in, with a run and its images."""
     monkeypatch.chdir(tmp_path)
-    Path("digits").mkdir()
     make_run(Path("run"), SMALL, few_digits(tmp_path / "digits", train=20, test=40))
     return tmp_path
 

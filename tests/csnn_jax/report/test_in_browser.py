@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from browser import axe, opened
 from bundles import SMALL, make_run
-from commands import call
+from commands import passed
 from digits import few_digits
 
 import csnn_jax
@@ -15,11 +15,10 @@ PATIENCE = 120_000  # milliseconds that charts may take on a busy machine
 
 @pytest.mark.slow
 def test_a_report_opens_and_its_player_counts_what_the_network_counts(tmp_path: Path) -> None:
-    (tmp_path / "digits").mkdir()
     run = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=40))
     page, network = tmp_path / "report.html", csnn_jax.load(run)
     images = csnn_jax.data.load_for(network.config).test.images
-    assert call("csnn_jax.report", run, "--out", page).returncode == 0
+    passed("csnn_jax.report", run, "--out", page)
     with opened(page, width=390, scheme="dark") as visit:
         visit.page.wait_for_selector("html[data-charts=drawn]", state="attached", timeout=PATIENCE)
         assert visit.requests == [page.as_uri()]

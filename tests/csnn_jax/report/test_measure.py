@@ -1,5 +1,3 @@
-"""What is measured is what evaluation and traces say."""
-
 import numpy as np
 import pytest
 from bundles import SMALL, SPIKES, make_run
@@ -17,7 +15,6 @@ EVENTS = ModelConfig(input_shape=(8, 8, 2), conv_channels=(4,), hidden=(12,), nu
 def measured(request, tmp_path_factory):
     """(subject, what was measured, the network)."""
     tmp_path = tmp_path_factory.mktemp(request.param)
-    (tmp_path / "digits").mkdir()
     if request.param == "frames":
         frames = np.random.default_rng(0).integers(0, 3, (40, 5, 8, 8, 2), np.uint8)
         run = make_run(tmp_path / "run", EVENTS, prepare_frames(tmp_path, frames, np.arange(40) % 2))
@@ -63,16 +60,6 @@ def test_examples_are_traces(measured):
             trace = network.trace(split.images[example.index : example.index + 1])
             for mine, theirs in zip(example.spikes, trace.spikes, strict=True):
                 np.testing.assert_array_equal(mine, theirs[:, 0] > 0)
-
-
-def test_accuracy_after_each_step_is_that_of_a_shorter_window(tmp_path):
-    (tmp_path / "digits").mkdir()
-    run = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=40))
-    one = subject.read(str(run), 0, None)
-    found, split = measure.measure(one), one.dataset.test
-    spikes = Trained(one.config, one.tensors).trace(split.images).spikes[-1]
-    for steps, accuracy in enumerate(found.by_step, 1):
-        assert accuracy == pytest.approx((spikes[:steps].sum(0).argmax(1) == split.labels).mean())
 
 
 def test_the_worst_mistakes_come_first():

@@ -1,27 +1,13 @@
-"""Layers, histograms, filters and feature maps; a network without convolutions has no filters."""
-
 import io
 import re
 from base64 import b64decode
 
 import numpy as np
-import pytest
-from bundles import SMALL, SPIKES, make_run
+from bundles import SPIKES, make_run
 from digits import few_digits
 from PIL import Image
 
 from csnn_jax.report import measure, neurons, subject
-
-
-def made(folder, model):
-    (folder / "digits").mkdir()
-    one = subject.read(str(make_run(folder / "run", model, few_digits(folder / "digits", train=20, test=30))), 0, None)
-    return one, measure.measure(one)
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("neurons"), SMALL)
 
 
 def shown(one, found) -> str:
@@ -31,16 +17,6 @@ def shown(one, found) -> str:
 def pictures(text: str) -> list[np.ndarray]:
     found = [io.BytesIO(b64decode(png)) for png in re.findall(r'src="data:image/png;base64,([^"]*)"', text)]
     return [np.asarray(Image.open(file)) for file in found]
-
-
-def test_every_layer_has_its_row_and_its_histograms(measured):
-    one, found = measured
-    text = shown(one, found)
-    for name, layer in found.neurons.items():
-        assert f"{layer.dead} of {layer.channels}" in text and f"{found.densities[name]:.2%}" in text
-        assert f"{name}, firing rates" in text and f"{name}, membranes" in text
-    assert text.count('class="plot"') == 2 * len(found.neurons)
-    assert "a thousandth of all on either side" in text  # as `measure.histogram` has it
 
 
 def test_filters_and_feature_maps_are_pictures(measured):
@@ -56,5 +32,7 @@ def test_filters_and_feature_maps_are_pictures(measured):
 
 
 def test_without_a_convolution_there_are_no_filters(tmp_path):
-    text = shown(*made(tmp_path, SPIKES))
+    run = make_run(tmp_path / "run", SPIKES, few_digits(tmp_path / "digits", train=20, test=30))
+    one = subject.read(str(run), 0, None)
+    text = shown(one, measure.measure(one))
     assert "Filters and feature maps: left out, this network has no convolution." in text and pictures(text) == []

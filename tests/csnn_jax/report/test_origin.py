@@ -7,10 +7,10 @@ from bundles import SMALL
 from configs import CONFIGS
 from digits import few_digits
 from hypothesis import given, settings
+from trainings import read_flags
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, TrainConfig, decided
-from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.report import origin
 
 
@@ -18,7 +18,7 @@ def trained(command: str) -> Config:
     """The job that a command asks for."""
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "csnn_jax.train"]
-    return parse_train(TrainFlags, "csnn-train", "Trains.", words[3:]).config
+    return read_flags(*words[3:]).config
 
 
 def by_layer(config: Config) -> Config:
@@ -42,8 +42,3 @@ def test_what_the_data_decide_is_left_to_them(tmp_path):
         "python -m csnn_jax.train --dataset idx:DIR --conv-channels 4 --hidden 16 --pool avg --reset zero "
         "--time-steps 6 --seed 4"
     )
-
-
-def test_flags_show_no_folder():
-    found = origin.flags(Config(data=DataConfig("idx:/home/me")))
-    assert (found["--dataset"], found["--lr"], found["--conv-channels"]) == ("idx:DIR", "none", "32 64")

@@ -5,20 +5,10 @@ import json
 import re
 
 import numpy as np
-import pytest
-from bundles import SMALL, make_run
-from digits import few_digits
+from bundles import SMALL
 
 from csnn_jax.config import Layer, Pooling
-from csnn_jax.report import measure, player, subject
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("player")
-    (folder / "digits").mkdir()
-    one = subject.read(str(make_run(folder / "run", SMALL, few_digits(folder / "digits", train=20, test=30))), 0, None)
-    return one, measure.measure(one)
+from csnn_jax.report import player
 
 
 def test_spikes_and_membranes_are_those_of_the_trace(measured):
@@ -50,6 +40,5 @@ def test_neurons_stand_by_channel():
 def test_membranes_are_of_busy_and_of_quiet_neurons():
     counts = np.array([0, 9, 1, 5, 3, 0])
     assert player.spread(np.array([1, 2, 3, 4]), counts).tolist() == [1, 3, 2]
-    assert (
-        player.spread(np.array([4]), counts).tolist() == [4] and player.spread(np.array([], int), counts).tolist() == []
-    )
+    assert player.spread(np.array([4]), counts).tolist() == [4]
+    assert player.spread(np.array([], int), counts).tolist() == []

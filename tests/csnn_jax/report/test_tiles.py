@@ -1,5 +1,3 @@
-"""Arrays as pictures."""
-
 import io
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""Curves of runs of any length, of runs that broke off, and of many."""
-
 import json
 import re
 
