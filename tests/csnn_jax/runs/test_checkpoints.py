@@ -112,10 +112,7 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path):
         (state(more=np.zeros(1)), "more is missing"),
         ({"wide": np.zeros(2), "params/kernel": np.zeros((3, 4), np.float32)}, "optimizer/count is left over"),
         (state(wide=np.zeros(3)), r"wide is float64 \[2\], expected float64 \[3\]"),
-        (
-            {f"torch.{name}": array for name, array in state().items()},
-            "it is of another framework",
-        ),
+        ({f"torch.{name}": array for name, array in state().items()}, "it is of another framework"),
     ],
     ids=["missing", "left over", "shape", "framework"],
 )

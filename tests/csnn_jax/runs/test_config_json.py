@@ -1,5 +1,3 @@
-"""Configurations survive JSON unchanged; what is none is refused in one line."""
-
 import json
 import re
 

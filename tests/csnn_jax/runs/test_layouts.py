@@ -1,5 +1,3 @@
-"""Names and shapes follow the stack, and torch's layout is ours turned around."""
-
 import numpy as np
 
 from csnn_jax.config import ModelConfig

@@ -1,5 +1,3 @@
-"""What is counted from the predictions over a split."""
-
 import jax.numpy as jnp
 import numpy as np
 import pytest

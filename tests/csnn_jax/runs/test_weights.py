@@ -2,8 +2,6 @@
 
 import json
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -118,10 +116,3 @@ def test_a_folder_and_a_missing_file_are_refused(path):
 def test_bad_metadata_is_refused(path, metadata, message):
     write(path, drawn(), metadata)
     assert refusal(path).startswith(message)
-
-
-def test_the_room_imports_no_framework():
-    modules = "csnn_jax.config, csnn_jax.runs.rundir, csnn_jax.runs.metrics, csnn_jax.runs.footprint"
-    code = f"import sys, {modules}; print({{'jax', 'flax', 'torch', 'tensorflow'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"

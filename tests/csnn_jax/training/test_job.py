@@ -1,5 +1,3 @@
-"""Which job may be resumed."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,10 +1,7 @@
-"""What a job's first process tells the others, and a process that is alone. Several are in devices/test_cluster.py."""
-
 import numpy as np
 import pytest
 
-from csnn_jax.errors import UserError
-from csnn_jax.training.processes import Beginning, SingleProcess
+from csnn_jax.training.processes import Beginning
 
 
 @pytest.mark.parametrize(
@@ -18,18 +15,3 @@ def test_a_beginning_is_sent_to_the_bit(state, just_made):
     for name, array in state.items():
         assert found.state[name].dtype == array.dtype
         np.testing.assert_array_equal(found.state[name], array)
-
-
-def test_a_process_alone_agrees_with_itself():
-    def refused():
-        raise UserError("no")
-
-    def never(value):
-        raise AssertionError("there is nobody to send it to")
-
-    alone = SingleProcess()
-    assert alone.first and alone.each(lambda: 3) == 3 and alone.maximum(15) == 15
-    assert alone.broadcast(lambda: "x", never, never) == "x"
-    for run in (alone.each, lambda function: alone.broadcast(function, never, never)):
-        with pytest.raises(UserError, match=r"^no$"):
-            run(refused)
