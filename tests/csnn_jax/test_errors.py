@@ -24,10 +24,7 @@ def test_first_error(output, line):
         ("--batch-size 8: expected 1 to 4", "batch_size 8: expected 1 to 4"),
         ("--surrogate atan, --lr 0.005", "surrogate atan, lr 0.005"),
         ("try `python -m x --out RUN` or --init torch", "try `python -m x --out RUN` or init torch"),
-        (
-            "--out a: holds a run; expected another path, or --overwrite",
-            "path a: holds a run; expected another path, or overwrite",
-        ),
+        ("--out a: expected another path, or --overwrite", "path a: expected another path, or overwrite"),
         ("one -- two, a-b", "one -- two, a-b"),
     ],
 )

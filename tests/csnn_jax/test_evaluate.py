@@ -1,5 +1,3 @@
-"""`python -m csnn_jax.evaluate` end to end, and the ways it refuses a run."""
-
 import json
 import re
 import shutil
@@ -7,75 +5,52 @@ import shutil
 import numpy as np
 import pytest
 from bundles import SMALL, make_checkpoint, make_run
-from commands import ENVIRONMENT, call, refused, refused_by_process, run
-from PIL import Image
-
-
-@pytest.fixture
-def copy(small_run, tmp_path):
-    for name in ("config.json", "weights.safetensors"):
-        (tmp_path / name).write_bytes((small_run / name).read_bytes())
-    return tmp_path
+from commands import passed, passed_by_process, refused
 
 
 def test_reports_accuracy_classes_confusion_and_densities(small_run, tmp_path):
     out = shutil.copytree(small_run, tmp_path / "run")
-    done = run("csnn_jax.evaluate", out, "--figures", "pdf")
-    assert done.returncode == 0, done.stderr
+    printed = passed_by_process("csnn_jax.evaluate", out, "--figures", "pdf")
     result = json.loads((out / "evaluation.json").read_text())
     confusion = np.array(result["confusion"])
     labels = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # MNIST's test images by class
     assert confusion.sum(1).tolist() == labels
     assert result["accuracy"] == confusion.trace() / 10000
     assert result["per_class"] == (confusion.diagonal() / labels).tolist()
-    assert f"Test Accuracy: {result['accuracy']:.2%} (10000 images of mnist)" in done.stdout
+    assert f"Test Accuracy: {result['accuracy']:.2%} (10000 images of mnist)" in printed
     assert set(result["density"]) == {"lif1", "lif2", "lif3", "lif4"}
     for name, layer in result["health"].items():
         assert layer["state"] == "healthy" and layer["dead"] < layer["channels"]
         dead = rf"{result['density'][name]:.2%} +{layer['dead']} of {layer['channels']}"
-        assert re.search(rf"^  {name} +{dead} .* \+- .*%", done.stdout, re.M)
+        assert re.search(rf"^  {name} +{dead} .* \+- .*%", printed, re.M)
     end = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (result["accuracy"], result["density"]) == (end["accuracy"], end["density"])
-    with Image.open(out / "confusion.png") as picture:
-        assert min(picture.size) > 300
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "confusion.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_accuracy_against_the_steps_used(copy):
-    done = call("csnn_jax.evaluate", copy, "--by-steps")
-    assert done.returncode == 0, done.stderr
+def test_the_accuracy_against_the_steps_used(small_run, tmp_path):
+    copy = shutil.copytree(small_run, tmp_path / "run")
+    printed = passed("csnn_jax.evaluate", copy, "--by-steps")
     result = json.loads((copy / "evaluation.json").read_text())
     by_steps = result["accuracy_by_steps"]
-    assert (
-        len(by_steps) == 10
-        and by_steps[-1] == pytest.approx(result["accuracy"], abs=2e-4)
-        and by_steps[0] < by_steps[-1]
-    )
-    table = done.stdout.split("Accuracy if the window ended after so many steps:\n")[1].splitlines()[1:]
+    assert len(by_steps) == 10 and by_steps[0] < by_steps[-1] == pytest.approx(result["accuracy"], abs=2e-4)
+    table = printed.split("Accuracy if the window ended after so many steps:\n")[1].splitlines()[1:]
     assert [line.split() for line in table] == [[str(t), f"{by_steps[t - 1]:.2%}"] for t in (1, 2, 3, 4, 5, 6, 8, 10)]
-    with Image.open(copy / "steps.png") as picture:
-        assert min(picture.size) > 300
+    assert (copy / "steps.png").exists()
 
 
 def test_the_network_of_a_checkpoint(tmp_path):
     out = make_run(tmp_path / "run", SMALL)
     folder = make_checkpoint(out, 40)
     make_checkpoint(out, 20)
-    done = call("csnn_jax.evaluate", out, "--checkpoint", "last")
-    assert done.returncode == 0, done.stderr
-    assert "(10000 images of mnist, checkpoint 40)" in done.stdout
+    printed = passed("csnn_jax.evaluate", out, "--checkpoint", "last")
+    assert "(10000 images of mnist, checkpoint 40)" in printed
     result = json.loads((out / "evaluation.json").read_text())
     assert result["checkpoint"] == 40
     (out / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
-    assert "(10000 images of mnist)" in call("csnn_jax.evaluate", out).stdout
+    assert "(10000 images of mnist)" in passed("csnn_jax.evaluate", out)
     assert {"checkpoint": 40} | json.loads((out / "evaluation.json").read_text()) == result
     before = (out / "evaluation.json").read_bytes()
     assert "those in" in (line := refused("csnn_jax.evaluate", out, "--checkpoint", 50)) and line.endswith(": 20, 40")
-    assert "was trained without --validation" in refused("csnn_jax.evaluate", out, "--checkpoint", "best")
     assert (out / "evaluation.json").read_bytes() == before
-
-
-def test_an_instruction_set_that_there_is_not(copy):
-    line = refused_by_process("csnn_jax.evaluate", copy, env=ENVIRONMENT | {"CSNN_ISA": "foo"})
-    assert line.startswith("error: CSNN_ISA=foo: expected one of this machine's: ")
-    assert not (copy / "evaluation.json").exists()

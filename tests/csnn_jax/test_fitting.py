@@ -5,13 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from commands import call, refused
+from commands import passed
 from idx_files import write_folder
 
 import csnn_jax
 from csnn_jax import Config, DataConfig, ModelConfig, TrainConfig, UserError
-from csnn_jax.data import Split
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(60) % 3
@@ -40,8 +38,7 @@ def test_the_network_is_the_commands(tmp_path, capsys):
     folder = write_folder(tmp_path, (IMAGES[..., 0], LABELS), (IMAGES[:9, ..., 0], LABELS[:9]))
     flags = ("--input-shape", 8, 8, 1, "--conv-channels", 4, "--hidden", 8, "--time-steps", 4, "--batch-size", 20)
     more = ("--epochs", 3, "--eval-every", 4, "--augment", 1, 0, 0, "--out", tmp_path / "run")
-    done = call("csnn_jax.train", "--dataset", f"idx:{folder}", *flags, *more)
-    assert done.returncode == 0, done.stderr
+    printed = passed("csnn_jax.train", "--dataset", f"idx:{folder}", *flags, *more)
     heard = []
     model = csnn_jax.fit(
         CONFIG, PAIR, (IMAGES[:9], LABELS[:9]), on_evaluation=lambda *what: heard.append(what), classes=3
@@ -57,7 +54,7 @@ def test_the_network_is_the_commands(tmp_path, capsys):
     assert "Taken from the arrays: input_shape 8 8 1, num_classes 3, scale 255\n" in said
     assert "Chosen for this network: surrogate atan, init calibrated, lr 0.005\n" in said
     assert "Initial weights: calibrated" in said and f"Final Test Accuracy: {heard[-1][1].accuracy:.2%}\n" in said
-    evaluations = [line for line in done.stdout.splitlines() if "Acc" in line]
+    evaluations = [line for line in printed.splitlines() if "Acc" in line]
     assert evaluations and [line for line in said.splitlines() if "Acc" in line] == evaluations
     assert "--" not in said
 
@@ -69,15 +66,6 @@ def test_health_is_told():
     lines = [line for line in heard if line.startswith("Health: ")]
     assert lines and lines[0].startswith("Health: silent layers: lif1, lif2, lif3 (density 0, 0, 0 %)")
     assert "try a lower threshold (now 50)" in lines[0] and "--" not in " ".join(heard)
-
-
-@pytest.mark.numeric
-def test_every_kind_of_array_gives_the_same_network():
-    expected = fit(PLAIN).trace(IMAGES).membranes[-1]
-    for images, labels in ((IMAGES.tolist(), torch.tensor(LABELS)), (torch.tensor(IMAGES / 255), LABELS.tolist())):
-        model = fit(PLAIN, (images, labels), Split(images, labels))
-        np.testing.assert_allclose(model.trace(IMAGES).membranes[-1], expected, atol=1e-4)
-        assert model.config.model.scale == 255
 
 
 @pytest.mark.numeric
@@ -117,15 +105,9 @@ def test_a_job_that_was_decided_goes_on_to_other_arrays():
     ("train", "test", "message"),
     [
         ((IMAGES, LABELS[:5]), PAIR, "train 5 labels for 60 images"),
-        ((IMAGES, LABELS / 2), PAIR, "train labels are float64"),
         (PAIR, (IMAGES[:, :4], LABELS), r"test images are [60, 4, 8, 1], expected [N, 8, 8, 1] or"),
         (PAIR, (IMAGES, LABELS + 1), "test labels go from 1 to 3, expected 0 to 2"),
-        ((BINARY, LABELS), (BINARY / 1.0, LABELS), "train images are bytes, test images are floats; expected the same"),
         ((BINARY, LABELS), PAIR, "train images are bytes up to 1, test images are bytes up to 239"),
-        ((FRAMES, LABELS), (FRAMES[:, :5], LABELS), "train images are bytes, in 6 frames, test images are bytes, in 5"),
-        ((IMAGES * 1.0, LABELS), (IMAGES * 1.0, LABELS), "train images go from 0 to 239, expected floats from 0 to 1"),
-        (PAIR, None, "test is of type NoneType, expected (images, labels) or a Split"),
-        ((np.full((60, 8, 8, 1), "a"), LABELS), PAIR, "train images are of type ndarray of <U1, expected an array"),
         ((IMAGES, LABELS + 1), PAIR, "train labels are 1, 2, 3, expected every class from 0 to 2, or `classes`"),
     ],
 )
@@ -138,15 +120,12 @@ def test_arrays_that_do_not_belong_together(train, test, message):
     ("config", "message"),
     [
         (changed("data", validation=10), "data.validation 10: has no effect in fit, expected 0"),
-        (changed("data", subset=10), "data.subset 10: has no effect in fit, expected None"),
         (changed("data", dataset="idx:x"), "data.dataset idx:x: has no effect in fit"),
         (changed("data", frames="count"), "data.frames count: has no effect in fit, expected time"),
         (changed("data", event_drop=0.5), "event_drop 0.5: expected counts of events"),
         (changed("train", checkpoint_every=5), "train.checkpoint_every 5: has no effect in fit, expected 0"),
         (changed("train", max_iters=10), "max_iters 10: 3 epochs of 60 images in batches of 20 are 9 iterations"),
         (changed("train", batch_size=61), "batch_size 61: expected 1 to 60, the number of images that are trained on"),
-        (changed("train", eval_images=61), "eval_images 61: expected 1 to 60"),
-        (changed("model", num_classes=2), "num_classes 2: arrays has labels up to 2, expected at least 3"),
     ],
 )
 def test_what_has_no_effect_is_refused(config, message):
@@ -157,10 +136,10 @@ def test_what_has_no_effect_is_refused(config, message):
 def test_what_the_arrays_contradict_is_refused():
     with pytest.raises(ValueError, match=r"expected \[N, 9, 9, 1\] or \[N, T, 9, 9, 1\], as model.input_shape says"):
         fit(changed("model", input_shape=(9, 9, 1)))
-    with pytest.raises(
-        UserError, match=r"^time_steps 5: arrays has 6 frames an example, expected as many, or the default"
-    ):
+    with pytest.raises(UserError, match=r"^time_steps 5: arrays has 6 frames an example"):
         fit(changed("model", time_steps=5), (FRAMES, LABELS), (FRAMES, LABELS))
+    with pytest.raises(UserError, match=r"^encoding rate: arrays has a time axis already, expected direct"):
+        fit(changed("model", encoding="rate", time_steps=6), (FRAMES, LABELS), (FRAMES, LABELS))
     with pytest.raises(UserError, match=r"^encoding rate: arrays holds floats, expected direct, or bytes"):
         fit(changed("model", encoding="rate"), (IMAGES / 255, LABELS), (IMAGES / 255, LABELS))
     with pytest.raises(UserError, match=r"^augment: the training images are float32, expected bytes"):
@@ -169,45 +148,24 @@ def test_what_the_arrays_contradict_is_refused():
         fit(PLAIN.model)
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """A network that was trained on arrays, its run, and files of the arrays."""
-    model = fit(PLAIN)
-    csnn_jax.save(model, tmp_path / "run")
+@pytest.mark.numeric
+def test_a_saved_network_is_judged_on_its_own_data(tmp_path):
+    model, run = fit(PLAIN), tmp_path / "run"
+    csnn_jax.save(model, run)
     np.savez(tmp_path / "test.npz", images=IMAGES, labels=LABELS)
     np.savez(tmp_path / "other.npz", images=IMAGES[:9] / 255, labels=LABELS[:9])
-    return model, tmp_path / "run", tmp_path
-
-
-@pytest.mark.numeric
-def test_a_saved_network_is_judged_on_its_own_data(saved):
-    model, run, folder = saved
     found = csnn_jax.load(run)
     assert found.config == model.config and found.config.data.dataset == "arrays"
-    done = call("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'test.npz'}")
-    assert done.returncode == 0, done.stderr
+    printed = passed("csnn_jax.evaluate", run, "--dataset", f"arrays:{tmp_path / 'test.npz'}")
     accuracy = model.evaluate(PAIR).accuracy
     assert model.records[-1]["accuracy"] == accuracy
-    assert f"Test Accuracy: {accuracy:.2%} (60 images of arrays:{folder / 'test.npz'})" in done.stdout
-    assert "Note: these are the images that it has learnt from" in done.stdout
-    done = call("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'other.npz'}")
-    assert f"Test Accuracy: {model.evaluate((IMAGES[:9], LABELS[:9])).accuracy:.2%}" in done.stdout
-    assert "Note: these are not the images that csnn_jax.fit evaluated it on" in done.stdout
-    np.savez(folder / "binary.npz", images=BINARY, labels=LABELS)
-    line = refused("csnn_jax.evaluate", run, "--dataset", f"arrays:{folder / 'binary.npz'}")
-    assert "images are 0 and 1, expected bytes up to 255" in line
+    assert f"Test Accuracy: {accuracy:.2%} (60 images of arrays:{tmp_path / 'test.npz'})" in printed
+    assert "Note: these are the images that it has learnt from" in printed
+    printed = passed("csnn_jax.evaluate", run, "--dataset", f"arrays:{tmp_path / 'other.npz'}")
+    assert f"Test Accuracy: {model.evaluate((IMAGES[:9], LABELS[:9])).accuracy:.2%}" in printed
+    assert "Note: these are not the images that csnn_jax.fit evaluated it on" in printed
     kinds = [record["kind"] for record in csnn_jax.runs.rundir.RunDir(run).records()]
     assert kinds.count("train") == 9 and kinds.count("test") == 3 and kinds[-1] == "end"
-
-
-def test_a_saved_network_is_never_judged_on_mnist(saved, tmp_path):
-    model, run, _ = saved
-    csnn_jax.save(model.model, model.config.model, tmp_path / "own")
-    for path in (run, tmp_path / "own"):
-        line = refused("csnn_jax.evaluate", path)
-        assert "--dataset arrays: the images were those of a program" in line and "arrays:FILE.npz" in line
-    line = refused("csnn_torch.compare", "--run", run, "--out", tmp_path / "compared")
-    assert "--dataset arrays: the images" in line and not (tmp_path / "compared").exists()
 
 
 @pytest.mark.numeric
@@ -215,8 +173,7 @@ def test_the_command_trains_on_floats_as_fit_does(tmp_path):
     floats = (IMAGES / 255, LABELS)
     np.savez(tmp_path / "all.npz", images=IMAGES / 255, labels=LABELS, train_images=IMAGES / 255, train_labels=LABELS)
     flags = ("--conv-channels", 4, "--hidden", 8, "--time-steps", 4, "--batch-size", 20, "--eval-every", 4)
-    done = call("csnn_jax.train", "--dataset", f"arrays:{tmp_path / 'all.npz'}", *flags, "--out", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    passed("csnn_jax.train", "--dataset", f"arrays:{tmp_path / 'all.npz'}", *flags, "--out", tmp_path / "run")
     theirs, ours = csnn_jax.load(tmp_path / "run"), fit(changed("train", epochs=1), floats, floats)
     assert theirs.config.model == ours.config.model
     for one, other in zip(ours.trace(IMAGES).membranes, theirs.trace(IMAGES).membranes, strict=True):

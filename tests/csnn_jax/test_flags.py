@@ -1,26 +1,15 @@
-"""Flags into dataclasses, and how a command ends."""
-
 import os
 import subprocess
 import sys
 
 import pytest
 from commands import call
+from trainings import read_flags
 
 from csnn_jax.config import Config, ModelConfig, TrainConfig
 from csnn_jax.errors import UserError
 from csnn_jax.flags import TrainFlags, parse_train, run_command
 from csnn_jax.runs import rundir
-
-
-def train(*arguments: object) -> TrainFlags:
-    return parse_train(TrainFlags, "csnn-train", "Trains.", list(map(str, arguments)))
-
-
-def test_every_concern_has_its_flags_in_one_flat_list():
-    found = train("--conv-channels", 4, 8, "--beta", 0.9, "--lr", 0.5, "--validation", 7, "--learn-beta").config
-    assert found.model == ModelConfig(conv_channels=(4, 8), beta=0.9, learn_beta=True)
-    assert (found.train.lr, found.data.validation) == (0.5, 7)
 
 
 @pytest.mark.parametrize(
@@ -31,10 +20,7 @@ def test_every_concern_has_its_flags_in_one_flat_list():
         (["--epochs=1.5", "--lr", "1"], "--epochs 1.5: expected INT"),
         (["--lr", "fast", "--seed", "3"], "--lr fast: expected FLOAT or None"),
         (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT or None"),
-        (
-            ["--reset", "hard"],
-            "invalid choice 'hard' for argument '--reset'. Expected one of ('subtract', 'zero', 'none')",
-        ),
+        (["--frames", "all"], "invalid choice 'all' for argument '--frames'. Expected one of ('time', 'count')"),
         (["--seed"], "Missing value for argument '--seed'. Expected 1 values"),
     ],
 )
@@ -48,10 +34,10 @@ def test_a_flag_that_is_refused_is_one_line(arguments, line, monkeypatch):
 def test_resume_takes_the_runs_flags_but_for_those_given(tmp_path):
     out = tmp_path / "run"
     rundir.create(str(out), Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5)))
-    found = train("--resume", "--out", out, "--epochs", 3).config
+    found = read_flags("--resume", "--out", out, "--epochs", 3).config
     assert found == Config(ModelConfig(time_steps=7), train=TrainConfig(lr=0.5, epochs=3))
     with pytest.raises(UserError, match="--resume: expected --out"):
-        train("--resume")
+        read_flags("--resume")
 
 
 def test_exit_codes(capsys):

@@ -1,5 +1,3 @@
-"""What is told of the machine is what the system tells."""
-
 import os
 import subprocess
 import sys

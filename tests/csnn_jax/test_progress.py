@@ -1,5 +1,3 @@
-"""Plain lines, for what is no terminal, and the bar of a Jupyter cell."""
-
 import re
 
 import pytest

@@ -1,6 +1,3 @@
-"""Trainings that a signal, a full disk or another training interrupts, and how they go on."""
-
-import json
 import platform
 import shutil
 import signal
@@ -9,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import SMALL, call, refused, run, start
+from commands import SMALL, passed_by_process, refused, start
 from trainings import BRIEF, records
 
 MODULE = "csnn_jax.train"
@@ -29,7 +26,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     loss = ("--loss", "ce_membrane", "--readout", "membrane", "--label-smoothing", 0.1, "--clip-norm", 0.1)
     job = ("--dataset", dataset, "--batch-size", 32, "--epochs", 6, "--eval-every", 20)
     flags = (*SMALL, *job, *learning, *loss)
-    assert run(MODULE, *flags, "--out", whole).returncode == 0
+    passed_by_process(MODULE, *flags, "--out", whole)
     process = start(MODULE, *flags, "--out", broken)
     wait_for(process, "Iter 20")
     process.send_signal(signal.SIGINT)
@@ -44,9 +41,8 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     assert "unfinished" in refused(MODULE, *flags, "--out", broken)
     other = refused(MODULE, "--out", broken, "--resume", "--lr", "0.5")
     assert other.startswith(f"error: --lr: {broken} was started with 0.005, not 0.5")
-    resumed = run(MODULE, "--out", broken, "--resume")  # with the flags that it was started with
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"resumed after {done} iterations" in resumed.stdout
+    resumed = passed_by_process(MODULE, "--out", broken, "--resume")  # with the flags that it was started with
+    assert f"resumed after {done} iterations" in resumed
     assert (broken / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     for kind, values in (("train", ("loss", "density", "gradient")), ("test", ("dead", "membranes")), ("health", ())):
         one, other = records(broken, kind), records(whole, kind)
@@ -78,31 +74,10 @@ def test_a_signal_in_the_middle_of_an_evaluation_writes_a_checkpoint(number, mod
     assert "Interrupted after 1 iterations" in printed and "Validation Acc" not in printed
     assert records(out, "end")[-1]["interrupted"] and [r["iter"] for r in records(out, "validation")] == [0]
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["0", "1"]
-    resumed = run(module, "--resume", "--out", out)
-    assert resumed.returncode == 0 and "resumed after 1 iterations" in resumed.stdout, resumed
-    kinds = [
-        (record["kind"], record["iter"]) for record in map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
-    ]
+    assert "resumed after 1 iterations" in passed_by_process(module, "--resume", "--out", out)
+    kinds = [(record["kind"], record["iter"]) for record in records(out)]
     before = [("validation", 0), ("train", 1), ("validation", 1)]
     assert kinds == [*before, ("train", 2), ("validation", 2), ("end", 2)]
-
-
-@pytest.mark.slow
-def test_checkpoints_are_written_without_evaluations(dataset, tmp_path):
-    out = tmp_path / "run"
-    flags = ("--eval-every", 0, "--checkpoint-every", 3, "--keep-checkpoints", 2, "--max-iters", 7, "--out", out)
-    assert call(MODULE, *BRIEF, "--dataset", dataset, *flags).returncode == 0
-    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["6", "7"]
-    damaged = out / "checkpoints" / "7" / "weights.safetensors"
-    expected = damaged.read_bytes()
-    damaged.write_bytes(expected[:-1] + bytes([expected[-1] ^ 1]))
-    resumed = call(MODULE, "--resume", "--keep-checkpoints", 1, "--out", out)
-    assert resumed.returncode == 0, resumed.stderr
-    first, *rest = resumed.stdout.splitlines()
-    assert first.startswith(f"Checkpoint: {damaged}: expected") and first.endswith("the one of 6 iterations is taken")
-    assert f"Run directory: {out}, resumed after 6 iterations" in rest
-    assert [path.name for path in (out / "checkpoints").iterdir()] == ["7"]
-    assert (out / "weights.safetensors").read_bytes() == damaged.read_bytes() == expected
 
 
 @pytest.mark.slow
@@ -117,8 +92,7 @@ def test_nobody_reads_the_output(dataset, tmp_path):
     done = records(tmp_path / "run", "train")[-1]["iter"]
     assert 0 < done < 300
     safetensors.numpy.load_file(tmp_path / "run" / "weights.safetensors")
-    resumed = run(MODULE, "--out", tmp_path / "run", "--resume")
-    assert resumed.returncode == 0 and f"resumed after {done} iterations" in resumed.stdout
+    assert f"resumed after {done} iterations" in passed_by_process(MODULE, "--out", tmp_path / "run", "--resume")
 
 
 def test_ctrl_c_before_the_first_iteration(dataset, tmp_path):
@@ -131,25 +105,14 @@ def test_ctrl_c_before_the_first_iteration(dataset, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_was_killed_before_its_pictures_gets_them(small_run, tmp_path):
-    out = small_run
-    copy = shutil.copytree(out, tmp_path / "run")
-    records = (copy / "metrics.jsonl").read_bytes()
+    copy = shutil.copytree(small_run, tmp_path / "run")
+    before = (copy / "metrics.jsonl").read_bytes()
     for name in ("accuracy.png", "spikes.png"):
         (copy / name).unlink()
-        done = run(MODULE, "--resume", "--out", copy)
-        assert done.returncode == 0, done.stderr
-        assert (copy / name).read_bytes() == (out / name).read_bytes()
-    assert (copy / "metrics.jsonl").read_bytes() == records
+        passed_by_process(MODULE, "--resume", "--out", copy)
+        assert (copy / name).read_bytes() == (small_run / name).read_bytes()
+    assert (copy / "metrics.jsonl").read_bytes() == before
     assert "is finished" in refused(MODULE, "--resume", "--out", copy)
-
-
-def test_only_epochs_and_iterations_may_change_on_resuming(small_run, tmp_path):
-    copy = shutil.copytree(small_run, tmp_path / "run")
-    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    line = refused(MODULE, "--resume", "--out", copy, "--lr", 0.5)
-    assert "--lr: " in line and "was started with 0.005, not 0.5; --resume can only change" in line
-    assert "has done 150 iterations already" in refused(MODULE, "--resume", "--out", copy, "--max-iters", 100)
-    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
@@ -169,11 +132,10 @@ def test_a_run_that_is_being_trained_is_left_alone(dataset, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.rare
-@pytest.mark.parametrize("moments", [12])
-def test_a_second_ctrl_c_ends_it_at_once_whenever_it_comes(moments, dataset, tmp_path):
+def test_a_second_ctrl_c_ends_it_at_once_whenever_it_comes(dataset, tmp_path):
     """Two, at random moments of a job that writes a checkpoint every other iteration."""
     rng = np.random.default_rng(0)
-    for number in range(moments):
+    for number in range(12):
         job = (*BRIEF, "--dataset", dataset, "--eval-every", 2, "--epochs", 10000)
         flags = (*job, "--out", tmp_path / str(number))
         process = start(MODULE, *flags)

@@ -47,14 +47,9 @@ def test_the_accuracy_is_the_one_that_training_found(small_run, digits, engine):
 
 
 def test_the_network_of_a_checkpoint(tmp_path):
-    out = make_run(tmp_path / "run", SMALL)
-    make_checkpoint(out, 40)
-    for name, seed in ((None, 0), ("last", 40), (40, 40)):
-        model = csnn_jax.load(out, checkpoint=name).model
-        for tensor, expected in zip(tensors(model).values(), drawn(SMALL, seed).values(), strict=True):
-            np.testing.assert_array_equal(tensor, expected)
-    with pytest.raises(UserError, match=r"^checkpoint 41: expected best, last or one of those in .*: 40$"):
-        csnn_jax.load(out, checkpoint=41)
+    make_checkpoint(make_run(tmp_path / "run", SMALL), 40)
+    found = tensors(csnn_jax.load(tmp_path / "run", checkpoint="last").model)
+    np.testing.assert_array_equal(found["conv1.weight"], drawn(SMALL, 40)["conv1.weight"])
 
 
 def test_bytes_floats_and_the_trace_give_the_same_counts(small_run, digits):
@@ -118,26 +113,15 @@ def test_encoded_images_draw_the_spikes_that_evaluation_draws():
         model.classify(images.astype(np.float32))
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (
-            pictures(8, 6, 2),
-            r"images are \[8, 6, 2\], expected \[N, 8, 6, 2\] or \[N, T, 8, 6, 2\]: a batch axis is missing",
-        ),
+def test_other_images_are_refused():
+    for images, message in (
+        (pictures(8, 6, 2), r"images are \[8, 6, 2\], expected .*: a batch axis is missing"),
         (pictures(1, 8, 6, 2).astype(np.float32), "images go from 0 to 248, expected floats from 0 to 1, or uint8"),
-        (pictures(1, 2, 8, 6), "channels come last, as in numpy.moveaxis"),
         ("8.png", "images are of type str of <U5, expected an array"),
-        (
-            (300 * np.ones((1, 8, 6, 2), int)).tolist(),
-            "images go from 300 to 300, expected whole numbers from 0 to 255",
-        ),
-    ],
-)
-def test_other_images_are_refused(images, message):
-    for call in (tiny().classify, tiny().trace):
-        with pytest.raises(ValueError, match=message):
-            call(images)
+    ):
+        for call in (tiny().classify, tiny().trace):
+            with pytest.raises(ValueError, match=message):
+                call(images)
 
 
 def test_an_engine_that_cant_run_it_and_a_folder_without_a_run_are_refused(tmp_path):
@@ -172,19 +156,13 @@ def test_the_prediction_is_the_lowest_of_the_classes_with_most_spikes():
     np.testing.assert_array_equal(predict(counts), [0, 1, 0, 2])
 
 
-@pytest.mark.parametrize(
-    ("split", "message"),
-    [
-        (lambda: pictures(3, 8, 6, 2), r"split is of type ndarray, expected \(images, labels\) or a Split"),
-        (lambda: Split(pictures(3, 8, 6, 2), np.arange(3) + 2), "labels go from 2 to 4, expected 0 to 3"),
-        (lambda: Split(pictures(3, 8, 6), np.arange(3)), r"images are \[3, 8, 6\], expected"),
-    ],
-)
-def test_what_has_no_accuracy_is_refused(split, message):
+def test_what_has_no_accuracy_is_refused():
     model = tiny()
     for call in (model.evaluate, model.by_steps):
-        with pytest.raises(ValueError, match=message):
-            call(split())
+        with pytest.raises(ValueError, match=r"split is of type ndarray, expected \(images, labels\) or a Split"):
+            call(pictures(3, 8, 6, 2))
+        with pytest.raises(ValueError, match="labels go from 2 to 4, expected 0 to 3"):
+            call(Split(pictures(3, 8, 6, 2), np.arange(3) + 2))
 
 
 def test_images_that_jax_traces_are_refused():
