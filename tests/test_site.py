@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("mkdocs_autorefs") is None, reason="no mkdocs: pip install -e '.[docs]'"
 )
 OUTSIDE = re.compile(r"^(?:https?:)?//")
-LOADED = {
-    "script": ("src",),
-    "img": ("src", "srcset"),
-    "iframe": ("src",),
-    "source": ("src", "srcset"),
-    "use": ("href",),
-}
 SHOWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
 
@@ -59,33 +51,6 @@ def test_the_tour_shows_what_it_did(site: Path) -> None:
     assert "Final Test Accuracy: " in text and "ok as far as checked (NOT CHECKED: accuracy" in text
     figures = re.findall(r'<img alt="([^"]+)" src="(tour/[^"]+\.png)"', text)
     assert len(figures) == 3 and all((site / figure).stat().st_size > 5000 for _, figure in figures)
-
-
-class Loads(HTMLParser):
-    """Collects the addresses that a page loads by itself; links that a reader follows are none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        names = ("href",) if tag == "link" else LOADED.get(tag, ())
-        self.found += [value for name, value in attributes if name in names and value]
-
-
-def loads(page: Path) -> list[str]:
-    parser = Loads()
-    parser.feed(page.read_text())
-    return parser.found
-
-
-@pytest.mark.slow
-def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
-    pages = list(site.rglob("*.html"))
-    assert len(pages) > 30 and all(len(loads(page)) > 3 for page in pages)
-    assert [(page, address) for page in pages for address in loads(page) if OUTSIDE.match(address)] == []
-    styles = "\n".join(path.read_text() for path in site.rglob("*.css"))
-    assert re.findall(r"""(?:url\(|@import\s)["']?(?:https?:)?//[^)]*""", styles) == []
 
 
 @pytest.mark.slow

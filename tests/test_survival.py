@@ -1,5 +1,3 @@
-"""A run that is killed at any moment, and resumed, is the uninterrupted one."""
-
 import json
 import os
 import signal
@@ -9,9 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bundles
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, run, start
+from commands import ENVIRONMENT, passed_by_process, start
+from trainings import BRIEF, records
 
 EVENT = "adamw, cosine, augmented, event"
 JOBS = {
@@ -24,7 +24,7 @@ JOBS = {
         *("--validation", 1000, "--microbatch", 8),
     ),
 }
-SMALL = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 5, "--surrogate", "atan", "--batch-size", 32)
+SMALL = (*BRIEF, "--surrogate", "atan")
 FEW = ("--max-iters", 90, "--eval-every", 40, "--checkpoint-every", 1)
 MANY = ("--max-iters", 300, *FEW[2:])
 
@@ -32,8 +32,7 @@ MANY = ("--max-iters", 300, *FEW[2:])
 def remembered(folder: Path) -> tuple[bytes, bytes, list[dict]]:
     """Weights, training state, and metrics but for the clock's."""
     newest = folder / "checkpoints" / str(reached(folder)) / "state.safetensors"
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    timeless = [{k: v for k, v in one.items() if k not in ("seconds", "images_per_s")} for one in records]
+    timeless = [{k: v for k, v in one.items() if k not in ("seconds", "images_per_s")} for one in records(folder)]
     return (folder / "weights.safetensors").read_bytes(), newest.read_bytes(), timeless
 
 
@@ -97,8 +96,7 @@ def kill(process, folder: Path, rng: np.random.Generator, number: int) -> bool:
 def test_a_run_killed_several_times_is_the_uninterrupted_one(job, kills, length, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     flags: tuple = (*SMALL, *length, *job)
-    done = run("csnn_jax.train", *flags, "--out", whole)
-    assert done.returncode == 0, done.stderr
+    passed_by_process("csnn_jax.train", *flags, "--out", whole)
     rng = np.random.default_rng(0)
     torn, at = 0, []
     for number in range(kills):
@@ -107,22 +105,12 @@ def test_a_run_killed_several_times_is_the_uninterrupted_one(job, kills, length,
         flags = ("--resume",) if at[-1] else (*SMALL, *length, *job, "--overwrite")
     print(f"killed after {at}, {torn} of {kills} times in the middle of a checkpoint")
     assert torn >= 1 and 0 < at[-1] < length[1]
-    done = run("csnn_jax.train", "--resume", "--out", broken)
-    assert done.returncode == 0, done.stderr
-    assert f"resumed after {at[-1]} iterations" in done.stdout and not half_written(broken)
+    resumed = passed_by_process("csnn_jax.train", "--resume", "--out", broken)
+    assert f"resumed after {at[-1]} iterations" in resumed and not half_written(broken)
     assert remembered(broken) == remembered(whole)
 
 
 TINY_RUN = (*SMALL, "--max-iters", 12, "--eval-every", 5, "--eval-images", 64)
-
-
-def storm(count: int, folder: Path, modules: str, *arguments: object) -> dict:
-    """A command, interrupted so often at random moments; see `interrupted.py`."""
-    script = Path(__file__).parent / "helpers" / "interrupted.py"
-    command = [sys.executable, script, str(count), "0", folder, modules, *map(str, arguments)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.mark.slow
@@ -132,22 +120,21 @@ def storm(count: int, folder: Path, modules: str, *arguments: object) -> dict:
         ("train", 5),
         pytest.param("train", 200, marks=pytest.mark.rare),
         pytest.param("report", 50, marks=pytest.mark.rare),
+        pytest.param("demo", 30, marks=pytest.mark.rare),
     ],
 )
 def test_signals_at_random_moments_leave_nothing(command, count, small_run, dataset, tmp_path):
-    out = tmp_path / "out" / "it"
+    """By `interrupted.py`, whose first module runs."""
     words = {
-        "train": (*("csnn_jax.train,csnn_jax.update.trainer", *TINY_RUN), "--dataset", dataset),
+        "train": ("csnn_jax.train,csnn_jax.update.trainer", *TINY_RUN, "--dataset", dataset),
         "report": ("csnn_jax.report.__main__,csnn_jax.report.contents", small_run),
+        "demo": ("export.demo.__main__", tmp_path / "bundle"),
     }[command]
-    found = storm(count, tmp_path, *words, "--out", out)
+    if command == "demo":
+        bundles.make_bundle(tmp_path, bundles.SMALL)
+    script = Path(__file__).parent / "helpers" / "interrupted.py"
+    flags = map(str, (script, count, 0, tmp_path, *words, "--out", tmp_path / "out" / "it"))
+    done = subprocess.run([sys.executable, *flags], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
     assert found["left"] == [] and sum(found["codes"].values()) == count, found
-
-
-@pytest.mark.slow
-@pytest.mark.rare
-def test_signals_at_random_moments_leave_no_half_demonstration(scan_run, tmp_path):
-    out, bundle = tmp_path / "out" / "it", tmp_path / "bundle"
-    assert run("export", scan_run, "--quick", "--out", bundle).returncode == 0
-    found = storm(30, tmp_path, "export.demo.__main__", bundle, "--out", out)
-    assert found["left"] == [] and sum(found["codes"].values()) == 30, found
