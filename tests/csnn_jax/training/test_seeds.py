@@ -2,13 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
-from commands import passed
+from commands import passed, refused
 from disk import files
 from trainings import BRIEF, losses
 
+from csnn_jax.config import Config, TrainConfig, decided
+from csnn_jax.errors import UserError
+from csnn_jax.flags import TrainFlags
+from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
+from csnn_jax.training import pictures, seeds
 
 MODULE = "csnn_jax.train"
 
@@ -56,3 +62,94 @@ def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, datas
     finished = "Seed 3 (1 of 3): is finished already\nSeed 1 (2 of 3): is finished already\n"
     assert f"{finished}Seed 2 (3 of 3)\n" in printed
     assert [files(out / name) for name in ("seed-3", "seed-1")] == before
+    assert json.loads((out / "summary.json").read_text())["finished"] == 3
+    one, two = (RunDir(out / f"seed-{seed}").config() for seed in (1, 2))
+    assert two == replace(one, train=replace(one.train, seed=2))
+    before = files(out)
+    line = refused(MODULE, "--resume", "--seeds", 3, 1, 2, "--lr", 0.5, "--out", out)
+    assert f"--lr: {out / 'seed-3'} was started with 0.005, not 0.5" in line and files(out) == before
+
+
+def test_a_killed_series_goes_on_bit_for_bit(trained, tmp_path):
+    out = shutil.copytree(trained[0], tmp_path / "runs")
+    run, whole = RunDir(out / "seed-1"), RunDir(trained[0] / "seed-1")
+    shutil.rmtree(run.checkpoints / "10")
+    run.truncate_records(7)
+    run.weights.unlink()
+    assert "resumed after 5 iterations" in passed(MODULE, "--resume", "--seeds", 3, 1, "--out", out)
+    assert run.weights.read_bytes() == whole.weights.read_bytes() and losses(run.path) == losses(whole.path)
+    assert (out / "summary.json").read_bytes() == (trained[0] / "summary.json").read_bytes()
+
+
+def runs(out, *numbers) -> dict[int, RunDir]:
+    return {number: RunDir(out / f"seed-{number}") for number in numbers}
+
+
+def made(out, seed: int, **changes) -> RunDir:
+    """A run as far as its config.json."""
+    return rundir.create(str(out / f"seed-{seed}"), decided(Config(train=TrainConfig(seed=seed, **changes))))
+
+
+def test_a_summary_of_fewer_than_two_has_no_deviation(tmp_path):
+    made(tmp_path, 0).record("end", iter=3, interrupted=True)
+    assert seeds.summary(runs(tmp_path, 0, 1)) == {
+        "runs": [{"seed": 0, "run": "seed-0", "accuracy": None}, {"seed": 1, "run": "seed-1", "accuracy": None}],
+        "finished": 0,
+        "mean": None,
+        "standard_deviation": None,
+    }
+    RunDir(tmp_path / "seed-0").record("end", iter=9, interrupted=False, accuracy=0.5)
+    found = seeds.summary(runs(tmp_path, 0))
+    assert (found["mean"], found["standard_deviation"]) == (0.5, None)
+    assert seeds.table(found) == "Seed 0: 50.00%\nMean Test Accuracy: 50.00% (1 seeds)"
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_trained_anew(tmp_path):
+    flags = TrainFlags(out=str(tmp_path), resume=True, seeds=(0, 1))
+    run = made(tmp_path, 0)
+    assert (seeds.of_seed(flags, 0).resume, seeds.of_seed(flags, 0).overwrite) == (False, True)
+    assert (seeds.of_seed(flags, 1).resume, seeds.of_seed(flags, 1).overwrite) == (False, False)
+    run.checkpoints.mkdir()
+    (run.checkpoints / ".0.x1").mkdir()
+    assert not seeds.of_seed(flags, 0).resume
+    (run.checkpoints / "0").mkdir()
+    one = seeds.of_seed(flags, 0)
+    assert one.resume and not one.overwrite and one.seeds is None and one.out == str(run.path)
+
+
+def test_a_finished_run_is_done_unless_more_is_asked_of_it(tmp_path):
+    run = made(tmp_path, 1)
+    flags = TrainFlags(Config(train=TrainConfig(seed=1)), resume=True)
+    assert not seeds.is_done(run, flags)
+    run.record("end", iter=9, interrupted=False, accuracy=0.5)
+    assert not seeds.is_done(run, flags)
+    for name in pictures.names("png"):
+        (run.path / name).touch()
+    assert seeds.is_done(run, flags) and not seeds.is_done(run, replace(flags, resume=False))
+    assert not seeds.is_done(run, replace(flags, figures="pdf"))
+    assert not seeds.is_done(run, replace(flags, config=Config(train=TrainConfig(seed=1, epochs=2))))
+
+
+def test_all_runs_are_looked_at_before_the_first_is_trained(tmp_path):
+    made(tmp_path, 1)
+    flags = TrainFlags(out=str(tmp_path), seeds=(0, 1))
+    with pytest.raises(UserError, match="seed-1: holds an unfinished run already"):
+        seeds.check_folder(tmp_path, flags, runs(tmp_path, 0, 1))
+    seeds.check_folder(tmp_path, replace(flags, overwrite=True), runs(tmp_path, 0, 1))
+    rundir.create(str(tmp_path), Config())
+    with pytest.raises(UserError, match="is a run itself; expected a folder for the runs of --seeds"):
+        seeds.check_folder(tmp_path, flags, runs(tmp_path, 0))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--seeds", 1, 1), "--seeds 1 1: expected each seed once"),
+        (("--seeds", 0, -1), "--seeds 0 -1: expected whole numbers from 0 to below 2**63"),
+        (("--seeds", 0, 1, "--seed", 0), "--seed 0: expected no --seeds beside it"),
+        (("--seeds", 0, 1, "--resume", "--out", "x"), "--resume: x holds no run of these seeds yet"),
+    ],
+)
+def test_bad_flags_are_refused_and_make_nothing(flags, message, tmp_path):
+    assert message in refused(MODULE, *flags, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
