@@ -63,13 +63,7 @@ def stop_within_a_checkpoint(process, folder: Path) -> None:
 
 
 def kill(process, folder: Path, rng: np.random.Generator, number: int) -> bool:
-    """Kills a training with SIGKILL at a random moment of the next 25 iterations, or before the first one.
-
-    Two of three times it is in the middle of a checkpoint.
-
-    Returns:
-        Whether a checkpoint was half written.
-    """
+    """Kills it at a random moment of the next 25 iterations, or before; tells whether a checkpoint was half written."""
     before = reached(folder)
     for line in process.stdout:
         if line.startswith("Run directory"):

@@ -84,15 +84,6 @@ def test_fluctuation_gives_membranes_the_deviation_of_the_paper():
     assert np.std(seen) == pytest.approx(expected, rel=0.15)  # the gain stands on a grid of 9 %
 
 
-def test_the_seeds_own_weights_are_torchs(mnist):
-    config = job("torch")
-    made = initial.start(config, mnist)
-    assert made.before is None and initial.summary(made, config) is None
-    for layer, fan_in in zip(config.model.layers, (9, 288, 3136, 512), strict=True):
-        weight = made.tensors[f"{layer.name}.weight"]
-        assert weight.std() == pytest.approx(1 / math.sqrt(3 * fan_in), rel=0.1) and abs(weight).max() < fan_in**-0.5
-
-
 def test_a_layer_that_no_gain_can_make_fire_ends_nothing():
     split = data.Split(np.zeros((128, 28, 28, 1), np.uint8), np.zeros(128, np.int32))
     made = initial.start(job("calibrated", conv_channels=(4,), hidden=(8,)), split)

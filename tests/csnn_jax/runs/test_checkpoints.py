@@ -131,17 +131,6 @@ def test_a_checkpoint_under_another_number_is_refused_and_none_is_named(tmp_path
         checkpoints.restore(tmp_path, state())
 
 
-def test_the_newest_and_the_best_are_kept_and_later_ones_dropped(tmp_path):
-    for iteration in (1, 2, 3, 10, 20):
-        write(tmp_path, iteration)
-    checkpoints.keep(tmp_path, 2, 2)
-    assert checkpoints.numbers(tmp_path) == [2, 10, 20]
-    checkpoints.drop_after(tmp_path, 10)
-    assert checkpoints.numbers(tmp_path) == [2, 10]
-    checkpoints.keep(tmp_path, 1, None)
-    assert [path.name for path in tmp_path.iterdir()] == ["10"]
-
-
 @pytest.fixture
 def directory(tmp_path):
     """Three checkpoints, one without weights, and what is none."""

@@ -45,15 +45,6 @@ def test_a_new_run_holds_its_configuration(run, out):
     assert opened == run and config == CONFIG and loaded.keys() == layouts.expected_shapes(CONFIG.model).keys()
 
 
-def test_listeners_are_given_each_record_that_was_written(run):
-    heard = []
-    followed = replace(run, listeners=(lambda record: heard.append((record, len(run.records()))),))
-    followed.record("train", iter=0, loss=2.0)
-    finish(followed)
-    assert heard == [(record, number) for number, record in enumerate(run.records(), 1)]
-    assert run.records("train") == [{"kind": "train", "iter": 0, "loss": 2.0}] and run.records("test") == []
-
-
 def test_without_a_path_every_run_is_a_fresh_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [rundir.create(None, CONFIG).path for _ in range(3)]
