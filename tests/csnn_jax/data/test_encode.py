@@ -49,23 +49,18 @@ def test_latency_spikes_once_at_the_nearest_step(steps):
 
 
 @pytest.mark.parametrize(
-    ("images", "encoding", "message"),
+    ("images", "steps", "encoding", "within", "message"),
     [
-        (EVERY_VALUE, "direct", "encoding 'direct': expected 'rate' or 'latency'"),
-        (EVERY_VALUE, "poisson", "encoding 'poisson'"),
-        (EVERY_VALUE / 255, "rate", "float64"),
-        (EVERY_VALUE[0], "rate", r"shape \(16, 16, 1\)"),
+        (EVERY_VALUE, 10, "direct", None, "encoding 'direct': expected 'rate' or 'latency'"),
+        (EVERY_VALUE / 255, 10, "rate", None, "float64"),
+        (EVERY_VALUE[0], 10, "rate", None, r"shape \(16, 16, 1\)"),
+        (EVERY_VALUE, 0, "rate", None, "0 steps, within .*; expected at least 1, and images within"),
+        *((EVERY_VALUE, 5, "rate", within, "5 steps, within .*; expected") for within in ((3, 3), (-1, 3), (0, 0))),
     ],
 )
-def test_what_cannot_be_encoded_is_refused(images, encoding, message):
+def test_what_cannot_be_encoded_is_refused(images, steps, encoding, within, message):
     with pytest.raises(ValueError, match=message):
-        encode(images, 10, encoding, (0,))
-
-
-@pytest.mark.parametrize(("steps", "within"), [(0, None), (5, (3, 3)), (5, (-1, 3)), (5, (0, 0))])
-def test_no_steps_and_images_outside_their_batch_are_refused(steps, within):
-    with pytest.raises(ValueError, match=rf"{steps} steps, within .*; expected at least 1, and images within"):
-        encode(EVERY_VALUE, steps, "rate", (0,), within=within)
+        encode(images, steps, encoding, (0,), within=within)
 
 
 @pytest.mark.parametrize("encoding", ["rate", "latency"])

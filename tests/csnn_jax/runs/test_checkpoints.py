@@ -143,11 +143,6 @@ def directory(tmp_path):
     return tmp_path
 
 
-def test_numbers_are_in_order(directory):
-    assert checkpoints.numbers(directory) == [9, 10, 101, 102]
-    assert checkpoints.numbers(directory / "none") == []
-
-
 def test_the_best_is_the_first_with_the_highest_score():
     scores = {1: 0.5, 9: 0.7, 10: 0.9, 101: 0.9, 200: 1.0}
     assert checkpoints.best([9, 10, 101], scores) == 10
@@ -156,6 +151,7 @@ def test_the_best_is_the_first_with_the_highest_score():
 
 
 def test_names_that_there_are(directory):
+    assert checkpoints.numbers(directory) == [9, 10, 101, 102] and checkpoints.numbers(directory / "none") == []
     scores = {9: 0.7, 10: 0.9, 102: 1.0}
     found = [checkpoints.choose(directory, name, scores) for name in ("best", "last", "9", 9, "010")]
     assert found == [10, 101, 9, 9, 10]
