@@ -60,7 +60,7 @@ def check_at_the_threshold(library, step, frame, membranes):
     with torch.no_grad():
         _, *expected = step(frame, *map(torch.from_numpy, at))
     for mine, theirs in zip(library.step(at, frame.numpy())[0], expected, strict=True):
-        np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-3)  # a reset takes 0.3 and more
 
 
 def test_the_library_refuses_an_input_that_is_no_byte(built):
