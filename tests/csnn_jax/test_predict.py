@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bundles import SMALL, make_run
+from bundles import SMALL, make_checkpoint, make_run
 from commands import call, passed, passed_by_process, refused
 from PIL import Image
 from recordings import drawn, faerys_bytes, nmnist_bytes
@@ -38,6 +38,16 @@ def test_digits_bright_and_dark(small_run, digits, tmp_path):
     for line, label in zip(counts, classes(printed), strict=True):
         numbers = [int(item.split(":")[1]) for item in line.split()]
         assert numbers.index(max(numbers)) == label
+
+
+def test_the_network_of_a_checkpoint(digits, tmp_path):
+    path, out = tmp_path / "7.png", make_run(tmp_path / "run", SMALL)
+    Image.fromarray(digits[7]).save(path)
+    folder = make_checkpoint(out, 40)
+    before, then = (passed("csnn_jax.predict", out, path, *flags) for flags in ((), ("--checkpoint", 40)))
+    assert before != then
+    (out / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
+    assert passed("csnn_jax.predict", out, path) == then
 
 
 @pytest.fixture(scope="module")
