@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -49,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         dataset = data.load_for(config, flags.dataset)
-        if dataset.name != config.data.dataset and not data.takes_as_is(dataset.name):
-            config = replace(config, model=replace(config.model, scale=dataset.scale))
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
         result = model.evaluate(dataset.test)
@@ -75,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
         if told := _known(run.records("end"), dataset.test):
             print(told)
-        if dataset.test.images.dtype == "uint8" and dataset.scale != (scale := config.model.pixel_scale):
-            print(f"Note: pixel values are divided by {scale:g}, for such images usually by {dataset.scale:g}")
+        if dataset.test.images.dtype == "uint8" and dataset.entry.scale != (scale := config.model.pixel_scale):
+            print(f"Note: pixel values are divided by {scale:g}, for such images usually by {dataset.entry.scale:g}")
         print(_table(values["density"], values["health"]))
         if flags.by_steps:
             print(_steps(values["accuracy_by_steps"]))

@@ -9,7 +9,7 @@ from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decide
 from csnn_jax.config.checks import show
 from csnn_jax.config.words import flag
 from csnn_jax.data import Split
-from csnn_jax.data.images import scale_note, scale_of
+from csnn_jax.data.entry import entry_of, scale_note, to_learn_from
 from csnn_jax.errors import UserError, in_python, naming_arguments
 from csnn_jax.runs.metrics import Evaluation
 from csnn_jax.runs.records import Records
@@ -47,7 +47,7 @@ def fit(
     Args:
         config: the job. A field that makes no difference here, such as `data.validation`, must have its default.
         train: what to learn from: (images, labels), or a `Split`. Images are booleans, whole numbers from 0 to 255, or
-            floats from 0 to 1, which are used as they are: arrays, torch's tensors, or lists.
+            floats from 0 to 1: arrays, torch's tensors, or lists.
         test: what to evaluate on, as often as `eval_every` says and at the end; of the same kind as `train`.
         classes: how many there are, or their names; None: each has a training image, and labels go from 0 on.
         on_evaluation: is called with the iterations done and the result, after each evaluation.
@@ -68,6 +68,7 @@ def fit(
     job = decided(asked)
     data.check_split(dataset.train, job.model, "train")
     data.check_split(dataset.test, job.model, "test")
+    dataset = data.learned(dataset, job.model)
     data.Augmentation.of(job, dataset.train.images)  # checks that there is what is to be changed
     rates = learning_rates(job.train, _iterations(job.train, len(dataset.train.labels)))
     trainer = Trainer(job, dataset.train)
@@ -76,7 +77,7 @@ def fit(
         if log is not None:
             log(in_python(line))
 
-    taken = _filled_in(config.model, job.model, floats=dataset.train.images.dtype.kind == "f")
+    taken = _filled_in(config.model, job.model)
     for line in (*introduced(dataset, job, trainer), taken, *chosen(asked, job, trainer)):
         say(line)
     loop, records = Loop(job, dataset, trainer, rates, lambda: True), Records()
@@ -107,9 +108,10 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
     names = data.class_names(learnt.labels, classes)
     for split, name in ((learnt, "train labels"), (tested, "test labels")):
         data.check_labels(split, len(names), name)
-    scale = scale_of(learnt.images)
-    notes = tuple(scale_note(learnt.images, scale, data.ARRAYS))
-    dataset = data.Dataset(data.ARRAYS, learnt, None, tested, names, scale, notes)
+    learnt, tested = (replace(split, images=to_learn_from(split.images)) for split in (learnt, tested))
+    entry = entry_of(learnt.images)
+    notes = tuple(scale_note(learnt.images, entry.scale, data.ARRAYS))
+    dataset = data.Dataset(data.ARRAYS, learnt, None, tested, names, entry, notes)
     return data.shortened(dataset, config.train.eval_images)
 
 
@@ -133,11 +135,11 @@ def _iterations(settings: TrainConfig, images: int) -> int:
     return total
 
 
-def _filled_in(asked: ModelConfig, made: ModelConfig, floats: bool) -> str:
+def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:
     """A line on what the arrays decided of the network."""
     names = ("input_shape", "time_steps", "num_classes", "scale")
-    taken = [name for name in names if getattr(asked, name) != getattr(made, name) and not (floats and name == "scale")]
-    values = [" ".join(flag(name, getattr(made, name))) for name in taken] + ["floats as they are"] * floats
+    taken = [name for name in names if getattr(asked, name) != getattr(made, name)]
+    values = [" ".join(flag(name, getattr(made, name))) for name in taken]
     return f"Taken from the arrays: {', '.join(values) or 'nothing'}"
 
 

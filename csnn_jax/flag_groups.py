@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
-from csnn_jax.config import DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config import RECORDED, DataConfig, ModelConfig, TrainConfig
 
 T = TypeVar("T")
 
@@ -73,7 +73,8 @@ def fill(kind: type[T], filled: Any) -> T:
 def _made(kind: type[T], values: dict[str, Any]) -> T:
     hints = get_type_hints(kind)
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: _made(hints[name], values) if is_dataclass(hints[name]) else values[name] for name in names})
+    given = [name for name in names if name not in RECORDED]
+    return kind(**{name: _made(hints[name], values) if is_dataclass(hints[name]) else values[name] for name in given})
 
 
 def _leaves(flags: Any) -> Iterator[tuple[type, Field, Any]]:
@@ -82,7 +83,7 @@ def _leaves(flags: Any) -> Iterator[tuple[type, Field, Any]]:
         value = getattr(flags, one.name)
         if is_dataclass(value):
             yield from _leaves(value)
-        else:
+        elif one.name not in RECORDED:
             yield type(flags), one, value
 
 

@@ -86,11 +86,9 @@ def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequen
 
 def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
     """Pixels of 0 to 255 in the units of the data that the network was trained on."""
-    if config.pixel_scale == 255:
+    if config.brightest == 255 or not config.takes_bytes:
         return pixels
-    if config.encoding == "direct":
-        return pixels / np.float32(255)
-    return np.rint(pixels * (config.pixel_scale / 255)).astype(np.uint8)
+    return np.rint(pixels * (config.brightest / 255)).astype(np.uint8)
 
 
 def _text(path: str, notes: Sequence[str], spikes: np.ndarray, membranes: np.ndarray | None) -> str:

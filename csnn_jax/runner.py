@@ -13,12 +13,12 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from csnn_jax import engine as engines
-from csnn_jax.data import Images, Split, as_images, as_input, eval_batches
+from csnn_jax.data import Images, Split, as_images, as_input, as_learned, eval_batches
 from csnn_jax.data.images import check_floats
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
 from csnn_jax.network import model as models
-from csnn_jax.network.model import CSNN, Membranes, floats
+from csnn_jax.network.model import CSNN, Membranes, advance, enter, exact
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
 
@@ -80,19 +80,15 @@ class BatchRunner:
     def __init__(self, model: CSNN, engine: ModuleType, seed: int, devices: Devices | None = None):
         graphdef, config = nnx.split(model)[0], model.config
         self.engine, self._config, self._seed, self._devices = engine, config, seed, devices
-        scale = config.input_scale
 
         def tally(params, x: Array) -> scan.SpikeCounts:
-            model = nnx.merge(graphdef, params)
-            return engine.tally(model, engine.entering(model, x, scale))
+            return engine.tally(nnx.merge(graphdef, params), x)
 
         def trace(params, x: Array) -> scan.Trace:
-            model = nnx.merge(graphdef, params)
-            return engine.trace(model, engine.entering(model, x, scale))[1]
+            return engine.trace(nnx.merge(graphdef, params), x)[1]
 
         def fires(params, x: Array) -> scan.Seen:
-            model = nnx.merge(graphdef, params)
-            return engine.fires(model, engine.entering(model, x, scale))
+            return engine.fires(nnx.merge(graphdef, params), x)
 
         def membranes(params, x: Array) -> list[tuple[Array, Array]]:
             blocks = nnx.merge(graphdef, params).blocks
@@ -103,8 +99,7 @@ class BatchRunner:
             return [metrics.moments(*layer) for layer in membranes(params, x)]
 
         def outputs(params, x: Array) -> Array:
-            model = nnx.merge(graphdef, params)
-            return engine.watch(model, engine.entering(model, x, scale), config.readout)[0]
+            return engine.watch(nnx.merge(graphdef, params), x, config.readout)[0]
 
         self._outputs = scan.jit(outputs)
         self.tally = scan.jit(devices.spread(tally, devices.gather) if devices else tally)
@@ -211,12 +206,13 @@ class Stream:
 
     def __init__(self, model: CSNN, batch: int | None = None):
         self._model, self._batch = model, batch
-        graphdef, self._params = nnx.split(model)
-        scale, membrane = model.config.input_scale, model.config.readout == "membrane"
+        graphdef, self._params = nnx.split(exact(model))
+        membrane = model.config.readout == "membrane"
 
         def step(params, membranes: Membranes, scores: Array, frame: Array) -> tuple[Membranes, Array, Array]:
             network = nnx.merge(graphdef, params)
-            membranes, spikes = network.step(membranes, floats(frame, scale, network))
+            current = network.blocks[0].current(enter(network, frame))
+            membranes, spikes = advance(network.blocks, membranes, current)
             return membranes, spikes[-1], scores + (membranes[-1] if membrane else spikes[-1])
 
         self._step = jax.jit(step, donate_argnums=(1, 2))
@@ -231,25 +227,25 @@ class Stream:
         """Takes the next frame.
 
         Args:
-            frame: [H, W, C], or [batch, H, W, C] where the stream has a batch; of bytes, which are divided by
-                `config.model.input_scale`, or floats, as `classify` takes them. An image that is shown at every step is
-                given again and again; of an encoded one, its spikes at this step.
+            frame: [H, W, C], or [batch, H, W, C] where the stream has a batch, as `classify` takes images. One that is
+                shown at every step is given again and again; of an encoded one, its spikes at this step.
 
         Raises:
             ValueError: a frame of another shape or type; the state stays as it was.
         """
-        shape, one = self._model.config.input_shape, self._model.config.input_scale
+        config, shape = self._model.config, self._model.config.input_shape
+        one = config.brightest if config.encoding == "direct" else 1
         x = np.asarray(as_images(frame, "pixels of frame", one))
         expected = shape if self._batch is None else (self._batch, *shape)
         if x.shape != expected:
             raise ValueError(f"frame is {list(x.shape)}, expected {list(expected)}")
         if x.dtype.kind == "f":
-            check_floats(x, self._model.config.pixel_scale, "frame goes")
-        if self._model.config.encoding != "direct" and ((x != 0) & (x != 1)).any():
-            encoding = self._model.config.encoding
-            raise ValueError(
-                f"frame has other numbers than 0 and 1, expected spikes, as {encoding} encoding makes them"
-            )
+            check_floats(x, config.pixel_scale, "frame goes")
+        if config.encoding == "direct":
+            x = np.asarray(as_learned(x, config, "pixels of frame"))
+        elif ((x != 0) & (x != 1)).any():
+            spikes = f"spikes, as {config.encoding} encoding makes them"
+            raise ValueError(f"frame has other numbers than 0 and 1, expected {spikes}")
         state = self._membranes, self._scores
         self._membranes, spikes, self._scores = self._step(self._params, *state, x.reshape(-1, *shape))
         # Copied, for the next step writes over the scores.

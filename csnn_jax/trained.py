@@ -7,6 +7,7 @@ Nothing here changes settings of the caller's process (JAX's types, its cache, t
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -17,13 +18,13 @@ from jax import Array
 
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
-from csnn_jax.data import Images, Split, eval_batches, is_recorded
+from csnn_jax.data import Images, Split, as_learned, eval_batches, is_recorded
 from csnn_jax.engine import scan
 from csnn_jax.errors import naming_arguments
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
 from csnn_jax.runner import BatchRunner, Runners, Stream
-from csnn_jax.runs import metrics, rundir, weights
+from csnn_jax.runs import layouts, metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary
 
@@ -82,8 +83,9 @@ class Trained:
         Args:
             images: an array of NumPy's or JAX's, a tensor of torch's, or lists: [N, H, W, C], or [N, T, H, W, C] where
                 they have a time axis of their own, whose length need not be the network's time_steps. Booleans and
-                whole numbers up to 255, of which `config.model.pixel_scale` (mostly 255) means 1.0, or floats from 0 to
-                1, but where the network's encoding is rate or latency.
+                whole numbers up to 255, which `config.model.pixel_scale` (mostly 256) divides, or floats from 0 to 1,
+                but where the network's encoding is rate or latency. Floats that are 255ths become bytes, others whole
+                multiples of 1 / `pixel_scale`; a network that has learned from other floats takes bytes as 255ths.
 
         Raises:
             ValueError: images of another shape or type, or none. Or they are traced: inside of `jax.jit`, `jax.vmap`
@@ -91,8 +93,8 @@ class Trained:
             UserError: engine "event" was asked for, and the images have a time axis and other numbers than counts up
                 to 15.
         """
-        images = _as_images(images, self.config.model.pixel_scale)
-        runner = self._for(images)
+        images = _as_images(images, self.config.model.brightest)
+        runner, images = self._for(images)
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
         scores = [
@@ -116,8 +118,8 @@ class Trained:
         Raises:
             ValueError, UserError: as `classify`.
         """
-        images = _as_images(images, self.config.model.pixel_scale)
-        runner = self._for(images)
+        images = _as_images(images, self.config.model.brightest)
+        runner, images = self._for(images)
         found = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
         return jax.tree.map(np.asarray, found)
 
@@ -128,8 +130,8 @@ class Trained:
             for frame in camera:
                 spikes, scores = stream(frame)
 
-        After the last frame of a window the scores are those of `classify`, up to spikes whose membrane lies within
-        rounding of the threshold. A stream does not stop at `time_steps`: `reset` begins a new window.
+        After the last frame of a window the scores are those of `classify`. A stream doesn't stop at `time_steps`:
+        `reset` begins a new window.
 
         Args:
             batch: how many streams run side by side; None: one, without a batch axis.
@@ -147,19 +149,21 @@ class Trained:
                 refuses.
         """
         checked = self._split(split)
-        result = self._for(checked.images).evaluate(self._params, checked)
+        runner, images = self._for(checked.images)
+        result = runner.evaluate(self._params, replace(checked, images=images))
         assert result is not None
         return result
 
     def by_steps(self, split: Split | tuple[Any, Any]) -> np.ndarray:
         """The accuracy over a split if the window ended after each of its steps [time]; as `evaluate`."""
         checked = self._split(split)
-        return self._for(checked.images).by_steps(self._params, checked)[1]
+        runner, images = self._for(checked.images)
+        return runner.by_steps(self._params, replace(checked, images=images))[1]
 
     def _split(self, given: Split | tuple[Any, Any]) -> Split:
         """Images and labels that the network can be evaluated on."""
         model = self.config.model
-        found = data.as_split(given, "split", model.input_shape, one=model.pixel_scale)
+        found = data.as_split(given, "split", model.input_shape, one=model.brightest)
         data.check_split(found, self.config.model)
         return found
 
@@ -175,8 +179,8 @@ class Trained:
         Raises:
             ValueError, UserError: as `classify`.
         """
-        images = _as_images(images, self.config.model.pixel_scale)
-        runner = self._for(images)
+        images = _as_images(images, self.config.model.brightest)
+        runner, images = self._for(images)
         fired = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in fired)
 
@@ -191,17 +195,18 @@ class Trained:
         """
         if isinstance(images, Split) or (isinstance(images, tuple) and len(images) == 2):
             images = self._split(images).images
-        checked = _as_images(images, self.config.model.pixel_scale)
-        return self._for(checked).look(self._params, checked)
+        runner, images = self._for(_as_images(images, self.config.model.brightest))
+        return runner.look(self._params, images)
 
     @naming_arguments()
-    def _for(self, images: Images | Array) -> BatchRunner:
-        """The functions that run such images, checked first."""
+    def _for(self, images: Images | Array) -> tuple[BatchRunner, Images | Array]:
+        """The functions that run such images, checked first, and the images as the network takes them."""
         data.check_images(images, self.config.model)
         if images.ndim == 4 and is_recorded(self.config.data.dataset):
             shape = ", ".join(map(str, images.shape))
             raise ValueError(f"images are [{shape}], expected [N, T, H, W, 2]: recordings' frames")
-        return self._runners.of(images)
+        images = as_learned(images, self.config.model)
+        return self._runners.of(images), images
 
 
 @naming_arguments()
@@ -251,8 +256,8 @@ def save(network: Any, *where: Any, overwrite: bool = False) -> None:
         model, job, records = network, _job(network, configs[0] if configs else None), ()
     if not isinstance(path, str | Path):
         raise ValueError(f"path is of type {type(path).__name__}, expected a directory to make")
-    tensors = models.tensors(model)
-    weights.check(tensors, job.model, "model")
+    weights.check(models.tensors(model), job.model, "model")
+    tensors = layouts.on_grid(job.model, models.tensors(model))
     run = rundir.create(str(path), job, overwrite)
     weights.save(run.weights, tensors, job.model)
     for record in records or ({"kind": "end", "iter": 0, "interrupted": False, "accuracy": None},):

@@ -17,7 +17,7 @@ from once import once
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import scan
-from csnn_jax.network.model import CSNN
+from csnn_jax.network.model import CSNN, exact
 
 # Optimising takes XLA longer than all the rest of these tests. The commands, in processes of their own, are compiled as
 # for a user, and so is what depends on it: see the fixture `optimised`.
@@ -81,7 +81,7 @@ def optimised() -> Callable[..., Callable]:
 
 @pytest.fixture
 def firing(x64) -> Callable[..., tuple[CSNN, jax.Array]]:
-    """Makes a float64 network and images of which every layer fires: `firing(config)`.
+    """Makes a float64 network, on its grid, and images of which every layer fires: `firing(config)`.
 
     A silent network matches anything, so the weights are drawn, larger than the default, until 1 to 60 % of every
     layer's neurons fire at a step.
@@ -96,7 +96,7 @@ def firing(x64) -> Callable[..., tuple[CSNN, jax.Array]]:
 
 @functools.cache
 def _firing(config: ModelConfig, batch: int = 3):
-    images = jnp.asarray(np.random.default_rng(0).uniform(size=(batch, *config.input_shape)))
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (batch, *config.input_shape)) / 256)
     neurons = np.array([np.prod(layer.out_shape) for layer in config.layers]) * config.time_steps * batch
     graph = nnx.graphdef(CSNN(config, dtype=jnp.float64))
     fired = jax.jit(lambda params: scan.tally(nnx.merge(graph, params), images).fired)
@@ -105,5 +105,5 @@ def _firing(config: ModelConfig, batch: int = 3):
         params = jax.tree.map(lambda p: 4 * p if p.ndim > 1 else p, nnx.state(CSNN(config, key, dtype=jnp.float64)))
         density = np.asarray(fired(params)).sum(0) / neurons
         if (density > 0.01).all() and (density < 0.6).all():
-            return graph, params, images
+            return graph, nnx.state(exact(nnx.merge(graph, params))), images
     raise AssertionError(f"no key makes every layer of {config} fire, the last one {density}")

@@ -1,21 +1,25 @@
 """The configuration: frozen dataclasses, one per concern, checked on creation.
 
-Every field is a flag of the command lines (`time_steps` is `--time-steps`); its comment is the flag's help.
+Every field is a flag of the command lines (`time_steps` is `--time-steps`), whose help is the comment below it. Those
+of `RECORDED` are none: the data decides them.
 Imports no framework, so that csnn_jax, csnn_torch and export share it.
 """
 
 from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
+from csnn_jax.config.grid import Grid
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
-from csnn_jax.config.network import GEOMETRY, SLOPELESS, Encoding, ModelConfig, Readout, SurrogateName
+from csnn_jax.config.network import GEOMETRY, RECORDED, SLOPELESS, Encoding, ModelConfig, Readout, SurrogateName
 from csnn_jax.config.neurons import Neurons, Reset
 
 __all__ = [
     "GEOMETRY",
+    "RECORDED",
     "SLOPELESS",
     "Config",
     "DataConfig",
     "Encoding",
+    "Grid",
     "Layer",
     "ModelConfig",
     "Neurons",

@@ -7,7 +7,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from csnn_jax.config.grid import Grid
 from csnn_jax.config.neurons import Neurons
+from csnn_jax.errors import UserError
 
 Pool = Literal["max", "avg", "none"]
 Padding = Literal["same", "valid"]
@@ -26,6 +28,16 @@ class Pooling:
     kind: Literal["max", "avg"]
     size: int = 2
     stride: int = 2
+
+    def __post_init__(self):
+        if self.kind == "avg" and self.window & (self.window - 1):
+            expected = "a power of two, for XLA rounds other averages in a way of its own"
+            raise UserError(f"an average over {self.window} positions: expected {expected}")
+
+    @property
+    def window(self) -> int:
+        """Positions of a window."""
+        return self.size**2
 
     def positions(self, length: int) -> int:
         """How many windows fit into so many pixels."""
@@ -52,6 +64,7 @@ class Layer:
         pool: what follows the convolution; None: nothing.
         bias: whether a number per output channel is added.
         neurons: the neurons that its current drives.
+        input_bits, input_step: the numbers that come in, see `Grid`.
     """
 
     name: str
@@ -64,6 +77,8 @@ class Layer:
     pool: Pooling | None = None
     bias: bool = True
     neurons: Neurons = field(default_factory=Neurons)
+    input_bits: int = 0
+    input_step: float = 1.0
 
     @property
     def conv_shape(self) -> tuple[int, ...]:
@@ -87,6 +102,12 @@ class Layer:
         if self.kind == "linear":
             return math.prod(self.in_shape), self.channels
         return self.kernel, self.kernel, self.in_shape[-1], self.channels
+
+    @property
+    def grid(self) -> Grid:
+        """What its weights are rounded to."""
+        averaged = self.pool.window.bit_length() - 1 if self.pool and self.pool.kind == "avg" else 0
+        return Grid(math.prod(self.kernel_shape[:-1]), self.input_bits, self.input_step, averaged)
 
     @property
     def operation(self) -> str:

@@ -1,8 +1,9 @@
 """The network: its stack, its neurons and the window it is run for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, get_args
 
+from csnn_jax.config import grid
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle, show
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
 from csnn_jax.config.neurons import Neurons, Reset
@@ -27,6 +28,12 @@ SLOPELESS = ("straight_through", "heaviside")
 """Surrogates that `slope` does not change, and which refuse one."""
 GEOMETRY = ("kernel_size", "stride", "padding", "pool")
 """Fields with one value for all convolutions, or one for each."""
+RECORDED = ("input_bits",)
+"""Fields that the data decides, and that no flag gives."""
+PIXEL = 256.0
+"""What bytes are divided by unless a data set or a flag says otherwise."""
+SMALLEST = 2.0**-100
+"""Of a threshold: subnormals, which some programs take for 0, then decide no spike."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,10 @@ class ModelConfig:
     """What the class is read from: the output neuron with the most spikes, or the one whose membrane has the largest
     sum over the window."""
     scale: float | None = None
-    """What pixel values are divided by; None: what the data set says, 255 for images of bytes, 1 for counts (integers
-    with a time axis) and where there are only 0 and 1."""
+    """What pixel values are divided by, a power of two; None: what the data set says, 256 for images of bytes, 1 for
+    counts (integers with a time axis) and where there are only 0 and 1."""
+    input_bits: int | None = None
+    """Pixels are whole multiples of 1 / scale, at most 2 to this power of them; None: 8, as bytes."""
 
     def __post_init__(self):
         settle(self)
@@ -103,7 +112,10 @@ class ModelConfig:
         has_slope = self.surrogate not in SLOPELESS
         check("--slope", self.slope, "a positive number", self.slope is None or is_number(self.slope, 0.0))
         check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
-        check("--scale", self.scale, "a positive number", self.scale is None or is_number(self.scale, 0.0))
+        fits = self.scale is None or (is_number(self.scale, 0.0) and grid.is_power_of_two(self.scale))
+        check("--scale", self.scale, "a power of two from 2^-16 to 2^20", fits)
+        few = self.input_bits is None or (is_count(self.input_bits, 0) and self.input_bits <= grid.MOST_INPUT)
+        check("input_bits", self.input_bits, f"a whole number from 0 to {grid.MOST_INPUT}", few)
         check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
         for flag, learnt in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
             check(flag, learnt, "true or false", isinstance(learnt, bool))
@@ -113,14 +125,19 @@ class ModelConfig:
             check(flag, values, f"one value, or {self._depth} (one per layer)", ok)
         between = all(is_number(beta) and 0 <= beta <= 1 for beta in self.betas)
         check("--beta", self.beta, "a number from 0 to 1", between)
-        positive = all(is_number(threshold, 0.0) for threshold in self.thresholds)
-        check("--threshold", self.threshold, "a positive number", positive)
+        positive = all(is_number(threshold, 0.0) and threshold >= SMALLEST for threshold in self.thresholds)
+        check("--threshold", self.threshold, "a positive number, at least 2^-100", positive)
         for layer in self.layers:
             if 0 in layer.out_shape:
                 size = "x".join(map(str, layer.in_shape[:2]))
                 raise UserError(
                     f"--conv-channels {show(self.conv_channels)}: {size} pixels come into {layer}, which leaves none; "
                     "expected fewer blocks, smaller kernels or strides, or larger images"
+                )
+            if (bits := layer.grid.bits) < grid.LEAST:
+                raise UserError(
+                    f"{layer.name}: {layer.grid.terms:,} inputs of {layer.input_bits} bits to each neuron leave {bits} "
+                    f"bits for its weights, expected at least {grid.LEAST}: fewer inputs, or smaller kernels"
                 )
 
     def _check_geometry(self) -> None:
@@ -167,17 +184,38 @@ class ModelConfig:
         for number, features in enumerate((*self.hidden, self.num_classes), 1):
             blocks.append(Layer(f"fc{number}", "linear", shape, features, bias=self.bias, neurons=next(neurons)))
             shape = blocks[-1].out_shape
+        blocks[0] = replace(blocks[0], input_bits=self.entering_bits, input_step=1 / self.input_scale)
         return tuple(blocks)
 
     @property
     def pixel_scale(self) -> float:
-        """The pixel value that means 1.0."""
-        return 255.0 if self.scale is None else float(self.scale)
+        """What pixel values are divided by."""
+        return PIXEL if self.scale is None else float(self.scale)
+
+    @property
+    def pixel_bits(self) -> int:
+        """Pixels are at most 2 to this power, in multiples of 1 / `pixel_scale`."""
+        return 8 if self.input_bits is None else self.input_bits
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether the network's images are bytes, or counts: others are floats, in finer steps."""
+        return self.pixel_bits <= 8
+
+    @property
+    def brightest(self) -> float:
+        """The pixel value that means full brightness: what the encoders and pictures count from."""
+        return 255.0 if self.pixel_scale == PIXEL else self.pixel_scale
 
     @property
     def input_scale(self) -> float:
         """What the bytes that enter the network are divided by: encoded spikes are 0 or 1 already."""
         return self.pixel_scale if self.encoding == "direct" else 1.0
+
+    @property
+    def entering_bits(self) -> int:
+        """What enters the network is at most 2 to this power, in multiples of 1 / `input_scale`."""
+        return self.pixel_bits if self.encoding == "direct" else 0
 
     @property
     def betas(self) -> tuple[float, ...]:

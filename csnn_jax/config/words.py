@@ -5,6 +5,7 @@ from typing import Any
 
 from csnn_jax.config.checks import flag_of
 from csnn_jax.config.job import Config
+from csnn_jax.config.network import RECORDED
 
 
 def words(config: Config, plain: Config | None = None, used: Config | None = None) -> list[str]:
@@ -20,7 +21,7 @@ def words(config: Config, plain: Config | None = None, used: Config | None = Non
     for name in ("data", "model", "train"):
         part, before, values = (getattr(job, name) for job in (config, plain, used))
         for one in fields(part):
-            if getattr(part, one.name) != getattr(before, one.name):
+            if one.name not in RECORDED and getattr(part, one.name) != getattr(before, one.name):
                 flags += flag(one.name, getattr(values, one.name))
     return flags
 

@@ -2,9 +2,11 @@
 
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.datasets import READERS, fit_model, is_recorded, load, load_for, load_to_train, takes_as_is
+from csnn_jax.data.datasets import READERS, is_recorded, load, load_for, load_to_train, takes_as_is
 from csnn_jax.data.encode import as_input, encode
-from csnn_jax.data.images import Images, MadeImages, as_bytes, as_floats, as_images, check_images
+from csnn_jax.data.entry import Entry, as_floats, as_learned
+from csnn_jax.data.fitted import fit_model, learned
+from csnn_jax.data.images import Images, MadeImages, as_bytes, as_images, check_images
 from csnn_jax.data.split import (
     ARRAYS,
     Dataset,
@@ -25,6 +27,7 @@ __all__ = [
     "READERS",
     "Augmentation",
     "Dataset",
+    "Entry",
     "Images",
     "MadeImages",
     "Split",
@@ -32,6 +35,7 @@ __all__ = [
     "as_floats",
     "as_images",
     "as_input",
+    "as_learned",
     "as_split",
     "check_alike",
     "check_counts",
@@ -46,6 +50,7 @@ __all__ = [
     "eval_batches",
     "fit_model",
     "is_recorded",
+    "learned",
     "load",
     "load_for",
     "load_to_train",

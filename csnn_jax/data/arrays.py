@@ -1,12 +1,14 @@
 """Arrays of one's own in a NumPy archive: images and labels to evaluate on, and perhaps others to learn from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from csnn_jax.data.images import check_floats, scale_of
+from csnn_jax.data.entry import entry_of, to_learn_from
+from csnn_jax.data.images import check_floats
 from csnn_jax.data.npz import read_npz
 from csnn_jax.data.source import Raw, Reader, Wanted
 from csnn_jax.data.split import Split, as_split, check_alike, class_names
@@ -53,10 +55,11 @@ def _raw(arrays: Mapping[str, Any]) -> Raw:
         shape = test.images.shape[-3:]
         train = as_split((arrays["train_images"], arrays["train_labels"]), "train", (shape[0], shape[1], shape[2]))
         check_alike(train, test)
+    train, test = (replace(split, images=to_learn_from(split.images)) for split in (train, test))
     names = () if classes is None and not len(train.labels) else class_names(train.labels, classes)
     for split in (train, test):
         if split.images.dtype != np.uint8 and len(split.labels):
-            check_floats(np.asarray(split.images), scale_of(split.images), "images go")
+            check_floats(np.asarray(split.images), entry_of(split.images).scale, "images go")
     return Raw((train.images, train.labels), (test.images, test.labels), names)
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax.config import Config
-from csnn_jax.data.images import Images, scale_of
+from csnn_jax.data.entry import entry_of
+from csnn_jax.data.images import Images
 from csnn_jax.errors import UserError
 
 STREAM = 3
@@ -53,7 +54,7 @@ class Augmentation:
     ):
         self._images, self._amounts, self._seed = images, amounts or (0, 0, 0), seed
         self._flip, self._drop = flip, drop
-        self._nearest = images.ndim == 5 or scale_of(images) == 1
+        self._nearest = images.ndim == 5 or entry_of(images).scale == 1
 
     @classmethod
     def of(cls, config: Config, images: Images) -> "Augmentation | None":

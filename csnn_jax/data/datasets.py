@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.data.images import Shape, fit, scale_note, scale_of
+from csnn_jax.data.entry import entry_of, scale_note
+from csnn_jax.data.fitted import learned
+from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
 from csnn_jax.errors import UserError
@@ -86,10 +88,10 @@ def load(
         parts.append(_split((images, labels), shape, len(names), name, fitted))
     train, test = parts
     images = (train if known is raw.train else test).images
-    scale = scale_of(images, raw.floats)
-    notes = [*raw.notes, *fitted, *scale_note(images, scale, name.partition("@")[0])]
+    entry = entry_of(images, raw.floats)
+    notes = [*raw.notes, *fitted, *scale_note(images, entry.scale, name.partition("@")[0])]
     train, held_out = _held_out(train, validation, name)
-    return Dataset(name, train, held_out, test, names, scale, *(tuple(dict.fromkeys(some)) for some in (notes, fitted)))
+    return Dataset(name, train, held_out, test, names, entry, *(tuple(dict.fromkeys(some)) for some in (notes, fitted)))
 
 
 def _classes(raw: Raw, name: str) -> tuple[Pair, tuple[str, ...]]:
@@ -196,41 +198,6 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
     return Split(images, labels.astype(np.int32))
 
 
-def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """The model with what the data set decides: shape, classes, the scale of pixels, the steps of its own time axis.
-
-    Flags that gave more classes, or a scale, stand.
-
-    Raises:
-        UserError: the flags gave fewer classes, an encoding for floats or for images that have a time axis, or another
-            number of steps than that has.
-    """
-    if dataset.frames and model.time_steps not in (ModelConfig.time_steps, dataset.frames):
-        steps = f"{dataset.name} has {dataset.frames} frames an example"
-        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected as many, or the default")
-    if dataset.frames and model.encoding != "direct":
-        raise UserError(f"--encoding {model.encoding}: {dataset.name} has a time axis already, expected direct")
-    if model.encoding != "direct" and dataset.train.images.dtype != np.uint8:
-        raise UserError(f"--encoding {model.encoding}: {dataset.name} holds floats, expected direct, or bytes")
-    model = _fit_classes(model, dataset)
-    scale = dataset.scale if model.scale is None else model.scale
-    height, width, channels = dataset.train.images.shape[-3:]
-    return replace(
-        model, scale=scale, input_shape=(height, width, channels), time_steps=dataset.frames or model.time_steps
-    )
-
-
-def _fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
-    if model.num_classes == ModelConfig.num_classes:
-        return replace(model, num_classes=max(2, dataset.num_classes))
-    if model.num_classes < dataset.num_classes:
-        raise UserError(
-            f"--num-classes {model.num_classes}: {dataset.name} has labels up to {dataset.num_classes - 1}, "
-            f"expected at least {dataset.num_classes}"
-        )
-    return model
-
-
 def load_to_train(config: Config, cache: str | None = None) -> Dataset:
     """The data set that a job learns from, with the images that it holds out.
 
@@ -259,9 +226,14 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
         for split in (dataset.train, dataset.test)[not len(dataset.train.labels) :]:
             try:
                 check_split(split, model)
-                check_kind(split.images, model)
             except ValueError as error:
                 raise UserError(f"--dataset {dataset.name}: {error}") from None
+    try:
+        if model.scale is not None:
+            check_kind(dataset.test.images, model)
+        dataset = learned(dataset, model)
+    except ValueError as error:
+        raise UserError(f"--dataset {dataset.name}: {error}") from None
     if dataset.num_classes > model.num_classes:
         raise UserError(
             f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "

@@ -27,7 +27,7 @@ def as_input(
             `model.input_scale`, see `as_floats`.
     """
     if model.encoding != "direct":
-        return encode(images, model.time_steps, model.encoding, seed, model.pixel_scale, within)
+        return encode(images, model.time_steps, model.encoding, seed, model.brightest, within)
     return images.swapaxes(0, 1) if images.ndim == 5 else images
 
 
@@ -47,7 +47,7 @@ def encode(
         encoding: "rate" or "latency", see the functions below.
         seed: integers >= 0 that name the batch, e.g. (seed, step); equal ones give equal spikes. Keep to one
             length, as trailing zeros do not count. "latency" draws nothing.
-        scale: the pixel value that means 1; above it counts as 1.
+        scale: the pixel value that means full brightness; above it counts as that.
         within: where the images stand in a batch of which others have the rest: (number of the first, size of the
             batch). They get the spikes that they have in the whole batch. None: they are the whole.
 

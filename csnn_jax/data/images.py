@@ -19,8 +19,8 @@ MOST_COUNT = 15
 class Images(Protocol):
     """Images of a split, uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where they have a time axis.
 
-    Bytes are divided by the data's scale, floats are used as they are. NumPy's arrays, its memory maps and `MadeImages`
-    are images.
+    Bytes are divided by the data's scale, floats are rounded to its multiples. NumPy's arrays, its memory maps and
+    `MadeImages` are images.
     """
 
     @property
@@ -76,13 +76,13 @@ def highest_count(images: Images | Any) -> int | None:
 
 
 def as_images(images: Any, name: str, one: float = 1) -> Images:
-    """What anybody gives as images, in the form that everything takes: bytes, or floats that are used as they are.
+    """What anybody gives as images, in the form that everything takes: bytes or floats.
 
     Args:
         images: of any shape: an array of NumPy's or JAX's, a tensor of torch's, or lists. Booleans and whole numbers
             from 0 to 255 become uint8, floats float32. Recordings stay as they are.
         name: of the images, for errors.
-        one: the whole number that means 1.0, which True becomes.
+        one: the whole number that means full brightness, which True becomes.
 
     Raises:
         ValueError: they are no numbers, ragged, or whole numbers that are no bytes.
@@ -171,26 +171,20 @@ def _axis(sizes: tuple[int, ...], shape: Shape | None) -> str:
 def check_floats(images: np.ndarray, scale: float, what: str) -> None:
     """Raises ValueError unless floats are what a network takes; says what they are.
 
-    A pixel's floats go from 0 to 1. Counts, of which 1 means 1.0, may also be whole numbers from 0 on.
+    A pixel's floats go from 0 to 1. Counts may also be whole numbers up to 255.
 
     Args:
         images: floats of any shape.
-        scale: the byte that means 1.0 to the network.
+        scale: what the network divides bytes by.
         what: they are, and a verb, for errors.
     """
     low, high = float(np.min(images)), float(np.max(images))
     if low >= 0 and high <= 1:
         return
-    if scale == 1 and low >= 0 and np.isfinite(high) and (images == np.floor(images)).all():
+    if scale == 1 and low >= 0 and high <= 255 and (images == np.floor(images)).all():
         return
-    expected = "whole numbers from 0 on, or floats from 0 to 1" if scale == 1 else "floats from 0 to 1, or uint8"
+    expected = "whole numbers from 0 to 255, or floats from 0 to 1" if scale == 1 else "floats from 0 to 1, or uint8"
     raise ValueError(f"{what} from {low:g} to {high:g}, expected {expected}")
-
-
-def as_floats(x: np.ndarray, scale: float, dtype: str = "float32") -> np.ndarray:
-    """A network's input as floats: bytes are divided by the scale, floats are used as they are."""
-    kind = np.dtype(dtype).type
-    return x.astype(kind) / kind(scale) if x.dtype == np.uint8 else x.astype(kind)
 
 
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
@@ -214,32 +208,6 @@ def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
         return np.rint(images * np.float32(255)).astype(np.uint8), [note]
     found = f"{images.dtype} images from {low} to {high}"
     raise UserError(f"{source}: {found}, expected whole numbers from 0 to 255, or floats from 0 to 1")
-
-
-def scale_of(images: Images, floats: bool = False) -> float:
-    """The byte that means 1.0 in a training split.
-
-    Args:
-        images: [N, H, W, C], or [N, T, H, W, C] where they have a time axis of their own.
-        floats: they were floats, which `to_uint8` has scaled.
-
-    Returns:
-        255 for images; 1 where there are only 0 and 1, and for whole numbers with a time axis, which are counts.
-    """
-    if floats:
-        return 255.0
-    if images.ndim == 5 and images.dtype == np.uint8:
-        return 1.0
-    highest = highest_count(images)
-    return 255.0 if highest is None or (highest > 1 and images.ndim == 4) else 1.0
-
-
-def scale_note(images: Images, scale: float, source: str) -> list[str]:
-    """What the user is told where pixels are not divided by 255: one line or none."""
-    if scale != 1 or not isinstance(images, np.ndarray):
-        return []
-    kind = "counts" if images.max() > 1 else "values of 0 and 1"
-    return [f"{source}: {kind} enter as they are (scale 1)"]
 
 
 def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list[str]]:

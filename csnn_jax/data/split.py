@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from csnn_jax.config.network import PIXEL
+from csnn_jax.data.entry import Entry, entry_of
 from csnn_jax.data.images import (
     MOST_COUNT,
     Images,
@@ -17,7 +19,6 @@ from csnn_jax.data.images import (
     check_images,
     check_shape,
     highest_count,
-    scale_of,
 )
 from csnn_jax.errors import UserError
 
@@ -59,7 +60,7 @@ class Dataset:
         validation: training images that were held out, None where none were asked for.
         test: what to report accuracy on.
         names: of the classes; their numbers where they have none.
-        scale: the pixel value that means 1.0, see `images.scale_of`.
+        entry: how its images enter a network, see `images.entry_of`.
         notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
         fitted: of the notes, those on a change of size or channels for the network's input.
     """
@@ -69,7 +70,7 @@ class Dataset:
     validation: Split | None
     test: Split
     names: tuple[str, ...]
-    scale: float
+    entry: Entry
     notes: tuple[str, ...]
     fitted: tuple[str, ...] = ()
 
@@ -169,8 +170,8 @@ def check_split(split: Split, model: "ModelConfig", name: str = "") -> None:
 
 def check_kind(images: Images, model: "ModelConfig") -> None:
     """Raises ValueError where a network of bytes up to 255 is given images of 0 and 1, or the other way round."""
-    scales = scale_of(images), model.pixel_scale
-    if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, 255.0}:
+    scales = entry_of(images).scale, model.pixel_scale
+    if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, PIXEL}:
         found, taken = ("0 and 1" if scale == 1 else "bytes up to 255" for scale in scales)
         raise ValueError(f"images are {found}, expected {taken}, as the network was trained on")
 
@@ -201,7 +202,7 @@ def check_counts(images: Images, model: "ModelConfig") -> None:
         images: that the network is to learn from.
         model: the network as it was asked for, whose scale may be left open.
     """
-    counts = model.scale is None and images.ndim == 5 and scale_of(images) == 1
+    counts = model.scale is None and images.ndim == 5 and entry_of(images).scale == 1
     if counts and (highest := highest_count(images)) is not None and highest > MOST_COUNT:
         meant = f"1 where they are counts, or {highest} where that means 1.0"
         raise UserError(f"--scale: frames of whole numbers count events, these go up to {highest}; expected {meant}")

@@ -1,4 +1,4 @@
-"""Ways to run the time loop. All compute the same network, by `run`, `watch`, `trace`, `tally`, `fires` and `entering`.
+"""Ways to run the time loop. All compute the same network, by `run`, `watch`, `trace`, `tally` and `fires`.
 
 `scan` runs anywhere and is the reference; `event` runs on a CPU, at a cost that follows the spikes.
 """

@@ -1,7 +1,6 @@
 """The event engine: runs the window layer by layer on the CPU, at a cost that follows the spikes.
 
-Same functions, same spikes as engine/scan.py (float32: where a membrane lies within rounding of its
-threshold, sums taken in another order may differ). Kernels in C++, see native/; operations in event_ops.py.
+Same functions, same membranes and spikes as engine/scan.py. Kernels in C++, see native/; operations in event_ops.py.
 What it does not cover it refuses with `Unsupported`. Its functions go through `jax.jit` and `jax.grad`, but not through
 `jax.vmap`, which has no rule for a foreign call, nor `jax.jvp`, which has none for a `custom_vjp`.
 """
@@ -19,13 +18,8 @@ from csnn_jax.engine.bits import ConstantCurrent, LayerOutput, NeuronValues, Rul
 from csnn_jax.engine.coverage import Unsupported, lacking, planes_of
 from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input
 from csnn_jax.network import surrogate
-from csnn_jax.network.model import CSNN, Block, Membranes, floats, value
+from csnn_jax.network.model import CSNN, Block, Membranes, enter, exact, value
 from csnn_jax.network.neuron import clip_beta
-
-
-def entering(model: CSNN, x: Array, scale: float) -> Array:
-    """A batch as the engine takes it: floats, bytes divided by `scale`; counts and spikes that are bytes stay so."""
-    return x if x.ndim == 5 and x.dtype == jnp.uint8 and scale == 1 else floats(x, scale, model)
 
 
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
@@ -36,14 +30,15 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
 
     Args:
         model: a float32 network.
-        x: floats: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C] of counts,
-            whole numbers from 0 to 15, which may be uint8; of spikes, 0 and 1, where the network's encoding makes them.
+        x: bytes or floats, see `scan.run`: an image [batch, H, W, C], presented at every step, or a sequence
+            [time, batch, H, W, C] of counts, from 0 to 15; of spikes, 0 and 1, where the network's encoding makes them.
 
     Raises:
         ValueError: x of another shape or type, or empty, or a sequence of other numbers. (Inside `jax.jit` numbers are
             not known yet: there the sequence ends in a JaxRuntimeError that says the same.)
         Unsupported: what the engine does not cover, by name.
     """
+    model, x = _ready(model, x)
     outputs = _forward(model, x, keep=True)
     return _last(model, outputs), _output(model, outputs)
 
@@ -64,6 +59,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
     Raises:
         Unsupported: what the engine does not cover, by name.
     """
+    model, x = _ready(model, x)
     outputs = _forward(model, x, keep=True, reads=reads, dropout=dropout)
     output = _output(model, outputs, reads)
     time, batch = output.shape[:2]
@@ -73,6 +69,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
     """Runs the window and records all: (last membranes, every layer's trace). Errors as `run`'s."""
+    model, x = _ready(model, x)
     outputs = _forward(model, x, keep=True, sums=False)
 
     def dense(values: Array, shape: tuple[int, ...]) -> Array:
@@ -87,10 +84,13 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:
     """Runs the window and keeps sums only. See `run` for the arguments and errors."""
-    check_input(model, x, counts=True)
+    model, x = _ready(model, x)
     reads = model.config.readout
     outputs = _forward(model, x, keep=False, reads=reads)
-    return SpikeCounts(_output(model, outputs, reads).sum(0), _fired(outputs))
+    output = _output(model, outputs, reads)
+    # In the order of time, as scan adds: summed membranes round.
+    scores, _ = jax.lax.scan(lambda sums, step: (sums + step, None), jnp.zeros_like(output[0]), output)
+    return SpikeCounts(scores, _fired(outputs))
 
 
 def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
@@ -98,10 +98,27 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
 
     See `run` for the arguments and errors.
     """
+    model, x = _ready(model, x)
     outputs = _forward(model, x, keep=False)
     ever = [bits.unpack(output.spikes._replace(bits=bits.ever(output.spikes.bits))) for output in outputs]
     shapes = [layer.out_shape for layer in model.config.layers]
     return tuple(by_channel(_unpadded(spikes > 0, shape)) for spikes, shape in zip(ever, shapes, strict=True))
+
+
+def _ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
+    """Network and input as they run, rounded; counts and spikes that are bytes stay so. Errors as `run`'s."""
+    check_input(model, x)
+    if reason := lacking(model, frames=x.ndim == 5):
+        raise Unsupported(reason)
+    if x.ndim == 4:
+        return exact(model), enter(model, x)
+    if x.dtype != jnp.uint8 or model.config.input_scale != 1:
+        x = enter(model, x)
+    most = 2 ** planes_of(model) - 1
+    counts = ((x == jnp.round(x)) & (x >= 0) & (x <= most)).all()
+    if not isinstance(counts, jax.core.Tracer) and not counts:
+        raise ValueError(f"x is not a sequence of whole numbers from 0 to {most}; the scan engine takes others")
+    return exact(model), x
 
 
 def _forward(
@@ -118,14 +135,6 @@ def _forward(
     of its `ConstantCurrent`, and store nothing. `reads`: what is wanted of the output layer. `dropout`: which neurons
     are left out.
     """
-    check_input(model, x, counts=True)
-    if reason := lacking(model, frames=x.ndim == 5):
-        raise Unsupported(reason)
-    if x.ndim == 5:
-        most = 2 ** planes_of(model) - 1
-        counts = ((x == jnp.round(x)) & (x >= 0) & (x <= most)).all()
-        if not isinstance(counts, jax.core.Tracer) and not counts:
-            raise ValueError(f"x is not a sequence of whole numbers from 0 to {most}; the scan engine takes others")
     masks = _masks(model, dropout)
     outputs: list[LayerOutput] = []
     for index, (block, mask) in enumerate(zip(model.blocks, masks, strict=True)):

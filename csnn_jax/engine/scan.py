@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 
 from csnn_jax.config import Readout
-from csnn_jax.network.model import CSNN, Block, Membranes, advance, floats
+from csnn_jax.network.model import CSNN, Block, Membranes, advance, enter, exact
 
 # XLA hands matrix products and convolutions on the CPU to YNNPACK by default; for the default network's convolution
 # its own Eigen code takes less than half the time (4.6 against 10.9 ms a step).
@@ -70,16 +70,8 @@ def predict(scores: Array) -> Array:
     return scores.argmax(-1)
 
 
-def entering(model: CSNN, x: Array, scale: float) -> Array:
-    """A batch as the engine takes it: in the network's type, bytes divided by `scale`."""
-    return floats(x, scale, model)
-
-
-def check_input(model: CSNN, x: Array, counts: bool = False) -> None:
-    """Raises ValueError unless x is what the network takes; says what it is and what is expected.
-
-    `counts`: a sequence may be of bytes, which count as they are.
-    """
+def check_input(model: CSNN, x: Array) -> None:
+    """Raises ValueError unless x is what the network takes; says what it is and what is expected."""
     if not isinstance(model, CSNN):
         raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN, such as the `model` of a Trained")
     if not isinstance(x, Array | np.ndarray):
@@ -88,12 +80,19 @@ def check_input(model: CSNN, x: Array, counts: bool = False) -> None:
     if x.ndim not in (4, 5) or x.shape[-3:] != shape or 0 in x.shape:
         expected = ", ".join(map(str, shape))
         raise ValueError(f"x is {list(x.shape)}, expected [batch, {expected}] or [time, batch, {expected}]")
-    if counts and x.ndim == 5 and x.dtype == jnp.uint8:
+    if x.dtype == jnp.uint8 and model.config.takes_bytes:
         return
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"x is {x.dtype}, expected floats (an image of bytes divided by 255)")
+        bytes_or = "uint8, or " if model.config.takes_bytes else ""
+        raise ValueError(f"x is {x.dtype}, expected {bytes_or}floats")
     if jnp.finfo(x.dtype).bits < 32:
         raise ValueError(f"x is {x.dtype}, expected float32 or float64")
+
+
+def ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
+    """Network and input as they run, rounded; raises ValueError as `check_input`."""
+    check_input(model, x)
+    return exact(model), enter(model, x)
 
 
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
@@ -103,7 +102,9 @@ def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
 
     Args:
         model: the network.
-        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats. A sequence runs for its own length.
+        x: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C], which runs for its
+            own length: bytes, which are divided by `config.input_scale`, or floats, which are rounded to whole
+            multiples of 1 / `input_scale`.
 
     Raises:
         ValueError: x of another shape or type, or empty.
@@ -144,7 +145,7 @@ def _window(
     Of the forward pass only the membranes and the winners of the max-pools are kept for the backward pass; spikes are
     recomputed from the membranes, which costs a comparison each.
     """
-    check_input(model, x)
+    model, x = ready(model, x)
     split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
     first, rest = model.blocks[:split], model.blocks[split:]
 
@@ -184,7 +185,7 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
 
     Args:
         model: the network.
-        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
+        x: as `run` takes it.
 
     Returns:
         (last membranes, trace): `trace.membranes` and `trace.spikes` hold one array [time, batch, *shape] per layer.
@@ -192,7 +193,7 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
     Raises:
         ValueError: x of another shape or type, or empty.
     """
-    check_input(model, x)
+    model, x = ready(model, x)
 
     def everything(membranes: Membranes, current: Array) -> tuple[Membranes, Trace]:
         membranes, spikes = advance(model.blocks, membranes, current)
@@ -206,7 +207,7 @@ def tally(model: CSNN, x: Array) -> SpikeCounts:
 
     Args:
         model: the network.
-        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
+        x: as `run` takes it.
 
     Returns:
         `scores` per image and class [batch, classes]; `fired`, spikes per image and layer [batch, layers].
@@ -214,7 +215,7 @@ def tally(model: CSNN, x: Array) -> SpikeCounts:
     Raises:
         ValueError: x of another shape or type, or empty.
     """
-    check_input(model, x)
+    model, x = ready(model, x)
 
     def add(carry: tuple[Membranes, SpikeCounts], current: Array) -> tuple[tuple[Membranes, SpikeCounts], None]:
         membranes, (scores, fired) = carry
@@ -235,7 +236,7 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
 
     Args:
         model: the network.
-        x: an image [batch, H, W, C] or a sequence [time, batch, H, W, C], floats.
+        x: as `run` takes it.
 
     Returns:
         One bool array [batch, channels] for each layer.
@@ -243,7 +244,7 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
     Raises:
         ValueError: x of another shape or type, or empty.
     """
-    check_input(model, x)
+    model, x = ready(model, x)
 
     def mark(carry: tuple[Membranes, Seen], current: Array) -> tuple[tuple[Membranes, Seen], None]:
         membranes, spikes = advance(model.blocks, carry[0], current)

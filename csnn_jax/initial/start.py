@@ -138,7 +138,7 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
     count = len(train.labels)
     rows = data.epoch_batches(settings.seed, 0, count, min(settings.batch_size, count))[0]
     images = train.images[rows[: max(4, min(128, FRAMES // steps))]]
-    x = data.as_floats(data.as_input(images, model, (settings.seed, 0, 0)), model.input_scale)
+    x = data.as_floats(data.as_input(images, model, (settings.seed, 0, 0)), model)
     return x if x.ndim == 5 else x[None]
 
 
@@ -198,6 +198,6 @@ def _scaled(arrays: Arrays, layer: Layer, step: int) -> Arrays:
 
 
 def _parameters(layer: Layer, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """(kernel, bias), float32; the bias is a 0 where there is none."""
-    bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(())
-    return arrays[f"{layer.name}.kernel"].astype(np.float32), bias.astype(np.float32)
+    """(kernel, bias), float32, rounded to the layer's grid as the network runs; the bias is 0 where there is none."""
+    bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels)
+    return layer.grid.round(arrays[f"{layer.name}.kernel"].astype(np.float32), bias.astype(np.float32))

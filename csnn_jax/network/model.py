@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 from jax.typing import DTypeLike
 
 from csnn_jax.config import Layer, ModelConfig, surrogate_of
@@ -122,8 +122,12 @@ class CSNN(nnx.Module):
         return tuple(jnp.zeros((batch, *layer.out_shape), dtype) for layer in self.config.layers)
 
     def step(self, membranes: Membranes, x: Array) -> tuple[Membranes, tuple[Array, ...]]:
-        """One time step from the input x [batch, H, W, C]: (membranes, spikes), one array per layer."""
-        return advance(self.blocks, membranes, self.blocks[0].current(x))
+        """One time step from the input x [batch, H, W, C]: (membranes, spikes), one array per layer.
+
+        Weights and x are rounded, see `exact` and `enter`.
+        """
+        blocks = exact(self).blocks
+        return advance(blocks, membranes, blocks[0].current(enter(self, x)))
 
 
 def derivative_of(config: ModelConfig) -> surrogate.Derivative:
@@ -158,9 +162,40 @@ def value(scalar: nnx.Param | float) -> Array | float:
     return scalar[...] if isinstance(scalar, nnx.Param) else scalar
 
 
-def floats(x: Array, scale: float, model: CSNN) -> Array:
-    """An input in the network's type: bytes divided by `scale`, floats as they are."""
-    return x.astype(model.blocks[0].dtype) / (scale if x.dtype == jnp.uint8 else 1.0)
+def exact(model: CSNN) -> CSNN:
+    """The network as it runs: its weights and biases rounded to their grids, on which no sum rounds.
+
+    Gradients pass through the rounding as if it weren't there, so a training updates the weights as they were.
+    """
+    rounded = nnx.merge(*nnx.split(model))
+    for block in rounded.blocks:
+        kernel, biases = block.kernel[...], block.biases
+        to_kernel, to_biases = block.layer.grid.round(*lax.stop_gradient((kernel, biases)), jnp)
+        block.kernel = nnx.Param(_straight_through(kernel, to_kernel))
+        if block.bias is not None:
+            block.bias = nnx.Param(_straight_through(biases, to_biases))
+    return rounded
+
+
+@jax.custom_jvp
+def _straight_through(value: Array, rounded: Array) -> Array:
+    """The rounded value, with the gradient of the value itself."""
+    del value
+    return rounded
+
+
+@_straight_through.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return primals[1], tangents[0]
+
+
+def enter(model: CSNN, x: Array) -> Array:
+    """An input in the network's type: bytes divided by its scale, floats rounded to whole multiples of 1 / scale."""
+    scale, x = model.config.input_scale, jnp.asarray(x)
+    units = x.astype(model.blocks[0].dtype)
+    if x.dtype == jnp.uint8:
+        return units / scale
+    return _straight_through(units, jnp.rint(lax.stop_gradient(units) * scale) / scale)
 
 
 def arrays(model: CSNN) -> layouts.Arrays:

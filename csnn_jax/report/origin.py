@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from csnn_jax import data, machine
-from csnn_jax.config import Config, decided
+from csnn_jax.config import RECORDED, Config, decided
 from csnn_jax.config.checks import flag_of, show
 from csnn_jax.config.words import flag
 from csnn_jax.data import Dataset
@@ -45,7 +45,8 @@ def _differences(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
 def flags(config: Config) -> dict[str, str]:
     """Every flag of a job with its value, as text."""
     parts = (config.data, config.model, config.train)
-    values = {flag_of(one.name): _text(getattr(part, one.name)) for part in parts for one in fields(part)}
+    named = [(part, one.name) for part in parts for one in fields(part) if one.name not in RECORDED]
+    values = {flag_of(name): _text(getattr(part, name)) for part, name in named}
     return values | {"--dataset": shown_dataset(config.data.dataset)}
 
 
@@ -82,6 +83,8 @@ def repeating(config: Config, dataset: Dataset | None) -> str:
         for one in fields(part):
             value = getattr(part, one.name)
             fine_tuned = part is asked.model and asked.train.init_from is not None  # which has other defaults
+            if one.name in RECORDED:
+                continue
             if value != getattr(plain, one.name) or (fine_tuned and value is not None):
                 words += flag(one.name, shown_dataset(value) if one.name == "dataset" else value)
     return shlex.join(words)

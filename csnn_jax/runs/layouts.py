@@ -33,6 +33,19 @@ def bias_of(layer: Layer, tensors: Tensors) -> np.ndarray:
     return tensors[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels, np.float32)
 
 
+def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
+    """The network as it runs, evaluates and is exported: weights and biases rounded to their grids (`Layer.grid`)."""
+    rounded = dict(tensors)
+    for layer in config.layers:
+        weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
+        values = tensors[weight]
+        kernel, biases = layer.grid.round(np.moveaxis(values, 0, -1), bias_of(layer, tensors).astype(values.dtype))
+        rounded[weight] = np.ascontiguousarray(np.moveaxis(kernel, -1, 0))
+        if layer.bias:
+            rounded[bias] = biases
+    return rounded
+
+
 def to_torch(layer: Layer, kernel: np.ndarray) -> np.ndarray:
     """A kernel of ours in torch's layout."""
     if layer.kind == "conv":

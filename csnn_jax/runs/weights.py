@@ -1,5 +1,6 @@
 """`weights.safetensors`: torch's names and layouts, so that either framework loads it without the other.
 
+It holds weights on their grids (`layouts.on_grid`); that of a checkpoint holds masters, which are rounded on reading.
 Imports no framework.
 """
 
@@ -14,11 +15,19 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.config_json import from_json, to_json
-from csnn_jax.runs.layouts import Tensors, expected_shapes
+from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
+
+MASTERS = "masters"
+"""The entry of the metadata that tells masters from weights on their grids."""
 
 
 def save(path: str | Path, tensors: Tensors, config: ModelConfig) -> None:
     """Writes the file, with the model's configuration as JSON in its metadata.
+
+    Args:
+        path: of the file.
+        tensors: weights on their grids.
+        config: the network that they are of.
 
     Raises:
         UserError: it can't be written; an older file of that name is kept.
@@ -26,17 +35,17 @@ def save(path: str | Path, tensors: Tensors, config: ModelConfig) -> None:
     write_atomic(Path(path), to_bytes(tensors, config))
 
 
-def to_bytes(tensors: Tensors, config: ModelConfig) -> bytes:
-    """The bytes of the file."""
-    return safetensors.numpy.save(tensors, {"config": to_json(config)})
+def to_bytes(tensors: Tensors, config: ModelConfig, masters: bool = False) -> bytes:
+    """The bytes of the file, of weights on their grids or of `masters`, which its metadata tell."""
+    return safetensors.numpy.save(tensors, {"config": to_json(config)} | ({MASTERS: "true"} if masters else {}))
 
 
 def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
-    """Reads and checks the file: (the model's configuration, its tensors in torch's layout).
+    """Reads and checks the file: (the model's configuration, its tensors in torch's layout, on their grids).
 
     Raises:
         UserError: no such file, not safetensors, truncated, or a tensor that is missing, left over, of another shape
-            or type, or not finite; names the file and the tensor.
+            or type, not finite, or off its grid; names the file and the tensor.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -54,6 +63,11 @@ def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
         raise UserError(f"{path}: its metadata has no `config`, expected the model's configuration as JSON")
     config = from_json(ModelConfig, metadata["config"], f"{path} (metadata)")
     check(tensors, config, str(path))
+    rounded = on_grid(config, tensors)
+    if MASTERS in metadata:
+        return config, rounded
+    if off := next((name for name, value in tensors.items() if not np.array_equal(value, rounded[name])), None):
+        raise UserError(f"{path}: {off} is off its grid, expected weights as this version rounds them")
     return config, tensors
 
 

@@ -2,10 +2,10 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from csnn_jax.config import Config
-from csnn_jax.files import write_atomic
+from csnn_jax.config import Config, ModelConfig
 from csnn_jax.runs import checkpoints, weights
 from csnn_jax.runs.checkpoints import State
+from csnn_jax.runs.layouts import Tensors, on_grid
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training.trainer import Trainer
 
@@ -50,7 +50,8 @@ class CheckpointWriter:
         """
         self.wait()
         state = None if self._kept(done) else self._trainer.snapshot()
-        self._writing = self._pool.submit(self._write, done, self._weights(), state)
+        model, tensors = self._config.model, self._trainer.masters()
+        self._writing = self._pool.submit(self._write, done, model, tensors, state)
 
     def keep_weights(self) -> None:
         """Writes the weights alone, at once; they are not those of a checkpoint.
@@ -79,14 +80,11 @@ class CheckpointWriter:
     def _kept(self, done: int) -> bool:
         return (self._run.checkpoints / str(done) / checkpoints.STATE).is_file()
 
-    def _weights(self) -> bytes:
-        return weights.to_bytes(self._trainer.tensors(), self._config.model)
-
-    def _write(self, done: int, data: bytes, state: State | None) -> None:
+    def _write(self, done: int, model: ModelConfig, masters: Tensors, state: State | None) -> None:
         directory = self._run.checkpoints
         self._run.sync()  # a checkpoint without its records would be no use
-        write_atomic(self._run.weights, data)
+        weights.save(self._run.weights, on_grid(model, masters), model)
         if state is not None:
-            checkpoints.write(directory, done, state, data)
+            checkpoints.write(directory, done, state, weights.to_bytes(masters, model, masters=True))
         best = checkpoints.best(checkpoints.numbers(directory), self._scores)
         checkpoints.keep(directory, self._config.train.keep_checkpoints, best)

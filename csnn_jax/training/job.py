@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csnn_jax import data, interrupts
-from csnn_jax.config import Config, auto, decided
+from csnn_jax.config import RECORDED, Config, auto, decided
 from csnn_jax.config.checks import flag_of
 from csnn_jax.config.words import words
 from csnn_jax.errors import UserError
@@ -231,7 +231,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
     for part, values in asdict(config).items():
         for name, now in values.items():
             then = getattr(getattr(before, part), name)
-            if now != then and name not in changeable:
+            if now != then and name not in (*changeable, *RECORDED):
                 raise UserError(
                     f"{flag_of(name)}: {run.path} was started with {then}, not {now}; --resume can {allowed}"
                 )
@@ -255,8 +255,9 @@ def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Itera
         yield f"Data: {note}"
     if dataset.frames:
         yield f"Data: {dataset.frames} frames an example, one at each time step"
-    if config.model.pixel_scale != dataset.scale:
-        yield f"Data: pixel values are divided by {config.model.pixel_scale:g}, not {dataset.scale:g}"
+    scale, usual = config.model.pixel_scale, dataset.entry.scale
+    if scale != usual and config.model.takes_bytes:
+        yield f"Data: pixel values are divided by {scale:g}, not {usual:g}"
     if most is not None and most > total:
         yield f"Ends after {total} iterations: --epochs {config.train.epochs} has no more of --max-iters {most}"
     yield f"Runs on: {trainer.describe()}"

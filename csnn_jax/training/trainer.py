@@ -60,7 +60,11 @@ class Trainer(Protocol):
         ...
 
     def tensors(self) -> Tensors:
-        """The parameters in torch's names and layouts."""
+        """The weights that the network runs with, rounded to their grids, in torch's names and layouts."""
+        ...
+
+    def masters(self) -> Tensors:
+        """The parameters that training updates, in the same form."""
         ...
 
     def snapshot(self) -> State:

@@ -29,7 +29,6 @@ Each mask is bool [batch, neurons]."""
 
 def make(
     graphdef: nnx.GraphDef,
-    scale: float,
     objective: Objective,
     engine: ModuleType = scan,
     part: int | None = None,
@@ -40,7 +39,6 @@ def make(
 
     Args:
         graphdef: the network's structure.
-        scale: what x is divided by.
         objective: what is minimised.
         engine: one of those in csnn_jax.engine.
         part: images that go through the network at once (the largest divisor of a device's rows up to it); None: all.
@@ -53,7 +51,7 @@ def make(
         def loss_of(params: Any) -> tuple[Array, Array]:
             model = nnx.merge(graphdef, params)
             dropped = scan.Dropout(masks, 1 / (1 - dropout)) if masks else None
-            output, densities = engine.watch(model, engine.entering(model, x, scale), objective.reads, dropped)
+            output, densities = engine.watch(model, x, objective.reads, dropped)
             densities = devices.mean(densities)  # a rate target is one of the whole batch
             return objective.cost(output, labels, densities), densities
 

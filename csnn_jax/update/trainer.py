@@ -116,8 +116,8 @@ class Trainer:
         average = None if settings.ema is None else jax.tree.map(jnp.copy, params)
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
         self.state, self._sound = self.devices.copy((state, np.array(True)))
-        engine, scale = self._runners.of(train.images).engine, config.model.input_scale
-        parts = self.graphdef, scale, objective.make(settings), engine, settings.part
+        engine = self._runners.of(train.images).engine
+        parts = self.graphdef, objective.make(settings), engine, settings.part
         of_batch = gradient.make(*parts, self.devices, settings.dropout)
         self._update = scan.jit(make_update(self.graphdef, self.optimizer, of_batch), donate_argnums=0)
 
@@ -166,6 +166,9 @@ class Trainer:
         return [np.asarray(m) for m in trace.membranes], [np.asarray(s) for s in trace.spikes]
 
     def tensors(self) -> layouts.Tensors:
+        return layouts.on_grid(self.config.model, self.masters())
+
+    def masters(self) -> layouts.Tensors:
         return models.tensors(nnx.merge(self.graphdef, mesh.alone(self._weights)))
 
     def snapshot(self) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from commands import passed
 from idx_files import write_folder
 
@@ -51,7 +52,7 @@ def test_the_network_is_the_commands(tmp_path, capsys):
         np.testing.assert_allclose(one, other, atol=1e-4)
     said = capsys.readouterr().out
     assert said.startswith("Data: arrays, 60 training and 9 test images, 3 classes\n")
-    assert "Taken from the arrays: input_shape 8 8 1, num_classes 3, scale 255\n" in said
+    assert "Taken from the arrays: input_shape 8 8 1, num_classes 3, scale 256\n" in said
     assert "Chosen for this network: surrogate atan, init calibrated, lr 0.005\n" in said
     assert "Initial weights: calibrated" in said and f"Final Test Accuracy: {heard[-1][1].accuracy:.2%}\n" in said
     evaluations = [line for line in printed.splitlines() if "Acc" in line]
@@ -69,10 +70,14 @@ def test_health_is_told():
 
 
 @pytest.mark.numeric
-def test_floats_are_used_as_they_are():
+def test_floats_enter_in_steps_of_their_own():
     """As bytes these would all be black."""
     small = (IMAGES / 255 * 0.0018).astype(np.float32)
     found = fit(PLAIN, (small, LABELS), (small, LABELS))
+    scale, bits = found.config.model.scale, found.config.model.input_bits
+    assert bits == 11 and 500 < small.max() * scale <= 2**bits
+    with pytest.raises(ValueError, match=rf"expected at most {2**bits / scale:g}, as the network was trained on"):
+        found.classify(small * 4)
     fired = found.evaluate((small, LABELS)).densities
     assert 0 < fired["lif1"] < 1
     assert found.records[-1]["density"] == fired
@@ -93,7 +98,7 @@ def test_frames_of_more_than_counts_need_a_scale():
     frames = FRAMES * np.uint8(127)
     with pytest.raises(UserError, match=r"^scale: frames of whole numbers count events, these go up to 254; expected"):
         fit(PLAIN, (frames, LABELS), (frames, LABELS))
-    assert fit(changed("model", scale=254, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 254
+    assert fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 128
 
 
 def test_a_job_that_was_decided_goes_on_to_other_arrays():
@@ -141,9 +146,9 @@ def test_what_the_arrays_contradict_is_refused():
     with pytest.raises(UserError, match=r"^encoding rate: arrays has a time axis already, expected direct"):
         fit(changed("model", encoding="rate", time_steps=6), (FRAMES, LABELS), (FRAMES, LABELS))
     with pytest.raises(UserError, match=r"^encoding rate: arrays holds floats, expected direct, or bytes"):
-        fit(changed("model", encoding="rate"), (IMAGES / 255, LABELS), (IMAGES / 255, LABELS))
+        fit(changed("model", encoding="rate"), (IMAGES / 256, LABELS), (IMAGES / 256, LABELS))
     with pytest.raises(UserError, match=r"^augment: the training images are float32, expected bytes"):
-        fit(CONFIG, (IMAGES / 255, LABELS), (IMAGES / 255, LABELS))
+        fit(CONFIG, (IMAGES / 256, LABELS), (IMAGES / 256, LABELS))
     with pytest.raises(ValueError, match="config is of type ModelConfig, expected a Config"):
         fit(PLAIN.model)
 
@@ -169,12 +174,21 @@ def test_a_saved_network_is_judged_on_its_own_data(tmp_path):
 
 
 @pytest.mark.numeric
+def test_floats_that_are_255ths_are_trained_on_as_bytes():
+    ours, theirs = fit(PLAIN), fit(PLAIN, (IMAGES / 255, LABELS), (torch.tensor(IMAGES).div(255), LABELS))
+    assert ours.config == theirs.config and ours.records[-1]["density"] == theirs.records[-1]["density"]
+    for one, other in zip(ours.trace(IMAGES).membranes, theirs.trace(IMAGES / 255).membranes, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.numeric
 def test_the_command_trains_on_floats_as_fit_does(tmp_path):
-    floats = (IMAGES / 255, LABELS)
-    np.savez(tmp_path / "all.npz", images=IMAGES / 255, labels=LABELS, train_images=IMAGES / 255, train_labels=LABELS)
+    values = IMAGES / 300
+    floats = (values, LABELS)
+    np.savez(tmp_path / "all.npz", images=values, labels=LABELS, train_images=values, train_labels=LABELS)
     flags = ("--conv-channels", 4, "--hidden", 8, "--time-steps", 4, "--batch-size", 20, "--eval-every", 4)
     passed("csnn_jax.train", "--dataset", f"arrays:{tmp_path / 'all.npz'}", *flags, "--out", tmp_path / "run")
     theirs, ours = csnn_jax.load(tmp_path / "run"), fit(changed("train", epochs=1), floats, floats)
-    assert theirs.config.model == ours.config.model
+    assert theirs.config.model == ours.config.model and ours.config.model.input_bits == 11
     for one, other in zip(ours.trace(IMAGES).membranes, theirs.trace(IMAGES).membranes, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)

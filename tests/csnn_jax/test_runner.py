@@ -74,7 +74,7 @@ def test_other_frames_are_refused_and_change_nothing(frame, said):
 
 
 def test_an_encoded_network_takes_spikes_only():
-    stream = network(encoding="rate", scale=255.0).stream()
+    stream = network(encoding="rate", scale=256.0).stream()
     with pytest.raises(ValueError, match="frame has other numbers than 0 and 1, expected spikes, as rate encoding"):
         stream(np.full((12, 10, 2), 200, np.uint8))
     assert stream(np.ones((12, 10, 2), np.uint8)).spikes.shape == (4,)
@@ -88,4 +88,4 @@ def test_counts_may_be_floats_and_pixels_may_not():
     last = [stream(counts[:, t].astype(np.float32)) for t in range(counts.shape[1])][-1]
     np.testing.assert_array_equal(last.scores, expected)
     with pytest.raises(ValueError, match="expected floats from 0 to 1, or uint8"):
-        network(scale=255.0).stream()(np.full((12, 10, 2), 200.0))
+        network(scale=256.0).stream()(np.full((12, 10, 2), 200.0))

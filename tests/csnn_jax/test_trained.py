@@ -17,6 +17,7 @@ from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from csnn_jax.data import Split
 from csnn_jax.engine.scan import predict
 from csnn_jax.network.model import CSNN, tensors
+from csnn_jax.runs.layouts import on_grid
 from csnn_jax.trained import Trained
 
 TINY = ModelConfig(input_shape=(8, 6, 2), conv_channels=(5,), hidden=(7,), num_classes=4, time_steps=9, threshold=0.1)
@@ -96,7 +97,7 @@ def test_a_look_sees_what_a_trace_shows(engine, changes):
 def test_where_only_sums_leave_the_device_they_are_the_same():
     """On a GPU; what runs there is jitted here."""
     trained, images = tiny(), pictures(32, 8, 6, 2)
-    windows = trained._for(images)
+    windows, _ = trained._for(images)
     x = windows.present(windows.hold(images), np.arange(32), (3, 0))
     for layer, other in zip(windows._look(trained._params, x), trained.look(images).values(), strict=True):
         assert float(layer.mean) == pytest.approx(other.mean, rel=1e-3)
@@ -183,7 +184,7 @@ def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
     csnn_jax.save(model, model.config, tmp_path / "run")
     found = csnn_jax.load(tmp_path / "run", "scan")
     for name, tensor in tensors(found.model).items():
-        np.testing.assert_array_equal(tensor, tensors(model)[name])
+        np.testing.assert_array_equal(tensor, on_grid(model.config, tensors(model))[name])
     assert found.config.model.surrogate == "atan"  # what `auto` was
     assert found.config.data.dataset == "arrays"
     with pytest.raises(UserError, match=r"^path .*run: holds a finished run already; .*, or overwrite$"):
@@ -256,7 +257,7 @@ def test_frames_without_a_batch_are_no_images():
         trained.classify(frames[0])
 
 
-@pytest.mark.parametrize("scale", [255.0, 1.0])
+@pytest.mark.parametrize("scale", [256.0, 1.0])
 def test_true_means_one_whatever_the_bytes_of_the_training_meant(scale):
     model, bits, labels = tiny(scale=scale), pictures(5, 8, 6, 2) > 99, np.arange(5) % 4
     expected = model.evaluate((bits.astype(np.float32), labels))

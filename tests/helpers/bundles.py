@@ -37,7 +37,7 @@ def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any
 
 
 def drawn(model: ModelConfig, seed: int = 0) -> layouts.Tensors:
-    """Weights large enough for every layer to fire."""
+    """Weights large enough for every layer to fire, on their grids."""
     rng = np.random.default_rng(seed)
     tensors = {}
     for name, shape in layouts.expected_shapes(model).items():
@@ -46,7 +46,7 @@ def drawn(model: ModelConfig, seed: int = 0) -> layouts.Tensors:
         else:
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
             tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
-    return tensors
+    return layouts.on_grid(model, tensors)
 
 
 def make_checkpoint(path: Path, number: int) -> Path:

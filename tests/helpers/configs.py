@@ -2,18 +2,21 @@
 
 from typing import get_args
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from csnn_jax import config as c
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, job
+from csnn_jax.errors import UserError
 
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False, allow_nan=False)
+THRESHOLD = st.floats(2.0**-100, allow_infinity=False, allow_nan=False)
 COUNT = st.integers(1, 2000)
 
 
 @st.composite
 def model_configs(draw) -> ModelConfig:
-    channels = tuple(draw(st.lists(COUNT, max_size=4)))
+    channels = tuple(draw(st.lists(st.integers(1, 200), max_size=4)))
     n = len(channels)
     padding, stride, pool = (
         draw(st.one_of(one, st.tuples(*[one] * n)) if n else one)
@@ -30,14 +33,14 @@ def model_configs(draw) -> ModelConfig:
     for k, p, s, pooled in reversed(list(zip(sizes, paddings, strides, pools, strict=True))):
         positions = least if pooled == "none" else 2 * least
         least = max(1, (positions - 1) * s + k - (2 * (k // 2) if p == "same" else 0))
-    size = st.integers(least, least + 100)
+    size = st.integers(least, least + 20)
     hidden = tuple(draw(st.lists(COUNT, max_size=3)))
     layers = len(channels) + len(hidden) + 1
     beta = st.one_of(st.floats(0, 1), st.sampled_from([0, 1]))
     surrogate = draw(st.sampled_from(("auto", *get_args(c.SurrogateName))))
     has_slope = surrogate not in c.SLOPELESS
-    return ModelConfig(
-        input_shape=(draw(size), draw(size), draw(COUNT)),
+    fields = dict(
+        input_shape=(draw(size), draw(size), draw(st.integers(1, 20))),
         conv_channels=channels,
         kernel_size=sizes if n else 2 * kernel - 1,
         stride=stride,
@@ -47,7 +50,7 @@ def model_configs(draw) -> ModelConfig:
         pool=pool,
         bias=draw(st.booleans()),
         beta=draw(st.one_of(beta, st.tuples(*[beta] * layers))),
-        threshold=draw(st.one_of(POSITIVE, st.tuples(*[POSITIVE] * layers))),
+        threshold=draw(st.one_of(THRESHOLD, st.tuples(*[THRESHOLD] * layers))),
         learn_beta=draw(st.booleans()),
         learn_threshold=draw(st.booleans()),
         reset=draw(st.sampled_from(get_args(c.Reset))),
@@ -56,8 +59,14 @@ def model_configs(draw) -> ModelConfig:
         time_steps=draw(COUNT),
         encoding=draw(st.sampled_from(get_args(c.Encoding))),
         readout=draw(st.sampled_from(get_args(c.Readout))),
-        scale=draw(st.one_of(st.none(), POSITIVE)),
+        scale=draw(st.one_of(st.none(), st.integers(-16, 20).map(lambda power: 2.0**power))),
+        input_bits=draw(st.one_of(st.none(), st.integers(0, 12))),
     )
+    try:
+        return ModelConfig(**fields)
+    except UserError as error:  # wide layers, which leave too few bits
+        assume("bits for its weights" not in str(error))
+        raise
 
 
 @st.composite

@@ -9,7 +9,7 @@ import torch
 from onnx import numpy_helper
 
 from csnn_jax.config import ModelConfig
-from csnn_jax.runs.layouts import Tensors, expected_shapes
+from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
 from export import reference
 from export.graphs import onnx_facts, step_graph
 from export.parts import sequence, step_int8
@@ -25,7 +25,7 @@ OTHER = ModelConfig(
     learn_beta=True,
     learn_threshold=True,
     time_steps=12,
-    scale=200.0,
+    scale=128.0,
 )
 """Differs from the default in everything that it can."""
 
@@ -95,7 +95,7 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
             else:
                 bound = 3 / np.sqrt(np.prod(shape[1:]))
                 tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
-        made = Case(config, tensors, images)
+        made = Case(config, on_grid(config, tensors), images)
         spikes = reference.trace(made.step, made.x, config.time_steps).spikes
         if all(0.02 < layer.mean() < 0.7 for layer in spikes):
             return made

@@ -163,7 +163,7 @@ def _claims(folder: Path, random: Random) -> str:
 def _spelling(folder: Path, random: Random) -> str:
     """The manifest's or the configuration's text: a key that stands twice, other spaces, a key too many."""
     path = folder / one_of(random, ["manifest.json", "config.json"])
-    content, first = path.read_text(), '"schema_version": 1,'
+    content, first = path.read_text(), '"schema_version": 2,'
     kind = one_of(random, ["twice", "spaces", "key"])
     more = first + (first if kind == "twice" else '"certified": true,')
     path.write_text(content.replace("\n", "\n ") if kind == "spaces" else content.replace(first, more, 1))

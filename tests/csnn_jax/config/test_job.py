@@ -6,9 +6,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
+from csnn_jax.config import RECORDED, Config, DataConfig, ModelConfig, TrainConfig, decided
+from csnn_jax.config.checks import flag_of
 from csnn_jax.errors import UserError
-from csnn_jax.runs.config_json import job_from_json, job_to_json
+from csnn_jax.runs.config_json import SCHEMA_VERSION, job_from_json, job_to_json
 
 KINDS = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 
@@ -81,10 +82,10 @@ def test_an_odd_value_is_taken_or_refused_in_one_line(part, kind, field):
             made = Config(**{part: kind(**{field: value})})
             assert hash(made) == hash(job_from_json(job_to_json(made), "config.json")) and decided(made)
         except UserError as error:
-            assert str(error).startswith(f"--{field.replace('_', '-')} ")
+            assert str(error).startswith(f"{field if field in RECORDED else flag_of(field)} ")
             assert str(error).isprintable() and len(str(error)) < 400
         try:
-            text = json.dumps({"schema_version": 1, part: {field: value}})
+            text = json.dumps({"schema_version": SCHEMA_VERSION, part: {field: value}})
         except (TypeError, ValueError):  # JSON can't say it
             continue
         with suppress(UserError):

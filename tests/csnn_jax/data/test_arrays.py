@@ -24,7 +24,7 @@ def archive(tmp_path):
 def test_images_to_evaluate_on(archive):
     found = load_for(Config(MODEL), archive())
     np.testing.assert_array_equal(found.test.images, IMAGES)
-    assert found.test.labels.tolist() == LABELS.tolist() and found.scale == 255 and found.names == ("0", "1", "2")
+    assert found.test.labels.tolist() == LABELS.tolist() and found.entry == (256, 8) and found.names == ("0", "1", "2")
     assert len(found.train.labels) == 0 and found.notes == () and found.frames is None
     assert len(shortened(found, 2).test.labels) == 2
 
@@ -72,7 +72,7 @@ def test_a_run_that_was_trained_on_arrays_names_no_data(call):
 
 @pytest.mark.parametrize(
     ("images", "scale", "said"),
-    [(IMAGES % 2, 255.0, "0 and 1, expected bytes up to 255"), (IMAGES, 1.0, "bytes up to 255, expected 0 and 1")],
+    [(IMAGES % 2, 256.0, "0 and 1, expected bytes up to 255"), (IMAGES, 1.0, "bytes up to 255, expected 0 and 1")],
 )
 def test_a_network_of_bytes_is_not_given_bits_nor_the_other_way_round(archive, images, scale, said):
     with pytest.raises(UserError, match=f"own.npz: images are {said}, as the network was trained on"):

@@ -85,11 +85,11 @@ def test_some_images_of_a_batch_spike_as_they_do_in_the_whole(encoding, first, c
 def test_a_networks_input_is_one_image_a_frame_a_step_or_spikes():
     images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 2), np.uint8)
     direct, rate = (
-        ModelConfig((5, 4, 2), (), time_steps=6, encoding=encoding, scale=51) for encoding in ("direct", "rate")
+        ModelConfig((5, 4, 2), (), time_steps=6, encoding=encoding, scale=64) for encoding in ("direct", "rate")
     )
     assert as_input(images, direct, (0,)) is images
-    np.testing.assert_array_equal(as_input(images, rate, (1, 2)), encode(images, 6, "rate", (1, 2), 51))
+    np.testing.assert_array_equal(as_input(images, rate, (1, 2)), encode(images, 6, "rate", (1, 2), 64))
     part = as_input(images[1:], rate, (1, 2), (1, 3))
-    np.testing.assert_array_equal(part, encode(images, 6, "rate", (1, 2), 51)[:, 1:])
+    np.testing.assert_array_equal(part, encode(images, 6, "rate", (1, 2), 64)[:, 1:])
     frames = np.stack([images, images[::-1]], 1)
     np.testing.assert_array_equal(as_input(frames, direct, (0,))[1], images[::-1])

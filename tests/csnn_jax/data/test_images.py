@@ -5,12 +5,10 @@ import torch
 from PIL import Image
 
 from csnn_jax.data.images import (
-    as_floats,
     as_images,
     check_floats,
     check_shape,
     fit,
-    scale_of,
     to_uint8,
 )
 from csnn_jax.errors import UserError
@@ -79,24 +77,6 @@ def test_other_numbers_are_refused(images):
         to_uint8(images, "x")
 
 
-@pytest.mark.parametrize(
-    ("shape", "most", "floats", "scale"),
-    [
-        ((2, 3, 3, 1), 255, False, 255),
-        ((2, 3, 3, 1), 1, False, 1),
-        ((2, 5, 3, 3, 1), 9, False, 1),
-        ((2, 5, 3, 3, 1), 255, True, 255),
-        ((2, 3, 3, 1), 1.0, False, 1),
-        ((2, 3, 3, 1), 0.5, False, 255),
-        ((2, 5, 3, 3, 1), 7.0, False, 1),
-    ],
-)
-def test_the_scale_belongs_to_the_data(shape, most, floats, scale):
-    images = np.zeros(shape, np.float32 if isinstance(most, float) else np.uint8)
-    images.flat[3] = most
-    assert scale_of(images, floats) == scale
-
-
 BYTES = random_images(3, 4, 5, 1)
 FLOATS = BYTES / np.float32(255)
 
@@ -154,14 +134,10 @@ def test_floats_that_a_network_takes(values, scale):
     ("values", "scale", "said"),
     [
         ([0, 1.5], 255, "x go from 0 to 1.5, expected floats from 0 to 1, or uint8"),
-        ([-0.5, 1], 1, "x go from -0.5 to 1, expected whole numbers from 0 on, or floats from 0 to 1"),
+        ([-0.5, 1], 1, "x go from -0.5 to 1, expected whole numbers from 0 to 255, or floats from 0 to 1"),
         ([0, np.nan], 255, "x go from nan to nan, expected"),
     ],
 )
 def test_other_floats_are_refused(values, scale, said):
     with pytest.raises(ValueError, match=said):
         check_floats(np.array(values), scale, "x go")
-
-
-def test_only_bytes_are_divided():
-    assert as_floats(BYTES, 255).max() <= 1 and (as_floats(FLOATS, 255) == as_floats(BYTES, 255)).all()

@@ -85,7 +85,7 @@ def test_images_of_another_kind_are_refused(train, test, said):
 def test_images_of_one_kind():
     for images in (IMAGES, BINARY, FRAMES, IMAGES / 255, FRAMES / 1.0):
         check_alike(Split(images, LABELS), Split(images[:2], LABELS[:2]))
-    check_alike(Split(BINARY, LABELS), Split(IMAGES, LABELS), scale=255.0)
+    check_alike(Split(BINARY, LABELS), Split(IMAGES, LABELS), scale=256.0)
 
 
 def test_frames_that_go_beyond_counts_need_a_scale():
@@ -94,6 +94,6 @@ def test_frames_that_go_beyond_counts_need_a_scale():
     with pytest.raises(UserError, match=r"^--scale: frames of whole numbers count events, these go up to 255"):
         check_counts(frames, model)
     check_counts(frames // 16, model)
-    check_counts(frames, ModelConfig(conv_channels=(), scale=255))
+    check_counts(frames, ModelConfig(conv_channels=(), scale=256.0))
     check_counts(frames / np.float32(255), model)
     check_counts(IMAGES, model)

@@ -28,7 +28,7 @@ def test_float64_is_refused(x64):
 
 
 def test_four_bits_of_a_count_are_as_many_inputs():
-    config = ModelConfig((8, 8, 400), (1,), kernel_size=7, hidden=(), time_steps=2, scale=1.0)
+    config = ModelConfig((8, 8, 400), (1,), kernel_size=7, hidden=(), time_steps=2, scale=1.0, input_bits=4)
     many = CSNN(config)
     event.run(many, jnp.zeros((1, 8, 8, 400)))
     with pytest.raises(Unsupported, match="sums less than 65,536 inputs, conv1 has 400 channels"):

@@ -44,7 +44,7 @@ def test_without_the_library_auto_takes_the_scan_engine_and_says_why(without_lib
     ("frames", "scale", "why"),
     [
         (COUNTS.astype(np.uint8) + np.uint8(1), 1.0, "these go up to 16"),
-        (COUNTS.astype(np.uint8), 255.0, "these are divided by 255"),
+        (COUNTS.astype(np.uint8), 256.0, "these are divided by 256"),
         (COUNTS / 2, 1.0, "these hold fractions"),
         (-COUNTS.astype(np.float32), 1.0, "these hold fractions or negative numbers"),
     ],

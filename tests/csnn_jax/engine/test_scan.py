@@ -185,7 +185,7 @@ def test_trace_tally_fires_and_steps_are_the_plain_loops_window(stack, firing):
         (np.zeros((8, 8, 1)), "x is [8, 8, 1], expected [batch, 8, 8, 1] or [time, batch, 8, 8, 1]"),
         (np.zeros((0, 8, 8, 1)), "x is [0, 8, 8, 1], expected"),
         (np.zeros((0, 2, 8, 8, 1)), "x is [0, 2, 8, 8, 1], expected"),
-        (np.zeros((2, 8, 8, 1), np.uint8), "x is uint8, expected floats"),
+        (np.zeros((2, 8, 8, 1), np.int32), "x is int32, expected uint8, or floats"),
         (np.zeros((2, 8, 8, 1), np.float16), "x is float16, expected float32 or float64"),
         ([[[[0.0]]]], "x is of type list, expected an array"),
     ],

@@ -31,7 +31,7 @@ STACKS = {
 
 
 def job(init: str, density: float = 0.1, **changes) -> Config:
-    model = ModelConfig(**({"time_steps": 12, "scale": 255.0} | changes))
+    model = ModelConfig(**({"time_steps": 12, "scale": 256.0} | changes))
     return decided(Config(model, train=TrainConfig(init=init, init_density=density, batch_size=48)))
 
 

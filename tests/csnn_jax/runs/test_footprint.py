@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.footprint import Activity, numbers
-from csnn_jax.runs.layouts import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes, on_grid
 from csnn_torch import model as companion
 from export.reference import Step, inputs, trace
 
@@ -44,7 +44,7 @@ def network(config):
             tensors[name][random.uniform(size=shape) < 0.2] = 0
     images = random.integers(1, 256, (IMAGES, *config.input_shape)).astype(np.uint8)
     images[random.uniform(size=images.shape) < 0.4] = 0
-    return tensors, images
+    return on_grid(config, tensors), images
 
 
 def ours(config, tensors, x):

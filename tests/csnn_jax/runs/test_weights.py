@@ -53,8 +53,8 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_file_comes_back_bit_by_bit(path, dtype):
-    tensors = drawn(dtype)
-    tensors["fc1.bias"][:] = [0.0, -0.0, 1e-45, np.finfo(dtype).max, np.pi]
+    tensors = layouts.on_grid(CONFIG, drawn(dtype))
+    tensors["fc1.bias"][1] = -0.0
     weights.save(path, tensors, CONFIG)
     config, found = weights.load(path)
     assert config == CONFIG and found.keys() == SHAPES.keys()
@@ -62,6 +62,22 @@ def test_a_file_comes_back_bit_by_bit(path, dtype):
     for name, tensor in tensors.items():
         assert found[name].dtype == dtype and found[name].shape == SHAPES[name]
         assert found[name].tobytes() == tensor.tobytes()
+
+
+def test_masters_are_rounded_on_reading_and_other_weights_must_be(path):
+    masters = drawn()
+    path.write_bytes(weights.to_bytes(masters, CONFIG, masters=True))
+    expected = layouts.on_grid(CONFIG, masters)
+    for name, tensor in weights.load(path)[1].items():
+        np.testing.assert_array_equal(tensor, expected[name])
+    coarser = {name: np.rint(tensor) if name.endswith("weight") else tensor for name, tensor in expected.items()}
+    weights.save(path, coarser, CONFIG)  # as those of a network that has lost neurons
+    assert (weights.load(path)[1]["fc1.weight"] == coarser["fc1.weight"]).all()
+    for name in ("conv1.weight", "fc1.bias"):
+        off = {key: tensor.copy() for key, tensor in expected.items()}
+        off[name].flat[2] = np.nextafter(off[name].flat[2], np.float32(9))
+        write(path, off)
+        assert refusal(path) == f": {name} is off its grid, expected weights as this version rounds them"
 
 
 WITHOUT = {name: tensor for name, tensor in drawn().items() if name != "lif2.beta"}

@@ -13,7 +13,7 @@ from csnn_jax.runs.records import Records
 from csnn_jax.training.journal import RecordingJournal, WritingJournal
 from csnn_jax.update.trainer import Trainer
 
-MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, scale=255.0)
+MODEL = ModelConfig(input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, scale=256.0)
 METRICS = StepMetrics(1.05, True, np.array([0.1, 0.2]), np.array([0.5, 0.25]))
 RESULT = Evaluation(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]), {"lif1": 0.1, "lif2": 0.2}, 3)
 

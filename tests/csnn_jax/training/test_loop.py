@@ -17,7 +17,7 @@ from csnn_jax.update.trainer import Trainer
 from csnn_torch.trainer import Trainer as TorchTrainer
 
 MODEL = ModelConfig(
-    input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, surrogate="atan", scale=255.0
+    input_shape=(8, 8, 1), conv_channels=(4,), hidden=(), num_classes=3, time_steps=4, surrogate="atan", scale=256.0
 )
 pytestmark = pytest.mark.parametrize("kind", [Trainer, TorchTrainer])
 
@@ -34,7 +34,7 @@ def dataset():
     def split(count: int) -> data.Split:
         return data.Split(rng.integers(0, 256, (count, 8, 8, 1), np.uint8), rng.integers(0, 3, count).astype(np.uint8))
 
-    return data.Dataset("drawn", split(20), split(4), split(6), ("0", "1", "2"), 255.0, ())
+    return data.Dataset("drawn", split(20), split(4), split(6), ("0", "1", "2"), data.Entry(256.0, 8), ())
 
 
 def begin(kind, config, dataset, go_on=lambda: True) -> tuple[Trainer, Loop]:

@@ -31,7 +31,7 @@ def found(model: CSNN, x, labels, settings: TrainConfig | None = None, devices: 
     """Of one batch, on the first so many devices."""
     graph, params = nnx.split(model)
     on = Devices(jax.devices()[:devices])
-    made = gradients.make(graph, 255.0, objective.make(settings or TrainConfig()), devices=on, **options)
+    made = gradients.make(graph, objective.make(settings or TrainConfig()), devices=on, **options)
     x, labels = np.asarray(x), np.asarray(labels)
     shared = on.put(x, len(labels), x.ndim - 4), on.put(labels, len(labels))
     return jax.tree.map(np.asarray, jax.jit(made)(on.copy(params), *shared))
@@ -48,7 +48,7 @@ def test_one_device_gets_a_program_without_any_mapping(batch):
     """XLA rounds the mapped one otherwise: a job on one device would lose the bits that it had without devices."""
     graph, params = nnx.split(CSNN(SMALL, key=0))
     texts = [
-        str(jax.make_jaxpr(gradients.make(graph, 255.0, objective.make(TrainConfig()), devices=on))(params, *batch))
+        str(jax.make_jaxpr(gradients.make(graph, objective.make(TrainConfig()), devices=on))(params, *batch))
         for on in (None, Devices(jax.devices()[:1]), Devices(jax.devices()[:2]))
     ]
     assert texts[0] == texts[1] and "psum" not in texts[1]
@@ -60,8 +60,8 @@ def test_dropout_scales_up_what_stays(firing, batch):
     graph, params = nnx.split(model)
     x, labels = batch
     masks = tuple(map(jnp.asarray, dropout.draw(SMALL, 0.75, 0, 0, BATCH)))
-    made = gradients.make(graph, 255.0, objective.make(TrainConfig()), dropout=0.75)
-    output, _ = scan.watch(model, x / jnp.float64(255), dropout=scan.Dropout(masks, 4.0))
+    made = gradients.make(graph, objective.make(TrainConfig()), dropout=0.75)
+    output, _ = scan.watch(model, x, dropout=scan.Dropout(masks, 4.0))
     assert jax.jit(made)(params, x, labels, *masks).loss == pytest.approx(float(ce_rate(output, labels)), 1e-12)
 
 

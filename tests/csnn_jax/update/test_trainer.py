@@ -35,7 +35,7 @@ def beginning(model: CSNN) -> tuple[nnx.GraphDef, State]:
 
 
 def gradient_of(graph: nnx.GraphDef) -> gradients.Gradient:
-    return gradients.make(graph, 255.0, objective.make(TrainConfig()))
+    return gradients.make(graph, objective.make(TrainConfig()))
 
 
 def assert_same(one, other):
@@ -55,14 +55,14 @@ def test_a_step_is_adams_on_the_gradient_of_the_loss(firing, batch):
     images, labels = batch
 
     def loss(params):
-        return ce_rate(scan.run(nnx.merge(graph, params), images / jnp.float64(255))[1], labels)
+        return ce_rate(scan.run(nnx.merge(graph, params), images)[1], labels)
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(state.params)
     reference = optax.adam(RATE)
     updates, moments = reference.update(gradient, reference.init(state.params))
     after, seen = jax.jit(make_update(graph, ADAM, gradient_of(graph)))(state, images, labels, RATE)
     assert seen.finite and seen.loss == pytest.approx(float(value), 1e-12) and seen.loss < math.log(3) - 1e-3
-    spikes = scan.trace(model, images / jnp.float64(255))[1].spikes
+    spikes = scan.trace(model, images)[1].spikes
     np.testing.assert_allclose(seen.densities, [layer.mean() for layer in spikes], rtol=1e-12)
     norms = [jnp.sqrt((block.kernel[...] ** 2).sum()) for block in nnx.merge(graph, gradient).blocks]
     np.testing.assert_allclose(seen.gradients, norms, rtol=1e-9)

@@ -1,0 +1,92 @@
+"""The grid of a layer's weights, on which its sums are exact in float32 (docs/design.md, section 2).
+
+Imports no framework: `Grid.round` computes in NumPy, JAX or torch, whichever it's given, and all find the same values.
+"""
+
+import math
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+MANTISSA = 24
+"""Bits of the whole numbers that float32 represents one after another."""
+BIAS = 8
+"""Room for a bias, in multiples of the largest weight times the largest input; a larger one makes the grid coarser."""
+FEW, EXTRA = 8, 4
+"""A layer with fewer bits than the first gets up to the second more per neuron, as far as the neuron's own sum fits."""
+LEAST = 4
+"""Bits without which no network is made."""
+SMALLEST = -60
+"""Exponent of the largest weight below which a grid gets no finer: a sum's step stays above 2^-100."""
+MOST_INPUT = 12
+"""Bits of a network's input."""
+
+
+def is_power_of_two(value: float) -> bool:
+    """Whether inputs may be multiples of this, or of one part in this: 2^-16 to 2^20."""
+    return 2.0**-16 <= value <= 2.0**20 and math.frexp(value)[0] == 0.5
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How finely the weights of a layer may be chosen, for float32 to represent each of its partial sums.
+
+    Attributes:
+        terms: the products of a weight and an input that a neuron adds.
+        input_bits: inputs are whole multiples of `input_step`, and at most 2^input_bits of them.
+        input_step: a power of two.
+        averaged: bits that an average after the sum needs: 2 for 2x2.
+    """
+
+    terms: int
+    input_bits: int = 0
+    input_step: float = 1.0
+    averaged: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Bits of a weight without its sign, whatever the weights are."""
+        return MANTISSA - self.input_bits - (self.terms + BIAS - 1).bit_length() - self.averaged
+
+    def round(self, kernel: Any, bias: Any, xp: ModuleType = np) -> tuple[Any, Any]:
+        """Rounds a layer's weights and biases to the grids of its neurons, half to even. Twice is once.
+
+        A neuron's grid is 2^-k with k from its largest weight, or from its bias if that needs more room, and the shape
+        of the layer alone: nothing depends on an order of summation.
+
+        Args:
+            kernel: [..., out], float32 or float64.
+            bias: [out].
+            xp: `numpy`, `jax.numpy` or `torch`, of whose arrays these are.
+
+        Returns:
+            kernel and bias, of the same types. What isn't finite becomes NaN.
+        """
+        flat = kernel.reshape(-1, kernel.shape[-1])
+        widest = BIAS * 2.0**self.input_bits * self.input_step
+        largest = xp.maximum(xp.amax(abs(flat), 0), abs(bias) * (1 / widest))
+        one, exponent = xp.ones_like(bias), xp.frexp(largest)[1]
+        exponent = xp.where(exponent < SMALLEST, SMALLEST, exponent)  # NaN's and infinity's make no difference
+
+        def scaled(extra: int) -> tuple[Any, Any, Any]:
+            """Weights and biases as whole multiples of the grid that has so many more bits, and that grid."""
+            bits, k = self.bits + extra, self.bits + extra - exponent
+            scale, top = xp.ldexp(one, k), BIAS * 2.0 ** (bits + self.input_bits) - 1
+            units = xp.clip(xp.round(flat * scale), 1 - 2.0**bits, 2.0**bits - 1)
+            offset = xp.clip(xp.round(bias * scale * (1 / self.input_step)), -top, top)
+            return units, offset, xp.ldexp(one, -k)
+
+        units, offset, step = scaled(0)
+        for extra in range(1, EXTRA + 1) if self.bits < FEW else ():
+            finer = scaled(extra)
+            # Whole numbers add up exactly below 2^24, and to no less than that where they reach it, in any order.
+            sums = xp.sum(abs(finer[0]), 0) * 2.0**self.input_bits + abs(finer[1])
+            fits = sums < 2.0 ** (MANTISSA - self.averaged)
+            units, offset, step = (
+                xp.where(fits, new, old) for new, old in zip(finer, (units, offset, step), strict=True)
+            )
+        rounded = xp.where(xp.isfinite(flat), units * step + 0.0, xp.nan)
+        biases = xp.where(xp.isfinite(bias), offset * step * self.input_step + 0.0, xp.nan)
+        return rounded.reshape(kernel.shape), biases

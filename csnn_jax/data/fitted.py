@@ -1,0 +1,80 @@
+"""A network and a data set made to fit one another."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from csnn_jax.config.grid import FEW
+from csnn_jax.config.network import ModelConfig
+from csnn_jax.data.entry import FLOAT_BITS, Entry, as_learned
+from csnn_jax.data.split import Dataset, Split
+from csnn_jax.errors import UserError
+
+
+def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
+    """The model with what the data set decides: shape, classes, how pixels enter, the steps of its own time axis.
+
+    Flags that gave more classes, or a scale, stand.
+
+    Raises:
+        UserError: the flags gave fewer classes, an encoding for floats or for images that have a time axis, or another
+            number of steps than that has.
+    """
+    if dataset.frames and model.time_steps not in (ModelConfig.time_steps, dataset.frames):
+        steps = f"{dataset.name} has {dataset.frames} frames an example"
+        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected as many, or the default")
+    if dataset.frames and model.encoding != "direct":
+        raise UserError(f"--encoding {model.encoding}: {dataset.name} has a time axis already, expected direct")
+    if model.encoding != "direct" and dataset.train.images.dtype != np.uint8:
+        raise UserError(f"--encoding {model.encoding}: {dataset.name} holds floats, expected direct, or bytes")
+    model = _fit_classes(model, dataset)
+    height, width, channels = dataset.train.images.shape[-3:]
+    model = replace(model, input_shape=(height, width, channels), time_steps=dataset.frames or model.time_steps)
+    scale, bits = _entry(model, dataset)
+    return replace(model, scale=scale, input_bits=bits)
+
+
+def _entry(model: ModelConfig, dataset: Dataset) -> Entry:
+    """How a data set's images enter a model, by the scale that a flag gives or else by their own.
+
+    Floats get fewer bits where the first layer's weights would have fewer than 8.
+    """
+    scale, bits = dataset.entry
+    if dataset.train.images.dtype == np.uint8:
+        return Entry(model.scale or scale, bits)
+    if model.scale is None:
+        if bits == FLOAT_BITS:
+            spare = replace(model.layers[0].grid, input_bits=0).bits - FEW
+            bits = min(bits, max(8, spare))
+        return Entry(scale * 2.0 ** (bits - dataset.entry.bits), bits)
+    needed = max(0, bits + math.frexp(model.scale / scale)[1] - 1)
+    if needed > FLOAT_BITS:
+        most = scale * 2.0 ** (FLOAT_BITS - bits)
+        raise UserError(f"--scale {model.scale:g}: expected at most {most:g} for the floats of {dataset.name}")
+    return Entry(model.scale, needed)
+
+
+def learned(dataset: Dataset, model: ModelConfig) -> Dataset:
+    """The data set with its images in the form that the network takes, see `as_learned`.
+
+    Raises:
+        ValueError: larger values than its training images have.
+    """
+
+    def part(split: Split, name: str) -> Split:
+        return replace(split, images=as_learned(split.images, model, f"{name} images")) if len(split.labels) else split
+
+    held_out = None if dataset.validation is None else part(dataset.validation, "held-out")
+    return replace(dataset, train=part(dataset.train, "train"), validation=held_out, test=part(dataset.test, "test"))
+
+
+def _fit_classes(model: ModelConfig, dataset: Dataset) -> ModelConfig:
+    if model.num_classes == ModelConfig.num_classes:
+        return replace(model, num_classes=max(2, dataset.num_classes))
+    if model.num_classes < dataset.num_classes:
+        raise UserError(
+            f"--num-classes {model.num_classes}: {dataset.name} has labels up to {dataset.num_classes - 1}, "
+            f"expected at least {dataset.num_classes}"
+        )
+    return model

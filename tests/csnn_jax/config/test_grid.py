@@ -1,0 +1,151 @@
+"""Weights on grids: equal in NumPy, JAX and torch, and exact in every sum that a framework can make of them."""
+
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csnn_jax.config import Grid, Layer, ModelConfig, Pooling
+from csnn_jax.errors import UserError
+from csnn_jax.network import layers
+
+pytestmark = pytest.mark.numeric
+
+GRIDS = {
+    "first": Grid(9, 8, 2.0**-8),
+    "second": Grid(288),
+    "linear": Grid(3136),
+    "averaged": Grid(288, averaged=2),
+    "counts": Grid(50, 4),
+    "on images": Grid(784, 8, 2.0**-8),
+    "on many pixels": Grid(3072, 8, 2.0**-8),
+}
+
+
+def drawn(grid: Grid, seed: int, outputs: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and biases of neurons of every size, some with a bias that decides the grid, or without any weight."""
+    rng = np.random.default_rng(seed)
+    scale = np.ldexp(rng.uniform(0.5, 1, outputs), rng.integers(-70, 20, outputs)).astype(np.float32)
+    kernel = rng.uniform(-1, 1, (grid.terms, outputs)).astype(np.float32) * scale
+    bias = rng.normal(0, 1, outputs).astype(np.float32) * scale * rng.choice([0, 1, 1e4], outputs).astype(np.float32)
+    kernel[:, 0] = 0
+    kernel[:, 1] = scale[1]  # all at the largest value, which no other weight exceeds
+    kernel[:, 2] = np.ldexp(np.float32(1), np.frexp(scale[2])[1])  # a power of two
+    bias[2] = kernel[0, 2] * 8 * 2.0**grid.input_bits * grid.input_step  # at its bound
+    return kernel, bias
+
+
+def rounded(grid: Grid, kernel: np.ndarray, bias: np.ndarray, xp: ModuleType = np) -> tuple[np.ndarray, np.ndarray]:
+    to: Any = torch.tensor if xp is torch else xp.asarray
+    found = grid.round(to(kernel), to(bias), xp)
+    return np.asarray(found[0]), np.asarray(found[1])
+
+
+def test_bits_follow_from_the_shape():
+    """11, 15, 12 and 14 for the default network, as design.md has them."""
+    assert [layer.grid.bits for layer in ModelConfig().layers] == [11, 15, 12, 14]
+    assert Grid(9, averaged=2).bits == 17
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_all_frameworks_find_the_same_grid_and_rounding_twice_is_once(grid, kind):
+    for seed in range(4):
+        kernel, bias = (values.astype(kind) for values in drawn(grid, seed))
+        once = rounded(grid, kernel, bias)
+        with jax.enable_x64(kind is np.float64):
+            jitted = jax.jit(lambda *values: grid.round(*values, jnp))(kernel, bias)
+            others = [
+                rounded(grid, kernel, bias, torch),
+                rounded(grid, kernel, bias, jnp),
+                jitted,
+                rounded(grid, *once),
+            ]
+            for other in others:
+                for a, b in zip(once, other, strict=True):
+                    assert a.dtype == b.dtype == kind
+                    np.testing.assert_array_equal(a, np.asarray(b))
+        by_bias = abs(bias) / (8 * 2.0**grid.input_bits * grid.input_step)
+        largest = np.maximum.reduce([abs(kernel).max(0), by_bias, np.full_like(bias, 2.0**-61)])
+        assert (abs(once[0] - kernel) <= largest * 2.0 ** (1 - grid.bits)).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(-60, 60), st.integers(0, 2**24 - 1), st.integers(-30, 30), st.integers(0, 2**24 - 1))
+def test_rounding_twice_is_once_at_powers_of_two(exponent, weight, more, bias):
+    """A weight that rounds up to the next power of two would else have a coarser grid the second time."""
+    for grid in GRIDS.values():
+        kernel = np.ldexp(np.float32(2**24 - weight % 9), exponent - 24) * np.ones((3, 1), np.float32)
+        offset = np.ldexp(np.float32(2**24 - bias % 9), exponent + more - 24) * np.ones(1, np.float32)
+        once = grid.round(kernel, offset)
+        twice = grid.round(*once)
+        assert (once[0] == twice[0]).all() and (once[1] == twice[1]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("xp", [np, jnp, torch], ids=lambda xp: xp.__name__)
+def test_what_is_not_finite_stays_so(value, xp):
+    kernel, bias = np.ones((3, 2), np.float32), np.zeros(2, np.float32)
+    kernel[1, 0] = bias[1] = value
+    weights, biases = rounded(Grid(3), kernel, bias, xp)
+    assert np.isnan(weights[1, 0]) and np.isnan(biases[1]) and np.isfinite(biases[0])
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_sums_at_the_bound_are_exact_in_any_order(grid):
+    """Every weight at its largest, every input at its largest: in order, shuffled, in blocks, and fused."""
+    rng = np.random.default_rng(0)
+    kernel, bias = rounded(grid, *drawn(grid, 1))
+    kernel[:, 3:] = abs(kernel[:, 3:])
+    inputs = rng.choice([0.5, 1.0], grid.terms) * 2.0**grid.input_bits
+    inputs = (np.rint(inputs) * grid.input_step).astype(np.float32)
+    true = inputs.astype(np.float64) @ kernel + bias
+    for order in (np.arange(grid.terms), rng.permutation(grid.terms), rng.permutation(grid.terms)):
+        products = inputs[order, None] * kernel[order]
+        assert (products == inputs[order, None].astype(np.float64) * kernel[order]).all()
+        blocks = np.add.reduce([products[start::7].cumsum(0, dtype=np.float32)[-1:].sum(0) for start in range(7)])
+        fused = bias.copy()
+        for one, weights in zip(inputs[order], kernel[order], strict=True):  # rounded once, as an fma
+            fused = (fused.astype(np.float64) + one.astype(np.float64) * weights).astype(np.float32)
+        for total in (products.cumsum(0, dtype=np.float32)[-1] + bias, blocks + bias, fused):
+            assert (total == true.astype(np.float32)).all() and (total.astype(np.float64) == true).all()
+        if grid.averaged:
+            four = total + total + total + total
+            assert (four.astype(np.float64) == 4 * true).all()
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+@pytest.mark.parametrize("batch", [16, 33])
+@pytest.mark.parametrize("dense", [0.05, 1.0])
+def test_layers_of_every_framework_are_exact(kernel_size, batch, dense):
+    """Convolutions and products of XLA's and torch's, in both layouts, against float64; 16 images and more."""
+    rng = np.random.default_rng(kernel_size)
+    layer = Layer("conv1", "conv", (12, 10, 6), 20, kernel_size, 1, kernel_size // 2)
+    kernel = rng.uniform(-1, 1, layer.kernel_shape).astype(np.float32)
+    kernel, bias = layer.grid.round(kernel, rng.uniform(-1, 1, 20).astype(np.float32))
+    x = (rng.random((batch, *layer.in_shape)) < dense).astype(np.float32)
+    with jax.enable_x64(True):
+        true = np.asarray(layers.conv(jnp.float64(x), jnp.float64(kernel), 1, layer.padding)) + bias
+    ours = jax.jit(lambda x, kernel: layers.conv(x, kernel, 1, layer.padding, True) + bias)(x, kernel)
+    np.testing.assert_array_equal(np.asarray(ours), true)
+    weight = torch.tensor(kernel.transpose(3, 2, 0, 1).copy())
+    for layout in (torch.contiguous_format, torch.channels_last):
+        images = torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        theirs = torch.nn.functional.conv2d(images, weight.to(memory_format=layout), torch.tensor(bias), padding="same")
+        np.testing.assert_array_equal(theirs.permute(0, 2, 3, 1).numpy(), true)
+
+
+def test_what_leaves_too_few_bits_or_no_exact_average_is_refused():
+    with pytest.raises(UserError, match=r"^fc1: 12,288 inputs of 8 bits to each neuron leave 2 bits for its weights, "):
+        ModelConfig(input_shape=(64, 64, 3), conv_channels=())
+    with pytest.raises(UserError, match=r"^an average over 9 positions: expected a power of two"):
+        Pooling("avg", 3, 3)
+    for scale in (255, 3.0, 2.0**21):
+        with pytest.raises(UserError, match=f"^--scale {scale}: expected a power of two"):
+            ModelConfig(scale=scale)
