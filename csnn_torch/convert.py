@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from csnn_jax.config import Config, DataConfig, Encoding, ModelConfig, Padding, Pool, SurrogateName, TrainConfig
+from csnn_jax.config import (
+    Config,
+    DataConfig,
+    Encoding,
+    ModelConfig,
+    Padding,
+    Pool,
+    SurrogateName,
+    TrainConfig,
+)
 from csnn_jax.config.checks import show
 from csnn_jax.errors import UserError
 from csnn_jax.flags import parse, run_command
@@ -15,14 +24,15 @@ from csnn_torch import require_torch
 
 if TYPE_CHECKING:
     from csnn_jax.data import Dataset
+    from csnn_torch.state_dict import ForeignNetwork
 
 DESCRIPTION = """Makes a run directory, for csnn_jax.evaluate and export, of a network that was trained in snnTorch.
 
 FILE was written by `torch.save(network.state_dict(), FILE)`, or holds the state_dict as model_state_dict, state_dict or
 net, or is a safetensors file. The network consists of Conv2d, perhaps BatchNorm2d, a 2x2 pool or none, and snn.Leaky,
 ..., then Linear and snn.Leaky, ... The stack, beta, threshold and reset are read from it; what a state_dict lacks comes
-from the flags. The test accuracy is measured on --dataset if its images have the size that the network takes."""
-
+from the flags. Weights are rounded so that every sum is exact. On --dataset, if its images have the size that the
+network takes, the test accuracy is measured, and on its first 1,000 test images what the rounding changed."""
 
 GIVEN = ("padding", "stride", "pool", "surrogate", "slope", "time_steps", "encoding", "batchnorm_eps", "normalize")
 """The flags that say of the network what a state_dict lacks."""
@@ -62,7 +72,10 @@ class ConvertFlags:
     """eps of the BatchNorms; torch's default is 1e-5."""
     normalize: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="MEAN... STD...")] = None
     """Mean and standard deviation of the images that it was trained on, as torchvision's Normalize takes them: two
-    numbers, or the means of all channels and then their standard deviations; None: images as pixel / 255."""
+    numbers, or the means of all channels and then their standard deviations; None: images as pixel / --scale."""
+    scale: float | None = None
+    """What pixel values were divided by: any positive number; None: 255, as torchvision's ToTensor does, and 1 for
+    counts and images of 0 and 1. It is folded into the first weights, for networks here divide by powers of two."""
     reset_delay: bool = True
     """snn.Leaky's reset_delay; csnn_jax has neurons with the delay only."""
     dataset: str | None = None
@@ -76,24 +89,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_torch()
         from csnn_jax import data
         from csnn_jax.engine import process
-        from csnn_jax.runs import rundir, weights
+        from csnn_jax.runs import layouts, rundir, weights
         from csnn_jax.trained import Trained
-        from csnn_torch import state_dict
+        from csnn_torch.foreign import rounding
 
         if not flags.reset_delay:
             raise UserError(
                 "--no-reset-delay: csnn_jax has no neurons that reset at once, expected a network with the delay"
             )
-        fields = {name: getattr(flags, name) for name in GIVEN}
-        model, tensors, notes = state_dict.read(flags.file, flags.input_shape, flags.map, **fields)
-        for note in notes:
-            print(f"Note: {note}")
-        name = flags.dataset or (DataConfig.dataset if _takes_mnist(model) else OWN)
-        config = Config(model, DataConfig(name), TrainConfig(init="torch", lr=1e-2))
-        dataset = None if name == OWN else data.load_for(config)
+        found = _read(flags)
+        name = flags.dataset or (DataConfig.dataset if _takes_mnist(found.config) else OWN)
+        job = Config(found.config, DataConfig(name), TrainConfig(init="torch", lr=1e-2))
+        dataset = None if name == OWN else data.load_for(job)
         if dataset is not None:
-            config = replace(config, model=_fitted(model, dataset))
+            found = _read(flags, **_entering(found.config, dataset))
+        for note in found.notes:
+            print(f"Note: {note}")
+        config = replace(job, model=found.config)
         process.set_up(config.train.dtype)
+        tensors = layouts.on_grid(config.model, found.tensors)
         trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)
         weights.save(run.weights, tensors, config.model)
@@ -102,9 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end: dict[str, Any] = {"converted_from": flags.file, "accuracy": None}
         if dataset is None or dataset.fitted:
             why = "".join(f": {note}" for note in dataset.fitted) if dataset else ""
-            wanted = f"images of {_size(model.input_shape)} and at most {model.num_classes} classes"
+            wanted = f"images of {_size(config.model.input_shape)} and at most {config.model.num_classes} classes"
             print(f"No accuracy was measured{why}; give the data set that it was trained on, of {wanted}, by --dataset")
         else:
+            changed = rounding.effect(config, found.tensors, dataset.test)
+            print(f"Rounding the weights, on the first {changed.images:,} test images: {changed}", flush=True)
             result = trained.evaluate(dataset.test)
             print(f"Final Test Accuracy: {result.accuracy:.2%} ({len(dataset.test.labels)} images of {dataset.name})")
             end |= {"accuracy": result.accuracy, "density": result.densities}
@@ -118,13 +134,24 @@ def _takes_mnist(model: ModelConfig) -> bool:
     return (model.input_shape, model.num_classes) == (ModelConfig.input_shape, ModelConfig.num_classes)
 
 
-def _fitted(model: ModelConfig, dataset: "Dataset") -> ModelConfig:
-    """The network with the scale and the steps of its data set; a UserError where that has images of another shape."""
+def _read(flags: ConvertFlags, **entering: Any) -> "ForeignNetwork":
+    """The network of FILE, for images that enter as these fields of ModelConfig say."""
+    from csnn_torch import state_dict
+
+    fields = {name: getattr(flags, name) for name in GIVEN} | {"divided_by": flags.scale} | entering
+    return state_dict.read(flags.file, flags.input_shape, flags.map, **fields)
+
+
+def _entering(model: ModelConfig, dataset: "Dataset") -> dict[str, Any]:
+    """How a data set's images enter a network, and its steps; a UserError where it has images of another shape."""
+    from csnn_jax import data
+
     shape = dataset.test.images.shape[-3:]
     if shape != model.input_shape:
         wanted = f"expected {_size(model.input_shape)}, which the network takes"
         raise UserError(f"--dataset {dataset.name}: has images of {_size(shape)}, {wanted}")
-    return replace(model, scale=dataset.scale, time_steps=dataset.frames or model.time_steps)
+    fitted = data.fit_model(replace(model, time_steps=dataset.frames or model.time_steps), dataset)
+    return {name: getattr(fitted, name) for name in ("scale", "input_bits", "time_steps")}
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 from csnn_jax.config import ModelConfig, Readout
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.blocks import before_neurons
+from csnn_torch.network import Network, exactly
 from csnn_torch.surrogates import spike_function
 
 
@@ -39,11 +40,13 @@ class SpikeCounts(NamedTuple):
     fired: torch.Tensor
 
 
-def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> nn.Sequential:
+def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Network:
     """The network in the form of snnTorch's tutorials: state hidden in the layers, output (spikes, membrane).
 
     Called with one step's image [batch, channels, height, width], it goes one step on; `reset` clears the state.
+    Turns TF32 off in this process: its 10 bits are fewer than weights have, and cuDNN's convolutions use it by default.
     """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     modules: list[nn.Module] = []
     layers = config.layers
     for number, layer in enumerate(layers, 1):
@@ -61,7 +64,7 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> nn.Se
                 output=layer is layers[-1],
             )
         )
-    return nn.Sequential(*modules).to(dtype)
+    return Network(modules, [layer.grid for layer in layers]).to(dtype)
 
 
 def neurons(network: nn.Sequential) -> list[snn.Leaky]:
@@ -129,7 +132,7 @@ def check_input(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Non
     if x.ndim not in (4, 5) or 0 in x.shape:
         raise ValueError(f"x is {list(x.shape)}, expected [batch, C, H, W] or [time, batch, C, H, W]")
     if x.dtype != (dtype := next(network.parameters()).dtype):
-        raise ValueError(f"x is {x.dtype}, expected {dtype}, the network's type (an image of bytes divided by 255)")
+        raise ValueError(f"x is {x.dtype}, expected {dtype}, the network's type (an image of bytes divided by 256)")
     if x.ndim == 4 and time_steps < 1:
         raise ValueError(f"time_steps is {time_steps}, expected at least 1")
 
@@ -138,7 +141,7 @@ def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tenso
     """The tutorials' forward pass.
 
     Args:
-        network: as `sequential` makes it.
+        network: as `sequential` makes it; another one runs with its weights as they are.
         x: one image [batch, C, H, W], presented `time_steps` times, or a sequence [time, batch, C, H, W].
         time_steps: steps for which an image is presented; a sequence brings its own.
 
@@ -156,15 +159,21 @@ def run_for(
 ) -> torch.Tensor:
     """The output's spikes or membranes [time, batch, classes] over the window; see `run`.
 
-    With `once` the first layer's current, of an image that does not change, is computed before the loop.
+    Weights are rounded once for the window. With `once` the first layer's current, of an image that does not change, is
+    computed before the loop.
     """
     check_input(network, x, time_steps)
     reset(network)
-    place = 1 if reads == "membrane" else 0
-    first = next(number for number, module in enumerate(network) if isinstance(module, snn.Leaky))
-    before, after = (network[:first], network[first:]) if once and x.ndim == 4 else (nn.Sequential(), network)
-    inputs = x if x.ndim == 5 else repeat(before(x), time_steps)
-    return torch.stack([after(one)[place] for one in inputs])
+    place, modules = 1 if reads == "membrane" else 0, list(network)
+    first = next(number for number, module in enumerate(modules) if isinstance(module, snn.Leaky))
+    split = first if once and x.ndim == 4 else 0
+    before, after = nn.Sequential(*modules[:split]), nn.Sequential(*modules[split:])
+
+    def window() -> torch.Tensor:
+        inputs = x if x.ndim == 5 else repeat(before(x), time_steps)
+        return torch.stack([after(one)[place] for one in inputs])
+
+    return exactly(network, window)
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def read(
     *,
     batchnorm_eps: float = folding.NORM_EPS,
     normalize: Sequence[float] | None = None,
+    divided_by: float | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
     """Reads the network from a file that torch.save wrote.
@@ -63,8 +64,9 @@ def read(
         batchnorm_eps: eps of the BatchNorms.
         normalize: mean and standard deviation of images, as pixels from 0 to 1, that it was trained on normalized; or
             the means of all channels, then their standard deviations.
+        divided_by: what the bytes of its images were divided by; None: see `folding.entered`.
         fields: fields of ModelConfig that a state_dict lacks: padding, stride, pool, surrogate, slope, time_steps,
-            encoding.
+            encoding, and the scale and input_bits of its images.
 
     Raises:
         UserError: another kind of file, a network that csnn_jax can't run, or shapes that do not fit together; names
@@ -72,6 +74,7 @@ def read(
     """
     file = saved.read(path)
     fields |= {"ordered": file.ordered, "batchnorm_eps": batchnorm_eps, "normalize": normalize}
+    fields["divided_by"] = divided_by
     found = convert(file.tensors, path, input_shape, places, **fields)
     return found._replace(notes=(*file.notes, *found.notes))
 
@@ -85,6 +88,7 @@ def convert(
     ordered: bool = True,
     batchnorm_eps: float = folding.NORM_EPS,
     normalize: Sequence[float] | None = None,
+    divided_by: float | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
     """The network of a state_dict in memory. `read` has the arguments and errors; `source` names it in messages.
@@ -106,6 +110,7 @@ def convert(
     if by is not None:
         check("--encoding", config.encoding, "direct, beside --normalize", config.encoding == "direct")
         weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
+    weighted[0] = folding.entered(weighted[0], config, divided_by)
     notes = [*stack.notes, *(note for one in weighted for note in one.notes), *_changes(stack.layers, weighted)]
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"images are taken as {'x'.join(map(str, config.input_shape))}; --input-shape gives another size")

@@ -90,8 +90,6 @@ class Trainer:
         self.watching = True  # False: a bare snnTorch loop, whose steps tell no densities; not with a rate target
         self.memory_format = torch.contiguous_format  # of the images, as a data loader delivers them
         self.once = False  # True: see `model.run_for`; only where nothing watches
-        # Of bytes. A product where a division would do: XLA makes it of csnn_jax's division, and the last bit differs.
-        self._scale = 1 / config.model.input_scale
 
     def describe(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
@@ -164,6 +162,9 @@ class Trainer:
         return [m.cpu().numpy() for m in found.membranes], [s.cpu().numpy() for s in found.spikes]
 
     def tensors(self) -> layouts.Tensors:
+        return layouts.on_grid(self.config.model, self.masters())
+
+    def masters(self) -> layouts.Tensors:
         with self._holding(self._average or None):
             return model.tensors(self.network)
 
@@ -186,8 +187,10 @@ class Trainer:
         return self._tensor(as_input(images[index], self.config.model, (self.config.train.seed, *stream)))
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:
-        scale = self._scale if x.dtype == np.uint8 else 1.0
-        return model.channels_first(x, self.memory_format).to(self.device).to(self.dtype) * scale
+        """Bytes divided by their scale, floats rounded to whole multiples of 1 / scale."""
+        scale = self.config.model.input_scale
+        found = model.channels_first(x, self.memory_format).to(self.device).to(self.dtype)
+        return (found if x.dtype == np.uint8 else torch.round(found * scale)) / scale
 
     def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
         """What spikes are multiplied by in an iteration, for `model.dropping`, flattened as torch does; see dropout."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, comparison.md and comparison.png.
 
-Same network? Spikes of every layer at every step, predictions, gradients, at equal weights on real test images.
+Same network? Membranes and spikes of every layer at every step, predictions and gradients, at equal weights on real
+test images.
 Same training? Iterations from equal weights on equal batches.
 What does each cost? Seconds of an iteration and of an inference batch, on the clock and of the processors, compile
 time, peak memory.

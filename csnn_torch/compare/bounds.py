@@ -8,11 +8,6 @@ import numpy as np
 from csnn_jax.runs.layouts import Tensors
 
 DENSITY = 0.01, 0.60  # share of a layer's neurons that spike at a step: a silent network matches anything
-FLIPS = {"float64": 0.0, "float32": 1e-6}  # share of the spikes that may differ
-ROUNDING = 1e-5  # how far from the threshold the membrane of a float32 spike that differs first may lie
-CHANCE = 20  # times as many different spikes as the bound allows call for more images
-TIE = 1  # spikes between two classes of which either may be predicted
-
 # ||a - b|| / ||b|| of a parameter's gradient. In float32 snnTorch's own gradients are 1e-5 from its float64 ones, and
 # 1e-4 where no reset keeps membranes small: a steep surrogate multiplies the membrane's rounding.
 GRADIENT = {"float64": 1e-10, "float32": 1e-3}

@@ -14,6 +14,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.network.model import CSNN, from_tensors
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch import model as companion
+from csnn_torch.network import Network
 
 ALL = slice(None)
 
@@ -39,7 +40,7 @@ class Case:
     def pixels(self, dtype: str, rows: slice = ALL) -> np.ndarray:
         """The input of both sides for some rows: [batch, H, W, C]. A sequence is [time, batch, H, W, C]."""
         x = data.as_input(np.asarray(self.images[rows]), self.config, (0, rows.start or 0))
-        return data.as_floats(x, self.config.input_scale, dtype)
+        return data.as_floats(x, self.config, dtype)
 
     def first(self, count: int) -> "Case":
         """This case on its first `count` images."""
@@ -62,7 +63,7 @@ class Case:
         except UserError as error:
             return str(error).removeprefix(f"--engine {engine}: ")
 
-    def in_snntorch(self, dtype: str) -> torch.nn.Sequential:
+    def in_snntorch(self, dtype: str) -> Network:
         """The network in snnTorch."""
         network = companion.sequential(self.config, getattr(torch, dtype))
         companion.load_tensors(network, self.tensors)

@@ -79,10 +79,10 @@ def _difference(axes: Axes, together: Sequence[Trajectory]) -> None:
     else:
         axes.set_ylim(1e-17, 1e-15)
         axes.text(0.5, 0.5, "all exactly 0", transform=axes.transAxes, ha="center")
-    if trajectory.first_flip is not None:
-        axes.axvline(trajectory.first_flip, color=INK, linestyle=":", linewidth=1)
+    if trajectory.parted is not None:
+        axes.axvline(trajectory.parted, color=INK, linestyle=":", linewidth=1)
         place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        axes.annotate("first different spike", (trajectory.first_flip, 1), (4, -10), **place)
+        axes.annotate("first different spike", (trajectory.parted, 1), (4, -10), **place)
     axes.set_ylabel("difference")
 
 
@@ -93,8 +93,8 @@ def _differences(axes: Axes, together: Sequence[Trajectory]) -> None:
     axes.fill_between(range(len(mean)), mean - deviation, mean + deviation, color=GREY, alpha=0.35, linewidth=0)
     axes.plot(values.T, color=GREY, linewidth=0.5)
     axes.plot(mean, color=INK, label="mean \u00b1 deviation")
-    flips = [r.first_flip for r in together if r.first_flip is not None]
-    axes.plot(flips, np.zeros(len(flips)), "|", color=INK, markersize=8, label="first different spike")
+    parted = [r.parted for r in together if r.parted is not None]
+    axes.plot(parted, np.zeros(len(parted)), "|", color=INK, markersize=8, label="first different spike")
     axes.set_ylabel("csnn_jax - snnTorch")
     axes.legend(loc="upper left", borderaxespad=0, handlelength=1.4)
     low, high = axes.get_ylim()

@@ -14,7 +14,7 @@ class Plan:
     """How many images, iterations, seeds and rounds a comparison takes.
 
     Attributes:
-        images: test images whose spikes are compared.
+        images: test images on which membranes, spikes and predictions are compared.
         gradient_images: of them, those that gradients are compared on.
         surrogates: those whose gradients are compared on the run's network; None: the run's own.
         variants: whether variants of the run's network are compared too.

@@ -34,7 +34,7 @@ def costs(found: Comparison, plan: Plan) -> None:
 
 
 def same_network(found: Comparison, plan: Plan) -> None:
-    """Spikes, predictions and gradients of the run's network and its variants."""
+    """Membranes, spikes, predictions and gradients of the run's network and its variants."""
     for case, images in _cases(found, plan):
         _same_case(found, plan, case, images)
 
@@ -48,16 +48,15 @@ def _cases(found: Comparison, plan: Plan) -> Iterator[tuple[Case, int]]:
 
 
 def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
-    """Spikes and predictions on so many of a case's images, and gradients where its layers fire."""
-    results = [r for dtype in ("float64", "float32") for r in spikes.decided(case, ENGINES, dtype, images)]
+    """All that must be equal on so many of a case's images, and gradients where its layers fire."""
+    results = spikes.compare(case.first(images), ENGINES)
     found.spikes += results
-    print("\n".join(f"Spikes: {result}" for result in results), flush=True)
+    print("\n".join(f"Network: {result}" for result in results), flush=True)
     if not any(result.counted for result in results):
         print(f"{case.name}: not counted, for a layer fires too little or too much", flush=True)
         return
     names = plan.surrogates if case.name == "run" and plan.surrogates else (surrogate_of(case.config),)
-    small = gradients.steady(case.first(images), plan.gradient_images)
-    for gradient in gradients.of_surrogates(small, ENGINES, names):
+    for gradient in gradients.of_surrogates(case.first(images), ENGINES, names, plan.gradient_images):
         found.gradients.append(gradient)
         print(f"Gradients: {gradient}", flush=True)
 

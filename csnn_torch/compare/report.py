@@ -69,16 +69,13 @@ def _origins(origins: dict[str, Origin]) -> Iterable[str]:
 
 def _summary(found: Comparison) -> Iterable[str]:
     """Every question and its answer in a sentence."""
-    for dtype in bounds.FLIPS:
-        counted = [result for result in found.spikes if result.dtype == dtype and result.counted]
-        if counted:
-            differ, compared = sum(r.different for r in counted), sum(r.compared for r in counted)
-            networks = len({r.network for r in counted})
-            yield (
-                f"- Same network, {dtype}: {differ:,} of {compared:,} spikes differ{_per_million(differ, compared)}, "
-                f"{sum(r.predictions for r in counted)} predictions; {_count(networks, 'network')}, "
-                f"{_count(len(counted), 'comparison')}."
-            )
+    if counted := [result for result in found.spikes if result.counted]:
+        yield (
+            f"- Same network: {sum(r.membranes for r in counted):,} of {sum(r.compared for r in counted):,} membranes "
+            f"differ, {sum(r.spikes for r in counted):,} spikes and {sum(r.predictions for r in counted):,} "
+            f"predictions; {_count(len({r.network for r in counted}), 'network')}, "
+            f"{_count(len(counted), 'comparison')}."
+        )
     yield from trained.summary(found.trajectories)
     for c, step, infer in _speeds(found.costs):
         if c.side != BASE:
@@ -96,10 +93,6 @@ def _speeds(costs: Iterable[Cost]) -> Iterable[tuple[Cost, Speed, Speed]]:
         yield from ((cost, cost.speed(base, "step"), cost.speed(base, "infer")) for cost in measured)
 
 
-def _per_million(differ: int, compared: int) -> str:
-    return f" ({1e6 * differ / compared:.2g} in a million)" if differ else ""
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
@@ -108,85 +101,49 @@ def _network(results: list[SpikeResult]) -> Iterable[str]:
     low, high = bounds.DENSITY
     yield "\n## Same network?\n"
     yield (
-        f"Equal weights on {results[0].images:,} real test images, or as many as stand behind the network's name: the "
-        "spikes of every layer at every step, and the predictions. Bounds: no spike differs in float64, one in a "
-        "million in float32; every prediction is equal, "
-        "except where two classes are within one spike. `run` is the given network; the others are variants of it, "
-        f"trained briefly. Every layer must fire at {100 * low:g} to {100 * high:g} % (density: the share of its "
-        "neurons that spike at a step), for a silent network matches anything.\n"
+        f"Equal weights on {results[0].images:,} real test images, or as many as stand behind the network's name, in "
+        "float32. All must be equal: the membranes and spikes of every layer at every step, and the predictions. For "
+        "membranes, 0 equals -0, and values below 2^-126 in size count as 0. `run` is the given network; the others "
+        f"are variants of it, trained briefly. Every layer must fire at {100 * low:g} to {100 * high:g} % (density: "
+        "the share of its neurons that spike at a step), for a silent network matches anything.\n"
     )
-    yield (
-        "One float32 rounding at the threshold can change dozens of later spikes of its image; where that breaks "
-        "the bound, ten times as many images decide. In brackets: membranes that are equal to the last bit. Where one "
-        "is not, the two sides added the same products up in another order.\n"
-    )
-    cases = list(dict.fromkeys((r.engine, r.dtype) for r in results if not r.refused))
+    engines = list(dict.fromkeys(r.engine for r in results if not r.refused))
     rows = []
     for name in dict.fromkeys(r.network for r in results):
-        mine = {(r.engine, r.dtype): r for r in results if r.network == name and not r.refused}
+        mine = {r.engine: r for r in results if r.network == name and not r.refused}
         if not mine:
             continue
         one = next(iter(mine.values()))
         densities = ", ".join(f"{100 * d:.1f}" for d in (one.densities or {}).values())
-        differ = (_spike_cell(mine[case], one.images) if case in mine else "not run" for case in cases)
+        differ = (_differ(mine[engine]) if engine in mine else "not run" for engine in engines)
         status = "" if one.counted else " **(not counted)**"
         few = "" if one.images == results[0].images else f" ({one.images:,} images)"
-        rows.append((name + few + status, densities, f"{one.compared:,}", *differ, _predictions(mine.values())))
-    header = ("network", "densities by layer (%)", "spikes", *(f"{e}, {dtype}: differ" for e, dtype in cases))
-    yield table((*header, "predictions differ"), rows)
-    for reason in dict.fromkeys(f"{r.engine}, {r.dtype}: {r.refused}" for r in results if r.refused):
+        rows.append((name + few + status, densities, f"{one.compared:,}", *differ))
+    header = ("network", "densities by layer (%)", "membranes", *(f"{engine}: differ" for engine in engines))
+    yield table(header, rows)
+    for reason in dict.fromkeys(f"{r.engine}: {r.refused}" for r in results if r.refused):
         yield f"\nNot run: {reason}."
-    yield from _flips([result for result in results if result.first])
+    if different := [result for result in results if result.first]:
+        yield "\nThe first difference, by step, then by layer:\n"
+        yield from (f"- {r.network}, {r.engine}: {r.first}" for r in different)
 
 
-def _spike_cell(result: SpikeResult, images: int) -> str:
-    more = "" if result.images == images else f" on {result.images:,} images"
-    return f"{result.different:,}{more} ({100 * result.membranes:.1f} %)"
-
-
-def _predictions(results: Iterable[SpikeResult]) -> str:
-    """Number of predictions that differ, over all engines and types."""
-    results = list(results)
-    ties = sum(r.near_ties for r in results)
-    return f"{sum(r.predictions for r in results)}" + (f" ({_count(ties, 'tie')})" if ties else "")
-
-
-def _flips(results: list[SpikeResult]) -> Iterable[str]:
-    """Where spikes differ: one line for each comparison."""
-    if not results:
-        return
-    yield (
-        "\nWhere spikes differ. In float32 an image's first different spike may be a rounding, if its membrane lies "
-        f"within {bounds.short(bounds.ROUNDING)} of the threshold; the others of that image follow from it. "
-        "`farthest`: of all these first ones, the distance of the membrane that lies farthest from the threshold. Then "
-        "the very first one.\n"
-    )
-    rows = []
-    for r in results:
-        flip = r.first[0]
-        rows.append(
-            (
-                f"{r.network}, {r.engine}, {r.dtype}",
-                f"{r.different:,} of {r.compared:,}{_per_million(r.different, r.compared)}",
-                f"{r.images_that_differ} of {r.images:,}",
-                f"{r.farthest:.1e}",
-                f"{flip.layer}, step {flip.step}, image {flip.image}, neuron {' '.join(map(str, flip.neuron))}",
-                f"{flip.ours:.9g}, {flip.theirs:.9g}",
-                f"{flip.distance:.1e}",
-            )
-        )
-    header = ("comparison", "different spikes", "images", "farthest", "the first", "its membranes, ours and snnTorch's")
-    yield table((*header, "from the threshold"), rows)
+def _differ(result: SpikeResult) -> str:
+    """How much differs, in a cell."""
+    if result.first is None and not result.predictions:
+        return "0"
+    return f"{result.membranes:,}, spikes {result.spikes:,}, predictions {result.predictions:,}"
 
 
 def _gradients(results: list[GradientResult]) -> Iterable[str]:
     yield "\n### Gradients\n"
     yield (
         "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
-        f"largest. On the first {results[0].images} images on which snnTorch's float32 spikes are its float64 ones. "
+        "largest. All sides have the same rounded weights. "
+        f"On the first {results[0].images} images on which snnTorch's float32 spikes are its float64 ones. "
         f"Bounds: {bounds.short(bounds.GRADIENT['float64'])} in float64, {bounds.short(bounds.GRADIENT['float32'])} in "
-        "float32 where every spike is the float64 one; snnTorch's own float32 gradients, which have no bound, show "
-        "what float32 can do. No tensor's norm may be 0.\n"
+        "float32; snnTorch's own float32 gradients, which have no bound, show what float32 can do. No tensor's norm "
+        "may be 0.\n"
     )
     columns = list(dict.fromkeys((r.side, r.dtype) for r in results if not r.refused))
     titles = [f"{readable(side)}, {dtype}" for side, dtype in columns]
@@ -204,9 +161,7 @@ def _gradients(results: list[GradientResult]) -> Iterable[str]:
 
 
 def _gradient_cell(result: GradientResult) -> str:
-    if result.refused:
-        return "not run"
-    return f"{result.worst:.1e}" + ("" if result.same_spikes else " (a spike flipped)")
+    return "not run" if result.refused else f"{result.worst:.1e}"
 
 
 def _costs(found: Comparison) -> Iterable[str]:

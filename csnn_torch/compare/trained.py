@@ -17,11 +17,11 @@ def summary(results: Sequence[Trajectory]) -> Iterator[str]:
 
 def _alone(together: Sequence[Trajectory]) -> str:
     (r,) = together
-    flip = "no spike flips" if r.first_flip is None else f"the first spike flips at iteration {r.first_flip}"
+    parted = "no spike differs" if r.parted is None else f"the first spike differs at iteration {r.parted}"
     return (
-        f"- Same training, {r.dtype}: over {len(r.differences)} iterations {flip}; losses within "
-        f"{max(r.differences[: r.first_flip] or r.differences):.1e}"
-        f"{'' if r.first_flip is None else ' until then'}."
+        f"- Same training, {r.dtype}: over {len(r.differences)} iterations {parted}; losses within "
+        f"{max(r.differences[: r.parted] or r.differences):.1e}"
+        f"{'' if r.parted is None else ' until then'}."
     )
 
 
@@ -39,11 +39,10 @@ def section(results: Sequence[Trajectory]) -> Iterator[str]:
     yield "\n## Same training?\n"
     yield (
         f"Equal weights to start from, equal batches. Bound: in float64, losses and parameters within "
-        f"{bounds.short(bounds.TRAINING)}, at a learning rate at which a training does not amplify rounding (at 1e-2, "
-        "20 iterations take snnTorch 6e-7 away from itself if every weight starts one rounding off). In float32, "
-        "rounding flips a spike some day; from then on the two are different trainings, each as good as the other. "
-        "Before that, the float32 losses differ because snnTorch adds one loss per step up, and csnn_jax takes the "
-        "mean of all at once.\n"
+        f"{bounds.short(bounds.TRAINING)}, at a learning rate at which a training does not amplify rounding. In "
+        "float32, gradients round, and some day a weight of the two lies on different steps of its grid, and a spike "
+        "differs; from then on they are different trainings, each as good as the other. Before that, the float32 "
+        "losses differ because snnTorch adds one loss per step up, and csnn_jax takes the mean of all at once.\n"
     )
     columns = [_column(r) for r, *_ in groups(results)]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
@@ -51,7 +50,9 @@ def section(results: Sequence[Trajectory]) -> Iterator[str]:
     for together in groups(results):
         if len(together) > 1:
             yield f"\nEvery seed, {together[0].dtype}. Losses are the mean of the last {LAST} iterations.\n"
-            yield table(("seed", *NAMES.values(), "difference", "iterations until a spike flips"), map(_seed, together))
+            yield table(
+                ("seed", *NAMES.values(), "difference", "iterations until a spike differs"), map(_seed, together)
+            )
 
 
 def _headed(together: Sequence[Trajectory]) -> str:
@@ -60,13 +61,13 @@ def _headed(together: Sequence[Trajectory]) -> str:
 
 def _seed(r: Trajectory) -> tuple[str, ...]:
     losses = [f"{mean(losses[-LAST:]):.3f}" for losses in r.losses.values()]
-    return str(r.seed), *losses, f"{r.apart:+.3f}", "none flips" if r.first_flip is None else str(r.first_flip)
+    return str(r.seed), *losses, f"{r.apart:+.3f}", "none differs" if r.parted is None else str(r.parted)
 
 
 def _column(r: Trajectory) -> dict[str, str]:
     largest = f"{max(r.differences):.1e}"
-    if r.first_flip is not None and (before := r.differences[: r.first_flip]):
-        largest = f"{max(before):.1e} before a spike flips, {largest} in all"
+    if r.parted is not None and (before := r.differences[: r.parted]):
+        largest = f"{max(before):.1e} before a spike differs, {largest} in all"
     distance = max(r.distance, key=lambda name: r.distance[name])
     densities = ", ".join(f"{100 * d:.1f}" for d in r.densities.values())
     batches = f"{len(r.differences)} on batches of {r.batch_size}, learning rate {r.lr:g}, {r.time_steps} time steps"
@@ -76,7 +77,7 @@ def _column(r: Trajectory) -> dict[str, str]:
         "iterations": batches,
         "last loss, csnn_jax and snnTorch": ", ".join(f"{losses[-1]:.6f}" for losses in r.losses.values()),
         "largest difference of the losses": largest,
-        "iterations until a spike flips": "none flips" if r.first_flip is None else str(r.first_flip),
+        "iterations until a spike differs": "none differs" if r.parted is None else str(r.parted),
         "largest relative distance of a parameter at the end": f"{r.distance[distance]:.1e} ({distance})",
         "densities at the end by layer (%)": densities + ("" if r.counted else " **(not counted)**"),
     }

@@ -32,12 +32,12 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         "snntorch": theirs.Trainer(replace(config, train=replace(config.train, engine="auto")), split, tensors),
     }
     losses: dict[str, list[float]] = {name: [] for name in sides}
-    first_flip = None
+    parted = None
     feed = Feed(config, split)
     for iteration, index in enumerate(batches(config, len(split.labels), iterations)):
         batch = data.Split(feed.images(iteration, index), split.labels[index])
-        if first_flip is None and not _same_spikes(list(sides.values()), batch):
-            first_flip = iteration
+        if parted is None and not _same_spikes(list(sides.values()), batch):
+            parted = iteration
         for name, side in sides.items():
             losses[name].append(side.step(feed.batch(iteration, index), lr_of(config)).fetched().loss)
     return Trajectory(
@@ -47,8 +47,8 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         batch_size=config.train.batch_size,
         lr=lr_of(config),
         losses=losses,
-        distance=bounds.distances(sides["csnn_jax"].tensors(), sides["snntorch"].tensors()),
-        first_flip=first_flip,
+        distance=bounds.distances(sides["csnn_jax"].masters(), sides["snntorch"].masters()),
+        parted=parted,
         densities=_evaluated(sides["csnn_jax"], batch).densities,
         seed=config.train.seed,
         time_steps=config.model.time_steps,

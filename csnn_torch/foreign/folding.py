@@ -7,12 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from csnn_jax.config import Layer
+from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config.checks import check, is_number
+from csnn_jax.config.network import PIXEL
 from csnn_jax.errors import UserError
 from csnn_torch.foreign.modules import Module
 
 NORM_EPS = 1e-5
 """Torch's default of a BatchNorm's eps, which a state_dict does not hold."""
+TO_TENSOR = 255.0
+"""What torchvision's ToTensor divides bytes by."""
 
 
 class Normalization(NamedTuple):
@@ -127,3 +131,29 @@ def normalized(first: Weighted, layer: Layer, channels: int, by: Normalization) 
     note = f"the normalization of images by {by} is folded into {layer.name}"
     bias = (0 if first.bias is None else first.bias) - shift
     return first._replace(weight=weight, bias=bias, notes=(*first.notes, note))
+
+
+def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weighted:
+    """The first layer for bytes that are divided by a power of two, with the result that it has on its own images.
+
+    Args:
+        first: for images as they were, in torch's layout.
+        config: of the network that is made.
+        given: what the bytes were divided by. None: 255 where the network divides them by 256, else as the network
+            does: counts are counts.
+
+    Raises:
+        UserError: no positive number, or one for a network that takes spikes or floats.
+    """
+    taken = config.input_scale
+    if given is None:
+        given = TO_TENSOR if taken == PIXEL else taken
+    else:
+        check("--scale", f"{given:g}", "a positive number", is_number(given, 0.0))
+        check("--encoding", config.encoding, "direct, beside --scale", config.encoding == "direct")
+        check("--scale", f"{given:g}", "none, for images of floats", config.takes_bytes)
+    if given == taken:
+        return first
+    layer = config.layers[0].name
+    note = f"the division of pixels by {given:g} is folded into {layer}, which takes them divided by {taken:g}"
+    return first._replace(weight=first.weight * (taken / given), notes=(*first.notes, note))

@@ -10,7 +10,8 @@ from snntorch import utils
 from torch import nn
 
 from csnn_jax import data
-from csnn_jax.runs import rundir
+from csnn_jax.config import ModelConfig
+from csnn_jax.runs import layouts, rundir
 from csnn_jax.trained import Trained
 from csnn_torch import convert
 
@@ -24,27 +25,74 @@ def file(tmp_path):
     return path
 
 
-def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys):
+def spikes_of(network: nn.Sequential, x: torch.Tensor, steps: int) -> list[np.ndarray]:
+    """Of every layer, [time, batch, *shape], of snnTorch's own modules called step by step."""
+    found: dict[snn.Leaky, list[np.ndarray]] = {one: [] for one in network if isinstance(one, snn.Leaky)}
+    for neuron in found:
+        neuron.register_forward_hook(lambda one, _, out: found[one].append((out[0] if one.output else out).numpy()))
+    utils.reset(network)
+    with torch.no_grad():
+        for _ in range(steps):
+            network(x)
+    return [np.stack(layer) for layer in found.values()]
+
+
+def with_weights(tensors: dict[str, np.ndarray]) -> nn.Sequential:
+    """`foreign` with other weights."""
+    network = foreign()
+    layers = [one for one in network if isinstance(one, (nn.Conv2d, nn.Linear))]
+    with torch.no_grad():
+        for layer, name in zip(layers, ("conv1", "conv2", "fc1", "fc2"), strict=True):
+            layer.weight.copy_(torch.tensor(tensors[f"{name}.weight"]))
+            layer.bias.copy_(torch.tensor(tensors[f"{name}.bias"]))
+    return network
+
+
+@pytest.mark.parametrize("scale", [(), ("--scale", "200")], ids=str)
+def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale):
     out = tmp_path / "run"
-    assert convert.main([str(file), "--out", str(out), "--time-steps", "12"]) == 0
+    assert convert.main([str(file), "--out", str(out), "--time-steps", "12", *scale]) == 0
     printed = capsys.readouterr().out
+    divided = float(scale[1]) if scale else 255.0
     assert "as flags say: padding same, stride 1, pool max, atan, direct, 12 steps" in printed
     assert "Note: a state_dict does not show inhibition, reset_delay, state_quant" in printed
+    assert (
+        f"Note: the division of pixels by {divided:g} is folded into conv1, which takes them divided by 256" in printed
+    )
     run, config, tensors = rundir.open_run(str(out))
     assert config.model.conv_channels == (4, 6) and config.model.hidden == (20,) and config.model.reset == "zero"
     assert config.model.betas == pytest.approx((0.9, 1.0, 0.3, 0.8)) and config.model.time_steps == 12
-    assert tensors["fc1.weight"].tobytes() == foreign()[7].weight.detach().numpy().tobytes()
+
+    layers = [one for one in foreign() if isinstance(one, (nn.Conv2d, nn.Linear))]
+    masters = {}
+    for layer, name in zip(layers, ("conv1", "conv2", "fc1", "fc2"), strict=True):
+        weight = layer.weight.detach().numpy().astype(np.float64) * (256 / divided if name == "conv1" else 1)
+        masters |= {f"{name}.weight": weight.astype(np.float32), f"{name}.bias": layer.bias.detach().numpy()}
+    rounded = layouts.on_grid(config.model, masters)
+    assert {name: tensor.tobytes() for name, tensor in tensors.items()} == {k: v.tobytes() for k, v in rounded.items()}
+
+    test = data.load("mnist", (28, 28, 1)).test
+    images, labels = test.images[:1000], test.labels[:1000]
+    x = torch.tensor(images).permute(0, 3, 1, 2) / 256
+    before, after = (spikes_of(with_weights(one), x, 12) for one in (masters, rounded))
+    for layer in after:
+        assert 0.01 < layer.mean() < 0.9
+    changed = sum(np.count_nonzero(a != b) for a, b in zip(before, after, strict=True))
+    one, other = (side[-1].sum(0).argmax(1) for side in (before, after))
+    spikes, predictions = sum(layer.size for layer in before), (one != other).sum()
+    assert 0 < changed < 1e-2 * spikes
+    assert (
+        f"Rounding the weights, on the first 1,000 test images: changed {changed:,} of {spikes:,} spikes and "
+        f"{predictions:,} of 1,000 predictions; accuracy {(one == labels).mean():.2%} before, "
+        f"{(other == labels).mean():.2%} after\n"
+    ) in printed
+
+    own = spikes_of(foreign(), torch.tensor(images).permute(0, 3, 1, 2) / divided, 12)
+    assert np.count_nonzero(own[-1] != before[-1]) <= 1e-3 * own[-1].size  # folding rounds
+    for ours, theirs in zip(Trained(config, tensors).trace(images[:40]).spikes, after, strict=True):
+        np.testing.assert_array_equal(ours, np.moveaxis(theirs, 2, -1)[:, :40])
     (end,) = run.records("end")
     assert run.finished and f"Final Test Accuracy: {end['accuracy']:.2%} (10000 images of mnist)" in printed
-
-    images = data.load("mnist", (28, 28, 1)).test.images[:40]
-    network, x = foreign(), torch.tensor(images).permute(0, 3, 1, 2).float() / 255
-    utils.reset(network)
-    with torch.no_grad():
-        theirs = torch.stack([network(x)[0] for _ in range(12)]).numpy()
-    ours = Trained(config, tensors).trace(images).spikes
-    assert all(0.01 < layer.mean() < 0.9 for layer in ours) and len(set(theirs.sum(0).argmax(1))) > 1
-    assert np.count_nonzero(ours[-1] != theirs) <= 2  # 4,800 spikes; the pixels may differ in the last bit
 
 
 def test_flags_that_contradict_the_file_are_refused(file, tmp_path, capsys):
@@ -52,6 +100,8 @@ def test_flags_that_contradict_the_file_are_refused(file, tmp_path, capsys):
     for flags, message in (
         (("--input-shape", "32", "32", "1"), "7.weight has shape [20, 294], expected [20, 384]"),
         (("--no-reset-delay",), "--no-reset-delay"),
+        (("--scale", "-1"), "--scale -1: expected a positive number"),
+        (("--scale", "255", "--encoding", "rate"), "--encoding rate: expected direct, beside --scale"),
         (("--dataset", "minst"), "--dataset 'minst'"),
         (("--dataset", bars), f"--dataset {bars}: has images of 34x34x2, expected 28x28x1, which the network takes"),
     ):
@@ -96,4 +146,39 @@ def test_the_flags_of_norms_and_normalized_images_are_taken(dataset, tmp_path, c
     assert "mean 0.1307 and standard deviation 0.3081 is folded into conv1" in printed
     assert f"images of {dataset})" in printed
     folded = rundir.open_run(str(tmp_path / "run"))[2]["conv1.weight"]
-    np.testing.assert_allclose(folded, network[0].weight.detach().numpy() / 0.3081, rtol=1e-6)
+    expected = network[0].weight.detach().numpy().astype(np.float64) / 0.3081 * 256 / 255
+    step = 2.0 ** -ModelConfig().layers[0].grid.bits * abs(expected).max()
+    np.testing.assert_allclose(folded, expected, rtol=0, atol=step)
+
+
+@pytest.mark.parametrize(("flags", "factor"), [((), 1), (("--scale", "4"), 0.25)])
+def test_counts_enter_as_they_are(tmp_path, monkeypatch, capsys, flags, factor):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bars = write_nmnist(tmp_path / "bars", train=2, test=3)
+    network = small(2, 34)
+    with torch.no_grad():
+        network[0].weight.copy_(torch.arange(-18, 18).reshape(2, 2, 3, 3) / 32)  # on its grid
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--input-shape", "34", "34", "2"]
+    assert convert.main([*words, "--padding", "valid", "--dataset", bars, *flags]) == 0
+    printed = capsys.readouterr().out
+    assert ("the division of pixels by 4 is folded" in printed) == bool(flags) and "by 255" not in printed
+    assert "Rounding the weights, on the first 30 test images: changed " in printed
+    _, config, tensors = rundir.open_run(str(tmp_path / "run"))
+    assert (config.model.scale, config.model.input_bits) == (1, 4)
+    np.testing.assert_array_equal(tensors["conv1.weight"], network[0].weight.detach().numpy() * factor)
+
+
+def test_floats_enter_in_steps_of_their_own(tmp_path, capsys):
+    """11 bits, which leave the 9 weights of a neuron 8, and nothing is folded into these."""
+    images = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
+    np.savez(tmp_path / "test.npz", images=images, labels=np.arange(20) % 10)
+    torch.save((network := small(1, 28)).state_dict(), tmp_path / "net.pt")
+    words = (str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--padding", "valid", "--time-steps", "3")
+    assert convert.main([*words, "--dataset", f"arrays:{tmp_path / 'test.npz'}"]) == 0
+    assert "Rounding the weights, on the first 20 test images: changed " in capsys.readouterr().out
+    _, config, tensors = rundir.open_run(str(tmp_path / "run"))
+    assert (config.model.scale, config.model.input_bits) == (2048, 11)
+    weight, bias = (one.detach().numpy() for one in (network[0].weight, network[0].bias))
+    kernel, _ = config.model.layers[0].grid.round(np.moveaxis(weight, 0, -1), bias)
+    np.testing.assert_array_equal(tensors["conv1.weight"], np.moveaxis(kernel, -1, 0))

@@ -1,11 +1,15 @@
-"""The companion network in snnTorch gives the spikes of ours."""
+"""The companion network in snnTorch has the membranes and spikes of ours."""
 
+import jax
 import numpy as np
 import pytest
 import torch
 
-from csnn_jax import CSNN, ModelConfig, trace
+from csnn_jax import CSNN, ModelConfig
+from csnn_jax.data import as_floats
+from csnn_jax.engine import coverage, event, scan
 from csnn_jax.network.model import load_tensors
+from csnn_jax.runs.equality import differ
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch import model as companion
 from csnn_torch.compare import bounds
@@ -36,24 +40,65 @@ CHANGES = {
     "no padding": {"kernel_size": (4, 3), "padding": "valid", "input_shape": (15, 14, 2)},
     "strides": {"stride": (2, 1), "kernel_size": 5, "pool": ("none", "max")},
     "no pool, no bias": {"pool": "none", "bias": False, "padding": ("valid", "same")},
+    "beta 0.9": {"beta": 0.9, "pool": "avg", "reset": "zero"},
+    "dense": {"conv_channels": (), "beta": 0.7},
 }
 
 
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_equal_weights_give_equal_spikes_in_every_layer(changes):
-    config = ModelConfig(**STACK | changes)
-    tensors, images = whole_eighths(config, 1)
-    model = CSNN(config)
+def loud(config, seed):
+    """Weights off their grids of which every layer fires."""
+    random = np.random.default_rng(seed)
+    fans = {layer.name: np.prod(layer.kernel_shape[:-1]) for layer in config.layers}
+    tensors = {}
+    for name, shape in expected_shapes(config).items():
+        bound = 5 / np.sqrt(fans[name.split(".")[0]]) if len(shape) > 1 else 0.2
+        tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
+    return tensors
+
+
+def check_equal(config, images, frames=False):
+    """Both engines, where they cover the stack, and torch in both layouts have all membranes and spikes alike.
+
+    Args:
+        config: the stack.
+        images: bytes [batch, H, W, C], or [time, batch, H, W, C].
+        frames: whether they have a time axis.
+
+    Returns:
+        The membranes of torch.
+    """
+    tensors, model = loud(config, 1), CSNN(config)
     load_tensors(model, tensors)
-    _, ours = trace(model, images)
+    sides = [jax.jit(lambda x: scan.trace(model, x)[1])(images)]
+    if coverage.lacking(model, frames) is None:
+        sides.append(jax.jit(lambda x: event.trace(model, x)[1])(images))
     network = companion.sequential(config)
     companion.load_tensors(network, tensors)
-    theirs = companion.trace(network, torch.tensor(images).permute(0, 3, 1, 2), config.time_steps)
-    for mine, their in zip(ours.spikes, theirs.spikes, strict=True):
-        assert 0.01 < their.mean() < 0.95  # neither silent nor saturated
-        np.testing.assert_array_equal(np.asarray(mine), their.numpy())
-    for mine, their in zip(ours.membranes, theirs.membranes, strict=True):
-        np.testing.assert_array_equal(np.asarray(mine), their.numpy())
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = companion.channels_first(as_floats(images, config), layout)
+        theirs = companion.trace(network.to(memory_format=layout), x, config.time_steps)
+        for spikes in theirs.spikes:
+            assert 0.01 < spikes.mean() < 0.95  # neither silent nor saturated
+        for ours in sides:
+            for mine, their in zip((*ours.membranes, *ours.spikes), (*theirs.membranes, *theirs.spikes), strict=True):
+                assert differ(mine, their) == 0
+    return theirs.membranes
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_equal_weights_give_equal_membranes_in_every_layer(changes):
+    config = ModelConfig(**STACK | changes)
+    random = np.random.default_rng(1)
+    check_equal(config, random.integers(0, 256, (18, *config.input_shape), np.uint8))
+
+
+def test_membranes_that_decay_into_subnormals_decide_no_spike():
+    """Torch keeps subnormals, XLA sets them to 0."""
+    config = ModelConfig(**STACK | {"beta": 0.1, "bias": False, "time_steps": 60, "scale": 1.0, "input_bits": 4})
+    frames = np.random.default_rng(1).integers(0, 16, (60, 16, *config.input_shape), np.uint8)
+    frames[15:] = 0
+    for layer in check_equal(config, frames, frames=True):
+        assert ((layer != 0) & (abs(layer) < 2.0**-126)).any()
 
 
 @pytest.mark.parametrize("shape", [(4, 28, 28, 1), (5, 4, 28, 28, 1)])

@@ -66,8 +66,9 @@ def test_what_a_state_dict_lacks_comes_from_the_caller():
     assert config.betas == (0.9, 1.0, 0.3, 0.8) and config.thresholds == (1, 0.7, 1, 0.5)  # as they were written
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
-    assert notes[-1] == state_dict.UNSEEN and len(notes) == 2
-    assert notes[0].startswith("the weights fit with --stride 2 --pool none as well; a state_dict does not show")
+    assert notes[-1] == state_dict.UNSEEN and len(notes) == 3
+    assert notes[0] == "the division of pixels by 255 is folded into conv1, which takes them divided by 256"
+    assert notes[1].startswith("the weights fit with --stride 2 --pool none as well; a state_dict does not show")
 
 
 def test_older_snntorchs_have_no_factor_and_no_reset_in_the_file():
@@ -93,11 +94,12 @@ NOTES = {
 @pytest.mark.parametrize("form", FORMS)
 def test_the_spikes_are_the_networks_own(form):
     net, places = FORMS[form]
-    found = state_dict.convert(net.state_dict(), "net.pt", places=places, padding="valid", time_steps=9)
+    found = state_dict.convert(net.state_dict(), "net.pt", places=places, padding="valid", time_steps=9, divided_by=256)
     assert found.config.bias == (form != "no bias") and found.config.conv_channels == (3, 4)
     assert form not in NOTES or NOTES[form] in found.notes
     x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     network = companion.sequential(found.config)
+    network.grids = ()  # its weights as they were
     companion.load_tensors(network, found.tensors)
     with torch.no_grad():
         theirs, ours = net(x, 9), companion.run(network, x, 9)

@@ -10,7 +10,8 @@ from stepping import step
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.errors import UserError
-from csnn_jax.runs import checkpoints
+from csnn_jax.runs import checkpoints, layouts
+from csnn_jax.runs.equality import differ
 from csnn_jax.update import trainer as jax_trainer
 from csnn_torch.trainer import Trainer
 
@@ -35,15 +36,11 @@ def trainer(split, settings, tensors=None):
 
 
 def loud(settings):
-    """Weights of which every layer fires; betas and thresholds as they are.
-
-    They are drawn from an interval. Of a few values, sums of grey pixels would tie in the windows of a pool, and
-    membranes would lie on the threshold: then rounding decides, and every processor rounds otherwise.
-    """
+    """Weights of which every layer fires, off their grids; betas and thresholds as they are."""
     rng = np.random.default_rng(5)
     return {
         name: tensor if name.startswith("lif") else rng.uniform(-1, 1.25, tensor.shape).astype(tensor.dtype)
-        for name, tensor in trainer(None, settings).tensors().items()
+        for name, tensor in trainer(None, settings).masters().items()
     }
 
 
@@ -65,6 +62,31 @@ def test_a_look_is_csnn_jaxs(split, x64):
     assert list(mine) == list(theirs) == ["lif1", "lif2", "lif3"]
     for one, other in zip(mine.values(), theirs.values(), strict=True):
         assert list(one) == pytest.approx(list(other), rel=5e-3) and one.highest > one.threshold
+
+
+def test_what_runs_and_is_kept_are_the_weights_on_their_grids(split):
+    settings = config()
+    weights = loud(settings)
+    one = trainer(split, settings, weights)
+    rounded = layouts.on_grid(settings.model, weights)
+    for name, tensor in one.masters().items():
+        np.testing.assert_array_equal(tensor, weights[name])
+        np.testing.assert_array_equal(one.tensors()[name], rounded[name])
+    assert not np.array_equal(rounded["fc1.weight"], weights["fc1.weight"])
+    bare = trainer(split, settings, rounded)
+    bare.network.grids = ()
+    for found, expected in zip(one.trace(split.images)[0], bare.trace(split.images)[0], strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_floats_enter_as_whole_multiples_as_in_csnn_jax(split):
+    settings = config()
+    floats = np.random.default_rng(3).random((20, 8, 8, 1), np.float32)
+    mine, theirs = trainer(None, settings, loud(settings)), jax_trainer.Trainer(settings, split, loud(settings))
+    entered = mine.input(floats, np.arange(20), (1, 0)).numpy() * 256
+    np.testing.assert_array_equal(entered, np.rint(256 * np.moveaxis(floats, -1, 1)))
+    assert list(map(differ, *(side.trace(floats)[0] for side in (mine, theirs)))) == [0, 0, 0]
+    np.testing.assert_array_equal(mine.input(split.images, [4], (1, 0)).numpy()[0, 0], split.images[4, ..., 0] / 256)
 
 
 def test_images_with_a_time_axis_are_sequences(split):
@@ -91,12 +113,12 @@ def test_a_step_in_micro_batches_is_one_of_the_whole_batch(split, x64):
         assert found.loss == pytest.approx(first.loss, rel=1e-12)
         np.testing.assert_allclose(found.densities, first.densities, rtol=1e-12)
         np.testing.assert_allclose(found.gradients, first.gradients, rtol=1e-9)
-        for name, tensor in sides[0].tensors().items():
-            np.testing.assert_allclose(other.tensors()[name], tensor, rtol=1e-7, atol=1e-9)
+        for name, tensor in sides[0].masters().items():
+            np.testing.assert_allclose(other.masters()[name], tensor, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("made", "scale"), [("direct", None), ("direct", 100.0), ("rate", 100.0), ("latency", None), ("frames", None)]
+    ("made", "scale"), [("direct", None), ("direct", 128.0), ("rate", 128.0), ("latency", None), ("frames", None)]
 )
 def test_both_learn_from_the_same_augmented_and_encoded_images(made, scale, split, x64):
     plain = config({"dtype": "float64"}, encoding="direct" if made == "frames" else made, scale=scale)
@@ -115,13 +137,13 @@ def test_a_step_can_be_taken_back_and_one_that_is_not_finite_changes_nothing(spl
     weights = loud(settings)
     one = trainer(split, settings, weights)
     step(one, split, 0, np.arange(5), 1e-2)
-    assert any(not np.array_equal(weights[name], tensor) for name, tensor in one.tensors().items())
+    assert any(not np.array_equal(weights[name], tensor) for name, tensor in one.masters().items())
     one.roll_back()
-    assert all(np.array_equal(weights[name], tensor) for name, tensor in one.tensors().items())
+    assert all(np.array_equal(weights[name], tensor) for name, tensor in one.masters().items())
     weights["fc2.weight"][0, 0] = np.nan
     one = trainer(split, settings, weights)
     assert step(one, split, 0, np.arange(5), 1e-2).finite is False
-    for name, tensor in one.tensors().items():
+    for name, tensor in one.masters().items():
         np.testing.assert_array_equal(tensor, weights[name])
 
 
@@ -140,9 +162,9 @@ def test_a_restored_trainer_goes_on_bit_for_bit(changes, split, tmp_path):
     for iteration in range(3, 5):
         mine, theirs = (step(side, split, iteration, np.arange(5), 1e-2) for side in (one, other))
         assert mine.loss == theirs.loss and mine.gradients.tobytes() == theirs.gradients.tobytes()
-    for name, tensor in one.tensors().items():
-        assert tensor.tobytes() == other.tensors()[name].tobytes()
-    assert not np.array_equal(one.tensors()["fc1.weight"], weights["fc1.weight"])
+    for name, tensor in one.masters().items():
+        assert tensor.tobytes() == other.masters()[name].tobytes()
+    assert not np.array_equal(one.masters()["fc1.weight"], weights["fc1.weight"])
 
 
 def test_the_average_is_what_is_evaluated_and_kept(split, x64):
@@ -155,14 +177,14 @@ def test_the_average_is_what_is_evaluated_and_kept(split, x64):
         for side in (plain, *sides):
             step(side, split, iteration, np.arange(5), 3e-2)
         decay = min(0.6, (iteration + 2) / (iteration + 11))  # 0.6 from the 10th on
-        for name, tensor in plain.tensors().items():
+        for name, tensor in plain.masters().items():
             average[name] = decay * average[name] + (1 - decay) * tensor
     kept = trainer(split, settings, average)
     for side in sides:
-        for name, tensor in side.tensors().items():
+        for name, tensor in side.masters().items():
             np.testing.assert_allclose(tensor, average[name], rtol=1e-6, atol=1e-8)
         assert np.array_equal(side.evaluate(split).predictions, kept.evaluate(split).predictions)
-    assert not np.allclose(average["fc1.weight"], plain.tensors()["fc1.weight"], rtol=1e-3)
+    assert not np.allclose(average["fc1.weight"], plain.masters()["fc1.weight"], rtol=1e-3)
 
 
 def test_the_class_may_be_read_from_the_membranes(split, x64):

@@ -16,9 +16,9 @@ COSTS = [
 ]
 
 
-def trajectory(first_flip: int | None, apart: float, seed: int = 0, dtype: str = "float32") -> Trajectory:
+def trajectory(parted: int | None, apart: float, seed: int = 0, dtype: str = "float32") -> Trajectory:
     losses = {"csnn_jax": [2.3, 1.9, 1.7], "snntorch": [2.3, 1.9 + apart, 1.7 + apart]}
-    return Trajectory("the seed's", dtype, "scan engine", 8, 1e-3, losses, {}, first_flip, {}, seed, 25)
+    return Trajectory("the seed's", dtype, "scan engine", 8, 1e-3, losses, {}, parted, {}, seed, 25)
 
 
 def panels(drawn: Figure) -> list:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from comparisons import broken
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.network import layers
 from csnn_torch.compare import gradients, spikes
+from csnn_torch.compare.cases import Case
 
 pytestmark = pytest.mark.numeric
 
@@ -24,35 +26,36 @@ def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch):
         return jnp.stack(layers._members(x + bias, pool)).max(0)
 
     monkeypatch.setattr(layers, "max_pool", maximum)
-    (forward,) = spikes.compare(case, ("scan",), "float64")
+    (forward,) = spikes.compare(case, ("scan",))
     assert forward.counted and broken([forward]) == []  # the forward pass is the same
     found = [g for g in gradients.compare(case, ("scan",), ("fast_sigmoid",)) if g.dtype == "float64"]
     assert [check.name.split(":")[0] for check in broken(found)] == ["run, fast_sigmoid, scan, float64"]
 
 
-def test_gradients_are_compared_on_images_that_flip_no_spike_between_the_types(case, monkeypatch):
-    real = gradients._spikes
-
-    def flipped(case, dtype, rows):
-        layers = real(case, dtype, rows)
-        if dtype == "float32" and rows.start in (0, 2):
-            layers[1][3, 1, 5] = 1 - layers[1][3, 1, 5]  # of the chunk's second image
-        return layers
-
-    monkeypatch.setattr(gradients, "_spikes", flipped)
-    few = gradients.steady(case, 2)
-    np.testing.assert_array_equal(few.images, case.images[[0, 2]])
-    np.testing.assert_array_equal(few.labels, case.labels[[0, 2]])
-    np.testing.assert_array_equal(gradients.steady(case, 6).images, case.images)  # too few: all of them
+def test_gradients_are_compared_on_images_whose_spikes_are_equal_in_both_types():
+    """The third membrane of a pixel of 112 is the threshold in float32, and above it in float64."""
+    beta, current = np.float32(0.9), np.float32(112 / 256)
+    threshold = float(beta * (beta * current + current) + current)
+    dense = {"conv_channels": (), "hidden": (), "num_classes": 2, "bias": False}
+    config = ModelConfig((1, 1, 1), **dense, time_steps=6, beta=0.9, threshold=threshold)
+    tensors = {"fc1.weight": np.array([[1.0], [0.25]], np.float32)}
+    for pixels, count, kept in (
+        ((3, 112, 40, 112, 7), 2, (3, 40)),
+        ((3, 112, 40, 112, 7), 4, (3, 40, 7)),
+        ((112, 112, 112), 2, (112, 112)),
+    ):
+        images = np.array(pixels, np.uint8).reshape(-1, 1, 1, 1)
+        few = gradients.steady(Case("run", config, tensors, images, np.array(pixels)), count)
+        assert tuple(few.images.ravel()) == tuple(few.labels) == kept
 
 
 def test_a_surrogate_that_is_zero_near_the_threshold_is_compared_where_nothing_resets(case):
-    found = list(gradients.of_surrogates(case, (), ("atan", "sparse_fast_sigmoid")))
+    found = list(gradients.of_surrogates(case, (), ("atan", "sparse_fast_sigmoid"), 6))
     assert list(dict.fromkeys((g.network, g.surrogate) for g in found)) == [
         ("run", "atan"),
         ("run, reset none", "sparse_fast_sigmoid"),
     ]
     assert all(np.isfinite(g.worst) for g in found)
     unreset = replace(case, config=replace(case.config, reset="none"))
-    (name,) = {g.network for g in gradients.of_surrogates(unreset, (), ("sparse_fast_sigmoid",))}
+    (name,) = {g.network for g in gradients.of_surrogates(unreset, (), ("sparse_fast_sigmoid",), 6)}
     assert name == "run"

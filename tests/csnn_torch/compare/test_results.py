@@ -8,11 +8,10 @@ import pytest
 from comparisons import broken
 
 from csnn_torch.compare import bounds
-from csnn_torch.compare.results import LAST, Flip, GradientResult, SpikeResult, Trajectory, groups
+from csnn_torch.compare.results import LAST, Difference, GradientResult, SpikeResult, Trajectory, groups
 
-FLIP = Flip("lif1", 3, 0, (1, 2, 3), 1.0002, 0.9999, 2e-4)
-SPIKES = SpikeResult("run", "event", "float32", 1, None, 10**7, 1, {"lif1": 0.1}, 1.0, 1, 2e-4, (FLIP,))
-GRADIENTS = GradientResult("run", "atan", "scan", "float32", 4, None, {"a": 1e-4, "b": 2e-3}, True)
+SPIKES = SpikeResult("run", "event", 1, None, 10**7, densities={"lif1": 0.1})
+GRADIENTS = GradientResult("run", "atan", "scan", "float32", 4, None, {"a": 1e-4, "b": 2e-3})
 TRAJECTORY = Trajectory(
     "the run's",
     "float64",
@@ -42,37 +41,33 @@ def test_a_distance_is_relative_and_of_a_zero_tensor_it_is_none():
     assert found["a"] == pytest.approx(0.1) and math.isnan(found["b"]) and list(found) == ["a", "b"]
 
 
-def test_a_float32_spike_may_differ_only_by_a_rounding():
-    assert [check.name.split(": ")[1] for check in broken([SPIKES])] == [
-        "distance of a first different spike from the threshold"
-    ]
-    assert broken([replace(SPIKES, farthest=1e-6)]) == []
-    assert [check.value for check in broken([replace(SPIKES, dtype="float64")])] == [1e-7]
-    refused = SpikeResult("run", "event", "float64", 1, "float32 only")
-    for proves_nothing in (refused, replace(SPIKES, densities={"lif1": 0.0})):
+def test_one_difference_is_one_too_many():
+    assert broken([SPIKES]) == [] and len(SPIKES.checks()) == 3
+    for what in ("membranes", "spikes", "predictions"):
+        assert [str(check) for check in broken([replace(SPIKES, **{what: 1})])] == [
+            f"run, event: {what} that differ: 1, expected at most 0"
+        ]
+    refused = SpikeResult("run", "event", 1, "float32 only")
+    for proves_nothing in (refused, replace(SPIKES, densities={"lif1": 0.0}, spikes=7)):
         assert not proves_nothing.counted and proves_nothing.checks() == []
 
 
-def test_a_few_roundings_too_many_are_undecided():
-    few = replace(SPIKES, different=11, farthest=1e-6)
-    assert few.undecided
-    for change in (
-        {"different": 10},  # within the bound
-        {"different": 201},  # more than chance
-        {"farthest": 1e-2},  # no rounding
-        {"densities": {"lif1": 0.0}},
-        {"dtype": "float64"},
-    ):
-        assert not replace(few, **change).undecided, change
+def test_the_first_difference_is_by_step_then_layer_then_image():
+    one = Difference(3, 10, 7, (1, 2), 1.0, math.nan)
+    assert min(one, replace(one, step=4, layer=1), replace(one, layer=11, image=0), replace(one, image=8)) == one
+    assert str(replace(SPIKES, membranes=2, first=one)) == (
+        "run, event: 2 of 10000000 membranes differ, 0 spikes, 0 of 1 predictions; "
+        "first in lif10, step 3, image 7, neuron 1 2: membrane 1, snnTorch's nan"
+    )
 
 
-def test_the_worst_gradient_is_bounded_where_the_spikes_are_the_same():
+def test_the_worst_gradient_is_bounded():
     assert [check.value for check in broken([GRADIENTS])] == [2e-3]
     assert broken([replace(GRADIENTS, errors={"a": bounds.GRADIENT["float32"]})]) == []
-    for without in ({"same_spikes": False}, {"side": "snntorch"}, {"refused": "why", "errors": {}}):
+    for without in ({"side": "snntorch"}, {"refused": "why", "errors": {}}):
         assert replace(GRADIENTS, **without).checks() == []
     assert math.isnan(replace(GRADIENTS, errors={"a": math.nan, "b": 0.0}).worst)
-    assert broken([replace(GRADIENTS, dtype="float64", same_spikes=False, errors={"a": math.nan})])
+    assert broken([replace(GRADIENTS, dtype="float64", errors={"a": math.nan})])
 
 
 def test_a_training_in_float64_must_stay_together_and_fire():

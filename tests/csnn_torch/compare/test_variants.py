@@ -10,7 +10,7 @@ from csnn_jax.config import ModelConfig
 from csnn_torch.compare import variants
 
 
-@pytest.mark.parametrize("threshold, iterations", [(0.05, 3), (100.0, 3 * variants.PATIENCE)])
+@pytest.mark.parametrize("threshold, iterations", [(0.1, 3), (100.0, 3 * variants.PATIENCE)])
 def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iterations, monkeypatch):
     """With the low threshold every layer fires at once, with the high one no layer ever does."""
     model = ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=16, threshold=threshold)

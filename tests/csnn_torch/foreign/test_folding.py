@@ -1,5 +1,6 @@
 """Norms and normalized images folded into weights: the spikes stay those of the network as it was trained."""
 
+import numpy as np
 import pytest
 import snntorch as snn
 import torch
@@ -23,10 +24,11 @@ def test_the_eps_of_norms_is_given():
         x = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
         theirs, different = net.eval()(x, 9), []
         for eps in (1e-3, 1e-5):
-            found = convert(net.state_dict(), padding="valid", time_steps=9, batchnorm_eps=eps)
+            found = convert(net.state_dict(), padding="valid", time_steps=9, batchnorm_eps=eps, divided_by=256)
             assert f"norm2 is folded into conv2, with its running statistics and eps {eps:g}" in found.notes
             assert any(note.startswith("norm1") and "some of its weights are negative" in note for note in found.notes)
             network = companion.sequential(found.config)
+            network.grids = ()
             companion.load_tensors(network, found.tensors)
             different.append((theirs != companion.run(network, x, 9)).sum())
     assert different[0] <= 2 < different[1]
@@ -57,9 +59,10 @@ def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
         values, more = (0.1307, 0.3081), {"padding": "valid"}
     half = len(values) // 2
     mean, std = (torch.tensor(part).reshape(1, half, 1, 1) for part in (values[:half], values[half:]))
-    found = convert(net.state_dict(), "net.pt", time_steps=9, normalize=values, **more)
+    found = convert(net.state_dict(), "net.pt", time_steps=9, normalize=values, divided_by=256, **more)
     assert any(note.startswith("the normalization of images by mean") for note in found.notes)
     network = companion.sequential(found.config)
+    network.grids = ()
     companion.load_tensors(network, found.tensors)
     with torch.no_grad():
         normal = (x - mean) / std
@@ -99,3 +102,39 @@ def test_norms_that_do_not_fit_are_named(part, value, message):
     state = trained(Net(norm=True)).state_dict() | {f"norm1.{part}": value}
     with pytest.raises(UserError, match=f"^net.pt: {message}"):
         convert(state, "net.pt", padding="valid")
+
+
+@pytest.mark.parametrize(
+    ("fields", "factor"),
+    [
+        ({}, 256 / 255),
+        ({"divided_by": 100}, 2.56),
+        ({"divided_by": 256}, 1),
+        ({"scale": 1.0, "input_bits": 4}, 1),
+        ({"scale": 1.0, "input_bits": 4, "divided_by": 8}, 1 / 8),
+        ({"scale": 4096.0, "input_bits": 12}, 1),
+        ({"encoding": "rate"}, 1),
+    ],
+)
+def test_what_pixels_were_divided_by_is_folded_into_the_first_weights(fields, factor):
+    net = Net()
+    found = convert(net.state_dict(), "net.pt", padding="valid", **fields)
+    state = {name: net.get_parameter(name).detach().numpy() for name in found.tensors}
+    assert any("is folded into conv1" in note for note in found.notes) == (factor != 1)
+    state["conv1.weight"] = (state["conv1.weight"].astype(np.float64) * factor).astype(np.float32)
+    for name, tensor in found.tensors.items():
+        np.testing.assert_array_equal(tensor, state[name])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"divided_by": -1}, "^--scale -1: expected a positive number"),
+        ({"divided_by": float("nan")}, "^--scale nan: expected a positive number"),
+        ({"divided_by": 255, "encoding": "rate"}, "^--encoding rate: expected direct, beside --scale"),
+        ({"divided_by": 255, "scale": 4096.0, "input_bits": 12}, "^--scale 255: expected none, for images of floats"),
+    ],
+)
+def test_a_division_that_can_not_be_folded_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        convert(Net().state_dict(), "net.pt", padding="valid", **fields)

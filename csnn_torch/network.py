@@ -1,0 +1,77 @@
+"""snnTorch's modules in a row, which run on rounded weights."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from csnn_jax.config import Grid
+
+Found = TypeVar("Found")
+
+
+class Network(nn.Sequential):
+    """Runs with weights and biases rounded to their grids, on which no sum rounds (docs/design.md, section 2).
+
+    The parameters stay as training updates them: gradients pass through the rounding as if it weren't there.
+
+    Attributes:
+        grids: one for each layer with weights; empty: weights run as they are.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], grids: Sequence[Grid]):
+        super().__init__(*modules)
+        self.grids = tuple(grids)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return exactly(self, lambda: super(Network, self).forward(x))
+
+
+def exactly(network: nn.Sequential, call: Callable[[], Found]) -> Found:
+    """Calls a function that runs the network's modules, which have their rounded weights meanwhile.
+
+    For a window of many steps: a call of the network itself rounds at every step. Without grids, as another
+    `nn.Sequential` has none, the weights stay as they are.
+    """
+    weights = {f"network.{name}": value for name, value in _rounded(network).items()}
+    return torch.func.functional_call(_Call(network, call), weights, (), tie_weights=False)
+
+
+class _Call(nn.Module):
+    """A function as a module that has the network in it, for `functional_call`."""
+
+    def __init__(self, network: nn.Sequential, call: Callable[[], Any]):
+        super().__init__()
+        self.network, self.call = network, call
+
+    def forward(self) -> Any:
+        return self.call()
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The rounded value, with the gradient of the value itself."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
+        return rounded.view_as(rounded)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradients[0], None
+
+
+def _rounded(network: nn.Sequential) -> dict[str, torch.Tensor]:
+    """Weights and biases on their grids, by the parameters' names; none of a network without grids."""
+    found: dict[str, torch.Tensor] = {}
+    if not isinstance(network, Network) or not network.grids:
+        return found
+    weighted = [(name, one) for name, one in network.named_children() if isinstance(one, (nn.Conv2d, nn.Linear))]
+    for (name, module), grid in zip(weighted, network.grids, strict=True):
+        weight = module.weight.detach()
+        bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
+        kernel, biases = grid.round(weight.movedim(0, -1), bias, torch)
+        found[f"{name}.weight"] = _StraightThrough.apply(module.weight, kernel.movedim(-1, 0).contiguous())
+        if module.bias is not None:
+            found[f"{name}.bias"] = _StraightThrough.apply(module.bias, biases)
+    return found
