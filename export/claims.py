@@ -16,7 +16,6 @@ from export import parts, semantics
 from export.bundle import WEIGHTS, Manifest
 from export.network import Bundle, Network
 from export.parts.part import CheckResult, Part, Timing
-from export.proof.equality import fired, thresholds
 from export.proof.evidence import Evidence
 from export.report import tools
 from export.report.cells import measured
@@ -28,7 +27,7 @@ def summary(part: Part, result: CheckResult, images: int | None) -> str:
     """A check's result in one line, with the accuracy on so many images; None: they are too few to tell one."""
     if result.problems:
         return "; ".join(result.problems)
-    said = ["ok", *(one.line() for one in part.comparisons(result.proof) if one.said)]
+    said = ["ok", *(one.line() for one in part.comparisons(result.proof) if one.printed)]
     if "accuracy" in result.proof and images is not None:
         said.append(f"accuracy {measured(result.proof['accuracy'], images)} on {images:,} images")
     return ", ".join(said)
@@ -64,9 +63,7 @@ def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
 
 def _activity(evidence: Evidence) -> footprint.Activity:
     """Activity of the reference network on the images that spikes are compared on."""
-    thetas = thresholds(evidence.network.step)
-    batches = (footprint.Activity.of(x.numpy(), fired(torch, thetas)) for _, x, torch in evidence.compared)
-    return reduce(add, batches)
+    return reduce(add, (footprint.Activity.of(one.x.numpy(), one.spikes) for one in evidence.compared))
 
 
 def checked(network: Network) -> list[str]:

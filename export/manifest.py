@@ -23,7 +23,7 @@ from export.bundle import CONFIG, MANIFEST, WEIGHTS, Manifest
 from export.hashes import SUMS
 from export.proof import statements
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MOST_BYTES, MOST_CONFIG = 2**24, 2**16
 """Bytes of a manifest.json and a config.json that are read."""
 NOT_LISTED = (MANIFEST, SUMS)
@@ -190,15 +190,8 @@ def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rul
     elif isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):
         for number, (a, b) in enumerate(zip(recorded, found, strict=True)):
             yield from differences(a, b, f"{where}[{number}]", rule)
-    elif not _same(recorded, found):
+    elif type(recorded) is not type(found) or recorded != found:
         yield f"{where} is {_short(found)}, {MANIFEST} says {_short(recorded)}"
-
-
-def _same(recorded: Any, found: Any) -> bool:
-    """Equal and of one type; floats but for their last digits, which the C library of another machine may give."""
-    if isinstance(found, float) and isinstance(recorded, float):
-        return math.isclose(recorded, found, rel_tol=1e-9, abs_tol=1e-12)
-    return type(recorded) is type(found) and recorded == found
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.data.encode import as_input
-from csnn_jax.data.images import as_floats
+from csnn_jax.data.entry import as_floats
 from csnn_jax.runs.layouts import Tensors, bias_of
 from csnn_torch.blocks import before_neurons
 
@@ -39,7 +39,7 @@ class Trace(NamedTuple):
 class Leaky(nn.Module):
     """One time step of a layer of neurons (docs/design.md, section 2; snnTorch `Leaky`, reset delay on).
 
-    The arithmetic rounds as snnTorch's does in float32.
+    The arithmetic rounds as snnTorch's does in float32, once an operation.
 
     Args:
         beta: membrane decay per step; clipped to 0..1.
@@ -81,7 +81,7 @@ class Step(nn.Module):
 
     Args:
         config: the stack.
-        tensors: its parameters as `weights.load` gives them; rounded to float32.
+        tensors: its parameters on their grids, as `weights.load` gives them.
     """
 
     def __init__(self, config: ModelConfig, tensors: Tensors):
@@ -116,7 +116,7 @@ class Step(nn.Module):
         """One time step; its arguments and results are in the order of step.onnx, which has the carry last.
 
         Args:
-            x: image or spikes [batch, channels, height, width], 0 to 1.
+            x: image or spikes [batch, channels, height, width], whole multiples of 1 / `config.input_scale`.
             membranes: U[t-1] of every layer, see `initial_membranes`.
 
         Returns:
@@ -153,11 +153,11 @@ def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 
         One image [batch, C, H, W] for every step (direct encoding), or a sequence [time, batch, C, H, W].
 
     Raises:
-        ValueError: images of another type; floats would be divided by the scale of bytes.
+        ValueError: images of another type.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images are {images.dtype}, expected uint8")
-    x = as_floats(as_input(np.asarray(images), config, seed), config.input_scale)
+    x = as_floats(as_input(np.asarray(images), config, seed), config)
     return torch.from_numpy(x).moveaxis(-1, -3).contiguous()
 
 

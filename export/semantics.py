@@ -19,17 +19,24 @@ FIRES, FIRED = "U[t] > threshold", "U[t-1] > threshold"
 HELD = "the same image at every step"
 
 
-def _pixels(config: ModelConfig) -> str:
-    """What a pixel counts as."""
-    return "pixel" if config.pixel_scale == 1 else f"pixel / {config.pixel_scale:g}"
+def _over(scale: float) -> str:
+    """A pixel divided by a scale."""
+    return "pixel" if scale == 1 else f"pixel / {scale:g}"
 
 
 def _chance(config: ModelConfig) -> str:
-    return f"at each step with probability {_pixels(config)}"
+    return f"at each step with probability {_over(config.brightest)}"
 
 
 def _moment(config: ModelConfig) -> str:
-    return f"round((1 - {_pixels(config)}) * (T - 1))"
+    return f"round((1 - {_over(config.brightest)}) * (T - 1))"
+
+
+def _multiples(config: ModelConfig) -> str:
+    """Of what the direct input consists, and up to where no sum of it rounds."""
+    scale = config.input_scale
+    unit = f"1/{scale:g}" if scale > 1 else f"{1 / scale:g}"
+    return f"whole multiples of {unit} from 0 to {2**config.entering_bits / scale:g}"
 
 
 def terse(equation: str) -> str:
@@ -48,7 +55,8 @@ def of_graph(step: Step) -> dict[str, str]:
     """
     config = step.config
     reset = "" if config.reset == "none" else f", R[t] = {_heaviside(FIRED)}"
-    image = _pixels(config) if config.encoding == "direct" else "spikes of the step, 0 or 1"
+    pixels = f"{_over(config.input_scale)}: {_multiples(config)}, with which no sum rounds"
+    image = pixels if config.encoding == "direct" else "spikes of the step, 0 or 1"
     encodings = {
         "direct": f"{HELD}, or its own frame where the data have a time axis",
         "rate": f"a pixel spikes {_chance(config)}",
@@ -143,5 +151,4 @@ def _input(step: Step, sequence: bool) -> dict[str, Any]:
 def _range(config: ModelConfig) -> str:
     if config.encoding != "direct":
         return "spikes: float32, 0 or 1"
-    most = 255 / config.pixel_scale
-    return f"{_pixels(config)}: float32, 0 to {most:g}"
+    return f"{_over(config.input_scale)}: float32, {_multiples(config)}"

@@ -35,7 +35,7 @@ EXTENTS: dict[Effort, Extent] = {
     "usual": Extent(32, 1000, (1, 10), 1.0),
     "thorough": Extent(1000, None, (2, 10**6), 3.0, each=True),
 }
-"""A fault in a weight, a layer, a border or a step shows on few images; more of them show more roundings."""
+"""A fault in a weight, a layer, a border or a step shows on few images."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`--drop-silent`: a network without the channels that no training image made fire.
 
 A channel that never fires adds nothing to the next layer, so that without it the network gives the same spikes on every
-image on which it would have stayed silent, up to the rounding of sums that are taken in another order.
+image on which it would have stayed silent.
 """
 
 import math
@@ -107,7 +107,10 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
         alive: for every hidden layer which channels stay, bool [channels].
 
     Returns:
-        (its configuration, its parameters).
+        (its configuration, its parameters). They are on the grids of the smaller layers, which are as fine or finer.
+
+    Raises:
+        UserError: a layer with so many inputs that its neurons have grids of their own would get a coarser one.
     """
     left = dict(tensors)
     outputs = [*alive, np.ones(config.num_classes, bool)]
@@ -126,6 +129,9 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
     convolutions = len(config.conv_channels)
     smaller = replace(config, conv_channels=tuple(counts[:convolutions]), hidden=tuple(counts[convolutions:]))
     assert {name: value.shape for name, value in left.items()} == layouts.expected_shapes(smaller)
+    rounded = layouts.on_grid(smaller, left)
+    if off := next((name for name, value in left.items() if not np.array_equal(value, rounded[name])), None):
+        raise UserError(f"--drop-silent: {off} would be off the smaller layer's grid; expected an export without it")
     return smaller, left
 
 

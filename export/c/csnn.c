@@ -32,7 +32,7 @@ struct map {
 
 #ifdef CSNN_INT8
 #define CSNN_SCALED 1
-typedef int8_t csnn_weight; /* counts times the scale of its output channel */
+typedef int8_t csnn_weight; /* counts times the scale of its output channel, a power of two */
 #else
 #define CSNN_SCALED 0
 typedef float csnn_weight;
@@ -60,9 +60,11 @@ struct layer {
 #endif
 
 /*
- * Each product is rounded before a sum takes it, as in the trained network. A compiler may fuse both (-ffp-contract=fast
- * does, on processors that can), which rounds once. No macro reveals that, so products are multiplied by a 1 that the
- * compiler doesn't know to be one: what it can fuse is then 1 * product + sum, which rounds to the same bits.
+ * Weights and inputs are whole multiples of powers of two, with so few bits that no product or sum of them rounds: their
+ * order and fused operations change nothing. But beta U rounds, before I is added, as in the trained network. A compiler
+ * may fuse both (-ffp-contract=fast does, on processors that can), which rounds once. No macro reveals that, and not every
+ * build is the Makefile's, which forbids it. So the product is multiplied by a 1 that the compiler doesn't know to be one:
+ * what it can fuse is then 1 * product + sum, which rounds to the same bits.
  */
 static const volatile float unknown_one = 1.0f;
 
@@ -90,10 +92,8 @@ static void add_two(float *restrict sum, const csnn_weight *restrict one, const 
 /* sum += value * one */
 static void add_scaled(float *restrict sum, const csnn_weight *restrict one, float value, int32_t count)
 {
-    const float unit = unknown_one;
-
     for (int32_t i = 0; i < count; i++)
-        sum[i] += unit * (value * one[i]);
+        sum[i] += value * one[i];
 }
 
 /*
@@ -131,9 +131,8 @@ static void convolve(const struct csnn_state *state, int number, int32_t top, in
             add(sum, row(layer, *e + offset, channels), channels);
     }
 #ifdef CSNN_INT8
-    const float unit = unknown_one;
-    for (int32_t c = 0; c < channels; c++) /* sums of whole numbers, exact in any order where the input is spikes */
-        sum[c] = unit * (sum[c] * layer->scale[c]) + layer->bias[c];
+    for (int32_t c = 0; c < channels; c++)
+        sum[c] = sum[c] * layer->scale[c] + layer->bias[c];
 #endif
 }
 

@@ -24,6 +24,11 @@
  *     U[t] = beta U[t-1] + I[t] - R[t] theta      or, as network.h says, beta (1 - R[t]) U[t-1] + I[t], or no reset
  *     S[t] = H(U[t] - theta)                       the spikes
  *
+ * Each operation on U is rounded by itself: csnn.c keeps compilers from fusing beta U and the sum after it. The currents
+ * I don't round at all, for weights are multiples of powers of two, and inputs whole multiples of 1 / CSNN_INPUT_SCALE, a
+ * power of two, at most CSNN_INPUT_MOST of them. So every compiler and processor that keeps to IEEE 754 finds the trained
+ * network's membranes, bit for bit.
+ *
  * All calls work on the caller's `struct csnn_state` alone: use one per thread. Memory: network.h says what the weights
  * and a state take; the code takes about 5 KB and the stack less than 1 KB (GCC 12, -O3, x86-64).
  */

@@ -9,7 +9,7 @@ import numpy as np
 from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
-from csnn_jax.runs.layouts import Tensors, bias_of, from_torch
+from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, on_grid
 from export.c.int8 import quantise
 
 
@@ -39,6 +39,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     widest = max(channels for _, _, channels in maps[1:])
     if frames is None:
         frames = 1 if config.encoding == "direct" else config.time_steps
+    most = min(255, 2**config.entering_bits)
     index = index_type(config)
     neurons = sum(sizes[1:])
     ram = 4 * (neurons + sizes[1] + 2 * widest) + ctypes.sizeof(index) * (sizes[0] + neurons + cells)
@@ -64,7 +65,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_FRAMES {frames} /* frames in a sample; 1: an image, shown at every step */
 #define CSNN_WINDOW_FRAMES {window.steps if window else frames} /* that a window is cut into; a sample has the first */
 #define CSNN_TIME_STEPS {config.time_steps if frames == 1 else frames}
-#define CSNN_INPUT_SCALE {config.input_scale}f /* a byte of a frame counts as byte / CSNN_INPUT_SCALE */
+#define CSNN_INPUT_SCALE {config.input_scale}f /* a power of two: a byte of a frame counts as byte / CSNN_INPUT_SCALE */
+#define CSNN_INPUT_MOST {most} /* bytes up to here leave room for the weights' bits: no sum rounds */
 
 {_events(window)}
 #define CSNN_RESET_SUBTRACT {subtract} /* see csnn.h; both 0: no reset */
@@ -110,9 +112,19 @@ def _window(layer: Layer) -> tuple[int, ...]:
     return layer.kernel, layer.kernel, layer.stride, layer.padding, *pool
 
 
+def in_8_bits(config: ModelConfig, tensors: Tensors) -> Tensors:
+    """The network that the program computes with weights of 8 bits: they and its biases are on its grids.
+
+    `quantise` finds the same weights in it once more, as a layer whose grid is coarser than 8 bits takes fewer.
+    """
+    names = [f"{layer.name}.weight" for layer in config.layers]
+    return on_grid(config, tensors | {name: quantise(tensors[name]).values for name in names})
+
+
 def weights(config: ModelConfig, tensors: Tensors, int8: bool = False) -> Iterator[str]:
     """`weights.h`, or `weights_int8.h` with weights of 8 bits, in pieces."""
     what = "parameters, weights rounded to 8 bits" if int8 else "parameters, exact"
+    tensors = in_8_bits(config, tensors) if int8 else tensors
     yield f"/* The {what}: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
     rows = []
     for layer in config.layers:

@@ -40,7 +40,7 @@ def write_sources(
     Args:
         folder: where to; made if it is not there.
         config: the stack.
-        tensors: its parameters in torch's layouts, see `weights.load`; rounded to float32.
+        tensors: its parameters in torch's layouts and on their grids, see `weights.load`.
         frames: how many frames a sample has; None: what the encoding says, one image for direct, else one frame of
             0 and 1 for every time step.
         window: what makes frames of a camera's events; None: the program takes none.

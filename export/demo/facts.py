@@ -90,7 +90,7 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "encoding": source.config.encoding,
         "meaning": semantics["input"]["meaning"],
         "levels": table(source.config).tolist(),
-        "scale": min(source.config.pixel_scale, 255),
+        "scale": min(source.config.brightest, 255),
         "layers": [{name: layer[name] for name in ("layer", "shape", "threshold")} for layer in semantics["layers"]],
         "labels": source.samples.labels[:MOST].tolist(),
         "accuracy": training.get("accuracy"),
@@ -105,7 +105,7 @@ def table(config: ModelConfig) -> np.ndarray:
     """
     if config.encoding == "direct":
         return np.arange(256, dtype=np.float32) / np.float32(config.input_scale)
-    return levels(np.arange(256, dtype=np.uint8), config.pixel_scale)
+    return levels(np.arange(256, dtype=np.uint8), config.brightest)
 
 
 def _draws(source: DemoInputs) -> np.ndarray:

@@ -27,25 +27,23 @@ def load(path: Path, kind: str) -> list[np.ndarray]:
     """
     found: list[np.ndarray] = []
     while (file := path / f"{kind}_{len(found)}.pb").is_file():
+        tensor = read(file)
         try:
-            tensor = onnx.TensorProto.FromString(file.read_bytes())
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 raise ValueError("its values are in another file")
             found.append(numpy_helper.to_array(tensor).copy())
-        except (DecodeError, ValueError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"{file}: expected an ONNX tensor: {error}") from None
     return found
 
 
-def problem(expected: Path, found: Path) -> str:
-    """What is wrong with a tensor's file apart from its values: "" if it is written as the expected one is."""
-    mine, other = (onnx.TensorProto.FromString(expected.read_bytes()), onnx.TensorProto())
+def read(file: Path) -> onnx.TensorProto:
+    """Reads one tensor; what it may refer to outside of itself is not read.
+
+    Raises:
+        UserError: it is no tensor.
+    """
     try:
-        other.ParseFromString(found.read_bytes())
+        return onnx.TensorProto.FromString(file.read_bytes())
     except DecodeError as error:
-        return f"is no ONNX tensor: {error}"
-    form = mine.name, mine.data_type, list(mine.dims), len(mine.raw_data)
-    if form != (other.name, other.data_type, list(other.dims), len(other.raw_data)):
-        return f"is not a tensor {mine.name} of {list(mine.dims)}"
-    mine.raw_data = other.raw_data
-    return "" if mine.SerializeToString() == found.read_bytes() else "holds more than the values of a tensor"
+        raise UserError(f"{file}: expected an ONNX tensor: {error}") from None

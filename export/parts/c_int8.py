@@ -4,12 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
 from csnn_jax.files import write_atomic
-from csnn_jax.runs.layouts import Tensors
 from export import reference
 from export.bundle import GOLDEN, Manifest
-from export.c import headers, int8, program
+from export.c import headers, program
 from export.network import Bundle, Inputs
 from export.parts import c_program
 from export.parts.part import Advice, CheckResult, ComparedRow, Part, Usage
@@ -22,12 +20,6 @@ NAME = f"{c_program.NAME}{program.INT8}"
 EXPECTED = f"{GOLDEN}/c/expected_int8.txt"
 
 
-def rounded(config: ModelConfig, tensors: Tensors) -> Tensors:
-    """A network's parameters with the weights that 8 bits leave of them."""
-    names = [f"{layer.name}.weight" for layer in config.layers]
-    return tensors | {name: int8.quantise(tensors[name]).values for name in names}
-
-
 def write(bundle: Bundle, inputs: Inputs) -> None:
     write_atomic(bundle.folder / NAME, (bundle.sources / program.INT8).read_bytes())
     samples = np.fromfile(bundle.folder / c_program.SAMPLES, np.uint8)
@@ -35,9 +27,9 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Equal to a network in torch that has the same rounded weights; its accuracy."""
+    """Equal to a network in torch that has the same weights of 8 bits; its accuracy."""
     model, built = bundle.network.model, bundle.program_int8
-    step = reference.Step(model, rounded(model, bundle.network.tensors))
+    step = reference.Step(model, headers.in_8_bits(model, bundle.network.tensors))
     expected = windows(step, (one.x for one in evidence.compared))
     compared = equality(step, program.Library(built.library, model), expected)
     figures: Figures = {"library": compared, "constant_bytes": headers.weight_bytes(model, int8=True)}
@@ -46,8 +38,7 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
 
 
 def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    against = "torch with the same 8 bits"
-    yield ComparedRow.of("compiled", against, proof["library"], f"spikes differ from {against}")
+    yield ComparedRow("compiled", proof["library"], against="torch with the same 8 bits")
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
@@ -63,7 +54,7 @@ with `check-int8` in place of `int8` compares what it prints with `{EXPECTED}`."
 
 
 PART = Part(
-    what={NAME: "the weights of `c/` in 8 bits, a scale for each output channel; approximate"},
+    what={NAME: "the weights of `c/` in 8 bits, a power of two for each output channel; approximate"},
     write=write,
     check=check,
     timing=c_program.TIMING,

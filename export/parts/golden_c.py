@@ -3,8 +3,8 @@
     golden/c/samples.bin     the images of golden/sequence, raw bytes, one sample after another
     golden/c/expected.txt    a line for each: its class and its spike counts
 
-`make check` in c/ compares the two where a program was built. Its sums have one order and are rounded after every step,
-so every compiler and processor that keeps to IEEE 754 prints the same.
+`make check` in c/ compares the two where a program was built. No sum rounds and no operation after it is fused, so
+every compiler and processor that keeps to IEEE 754 prints the same.
 """
 
 from collections.abc import Iterable, Iterator

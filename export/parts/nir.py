@@ -21,7 +21,8 @@ from export.graphs import hdf5
 from export.graphs.nir_graph import graph, reason_against
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Usage
-from export.proof import Figures, equality
+from export.proof import Figures
+from export.proof.equality import Comparison, problems
 from export.proof.evidence import Evidence
 from export.report import snippets
 
@@ -44,7 +45,7 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
         figures, accuracy = run_once = run_once or _in_snntorch(evidence, network)
         nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
         proof = {"nodes": nodes, "snntorch": figures, "accuracy": accuracy}
-        yield CheckResult(proof, equality.free_running_problems("snnTorch", figures))
+        yield CheckResult(proof, problems("snnTorch", figures))
 
 
 def same(bundle: Bundle, received: Path) -> Compare:
@@ -68,15 +69,14 @@ def _differences(expected: Path, found: Path) -> Iterator[str]:
 
 def _in_snntorch(evidence: Evidence, network: nir.NIRGraph) -> tuple[Figures, float]:
     """A graph in snnTorch's importer: (its spikes compared with torch's, its accuracy)."""
-    steps = evidence.network.time_steps
-    free = equality.FreeRunning(equality.thresholds(evidence.network.step))
-    for first, x, ours in evidence.compared:
-        free.add(first, ours, [layer.numpy() > 0 for layer in run(network, x, steps)])
+    steps, found = evidence.network.time_steps, Comparison()
+    for one in evidence.compared:
+        found.add(one, [layer.numpy() for layer in run(network, one.x, steps)])
 
     def counts(x: Tensor) -> np.ndarray:
         return run(network, x, steps, last=True)[-1].sum(0).numpy()
 
-    return free.figures(), evidence.accuracy(counts)
+    return found.figures(), evidence.accuracy(counts)
 
 
 def write_file(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool = False) -> None:
@@ -85,7 +85,7 @@ def write_file(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool =
     Args:
         path: the file to make.
         config: the stack, one without a `reason_against` it.
-        tensors: its parameters as `weights.load` gives them; rounded to float32.
+        tensors: its parameters as `weights.load` gives them.
         legacy: for readers with nir <= 1.0.4, which refuse a LIF that has `v_reset`.
 
     Raises:
@@ -135,7 +135,7 @@ def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -
 
 
 def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
-    yield ComparedRow.of("snnTorch", "torch", proof["snntorch"], "spikes differ from torch's")
+    yield ComparedRow("snnTorch", proof["snntorch"])
 
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:

@@ -12,6 +12,7 @@ from csnn_jax.runs.layouts import Tensors
 from export.bundle import Manifest
 from export.network import Bundle, Inputs
 from export.proof import Figures
+from export.proof.equality import KINDS
 from export.proof.evidence import Evidence
 
 Compare = Callable[[str], Iterable[str]]
@@ -34,43 +35,30 @@ class CheckResult:
 
 
 class ComparedRow(NamedTuple):
-    """Spikes of a file against those of another program: a row of the report's table of equality.
+    """A file compared with the network in torch: a row of the report's table of equality.
 
     Attributes:
         run_by: what ran the file.
+        figures: those of an `equality.Comparison`.
+        printed: whether export and verify print its counts.
         against: what it was compared with.
-        different: how many spikes differ.
-        spikes: of how many.
-        beyond_limit: membranes that differ by more than the limit; None: no membranes were compared.
-        max_difference: the largest difference of a membrane.
-        said: what ends the line "0 of 9 ..." that export and verify print; empty: they do not print this one.
-        different_by_layer, max_difference_by_layer: the same of each layer; empty: layers were not distinguished.
     """
 
     run_by: str
-    against: str
-    different: int
-    spikes: int
-    beyond_limit: int | None = None
-    max_difference: float | None = None
-    said: str = ""
-    different_by_layer: tuple[int, ...] = ()
-    max_difference_by_layer: tuple[float, ...] = ()
+    figures: Figures
+    printed: bool = True
+    against: str = "torch"
 
-    @classmethod
-    def of(cls, run_by: str, against: str, figures: Figures, said: str = "") -> "ComparedRow":
-        """From the figures of `equality.equality`, or of its free-running half."""
-        free, step = figures.get("free_running", figures), figures.get("stepwise", {})
-        different = free["different_output_spikes"] + free["different_hidden_spikes"]
-        spikes = free["output_spikes"] + free["hidden_spikes"]
-        whole = run_by, against, different, spikes, step.get("beyond_limit"), step.get("max_difference"), said
-        by_layer = free["different_spikes_by_layer"], step.get("max_difference_by_layer", ())
-        return cls(*whole, *map(tuple, by_layer))
+    def counts(self) -> list[str]:
+        """How many spikes, membranes and predictions differ, as "0 of 9"; "-" where none were compared."""
+        kinds = [(self.figures[f"different_{kind}"], self.figures[kind]) for kind in KINDS]
+        return [f"{different:,} of {count:,}" if count else "-" for different, count in kinds]
 
     def line(self) -> str:
         """For the one line of a file that is ok."""
-        text = f"{self.different:,} of {self.spikes:,} {self.said}"
-        return f"{text}, which began at a membrane within rounding of its threshold" if self.different else text
+        found = dict(zip(KINDS, self.counts(), strict=True))
+        told = [f"{found[kind]} {kind}" for kind in ("spikes", "membranes") if found[kind] != "-"]
+        return f"{' and '.join(told)} differ from those of {self.against}"
 
 
 class Advice(NamedTuple):
@@ -136,7 +124,8 @@ class Part:
         same: (a bundle written here, the folder of a received one) to a function that says where the values of the
             received file so named differ, one line each, when its bytes do; None: they must be equal. It runs nothing
             of what was received.
-        rounds: rounding decides the bytes of its files, so others are accepted if `same` finds nothing.
+        approximate: it rounds to fewer bits, so it is not proven equal to the trained network, and its accuracy and
+            bytes may differ a little elsewhere, as far as `same` finds nothing.
         reason_against: why this network can't have it, in one line; None where it can.
         form: the format's name, for a part that some networks can't have: "NIR".
         timing: how a call of it is timed; None: it is no program.
@@ -152,7 +141,7 @@ class Part:
     write: Callable[[Bundle, Inputs], None]
     check: Callable[[Bundle, Evidence], Iterator[CheckResult]]
     same: Callable[[Bundle, Path], Compare] | None = None
-    rounds: bool = False
+    approximate: bool = False
     reason_against: Callable[[ModelConfig, Tensors], str | None] = lambda config, tensors: None
     form: str = ""
     timing: Timing | None = None

@@ -13,7 +13,7 @@ from csnn_jax.data import Split
 from csnn_jax.runs.metrics import BATCH
 from export import reference
 from export.network import Network
-from export.proof.equality import PIECE, TorchWindow, pieces, windows
+from export.proof.equality import PIECE, TorchWindow, windows
 from export.settings import EXTENTS, Extent
 from export.work import Work
 
@@ -85,8 +85,8 @@ class Evidence:
     def _labeled(self) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
         """`batches`, a few images at a time, so that no call keeps the program from being interrupted for long."""
         for x, labels in self.batches():
-            for first, piece in pieces([x], PIECE):
-                here = labels[first : first + PIECE]
+            for number, piece in enumerate(x.split(PIECE, x.ndim - 4)):
+                here = labels[number * PIECE :][:PIECE]
                 yield piece, here
                 self.work.saw(len(here))
 

@@ -43,4 +43,7 @@ iterations{seconds}.{_dropping(manifest)}"""
 def _dropping(manifest: Manifest) -> str:
     if "dropped" not in manifest:
         return ""
-    return " Likewise what `--drop-silent` left out: the trained network is not in this folder."
+    return (
+        " Likewise what `--drop-silent` left out, and the accuracy after training but for its "
+        f"{manifest['dropped']['other_answers']:,} other answers: the trained network is not in this folder."
+    )

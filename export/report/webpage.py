@@ -3,16 +3,11 @@
 import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from itertools import cycle
-from typing import Any
 
 from csnn_jax.report import charts, page
-from csnn_jax.report.charts import Series
 from csnn_jax.report.page import Html, Section
 from csnn_jax.report.subject import shown_dataset
 from export.bundle import PAGE, REPORT, Manifest
-from export.parts.part import ComparedRow
-from export.proof.equality import LIMIT
 from export.report import markup, text
 
 _FLAGS = re.compile(r"(?<![`\w-])--[a-z][a-z-]* [\w.]+( --[a-z][a-z-]* [\w.]+)*")
@@ -68,42 +63,6 @@ def _bytes(manifest: Manifest, name: str) -> int:
     return manifest["files"][name]["bytes"] if constants is None else constants
 
 
-def _differences(manifest: Manifest) -> Iterator[Html]:
-    layers = [f"LIF after {one['layer']}" for one in manifest["semantics"]["layers"]]
-    compared = {_name(name, one): one for name, one in text.comparisons(manifest)}
-    spikes = {name: one.different_by_layer for name, one in compared.items() if one.different_by_layer}
-    rows: list[tuple[str | int, ...]] = [(name, *counts) for name, counts in spikes.items()]
-    yield page.table("Different spikes by layer, in whole windows", ("file, run by", *layers), rows, stacks=True)
-    series = [
-        Series(name, layers, [value or None for value in values], number, "lines+markers", symbol=symbol)
-        for (number, (name, values)), symbol in zip(enumerate(_membranes(manifest).items()), cycle(charts.SYMBOLS))
-    ]
-    caption = (
-        "The largest difference of a membrane, by layer. Files with the same differences share a line. "
-        f"Dashed: what is allowed, {LIMIT:g}. 0 is not drawn."
-    )
-    axes: dict[str, Any] = {
-        "x_axis": {"type": "category"},
-        "y_axis": charts.LOG | {"tickformat": ".0e"},
-        "y_lines": (LIMIT,),
-    }
-    yield charts.lines(caption, series, "layer", "difference / (1 + |U|)", **axes)
-
-
-def _membranes(manifest: Manifest) -> dict[str, list[float]]:
-    """The largest difference of every layer, by "files, run by"; what has the same ones has one name."""
-    equal: dict[tuple[float, ...], dict[str, list[str]]] = {}
-    for name, one in text.comparisons(manifest):
-        if one.max_difference_by_layer:
-            equal.setdefault(tuple(one.max_difference_by_layer), {}).setdefault(one.run_by, []).append(name)
-    names = ("; ".join(f"{', '.join(files)}, {run_by}" for run_by, files in found.items()) for found in equal.values())
-    return {name: list(values) for name, values in zip(names, equal, strict=True)}
-
-
-def _name(name: str, one: ComparedRow) -> str:
-    return f"{name}, {one.run_by}"
-
-
 def _latencies(manifest: Manifest) -> Iterator[Html]:
     found = text.milliseconds_an_image(manifest)
     yield charts.bars("How long an image takes.", list(found), list(found.values()), ("file", "ms an image"))
@@ -140,7 +99,6 @@ _CAPTIONS = {
 
 _CHARTS: dict[str, Callable[[Manifest], Iterator[Html]]] = {
     "files": _sizes,
-    "proof": _differences,
     "latency": _latencies,
     "numbers": _work,
 }

@@ -41,6 +41,13 @@ def test_a_file_that_is_too_large_is_not_read(copy):
         manifest.file_problems(copy, recorded)
 
 
+def test_a_manifest_of_an_earlier_format_is_refused_and_both_versions_are_named(copy):
+    path = copy / "manifest.json"
+    path.write_text(path.read_text().replace('"schema_version": 2,', '"schema_version": 1,', 1))
+    with pytest.raises(UserError, match=r"manifest\.json: schema_version 1, expected 2"):
+        manifest.read(copy)
+
+
 def test_differences_are_told_by_their_place_and_a_rule_decides_on_what_it_knows():
     recorded = {"a": {"b": [1, 2.0], "c": "x", "near": 2.0, "far": 2.0}, "left": 1, "whole": 1}
     found = {"a": {"b": [1, 2.1], "c": "y", "near": 2.5, "far": 9.0}, "new": 1, "whole": True}

@@ -34,6 +34,6 @@ def test_a_learnt_beta_is_clipped():
 
 
 def test_images_that_are_no_bytes_are_refused():
-    """They would be divided by 255."""
+    """Bundles hold bytes."""
     with pytest.raises(ValueError, match="images are float32, expected uint8"):
         reference.inputs(OTHER, np.zeros((1, *OTHER.input_shape), np.float32))

@@ -9,7 +9,7 @@ from export_networks import OTHER as SCALED
 from export import semantics
 from export.reference import Step
 
-OTHER = replace(SCALED, scale=255.0)
+OTHER = replace(SCALED, scale=256.0)
 EQUATIONS = {
     "subtract": "U[t] = beta U[t-1] + I[t] - R[t] threshold, R[t] = H(U[t-1] - threshold)",
     "zero": "U[t] = beta (1 - R[t]) U[t-1] + I[t], R[t] = H(U[t-1] - threshold)",
@@ -37,7 +37,17 @@ def test_the_words_are_those_that_files_hold(reset, encoding):
 
 
 def test_frames_of_the_data_are_no_held_image_and_the_scale_is_the_datas():
-    config = replace(SCALED, scale=51.0)
+    config = replace(SCALED, scale=64.0)
     given = semantics.of_bundle(Step(config, drawn(config, 0)), 9, sequence=True)["input"]
     assert (given["meaning"], given["layout"]) == ("the frames of the data, one per step", "T, N, C, H, W")
-    assert given["shape"] == [2, 12, 10] and given["range"] == "pixel / 51: float32, 0 to 5"
+    assert given["shape"] == [2, 12, 10]
+    assert given["range"] == "pixel / 64: float32, whole multiples of 1/64 from 0 to 4"
+
+
+def test_counts_are_whole_numbers_as_far_as_the_network_learned_them():
+    config = replace(SCALED, scale=1.0, input_bits=4)
+    network = Step(config, drawn(config, 0))
+    given = semantics.of_bundle(network, 9, sequence=True)["input"]["range"]
+    assert given == "pixel: float32, whole multiples of 1 from 0 to 16"
+    said = "pixel: whole multiples of 1 from 0 to 16, with which no sum rounds"
+    assert semantics.of_graph(network)["image"] == f"float32 [N, channels, height, width], {said}"

@@ -14,6 +14,7 @@ from csnn_jax import data
 from csnn_jax.config import Config
 from csnn_jax.data import Dataset, Split
 from csnn_jax.runs import weights
+from csnn_jax.runs.layouts import on_grid
 from csnn_jax.trained import Trained
 from export import silent
 from export.work import Work
@@ -32,7 +33,7 @@ def quiet(model, seed=0):
         tensors[f"{layer.name}.weight"][::2] = -np.abs(tensors[f"{layer.name}.weight"][::2])
         if f"{layer.name}.bias" in tensors:
             tensors[f"{layer.name}.bias"][::2] = -0.1
-    return tensors
+    return on_grid(model, tensors)
 
 
 def digits(model, train=40, test=30) -> Dataset:
@@ -62,6 +63,7 @@ def test_a_channel_that_only_test_images_make_fire_is_counted():
     tensors = drawn(model, 0)
     tensors["fc1.weight"][:] = 0.05
     tensors["fc1.bias"][:] = (2.0, 2.0, 0.0, 0.0)  # two fire without light
+    tensors = on_grid(model, tensors)
     real = digits(model)
     dark = replace(real, train=Split(np.zeros_like(real.train.images), real.train.labels))
     _, left, found = silent.drop(Config(model), tensors, dark, Work("Exporting"))
@@ -79,6 +81,18 @@ def test_a_layer_that_would_be_empty_is_refused_by_name():
     tensors["fc2.bias"][:] = -1.0
     with pytest.raises(csnn_jax.UserError, match="--drop-silent: none of 40 training images makes fc2 fire"):
         silent.drop(Config(model), tensors, digits(model), Work("Exporting"))
+
+
+def test_weights_that_a_smaller_layer_has_no_bits_for_are_refused():
+    """Of 78,400 inputs each neuron has a grid of its own, of up to 11 bits; of 62,720 all have 8."""
+    model = replace(SMALL, conv_channels=(100,), kernel_size=1, pool="none", hidden=(2,))
+    tensors = drawn(model)
+    tensors["fc1.weight"] /= 64
+    tensors["fc1.weight"][:, 0] *= 64
+    tensors = on_grid(model, tensors)
+    alive = [np.arange(100) < 80, np.ones(2, bool)]
+    with pytest.raises(csnn_jax.UserError, match=r"--drop-silent: fc1\.weight would be off the smaller layer's grid"):
+        silent.without(model, tensors, alive)
 
 
 @pytest.mark.slow
@@ -103,6 +117,7 @@ def test_of_recordings_only_the_frames_of_the_window_count():
     tensors = drawn(model, 0)
     tensors["fc1.weight"][:] = 0.01
     tensors["fc1.bias"][:] = (2.0, -1.0)  # the second fires where there is light
+    tensors = on_grid(model, tensors)
     frames = np.zeros((30, 4, *model.input_shape), np.uint8)
     frames[:, 2:] = 1
     split = Split(frames, np.arange(30) % 10)

@@ -12,8 +12,7 @@ from c_networks import COMPILERS, IMAGES, SANITIZE, STACKS, STRICT, images_for, 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from export import reference
-from export.c import program
-from export.parts import c_int8
+from export.c import headers, program
 
 USAGE = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"
 
@@ -30,24 +29,23 @@ WITH_INT8 = [*((name, False) for name in STACKS), ("odd sizes, average, zero", T
 
 
 @pytest.mark.parametrize(("name", "int8"), WITH_INT8)
-def test_each_step_from_torchs_membranes_gives_its_spikes_and_membranes(built, name, int8):
+def test_every_step_gives_torchs_spikes_and_membranes(built, name, int8):
     """The program gives its classes and counts. Another state that is run in between changes nothing."""
     config, tensors, folder = built(name)
-    tensors = c_int8.rounded(config, tensors) if int8 else tensors
+    tensors = headers.in_8_bits(config, tensors) if int8 else tensors
     x, samples, trace = torch_window(config, tensors)
     assert all(layer.any() and not layer.all() for layer in trace.spikes)
     binary, path = program.build(folder, folder, int8)
     library, other = program.Library(path, config), program.Library(path, config)
     step = reference.Step(config, tensors)
-    before = [u.numpy() for u in step.initial_membranes(IMAGES)]
-    check_at_the_threshold(library, step, next(reference.frames(x, 1)), before)
+    membranes = [u.numpy() for u in step.initial_membranes(IMAGES)]
+    check_at_the_threshold(library, step, next(reference.frames(x, 1)), membranes)
     for t, frame in enumerate(reference.frames(x, config.time_steps)):
-        after, spikes = library.step(before, frame.numpy())
-        other.step(before, torch.ones_like(frame).numpy())
-        before = [u[t].numpy() for u in trace.membranes]
+        other.step(membranes, np.zeros_like(frame))
+        membranes, spikes = library.step(membranes, frame.numpy())
         np.testing.assert_array_equal(spikes, trace.spikes[-1][t].numpy())
-        for mine, theirs in zip(after, before, strict=True):
-            assert np.all(np.abs(mine - theirs) <= 1e-5 * (1 + np.abs(theirs)))
+        for mine, theirs in zip(membranes, trace.membranes, strict=True):
+            np.testing.assert_array_equal(mine, theirs[t].numpy())
     classes, counts = program.counts(binary, samples)
     expected = trace.spikes[-1].sum(0).numpy()
     np.testing.assert_array_equal(counts, expected)
@@ -60,14 +58,14 @@ def check_at_the_threshold(library, step, frame, membranes):
     with torch.no_grad():
         _, *expected = step(frame, *map(torch.from_numpy, at))
     for mine, theirs in zip(library.step(at, frame.numpy())[0], expected, strict=True):
-        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-3)  # a reset takes 0.3 and more
+        np.testing.assert_array_equal(mine, theirs.numpy())
 
 
 def test_the_library_refuses_an_input_that_is_no_byte(built):
     config, tensors, folder = built("default kind")
     library = program.Library(folder / "libcsnn.so", config)
     membranes = [u.numpy() for u in reference.Step(config, tensors).initial_membranes(1)]
-    for value in (0.5, 1.5, -1 / 255):
+    for value in (1 / 512, 1.5, -1 / 256):
         with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
             library.step(membranes, np.full((1, 2, 12, 10), value, np.float32))
 

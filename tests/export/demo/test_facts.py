@@ -30,7 +30,7 @@ def test_it_is_the_bundles_network(small_bundle):
     test = data.load("mnist", (28, 28, 1)).test
     assert found["labels"] == test.labels[:10].tolist()
     assert files["samples.bin"] == test.images[:10].tobytes()  # one channel: in either order
-    assert found["levels"] == [float(np.float32(value) / np.float32(255)) for value in range(256)]
+    assert found["levels"] == [value / 256 for value in range(256)] and found["scale"] == 255
     assert "draws.bin" not in files and files["step.onnx"] == (small_bundle / "step.onnx").read_bytes()
 
 
@@ -39,7 +39,7 @@ def test_draws_are_those_of_the_first_golden_image(spikes):
     config = RunDir(spikes).config().model
     draws = np.frombuffer(files["draws.bin"], np.uint8).reshape(found["steps"], 1, 20, 20)
     image = np.frombuffer(files["samples.bin"], np.uint8).reshape(-1, 1, 20, 20)[0]
-    expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.pixel_scale)
+    expected = encode(image.reshape(1, 20, 20, 1), found["steps"], "rate", facts.SEED, config.brightest)
     np.testing.assert_array_equal(draws < np.array(found["levels"])[image], expected[:, 0, :, :, 0][:, None])
     assert found["data"] == "idx", "the folder of the images is nobody's business"
     assert facts._data_name("tfds:nmnist@/home/me") == "tfds:nmnist"

@@ -116,7 +116,7 @@ def every_pixel_is_encoded_as_in_python(page: Any) -> None:
         const encode = encoder(facts, draws);
         return Array.from({ length: facts.steps }, (_, t) => Array.from(encode(Uint8Array.from(pixels), t)));
     }"""
-    for encoding, scale in product(["direct", "rate", "latency"], [255.0, 102.0, 1.0]):
+    for encoding, scale in product(["direct", "rate", "latency"], [256.0, 128.0, 1.0]):
         config = ModelConfig((16, 16, 1), (), time_steps=steps, encoding=encoding, scale=scale)
         facts = {"encoding": encoding, "levels": table(config).tolist(), "steps": steps, "shape": [1, 16, 16]}
         found = page.evaluate(script, [facts, pixels.flatten().tolist(), made.tolist()])

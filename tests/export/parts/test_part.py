@@ -9,18 +9,18 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import expected_shapes
 from export import manifest, parts
 from export.parts.part import ComparedRow
+from export.proof.equality import Comparison
 
-SPIKES = {"different_output_spikes": 2, "different_hidden_spikes": 1, "output_spikes": 1000, "hidden_spikes": 4000}
-FREE = SPIKES | {"different_spikes_by_layer": [1, 2]}
-STEP = {"beyond_limit": 4, "max_difference": 0.5, "max_difference_by_layer": [0.25, 0.5]}
+FIGURES = Comparison(2, 5, 5000, 0, 4000, 0, 2, 0).figures()
 
 
-def test_whole_windows_alone_have_no_membranes_in_their_row():
-    found = ComparedRow.of("it", "torch", {"free_running": FREE, "stepwise": STEP})
-    assert found == ComparedRow("it", "torch", 3, 5000, 4, 0.5, "", (1, 2), (0.25, 0.5))
-    found = ComparedRow.of("it", "torch", FREE, "spikes differ from torch's")
-    assert found == ComparedRow("it", "torch", 3, 5000, None, None, "spikes differ from torch's", (1, 2))
-    assert found.line().startswith("3 of 5,000 spikes differ from torch's, which began at a membrane within rounding")
+def test_a_row_tells_what_was_compared_alone():
+    found = ComparedRow("it", FIGURES)
+    assert found.counts() == ["0 of 5,000", "0 of 4,000", "0 of 2"]
+    assert found.line() == "0 of 5,000 spikes and 0 of 4,000 membranes differ from those of torch"
+    found = ComparedRow("it", FIGURES | {"membranes": 0, "different_spikes": 3}, against="torch with 8 bits")
+    assert found.counts() == ["3 of 5,000", "-", "0 of 2"]
+    assert found.line() == "3 of 5,000 spikes differ from those of torch with 8 bits"
 
 
 def test_every_module_is_listed():

@@ -6,6 +6,7 @@ from export_networks import STACKS, case, changed
 
 from export import reference
 from export.parts import sequence
+from export.proof.equality import windows
 
 pytestmark = pytest.mark.numeric
 
@@ -13,8 +14,9 @@ pytestmark = pytest.mark.numeric
 @pytest.mark.parametrize("name", STACKS)
 def test_the_sequence_is_the_looped_step(name):
     made = case(name)
-    found = sequence.equals_loop(made.models["sequence.onnx"], made.models["step.onnx"], made.config, [made.x])
-    assert found["ok"] and found["spikes"] == 12 * len(made.images) * made.config.num_classes
+    found = sequence.equality(made.models["sequence.onnx"], windows(made.step, [made.x]))
+    assert found["different_spikes"] == found["different_counts"] == found["different_predictions"] == 0
+    assert found["spikes"] == 12 * found["counts"] == 12 * len(made.images) * made.config.num_classes
 
 
 def test_the_sequence_takes_another_length_than_its_default():
@@ -45,10 +47,8 @@ def test_data_with_a_time_axis_of_their_own_go_through_the_sequence():
 
 def test_a_sequence_that_counts_wrongly_is_found():
     made = case("default")
-    plain, whole = made.models["step.onnx"], made.models["sequence.onnx"]
-    shorter = changed(whole, "time_steps", lambda value: value - 1)
-    found = sequence.equals_loop(shorter, plain, made.config, [made.x])
-    assert found["different_spikes"] == found["spikes"] and found["different_counts"] > 0 and not found["ok"]
-    other = changed(whole, "fc2.bias", lambda value: value + np.float32(0.1))
-    found = sequence.equals_loop(other, plain, made.config, [made.x])
-    assert 0 < found["different_spikes"] < found["spikes"] and not found["ok"]
+    whole, expected = made.models["sequence.onnx"], [*windows(made.step, [made.x])]
+    with pytest.raises(ValueError, match=r"\[12, 3, 10\] and \[11, 3, 10\], expected equal shapes"):
+        sequence.equality(changed(whole, "time_steps", lambda value: value - 1), expected)
+    found = sequence.equality(changed(whole, "fc2.bias", lambda value: value + np.float32(0.1)), expected)
+    assert 0 < found["different_spikes"] < found["spikes"] and found["different_counts"] > 0

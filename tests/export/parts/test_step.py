@@ -39,7 +39,7 @@ def test_both_files_are_equal_and_the_plain_one_by_onnx_itself_too(tmp_path):
 @pytest.mark.parametrize("name", ["step", "step_b1"])
 def test_a_changed_weight_is_found_by_what_it_does(tmp_path, name):
     results = dict(zip(("step", "step_b1"), checked(tmp_path, **{name: "fc1.weight"}), strict=True))
-    assert any("membranes differ from torch's by more than 1e-05" in problem for problem in results[name].problems)
+    assert any(problem.endswith("membranes differ from torch's") for problem in results[name].problems)
 
 
 def test_another_reset_is_found_by_what_it_does(tmp_path):

@@ -34,7 +34,7 @@ def test_the_quantised_graph_holds_int8_weights_and_float_membranes(name):
         assert user.op_type == "QuantizeLinear"
     assert all(makers[value.name].op_type in ("Cast", "Sub", "Add") for value in graph.output)
     found = equality(made.step, OnnxRunner(made.models["step_int8.onnx"]), windows(made.step, [made.x]))
-    assert 1e-4 < found["stepwise"]["max_difference"] < 0.1, "it stays near the float one"
+    assert found["different_membranes"] > 0 and found["different_spikes"] < 0.1 * found["spikes"], "it is approximate"
 
 
 def test_the_ranges_are_taken_over_the_whole_window():
@@ -46,4 +46,4 @@ def test_the_ranges_are_taken_over_the_whole_window():
     assert abs((255 - zero) * scale - currents.max()) <= scale
     assert abs(-zero * scale - currents.min()) <= scale
     assert currents[0].max() < currents.max() - 2 * scale  # the first step alone would not have shown it
-    assert held["image_scale"] == held["spikes1_scale"] == np.float32(1 / 255)
+    assert held["image_scale"] == np.float32(1 / 256) and held["spikes1_scale"] == np.float32(1 / 255), "both exact"

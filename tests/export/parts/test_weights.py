@@ -1,10 +1,11 @@
-"""The trained parameters in csnn_jax: the spikes of step.onnx, and with other parameters not."""
+"""The trained parameters in csnn_jax: torch's spikes and membranes, and with other parameters not."""
 
 import numpy as np
 import pytest
 from export_networks import case
 
 from export.parts import weights
+from export.proof.equality import problems, windows
 
 pytestmark = pytest.mark.numeric
 
@@ -14,6 +15,6 @@ def test_csnn_jax_agrees_and_with_another_bias_does_not(name):
     made = case(name)
     for more, ok in ((0, True), (1, False)):
         tensors = made.tensors | {"fc1.bias": made.tensors["fc1.bias"] + np.float32(more)}
-        found = weights.equality(made.step, tensors, made.models["step.onnx"], [made.x])
-        assert found["ok"] == ok and found["images"] == 3 and (found["images_that_differ"] == 0) == ok
-        assert ok or found["first_flips"][0]["layer"] == 3
+        found = weights.equality(made.config, tensors, windows(made.step, [made.x]))
+        assert found["images"] == 3 and found["membranes"] == found["spikes"] > 0
+        assert (problems("csnn_jax", found) == []) == ok

@@ -14,6 +14,17 @@ def test_the_report_is_what_the_manifest_says(any_bundle):
     assert [name for name in recorded["files"] if "/" not in name and f"| `{name}` |" not in report] == ["report.md"]
 
 
+def test_the_report_counts_what_differs_and_of_how_many(small_bundle):
+    found = manifest.read(small_bundle)["proof"]
+    report = (small_bundle / "report.md").read_text()
+    neurons = 8 * 6 * (4 * 14 * 14 + 16 + 10)
+    row = f"| ONNX Runtime | torch | 0 of {neurons:,} | 0 of {neurons:,} | 0 of 8 |"
+    assert f"| `step.onnx` {row}" in report and f"| `step_b1.onnx` {row}" in report
+    assert f"| `network.nir` | snnTorch | torch | 0 of {neurons:,} | - | 0 of 8 |" in report
+    assert "| `c/weights_int8.h` | compiled | torch with the same 8 bits | 0 of " in report
+    assert found["step.onnx"]["onnxruntime"]["membranes"] == neurons
+
+
 def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(spikes, small_bundle):
     report, reason = (spikes / "report.md").read_text(), manifest.read(spikes)["nir"]["reason"]
     assert f"There is no NIR file: {reason}." in report and report.count(reason) == 1
