@@ -25,7 +25,8 @@ from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results/recipes"
-PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("results", "learning", "events", "speed")))
+NAMES = ("results", "learning", "events", "speed", "deploy")
+PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
 PICTURE = ROOT / "docs/results.png"
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 LOOKS = {
@@ -145,8 +146,28 @@ def saccades(found: Runs) -> str:
     return table(("seed", "test accuracy", "minutes", "commit", "processor"), rows) + f"\n\nMean: {accuracy(runs)}."
 
 
+def everywhere(found: Runs) -> str:
+    """What everywhere.py counted: a row for each side, a column for each network."""
+    del found
+    networks = {
+        path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results/everywhere").glob("*.json"))
+    }
+    sides = dict.fromkeys(row["side"] for one in networks.values() for row in one["rows"])
+    cells = {(name, row["side"]): row for name, one in networks.items() for row in one["rows"]}
+    rows = [(side, *(_differing(cells.get((name, side))) for name in networks)) for side in sides]
+    return table(("against snnTorch", *(name.replace("_", " ") for name in networks)), rows)
+
+
+def _differing(row: dict[str, Any] | None) -> str:
+    if row is None or "skipped" in row:
+        return "-"
+    steps = row["steps_with_other_membranes"] + row["steps_with_other_spikes"]
+    some = "" if row["images"] >= 1000 else f" ({row['images']} images)"
+    return f"0{some}" if not steps else f"in {steps} steps{some}"
+
+
 TABLES: dict[str, Callable[[Runs], str]] = {
-    made.__name__: made for made in (reached, recipes, flags, published, saccades)
+    made.__name__: made for made in (reached, recipes, flags, published, saccades, everywhere)
 }
 
 SUMMED = ("test accuracy", "seeds", "minutes a training")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hashes
 import numpy as np
 import pytest
 import speed_tables
@@ -28,9 +29,9 @@ MEASURED = {
 }
 
 
-def run(script: str, *arguments: object) -> subprocess.CompletedProcess:
+def run(script: str, *arguments: object, seconds: int = 60) -> subprocess.CompletedProcess:
     command = [sys.executable, ROOT / "benchmarks" / script, *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=seconds)
 
 
 @pytest.mark.parametrize("name", ["engine_scaling", "first_epoch"])
@@ -69,3 +70,31 @@ def test_a_small_run_is_timed(
     assert list(timed["times_faster"]) == list(train_step.BASELINES) and "default_job_s_extrapolated" not in timed
     for side in ("csnn_jax", "snntorch", "snntorch_channels_last", "snntorch_first_convolution_once"):
         assert all(timed[side][name] > 0 for name in SIDE)
+
+
+def test_a_bit_of_a_membrane_changes_its_hash() -> None:
+    membranes = np.random.default_rng(0).normal(size=(3, 2, 4, 5, 6)).astype(np.float32)
+    spikes = membranes > 0
+    before = hashes.of(membranes, spikes)
+    assert before.shape == (2, 3, hashes.WORDS)
+    for bit in range(31):
+        changed = membranes.copy()
+        changed.view(np.uint32)[1, 1, 2, 3, 4] ^= np.uint32(1 << bit)
+        differ = hashes.of(changed, spikes) != before
+        assert differ[1, 1, 0] and differ[..., :2].any(-1).sum() == 1
+    spikes[2, 0, 1, 1, 1] ^= True
+    assert (hashes.of(membranes, spikes) != before).sum() == 1
+
+
+@pytest.mark.slow
+def test_a_network_has_the_same_bits_everywhere(tmp_path: Path) -> None:
+    """But in a browser, and on a Cortex-M7, which take minutes; the C program keeps its hashes in C."""
+    model = ModelConfig(conv_channels=(6, 8), hidden=(20,), beta=0.9, time_steps=12, scale=256.0, input_bits=8)
+    out, sides = make_run(tmp_path / "run", model), ("scan", "event", "ONNX Runtime", "C, GCC -O3", "C, aarch64")
+    done = run("everywhere.py", out, "--images", 24, "--sides", *sides, seconds=600)
+    assert done.returncode == 0, done.stderr
+    rows = {row.pop("side"): row for row in json.loads(done.stdout)["rows"]}
+    assert rows.keys() == set(sides)
+    for row in rows.values():
+        if "skipped" not in row:
+            assert row["steps_with_other_membranes"] == row["steps_with_other_spikes"] == 0 < row["membranes"]

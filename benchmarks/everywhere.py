@@ -1,0 +1,268 @@
+"""Whether a run's membranes and spikes have the same bits everywhere; prints JSON.
+
+    python benchmarks/everywhere.py RUN [--images 1000] [--sides event "C, GCC -O3"] > results/everywhere/NAME.json
+
+Runs the test images in fresh processes: torch, both engines, ONNX Runtime, the same in a browser, and the C program of
+GCC and Clang here, on aarch64 (20 images) and on a Cortex-M7 (3 images) in emulators. Each side hashes the membranes
+and spikes of every image, layer and step (everywhere/hashes.py); where a hash differs, a Python side is run again to
+count the membranes that do. A side whose compiler, emulator or browser is missing is named. Threads and instruction
+sets are set by environment, for each process alone.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csnn_jax import data, machine
+from csnn_jax.config import ModelConfig
+from csnn_jax.data import as_input
+from csnn_jax.runs import rundir
+from csnn_jax.runs.equality import differ
+from export import reference
+
+HERE = Path(__file__).parent / "everywhere"
+ONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+OLD = {
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "ATEN_CPU_CAPABILITY": "default",
+    "CSNN_ISA": "baseline",
+    "XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2",
+}
+FIRST = "torch"
+"""What all sides are compared with: snnTorch, eager."""
+PYTHON: dict[str, dict[str, str]] = {
+    "torch": {},
+    "torch, channels last": {},
+    "torch, one thread, old instructions": ONE | OLD,
+    "torch compiled": {},
+    "scan": {},
+    "scan, one thread, old instructions": ONE | OLD,
+    "event": {},
+    "event, one thread, old instructions": ONE | OLD,
+    "ONNX Runtime": {},
+}
+C: dict[str, tuple[str, ...]] = {
+    "C, GCC -O0": ("gcc", "-O0"),
+    "C, GCC -O3": ("gcc", "-O3", "-march=native"),
+    "C, Clang -O0": ("clang", "-O0"),
+    "C, Clang -O3": ("clang", "-O3", "-march=native", "-ffp-contract=fast"),
+    "C, aarch64": ("aarch64-linux-gnu-gcc", "-O3", "-static"),
+}
+WEB, BOARD = "ONNX Runtime Web, Chromium", "C, Cortex-M7"
+FEWER = {"C, aarch64": 20, BOARD: 3}
+"""Images of an emulated side."""
+FETCHED = 20
+"""Images of which membranes are fetched where hashes differ."""
+STRICT = ("-std=c99", "-fno-trapping-math")
+
+
+class Case:
+    """What the sides of a run have in common: a bundle of it, and images in a folder.
+
+    Args:
+        run: a run directory.
+        count: test images.
+        folder: for what the sides read and write.
+    """
+
+    def __init__(self, run: str, count: int, folder: Path):
+        self.run, self.folder = run, folder
+        _, self.job, _ = rundir.open_run(run)
+        self.images = np.asarray(data.load_for(self.job).test.images[:count])
+        np.save(folder / "images.npy", self.images)
+        self.bundle = folder / "bundle"
+        command = [sys.executable, "-m", "export", run, "--out", self.bundle, "--quick"]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+
+    @property
+    def model(self) -> ModelConfig:
+        return self.job.model
+
+    def samples(self, count: int) -> bytes:
+        """The first so many images as the C program reads them."""
+        given = as_input(self.images[:count], self.model, (0,))
+        return np.ascontiguousarray(given.swapaxes(0, 1) if given.ndim == 5 else given).tobytes()
+
+    def shaped(self, words: bytes | np.ndarray) -> np.ndarray:
+        """Hashes [images, layers, steps, 3]."""
+        values = np.frombuffer(words, np.uint32) if isinstance(words, bytes) else words
+        return values.reshape(-1, len(self.model.layers), self.model.time_steps, 3)
+
+
+def python_side(case: Case, side: str) -> np.ndarray:
+    target = case.folder / "hashes.npy"
+    command = [sys.executable, HERE / "side.py", side, case.run, case.bundle, case.folder / "images.npy", target]
+    subprocess.run(command, check=True, stdout=sys.stderr, env=os.environ | PYTHON[side])
+    return case.shaped(np.load(target))
+
+
+def c_side(case: Case, side: str) -> np.ndarray:
+    compiler, *flags = C[side]
+    work = case.folder / "c"
+    work.mkdir(exist_ok=True)
+    (work / "samples.bin").write_bytes(case.samples(FEWER.get(side, len(case.images))))
+    sources = case.bundle / "c/csnn.c", HERE / "hash.c"
+    names = '-DSAMPLES="samples.bin"', '-DHASHES="hashes.bin"'
+    command = [compiler, *flags, *STRICT, *names, "-I", case.bundle / "c", *sources, "-o", work / "hash"]
+    subprocess.run(command, check=True)
+    emulator = ["qemu-aarch64"] if "aarch64" in side else []
+    subprocess.run([*emulator, "./hash"], cwd=work, check=True)
+    return case.shaped((work / "hashes.bin").read_bytes())
+
+
+def board_side(case: Case, side: str) -> np.ndarray:
+    """On QEMU's mps2-an500, whose 16 MB of memory at 0x60000000 hold what its flash is too small for."""
+    sys.path.append(str(Path(__file__).parent))
+    import microcontroller
+
+    work = case.folder / "mcu"
+    work.mkdir()
+    files, _ = microcontroller.blocks(microcontroller.PAGE.read_text())
+    script = files["mcu/board.ld"].replace("*(.rodata*) ", "")
+    script = script.replace("{\n    FLASH", "{\n    MORE  (r)   : ORIGIN = 0x60000000, LENGTH = 16M\n    FLASH", 1)
+    script = script.replace("SECTIONS\n{", "SECTIONS\n{\n    .rodata : { *(.rodata*) } > MORE", 1)
+    (work / "board.ld").write_text(script)
+    (work / "startup.c").write_text(files["mcu/startup.c"] + "\nvoid timer_wrapped(void)\n{\n}\n")
+    (work / "samples.bin").write_bytes(case.samples(FEWER[side]))
+    cpu = ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard")
+    names = '-DSAMPLES="samples.bin"', '-DHASHES="hashes.bin"'
+    parts = ("startup.c", case.bundle / "c/csnn.c", HERE / "hash.c")
+    options = ("-O2", "-I", case.bundle / "c", "--specs=rdimon.specs", "-T", "board.ld")
+    command = ["arm-none-eabi-gcc", *cpu, *names, *options, *parts, "-o", "hash.elf"]
+    subprocess.run(command, cwd=work, check=True)
+    machine_flags = ("-M", "mps2-an500", "-nographic", "-monitor", "none", "-serial", "none")
+    semihosting = ("-semihosting-config", "enable=on,target=native")
+    subprocess.run(["qemu-system-arm", *machine_flags, *semihosting, "-kernel", "hash.elf"], cwd=work, check=True)
+    return case.shaped((work / "hashes.bin").read_bytes())
+
+
+def web_side(case: Case, side: str) -> np.ndarray:
+    """In headless Chromium, on a page of a server of this process."""
+    from export.demo import ort_web
+
+    site, arrived, came = case.folder / "site", threading.Event(), []
+    site.mkdir()
+    x = reference.inputs(case.model, case.images)
+    frames = x.shape[0] if x.ndim == 5 else 1
+    (site / "images.bin").write_bytes(np.ascontiguousarray((x.swapaxes(0, 1) if x.ndim == 5 else x).numpy()).tobytes())
+    shapes = reference.membrane_shapes(case.model)
+    height, width, channels = case.model.input_shape
+    facts = {"batch": 10, "frames": frames, "steps": case.model.time_steps, "shape": [channels, height, width]}
+    (site / "facts.json").write_text(json.dumps(facts | {"layers": shapes, "thresholds": case.model.thresholds}))
+    shutil.copy(case.bundle / "step.onnx", site)
+    for name in ("page.html", "page.js"):
+        shutil.copy(HERE / name, site)
+    for name, content in ort_web.load(None).files.items():
+        (site / name).write_bytes(content)
+
+    class Handler(SimpleHTTPRequestHandler):
+        extensions_map = SimpleHTTPRequestHandler.extensions_map | {".wasm": "application/wasm"}
+
+        def do_POST(self) -> None:
+            came.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+            arrived.set()
+
+        def log_message(self, format: str, *values: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/page.html"
+        flags = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={case.folder / 'browser'}")
+        browser = subprocess.Popen(["chromium", *flags, address], stdout=sys.stderr, stderr=subprocess.DEVNULL)
+        try:
+            if not arrived.wait(3 * 3600):
+                raise RuntimeError("the page sent nothing within three hours")
+        finally:
+            browser.kill()
+            browser.wait()
+            server.shutdown()
+    return case.shaped(came[0])
+
+
+SIDES: dict[str, Callable[[Case, str], np.ndarray]] = {
+    **dict.fromkeys(PYTHON, python_side),
+    WEB: web_side,
+    **dict.fromkeys(C, c_side),
+    BOARD: board_side,
+}
+
+
+def missing(side: str) -> str | None:
+    """A program that a side needs and that isn't there."""
+    needed = {WEB: ("chromium", "npm"), BOARD: ("arm-none-eabi-gcc", "qemu-system-arm")}.get(side, C.get(side, ())[:1])
+    needed = (*needed, "qemu-aarch64") if "aarch64" in side else needed
+    return next((name for name in needed if not shutil.which(name)), None)
+
+
+def compared(case: Case, hashes: np.ndarray, side: str, first: np.ndarray) -> dict[str, Any]:
+    """How many membranes and spikes a side has, and in how many windows of an image, a layer and a step any differ."""
+    neurons = sum(int(np.prod(layer.out_shape)) for layer in case.model.layers)
+    same = hashes == first[: len(hashes)]
+    found: dict[str, Any] = {
+        "side": side,
+        "images": len(hashes),
+        "membranes": len(hashes) * neurons * case.model.time_steps,
+        "steps_with_other_membranes": int((~same[..., :2].all(-1)).sum()),
+        "steps_with_other_spikes": int((~same[..., 2]).sum()),
+    }
+    if not same.all() and side in PYTHON:
+        found |= fetched(case, side, np.flatnonzero(~same.reshape(len(same), -1).all(1))[:FETCHED])
+    return found
+
+
+def fetched(case: Case, side: str, images: np.ndarray) -> dict[str, int]:
+    """How many membranes and spikes of some images differ, of all layers and steps."""
+    np.save(case.folder / "some.npy", case.images[images])
+    arrays = []
+    for one in (FIRST, side):
+        target = case.folder / "layers.npz"
+        command = [sys.executable, HERE / "side.py", one, case.run, case.bundle, case.folder / "some.npy", target]
+        subprocess.run(command, check=True, stdout=sys.stderr, env=os.environ | PYTHON[one])
+        arrays.append(dict(np.load(target)))
+    differing = {name: differ(arrays[0][name], arrays[1][name]) for name in arrays[0]}
+    return {
+        "images_fetched": len(images),
+        "different_membranes": sum(count for name, count in differing.items() if name.startswith("membranes")),
+        "different_spikes": sum(count for name, count in differing.items() if name.startswith("spikes")),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--sides", nargs="*", default=SIDES, metavar="SIDE", help=f"some of: {'; '.join(SIDES)}")
+    flags = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        case = Case(flags.run, flags.images, Path(folder))
+        first = python_side(case, FIRST)
+        for side, run in SIDES.items():
+            if side == FIRST or side not in flags.sides:
+                continue
+            if (program := missing(side)) is not None:
+                rows.append({"side": side, "skipped": f"no {program}"})
+                continue
+            rows.append(compared(case, run(case, side), side, first))
+            print(rows[-1], file=sys.stderr, flush=True)
+    about = {"command": f"python benchmarks/everywhere.py {Path(flags.run).name}", "commit": machine.commit()}
+    print(json.dumps(about | machine.describe() | {"compared_with": FIRST, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""One side of everywhere.py that is a Python program: hashes of a network's membranes, to a file.
+
+python side.py SIDE RUN BUNDLE images.npy hashes.npy     # or layers.npz: the membranes and spikes themselves
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[2]))  # for a clone that isn't installed
+from hashes import of
+
+BATCH = 50
+Layers = Iterator[tuple[np.ndarray, np.ndarray]]
+"""Membranes and spikes of each layer [time, batch, ...], channels last."""
+Side = Callable[[np.ndarray], Layers]
+"""What runs a batch of images."""
+
+
+def torch_eager(run: str, channels_last: bool = False) -> Side:
+    import torch
+
+    from csnn_jax.data import as_floats, as_input
+    from csnn_jax.runs import rundir
+    from csnn_torch import model
+
+    config, tensors = rundir.open_run(run)[1].model, rundir.open_run(run)[2]
+    network = model.sequential(config)
+    model.load_tensors(network, tensors)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network.to(memory_format=layout)
+
+    def window(images: np.ndarray) -> Layers:
+        x = model.channels_first(as_floats(as_input(images, config, (0,)), config), layout)
+        trace = model.trace(network, x, config.time_steps)
+        return ((m.numpy(), s.numpy()) for m, s in zip(trace.membranes, trace.spikes, strict=True))
+
+    return window
+
+
+def torch_compiled(run: str) -> Side:
+    import torch
+
+    from csnn_jax.runs import rundir
+    from export import reference
+
+    _, job, tensors = rundir.open_run(run)
+    step = torch.compile(reference.Step(job.model, tensors))
+
+    def window(images: np.ndarray) -> Layers:
+        trace = reference.trace(step, reference.inputs(job.model, images), job.model.time_steps)
+        return ((last(m), last(s)) for m, s in zip(trace.membranes, trace.spikes, strict=True))
+
+    def last(values: torch.Tensor) -> np.ndarray:
+        return (values.movedim(2, -1) if values.ndim == 5 else values).numpy()
+
+    return window
+
+
+def jax_engine(run: str, engine: str) -> Side:
+    import csnn_jax
+
+    network = csnn_jax.load(run, engine=engine)
+
+    def window(images: np.ndarray) -> Layers:
+        trace = network.trace(images)
+        return zip(trace.membranes, trace.spikes, strict=True)
+
+    return window
+
+
+def onnx_runtime(run: str, bundle: str) -> Side:
+    import onnxruntime
+
+    from csnn_jax.runs import rundir
+    from export import reference
+
+    config = rundir.open_run(run)[1].model
+    session = onnxruntime.InferenceSession(f"{bundle}/step.onnx", providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+
+    def window(images: np.ndarray) -> Layers:
+        x = reference.inputs(config, images)
+        membranes = [np.zeros((len(images), *shape), np.float32) for shape in reference.membrane_shapes(config)]
+        steps, outputs = [], []
+        for frame in reference.frames(x, config.time_steps):
+            out, *membranes = session.run(None, dict(zip(names, [frame.numpy(), *membranes], strict=True)))
+            steps.append(membranes)
+            outputs.append(out)
+        for number, (layer, threshold) in enumerate(zip(zip(*steps, strict=True), config.thresholds, strict=True)):
+            values = np.stack(layer)
+            fired = np.stack(outputs) if number == len(membranes) - 1 else values > np.float32(threshold)
+            yield (np.moveaxis(values, 2, -1), np.moveaxis(fired, 2, -1)) if values.ndim == 5 else (values, fired)
+
+    return window
+
+
+def made(side: str, run: str, bundle: str) -> Side:
+    if side == "torch compiled":
+        return torch_compiled(run)
+    if side.startswith("torch"):
+        return torch_eager(run, channels_last="channels last" in side)
+    if side.startswith("ONNX Runtime"):
+        return onnx_runtime(run, bundle)
+    return jax_engine(run, side.split()[0])
+
+
+def main() -> None:
+    side, run, bundle, source, target = sys.argv[1:]
+    window, images = made(side, run, bundle), np.load(source)
+    if target.endswith(".npz"):
+        arrays = {}
+        for number, (membranes, spikes) in enumerate(window(images)):
+            arrays |= {f"membranes{number}": np.asarray(membranes), f"spikes{number}": np.asarray(spikes)}
+        np.savez(target, **arrays)
+        return
+    parts = []
+    for start in range(0, len(images), BATCH):
+        layers = [of(np.asarray(m), np.asarray(s)) for m, s in window(images[start : start + BATCH])]
+        parts.append(np.stack(layers, 1))
+    np.save(target, np.concatenate(parts))
+
+
+if __name__ == "__main__":
+    main()
