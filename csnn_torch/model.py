@@ -241,7 +241,8 @@ def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Rea
         fired[:, number] += spikes.flatten(1).sum(1)
 
     with _watched(network, add):
-        scores = run_for(network, x, time_steps, readout).sum(0)
+        output = run_for(network, x, time_steps, readout)
+        scores = sum(output[1:], output[0])  # in the order of time, as csnn_jax adds: sums of membranes round
     return SpikeCounts(scores, fired)
 
 
