@@ -258,7 +258,10 @@ def main() -> None:
             if (program := missing(side)) is not None:
                 rows.append({"side": side, "skipped": f"no {program}"})
                 continue
-            rows.append(compared(case, run(case, side), side, first))
+            try:
+                rows.append(compared(case, run(case, side), side, first))
+            except subprocess.CalledProcessError as error:  # has printed why; the other sides go on
+                rows.append({"side": side, "failed": f"exit code {error.returncode}"})
             print(rows[-1], file=sys.stderr, flush=True)
     about = {"command": f"python benchmarks/everywhere.py {Path(flags.run).name}", "commit": machine.commit()}
     print(json.dumps(about | machine.describe() | {"compared_with": FIRST, "rows": rows}, indent=1))

@@ -159,7 +159,7 @@ def everywhere(found: Runs) -> str:
 
 
 def _differing(row: dict[str, Any] | None) -> str:
-    if row is None or "skipped" in row:
+    if row is None or "images" not in row:
         return "-"
     steps = row["steps_with_other_membranes"] + row["steps_with_other_spikes"]
     some = "" if row["images"] >= 1000 else f" ({row['images']} images)"

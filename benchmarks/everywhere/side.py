@@ -104,7 +104,7 @@ def made(side: str, run: str, bundle: str) -> Side:
         return torch_eager(run, channels_last="channels last" in side)
     if side.startswith("ONNX Runtime"):
         return onnx_runtime(run, bundle)
-    return jax_engine(run, side.split()[0])
+    return jax_engine(run, side.split(",")[0])
 
 
 def main() -> None:
