@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,25 +121,49 @@ def test_sums_at_the_bound_are_exact_in_any_order(grid):
             assert (four.astype(np.float64) == 4 * true).all()
 
 
-@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+LAYERS = {
+    "kernel 3": Layer("conv1", "conv", (12, 10, 6), 20, 3, 1, 1),
+    "kernel 5, bytes": Layer("conv1", "conv", (12, 10, 3), 20, 5, 1, 2, input_bits=8, input_step=2.0**-8),
+    "kernel 7": Layer("conv1", "conv", (12, 10, 33), 20, 7, 1, 3),
+    "linear": Layer("fc1", "linear", (3136,), 40),
+    "linear, bytes": Layer("fc1", "linear", (784,), 40, input_bits=8, input_step=2.0**-8),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 @pytest.mark.parametrize("batch", [16, 33])
 @pytest.mark.parametrize("dense", [0.05, 1.0])
-def test_layers_of_every_framework_are_exact(kernel_size, batch, dense):
-    """Convolutions and products of XLA's and torch's, in both layouts, against float64; 16 images and more."""
-    rng = np.random.default_rng(kernel_size)
-    layer = Layer("conv1", "conv", (12, 10, 6), 20, kernel_size, 1, kernel_size // 2)
+def test_layers_of_every_framework_are_exact(layer, batch, dense):
+    """Products of XLA's and torch's against float64, some at the bound; both layouts, and batches of at least 16.
+
+    From 16 images on torch without oneDNN may use NNPACK's Winograd transform, which isn't exact.
+    """
+    rng = np.random.default_rng(batch)
     kernel = rng.uniform(-1, 1, layer.kernel_shape).astype(np.float32)
-    kernel, bias = layer.grid.round(kernel, rng.uniform(-1, 1, 20).astype(np.float32))
-    x = (rng.random((batch, *layer.in_shape)) < dense).astype(np.float32)
+    bias = rng.uniform(-1, 1, layer.channels).astype(np.float32)
+    largest = 2.0**layer.input_bits * layer.input_step
+    kernel[..., :4], bias[:4] = np.nextafter(np.float32(1), np.float32(0)), 7.99 * largest
+    kernel[..., 4:8] = -kernel[..., :4]
+    kernel, bias = layer.grid.round(kernel, bias)
+    values = rng.integers(1, 2**layer.input_bits + 1, (batch, *layer.in_shape)) * layer.input_step
+    values[0] = largest
+    x = (values * (rng.random(values.shape) < dense)).astype(np.float32)
+    linear = layer.kind == "linear"
+
+    def ours(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+        return (layers.matmul(x, kernel) if linear else layers.conv(x, kernel, 1, layer.padding)) + bias
+
     with jax.enable_x64(True):
-        true = np.asarray(layers.conv(jnp.float64(x), jnp.float64(kernel), 1, layer.padding)) + bias
-    ours = jax.jit(lambda x, kernel: layers.conv(x, kernel, 1, layer.padding, True) + bias)(x, kernel)
-    np.testing.assert_array_equal(np.asarray(ours), true)
-    weight = torch.tensor(kernel.transpose(3, 2, 0, 1).copy())
-    for layout in (torch.contiguous_format, torch.channels_last):
-        images = torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        theirs = torch.nn.functional.conv2d(images, weight.to(memory_format=layout), torch.tensor(bias), padding="same")
-        np.testing.assert_array_equal(theirs.permute(0, 2, 3, 1).numpy(), true)
+        true = np.asarray(ours(*map(jnp.float64, (x, kernel, bias))))
+    assert abs(true).max() < 2.0**24 * layer.input_step
+    np.testing.assert_array_equal(np.asarray(jax.jit(ours)(x, kernel, bias)), true)
+    weight, images = (torch.tensor(np.moveaxis(a, -1, to)) for a, to in ((kernel, 0), (x, 1)))
+    if not linear:
+        weight = weight.movedim(-1, 1).contiguous()
+    for layout in (torch.contiguous_format,) if linear else (torch.contiguous_format, torch.channels_last):
+        given = images.contiguous(memory_format=layout), weight.contiguous(memory_format=layout), torch.tensor(bias)
+        theirs = F.linear(*given) if linear else F.conv2d(*given, padding=layer.padding)
+        np.testing.assert_array_equal(theirs.movedim(1, -1).numpy(), true)
 
 
 def test_what_leaves_too_few_bits_or_no_exact_average_is_refused():
