@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +31,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import as_input
 from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import differ
+from csnn_jax.runs.weights import digest
 from export import reference
 
 HERE = Path(__file__).parent / "everywhere"
@@ -79,7 +81,7 @@ class Case:
 
     def __init__(self, run: str, count: int, folder: Path):
         self.run, self.folder = run, folder
-        _, self.job, _ = rundir.open_run(run)
+        _, self.job, self.tensors = rundir.open_run(run)
         self.images = np.asarray(data.load_for(self.job).test.images[:count])
         np.save(folder / "images.npy", self.images)
         self.bundle = folder / "bundle"
@@ -264,6 +266,7 @@ def main() -> None:
                 rows.append({"side": side, "failed": f"exit code {error.returncode}"})
             print(rows[-1], file=sys.stderr, flush=True)
     about = {"command": f"python benchmarks/everywhere.py {Path(flags.run).name}", "commit": machine.commit()}
+    about |= {"network": asdict(case.model), "weights_sha256": digest(case.tensors)}
     print(json.dumps(about | machine.describe() | {"compared_with": FIRST, "rows": rows}, indent=1))
 
 

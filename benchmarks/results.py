@@ -154,7 +154,9 @@ def everywhere(found: Runs) -> str:
     }
     sides = dict.fromkeys(row["side"] for one in networks.values() for row in one["rows"])
     cells = {(name, row["side"]): row for name, one in networks.items() for row in one["rows"]}
-    rows = [(side, *(_differing(cells.get((name, side))) for name in networks)) for side in sides]
+    counts = (max(row.get("membranes", 0) for row in one["rows"]) for one in networks.values())
+    rows = [("membranes, and as many spikes", *(f"{count:,}" for count in counts))]
+    rows += [(side, *(_differing(cells.get((name, side))) for name in networks)) for side in sides]
     return table(("against snnTorch", *(name.replace("_", " ") for name in networks)), rows)
 
 
