@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import ENVIRONMENT, FOUR_DEVICES, SMALL, UNOPTIMISED, run
+from commands import EMITTERS, ENVIRONMENT, FOUR_DEVICES, SMALL, UNOPTIMISED, run
 from digits import few_digits
 from flax import nnx
 from hypothesis import settings
@@ -75,7 +75,7 @@ def x64() -> Iterator[None]:
 @pytest.fixture
 def optimised() -> Callable[..., Callable]:
     """`jax.jit` as a user's process compiles."""
-    options = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    options = {"xla_backend_optimization_level": 3, **EMITTERS}
     return functools.partial(jax.jit, compiler_options=options)
 
 

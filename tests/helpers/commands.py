@@ -8,11 +8,15 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
+
+EMITTERS = {"xla_cpu_use_fusion_emitters": True} if version("jax") < "0.12" else {}
+"""An option of XLA's at its default, which newer versions lack."""
 
 UNOPTIMISED = " ".join(
     (
         "--xla_backend_optimization_level=0",
-        "--xla_cpu_use_fusion_emitters=false",
+        *(f"--{option}=false" for option in EMITTERS),
         "--xla_cpu_parallel_codegen_split_count=1",
     )
 )
