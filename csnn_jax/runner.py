@@ -242,7 +242,7 @@ class Stream:
         if x.dtype.kind == "f":
             check_floats(x, config.pixel_scale, "frame goes")
         if config.encoding == "direct":
-            x = np.asarray(as_learned(x, config, "pixels of frame"))
+            x = np.asarray(as_learned(x.reshape(-1, *shape), config, "pixels of frame"))
         elif ((x != 0) & (x != 1)).any():
             spikes = f"spikes, as {config.encoding} encoding makes them"
             raise ValueError(f"frame has other numbers than 0 and 1, expected {spikes}")

@@ -21,9 +21,9 @@ from csnn_torch.foreign import folding, modules, saved
 from csnn_torch.foreign.modules import Module
 
 UNSEEN = (
-    "a state_dict does not show inhibition, reset_delay, state_quant or (before snnTorch 1.0) graded spikes, nor the "
-    "kind of the pools and that they stand before the neurons, nor a BatchNorm's eps: taken as snn.Leaky's defaults, "
-    "and as the flags say"
+    "a state_dict does not show inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
+    "BatchNorm's eps, or where pools are and of what kind; assumed: snn.Leaky's defaults, pools before neurons, and "
+    "what the flags say"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
 """Heights and widths of images of usual data sets, which a message suggests first."""

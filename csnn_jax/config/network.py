@@ -113,7 +113,7 @@ class ModelConfig:
         check("--slope", self.slope, "a positive number", self.slope is None or is_number(self.slope, 0.0))
         check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
         fits = self.scale is None or (is_number(self.scale, 0.0) and grid.is_power_of_two(self.scale))
-        check("--scale", self.scale, "a power of two from 2^-16 to 2^20", fits)
+        check("--scale", self.scale, "a power of two from 2^-16 to 2^20, such as 256", fits)
         few = self.input_bits is None or (is_count(self.input_bits, 0) and self.input_bits <= grid.MOST_INPUT)
         check("input_bits", self.input_bits, f"a whole number from 0 to {grid.MOST_INPUT}", few)
         check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
@@ -135,9 +135,10 @@ class ModelConfig:
                     "expected fewer blocks, smaller kernels or strides, or larger images"
                 )
             if (bits := layer.grid.bits) < grid.LEAST:
+                inputs = f"{layer.grid.terms:,} inputs of {layer.input_bits} bits"
                 raise UserError(
-                    f"{layer.name}: {layer.grid.terms:,} inputs of {layer.input_bits} bits to each neuron leave {bits} "
-                    f"bits for its weights, expected at least {grid.LEAST}: fewer inputs, or smaller kernels"
+                    f"{layer.name}: {inputs} to each neuron leave {max(0, bits)} bits for its weights, "
+                    f"expected at least {grid.LEAST}: fewer inputs, or smaller kernels"
                 )
 
     def _check_geometry(self) -> None:

@@ -48,31 +48,31 @@ def entry_of(images: Images, floats: bool = False) -> Entry:
 
 
 def as_bytes_of_255(images: np.ndarray) -> np.ndarray | None:
-    """The bytes of which floats are 255ths, as torchvision's `ToTensor` makes them; None: they are others."""
+    """The bytes of which floats are 255ths, as torchvision's `ToTensor` makes them; None: some are others."""
+    whole, fits = _of_255(images)
+    return whole.astype(np.uint8) if images.size and fits.all() else None
+
+
+def _of_255(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The whole numbers nearest to 255 times some floats, and where these are 255ths of bytes."""
     units = np.float32(images) * 255
     whole = np.rint(units)
-    fits = images.size and whole.min() >= 0 and whole.max() <= 255 and np.abs(units - whole).max() <= 2**-14
-    return whole.astype(np.uint8) if fits else None
+    return whole, (whole >= 0) & (whole <= 255) & (np.abs(units - whole) <= 2**-14)
 
 
 def to_learn_from(images: Images) -> Images:
-    """Images of a caller's to learn from: floats that are 255ths become the bytes that they were."""
-    if (
-        isinstance(images, MadeImages)
-        or images.dtype == np.uint8
-        or not len(images)
-        or highest_count(images) is not None
-    ):
+    """Images of a caller's to learn from: floats that are 255ths, all of them, become the bytes that they were."""
+    if isinstance(images, MadeImages) or images.dtype == np.uint8 or not len(images):
         return images
-    found = as_bytes_of_255(np.asarray(images))
+    found = as_bytes_of_255(np.asarray(images)) if highest_count(images) is None else None
     return images if found is None else found
 
 
 def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Images:
     """Images in the form that a network has learned from: bytes or counts, or floats.
 
-    Floats that are 255ths become bytes where the network takes bytes, and bytes become floats where it doesn't. Other
-    floats stay, for the engines round them (`network.model.enter`).
+    An image of 255ths becomes that of its bytes where the network takes bytes, whatever the others are; bytes become
+    floats where it doesn't. Other floats stay, for the engines round them (`network.model.enter`).
 
     Args:
         images: as `check_images` passes them.
@@ -82,20 +82,28 @@ def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Im
     Raises:
         ValueError: larger values than those that the network has learned from leave room for.
     """
-    if isinstance(images, MadeImages):
+    if isinstance(images, MadeImages) or (model.encoding != "direct" and images.dtype == np.uint8):
         return images
     if images.dtype != np.uint8:
-        images = np.asarray(images)
-        if model.pixel_scale == PIXEL and (found := as_bytes_of_255(images)) is not None:
-            return found
+        images = _bytes_again(np.asarray(images)) if model.pixel_scale == PIXEL else np.asarray(images)
     elif not model.takes_bytes:
         images = np.asarray(images).astype(np.float32) / np.float32(255)
-    elif model.pixel_bits == 8 or model.encoding != "direct":
+    if images.dtype == np.uint8 and model.pixel_bits >= 8:
         return images
     most = 2.0**model.pixel_bits / (1 if images.dtype == np.uint8 else model.pixel_scale)
-    if model.encoding == "direct" and len(images) and (high := float(np.max(np.asarray(images)))) > most:
-        raise ValueError(f"{name} go up to {high:g}, expected at most {most:g}, as the network was trained on")
+    if len(images) and (high := float(np.max(np.asarray(images)))) > most:
+        why = "the power of two above the largest value that the network was trained on"
+        raise ValueError(f"{name} go up to {high:g}, expected at most {most:g}, {why}")
     return images
+
+
+def _bytes_again(images: np.ndarray) -> np.ndarray:
+    """Floats [N, ...] of which each image of 255ths has the values of its bytes; bytes where all are."""
+    whole, fits = _of_255(images)
+    of_bytes = fits.reshape(len(images), -1).all(1)
+    if of_bytes.all():
+        return whole.astype(np.uint8)
+    return np.where(of_bytes.reshape(-1, *[1] * (images.ndim - 1)), whole / np.float32(PIXEL), images)
 
 
 def as_floats(x: np.ndarray, model: "ModelConfig", dtype: str = "float32") -> np.ndarray:

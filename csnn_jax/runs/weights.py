@@ -67,7 +67,7 @@ def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
     if MASTERS in metadata:
         return config, rounded
     if off := next((name for name, value in tensors.items() if not np.array_equal(value, rounded[name])), None):
-        raise UserError(f"{path}: {off} is off its grid, expected weights as this version rounds them")
+        raise UserError(f"{path}: {off} isn't on its grid, expected rounded weights, as csnn_jax.save writes")
     return config, tensors
 
 

@@ -155,5 +155,5 @@ def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weight
     if given == taken:
         return first
     layer = config.layers[0].name
-    note = f"the division of pixels by {given:g} is folded into {layer}, which takes them divided by {taken:g}"
+    note = f"your images were divided by {given:g}, here bytes are divided by {taken:g}: {layer} makes up for it"
     return first._replace(weight=first.weight * (taken / given), notes=(*first.notes, note))

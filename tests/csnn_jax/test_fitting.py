@@ -76,7 +76,7 @@ def test_floats_enter_in_steps_of_their_own():
     found = fit(PLAIN, (small, LABELS), (small, LABELS))
     scale, bits = found.config.model.scale, found.config.model.input_bits
     assert bits == 11 and 500 < small.max() * scale <= 2**bits
-    with pytest.raises(ValueError, match=rf"expected at most {2**bits / scale:g}, as the network was trained on"):
+    with pytest.raises(ValueError, match=rf"expected at most {2**bits / scale:g}, the power of two above"):
         found.classify(small * 4)
     fired = found.evaluate((small, LABELS)).densities
     assert 0 < fired["lif1"] < 1

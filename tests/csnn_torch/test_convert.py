@@ -57,7 +57,8 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
     assert "as flags say: padding same, stride 1, pool max, atan, direct, 12 steps" in printed
     assert "Note: a state_dict does not show inhibition, reset_delay, state_quant" in printed
     assert (
-        f"Note: the division of pixels by {divided:g} is folded into conv1, which takes them divided by 256" in printed
+        f"Note: your images were divided by {divided:g}, here bytes are divided by 256: conv1 makes up for it"
+        in printed
     )
     run, config, tensors = rundir.open_run(str(out))
     assert config.model.conv_channels == (4, 6) and config.model.hidden == (20,) and config.model.reset == "zero"
@@ -162,7 +163,7 @@ def test_counts_enter_as_they_are(tmp_path, monkeypatch, capsys, flags, factor):
     words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--input-shape", "34", "34", "2"]
     assert convert.main([*words, "--padding", "valid", "--dataset", bars, *flags]) == 0
     printed = capsys.readouterr().out
-    assert ("the division of pixels by 4 is folded" in printed) == bool(flags) and "by 255" not in printed
+    assert ("your images were divided by 4, " in printed) == bool(flags) and "by 255" not in printed
     assert "Rounding the weights, on the first 30 test images: changed " in printed
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert (config.model.scale, config.model.input_bits) == (1, 4)

@@ -67,7 +67,7 @@ def test_what_a_state_dict_lacks_comes_from_the_caller():
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
     assert notes[-1] == state_dict.UNSEEN and len(notes) == 3
-    assert notes[0] == "the division of pixels by 255 is folded into conv1, which takes them divided by 256"
+    assert notes[0] == "your images were divided by 255, here bytes are divided by 256: conv1 makes up for it"
     assert notes[1].startswith("the weights fit with --stride 2 --pool none as well; a state_dict does not show")
 
 

@@ -43,6 +43,15 @@ BYTES_IN, COUNTS_IN = ModelConfig(), ModelConfig(scale=1.0, input_bits=4)
 FLOATS_IN = ModelConfig(scale=4096.0, input_bits=11)
 
 
+def test_an_image_is_the_same_whatever_the_others_are():
+    others = FLOATS * np.float32(0.77)
+    mixed = as_learned(np.concatenate([FLOATS, others]), BYTES_IN)
+    np.testing.assert_array_equal(mixed[: len(FLOATS)] * 256, BYTES)
+    np.testing.assert_array_equal(mixed[len(FLOATS) :], others)
+    with pytest.raises(ValueError, match=r"^images go up to 255, expected at most 128"):
+        as_learned(np.ones((1, 2, 2, 1), np.float32), ModelConfig(scale=256.0, input_bits=7))
+
+
 def test_images_become_what_the_network_has_learned_from():
     """Bytes, counts, or floats; anything larger than it has seen is an error."""
     assert as_learned(BYTES, BYTES_IN) is BYTES
@@ -55,7 +64,7 @@ def test_images_become_what_the_network_has_learned_from():
     for images, model, most in ((counts + 1, COUNTS_IN, 16), (others, FLOATS_IN, 0.5), (BYTES, COUNTS_IN, 16)):
         if most == 16:
             images = np.maximum(images, 17)
-        with pytest.raises(ValueError, match=rf"^x go up to [\d.]+, expected at most {most}, as the network was"):
+        with pytest.raises(ValueError, match=rf"^x go up to [\d.]+, expected at most {most}, the power of two"):
             as_learned(images, model, "x")
 
 

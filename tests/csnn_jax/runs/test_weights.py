@@ -77,7 +77,7 @@ def test_masters_are_rounded_on_reading_and_other_weights_must_be(path):
         off = {key: tensor.copy() for key, tensor in expected.items()}
         off[name].flat[2] = np.nextafter(off[name].flat[2], np.float32(9))
         write(path, off)
-        assert refusal(path) == f": {name} is off its grid, expected weights as this version rounds them"
+        assert refusal(path) == f": {name} isn't on its grid, expected rounded weights, as csnn_jax.save writes"
 
 
 WITHOUT = {name: tensor for name, tensor in drawn().items() if name != "lif2.beta"}

@@ -120,7 +120,7 @@ def test_what_pixels_were_divided_by_is_folded_into_the_first_weights(fields, fa
     net = Net()
     found = convert(net.state_dict(), "net.pt", padding="valid", **fields)
     state = {name: net.get_parameter(name).detach().numpy() for name in found.tensors}
-    assert any("is folded into conv1" in note for note in found.notes) == (factor != 1)
+    assert any("conv1 makes up for it" in note for note in found.notes) == (factor != 1)
     state["conv1.weight"] = (state["conv1.weight"].astype(np.float64) * factor).astype(np.float32)
     for name, tensor in found.tensors.items():
         np.testing.assert_array_equal(tensor, state[name])
