@@ -62,7 +62,7 @@ def test_weights_off_their_grid_are_refused(copy, lines):
     rehash(copy)
     code, said = lines(copy)
     assert code == 1 and set(said) == {"SHA-256", "manifest.json", "NOT"}
-    assert "weights.safetensors: fc1.weight is off its grid, expected weights as this" in said["manifest.json"]
+    assert "weights.safetensors: fc1.weight isn't on its grid, expected rounded weights" in said["manifest.json"]
 
 
 def test_values_are_compared_where_other_versions_wrote_the_bytes(copy, lines):
