@@ -231,9 +231,9 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
     try:
         if model.scale is not None:
             check_kind(dataset.test.images, model)
-        dataset = learned(dataset, model)
     except ValueError as error:
         raise UserError(f"--dataset {dataset.name}: {error}") from None
+    dataset = learned(dataset, model)
     if dataset.num_classes > model.num_classes:
         raise UserError(
             f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "

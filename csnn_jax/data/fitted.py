@@ -59,11 +59,15 @@ def learned(dataset: Dataset, model: ModelConfig) -> Dataset:
     """The data set with its images in the form that the network takes, see `as_learned`.
 
     Raises:
-        ValueError: larger values than its training images have.
+        UserError: larger values than the network's training images have.
     """
 
     def part(split: Split, name: str) -> Split:
-        return replace(split, images=as_learned(split.images, model, f"{name} images")) if len(split.labels) else split
+        try:
+            images = as_learned(split.images, model, f"{name} images") if len(split.labels) else split.images
+        except ValueError as error:
+            raise UserError(f"--dataset {dataset.name}: {error}") from None
+        return replace(split, images=images)
 
     held_out = None if dataset.validation is None else part(dataset.validation, "held-out")
     return replace(dataset, train=part(dataset.train, "train"), validation=held_out, test=part(dataset.test, "test"))

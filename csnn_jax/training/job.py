@@ -119,6 +119,7 @@ def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
     data.check_counts(dataset.train.images, given.model)
     asked = replace(given, model=data.fit_model(given.model, dataset))
     config = decided(asked)
+    dataset = data.learned(dataset, config.model)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
     data.Augmentation.of(config, dataset.train.images)  # checks that there are events to drop
     rates = learning_rates(config.train, iterations(config.train, len(dataset.train.labels)))  # checks the warm-up

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from commands import refused
 
 from csnn_jax.config import Config, DataConfig, ModelConfig
 from csnn_jax.data import load, load_for, load_to_train, shortened
@@ -35,6 +36,13 @@ def test_images_to_learn_from(archive):
     assert found.validation is not None and found.names == ("a", "b", "c", "d")
     np.testing.assert_array_equal(found.train.images, IMAGES[:3])
     np.testing.assert_array_equal(found.validation.images, IMAGES[3:5])
+
+
+def test_a_training_refuses_test_images_that_are_brighter_than_it_has_room_for(archive, tmp_path):
+    name = archive(images=IMAGES / np.float32(256), train_images=IMAGES / np.float32(900), train_labels=LABELS)
+    flags = ("--conv-channels", "--hidden", "--batch-size", 3, "--out", tmp_path / "run")
+    said = refused("csnn_jax.train", "--dataset", name, *flags)
+    assert f"--dataset {name}: test images go up to 0." in said and "expected at most 0.5, the power of two" in said
 
 
 def test_a_file_to_evaluate_on_is_none_to_learn_from(archive):
