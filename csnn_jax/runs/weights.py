@@ -17,8 +17,9 @@ from csnn_jax.files import write_atomic
 from csnn_jax.runs.config_json import from_json, to_json
 from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
 
-MASTERS = "masters"
-"""The entry of the metadata that tells masters from weights on their grids."""
+CONFIG, CONFIG_OF_MASTERS = "config", "config of masters"
+CONFIGS = {CONFIG, CONFIG_OF_MASTERS}
+"""The metadata's only entry (several are written in any order), by which masters differ from weights on their grids."""
 
 
 def save(path: str | Path, tensors: Tensors, config: ModelConfig) -> None:
@@ -36,8 +37,8 @@ def save(path: str | Path, tensors: Tensors, config: ModelConfig) -> None:
 
 
 def to_bytes(tensors: Tensors, config: ModelConfig, masters: bool = False) -> bytes:
-    """The bytes of the file, of weights on their grids or of `masters`, which its metadata tell."""
-    return safetensors.numpy.save(tensors, {"config": to_json(config)} | ({MASTERS: "true"} if masters else {}))
+    """The bytes of the file, of weights on their grids or of `masters`."""
+    return safetensors.numpy.save(tensors, {CONFIG_OF_MASTERS if masters else CONFIG: to_json(config)})
 
 
 def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
@@ -59,12 +60,13 @@ def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
         raise UserError(f"{path}: no such file, expected weights.safetensors of a run") from None
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: expected a safetensors file: {error}") from None
-    if "config" not in metadata:
+    masters = CONFIG_OF_MASTERS in metadata
+    if not masters and CONFIG not in metadata:
         raise UserError(f"{path}: its metadata has no `config`, expected the model's configuration as JSON")
-    config = from_json(ModelConfig, metadata["config"], f"{path} (metadata)")
+    config = from_json(ModelConfig, metadata[CONFIG_OF_MASTERS if masters else CONFIG], f"{path} (metadata)")
     check(tensors, config, str(path))
     rounded = on_grid(config, tensors)
-    if MASTERS in metadata:
+    if masters:
         return config, rounded
     if off := next((name for name, value in tensors.items() if not np.array_equal(value, rounded[name])), None):
         raise UserError(f"{path}: {off} isn't on its grid, expected rounded weights, as csnn_jax.save writes")

@@ -11,6 +11,7 @@ import safetensors
 import torch
 
 from csnn_jax.errors import UserError, first_line
+from csnn_jax.runs import weights
 
 _EXPECTED = "expected a state_dict that torch.save wrote"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -123,7 +124,7 @@ def _of_safetensors(path: str) -> Saved:
     """Tensors in the order of the numbers in their names: these files do not keep that of the modules."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            if "config" in (file.metadata() or {}):
+            if weights.CONFIGS & (file.metadata() or {}).keys():
                 raise UserError(f"{path}: is the weights of a run, which need no conversion, {_EXPECTED}")
             found = {name: file.get_tensor(name) for name in sorted(file.keys(), key=_by_numbers)}
     except FileNotFoundError:
