@@ -1,5 +1,6 @@
 """Moves training images a little, in NumPy, so that JAX and torch learn from the very same ones."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -164,8 +165,9 @@ def _sources(moves: Moves, height: int, width: int) -> tuple[np.ndarray, np.ndar
 
     They count from one pixel outside the image, and end one pixel outside it, where all is zero.
     """
-    angle = np.deg2rad(moves.turn)
-    cos, sin = np.cos(angle) / moves.scale, np.sin(angle) / moves.scale
+    # By libm: NumPy has other functions for some instruction sets.
+    angles = [math.radians(turn) for turn in moves.turn]
+    cos, sin = (np.array([function(angle) for angle in angles]) / moves.scale for function in (math.cos, math.sin))
     down, right = (np.arange(n) - (n - 1) / 2 - moves.shift[:, axis, None] for axis, n in enumerate((height, width)))
 
     def axis(by_row: np.ndarray, by_column: np.ndarray, size: int) -> np.ndarray:

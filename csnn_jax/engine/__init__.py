@@ -1,4 +1,5 @@
 """Ways to run the time loop. All compute the same network, by `run`, `watch`, `trace`, `tally` and `fires`.
+`add_up` takes the sums that a training needs else.
 
 `scan` runs anywhere and is the reference; `event` runs on a CPU, at a cost that follows the spikes.
 """

@@ -20,13 +20,13 @@ from csnn_jax.errors import first_error
 SOURCES = Path(__file__).parent / "native"
 LIBRARY = SOURCES / "libcsnn.so"
 # Without -ffp-contract=off a compiler fuses multiplications with additions where the instruction set can, and
-# membranes would differ between machines.
+# membranes would differ between machines. Where the kernels fuse, they say so.
 FLAGS = ("-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
 RELEASE = ("-DNDEBUG",)  # the library's kernels do not check their sizes: the handlers do, and tests run with asserts
 WARNINGS = ("-Wall", "-Wextra", "-Wno-psabi")
 X86_SETS = {
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mbmi2", "-mbmi", "-mpopcnt"),
-    "avx2": ("-mavx2", "-mbmi2", "-mbmi", "-mpopcnt"),
+    "avx2": ("-mavx2", "-mfma", "-mbmi2", "-mbmi", "-mpopcnt"),
     "baseline": (),
 }
 
@@ -106,7 +106,7 @@ Job = tuple[Path, tuple[str, ...]]
 
 def _operations() -> list[Job]:
     """The sources that know nothing of JAX, with their flags."""
-    jobs: list[Job] = [(SOURCES / "ops.cc", ()), (SOURCES / "choose.cc", ())]
+    jobs: list[Job] = [(SOURCES / name, ()) for name in ("ops.cc", "choose.cc", "workers.cc")]
     for name, flags in instruction_sets(find_compiler()).items():
         jobs += [(source, (f"-DISA={name}", *flags)) for source in sorted((SOURCES / "kernels").glob("*.cc"))]
     return jobs

@@ -16,6 +16,7 @@ from csnn_jax.engine import bits, library
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.engine.bits import ConstantCurrent, LayerOutput, NeuronValues, Rule, Spikes
 from csnn_jax.engine.coverage import Unsupported, lacking, planes_of
+from csnn_jax.engine.fixed import add_up, image_current
 from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, enter, exact, value
@@ -64,7 +65,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
     output = _output(model, outputs, reads)
     time, batch = output.shape[:2]
     neurons = jnp.asarray([math.prod(layer.out_shape) for layer in model.config.layers], jnp.float32)
-    return output, _fired(outputs).sum(0) / (neurons * (time * batch))
+    return output, add_up(_fired(outputs), 0) / (neurons * (time * batch))
 
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
@@ -192,13 +193,13 @@ def _pack(x: Array, block: Block, planes: int) -> Spikes:
 
 
 def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None) -> LayerOutput:
-    """The first layer, which sees the same image at every step: its current is computed once, by XLA."""
+    """The first layer, which sees the same image at every step: its current is computed once."""
     block = model.blocks[0]
-    current = block.current(image.astype(jnp.float32))
     channels = block.layer.out_shape[-1]
     width = bits.padded(channels)
-    current = jnp.pad(current, [(0, 0)] * (current.ndim - 1) + [(0, width - channels)])
-    current = current.reshape(current.shape[0], -1)
+    kernel, bias = block.kernel[...], block.biases
+    kernel, bias = (jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(0, width - channels)]) for w in (kernel, bias))
+    current = image_current(image.astype(jnp.float32), kernel, bias, block.layer)
     values = _values(block, mask)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.

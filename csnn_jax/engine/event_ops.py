@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from csnn_jax.config import Layer
-from csnn_jax.engine import kernels
+from csnn_jax.engine import fixed, kernels
 from csnn_jax.engine.bits import (
     LANES,
     ConstantCurrent,
@@ -94,15 +94,17 @@ def _constant_lif_backward(
     rule: Rule, time: int, channels: tuple[int, int], saved: _Neurons, cotangent: LayerOutput
 ) -> tuple[Array, NeuronValues]:
     del time, channels
-    dcurrent, dvalues = _lif_backward(rule, saved, cotangent)
-    return dcurrent.sum(1), dvalues
+    gradients, dvalues = _lif_backward(rule, saved, cotangent)
+    return gradients.total, dvalues
 
 
 constant_lif.defvjp(_constant_lif_forward, _constant_lif_backward)
 
 
-def _lif_backward(rule: Rule, saved: _Neurons, cotangent: LayerOutput) -> tuple[Array, NeuronValues]:
-    """(dcurrent [batch, time, neurons], gradient of the values) of neurons whose membranes were kept."""
+def _lif_backward(
+    rule: Rule, saved: _Neurons, cotangent: LayerOutput
+) -> tuple[kernels.LifGradients[Array], NeuronValues]:
+    """The gradients of neurons whose membranes were kept, and those of their values."""
     membranes, (beta, threshold, _) = saved
     given, dspikes = rule.given(membranes, saved.values), cast(Array, cotangent.spikes.port)
     if rule.read:
@@ -110,10 +112,10 @@ def _lif_backward(rule: Rule, saved: _Neurons, cotangent: LayerOutput) -> tuple[
         # 1, and only the threshold's gradient then has it too much.
         dspikes, given = cotangent.membranes, jnp.ones_like(membranes)
     gradients = kernels.lif_backward(kernels.LifBackward(dspikes, membranes, given, beta, threshold), rule)
-    dthreshold = gradients.dthreshold.sum()
+    dthreshold = fixed.add_up(gradients.dthreshold)
     if rule.read:
-        dthreshold += cotangent.membranes.sum()
-    return gradients.dcurrent, saved.gradients(gradients.dbeta.sum(), dthreshold)
+        dthreshold += fixed.add_up(cotangent.membranes)
+    return gradients, saved.gradients(fixed.add_up(gradients.dbeta), dthreshold)
 
 
 # --- linear layer
@@ -160,19 +162,17 @@ def _linear_lif_backward(
 ) -> tuple[Spikes, Array, Array, NeuronValues]:
     del channels
     spikes, kernel, neurons = saved
-    dcurrent, dvalues = _lif_backward(rule, neurons, cotangent)
+    gradients, dvalues = _lif_backward(rule, neurons, cotangent)
+    dcurrent = gradients.dcurrent
     dkernel = kernels.linear_weights(spikes.bits, dcurrent)
-    # The gradient of the input is dense, so it is XLA's matrix product.
     port: Port = None
     if isinstance(spikes.port, Product):
         port = Product(dcurrent, kernel)
     elif spikes.port is not None:
-        dense = jnp.einsum("bto,io->bti", dcurrent, kernel)
+        dense = fixed.multiply(dcurrent.reshape(-1, dcurrent.shape[2]), kernel.T).reshape(*dcurrent.shape[:2], -1)
         port = Outside(dense) if isinstance(spikes.port, Outside) else dense
     into = Spikes(no_gradient(spikes.bits), port)
-    # As a product, for XLA's sum over the first axes of an array runs on one thread.
-    dbias = jnp.ones(dcurrent.shape[0] * dcurrent.shape[1]) @ dcurrent.reshape(-1, dcurrent.shape[2])
-    return into, dkernel, dbias, dvalues
+    return into, dkernel, fixed.add_up(gradients.total, 0), dvalues
 
 
 linear_lif.defvjp(_linear_lif_forward, _linear_lif_backward)
@@ -270,7 +270,7 @@ def _conv_lif_backward(
     elif source == "constant":  # only where beta and threshold are not learned
         port = ConstantCurrent(gradients.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
     into = Spikes(no_gradient(spikes.bits), port)
-    dvalues = neurons.gradients(gradients.dbeta.sum(), gradients.dthreshold.sum())
+    dvalues = neurons.gradients(fixed.add_up(gradients.dbeta), fixed.add_up(gradients.dthreshold))
     return into, gradients.dkernel, gradients.dbias, dvalues
 
 

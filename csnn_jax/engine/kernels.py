@@ -91,9 +91,17 @@ class LifBackward(NamedTuple):
 
 
 class LifGradients(NamedTuple, Generic[A]):
-    """The gradients of the neurons' backward recurrence: dcurrent [batch, time, neurons], the others [batch]."""
+    """The gradients of the neurons' backward recurrence.
+
+    Attributes:
+        dcurrent: [batch, time, neurons].
+        total: dcurrent summed over time [batch, neurons].
+        dbeta: [batch].
+        dthreshold: [batch].
+    """
 
     dcurrent: A
+    total: A
     dbeta: A
     dthreshold: A
 
@@ -189,7 +197,12 @@ def conv_lif(operands: LayerOperands, rule: Rule, layer: Layer) -> ConvFired[Arr
 def lif_backward(operands: LifBackward, rule: Rule) -> LifGradients[Array]:
     """The reverse recurrence of neurons whose membranes were kept."""
     shape = operands.membranes.shape
-    results = LifGradients(dcurrent=float_of(*shape), dbeta=float_of(shape[0]), dthreshold=float_of(shape[0]))
+    results = LifGradients(
+        dcurrent=float_of(*shape),
+        total=float_of(shape[0], shape[2]),
+        dbeta=float_of(shape[0]),
+        dthreshold=float_of(shape[0]),
+    )
     over = {"dspikes": "dcurrent"}
     return LifGradients(**call("lif_backward", operands._asdict(), results._asdict(), over, **rule.attributes))
 
@@ -215,6 +228,38 @@ def conv_backward(operands: ConvBackward, rule: Rule, layer: Layer, source: Sour
     behind = {"surrogate_in": rule.surrogate} if source == "constant" else {}
     attributes = rule.attributes | behind | {"source": source} | _geometry(layer)
     return ConvGradients(**call("conv_backward", operands._asdict(), results._asdict(), **attributes))
+
+
+def image_weights(
+    image: Array, dcurrent: Array, winners: Array | None, kernel: Array, layer: Layer
+) -> tuple[Array, Array]:
+    """Gradient of a convolution's weights and biases, of the same image at every step.
+
+    Args:
+        image: [batch, height, width, in].
+        dcurrent: gradient of the pooled current [batch, neurons].
+        winners: the place in its window that each max-pool took [batch, neurons] uint8; None: there is none.
+        kernel: [k, k, in, out], out a multiple of 16.
+        layer: its geometry.
+
+    Returns:
+        [k, k, in, out] and [out].
+    """
+    operands = {"image": image, "dcurrent": dcurrent, "winners": winners, "kernel": kernel}
+    results = {"dkernel": float_of(*kernel.shape), "dbias": float_of(kernel.shape[-1])}
+    found = call("image_weights", operands, results, **_geometry(layer))
+    return found["dkernel"], found["dbias"]
+
+
+def multiply(left: Array, right: Array) -> Array:
+    """left [rows, inner] @ right [inner, columns], columns a multiple of 16."""
+    results = {"product": float_of(left.shape[0], right.shape[1])}
+    return call("multiply", {"left": left, "right": right}, results)["product"]
+
+
+def add_rows(x: Array) -> Array:
+    """The sum of x [rows, columns] over its rows."""
+    return call("add_rows", {"x": x}, {"sums": float_of(x.shape[1])})["sums"]
 
 
 def _geometry(layer: Layer) -> dict[str, Any]:

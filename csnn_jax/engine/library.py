@@ -22,6 +22,9 @@ OPERATIONS = (
     "lif_backward",
     "linear_weights",
     "conv_backward",
+    "image_weights",
+    "multiply",
+    "add_rows",
     "pack",
     "count_spikes",
 )

@@ -95,6 +95,11 @@ def ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
     return exact(model), enter(model, x)
 
 
+def add_up(x: Array, axis: int | None = None) -> Array:
+    """The sum of an array over an axis, or of all its numbers, in XLA's order."""
+    return jnp.sum(x, axis)
+
+
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     """Runs the window: (last membranes, output spikes [time, batch, classes]). Differentiable.
 

@@ -190,8 +190,12 @@ def max_pool(x: Array, bias: Array, pool: Pooling) -> Array:
     return _max_pool_forward(x, bias, pool)[0]
 
 
+def maxima(x: Array, bias: Array, pool: Pooling) -> tuple[Array, Array]:
+    """Largest member of every window of x + bias, and which it is, counted in row-major order, as uint8."""
+    return _once(partial(_maxima, pool), x, bias)
+
+
 def _maxima(pool: Pooling, x: Array, bias: Array) -> tuple[Array, Array]:
-    """Largest member of every window of x + bias, and which it is, counted in row-major order."""
     members = _members(x + bias, pool)
     top = functools.reduce(jnp.maximum, members)
     winner: Array | int = len(members) - 1
@@ -207,7 +211,7 @@ def _unpool(pool: Pooling, dy: Array, winner: Array) -> Array:
 
 
 def _max_pool_forward(x: Array, bias: Array, pool: Pooling) -> tuple[Array, tuple[Array, tuple[int, ...]]]:
-    top, winner = _once(partial(_maxima, pool), x, bias)
+    top, winner = maxima(x, bias, pool)
     return top, (checkpoint_name(winner, "winner"), x.shape[1:3])
 
 

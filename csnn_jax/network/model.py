@@ -170,7 +170,8 @@ def exact(model: CSNN) -> CSNN:
     rounded = nnx.merge(*nnx.split(model))
     for block in rounded.blocks:
         kernel, biases = block.kernel[...], block.biases
-        to_kernel, to_biases = block.layer.grid.round(*lax.stop_gradient((kernel, biases)), jnp)
+        with jax.named_scope("exact"):
+            to_kernel, to_biases = block.layer.grid.round(*lax.stop_gradient((kernel, biases)), jnp)
         block.kernel = nnx.Param(_straight_through(kernel, to_kernel))
         if block.bias is not None:
             block.bias = nnx.Param(_straight_through(biases, to_biases))

@@ -1,5 +1,6 @@
 """What a job does at each iteration: which images it learns from, and how fast. Known before it starts."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -50,5 +51,6 @@ def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
     rates[:warmup] *= np.arange(1, warmup + 1) / max(warmup, 1)
     if config.schedule == "cosine":
         rest = total - warmup
-        rates[warmup:] *= (1 + np.cos(np.pi * np.arange(rest) / max(rest, 1))) / 2
+        # By libm: NumPy has other functions for some instruction sets.
+        rates[warmup:] *= [(1 + math.cos(math.pi * i / rest)) / 2 for i in range(rest)]
     return rates

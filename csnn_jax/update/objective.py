@@ -1,6 +1,7 @@
 """The loss that training minimises."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,24 +23,29 @@ class Objective(NamedTuple):
     cost: Callable[[Array, Array, Array], Array]
 
 
-def make(config: TrainConfig) -> Objective:
-    """The loss of a job and, where there is a target, `rate_cost`."""
+AddUp = Callable[..., Array]
+"""The sum of an array over an axis, or of all its numbers: an engine's `add_up`."""
+
+
+def make(config: TrainConfig, add_up: AddUp = jnp.sum) -> Objective:
+    """The loss of a job and, where there is a target, `rate_cost`; long sums are taken by `add_up`."""
     loss = {"ce_rate": ce_rate, "ce_membrane": ce_membrane, "mse_count": mse_count}[config.loss]
 
     def cost(output: Array, labels: Array, densities: Array) -> Array:
-        value = loss(output, labels, config.label_smoothing)
+        value = loss(output, labels, config.label_smoothing, add_up)
         return value if config.rate is None else value + rate_cost(densities, *config.rate)
 
     return Objective(config.reads, cost)
 
 
-def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
+def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp = jnp.sum) -> Array:
     """Cross entropy of every step's output spikes, averaged over time and batch (snnTorch `ce_rate_loss`).
 
     Args:
         spikes: of the last layer [time, batch, classes].
         labels: true classes, whole numbers [batch]. One that is no class makes the loss NaN.
         smoothing: share of the truth that is spread evenly over the classes (torch `CrossEntropyLoss`).
+        add_up: takes the sums.
 
     Returns:
         The loss in nats, a scalar. A silent network gives ln(classes). The floor, where only the right neuron fires,
@@ -49,29 +55,49 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
         ValueError: spikes or labels of another shape, or labels that are no whole numbers.
     """
     _check(spikes, labels)
-    log_probability = jax.nn.log_softmax(spikes)
+    log_probability = log_softmax(spikes, add_up)
     picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]
     if smoothing:
-        picked = (1 - smoothing) * picked + smoothing * log_probability.mean(-1)
+        picked = (1 - smoothing) * picked + smoothing * add_up(log_probability, -1) / spikes.shape[-1]
     is_class = (labels >= 0) & (labels < spikes.shape[-1])
-    return -jnp.where(is_class, picked, jnp.nan).mean()
+    return -add_up(jnp.where(is_class, picked, jnp.nan)) / picked.size
 
 
-def ce_membrane(membranes: Array, labels: Array, smoothing: float = 0.0) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def log_softmax(x: Array, add_up: AddUp) -> Array:
+    """`jax.nn.log_softmax` of the last axis, whose sums `add_up` takes in both passes."""
+    shifted = x - x.max(-1, keepdims=True)
+    return shifted - jnp.log(add_up(jnp.exp(shifted), -1))[..., None]
+
+
+def _log_softmax_forward(x: Array, add_up: AddUp) -> tuple[Array, Array]:
+    y = log_softmax(x, add_up)
+    return y, y
+
+
+def _log_softmax_backward(add_up: AddUp, y: Array, dy: Array) -> tuple[Array]:
+    return (dy - jnp.exp(y) * add_up(dy, -1)[..., None],)
+
+
+log_softmax.defvjp(_log_softmax_forward, _log_softmax_backward)
+
+
+def ce_membrane(membranes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp = jnp.sum) -> Array:
     """Cross entropy of every step's output membranes: the loss of snnTorch's tutorial 5, averaged over the steps.
 
     Args:
         membranes: of the last layer [time, batch, classes].
         labels: as `ce_rate` takes them.
         smoothing: likewise.
+        add_up: likewise.
 
     Raises:
         ValueError: as `ce_rate`.
     """
-    return ce_rate(membranes, labels, smoothing)
+    return ce_rate(membranes, labels, smoothing, add_up)
 
 
-def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
+def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp = jnp.sum) -> Array:
     """Squared distance of the spike counts from their targets, averaged over batch and classes, divided by the steps.
 
     The target is a spike at every step for the right class and none for the others (snnTorch `mse_count_loss`, with its
@@ -81,6 +107,7 @@ def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
         spikes: of the last layer [time, batch, classes].
         labels: true classes, whole numbers [batch]. One that is no class makes the loss NaN.
         smoothing: share of the target that is spread evenly over the classes.
+        add_up: takes the sum over the batch.
 
     Raises:
         ValueError: spikes or labels of another shape, or labels that are no whole numbers.
@@ -89,8 +116,10 @@ def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0) -> Array:
     steps, _, classes = spikes.shape
     target = steps * ((1 - smoothing) * jax.nn.one_hot(labels, classes, dtype=spikes.dtype) + smoothing / classes)
     is_class = (labels >= 0) & (labels < classes)
-    distance = (spikes.sum(0) - target) ** 2
-    return jnp.where(is_class[:, None], distance, jnp.nan).mean() / steps
+    with jax.named_scope("exact"):
+        counts = spikes.sum(0)
+    distance = jnp.where(is_class[:, None], (counts - target) ** 2, jnp.nan)
+    return add_up(distance) / distance.size / steps
 
 
 def _check(output: Array, labels: Array) -> None:

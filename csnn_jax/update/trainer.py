@@ -23,6 +23,7 @@ from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
 from csnn_jax.training.feed import Batch
 from csnn_jax.update import gradient, objective, optimizer
 from csnn_jax.update.gradient import Gradient
+from csnn_jax.update.objective import AddUp
 
 
 class State(NamedTuple):
@@ -42,7 +43,9 @@ class State(NamedTuple):
     average: Any = None
 
 
-def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient):
+def make_update(
+    graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient, add_up: AddUp = jnp.sum
+):
     """The training step, a pure function (State, x, labels, rate, sound, renewal, masks) -> (State, StepMetrics).
 
     It is to be jitted. x is uint8 [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound tells
@@ -70,7 +73,8 @@ def make_update(graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation,
         if average is not None:
             average = jax.tree.map(lambda old, new: old + renewal * (new - old), average, params)
         new = State(params, state.params, moments, average)
-        norms = jnp.stack([jnp.linalg.norm(block.kernel[...]) for block in nnx.merge(graphdef, gradients).blocks])
+        kernels = [block.kernel[...] for block in nnx.merge(graphdef, gradients).blocks]
+        norms = jnp.stack([jnp.sqrt(add_up(kernel * kernel)) for kernel in kernels])
         new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
         return new, StepMetrics(loss, finite, densities, norms)
 
@@ -112,14 +116,14 @@ class Trainer:
         self._runners = Runners(model, settings.engine, settings.seed, self.devices, rates)
         self._engine = self._runners.describe(train.images)
         self.graphdef, params = nnx.split(model)
-        self.optimizer = optimizer.make(settings)
+        engine = self._runners.of(train.images).engine
+        self.optimizer = optimizer.make(settings, engine.add_up)
         average = None if settings.ema is None else jax.tree.map(jnp.copy, params)
         state = State(params, jax.tree.map(jnp.copy, params), self.optimizer.init(params), average)
         self.state, self._sound = self.devices.copy((state, np.array(True)))
-        engine = self._runners.of(train.images).engine
-        parts = self.graphdef, objective.make(settings), engine, settings.part
+        parts = self.graphdef, objective.make(settings, engine.add_up), engine, settings.part
         of_batch = gradient.make(*parts, self.devices, settings.dropout)
-        self._update = scan.jit(make_update(self.graphdef, self.optimizer, of_batch), donate_argnums=0)
+        self._update = scan.jit(make_update(self.graphdef, self.optimizer, of_batch, engine.add_up), donate_argnums=0)
 
     def describe(self) -> str:
         return f"JAX {jax.__version__}, {self._engine}, {self.devices.describe()}"
@@ -128,14 +132,17 @@ class Trainer:
         return self.devices.rows(batch)
 
     def step(self, batch: Batch, rate: float) -> StepMetrics:
+        self.state, metrics = self._update(*self._operands(batch, rate))
+        self._sound = metrics.finite
+        return metrics
+
+    def _operands(self, batch: Batch, rate: float) -> tuple[Any, ...]:
         size = len(batch.labels) * self.devices.processes
         x = self.devices.put(batch.images, size, batch.images.ndim - 4)
         labels = self.devices.put(batch.labels, size)
         renewal = None if self.config.train.ema is None else self.config.train.renewal(batch.iteration)
         masks = self._masks(batch.iteration, size)
-        self.state, metrics = self._update(self.state, x, labels, rate, self._sound, renewal, masks)
-        self._sound = metrics.finite
-        return metrics
+        return self.state, x, labels, rate, self._sound, renewal, masks
 
     def _masks(self, iteration: int, batch: int) -> tuple[Array, ...]:
         """Those of dropout for an iteration; none where it is not asked for."""

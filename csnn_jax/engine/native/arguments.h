@@ -157,8 +157,8 @@ inline Neuron neuron(Call& call, std::string_view beta = "beta", std::string_vie
   };
 }
 
-// The sizes of a convolution with `channels` output channels that exist.
-inline Shape conv_shape(Call& call, int64_t channels) {
+// The sizes of a convolution with `channels` output channels that exist, and input channels in multiples of `group`.
+inline Shape conv_shape(Call& call, int64_t channels, int64_t group = lanes) {
   const auto size = call.attribute<ffi::Span<const int64_t>>("size");
   const auto kernel = call.dimensions("kernel", 4);
   expect(size.size() == 2, "size: expected height and width");
@@ -179,7 +179,7 @@ inline Shape conv_shape(Call& call, int64_t channels) {
   expect(!s.max || s.pool > 1, "max: expected a pool of more than one position");
   expect(s.padding >= 0 && 2 * s.padding < s.kernel, "padding: expected less than half of the kernel, rounded up");
   expect(s.height > 0 && s.width > 0 && s.rows() > 0 && s.columns() > 0, "size: expected enough pixels for a neuron");
-  expect(s.in > 0 && s.in % lanes == 0 && s.out > 0 && s.out % lanes == 0,
+  expect(s.in > 0 && s.in % group == 0 && s.out > 0 && s.out % lanes == 0,
          "kernel: expected channels in multiples of 16");
   if (s.kernel * s.kernel * s.in > most_inputs)
     refuse("kernel", ": expected at most " + show(most_inputs) + " inputs to an output");

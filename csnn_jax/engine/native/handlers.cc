@@ -99,6 +99,7 @@ static void lif_backward(Call& call, const Workers& workers) {
   LifBackward a = lif_arguments(call);
   a.dspikes = call.operand<float>("dspikes", {d[0], d[1], d[2]});
   a.dcurrent = call.result<float>("dcurrent", {d[0], d[1], d[2]});
+  a.total = call.result<float>("total", {d[0], d[2]});
   csnn::lif_backward(a, d[0], workers);
 }
 
@@ -150,6 +151,35 @@ static void conv_backward(Call& call, const Workers& workers) {
   csnn::conv_backward(a, images, dkernel, call.result<float>("dbias", {s.out}), workers);
 }
 
+static void image_weights(Call& call, const Workers& workers) {
+  const Shape s = conv_shape(call, call.dimensions("kernel", 4)[3], 1);
+  const int64_t images = call.dimensions("image", 4)[0];
+  const ImageWeights a{
+      .shape = s,
+      .image = call.operand<float>("image", {images, s.height, s.width, s.in}),
+      .dcurrent = call.operand<float>("dcurrent", {images, s.neurons()}),
+      .winners = s.max ? call.operand<uint8_t>("winners", {images, s.neurons()}) : nullptr,
+  };
+  auto* dkernel = call.result<float>("dkernel", {s.kernel, s.kernel, s.in, s.out});
+  csnn::image_weights(a, images, dkernel, call.result<float>("dbias", {s.out}), workers);
+}
+
+// --- sums
+
+static void multiply(Call& call, const Workers& workers) {
+  const auto left = call.dimensions("left", 2), right = call.dimensions("right", 2);
+  const int64_t rows = left[0], inner = left[1], columns = right[1];
+  expect(columns % lanes == 0, "right: expected columns in multiples of 16");
+  const auto* factor = call.operand<float>("right", {inner, columns});
+  auto* product = call.result<float>("product", {rows, columns});
+  csnn::multiply(call.operand<float>("left"), factor, rows, inner, columns, product, workers);
+}
+
+static void add_rows(Call& call, const Workers& workers) {
+  const auto d = call.dimensions("x", 2);
+  csnn::add_rows(call.operand<float>("x"), d[0], d[1], call.result<float>("sums", {d[1]}), workers);
+}
+
 // --- what the library exports
 
 // Runs an operation; what it throws becomes the error that JAX raises.
@@ -181,6 +211,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_conv_lif, run<conv_lif>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_lif_backward, run<lif_backward>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_linear_weights, run<linear_weights>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_conv_backward, run<conv_backward>, bind());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_image_weights, run<image_weights>, bind());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_multiply, run<multiply>, bind());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_add_rows, run<add_rows>, bind());
 
 extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of the sources that this was built from
 

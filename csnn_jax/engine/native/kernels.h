@@ -150,6 +150,7 @@ struct LifBackward {
   const float* membranes;          // [image, time, count]
   const float* given;              // [image, time, count]: the derivative, for Surrogate::given, else unused
   float* dcurrent = nullptr;       // [image, time, count], may be dspikes
+  float* total = nullptr;          // [image, count]: dcurrent summed over time
   float* dbeta;                    // [image]
   float* dthreshold;               // [image]
 };
@@ -160,6 +161,14 @@ struct LinearWeights {
   const int32_t* firing = nullptr;    // [image, 1 + inputs]: how many inputs spiked at all, and which; made by ops.cc
   const float* dcurrent;              // [image, time, outputs]
   float* dkernel;                     // [inputs, outputs]
+};
+
+// The weight gradient of a convolution of an image that doesn't change with time, from that of its pooled current.
+struct ImageWeights {
+  Shape shape;             // its `in` isn't rounded up
+  const float* image;      // [image, height, width, in]
+  const float* dcurrent;   // [image, neurons]
+  const uint8_t* winners;  // [image, neurons]: the winner's place in its cell; null for average pooling, and none
 };
 
 // A gradient of spikes as a product not yet taken, of a linear layer's dcurrent and its weights.
@@ -207,6 +216,11 @@ struct Kernels {
   // Adds the image's share to dkernel [in, out / 16, k, k, 16] and dbias [out].
   void (*conv_backward)(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
   int64_t (*count_spikes)(const uint16_t* bits, int64_t words);
+  // out [rows, columns] = left [rows, inner] @ right [inner, columns], columns a multiple of 16.
+  void (*multiply)(int64_t rows, const float* left, const float* right, int64_t inner, int64_t columns, float* out,
+                   int64_t out_stride);
+  // Adds the image's share to dkernel [k, k, in, out] and dbias [out]; scratch: [padded_height, padded_width, in].
+  void (*image_weights)(const ImageWeights&, int64_t image, float* scratch, float* dkernel, float* dbias);
 };
 
 }  // namespace csnn

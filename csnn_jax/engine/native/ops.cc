@@ -1,53 +1,18 @@
 #include "ops.h"
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace csnn {
 
 namespace {
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// What the threads of one `each` share; the last of them frees it.
-struct Crew {
-  std::function<void(int64_t, int64_t)> body;
-  int64_t units;
-  std::atomic<int64_t> next{0}, workers{0};
-  std::mutex mutex;
-  std::condition_variable finished;
-  int64_t done = 0;
-  std::exception_ptr error;
-
-  void work() {
-    if (next.load() >= units) return;  // too late: the body may be gone
-    const int64_t worker = workers++;
-    for (int64_t unit = next++; unit < units; unit = next++) {
-      std::exception_ptr thrown;
-      try {
-        body(unit, worker);
-      } catch (...) {
-        thrown = std::current_exception();
-      }
-      std::lock_guard<std::mutex> lock(mutex);
-      if (thrown) error = thrown;
-      if (++done == units) finished.notify_all();
-    }
-  }
-};
 
 struct Free {
   void operator()(void* p) const { std::free(p); }
@@ -81,28 +46,6 @@ class PerWorker {
 };
 
 }  // namespace
-
-void Workers::each(int64_t units, const std::function<void(int64_t, int64_t)>& body) const {
-  if (units <= 0) return;
-  auto crew = std::make_shared<Crew>();
-  crew->body = body;
-  crew->units = units;
-  const int64_t helpers = (units < threads_ ? units : threads_) - 1;
-  for (int64_t i = 0; i < helpers; i++) schedule_([crew] { crew->work(); });
-  crew->work();
-  std::unique_lock<std::mutex> lock(crew->mutex);
-  crew->finished.wait(lock, [&] { return crew->done == units; });
-  if (crew->error) std::rethrow_exception(crew->error);
-}
-
-void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] int64_t bytes) {
-#if defined(__linux__)
-  constexpr uintptr_t page = 1 << 21;
-  const auto start = reinterpret_cast<uintptr_t>(memory), first = (start + page - 1) / page * page;
-  const uintptr_t end = (start + bytes) / page * page;
-  if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);  // a hint: it may fail
-#endif
-}
 
 // The bits of one step; `bits` is 0 before. Most numbers of frames are 0, and eight bytes at a time tell so.
 template <typename Number>
@@ -239,24 +182,79 @@ int64_t weight_place(const Shape& s, int64_t i) {
   return (tap * s.in + group / groups) * s.out + group % groups * lanes + i % lanes;
 }
 
+// What `add(image, worker, sums)` adds up over the images. A fixed number of partial sums, added in order, so that the
+// result does not depend on the number of threads.
+static Floats add_images(int64_t images, int64_t count, const Workers& workers,
+                         const std::function<void(int64_t, int64_t, float*)>& add) {
+  const int64_t chunks = std::min<int64_t>(images, 32), size = divide_up(count, lanes) * lanes;
+  Floats sums = allocate(chunks * size);
+  std::memset(sums.get(), 0, chunks * size * sizeof(float));
+  workers.each(chunks, [&](int64_t chunk, int64_t worker) {
+    for (int64_t image = chunk * images / chunks; image < (chunk + 1) * images / chunks; image++)
+      add(image, worker, sums.get() + chunk * size);
+  });
+  for (int64_t chunk = 1; chunk < chunks; chunk++)
+    for (int64_t i = 0; i < count; i++) sums[i] += sums[chunk * size + i];
+  return sums;
+}
+
 void conv_backward(const ConvBackward& a, int64_t images, float* dkernel, float* dbias, const Workers& workers) {
   const Kernels& k = kernels();
   const Shape& s = a.shape;
-  // A fixed number of partial sums, added in order, so that the result does not depend on the number of threads.
-  const int64_t chunks = std::min<int64_t>(images, 32), weights = s.kernel * s.kernel * s.in * s.out;
-  const int64_t size = divide_up(weights + s.out, lanes) * lanes;
-  const Floats sums = allocate(chunks * size);
-  std::memset(sums.get(), 0, chunks * size * sizeof(float));
+  const int64_t weights = s.kernel * s.kernel * s.in * s.out;
   PerWorker scratch(workers.threads(), k.conv_backward_scratch(a));
-  workers.each(chunks, [&](int64_t chunk, int64_t worker) {
-    float* sum = sums.get() + chunk * size;
-    for (int64_t image = chunk * images / chunks; image < (chunk + 1) * images / chunks; image++)
-      k.conv_backward(a, image, scratch[worker], sum, sum + weights);
+  const Floats sums = add_images(images, weights + s.out, workers, [&](int64_t image, int64_t worker, float* sum) {
+    k.conv_backward(a, image, scratch[worker], sum, sum + weights);
   });
-  for (int64_t i = 0; i < weights + s.out; i++) {
-    float total = 0;
-    for (int64_t chunk = 0; chunk < chunks; chunk++) total += sums[chunk * size + i];
-    (i < weights ? dkernel[weight_place(s, i)] : dbias[i - weights]) = total;
+  for (int64_t i = 0; i < weights; i++) dkernel[weight_place(s, i)] = sums[i];
+  std::copy_n(sums.get() + weights, s.out, dbias);
+}
+
+void image_weights(const ImageWeights& a, int64_t images, float* dkernel, float* dbias, const Workers& workers) {
+  const Kernels& k = kernels();
+  const Shape& s = a.shape;
+  const int64_t weights = s.kernel * s.kernel * s.in * s.out, padded = s.padded_height() * s.padded_width() * s.in;
+  PerWorker scratch(workers.threads(), padded * sizeof(float));
+  const Floats sums = add_images(images, weights + s.out, workers, [&](int64_t image, int64_t worker, float* sum) {
+    k.image_weights(a, image, reinterpret_cast<float*>(scratch[worker]), sum, sum + weights);
+  });
+  std::copy_n(sums.get(), weights, dkernel);
+  std::copy_n(sums.get() + weights, s.out, dbias);
+}
+
+void multiply(const float* left, const float* right, int64_t rows, int64_t inner, int64_t columns, float* product,
+              const Workers& workers) {
+  const Kernels& k = kernels();
+  constexpr int64_t wide = 64, tall = 60;  // whole tiles of every instruction set's kernel
+  const int64_t blocks = divide_up(columns, wide), chunks = divide_up(rows, tall);
+  auto width = [&](int64_t block) { return std::min(wide, columns - block * wide); };
+  // The columns of a block side by side, as in linear_lif.
+  const Floats packed = allocate(inner * columns);
+  workers.each(blocks, [&](int64_t block, int64_t) {
+    float* to = packed.get() + block * wide * inner;
+    for (int64_t n = 0; n < inner; n++)
+      std::memcpy(to + n * width(block), right + n * columns + block * wide, width(block) * sizeof(float));
+  });
+  workers.each(chunks, [&](int64_t chunk, int64_t) {
+    const int64_t first = chunk * tall, count = std::min(tall, rows - first);
+    for (int64_t block = 0; block < blocks; block++)
+      k.multiply(count, left + first * inner, packed.get() + block * wide * inner, inner, width(block),
+                 product + first * columns + block * wide, columns);
+  });
+}
+
+void add_rows(const float* x, int64_t rows, int64_t columns, float* sums, const Workers& workers) {
+  const int64_t tall = 4096, chunks = divide_up(rows, tall);
+  std::vector<double> partial(std::max<int64_t>(chunks, 1) * columns);
+  workers.each(chunks, [&](int64_t chunk, int64_t) {
+    double* to = partial.data() + chunk * columns;
+    for (int64_t row = chunk * tall; row < std::min(rows, (chunk + 1) * tall); row++)
+      for (int64_t c = 0; c < columns; c++) to[c] += static_cast<double>(x[row * columns + c]);
+  });
+  for (int64_t c = 0; c < columns; c++) {
+    double total = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) total += partial[chunk * columns + c];
+    sums[c] = static_cast<float>(total);
   }
 }
 

@@ -1,6 +1,7 @@
 // The operations without Python, against plain loops over dense arrays; meant for AddressSanitizer and UBSan
 // (test_build.py builds and runs it). Weights are small whole numbers, so that sums are exact in any order.
 #include "dense.h"
+#include "sums.h"
 
 // The kernels by themselves give what the operations gave.
 static void test_scratch(const csnn::ConvLif& given, const Floats& kernel, int64_t images) {
@@ -281,6 +282,7 @@ static const std::pair<csnn::Shape, csnn::Reset> stacks[] = {
 
 int main() {
   std::printf("%s\n", csnn::kernels().name);
+  test_sums();
   for (double density : {0.0, 0.05, 1.0}) {
     for (const auto& stack : stacks) test_conv(stack.first, density, stack.second);
     test_linear(16, 16, 10, 1, density);

@@ -1,13 +1,15 @@
 // Sixteen floats at a time, whatever the machine's registers: one, two or four of them.
 //
-// Sums always run over the same 16 lanes in the same order, and no multiplication is fused with an addition
-// (-ffp-contract=off), so every instruction set gives the same bits.
+// Sums always run over the same 16 lanes in the same order, and a multiplication is fused with an addition where
+// `fused` says so and nowhere else (-ffp-contract=off), so every instruction set gives the same bits.
 #pragma once
 #include <cassert>
 #include <cstdint>
 #include <cstring>
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "../kernels.h"
@@ -77,6 +79,24 @@ CSNN_INLINE v16 operator/(float a, v16 b) { return all(a) / b; }
 CSNN_INLINE v16& operator+=(v16& a, v16 b) { return a = a + b; }
 CSNN_INLINE v16& operator-=(v16& a, v16 b) { return a = a - b; }
 CSNN_INLINE v16& operator*=(v16& a, float b) { return a = a * b; }
+
+// a * b + c, rounded once. (By reference: GCC for aarch64 takes no such vector by value.)
+CSNN_INLINE part fused(const part& a, const part& b, const part& c) {
+#if defined(__AVX512F__)
+  return (part)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  return (part)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (part)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else  // a call for each lane, slow where the processor has no such instruction
+  part y{};
+  for (int lane = 0; lane < width; lane++) y[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+  return y;
+#endif
+}
+CSNN_INLINE v16 fused(v16 a, v16 b, v16 c) {
+  return each([&](int i) __attribute__((always_inline)) { return fused(a.p[i], b.p[i], c.p[i]); });
+}
 
 CSNN_INLINE v16 abs(v16 x) {
   return each([&](int i) __attribute__((always_inline)) { return (part)((whole_part)x.p[i] & 0x7fffffff); });

@@ -1,4 +1,4 @@
-// Matrix product of a few rows: what a linear layer's gradient gives to the spikes of one place before it.
+// Matrix product. Each sum runs over the inner index in order, however rows and columns are cut into tiles.
 #pragma once
 #include "lanes.h"
 
@@ -14,7 +14,7 @@ CSNN_INLINE void multiply_tile(const float* left, const float* right, int64_t in
     for (int v = 0; v < V * parts; v++) row[v] = *reinterpret_cast<const part*>(right + k * columns + v * width);
     for (int r = 0; r < R; r++) {
       const part factor = all_of_part(left[r * inner + k]);
-      for (int v = 0; v < V * parts; v++) total[r][v] += factor * row[v];
+      for (int v = 0; v < V * parts; v++) total[r][v] = fused(factor, row[v], total[r][v]);
     }
   }
   for (int r = 0; r < R; r++)

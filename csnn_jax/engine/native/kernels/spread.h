@@ -45,7 +45,10 @@ CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share,
     const v16 gradient = all(dcurrent[channel] * share);
     const float* weights = kernel + channel * K * K * lanes;
     for (int i = 0; i < K; i++)
-      for (int j = 0; j < K; j++) total[place / P + i][place % P + j] += gradient * load(weights + (i * K + j) * lanes);
+      for (int j = 0; j < K; j++) {
+        v16& sum = total[place / P + i][place % P + j];
+        sum = fused(gradient, load(weights + (i * K + j) * lanes), sum);
+      }
   }
 }
 
@@ -98,7 +101,7 @@ void spread_sum(const Shape& s, const float* dy, const float* kernel, const uint
         for (int i = 0; i < K; i++) {
           for (int j = 0; j < K; j++) {
             float* out = corner + (i * wide + j) * lanes;
-            store(out, load(out) + gradient * load(weights + (i * K + j) * lanes));
+            store(out, fused(gradient, load(weights + (i * K + j) * lanes), load(out)));
           }
         }
       }

@@ -18,6 +18,9 @@ void linear_weights(const LinearWeights&, int64_t column, int64_t width, int64_t
 int64_t conv_backward_scratch(const ConvBackward&);
 void conv_backward(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
 int64_t count_spikes(const uint16_t* bits, int64_t words);
+void multiply_matrices(int64_t rows, const float* left, const float* right, int64_t inner, int64_t columns, float* out,
+                       int64_t out_stride);
+void image_weights(const ImageWeights&, int64_t image, float* scratch, float* dkernel, float* dbias);
 
 extern const Kernels table;
 const Kernels table = {
@@ -35,6 +38,8 @@ const Kernels table = {
     .conv_backward_scratch = conv_backward_scratch,
     .conv_backward = conv_backward,
     .count_spikes = count_spikes,
+    .multiply = multiply_matrices,
+    .image_weights = image_weights,
 };
 }  // namespace ISA
 }  // namespace csnn

@@ -1,0 +1,101 @@
+"""Sums of gradients and losses, whose order no machine changes.
+
+XLA hands long contractions to libraries that split them by the sizes of the caches, or by the number of threads, so the
+same training would end elsewhere on another processor. Forward sums need none of this: on their grids they are exact.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from csnn_jax.config import Layer
+from csnn_jax.engine import kernels
+from csnn_jax.engine.bits import padded
+from csnn_jax.network import layers
+
+LEAST = 64  # a sum of all numbers is one of so many columns first, which vectors add
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def add_up(x: Array, axis: int | None = None) -> Array:
+    """The sum of a float32 array over an axis, or of all its numbers, in double precision."""
+    if axis is not None:
+        rows = jnp.moveaxis(x, axis, 0)
+        return kernels.add_rows(rows.reshape(len(rows), -1)).reshape(rows.shape[1:])
+    columns = jnp.pad(x.reshape(-1), (0, -x.size % LEAST)).reshape(-1, LEAST)
+    return kernels.add_rows(kernels.add_rows(columns)[:, None])[0]
+
+
+def _add_up_forward(x: Array, axis: int | None) -> tuple[Array, tuple[int, ...]]:
+    return add_up(x, axis), x.shape
+
+
+def _add_up_backward(axis: int | None, shape: tuple[int, ...], dsum: Array) -> tuple[Array]:
+    return (jnp.broadcast_to(dsum if axis is None else jnp.expand_dims(dsum, axis), shape),)
+
+
+add_up.defvjp(_add_up_forward, _add_up_backward)
+
+
+def multiply(left: Array, right: Array) -> Array:
+    """left [rows, inner] @ right [inner, columns], each sum in the order of `inner`."""
+    columns = right.shape[1]
+    right = jnp.pad(right, ((0, 0), (0, padded(columns) - columns)))
+    return kernels.multiply(left, right)[:, :columns]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
+    """The current of the first layer, which sees the same image at every step.
+
+    Args:
+        image: [batch, height, width, in].
+        kernel: [k, k, in, out] or [inputs, out], out a multiple of 16.
+        bias: [out].
+        layer: its geometry.
+
+    Returns:
+        [batch, neurons].
+    """
+    return _current(image, kernel, bias, layer)[0]
+
+
+def _current(image: Array, kernel: Array, bias: Array, layer: Layer) -> tuple[Array, Array | None]:
+    """The current, and the winners of a max-pool [batch, neurons] uint8."""
+    batch, winners = len(image), None
+    with jax.named_scope("exact"):
+        if layer.kind == "linear":
+            return layers.matmul(image.reshape(batch, -1), kernel) + bias, None
+        current = layers.conv(image, kernel, layer.stride, layer.padding)
+        if layer.pool is None:
+            current = current + bias
+        elif layer.pool.kind == "avg":
+            current = layers.avg_pool(current, bias, layer.pool)
+        else:
+            current, winners = layers.maxima(current, bias, layer.pool)
+            winners = winners.reshape(batch, -1)
+    return current.reshape(batch, -1), winners
+
+
+Saved = tuple[Array, Array, Array, Array | None]
+
+
+def _image_current_forward(image: Array, kernel: Array, bias: Array, layer: Layer) -> tuple[Array, Saved]:
+    current, winners = _current(image, kernel, bias, layer)
+    return current, (image, kernel, bias, winners)
+
+
+def _image_current_backward(layer: Layer, saved: Saved, dcurrent: Array) -> tuple[Array, Array, Array]:
+    image, kernel, bias, winners = saved
+    if layer.kind == "linear":
+        dkernel, dbias = multiply(image.reshape(len(image), -1).T, dcurrent), add_up(dcurrent, 0)
+    else:
+        dkernel, dbias = kernels.image_weights(image, dcurrent, winners, kernel, layer)
+    # A pass of its own, which XLA leaves out where nobody wants this gradient.
+    (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, layer)[0], image)[1](dcurrent)
+    return dimage, dkernel, dbias
+
+
+image_current.defvjp(_image_current_forward, _image_current_backward)

@@ -1,0 +1,54 @@
+// Weight gradient of a convolution of an image, which is the same at every step: dkernel = the sum over positions of
+// what they see times the gradient of the current, which a max-pool passes to one position of each cell only.
+#include "lanes.h"
+
+namespace csnn::ISA {
+
+// Copies an image with zeros around it, the first pixel at (padding, padding).
+static void pad(const Shape& s, const float* image, float* padded) {
+  memset(padded, 0, s.padded_height() * s.padded_width() * s.in * sizeof(float));
+  for (int64_t y = 0; y < s.height; y++)
+    memcpy(padded + ((y + s.padding) * s.padded_width() + s.padding) * s.in, image + y * s.width * s.in,
+           s.width * s.in * sizeof(float));
+}
+
+// The lanes whose winner is `place`.
+CSNN_INLINE uint16_t winning(const uint8_t* winners, int64_t place) {
+  unsigned bits = 0;
+  for (int i = 0; i < lanes; i++) bits |= static_cast<unsigned>(winners[i] == place) << i;
+  return static_cast<uint16_t>(bits);
+}
+
+// dkernel [k, k, in, .] += what position (y, x) sees times its gradient.
+CSNN_INLINE void add_position(const Shape& s, const float* padded, int64_t y, int64_t x, v16 gradient, float* dkernel) {
+  for (int64_t i = 0; i < s.kernel; i++) {
+    const float* seen = padded + ((y + i) * s.padded_width() + x) * s.in;
+    for (int64_t j = 0; j < s.kernel * s.in; j++) {
+      if (seen[j] == 0) continue;
+      float* to = dkernel + (i * s.kernel * s.in + j) * s.out;
+      store(to, fused(all(seen[j]), gradient, load(to)));
+    }
+  }
+}
+
+void image_weights(const ImageWeights& a, int64_t image, float* scratch, float* dkernel, float* dbias) {
+  const Shape& s = a.shape;
+  assert(s.out % lanes == 0 && image >= 0 && scratch && s.max == (a.winners != nullptr));
+  pad(s, a.image + image * s.inputs(), scratch);
+  const float share = s.max ? 1.0f : 1.0f / static_cast<float>(s.pool * s.pool);
+  for (int64_t cell = 0; cell < s.rows() * s.columns(); cell++) {
+    const int64_t y = cell / s.columns() * s.pool, x = cell % s.columns() * s.pool;
+    for (int64_t c = 0; c < s.out; c += lanes) {
+      const int64_t n = image * s.neurons() + cell * s.out + c;
+      const v16 gradient = load(a.dcurrent + n);
+      store(dbias + c, load(dbias + c) + gradient);
+      for (int64_t place = 0; place < s.pool * s.pool; place++) {
+        const uint16_t wins = s.max ? winning(a.winners + n, place) : 0xffff;
+        if (wins)
+          add_position(s, scratch, y + place / s.pool, x + place % s.pool, keep(wins, gradient * share), dkernel + c);
+      }
+    }
+  }
+}
+
+}  // namespace csnn::ISA

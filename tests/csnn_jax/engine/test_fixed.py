@@ -1,0 +1,72 @@
+"""Sums in a fixed order, against float64; that their bits are those of every machine is `test_repeatable`'s."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.engine import fixed
+from csnn_jax.network.model import CSNN, Block
+
+pytestmark = pytest.mark.numeric
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(1, 100, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape, axis", [((), None), ((7,), None), ((3, 50_000), None), ((5, 4, 3), 1), ((6, 9), -1)])
+def test_sums_are_those_of_float64_rounded_once(shape, axis):
+    x = numbers(*shape)
+    found, gradient = jax.value_and_grad(lambda x: (fixed.add_up(x, axis) ** 2).sum())(jnp.asarray(x))
+    exact = x.sum(axis, dtype=np.float64)
+    assert np.array_equal(fixed.add_up(jnp.asarray(x), axis), exact.astype(np.float32))
+    assert np.isclose(found, (exact**2).sum(), rtol=1e-6)
+    wanted = 2 * (exact if axis is None else np.expand_dims(exact, axis))
+    assert gradient.shape == shape and np.allclose(gradient, np.broadcast_to(wanted, shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows, inner, columns", [(1, 1, 1), (61, 300, 70), (130, 5, 64)])
+def test_products_are_those_of_float64(rows, inner, columns):
+    left, right = numbers(rows, inner), numbers(inner, columns)
+    exact, most = left.astype(np.float64) @ right.astype(np.float64), np.abs(left) @ np.abs(right)
+    assert np.all(np.abs(fixed.multiply(jnp.asarray(left), jnp.asarray(right)) - exact) <= 1e-6 * most)
+
+
+STACKS = {
+    "max pool": {"conv_channels": (16,), "pool": "max"},
+    "avg pool": {"conv_channels": (16,), "pool": "avg", "kernel_size": 5},
+    "no pool": {"conv_channels": (16,), "pool": "none", "padding": "valid"},
+    "linear": {"conv_channels": (), "hidden": (16,)},
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_first_current_and_its_gradients_are_those_of_its_block(stack, x64):
+    config = ModelConfig(input_shape=(9, 8, 3), **STACKS[stack])
+    block = CSNN(config, dtype=jnp.float64).blocks[0]
+    rng = np.random.default_rng(0)
+    image, weight = rng.integers(0, 256, (5, 9, 8, 3)) / 256, rng.normal(size=(5, *block.layer.out_shape))
+    rounded = block.layer.grid.round(np.asarray(block.kernel[...], np.float32), np.asarray(block.biases, np.float32))
+
+    def ours(image, kernel, bias):
+        return (fixed.image_current(image, kernel, bias, block.layer).reshape(weight.shape) * weight).sum()
+
+    def its(image, kernel, bias):
+        return (_with(block, kernel, bias).current(image) * weight).sum()
+
+    single = [jnp.asarray(value, jnp.float32) for value in (image, *rounded)]
+    double = [jnp.asarray(value, jnp.float64) for value in (image, *rounded)]
+    current = fixed.image_current(*single, block.layer)
+    assert np.array_equal(current, _with(block, *double[1:]).current(double[0]).reshape(5, -1))
+    found, exact = (jax.grad(of, (0, 1, 2))(*values) for of, values in ((ours, single), (its, double)))
+    for one, other in zip(found, exact, strict=True):
+        assert np.allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def _with(block: Block, kernel, bias) -> Block:
+    block = nnx.merge(*nnx.split(block))
+    block.kernel, block.bias = nnx.Param(kernel), nnx.Param(bias)
+    return block

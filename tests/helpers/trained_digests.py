@@ -1,0 +1,124 @@
+"""Trains a few small jobs and prints digests of their losses and weights after every iteration, as JSON.
+
+python tests/helpers/trained_digests.py [--sums | --record] [JOB ...]
+
+--sums prints the long sums of their compiled updates instead; --record adds this processor to `digests.json`.
+"""
+
+import hashlib
+import json
+import sys
+import tempfile
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from long_sums import long_sums
+
+from csnn_jax import machine
+from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.flags import parse_train
+from csnn_jax.train import make_trainer
+from csnn_jax.training.feed import Feed
+from csnn_jax.training.job import Job, prepared
+from csnn_jax.update.trainer import Trainer
+
+RECORDED = Path(__file__).parents[1] / "digests.json"
+ITERATIONS = 4
+JOBS = {
+    "default": "--time-steps 10 --batch-size 16 --init calibrated",
+    "average": "--conv-channels 8 16 --hidden 48 --time-steps 8 --pool avg --reset zero --beta 0.9 --batch-size 160"
+    " --clip-norm 0.1 --loss mse_count",
+    "events": "--dataset arrays:{frames} --epochs 2 --batch-size 32 --conv-channels 8 12 --hidden 40 --learn-beta"
+    " --learn-threshold --loss ce_membrane --readout membrane",
+    "dense": "--conv-channels --hidden 300 200 --time-steps 8 --batch-size 200 --dropout 0.2 --ema 0.9 --augment 2 10"
+    " 0.1 --optimizer adamw --weight-decay 0.01 --label-smoothing 0.1 --schedule cosine --warmup 2",
+    "devices": "--conv-channels 8 --hidden 150 --time-steps 6 --batch-size 96 --microbatch 16 --encoding rate"
+    " --optimizer sgd --momentum 0.9 --lr 0.05 --devices 2",
+}
+"""Together: every kind of layer, pooling, reset, loss and input, learnt neurons, parts, devices, long batches."""
+
+
+def frames(folder: Path) -> Path:
+    """A file of arrays of event counts, with labels."""
+    words = np.random.Philox(0).random_raw(64 * 6 * 9 * 11 * 2).reshape(64, 6, 9, 11, 2)
+    counts = np.where(words % 11 == 0, words >> np.uint64(60), 0).astype(np.uint8)
+    labels = np.arange(64, dtype=np.int64) % 5
+    arrays = {"train_images": counts, "train_labels": labels, "images": counts[:9], "labels": labels[:9]}
+    np.savez(folder / "frames.npz", **arrays)
+    return folder / "frames.npz"
+
+
+def started(words: str) -> Job:
+    """A job with these flags, ready to train on the event engine."""
+    words = f"{words} --engine event --max-iters {ITERATIONS}"
+    flags = parse_train(JaxFlags, "csnn-train", "", words.split())
+    return prepared(flags, partial(make_trainer, flags))
+
+
+def digests(job: Job) -> list[str]:
+    """NAME=DIGEST of every parameter at the start and after each iteration, then also of its metrics."""
+    found = [_of(job.trainer.snapshot())]
+    for batch in Feed(job.config, job.dataset.train, job.trainer.rows).batches():
+        metrics = job.trainer.step(batch, job.rates[batch.iteration])
+        told = {name: np.asarray(getattr(metrics, name)) for name in ("loss", "densities", "gradients")}
+        found.append(_of(told | job.trainer.snapshot()))
+    return found
+
+
+def _of(state: dict[str, np.ndarray]) -> str:
+    kept = {name: value for name, value in state.items() if not name.startswith(("last_good", "optimizer"))}
+    return " ".join(f"{name.removesuffix('/value')}={_digest(value)}" for name, value in kept.items())
+
+
+def _digest(value: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(value)).hexdigest()[:12]
+
+
+def first_difference(one: dict[str, list[str]], other: dict[str, list[str]]) -> str | None:
+    """The first iteration and tensor at which two processors' digests of the same jobs differ; None: they are equal."""
+    for job, lines in one.items():
+        for iteration, pair in enumerate(zip(lines, other[job], strict=True)):
+            for mine, theirs in zip(*(line.split() for line in pair), strict=True):
+                if mine != theirs:
+                    return f"job {job}, iteration {iteration}: {mine}, not {theirs}"
+    return None
+
+
+def sums(job: Job) -> list[str]:
+    """The long sums of the job's update, as XLA has compiled it."""
+    trainer = job.trainer
+    assert isinstance(trainer, Trainer)
+    batch = next(Feed(job.config, job.dataset.train, trainer.rows).batches())
+    return long_sums(trainer._update.lower(*trainer._operands(batch, job.rates[0])).compile().as_text())
+
+
+def versions() -> str:
+    """Which of the recorded digests are to be compared with."""
+    return ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "optax"))
+
+
+def record(found: dict[str, list[str]]) -> None:
+    """Adds this processor to those that have given these digests; others than it, or than theirs, are replaced."""
+    kept = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    entry = kept.get(versions(), {})
+    same = entry.get("jobs") == found
+    processors = {*entry.get("processors", ()), machine.processor()} if same else {machine.processor()}
+    kept[versions()] = {"processors": sorted(processors), "jobs": found}
+    RECORDED.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def main(words: list[str]) -> None:
+    names = [word for word in words if not word.startswith("--")] or list(JOBS)
+    make = sums if "--sums" in words else digests
+    with tempfile.TemporaryDirectory() as folder:
+        path = frames(Path(folder))
+        found = {name: make(started(JOBS[name].format(frames=path))) for name in names}
+    if "--record" in words:
+        record(found)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

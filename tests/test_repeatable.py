@@ -1,0 +1,123 @@
+"""The same training gives the same bits on every x86-64 processor with AVX2 and FMA, for any number of threads.
+
+These tests set the environment of what they start, so they need no mark `numeric`.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from commands import ENVIRONMENT
+from jax import Array, lax
+from long_sums import MOST, long_sums
+from once import once
+from trained_digests import RECORDED, first_difference, versions
+
+from csnn_jax import machine
+
+SCRIPT = Path(__file__).parent / "helpers" / "trained_digests.py"
+TWO_DEVICES = "--xla_force_host_platform_device_count=2"
+CHOSEN = ("CSNN_ISA", "XLA_FLAGS", "NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS")
+"""What an environment may hold that chooses instructions or threads."""
+PLAIN = {name: value for name, value in ENVIRONMENT.items() if name not in CHOSEN}
+
+
+def flags_of_processor() -> set[str]:
+    info = Path("/proc/cpuinfo")
+    return set(info.read_text().split()) if info.exists() else set()
+
+
+fuses = pytest.mark.skipif(not {"avx2", "fma"} <= flags_of_processor(), reason="promised where there are AVX2 and FMA")
+
+
+def trained(*jobs: str, xla: str = "", before: tuple[str, ...] = (), **variables: str):
+    """What the script prints in an environment of its own."""
+    environment = PLAIN | {"XLA_FLAGS": f"{TWO_DEVICES} {xla}"} | variables
+    done = subprocess.run([*before, sys.executable, SCRIPT, *jobs], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The digests of all jobs, as this machine runs them."""
+
+    def make(folder: Path) -> None:
+        (folder / "digests.json").write_text(json.dumps(trained()))
+
+    return json.loads((once(tmp_path_factory, "digests", make) / "digests.json").read_text())
+
+
+LONG = MOST + 1
+
+
+@pytest.mark.parametrize(
+    "function, shape, expected",
+    [
+        (lambda x: x @ x.T, (2, LONG), "dot"),
+        (lambda x: x @ x.T, (2, MOST), None),
+        (lambda x: x.sum(0), (LONG, 32), "reduce"),
+        (lambda x: x.max(), (LONG,), None),
+        (lambda x: x.astype(jnp.int32).sum(), (LONG,), None),
+        (lambda x: lax.conv(x, x, (1, 1), "VALID"), (2, 2, 13, 5), "convolution"),
+        (jax.named_scope("exact")(lambda x: x.sum()), (LONG, 64), None),
+        (jax.grad(jax.named_scope("exact")(lambda x: jnp.sin(jnp.ones((LONG, 3)) @ x).sum())), (3, 2), "dot"),
+        (lambda x: jnp.linalg.cholesky(x @ x.T), (3, 3), "custom-call"),
+    ],
+)
+def test_long_sums_are_found(function: Callable[[Array], Array], shape: tuple[int, ...], expected: str | None):
+    found = long_sums(jax.jit(function).lower(jnp.ones(shape)).compile().as_text())
+    assert [line.split()[0] for line in found[:1]] == ([expected] if expected else [])
+
+
+def test_no_long_sum_of_a_training_is_left_to_xla(here):
+    """After `here`, whose compiled programs it finds in the cache."""
+    assert trained("--sums") == {job: [] for job in here}
+
+
+ENVIRONMENTS = {
+    "one thread": ((), {"before": ("taskset", "-c", "0")}),
+    "AVX2": ((), {"xla": "--xla_cpu_max_isa=AVX2", "CSNN_ISA": "avx2"}),
+    "256 bits": (("default",), {"xla": "--xla_cpu_prefer_vector_width=256"}),
+    "baseline kernels": ((), {"CSNN_ISA": "baseline"}),
+    "NumPy without AVX-512": ((), {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}),
+    "OpenBLAS of Haswell": ((), {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"}),
+}
+
+
+@fuses
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_same_bits_in_every_environment(environment, here):
+    jobs, variables = ENVIRONMENTS[environment]
+    assert first_difference(trained(*jobs, **variables), here) is None
+
+
+@fuses
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", ["EPYC-Milan", "max"])
+@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="no qemu-x86_64")
+def test_the_same_bits_on_an_emulated_processor_with_other_caches(processor, here):
+    found = trained("average", before=("qemu-x86_64", "-cpu", processor))
+    assert first_difference(found, here) is None
+
+
+@fuses
+def test_the_same_bits_as_on_the_processors_recorded(here):
+    """On others a difference is only told: add them, or find out what they do, by `trained_digests.py --record`."""
+    recorded = json.loads(RECORDED.read_text())
+    if versions() not in recorded:
+        pytest.skip(f"no digests of {versions()} are recorded")
+    entry = recorded[versions()]
+    difference = first_difference(here, entry["jobs"])
+    if machine.processor() in entry["processors"]:
+        assert difference is None, difference
+    elif difference:
+        pytest.skip(
+            f"{machine.processor()} isn't recorded, and differs from {', '.join(entry['processors'])}: {difference}"
+        )
