@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -12,7 +12,9 @@ from csnn_jax.figures import Figures
 from csnn_jax.flags import parse, run_command
 
 if TYPE_CHECKING:
+    from csnn_jax.config import Config
     from csnn_jax.data import Split
+    from csnn_jax.runs.layouts import Tensors
 
 DESCRIPTION = """How well a trained network does: accuracy, by class too, confusion matrix, health of each layer.
 
@@ -32,6 +34,8 @@ class EvaluateFlags:
     done; None: those of the run."""
     by_steps: bool = False
     """Also tell the accuracy if the window ended after each of its steps."""
+    by_bits: bool = False
+    """Also tell accuracy and size with weights of 2 to 8 bits, rounded without training again."""
     figures: Figures = "png"
     """pdf: write confusion.pdf too, for papers."""
 
@@ -68,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if flags.by_steps:
             values["accuracy_by_steps"] = model.by_steps(dataset.test).tolist()
             style.save(steps.draw(values["accuracy_by_steps"]), run.path, "steps", flags.figures)
+        if flags.by_bits:
+            values["by_bits"] = _by_bits(config, tensors, dataset.test)
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
         style.save(confusion.draw(result.confusion, result.accuracy), run.path, "confusion", flags.figures)
         print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
@@ -78,9 +84,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_table(values["density"], values["health"]))
         if flags.by_steps:
             print(_steps(values["accuracy_by_steps"]))
+        if flags.by_bits:
+            print(_bits(values["by_bits"]))
         return 0
 
     return run_command(command, arguments)
+
+
+def _by_bits(config: "Config", tensors: "Tensors", test: "Split") -> list[dict[str, Any]]:
+    """Bits of a weight, accuracy and kilobytes, from 2 bits to 8."""
+    from csnn_jax.config.grid import FEWEST, WIDEST
+    from csnn_jax.runs import layouts
+    from csnn_jax.trained import Trained
+
+    found = []
+    for bits in range(FEWEST, WIDEST + 1):
+        model, rounded = layouts.with_bits(config.model, tensors, bits)
+        accuracy = Trained(replace(config, model=model), rounded, config.train.engine).evaluate(test).accuracy
+        found.append({"bits": bits, "accuracy": accuracy, "kilobytes": layouts.kilobytes(model, rounded)})
+    return found
+
+
+def _bits(found: Sequence[Mapping[str, Any]]) -> str:
+    rows = (f"{one['bits']:>4} {one['accuracy']:>9.2%} {one['kilobytes']:>9,.1f}" for one in found)
+    return "\n".join(["", "bits  accuracy        kB", *rows])
 
 
 def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> str | None:

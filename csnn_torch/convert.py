@@ -73,6 +73,8 @@ class ConvertFlags:
     normalize: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="MEAN... STD...")] = None
     """Mean and standard deviation of the images that it was trained on, as torchvision's Normalize takes them: two
     numbers, or the means of all channels and then their standard deviations; None: images as pixel / --scale."""
+    weight_bits: int | None = None
+    """Bits of a weight with its sign, 2 to 8, that the weights are rounded to; None: as many as stay exact."""
     scale: float | None = None
     """What pixel values were divided by: any positive number; None: 255, as torchvision's ToTensor does, and 1 for
     counts and images of 0 and 1. It is folded into the first weights, for networks here divide by powers of two."""
@@ -105,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = _read(flags, **_entering(found.config, dataset))
         for note in found.notes:
             print(f"Note: {note}")
-        config = replace(job, model=found.config)
+        config = replace(job, model=replace(found.config, weight_bits=flags.weight_bits))
+        for line in config.model.narrower:
+            print(f"Note: {line}")
         process.set_up(config.train.dtype)
         tensors = layouts.on_grid(config.model, found.tensors)
         trained = Trained(config, tensors)
@@ -119,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             wanted = f"images of {_size(config.model.input_shape)} and at most {config.model.num_classes} classes"
             print(f"No accuracy was measured{why}; give the data set that it was trained on, of {wanted}, by --dataset")
         else:
-            changed = rounding.effect(config, found.tensors, dataset.test)
+            changed = rounding.effect(config, layouts.with_exponents(config.model, found.tensors), dataset.test)
             print(f"Rounding the weights, on the first {changed.images:,} test images: {changed}", flush=True)
             result = trained.evaluate(dataset.test)
             print(f"Final Test Accuracy: {result.accuracy:.2%} ({len(dataset.test.labels)} images of {dataset.name})")

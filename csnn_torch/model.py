@@ -96,6 +96,8 @@ def gradients(network: nn.Sequential) -> Tensors:
     """The parameters' gradients after a backward pass, named and laid out as `tensors`; zeros where there is none."""
     found = {}
     for name, parameter in _parameters(network):
+        if not parameter.requires_grad:  # exponents of grids
+            continue
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         found[name] = gradient.cpu().numpy().copy()
     return found

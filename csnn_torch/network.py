@@ -23,9 +23,24 @@ class Network(nn.Sequential):
     def __init__(self, modules: Sequence[nn.Module], grids: Sequence[Grid]):
         super().__init__(*modules)
         self.grids = tuple(grids)
+        for module, grid in self.weighted:
+            if grid.chosen:
+                module.exponents = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
+        self.choose_exponents()
 
-    def forward(self, x: torch.Tensor) -> Any:
-        return exactly(self, lambda: super(Network, self).forward(x))
+    @property
+    def weighted(self) -> list[tuple[Any, Grid]]:
+        """Every module with weights, and their grid; none of a network without grids."""
+        modules = [one for one in self.children() if isinstance(one, (nn.Conv2d, nn.Linear))]
+        return list(zip(modules, self.grids, strict=True)) if self.grids else []
+
+    @torch.no_grad()
+    def choose_exponents(self) -> None:
+        """Sets the exponents of grids that are chosen, see `Grid.choose`, from the weights as they are."""
+        for module, grid in self.weighted:
+            if grid.chosen:
+                weight, bias = _detached(module)
+                module.exponents.copy_(grid.choose(weight, bias, torch, torch.sum))
 
 
 def exactly(network: nn.Sequential, call: Callable[[], Found]) -> Found:
@@ -64,14 +79,21 @@ class _StraightThrough(torch.autograd.Function):
 def _rounded(network: nn.Sequential) -> dict[str, torch.Tensor]:
     """Weights and biases on their grids, by the parameters' names; none of a network without grids."""
     found: dict[str, torch.Tensor] = {}
-    if not isinstance(network, Network) or not network.grids:
+    if not isinstance(network, Network):
         return found
-    weighted = [(name, one) for name, one in network.named_children() if isinstance(one, (nn.Conv2d, nn.Linear))]
-    for (name, module), grid in zip(weighted, network.grids, strict=True):
-        weight = module.weight.detach()
-        bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
-        kernel, biases = grid.round(weight.movedim(0, -1), bias, torch)
-        found[f"{name}.weight"] = _StraightThrough.apply(module.weight, kernel.movedim(-1, 0).contiguous())
+    names = {module: name for name, module in network.named_children()}
+    for module, grid in network.weighted:
+        exponents = module.exponents.to(torch.int32) if grid.chosen else None
+        kernel, biases = grid.round(*_detached(module), torch, exponents)
+        weight = kernel.movedim(-1, 0).contiguous()
+        found[f"{names[module]}.weight"] = _StraightThrough.apply(module.weight, weight)
         if module.bias is not None:
-            found[f"{name}.bias"] = _StraightThrough.apply(module.bias, biases)
+            found[f"{names[module]}.bias"] = _StraightThrough.apply(module.bias, biases)
     return found
+
+
+def _detached(module: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights [..., out] and biases [out] of a module, zeros where it has none."""
+    weight = module.weight.detach()
+    bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
+    return weight.movedim(0, -1), bias

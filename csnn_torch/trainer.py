@@ -13,6 +13,7 @@ from csnn_jax.errors import UserError, first_line
 from csnn_jax.initial import start as initial
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary, StepMetrics, evaluate, look, moments
+from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
 from csnn_torch import losses, model, optimizer
 
@@ -75,13 +76,14 @@ class Trainer:
         if tensors is not None:
             self.start = initial.Start.given(config.model, tensors)
         elif train is None:
-            self.start = initial.Start(config.model, initial.drawn(config))
+            self.start = initial.Start.given(config.model, layouts.to_tensors(config.model, initial.drawn(config)))
         else:
             self.start = initial.start(config, train)
         model.load_tensors(self.network, self.start.tensors)
         self.network.to(self.device)
         self._parameters = list(self.network.parameters())
         self._last_good = [p.detach().clone() for p in self._parameters]
+        self._choosing = plan.choosing(config.train, len(train.labels)) if train is not None else 0
         self._optimizer = optimizer.Optimizer(config.train, self._parameters)
         averaged = self._parameters if config.train.ema is not None else []
         self._average = [p.detach().clone() for p in averaged]
@@ -112,8 +114,20 @@ class Trainer:
             torch._foreach_copy_(self._last_good, [p.detach() for p in self._parameters])
             self._optimizer.update(rate)
             for average, parameter in zip(self._average, self._parameters, strict=False):
-                average.lerp_(parameter.detach(), self.config.train.renewal(batch.iteration))
+                if parameter.requires_grad:  # exponents are none to average
+                    average.lerp_(parameter.detach(), self.config.train.renewal(batch.iteration))
+            if batch.iteration < self._choosing:
+                self._choose_exponents()
         return StepMetrics(loss.item(), self._sound, densities.cpu().numpy(), norms)
+
+    def _choose_exponents(self) -> None:
+        """Those of the parameters' grids, and of the averages'."""
+        if any(grid.chosen for grid in self.network.grids):
+            self.network.choose_exponents()
+            with self._holding(self._average or None):
+                self.network.choose_exponents()
+                for average, parameter in zip(self._average, self._parameters, strict=False):
+                    average.copy_(parameter.detach())
 
     def roll_back(self) -> None:
         self._set(self._last_good)

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from csnn_jax.config import Config
+from csnn_jax.config.network import check_bits
 from csnn_jax.errors import UserError
 from csnn_jax.files import Scratch
 from csnn_jax.flags import parse, run_command
@@ -47,6 +48,8 @@ class ExportFlags:
     time_steps: int | None = None
     """Steps of the window that the bundle runs; None: those of the training. `csnn_jax.evaluate --by-steps` tells what
     fewer are worth."""
+    weight_bits: int | None = None
+    """Round the weights to so many bits first, 2 to 8 with the sign, and tell what that changes; None: the run's."""
     drop_silent: bool = False
     """Leave out the channels and neurons that no training image made fire; tells what that changes."""
     checkpoint: str | None = None
@@ -73,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             images = flags.images or EXTENTS[effort].images
             settings = Settings(flags.opset, images, effort, flags.time_steps, flags.drop_silent)
             out, job = Path(flags.out), _with_dataset(config, flags.dataset)
+            if flags.weight_bits is not None:
+                job, tensors = make.with_bits(job, tensors, flags.weight_bits)
 
             def fill(folder: Path) -> None:
                 make.make(folder, scratch, run, job, tensors, settings, work)
@@ -117,6 +122,7 @@ def _check(flags: ExportFlags) -> None:
         raise UserError(f"--images {flags.images}: expected a whole number of at least 1")
     if flags.quick and flags.thorough:
         raise UserError("--quick: expected without --thorough")
+    check_bits(flags.weight_bits)
     if flags.time_steps is not None and not 1 <= flags.time_steps <= MOST_STEPS:
         raise UserError(f"--time-steps {flags.time_steps}: expected a whole number from 1 to {MOST_STEPS:,}")
 

@@ -15,6 +15,7 @@ from csnn_jax.data import Dataset, Split
 from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 from csnn_jax.report import page
+from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
 from export import claims, manifest, parts, silent
@@ -88,6 +89,21 @@ def make(
         manifest.write(folder, whole)
 
 
+def with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Tensors]:
+    """The network rounded to so many bits for each weight; prints its accuracy before and after.
+
+    Raises:
+        UserError: a layer whose weights all become 0.
+    """
+    model, rounded = layouts.with_bits(config.model, tensors, bits)
+    job, test = replace(config, model=model), data.load_for(config).test
+    before, after = (claims.trained_accuracy(*network, test) for network in ((config, tensors), (job, rounded)))
+    print(f"--weight-bits {bits}: accuracy {before:.2%} before, {after:.2%} after ({len(test.labels):,} test images)")
+    for line in model.narrower:
+        print(line, flush=True)
+    return job, rounded
+
+
 def _network(
     config: Config, tensors: Tensors, settings: Settings, dataset: Dataset, work: Work
 ) -> tuple[Network, Config, dict[str, Any]]:
@@ -145,7 +161,8 @@ def _training(run: RunDir, config: Config, tensors: Tensors, test: Split) -> dic
         accuracy, end = None, {"iterations": number, "seconds": None, "checkpoint": number}
     else:
         last = [record for record in run.records("end") if not record["interrupted"]][-1]
-        exact = config.train.dtype == "float32"  # in float64 membranes round otherwise than in the files
+        # In float64 membranes round otherwise than in the files.
+        exact = config.train.dtype == "float32" and config.model == run.config().model
         whole = config.train.eval_images is None and config.data == run.config().data and exact
         accuracy = last["accuracy"] if whole else None
         end = {"iterations": last["iter"], "seconds": last.get("seconds")}

@@ -97,9 +97,11 @@ class Step(nn.Module):
             self.add_module(neurons.name, Leaky(*neurons.values(tensors), neurons.reset))
             self.blocks.append((tuple(block), neurons.name))
         complete = tensors | {f"{layer.name}.bias": bias_of(layer, tensors) for layer in config.layers}
-        parameters = {name: torch.tensor(value, dtype=torch.float32) for name, value in complete.items()}
         clipped = {name: value for name, value in self.state_dict().items() if name.startswith("lif")}
-        self.load_state_dict(parameters | clipped)
+        weighted = {
+            name: torch.tensor(complete[name], dtype=torch.float32) for name in self.state_dict() if name in complete
+        }
+        self.load_state_dict(weighted | clipped)
         self.requires_grad_(False)
         self.eval()
 

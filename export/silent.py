@@ -122,8 +122,9 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
             positions = math.prod(layer.in_shape[:-1]) if layer.kind == "linear" else 1
             weight = weight[:, np.repeat(before, positions)]
         left[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
-        if f"{layer.name}.bias" in tensors:
-            left[f"{layer.name}.bias"] = tensors[f"{layer.name}.bias"][stays]
+        for name in (f"{layer.name}.bias", f"{layer.name}.exponents"):
+            if name in tensors:
+                left[name] = tensors[name][stays]
         before = stays
     counts = [int(stays.sum()) for stays in alive]
     convolutions = len(config.conv_channels)

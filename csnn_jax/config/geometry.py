@@ -65,6 +65,7 @@ class Layer:
         bias: whether a number per output channel is added.
         neurons: the neurons that its current drives.
         input_bits, input_step: the numbers that come in, see `Grid`.
+        weight_bits: most bits of a weight, with its sign; None: as many as stay exact.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Layer:
     neurons: Neurons = field(default_factory=Neurons)
     input_bits: int = 0
     input_step: float = 1.0
+    weight_bits: int | None = None
 
     @property
     def conv_shape(self) -> tuple[int, ...]:
@@ -107,7 +109,8 @@ class Layer:
     def grid(self) -> Grid:
         """What its weights are rounded to."""
         averaged = self.pool.window.bit_length() - 1 if self.pool and self.pool.kind == "avg" else 0
-        return Grid(math.prod(self.kernel_shape[:-1]), self.input_bits, self.input_step, averaged)
+        most = None if self.weight_bits is None else self.weight_bits - 1
+        return Grid(math.prod(self.kernel_shape[:-1]), self.input_bits, self.input_step, averaged, most)
 
     @property
     def operation(self) -> str:

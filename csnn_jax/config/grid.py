@@ -4,6 +4,7 @@ Imports no framework: `Grid.round` computes in NumPy, JAX or torch, whichever it
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,10 @@ FEW, EXTRA = 8, 4
 """A layer with fewer bits than the first gets up to the second more per neuron, as far as the neuron's own sum fits."""
 LEAST = 4
 """Bits without which no network is made."""
+COARSE = 4
+"""With fewer bits than this, the grid of the largest weight is a poor choice."""
+FEWEST, WIDEST = 2, 8
+"""Bits of a weight, with its sign, that may be asked for."""
 SMALLEST = -60
 """Exponent of the largest weight below which a grid gets no finer: a sum's step stays above 2^-100."""
 MOST_INPUT = 12
@@ -38,48 +43,67 @@ class Grid:
         input_bits: inputs are whole multiples of `input_step`, and at most 2^input_bits of them.
         input_step: a power of two.
         averaged: bits that an average after the sum needs: 2 for 2x2.
+        most: bits of a weight without its sign, where fewer are wanted than stay exact; None: those that do.
     """
 
     terms: int
     input_bits: int = 0
     input_step: float = 1.0
     averaged: int = 0
+    most: int | None = None
+
+    @property
+    def room(self) -> int:
+        """Bits of a weight without its sign that stay exact, whatever the weights are."""
+        return MANTISSA - self.input_bits - (self.terms + BIAS - 1).bit_length() - self.averaged
 
     @property
     def bits(self) -> int:
         """Bits of a weight without its sign, whatever the weights are."""
-        return MANTISSA - self.input_bits - (self.terms + BIAS - 1).bit_length() - self.averaged
+        return self.room if self.most is None else min(self.room, self.most)
 
-    def round(self, kernel: Any, bias: Any, xp: ModuleType = np) -> tuple[Any, Any]:
+    @property
+    def finest(self) -> int:
+        """Bits that a neuron's weights may get, without the sign, where its own sum leaves room."""
+        wanted = EXTRA if self.most is None else min(EXTRA, self.most - self.bits)
+        return self.bits + (wanted if self.room < FEW else 0)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether bits are so few that a neuron's exponent is chosen, see `choose`, and kept with its weights."""
+        return self.bits < COARSE
+
+    def round(self, kernel: Any, bias: Any, xp: ModuleType = np, exponents: Any = None) -> tuple[Any, Any]:
         """Rounds a layer's weights and biases to the grids of its neurons, half to even. Twice is once.
 
         A neuron's grid is 2^-k with k from its largest weight, or from its bias if that needs more room, and the shape
-        of the layer alone: nothing depends on an order of summation.
+        of the layer alone: nothing depends on an order of summation. Biases have the bits that weights don't use.
 
         Args:
             kernel: [..., out], float32 or float64.
             bias: [out].
             xp: `numpy`, `jax.numpy` or `torch`, of whose arrays these are.
+            exponents: of the neurons' grids [out], whole numbers; None: those of the largest weights.
 
         Returns:
             kernel and bias, of the same types. What isn't finite becomes NaN.
         """
         flat = kernel.reshape(-1, kernel.shape[-1])
-        widest = BIAS * 2.0**self.input_bits * self.input_step
-        largest = xp.maximum(xp.amax(abs(flat), 0), abs(bias) * (1 / widest))
-        one, exponent = xp.ones_like(bias), xp.frexp(largest)[1]
-        exponent = xp.where(exponent < SMALLEST, SMALLEST, exponent)  # NaN's and infinity's make no difference
+        exponent = self._largest(flat, bias, xp) if exponents is None else exponents
+        spare = self.room - self.bits
+        for_bias = 2.0**spare / self.input_step
+        one = xp.ones_like(bias)
 
         def scaled(extra: int) -> tuple[Any, Any, Any]:
             """Weights and biases as whole multiples of the grid that has so many more bits, and that grid."""
             bits, k = self.bits + extra, self.bits + extra - exponent
-            scale, top = xp.ldexp(one, k), BIAS * 2.0 ** (bits + self.input_bits) - 1
+            scale, top = xp.ldexp(one, k), BIAS * 2.0 ** (bits + spare + self.input_bits) - 1
             units = xp.clip(xp.round(flat * scale), 1 - 2.0**bits, 2.0**bits - 1)
-            offset = xp.clip(xp.round(bias * scale * (1 / self.input_step)), -top, top)
+            offset = xp.clip(xp.round(bias * scale * for_bias), -top, top)
             return units, offset, xp.ldexp(one, -k)
 
         units, offset, step = scaled(0)
-        for extra in range(1, EXTRA + 1) if self.bits < FEW else ():
+        for extra in range(1, self.finest - self.bits + 1):
             finer = scaled(extra)
             # Whole numbers add up exactly below 2^24, and to no less than that where they reach it, in any order.
             sums = xp.sum(abs(finer[0]), 0) * 2.0**self.input_bits + abs(finer[1])
@@ -88,5 +112,41 @@ class Grid:
                 xp.where(fits, new, old) for new, old in zip(finer, (units, offset, step), strict=True)
             )
         rounded = xp.where(xp.isfinite(flat), units * step + 0.0, xp.nan)
-        biases = xp.where(xp.isfinite(bias), offset * step * self.input_step + 0.0, xp.nan)
+        biases = xp.where(xp.isfinite(bias), offset * step * (1 / for_bias) + 0.0, xp.nan)
         return rounded.reshape(kernel.shape), biases
+
+    def choose(self, kernel: Any, bias: Any, xp: ModuleType = np, add_up: Callable[..., Any] | None = None) -> Any:
+        """The exponents of the neurons' grids with the least squared error, of four up to that of the largest weight.
+
+        With few bits, most weights are better off on a finer grid, at the price of those that it cuts off.
+
+        Args:
+            kernel: [..., out].
+            bias: [out]; the grid stays coarse enough for it.
+            xp: as in `round`.
+            add_up: (squared errors [inputs, out], 0) -> their sums [out]; None: NumPy's, in float64.
+
+        Returns:
+            [out], whole numbers; the largest of equally good ones.
+        """
+        flat = kernel.reshape(-1, kernel.shape[-1])
+        largest = self._largest(flat, bias, xp)
+        least = xp.where(bias == 0, SMALLEST, self._largest(0 * flat[:1], bias, xp))  # 0 would have an exponent of 0
+
+        def error(exponents: Any) -> Any:
+            missed = self.round(flat, bias, xp, exponents)[0] - flat
+            squares = missed * missed
+            return np.sum(squares, 0, dtype=np.float64) if add_up is None else add_up(squares, 0)
+
+        best, errors = largest, error(largest)
+        for lower in range(1, 4):
+            finer = xp.maximum(largest - lower, least)
+            missed = error(finer)
+            best, errors = xp.where(missed < errors, finer, best), xp.minimum(missed, errors)
+        return best
+
+    def _largest(self, flat: Any, bias: Any, xp: ModuleType) -> Any:
+        """Exponents x of the powers of two above each neuron's largest weight, or what its bias needs, at least -60."""
+        widest = BIAS * 2.0**self.input_bits * self.input_step
+        exponent = xp.frexp(xp.maximum(xp.amax(abs(flat), 0), abs(bias) * (1 / widest)))[1]
+        return xp.where(exponent < SMALLEST, SMALLEST, exponent)  # NaN's and infinity's make no difference

@@ -36,6 +36,12 @@ SMALLEST = 2.0**-100
 """Of a threshold: subnormals, which some programs take for 0, then decide no spike."""
 
 
+def check_bits(bits: int | None) -> None:
+    """Raises UserError unless a weight may have so many bits."""
+    ok = bits is None or (is_count(bits, grid.FEWEST) and bits <= grid.WIDEST)
+    check("--weight-bits", bits, f"a whole number from {grid.FEWEST} to {grid.WIDEST}", ok)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The network, its neurons and the window it is run for. The equations stand in docs/design.md.
@@ -62,6 +68,8 @@ class ModelConfig:
     """2x2 pooling after each convolution, before the neurons, or none; one value, or one per convolution."""
     bias: bool = True
     """Add a number per output channel to the convolutions and linear layers."""
+    weight_bits: int | None = None
+    """Bits of a weight with its sign, 2 to 8, at which the network is trained and runs; None: as many as stay exact."""
     beta: float | tuple[float, ...] = 0.5
     """Membrane decay per time step (0 to 1): one value for all layers, or one per layer."""
     threshold: float | tuple[float, ...] = 1.0
@@ -116,6 +124,7 @@ class ModelConfig:
         check("--scale", self.scale, "a power of two from 2^-16 to 2^20, such as 256", fits)
         few = self.input_bits is None or (is_count(self.input_bits, 0) and self.input_bits <= grid.MOST_INPUT)
         check("input_bits", self.input_bits, f"a whole number from 0 to {grid.MOST_INPUT}", few)
+        check_bits(self.weight_bits)
         check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
         for flag, learnt in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
             check(flag, learnt, "true or false", isinstance(learnt, bool))
@@ -134,10 +143,10 @@ class ModelConfig:
                     f"--conv-channels {show(self.conv_channels)}: {size} pixels come into {layer}, which leaves none; "
                     "expected fewer blocks, smaller kernels or strides, or larger images"
                 )
-            if (bits := layer.grid.bits) < grid.LEAST:
+            if (room := layer.grid.room) < grid.LEAST:
                 inputs = f"{layer.grid.terms:,} inputs of {layer.input_bits} bits"
                 raise UserError(
-                    f"{layer.name}: {inputs} to each neuron leave {max(0, bits)} bits for its weights, "
+                    f"{layer.name}: {inputs} to each neuron leave {max(0, room)} bits for its weights, "
                     f"expected at least {grid.LEAST}: fewer inputs, or smaller kernels"
                 )
 
@@ -186,7 +195,13 @@ class ModelConfig:
             blocks.append(Layer(f"fc{number}", "linear", shape, features, bias=self.bias, neurons=next(neurons)))
             shape = blocks[-1].out_shape
         blocks[0] = replace(blocks[0], input_bits=self.entering_bits, input_step=1 / self.input_scale)
-        return tuple(blocks)
+        return tuple(replace(block, weight_bits=self.weight_bits) for block in blocks)
+
+    @property
+    def narrower(self) -> tuple[str, ...]:
+        """A line for each layer whose weights have fewer bits than asked for."""
+        kept = ((layer.name, layer.grid.finest + 1) for layer in self.layers)
+        return tuple(f"{name} keeps {n} bits, as many as stay exact" for name, n in kept if n < (self.weight_bits or 0))
 
     @property
     def pixel_scale(self) -> float:

@@ -6,6 +6,7 @@ same tensors.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from csnn_jax.config import Config, Layer, ModelConfig
 from csnn_jax.errors import UserError
 from csnn_jax.initial import simulation
 from csnn_jax.runs import rundir
-from csnn_jax.runs.layouts import Arrays, Tensors, expected_shapes, from_tensors, to_tensors
+from csnn_jax.runs.layouts import Arrays, Tensors, expected_shapes, from_tensors, to_tensors, with_exponents
 
 GRID = 8  # gains are powers of 2^(1/8)
 LOWEST, HIGHEST = -8 * GRID, 12 * GRID
@@ -44,7 +45,7 @@ class Start(NamedTuple):
     @classmethod
     def given(cls, model: ModelConfig, tensors: Tensors) -> "Start":
         """The start of a network whose weights are given, in torch's names and layouts."""
-        return cls(model, from_tensors(model, tensors))
+        return cls(model, from_tensors(model, with_exponents(model, tensors)))
 
     @property
     def tensors(self) -> Tensors:
@@ -67,22 +68,24 @@ def start(config: Config, train: data.Split) -> Start:
         return _given(config)
     arrays = drawn(config)
     if config.train.init == "torch":
-        return Start(model, arrays)
+        return Start.given(model, to_tensors(model, arrays))
     x = _input(config, train)
     before = [density for _, density in _layers(model, arrays, x)]
     make = _fluctuation if config.train.init == "fluctuation" else _calibrated
     arrays = make(model, arrays, config.train.init_density, x)
-    return Start(model, arrays, before, [density for _, density in _layers(model, arrays, x)])
+    after = [density for _, density in _layers(model, arrays, x)]
+    return Start.given(model, to_tensors(model, arrays))._replace(before=before, after=after)
 
 
 def drawn(config: Config) -> Arrays:
-    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed."""
+    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed; without exponents of grids."""
     import jax
 
     from csnn_jax.network import model
 
     with jax.enable_x64(config.train.dtype == "float64"):
-        return model.arrays(model.CSNN(config.model, config.train.seed, dtype=config.train.dtype))
+        network = model.CSNN(replace(config.model, weight_bits=None), config.train.seed, dtype=config.train.dtype)
+        return model.arrays(network)
 
 
 def _given(config: Config) -> Start:
@@ -104,6 +107,8 @@ def _given(config: Config) -> Start:
     for name, shape in shapes.items():
         if name in neurons:
             made[name] = np.asarray(neurons[name], config.train.dtype)
+        elif name.endswith(".exponents"):
+            continue  # theirs may be of other bits
         elif refits and name.startswith(f"{last}."):
             made[name] = redrawn[name]
         elif name not in theirs or theirs[name].shape != shape:
@@ -111,7 +116,7 @@ def _given(config: Config) -> Start:
             raise UserError(f"--init-from {path}: has {there} for {name}, this network needs {list(shape)}")
         else:
             made[name] = theirs[name]
-    left = [name for name in theirs if name not in made and not name.startswith("lif")]
+    left = [name for name in theirs if name not in made and not name.startswith("lif") and "exponents" not in name]
     if left:
         raise UserError(f"--init-from {path}: has {left[0]}, for which this network has no place")
     return Start.given(model, made)._replace(classes=len(theirs[weight]) if refits else None)
@@ -200,4 +205,6 @@ def _scaled(arrays: Arrays, layer: Layer, step: int) -> Arrays:
 def _parameters(layer: Layer, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """(kernel, bias), float32, rounded to the layer's grid as the network runs; the bias is 0 where there is none."""
     bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels)
-    return layer.grid.round(arrays[f"{layer.name}.kernel"].astype(np.float32), bias.astype(np.float32))
+    kernel, bias = arrays[f"{layer.name}.kernel"].astype(np.float32), bias.astype(np.float32)
+    exponents = layer.grid.choose(kernel, bias) if layer.grid.chosen else None
+    return layer.grid.round(kernel, bias, exponents=exponents)

@@ -1,7 +1,7 @@
 """The convolutional spiking neural network: parameters in flax.nnx modules, neuron state as an explicit carry."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -25,6 +25,7 @@ class Block(nnx.Module):
     Attributes:
         kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
         bias: [out], drawn likewise; None where the network has none.
+        exponents: of the neurons' grids [out], whole numbers, where `Grid.choose` finds them; else None.
         beta: a scalar, `nnx.Param` where it is learned, else a number.
         threshold: likewise.
     """
@@ -40,6 +41,7 @@ class Block(nnx.Module):
         self.kernel = nnx.Param(jax.random.uniform(for_kernel, shape, dtype, -bound, bound))
         bias = nnx.Param(jax.random.uniform(for_bias, shape[-1:], dtype, -bound, bound)) if layer.bias else None
         self.bias = nnx.data(bias)
+        self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if layer.grid.chosen else None)
         neurons = layer.neurons
         self.beta = _scalar(neurons.beta, "beta" in neurons.learned, dtype)
         self.threshold = _scalar(neurons.threshold, "threshold" in neurons.learned, dtype)
@@ -61,12 +63,26 @@ class Block(nnx.Module):
         """[out]: the bias, or zeros where the network has none."""
         return jnp.zeros(self.layer.channels, self.dtype) if self.bias is None else self.bias[...]
 
+    def rounded(self) -> tuple[Array, Array]:
+        """Kernel and biases on their grids."""
+        kernel, biases = lax.stop_gradient((self.kernel[...], self.biases))
+        exponents = None if self.exponents is None else lax.stop_gradient(self.exponents[...]).astype(jnp.int32)
+        with jax.named_scope("exact"):
+            return self.layer.grid.round(kernel, biases, jnp, exponents)
+
+    def best_exponents(self, add_up: Callable[..., Array]) -> Array:
+        """The exponents of a grid that is chosen for the weights as they are, see `Grid.choose`."""
+        found = self.layer.grid.choose(self.kernel[...], self.biases, jnp, add_up)
+        return found.astype(self.dtype)
+
     @property
     def parameters(self) -> dict[str, nnx.Param]:
         """What is learned, by the names of `layouts.Arrays`."""
         learned = {f"{self.layer.name}.kernel": self.kernel}
         if self.bias is not None:
             learned[f"{self.layer.name}.bias"] = self.bias
+        if self.exponents is not None:
+            learned[f"{self.layer.name}.exponents"] = self.exponents
         scalars = {"beta": self.beta, "threshold": self.threshold}
         neurons = self.layer.neurons
         return learned | {f"{neurons.name}.{part}": scalars[part] for part in neurons.learned}
@@ -169,12 +185,10 @@ def exact(model: CSNN) -> CSNN:
     """
     rounded = nnx.merge(*nnx.split(model))
     for block in rounded.blocks:
-        kernel, biases = block.kernel[...], block.biases
-        with jax.named_scope("exact"):
-            to_kernel, to_biases = block.layer.grid.round(*lax.stop_gradient((kernel, biases)), jnp)
-        block.kernel = nnx.Param(_straight_through(kernel, to_kernel))
+        kernel, biases = block.rounded()
+        block.kernel = nnx.Param(_straight_through(block.kernel[...], kernel))
         if block.bias is not None:
-            block.bias = nnx.Param(_straight_through(biases, to_biases))
+            block.bias = nnx.Param(_straight_through(block.bias[...], biases))
     return rounded
 
 

@@ -124,7 +124,11 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
     entering = [activity.inputs, *activity.spikes]
     for number, layer in enumerate(config.layers, 1):
         weight = tensors[f"{layer.name}.weight"]
-        own = [value for name, value in tensors.items() if name.startswith((f"{layer.name}.", f"lif{number}."))]
+        own = [
+            value
+            for name, value in tensors.items()
+            if name.startswith((f"{layer.name}.", f"lif{number}.")) and not name.endswith(".exponents")
+        ]
         parameters, neurons = sum(value.size for value in own), int(np.prod(layer.out_shape))
         reached = fan_out(layer, weight)
         met = int((entering[number - 1].reshape(reached.shape) * reached).sum()) / activity.images

@@ -5,10 +5,12 @@ Our own layout of a kernel is [k, k, in, out] or [in, out], with a flattened inp
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.errors import UserError
 
 Tensors = dict[str, np.ndarray]
 """Parameters in torch's names and layouts: `conv1.weight`, `conv1.bias`, `lif1.beta`, ..."""
@@ -24,6 +26,8 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes[f"{layer.name}.weight"] = (out, inputs, *window)
         if layer.bias:
             shapes[f"{layer.name}.bias"] = (out,)
+        if layer.grid.chosen:
+            shapes[f"{layer.name}.exponents"] = (out,)
         shapes |= dict.fromkeys(layer.neurons.initial, ())
     return shapes
 
@@ -34,16 +38,67 @@ def bias_of(layer: Layer, tensors: Tensors) -> np.ndarray:
 
 
 def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
-    """The network as it runs, evaluates and is exported: weights and biases rounded to their grids (`Layer.grid`)."""
-    rounded = dict(tensors)
+    """The network as it runs, evaluates and is exported: weights and biases rounded to their grids (`Layer.grid`).
+
+    Exponents of grids that are chosen are kept, or chosen where they are missing.
+
+    Raises:
+        UserError: a layer whose weights all become 0.
+    """
+    rounded = with_exponents(config, tensors)
     for layer in config.layers:
         weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
-        values = tensors[weight]
-        kernel, biases = layer.grid.round(np.moveaxis(values, 0, -1), bias_of(layer, tensors).astype(values.dtype))
+        values, biases = _for_grid(layer, tensors)
+        exponents = rounded[f"{layer.name}.exponents"].astype(np.int32) if layer.grid.chosen else None
+        kernel, biases = layer.grid.round(values, biases, exponents=exponents)
+        if values.any() and not kernel.any():
+            raise UserError(f"{layer.name}: all its weights become 0 with {layer.weight_bits} bits, expected more")
         rounded[weight] = np.ascontiguousarray(np.moveaxis(kernel, -1, 0))
         if layer.bias:
             rounded[bias] = biases
     return rounded
+
+
+def with_exponents(config: ModelConfig, tensors: Tensors) -> Tensors:
+    """The parameters that a network has, with the exponents of grids that are chosen: those given, or the best."""
+    made = {}
+    for name in expected_shapes(config):
+        layer = next((layer for layer in config.layers if name == f"{layer.name}.exponents"), None)
+        if layer is None or name in tensors:
+            made[name] = tensors[name]
+        else:
+            values, biases = _for_grid(layer, tensors)
+            made[name] = layer.grid.choose(values, biases).astype(values.dtype)
+    return made
+
+
+def _for_grid(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [..., out] and biases of a layer."""
+    values = np.moveaxis(tensors[f"{layer.name}.weight"], 0, -1)
+    return values, bias_of(layer, tensors).astype(values.dtype)
+
+
+def with_bits(config: ModelConfig, tensors: Tensors, bits: int | None) -> tuple[ModelConfig, Tensors]:
+    """A network rounded to so many bits for each weight, with its sign, or to as many as stay exact.
+
+    Raises:
+        UserError: other bits than there are; a layer whose weights all become 0.
+    """
+    fewer = replace(config, weight_bits=bits)
+    return fewer, on_grid(fewer, {name: value for name, value in tensors.items() if not name.endswith(".exponents")})
+
+
+def kilobytes(config: ModelConfig, tensors: Tensors) -> float:
+    """What parameters take, packed: weights in their bits, a byte for each exponent, four for other numbers."""
+    bits = 0
+    for name, value in tensors.items():
+        layer = next((layer for layer in config.layers if name.startswith(f"{layer.name}.")), None)
+        each = 8 if name.endswith(".exponents") else 32
+        if layer and name.endswith(".weight"):
+            each = min(32, layer.grid.finest + 1)
+            bits += 8 * layer.channels * (not layer.grid.chosen)  # the exponent that the largest weight has
+        bits += each * value.size
+    return bits / 8000
 
 
 def to_torch(layer: Layer, kernel: np.ndarray) -> np.ndarray:

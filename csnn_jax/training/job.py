@@ -259,6 +259,8 @@ def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Itera
     scale, usual = config.model.pixel_scale, dataset.entry.scale
     if scale != usual and config.model.takes_bytes:
         yield f"Data: pixel values are divided by {scale:g}, not {usual:g}"
+    for line in config.model.narrower:
+        yield f"Weights: {line}"
     if most is not None and most > total:
         yield f"Ends after {total} iterations: --epochs {config.train.epochs} has no more of --max-iters {most}"
     yield f"Runs on: {trainer.describe()}"

@@ -32,6 +32,11 @@ def iterations(config: TrainConfig, images: int) -> int:
     return min(whole, config.max_iters or whole)
 
 
+def choosing(config: TrainConfig, images: int) -> int:
+    """How many iterations choose the exponents of grids of few bits; later ones keep them."""
+    return -(-iterations(config, images) // 10)
+
+
 def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
     """The learning rate of every iteration, float64 [total].
 

@@ -1,6 +1,7 @@
 """Trains and evaluates the network in JAX: one jit per training step, the state kept on the devices."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 
 from csnn_jax.config import Config, check_decided
 from csnn_jax.data import Images, Split, check_split, dropout
@@ -20,6 +21,7 @@ from csnn_jax.network import model as models
 from csnn_jax.runner import Runners
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
+from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
 from csnn_jax.update import gradient, objective, optimizer
 from csnn_jax.update.gradient import Gradient
@@ -49,10 +51,19 @@ def make_update(
     """The training step, a pure function (State, x, labels, rate, sound, renewal, masks) -> (State, StepMetrics).
 
     It is to be jitted. x is uint8 [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound tells
-    whether all was finite before; renewal is the new parameters' share of the average; masks are dropout's. Where
-    sound, the loss or the gradient is not finite the state is returned as it was: so the steps that were dispatched
-    before the host knew of it change nothing.
+    whether all was finite before; renewal is the new parameters' share of the average; masks are dropout's; choosing
+    tells whether exponents of grids are chosen again. Where sound, the loss or the gradient is not finite the state is
+    returned as it was: so the steps that were dispatched before the host knew of it change nothing.
     """
+
+    def with_exponents(params: Any, before: Any, choosing: Array | bool) -> Any:
+        """The parameters with exponents that are chosen for them, or else those of `before`."""
+        model, old = nnx.merge(graphdef, params), nnx.merge(graphdef, before)
+        for block, as_was in zip(model.blocks, old.blocks, strict=True):
+            if block.exponents is not None:
+                choose, kept = partial(block.best_exponents, add_up), as_was.exponents[...]
+                block.exponents = nnx.Param(lax.cond(choosing, choose, lambda kept=kept: kept))
+        return nnx.split(model)[1]
 
     def update(
         state: State,
@@ -62,16 +73,18 @@ def make_update(
         sound: Array | bool = True,
         renewal: float | None = None,
         masks: Sequence[Array] = (),
+        choosing: Array | bool = True,
     ) -> tuple[State, StepMetrics]:
         loss, densities, gradients = gradient(state.params, x, labels, *masks)
         leaves = jax.tree.leaves((loss, gradients))
         finite = jnp.all(jnp.stack([sound, *[jnp.isfinite(leaf).all() for leaf in leaves]]))
         updates, moments = optimizer.update(gradients, state.optimizer, state.params)
         updates = jax.tree.map(lambda update: update * rate, updates)
-        params = optax.apply_updates(state.params, updates)
+        params = with_exponents(optax.apply_updates(state.params, updates), state.params, choosing)
         average = state.average
         if average is not None:
-            average = jax.tree.map(lambda old, new: old + renewal * (new - old), average, params)
+            mean = jax.tree.map(lambda old, new: old + renewal * (new - old), average, params)
+            average = with_exponents(mean, average, choosing)
         new = State(params, state.params, moments, average)
         kernels = [block.kernel[...] for block in nnx.merge(graphdef, gradients).blocks]
         norms = jnp.stack([jnp.sqrt(add_up(kernel * kernel)) for kernel in kernels])
@@ -116,6 +129,7 @@ class Trainer:
         self._runners = Runners(model, settings.engine, settings.seed, self.devices, rates)
         self._engine = self._runners.describe(train.images)
         self.graphdef, params = nnx.split(model)
+        self._choosing = plan.choosing(settings, len(train.labels))
         engine = self._runners.of(train.images).engine
         self.optimizer = optimizer.make(settings, engine.add_up)
         average = None if settings.ema is None else jax.tree.map(jnp.copy, params)
@@ -142,7 +156,7 @@ class Trainer:
         labels = self.devices.put(batch.labels, size)
         renewal = None if self.config.train.ema is None else self.config.train.renewal(batch.iteration)
         masks = self._masks(batch.iteration, size)
-        return self.state, x, labels, rate, self._sound, renewal, masks
+        return self.state, x, labels, rate, self._sound, renewal, masks, batch.iteration < self._choosing
 
     def _masks(self, iteration: int, batch: int) -> tuple[Array, ...]:
         """Those of dropout for an iteration; none where it is not asked for."""

@@ -94,7 +94,8 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
 
         pixels, labels = jnp.asarray(case.pixels(dtype)), jnp.asarray(case.labels)
         gradients = scan.jit(jax.grad(loss))(params, pixels, labels)
-        return models.tensors(nnx.merge(graph, gradients))
+        named = models.tensors(nnx.merge(graph, gradients))
+        return {name: value for name, value in named.items() if not name.endswith(".exponents")}
 
 
 def of_snntorch(case: Case, dtype: str) -> Tensors:

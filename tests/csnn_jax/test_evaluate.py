@@ -40,6 +40,18 @@ def test_the_accuracy_against_the_steps_used(small_run, tmp_path):
     assert (copy / "steps.png").exists()
 
 
+def test_the_accuracy_against_the_bits_of_the_weights(small_run, tmp_path):
+    copy = shutil.copytree(small_run, tmp_path / "run")
+    printed = passed("csnn_jax.evaluate", copy, "--by-bits")
+    result = json.loads((copy / "evaluation.json").read_text())
+    by_bits = result["by_bits"]
+    assert [one["bits"] for one in by_bits] == list(range(2, 9))
+    assert by_bits[0]["accuracy"] < by_bits[-1]["accuracy"] == pytest.approx(result["accuracy"], abs=0.01)
+    assert 3 < by_bits[-1]["kilobytes"] / by_bits[0]["kilobytes"] < 4
+    rows = printed.split("bits  accuracy        kB\n")[1].splitlines()
+    assert [row.split()[:2] for row in rows] == [[str(one["bits"]), f"{one['accuracy']:.2%}"] for one in by_bits]
+
+
 def test_the_network_of_a_checkpoint(tmp_path):
     out = make_run(tmp_path / "run", SMALL)
     folder = make_checkpoint(out, 40)

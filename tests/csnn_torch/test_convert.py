@@ -96,6 +96,13 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
     assert run.finished and f"Final Test Accuracy: {end['accuracy']:.2%} (10000 images of mnist)" in printed
 
 
+def test_weights_of_few_bits(file, tmp_path, capsys):
+    assert convert.main([str(file), "--out", str(tmp_path / "run"), "--time-steps", "5", "--weight-bits", "3"]) == 0
+    assert "Rounding the weights, on the first 1,000 test images: changed" in capsys.readouterr().out
+    _, config, tensors = rundir.open_run(str(tmp_path / "run"))
+    assert config.model.weight_bits == 3 and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
+
+
 def test_flags_that_contradict_the_file_are_refused(file, tmp_path, capsys):
     bars = write_nmnist(tmp_path / "bars", train=1, test=1)
     for flags, message in (

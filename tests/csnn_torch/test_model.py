@@ -10,7 +10,7 @@ from csnn_jax.data import as_floats
 from csnn_jax.engine import coverage, event, scan
 from csnn_jax.network.model import load_tensors
 from csnn_jax.runs.equality import differ
-from csnn_jax.runs.layouts import expected_shapes
+from csnn_jax.runs.layouts import expected_shapes, with_exponents
 from csnn_torch import model as companion
 from csnn_torch.compare import bounds
 
@@ -42,6 +42,8 @@ CHANGES = {
     "no pool, no bias": {"pool": "none", "bias": False, "padding": ("valid", "same")},
     "beta 0.9": {"beta": 0.9, "pool": "avg", "reset": "zero"},
     "dense": {"conv_channels": (), "beta": 0.7},
+    "2 bits": {"weight_bits": 2},
+    "8 bits": {"weight_bits": 8, "pool": "avg"},
 }
 
 
@@ -53,7 +55,7 @@ def loud(config, seed):
     for name, shape in expected_shapes(config).items():
         bound = 5 / np.sqrt(fans[name.split(".")[0]]) if len(shape) > 1 else 0.2
         tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
-    return tensors
+    return with_exponents(config, {name: value for name, value in tensors.items() if not name.endswith(".exponents")})
 
 
 def check_equal(config, images, frames=False):

@@ -148,8 +148,9 @@ def test_a_step_can_be_taken_back_and_one_that_is_not_finite_changes_nothing(spl
 
 
 @pytest.mark.parametrize("changes", [{"optimizer": "sgd", "momentum": 0.9}, {"ema": 0.8}], ids=str)
-def test_a_restored_trainer_goes_on_bit_for_bit(changes, split, tmp_path):
-    settings = config(changes, learn_threshold=True)
+@pytest.mark.parametrize("bits", [None, 3])
+def test_a_restored_trainer_goes_on_bit_for_bit(changes, bits, split, tmp_path):
+    settings = config(changes, learn_threshold=True, weight_bits=bits)
     weights = loud(settings)
     one = trainer(split, settings, weights)
     for iteration in range(3):
@@ -165,6 +166,24 @@ def test_a_restored_trainer_goes_on_bit_for_bit(changes, split, tmp_path):
     for name, tensor in one.masters().items():
         assert tensor.tobytes() == other.masters()[name].tobytes()
     assert not np.array_equal(one.masters()["fc1.weight"], weights["fc1.weight"])
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.6}], ids=str)
+def test_exponents_are_chosen_for_a_tenth_of_the_training_and_kept(changes, split):
+    settings = config({"epochs": 8, "batch_size": 5} | changes, weight_bits=3)  # 32 iterations
+    sides = trainer(split, settings), jax_trainer.Trainer(settings, split)
+    for side in sides:
+        seen = []
+        for iteration in range(8):
+            step(side, split, iteration, np.arange(5) + iteration, 0.3)
+            masters = side.masters()
+            best = layouts.with_bits(settings.model, masters, 3)[1]
+            seen.append(
+                [np.array_equal(masters[f"{name}.exponents"], best[f"{name}.exponents"]) for name in ("fc1", "fc2")]
+            )
+            kept = layouts.on_grid(settings.model, masters)
+            assert all(np.array_equal(kept[name], value) for name, value in side.tensors().items())
+        assert np.all(seen[:4]) and not np.all(seen[4:])
 
 
 def test_the_average_is_what_is_evaluated_and_kept(split, x64):

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bundles import SMALL, make_run
 from commands import call, refused, refused_by_process
@@ -16,6 +18,7 @@ from recordings import write_nmnist
 import csnn_jax
 from csnn_jax import ModelConfig, data
 from csnn_jax.data.events.one_file import frames_of
+from csnn_jax.runs import weights
 from export.c import program
 
 
@@ -52,6 +55,7 @@ def test_bad_flags_are_refused(finished, tmp_path):
         (("--opset", 17), "--opset 17: expected 18 to 20"),
         (("--images", 0), "--images 0: expected a whole number of at least 1"),
         (("--quick", "--thorough"), "--quick: expected without --thorough"),
+        (("--weight-bits", 9), "--weight-bits 9: expected a whole number from 2 to 8"),
         (("--time-steps", 10_001), "--time-steps 10001: expected a whole number from 1 to 10,000"),
     ):
         assert refused("export", finished, *out, *flags) == f"error: {said}"
@@ -89,6 +93,18 @@ def test_a_bundle_of_fewer_steps_and_of_more_images_than_there_are(tmp_path):
     assert "#define CSNN_TIME_STEPS 3\n" in (bundle / "c/network.h").read_text()
     done = call("export.verify", bundle, "--dataset", name)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_bundle_of_fewer_bits(finished, tmp_path):
+    """Its network is the rounded one, of which its accuracy is, and `export.verify` finds it equal everywhere."""
+    done = call("export", finished, "--out", tmp_path / "bundle", "--quick", "--weight-bits", 3)
+    assert done.returncode == 0, done.stderr
+    said = re.match(r"--weight-bits 3: accuracy (\S+) before, (\S+) after \(10,000 test images\)\n", done.stdout)
+    config, tensors = weights.load(tmp_path / "bundle/weights.safetensors")
+    assert config == replace(SMALL, weight_bits=3) and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
+    made = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert said and f"{made['training']['accuracy']:.2%}" == said[2]
+    assert call("export.verify", tmp_path / "bundle", "--quick").returncode == 0
 
 
 def recorded_run(tmp_path: Path) -> Path:

@@ -60,6 +60,7 @@ def model_configs(draw) -> ModelConfig:
         encoding=draw(st.sampled_from(get_args(c.Encoding))),
         readout=draw(st.sampled_from(get_args(c.Readout))),
         scale=draw(st.one_of(st.none(), st.integers(-16, 20).map(lambda power: 2.0**power))),
+        weight_bits=draw(st.one_of(st.none(), st.integers(2, 8))),
         input_bits=draw(st.one_of(st.none(), st.integers(0, 12))),
     )
     try:

@@ -32,8 +32,8 @@ JOBS = {
     " --clip-norm 0.1 --loss mse_count",
     "events": "--dataset arrays:{frames} --epochs 2 --batch-size 32 --conv-channels 8 12 --hidden 40 --learn-beta"
     " --learn-threshold --loss ce_membrane --readout membrane",
-    "dense": "--conv-channels --hidden 300 200 --time-steps 8 --batch-size 200 --dropout 0.2 --ema 0.9 --augment 2 10"
-    " 0.1 --optimizer adamw --weight-decay 0.01 --label-smoothing 0.1 --schedule cosine --warmup 2",
+    "dense": "--conv-channels --hidden 300 200 --time-steps 8 --batch-size 200 --weight-bits 3 --dropout 0.2 --ema 0.9"
+    " --augment 2 10 0.1 --optimizer adamw --weight-decay 0.01 --label-smoothing 0.1 --schedule cosine --warmup 2",
     "devices": "--conv-channels 8 --hidden 150 --time-steps 6 --batch-size 96 --microbatch 16 --encoding rate"
     " --optimizer sgd --momentum 0.9 --lr 0.05 --devices 2",
 }

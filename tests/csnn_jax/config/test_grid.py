@@ -26,6 +26,10 @@ GRIDS = {
     "counts": Grid(50, 4),
     "on images": Grid(784, 8, 2.0**-8),
     "on many pixels": Grid(3072, 8, 2.0**-8),
+    "8 bits": Grid(288, most=7),
+    "4 bits, averaged": Grid(50, averaged=2, most=3),
+    "3 bits": Grid(3136, most=2),
+    "2 bits, first": Grid(9, 8, 2.0**-8, most=1),
 }
 
 
@@ -51,6 +55,12 @@ def rounded(grid: Grid, kernel: np.ndarray, bias: np.ndarray, xp: ModuleType = n
 def test_bits_follow_from_the_shape():
     """11, 15, 12 and 14 for the default network, as design.md has them."""
     assert [layer.grid.bits for layer in ModelConfig().layers] == [11, 15, 12, 14]
+    assert [layer.grid.bits for layer in ModelConfig(weight_bits=8).layers] == [7] * 4
+    dense = ModelConfig(conv_channels=(), weight_bits=8)
+    assert [layer.grid.bits for layer in dense.layers] == [6, 7] and dense.narrower == ()
+    pixels = ModelConfig(input_shape=(64, 60, 1), conv_channels=(), weight_bits=8)
+    assert pixels.layers[0].grid.bits == 4 and pixels.narrower == ()
+    assert ModelConfig(weight_bits=4).narrower == ModelConfig().narrower == ()
     assert Grid(9, averaged=2).bits == 17
 
 
@@ -75,6 +85,34 @@ def test_all_frameworks_find_the_same_grid_and_rounding_twice_is_once(grid, kind
         by_bias = abs(bias) / (8 * 2.0**grid.input_bits * grid.input_step)
         largest = np.maximum.reduce([abs(kernel).max(0), by_bias, np.full_like(bias, 2.0**-61)])
         assert (abs(once[0] - kernel) <= largest * 2.0 ** (1 - grid.bits)).all()
+
+
+@pytest.mark.parametrize("grid", [grid for grid in GRIDS.values() if grid.chosen], ids=str)
+def test_exponents_are_those_of_least_squared_error(grid):
+    """Of four, by hand in float64; the same in all frameworks, and the grid is coarse enough for the bias."""
+    rng = np.random.default_rng(7)
+    sizes = np.ldexp(np.float32(1), rng.integers(-30, 20, 40))
+    kernel = (rng.normal(size=(grid.terms, 40)) ** 3).astype(np.float32) * sizes
+    bias = rng.normal(size=40).astype(np.float32) * sizes * rng.choice([0, 0, 1e4], 40).astype(np.float32)
+    chosen = grid.choose(kernel, bias)
+    others = (
+        grid.choose(jnp.asarray(kernel), jnp.asarray(bias), jnp, jnp.sum),
+        grid.choose(torch.tensor(kernel), torch.tensor(bias), torch, torch.sum),
+    )
+    assert all(np.array_equal(chosen, np.asarray(other)) for other in others)
+    top = np.maximum(np.frexp(abs(kernel).max(0))[1], -60)
+    errors = []
+    for lower in range(4):
+        step = np.ldexp(1.0, top - lower - grid.bits)
+        units = np.clip(np.rint(kernel / step), 1 - 2**grid.bits, 2**grid.bits - 1)
+        errors.append(((units * step - kernel) ** 2).sum(0))
+    free = np.flatnonzero(bias == 0)
+    assert (top - np.argmin(errors, 0))[free].tolist() == chosen[free].tolist() and (chosen < top)[free].any()
+    weights, biases = grid.round(kernel, bias, exponents=chosen)
+    assert (abs(biases - bias) <= np.ldexp(1.0, chosen - grid.bits) * grid.input_step).all()
+    assert len(np.unique(weights[:, free[-1]])) <= 2 ** (grid.bits + 1) - 1
+    again = grid.round(weights, biases, exponents=chosen)
+    assert np.array_equal(again[0], weights) and np.array_equal(again[1], biases)
 
 
 @settings(max_examples=200, deadline=None)

@@ -29,6 +29,8 @@ INVALID = [
     ("surrogate", "gaussian", "--surrogate gaussian: expected one of fast_sigmoid, atan"),
     ("surrogate", "SSO", "--surrogate SSO: it draws random gradients"),
     ("slope", 0, "--slope 0: expected a positive number"),
+    ("weight_bits", 9, "--weight-bits 9: expected a whole number from 2 to 8"),
+    ("weight_bits", 1, "--weight-bits 1: expected a whole number from 2 to 8"),
     ("learn_beta", 1, "--learn-beta 1: expected true or false"),
 ]
 

@@ -37,6 +37,7 @@ STACKS = {
     "a pool after the first": dict(pool=("avg", "none"), padding=("same", "valid"), kernel_size=(3, 4)),
     "beta 1": dict(beta=1.0, time_steps=20),
     "avg pool, reset zero": dict(pool="avg", reset="zero"),
+    "weights of 3 bits": dict(weight_bits=3),
     "learned beta and threshold": dict(learn_beta=True, learn_threshold=True, beta=0.6),
     "more than 64 steps": dict(time_steps=70, hidden=()),
     "more channels than a constant source may have": dict(

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
 
 CONFIG = ModelConfig((6, 4, 2), conv_channels=(3,), hidden=(5,), num_classes=4, learn_beta=True, learn_threshold=True)
@@ -38,3 +42,34 @@ def test_all_parameters_go_to_torch_and_back():
     assert list(back) == list(tensors)
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(back[name], tensor)
+
+
+def drawn() -> layouts.Tensors:
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
+
+
+@pytest.mark.parametrize("bits", [2, 4, 5, 8])
+def test_a_network_of_few_bits_has_exponents_below_five(bits):
+    tensors = drawn()
+    config, rounded = layouts.with_bits(CONFIG, tensors, bits)
+    assert config == replace(CONFIG, weight_bits=bits) and list(rounded) == list(layouts.expected_shapes(config))
+    assert ("fc1.exponents" in rounded) == (bits < 5)
+    for neuron in rounded["fc1.weight"]:
+        largest = np.frexp(abs(neuron).max())[1]
+        assert (neuron * 2.0 ** (bits + 2 - largest) % 1 == 0).all() and len(np.unique(abs(neuron))) <= 2 ** (bits - 1)
+    again = layouts.on_grid(config, rounded)
+    assert all(np.array_equal(again[name], value) for name, value in rounded.items())
+    back, same = layouts.with_bits(config, rounded, None)
+    assert (
+        back == CONFIG and np.array_equal(same["conv1.weight"], rounded["conv1.weight"]) and list(same) == list(SHAPES)
+    )
+    weights, others = 3 * 18 + 5 * 18 + 4 * 5, 3 + 5 + 4 + 6
+    assert layouts.kilobytes(config, rounded) == pytest.approx((weights * bits / 8 + 4 * others + 12) / 1000)
+
+
+def test_weights_that_all_become_0_are_refused():
+    config, rounded = layouts.with_bits(CONFIG, drawn(), 2)
+    rounded["fc2.weight"] = rounded["fc2.weight"] / 1024
+    with pytest.raises(UserError, match=r"^fc2: all its weights become 0 with 2 bits, expected more"):
+        layouts.on_grid(config, rounded)
