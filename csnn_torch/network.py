@@ -28,6 +28,9 @@ class Network(nn.Sequential):
                 module.exponents = nn.Parameter(module.weight.new_zeros(len(module.weight)), requires_grad=False)
         self.choose_exponents()
 
+    def forward(self, x: torch.Tensor) -> Any:
+        return exactly(self, lambda: super(Network, self).forward(x))
+
     @property
     def weighted(self) -> list[tuple[Any, Grid]]:
         """Every module with weights, and their grid; none of a network without grids."""

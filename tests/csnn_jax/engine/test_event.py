@@ -72,6 +72,8 @@ def build(sequence: int = 0, bright: int | None = None, **changes) -> tuple[CSNN
             block.bias[...] = jnp.round(block.bias[...] * UNIT) / UNIT
         for scale in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0):
             block.kernel[...] = jnp.asarray(np.round(original * scale * UNIT) / UNIT)
+            if block.exponents is not None:
+                block.exponents[...] = block.best_exponents(jnp.sum)
             if densities(model, jitted(event.tally, model, x))[i] > 0.04:
                 break
     return model, x
