@@ -92,13 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _by_bits(config: "Config", tensors: "Tensors", test: "Split") -> list[dict[str, Any]]:
-    """Bits of a weight, accuracy and kilobytes, from 2 bits to 8."""
+    """Bits of a weight, accuracy and kilobytes, from 2 bits to 8 or to those that the network has."""
     from csnn_jax.config.grid import FEWEST, WIDEST
     from csnn_jax.runs import layouts
     from csnn_jax.trained import Trained
 
     found = []
-    for bits in range(FEWEST, WIDEST + 1):
+    for bits in range(FEWEST, (config.model.weight_bits or WIDEST) + 1):
         model, rounded = layouts.with_bits(config.model, tensors, bits)
         accuracy = Trained(replace(config, model=model), rounded, config.train.engine).evaluate(test).accuracy
         found.append({"bits": bits, "accuracy": accuracy, "kilobytes": layouts.kilobytes(model, rounded)})

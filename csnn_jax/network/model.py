@@ -66,7 +66,9 @@ class Block(nnx.Module):
     def rounded(self) -> tuple[Array, Array]:
         """Kernel and biases on their grids."""
         kernel, biases = lax.stop_gradient((self.kernel[...], self.biases))
-        exponents = None if self.exponents is None else lax.stop_gradient(self.exponents[...]).astype(jnp.int32)
+        exponents = (
+            None if self.exponents is None else jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
+        )
         with jax.named_scope("exact"):
             return self.layer.grid.round(kernel, biases, jnp, exponents)
 

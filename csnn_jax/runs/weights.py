@@ -97,6 +97,8 @@ def check(tensors: Tensors, config: ModelConfig, source: str) -> None:
             raise UserError(f"{source}: {name} has shape {list(found.shape)}, expected {list(shape)}")
         if not np.isfinite(found).all():
             raise UserError(f"{source}: {name} holds values that are not finite")
+        if name.endswith(".exponents") and not np.array_equal(found, np.rint(found)):
+            raise UserError(f"{source}: {name} holds fractions, expected whole numbers, which no optimizer may change")
     for name in tensors:
         if name not in expected:
             raise UserError(f"{source}: {name} is not a tensor of this network, expected {', '.join(expected)}")

@@ -226,9 +226,11 @@ def check_same_job(run: RunDir, config: Config) -> None:
     before = run.config()
     changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
-    if before.train.schedule == "cosine":
-        changeable = KEPT
-        allowed = f"only change {kept}, for a cosine schedule depends on the number of iterations"
+    tied = "a cosine schedule depends" if before.train.schedule == "cosine" else ""
+    if any(layer.grid.chosen for layer in before.model.layers):
+        tied = "the choice of so few bits' exponents depends"
+    if tied:
+        changeable, allowed = KEPT, f"only change {kept}, for {tied} on the number of iterations"
     for part, values in asdict(config).items():
         for name, now in values.items():
             then = getattr(getattr(before, part), name)

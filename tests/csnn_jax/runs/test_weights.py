@@ -117,6 +117,15 @@ def test_a_truncated_file_is_refused(path, length):
     assert refusal(path).startswith(": expected a safetensors file: ")
 
 
+def test_exponents_are_whole_numbers(path):
+    config, tensors = layouts.with_bits(CONFIG, drawn(), 3)
+    weights.save(path, tensors, config)
+    assert weights.load(path)[0] == config
+    tensors["fc1.exponents"] = tensors["fc1.exponents"] + np.float32(0.25)
+    weights.save(path, tensors, config)
+    assert refusal(path).startswith(": fc1.exponents holds fractions, expected whole numbers")
+
+
 def test_a_folder_and_a_missing_file_are_refused(path):
     assert refusal(path) == ": no such file, expected weights.safetensors of a run"
     path.mkdir()

@@ -112,3 +112,15 @@ def test_of_a_cosine_schedule_nothing_may_change(changes, tmp_path):
     (now,) = changes.values()
     with pytest.raises(UserError, match=f"was started with .*, not {now}; --resume can only change .*, for a cosine"):
         job.check_same_job(run, job_config(**before | changes))
+
+
+@pytest.mark.parametrize("bits", [4, 5])
+def test_the_length_stays_where_its_first_tenth_chooses_exponents(bits, tmp_path):
+    before = job_config()
+    before = replace(before, model=replace(before.model, weight_bits=bits))
+    run, longer = rundir.create(str(tmp_path / "run"), before), replace(before, train=replace(before.train, epochs=9))
+    if bits == 5:
+        job.check_same_job(run, longer)
+    else:
+        with pytest.raises(UserError, match=r"--resume can only change .*, for the choice of so few bits' exponents"):
+            job.check_same_job(run, longer)
