@@ -2,7 +2,7 @@
 
 python -m csnn_jax.train --recipe fast
 
-9.3 minutes, beside other work, on two cores of an AMD EPYC (Zen 4), and 99.19 % on the test images (mean of three seeds,
+9.3 minutes beside other work, on two cores of an AMD EPYC (Zen 4), and 99.19 % on the test images (mean of three seeds,
 standard deviation 0.08).
 """
 

@@ -36,8 +36,7 @@ STACKS = {
     "no pool, no bias": dict(pool="none", padding="valid", bias=False, conv_channels=(20, 7, 4)),
     "a pool after the first": dict(pool=("avg", "none"), padding=("same", "valid"), kernel_size=(3, 4)),
     "beta 1": dict(beta=1.0, time_steps=20),
-    "avg pool, reset zero": dict(pool="avg", reset="zero"),
-    "weights of 3 bits": dict(weight_bits=3),
+    "avg pool, reset zero, 3 bits": dict(pool="avg", reset="zero", weight_bits=3),
     "learned beta and threshold": dict(learn_beta=True, learn_threshold=True, beta=0.6),
     "more than 64 steps": dict(time_steps=70, hidden=()),
     "more channels than a constant source may have": dict(
@@ -265,10 +264,9 @@ def test_other_sequences_are_refused(changes, wrong, most):
 
 
 CHILD = """
-import sys, os
+import os, sys; sys.path[:0] = sys.argv[2:]
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:int(sys.argv[1])])
 import hashlib, jax, numpy as np
-sys.path[:0] = sys.argv[2:]
 from test_event import build, event, trained
 digest = hashlib.sha256()
 for surrogate in ("fast_sigmoid", "sigmoid"):
