@@ -21,6 +21,7 @@ from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_
 from csnn_jax.network import surrogate
 from csnn_jax.network.model import CSNN, Block, Membranes, enter, exact, value
 from csnn_jax.network.neuron import clip_beta
+from csnn_jax.network.rounding import rounded
 
 
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
@@ -64,8 +65,8 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
     outputs = _forward(model, x, keep=True, reads=reads, dropout=dropout)
     output = _output(model, outputs, reads)
     time, batch = output.shape[:2]
-    neurons = jnp.asarray([math.prod(layer.out_shape) for layer in model.config.layers], jnp.float32)
-    return output, add_up(_fired(outputs), 0) / (neurons * (time * batch))
+    parts = jnp.asarray([1 / (math.prod(layer.out_shape) * time * batch) for layer in model.config.layers], jnp.float32)
+    return output, rounded(add_up(_fired(outputs), 0) * parts)
 
 
 def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:

@@ -38,8 +38,12 @@ class Block(nnx.Module):
         shape = layer.kernel_shape
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         for_kernel, for_bias = jax.random.split(key)
-        self.kernel = nnx.Param(jax.random.uniform(for_kernel, shape, dtype, -bound, bound))
-        bias = nnx.Param(jax.random.uniform(for_bias, shape[-1:], dtype, -bound, bound)) if layer.bias else None
+
+        def uniform(key: Array, shape: tuple[int, ...]) -> nnx.Param:  # JAX's own adds the lower end to a product
+            return nnx.Param(bound * (2 * jax.random.uniform(key, shape, dtype) - 1))
+
+        self.kernel = uniform(for_kernel, shape)
+        bias = uniform(for_bias, shape[-1:]) if layer.bias else None
         self.bias = nnx.data(bias)
         self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if layer.grid.chosen else None)
         neurons = layer.neurons

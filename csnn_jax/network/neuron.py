@@ -2,12 +2,12 @@
 
 from typing import assert_never, get_args
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 
 from csnn_jax.config import Reset
+from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative, spike
 
 
@@ -15,21 +15,6 @@ def clip_beta(beta: Array | float) -> Array:
     """clip(beta, 0, 1) with torch's gradient: 1 at both ends, where `jnp.clip` gives 0.5."""
     beta = jnp.asarray(beta)
     return jnp.where(beta < 0, 0, jnp.where(beta > 1, 1, beta)).astype(beta.dtype)
-
-
-@jax.custom_jvp
-def rounded(product: Array) -> Array:
-    """The product, rounded before anything is added to it, as in torch.
-
-    Compilers would else make one fused multiply-add of the two, which rounds once, and membranes would differ in the
-    last bit. A maximum stands in their way; its gradient is 1.
-    """
-    return jnp.maximum(product, jnp.finfo(product.dtype).min)
-
-
-@rounded.defjvp
-def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return rounded(*primals), tangents[0]
 
 
 def leaky(

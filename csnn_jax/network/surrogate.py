@@ -1,4 +1,4 @@
-"""The spike function and the derivatives that stand in for its own in the backward pass.
+"""The spike function and the derivatives that replace its own in the backward pass.
 
 The forward is always the Heaviside step S = H(x), x = U - threshold, with H(x) = 1 where x > 0 (strict), else 0.
 A derivative is any JAX function of x; those below are snnTorch's (`snntorch/surrogate.py`, as its code computes
@@ -14,6 +14,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from csnn_jax.network.rounding import exp, rounded
 
 Derivative = Callable[[Array], Array]
 
@@ -46,17 +48,17 @@ spike.defvjp(_spike_forward, _spike_backward)
 
 def fast_sigmoid(x: Array, slope: float = 25.0) -> Array:
     """1 / (k |x| + 1)^2. Zenke & Ganguli, "SuperSpike", 2018; snnTorch `fast_sigmoid`."""
-    return 1 / (slope * jnp.abs(x) + 1) ** 2
+    return 1 / (rounded(slope * jnp.abs(x)) + 1) ** 2
 
 
 def atan(x: Array, slope: float = 2.0) -> Array:
     """(alpha / 2) / (1 + (pi / 2 alpha x)^2). Fang et al. 2021; snnTorch `atan`."""
-    return (slope / 2) / (1 + (jnp.pi / 2 * slope * x) ** 2)
+    return (slope / 2) / (1 + rounded((jnp.pi / 2 * slope * x) ** 2))
 
 
 def sigmoid(x: Array, slope: float = 25.0) -> Array:
     """k e^-kx / (e^-kx + 1)^2, written so that it overflows nowhere; snnTorch `sigmoid`."""
-    decay = jnp.exp(-slope * jnp.abs(x))  # the formula is even in x
+    decay = exp(-slope * jnp.abs(x))  # the formula is even in x
     return slope * decay / (1 + decay) ** 2
 
 
@@ -77,7 +79,7 @@ def heaviside(x: Array) -> Array:
 
 def spike_rate_escape(x: Array, slope: float = 25.0, decay: float = 1.0) -> Array:
     """k exp(-beta |x - 1|). Gerstner & Kistler 2002; snnTorch `spike_rate_escape`."""
-    return slope * jnp.exp(-decay * jnp.abs(x - 1))
+    return slope * exp(-decay * jnp.abs(x - 1))
 
 
 def sparse_fast_sigmoid(x: Array, slope: float = 25.0, bound: float = 1.0) -> Array:

@@ -79,7 +79,7 @@ def in_parts(gradient: Gradient, part: int | None) -> Gradient:
         parts = jnp.moveaxis(split, axis, 0), *others
         like = jax.eval_shape(gradient, params, *jax.tree.map(lambda array: array[0], parts))
         sums, _ = lax.scan(add, jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), like), parts)
-        return jax.tree.map(lambda array: array / number, sums)
+        return jax.tree.map(lambda array: array * (1 / number), sums)
 
     return added
 

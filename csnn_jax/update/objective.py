@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from csnn_jax.config import Readout, TrainConfig
+from csnn_jax.network.rounding import exp, log, rounded
 
 
 class Objective(NamedTuple):
@@ -33,7 +34,7 @@ def make(config: TrainConfig, add_up: AddUp = jnp.sum) -> Objective:
 
     def cost(output: Array, labels: Array, densities: Array) -> Array:
         value = loss(output, labels, config.label_smoothing, add_up)
-        return value if config.rate is None else value + rate_cost(densities, *config.rate)
+        return value if config.rate is None else value + rounded(rate_cost(densities, *config.rate))
 
     return Objective(config.reads, cost)
 
@@ -58,16 +59,17 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
     log_probability = log_softmax(spikes, add_up)
     picked = jnp.take_along_axis(log_probability, labels[None, :, None], axis=-1)[..., 0]
     if smoothing:
-        picked = (1 - smoothing) * picked + smoothing * add_up(log_probability, -1) / spikes.shape[-1]
+        spread = add_up(log_probability, -1)
+        picked = rounded((1 - smoothing) * picked) + rounded(smoothing / spikes.shape[-1] * spread)
     is_class = (labels >= 0) & (labels < spikes.shape[-1])
-    return -add_up(jnp.where(is_class, picked, jnp.nan)) / picked.size
+    return rounded(-add_up(jnp.where(is_class, picked, jnp.nan)) * (1 / picked.size))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def log_softmax(x: Array, add_up: AddUp) -> Array:
     """`jax.nn.log_softmax` of the last axis, whose sums `add_up` takes in both passes."""
     shifted = x - x.max(-1, keepdims=True)
-    return shifted - jnp.log(add_up(jnp.exp(shifted), -1))[..., None]
+    return shifted - log(add_up(exp(shifted), -1))[..., None]
 
 
 def _log_softmax_forward(x: Array, add_up: AddUp) -> tuple[Array, Array]:
@@ -76,7 +78,7 @@ def _log_softmax_forward(x: Array, add_up: AddUp) -> tuple[Array, Array]:
 
 
 def _log_softmax_backward(add_up: AddUp, y: Array, dy: Array) -> tuple[Array]:
-    return (dy - jnp.exp(y) * add_up(dy, -1)[..., None],)
+    return (dy - rounded(exp(y) * add_up(dy, -1)[..., None]),)
 
 
 log_softmax.defvjp(_log_softmax_forward, _log_softmax_backward)
@@ -119,7 +121,7 @@ def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddU
     with jax.named_scope("exact"):
         counts = spikes.sum(0)
     distance = jnp.where(is_class[:, None], (counts - target) ** 2, jnp.nan)
-    return add_up(distance) / distance.size / steps
+    return rounded(add_up(distance) * (1 / (distance.size * steps)))
 
 
 def _check(output: Array, labels: Array) -> None:

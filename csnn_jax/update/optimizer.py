@@ -1,15 +1,19 @@
-"""The optimiser, of optax parts. The learning rate is not its own: every update is given one.
+"""The optimizer, a chain of optax transformations. The learning rate isn't part of it: every update is given one.
 
-`csnn_torch/optimizer.py` computes the same with torch's optimisers.
+Every product is rounded before it's added to anything (`rounding.rounded`). optax's own parts leave that to the compiler,
+which on some processors makes one fused multiply-add of the two, and not always of the same product.
+`csnn_torch/optimizer.py` computes the same with torch's optimizers.
 """
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from csnn_jax.config import TrainConfig
+from csnn_jax.network.rounding import rounded
 from csnn_jax.update.objective import AddUp
 
 
@@ -17,14 +21,14 @@ def make(config: TrainConfig, add_up: AddUp = jnp.sum) -> optax.GradientTransfor
     """The transformation from a gradient to an update, which is then to be multiplied by the learning rate.
 
     In this order: the gradient is clipped (`clipped`), adam and sgd add the decayed weights to it,
-    the optimiser makes a direction of it, and adamw adds the decayed weights to that. Constants are torch's.
+    the optimizer makes a direction of it, and adamw adds the decayed weights to that. Constants are torch's.
     """
     parts = [clipped(config.clip_norm, add_up)] if config.clip_norm else []
-    decay = [optax.add_decayed_weights(config.decay, decayed)] if config.decay else []
+    decay = [with_decayed_weights(config.decay)] if config.decay else []
     if config.optimizer == "sgd":
-        direction = [optax.trace(config.momentum)] if config.momentum else []
+        direction = [with_momentum(config.momentum)] if config.momentum else []
     else:
-        direction = [optax.scale_by_adam()]
+        direction = [adam()]
     parts += [*direction, *decay] if config.optimizer == "adamw" else [*decay, *direction]
     return optax.chain(*parts, optax.scale(-1.0))
 
@@ -40,6 +44,60 @@ def clipped(limit: float, add_up: AddUp = jnp.sum) -> optax.GradientTransformati
     return optax.stateless(clip)
 
 
-def decayed(params: Any) -> Any:
-    """Which parameters weight decay is for: kernels; a bias has one dimension, a beta or threshold none."""
-    return jax.tree.map(lambda parameter: parameter.ndim > 1, params)
+class Adam(NamedTuple):
+    """The moments of Adam, and the powers of its two rates that correct them."""
+
+    powers: Any
+    first: Any
+    second: Any
+
+
+def adam(rates: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> optax.GradientTransformation:
+    """`optax.scale_by_adam`."""
+
+    def start(params: Any) -> Adam:
+        zeros = partial(jax.tree.map, jnp.zeros_like)
+        like = jax.tree.leaves(params)[0]
+        return Adam(jnp.ones_like(like, shape=(2,)), zeros(params), zeros(params))
+
+    def update(gradients: Any, state: Adam, params: Any = None) -> tuple[Any, Adam]:
+        del params
+
+        def mean(rate: float, old: Any, new: Any) -> Any:
+            return rounded(rate * old) + rounded((1 - rate) * new)
+
+        squares = jax.tree.map(lambda leaf: leaf * leaf, gradients)
+        first = jax.tree.map(partial(mean, rates[0]), state.first, gradients)
+        second = jax.tree.map(partial(mean, rates[1]), state.second, squares)
+        powers = rounded(state.powers * jnp.asarray(rates, state.powers.dtype))
+        biased = 1 - powers
+
+        def direction(first: Any, second: Any) -> Any:
+            return first / biased[0] / (jnp.sqrt(second / biased[1]) + epsilon)
+
+        return jax.tree.map(direction, first, second), Adam(powers, first, second)
+
+    return optax.GradientTransformation(start, update)
+
+
+def with_momentum(share: float) -> optax.GradientTransformation:
+    """`optax.trace`."""
+
+    def start(params: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        traces = jax.tree.map(lambda leaf, trace: leaf + rounded(share * trace), gradients, state)
+        return traces, traces
+
+    return optax.GradientTransformation(start, update)
+
+
+def with_decayed_weights(share: float) -> optax.GradientTransformation:
+    """`optax.add_decayed_weights` of kernels: a bias has one dimension, a beta or threshold none."""
+
+    def add(updates: Any, params: Any) -> Any:
+        return jax.tree.map(lambda leaf, p: leaf + rounded(share * p) if p.ndim > 1 else leaf, updates, params)
+
+    return optax.stateless(add)

@@ -18,6 +18,7 @@ from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import process, scan
 from csnn_jax.initial import start as initial
 from csnn_jax.network import model as models
+from csnn_jax.network.rounding import rounded
 from csnn_jax.runner import Runners
 from csnn_jax.runs import layouts
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary, StepMetrics
@@ -35,7 +36,7 @@ class State(NamedTuple):
         params: the parameters.
         last_good: those before the latest update: if that update turns out to have led to a gradient that is not
             finite, they are what there is to keep.
-        optimizer: the optimiser's moments.
+        optimizer: the optimizer's moments.
         average: averaged parameters; None where none are asked for.
     """
 
@@ -78,12 +79,13 @@ def make_update(
         loss, densities, gradients = gradient(state.params, x, labels, *masks)
         leaves = jax.tree.leaves((loss, gradients))
         finite = jnp.all(jnp.stack([sound, *[jnp.isfinite(leaf).all() for leaf in leaves]]))
+        gradients = jax.tree.map(rounded, gradients)  # or the compiler joins factors before and after
         updates, moments = optimizer.update(gradients, state.optimizer, state.params)
-        updates = jax.tree.map(lambda update: update * rate, updates)
+        updates = jax.tree.map(lambda update: rounded(update * rate), updates)
         params = with_exponents(optax.apply_updates(state.params, updates), state.params, choosing)
         average = state.average
         if average is not None:
-            mean = jax.tree.map(lambda old, new: old + renewal * (new - old), average, params)
+            mean = jax.tree.map(lambda old, new: old + rounded(renewal * (new - old)), average, params)
             average = with_exponents(mean, average, choosing)
         new = State(params, state.params, moments, average)
         kernels = [block.kernel[...] for block in nnx.merge(graphdef, gradients).blocks]
@@ -95,7 +97,7 @@ def make_update(
 
 
 class Trainer:
-    """Trains a network in JAX, whose parameters, optimiser and data it holds.
+    """Trains a network in JAX, whose parameters, optimizer and data it holds.
 
     `training.trainer.Trainer` explains the methods.
 
