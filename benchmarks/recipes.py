@@ -27,7 +27,8 @@ from csnn_jax import data, machine
 from csnn_jax.config import Config
 from csnn_jax.engine import process
 from csnn_jax.recipes import RECIPES
-from csnn_jax.runs import footprint, rundir
+from csnn_jax.evaluate import by_bits
+from csnn_jax.runs import footprint, layouts, rundir
 from csnn_jax.runs.footprint import Activity
 from csnn_jax.trained import Trained
 
@@ -63,8 +64,8 @@ def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> d
     return measured(flags, recipe=recipe, dataset=NAMES[dataset], seed=seed)
 
 
-def measured(flags: Sequence[str], **about: Any) -> dict[str, Any]:
-    """Trains in a process of its own; the clock runs from its start to its end."""
+def measured(flags: Sequence[str], rounded: bool = False, **about: Any) -> dict[str, Any]:
+    """Trains in a process of its own; the clock runs from its start to its end. `rounded` to fewer bits, too."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         command = [sys.executable, "-m", "csnn_jax.train", *flags, "--out", f"{folder}/run"]
@@ -87,6 +88,8 @@ def measured(flags: Sequence[str], **about: Any) -> dict[str, Any]:
         "parameters": operations["total"]["parameters"],
         "time_steps": config.model.time_steps,
         "epochs": config.train.epochs,
+        "kilobytes": round(layouts.kilobytes(config.model, tensors), 1),
+        **({"rounded": by_bits(config, tensors, images.test)} if rounded else {}),
         "synaptic_operations": round(operations["total"]["synaptic_operations_first_layer_once"]),
     }
 

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             values["accuracy_by_steps"] = model.by_steps(dataset.test).tolist()
             style.save(steps.draw(values["accuracy_by_steps"]), run.path, "steps", flags.figures)
         if flags.by_bits:
-            values["by_bits"] = _by_bits(config, tensors, dataset.test)
+            values["by_bits"] = by_bits(config, tensors, dataset.test)
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
         style.save(confusion.draw(result.confusion, result.accuracy), run.path, "confusion", flags.figures)
         print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(command, arguments)
 
 
-def _by_bits(config: "Config", tensors: "Tensors", test: "Split") -> list[dict[str, Any]]:
+def by_bits(config: "Config", tensors: "Tensors", test: "Split") -> list[dict[str, Any]]:
     """Bits of a weight, accuracy and kilobytes, from 2 bits to 8 or to those that the network has."""
     from csnn_jax.config.grid import FEWEST, WIDEST
     from csnn_jax.runs import layouts

@@ -1,0 +1,40 @@
+"""Trains networks at several widths of their weights, with several seeds, and keeps what each reached.
+
+    python benchmarks/few_bits.py fast saccades --bits full 8 4 --seeds 0 1 2
+
+Each training becomes a file of results/bits, such as fast-4-0.json; one that is there already isn't trained again. A
+network of full precision is also rounded to 2 to 8 bits without training again. Then
+`python benchmarks/results.py` makes the table and the picture.
+"""
+
+import argparse
+import json
+from itertools import product
+from pathlib import Path
+
+import recipes
+import saccades
+
+FOLDER = Path("results/bits")
+JOBS = {"fast": ("--recipe", "fast"), "saccades": saccades.JOB}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("jobs", nargs="+", choices=JOBS)
+    parser.add_argument("--bits", nargs="+", default=["full", "8", "4", "3", "2"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for seed, job, bits in product(options.seeds, options.jobs, options.bits):
+        path = FOLDER / f"{job}-{bits}-{seed}.json"
+        if path.exists():
+            continue
+        flags = [*JOBS[job], "--seed", str(seed), *(() if bits == "full" else ("--weight-bits", bits))]
+        result = recipes.measured(flags, rounded=bits == "full", job=job, bits=bits, seed=seed)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+        print(f"{path}: {result['accuracy']:.2%} in {result['seconds'] / 60:.1f} minutes", flush=True)
+
+
+if __name__ == "__main__":
+    main()
