@@ -26,8 +26,8 @@ import numpy as np
 from csnn_jax import data, machine
 from csnn_jax.config import Config
 from csnn_jax.engine import process
-from csnn_jax.recipes import RECIPES
 from csnn_jax.evaluate import by_bits
+from csnn_jax.recipes import RECIPES
 from csnn_jax.runs import footprint, layouts, rundir
 from csnn_jax.runs.footprint import Activity
 from csnn_jax.trained import Trained

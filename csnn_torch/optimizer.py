@@ -1,4 +1,4 @@
-"""The optimiser: torch's, with the formulas of `csnn_jax/training/optimizer.py`."""
+"""The optimizer: torch's, with the formulas of `csnn_jax/training/optimizer.py`."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ class Optimizer:
     """Updates parameters by their gradients. Clipping is optax's, the rest torch's own.
 
     Args:
-        config: which optimiser.
+        config: which optimizer.
         parameters: what to update.
 
     Attributes:

@@ -199,7 +199,7 @@ class TrainConfig:
 
     @property
     def decay(self) -> float:
-        """The weight decay; torch's own for the optimiser where none is given."""
+        """The weight decay; torch's own for the optimizer where none is given."""
         if self.weight_decay is None:
             return 0.01 if self.optimizer == "adamw" else 0.0
         return self.weight_decay

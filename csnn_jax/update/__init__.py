@@ -1,1 +1,1 @@
-"""The network in training, in JAX: one jit per training step, the objective, the optimiser, the gradient."""
+"""The network in training, in JAX: one jit per training step, the objective, the optimizer, the gradient."""

@@ -1,7 +1,7 @@
 """The optimizer, a chain of optax transformations. The learning rate isn't part of it: every update is given one.
 
-Every product is rounded before it's added to anything (`rounding.rounded`). optax's own parts leave that to the compiler,
-which on some processors makes one fused multiply-add of the two, and not always of the same product.
+Every product is rounded before it's added to anything (`rounding.rounded`). optax's own parts leave that to the
+compiler, which on some processors makes one fused multiply-add of the two, and not always of the same product.
 `csnn_torch/optimizer.py` computes the same with torch's optimizers.
 """
 
@@ -25,10 +25,8 @@ def make(config: TrainConfig, add_up: AddUp = jnp.sum) -> optax.GradientTransfor
     """
     parts = [clipped(config.clip_norm, add_up)] if config.clip_norm else []
     decay = [with_decayed_weights(config.decay)] if config.decay else []
-    if config.optimizer == "sgd":
-        direction = [with_momentum(config.momentum)] if config.momentum else []
-    else:
-        direction = [adam()]
+    momentum = [with_momentum(config.momentum)] if config.momentum else []
+    direction = momentum if config.optimizer == "sgd" else [adam()]
     parts += [*direction, *decay] if config.optimizer == "adamw" else [*decay, *direction]
     return optax.chain(*parts, optax.scale(-1.0))
 

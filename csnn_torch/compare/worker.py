@@ -1,7 +1,7 @@
 """One side of the cost question, in a process of its own: `python -m csnn_torch.compare.worker RUN SIDE`.
 
 Every side starts from the weights of RUN, takes the same images of its data set in the same order, and does forward,
-backward, the optimiser's update and the loss's read-back.
+backward, the optimizer's update and the loss's read-back.
 """
 
 import contextlib

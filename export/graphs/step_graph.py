@@ -63,7 +63,7 @@ def _exported(network: Step, memories: list[str], opset: int) -> ir.Model:
     image = torch.zeros(batch, channels, height, width)
     any_batch = {0: torch.export.Dim.DYNAMIC}
     with _quiet_exporter():
-        # The exporter's optimiser would merge equal thresholds of different layers.
+        # The exporter's optimizer would merge equal thresholds of different layers.
         program = torch.onnx.export(
             network,
             (image, *network.initial_membranes(batch)),

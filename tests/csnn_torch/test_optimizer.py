@@ -1,4 +1,4 @@
-"""Both frameworks' optimisers, schedules and losses make the same parameters."""
+"""Both frameworks' optimizers, schedules and losses make the same parameters."""
 
 import numpy as np
 import pytest

@@ -2,7 +2,7 @@
 
 python tests/helpers/trained_digests.py [--sums | --record] [JOB ...]
 
---sums prints the long sums of their compiled updates instead; --record adds this processor to `digests.json`.
+--sums prints the long sums of their compiled updates instead; --record writes `digests.json`.
 """
 
 import hashlib
@@ -10,13 +10,11 @@ import json
 import sys
 import tempfile
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from long_sums import long_sums
 
-from csnn_jax import machine
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.flags import parse_train
 from csnn_jax.train import make_trainer
@@ -77,7 +75,7 @@ def _digest(value: np.ndarray) -> str:
 
 
 def first_difference(one: dict[str, list[str]], other: dict[str, list[str]]) -> str | None:
-    """The first iteration and tensor at which two processors' digests of the same jobs differ; None: they are equal."""
+    """The first iteration and tensor at which two runs' digests of the same jobs differ; None: they are equal."""
     for job, lines in one.items():
         for iteration, pair in enumerate(zip(lines, other[job], strict=True)):
             for mine, theirs in zip(*(line.split() for line in pair), strict=True):
@@ -94,21 +92,6 @@ def sums(job: Job) -> list[str]:
     return long_sums(trainer._update.lower(*trainer._operands(batch, job.rates[0])).compile().as_text())
 
 
-def versions() -> str:
-    """Which of the recorded digests are to be compared with."""
-    return ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "optax"))
-
-
-def record(found: dict[str, list[str]]) -> None:
-    """Adds this processor to those that have given these digests; others than it, or than theirs, are replaced."""
-    kept = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
-    entry = kept.get(versions(), {})
-    same = entry.get("jobs") == found
-    processors = {*entry.get("processors", ()), machine.processor()} if same else {machine.processor()}
-    kept[versions()] = {"processors": sorted(processors), "jobs": found}
-    RECORDED.write_text(json.dumps(kept, indent=1) + "\n")
-
-
 def main(words: list[str]) -> None:
     names = [word for word in words if not word.startswith("--")] or list(JOBS)
     make = sums if "--sums" in words else digests
@@ -116,7 +99,7 @@ def main(words: list[str]) -> None:
         path = frames(Path(folder))
         found = {name: make(started(JOBS[name].format(frames=path))) for name in names}
     if "--record" in words:
-        record(found)
+        RECORDED.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
 
 
