@@ -3,10 +3,10 @@
     python benchmarks/everywhere.py RUN [--images 1000] [--sides event "C, GCC -O3"] > results/everywhere/NAME.json
 
 Runs the test images in fresh processes: torch, both engines, ONNX Runtime, the same in a browser, and the C program of
-GCC and Clang here, on aarch64 (20 images) and on a Cortex-M7 (3 images) in emulators. Each side hashes the membranes
-and spikes of every image, layer and step (everywhere/hashes.py); where a hash differs, a Python side is run again to
-count the membranes that do. A side whose compiler, emulator or browser is missing is named. Threads and instruction
-sets are set by environment, for each process alone.
+GCC and Clang here, on aarch64 (20 images) and on a Cortex-M7 and a Cortex-M4 (3 images) in emulators. Each side hashes
+the membranes and spikes of every image, layer and step (everywhere/hashes.py); where a hash differs, a Python side is
+run again to count the membranes that do. A side whose compiler, emulator or browser is missing is named. Threads and
+instruction sets are set by environment, for each process alone.
 """
 
 import argparse
@@ -62,8 +62,10 @@ C: dict[str, tuple[str, ...]] = {
     "C, Clang -O3": ("clang", "-O3", "-march=native", "-ffp-contract=fast"),
     "C, aarch64": ("aarch64-linux-gnu-gcc", "-O3", "-static"),
 }
-WEB, BOARD = "ONNX Runtime Web, Chromium", "C, Cortex-M7"
-FEWER = {"C, aarch64": 20, BOARD: 3}
+WEB = "ONNX Runtime Web, Chromium"
+BOARDS = {"C, Cortex-M7": ("Cortex-M7", "0x60000000"), "C, Cortex-M4": ("Cortex-M4", "0x21000000")}
+"""Boards of QEMU, and where they have 16 MB of memory for what their flash is too small for."""
+FEWER = {"C, aarch64": 20, **dict.fromkeys(BOARDS, 3)}
 """Images of an emulated side."""
 FETCHED = 20
 """Images of which membranes are fetched where hashes differ."""
@@ -125,26 +127,27 @@ def c_side(case: Case, side: str) -> np.ndarray:
 
 
 def board_side(case: Case, side: str) -> np.ndarray:
-    """On QEMU's mps2-an500, whose 16 MB of memory at 0x60000000 hold what its flash is too small for."""
+    """On one of QEMU's boards; the weights aren't in its flash."""
     sys.path.append(str(Path(__file__).parent))
     import microcontroller
 
     work = case.folder / "mcu"
-    work.mkdir()
+    work.mkdir(exist_ok=True)
+    board, memory = BOARDS[side]
+    emulated, cpu = microcontroller.BOARDS[board]
     files, _ = microcontroller.blocks(microcontroller.PAGE.read_text())
     script = files["mcu/board.ld"].replace("*(.rodata*) ", "")
-    script = script.replace("{\n    FLASH", "{\n    MORE  (r)   : ORIGIN = 0x60000000, LENGTH = 16M\n    FLASH", 1)
+    script = script.replace("{\n    FLASH", f"{{\n    MORE  (r)   : ORIGIN = {memory}, LENGTH = 16M\n    FLASH", 1)
     script = script.replace("SECTIONS\n{", "SECTIONS\n{\n    .rodata : { *(.rodata*) } > MORE", 1)
     (work / "board.ld").write_text(script)
     (work / "startup.c").write_text(files["mcu/startup.c"] + "\nvoid timer_wrapped(void)\n{\n}\n")
     (work / "samples.bin").write_bytes(case.samples(FEWER[side]))
-    cpu = ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard")
     names = '-DSAMPLES="samples.bin"', '-DHASHES="hashes.bin"'
     parts = ("startup.c", case.bundle / "c/csnn.c", HERE / "hash.c")
     options = ("-O2", "-I", case.bundle / "c", "--specs=rdimon.specs", "-T", "board.ld")
-    command = ["arm-none-eabi-gcc", *cpu, *names, *options, *parts, "-o", "hash.elf"]
+    command = ["arm-none-eabi-gcc", *cpu.split(), *names, *options, *parts, "-o", "hash.elf"]
     subprocess.run(command, cwd=work, check=True)
-    machine_flags = ("-M", "mps2-an500", "-nographic", "-monitor", "none", "-serial", "none")
+    machine_flags = ("-M", emulated, "-nographic", "-monitor", "none", "-serial", "none")
     semihosting = ("-semihosting-config", "enable=on,target=native")
     subprocess.run(["qemu-system-arm", *machine_flags, *semihosting, "-kernel", "hash.elf"], cwd=work, check=True)
     return case.shaped((work / "hashes.bin").read_bytes())
@@ -200,13 +203,14 @@ SIDES: dict[str, Callable[[Case, str], np.ndarray]] = {
     **dict.fromkeys(PYTHON, python_side),
     WEB: web_side,
     **dict.fromkeys(C, c_side),
-    BOARD: board_side,
+    **dict.fromkeys(BOARDS, board_side),
 }
 
 
 def missing(side: str) -> str | None:
     """A program that a side needs and that isn't there."""
-    needed = {WEB: ("chromium", "npm"), BOARD: ("arm-none-eabi-gcc", "qemu-system-arm")}.get(side, C.get(side, ())[:1])
+    boards = dict.fromkeys(BOARDS, ("arm-none-eabi-gcc", "qemu-system-arm"))
+    needed = {WEB: ("chromium", "npm"), **boards}.get(side, C.get(side, ())[:1])
     needed = (*needed, "qemu-aarch64") if "aarch64" in side else needed
     return next((name for name in needed if not shutil.which(name)), None)
 

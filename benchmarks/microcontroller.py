@@ -1,9 +1,10 @@
-"""Builds the C program of bundles for a Cortex-M7 and runs it in QEMU, as docs/deploy/microcontroller.md says.
+"""Builds the C program of bundles for microcontrollers and runs it in QEMU, as docs/deploy/microcontroller.md says.
 
     python benchmarks/microcontroller.py RUN > results/microcontroller.json
 
-Makes the bundles of a run that the page tells of, and for each, with float weights and with those of 8 bits, prints the
-bytes of its constants and of what changes, whether its counts are the golden ones, and the instructions of an image.
+Makes the bundles of a run that the page tells of, as trained and rounded to 8 and 4 bits. For each it prints the bytes
+of its constants and of what changes, whether its counts are the golden ones, and the instructions of an image on a
+Cortex-M7 and a Cortex-M4.
 Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
 """
 
@@ -22,6 +23,12 @@ from export.report import cells
 PAGE = Path(__file__).parents[1] / "docs/deploy/microcontroller.md"
 TICK = 40
 """Instructions in a tick of the emulated board's timer, see the page."""
+BOARDS = {
+    "Cortex-M7": ("mps2-an500", "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard"),
+    "Cortex-M4": ("mps2-an386", "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard"),
+}
+"""What QEMU emulates, and the compiler's flags; the first is the page's."""
+BITS = (None, 8, 4)
 BUNDLES = {
     "no flag": (),
     "`--drop-silent`": ("--drop-silent",),
@@ -33,7 +40,7 @@ BUNDLES = {
 def main() -> None:
     (run,) = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        rows = [row for made_with, flags in BUNDLES.items() for row in of_bundle(run, Path(folder), made_with, flags)]
+        rows = [of_bundle(run, Path(folder), made_with, bits) for made_with in BUNDLES for bits in BITS]
     about = {"command": "python benchmarks/microcontroller.py RUN", "commit": machine.commit(), **machine.describe()}
     versions = [first_line("arm-none-eabi-gcc", "--version"), first_line("qemu-system-arm", "--version")]
     print(json.dumps(about | {"versions": versions, "rows": rows}, indent=1))
@@ -43,23 +50,25 @@ def first_line(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
-def of_bundle(run: str, folder: Path, made_with: str, flags: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Makes a bundle and builds both of its programs."""
+def of_bundle(run: str, folder: Path, made_with: str, bits: int | None) -> dict[str, Any]:
+    """Makes a bundle, and runs its program on every board."""
+    flags = [*BUNDLES[made_with], *(("--weight-bits", str(bits)) if bits else ())]
     command = [sys.executable, "-m", "export", run, "--out", folder / "small", "--overwrite", *flags]
     subprocess.run(command, check=True, stdout=sys.stderr)
     made = json.loads((folder / "small/manifest.json").read_text())
-    proof, state = made["proof"], made["proof"]["c/"]["memory"]["state_bytes"]
-    parts = {"csnn": "c/", "csnn_int8": "c/weights_int8.h"}
-    return [
-        {"made_with": made_with, "weights": "int8" if name.endswith("int8") else "float32"}
-        | on_device(folder, name)
-        | {"state": state, "accuracy": proof[part]["accuracy"], "of": made["settings"]["accuracy_images"]}
-        for name, part in parts.items()
-    ]
+    proof = made["proof"]["c/"]
+    return {
+        "made_with": made_with,
+        "bits": bits,
+        **proof["memory"],
+        "accuracy": proof["accuracy"],
+        "of": made["settings"]["accuracy_images"],
+        "boards": {board: on_device(folder, board) for board in BOARDS},
+    }
 
 
-def on_device(folder: Path, name: str) -> dict[str, Any]:
-    """Follows the page in a folder that holds the bundle `small`; `name` is csnn or csnn_int8.
+def on_device(folder: Path, board: str = "Cortex-M7") -> dict[str, Any]:
+    """Follows the page in a folder that holds the bundle `small`.
 
     Returns:
         Bytes of the program and whether its counts are those of the bundle; no counts where it does not fit.
@@ -68,10 +77,11 @@ def on_device(folder: Path, name: str) -> dict[str, Any]:
     (folder / "mcu").mkdir(exist_ok=True)
     for path, text in files.items():
         (folder / path).write_text(text)
-    expected = "expected_int8.txt" if name == "csnn_int8" else "expected.txt"
-    commands = commands.replace("csnn_int8.o", f"{name}.o").replace("expected_int8.txt", expected)
+    for mine, other in zip(BOARDS["Cortex-M7"], BOARDS[board], strict=True):
+        assert mine in commands
+        commands = commands.replace(mine, other)
     done = subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, text=True)
-    sizes = first_sizes(folder / f"mcu/{name}.o")
+    sizes = first_sizes(folder / "mcu/csnn.o")
     if "will not fit in region" in done.stderr:
         return {**sizes, "fits_board": False}
     if done.returncode:
@@ -97,14 +107,22 @@ def first_sizes(path: Path) -> dict[str, int]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The page's table of such rows."""
-    head = ("made with", "weights", "flash", "RAM", "million instructions", "accuracy")
+    head = ("made with", "bits", "flash", "RAM", *(f"{board}, million instructions" for board in BOARDS), "accuracy")
     return cells.table(head, map(_row, rows))
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    steps = _millions(row["instructions"]) if row["fits_board"] else "-"
-    sizes = cells.size(row["network_flash"]), cells.size(row["state"])
-    return row["made_with"], row["weights"], *sizes, steps, cells.measured(row["accuracy"], row["of"])
+    boards = [_millions(one["instructions"]) if one["fits_board"] else "-" for one in row["boards"].values()]
+    flash, ram = row["boards"]["Cortex-M7"]["network_flash"], row["state_bytes"]
+    bits = str(row["bits"] or "full")
+    return (
+        row["made_with"],
+        bits,
+        cells.size(flash),
+        cells.size(ram),
+        *boards,
+        cells.measured(row["accuracy"], row["of"]),
+    )
 
 
 def _millions(counts: list[int]) -> str:

@@ -98,11 +98,6 @@ class Bundle:
         """The C program, built; raises UserError as `c.program.build` does."""
         return build(self.sources, self.scratch / "built")
 
-    @cached_property
-    def program_int8(self) -> Built:
-        """The C program with weights of 8 bits."""
-        return build(self.sources, self.scratch / "built", int8=True)
-
 
 @dataclass(frozen=True)
 class Inputs:

@@ -30,19 +30,11 @@ struct map {
     int32_t first_begin; /* its pixels start here in csnn_state.begin: height * width of them, and the end */
 };
 
-#ifdef CSNN_INT8
-#define CSNN_SCALED 1
-typedef int8_t csnn_weight; /* counts times the scale of its output channel, a power of two */
-#else
-#define CSNN_SCALED 0
-typedef float csnn_weight;
-#endif
+#include "sums.h"
 
 struct layer {
-    const csnn_weight *weight; /* [kernel_height][kernel_width][channels in][channels out] */
-#ifdef CSNN_INT8
-    const float *scale; /* [channels out] */
-#endif
+    const csnn_weight *weight; /* [kernel_height][kernel_width][channels in][words of a row], see sums.h */
+    const float *scale; /* [channels out], powers of two: what a sum is multiplied by, averages and inputs included */
     const float *bias; /* [channels out] */
     int32_t kernel_height, kernel_width;
     int32_t stride;  /* pixels from one position of the kernel to the next */
@@ -52,12 +44,7 @@ struct layer {
     float beta, threshold;
 };
 
-/* Either defines maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS]. */
-#ifdef CSNN_INT8
-#include "weights_int8.h"
-#else
-#include "weights.h"
-#endif
+#include "weights.h" /* maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS] */
 
 /*
  * Weights and inputs are whole multiples of powers of two, with so few bits that no product or sum of them rounds: their
@@ -68,98 +55,97 @@ struct layer {
  */
 static const volatile float unknown_one = 1.0f;
 
-/* The weights [channels out] of one input under the kernel, counted in height-width-channel order. */
-static const csnn_weight *row(const struct layer *layer, int32_t input, int32_t channels_out)
+/* Of CSNN_LANES channels: how many hold them all. */
+static int32_t blocks(int32_t channels)
 {
-    return layer->weight + (size_t)input * (size_t)channels_out;
+    return (channels + CSNN_LANES - 1) / CSNN_LANES;
 }
 
-/* sum += one */
-static void add(float *restrict sum, const csnn_weight *restrict one, int32_t count)
+/* sum[channels out] = the sum of the rows, times their values if there are any; += if they are not the first. */
+static void add(csnn_sum *sum, const csnn_weight *const *row, const uint8_t *value, int32_t rows, int32_t count,
+                bool first)
 {
-    for (int32_t i = 0; i < count; i++)
-        sum[i] += one[i];
-}
-
-/* The same as add(sum, one) and then add(sum, two), with half the traffic to and from the memory of sum. */
-static void add_two(float *restrict sum, const csnn_weight *restrict one, const csnn_weight *restrict two,
-                    int32_t count)
-{
-    for (int32_t i = 0; i < count; i++)
-        sum[i] = sum[i] + one[i] + two[i];
-}
-
-/* sum += value * one */
-static void add_scaled(float *restrict sum, const csnn_weight *restrict one, float value, int32_t count)
-{
-    for (int32_t i = 0; i < count; i++)
-        sum[i] += value * one[i];
+    for (int32_t i = 0; i < count; i++) {
+        if (value)
+            add_scaled_rows(sum + CSNN_LANES * i, row, value, rows, CSNN_WORDS * (size_t)i, first);
+        else
+            add_rows(sum + CSNN_LANES * i, row, rows, CSNN_WORDS * (size_t)i, first);
+    }
 }
 
 /*
- * The convolution at one position, with the bias: sum[channels out].
+ * The convolution at one position: sum[channels out].
  *
  * top, left: where the kernel's window starts in the input; negative in the padding.
  * frame: the values of the events, if the input of this layer is a frame; NULL for spikes.
  */
 static void convolve(const struct csnn_state *state, int number, int32_t top, int32_t left, const uint8_t *frame,
-                     float *sum)
+                     csnn_sum *sum)
 {
     const struct layer *layer = &layers[number];
     const struct map *in = &maps[number];
-    const int32_t channels = maps[number + 1].channels;
+    const int32_t count = blocks(maps[number + 1].channels), words = CSNN_WORDS * count;
     const csnn_index *event = state->event + in->first_event;
     const csnn_index *begin = state->begin + in->first_begin;
     const int32_t from = left > 0 ? left : 0;
     const int32_t to = left + layer->kernel_width < in->width ? left + layer->kernel_width : in->width;
+    const csnn_weight *row[CSNN_ROWS];
+    uint8_t value[CSNN_ROWS];
+    int32_t rows = 0;
+    bool first = true;
 
-    for (int32_t c = 0; c < channels; c++)
-        sum[c] = CSNN_SCALED ? 0.0f : layer->bias[c];
     for (int32_t i = 0; i < layer->kernel_height; i++) {
         const int32_t y = top + i;
         if (y < 0 || y >= in->height)
             continue;
         /* Input n of the map is under row n + offset of the weights. */
         const int32_t offset = i * layer->kernel_width * in->channels - (y * in->width + left) * in->channels;
-        const csnn_index *e = event + begin[y * in->width + from], *end = event + begin[y * in->width + to];
-        if (frame)
-            for (; e < end; e++)
-                add_scaled(sum, row(layer, *e + offset, channels), (float)frame[*e] / CSNN_INPUT_SCALE, channels);
-        for (; end - e >= 2; e += 2)
-            add_two(sum, row(layer, e[0] + offset, channels), row(layer, e[1] + offset, channels), channels);
-        if (e < end)
-            add(sum, row(layer, *e + offset, channels), channels);
+        const csnn_index *end = event + begin[y * in->width + to];
+        for (const csnn_index *e = event + begin[y * in->width + from]; e < end; e++) {
+            if (rows == CSNN_ROWS) {
+                add(sum, row, frame ? value : NULL, rows, count, first);
+                first = false;
+                rows = 0;
+            }
+            if (frame)
+                value[rows] = frame[*e];
+            row[rows++] = layer->weight + (size_t)(*e + offset) * (size_t)words;
+        }
     }
-#ifdef CSNN_INT8
-    for (int32_t c = 0; c < channels; c++)
-        sum[c] = sum[c] * layer->scale[c] + layer->bias[c];
-#endif
+    if (rows > 0)
+        add(sum, row, frame ? value : NULL, rows, count, first);
+    else
+        for (int32_t c = 0; c < CSNN_LANES * count; c++)
+            sum[c] = 0;
 }
 
-/* The input currents of one pixel's neurons, convolved and pooled: current[channels out]. */
-static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, const uint8_t *frame, float *current)
+/* The sums of one pixel's neurons, convolved and pooled: state->sum[channels out]. */
+static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, const uint8_t *frame)
 {
     const struct layer *layer = &layers[number];
     const int32_t channels = maps[number + 1].channels;
     const int32_t stride = layer->stride, apart = layer->pool_stride * stride;
     const int32_t top = y * apart - layer->padding, left = x * apart - layer->padding;
+    csnn_sum *sum = state->sum, *corner = state->corner;
 
-    convolve(state, number, top, left, frame, current);
-    if (layer->pool == 1)
-        return;
+    convolve(state, number, top, left, frame, sum);
     for (int32_t place = 1; place < layer->pool * layer->pool; place++) {
-        float *corner = state->corner;
         convolve(state, number, top + place / layer->pool * stride, left + place % layer->pool * stride, frame, corner);
         for (int32_t c = 0; c < channels; c++) {
             if (layer->pool_is_max)
-                current[c] = corner[c] > current[c] ? corner[c] : current[c];
+                sum[c] = corner[c] > sum[c] ? corner[c] : sum[c];
             else
-                current[c] += corner[c];
+                sum[c] += corner[c];
         }
     }
-    if (!layer->pool_is_max)
-        for (int32_t c = 0; c < channels; c++)
-            current[c] /= (float)(layer->pool * layer->pool);
+}
+
+/* The input currents of neurons, from their sums. */
+static void settle(float *restrict current, const csnn_sum *restrict sum, const float *restrict scale,
+                   const float *restrict bias, int32_t count)
+{
+    for (int32_t c = 0; c < count; c++)
+        current[c] = (float)sum[c] * scale[c] + bias[c];
 }
 
 /* One step of one pixel's neurons: U[t] from U[t-1] and I[t], as csnn.h has it. */
@@ -202,8 +188,11 @@ void csnn_present(struct csnn_state *state, const uint8_t *frame)
     state->begin[in->height * in->width] = (csnn_index)count;
 
     for (int32_t y = 0; y < out->height; y++)
-        for (int32_t x = 0; x < out->width; x++)
-            gather(state, 0, y, x, frame, state->drive + (y * out->width + x) * out->channels);
+        for (int32_t x = 0; x < out->width; x++) {
+            gather(state, 0, y, x, frame);
+            settle(state->drive + (y * out->width + x) * out->channels, state->sum, layers[0].scale, layers[0].bias,
+                   out->channels);
+        }
 }
 
 void csnn_step(struct csnn_state *state)
@@ -217,11 +206,18 @@ void csnn_step(struct csnn_state *state)
         int32_t count = 0, neuron = 0;
 
         for (int32_t pixel = 0; pixel < out->height * out->width; pixel++) {
-            const float *current = number == 0 ? state->drive + neuron : state->current;
-            if (number > 0)
-                gather(state, number, pixel / out->width, pixel % out->width, NULL, state->current);
             begin[pixel] = (csnn_index)count;
-            fire(layer, membrane + neuron, current, out->channels);
+            if (number == 0) {
+                fire(layer, membrane + neuron, state->drive + neuron, out->channels);
+            } else {
+                gather(state, number, pixel / out->width, pixel % out->width, NULL);
+                for (int32_t c = 0; c < out->channels; c += CSNN_LANES) {
+                    const int32_t some = out->channels - c < CSNN_LANES ? out->channels - c : CSNN_LANES;
+                    float current[CSNN_LANES];
+                    settle(current, state->sum + c, layer->scale + c, layer->bias + c, some);
+                    fire(layer, membrane + neuron + c, current, some);
+                }
+            }
             for (int32_t end = neuron + out->channels; neuron < end; neuron++) { /* without a branch to mispredict */
                 event[count] = (csnn_index)neuron;
                 count += membrane[neuron] > layer->threshold;

@@ -3,8 +3,6 @@
  * library but what compilers call by themselves: memset and memcpy, and on a processor without a floating-point unit,
  * such as a Cortex-M0+, the compiler's own functions for float and for division (libgcc has them).
  *
- * With -DCSNN_INT8 csnn.c takes the weights of weights_int8.h, a byte each, and is a little less exact.
- *
  *     static struct csnn_state state;
  *     int answer = csnn_classify(&state, image, counts);
  *
@@ -48,8 +46,8 @@ extern "C" {
 struct csnn_state {
     float membrane[CSNN_NEURONS];               /* U[t] of every layer, one layer after another */
     float drive[CSNN_FIRST_NEURONS];            /* the first layer's input current, from the frame presented */
-    float current[CSNN_WIDEST];                 /* scratch: input currents of one pixel's neurons */
-    float corner[CSNN_WIDEST];                  /* scratch: the convolution at one corner of the pooling window */
+    csnn_sum sum[CSNN_WIDEST];                  /* scratch: sums of one pixel's neurons */
+    csnn_sum corner[CSNN_WIDEST];               /* scratch: those at one corner of the pooling window */
     csnn_index event[CSNN_INPUTS + CSNN_NEURONS]; /* the input's nonzero values and every layer's spikes, ascending */
     csnn_index begin[CSNN_CELLS];               /* where each pixel's events begin */
 };

@@ -9,16 +9,28 @@ import numpy as np
 from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
-from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, on_grid
-from export.c.int8 import quantise
+from csnn_jax.runs.layouts import Tensors, bias_of, from_torch
+from export.whole import whole
+
+LANES = 8
+"""Output channels whose weights are added at once; a row of weights is padded to a whole multiple. As in sums.h."""
 
 
-def weight_bytes(config: ModelConfig, int8: bool = False) -> int:
-    """Size of the weights and biases, and the scales of 8 bits: constants, which a device may keep in flash."""
-    shapes = _weight_shapes(config)
-    if int8:
-        return sum(rows * channels + 8 * channels for rows, channels in shapes)
-    return 4 * sum(rows * channels + channels for rows, channels in shapes)
+def weight_bits(config: ModelConfig) -> int:
+    """Bits that a weight takes in the program: those of a float, of a byte or of half of one."""
+    if config.weight_bits is None:
+        return 32
+    return 4 if config.weight_bits <= 4 else 8
+
+
+def weight_bytes(config: ModelConfig) -> int:
+    """Size of the weights, scales and biases: constants, which a device may keep in flash."""
+    bits = weight_bits(config)
+    return sum(rows * _padded(channels) * bits // 8 + 8 * channels for rows, channels in _weight_shapes(config))
+
+
+def _padded(channels: int) -> int:
+    return -(-channels // LANES) * LANES
 
 
 def _maps(config: ModelConfig) -> list[tuple[int, int, int]]:
@@ -36,7 +48,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     maps = _maps(config)
     sizes = [int(np.prod(shape)) for shape in maps]
     cells = sum(height * width + 1 for height, width, _ in maps)
-    widest = max(channels for _, _, channels in maps[1:])
+    widest = _padded(max(channels for _, _, channels in maps[1:]))
     if frames is None:
         frames = 1 if config.encoding == "direct" else config.time_steps
     most = min(255, 2**config.entering_bits)
@@ -49,9 +61,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 /*
  * The sizes of this network and what it does with its input. Generated: edit the training configuration instead.
  *
- * Memory: {flash} bytes of constants (flash) for weights and biases, or {weight_bytes(config, int8=True)} where weights
- * have 8 bits; {ram} bytes (RAM), to within alignment, for each struct csnn_state, {4 * neurons} of them membranes.
- * The calls use little stack and no heap.
+ * Memory: {flash} bytes of constants (flash) for weights, scales and biases; {ram} bytes (RAM), to within alignment,
+ * for each struct csnn_state, {4 * neurons} of them membranes. The calls use little stack and no heap.
  */
 #ifndef CSNN_NETWORK_H
 #define CSNN_NETWORK_H
@@ -76,9 +87,12 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_INPUTS {sizes[0]} /* values in a frame */
 #define CSNN_NEURONS {neurons} /* of all layers */
 #define CSNN_FIRST_NEURONS {sizes[1]} /* of the first layer */
-#define CSNN_WIDEST {widest} /* most channels of any layer */
+#define CSNN_WIDEST {widest} /* most channels of any layer, up to a whole multiple of {LANES} */
 #define CSNN_CELLS {cells} /* pixels of the input and of all layers, and one more for each */
 
+#define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats, 8 or 4: whole numbers */
+
+typedef {"float" if weight_bits(config) == 32 else "int32_t"} csnn_sum; /* of weights */
 typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* numbers a layer's neurons */
 
 #endif
@@ -112,32 +126,24 @@ def _window(layer: Layer) -> tuple[int, ...]:
     return layer.kernel, layer.kernel, layer.stride, layer.padding, *pool
 
 
-def in_8_bits(config: ModelConfig, tensors: Tensors) -> Tensors:
-    """The network that the program computes with weights of 8 bits: they and its biases are on its grids.
-
-    `quantise` finds the same weights in it once more, as a layer whose grid is coarser than 8 bits takes fewer.
-    """
-    names = [f"{layer.name}.weight" for layer in config.layers]
-    return on_grid(config, tensors | {name: quantise(tensors[name]).values for name in names})
-
-
-def weights(config: ModelConfig, tensors: Tensors, int8: bool = False) -> Iterator[str]:
-    """`weights.h`, or `weights_int8.h` with weights of 8 bits, in pieces."""
-    what = "parameters, weights rounded to 8 bits" if int8 else "parameters, exact"
-    tensors = in_8_bits(config, tensors) if int8 else tensors
-    yield f"/* The {what}: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
-    rows = []
-    for layer in config.layers:
-        weight, scale = tensors[f"{layer.name}.weight"], ""
-        if int8:
-            weight, scales = quantise(weight)
-            yield from _array(f"{layer.name}_scale", scales)
-            scale = f"{layer.name}_scale, "
-        yield from _array(f"{layer.name}_weight", from_torch(layer, weight))
-        yield from _array(f"{layer.name}_bias", bias_of(layer, tensors))
+def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
+    """`weights.h`, in pieces."""
+    yield "/* The parameters, exact: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
+    rows, bits = [], weight_bits(config)
+    for number, layer in enumerate(config.layers):
+        weight, scale = tensors[f"{layer.name}.weight"], np.ones(layer.channels, np.float32)
+        if bits < 32:
+            weight, scale = whole(weight)
+        together = layer.pool.window if layer.pool and layer.pool.kind == "avg" else 1
+        scale /= together * (config.input_scale if number == 0 else 1)
+        weight = from_torch(layer, weight).reshape(-1, layer.channels)
+        weight = np.pad(weight, ((0, 0), (0, _padded(layer.channels) - layer.channels)))
+        yield from _array("csnn_weight", f"{layer.name}_weight", weight if bits == 32 else _packed(weight, bits))
+        yield from _array("float", f"{layer.name}_scale", scale)
+        yield from _array("float", f"{layer.name}_bias", bias_of(layer, tensors))
         beta, threshold = layer.neurons.values(tensors)
         numbers = ", ".join(map(str, _window(layer)))
-        constants = f"{layer.name}_weight, {scale}{layer.name}_bias"
+        constants = ", ".join(f"{layer.name}_{what}" for what in ("weight", "scale", "bias"))
         rows.append(f"{constants}, {numbers}, {_literal(beta)}, {_literal(threshold)}")
     yield _table("layer layers[CSNN_LAYERS]", rows)
     event = begin = 0
@@ -149,19 +155,34 @@ def weights(config: ModelConfig, tensors: Tensors, int8: bool = False) -> Iterat
     yield _table("map maps[CSNN_LAYERS + 1]", maps)
 
 
+_PLACES = {8: (0, 2, 1, 3, 4, 6, 5, 7), 4: (0, 4, 2, 6, 1, 5, 3, 7)}
+"""Where the weight of each of `LANES` channels is among the bytes or nibbles of its words: pairs are 16 bits apart."""
+
+
+def _packed(units: np.ndarray, bits: int) -> np.ndarray:
+    """Whole numbers [rows, channels] as the words that sums.h adds: biased, in the order of `_PLACES`, uint32."""
+    biased = (units.astype(np.int64) + 2 ** (bits - 1)).reshape(-1, LANES)
+    placed = np.empty_like(biased)
+    placed[:, _PLACES[bits]] = biased
+    words = placed.reshape(-1, 32 // bits) << bits * np.arange(32 // bits)
+    return words.sum(1).astype(np.uint32)
+
+
 def _table(name: str, rows: Sequence[str]) -> str:
     return f"\nstatic const struct {name} = {{\n" + "".join(f"    {{{row}}},\n" for row in rows) + "};\n"
 
 
-def _array(name: str, values: np.ndarray) -> Iterator[str]:
-    if values.dtype == np.int8:
-        kind, literals, each = "csnn_weight", list(map(str, values.ravel().tolist())), 20
-    else:
-        kind, literals, each = "float", [_literal(v) for v in values.astype(np.float32).ravel().tolist()], 8
+def _array(kind: str, name: str, values: np.ndarray) -> Iterator[str]:
+    literal = _word if values.dtype == np.uint32 else _literal
+    literals = list(map(literal, values.ravel()))
     yield f"\nstatic const {kind} {name}[{len(literals)}] = {{\n"
-    for at in range(0, len(literals), each):
-        yield f"    {', '.join(literals[at : at + each])},\n"
+    for at in range(0, len(literals), 8):
+        yield f"    {', '.join(literals[at : at + 8])},\n"
     yield "};\n"
+
+
+def _word(value: np.uint32) -> str:
+    return f"0x{value:X}u"
 
 
 def _literal(value: np.floating | np.ndarray | float) -> str:

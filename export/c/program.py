@@ -19,10 +19,8 @@ from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
 from export.c import headers
 
-SOURCES = ("csnn.c", "csnn.h", "main.c", "events.c", "program.h", "Makefile")
+SOURCES = ("csnn.c", "csnn.h", "sums.h", "main.c", "events.c", "program.h", "Makefile")
 FILES = (*SOURCES, "network.h", "weights.h")
-INT8 = "weights_int8.h"
-"""What a program of 8 bits is built with instead of weights.h."""
 
 
 class Built(NamedTuple):
@@ -35,7 +33,7 @@ class Built(NamedTuple):
 def write_sources(
     folder: Path, config: ModelConfig, tensors: Tensors, frames: int | None = None, window: Window | None = None
 ) -> None:
-    """Writes the program's sources, `FILES` and `INT8`.
+    """Writes the program's sources, `FILES`.
 
     Args:
         folder: where to; made if it is not there.
@@ -49,17 +47,15 @@ def write_sources(
     for name in SOURCES:
         write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
     write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
-    for name in ("weights.h", INT8):
-        write_atomic(folder / name, "".join(headers.weights(config, tensors, int8=name == INT8)).encode())
+    write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
 
 
-def build(folder: Path, out: Path, int8: bool = False) -> Built:
+def build(folder: Path, out: Path) -> Built:
     """Compiles the sources in `folder` with their Makefile.
 
     Args:
         folder: the sources; only read.
         out: a folder for the program, `csnn`, and the library, `libcsnn.so`.
-        int8: with weights of 8 bits: `csnn_int8` and `libcsnn_int8.so`.
 
     Raises:
         UserError: no make, no compiler, or one that failed.
@@ -69,13 +65,12 @@ def build(folder: Path, out: Path, int8: bool = False) -> Built:
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:
         raise UserError("the C program can't be built: none of the compilers cc, gcc and clang is on the PATH")
-    goal, name = ("int8", "csnn_int8") if int8 else ("all", "csnn")
     settings = f"BUILD={out.resolve()}", f"CC={compiler}"
-    command = ["make", "-s", "-C", str(folder.resolve()), "-f", "Makefile", *settings, goal]
+    command = ["make", "-s", "-C", str(folder.resolve()), "-f", "Makefile", *settings, "all"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"the C program can't be built: {compiler} failed: {first_error(done.stderr)}")
-    return Built(out / name, out / f"lib{name}.so")
+    return Built(out / "csnn", out / "libcsnn.so")
 
 
 def counts(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

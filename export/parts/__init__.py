@@ -24,7 +24,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "c_program": (),
     "golden": ("onnx",),
     "golden_c": ("onnx",),
-    "c_int8": (),
     "check_onnx": (),
 }
 """Every module, in the order in which they are made and checked, with the packages that it needs beside torch and

@@ -55,9 +55,9 @@ def counts_of(built: program.Built, model: ModelConfig) -> Counts:
 
 
 def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
-    """Latency of `csnn_classify`; `name` is that of the part."""
+    """Latency of `csnn_classify`."""
     model = bundle.network.model
-    library = program.Library((bundle.program if name == NAME else bundle.program_int8).library, model)
+    library = program.Library(bundle.program.library, model)
     (sample,) = program.samples(model, x.numpy())
     return latency.of(lambda: library.classify(sample), seconds)
 
@@ -91,18 +91,15 @@ def _sample(semantics: dict[str, Any]) -> str:
 def _memory_note(manifest: Manifest) -> str:
     constants, state = manifest["proof"][NAME]["memory"].values()
     return f"""\
-`{NAME}` takes {constants:,} bytes of constants (weights and biases) and {state:,} bytes of
+`{NAME}` takes {constants:,} bytes of constants (weights, scales and biases) and {state:,} bytes of
 memory that changes."""
 
-
-TIMING = Timing("whole window", measure, lambda manifest: f"`{NAME}` as `make` builds it, which visits only the spikes")
-"""Of either program."""
 
 PART = Part(
     what={NAME: "a C99 program and library that need no other library; `make` builds them, `c/csnn.h` explains them"},
     write=write,
     check=check,
-    timing=TIMING,
+    timing=Timing("whole window", measure, lambda _: f"`{NAME}` as `make` builds it, which visits only the spikes"),
     comparisons=_comparisons,
     advice=_advice,
     usage=_usage,

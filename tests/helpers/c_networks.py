@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,19 @@ STACKS = {
     ),
     # 70,400 neurons in a layer, more than 16 bits count
     "wide indices": ModelConfig(input_shape=(33, 40, 1), conv_channels=(220,), hidden=(), num_classes=3, time_steps=2),
+}
+
+
+STACKS |= {
+    f"{name}, {bits} bits": replace(STACKS[name], weight_bits=bits)
+    for name, bits in (
+        ("default kind", 8),
+        ("default kind", 4),
+        ("odd sizes, average, zero", 4),
+        ("no convolution, no reset", 2),
+        ("strides, no padding, two pools, no bias", 5),
+        ("learnt neurons, latency", 6),
+    )
 }
 
 

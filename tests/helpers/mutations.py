@@ -61,9 +61,9 @@ def _nir_object(folder: Path, random: Random) -> str:
 
 
 BYTES = (
-    *(f"c/{name}" for name in (*program.FILES, program.INT8)),
+    *(f"c/{name}" for name in program.FILES),
     "check_onnx.py",
-    *(f"golden/{name}" for name in ("images.safetensors", "c/samples.bin", "c/expected.txt", "c/expected_int8.txt")),
+    *(f"golden/{name}" for name in ("images.safetensors", "c/samples.bin", "c/expected.txt")),
 )
 
 

@@ -12,7 +12,7 @@ from c_networks import COMPILERS, IMAGES, SANITIZE, STACKS, STRICT, images_for, 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from export import reference
-from export.c import headers, program
+from export.c import program
 
 USAGE = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"
 
@@ -25,17 +25,13 @@ def torch_window(config, tensors):
     return x, samples, reference.trace(reference.Step(config, tensors), x, config.time_steps)
 
 
-WITH_INT8 = [*((name, False) for name in STACKS), ("odd sizes, average, zero", True), ("learnt neurons, latency", True)]
-
-
-@pytest.mark.parametrize(("name", "int8"), WITH_INT8)
-def test_every_step_gives_torchs_spikes_and_membranes(built, name, int8):
+@pytest.mark.parametrize("name", STACKS)
+def test_every_step_gives_torchs_spikes_and_membranes(built, name):
     """The program gives its classes and counts. Another state that is run in between changes nothing."""
     config, tensors, folder = built(name)
-    tensors = headers.in_8_bits(config, tensors) if int8 else tensors
     x, samples, trace = torch_window(config, tensors)
     assert all(layer.any() and not layer.all() for layer in trace.spikes)
-    binary, path = program.build(folder, folder, int8)
+    binary, path = program.build(folder, folder)
     library, other = program.Library(path, config), program.Library(path, config)
     step = reference.Step(config, tensors)
     membranes = [u.numpy() for u in step.initial_membranes(IMAGES)]
@@ -84,7 +80,7 @@ def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("name", ["default kind", "three blocks, rate", "no convolution, no reset"])
+@pytest.mark.parametrize("name", ["default kind", "default kind, 8 bits", "no convolution, no reset, 2 bits"])
 def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler, name):
     config, tensors, folder = built(name)
     binary = tmp_path / "sanitized"
@@ -100,7 +96,7 @@ def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_
 
 def test_the_network_needs_no_heap_and_no_library(built):
     folder = built("default kind")[2]
-    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "network.h", "weights.h"))
+    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "network.h", "weights.h"))
     assert set(re.findall(r"#include <(.+)>", network)) == {"stddef.h", "stdint.h", "float.h", "stdbool.h"}
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
     allowed = {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # what a compiler adds by itself
@@ -113,7 +109,6 @@ def test_what_can_not_be_read_or_written_is_one_line(built, tmp_path):
         ([str(tmp_path / "nowhere")], b"", "nowhere: No such file or directory\n"),
         ([str(tmp_path)], b"", "Is a directory\n"),
         (["one", "two"], b"", USAGE),
-        (["--int8"], b"", USAGE),
         (["--events"], bytes(5), "standard input: --events: this network takes images, not the events of a camera\n"),
         ([], b"", "standard input: 0 bytes after 0 samples, expected samples of 240 bytes\n"),
         ([], bytes(241), "standard input: 1 bytes after 1 samples, expected samples of 240 bytes\n"),

@@ -21,7 +21,6 @@ def test_the_report_counts_what_differs_and_of_how_many(small_bundle):
     row = f"| ONNX Runtime | torch | 0 of {neurons:,} | 0 of {neurons:,} | 0 of 8 |"
     assert f"| `step.onnx` {row}" in report and f"| `step_b1.onnx` {row}" in report
     assert f"| `network.nir` | snnTorch | torch | 0 of {neurons:,} | - | 0 of 8 |" in report
-    assert "| `c/weights_int8.h` | compiled | torch with the same 8 bits | 0 of " in report
     assert found["step.onnx"]["onnxruntime"]["membranes"] == neurons
 
 
