@@ -62,13 +62,12 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
     runner = Runners(network, config.train.engine, config.train.seed).of(images.train.images)
     rows = np.arange(config.train.batch_size)
     x, test = (runner.present(runner.hold(split.images), rows, (0, 0)) for split in (images.train, images.test))
-    adam, rate = optimizer.make(config.train), lr_of(config)
+    add_up = runner.engine.add_up
+    adam, rate = optimizer.make(config.train, add_up), lr_of(config)
     state = trainer.State(params, jax.tree.map(jnp.copy, params), adam.init(params))
     labels = jnp.asarray(images.train.labels[rows])
-    gradient = gradients.make(
-        graph, config.model.input_scale, objective.make(config.train), runner.engine, config.train.part
-    )
-    update = scan.jit(trainer.make_update(graph, adam, gradient), donate_argnums=0)
+    gradient = gradients.make(graph, objective.make(config.train, add_up), runner.engine, config.train.part)
+    update = scan.jit(trainer.make_update(graph, adam, gradient, add_up), donate_argnums=0)
     update = update.lower(state, x, labels, rate).compile()
     infer = runner.tally.lower(params, test).compile()
 

@@ -41,6 +41,8 @@ class Rule(NamedTuple):
         keep: whether the backward pass will be wanted; without, membranes are not stored.
         read: whether a gradient comes back through the membranes too; of linear layers only.
         masked: whether some neurons are left out by dropout.
+        weight_bits: of the layer's weights, without the sign, where they are whole numbers times the scale of their
+            neuron, which kernels then add as integers; 0: floats.
     """
 
     reset: Reset
@@ -49,6 +51,7 @@ class Rule(NamedTuple):
     keep: bool
     read: bool = False
     masked: bool = False
+    weight_bits: int = 0
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -106,7 +106,7 @@ Job = tuple[Path, tuple[str, ...]]
 
 def _operations() -> list[Job]:
     """The sources that know nothing of JAX, with their flags."""
-    jobs: list[Job] = [(SOURCES / name, ()) for name in ("ops.cc", "choose.cc", "workers.cc")]
+    jobs: list[Job] = [(SOURCES / name, ()) for name in ("forward.cc", "ops.cc", "choose.cc", "workers.cc")]
     for name, flags in instruction_sets(find_compiler()).items():
         jobs += [(source, (f"-DISA={name}", *flags)) for source in sorted((SOURCES / "kernels").glob("*.cc"))]
     return jobs

@@ -226,6 +226,8 @@ def _layer(
     extra = bits.padded(channels) - channels
     bias = jnp.pad(block.biases, (0, extra))
     kernel = block.kernel[...]
+    if scale == 1:
+        rule = rule._replace(weight_bits=weight_bits(block, planes))
     if planes > 1:
         kernel = bits.with_planes(kernel, planes)
     if block.layer.kind == "conv":
@@ -245,6 +247,12 @@ def _layer(
     kernel = kernel.reshape(-1, inputs, channels)
     kernel = jnp.pad(kernel, ((0, 0), (0, bits.padded(inputs) - inputs), (0, extra))).reshape(neurons, -1)
     return ops.linear_lif(before, kernel, bias, values, rule, channels)
+
+
+def weight_bits(block: Block, planes: int = 1) -> int:
+    """Bits of a block's weights, without the sign, that kernels add as integers; 0: they add floats."""
+    bits = block.layer.weight_bits
+    return 0 if bits is None else bits - 1 + planes - 1
 
 
 def _input_channels(model: CSNN, block: Block) -> int:

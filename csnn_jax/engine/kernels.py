@@ -173,8 +173,8 @@ def linear_lif(operands: LayerOperands, rule: Rule, channels: int) -> Fired[Arra
     """A linear layer and its neurons, of which `channels` exist."""
     batch, time, _ = operands.bits_in.shape
     results = _fired(batch, time, operands.kernel.shape[1], rule)
-    exist = np.int64(channels)
-    return Fired(**call("linear_lif", operands._asdict(), results._asdict(), reset=rule.reset, channels=exist))
+    sizes: dict[str, Any] = {"channels": np.int64(channels), "weight_bits": np.int64(rule.weight_bits)}
+    return Fired(**call("linear_lif", operands._asdict(), results._asdict(), reset=rule.reset, **sizes))
 
 
 def conv_lif(operands: LayerOperands, rule: Rule, layer: Layer) -> ConvFired[Array]:
@@ -189,6 +189,7 @@ def conv_lif(operands: LayerOperands, rule: Rule, layer: Layer) -> ConvFired[Arr
         _fired(batch, time, neurons, rule)._asdict() | {"winners": winners},
         reset=rule.reset,
         channels=np.int64(layer.channels),
+        weight_bits=np.int64(rule.weight_bits),
         **geometry,
     )
     return ConvFired(**found)

@@ -157,6 +157,13 @@ inline Neuron neuron(Call& call, std::string_view beta = "beta", std::string_vie
   };
 }
 
+// Of a layer's weights, where they are whole numbers.
+inline int64_t weight_bits(Call& call) {
+  const auto bits = call.attribute<int64_t>("weight_bits");
+  expect(0 <= bits && bits <= most_bits, "weight_bits: expected at least 0, at most those of whole numbers");
+  return bits;
+}
+
 // The sizes of a convolution with `channels` output channels that exist, and input channels in multiples of `group`.
 inline Shape conv_shape(Call& call, int64_t channels, int64_t group = lanes) {
   const auto size = call.attribute<ffi::Span<const int64_t>>("size");

@@ -39,6 +39,7 @@ constexpr int64_t most_inputs = 65535;            // of one output of a convolut
 constexpr int64_t most_constant_channels = 1024;  // of Source::constant
 constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
 constexpr int64_t count_planes = 4;               // bits of a count that a frame may hold
+constexpr int64_t most_bits = 10;                 // of a weight that is a whole number: 7 in each of a count's planes
 
 // The values of the enums that Python chooses from, by these names.
 #define CSNN_EACH_RESET(X) X(subtract) X(zero) X(none)
@@ -119,19 +120,25 @@ struct ConvLif {
   Shape shape;
   int64_t time;
   Neuron neuron;
-  const uint16_t* bits_in;        // [image, time, inputs / 16]
-  const float* kernel = nullptr;  // in blocks of outputs, [weights(), outputs]; made by arrange_weights
-  const float* bias;              // [out]
-  uint16_t* bits;                 // [image, time, neurons / 16]
-  float* membranes;               // [image, time, neurons], or null
-  uint16_t* winners;              // [image, time, 2, neurons / 16]: low and high bit of the winner's place, or null
-  float* last;                    // [image, neurons]
+  const uint16_t* bits_in;       // [image, time, inputs / 16]
+  int64_t weight_bits;           // of a weight, without its sign, that's a whole number times its scale; 0: a float
+  const void* kernel = nullptr;  // in blocks of outputs, [weights(), outputs], floats or int16; made by ops.cc
+  const float* scale = nullptr;  // [out], powers of two, of whole numbers; made by ops.cc
+  int64_t most = INT64_MAX;      // weights of so many bits that int16 adds up; made by ops.cc
+  const float* bias;             // [out]
+  uint16_t* bits;                // [image, time, neurons / 16]
+  float* membranes;              // [image, time, neurons], or null
+  uint16_t* winners;             // [image, time, 2, neurons / 16]: low and high bit of the winner's place, or null
+  float* last;                   // [image, neurons]
 };
 
 struct LinearLif {
   int64_t time, inputs, outputs, channels;
   Neuron neuron;
-  const uint16_t* bits_in;          // [image, time, inputs / 16]
+  const uint16_t* bits_in;       // [image, time, inputs / 16]
+  int64_t weight_bits;           // as ConvLif's, with the next two
+  const float* scale = nullptr;  // [outputs]
+  int64_t most = INT64_MAX;
   const int32_t* spikes = nullptr;  // the inputs that spike, step after step, image after image; made by ops.cc
   const int64_t* start = nullptr;   // [image * time + 1]: where a step's spikes begin; made by ops.cc
   const float* bias;                // [outputs]
@@ -197,14 +204,16 @@ struct ConvBackward {
 // One table per instruction set.
 struct Kernels {
   const char* name;
-  int64_t conv_block;  // outputs whose weights conv_lif wants side by side; where fewer are left, it takes 16
+  int64_t
+      conv_block;  // outputs whose weights conv_lif wants side by side, as floats; where fewer are left, it takes 16
   void (*constant_lif)(const ConstantLif&, int64_t image);
   // Bytes of scratch, which conv_lif lays out itself.
   int64_t (*conv_lif_scratch)(const ConvLif&);
   void (*conv_lif)(const ConvLif&, int64_t image, char* scratch);
   int64_t (*list_spikes)(const uint16_t* bits, int64_t words, int32_t* neurons);
-  // One block of up to `most_width` outputs from `column` on, whose weights [inputs, width] are `block`.
-  void (*linear_lif)(const LinearLif&, int64_t image, int64_t column, int64_t width, const float* block);
+  // One block of up to `most_width` outputs from `column` on, whose weights [inputs, width] are `block`: floats, or
+  // int16, then of up to twice as many outputs, padded to a multiple of 32.
+  void (*linear_lif)(const LinearLif&, int64_t image, int64_t column, int64_t width, const void* block);
   void (*lif_backward)(const LifBackward&, int64_t image);
   void (*spike_history)(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
   int64_t (*list_firing)(const uint64_t* history, int64_t time, int64_t count, int32_t* neurons);
@@ -221,6 +230,12 @@ struct Kernels {
                    int64_t out_stride);
   // Adds the image's share to dkernel [k, k, in, out] and dbias [out]; scratch: [padded_height, padded_width, in].
   void (*image_weights)(const ImageWeights&, int64_t image, float* scratch, float* dkernel, float* dbias);
+  // most [columns] = the largest absolute value of each column, of itself and of kernel [rows, columns].
+  void (*largest_weights)(const float* kernel, int64_t rows, int64_t columns, float* most);
+  // to [rows, width] = some columns of kernel [rows, stride] times inverse [columns], and zeros behind them. False
+  // where a product isn't a whole number of 16 bits. Columns are a multiple of 16.
+  bool (*to_whole)(const float* kernel, int64_t rows, int64_t columns, int64_t stride, const float* inverse,
+                   int16_t* to, int64_t width);
 };
 
 }  // namespace csnn

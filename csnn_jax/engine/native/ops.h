@@ -39,8 +39,11 @@ template <typename Number>
 void pack(const Number* x, int64_t time, int64_t images, int64_t groups, int64_t channels, int64_t planes,
           uint16_t* bits, const Workers&);
 void constant_lif(const ConstantLif&, int64_t images, const Workers&);
-// The weights [k, k, in, out] of a convolution as ConvLif has them, and how many numbers these are.
-void arrange_weights(const Shape&, const float* kernel, float* to);
+// The weights [k, k, in, out] of a convolution as ConvLif has them, and how many numbers these are. Number: float or
+// int16_t.
+template <typename Number>
+void arrange_weights(const Shape&, const Number* kernel, Number* to);
+template <typename Number>
 int64_t arranged_size(const Shape&);
 // Where number i of a gradient [in, out / 16, k, k, 16] belongs in [k, k, in, out].
 int64_t weight_place(const Shape&, int64_t i);

@@ -32,6 +32,7 @@ NEURON = st.fixed_dictionaries(
         "surrogate": st.sampled_from(list(surrogate.BY_NAME)),
         "beta": st.sampled_from([0.0, 0.5, 1.0]),
         "threshold": st.sampled_from([0.5, 1.0, 2.0]),
+        "weight_bits": st.sampled_from([0, 2, 10]),  # whole numbers of 10 bits are added 31 at a time
     }
 )
 drawn = partial(settings, max_examples=6, phases=[Phase.generate])  # shrinking would compile for minutes
@@ -43,7 +44,9 @@ def derivative_of(neuron):
 
 
 def rule_of(neuron) -> bits.Rule:
-    return bits.Rule(neuron["reset"], neuron["surrogate"], derivative_of(neuron)[1], keep=True)
+    return bits.Rule(
+        neuron["reset"], neuron["surrogate"], derivative_of(neuron)[1], keep=True, weight_bits=neuron["weight_bits"]
+    )
 
 
 def dense_window(currents, beta, threshold, neuron):
@@ -170,3 +173,33 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
         return dense_window(current.reshape(batch, time, -1), beta, threshold, neuron)
 
     compare(event, dense, [x, kernel, bias, neuron["beta"], neuron["threshold"]], seed)
+
+
+@pytest.mark.parametrize("outputs", [3, 70, 200])
+@pytest.mark.parametrize("weight", [127, -127])
+def test_the_most_whole_weights_add_up_to_the_largest_sum(outputs, weight):
+    """All inputs spike, and all weights are as large as 8 bits allow: 255 of them are the most that int16 holds."""
+    kernel, counts = np.full((1024, outputs), weight, np.float32) / 64, np.arange(0, 1025, 128)
+    x = np.arange(1024) < counts[:, None, None]
+    spikes = bits.pack(jnp.asarray(x, jnp.float32).reshape(len(counts), 1, 1, -1).swapaxes(0, 1))
+    values = bits.NeuronValues(jnp.float32(0), jnp.float32(1))
+    rule = bits.Rule("none", "atan", 2.0, keep=True, weight_bits=7)
+    window = ops.linear_lif(spikes, pad_last(kernel), pad_last(np.zeros(outputs)), values, rule, outputs)
+    expected = np.broadcast_to(counts[:, None] * weight / 64, (len(counts), outputs))
+    np.testing.assert_array_equal(window.membranes[:, 0, :outputs], expected)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1 / 3])
+def test_weights_that_are_not_whole_are_added_as_floats(wrong):
+    kernel = np.full((16, 32), 0.5, np.float32)
+    kernel[3, 5] = wrong
+    spikes = bits.pack(jnp.ones((1, 1, 1, 16)))
+    values = bits.NeuronValues(jnp.float32(0), jnp.float32(1))
+    window = [
+        ops.linear_lif(
+            spikes, jnp.asarray(kernel), jnp.zeros(32), values, bits.Rule("none", "atan", 2.0, True, weight_bits=n), 32
+        )
+        for n in (0, 7)
+    ]
+    np.testing.assert_array_equal(window[0].membranes, window[1].membranes)
+    assert not np.array_equal(window[0].membranes[0, 0, 5], window[0].membranes[0, 0, 6])

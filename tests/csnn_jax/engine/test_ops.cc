@@ -3,14 +3,17 @@
 #include "dense.h"
 #include "sums.h"
 
+static int64_t weight_bits;  // 0: they are added as floats; 10: as whole numbers, 31 at a time
+
 // The kernels by themselves give what the operations gave.
 static void test_scratch(const csnn::ConvLif& given, const Floats& kernel, int64_t images) {
   const csnn::Kernels& k = csnn::kernels();
   const csnn::Shape& s = given.shape;
-  Floats arranged(csnn::arranged_size(s)), last(images * s.neurons());
+  Floats arranged(csnn::arranged_size<float>(s)), last(images * s.neurons());
   csnn::arrange_weights(s, kernel.data(), arranged.data());
   Words bits(images * given.time * s.neurons() / lanes);
   csnn::ConvLif a = given;
+  a.weight_bits = 0;
   a.kernel = arranged.data();
   a.bits = bits.data();
   a.membranes = nullptr;
@@ -74,6 +77,7 @@ static void test_conv(const csnn::Shape& s, double density, csnn::Reset reset) {
       .time = time,
       .neuron = neuron,
       .bits_in = bits_in.data(),
+      .weight_bits = weight_bits,
       .bias = bias.data(),
       .bits = bits.data(),
       .membranes = membranes.data(),
@@ -223,6 +227,7 @@ static void test_linear(int64_t inputs, int64_t outputs, int64_t channels, int64
       .channels = channels,
       .neuron = neuron,
       .bits_in = bits_in.data(),
+      .weight_bits = weight_bits,
       .bias = bias.data(),
       .bits = bits.data(),
       .membranes = membranes.data(),
@@ -283,7 +288,8 @@ static const std::pair<csnn::Shape, csnn::Reset> stacks[] = {
 int main() {
   std::printf("%s\n", csnn::kernels().name);
   test_sums();
-  for (double density : {0.0, 0.05, 1.0}) {
+  for (double density : {0.0, 0.05, 1.0, 1.0}) {
+    weight_bits = density < 1 ? 10 : 10 - weight_bits;  // dense ones both ways
     for (const auto& stack : stacks) test_conv(stack.first, density, stack.second);
     test_linear(16, 16, 10, 1, density);
     test_linear(560, 112, 100, 70, density);

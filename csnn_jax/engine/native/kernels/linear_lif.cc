@@ -1,6 +1,7 @@
 // A linear layer of spikes and its neurons: one image over the whole window, for one block of outputs, whose weights
 // stay in the L2 cache while image after image is done. The spikes are listed once for all blocks.
 #include "lif.h"
+#include "rows.h"
 
 namespace csnn::ISA {
 
@@ -12,33 +13,51 @@ int64_t list_spikes(const uint16_t* bits, int64_t words, int32_t* neurons) {
   return end - neurons;
 }
 
-template <int V>
-void block_lif(const LinearLif& a, int64_t image, int64_t column, const float* block) {
+template <typename Row, int V>
+void block_lif(const LinearLif& a, int64_t image, int64_t column, const typename Row::Weight* block) {
+  constexpr int groups = V * Row::groups;
   const v16 threshold = all(a.neuron.threshold);
-  v16 u[V] = {};
+  const int64_t existing_groups = (a.outputs - column) / lanes;
+  v16 u[groups] = {};
   for (int64_t t = 0; t < a.time; t++) {
     const int64_t step_at = image * a.time + t;
-    v16 total[V] = {};
-    for (int64_t e = a.start[step_at]; e < a.start[step_at + 1]; e++)
-      for (int v = 0; v < V; v++) total[v] += load(block + (a.spikes[e] * V + v) * lanes);
-    for (int v = 0; v < V; v++) {
-      const int64_t n = column + v * lanes, at = step_at * a.outputs + n;
-      u[v] = step(u[v], total[v] + load(a.bias + n), a.neuron);
-      a.bits[at / lanes] = greater(u[v], threshold) & existing(a.channels, n);
-      if (a.membranes) store(a.membranes + at, u[v]);
+    v16 total[groups] = {};
+    for (int64_t e = a.start[step_at], end = a.start[step_at + 1]; e < end;) {
+      const int64_t some = end - e < a.most ? end : e + a.most;  // before a sum of whole numbers could overflow
+      typename Row::Sum sum[V] = {};
+      for (; e < some; e++)
+        for (int v = 0; v < V; v++) sum[v] += Row::load(block + (a.spikes[e] * V + v) * Row::outputs);
+      for (int g = 0; g < groups; g++) total[g] += Row::floats(sum[g / Row::groups], g % Row::groups);
+    }
+    for (int g = 0; g < groups; g++) {
+      if (Row::groups > 1 && g >= existing_groups) break;
+      const int64_t n = column + g * lanes, at = step_at * a.outputs + n;
+      const v16 current = Row::current(total[g], a.scale, a.bias, n);
+      u[g] = step(u[g], current, a.neuron);
+      a.bits[at / lanes] = greater(u[g], threshold) & existing(a.channels, n);
+      if (a.membranes) store(a.membranes + at, u[g]);
     }
   }
-  for (int v = 0; v < V; v++) store(a.last + image * a.outputs + column + v * lanes, u[v]);
+  for (int g = 0; g < groups && g < existing_groups; g++) store(a.last + image * a.outputs + column + g * lanes, u[g]);
 }
 
-void linear_lif(const LinearLif& a, int64_t image, int64_t column, int64_t width, const float* block) {
+void linear_lif(const LinearLif& a, int64_t image, int64_t column, int64_t width, const void* block) {
   assert(a.time > 0 && a.inputs % lanes == 0 && a.outputs % lanes == 0 && 0 < a.channels && a.channels <= a.outputs);
-  assert(0 < width && width <= most_width && width % lanes == 0);
+  assert(0 < width && width <= (a.scale ? 2 : 1) * most_width && width % lanes == 0 && a.most > 0);
   assert(image >= 0 && column >= 0 && column + width <= a.outputs && a.start);
-  if (width == 4 * lanes) block_lif<4>(a, image, column, block);
-  else if (width == 3 * lanes) block_lif<3>(a, image, column, block);
-  else if (width == 2 * lanes) block_lif<2>(a, image, column, block);
-  else block_lif<1>(a, image, column, block);
+  if (a.scale) {
+    const auto* whole = static_cast<const int16_t*>(block);
+    if (width > 3 * WholeRow::outputs) block_lif<WholeRow, 4>(a, image, column, whole);
+    else if (width > 2 * WholeRow::outputs) block_lif<WholeRow, 3>(a, image, column, whole);
+    else if (width > WholeRow::outputs) block_lif<WholeRow, 2>(a, image, column, whole);
+    else block_lif<WholeRow, 1>(a, image, column, whole);
+    return;
+  }
+  const auto* floats = static_cast<const float*>(block);
+  if (width == 4 * lanes) block_lif<FloatRow, 4>(a, image, column, floats);
+  else if (width == 3 * lanes) block_lif<FloatRow, 3>(a, image, column, floats);
+  else if (width == 2 * lanes) block_lif<FloatRow, 2>(a, image, column, floats);
+  else block_lif<FloatRow, 1>(a, image, column, floats);
 }
 
 }  // namespace csnn::ISA
