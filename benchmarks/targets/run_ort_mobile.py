@@ -45,7 +45,7 @@ def trials(bundle: Path, golden: Golden) -> Iterator[tuple[str, str, Callable]]:
             session = converted(bundle / "sequence.onnx", Path(folder))
         return session.run(None, {session.get_inputs()[0].name: golden.images})[1]
 
-    for name in ("step.onnx", "step_b1.onnx", "step_int8.onnx"):
+    for name in ("step.onnx", "step_b1.onnx"):
         yield name, "converted to .ort, looped", lambda name=name: looped(name)
     yield "sequence.onnx", "converted to .ort", whole
 

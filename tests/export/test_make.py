@@ -17,7 +17,7 @@ from export import make, manifest, parts
 def test_a_trained_run_becomes_a_bundle(small_bundle, scan_run):
     path = small_bundle
     of_parts = {name.rstrip("/") for part in parts.every() for name in part.what}
-    assert of_parts >= {"step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx", "c", "golden"}
+    assert of_parts >= {"step.onnx", "step_b1.onnx", "sequence.onnx", "c", "golden"}
     others = {"config.json", "manifest.json", "SHA256SUMS", "report.md", "report.html"}
     assert {*os.listdir(path)} == of_parts - {"golden/c", "c/weights_int8.h"} | others
     assert sorted(os.listdir(path.parent)) == ["bundle", "printed"]

@@ -12,7 +12,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
 from export import reference
 from export.graphs import onnx_facts, step_graph
-from export.parts import sequence, step_int8
+from export.parts import sequence
 
 OTHER = ModelConfig(
     input_shape=(12, 10, 2),
@@ -73,7 +73,6 @@ class Case:
             "step.onnx": plain,
             "step_b1.onnx": step_graph.static(plain),
             "sequence.onnx": sequence.graph(plain, self.config),
-            "step_int8.onnx": step_int8.quantised(plain, self.config, self.images),
         }
 
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from csnn_jax.runs import weights
 
-ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
+ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx")
 
 
 def test_a_hidden_trigger_is_found(copy, lines):
@@ -85,14 +85,14 @@ def test_values_are_compared_where_other_versions_wrote_the_bytes(copy, lines):
 
 def test_damaged_files_are_one_line_each(copy, lines):
     (copy / "step_b1.onnx").write_bytes((copy / "step_b1.onnx").read_bytes()[:-100])
-    (copy / "step_int8.onnx").write_bytes(b"")
+    (copy / "sequence.onnx").write_bytes(b"")
     (copy / "network.nir").write_bytes(b"no HDF5")
     (copy / "golden" / "images.safetensors").write_bytes(b"\x00" * 9)
     (copy / "c" / "csnn.c").write_text("int main(void) { return }")
     rehash(copy)
     code, said = lines(copy)
     assert code == 1
-    for name in ("step_b1.onnx", "step_int8.onnx", "network.nir", "golden/", "c/"):
+    for name in ("step_b1.onnx", "sequence.onnx", "network.nir", "golden/", "c/"):
         assert not said[name].startswith("ok"), said[name]
     assert said["step.onnx"].startswith("ok") and said["network_nir104.nir"].startswith("ok")
 
