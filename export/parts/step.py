@@ -7,7 +7,7 @@ import onnx
 import torch
 
 from export.bundle import Manifest
-from export.graphs import onnx_facts, onnx_file, step_graph
+from export.graphs import few_bits, onnx_facts, onnx_file, step_graph
 from export.network import STEP as PLAIN
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Timing, Usage
@@ -23,7 +23,8 @@ STATIC = "step_b1.onnx"
 
 
 def write(bundle: Bundle, inputs: Inputs) -> None:
-    plain = step_graph.step(bundle.network.model, bundle.network.tensors, inputs.opset)
+    network = bundle.network.model, bundle.network.tensors
+    plain = few_bits.packed(step_graph.step(*network, inputs.opset), *network)
     for name, model in ((PLAIN, plain), (STATIC, step_graph.static(plain))):
         onnx_file.save(model, bundle.folder / name)
 

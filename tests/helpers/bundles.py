@@ -43,7 +43,7 @@ def drawn(model: ModelConfig, seed: int = 0) -> layouts.Tensors:
     for name, shape in layouts.expected_shapes(model).items():
         if name.startswith("lif"):
             tensors[name] = np.array(rng.uniform(0.3, 0.9), np.float32)
-        else:
+        elif not name.endswith(".exponents"):  # those are chosen
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
             tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
     return layouts.on_grid(model, tensors)

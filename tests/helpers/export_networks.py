@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
 from export import reference
-from export.graphs import onnx_facts, step_graph
+from export.graphs import few_bits, onnx_facts, step_graph
 from export.parts import sequence
 
 OTHER = ModelConfig(
@@ -68,7 +68,8 @@ class Case:
 
     @functools.cached_property
     def models(self) -> dict[str, onnx.ModelProto]:
-        plain = step_graph.step(self.config, self.tensors, 20)
+        network = self.config, self.tensors
+        plain = few_bits.packed(step_graph.step(*network, few_bits.opset(self.config, 20)), *network)
         return {
             "step.onnx": plain,
             "step_b1.onnx": step_graph.static(plain),
@@ -91,7 +92,7 @@ def firing(config: ModelConfig, batch: int = 3) -> Case:
         for name, shape in expected_shapes(config).items():
             if name.startswith("lif"):
                 tensors[name] = np.array(random.uniform(0.6, 0.95), np.float32)
-            else:
+            elif not name.endswith(".exponents"):  # those are chosen
                 bound = 3 / np.sqrt(np.prod(shape[1:]))
                 tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
         made = Case(config, on_grid(config, tensors), images)
