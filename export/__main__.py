@@ -24,7 +24,7 @@ DESCRIPTION = """Turns a trained run into a bundle: ONNX graphs, NIR, a C progra
 Every file is compared with the network in torch before the bundle appears; `python -m export.verify BUNDLE` does the
 same again from the bundle alone."""
 
-OPSETS, OPSET = range(18, 22), 20
+OPSETS = range(18, 22)
 MOST_STEPS = 10_000
 """Of a window; more fill the memory of most machines with the membranes that are compared."""
 
@@ -38,8 +38,8 @@ class ExportFlags:
     dataset: str | None = None
     """Data set whose test images the files are compared on, as `csnn_jax.train --dataset` takes it; None: the run's."""
     opset: int | None = None
-    """ONNX operator set of the graphs, 18 to 21; None: 20, or 21 for weights of up to 4 bits, which are int8 below 21 and
-    int4 from there on."""
+    """ONNX operator set of the graphs, 18 to 21; None: 20, or 21 for weights of 2 to 4 bits, which are int4 there and
+    int8 before. --weight-bits needs 19 or more."""
     images: int | None = None
     """Test images on which each file is compared with torch, at every time step; None: 32, quick 8, thorough 1000."""
     quick: bool = False
@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             effort: Effort = "quick" if flags.quick else "thorough" if flags.thorough else "usual"
             images = flags.images or EXTENTS[effort].images
             out, job = Path(flags.out), _with_dataset(config, flags.dataset)
+            opset = few_bits.opset(flags.weight_bits or job.model.weight_bits, flags.opset)
             if flags.weight_bits is not None:
                 job, tensors = make.with_bits(job, tensors, flags.weight_bits)
-            opset = flags.opset or few_bits.opset(job.model, OPSET)
             settings = Settings(opset, images, effort, flags.time_steps, flags.drop_silent)
 
             def fill(folder: Path) -> None:

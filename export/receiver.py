@@ -60,6 +60,7 @@ def sha256(name: str) -> str:
 
 def session(name: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become floats once
     options.log_severity_level = 3  # no warning that the input time_steps has a default
     return ort.InferenceSession(HERE / name, options, providers=["CPUExecutionProvider"])
 

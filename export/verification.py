@@ -212,8 +212,11 @@ class Verification:
         names = derived.names(self.opened.bundle.folder) | {REPORT}
         for name in sorted(names ^ (set(self.recorded["files"]) - {PAGE})):
             yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
-        if set(self.recorded["latency"]) != {name for name, _ in claims.timed(self.opened.bundle.network)}:
+        network, latency = self.opened.bundle.network, self.recorded["latency"]
+        if set(latency) != {name for name, _ in claims.timed(network)}:
             yield "latency is not that of every file that runs"
+        if {name for name, row in latency.items() if "dequantizing_ms" in row} != claims.dequantizing(network):
+            yield "latency.dequantizing_ms is not that of every ONNX file with weights of few bits"
         for name in sorted(set(self.recorded) - {"schema_version", *claimed, *statements.FORMS}):
             yield f"{name} is not part of {MANIFEST}"
 

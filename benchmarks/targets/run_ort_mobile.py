@@ -25,6 +25,7 @@ def converted(model: Path, folder: Path) -> onnxruntime.InferenceSession:
         raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     return onnxruntime.InferenceSession(folder / f"{model.stem}.ort", options)
 
 

@@ -9,20 +9,30 @@ import onnx
 from onnx import helper, numpy_helper
 
 from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import Tensors, units
 from export.graphs.onnx_file import finish, metadata_of
 
 WIDEST_INT4 = 4
 """Bits of a weight, with its sign, that fit into an int4."""
-INT4_OPSET = 21
-"""The first operator set whose DequantizeLinear takes int4."""
+INT8_OPSET, INT4_OPSET = 19, 21
+"""The first operator sets whose DequantizeLinear onnx's reference evaluator has, and that takes int4."""
+USUAL_OPSET = 20
 DEQUANTIZE = "DequantizeLinear"
 """The operator of the first nodes of a packed graph, one a layer; a plain one has none."""
 
 
-def opset(config: ModelConfig, usual: int) -> int:
-    """The operator set of a network's files unless another is asked for: the `usual` one, or the first with int4."""
-    return max(usual, INT4_OPSET) if _fits_int4(config) else usual
+def opset(bits: int | None, asked: int | None = None) -> int:
+    """The operator set of the files of a network with so many bits: that asked for, or the usual one, or int4's.
+
+    Raises:
+        UserError: that asked for is too early.
+    """
+    if asked is None:
+        return INT4_OPSET if _fit_int4(bits) else USUAL_OPSET
+    if bits is not None and asked < INT8_OPSET:
+        raise UserError(f"--opset {asked}: expected {INT8_OPSET} or more for weights of {bits} bits")
+    return asked
 
 
 def packed(plain: onnx.ModelProto, config: ModelConfig, tensors: Tensors) -> onnx.ModelProto:
@@ -40,7 +50,7 @@ def packed(plain: onnx.ModelProto, config: ModelConfig, tensors: Tensors) -> onn
     """
     if config.weight_bits is None:
         return plain
-    narrow = _fits_int4(config) and plain.opset_import[0].version >= INT4_OPSET
+    narrow = _fit_int4(config.weight_bits) and plain.opset_import[0].version >= INT4_OPSET
     kind = ml_dtypes.int4 if narrow else np.int8
     model = onnx.ModelProto()
     model.CopyFrom(plain)
@@ -65,5 +75,5 @@ def is_packed(model: onnx.ModelProto) -> bool:
     return any(node.op_type == DEQUANTIZE for node in model.graph.node)
 
 
-def _fits_int4(config: ModelConfig) -> bool:
-    return config.weight_bits is not None and config.weight_bits <= WIDEST_INT4
+def _fit_int4(bits: int | None) -> bool:
+    return bits is not None and bits <= WIDEST_INT4

@@ -33,7 +33,7 @@ def test_a_format_that_the_network_can_not_have_is_missed_in_one_line(spikes):
     first, *others = (spikes.parent / "printed").read_text().splitlines()
     assert first.startswith("no NIR file: NIR resets a neuron ") and "--reset zero" in first
     assert not any(line.startswith("no ") for line in others)
-    assert json.loads((spikes / "manifest.json").read_text())["onnx"]["step.onnx"]["opset"] == {"ai.onnx": 18}
+    assert json.loads((spikes / "manifest.json").read_text())["onnx"]["step.onnx"]["opset"] == {"ai.onnx": 19}
 
 
 def test_the_manifest_says_how_to_call_and_what_to_expect(small_bundle, scan_run):

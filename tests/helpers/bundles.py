@@ -22,8 +22,9 @@ SPIKES = ModelConfig(
     encoding="rate",
     reset="none",
     learn_beta=True,
+    weight_bits=3,
 )
-"""As unlike the default as it gets: no convolution, no reset, a sequence of spikes as input."""
+"""As unlike the default as it gets: no convolution, no reset, a sequence of spikes as input, weights of few bits."""
 
 
 def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any) -> Path:
@@ -59,7 +60,7 @@ def make_checkpoint(path: Path, number: int) -> Path:
 
 def make_bundle(folder: Path, model: ModelConfig, dataset: str = "mnist") -> Path:
     """A bundle of such a run, in `folder`."""
-    return export(make_run(folder / "run", model, dataset), folder, "--opset", 18)
+    return export(make_run(folder / "run", model, dataset), folder, "--opset", 19)
 
 
 def export(run: Path, folder: Path, *flags: object) -> Path:

@@ -69,7 +69,7 @@ class Case:
     @functools.cached_property
     def models(self) -> dict[str, onnx.ModelProto]:
         network = self.config, self.tensors
-        plain = few_bits.packed(step_graph.step(*network, few_bits.opset(self.config, 20)), *network)
+        plain = few_bits.packed(step_graph.step(*network, few_bits.opset(self.config.weight_bits)), *network)
         return {
             "step.onnx": plain,
             "step_b1.onnx": step_graph.static(plain),
