@@ -79,7 +79,7 @@ def _for_grid(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
 
 
 def units(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
-    """The weights of a layer of few bits as whole numbers, int8 in torch's layout, and each neuron's step, float32 [out].
+    """A layer's weights of few bits as whole numbers, int8 in torch's layout, and each neuron's step, float32 [out].
 
     Args:
         layer: has `weight_bits`.

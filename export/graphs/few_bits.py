@@ -75,5 +75,10 @@ def is_packed(model: onnx.ModelProto) -> bool:
     return any(node.op_type == DEQUANTIZE for node in model.graph.node)
 
 
+def has_int4(model: onnx.ModelProto) -> bool:
+    """Whether they are int4, which few tools know."""
+    return any(tensor.data_type == onnx.TensorProto.INT4 for tensor in model.graph.initializer)
+
+
 def _fit_int4(bits: int | None) -> bool:
     return bits is not None and bits <= WIDEST_INT4

@@ -95,7 +95,15 @@ membranes go in and come out:
 ```python
 {snippets.step(manifest["semantics"])}
 ```"""
+    if few_bits.DEQUANTIZE in manifest["onnx"][PLAIN]["operators"]:
+        text += f"\n\n{_WHOLE}"
     yield Usage(1, text)
+
+
+_WHOLE = f"""\
+Weights are whole numbers, such as `fc1.weight_int`, which `{few_bits.DEQUANTIZE}` multiplies by a power of two for
+each neuron. These products don't round. ONNX Runtime forms them again at every call unless the option
+`session.disable_quant_qdq` is "1", as it is here."""
 
 
 TIMING = Timing("one step", _measure, run_by)

@@ -181,20 +181,14 @@ def _latency(manifest: Manifest) -> str:
         without = f"{one['dequantizing_ms']:.3f}" if "dequantizing_ms" in one else "-"
         rows.append((f"`{name}`", timings[name].call, *figures, *[without] * packed))
     run_by = dict.fromkeys(timing.run_by(manifest) for timing in timings.values())
-    head = ("file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)")
-    head += ("median without the option (ms)",) * packed
-    note = f"\n\n{_OPTION}" if packed else ""
+    head = ["file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)"]
+    head += ["median without the option (ms)"] * packed
     return f"""\
 ## How long a call takes
 
 On one thread of {plain(made["cpu"] or made["system"])}, batch 1: {", ".join(run_by)}.
 
-{table(head, rows)}{note}"""
-
-
-_OPTION = """\
-The option `session.disable_quant_qdq` lets ONNX Runtime dequantize the weights when a session is made. Without it they are
-dequantized at every call, with the same membranes."""
+{table(head, rows)}"""
 
 
 def milliseconds_an_image(manifest: Manifest) -> dict[str, float]:
