@@ -78,12 +78,6 @@ def timed(network: Network) -> list[tuple[str, Timing]]:
     return sorted(timings, key=lambda one: one[1].whole_window)
 
 
-def dequantizing(network: Network) -> set[str]:
-    """The files that ONNX Runtime is timed on twice, the second time dequantizing their weights at every call."""
-    few = network.model.weight_bits is not None
-    return {name for name, _ in timed(network) if few and name.endswith(".onnx")}
-
-
 def latencies(bundle: Bundle, evidence: Evidence, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file, latency of one call, measured for so long) of every file that runs, on the first test image."""
     first = evidence.few(1)

@@ -1,6 +1,7 @@
 """The files of a bundle are made again of its weights, and what a received one holds is compared with them."""
 
 import json
+import shutil
 
 import h5py
 import mutations
@@ -9,6 +10,7 @@ import onnx
 import onnx_mutations
 import onnxruntime
 from bundles import rehash
+from export_networks import changed
 from onnx import numpy_helper
 
 from csnn_jax.runs import weights
@@ -52,6 +54,17 @@ def test_other_weights_are_seen_in_every_file(copy, lines):
     assert {*ONNX, "network.nir", "network_nir104.nir", "c/", "manifest.json", "NOT"} <= bad
     assert said["step.onnx"].startswith("graph.initializer[fc1.weight].raw_data is not what this version makes")
     assert "weights.sha256_of_tensors is" in said["manifest.json"]
+
+
+def test_a_whole_weight_that_is_another_is_seen(spikes, lines, tmp_path):
+    copy = shutil.copytree(spikes, tmp_path / "copy")
+    model = changed(onnx.load(copy / "sequence.onnx"), "fc1.weight_int", lambda value: -value)
+    (copy / "sequence.onnx").write_bytes(model.SerializeToString())
+    rehash(copy)
+    code, said = lines(copy, "quick", f"idx:{spikes.parent / 'images'}")
+    assert code == 1 and [name for name, line in said.items() if not line.startswith("ok")] == ["sequence.onnx", "NOT"]
+    found = "graph.initializer[fc1.weight_int].raw_data is not what this version makes of the weights"
+    assert said["sequence.onnx"] == found
 
 
 def test_weights_off_their_grid_are_refused(copy, lines):
