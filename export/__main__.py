@@ -24,7 +24,7 @@ DESCRIPTION = """Turns a trained run into a bundle: ONNX graphs, NIR, a C progra
 Every file is compared with the network in torch before the bundle appears; `python -m export.verify BUNDLE` does the
 same again from the bundle alone."""
 
-OPSETS = range(18, 21)
+OPSETS = range(18, 22)
 MOST_STEPS = 10_000
 """Of a window; more fill the memory of most machines with the membranes that are compared."""
 
@@ -37,8 +37,9 @@ class ExportFlags:
     """Bundle directory to make."""
     dataset: str | None = None
     """Data set whose test images the files are compared on, as `csnn_jax.train --dataset` takes it; None: the run's."""
-    opset: int = OPSETS[-1]
-    """ONNX operator set of the graphs, 18 to 20."""
+    opset: int | None = None
+    """ONNX operator set of the graphs, 18 to 21; None: 20, or 21 for weights of 2 to 4 bits, which are int4 there and
+    int8 before. --weight-bits needs 19 or more."""
     images: int | None = None
     """Test images on which each file is compared with torch, at every time step; None: 32, quick 8, thorough 1000."""
     quick: bool = False
@@ -70,14 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"note: --time-steps {flags.time_steps} is more than the {trained} of the training", flush=True)
         with Work("Exporting") as work, Scratch() as scratch:
             from export import make
+            from export.graphs import few_bits
 
             set_up()
             effort: Effort = "quick" if flags.quick else "thorough" if flags.thorough else "usual"
             images = flags.images or EXTENTS[effort].images
-            settings = Settings(flags.opset, images, effort, flags.time_steps, flags.drop_silent)
             out, job = Path(flags.out), _with_dataset(config, flags.dataset)
+            opset = few_bits.opset(flags.weight_bits or job.model.weight_bits, flags.opset)
             if flags.weight_bits is not None:
                 job, tensors = make.with_bits(job, tensors, flags.weight_bits)
+            settings = Settings(opset, images, effort, flags.time_steps, flags.drop_silent)
 
             def fill(folder: Path) -> None:
                 make.make(folder, scratch, run, job, tensors, settings, work)
@@ -116,7 +119,7 @@ def _with_dataset(config: Config, dataset: str | None) -> Config:
 
 
 def _check(flags: ExportFlags) -> None:
-    if flags.opset not in OPSETS:
+    if flags.opset is not None and flags.opset not in OPSETS:
         raise UserError(f"--opset {flags.opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
     if flags.images is not None and flags.images < 1:
         raise UserError(f"--images {flags.images}: expected a whole number of at least 1")

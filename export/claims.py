@@ -14,6 +14,7 @@ from csnn_jax.runs.weights import digest
 from csnn_jax.trained import Trained
 from export import parts, semantics
 from export.bundle import WEIGHTS, Manifest
+from export.graphs import few_bits
 from export.network import Bundle, Network
 from export.parts.part import CheckResult, Part, Timing
 from export.proof.evidence import Evidence
@@ -57,7 +58,7 @@ def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
         "onnx": {name: one.graph for name, one in results.items() if one.graph},
         "proof": {name: one.proof for name, one in results.items()},
         "numbers": footprint.numbers(network.model, network.tensors, _activity(evidence)),
-        "targets": [row._asdict() for row in tools.running(results)],
+        "targets": [row._asdict() for row in tools.running(results, few_bits.has_int4(bundle.step_graph))],
     }
 
 

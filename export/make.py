@@ -20,7 +20,7 @@ from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.rundir import RunDir
 from export import claims, manifest, parts, silent
 from export.bundle import PAGE, REPORT, Manifest
-from export.network import Bundle, Inputs, Network, calibration
+from export.network import Bundle, Inputs, Network
 from export.parts.part import CheckResult, Part
 from export.proof import derived
 from export.proof.evidence import Evidence
@@ -57,7 +57,7 @@ def make(
         print(f"the test set has {there:,} images, and spikes are compared on all of them", flush=True)
         settings = replace(settings, images=there)
     network, job, dropped = _network(config, tensors, settings, dataset, work)
-    inputs = Inputs(job, settings.opset, settings.split(dataset.test), settings.window(calibration(dataset)))
+    inputs = Inputs(job, settings.opset, settings.split(dataset.test))
     bundle = Bundle(folder, network, scratch)
     evidence = Evidence(network, inputs.test, settings.images, settings.extent, work)
     tasks = (

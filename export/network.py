@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.data import Dataset, Images, Split
+from csnn_jax.data import Split
 from csnn_jax.data.events.one_file import window_of
 from csnn_jax.runs import weights
 from csnn_jax.runs.config_json import job_to_json
@@ -16,7 +16,6 @@ from export import reference
 from export.c.program import Built, build, write_sources
 from export.graphs import onnx_file
 
-CALIBRATION_IMAGES = 64
 STEP = "step.onnx"
 
 
@@ -68,14 +67,11 @@ class Bundle:
         folder: its files.
         network: the network that they hold.
         scratch: a folder outside it, for what is built on the way.
-        calibrated: its quantized ranges come from the images that the received bundle was made with; otherwise the data
-            set isn't there, and other images are used.
     """
 
     folder: Path
     network: Network
     scratch: Path
-    calibrated: bool = True
 
     @cached_property
     def step_graph(self) -> onnx.ModelProto:
@@ -107,13 +103,11 @@ class Inputs:
         job: the training, for config.json; its window may be longer than the one that the bundle runs.
         opset: version of ONNX's operator set.
         test: test images and labels, of which the first go into golden/.
-        calibration: training images uint8 [N, H, W, C] or [N, T, H, W, C] from which quantized ranges are taken.
     """
 
     job: Config
     opset: int
     test: Split
-    calibration: Images
 
     @property
     def config_file(self) -> bytes:
@@ -123,9 +117,3 @@ class Inputs:
     def weights_file(self, tensors: Tensors) -> bytes:
         """What weights.safetensors holds."""
         return weights.to_bytes(tensors, self.job.model)
-
-
-def calibration(dataset: Dataset) -> Images:
-    """The images that quantized ranges are taken from: training images, where there are any."""
-    split = dataset.train if len(dataset.train.labels) else dataset.test
-    return split.images[:CALIBRATION_IMAGES]

@@ -14,7 +14,7 @@ from export import claims, hashes, manifest
 from export.bundle import MANIFEST, PAGE, REPORT, Manifest
 from export.parts.part import CheckResult, Part
 from export.proof import derived, statements
-from export.proof.other_images import approximate, other_images
+from export.proof.other_images import other_images
 from export.proof.received import Opened, open_bundle
 from export.report import text, webpage
 from export.settings import EXTENTS, Effort
@@ -166,24 +166,18 @@ class Verification:
         with evidence.work.task(f"checking {name}", evidence.looked_at):
             result = self.check(name, checks)
         recorded = self.recorded["proof"].get(name)
-        problems = problems or result.problems or list(self._figures(recorded, result.proof, part.approximate))
+        problems = problems or result.problems or list(self._figures(recorded, result.proof))
         images = None if self.opened.effort == "quick" else len(evidence.test.labels)
         self.verdict.tell(name, problems, claims.summary(part, result, images))
         return result
 
-    def _figures(self, recorded: Any, found: dict[str, Any], rounds: bool = False) -> Iterator[str]:
-        """Compares figures: of the same images they are equal, or near in a file that `rounds`."""
+    def _figures(self, recorded: Any, found: dict[str, Any]) -> Iterator[str]:
+        """Compares figures: of the same images they are equal."""
         if not isinstance(recorded, dict):
             yield f"has no figures in {MANIFEST}"
             return
-        images = len(self.opened.evidence.test.labels)
-
-        def rule(name: str, recorded: Any, found: Any) -> list[str] | None:
-            if not self.figures:
-                return other_images(name, recorded, found)
-            return approximate(name, recorded, found, images) if rounds else None
-
-        yield from manifest.differences(recorded, found, rule=rule)
+        rules = () if self.figures else (other_images,)
+        yield from manifest.differences(recorded, found, "", *rules)
 
     def _manifest(self, claimed: Manifest) -> Iterator[str]:
         yield from self._names(claimed)
@@ -218,8 +212,13 @@ class Verification:
         names = derived.names(self.opened.bundle.folder) | {REPORT}
         for name in sorted(names ^ (set(self.recorded["files"]) - {PAGE})):
             yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
-        if set(self.recorded["latency"]) != {name for name, _ in claims.timed(self.opened.bundle.network)}:
+        network, latency = self.opened.bundle.network, self.recorded["latency"]
+        timed, few = {name for name, _ in claims.timed(network)}, network.model.weight_bits is not None
+        if set(latency) != timed:
             yield "latency is not that of every file that runs"
+        twice = {name for name in timed if few and name.endswith(".onnx")}
+        if {name for name, row in latency.items() if "dequantizing_ms" in row} != twice:
+            yield "latency.dequantizing_ms is not that of every ONNX file with weights of few bits"
         for name in sorted(set(self.recorded) - {"schema_version", *claimed, *statements.FORMS}):
             yield f"{name} is not part of {MANIFEST}"
 
@@ -261,7 +260,6 @@ class Verification:
             name = self.opened.inputs.job.data.dataset
             self.verdict.unchecked += [
                 "accuracy, spikes, operations and energy",
-                "the ranges of step_int8.onnx",
                 f"that golden/ holds test images; --dataset gives them, which were {name!r} where the bundle was made",
             ]
         elif self.opened.effort is not None:

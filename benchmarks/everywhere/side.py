@@ -72,13 +72,14 @@ def jax_engine(run: str, engine: str) -> Side:
 
 
 def onnx_runtime(run: str, bundle: str) -> Side:
-    import onnxruntime
+    import onnx
 
     from csnn_jax.runs import rundir
     from export import reference
+    from export.proof import runners
 
     config = rundir.open_run(run)[1].model
-    session = onnxruntime.InferenceSession(f"{bundle}/step.onnx", providers=["CPUExecutionProvider"])
+    session = runners.session(onnx.load(f"{bundle}/step.onnx"))
     names = [one.name for one in session.get_inputs()]
 
     def window(images: np.ndarray) -> Layers:

@@ -25,6 +25,7 @@ from onnx import TensorProto, numpy_helper
 sys.path.append(str(Path(__file__).parents[2]))  # last, so that nothing of the clone hides a package of the tool's
 from csnn_jax import machine
 
+NETWORK = ("conv_channels", "hidden", "pool", "reset", "beta", "time_steps", "weight_bits")
 Step = Callable[[np.ndarray, list[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
 """One time step: (frame [1, C, H, W], membranes) -> (spikes [1, classes], membranes)."""
 
@@ -88,7 +89,7 @@ def main(
         "processor": machine.processor(),
         "python": platform.python_version(),
         "versions": machine.versions(packages),
-        "network": {name: config[name] for name in ("conv_channels", "hidden", "pool", "reset", "beta", "time_steps")},
+        "network": {name: config[name] for name in NETWORK},
         "weights_sha256": hashlib.sha256((bundle / "weights.safetensors").read_bytes()).hexdigest(),
         "golden_images": len(golden.images),
         "output_spikes": int(golden.spikes.sum()),

@@ -44,7 +44,7 @@ def call(*command: object) -> None:
 
 
 def trials(bundle: Path, golden: Golden) -> Iterator[tuple[str, str, Callable]]:
-    for name in ("step_b1.onnx", "step.onnx", "step_int8.onnx"):
+    for name in ("step_b1.onnx", "step.onnx"):
 
         def run(name: str = name) -> np.ndarray:
             with tempfile.TemporaryDirectory() as folder:

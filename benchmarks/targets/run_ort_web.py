@@ -44,7 +44,7 @@ def trials(bundle: Path, golden: Golden) -> Iterator[tuple[str, str, Callable]]:
         steps, count, classes = golden.spikes.shape
         return np.array(found["spikes"], np.float32).reshape(count, steps, classes).swapaxes(0, 1)
 
-    for name in ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx"):
+    for name in ("step.onnx", "step_b1.onnx", "sequence.onnx"):
         yield name, "WebAssembly, one thread", lambda name=name: spikes(name)
     yield "", "version of onnxruntime-web", lambda: {"onnxruntime-web": sorted(versions)}
 

@@ -27,7 +27,7 @@ def compiled(path: Path) -> common.Step:
 
 
 def trials(bundle: Path, golden: Golden) -> Iterator[tuple[str, str, Callable]]:
-    for name in ("step_b1.onnx", "step.onnx", "step_int8.onnx"):
+    for name in ("step_b1.onnx", "step.onnx"):
         yield name, "compiled for llvm, looped", lambda name=name: run_steps(golden, compiled(bundle / name))
 
     def whole():

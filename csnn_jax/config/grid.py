@@ -115,6 +115,17 @@ class Grid:
         biases = xp.where(xp.isfinite(bias), offset * step * (1 / for_bias) + 0.0, xp.nan)
         return rounded.reshape(kernel.shape), biases
 
+    def steps(self, kernel: np.ndarray, bias: np.ndarray, exponents: np.ndarray | None = None) -> np.ndarray:
+        """Powers of two, float32 [out], of which a layer's rounded weights are whole multiples below 2^`finest`.
+
+        Args:
+            kernel: as `round` gives it, [..., out].
+            bias: likewise, [out].
+            exponents: as in `round`.
+        """
+        exponent = self._largest(kernel.reshape(-1, kernel.shape[-1]), bias, np) if exponents is None else exponents
+        return np.ldexp(np.float32(1), np.asarray(exponent, np.int32) - self.finest)
+
     def choose(self, kernel: Any, bias: Any, xp: ModuleType = np, add_up: Callable[..., Any] | None = None) -> Any:
         """The exponents of the neurons' grids with the least squared error, of four up to that of the largest weight.
 

@@ -78,6 +78,20 @@ def _for_grid(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
     return values, bias_of(layer, tensors).astype(values.dtype)
 
 
+def units(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """A layer's weights of few bits as whole numbers, int8 in torch's layout, and each neuron's step, float32 [out].
+
+    Args:
+        layer: has `weight_bits`.
+        tensors: on their grids.
+    """
+    kernel, bias = _for_grid(layer, tensors)
+    steps = layer.grid.steps(kernel, bias, tensors[f"{layer.name}.exponents"] if layer.grid.chosen else None)
+    whole = (kernel / steps).astype(np.int8)
+    assert np.array_equal(whole * steps, kernel), f"{layer.name} isn't on its grid"
+    return np.ascontiguousarray(np.moveaxis(whole, -1, 0)), steps
+
+
 def with_bits(config: ModelConfig, tensors: Tensors, bits: int | None) -> tuple[ModelConfig, Tensors]:
     """A network rounded to so many bits for each weight, with its sign, or to as many as stay exact.
 

@@ -9,8 +9,7 @@ import numpy as np
 from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
-from csnn_jax.runs.layouts import Tensors, bias_of, from_torch
-from export.whole import whole
+from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
 
 LANES = 8
 """Output channels whose weights are added at once; a row of weights is padded to a whole multiple. As in sums.h."""
@@ -133,7 +132,7 @@ def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
     for number, layer in enumerate(config.layers):
         weight, scale = tensors[f"{layer.name}.weight"], np.ones(layer.channels, np.float32)
         if bits < 32:
-            weight, scale = whole(weight)
+            weight, scale = units(layer, tensors)
         together = layer.pool.window if layer.pool and layer.pool.kind == "avg" else 1
         scale /= together * (config.input_scale if number == 0 else 1)
         weight = from_torch(layer, weight).reshape(-1, layer.channels)

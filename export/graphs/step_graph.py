@@ -30,7 +30,7 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
     Args:
         config: the stack.
         tensors: its parameters as `weights.load` gives them.
-        opset: version of ONNX's operator set, 18 to 20.
+        opset: version of ONNX's operator set, 18 to 21.
 
     Returns:
         The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub.

@@ -19,7 +19,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "weights": (),
     "step": _ONNX,
     "sequence": _ONNX,
-    "step_int8": _ONNX,
     "nir": ("nir",),
     "c_program": (),
     "golden": ("onnx",),

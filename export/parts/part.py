@@ -124,8 +124,6 @@ class Part:
         same: (a bundle written here, the folder of a received one) to a function that says where the values of the
             received file so named differ, one line each, when its bytes do; None: they must be equal. It runs nothing
             of what was received.
-        approximate: it rounds to fewer bits, so it is not proven equal to the trained network, and its accuracy and
-            bytes may differ a little elsewhere, as far as `same` finds nothing.
         reason_against: why this network can't have it, in one line; None where it can.
         form: the format's name, for a part that some networks can't have: "NIR".
         timing: how a call of it is timed; None: it is no program.
@@ -141,7 +139,6 @@ class Part:
     write: Callable[[Bundle, Inputs], None]
     check: Callable[[Bundle, Evidence], Iterator[CheckResult]]
     same: Callable[[Bundle, Path], Compare] | None = None
-    approximate: bool = False
     reason_against: Callable[[ModelConfig, Tensors], str | None] = lambda config, tensors: None
     form: str = ""
     timing: Timing | None = None

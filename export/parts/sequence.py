@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.equality import differ
 from export.bundle import Manifest
-from export.graphs import onnx_facts, onnx_file
+from export.graphs import few_bits, onnx_facts, onnx_file
 from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of
 from export.network import Bundle, Inputs
 from export.parts import step
@@ -48,7 +48,8 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
 
     Where one image is presented at every step, its inputs are (image [N, C, H, W], time_steps), and what leads to the
     first layer's neurons is computed once, before the loop. `time_steps` is an int64 scalar that may be left out and
-    is then the configuration's. Otherwise the one input is images [T, N, C, H, W].
+    is then the configuration's. Otherwise the one input is images [T, N, C, H, W]. Weights of few bits are dequantized
+    before the loop.
 
     Args:
         plain: as `step_graph.step` makes it.
@@ -59,7 +60,8 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         The model, with the outputs (counts [N, classes], spikes [T, N, classes]).
     """
     frames = frames or config.encoding != "direct"
-    nodes = [_renamed(node, "spikes", "spikes_now") for node in plain.graph.node]
+    weights = [node for node in plain.graph.node if node.op_type == few_bits.DEQUANTIZE]
+    nodes = [_renamed(node, "spikes", "spikes_now") for node in plain.graph.node[len(weights) :]]
     hoisted = 0 if frames else 1 + next(i for i, node in enumerate(nodes) if current_name(config, 1) in node.output)
     channels, size = config.input_shape[-1], config.input_shape[:2]
     if frames:
@@ -70,6 +72,7 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         inputs = [_value("image", _FLOAT, ["N", channels, *size]), _value("time_steps", _INT64, [])]
         before = nodes[:hoisted]
         per_step = []
+    before = [*weights, *before]
     states = [*membrane_names(config), "counts"]
     # What only the loop uses is kept inside: of outer constants ONNX Runtime prepacks no weights, a third slower.
     outer = {name for node in before for name in node.input}

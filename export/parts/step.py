@@ -7,7 +7,7 @@ import onnx
 import torch
 
 from export.bundle import Manifest
-from export.graphs import onnx_facts, onnx_file, step_graph
+from export.graphs import few_bits, onnx_facts, onnx_file, step_graph
 from export.network import STEP as PLAIN
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Timing, Usage
@@ -23,7 +23,8 @@ STATIC = "step_b1.onnx"
 
 
 def write(bundle: Bundle, inputs: Inputs) -> None:
-    plain = step_graph.step(bundle.network.model, bundle.network.tensors, inputs.opset)
+    network = bundle.network.model, bundle.network.tensors
+    plain = few_bits.packed(step_graph.step(*network, inputs.opset), *network)
     for name, model in ((PLAIN, plain), (STATIC, step_graph.static(plain))):
         onnx_file.save(model, bundle.folder / name)
 
@@ -94,7 +95,15 @@ membranes go in and come out:
 ```python
 {snippets.step(manifest["semantics"])}
 ```"""
+    if few_bits.DEQUANTIZE in manifest["onnx"][PLAIN]["operators"]:
+        text += f"\n\n{_WHOLE}"
     yield Usage(1, text)
+
+
+_WHOLE = f"""\
+Weights are whole numbers, such as `fc1.weight_int`, which `{few_bits.DEQUANTIZE}` multiplies by a power of two for
+each neuron. These products don't round. ONNX Runtime forms them again at every call unless the option
+`session.disable_quant_qdq` is "1", as it is here."""
 
 
 TIMING = Timing("one step", _measure, run_by)

@@ -1,8 +1,7 @@
 """The files of a bundle as this version makes them of the weights, and whether a bundle holds the same.
 
 What was received is read as bytes and compared; none of it is run, imported or followed. Bytes must be equal, except
-where other images decided them (the ranges of step_int8.onnx), or where the bundle was made with other versions of the
-packages that write ONNX and NIR files: then values are compared.
+where the bundle was made with other versions of the packages that write ONNX and NIR files: then values are compared.
 """
 
 from collections.abc import Iterator
@@ -57,7 +56,7 @@ def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Iterator[
         problems = ["is not what this version makes of the weights"]
         if (compare := values.get(of(name))) is not None:
             problems = _differences(compare, name)
-            if not problems and not (_is_approximate(name) or elsewhere):
+            if not problems and not elsewhere:
                 problems = ["holds the same values, but not in the bytes that this version writes"]
         yield from ((name, f"{problem}{elsewhere}") for problem in problems)
         if not problems:
@@ -82,13 +81,9 @@ def of(name: str) -> str:
     return max((what for what in whats if what.endswith("/") and name.startswith(what)), key=len, default=name)
 
 
-def _is_approximate(name: str) -> bool:
-    return any(part.approximate for part in parts.every() if of(name) in part.what)
-
-
 def _other_versions(recorded: Manifest) -> str:
     """Which packages that write files had another version where the bundle was made, for a message; "" for none."""
     here, there = manifest.made(0)["versions"], recorded["made"]["versions"]
-    writers = ("csnn-jax", "torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "nir", "h5py")
+    writers = ("csnn-jax", "torch", "onnx", "onnx-ir", "onnxscript", "nir", "h5py")
     other = [f"{name} {there.get(name)}" for name in writers if there.get(name) != here.get(name)]
     return f" (it was made with {', '.join(other)})" if other else ""

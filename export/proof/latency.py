@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from export.graphs import few_bits
 from export.proof import runners
 
 CALLS = 1000
@@ -29,7 +30,18 @@ def of(call: Callable[[], object], seconds: float) -> dict[str, Any]:
 
 
 def of_onnx(path: Path, inputs: Sequence[np.ndarray], seconds: float) -> dict[str, Any]:
-    """Latency of one call of an ONNX file in ONNX Runtime, with its first inputs set to these."""
-    session = runners.session(onnx.load(path), threads=1)
-    feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
-    return of(lambda: session.run(None, feed), seconds)
+    """Latency of one call of an ONNX file in ONNX Runtime, with its first inputs set to these.
+
+    With weights of few bits also `dequantizing_ms`, the median where they are dequantized at every call.
+    """
+    model = onnx.load(path)
+
+    def measured(dequantize_once: bool) -> dict[str, Any]:
+        session = runners.session(model, 1, dequantize_once)
+        feed = dict(zip([value.name for value in session.get_inputs()], inputs, strict=False))
+        return of(lambda: session.run(None, feed), seconds)
+
+    found = measured(dequantize_once=True)
+    if few_bits.is_packed(model):
+        found["dequantizing_ms"] = measured(dequantize_once=False)["median_ms"]
+    return found

@@ -1,10 +1,7 @@
-"""What can be said of recorded figures where their images are not here, or a file is approximate."""
+"""What can be said of recorded figures where their images are not here."""
 
 import math
 from typing import Any
-
-ANSWERS = 2
-"""Images that an approximate file may classify otherwise on another processor."""
 
 OF_IMAGES = {
     "accuracy",
@@ -38,14 +35,6 @@ def other_images(name: str, recorded: Any, found: Any) -> list[str] | None:
     if name not in OF_IMAGES or not _is_figure(found):
         return None
     return [] if _is_figure(recorded) else [f"is {recorded!r:.60}, expected a figure like {found!r:.60}"]
-
-
-def approximate(name: str, recorded: Any, found: Any, images: int) -> list[str] | None:
-    """What is wrong with a figure of an approximate file: its accuracy, on so many images, may differ by a few."""
-    if name != "accuracy" or not _is_figure(recorded):
-        return None
-    near = abs(recorded - found) * images < ANSWERS + 0.5
-    return [] if near else [f"is {found}, recorded as {recorded}"]
 
 
 def _is_figure(value: Any) -> bool:

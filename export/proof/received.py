@@ -11,7 +11,7 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
 from export import manifest
 from export.bundle import IMAGES, Manifest, golden_count, golden_images
-from export.network import Bundle, Inputs, Network, calibration
+from export.network import Bundle, Inputs, Network
 from export.proof.evidence import Evidence
 from export.settings import EXTENTS, Effort, Settings
 from export.work import Work
@@ -61,10 +61,8 @@ def open_bundle(
         settings = replace(made, images=max(made.images, EXTENTS[effort].images), effort=effort)
     if dataset is None and config.data.dataset != SHIPPED:
         split = _kept_images(folder, config, recorded)
-        seen = split.images
     else:
-        loaded = data.load_for(config, dataset or SHIPPED)
-        whole, seen = loaded.test, settings.window(calibration(loaded))
+        whole = data.load_for(config, dataset or SHIPPED).test
         facts = manifest.data(recorded["data"]["dataset"], whole)
         for problem in manifest.differences(recorded["data"], facts, "data"):
             raise UserError(f"the test images here are not the bundle's: {problem}")
@@ -80,8 +78,8 @@ def open_bundle(
     extent = settings.extent._replace(evaluator=made.extent.evaluator)
     (scratch / "bundle").mkdir()
     return Opened(
-        Bundle(scratch / "bundle", network, scratch, calibrated=whole is not None),
-        Inputs(config, made.opset, split, seen),
+        Bundle(scratch / "bundle", network, scratch),
+        Inputs(config, made.opset, split),
         Evidence(network, split, count, extent, work or Work("Verifying")),
         note,
         whole,

@@ -131,10 +131,17 @@ def step_counts(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -
     return by_image
 
 
-def session(model: onnx.ModelProto, threads: int = 0) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back."""
+def session(model: onnx.ModelProto, threads: int = 0, dequantize_once: bool = True) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU. Its warning that `time_steps` may be fed, which is meant, is kept back.
+
+    Args:
+        model: the graph.
+        threads: as of `OnnxRunner`.
+        dequantize_once: weights of few bits become floats now; otherwise at every call, as ONNX Runtime has it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or machine.cpus()  # ONNX Runtime itself would take cores it can't run on
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
+    options.add_session_config_entry("session.disable_quant_qdq", str(int(dequantize_once)))
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

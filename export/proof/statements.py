@@ -59,7 +59,12 @@ def _kept(value: Any) -> bool:
 _SHA256 = _matches("[0-9a-f]{64}")
 _VERSION = _matches(r"[\w.+!-]{1,60}")
 _FILE: dict[str, Check] = {"sha256": _SHA256, "bytes": _count}
-_LATENCY: dict[str, Check] = {"median_ms": _number, "p99_ms": _number, "calls": _positive}
+_LATENCY: dict[str, Check] = {
+    "median_ms": _number,
+    "p99_ms": _number,
+    "calls": _positive,
+    "dequantizing_ms": _number,
+}
 
 FORMS: dict[str, dict[str, Check]] = {
     "made": {
@@ -102,7 +107,7 @@ FORMS: dict[str, dict[str, Check]] = {
     "files": {},
 }
 """The entries of the manifest that verification reads, and the form of each value in them."""
-OPTIONAL = {"training.checkpoint", "dropped"}
+OPTIONAL = {"training.checkpoint", "dropped", "latency.dequantizing_ms"}
 ROWS: dict[str, dict[str, Check]] = {"latency": _LATENCY, "files": _FILE}
 """Entries whose names are files', and the form of what stands under each."""
 
@@ -171,7 +176,7 @@ def _object(where: str, found: dict[str, Any], form: dict[str, Check]) -> Iterat
     for name, check in form.items():
         place = f"{where}.{name}"
         if name not in found:
-            if place not in OPTIONAL:
+            if f"{where.partition('[')[0]}.{name}" not in OPTIONAL:
                 yield f"{place} is missing"
         elif not check(found[name]):
             yield f"{place} is {_short(found[name])}, which `export` doesn't write"

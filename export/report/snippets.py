@@ -51,7 +51,7 @@ def _step(argument: str, given: str, loop: str, frame: str, first: str) -> str:
 import numpy as np
 import onnxruntime as ort
 
-session = ort.InferenceSession("step.onnx")
+{_session("step.onnx")}
 inputs = session.get_inputs()
 
 
@@ -73,7 +73,7 @@ def _sequence(argument: str, given: str, value: str, first: str) -> str:
 import numpy as np
 import onnxruntime as ort
 
-{_quiet_session() if argument == "image" else 'session = ort.InferenceSession("sequence.onnx")'}
+{_session("sequence.onnx", quiet=argument == "image")}
 
 
 def classify({argument}):  # {given}
@@ -104,9 +104,10 @@ def classify({argument}):  # {given}
 {first}"""
 
 
-def _quiet_session() -> str:
-    """Session for images that does not warn: their number of steps is an input that may be left out."""
-    return """\
+def _session(name: str, quiet: bool = False) -> str:
+    """A session; `quiet`: doesn't warn of the number of steps of an image, an input that may be left out."""
+    silent = "options.log_severity_level = 3  # no warning that the input time_steps has a default\n" if quiet else ""
+    return f"""\
 options = ort.SessionOptions()
-options.log_severity_level = 3  # no warning that the input time_steps has a default
-session = ort.InferenceSession("sequence.onnx", options)"""
+options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become floats once, not at each call
+{silent}session = ort.InferenceSession("{name}", options)"""

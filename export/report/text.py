@@ -175,11 +175,14 @@ spikes and membranes. (Numbers below 2^-126 count as 0, for some processors flus
 def _latency(manifest: Manifest) -> str:
     timings, made, rows = _timings(), manifest["made"], []
     images = milliseconds_an_image(manifest)
+    packed = any("dequantizing_ms" in one for one in manifest["latency"].values())
     for name, one in manifest["latency"].items():
         figures = (f"{one['median_ms']:.3f}", f"{one['p99_ms']:.3f}", one["calls"], f"{images[name]:.3f}")
-        rows.append((f"`{name}`", timings[name].call, *figures))
+        without = f"{one['dequantizing_ms']:.3f}" if "dequantizing_ms" in one else "-"
+        rows.append((f"`{name}`", timings[name].call, *figures, *[without] * packed))
     run_by = dict.fromkeys(timing.run_by(manifest) for timing in timings.values())
-    head = ("file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)")
+    head = ["file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)"]
+    head += ["median without the option (ms)"] * packed
     return f"""\
 ## How long a call takes
 

@@ -45,7 +45,11 @@ _ROWS = (
 )
 
 
-def running(files: Container[str]) -> list[Tool]:
-    """The tools that run one of these files."""
-    rows = [Tool(*row[:-1], f"results/targets/{row[-1]}.json") for row in _ROWS]
-    return [row for row in rows if row.files.partition(",")[0] in files]
+_WITHOUT_INT4 = ("ort_mobile", "tvm", "emx")
+
+
+def running(files: Container[str], int4: bool = False) -> list[Tool]:
+    """The tools that run one of these files; `int4`: weights in ONNX files are that."""
+    rows = [row for row in _ROWS if not (int4 and row[-1] in _WITHOUT_INT4)]
+    found = [Tool(*row[:-1], f"results/targets/{row[-1]}.json") for row in rows]
+    return [tool for tool in found if tool.files.partition(",")[0] in files]

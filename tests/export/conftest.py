@@ -61,7 +61,7 @@ class Remembered(verification.Verification):
     def key(self) -> tuple:
         bundle, inputs = self.opened.bundle, self.opened.inputs
         network = inputs.config_file, inputs.weights_file(bundle.network.tensors)
-        return *network, inputs.opset, bundle.calibrated, os.environ["PATH"]
+        return *network, inputs.opset, os.environ["PATH"]
 
     def make(self) -> None:
         folder = self.opened.bundle.folder

@@ -52,10 +52,11 @@ def test_bad_runs_are_refused(finished, tmp_path):
 def test_bad_flags_are_refused(finished, tmp_path):
     out = ("--out", tmp_path / "bundle")
     for flags, said in (
-        (("--opset", 17), "--opset 17: expected 18 to 20"),
+        (("--opset", 17), "--opset 17: expected 18 to 21"),
         (("--images", 0), "--images 0: expected a whole number of at least 1"),
         (("--quick", "--thorough"), "--quick: expected without --thorough"),
         (("--weight-bits", 9), "--weight-bits 9: expected a whole number from 2 to 8"),
+        (("--opset", 18, "--weight-bits", 3), "--opset 18: expected 19 or more for weights of 3 bits"),
         (("--time-steps", 10_001), "--time-steps 10001: expected a whole number from 1 to 10,000"),
     ):
         assert refused("export", finished, *out, *flags) == f"error: {said}"
@@ -103,6 +104,8 @@ def test_a_bundle_of_fewer_bits(finished, tmp_path):
     config, tensors = weights.load(tmp_path / "bundle/weights.safetensors")
     assert config == replace(SMALL, weight_bits=3) and len(np.unique(abs(tensors["fc1.weight"][0]))) <= 4
     made = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert made["made"]["opset"] == 21 and made["onnx"]["sequence.onnx"]["operators"]["DequantizeLinear"] == 3
+    assert [tool["name"] for tool in made["targets"]][:2] == ["ONNX Runtime Web", "SpikingJelly"], "others refuse int4"
     assert said and f"{made['training']['accuracy']:.2%}" == said[2]
     assert call("export.verify", tmp_path / "bundle", "--quick").returncode == 0
 

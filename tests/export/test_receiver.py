@@ -25,7 +25,7 @@ def check(bundle) -> tuple[int, dict[str, str]]:
 
 def test_a_sound_bundle_is_ok(any_bundle):
     code, said = check(any_bundle)
-    assert code == 0 and said.pop("all") == "ok" and "not compared" in said.pop("step_int8.onnx")
+    assert code == 0 and said.pop("all") == "ok"
     assert said.pop("SHA256SUMS") == "ok: no file was changed"
     assert set(said) == {"step.onnx", "step_b1.onnx", "sequence.onnx"}
     assert all(line.startswith("ok: 1") for line in said.values()), said

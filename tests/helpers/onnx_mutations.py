@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from export.graphs import onnx_facts
 
-ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
+ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx")
 ISO = "ISO 26262"
 
 Random = np.random.Generator

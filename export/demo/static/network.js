@@ -5,10 +5,15 @@ import * as ort from "./ort/ort.js";
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 
+const OPTIONS = {
+  executionProviders: ["wasm"],
+  extra: { session: { disable_quant_qdq: "1" } }, // weights of few bits are dequantized once, not at every step
+};
+
 export class Network {
   /** `layers`: name, shape and threshold of each, in order; `shape`: [C, H, W] of the input. */
   static async load(model, layers, shape) {
-    const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+    const session = await ort.InferenceSession.create(model, OPTIONS);
     return new Network(session, layers, shape);
   }
 

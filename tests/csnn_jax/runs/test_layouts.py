@@ -68,6 +68,28 @@ def test_a_network_of_few_bits_has_exponents_below_five(bits):
     assert layouts.kilobytes(config, rounded) == pytest.approx((weights * bits / 8 + 4 * others + 12) / 1000)
 
 
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_weights_of_few_bits_are_whole_numbers_of_steps(bits):
+    """Also where less than 8 bits stay exact, a neuron has no weights, or its bias needs a coarser grid than they."""
+    dense = ModelConfig((28, 28, 1), (), hidden=(16,), weight_bits=bits)
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in layouts.expected_shapes(dense).items()
+        if not name.endswith(".exponents")
+    }
+    tensors["fc1.weight"][3] = 0
+    tensors["fc2.bias"][2] = 1e4
+    rounded = layouts.on_grid(dense, tensors)
+    for layer in dense.layers:
+        whole, steps = layouts.units(layer, rounded)
+        weight = rounded[f"{layer.name}.weight"]
+        assert whole.dtype == np.int8 and abs(whole.astype(int)).max() < 2 ** (bits - 1)
+        assert steps.dtype == np.float32 and (np.frexp(steps)[0] == 0.5).all()
+        np.testing.assert_array_equal(whole * steps[:, None], weight)
+        assert weight.any()
+
+
 def test_weights_that_all_become_0_are_refused():
     config, rounded = layouts.with_bits(CONFIG, drawn(), 2)
     rounded["fc2.weight"] = rounded["fc2.weight"] / 1024

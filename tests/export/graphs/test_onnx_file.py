@@ -1,5 +1,6 @@
 """Every ONNX file is valid, and says what it means; where two of them differ."""
 
+import numpy as np
 import onnx
 import pytest
 from export_networks import case, changed
@@ -9,7 +10,7 @@ from export.graphs import onnx_facts, onnx_file, tensors
 
 
 @pytest.mark.parametrize("name", ["other", "flat"])
-@pytest.mark.parametrize("file", ["step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx"])
+@pytest.mark.parametrize("file", ["step.onnx", "step_b1.onnx", "sequence.onnx"])
 def test_every_file_passes_the_full_check_and_says_what_it_means(name, file, tmp_path):
     made = case(name)
     onnx_file.save(made.models[file], tmp_path / file)
@@ -36,12 +37,10 @@ def test_what_is_no_onnx_file_and_no_tensor_is_refused(tmp_path):
 
 
 def test_one_weight_that_is_another_is_named():
-    models = case("other").models
-    for file, name, amount in (("step.onnx", "conv2.bias", 1e-6), ("step_int8.onnx", "fc2.weight_quantized", 1)):
-        other = changed(models[file], name, lambda value, amount=amount: value + value.dtype.type(amount))
-        (line,) = onnx_facts.differences(models[file], other)
-        assert line.startswith(f"graph.initializer[{name}].raw_data is not what this version makes")
-        assert [*onnx_facts.differences(models[file], changed(models[file], name, lambda value: value))] == []
+    model, name = case("other").models["step.onnx"], "conv2.bias"
+    (line,) = onnx_facts.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
+    assert line.startswith(f"graph.initializer[{name}].raw_data is not what this version makes")
+    assert [*onnx_facts.differences(model, changed(model, name, lambda value: value))] == []
 
 
 def test_a_difference_is_told_by_its_place():

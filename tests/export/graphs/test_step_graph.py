@@ -38,7 +38,7 @@ def test_the_step_graph_is_plain_and_readable(name):
     assert b".py" not in text and b"site-packages" not in text and b"aten" not in text
 
 
-@pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (19, 9), (20, 9)])
+@pytest.mark.parametrize(("opset", "ir_version"), [(18, 8), (19, 9), (20, 9), (21, 10)])
 def test_the_opset_is_the_one_asked_for(opset, ir_version):
     made = case("flat")
     model = step_graph.step(made.config, made.tensors, opset)

@@ -1,6 +1,7 @@
 """The files of a bundle are made again of its weights, and what a received one holds is compared with them."""
 
 import json
+import shutil
 
 import h5py
 import mutations
@@ -9,11 +10,12 @@ import onnx
 import onnx_mutations
 import onnxruntime
 from bundles import rehash
+from export_networks import changed
 from onnx import numpy_helper
 
 from csnn_jax.runs import weights
 
-ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx", "step_int8.onnx")
+ONNX = ("step.onnx", "step_b1.onnx", "sequence.onnx")
 
 
 def test_a_hidden_trigger_is_found(copy, lines):
@@ -54,6 +56,17 @@ def test_other_weights_are_seen_in_every_file(copy, lines):
     assert "weights.sha256_of_tensors is" in said["manifest.json"]
 
 
+def test_a_whole_weight_that_is_another_is_seen(spikes, lines, tmp_path):
+    copy = shutil.copytree(spikes, tmp_path / "copy")
+    model = changed(onnx.load(copy / "sequence.onnx"), "fc1.weight_int", lambda value: -value)
+    (copy / "sequence.onnx").write_bytes(model.SerializeToString())
+    rehash(copy)
+    code, said = lines(copy, "quick", f"idx:{spikes.parent / 'images'}")
+    assert code == 1 and [name for name, line in said.items() if not line.startswith("ok")] == ["sequence.onnx", "NOT"]
+    found = "graph.initializer[fc1.weight_int].raw_data is not what this version makes of the weights"
+    assert said["sequence.onnx"] == found
+
+
 def test_weights_off_their_grid_are_refused(copy, lines):
     model, tensors = weights.load(copy / "weights.safetensors")
     largest = np.unravel_index(abs(tensors["fc1.weight"]).argmax(), tensors["fc1.weight"].shape)
@@ -85,14 +98,14 @@ def test_values_are_compared_where_other_versions_wrote_the_bytes(copy, lines):
 
 def test_damaged_files_are_one_line_each(copy, lines):
     (copy / "step_b1.onnx").write_bytes((copy / "step_b1.onnx").read_bytes()[:-100])
-    (copy / "step_int8.onnx").write_bytes(b"")
+    (copy / "sequence.onnx").write_bytes(b"")
     (copy / "network.nir").write_bytes(b"no HDF5")
     (copy / "golden" / "images.safetensors").write_bytes(b"\x00" * 9)
     (copy / "c" / "csnn.c").write_text("int main(void) { return }")
     rehash(copy)
     code, said = lines(copy)
     assert code == 1
-    for name in ("step_b1.onnx", "step_int8.onnx", "network.nir", "golden/", "c/"):
+    for name in ("step_b1.onnx", "sequence.onnx", "network.nir", "golden/", "c/"):
         assert not said[name].startswith("ok"), said[name]
     assert said["step.onnx"].startswith("ok") and said["network_nir104.nir"].startswith("ok")
 

@@ -12,7 +12,7 @@ from export import manifest
 from export.proof.received import Opened, open_bundle
 
 NOT_CHECKED = (
-    "ok as far as checked (NOT CHECKED: accuracy, spikes, operations and energy, the ranges of step_int8.onnx, "
+    "ok as far as checked (NOT CHECKED: accuracy, spikes, operations and energy, "
     "that golden/ holds test images; --dataset gives them, which were 'idx:"
 )
 

@@ -30,6 +30,12 @@ def recorded(small_bundle):
         ("settings", "note", "x", "settings.note is not part of a manifest"),
         ("latency", "c/", {"median_ms": float("inf"), "p99_ms": 1, "calls": 1}, "latency['c/'].median_ms is inf"),
         ("latency", "c/", 7, "latency['c/'] is no object"),
+        (
+            "latency",
+            "step.onnx",
+            {"median_ms": 1.0, "p99_ms": 1.0, "calls": 1, "dequantizing_ms": "long"},
+            "latency['step.onnx'].dequantizing_ms is 'long'",
+        ),
         ("files", "step.onnx", {"bytes": 1}, "files['step.onnx'].sha256 is missing"),
     ],
 )

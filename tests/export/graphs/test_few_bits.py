@@ -1,0 +1,88 @@
+"""Weights of few bits are whole numbers in a file, and the trained network's floats in whatever runs it."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from export_networks import STACKS, Case, changed, firing
+from onnx import numpy_helper
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from export.graphs import few_bits, onnx_facts, step_graph
+from export.parts import sequence
+from export.proof.equality import equality, windows
+from export.proof.runners import OnnxRunner, ReferenceRunner, session
+
+pytestmark = pytest.mark.numeric
+
+DENSE = ModelConfig((28, 28, 1), (), hidden=(16,), time_steps=12)
+"""Fewer bits than 8 stay exact in its first layer, whose neurons differ in how many they have."""
+
+
+def made(name: str, bits: int) -> Case:
+    return firing(replace(STACKS.get(name, DENSE), weight_bits=bits))
+
+
+def held(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+@pytest.mark.parametrize(("name", "bits"), [("other", 2), ("geometry", 3), ("other", 4), ("geometry", 8), ("dense", 8)])
+def test_files_of_few_bits_are_small_and_the_same_network(name, bits):
+    case = made(name, bits)
+    step, static, whole = (case.models[file] for file in ("step.onnx", "step_b1.onnx", "sequence.onnx"))
+    kind, in_a_byte = (onnx.TensorProto.INT4, 2) if bits <= 4 else (onnx.TensorProto.INT8, 1)
+    for layer in case.config.layers:
+        for tensors in map(held, (step, static, whole)):
+            weight, scale = (tensors[f"{layer.name}.weight_{what}"] for what in ("int", "scale"))
+            count = int(np.prod(weight.dims))
+            assert weight.data_type == kind and len(weight.raw_data) == -(-count // in_a_byte)
+            assert (np.frexp(numpy_helper.to_array(scale))[0] == 0.5).all() and [*scale.dims] == [layer.channels]
+            assert f"{layer.name}.weight" not in tensors
+    assert [node.name for node in whole.graph.node if node.op_type == few_bits.DEQUANTIZE] == [
+        f"{layer.name}.DequantizeLinear" for layer in case.config.layers
+    ]
+    loop = [node for graph in [*onnx_facts.graphs(whole.graph)][1:] for node in graph.node]
+    assert loop and all(node.op_type != few_bits.DEQUANTIZE for node in loop)
+    expected = [*windows(case.step, [case.x])]
+    each_call = OnnxRunner(step)
+    each_call._session = session(step, dequantize_once=False)
+    for runner in (OnnxRunner(step), OnnxRunner(static), each_call, ReferenceRunner(step)):
+        found = equality(case.step, runner, expected)
+        assert found["different_membranes"] == found["different_spikes"] == 0 < found["membranes"]
+    found = sequence.equality(whole, expected)
+    assert found["different_spikes"] == found["different_counts"] == 0 < found["spikes"]
+
+
+def test_int4_takes_opset_21_and_is_int8_where_an_earlier_one_is_asked_for():
+    assert [few_bits.opset(*bits) for bits in ((None,), (8,), (5,), (4,), (2,), (3, 20), (None, 18))] == [
+        *(20, 20, 20, 21, 21, 20, 18),
+    ]
+    with pytest.raises(UserError, match=r"^--opset 18: expected 19 or more for weights of 3 bits$"):
+        few_bits.opset(3, 18)
+    case = made("other", 3)
+    model = few_bits.packed(step_graph.step(case.config, case.tensors, 20), case.config, case.tensors)
+    assert held(model)["fc1.weight_int"].data_type == onnx.TensorProto.INT8
+    assert equality(case.step, OnnxRunner(model), windows(case.step, [case.x]))["different_membranes"] == 0
+
+
+def test_without_few_bits_a_graph_stays_as_it_is():
+    case = firing(STACKS["flat"])
+    plain = step_graph.step(case.config, case.tensors)
+    assert few_bits.packed(plain, case.config, case.tensors) is plain and not few_bits.is_packed(plain)
+
+
+@pytest.mark.parametrize("bits", [3, 8])
+def test_one_whole_weight_or_scale_that_is_another_is_named_and_does_something(bits):
+    case = made("other", bits)
+    model = case.models["step.onnx"]
+    for name, change in (
+        ("conv1.weight_int", lambda value: (value.astype(int) * -1).astype(value.dtype)),
+        ("conv1.weight_scale", lambda value: value * np.float32(2)),
+    ):
+        other = changed(model, name, change)
+        (line,) = onnx_facts.differences(model, other)
+        assert line == f"graph.initializer[{name}].raw_data is not what this version makes of the weights"
+        assert equality(case.step, OnnxRunner(other), windows(case.step, [case.x]))["different_membranes"]
