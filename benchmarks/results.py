@@ -1,4 +1,4 @@
-"""Writes the tables of accuracies and speed, from results, into README and the pages of docs; and a picture.
+"""Writes the tables of accuracies and speed, from results, into README and the pages of docs; and two pictures.
 
 python benchmarks/results.py
 """
@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bits_tables
 import learning_tables
+import microcontroller
 import speed_tables
 from matplotlib.figure import Figure
 
@@ -25,9 +27,9 @@ from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results/recipes"
-NAMES = ("results", "learning", "events", "speed", "deploy")
+NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller")
 PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
-PICTURE = ROOT / "docs/results.png"
+PICTURE, BITS = ROOT / "docs/results.png", ROOT / "docs/bits.png"
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 LOOKS = {
     "original": (BLUE, "o"),
@@ -70,6 +72,7 @@ def main() -> None:
     for path in PAGES:
         path.write_text(filled(path, runs))
     PICTURE.write_bytes(png(draw(runs)))
+    BITS.write_bytes(png(bits_tables.draw()))
 
 
 Runs = dict[tuple[str, str], list[dict[str, Any]]]
@@ -89,7 +92,8 @@ def read() -> Runs:
 
 def filled(path: Path, found: Runs) -> str:
     """A page with its tables as the results have them; each stands between two comments with its name."""
-    made = {name: partial(make, found) for name, make in TABLES.items()} | learning_tables.TABLES | speed_tables.TABLES
+    made = {name: partial(make, found) for name, make in TABLES.items()}
+    made |= bits_tables.TABLES | learning_tables.TABLES | speed_tables.TABLES
     return re.sub(
         r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)",
         lambda match: f"{match[1]}{made[match[2]]()}\n{match[3]}",
@@ -160,6 +164,11 @@ def everywhere(found: Runs) -> str:
     return table(("against snnTorch", *(name.replace("_", " ") for name in networks)), rows)
 
 
+def boards(found: Runs) -> str:
+    del found
+    return microcontroller.table(json.loads((ROOT / "results/microcontroller.json").read_text())["rows"])
+
+
 def _differing(row: dict[str, Any] | None) -> str:
     if row is None or "images" not in row:
         return "-"
@@ -169,7 +178,7 @@ def _differing(row: dict[str, Any] | None) -> str:
 
 
 TABLES: dict[str, Callable[[Runs], str]] = {
-    made.__name__: made for made in (reached, recipes, flags, published, saccades, everywhere)
+    made.__name__: made for made in (reached, recipes, flags, published, saccades, everywhere, boards)
 }
 
 SUMMED = ("test accuracy", "seeds", "minutes a training")

@@ -3,8 +3,8 @@
  *
  * The spikes of a layer are a list of neuron indices in height-width-channel order, and `begin` says where in that list
  * the spikes of each pixel begin. So the spikes in one row of a convolution's window are one run of the list, and each
- * names one row of weights, which is added to the currents of all output channels. Where nothing spikes, nothing is
- * added; only the values of the input frame are multiplied, when it is presented.
+ * names one row of weights, which is added to the sums of all output channels (sums.h). Where nothing spikes, nothing
+ * is added; only the values of the input frame are multiplied, when it is presented.
  *
  * A linear layer is a convolution whose kernel covers the whole of its input: one output pixel, no padding, no pooling.
  */
@@ -55,7 +55,7 @@ struct layer {
  */
 static const volatile float unknown_one = 1.0f;
 
-/* Of CSNN_LANES channels: how many hold them all. */
+/* How many blocks of CSNN_LANES hold all channels. */
 static int32_t blocks(int32_t channels)
 {
     return (channels + CSNN_LANES - 1) / CSNN_LANES;
@@ -140,7 +140,7 @@ static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, c
     }
 }
 
-/* The input currents of neurons, from their sums. */
+/* The input currents of neurons, from their sums: a power of two times a whole number, and then the bias, are exact. */
 static void settle(float *restrict current, const csnn_sum *restrict sum, const float *restrict scale,
                    const float *restrict bias, int32_t count)
 {
