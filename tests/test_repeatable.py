@@ -91,7 +91,12 @@ def test_the_same_bits_in_every_environment(environment, here):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("processor", "job"), [("EPYC-Milan", "average"), ("max", "average"), ("SandyBridge", "dense")]
+    ("processor", "job"),
+    [
+        ("EPYC-Milan", "average"),
+        ("max", "average"),
+        pytest.param("SandyBridge", "dense", marks=pytest.mark.rare),  # minutes
+    ],
 )
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="no qemu-x86_64")
 def test_the_same_bits_on_an_emulated_processor(processor, job, here):
