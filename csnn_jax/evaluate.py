@@ -45,13 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parse(EvaluateFlags, "csnn-evaluate", DESCRIPTION, arguments)
         from csnn_jax import data
         from csnn_jax.engine import process
+        from csnn_jax.errors import UserError
         from csnn_jax.figures import confusion, steps, style
-        from csnn_jax.files import write_atomic
+        from csnn_jax.files import BUNDLE, write_atomic
         from csnn_jax.health import health
         from csnn_jax.runs import rundir
         from csnn_jax.trained import Trained
 
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
+        if (run.path / BUNDLE).is_file():
+            raise UserError(f"{flags.run}: is a bundle, which the figures would change; expected a run directory")
         dataset = data.load_for(config, flags.dataset)
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)

@@ -14,6 +14,9 @@ from pathlib import Path
 from csnn_jax.errors import UserError
 from csnn_jax.interrupts import unbroken
 
+BUNDLE = "manifest.json"
+"""The file that makes a folder a bundle of `export`, which can be read like a run, and must not be changed."""
+
 
 class Temporary:
     """A name beside `path` that nobody has. What is made under it is gone at the end of the block, unless renamed.

@@ -78,9 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             images = flags.images or EXTENTS[effort].images
             out, job = Path(flags.out), _with_dataset(config, flags.dataset)
             opset = few_bits.opset(flags.weight_bits or job.model.weight_bits, flags.opset)
-            if flags.weight_bits is not None:
-                job, tensors = make.with_bits(job, tensors, flags.weight_bits)
-            settings = Settings(opset, images, effort, flags.time_steps, flags.drop_silent)
+            settings = Settings(opset, images, effort, flags.time_steps, flags.drop_silent, flags.weight_bits)
 
             def fill(folder: Path) -> None:
                 make.make(folder, scratch, run, job, tensors, settings, work)

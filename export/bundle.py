@@ -14,11 +14,11 @@ import safetensors.numpy
 
 from csnn_jax.data import Split
 from csnn_jax.errors import UserError
+from csnn_jax.files import BUNDLE as MANIFEST
 from csnn_jax.files import Temporary, replace_folder, sync
 
 T = TypeVar("T")
 
-MANIFEST = "manifest.json"
 REPORT, PAGE = "report.md", "report.html"
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 """The run's own files, by which a bundle is a run to whoever reads those two only."""

@@ -58,7 +58,7 @@ def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
         "onnx": {name: one.graph for name, one in results.items() if one.graph},
         "proof": {name: one.proof for name, one in results.items()},
         "numbers": footprint.numbers(network.model, network.tensors, _activity(evidence)),
-        "targets": [row._asdict() for row in tools.running(results, few_bits.has_int4(bundle.step_graph))],
+        "targets": [row._asdict() for row in tools.running(results, few_bits.width(bundle.step_graph))],
     }
 
 

@@ -46,6 +46,9 @@ def make(
     Raises:
         UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
     """
+    rounded: dict[str, Any] = {}
+    if settings.weight_bits is not None:
+        config, tensors, rounded = _with_bits(config, tensors, settings.weight_bits)
     dataset = data.load_for(config)
     if dataset.test.images.dtype != np.uint8:
         raise UserError(
@@ -81,6 +84,7 @@ def make(
         "settings": asdict(settings) | {"accuracy_images": len(inputs.test.labels)},
         **claimed,
         "latency": latency,
+        **rounded,
         **dropped,
         "files": manifest.hash_files(folder),
     }
@@ -89,19 +93,21 @@ def make(
         manifest.write(folder, whole)
 
 
-def with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Tensors]:
-    """The network rounded to so many bits for each weight; prints its accuracy before and after.
+def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Tensors, dict[str, Any]]:
+    """The network rounded to so many bits for each weight, and what the manifest says of that; prints it.
 
     Raises:
-        UserError: a layer whose weights all become 0.
+        UserError: more bits than the network has; a layer whose weights all become 0.
     """
+    if bits > (has := config.model.weight_bits or bits):
+        raise UserError(f"--weight-bits {bits}: the run's weights have {has}, expected at most as many")
     model, rounded = layouts.with_bits(config.model, tensors, bits)
     job, test = replace(config, model=model), data.load_for(config).test
     before, after = (claims.trained_accuracy(*network, test) for network in ((config, tensors), (job, rounded)))
     print(f"--weight-bits {bits}: accuracy {before:.2%} before, {after:.2%} after ({len(test.labels):,} test images)")
     for line in model.narrower:
         print(line, flush=True)
-    return job, rounded
+    return job, rounded, {"rounded": {"accuracy": before}}
 
 
 def _network(
@@ -168,5 +174,10 @@ def _training(run: RunDir, config: Config, tensors: Tensors, test: Split) -> dic
         end = {"iterations": last["iter"], "seconds": last.get("seconds")}
     if accuracy is None:
         accuracy = claims.trained_accuracy(config, tensors, test)
-    settings = {"seed": config.train.seed, "dtype": config.train.dtype, "time_steps": config.model.time_steps}
+    settings: dict[str, Any] = {
+        "seed": config.train.seed,
+        "dtype": config.train.dtype,
+        "time_steps": config.model.time_steps,
+    }
+    settings["weight_bits"] = config.model.weight_bits
     return {"accuracy": accuracy, **end, **settings}

@@ -48,6 +48,7 @@ class Settings:
         effort: how much else the proof looks at.
         time_steps: steps of the window that the bundle runs; None: those of the training, or the data's own.
         drop_silent: channels that no training image made fire are left out.
+        weight_bits: what weights are rounded to before all else; None: they stay as they were trained.
     """
 
     opset: int
@@ -55,6 +56,7 @@ class Settings:
     effort: Effort = "usual"
     time_steps: int | None = None
     drop_silent: bool = False
+    weight_bits: int | None = None
 
     @property
     def extent(self) -> Extent:
@@ -64,7 +66,7 @@ class Settings:
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
         """From a manifest whose `statements` are in order."""
-        names = ("opset", "images", "effort", "time_steps", "drop_silent")
+        names = ("opset", "images", "effort", "time_steps", "drop_silent", "weight_bits")
         return cls(*(values[name] for name in names))
 
     def fitted(self, config: Config, test: Split) -> Config:

@@ -85,7 +85,7 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
     smaller, left = without(config.model, tensors, alive)
     after = Trained(replace(config, model=smaller), left)
     before, now = (_answers(one, dataset.test.images) for one in (trained, after))
-    parameters = tuple(sum(value.size for value in one.values()) for one in (tensors, left))
+    parameters = tuple(map(layouts.parameters, (tensors, left)))
     found = Dropped(
         [(layer.name, int(channels.sum()), len(channels)) for layer, channels in zip(hidden, alive, strict=True)],
         len(dataset.train.labels),

@@ -102,6 +102,11 @@ def with_bits(config: ModelConfig, tensors: Tensors, bits: int | None) -> tuple[
     return fewer, on_grid(fewer, {name: value for name, value in tensors.items() if not name.endswith(".exponents")})
 
 
+def parameters(tensors: Tensors) -> int:
+    """How many a network has; exponents of grids aren't among them."""
+    return sum(value.size for name, value in tensors.items() if not name.endswith(".exponents"))
+
+
 def kilobytes(config: ModelConfig, tensors: Tensors) -> float:
     """What parameters take, packed: weights in their bits, a byte for each exponent, four for other numbers."""
     bits = 0

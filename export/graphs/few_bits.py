@@ -75,9 +75,11 @@ def is_packed(model: onnx.ModelProto) -> bool:
     return any(node.op_type == DEQUANTIZE for node in model.graph.node)
 
 
-def has_int4(model: onnx.ModelProto) -> bool:
-    """Whether they are int4, which few tools know."""
-    return any(tensor.data_type == onnx.TensorProto.INT4 for tensor in model.graph.initializer)
+def width(model: onnx.ModelProto) -> int | None:
+    """Bits of the integers that a graph's weights are: 8, or 4, which few tools know; None: they are floats."""
+    if not is_packed(model):
+        return None
+    return 4 if any(tensor.data_type == onnx.TensorProto.INT4 for tensor in model.graph.initializer) else 8
 
 
 def _fit_int4(bits: int | None) -> bool:

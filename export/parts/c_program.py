@@ -68,7 +68,7 @@ def _comparisons(proof: Figures) -> Iterator[ComparedRow]:
 
 def _advice(manifest: Manifest) -> Iterable[Advice]:
     flash, ram = (size(count) for count in manifest["proof"][NAME]["memory"].values())
-    yield Advice(5, f"a bare device with {flash} of flash and {ram} of RAM to spare", f"`{NAME}`")
+    yield Advice(5, f"a bare device with {flash} of flash to spare, 5 kB for the code and {ram} of RAM", f"`{NAME}`")
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.runs.layouts import Tensors
+from csnn_jax.config.grid import FEWEST, WIDEST
+from csnn_jax.runs.layouts import Tensors, parameters
 from export import parts
 from export.settings import EXTENTS, Effort
 
@@ -56,6 +57,10 @@ def _kept(value: Any) -> bool:
     )
 
 
+def _bits(value: Any) -> bool:
+    return _count(value, FEWEST) and value <= WIDEST
+
+
 _SHA256 = _matches("[0-9a-f]{64}")
 _VERSION = _matches(r"[\w.+!-]{1,60}")
 _FILE: dict[str, Check] = {"sha256": _SHA256, "bytes": _count}
@@ -84,7 +89,9 @@ FORMS: dict[str, dict[str, Check]] = {
         "seed": _count,
         "dtype": _matches("float32|float64"),
         "time_steps": _positive,
+        "weight_bits": _or_null(_bits),
     },
+    "rounded": {"accuracy": lambda value: _number(value) and value <= 1},
     "data": {"dataset": _text, "test_images": _positive, "sha256": _SHA256},
     "settings": {
         "opset": _positive,
@@ -92,6 +99,7 @@ FORMS: dict[str, dict[str, Check]] = {
         "effort": lambda value: value in get_args(Effort),
         "time_steps": _or_null(_positive),
         "drop_silent": lambda value: type(value) is bool,
+        "weight_bits": _or_null(_bits),
         "accuracy_images": _positive,
     },
     "dropped": {
@@ -107,7 +115,7 @@ FORMS: dict[str, dict[str, Check]] = {
     "files": {},
 }
 """The entries of the manifest that verification reads, and the form of each value in them."""
-OPTIONAL = {"training.checkpoint", "dropped", "latency.dequantizing_ms"}
+OPTIONAL = {"training.checkpoint", "rounded", "dropped", "latency.dequantizing_ms"}
 ROWS: dict[str, dict[str, Check]] = {"latency": _LATENCY, "files": _FILE}
 """Entries whose names are files', and the form of what stands under each."""
 
@@ -145,9 +153,12 @@ def belied(manifest: dict[str, Any], job: Config, test_images: int | None) -> It
         ("training.seed", training["seed"], job.train.seed),
         ("training.dtype", training["dtype"], job.train.dtype),
         ("training.time_steps", training["time_steps"], job.model.time_steps),
+        ("training.weight_bits", training["weight_bits"], job.model.weight_bits),
         ("data.dataset", data["dataset"], job.data.dataset),
         ("made.opset", made["opset"], settings["opset"]),
     ]
+    if "rounded" in manifest:
+        pairs.append(("settings.weight_bits", settings["weight_bits"], job.model.weight_bits))
     if test_images is not None:
         most = EXTENTS[settings["effort"]].accuracy_images
         count = test_images if most is None else min(test_images, max(most, settings["images"]))
@@ -157,6 +168,8 @@ def belied(manifest: dict[str, Any], job: Config, test_images: int | None) -> It
     yield from (f"{name} is {stated!r}, expected {found!r}" for name, stated, found in pairs if stated != found)
     if ("dropped" in manifest) != settings["drop_silent"]:
         yield "settings.drop_silent doesn't fit to `dropped`"
+    if ("rounded" in manifest) != (settings["weight_bits"] is not None):
+        yield "settings.weight_bits doesn't fit to `rounded`"
 
 
 def belied_by_network(dropped: dict[str, Any], model: ModelConfig, tensors: Tensors) -> Iterator[str]:
@@ -164,9 +177,9 @@ def belied_by_network(dropped: dict[str, Any], model: ModelConfig, tensors: Tens
     hidden = [[layer.name, layer.channels] for layer in model.layers[:-1]]
     if [row[:2] for row in dropped["layers"]] != hidden:
         yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, the network has {hidden}"
-    count = sum(value.size for value in tensors.values())
+    count = parameters(tensors)
     left, sizes = dropped["parameters"][1], dropped["bytes"]
-    if left != count or sizes != [4 * parameters for parameters in dropped["parameters"]]:
+    if left != count or sizes != [4 * number for number in dropped["parameters"]]:
         yield f"dropped.parameters and bytes are {left} and {sizes[1]}, the network has {count} parameters"
     if max(dropped["fired_on"], dropped["other_answers"]) > dropped["test_images"]:
         yield "dropped counts more images than there are"

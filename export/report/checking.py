@@ -37,13 +37,17 @@ def stated(manifest: Manifest) -> str:
 Nothing in this folder shows whether these are true: that it was made {made["utc"]} on {cpu} ({plain(made["system"])},
 {made["cores"]} cores) with Python {made["python"]}, {versions}; the latencies above; that the data set was
 {plain(manifest["data"]["dataset"])}; and how the network was trained: {CONFIG}, and {training["iterations"]:,}
-iterations{seconds}.{_dropping(manifest)}"""
+iterations{seconds}.{_missing(manifest)}"""
 
 
-def _dropping(manifest: Manifest) -> str:
-    if "dropped" not in manifest:
-        return ""
-    return (
-        " Likewise what `--drop-silent` left out, and the accuracy after training but for its "
-        f"{manifest['dropped']['other_answers']:,} other answers: the trained network is not in this folder."
-    )
+def _missing(manifest: Manifest) -> str:
+    """What follows from the trained network not being there."""
+    lines = []
+    if "rounded" in manifest:
+        lines.append("how accurate it was before it was rounded")
+    if "dropped" in manifest:
+        answers = manifest["dropped"]["other_answers"]
+        lines.append(
+            f"what `--drop-silent` left out and changed, {answers:,} answers (the accuracy after training too)"
+        )
+    return f" Likewise {'; and '.join(lines)}: the trained network isn't in this folder." if lines else ""

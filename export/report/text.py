@@ -33,7 +33,7 @@ def _title(manifest: Manifest) -> str:
         f"# A spiking network for {plain(data['dataset'])}, as files that run elsewhere",
         f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of leaky "
         f"integrate-and-fire neurons, trained for {training['iterations']:,} iterations (seed {training['seed']}). "
-        f"{_learnt(training['accuracy'])}This folder holds it in several forms. Each was compared with the trained "
+        f"{_learnt(manifest)}This folder holds it in several forms. Each was compared with the trained "
         f"network in torch on {settings['images']:,} test images over {manifest['semantics']['time_steps']} time steps "
         "before the folder was made.",
     ]
@@ -44,11 +44,16 @@ def _title(manifest: Manifest) -> str:
             f"**Made with `--quick`**: spikes were compared on {settings['images']:,} images and accuracies measured "
             f"on {settings['accuracy_images']:,} only. Make the bundle without it before relying on the figures below."
         )
+    if rounded := manifest.get("rounded"):
+        lines.append(
+            f"**Made with `--weight-bits {settings['weight_bits']}`**: the weights were rounded after training. Before "
+            f"that, the network classified {percent(rounded['accuracy'])} of the test images right."
+        )
     steps = manifest["semantics"]["time_steps"]
     if training["time_steps"] != steps:
         lines.append(
-            f"**Made with `--time-steps {steps}`**: the network was trained with {training['time_steps']} steps a "
-            f"window, by which its accuracy after training was measured. Here it runs for {steps}."
+            f"**Made with `--time-steps {steps}`**: here the network runs for {steps} steps. It was trained with "
+            f"{training['time_steps']}, and its accuracy above is that of so many."
         )
     if dropped := manifest.get("dropped"):
         lines.append(_left_out(dropped))
@@ -69,8 +74,12 @@ def _left_out(dropped: dict[str, Any]) -> str:
     )
 
 
-def _learnt(accuracy: float | None) -> str:
-    return "" if accuracy is None else f"After training it classified {percent(accuracy)} of the test images right. "
+def _learnt(manifest: Manifest) -> str:
+    training = manifest["training"]
+    bits, right = training["weight_bits"], percent(training["accuracy"])
+    few = "" if bits is None else f"Each weight has {bits} bits, with its sign. "
+    after = "training and rounding" if "rounded" in manifest else "training"
+    return f"{few}After {after} it classified {right} of the test images right. "
 
 
 def _refused(manifest: Manifest) -> dict[str, str]:

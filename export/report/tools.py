@@ -48,8 +48,9 @@ _ROWS = (
 _WITHOUT_INT4 = ("ort_mobile", "tvm", "emx")
 
 
-def running(files: Container[str], int4: bool = False) -> list[Tool]:
-    """The tools that run one of these files; `int4`: weights in ONNX files are that."""
-    rows = [row for row in _ROWS if not (int4 and row[-1] in _WITHOUT_INT4)]
-    found = [Tool(*row[:-1], f"results/targets/{row[-1]}.json") for row in rows]
+def running(files: Container[str], bits: int | None = None) -> list[Tool]:
+    """The tools that run one of these files; `bits`: of the integers in ONNX files, 8 or 4; None: floats."""
+    rows = [row for row in _ROWS if not (bits == 4 and row[-1] in _WITHOUT_INT4)]
+    few = f"_{bits}bits" if bits else ""
+    found = [Tool(*row[:-1], f"results/targets/{row[-1]}{few * ('onnx' in row[1])}.json") for row in rows]
     return [tool for tool in found if tool.files.partition(",")[0] in files]

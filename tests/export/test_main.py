@@ -106,7 +106,11 @@ def test_a_bundle_of_fewer_bits(finished, tmp_path):
     made = json.loads((tmp_path / "bundle/manifest.json").read_text())
     assert made["made"]["opset"] == 21 and made["onnx"]["sequence.onnx"]["operators"]["DequantizeLinear"] == 3
     assert [tool["name"] for tool in made["targets"]][:2] == ["ONNX Runtime Web", "SpikingJelly"], "others refuse int4"
-    assert said and f"{made['training']['accuracy']:.2%}" == said[2]
+    assert said and f"{made['training']['accuracy']:.2%}" == said[2] and f"{made['rounded']['accuracy']:.2%}" == said[1]
+    report = (tmp_path / "bundle/report.md").read_text()
+    assert "Each weight has 3 bits, with its sign." in report and "**Made with `--weight-bits 3`**" in report
+    done = call("csnn_jax.evaluate", tmp_path / "bundle")
+    assert done.returncode == 2 and "is a bundle, which the figures would change" in done.stderr
     assert call("export.verify", tmp_path / "bundle", "--quick").returncode == 0
 
 

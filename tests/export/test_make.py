@@ -41,13 +41,28 @@ def test_the_manifest_says_how_to_call_and_what_to_expect(small_bundle, scan_run
     recorded = manifest.read(path)
     end = [json.loads(line) for line in (scan_run / "metrics.jsonl").read_text().splitlines()][-1]
     assert recorded["training"]["accuracy"] == end["accuracy"] > 0.3
-    assert list(recorded["training"]) == ["accuracy", "iterations", "seconds", "seed", "dtype", "time_steps"]
+    assert list(recorded["training"]) == [
+        "accuracy",
+        "iterations",
+        "seconds",
+        "seed",
+        "dtype",
+        "time_steps",
+        "weight_bits",
+    ]
     step = recorded["onnx"]["step.onnx"]
     assert step["opset"] == {"ai.onnx": 20} and step["operators"]["Gemm"] == 2
     assert step["inputs"][1] == {"name": "mem1", "type": "float", "shape": ["N", 4, 14, 14], "initial": 0.0}
     assert recorded["numbers"]["total"]["parameters"] == 4 * 9 + 4 + 16 * 784 + 16 + 160 + 10
     counts = {"images": 8, "accuracy_images": 100}
-    assert recorded["settings"] == {"opset": 20, "effort": "quick", "time_steps": None, "drop_silent": False, **counts}
+    assert recorded["settings"] == {
+        "opset": 20,
+        "effort": "quick",
+        "time_steps": None,
+        "drop_silent": False,
+        "weight_bits": None,
+        **counts,
+    }
     assert set(recorded["latency"]) == {*recorded["onnx"], "c/"}
     assert all(0 < one["median_ms"] <= one["p99_ms"] for one in recorded["latency"].values())
     memory = recorded["proof"]["c/"]["memory"]

@@ -150,6 +150,7 @@ def _claims(folder: Path, random: Random) -> str:
     dropped = half | {"layers": [["conv1", 4, 32]], "parameters": [90, 9], "bytes": [360, 36]}
     claims: list[tuple[str, str, Any]] = [
         *(("settings", "drop_silent", True), ("settings", "opset", 18), ("settings", "images", 9999)),
+        *(("settings", "weight_bits", 7), ("training", "weight_bits", 7), ("rounded", "", {"accuracy": 2})),
         *(("settings", "accuracy_images", 9999), ("training", "dtype", "float16")),
         *(("training", name, recorded["training"][name] + 1) for name in ("seed", "time_steps")),
         ("dropped", "", dropped),

@@ -55,16 +55,22 @@ def test_statements_are_held_against_the_configuration_the_images_and_the_networ
     _, job, tensors = rundir.open_run(str(small_bundle))
     count = sum(value.size for value in tensors.values())
     changed = copy.deepcopy(recorded)
-    changed["settings"] |= {"opset": 18, "images": 20_000, "drop_silent": True}
-    changed["training"] |= {"dtype": "float32", "time_steps": 50}
+    changed["settings"] |= {"opset": 18, "images": 20_000, "drop_silent": True, "weight_bits": 3}
+    changed["training"] |= {"dtype": "float32", "time_steps": 50, "weight_bits": 4}
     assert [*statements.belied(recorded, job, 10_000)] == []
     assert sorted(statements.belied(changed, job, 10_000)) == [
         "made.opset is 20, expected 18",
         "settings.accuracy_images is 100, expected 10000",
         "settings.drop_silent doesn't fit to `dropped`",
         "settings.images is 20000, the test set has 10000",
+        "settings.weight_bits doesn't fit to `rounded`",
         "training.dtype is 'float32', expected 'float64'",
         "training.time_steps is 50, expected 6",
+        "training.weight_bits is 4, expected None",
+    ]
+    assert [*statements.belied(changed | {"rounded": {"accuracy": 0.9}}, job, None)][-2:] == [
+        "settings.weight_bits is 3, expected None",
+        "settings.drop_silent doesn't fit to `dropped`",
     ]
     left = {"layers": [["conv1", 4, 8], ["fc1", 16, 20]], "fired_on": 0, "other_answers": 0, "test_images": 10}
     left |= {"parameters": [2 * count, count], "bytes": [8 * count, 4 * count]}
