@@ -109,6 +109,9 @@ def test_a_bundle_of_fewer_bits(finished, tmp_path):
     assert said and f"{made['training']['accuracy']:.2%}" == said[2] and f"{made['rounded']['accuracy']:.2%}" == said[1]
     report = (tmp_path / "bundle/report.md").read_text()
     assert "Each weight has 3 bits, with its sign." in report and "**Made with `--weight-bits 3`**" in report
+    few = make_run(tmp_path / "few", replace(SMALL, weight_bits=3))
+    done = call("export", few, "--out", tmp_path / "more", "--quick", "--weight-bits", 8)
+    assert done.returncode == 2 and "--weight-bits 8: the run's weights have 3, expected at most as many" in done.stderr
     done = call("csnn_jax.evaluate", tmp_path / "bundle")
     assert done.returncode == 2 and "is a bundle, which the figures would change" in done.stderr
     assert call("export.verify", tmp_path / "bundle", "--quick").returncode == 0
