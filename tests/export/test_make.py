@@ -87,7 +87,8 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     assert (out / "weights.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     whole = csnn_jax.load(made, checkpoint="last").evaluate(data.load("mnist", SPIKES.input_shape).test)
     expected = {"iterations": 40, "seconds": None, "seed": 3, "dtype": "float32", "time_steps": SPIKES.time_steps}
-    assert manifest.read(out)["training"] == expected | {"accuracy": whole.accuracy, "checkpoint": 40}
+    expected |= {"accuracy": whole.accuracy, "checkpoint": 40, "weight_bits": 3}
+    assert manifest.read(out)["training"] == expected
     report = (out / "report.md").read_text()
     assert f"classified {whole.accuracy:.2%} of the test images right" in report
     assert "The weights are those of checkpoint 40, which" in report
