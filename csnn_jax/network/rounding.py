@@ -2,7 +2,7 @@
 
 Compilers make one fused multiply-add of a product and a sum, on some processors and not always of the same product, and
 XLA's exponentials and logarithms are polynomials that change with its version. Here a product is rounded before it's
-added to anything. Who divides by a constant multiplies by its inverse: XLA does so too, but not everywhere.
+added to anything. Instead of dividing by a constant, multiply by its inverse, which XLA does in some places only.
 """
 
 import math
