@@ -19,7 +19,8 @@ HIGH, LOW = 355 / 512, -2.121944400546905827679e-4
 def rounded(product: Array) -> Array:
     """The product, rounded before anything is added to it, as in torch.
 
-    A maximum keeps the compiler from fusing the two; its gradient is 1.
+    A maximum keeps the compiler from fusing the two; its gradient is 1. It makes the lowest number of -infinity, so
+    check before it whether all is finite.
     """
     return jnp.maximum(product, jnp.finfo(product.dtype).min)
 

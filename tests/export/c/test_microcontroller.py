@@ -1,4 +1,4 @@
-"""The program on an emulated Cortex-M7, built by the page's own commands, prints the golden counts."""
+"""The program on an emulated Cortex-M7 and Cortex-M4, built by the page's own commands, prints the golden counts."""
 
 import shutil
 
