@@ -4,7 +4,7 @@
  * The spikes of a layer are a list of neuron indices in height-width-channel order, and `begin` says where in that list
  * the spikes of each pixel begin. So the spikes in one row of a convolution's window are one run of the list, and each
  * names one row of weights, which is added to the sums of all output channels (sums.h). Where nothing spikes, nothing
- * is added; only the values of the input frame are multiplied, when it is presented.
+ * is added; only the nonzero values of the input frame are multiplied, when it is presented.
  *
  * A linear layer is a convolution whose kernel covers the whole of its input: one output pixel, no padding, no pooling.
  */
@@ -23,10 +23,10 @@
 #error "csnn.c is C: compile it with a C compiler (g++: -x c); csnn.h can be included in C++"
 #endif
 
-/* The input, or the neurons of a layer. */
+/* The input, or the neurons of a layer; of the input, whose values aren't listed, both places are 0. */
 struct map {
     int32_t height, width, channels;
-    int32_t first_event; /* its events start here in csnn_state.event */
+    int32_t first;       /* its neurons start here in csnn_state.membrane, and its spikes in csnn_state.event */
     int32_t first_begin; /* its pixels start here in csnn_state.begin: height * width of them, and the end */
 };
 
@@ -77,16 +77,17 @@ static void add(csnn_sum *sum, const csnn_weight *const *row, const uint8_t *val
  * The convolution at one position: sum[channels out].
  *
  * top, left: where the kernel's window starts in the input; negative in the padding.
- * frame: the values of the events, if the input of this layer is a frame; NULL for spikes.
+ * frame: the input of the first layer; NULL for spikes.
+ *
+ * Returns whether anything was added: if not, all sums are 0.
  */
-static void convolve(const struct csnn_state *state, int number, int32_t top, int32_t left, const uint8_t *frame,
+static bool convolve(const struct csnn_state *state, int number, int32_t top, int32_t left, const uint8_t *frame,
                      csnn_sum *sum)
 {
     const struct layer *layer = &layers[number];
     const struct map *in = &maps[number];
     const int32_t count = blocks(maps[number + 1].channels), words = CSNN_WORDS * count;
-    const csnn_index *event = state->event + in->first_event;
-    const csnn_index *begin = state->begin + in->first_begin;
+    const csnn_index *event = state->event + in->first, *begin = state->begin + in->first_begin;
     const int32_t from = left > 0 ? left : 0;
     const int32_t to = left + layer->kernel_width < in->width ? left + layer->kernel_width : in->width;
     const csnn_weight *row[CSNN_ROWS];
@@ -100,37 +101,55 @@ static void convolve(const struct csnn_state *state, int number, int32_t top, in
             continue;
         /* Input n of the map is under row n + offset of the weights. */
         const int32_t offset = i * layer->kernel_width * in->channels - (y * in->width + left) * in->channels;
-        const csnn_index *end = event + begin[y * in->width + to];
-        for (const csnn_index *e = event + begin[y * in->width + from]; e < end; e++) {
+        const int32_t begins = y * in->width + from, ends = y * in->width + to;
+        if (frame) {
+            for (int32_t n = begins * in->channels; n < ends * in->channels; n++) {
+                if (!frame[n])
+                    continue;
+                if (rows == CSNN_ROWS) {
+                    add(sum, row, value, rows, count, first);
+                    first = false;
+                    rows = 0;
+                }
+                value[rows] = frame[n];
+                row[rows++] = layer->weight + (size_t)(n + offset) * (size_t)words;
+            }
+            continue;
+        }
+        for (const csnn_index *e = event + begin[begins]; e < event + begin[ends]; e++) {
             if (rows == CSNN_ROWS) {
-                add(sum, row, frame ? value : NULL, rows, count, first);
+                add(sum, row, NULL, rows, count, first);
                 first = false;
                 rows = 0;
             }
-            if (frame)
-                value[rows] = frame[*e];
             row[rows++] = layer->weight + (size_t)(*e + offset) * (size_t)words;
         }
     }
-    if (rows > 0)
+    if (rows > 0) {
         add(sum, row, frame ? value : NULL, rows, count, first);
-    else
-        for (int32_t c = 0; c < CSNN_LANES * count; c++)
-            sum[c] = 0;
+        return true;
+    }
+    for (int32_t c = 0; c < CSNN_LANES * count; c++)
+        sum[c] = 0;
+    return false;
 }
 
 /* The sums of one pixel's neurons, convolved and pooled: state->sum[channels out]. */
-static void gather(struct csnn_state *state, int number, int32_t y, int32_t x, const uint8_t *frame)
+static void gather(struct csnn_state *state, int number, int32_t row, int32_t column, const uint8_t *frame)
 {
     const struct layer *layer = &layers[number];
     const int32_t channels = maps[number + 1].channels;
     const int32_t stride = layer->stride, apart = layer->pool_stride * stride;
-    const int32_t top = y * apart - layer->padding, left = x * apart - layer->padding;
+    const int32_t top = row * apart - layer->padding, left = column * apart - layer->padding;
     csnn_sum *sum = state->sum, *corner = state->corner;
 
-    convolve(state, number, top, left, frame, sum);
+    bool any = convolve(state, number, top, left, frame, sum);
     for (int32_t place = 1; place < layer->pool * layer->pool; place++) {
-        convolve(state, number, top + place / layer->pool * stride, left + place % layer->pool * stride, frame, corner);
+        const int32_t y = top + place / layer->pool * stride, x = left + place % layer->pool * stride;
+        const bool more = convolve(state, number, y, x, frame, corner);
+        if (!any && !more)
+            continue; /* 0 and 0 */
+        any = true;
         for (int32_t c = 0; c < channels; c++) {
             if (layer->pool_is_max)
                 sum[c] = corner[c] > sum[c] ? corner[c] : sum[c];
@@ -176,16 +195,7 @@ void csnn_reset(struct csnn_state *state)
 
 void csnn_present(struct csnn_state *state, const uint8_t *frame)
 {
-    const struct map *in = &maps[0], *out = &maps[1];
-    int32_t count = 0;
-
-    for (int32_t i = 0; i < CSNN_INPUTS; i++) {
-        if (i % in->channels == 0)
-            state->begin[i / in->channels] = (csnn_index)count;
-        if (frame[i])
-            state->event[count++] = (csnn_index)i;
-    }
-    state->begin[in->height * in->width] = (csnn_index)count;
+    const struct map *out = &maps[1];
 
     for (int32_t y = 0; y < out->height; y++)
         for (int32_t x = 0; x < out->width; x++) {
@@ -200,9 +210,9 @@ void csnn_step(struct csnn_state *state)
     for (int number = 0; number < CSNN_LAYERS; number++) {
         const struct layer *layer = &layers[number];
         const struct map *out = &maps[number + 1];
-        csnn_index *event = state->event + out->first_event;
+        csnn_index *event = state->event + out->first;
         csnn_index *begin = state->begin + out->first_begin;
-        float *membrane = state->membrane + (out->first_event - CSNN_INPUTS);
+        float *membrane = state->membrane + out->first;
         int32_t count = 0, neuron = 0;
 
         for (int32_t pixel = 0; pixel < out->height * out->width; pixel++) {
@@ -231,14 +241,14 @@ const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t
 {
     const struct map *out = &maps[layer + 1];
     *count = state->begin[out->first_begin + out->height * out->width];
-    return state->event + out->first_event;
+    return state->event + out->first;
 }
 
 float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count)
 {
     const struct map *out = &maps[layer + 1];
     *count = out->height * out->width * out->channels;
-    return state->membrane + (out->first_event - CSNN_INPUTS);
+    return state->membrane + out->first;
 }
 
 int csnn_class(const int32_t counts[CSNN_CLASSES])

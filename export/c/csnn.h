@@ -47,9 +47,9 @@ struct csnn_state {
     float membrane[CSNN_NEURONS];               /* U[t] of every layer, one layer after another */
     float drive[CSNN_FIRST_NEURONS];            /* the first layer's input current, from the frame presented */
     csnn_sum sum[CSNN_WIDEST];                  /* scratch: sums of one pixel's neurons */
-    csnn_sum corner[CSNN_WIDEST];               /* scratch: those at one corner of the pooling window */
-    csnn_index event[CSNN_INPUTS + CSNN_NEURONS]; /* the input's nonzero values and every layer's spikes, ascending */
-    csnn_index begin[CSNN_CELLS];               /* where each pixel's events begin */
+    csnn_sum corner[CSNN_WIDEST_POOLED];        /* scratch: those at one corner of the pooling window */
+    csnn_index event[CSNN_NEURONS];             /* every layer's spikes, ascending */
+    csnn_index begin[CSNN_CELLS];               /* where each pixel's spikes begin */
 };
 
 /* Sets all membranes to 0 and removes the frame: the state before the first step. */

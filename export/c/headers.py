@@ -46,14 +46,15 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     """`network.h` for samples of so many frames, which `window` makes of a camera's events if there are any."""
     maps = _maps(config)
     sizes = [int(np.prod(shape)) for shape in maps]
-    cells = sum(height * width + 1 for height, width, _ in maps)
-    widest = _padded(max(channels for _, _, channels in maps[1:]))
+    cells = sum(height * width + 1 for height, width, _ in maps[1:])
+    widest = _padded(max(layer.channels for layer in config.layers))
+    pooled = _padded(max((layer.channels for layer in config.layers if layer.pool), default=1))
     if frames is None:
         frames = 1 if config.encoding == "direct" else config.time_steps
     most = min(255, 2**config.entering_bits)
     index = index_type(config)
     neurons = sum(sizes[1:])
-    ram = 4 * (neurons + sizes[1] + 2 * widest) + ctypes.sizeof(index) * (sizes[0] + neurons + cells)
+    ram = 4 * (neurons + sizes[1] + widest + pooled) + ctypes.sizeof(index) * (neurons + cells)
     flash = weight_bytes(config)
     subtract, zero = {"subtract": (1, 0), "zero": (0, 1), "none": (0, 0)}[config.reset]
     return f"""\
@@ -87,7 +88,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_NEURONS {neurons} /* of all layers */
 #define CSNN_FIRST_NEURONS {sizes[1]} /* of the first layer */
 #define CSNN_WIDEST {widest} /* most channels of any layer, up to a whole multiple of {LANES} */
-#define CSNN_CELLS {cells} /* pixels of the input and of all layers, and one more for each */
+#define CSNN_WIDEST_POOLED {pooled} /* and of any layer with pooling */
+#define CSNN_CELLS {cells} /* pixels of all layers, and one more for each */
 
 #define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats, 8 or 4: whole numbers */
 
@@ -145,11 +147,12 @@ def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
         constants = ", ".join(f"{layer.name}_{what}" for what in ("weight", "scale", "bias"))
         rows.append(f"{constants}, {numbers}, {_literal(beta)}, {_literal(threshold)}")
     yield _table("layer layers[CSNN_LAYERS]", rows)
-    event = begin = 0
-    maps = []
-    for height, width, channels in _maps(config):
-        maps.append(f"{height}, {width}, {channels}, {event}, {begin}")
-        event += height * width * channels
+    first = begin = 0
+    source, *outputs = _maps(config)
+    maps = [f"{', '.join(map(str, source))}, 0, 0"]
+    for height, width, channels in outputs:
+        maps.append(f"{height}, {width}, {channels}, {first}, {begin}")
+        first += height * width * channels
         begin += height * width + 1
     yield _table("map maps[CSNN_LAYERS + 1]", maps)
 
