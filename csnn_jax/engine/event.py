@@ -23,6 +23,9 @@ from csnn_jax.network.model import CSNN, Block, Membranes, enter, exact, value
 from csnn_jax.network.neuron import clip_beta
 from csnn_jax.network.rounding import rounded
 
+SETTLING = 32
+"""Steps in which a membrane under a constant current settles: 24 to 26 at beta 0.5."""
+
 
 def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
     """Runs the window for training: (last membranes, output spikes [time, batch, classes]).
@@ -234,10 +237,10 @@ def _layer(
         inputs = planes * block.layer.in_shape[-1]
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
         after = model.config.layers[model.config.layers.index(block.layer) + 1]
-        # Only behind a constant current do parts of the product settle, which the kernel then leaves out; XLA's product
-        # of everything is faster than the kernel's.
-        settles = after.kind == "linear" and isinstance(before.port, ConstantCurrent)
-        product = bits.padded(after.out_shape[0]) if settles else None
+        # Only behind a constant current, in a long window, do parts of the product settle, which the kernel then leaves
+        # out. A product of all images at once reads the weights less often than the kernel's, which takes one.
+        settles = isinstance(before.port, ConstantCurrent) and before.bits.shape[1] > SETTLING
+        product = bits.padded(after.out_shape[0]) if settles and after.kind == "linear" else None
         return ops.conv_lif(before, kernel, bias, values, rule, block.layer, product)
     # Where a convolution's spikes come in, every position's channels were rounded up.
     neurons = before.bits.shape[-1] * bits.LANES
@@ -251,8 +254,10 @@ def _layer(
 
 def weight_bits(block: Block, planes: int = 1) -> int:
     """Bits of a block's weights, without the sign, that kernels add as integers; 0: they add floats."""
-    bits = block.layer.weight_bits
-    return 0 if bits is None else bits - 1 + planes - 1
+    layer = block.layer
+    bits = layer.grid.finest + planes - 1
+    worth = layer.kind == "linear" or layer.weight_bits is not None  # of more bits, int16 adds up few
+    return bits if worth and bits <= library.limits().weight_bits else 0
 
 
 def _input_channels(model: CSNN, block: Block) -> int:

@@ -59,31 +59,31 @@ def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Arr
     Returns:
         [batch, neurons].
     """
-    return _current(image, kernel, bias, layer)[0]
+    return _image_current_forward(image, kernel, bias, layer)[0]
 
 
-def _current(image: Array, kernel: Array, bias: Array, layer: Layer) -> tuple[Array, Array | None]:
-    """The current, and the winners of a max-pool [batch, neurons] uint8."""
-    batch, winners = len(image), None
+def _current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
+    """The same by XLA, which can differentiate it."""
     with jax.named_scope("exact"):
         if layer.kind == "linear":
-            return layers.matmul(image.reshape(batch, -1), kernel) + bias, None
+            return layers.matmul(image.reshape(len(image), -1), kernel) + bias
         current = layers.conv(image, kernel, layer.stride, layer.padding)
         if layer.pool is None:
             current = current + bias
-        elif layer.pool.kind == "avg":
-            current = layers.avg_pool(current, bias, layer.pool)
         else:
-            current, winners = layers.maxima(current, bias, layer.pool)
-            winners = winners.reshape(batch, -1)
-    return current.reshape(batch, -1), winners
+            pool = layers.avg_pool if layer.pool.kind == "avg" else layers.max_pool
+            current = pool(current, bias, layer.pool)
+    return current.reshape(len(image), -1)
 
 
 Saved = tuple[Array, Array, Array, Array | None]
 
 
 def _image_current_forward(image: Array, kernel: Array, bias: Array, layer: Layer) -> tuple[Array, Saved]:
-    current, winners = _current(image, kernel, bias, layer)
+    if layer.kind == "linear":
+        current, winners = _current(image, kernel, bias, layer), None
+    else:
+        current, winners = kernels.image_current(image, kernel, bias, layer)
     return current, (image, kernel, bias, winners)
 
 
@@ -94,7 +94,7 @@ def _image_current_backward(layer: Layer, saved: Saved, dcurrent: Array) -> tupl
     else:
         dkernel, dbias = kernels.image_weights(image, dcurrent, winners, kernel, layer)
     # A pass of its own, which XLA leaves out where nobody wants this gradient.
-    (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, layer)[0], image)[1](dcurrent)
+    (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, layer), image)[1](dcurrent)
     return dimage, dkernel, dbias
 
 

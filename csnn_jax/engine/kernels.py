@@ -161,6 +161,25 @@ class ConvGradients(NamedTuple, Generic[A]):
     din: A
 
 
+def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> tuple[Array, Array | None]:
+    """A convolution of the same image at every step, and its pooling.
+
+    Args:
+        image: [batch, height, width, in].
+        kernel: [k, k, in, out], out a multiple of 16.
+        bias: [out].
+        layer: its geometry.
+
+    Returns:
+        The current [batch, neurons], and the place that each max-pool took [batch, neurons] uint8; None: there is none.
+    """
+    geometry, batch, neurons = _geometry(layer), len(image), math.prod(layer.out_shape[:2]) * kernel.shape[-1]
+    winners = jax.ShapeDtypeStruct((batch if geometry["max"] else 0, neurons), np.uint8)
+    results = {"current": float_of(batch, neurons), "winners": winners}
+    found = call("image_current", {"image": image, "kernel": kernel, "bias": bias}, results, **geometry)
+    return found["current"], found["winners"] if geometry["max"] else None
+
+
 def constant_lif(constant: ConstantCurrent, rule: Rule, time: int, channels: tuple[int, int]) -> Fired[Array]:
     """Neurons driven by the same current at every step; `channels`: those that exist, and after rounding up."""
     batch, count = constant.current.shape
@@ -239,7 +258,7 @@ def image_weights(
     Args:
         image: [batch, height, width, in].
         dcurrent: gradient of the pooled current [batch, neurons].
-        winners: the place in its window that each max-pool took [batch, neurons] uint8; None: there is none.
+        winners: as `image_current` gives them.
         kernel: [k, k, in, out], out a multiple of 16.
         layer: its geometry.
 
@@ -254,8 +273,7 @@ def image_weights(
 
 def multiply(left: Array, right: Array) -> Array:
     """left [rows, inner] @ right [inner, columns], columns a multiple of 16."""
-    results = {"product": float_of(left.shape[0], right.shape[1])}
-    return call("multiply", {"left": left, "right": right}, results)["product"]
+    return call("multiply", {"left": left, "right": right}, {"product": float_of(len(left), right.shape[1])})["product"]
 
 
 def add_rows(x: Array) -> Array:

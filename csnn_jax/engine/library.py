@@ -22,6 +22,7 @@ OPERATIONS = (
     "lif_backward",
     "linear_weights",
     "conv_backward",
+    "image_current",
     "image_weights",
     "multiply",
     "add_rows",
@@ -38,6 +39,7 @@ class Limits(NamedTuple):
         constant_channels: the most channels of neurons under a constant current whose gradient a convolution sums
             over time.
         count_planes: bits of a count, which is a number of events in a frame.
+        weight_bits: of a weight that is added as an integer, without its sign.
         kernel_sizes: heights and widths of a convolution's kernel.
         pool_sizes: heights and widths of a pooling window; 1: no pooling.
         resets: of neurons.
@@ -46,6 +48,7 @@ class Limits(NamedTuple):
     inputs: int
     constant_channels: int
     count_planes: int
+    weight_bits: int
     kernel_sizes: list[int]
     pool_sizes: list[int]
     resets: list[str]

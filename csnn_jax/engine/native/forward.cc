@@ -56,6 +56,14 @@ void constant_lif(const ConstantLif& a, int64_t images, const Workers& workers) 
   workers.each(images, [&](int64_t image, int64_t) { k.constant_lif(a, image); });
 }
 
+void image_current(const ImageCurrent& a, int64_t images, const Workers& workers) {
+  const Shape& s = a.shape;
+  PerWorker scratch(workers.threads(), s.padded_height() * s.padded_width() * s.in * sizeof(float));
+  workers.each(images, [&](int64_t image, int64_t worker) {
+    kernels().image_current(a, image, reinterpret_cast<float*>(scratch[worker]));
+  });
+}
+
 // Of each output the power of two that its weights [rows, outputs] are whole numbers of so many bits of, and one over
 // it.
 struct Scales {

@@ -26,6 +26,21 @@ static void count_spikes(Call& call, const Workers& workers) {
 
 // --- layers, forward
 
+static void image_current(Call& call, const Workers& workers) {
+  const Shape s = conv_shape(call, call.dimensions("kernel", 4)[3], 1);
+  const int64_t images = call.dimensions("image", 4)[0];
+  auto* winners = call.result<uint8_t>("winners", {s.max ? images : 0, s.neurons()});
+  const ImageCurrent a{
+      .shape = s,
+      .image = call.operand<float>("image", {images, s.height, s.width, s.in}),
+      .kernel = call.operand<float>("kernel"),
+      .bias = call.operand<float>("bias", {s.out}),
+      .current = call.result<float>("current", {images, s.neurons()}),
+      .winners = s.max ? winners : nullptr,
+  };
+  csnn::image_current(a, images, workers);
+}
+
 static void constant_lif(Call& call, const Workers& workers) {
   const auto d = call.dimensions("current", 2);
   const int64_t images = d[0], count = d[1], time = call.attribute<int64_t>("time");
@@ -207,6 +222,7 @@ static auto bind() { return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArg
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_pack, run<pack>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_count_spikes, run<count_spikes>, bind());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_image_current, run<image_current>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_constant_lif, run<constant_lif>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_linear_lif, run<linear_lif>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_conv_lif, run<conv_lif>, bind());
@@ -223,8 +239,8 @@ extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of th
 extern "C" const char* csnn_limits() {
   static const std::string limits =
       "{\"inputs\": " + show(most_inputs) + ", \"constant_channels\": " + show(most_constant_channels) +
-      ", \"count_planes\": " + show(count_planes) + ", \"kernel_sizes\": " + show_all(KernelSizes::values) +
-      ", \"pool_sizes\": " + show_all(PoolSizes::values) +
+      ", \"count_planes\": " + show(count_planes) + ", \"weight_bits\": " + show(most_bits) +
+      ", \"kernel_sizes\": " + show_all(KernelSizes::values) + ", \"pool_sizes\": " + show_all(PoolSizes::values) +
       ", \"resets\": " + show_all(Names{CSNN_EACH_RESET(CSNN_QUOTED)}) + "}";
   return limits.c_str();
 }

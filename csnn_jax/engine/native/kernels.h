@@ -39,7 +39,7 @@ constexpr int64_t most_inputs = 65535;            // of one output of a convolut
 constexpr int64_t most_constant_channels = 1024;  // of Source::constant
 constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
 constexpr int64_t count_planes = 4;               // bits of a count that a frame may hold
-constexpr int64_t most_bits = 10;                 // of a weight that is a whole number: 7 in each of a count's planes
+constexpr int64_t most_bits = 12;                 // of a weight that is a whole number: int16 then adds up 7
 
 // The values of the enums that Python chooses from, by these names.
 #define CSNN_EACH_RESET(X) X(subtract) X(zero) X(none)
@@ -170,6 +170,16 @@ struct LinearWeights {
   float* dkernel;                     // [inputs, outputs]
 };
 
+// The pooled current of a convolution of an image that doesn't change with time.
+struct ImageCurrent {
+  Shape shape;          // its `in` isn't rounded up
+  const float* image;   // [image, height, width, in]
+  const float* kernel;  // [k, k, in, out]
+  const float* bias;    // [out]
+  float* current;       // [image, neurons]
+  uint8_t* winners;     // [image, neurons]: the winner's place in its cell; or null
+};
+
 // The weight gradient of a convolution of an image that doesn't change with time, from that of its pooled current.
 struct ImageWeights {
   Shape shape;             // its `in` isn't rounded up
@@ -228,7 +238,9 @@ struct Kernels {
   // out [rows, columns] = left [rows, inner] @ right [inner, columns], columns a multiple of 16.
   void (*multiply)(int64_t rows, const float* left, const float* right, int64_t inner, int64_t columns, float* out,
                    int64_t out_stride);
-  // Adds the image's share to dkernel [k, k, in, out] and dbias [out]; scratch: [padded_height, padded_width, in].
+  // Scratch, here and of the next: [padded_height, padded_width, in].
+  void (*image_current)(const ImageCurrent&, int64_t image, float* scratch);
+  // Adds the image's share to dkernel [k, k, in, out] and dbias [out].
   void (*image_weights)(const ImageWeights&, int64_t image, float* scratch, float* dkernel, float* dbias);
   // most [columns] = the largest absolute value of each column, of itself and of kernel [rows, columns].
   void (*largest_weights)(const float* kernel, int64_t rows, int64_t columns, float* most);

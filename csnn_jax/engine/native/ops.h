@@ -47,6 +47,7 @@ template <typename Number>
 int64_t arranged_size(const Shape&);
 // Where number i of a gradient [in, out / 16, k, k, 16] belongs in [k, k, in, out].
 int64_t weight_place(const Shape&, int64_t i);
+void image_current(const ImageCurrent&, int64_t images, const Workers&);
 // kernel [k, k, in, out]; it is arranged here.
 void conv_lif(ConvLif, const float* kernel, int64_t images, const Workers&);
 // kernel [inputs, outputs]; the lists of spikes are made here.

@@ -1,5 +1,9 @@
-// Tests of the sums that a training needs: matrix products, sums of rows, the weight gradient of an image.
+// Tests of the sums that a training needs: matrix products, sums of rows, the current of an image and the gradient of
+// its weights.
 #pragma once
+#include <algorithm>
+#include <numeric>
+
 #include "dense.h"
 
 static void test_multiply(int64_t rows, int64_t inner, int64_t columns) {
@@ -28,6 +32,40 @@ static void test_add_rows(int64_t rows, int64_t columns) {
 }
 
 // `s.in` is any number here.
+static void test_image_current(const csnn::Shape& s) {
+  const int64_t images = 5, cells = s.rows() * s.columns(), places = s.pool * s.pool;
+  const Floats image = whole_numbers(images * s.inputs(), 0, 3);
+  const Floats kernel = whole_numbers(s.kernel * s.kernel * s.in * s.out, -3, 3), bias = whole_numbers(s.out, -9, 9);
+  Floats current(images * s.neurons(), std::numeric_limits<float>::quiet_NaN());
+  std::vector<uint8_t> winners(current.size(), 99);
+  const csnn::ImageCurrent a{.shape = s,
+                             .image = image.data(),
+                             .kernel = kernel.data(),
+                             .bias = bias.data(),
+                             .current = current.data(),
+                             .winners = s.max ? winners.data() : nullptr};
+  csnn::image_current(a, images, workers);
+  for (int64_t n = 0; n < images * cells * s.out; n++) {
+    const int64_t c = n % s.out, cell = n / s.out % cells, b = n / s.out / cells;
+    Floats sums;
+    for (int64_t place = 0; place < places; place++) {
+      float sum = 0;
+      for (int64_t tap = 0; tap < s.kernel * s.kernel; tap++) {
+        const int64_t y = cell / s.columns() * s.pool + place / s.pool + tap / s.kernel - s.padding;
+        const int64_t x = cell % s.columns() * s.pool + place % s.pool + tap % s.kernel - s.padding;
+        if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
+        for (int64_t i = 0; i < s.in; i++)
+          sum += kernel[(tap * s.in + i) * s.out + c] * image[b * s.inputs() + (y * s.width + x) * s.in + i];
+      }
+      sums.push_back(sum);
+    }
+    const auto largest = std::max_element(sums.begin(), sums.end());  // the first of them
+    const float average = std::accumulate(sums.begin(), sums.end(), 0.0f) / static_cast<float>(places);
+    check(current[n] == (s.max ? *largest : average) + bias[c], "image_current");
+    check(winners[n] == (s.max ? largest - sums.begin() : 99), "winners of image_current");
+  }
+}
+
 static void test_image_weights(const csnn::Shape& s) {
   const int64_t images = 37, taps = s.kernel * s.kernel, cells = s.rows() * s.columns(), places = s.pool * s.pool;
   const Floats image = whole_numbers(images * s.inputs(), 0, 3), dcurrent = whole_numbers(images * s.neurons(), -2, 2);
@@ -60,7 +98,10 @@ static void test_sums() {
     for (int64_t rows : {1, 5, 59, 127}) test_multiply(rows, 11 * rows % 37 + 1, columns);
   for (int64_t rows : {0, 1, 4096, 9000}) test_add_rows(rows, rows % 7 + 1);
   // height, width, in, out, channels, kernel, padding, pool, max
-  test_image_weights({5, 8, 1, 16, 16, 3, 1, 2, true});
-  test_image_weights({7, 6, 3, 32, 20, 2, 0, 2, false});
-  test_image_weights({6, 9, 2, 16, 9, 7, 3, 1, false});
+  for (const csnn::Shape& s : {csnn::Shape{5, 8, 1, 16, 16, 3, 1, 2, true},
+                               {7, 6, 3, 32, 20, 2, 0, 2, false},
+                               {6, 9, 2, 16, 9, 7, 3, 1, false}}) {
+    test_image_current(s);
+    test_image_weights(s);
+  }
 }

@@ -18,18 +18,8 @@ struct Scratch {
   float* dspikes;   // [in / 16, grid of inputs, 16]: gradient of the input spikes
   int32_t* count;   // [in]: spikes of each input channel
   int32_t* spikes;  // [in, height * width]: the first positions that see them
-  int32_t* cells;   // [rows * columns]: all cells, those that are still last
   float* sums;      // [2, inner]: two sums over time of the left side of a product
   float* still;     // [2, neurons]: what they give to the still cells
-};
-
-// The cells in the order in which they are visited: at a step up to `settles` all `count` of them, from then on the
-// first `active`, which are not still.
-struct Cells {
-  const int32_t* number;
-  int64_t count, active, settles;
-
-  CSNN_INLINE int64_t visited(int64_t t) const { return t <= settles ? count : active; }
 };
 
 // Lists the input spikes of one step by channel, as the first positions that see them.
@@ -85,12 +75,13 @@ static void copy_inside(const Shape& s, const float* padded, float* inside) {
 
 // Sorts the cells; a cell is still if it sees no neuron that fires and its membranes do not change from one step on.
 // (Still cells of one channel have the same current and so the same membranes, so one cell tells the step for all.)
-static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, const float* membranes, int32_t* order) {
+static void sort_cells(const ConvBackward& a, const ConstantSource& constant, const float* membranes, Cells& cells) {
   const Shape& s = a.shape;
   const int64_t count = s.rows() * s.columns(), last = a.lif.time - 1;
-  Cells cells{order, count, count, last};
-  for (int64_t cell = 0; cell < count; cell++) order[cell] = static_cast<int32_t>(cell);
-  if (a.source != Source::constant || !a.product.inner) return cells;
+  cells.count = cells.active = count;
+  cells.settles = last;
+  for (int64_t cell = 0; cell < count; cell++) cells.number[cell] = static_cast<int32_t>(cell);
+  if (a.source != Source::constant || !a.product.inner) return;
   const v16 threshold = all(a.lif.neuron.threshold);
   auto rests = [&](int64_t cell, int64_t t) {  // U[t] = U[t-1], not firing
     bool equal = true;
@@ -112,10 +103,9 @@ static Cells sort_cells(const ConvBackward& a, const ConstantSource& constant, c
     }
     const bool still = quiet && t < last && rests(cell, t);
     if (still) cells.settles = t;
-    order[still ? --back : front++] = static_cast<int32_t>(cell);
+    cells.number[still ? --back : front++] = static_cast<int32_t>(cell);
   }
   cells.active = front;
-  return cells;
 }
 
 // The two sums over the steps from `cells.settles` on that a still cell's gradient needs, in which A[t] = left[t] +
@@ -196,7 +186,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
     list_by_channel(s, a.bits_in + step_at * s.inputs() / lanes, scratch);
     for (int64_t c = 0; c < s.out; c += lanes) {
       float* unspread = settled ? constant.unspread + c / lanes * grid : nullptr;
-      unpool<P>(s, cells.number, count, dcurrent, winners, c, scratch.dy, unspread);
+      unpool<P>(s, cells, count, dcurrent, winners, c, scratch.dy, unspread);
       add_weights<K>(s, scratch, c, dkernel);
       v16 total{};
       for (int64_t i = 0; i < count; i++) total += load(dcurrent + cells.number[i] * s.out + c);
@@ -205,7 +195,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
     if (a.source == Source::data) continue;
     for (int64_t g = 0; g < s.in / lanes; g++) {
       const uint8_t* reaches = settled ? constant.reaches + g * cells.count : nullptr;
-      spread<K, P>(s, cells.number, count, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches,
+      spread<K, P>(s, cells, count, dcurrent, winners, kernel + g * s.out * K * K * lanes, reaches,
                    scratch.dspikes + g * grid);
     }
     if (is_constant) {
@@ -225,7 +215,7 @@ void backward(const ConvBackward& a, int64_t image, const Cells& cells, const Sc
   });
 }
 
-static void lay_out(Memory& memory, const ConvBackward& a, Scratch& scratch, ConstantSource& constant) {
+static void lay_out(Memory& memory, const ConvBackward& a, Scratch& scratch, Cells& cells, ConstantSource& constant) {
   const Shape& s = a.shape;
   const int64_t pixels = s.padded_height() * s.padded_width();
   scratch.dcurrent = memory.take<float>(a.lif.time * s.neurons());
@@ -233,7 +223,8 @@ static void lay_out(Memory& memory, const ConvBackward& a, Scratch& scratch, Con
   scratch.dspikes = memory.take<float>(pixels * s.in);
   scratch.count = memory.take<int32_t>(s.in);
   scratch.spikes = memory.take<int32_t>(s.in * s.height * s.width);
-  scratch.cells = memory.take<int32_t>(s.rows() * s.columns());
+  cells.number = memory.take<int32_t>(s.rows() * s.columns());
+  cells.corner = memory.take<int32_t>(s.rows() * s.columns());
   scratch.sums = memory.take<float>(2 * a.product.inner);
   scratch.still = memory.take<float>(2 * s.neurons());
   if (a.source == Source::constant) lay_out(memory, constant);
@@ -242,8 +233,9 @@ static void lay_out(Memory& memory, const ConvBackward& a, Scratch& scratch, Con
 int64_t conv_backward_scratch(const ConvBackward& a) {
   Memory nothing;
   Scratch scratch{};
+  Cells cells{};
   ConstantSource constant(a.shape, a.neuron_in);
-  lay_out(nothing, a, scratch, constant);
+  lay_out(nothing, a, scratch, cells, constant);
   return nothing.used;
 }
 
@@ -255,12 +247,16 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   const int64_t pixels = s.padded_height() * s.padded_width();
   Memory memory{scratch_memory};
   Scratch scratch{};
+  Cells cells{};
   ConstantSource constant(s, a.neuron_in);
-  lay_out(memory, a, scratch, constant);
+  lay_out(memory, a, scratch, cells, constant);
   if (a.source == Source::constant)
     begin(constant, a.bits_in + image * a.lif.time * s.inputs() / lanes, a.lif.time, a.current_in + image * s.inputs(),
           a.kernel);
-  const Cells cells = sort_cells(a, constant, a.lif.membranes + image * a.lif.time * s.neurons(), scratch.cells);
+  sort_cells(a, constant, a.lif.membranes + image * a.lif.time * s.neurons(), cells);
+  for (int64_t i = 0; i < cells.count; i++)
+    cells.corner[i] = static_cast<int32_t>(
+        (cells.number[i] / s.columns() * s.padded_width() + cells.number[i] % s.columns()) * s.pool);
   with_surrogate(a.lif.surrogate, [&]<Surrogate kind>() { to_currents<kind>(a, image, cells, scratch); });
   memset(scratch.dy, 0, pixels * lanes * sizeof(float));
   memset(scratch.dspikes, 0, pixels * s.in * sizeof(float));

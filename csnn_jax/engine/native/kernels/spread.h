@@ -4,6 +4,16 @@
 
 namespace csnn::ISA {
 
+// The cells in the order in which they are visited: at a step up to `settles` all `count` of them, from then on the
+// first `active`, which are not still.
+struct Cells {
+  int32_t* number;
+  int32_t* corner;  // the first of the places that each sees, in the grid of inputs
+  int64_t count, active, settles;
+
+  CSNN_INLINE int64_t visited(int64_t t) const { return t <= settles ? count : active; }
+};
+
 // The channels, of up to 64 from word `at` on, whose gradient goes to one place of the cell.
 CSNN_INLINE uint64_t winning(const Shape& s, const uint16_t* winners, int64_t at, int64_t words, int64_t place) {
   const uint64_t exist = words >= 4 ? ~uint64_t{0} : (uint64_t{1} << (16 * words)) - 1;
@@ -17,14 +27,14 @@ CSNN_INLINE float share_of(const Shape& s) { return s.max ? 1.0f : 1.0f / static
 
 // Spreads 16 channels of the pooled gradient to the places that won; adds it to `total` too, unless that is null.
 template <int P>
-void unpool(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
+void unpool(const Shape& s, const Cells& cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             int64_t channel, float* dy, float* total) {
-  const int64_t margin = s.margin(), wide = s.padded_width(), columns = s.columns();
+  const int64_t margin = s.margin(), wide = s.padded_width();
   const float share = share_of(s);
   for (int64_t i = 0; i < count; i++) {
-    const int64_t y = cells[i] / columns, x = cells[i] % columns, n = cells[i] * s.out + channel;
+    const int64_t n = cells.number[i] * s.out + channel;
     const v16 gradient = load(dcurrent + n) * share;
-    const int64_t corner = ((P * y + margin) * wide + P * x + margin) * lanes;
+    const int64_t corner = (cells.corner[i] + margin * wide + margin) * lanes;
     for (int64_t place = 0; place < P * P; place++) {
       const auto wins = static_cast<uint16_t>(winning(s, winners, n / lanes, 1, place));
       const int64_t at = corner + (place / P * wide + place % P) * lanes;
@@ -56,18 +66,19 @@ CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share,
 // the inputs that it sees, (k + 1) x (k + 1) for a pool of 2, stay in registers. Cells where `reaches` is 0 are left
 // out; null: none.
 template <int K, int P>
-void spread(const Shape& s, const int32_t* cells, int64_t count, const float* dcurrent, const uint16_t* winners,
+void spread(const Shape& s, const Cells& cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             const float* kernel, const uint8_t* reaches, float* dspikes) {
-  constexpr int64_t block = 64;  // output channels whose weights, 36 KB, stay in the L1 cache
-  const int64_t wide = s.padded_width(), columns = s.columns();
+  constexpr int64_t block =
+      64;  // output channels at a time; with 32, whose weights fit into any L1 cache, it takes longer
+  const int64_t wide = s.padded_width();
   const float share = share_of(s);
   for (int64_t c = 0; c < s.out; c += block) {
     const int64_t words = (s.out - c < block ? s.out - c : block) / lanes;
     for (int64_t i = 0; i < count; i++) {
-      const int64_t cell = cells[i];
+      const int64_t cell = cells.number[i];
       if (reaches && !reaches[cell]) continue;
       const int64_t n = cell * s.out + c;
-      float* corner = dspikes + (cell / columns * P * wide + cell % columns * P) * lanes;
+      float* corner = dspikes + cells.corner[i] * lanes;
       const float *gradient = dcurrent + n, *weights = kernel + c * K * K * lanes;
       v16 total[K + P - 1][K + P - 1] = {};
       spread_place<K, P, 0>(winning(s, winners, n / lanes, words, 0), gradient, share, weights, total);

@@ -20,6 +20,7 @@ void conv_backward(const ConvBackward&, int64_t image, char* scratch, float* dke
 int64_t count_spikes(const uint16_t* bits, int64_t words);
 void multiply_matrices(int64_t rows, const float* left, const float* right, int64_t inner, int64_t columns, float* out,
                        int64_t out_stride);
+void image_current(const ImageCurrent&, int64_t image, float* scratch);
 void image_weights(const ImageWeights&, int64_t image, float* scratch, float* dkernel, float* dbias);
 
 void largest_weights(const float* kernel, int64_t rows, int64_t columns, float* most);
@@ -43,6 +44,7 @@ const Kernels table = {
     .conv_backward = conv_backward,
     .count_spikes = count_spikes,
     .multiply = multiply_matrices,
+    .image_current = image_current,
     .image_weights = image_weights,
     .largest_weights = largest_weights,
     .to_whole = to_whole,

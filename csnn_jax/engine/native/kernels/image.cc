@@ -1,5 +1,5 @@
-// Weight gradient of a convolution of an image, which is the same at every step: dkernel = the sum over positions of
-// what they see times the gradient of the current, which a max-pool passes to one position of each cell only.
+// Convolution and pooling of an image that is the same at every step, and the weight gradient: the sum over positions
+// of what they see times the gradient of the current, which a max-pool passes to one position of each cell only.
 #include "lanes.h"
 
 namespace csnn::ISA {
@@ -10,6 +10,47 @@ static void pad(const Shape& s, const float* image, float* padded) {
   for (int64_t y = 0; y < s.height; y++)
     memcpy(padded + ((y + s.padding) * s.padded_width() + s.padding) * s.in, image + y * s.width * s.in,
            s.width * s.in * sizeof(float));
+}
+
+// One pooled cell's current of 16 outputs. On their grids neither products nor sums round, so no order matters. (No
+// `fused`, which is slow where the processor has none.)
+template <int P>
+CSNN_INLINE void cell_current(const ImageCurrent& a, const float* padded, int64_t image, int64_t cell, int64_t c) {
+  const Shape& s = a.shape;
+  const int64_t width = s.padded_width() * s.in, n = image * s.neurons() + cell * s.out + c;
+  const float* corner = padded + cell / s.columns() * P * width + cell % s.columns() * P * s.in;
+  const float* weights = a.kernel + c;
+  v16 sum[P * P] = {};
+  for (int64_t i = 0; i < s.kernel; i++, corner += width) {
+    for (int64_t j = 0; j < s.kernel * s.in; j++, weights += s.out) {
+      const v16 row = load(weights);
+      for (int place = 0; place < P * P; place++) sum[place] += corner[place / P * width + place % P * s.in + j] * row;
+    }
+  }
+  v16 pooled = sum[0];
+  uint8_t winner[lanes] = {};
+  for (int place = 1; place < P * P; place++) {
+    if (s.max) {  // strictly greater: the first maximum wins
+      const uint16_t wins = greater(sum[place], pooled);
+      for (int i = 0; i < lanes; i++) winner[i] = wins >> i & 1 ? place : winner[i];
+      pooled = where_greater(sum[place], pooled, sum[place], pooled);
+    } else {
+      pooled += sum[place];
+    }
+  }
+  if (P > 1 && !s.max) pooled *= 1.0f / (P * P);
+  store(a.current + n, pooled + load(a.bias + c));
+  if (a.winners) memcpy(a.winners + n, winner, lanes);
+}
+
+void image_current(const ImageCurrent& a, int64_t image, float* scratch) {
+  const Shape& s = a.shape;
+  assert(s.out % lanes == 0 && image >= 0 && scratch && (s.max || !a.winners));
+  pad(s, a.image + image * s.inputs(), scratch);
+  PoolSizes::choose(s.pool, [&]<int P>() {
+    for (int64_t cell = 0; cell < s.rows() * s.columns(); cell++)
+      for (int64_t c = 0; c < s.out; c += lanes) cell_current<P>(a, scratch, image, cell, c);
+  });
 }
 
 // The lanes whose winner is `place`.
