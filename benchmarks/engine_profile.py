@@ -80,17 +80,28 @@ def compiled(config: Config, tensors: Tensors, images: data.Dataset) -> tuple[Wo
 
 
 def profile(function: Callable[[], object], hlo: str) -> dict[str, float]:
-    """Milliseconds of each operation in one call."""
-    names = dict(re.findall(r'(\S+) = [^\n]*custom_call_target="csnn_(\w+)"', hlo))
-    names = {name.lstrip("%"): operation for name, operation in names.items()}
+    """Milliseconds of all operations of each kind in one call, of the rest, and of everything."""
+    spent_by: dict[str, float] = collections.defaultdict(float)
+    operations, total = spent_and_total(function, hlo)
+    for line, ms in operations.items():
+        spent_by[line.partition(" ")[0]] += ms
+    rest = {"xla": total - sum(spent_by.values()), "total": total}
+    return {name: round(ms, 2) for name, ms in (spent_by | rest).items()}
+
+
+def spent_and_total(function: Callable[[], object], hlo: str) -> tuple[dict[str, float], float]:
+    """Milliseconds of each operation, named `kind (types of its results)`, and of one call; medians."""
+    found = re.findall(r'(\S+) = ([^\n]*?) custom-call\([^\n]*custom_call_target="csnn_(\w+)"', hlo)
+    names = {name.lstrip("%"): f"{operation} {results}" for name, results, operation in found}
     jax.block_until_ready(function())
     rounds: list[dict[str, float]] = []
+    totals = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             with jax.profiler.trace(folder):
                 began = time.perf_counter()
                 jax.block_until_ready(function())
-                total = (time.perf_counter() - began) * 1000
+                totals.append((time.perf_counter() - began) * 1000)
             (path,) = glob.glob(f"{folder}/**/*.trace.json.gz", recursive=True)
             with gzip.open(path) as file:
                 events = json.load(file)["traceEvents"]
@@ -98,8 +109,8 @@ def profile(function: Callable[[], object], hlo: str) -> dict[str, float]:
         for event in events:
             if event.get("name") in names:
                 spent[names[event["name"]]] += event["dur"] / 1000
-        rounds.append(spent | {"xla": total - sum(spent.values()), "total": total})
-    return {name: round(statistics.median(r[name] for r in rounds), 2) for name in rounds[0]}
+        rounds.append(spent)
+    return {name: statistics.median(r.get(name, 0.0) for r in rounds) for name in rounds[0]}, statistics.median(totals)
 
 
 if __name__ == "__main__":
