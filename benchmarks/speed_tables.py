@@ -90,4 +90,19 @@ def _ratio(found: dict[str, Any], side: str, work: str) -> str:
     return value if isinstance(value, str) else two_digits(value)
 
 
-TABLES = {made.__name__: made for made in (speed, sides, ratios)}
+def dense() -> str:
+    """How many times as fast the event engine is as the faster of snnTorch's loops, by density, on a wide network."""
+    rows = []
+    for found in _read("dense").get("rows", ()):
+        fired = ", ".join(two_digits(100 * value) for value in list(found["densities"].values())[:-1])
+        ours = found["seconds"]["event"]
+        cells = []
+        for work, key in (("training", "step"), ("inference", "infer")):
+            ratio = found["times_as_fast"][work]
+            cells += [_seconds(ours[key]), ratio if isinstance(ratio, str) else two_digits(ratio)]
+        rows.append((fired, *cells))
+    header = ("spike at a step (%)", "training iteration", "times as fast", "inference, one batch", "times as fast")
+    return table(header, rows)
+
+
+TABLES = {made.__name__: made for made in (speed, sides, ratios, dense)}

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dense
 import hashes
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import speed_tables
@@ -15,7 +17,10 @@ from commands import ENVIRONMENT
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from csnn_jax.config import ModelConfig
+import csnn_jax
+from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.data import load
+from csnn_jax.engine import scan
 from csnn_jax.figures.style import BLUE, DPI, ORANGE, PAGE
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +75,24 @@ def test_a_small_run_is_timed(
     assert list(timed["times_faster"]) == list(train_step.BASELINES) and "default_job_s_extrapolated" not in timed
     for side in ("csnn_jax", "snntorch", "snntorch_channels_last", "snntorch_first_convolution_once"):
         assert all(timed[side][name] > 0 for name in SIDE)
+
+
+@pytest.mark.slow
+def test_a_network_is_made_to_fire_and_timed_layer_by_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense, "NETWORK", ModelConfig((12, 12, 3), (16, 8), hidden=(), time_steps=6))
+    monkeypatch.setattr(dense, "BATCH", 8)
+    data = DataConfig(dataset=f"arrays:{dense.noise(tmp_path)}")
+    config = Config(dense.NETWORK, data, TrainConfig(batch_size=8, engine="event"))
+    network = dense.firing(config, 0.3)
+    images = load(f"arrays:{tmp_path}/noise.npz", (12, 12, 3)).train.images[:8]
+    spikes = scan.trace(network, jnp.asarray(images))[1].spikes
+    assert np.allclose([np.mean(layer) for layer in spikes[:2]], 0.3, atol=0.02)
+    csnn_jax.save(network, config, tmp_path / "run")
+    found = dense.layers(str(tmp_path / "run"))
+    assert [layer["layer"] for layer in found] == ["conv1", "conv2", "fc1"]
+    assert all(layer[work]["ms"] > 0 for layer in found for work in ("inference", "training"))
 
 
 def test_a_bit_of_a_membrane_changes_its_hash() -> None:

@@ -124,12 +124,18 @@ static Numbers<Number> arranged(const Shape& s, const Number* kernel) {
   return to;
 }
 
+void sum_taps(const Shape& s, const float* kernel, float* taps) {
+  std::fill_n(taps, s.kernel * s.kernel * s.out, 0.0f);
+  for (int64_t row = 0; row < s.kernel * s.kernel * s.in; row++)
+    for (int64_t n = 0; n < s.out; n++) taps[row / s.in * s.out + n] += kernel[row * s.out + n];
+}
+
 void conv_lif(ConvLif a, const float* kernel, int64_t images, const Workers& workers) {
   const Kernels& k = kernels();
   const Shape& s = a.shape;
   const int64_t rows = s.kernel * s.kernel * s.in;
   Scales scales;
-  Floats floats;
+  Floats floats, taps;
   Numbers<int16_t> whole;
   if (a.weight_bits) {
     scales = scales_of(kernel, rows, s.out, a.weight_bits, workers);
@@ -140,8 +146,9 @@ void conv_lif(ConvLif a, const float* kernel, int64_t images, const Workers& wor
     }
   }
   if (!a.kernel) {  // also where a training that diverged has left other weights
-    floats = arranged(s, kernel);
-    a.kernel = floats.get();
+    floats = arranged(s, kernel), taps = allocate(s.kernel * s.kernel * s.out);
+    sum_taps(s, kernel, taps.get());
+    a.kernel = floats.get(), a.taps = taps.get();
   }
   PerWorker scratch(workers.threads(), k.conv_lif_scratch(a));
   workers.each(images, [&](int64_t image, int64_t worker) { k.conv_lif(a, image, scratch[worker]); });

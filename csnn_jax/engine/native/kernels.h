@@ -124,6 +124,7 @@ struct ConvLif {
   int64_t weight_bits;           // of a weight, without its sign, that's a whole number times its scale; 0: a float
   const void* kernel = nullptr;  // in blocks of outputs, [weights(), outputs], floats or int16; made by ops.cc
   const float* scale = nullptr;  // [out], powers of two, of whole numbers; made by ops.cc
+  const float* taps = nullptr;   // [k, k, out]: sums of all inputs' weights, where these are floats; made by ops.cc
   int64_t most = INT64_MAX;      // weights of so many bits that int16 adds up; made by ops.cc
   const float* bias;             // [out]
   uint16_t* bits;                // [image, time, neurons / 16]

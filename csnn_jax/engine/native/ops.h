@@ -45,6 +45,8 @@ template <typename Number>
 void arrange_weights(const Shape&, const Number* kernel, Number* to);
 template <typename Number>
 int64_t arranged_size(const Shape&);
+// ConvLif::taps of the weights [k, k, in, out].
+void sum_taps(const Shape&, const float* kernel, float* taps);
 // Where number i of a gradient [in, out / 16, k, k, 16] belongs in [k, k, in, out].
 int64_t weight_place(const Shape&, int64_t i);
 void image_current(const ImageCurrent&, int64_t images, const Workers&);

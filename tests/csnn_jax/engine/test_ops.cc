@@ -11,10 +11,12 @@ static void test_scratch(const csnn::ConvLif& given, const Floats& kernel, int64
   const csnn::Shape& s = given.shape;
   Floats arranged(csnn::arranged_size<float>(s)), last(images * s.neurons());
   csnn::arrange_weights(s, kernel.data(), arranged.data());
+  Floats taps(s.kernel * s.kernel * s.out);
+  csnn::sum_taps(s, kernel.data(), taps.data());
   Words bits(images * given.time * s.neurons() / lanes);
   csnn::ConvLif a = given;
   a.weight_bits = 0;
-  a.kernel = arranged.data();
+  a.kernel = arranged.data(), a.taps = taps.data();
   a.bits = bits.data();
   a.membranes = nullptr;
   a.winners = nullptr;
@@ -288,8 +290,8 @@ static const std::pair<csnn::Shape, csnn::Reset> stacks[] = {
 int main() {
   std::printf("%s\n", csnn::kernels().name);
   test_sums();
-  for (double density : {0.0, 0.05, 1.0, 1.0}) {
-    weight_bits = density < 1 ? 10 : 10 - weight_bits;  // dense ones both ways
+  for (double density : {0.0, 0.05, 0.4, 0.7, 0.7, 1.0, 1.0}) {
+    weight_bits = density < 0.5 ? 10 : 10 - weight_bits;  // dense ones both ways
     for (const auto& stack : stacks) test_conv(stack.first, density, stack.second);
     test_linear(16, 16, 10, 1, density);
     test_linear(560, 112, 100, 70, density);

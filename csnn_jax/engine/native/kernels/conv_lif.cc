@@ -2,78 +2,27 @@
 // cell's positions stay in registers while the spikes of the pixels that they see go by, each of which adds its
 // channel's weights to the positions that see it. Then the positions are pooled, and the neurons under them take their
 // step.
+//
+// A step is dense from six spikes per pixel on. Then each column of pixels has a loop of its own, in which no position
+// finds zeros; and where more than half of the inputs spike, the others are visited, and subtracted from the sums of
+// all weights: on their grids, no sum rounds.
 #include "lif.h"
-#include "memory.h"
 #include "rows.h"
+#include "spiking.h"
 
 namespace csnn::ISA {
 
-// The spikes of one step, word after word: a word is 16 channels of a pixel.
-struct Spiking {
-  int32_t* at;     // [height * width * in]: the place of the spike's weights, as far as channel and column tell it
-  int32_t* start;  // [height * words of a row + 1]: where the spikes of each word begin
-  int32_t* seen;   // [rows, words of a row + 1]: the sum of `start` over the rows of pixels that a row of cells sees
-  int32_t* place;  // [words of a row]: the place of the weights of a word's first channel
-};
-
-CSNN_INLINE int64_t words_of_row(const Shape& s) { return s.width * s.in / lanes; }
-
-static Spiking lay_out(Memory& memory, Shape s) {
-  const int64_t words = words_of_row(s);
-  return {.at = memory.take<int32_t>(s.inputs()),
-          .start = memory.take<int32_t>(s.height * words + 1),
-          .seen = memory.take<int32_t>(s.rows() * (words + 1)),
-          .place = memory.take<int32_t>(words)};
-}
-
-// `width`: outputs of a block of weights. (A Shape of one's own, here and below: a store to memory can't change it.)
-static void list(Shape s, const uint16_t* bits, const Spiking& spiking, int64_t width) {
-  const int64_t words = words_of_row(s);
-  const int32_t stride = static_cast<int32_t>(s.kernel * s.tap_columns() * width);
-  for (int64_t x = 0, i = 0; x < s.width; x++)
-    for (int64_t c = 0; c < s.in; c += lanes) spiking.place[i++] = static_cast<int32_t>(x * width + c * stride);
-  int32_t *at = spiking.at, *start = spiking.start;
-  for (int64_t y = 0; y < s.height; y++, bits += words, start += words) {
-    const auto list_words = [&](int64_t from, int64_t to) __attribute__((always_inline)) {
-      for (int64_t i = from; i < to; i++) {
-        start[i] = static_cast<int32_t>(at - spiking.at);
-        at = list_lanes(bits[i], spiking.place[i], stride, at);
-      }
-    };
-    int64_t i = 0;
-    for (; i + 4 <= words; i += 4) {
-      if (load_words(bits + i, 4) != 0) list_words(i, i + 4);
-      else  // as most are of an event camera's frames
-        for (int64_t j = i; j < i + 4; j++) start[j] = static_cast<int32_t>(at - spiking.at);
-    }
-    list_words(i, words);
-  }
-  *start = static_cast<int32_t>(at - spiking.at);
-}
-
-// What tells in two loads whether a cell sees a spike at all.
-static void sum_up(Shape s, const Spiking& spiking) {
-  const int64_t words = words_of_row(s);
-  for (int64_t y = 0; y < s.rows(); y++) {
-    int32_t* seen = spiking.seen + y * (words + 1);
-    memset(seen, 0, (words + 1) * sizeof(int32_t));
-    const int64_t top = y * s.pool - s.padding, bottom = top + s.kernel + s.pool - 1;
-    for (int64_t row = top > 0 ? top : 0; row < (bottom < s.height ? bottom : s.height); row++)
-      for (int64_t i = 0; i <= words; i++) seen[i] += spiking.start[row * words + i];
-  }
-}
-
-// Adds the weights of some spikes to the sums of rows y0..y1 of a cell's places, of V rows of outputs. `weights` and a
-// spike's own place are where place (0, 0) finds those of the spike. A place that does not see the spike's column finds
-// zeros.
-template <typename Row, int K, int P, int V, int y0, int y1>
+// Adds the weights of some spikes to the sums of rows y0..y1 and columns x0..x1 of a cell's places, of V rows of
+// outputs. `weights` and a spike's own place are where place (0, 0) finds those of the spike. A place that does not see
+// the spike's column finds zeros.
+template <typename Row, int K, int P, int V, int y0, int y1, int x0 = 0, int x1 = P - 1>
 CSNN_INLINE void add_spikes(const int32_t* at, const int32_t* end, const typename Row::Weight* weights,
                             typename Row::Sum (&sum)[P * P][V]) {
   constexpr int64_t tap = V * Row::outputs, row = (K + P - 1) * tap;  // as Shape::tap_columns
   for (; at < end; at++) {
     const auto* place = weights + *at;
     for (int y = y0; y <= y1; y++)
-      for (int x = 0; x < P; x++)
+      for (int x = x0; x <= x1; x++)
         for (int v = 0; v < V; v++) sum[y * P + x][v] += Row::load(place - y * row - x * tap + v * Row::outputs);
   }
 }
@@ -129,6 +78,52 @@ CSNN_INLINE bool gather(const ConvLif& a, const Spiking& spiking, int64_t y, int
   return true;
 }
 
+// The sum of the weights of all inputs that a position sees, of 16 outputs from `channel` on.
+template <int K>
+CSNN_INLINE v16 sum_taps(const ConvLif& a, int64_t top, int64_t left, int64_t channel) {
+  const Shape& s = a.shape;
+  v16 total{};
+  for (int64_t i = top < 0 ? -top : 0; i < K && top + i < s.height; i++)
+    for (int64_t j = left < 0 ? -left : 0; j < K && left + j < s.width; j++)
+      total += load(a.taps + (i * K + j) * s.out + channel);
+  return total;
+}
+
+// `gather` of a dense step, with all sums.
+template <int K, int P, int V>
+void gather_dense(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t channel,
+                  v16 (&total)[P * P][V]) {
+  constexpr int64_t tap = V * lanes, taps_row = (K + P - 1) * tap;
+  const Shape& s = a.shape;
+  const int64_t top = y * P - s.padding, left = x * P - s.padding, words = words_of_row(s);
+  const auto column = [&](int64_t at) { return (at < 0 ? 0 : at < s.width ? at : s.width) * (s.in / lanes); };
+  const int64_t first = column(left), second = column(left + 1), last = column(left + K),
+                end = column(left + K + P - 1);
+  const float* weights = static_cast<const float*>(a.kernel) + channel * s.weights() + (P - 1 - left) * tap;
+  v16 sum[P * P][V] = {};
+  for (int64_t row = 0; row < K + P - 1; row++, weights += taps_row) {
+    if (top + row < 0 || top + row >= s.height) continue;
+    const int32_t *at = spiking.at, *start = spiking.start + (top + row) * words;
+    const auto add = [&]<int y0, int y1>() __attribute__((always_inline)) {
+      if constexpr (P == 1) {
+        add_spikes<FloatRow, K, P, V, y0, y1>(at + start[first], at + start[end], weights, sum);
+      } else {
+        add_spikes<FloatRow, K, P, V, y0, y1, 0, 0>(at + start[first], at + start[second], weights, sum);
+        add_spikes<FloatRow, K, P, V, y0, y1>(at + start[second], at + start[last], weights, sum);
+        add_spikes<FloatRow, K, P, V, y0, y1, P - 1, P - 1>(at + start[last], at + start[end], weights, sum);
+      }
+    };
+    if (P > 1 && row == 0) add.template operator()<0, 0>();
+    else if (P > 1 && row == K) add.template operator()<P - 1, P - 1>();
+    else add.template operator()<0, P - 1>();
+  }
+  for (int place = 0; place < P * P; place++)
+    for (int g = 0; g < V; g++)
+      total[place][g] = spiking.flip
+                            ? sum_taps<K>(a, top + place / P, left + place % P, channel + g * lanes) - sum[place][g]
+                            : sum[place][g];
+}
+
 // Where a step finds and leaves the neurons of an image.
 struct Step {
   const uint16_t* bits_in;
@@ -138,12 +133,14 @@ struct Step {
 };
 
 // The step of the neurons of a cell under V rows of outputs, from group `w` of 16 on.
-template <typename Row, int K, int P, int V, Pool pool>
+template <typename Row, int K, int P, int V, Pool pool, bool dense>
 CSNN_INLINE void advance(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t w, const Step& at) {
   const Shape& s = a.shape;
   const v16 threshold = all(a.neuron.threshold);
   v16 sum[P * P][V * Row::groups] = {};
-  const bool pools = gather<Row, K, P, V, pool>(a, spiking, y, x, w * lanes, sum);
+  bool pools = true;
+  if constexpr (dense) gather_dense<K, P, V>(a, spiking, y, x, w * lanes, sum);
+  else pools = gather<Row, K, P, V, pool>(a, spiking, y, x, w * lanes, sum);
   for (int g = 0; g < V * Row::groups; g++) {
     const int64_t group = w + g, n = group * lanes;
     if (Row::groups > 1 && n >= s.out) break;
@@ -179,16 +176,24 @@ CSNN_INLINE void advance(const ConvLif& a, const Spiking& spiking, int64_t y, in
 
 // The step of all neurons from group `w` on whose weights come in blocks of V rows; the first group that is left.
 template <typename Row, int K, int P, int V, Pool pool>
-CSNN_INLINE int64_t step_blocks(const ConvLif& a, const Spiking& spiking, int64_t w, const Step& at) {
+CSNN_INLINE int64_t step_blocks(const ConvLif& a, Spiking& spiking, int64_t w, const Step& at) {
   constexpr int64_t groups = V * Row::groups;
+  constexpr bool can_be_dense = Row::groups == 1 && V == conv_vectors;  // not all, or the compiler takes twice as long
   const Shape& s = a.shape;
   const int64_t all = (s.out / lanes + Row::groups - 1) / Row::groups * Row::groups;
   if (w + groups > all) return w;
+  const int64_t spikes = can_be_dense ? count_bits(at.bits_in, s.inputs() / lanes) : 0;
+  const bool dense = spikes > 6 * s.height * s.width;
+  spiking.flip = dense && 2 * spikes > s.inputs() ? 0xffff : 0;
   list(s, at.bits_in, spiking, V * Row::outputs);
   sum_up(s, spiking);
-  for (; w + groups <= all; w += groups)  // a block's weights stay in the cache
-    for (int64_t y = 0; y < s.rows(); y++)
-      for (int64_t x = 0; x < s.columns(); x++) advance<Row, K, P, V, pool>(a, spiking, y, x, w, at);
+  const auto step_all = [&]<bool crowded>() __attribute__((always_inline)) {
+    for (; w + groups <= all; w += groups)  // a block's weights stay in the cache
+      for (int64_t y = 0; y < s.rows(); y++)
+        for (int64_t x = 0; x < s.columns(); x++) advance<Row, K, P, V, pool, crowded>(a, spiking, y, x, w, at);
+  };
+  if (can_be_dense && dense) step_all.template operator()<can_be_dense>();
+  else step_all.template operator()<false>();
   return w;
 }
 
@@ -198,7 +203,7 @@ void window(const ConvLif& given, int64_t image, char* scratch) {
   const Shape& s = a.shape;
   const int64_t words = s.neurons() / lanes;
   Memory memory{scratch};
-  const Spiking spiking = lay_out(memory, s);
+  Spiking spiking = lay_out(memory, s);
   float* last = a.last + image * s.neurons();
   for (int64_t t = 0; t < a.time; t++) {
     const int64_t step_at = image * a.time + t;
@@ -234,7 +239,7 @@ int64_t conv_lif_scratch(const ConvLif& a) {
 
 void conv_lif(const ConvLif& a, int64_t image, char* scratch) {
   assert(a.shape.valid() && a.time > 0 && image >= 0 && scratch);
-  assert(a.kernel && a.most > 0 && (a.shape.max || !a.winners));
+  assert(a.kernel && a.most > 0 && (a.taps || a.scale) && (a.shape.max || !a.winners));
   KernelSizes::choose(a.shape.kernel, [&]<int K>() {
     if (a.scale) window_of<WholeRow, K>(a, image, scratch);
     else window_of<FloatRow, K>(a, image, scratch);

@@ -179,6 +179,13 @@ CSNN_INLINE uint64_t load_words(const uint16_t* words, int64_t count) {
   return bits;
 }
 
+// Number of set bits.
+CSNN_INLINE int64_t count_bits(const uint16_t* bits, int64_t words) {
+  int64_t total = 0;
+  for (int64_t w = 0; w < words; w += 4) total += __builtin_popcountll(load_words(bits + w, words - w));
+  return total;
+}
+
 // e^x for x <= 0, to about one unit in the last place; libm's differs between machines.
 CSNN_INLINE v16 exp_negative(v16 x) {
   const v16 least = all(-87.0f);
