@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from csnn_jax.config import ModelConfig, Reset
 from csnn_jax.data.encode import as_input
 from csnn_jax.data.entry import as_floats
+from csnn_jax.neurons.leaky import step
 from csnn_jax.runs.layouts import Tensors, bias_of
 from csnn_torch.blocks import before_neurons
 
@@ -34,6 +35,22 @@ class Trace(NamedTuple):
 
     membranes: Membranes
     spikes: Membranes
+
+
+class Operations:
+    """Torch's operations for a neuron's step, see `csnn_jax.neurons.operations`; `fired` is 0.0 or 1.0."""
+
+    def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
+        """Where a membrane is above the threshold."""
+        return (membrane > threshold).to(membrane.dtype)
+
+    def masked(self, fired: Tensor, x: Tensor) -> Tensor:
+        """x where a neuron fired, else 0: a product, which other tools read better than a choice."""
+        return fired * x
+
+    def decayed(self, factor: Tensor, x: Tensor) -> Tensor:
+        """The product, rounded before anything is added to it."""
+        return factor * x
 
 
 class Leaky(nn.Module):
@@ -58,22 +75,12 @@ class Leaky(nn.Module):
 
     def forward(self, membrane: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
         """From U[t-1] and I[t] to (U[t], S[t]), all of one shape."""
-        if self.reset == "none":
-            membrane = self.beta * membrane + current
-            return membrane, self.fire(membrane)
-        fired = self.fire(membrane)
-        if self.reset == "subtract":
-            membrane = self.beta * membrane + current - fired * self.threshold
-        elif self.reset == "zero":
-            # snnTorch multiplies by (1 - fired); this has the same bits and needs no constant in the graph.
-            membrane = self.beta * (membrane - fired * membrane) + current
-        else:
-            raise ValueError(f"reset {self.reset!r}: expected subtract, zero or none")
+        membrane = step(Operations(), self.beta, self.threshold, self.reset, membrane, current)
         return membrane, self.fire(membrane)
 
     def fire(self, membrane: Tensor) -> Tensor:
         """H(U - theta): 1.0 where the membrane is above the threshold, 0.0 where it is at it or below."""
-        return (membrane > self.threshold).to(membrane.dtype)
+        return Operations().fired(membrane, self.threshold)
 
 
 class Step(nn.Module):

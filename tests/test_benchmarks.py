@@ -78,9 +78,7 @@ def test_a_small_run_is_timed(
 
 
 @pytest.mark.slow
-def test_a_network_is_made_to_fire_and_timed_layer_by_layer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_is_made_to_fire_and_timed_layer_by_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense, "NETWORK", ModelConfig((12, 12, 3), (16, 8), hidden=(), time_steps=6))
     monkeypatch.setattr(dense, "BATCH", 8)
     data = DataConfig(dataset=f"arrays:{dense.noise(tmp_path)}")

@@ -4,11 +4,12 @@ Slow and plain; no engine, so that what it finds depends on none (docs/design.md
 """
 
 from collections.abc import Iterator
-from typing import assert_never
 
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.neurons import leaky
+from csnn_jax.neurons.operations import Numpy
 
 
 def current(layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -36,18 +37,9 @@ def spikes(current: np.ndarray, model: ModelConfig, index: int) -> np.ndarray:
     steps = model.time_steps if len(current) == 1 else len(current)
     membrane = np.zeros(current.shape[1:], np.float32)
     fired = np.zeros((steps, *membrane.shape), bool)
-    before = np.zeros(membrane.shape, bool)
     for step in range(steps):
-        now = current[step % len(current)]
-        if model.reset == "subtract":
-            membrane = beta * membrane + now - threshold * before
-        elif model.reset == "zero":
-            membrane = beta * np.where(before, 0, membrane) + now
-        elif model.reset == "none":
-            membrane = beta * membrane + now
-        else:
-            assert_never(model.reset)
-        before = fired[step] = membrane > threshold
+        membrane = leaky.step(Numpy(), beta, threshold, model.reset, membrane, current[step % len(current)])
+        fired[step] = membrane > threshold
     return fired
 
 

@@ -1,6 +1,6 @@
-"""The leaky integrate-and-fire neuron, and nothing else (docs/design.md, section 2; snnTorch's `Leaky`)."""
+"""The neuron in JAX: the step of csnn_jax/neurons, its spikes and their gradient."""
 
-from typing import assert_never, get_args
+from typing import get_args
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -9,6 +9,23 @@ from jax.ad_checkpoint import checkpoint_name
 from csnn_jax.config import Reset
 from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative, spike
+from csnn_jax.neurons.leaky import step
+
+
+class Operations:
+    """JAX's operations for a neuron's step, see `csnn_jax.neurons.operations`."""
+
+    def fired(self, membrane: Array, threshold: Array) -> Array:
+        """Where a membrane is above the threshold."""
+        return lax.stop_gradient(membrane > threshold)
+
+    def masked(self, fired: Array, x: Array) -> Array:
+        """x where a neuron fired, else 0."""
+        return jnp.where(fired, x, 0)
+
+    def decayed(self, factor: Array, x: Array) -> Array:
+        """The product, rounded before anything is added to it."""
+        return rounded(factor * x)
 
 
 def clip_beta(beta: Array | float) -> Array:
@@ -27,10 +44,8 @@ def leaky(
 ) -> tuple[Array, Array]:
     """One time step of a layer of neurons.
 
-        R[t] = H(U[t-1] - theta)                                            no gradient flows through R
-        U[t] = clip(beta, 0, 1) U[t-1] + I[t] - R[t] theta                  reset "subtract"
-        U[t] = clip(beta, 0, 1) (1 - R[t]) U[t-1] + I[t]                    reset "zero"
-        U[t] = clip(beta, 0, 1) U[t-1] + I[t]                               reset "none"
+    The membrane U[t] is that of `csnn_jax.neurons.leaky.step`, with beta clipped to 0..1, and its spikes are
+
         S[t] = H(U[t] - theta)                                              gradient: `derivative`
 
     Args:
@@ -52,19 +67,7 @@ def leaky(
     if reset not in (known := get_args(Reset)):
         raise ValueError(f"reset is {reset!r}, expected one of {', '.join(known)}")
     decay = clip_beta(jnp.asarray(beta, membrane.dtype))
-
-    def leak(membrane: Array) -> Array:
-        return rounded(decay * membrane)
-
     threshold = jnp.asarray(threshold, membrane.dtype)
-    fired = lax.stop_gradient(membrane > threshold)
-    if reset == "subtract":
-        membrane = leak(membrane) + current - jnp.where(fired, threshold, 0)
-    elif reset == "zero":
-        membrane = leak(jnp.where(fired, 0, membrane)) + current
-    elif reset == "none":
-        membrane = leak(membrane) + current
-    else:
-        assert_never(reset)
+    membrane = step(Operations(), decay, threshold, reset, membrane, current)
     membrane = checkpoint_name(membrane, "membrane")
     return membrane, spike(membrane - threshold, derivative)

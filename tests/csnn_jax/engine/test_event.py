@@ -39,9 +39,8 @@ STACKS = {
     "avg pool, reset zero, 3 bits": dict(pool="avg", reset="zero", weight_bits=3),
     "learned beta and threshold": dict(learn_beta=True, learn_threshold=True, beta=0.6),
     "more than 64 steps": dict(time_steps=70, hidden=()),
-    "more channels than a constant source may have": dict(
-        input_shape=(4, 5, 1), conv_channels=(1030, 3), hidden=(), time_steps=12
-    ),
+    "many constant channels": dict(input_shape=(4, 5, 1), conv_channels=(1030, 3), hidden=(), time_steps=12),
+    "2,100 inputs, whose weights have 12 bits": dict(conv_channels=(), hidden=(2100,)),
 }
 DERIVATIVES = dict(surrogate.BY_NAME) | {
     "fast_sigmoid, slope 3": functools.partial(surrogate.fast_sigmoid, slope=3.0),

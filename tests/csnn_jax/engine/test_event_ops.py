@@ -32,7 +32,7 @@ NEURON = st.fixed_dictionaries(
         "surrogate": st.sampled_from(list(surrogate.BY_NAME)),
         "beta": st.sampled_from([0.0, 0.5, 1.0]),
         "threshold": st.sampled_from([0.5, 1.0, 2.0]),
-        "weight_bits": st.sampled_from([0, 2, 10]),  # whole numbers of 10 bits are added 31 at a time
+        "weight_bits": st.sampled_from([0, 2, 10, 12]),  # whole numbers of 10 bits are added 31 at a time, of 12 bits 7
     }
 )
 drawn = partial(settings, max_examples=6, phases=[Phase.generate])  # shrinking would compile for minutes
