@@ -27,7 +27,7 @@ FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 
 # One compilation cache for all of them, so that only the first run of a network compiles it.
 _CACHE = tempfile.TemporaryDirectory(prefix="csnn-test-cache-")
-ENVIRONMENT = os.environ | {
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")} | {
     "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
     "JAX_PLATFORMS": "cpu",
     "COLUMNS": "200",
