@@ -1,4 +1,4 @@
-"""The three operations that a neuron's step is made of, beside additions and subtractions."""
+"""The three operations that a neuron's step is made of, besides additions and subtractions."""
 
 from typing import Any, Protocol
 

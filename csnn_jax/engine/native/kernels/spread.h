@@ -68,8 +68,7 @@ CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share,
 template <int K, int P>
 void spread(const Shape& s, const Cells& cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             const float* kernel, const uint8_t* reaches, float* dspikes) {
-  constexpr int64_t block =
-      64;  // output channels at a time; with 32, whose weights fit into any L1 cache, it takes longer
+  constexpr int64_t block = 64;  // output channels at a time; 32, whose weights fit into any L1 cache, take longer
   const int64_t wide = s.padded_width();
   const float share = share_of(s);
   for (int64_t c = 0; c < s.out; c += block) {
