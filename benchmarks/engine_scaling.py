@@ -160,7 +160,7 @@ def one_layer(block: "Block", spikes: "Array") -> dict[str, float]:
     spikes = spikes.astype(jnp.float32)
     time_steps, batch = spikes.shape[:2]
     outputs, rule = block.layer.out_shape[-1], Rule(block.reset, "fast_sigmoid", 25.0, keep=False)
-    values = bits.NeuronValues(jnp.float32(block.beta), jnp.float32(block.threshold))
+    values = bits.NeuronValues(*(jnp.float32(block.in_use[name]) for name in ("beta", "threshold")))
     kernel, bias = block.kernel[...], block.bias[...]
 
     def dense(spikes: "Array") -> "Array":

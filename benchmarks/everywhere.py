@@ -162,10 +162,13 @@ def web_side(case: Case, side: str) -> np.ndarray:
     x = reference.inputs(case.model, case.images)
     frames = x.shape[0] if x.ndim == 5 else 1
     (site / "images.bin").write_bytes(np.ascontiguousarray((x.swapaxes(0, 1) if x.ndim == 5 else x).numpy()).tobytes())
-    shapes = reference.membrane_shapes(case.model)
+    shapes = [(layer.out_shape[-1], *layer.out_shape[:-1]) for layer in case.model.layers]
+    thresholds = [one.threshold.flatten() for one in reference.Step(case.model, case.tensors).neurons]
     height, width, channels = case.model.input_shape
     facts = {"batch": 10, "frames": frames, "steps": case.model.time_steps, "shape": [channels, height, width]}
-    (site / "facts.json").write_text(json.dumps(facts | {"layers": shapes, "thresholds": case.model.thresholds}))
+    facts |= {"layers": shapes, "states": case.model.kind.states, "readout": case.model.readout}
+    facts["thresholds"] = [one.expand(shape[0]).tolist() for one, shape in zip(thresholds, shapes, strict=True)]
+    (site / "facts.json").write_text(json.dumps(facts))
     shutil.copy(case.bundle / "step.onnx", site)
     for name in ("page.html", "page.js"):
         shutil.copy(HERE / name, site)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
-from csnn_jax.config import RECORDED, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config import RECORDED, DataConfig, ModelConfig, NeuronFields, TrainConfig
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ TITLES = {
 _OF_CLASS = {DataConfig: "data", ModelConfig: "network", TrainConfig: "training"}
 _MEMBERS = {
     "data": ("dataset", "validation", "encoding", "scale"),
-    "neuron": ("beta", "threshold", "learn_beta", "learn_threshold", "reset", "surrogate", "slope"),
+    "neuron": (*(one.name for one in fields(NeuronFields)), "reset", "output", "surrogate", "slope"),
     "optimisation": (
         *("optimizer", "lr", "momentum", "schedule", "warmup", "weight_decay", "clip_norm", "dropout", "ema"),
         *("loss", "label_smoothing", "rate_target", "rate_weight"),
@@ -70,6 +70,11 @@ def fill(kind: type[T], filled: Any) -> T:
     return _made(kind, values)
 
 
+def fill_own(kind: type[T], filled: Any) -> T:
+    """The same with the default configuration, whatever flags say of it."""
+    return kind(**{one.name: getattr(filled, one.name) for one in fields(filled) if one.name not in TITLES})
+
+
 def _made(kind: type[T], values: dict[str, Any]) -> T:
     hints = get_type_hints(kind)
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
@@ -89,15 +94,17 @@ def _leaves(flags: Any) -> Iterator[tuple[type, Field, Any]]:
 
 def _annotation(owner: type, one: Field) -> Any:
     """The field's type, with the text below it as the flag's help."""
-    text = " ".join(_texts(owner)[one.name].split())
+    text = " ".join((one.metadata.get("help") or _texts(owner)[one.name]).split())
     return Annotated[get_type_hints(owner, include_extras=True)[one.name], tyro.conf.arg(help=text)]
 
 
 @functools.cache
 def _texts(kind: type) -> dict[str, str]:
-    """The text below each field of a dataclass, inherited ones too."""
+    """The text below each field of a dataclass, inherited ones too; generated fields have theirs with them."""
     found = {}
     for base in kind.__mro__[:-1]:
+        if base is NeuronFields:
+            continue
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(definition, ast.ClassDef)
         for one, following in itertools.pairwise(definition.body):

@@ -19,8 +19,9 @@ from csnn_jax.config import Config, ModelConfig
 from csnn_jax.config.checks import check, is_count
 from csnn_jax.errors import UserError, one_line, refusal
 from csnn_jax.figures import Figures
-from csnn_jax.flag_groups import fill, form
+from csnn_jax.flag_groups import fill, fill_own, form
 from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
+from csnn_jax.neurons import NEURONS
 from csnn_jax.recipes import RECIPES, Recipe
 from csnn_jax.runs import rundir
 from csnn_jax.runs.rundir import RunDir
@@ -167,21 +168,24 @@ def parse_train(
     asked = form(kind())
     based = bool({"--init-from", "--recipe"} & words)
     filled: Any = parse(asked, program, description, arguments, asked() if based else None)
-    if based and not filled.resume:
-        begins = form(replace(kind(), config=_base(filled, origin)))
+    if filled.seeds is not None and "--seed" in words:
+        raise UserError(f"--seed {filled.training.seed}: expected no --seeds beside it, which name all seeds")
+    if filled.resume:
+        for name, own in (("--init-from", "weights"), ("--recipe", "flags")):
+            if name in words:
+                raise UserError(f"--resume: expected no {name} beside it, the run has {own} of its own")
+        base = begun(fill_own(kind, filled))
+    elif based:
+        base = _base(filled, origin)
+    if filled.resume or based:
+        begins = form(replace(kind(), config=_fitted(base, filled, words)))
         filled = parse(begins, program, description, arguments, begins())
     flags = fill(kind, filled)
     if "--recipe" in words:
         _check_recipe(flags)
-    if flags.seeds is not None and "--seed" in words:
-        raise UserError(f"--seed {flags.config.train.seed}: expected no --seeds beside it, which name all seeds")
-    if not flags.resume:
-        return flags
-    for name, own in (("--init-from", "weights"), ("--recipe", "flags")):
-        if name in words:
-            raise UserError(f"--resume: expected no {name} beside it, the run has {own} of its own")
-    before = form(replace(kind(), config=begun(flags)))
-    return fill(kind, parse(before, program, description, arguments, before()))
+    if "--readout" in words and filled.network.readout != flags.config.model.readout:
+        raise UserError("--readout spikes: expected membrane with --output integrator, whose neurons never spike")
+    return flags
 
 
 def _base(filled: Any, origin: Callable[[str], ModelConfig]) -> Config:
@@ -192,6 +196,20 @@ def _base(filled: Any, origin: Callable[[str], ModelConfig]) -> Config:
         return config
     model = replace(origin(source), num_classes=ModelConfig.num_classes)  # the data set says how many
     return replace(config, model=model, train=replace(config.train, init="auto"))
+
+
+def _fitted(base: Config, filled: Any, words: set[str]) -> Config:
+    """The job that flags change, without what neurons or outputs that they name haven't."""
+    model = base.model
+    if "--neuron" in words and filled.neuron.neuron != model.neuron:
+        kind = NEURONS[filled.neuron.neuron]
+        lacking = [name for name in model.kind.parameters if name not in kind.parameters]
+        values: dict[str, Any] = dict.fromkeys(lacking) | {f"learn_{name}": False for name in lacking}
+        wide = tuple(name for name in model.per_channel if name not in lacking)
+        model = replace(model, neuron=kind.name, per_channel=wide, **values)
+    if "--output" in words and filled.neuron.output == "spiking" and model.output == "integrator":
+        model = replace(model, output="spiking", readout="spikes")  # which the integrator alone had made membrane
+    return replace(base, model=model)
 
 
 def _check_recipe(flags: TrainFlags) -> None:

@@ -95,10 +95,11 @@ def _text(path: str, notes: Sequence[str], spikes: np.ndarray, membranes: np.nda
     """The answer for output spikes [time, classes], or membranes where the class is read from them."""
     scores = spikes.sum(0).astype(int) if membranes is None else membranes.sum(0)
     steps = np.flatnonzero(spikes.any(1))
-    first = f"first output spike at step {steps[0]}" if len(steps) else "no output spike at all"
+    first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spike at all"
+    first = first if membranes is None else ""
     best = np.flatnonzero(scores == scores.max())
     tie = f" (tie between {', '.join(map(str, best))})" if len(best) > 1 else ""
-    lines = [f"{path}: class {best[0]}{tie}, {first}"]
+    lines = [f"{path}: class {best[0]}{tie}{first}"]
     lines += [f"  {note}" for note in notes]
     said, form = ("spikes", "d") if membranes is None else ("summed membranes", ".2f")
     lines.append(f"  {said}: " + "  ".join(f"{label}:{score:{form}}" for label, score in enumerate(scores)))

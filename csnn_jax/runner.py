@@ -17,8 +17,8 @@ from csnn_jax.data import Images, Split, as_images, as_input, as_learned, eval_b
 from csnn_jax.data.images import check_floats
 from csnn_jax.devices.mesh import Devices
 from csnn_jax.engine import scan
-from csnn_jax.network import model as models
-from csnn_jax.network.model import CSNN, Membranes, advance, enter, exact
+from csnn_jax.network.model import CSNN, States, advance, enter, exact
+from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import metrics
 from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
 
@@ -92,7 +92,7 @@ class BatchRunner:
 
         def membranes(params, x: Array) -> list[tuple[Array, Array]]:
             blocks = nnx.merge(graphdef, params).blocks
-            thresholds = [jnp.asarray(models.value(block.threshold), block.dtype) for block in blocks]
+            thresholds = [jnp.asarray(block.in_use["threshold"], block.dtype) for block in blocks]
             return list(zip(trace(params, x).membranes, thresholds, strict=True))
 
         def look(params, x: Array) -> list[Moments]:
@@ -209,19 +209,19 @@ class Stream:
         graphdef, self._params = nnx.split(exact(model))
         membrane = model.config.readout == "membrane"
 
-        def step(params, membranes: Membranes, scores: Array, frame: Array) -> tuple[Membranes, Array, Array]:
+        def step(params, states: States, scores: Array, frame: Array) -> tuple[States, Array, Array]:
             network = nnx.merge(graphdef, params)
             current = network.blocks[0].current(enter(network, frame))
-            membranes, spikes = advance(network.blocks, membranes, current)
-            return membranes, spikes[-1], scores + (membranes[-1] if membrane else spikes[-1])
+            states, spikes = advance(network.blocks, states, current)
+            return states, spikes[-1], scores + (states[-1][MEMBRANE] if membrane else spikes[-1])
 
         self._step = jax.jit(step, donate_argnums=(1, 2))
         self.reset()
 
     def reset(self) -> None:
         """Goes back to the state before the first frame: membranes and scores are 0."""
-        self._membranes = self._model.initial_membranes(self._batch or 1)
-        self._scores = jnp.zeros((self._batch or 1, self._model.config.num_classes), self._membranes[-1].dtype)
+        self._states = self._model.initial_states(self._batch or 1)
+        self._scores = jnp.zeros_like(self._states[-1][MEMBRANE])
 
     def __call__(self, frame: ArrayLike) -> StreamStep:
         """Takes the next frame.
@@ -246,8 +246,8 @@ class Stream:
         elif ((x != 0) & (x != 1)).any():
             spikes = f"spikes, as {config.encoding} encoding makes them"
             raise ValueError(f"frame has other numbers than 0 and 1, expected {spikes}")
-        state = self._membranes, self._scores
-        self._membranes, spikes, self._scores = self._step(self._params, *state, x.reshape(-1, *shape))
+        state = self._states, self._scores
+        self._states, spikes, self._scores = self._step(self._params, *state, x.reshape(-1, *shape))
         # Copied, for the next step writes over the scores.
         answer, scores = np.asarray(spikes).astype(np.int64), np.array(self._scores)
         if self._model.config.readout == "spikes":

@@ -113,7 +113,8 @@ class Trained:
             images: as `classify` takes them.
 
         Returns:
-            NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape].
+            NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape]; `states` have all that
+                neurons keep, by name.
 
         Raises:
             ValueError, UserError: as `classify`.

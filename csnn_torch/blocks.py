@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from csnn_jax.config import Layer
+from csnn_jax.config.geometry import Layer
 
 
 def before_neurons(layer: Layer, number: int, bias: bool) -> dict[str, nn.Module]:

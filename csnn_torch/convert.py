@@ -12,8 +12,10 @@ from csnn_jax.config import (
     DataConfig,
     Encoding,
     ModelConfig,
+    Output,
     Padding,
     Pool,
+    Readout,
     SurrogateName,
     TrainConfig,
 )
@@ -30,11 +32,15 @@ DESCRIPTION = """Makes a run directory, for csnn_jax.evaluate and export, of a n
 
 FILE was written by `torch.save(network.state_dict(), FILE)`, or holds the state_dict as model_state_dict, state_dict or
 net, or is a safetensors file. The network consists of Conv2d, perhaps BatchNorm2d, a 2x2 pool or none, and snn.Leaky,
-..., then Linear and snn.Leaky, ... The stack, beta, threshold and reset are read from it; what a state_dict lacks comes
-from the flags. Weights are rounded so that every sum is exact. On --dataset, if its images have the size that the
-network takes, the test accuracy is measured, and on its first 1,000 test images what the rounding changed."""
+..., then Linear and snn.Leaky, ...; all neurons may be snn.Synaptic instead, and the last Linear may have none. The
+stack and its neurons are read from it; what a state_dict lacks comes from the flags. Weights are rounded so that every
+sum is exact. On --dataset, if its images have the size that the network takes, the test accuracy is measured, and on
+its first 1,000 test images what the rounding changed."""
 
-GIVEN = ("padding", "stride", "pool", "surrogate", "slope", "time_steps", "encoding", "batchnorm_eps", "normalize")
+GIVEN = (
+    *("padding", "stride", "pool", "surrogate", "slope", "time_steps", "encoding", "batchnorm_eps", "normalize"),
+    *("output", "readout"),
+)
 """The flags that say of the network what a state_dict lacks."""
 OWN = "arrays"
 """The data set of a run whose images only its user has."""
@@ -60,8 +66,13 @@ class ConvertFlags:
     """Stride of the convolutions: one value, or one per convolution."""
     pool: Pool | tuple[Pool, ...] = ModelConfig.pool
     """2x2 pooling after each convolution, or none; one value, or one per convolution."""
+    output: Output | None = None
+    """What the last layer is: spiking, or an integrator, which neither spikes nor resets and whose membranes the class
+    is read from; None: an integrator if it alone has no reset, or if it is a Linear without a neuron."""
+    readout: Readout = ModelConfig.readout
+    """What the class is read from where the last layer spikes: its spikes, or its membranes, summed over the window."""
     surrogate: SurrogateName = "atan"
-    """Surrogate derivative that it was trained with. Leaky's own is atan."""
+    """Surrogate derivative that it was trained with. snnTorch's own is atan."""
     slope: float | None = None
     """Sharpness of the surrogate; None: snnTorch's default."""
     time_steps: int = ModelConfig.time_steps
@@ -79,7 +90,7 @@ class ConvertFlags:
     """What pixel values were divided by: any positive number; None: 255, as torchvision's ToTensor does, and 1 for
     counts and images of 0 and 1. It is folded into the first weights, for networks here divide by powers of two."""
     reset_delay: bool = True
-    """snn.Leaky's reset_delay; csnn_jax has neurons with the delay only."""
+    """The neurons' reset_delay; csnn_jax has neurons with the delay only."""
     dataset: str | None = None
     """Data set that it was trained on, named as for csnn_jax.train; None: mnist, if the network takes its images and
     has its ten classes."""
@@ -166,7 +177,12 @@ def _text(model: ModelConfig) -> str:
     shape = _size(model.input_shape)
     layers = [f"{one.channels}C{one.kernel}" if one.kind == "conv" else f"fc{one.channels}" for one in model.layers]
     bias = "" if model.bias else ", no bias"
-    read = f"{shape} {' '.join(layers)}{bias}, reset {model.reset}, beta {model.beta}, threshold {model.threshold}"
+    values = [
+        f"{name} {'per channel' if name in model.per_channel else show(getattr(model, name))}"
+        for name in model.kind.parameters
+    ]
+    neurons = ", ".join([f"{model.neuron} neurons", f"reset {show(model.reset)}", *values])
+    read = f"{shape} {' '.join(layers)}{bias}, {neurons}{', integrator' if model.output == 'integrator' else ''}"
     geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, pool {show(model.pool)}, "
     shown = geometry if model.conv_channels else ""
     return f"{read}; as flags say: {shown}{model.surrogate}, {model.encoding}, {model.time_steps} steps"

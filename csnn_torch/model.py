@@ -1,4 +1,4 @@
-"""The network as a snnTorch user writes it: `nn.Sequential` of convolutions, pools, linear layers, `snn.Leaky`.
+"""The network as a snnTorch user writes it: `nn.Sequential` of convolutions, pools, linear layers, neurons.
 
 Its input x is an image [batch, channels, height, width], presented at every step, or a sequence
 [time, batch, channels, height, width].
@@ -7,25 +7,35 @@ Its input x is an image [batch, channels, height, width], presented at every ste
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import repeat
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import snntorch as snn
 import torch
 from torch import nn
 
-from csnn_jax.config import ModelConfig, Readout
+from csnn_jax.config import Layer, ModelConfig, Readout
+from csnn_jax.errors import UserError
+from csnn_jax.neurons import NEURONS
+from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.blocks import before_neurons
 from csnn_torch.network import Network, exactly
 from csnn_torch.surrogates import spike_function
 
+T = TypeVar("T", np.ndarray, torch.Tensor)
+
 
 class Trace(NamedTuple):
-    """The membranes and spikes of every layer at every step: one tensor [time, batch, *shape] each, channels last."""
+    """The state and spikes of every layer at every step: tensors [time, batch, *shape], channels last."""
 
-    membranes: tuple[torch.Tensor, ...]
+    states: tuple[dict[str, torch.Tensor], ...]
     spikes: tuple[torch.Tensor, ...]
+
+    @property
+    def membranes(self) -> tuple[torch.Tensor, ...]:
+        """The membranes of every layer."""
+        return tuple(state[MEMBRANE] for state in self.states)
 
 
 class SpikeCounts(NamedTuple):
@@ -45,31 +55,42 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
 
     Called with one step's image [batch, channels, height, width], it goes one step on; `reset` clears the state.
     Turns TF32 off in this process: its 10 bits are fewer than weights have, and cuDNN's convolutions use it by default.
+
+    Raises:
+        UserError: neurons that snnTorch hasn't.
     """
+    if reason := config.kind.lacks("snntorch"):
+        raise UserError(f"--neuron {config.neuron}: {reason}")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     modules: list[nn.Module] = []
     layers = config.layers
     for number, layer in enumerate(layers, 1):
-        neurons = layer.neurons
         modules += before_neurons(layer, number, layer.bias).values()
-        modules.append(
-            snn.Leaky(
-                beta=torch.tensor(neurons.beta, dtype=dtype),
-                threshold=torch.tensor(neurons.threshold, dtype=dtype),
-                spike_grad=spike_function(config, dtype),
-                learn_beta="beta" in neurons.learned,
-                learn_threshold="threshold" in neurons.learned,
-                reset_mechanism=neurons.reset,
-                init_hidden=True,
-                output=layer is layers[-1],
-            )
-        )
+        modules.append(_neurons(layer, config, dtype, output=layer is layers[-1]))
     return Network(modules, [layer.grid for layer in layers]).to(dtype)
 
 
-def neurons(network: nn.Sequential) -> list[snn.Leaky]:
+def _neurons(layer: Layer, config: ModelConfig, dtype: torch.dtype, output: bool) -> snn.SpikingNeuron:
+    """A layer's neurons. Values per channel that aren't learned are parameters without a gradient: files hold them."""
+    neurons = layer.neurons
+    values = {name: torch.tensor(value, dtype=dtype) for name, value in neurons.configured}
+    wide = (layer.channels, 1, 1) if layer.kind == "conv" else (layer.channels,)
+    made = getattr(snn, neurons.kind.name.capitalize())(
+        **{name: value.repeat(wide) if name in neurons.per_channel else value for name, value in values.items()},
+        **{f"learn_{name}": name in neurons.stored for name in values},
+        spike_grad=spike_function(config, dtype),
+        reset_mechanism=neurons.reset,
+        init_hidden=True,
+        output=output,
+    )
+    for name in neurons.stored:
+        getattr(made, name).requires_grad_(name in neurons.learned)
+    return made
+
+
+def neurons(network: nn.Sequential) -> list[snn.SpikingNeuron]:
     """The network's layers of neurons, in order."""
-    return [module for module in network if isinstance(module, snn.Leaky)]
+    return [module for module in network if isinstance(module, snn.SpikingNeuron)]
 
 
 def _parameters(network: nn.Sequential) -> Iterator[tuple[str, nn.Parameter]]:
@@ -81,15 +102,26 @@ def _parameters(network: nn.Sequential) -> Iterator[tuple[str, nn.Parameter]]:
             if isinstance(module, kind):
                 counts[kind] += 1
                 weighted.append((f"{prefix}{counts[kind]}", module))
-    for number, ((name, module), neuron) in enumerate(zip(weighted, neurons(network), strict=True), 1):
+    for number, ((name, module), layer) in enumerate(zip(weighted, neurons(network), strict=True), 1):
         yield from ((f"{name}.{key}", parameter) for key, parameter in module.named_parameters())
-        learnt = dict(neuron.named_parameters())
-        yield from ((f"lif{number}.{key}", learnt[key]) for key in ("beta", "threshold") if key in learnt)
+        learned, neuron = dict(layer.named_parameters()), NEURONS[type(layer).__name__.lower()]
+        yield from ((f"lif{number}.{key}", learned[key]) for key in neuron.parameters if key in learned)
 
 
 def tensors(network: nn.Sequential) -> Tensors:
     """The parameters as `weights.safetensors` holds them, NumPy arrays."""
-    return {name: parameter.detach().cpu().numpy().copy() for name, parameter in _parameters(network)}
+    return {name: _plain(name, parameter.detach()) for name, parameter in _parameters(network)}
+
+
+def _plain(name: str, values: torch.Tensor) -> np.ndarray:
+    """A copy of values as files hold them: those of a convolution's neurons are [channels, 1, 1] in snnTorch."""
+    array = values.cpu().numpy().copy()
+    return array.reshape(-1) if name.startswith("lif") and array.ndim else array
+
+
+def kernels(network: nn.Sequential) -> list[torch.Tensor]:
+    """The weights of the convolutions and linear layers, in order."""
+    return [module.weight for module in network if isinstance(module, (nn.Conv2d, nn.Linear))]
 
 
 def gradients(network: nn.Sequential) -> Tensors:
@@ -99,7 +131,7 @@ def gradients(network: nn.Sequential) -> Tensors:
         if not parameter.requires_grad:  # exponents of grids
             continue
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        found[name] = gradient.cpu().numpy().copy()
+        found[name] = _plain(name, gradient)
     return found
 
 
@@ -114,11 +146,11 @@ def load_tensors(network: nn.Sequential, tensors: Tensors) -> None:
         missing = "is missing" if name in expected else "is none of this network's tensors"
         raise ValueError(f"{name} {missing}, expected {', '.join(expected)}")
     for name, parameter in expected.items():
-        if tensors[name].shape != parameter.shape:
-            raise ValueError(f"{name} has shape {list(tensors[name].shape)}, expected {list(parameter.shape)}")
+        if tensors[name].shape != (expects := _plain(name, parameter.detach()).shape):
+            raise ValueError(f"{name} has shape {list(tensors[name].shape)}, expected {list(expects)}")
     with torch.no_grad():
         for name, parameter in expected.items():
-            parameter.copy_(torch.tensor(tensors[name]))
+            parameter.copy_(torch.tensor(tensors[name]).reshape(parameter.shape))
 
 
 def reset(network: nn.Sequential) -> None:
@@ -166,8 +198,8 @@ def run_for(
     """
     check_input(network, x, time_steps)
     reset(network)
-    place, modules = 1 if reads == "membrane" else 0, list(network)
-    first = next(number for number, module in enumerate(modules) if isinstance(module, snn.Leaky))
+    place, modules = -1 if reads == "membrane" else 0, list(network)
+    first = next(number for number, module in enumerate(modules) if isinstance(module, snn.SpikingNeuron))
     split = first if once and x.ndim == 4 else 0
     before, after = nn.Sequential(*modules[:split]), nn.Sequential(*modules[split:])
 
@@ -176,30 +208,6 @@ def run_for(
         return torch.stack([after(one)[place] for one in inputs])
 
     return exactly(network, window)
-
-
-@contextmanager
-def dropping(network: nn.Sequential, masks: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Multiplies the spikes that linear layers take.
-
-    Args:
-        network: as `sequential` makes it.
-        masks: for each of its linear layers that takes spikes what they are multiplied by [batch, inputs].
-    """
-    taking = [module for module in list(network)[1:] if isinstance(module, nn.Linear)]
-    if isinstance(network[0], nn.Flatten):  # the first linear layer takes the image
-        taking = taking[1:]
-
-    def hook(mask: torch.Tensor) -> Callable[..., torch.Tensor]:
-        return lambda module, inputs: inputs[0] * mask
-
-    pairs = zip(taking, masks, strict=True)
-    handles = [module.register_forward_pre_hook(hook(mask)) for module, mask in pairs]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def watch(
@@ -221,16 +229,18 @@ def watch(
 def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
     """Runs the window (see `run`) and records every layer at every step."""
     layers = neurons(network)
-    membranes: list[list[torch.Tensor]] = [[] for _ in layers]
+    states: list[list[dict[str, torch.Tensor]]] = [[] for _ in layers]
     spikes: list[list[torch.Tensor]] = [[] for _ in layers]
 
-    def keep(number: int, neuron: snn.Leaky, fired: torch.Tensor) -> None:
-        membranes[number].append(_channels_last(neuron.mem))
+    def keep(number: int, neuron: snn.SpikingNeuron, fired: torch.Tensor) -> None:
+        names = NEURONS[type(neuron).__name__.lower()].states
+        states[number].append({name: _channels_last(getattr(neuron, name)) for name in names})
         spikes[number].append(_channels_last(fired))
 
     with _watched(network, keep):
         run(network, x, time_steps)
-    return Trace(tuple(map(torch.stack, membranes)), tuple(map(torch.stack, spikes)))
+    stacked = ({name: torch.stack([one[name] for one in layer]) for name in layer[0]} for layer in states)
+    return Trace(tuple(stacked), tuple(map(torch.stack, spikes)))
 
 
 @torch.no_grad()
@@ -239,17 +249,26 @@ def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Rea
     check_input(network, x, time_steps)
     fired = torch.zeros(x.shape[-4], len(neurons(network)), device=x.device)
 
-    def add(number: int, neuron: snn.Leaky, spikes: torch.Tensor) -> None:
+    def add(number: int, neuron: snn.SpikingNeuron, spikes: torch.Tensor) -> None:
         fired[:, number] += spikes.flatten(1).sum(1)
 
     with _watched(network, add):
-        output = run_for(network, x, time_steps, readout)
-        scores = sum(output[1:], output[0])  # in the order of time, as csnn_jax adds: sums of membranes round
+        scores = add_up(run_for(network, x, time_steps, readout))
     return SpikeCounts(scores, fired)
 
 
+def add_up(steps: T) -> T:
+    """The sum over the first axis, in the order of the steps as csnn_jax adds: sums of membranes round."""
+    return sum(steps[1:], steps[0])
+
+
+def predictions(config: ModelConfig, membranes: Sequence[np.ndarray], spikes: Sequence[np.ndarray]) -> np.ndarray:
+    """The classes [batch] that a network gives, from all layers' membranes and spikes [time, batch, *shape]."""
+    return add_up((membranes if config.readout == "membrane" else spikes)[-1]).argmax(1)
+
+
 @contextmanager
-def _watched(network: nn.Sequential, see: Callable[[int, snn.Leaky, torch.Tensor], None]) -> Iterator[None]:
+def _watched(network: nn.Sequential, see: Callable[[int, snn.SpikingNeuron, torch.Tensor], None]) -> Iterator[None]:
     """Calls `see(layer, neuron, spikes)` for every layer at every step."""
 
     def hook(number: int) -> Callable[..., None]:

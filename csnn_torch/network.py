@@ -1,6 +1,7 @@
 """snnTorch's modules in a row, which run on rounded weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -54,6 +55,30 @@ def exactly(network: nn.Sequential, call: Callable[[], Found]) -> Found:
     """
     weights = {f"network.{name}": value for name, value in _rounded(network).items()}
     return torch.func.functional_call(_Call(network, call), weights, (), tie_weights=False)
+
+
+@contextmanager
+def dropping(network: nn.Sequential, masks: Sequence[torch.Tensor]) -> Iterator[None]:
+    """Multiplies the spikes that linear layers take.
+
+    Args:
+        network: as `sequential` makes it.
+        masks: for each of its linear layers that takes spikes what they are multiplied by [batch, inputs].
+    """
+    taking = [module for module in list(network)[1:] if isinstance(module, nn.Linear)]
+    if isinstance(network[0], nn.Flatten):  # the first linear layer takes the image
+        taking = taking[1:]
+
+    def hook(mask: torch.Tensor) -> Callable[..., torch.Tensor]:
+        return lambda module, inputs: inputs[0] * mask
+
+    pairs = zip(taking, masks, strict=True)
+    handles = [module.register_forward_pre_hook(hook(mask)) for module, mask in pairs]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class _Call(nn.Module):

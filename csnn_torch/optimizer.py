@@ -16,15 +16,16 @@ class Optimizer:
     Args:
         config: which optimizer.
         parameters: what to update.
+        kernels: those of them that weight decay is for.
 
     Attributes:
         state: what an update changes beside the parameters, by parameter and name.
     """
 
-    def __init__(self, config: TrainConfig, parameters: Sequence[nn.Parameter]):
+    def __init__(self, config: TrainConfig, parameters: Sequence[nn.Parameter], kernels: Sequence[torch.Tensor]):
         self._parameters, self._clip_norm = parameters, config.clip_norm
-        kernels, others = ([p for p in parameters if (p.ndim > 1) is kernel] for kernel in (True, False))
-        self._torch = _make(config, [{"params": kernels, "weight_decay": config.decay}, {"params": others}])
+        others = [parameter for parameter in parameters if all(parameter is not kernel for kernel in kernels)]
+        self._torch = _make(config, [{"params": list(kernels), "weight_decay": config.decay}, {"params": others}])
         self.state = self._torch.state
         for parameter in parameters:
             self._begin(self.state[parameter], parameter, config)

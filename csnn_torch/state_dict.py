@@ -2,27 +2,27 @@
 
     network = state_dict.read("net.pt", time_steps=25, padding="valid")
 
-`foreign/saved.py` reads the file and `foreign/modules.py` finds what is in it; here its modules become a network.
+`foreign/saved.py` reads the file, `foreign/modules.py` finds what is in it, `foreign/stack.py` in which order, and
+`foreign/neurons.py` what its neurons are; here its modules become a network.
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from csnn_jax.config import ModelConfig, Reset
+from csnn_jax.config import ModelConfig, Output
 from csnn_jax.config.checks import check, is_number, show
 from csnn_jax.errors import UserError
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.foreign import folding, modules, saved
+from csnn_torch.foreign import folding, modules, neurons, saved, stack
 from csnn_torch.foreign.modules import Module
 
 UNSEEN = (
     "a state_dict does not show inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
-    "BatchNorm's eps, or where pools are and of what kind; assumed: snn.Leaky's defaults, pools before neurons, and "
+    "BatchNorm's eps, or where pools are and of what kind; assumed: snnTorch's defaults, pools before neurons, and "
     "what the flags say"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
@@ -53,6 +53,7 @@ def read(
     batchnorm_eps: float = folding.NORM_EPS,
     normalize: Sequence[float] | None = None,
     divided_by: float | None = None,
+    output: Output | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
     """Reads the network from a file that torch.save wrote.
@@ -60,13 +61,14 @@ def read(
     Args:
         path: the file.
         input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
-        places: "NAME=PLACE" for modules whose order in the file does not tell their place; see `modules.stack`.
+        places: "NAME=PLACE" for modules whose order in the file does not tell their place; see `stack.stack`.
         batchnorm_eps: eps of the BatchNorms.
         normalize: mean and standard deviation of images, as pixels from 0 to 1, that it was trained on normalized; or
             the means of all channels, then their standard deviations.
         divided_by: what the bytes of its images were divided by; None: see `folding.entered`.
+        output: what the last layer is; None: see `neurons.read`.
         fields: fields of ModelConfig that a state_dict lacks: padding, stride, pool, surrogate, slope, time_steps,
-            encoding, and the scale and input_bits of its images.
+            encoding, readout, and the scale and input_bits of its images.
 
     Raises:
         UserError: another kind of file, a network that csnn_jax can't run, or shapes that do not fit together; names
@@ -74,7 +76,7 @@ def read(
     """
     file = saved.read(path)
     fields |= {"ordered": file.ordered, "batchnorm_eps": batchnorm_eps, "normalize": normalize}
-    fields["divided_by"] = divided_by
+    fields |= {"divided_by": divided_by, "output": output}
     found = convert(file.tensors, path, input_shape, places, **fields)
     return found._replace(notes=(*file.notes, *found.notes))
 
@@ -89,29 +91,30 @@ def convert(
     batchnorm_eps: float = folding.NORM_EPS,
     normalize: Sequence[float] | None = None,
     divided_by: float | None = None,
+    output: Output | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
     """The network of a state_dict in memory. `read` has the arguments and errors; `source` names it in messages.
 
-    `ordered`: whether its modules stand in the order in which they were registered; see `modules.stack`.
+    `ordered`: whether its modules stand in the order in which they were registered; see `stack.stack`.
     """
     check("--batchnorm-eps", batchnorm_eps, "a number of at least 0", is_number(batchnorm_eps, -1e-30))
     by = None if normalize is None else folding.normalization(normalize)
-    stack = modules.stack(modules.modules(saved.plain(state, source), source), places, source, ordered)
-    pairs = zip(stack.layers, stack.norms, strict=True)
+    placed = stack.stack(modules.modules(saved.plain(state, source), source), places, source, ordered)
+    pairs = zip(placed.layers, placed.norms, strict=True)
     weighted = [folding.weighted(layer, norm, source, batchnorm_eps) for layer, norm in pairs]
     shapes = [one.weight.shape for one in weighted]
-    reset, assumed = _reset(stack.neurons, source)
-    stated = _stated(shapes, stack.neurons, source) | {"reset": reset}
+    found = neurons.read(placed, source, output)
+    stated = _stated(shapes) | found.fields
     stated["bias"] = by is not None or any(one.bias is not None for one in weighted)
     if input_shape is not None:
         stated["input_shape"] = input_shape
-    config = _config(stated, fields, shapes, stack.layers, source, input_shape is None)
+    config = _config(stated, fields, shapes, placed.layers, source, input_shape is None)
     if by is not None:
         check("--encoding", config.encoding, "direct, beside --normalize", config.encoding == "direct")
         weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
     weighted[0] = folding.entered(weighted[0], config, divided_by)
-    notes = [*stack.notes, *(note for one in weighted for note in one.notes), *_changes(stack.layers, weighted)]
+    notes = [*placed.notes, *(note for one in weighted for note in one.notes), *_changes(placed.layers, weighted)]
     if input_shape is None and config.input_shape[2] != 1:
         notes.append(f"images are taken as {'x'.join(map(str, config.input_shape))}; --input-shape gives another size")
     if stated["conv_channels"] and (others := _fitting(stated, fields, shapes)):
@@ -119,18 +122,18 @@ def convert(
             f"the weights fit with {' or '.join(others[:3])} as well; a state_dict does not show which of them it was"
         )
     tensors: Tensors = {}
-    for layer, module, one in zip(config.layers, stack.layers, weighted, strict=True):
-        found = {"weight": one.weight, "bias": np.zeros(layer.channels) if one.bias is None else one.bias}
-        for name, values in found.items() if config.bias else [("weight", one.weight)]:
+    for layer, module, one in zip(config.layers, placed.layers, weighted, strict=True):
+        both = {"weight": one.weight, "bias": np.zeros(layer.channels) if one.bias is None else one.bias}
+        for name, values in both.items() if config.bias else [("weight", one.weight)]:
             with np.errstate(over="ignore"):
                 tensors[f"{layer.name}.{name}"] = values.astype(np.float32)
             if not np.isfinite(tensors[f"{layer.name}.{name}"]).all():
                 raise UserError(f"{source}: {module.name}.{name} leaves float32's range, expected smaller values")
-    return ForeignNetwork(config, tensors, (*notes, *assumed, UNSEEN))
+    return ForeignNetwork(config, tensors | found.stored(config), (*notes, *found.notes, UNSEEN))
 
 
-def _stated(shapes: Sequence[tuple[int, ...]], neurons: Sequence[Module], source: str) -> dict[str, Any]:
-    """Fields of ModelConfig that the tensors state."""
+def _stated(shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+    """Fields of ModelConfig that the shapes of the weights state."""
     convs = [shape for shape in shapes if len(shape) == 4]
     outputs = [shape[0] for shape in shapes]
     inputs = shapes[0][1]
@@ -139,8 +142,6 @@ def _stated(shapes: Sequence[tuple[int, ...]], neurons: Sequence[Module], source
         "conv_channels": tuple(outputs[: len(convs)]),
         "hidden": tuple(outputs[len(convs) : -1]),
         "num_classes": outputs[-1],
-        "beta": _one_or_all([min(max(_scalar(neuron, "beta", source), 0.0), 1.0) for neuron in neurons]),
-        "threshold": _one_or_all([_threshold(neuron, source) for neuron in neurons]),
     }
     return stated | ({"kernel_size": tuple(shape[2] for shape in convs)} if convs else {})
 
@@ -239,57 +240,3 @@ def _fitting(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tu
             words = [f"--{name} {show(one)}" for name, one in new.items()]
             found.append((10 * len(new) + sum(isinstance(one, tuple) for one in new.values()), " ".join(words)))
     return sorted(words for score, words in found if score == min(found)[0])
-
-
-def _reset(neurons: Sequence[Module], source: str) -> tuple[Reset, tuple[str, ...]]:
-    """The reset of all neurons, and what was assumed of it."""
-    names = get_args(Reset)
-    stating = [neuron for neuron in neurons if "reset_mechanism_val" in neuron.tensors]
-    values = [int(_scalar(neuron, "reset_mechanism_val", source)) for neuron in stating]
-    for neuron, value in zip(stating, values, strict=True):
-        if value not in range(3):
-            known = "0 (subtract), 1 (zero) or 2 (none)"
-            raise UserError(f"{source}: {neuron.name}.reset_mechanism_val is {value}, expected {known}")
-        if value == values[0]:
-            continue
-        what = "csnn_jax has one reset for all layers"
-        if neuron is neurons[-1] and names[value] == "none" and len(set(values[:-1])) == 1:
-            what += (
-                f" and reads out spikes, not the membrane of a last layer without reset: give that layer "
-                f"reset_mechanism='{names[values[0]]}', train it on its spikes, and convert it then"
-            )
-        raise UserError(
-            f"{source}: {neuron.name}.reset_mechanism_val is {value} ({names[value]}) and {stating[0].name}'s "
-            f"{values[0]} ({names[values[0]]}), expected equal ones: {what}"
-        )
-    if len(stating) == len(neurons):
-        return names[values[0]], ()
-    return (names[values[0]] if values else "subtract"), ("no reset_mechanism_val is in the file: taken as subtract",)
-
-
-def _scalar(module: Module, name: str, source: str) -> float:
-    tensor = module.tensors[name]
-    if tensor.numel() != 1:
-        shape = list(tensor.shape)
-        raise UserError(f"{source}: {module.name}.{name} has shape {shape}, expected one value for the layer")
-    value = float(str(tensor.float().numpy().reshape(())[()]))  # 0.9, and not 0.8999999761581421: the same float32
-    if not math.isfinite(value):
-        raise UserError(f"{source}: {module.name}.{name} is {value}, expected a number")
-    return value
-
-
-def _threshold(neuron: Module, source: str) -> float:
-    if "graded_spikes_factor" in neuron.tensors:
-        factor = _scalar(neuron, "graded_spikes_factor", source)
-        if factor != 1:
-            raise UserError(
-                f"{source}: {neuron.name}.graded_spikes_factor is {factor:g}, expected 1 (spikes of 0 and 1)"
-            )
-    value = _scalar(neuron, "threshold", source)
-    if value <= 0:
-        raise UserError(f"{source}: {neuron.name}.threshold is {value:g}, expected a positive number")
-    return value
-
-
-def _one_or_all(values: list[float]) -> float | tuple[float, ...]:
-    return values[0] if len(set(values)) == 1 else tuple(values)

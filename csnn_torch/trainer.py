@@ -16,6 +16,7 @@ from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary, StepMetric
 from csnn_jax.training import plan
 from csnn_jax.training.feed import Batch
 from csnn_torch import losses, model, optimizer
+from csnn_torch.network import dropping
 
 
 def choose_device(name: str) -> torch.device:
@@ -84,7 +85,7 @@ class Trainer:
         self._parameters = list(self.network.parameters())
         self._last_good = [p.detach().clone() for p in self._parameters]
         self._choosing = plan.choosing(config.train, len(train.labels)) if train is not None else 0
-        self._optimizer = optimizer.Optimizer(config.train, self._parameters)
+        self._optimizer = optimizer.Optimizer(config.train, self._parameters, model.kernels(self.network))
         averaged = self._parameters if config.train.ema is not None else []
         self._average = [p.detach().clone() for p in averaged]
         self._output_loss = losses.make(config.train, self.dtype)
@@ -150,8 +151,9 @@ class Trainer:
         def run(some: np.ndarray, number: int) -> list[Moments]:
             x = self.input(some, np.arange(len(some)), (3, number))
             membranes = model.trace(self.network, x, self.config.model.time_steps).membranes
-            layers = zip(membranes, model.neurons(self.network), strict=True)
-            return [moments(m.cpu().numpy(), neuron.threshold.detach().cpu().numpy()) for m, neuron in layers]
+            # Of a convolution's channels they're [channels, 1, 1]; membranes have their channels last.
+            thresholds = [neuron.threshold.detach().cpu().numpy().squeeze() for neuron in model.neurons(self.network)]
+            return [moments(m.cpu().numpy(), theta) for m, theta in zip(membranes, thresholds, strict=True)]
 
         with self._holding(self._last_good if before else None):
             return look(images, self.config.model, run)
@@ -207,7 +209,7 @@ class Trainer:
         return (found if x.dtype == np.uint8 else torch.round(found * scale)) / scale
 
     def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
-        """What spikes are multiplied by in an iteration, for `model.dropping`, flattened as torch does; see dropout."""
+        """What spikes are multiplied by in an iteration, for `dropping`, flattened as torch does; see dropout."""
         settings, layers = self.config.train, self.config.model.layers
         if not settings.dropout:
             return []
@@ -226,7 +228,7 @@ class Trainer:
         loss = densities = torch.zeros(())
         parts = zip(x.split(size, x.ndim - 4), labels.split(size), strict=True)
         for number, (part, part_labels) in enumerate(parts):
-            with model.dropping(self.network, [mask.split(size)[number] for mask in masks]) if masks else nullcontext():
+            with dropping(self.network, [mask.split(size)[number] for mask in masks]) if masks else nullcontext():
                 output, seen = self._forward(part)
             value = self._loss(output, part_labels, seen) * (size / len(labels))
             value.backward()
@@ -250,7 +252,7 @@ class Trainer:
 
     def _gradient_norms(self) -> np.ndarray:
         """Norm of the gradient of each layer's kernel [layers]."""
-        kernels = [parameter for parameter in self._parameters if parameter.ndim > 1]
+        kernels = model.kernels(self.network)
         norms = [torch.zeros(()) if p.grad is None else p.grad.norm().cpu() for p in kernels]
         return torch.stack(norms).numpy()
 

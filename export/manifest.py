@@ -139,8 +139,9 @@ def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def silence(manifest: Manifest) -> str:
-    """Which layers never spiked on the images of the figures, in words; "" where all did."""
-    silent = [layer["name"] for layer in manifest["numbers"]["layers"] if not layer["spikes"]]
+    """Which layers never spiked on the images of the figures, in words; "" where all did that can."""
+    layers = zip(manifest["numbers"]["layers"], manifest["semantics"]["layers"], strict=True)
+    silent = [layer["name"] for layer, one in layers if not layer["spikes"] and one["threshold"] is not None]
     return f"the neurons after {', '.join(silent)} never spiked, so equal spikes prove little" if silent else ""
 
 

@@ -1,44 +1,46 @@
-"""The network in torch, one time step at a time, with the membranes as arguments: what every export is made from.
+"""The network in torch, one time step at a time, with its state as arguments: what every export is made from.
 
-Same numbers as `csnn_torch.model.sequential` (snnTorch), bit for bit; but that hides its membranes in the layers, and
+Same numbers as `csnn_torch.model.sequential` (snnTorch), bit for bit; but that hides its state in the layers, and
 a graph exported from hidden state silently loses it.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from csnn_jax.config import ModelConfig, Reset
+from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.data.encode import as_input
 from csnn_jax.data.entry import as_floats
-from csnn_jax.neurons.leaky import step
+from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors, bias_of
 from csnn_torch.blocks import before_neurons
 
-Membranes = tuple[Tensor, ...]
-Counts = Callable[[Tensor], np.ndarray]
-"""A program: from `inputs` to output spikes per image and class [batch, classes]."""
+T = TypeVar("T")
+States = tuple[Tensor, ...]
+"""The state of every layer, in the order of `state_shapes`."""
+Scores = Callable[[Tensor], np.ndarray]
+"""A program: from `inputs` to what the class is read from [batch, classes], output spikes or summed membranes."""
 
 
 class Trace(NamedTuple):
-    """The membranes and spikes of every layer at every step.
-
-    One tensor [time, batch, channels, height, width] or [time, batch, features] for each layer.
+    """What happened at every step: tensors [time, batch, channels, height, width] or [time, batch, features].
 
     Attributes:
-        membranes: U[t], before the reset that the spike of step t causes.
-        spikes: S[t], 0 or 1.
+        output: what the class is read from: output spikes or membranes.
+        states: of every layer, in the order of `state_shapes`; membranes before the reset that their spikes cause.
+        spikes: S[t] of every layer, 0 or 1.
     """
 
-    membranes: Membranes
-    spikes: Membranes
+    output: Tensor
+    states: States
+    spikes: States
 
 
 class Operations:
-    """Torch's operations for a neuron's step, see `csnn_jax.neurons.operations`; `fired` is 0.0 or 1.0."""
+    """Torch's operations for a neuron's step, see `csnn_jax.neurons.neuron`; `fired` is 0.0 or 1.0."""
 
     def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
         """Where a membrane is above the threshold."""
@@ -53,34 +55,48 @@ class Operations:
         return factor * x
 
 
-class Leaky(nn.Module):
-    """One time step of a layer of neurons (docs/design.md, section 2; snnTorch `Leaky`, reset delay on).
+class Neurons(nn.Module):
+    """One time step of a layer of neurons (docs/design.md, section 2), as snnTorch's with its reset delay.
 
-    The arithmetic rounds as snnTorch's does in float32, once an operation.
+    The arithmetic rounds as snnTorch's does in float32, once an operation. Parameters are buffers: scalars, or of one
+    value per channel [channels, 1, 1], of linear layers [features].
 
     Args:
-        beta: membrane decay per step; clipped to 0..1.
-        threshold: theta.
-        reset: "subtract", "zero" or "none".
+        layer: whose neurons they are.
+        tensors: the network's parameters.
+        read: their membranes go on, not their spikes.
     """
 
-    beta: Tensor
     threshold: Tensor
 
-    def __init__(self, beta: float, threshold: float, reset: Reset):
+    def __init__(self, layer: Layer, tensors: Tensors, read: bool = False):
         super().__init__()
-        self.reset = reset
-        self.register_buffer("beta", torch.tensor(beta, dtype=torch.float32).clamp(0, 1))
-        self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float32))
+        self.read = read
+        self.kind, self.reset = layer.neurons.kind, layer.neurons.reset
+        for name, value in layer.neurons.values(tensors).items():
+            value = torch.tensor(value, dtype=torch.float32)
+            ones = (1,) * (len(layer.out_shape) - 1)
+            self.register_buffer(name, value.reshape(-1, *ones) if value.ndim else value)
 
-    def forward(self, membrane: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
-        """From U[t-1] and I[t] to (U[t], S[t]), all of one shape."""
-        membrane = step(Operations(), self.beta, self.threshold, self.reset, membrane, current)
-        return membrane, self.fire(membrane)
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """The parameters by name."""
+        return {name: getattr(self, name) for name in self.kind.parameters}
 
-    def fire(self, membrane: Tensor) -> Tensor:
+    def forward(self, current: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """From I[t] and the state before the step to what goes on, S[t] or U[t], and the state after the step.
+
+        States are in the order of the kind's `states`.
+        """
+        before = dict(zip(self.kind.states, state, strict=True))
+        found = self.kind.step(Operations(), self.values, before, current, self.reset)
+        after = [found[name] for name in self.kind.states]
+        return found[MEMBRANE].clone() if self.read else self.fire(*after), *after
+
+    def fire(self, *state: Tensor) -> Tensor:
         """H(U - theta): 1.0 where the membrane is above the threshold, 0.0 where it is at it or below."""
-        return Operations().fired(membrane, self.threshold)
+        after = dict(zip(self.kind.states, state, strict=True))
+        return Operations().fired(after[MEMBRANE], self.kind.threshold(self.values, after))
 
 
 class Step(nn.Module):
@@ -94,15 +110,15 @@ class Step(nn.Module):
     def __init__(self, config: ModelConfig, tensors: Tensors):
         super().__init__()
         self.config = config
-        self.blocks: list[tuple[tuple[str, ...], str]] = []
+        self.blocks: list[tuple[str, ...]] = []
         for number, layer in enumerate(config.layers, 1):
             # Without biases there are biases of 0, which change no bit: every file then has the same operators.
             block = before_neurons(layer, number, bias=True)
             for name, module in block.items():
                 self.add_module(name, module)
-            neurons = layer.neurons
-            self.add_module(neurons.name, Leaky(*neurons.values(tensors), neurons.reset))
-            self.blocks.append((tuple(block), neurons.name))
+            read = number == len(config.layers) and config.readout == "membrane"
+            self.add_module(layer.neurons.name, Neurons(layer, tensors, read))
+            self.blocks.append(tuple(block))
         complete = tensors | {f"{layer.name}.bias": bias_of(layer, tensors) for layer in config.layers}
         clipped = {name: value for name, value in self.state_dict().items() if name.startswith("lif")}
         weighted = {
@@ -113,41 +129,55 @@ class Step(nn.Module):
         self.eval()
 
     @property
-    def neurons(self) -> list[Leaky]:
+    def neurons(self) -> list[Neurons]:
         """The neurons of every layer, in order."""
-        return [module for module in self.children() if isinstance(module, Leaky)]
+        return [module for module in self.children() if isinstance(module, Neurons)]
 
-    def initial_membranes(self, batch: int) -> Membranes:
-        """U[-1] = 0: one tensor [batch, channels, height, width] or [batch, features] per layer."""
-        return tuple(torch.zeros(batch, *shape) for shape in membrane_shapes(self.config))
+    def initial_states(self, batch: int) -> States:
+        """The state before the first step, zeros [batch, ...], see `state_shapes`."""
+        return tuple(torch.zeros(batch, *shape) for shape in state_shapes(self.config).values())
 
-    def forward(self, x: Tensor, *membranes: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One time step; its arguments and results are in the order of step.onnx, which has the carry last.
 
         Args:
             x: image or spikes [batch, channels, height, width], whole multiples of 1 / `config.input_scale`.
-            membranes: U[t-1] of every layer, see `initial_membranes`.
+            states: those of every layer after the last step, see `state_shapes`.
 
         Returns:
-            (spikes, membranes): output spikes [batch, classes] and U[t] of every layer, before the reset that their own
-                spike causes.
+            (output, states): output spikes, or membranes where the readout is the membrane, [batch, classes], and the
+                states after this step, with membranes before the reset that their own spike causes.
         """
         new: list[Tensor] = []
-        for (names, neurons), membrane in zip(self.blocks, membranes, strict=True):
+        left = list(states)
+        for names, neurons in zip(self.blocks, self.neurons, strict=True):
             for name in names:
                 x = self.get_submodule(name)(x)
-            membrane, x = self.get_submodule(neurons)(membrane, x)
-            new.append(membrane)
+            x, *after = neurons(x, *(left.pop(0) for _ in neurons.kind.states))
+            new += after
         return x, *new
 
-    def fire(self, membranes: Membranes) -> Membranes:
-        """The spikes S[t] of every layer, from its U[t]."""
-        return tuple(neurons.fire(u) for neurons, u in zip(self.neurons, membranes, strict=True))
+    def fire(self, states: States) -> States:
+        """The spikes S[t] of every layer, from the states after the step."""
+        left = list(states)
+        return tuple(one.fire(*(left.pop(0) for _ in one.kind.states)) for one in self.neurons)
 
 
-def membrane_shapes(config: ModelConfig) -> list[tuple[int, ...]]:
-    """Shape of every layer's membranes without the batch: (channels, height, width) or (features,)."""
-    return [(layer.out_shape[-1], *layer.out_shape[:-1]) for layer in config.layers]
+def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The states of every layer by their names in graphs, `mem1`, `mem2`, ..., in the order of graphs.
+
+    Shapes are without the batch: (channels, height, width) or (features,).
+    """
+    return {
+        f"{name}{number}": (layer.out_shape[-1], *layer.out_shape[:-1])
+        for number, layer in enumerate(config.layers, 1)
+        for name in layer.neurons.kind.states
+    }
+
+
+def membranes(config: ModelConfig, states: Sequence[T]) -> list[T]:
+    """The membranes among the states."""
+    return [one for name, one in zip(state_shapes(config), states, strict=True) if name.startswith(MEMBRANE)]
 
 
 def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 2, 0)) -> Tensor:
@@ -177,17 +207,18 @@ def frames(x: Tensor, time_steps: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def trace(step: Step, x: Tensor, time_steps: int) -> Trace:
-    """Runs the window step by step from membranes of 0, hoisting nothing, and records every layer.
+    """Runs the window step by step from states of 0, hoisting nothing, and records every layer.
 
     Args:
         step: the network.
         x: see `inputs`.
         time_steps: length of the window, where `x` is one image.
     """
-    membranes = step.initial_membranes(x.shape[-4])
-    found = []
+    states = step.initial_states(x.shape[-4])
+    outputs, found = [], []
     for frame in frames(x, time_steps):
-        _, *membranes = step(frame, *membranes)
-        found.append(tuple(membranes))
+        output, *states = step(frame, *states)
+        outputs.append(output)
+        found.append(tuple(states))
     stacked = tuple(torch.stack(layer) for layer in zip(*found, strict=True))
-    return Trace(stacked, step.fire(stacked))
+    return Trace(torch.stack(outputs), stacked, step.fire(stacked))

@@ -4,16 +4,14 @@ Both tell the same facts to different readers, and their wording stands in files
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from csnn_jax.config import ModelConfig, Reset
-from export.reference import Step, membrane_shapes
+from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import NEVER
+from csnn_jax.neurons.neuron import MEMBRANE
+from export.reference import Neurons, Step, state_shapes
 
-MEMBRANE: dict[Reset, str] = {
-    "subtract": "U[t] = beta * U[t-1] + I[t] - R[t] * threshold",
-    "zero": "U[t] = beta * (1 - R[t]) * U[t-1] + I[t]",
-    "none": "U[t] = beta * U[t-1] + I[t]",
-}
 FIRES, FIRED = "U[t] > threshold", "U[t-1] > threshold"
 """Where S[t] is 1, and where R[t] is."""
 HELD = "the same image at every step"
@@ -51,10 +49,12 @@ def _heaviside(condition: str) -> str:
 def of_graph(step: Step) -> dict[str, str]:
     """What a reader of an ONNX file must know and can't see in its graph, as texts for `metadata_props`.
 
-    `beta` and `threshold` are JSON lists of one float32 number per layer.
+    `beta`, `threshold` and others are JSON lists of one float32 number per layer, or a list per layer of one per
+    channel; the threshold of neurons that never spike is null.
     """
     config = step.config
-    reset = "" if config.reset == "none" else f", R[t] = {_heaviside(FIRED)}"
+    states = ", ".join(f"{name}: {symbol}" for name, symbol in _symbols(config).items())
+    resets = "" if set(config.resets) == {"none"} else f", R[t] = {_heaviside(FIRED)}"
     pixels = f"{_over(config.input_scale)}: {_multiples(config)}, with which no sum rounds"
     image = pixels if config.encoding == "direct" else "spikes of the step, 0 or 1"
     encodings = {
@@ -63,19 +63,19 @@ def of_graph(step: Step) -> dict[str, str]:
         "latency": f"one spike per pixel at step {terse(_moment(config))}, none for a pixel of 0",
     }
     return {
-        "neuron": "leaky integrate-and-fire (snnTorch Leaky with its delayed reset)",
-        "equation": f"{terse(MEMBRANE[config.reset])}{reset}; S[t] = {_heaviside(FIRES)}; H(x) = 1 where x > 0, else 0",
-        "beta": json.dumps([neurons.beta.item() for neurons in step.neurons]),
-        "threshold": json.dumps([neurons.threshold.item() for neurons in step.neurons]),
+        "neuron": _neuron(config),
+        "equation": f"{terse(_equations(config))}{resets}; S[t] = {_heaviside(FIRES)}; H(x) = 1 where x > 0, else 0",
+        **{name: json.dumps([_value(neurons, name) for neurons in step.neurons]) for name in config.kind.parameters},
         "spike_condition": "U > threshold (strict)",
-        "reset": config.reset,
+        "reset": _by_layer(config.resets),
         "membranes": "U[t], before the reset that the spike of step t causes",
         "initial_membranes": "0",
+        **({"states": f"{states}; 0 before the first step"} if len(config.kind.states) > 1 else {}),
         "image": f"float32 [N, channels, height, width], {image}",
         "encoding": f"{config.encoding}: {encodings[config.encoding]}",
         "time_steps": str(config.time_steps),
         "time_layout": "time first: [T, N, ...]",
-        "readout": "class = argmax of the spike counts of the outputs over the window; the lowest index on ties",
+        "readout": f"class = argmax of {_READ[config.readout]} over the window; the lowest index on ties",
     }
 
 
@@ -87,38 +87,78 @@ def of_bundle(step: Step, time_steps: int, sequence: bool) -> dict[str, Any]:
         time_steps: T, length of the window.
         sequence: the input is one frame per step, not one image for all.
     """
-    config = step.config
+    config, shapes = step.config, state_shapes(step.config)
     return {
+        "neuron": _neuron(config),
         "layers": [
             {
                 "layer": layer.name,
                 "operation": layer.operation,
                 "neurons": f"lif{number}",
-                "shape": list(shape),
-                "beta": neurons.beta.item(),
-                "threshold": neurons.threshold.item(),
+                "shape": list(shapes[f"{MEMBRANE}{number}"]),
+                "reset": neurons.reset,
+                **{name: _value(neurons, name) for name in config.kind.parameters},
             }
-            for number, (layer, shape, neurons) in enumerate(
-                zip(config.layers, membrane_shapes(config), step.neurons, strict=True), 1
-            )
+            for number, (layer, neurons) in enumerate(zip(config.layers, step.neurons, strict=True), 1)
         ],
         "equations": {
-            "reset": "none" if config.reset == "none" else f"R[t] = 1 where {FIRED}, else 0",
-            "membrane": MEMBRANE[config.reset],
+            "reset": "none" if set(config.resets) == {"none"} else f"R[t] = 1 where {FIRED}, else 0",
+            "membrane": _equations(config),
             "spike": f"S[t] = 1 where {FIRES}, else 0",
         },
-        "reset": config.reset,
+        "reset": _by_layer(config.resets),
         "comparison": "strict >: a membrane equal to the threshold does not spike",
         "membranes": "before the reset that their own spike causes; that reset comes with the next step",
         "initial_membranes": 0.0,
+        "states": _symbols(config),
         "pooling": _pooling(config),
         "input": _input(step, sequence),
         "time_layout": "time first: T, N, ...",
         "time_steps": time_steps,
-        "readout": "the class with the most output spikes over the window",
+        "output": config.readout,
+        "readout": f"the class with the {_BEST[config.readout]} over the window",
         "ties": "the lowest class",
         "classes": config.num_classes,
     }
+
+
+_READ = {"spikes": "the spike counts of the outputs", "membrane": "the sums of the outputs' membranes"}
+_BEST = {"spikes": "most output spikes", "membrane": "largest sum of output membranes, added step by step,"}
+
+
+def _neuron(config: ModelConfig) -> str:
+    last = "; those of the last layer never spike" if config.output == "integrator" else ""
+    return f"{config.kind.description}{last}"
+
+
+def _value(neurons: Neurons, name: str) -> float | list[float] | None:
+    """The value of a parameter, or those of all channels; None for the threshold of neurons that never spike."""
+    value = neurons.values[name]
+    if value.ndim:
+        return value.flatten().tolist()
+    return None if name == "threshold" and value == NEVER else value.item()
+
+
+def _symbols(config: ModelConfig) -> dict[str, str]:
+    """What the equations call each state after a step, by its name: {"mem": "U[t]"}."""
+    lines = config.kind.equations[config.resets[0]]
+    return {name: line.partition(" = ")[0] for name, line in zip(config.kind.states, lines, strict=True)}
+
+
+def _by_layer(values: Sequence[str]) -> str:
+    """One value where all layers have the same, else all of them in order."""
+    return values[0] if len(set(values)) == 1 else ", ".join(values)
+
+
+def _equations(config: ModelConfig) -> str:
+    """The equations of the states; where layers' resets differ, those that depend on it name theirs."""
+    resets = dict.fromkeys(config.resets)
+    owners: dict[str, list[str]] = {}
+    for reset in resets:
+        for line in config.kind.equations[reset]:
+            owners.setdefault(line, []).append(reset)
+    named = {line: "" if len(own) == len(resets) else f" (reset {', '.join(own)})" for line, own in owners.items()}
+    return "; ".join(line + name for line, name in named.items())
 
 
 def _pooling(config: ModelConfig) -> str:

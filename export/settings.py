@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from csnn_jax.config import Config
-from csnn_jax.data import Images, Split
+from csnn_jax.data.images import Images
+from csnn_jax.data.split import Split
 from csnn_jax.errors import UserError
 
 Effort = Literal["quick", "usual", "thorough"]

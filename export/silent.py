@@ -122,7 +122,8 @@ def without(config: ModelConfig, tensors: Tensors, alive: Sequence[np.ndarray]) 
             positions = math.prod(layer.in_shape[:-1]) if layer.kind == "linear" else 1
             weight = weight[:, np.repeat(before, positions)]
         left[f"{layer.name}.weight"] = np.ascontiguousarray(weight)
-        for name in (f"{layer.name}.bias", f"{layer.name}.exponents"):
+        own = (f"{layer.name}.bias", f"{layer.name}.exponents")
+        for name in (*own, *(f"{layer.neurons.name}.{one}" for one in layer.neurons.per_channel)):
             if name in tensors:
                 left[name] = tensors[name][stays]
         before = stays

@@ -7,7 +7,7 @@ ort.env.logLevel = "error";
 
 const fetched = async (name) => (await fetch(name)).arrayBuffer();
 const facts = await (await fetch("facts.json")).json();
-const { batch, frames, steps, shape, layers, thresholds } = facts;
+const { batch, frames, steps, shape, layers, states: kinds, readout, thresholds } = facts; // thresholds by channel
 const session = await ort.InferenceSession.create(await fetched("step.onnx"), {
   executionProviders: ["wasm"],
   extra: { session: { disable_quant_qdq: "1" } }, // weights of few bits are dequantized once
@@ -30,13 +30,14 @@ function hash(membranes, outputs, layer, image, at) {
   const neurons = one.length;
   const values = membranes.subarray(image * neurons, (image + 1) * neurons);
   const bits = new Uint32Array(values.buffer, values.byteOffset, neurons);
+  const positions = neurons / layers[layer][0];
   const spikes = outputs?.subarray(image * neurons, (image + 1) * neurons);
   let [first, second, third] = [0, 0, 0];
   for (let n = 0; n < neurons; n++) {
     const value = bits[n] & 0x7f800000 ? bits[n] : 0; // subnormals are 0
     first = (first + Math.imul(value, one[n])) | 0;
     second = (second + Math.imul(value ^ (value >>> 15), other[n])) | 0;
-    if (spikes ? spikes[n] : values[n] > thresholds[layer]) third = (third + other[n]) | 0;
+    if (spikes ? spikes[n] : values[n] > thresholds[layer][Math.floor(n / positions)]) third = (third + other[n]) | 0;
   }
   words.set([first, second, third], at);
 }
@@ -44,21 +45,23 @@ function hash(membranes, outputs, layer, image, at) {
 const tensor = (data, dims) => new ort.Tensor("float32", data, dims);
 for (let start = 0; start < count; start += batch) {
   const taken = Math.min(batch, count - start);
-  let membranes = layers.map((dims) => tensor(new Float32Array(taken * dims.reduce((a, b) => a * b)), [taken, ...dims]));
+  const zeros = (dims) => tensor(new Float32Array(taken * dims.reduce((a, b) => a * b)), [taken, ...dims]);
+  let states = layers.flatMap((dims) => kinds.map(() => zeros(dims)));
   for (let t = 0; t < steps; t++) {
     const frame = new Float32Array(taken * size);
     for (let i = 0; i < taken; i++) {
       const from = ((start + i) * frames + (frames > 1 ? t : 0)) * size;
       frame.set(images.subarray(from, from + size), i * size);
     }
-    const given = [tensor(frame, [taken, ...shape]), ...membranes];
+    const given = [tensor(frame, [taken, ...shape]), ...states];
     const found = await session.run(Object.fromEntries(session.inputNames.map((name, i) => [name, given[i]])));
     const [out, ...next] = session.outputNames.map((name) => found[name]);
-    membranes = next;
+    states = next;
+    const membranes = next.filter((_, i) => kinds[i % kinds.length] === "mem");
     for (let layer = 0; layer < layers.length; layer++)
       for (let i = 0; i < taken; i++) {
-        const outputs = layer === layers.length - 1 ? out.data : undefined;
-        hash(next[layer].data, outputs, layer, i, (((start + i) * layers.length + layer) * steps + t) * 3);
+        const outputs = readout === "spikes" && layer === layers.length - 1 ? out.data : undefined;
+        hash(membranes[layer].data, outputs, layer, i, (((start + i) * layers.length + layer) * steps + t) * 3);
       }
   }
 }

@@ -51,12 +51,15 @@ def torch_compiled(run: str) -> Side:
 
     def window(images: np.ndarray) -> Layers:
         trace = reference.trace(step, reference.inputs(job.model, images), job.model.time_steps)
-        return ((last(m), last(s)) for m, s in zip(trace.membranes, trace.spikes, strict=True))
-
-    def last(values: torch.Tensor) -> np.ndarray:
-        return (values.movedim(2, -1) if values.ndim == 5 else values).numpy()
+        membranes = reference.membranes(job.model, trace.states)
+        return ((last(m.numpy()), last(s.numpy())) for m, s in zip(membranes, trace.spikes, strict=True))
 
     return window
+
+
+def last(values: np.ndarray) -> np.ndarray:
+    """With the channels last."""
+    return np.moveaxis(values, 2, -1) if values.ndim == 5 else values
 
 
 def jax_engine(run: str, engine: str) -> Side:
@@ -76,24 +79,15 @@ def onnx_runtime(run: str, bundle: str) -> Side:
 
     from csnn_jax.runs import rundir
     from export import reference
-    from export.proof import runners
+    from export.proof import equality, runners
 
-    config = rundir.open_run(run)[1].model
-    session = runners.session(onnx.load(f"{bundle}/step.onnx"))
-    names = [one.name for one in session.get_inputs()]
+    _, job, tensors = rundir.open_run(run)
+    step, runner = reference.Step(job.model, tensors), runners.OnnxRunner(onnx.load(f"{bundle}/step.onnx"))
 
     def window(images: np.ndarray) -> Layers:
-        x = reference.inputs(config, images)
-        membranes = [np.zeros((len(images), *shape), np.float32) for shape in reference.membrane_shapes(config)]
-        steps, outputs = [], []
-        for frame in reference.frames(x, config.time_steps):
-            out, *membranes = session.run(None, dict(zip(names, [frame.numpy(), *membranes], strict=True)))
-            steps.append(membranes)
-            outputs.append(out)
-        for number, (layer, threshold) in enumerate(zip(zip(*steps, strict=True), config.thresholds, strict=True)):
-            values = np.stack(layer)
-            fired = np.stack(outputs) if number == len(membranes) - 1 else values > np.float32(threshold)
-            yield (np.moveaxis(values, 2, -1), np.moveaxis(fired, 2, -1)) if values.ndim == 5 else (values, fired)
+        whole = runners.window(runner, job.model, reference.inputs(job.model, images))
+        membranes, spikes = reference.membranes(job.model, whole.states), equality.fired(step, whole)
+        return ((last(m), last(s)) for m, s in zip(membranes, spikes, strict=True))
 
     return window
 

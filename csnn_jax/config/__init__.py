@@ -9,11 +9,24 @@ from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
 from csnn_jax.config.grid import Grid
 from csnn_jax.config.job import Config, DataConfig, TrainConfig
-from csnn_jax.config.network import GEOMETRY, RECORDED, SLOPELESS, Encoding, ModelConfig, Readout, SurrogateName
-from csnn_jax.config.neurons import Neurons, Reset
+from csnn_jax.config.network import (
+    GEOMETRY,
+    NEVER,
+    RECORDED,
+    SLOPELESS,
+    Encoding,
+    ModelConfig,
+    Output,
+    Readout,
+    SurrogateName,
+)
+from csnn_jax.neurons import PARAMETERS, NeuronFields
+from csnn_jax.neurons.neuron import Neurons, Reset
 
 __all__ = [
     "GEOMETRY",
+    "NEVER",
+    "PARAMETERS",
     "RECORDED",
     "SLOPELESS",
     "Config",
@@ -22,7 +35,9 @@ __all__ = [
     "Grid",
     "Layer",
     "ModelConfig",
+    "NeuronFields",
     "Neurons",
+    "Output",
     "Padding",
     "Pool",
     "Pooling",

@@ -14,7 +14,7 @@ from csnn_jax.config.network import GEOMETRY, ModelConfig, SurrogateName
 KEPT = 2**29
 """Bytes of membranes that an iteration may keep before `auto` makes micro-batches of it. The same on every machine."""
 
-_STACK = ("input_shape", "conv_channels", *GEOMETRY, "bias", "hidden", "encoding")
+_STACK = ("input_shape", "conv_channels", *GEOMETRY, "bias", "hidden", "encoding", "neuron", "output")
 
 
 def is_original(model: ModelConfig) -> bool:
@@ -24,9 +24,11 @@ def is_original(model: ModelConfig) -> bool:
 
 
 def is_delicate(model: ModelConfig) -> bool:
-    """Whether neurons have another memory than the default ones, or learn their parameters: no reset, another beta."""
-    learnt = model.learn_beta or model.learn_threshold
-    return model.reset == "none" or learnt or set(model.betas) != {ModelConfig.beta}
+    """Whether neurons have another memory than the default ones, or learn their parameters: no reset, another decay."""
+    learned = any(layer.neurons.learned for layer in model.layers)
+    decays = [name for name, parameter in model.kind.parameters.items() if parameter.decays]
+    usual = all(set(model.each(name)) == {model.kind.parameters[name].default} for name in decays)
+    return "none" in model.each("reset") or learned or not usual or model.neuron != ModelConfig.neuron
 
 
 def surrogate_of(model: ModelConfig) -> SurrogateName:
@@ -38,7 +40,7 @@ def surrogate_of(model: ModelConfig) -> SurrogateName:
 
 def slope_of(model: ModelConfig) -> float | None:
     """The surrogate's slope of a model: wide without a reset where `auto` chose the surrogate; None: snnTorch's."""
-    chosen = model.surrogate == "auto" and model.slope is None and model.reset == "none"
+    chosen = model.surrogate == "auto" and model.slope is None and "none" in model.each("reset")
     return 1.0 if chosen else model.slope
 
 
@@ -68,8 +70,8 @@ def schedule_of(config: Config) -> Schedule:
 
 
 def membranes(config: Config) -> int:
-    """Bytes of an image's membranes over the window, of all layers."""
-    neurons = sum(math.prod(layer.out_shape) for layer in config.model.layers)
+    """Bytes of an image's states over the window, of all layers."""
+    neurons = len(config.model.kind.states) * sum(math.prod(layer.out_shape) for layer in config.model.layers)
     return neurons * config.model.time_steps * (8 if config.train.dtype == "float64" else 4)
 
 

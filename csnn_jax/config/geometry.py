@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from csnn_jax.config.grid import Grid
-from csnn_jax.config.neurons import Neurons
 from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import Neurons
 
 Pool = Literal["max", "avg", "none"]
 Padding = Literal["same", "valid"]
@@ -77,7 +77,7 @@ class Layer:
     padding: int = 0
     pool: Pooling | None = None
     bias: bool = True
-    neurons: Neurons = field(default_factory=Neurons)
+    neurons: Neurons = field(kw_only=True)
     input_bits: int = 0
     input_step: float = 1.0
     weight_bits: int | None = None

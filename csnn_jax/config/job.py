@@ -1,6 +1,6 @@
 """A whole training job: the network, its data and how it is trained."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_number, settle
@@ -115,9 +115,9 @@ class TrainConfig:
     """Decay of averaged weights, from above 0 to below 1, such as 0.999, which evaluations, weights.safetensors and
     exports then have; None: the weights themselves."""
     loss: Loss = "ce_rate"
-    """What is minimised: the cross entropy of every step's output spikes (snnTorch's ce_rate_loss), that of every
-    step's output membranes, or the squared distance of the spike counts from all steps for the right class and none for
-    the others (snnTorch's mse_count_loss)."""
+    """What is minimized: the cross entropy of every step's output spikes (snnTorch's ce_rate_loss), that of every
+    step's output membranes (both names mean that with --output integrator), or the squared distance of the spike counts
+    from all steps for the right class and none for the others (snnTorch's mse_count_loss)."""
     label_smoothing: float = 0.0
     """Share of the truth that is spread evenly over all classes, from 0 to below 1."""
     rate_target: float | None = None
@@ -247,7 +247,11 @@ class Config:
         shift = self.data.augment[0] if self.data.augment else 0
         below = f"a shift below {min(height, width)} pixels, for images of {height}x{width}"
         check("--augment", self.data.augment, below, shift < min(height, width))
+        if self.model.output == "integrator" and self.train.loss == "ce_rate":
+            object.__setattr__(self, "train", replace(self.train, loss="ce_membrane"))
         counts = self.train.loss == "mse_count"
+        expected = "ce_membrane with --output integrator, whose neurons never spike"
+        check("--loss", self.train.loss, expected, not counts or self.model.output == "spiking")
         read = f"spikes with --loss {self.train.loss}, which trains the spike counts"
         check("--readout", self.model.readout, read, not counts or self.model.readout == "spikes")
         target = self.train.rate_target

@@ -1,18 +1,22 @@
 """The network: its stack, its neurons and the window it is run for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, get_args
 
 from csnn_jax.config import grid
 from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_counts, is_number, settle, show
 from csnn_jax.config.geometry import Layer, Padding, Pool, Pooling
-from csnn_jax.config.neurons import Neurons, Reset
+from csnn_jax.config.neuron_checks import check_neurons
 from csnn_jax.errors import UserError
+from csnn_jax.neurons import NEURONS, PARAMETERS, NeuronFields
+from csnn_jax.neurons.neuron import Neuron, Neurons, Reset
 
 T = TypeVar("T")
 
 Encoding = Literal["direct", "rate", "latency"]
 Readout = Literal["spikes", "membrane"]
+Output = Literal["spiking", "integrator"]
 SurrogateName = Literal[
     "fast_sigmoid",
     "atan",
@@ -32,8 +36,8 @@ RECORDED = ("input_bits",)
 """Fields that the data decides, and that no flag gives."""
 PIXEL = 256.0
 """What bytes are divided by unless a data set or a flag says otherwise."""
-SMALLEST = 2.0**-100
-"""Of a threshold: subnormals, which some programs take for 0, then decide no spike."""
+NEVER = 2.0**100
+"""The threshold of an integrator: no membrane gets there, and no arithmetic with it overflows."""
 
 
 def check_bits(bits: int | None) -> None:
@@ -43,7 +47,7 @@ def check_bits(bits: int | None) -> None:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(NeuronFields):
     """The network, its neurons and the window it is run for. The equations stand in docs/design.md.
 
     Lists, as JSON and YAML have them, are taken as tuples, and NumPy's numbers as Python's.
@@ -70,16 +74,12 @@ class ModelConfig:
     """Add a number per output channel to the convolutions and linear layers."""
     weight_bits: int | None = None
     """Bits of a weight with its sign, 2 to 8, at which the network is trained and runs; None: as many as stay exact."""
-    beta: float | tuple[float, ...] = 0.5
-    """Membrane decay per time step (0 to 1): one value for all layers, or one per layer."""
-    threshold: float | tuple[float, ...] = 1.0
-    """Membrane above which a neuron spikes: one value for all layers, or one per layer."""
-    learn_beta: bool = False
-    """Train one beta per layer, starting from `beta`."""
-    learn_threshold: bool = False
-    """Train one threshold per layer, starting from `threshold`."""
-    reset: Reset = "subtract"
-    """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none."""
+    reset: Reset | tuple[Reset, ...] = "subtract"
+    """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none; one value for all
+    layers, or one per layer."""
+    output: Output = "spiking"
+    """Neurons of the last layer: spiking as all others, or an integrator, whose neurons neither spike nor reset; the
+    class is read from their membranes."""
     surrogate: SurrogateName | Literal["auto"] = "auto"
     """Derivative that stands in for the spike's in the backward pass (snnTorch's names); auto: fast_sigmoid for the
     default stack, else atan."""
@@ -93,7 +93,7 @@ class ModelConfig:
     pixel above 0, the brighter the earlier."""
     readout: Readout = "spikes"
     """What the class is read from: the output neuron with the most spikes, or the one whose membrane has the largest
-    sum over the window."""
+    sum over the window, as of every --output integrator."""
     scale: float | None = None
     """What pixel values are divided by, a power of two; None: what the data set says, 256 for images of bytes, 1 for
     counts (integers with a time axis) and where there are only 0 and 1."""
@@ -113,7 +113,7 @@ class ModelConfig:
             check(flag, value, several, is_counts(value))
         self._check_geometry()
         check("--num-classes", self.num_classes, "a whole number of at least 2", is_count(self.num_classes, 2))
-        check_choice("--reset", self.reset, Reset)
+        check_choice("--output", self.output, Output)
         check_choice("--encoding", self.encoding, Encoding)
         check_choice("--readout", self.readout, Readout)
         _check_surrogate(self.surrogate)
@@ -126,16 +126,11 @@ class ModelConfig:
         check("input_bits", self.input_bits, f"a whole number from 0 to {grid.MOST_INPUT}", few)
         check_bits(self.weight_bits)
         check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
-        for flag, learnt in (("--learn-beta", self.learn_beta), ("--learn-threshold", self.learn_threshold)):
-            check(flag, learnt, "true or false", isinstance(learnt, bool))
         check("--bias", self.bias, "true or false", isinstance(self.bias, bool))
-        for flag, values in (("--beta", self.beta), ("--threshold", self.threshold)):
-            ok = not isinstance(values, tuple) or len(values) == self._depth
-            check(flag, values, f"one value, or {self._depth} (one per layer)", ok)
-        between = all(is_number(beta) and 0 <= beta <= 1 for beta in self.betas)
-        check("--beta", self.beta, "a number from 0 to 1", between)
-        positive = all(is_number(threshold, 0.0) and threshold >= SMALLEST for threshold in self.thresholds)
-        check("--threshold", self.threshold, "a positive number, at least 2^-100", positive)
+        check("--neuron", self.neuron, f"one of {', '.join(NEURONS)}", self.neuron in [*NEURONS])
+        check_neurons(self, self.kind, PARAMETERS)
+        if self.output == "integrator":
+            object.__setattr__(self, "readout", "membrane")
         for layer in self.layers:
             if 0 in layer.out_shape:
                 size = "x".join(map(str, layer.in_shape[:2]))
@@ -178,24 +173,36 @@ class ModelConfig:
     def layers(self) -> tuple[Layer, ...]:
         """The blocks in order, with their geometry and their neurons."""
         blocks: list[Layer] = []
-        parts = (("beta", self.learn_beta), ("threshold", self.learn_threshold))
-        learned = tuple(part for part, is_learned in parts if is_learned)
-        numbered = enumerate(zip(self.betas, self.thresholds, strict=True), 1)
-        neurons = (Neurons(f"lif{n}", self.reset, beta, threshold, learned) for n, (beta, threshold) in numbered)
+        neurons = iter(self._neurons())
         shape: tuple[int, ...] = self.input_shape
         of_each = (self._per_convolution(getattr(self, name)) for name in GEOMETRY)
         for number, (channels, *geometry) in enumerate(zip(self.conv_channels, *of_each, strict=True), 1):
             kernel, stride, padding, pool = geometry
             zeros = kernel // 2 if padding == "same" else 0
             pooling = None if pool == "none" else Pooling(pool)
-            sizes = (kernel, stride, zeros)
-            blocks.append(Layer(f"conv{number}", "conv", shape, channels, *sizes, pooling, self.bias, next(neurons)))
+            name, sizes = f"conv{number}", (kernel, stride, zeros)
+            blocks.append(Layer(name, "conv", shape, channels, *sizes, pooling, self.bias, neurons=next(neurons)))
             shape = blocks[-1].out_shape
         for number, features in enumerate((*self.hidden, self.num_classes), 1):
             blocks.append(Layer(f"fc{number}", "linear", shape, features, bias=self.bias, neurons=next(neurons)))
             shape = blocks[-1].out_shape
         blocks[0] = replace(blocks[0], input_bits=self.entering_bits, input_step=1 / self.input_scale)
         return tuple(replace(block, weight_bits=self.weight_bits) for block in blocks)
+
+    def _neurons(self) -> Iterator[Neurons]:
+        """The neurons of each layer."""
+        kind = self.kind
+        learned = tuple(name for name in kind.parameters if getattr(self, f"learn_{name}"))
+        channels = (*self.conv_channels, *self.hidden, self.num_classes)
+        columns = zip(channels, self.each("reset"), *map(self.each, kind.parameters), strict=True)
+        for number, (width, reset, *values) in enumerate(columns, 1):
+            configured = dict(zip(kind.parameters, values, strict=True))
+            one = Neurons(f"lif{number}", kind, reset, width, tuple(configured.items()), learned, self.per_channel)
+            if number == self._depth and self.output == "integrator":
+                never = tuple((configured | {"threshold": NEVER}).items())
+                left = (tuple(name for name in names if name != "threshold") for names in (learned, self.per_channel))
+                one = Neurons(one.name, kind, "none", width, never, *left)
+            yield one
 
     @property
     def narrower(self) -> tuple[str, ...]:
@@ -234,14 +241,24 @@ class ModelConfig:
         return self.pixel_bits if self.encoding == "direct" else 0
 
     @property
-    def betas(self) -> tuple[float, ...]:
-        """One membrane decay per layer."""
-        return self.beta if isinstance(self.beta, tuple) else (self.beta,) * self._depth
+    def kind(self) -> Neuron:
+        """What the neurons are."""
+        return NEURONS[self.neuron]
+
+    def each(self, name: str) -> tuple:
+        """The value of a field that has one for all layers or one per layer, for each layer."""
+        value = getattr(self, name)
+        return value if isinstance(value, tuple) else (value,) * self._depth
+
+    @property
+    def resets(self) -> tuple[Reset, ...]:
+        """The reset of each layer, of an integrator none."""
+        return tuple(layer.neurons.reset for layer in self.layers)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
         """One threshold per layer."""
-        return self.threshold if isinstance(self.threshold, tuple) else (self.threshold,) * self._depth
+        return tuple(layer.neurons["threshold"] for layer in self.layers)
 
     @property
     def _depth(self) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from csnn_jax.config import Config
+from csnn_jax.config.job import Config
 from csnn_jax.data.entry import entry_of
 from csnn_jax.data.images import Images
 from csnn_jax.errors import UserError

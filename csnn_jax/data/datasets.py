@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config.job import Config
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.entry import entry_of, scale_note
 from csnn_jax.data.fitted import learned
 from csnn_jax.data.images import Shape, fit

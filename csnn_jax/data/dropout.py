@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config.network import ModelConfig
 
 STREAM = 4
 """Tells these draws from the rate encoding's and the augmentation's, which are named (seed, 0 to 3, number)."""

@@ -31,8 +31,12 @@ def lacking(model: CSNN, frames: bool) -> str | None:
     if model.blocks[0].dtype != jnp.float32:
         return f"the event engine computes in float32, not {model.blocks[0].dtype}"
     limits = library.limits()
-    if model.config.reset not in limits.resets:
-        return f"the event engine has no reset {model.config.reset}"
+    if reason := model.config.kind.lacks("event"):
+        return reason
+    if model.config.per_channel:
+        return f"the event engine has one {' and '.join(model.config.per_channel)} per layer, not per channel"
+    if other := set(model.config.resets) - set(limits.resets):
+        return f"the event engine has no reset {' or '.join(sorted(other))}"
     planes = planes_of(model) if frames else 1
     for index, layer in enumerate(model.config.layers):
         if layer.kind == "conv" and (reason := _not_covered(layer, limits, 1 if index else planes)):

@@ -19,16 +19,17 @@ from csnn_jax.engine.coverage import Unsupported, lacking, planes_of
 from csnn_jax.engine.fixed import add_up, image_current
 from csnn_jax.engine.scan import Dropout, SpikeCounts, Trace, by_channel, check_input
 from csnn_jax.network import surrogate
-from csnn_jax.network.model import CSNN, Block, Membranes, enter, exact, value
-from csnn_jax.network.neuron import clip_beta
+from csnn_jax.network.model import CSNN, Block, States, enter, exact
+from csnn_jax.network.neuron import clip
 from csnn_jax.network.rounding import rounded
+from csnn_jax.neurons.neuron import MEMBRANE
 
 SETTLING = 32
 """Steps in which a membrane under a constant current settles: 24 to 26 at beta 0.5."""
 
 
-def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
-    """Runs the window for training: (last membranes, output spikes [time, batch, classes]).
+def run(model: CSNN, x: Array) -> tuple[States, Array]:
+    """Runs the window for training: (last states, output spikes [time, batch, classes]).
 
     Differentiable through the spikes with respect to the model's parameters; asking for a gradient through
     the last membranes raises `Unsupported`.
@@ -72,8 +73,8 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
     return output, rounded(add_up(_fired(outputs), 0) * parts)
 
 
-def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
-    """Runs the window and records all: (last membranes, every layer's trace). Errors as `run`'s."""
+def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
+    """Runs the window and records all: (last states, every layer's trace). Errors as `run`'s."""
     model, x = _ready(model, x)
     outputs = _forward(model, x, keep=True, sums=False)
 
@@ -82,9 +83,9 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
         return _unpadded(values.reshape(batch * time, -1), shape).reshape(batch, time, *shape).swapaxes(0, 1)
 
     pairs = list(zip(outputs, [layer.out_shape for layer in model.config.layers], strict=True))
-    membranes = tuple(dense(output.membranes, shape) for output, shape in pairs)
+    states = tuple({MEMBRANE: dense(output.membranes, shape)} for output, shape in pairs)
     spikes = tuple(dense(bits.unpack(output.spikes), shape) for output, shape in pairs)
-    return _last(model, outputs), Trace(membranes, spikes)
+    return _last(model, outputs), Trace(states, spikes)
 
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:
@@ -143,7 +144,7 @@ def _forward(
     masks = _masks(model, dropout)
     outputs: list[LayerOutput] = []
     for index, (block, mask) in enumerate(zip(model.blocks, masks, strict=True)):
-        rule = _rule(model, block, keep)._replace(masked=mask is not None)
+        rule = _rule(block, keep)._replace(masked=mask is not None)
         if reads == "membrane" and block is model.blocks[-1]:
             rule = rule._replace(keep=True, read=True)
         if index == 0 and x.ndim == 4:
@@ -179,10 +180,10 @@ def _fired(outputs: list[LayerOutput]) -> Array:
     return jnp.stack([bits.count(output.spikes) for output in outputs], axis=1)
 
 
-def _last(model: CSNN, outputs: list[LayerOutput]) -> Membranes:
+def _last(model: CSNN, outputs: list[LayerOutput]) -> States:
     shapes = [layer.out_shape for layer in model.config.layers]
     return tuple(
-        _detached(_unpadded(output.last, shape), block.kernel[...])
+        {MEMBRANE: _detached(_unpadded(output.last, shape), block.kernel[...])}
         for output, shape, block in zip(outputs, shapes, model.blocks, strict=True)
     )
 
@@ -207,10 +208,10 @@ def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None
     values = _values(block, mask)
     time = model.config.time_steps
     # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.
-    next_is_conv = len(model.blocks) > 1 and model.blocks[1].layer.kind == "conv"
-    learnt = model.config.learn_beta or model.config.learn_threshold
+    after = model.config.layers[1:2]  # whose kernel takes the reset of both to be its own
+    next_is_conv = any(layer.kind == "conv" and layer.neurons.reset == rule.reset for layer in after)
     few = channels <= library.limits().constant_channels
-    summed = next_is_conv and not learnt and rule.reset in ("subtract", "none") and few
+    summed = next_is_conv and not block.layer.neurons.learned and rule.reset in ("subtract", "none") and few
     if sums and summed and isinstance(rule.surrogate, str):
         constant = ConstantCurrent(current, values.beta, values.threshold)
         current, beta, threshold = jax.lax.stop_gradient(constant)
@@ -269,13 +270,13 @@ def _input_channels(model: CSNN, block: Block) -> int:
 
 def _values(block: Block, mask: Array | None) -> NeuronValues:
     """What a block's neurons run with: beta, clipped, and threshold as float32 scalars."""
-    beta, threshold = (jnp.asarray(value(v), jnp.float32) for v in (block.beta, block.threshold))
-    return NeuronValues(clip_beta(beta), threshold, mask)
+    beta, threshold = (jnp.asarray(block.in_use[name], jnp.float32) for name in ("beta", "threshold"))
+    return NeuronValues(clip(beta), threshold, mask)
 
 
-def _rule(model: CSNN, block: Block, keep: bool) -> Rule:
+def _rule(block: Block, keep: bool) -> Rule:
     name, slope = surrogate.named(block.derivative)
-    return Rule(model.config.reset, name or block.derivative, slope, keep)
+    return Rule(block.layer.neurons.reset, name or block.derivative, slope, keep)
 
 
 def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:

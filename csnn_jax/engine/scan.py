@@ -13,7 +13,8 @@ import numpy as np
 from jax import Array, lax
 
 from csnn_jax.config import Readout
-from csnn_jax.network.model import CSNN, Block, Membranes, advance, enter, exact
+from csnn_jax.network.model import CSNN, Block, States, advance, enter, exact
+from csnn_jax.neurons.neuron import MEMBRANE, State
 
 # XLA hands matrix products and convolutions on the CPU to YNNPACK by default; for the default network's convolution
 # its own Eigen code takes less than half the time (4.6 against 10.9 ms a step).
@@ -30,10 +31,15 @@ def jit(function: Callable, **options) -> Callable:
 
 
 class Trace(NamedTuple):
-    """The membranes and spikes of every layer at every step: one array [time, batch, *shape] per layer."""
+    """The state and spikes of every layer at every step: arrays [time, batch, *shape]."""
 
-    membranes: tuple[Array, ...]
+    states: tuple[State, ...]
     spikes: tuple[Array, ...]
+
+    @property
+    def membranes(self) -> tuple[Array, ...]:
+        """The membranes of every layer."""
+        return tuple(state[MEMBRANE] for state in self.states)
 
 
 class Dropout(NamedTuple):
@@ -100,8 +106,8 @@ def add_up(x: Array, axis: int | None = None) -> Array:
     return jnp.sum(x, axis)
 
 
-def run(model: CSNN, x: Array) -> tuple[Membranes, Array]:
-    """Runs the window: (last membranes, output spikes [time, batch, classes]). Differentiable.
+def run(model: CSNN, x: Array) -> tuple[States, Array]:
+    """Runs the window: (last states, output spikes [time, batch, classes]). Differentiable.
 
     `csnn_jax.engine.event.run` does the same at a cost that follows the spikes, where it can run the network.
 
@@ -140,52 +146,50 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
 
 def _window(
     model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None
-) -> tuple[Membranes, Array, list[Array]]:
-    """(last membranes, output spikes or membranes, each layer's density).
+) -> tuple[States, Array, list[Array]]:
+    """(last states, output spikes or membranes, each layer's density).
 
     The convolutional blocks go through time together, step by step. Then each linear block takes the
     spikes of the whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read
     anew at every step) before its neurons go through time.
 
-    Of the forward pass only the membranes and the winners of the max-pools are kept for the backward pass; spikes are
+    Of the forward pass only the states and the winners of the max-pools are kept for the backward pass; spikes are
     recomputed from the membranes, which costs a comparison each.
     """
     model, x = ready(model, x)
     split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
     first, rest = model.blocks[:split], model.blocks[split:]
 
-    def seen(block: Block, membrane: Array) -> Array | None:
+    def seen(block: Block, state: State) -> Array | None:
         """The membranes of a block where they are wanted."""
-        return membrane if reads == "membrane" and block is model.blocks[-1] else None
+        return state[MEMBRANE] if reads == "membrane" and block is model.blocks[-1] else None
 
-    def together(membranes: Membranes, current: Array) -> tuple[Membranes, tuple[Array, Array | None, list[Array]]]:
-        membranes, spikes = advance(first, membranes, current)
-        return membranes, (spikes[-1], seen(first[-1], membranes[-1]), [layer.mean() for layer in spikes])
+    def together(states: States, current: Array) -> tuple[States, tuple[Array, Array | None, list[Array]]]:
+        states, spikes = advance(first, states, current)
+        return states, (spikes[-1], seen(first[-1], states[-1]), [layer.mean() for layer in spikes])
 
-    start = model.initial_membranes(x.shape[-4])
+    start = model.initial_states(x.shape[-4])
     run = jax.checkpoint(together, policy=_KEPT, prevent_cse=False)
     last, (spikes, watched, shares) = _loop(model, x, run, start[:split])
     densities = [share.mean() for share in shares]
-    for number, (block, membrane) in enumerate(zip(rest, start[split:], strict=True)):
+    for number, (block, state) in enumerate(zip(rest, start[split:], strict=True)):
 
-        def fire(membrane: Array, current: Array, block: Block = block) -> tuple[Array, tuple[Array, Array | None]]:
-            membrane, spikes = block.fire(membrane, current)
-            return membrane, (spikes, seen(block, membrane))
+        def fire(state: State, current: Array, block: Block = block) -> tuple[State, tuple[Array, Array | None]]:
+            state, spikes = block.fire(state, current)
+            return state, (spikes, seen(block, state))
 
         window = spikes.shape[:2]
         if dropout is not None:
             stays = dropout.masks[number].reshape(spikes.shape[1:]).astype(spikes.dtype)
             spikes = spikes * (stays * dropout.scale)
         currents = block.current(spikes.reshape(-1, *block.layer.in_shape)).reshape(*window, -1)
-        membrane, (spikes, watched) = lax.scan(
-            jax.checkpoint(fire, policy=_KEPT, prevent_cse=False), membrane, currents
-        )
-        last = (*last, membrane)
+        state, (spikes, watched) = lax.scan(jax.checkpoint(fire, policy=_KEPT, prevent_cse=False), state, currents)
+        last = (*last, state)
         densities.append(spikes.mean())
     return last, spikes if watched is None else watched, densities
 
 
-def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
+def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
     """Runs the window and records all.
 
     Args:
@@ -193,18 +197,18 @@ def trace(model: CSNN, x: Array) -> tuple[Membranes, Trace]:
         x: as `run` takes it.
 
     Returns:
-        (last membranes, trace): `trace.membranes` and `trace.spikes` hold one array [time, batch, *shape] per layer.
+        (last states, trace): `trace.membranes` and `trace.spikes` hold one array [time, batch, *shape] per layer.
 
     Raises:
         ValueError: x of another shape or type, or empty.
     """
     model, x = ready(model, x)
 
-    def everything(membranes: Membranes, current: Array) -> tuple[Membranes, Trace]:
-        membranes, spikes = advance(model.blocks, membranes, current)
-        return membranes, Trace(membranes, spikes)
+    def everything(states: States, current: Array) -> tuple[States, Trace]:
+        states, spikes = advance(model.blocks, states, current)
+        return states, Trace(states, spikes)
 
-    return _loop(model, x, everything, model.initial_membranes(x.shape[-4]))
+    return _loop(model, x, everything, model.initial_states(x.shape[-4]))
 
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:
@@ -222,17 +226,18 @@ def tally(model: CSNN, x: Array) -> SpikeCounts:
     """
     model, x = ready(model, x)
 
-    def add(carry: tuple[Membranes, SpikeCounts], current: Array) -> tuple[tuple[Membranes, SpikeCounts], None]:
-        membranes, (scores, fired) = carry
-        membranes, spikes = advance(model.blocks, membranes, current)
+    def add(carry: tuple[States, SpikeCounts], current: Array) -> tuple[tuple[States, SpikeCounts], None]:
+        states, (scores, fired) = carry
+        states, spikes = advance(model.blocks, states, current)
         now = jnp.stack([s.reshape(s.shape[0], -1).sum(1) for s in spikes], axis=1)
-        output = membranes[-1] if model.config.readout == "membrane" else spikes[-1]
-        return (membranes, SpikeCounts(scores + output, fired + now)), None
+        output = states[-1][MEMBRANE] if model.config.readout == "membrane" else spikes[-1]
+        return (states, SpikeCounts(scores + output, fired + now)), None
 
     batch = x.shape[-4]
-    membranes = model.initial_membranes(batch)
-    empty = SpikeCounts(jnp.zeros_like(membranes[-1]), jnp.zeros((batch, len(membranes)), membranes[-1].dtype))
-    (_, sums), _ = _loop(model, x, add, (membranes, empty))
+    states = model.initial_states(batch)
+    none = jnp.zeros_like(states[-1][MEMBRANE])
+    empty = SpikeCounts(none, jnp.zeros((batch, len(states)), none.dtype))
+    (_, sums), _ = _loop(model, x, add, (states, empty))
     return sums
 
 
@@ -251,13 +256,13 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
     """
     model, x = ready(model, x)
 
-    def mark(carry: tuple[Membranes, Seen], current: Array) -> tuple[tuple[Membranes, Seen], None]:
-        membranes, spikes = advance(model.blocks, carry[0], current)
+    def mark(carry: tuple[States, Seen], current: Array) -> tuple[tuple[States, Seen], None]:
+        states, spikes = advance(model.blocks, carry[0], current)
         now = tuple(by_channel(layer > 0) for layer in spikes)
-        return (membranes, tuple(a | b for a, b in zip(carry[1], now, strict=True))), None
+        return (states, tuple(a | b for a, b in zip(carry[1], now, strict=True))), None
 
-    start = model.initial_membranes(x.shape[-4])
-    never = tuple(by_channel(jnp.zeros(membrane.shape, bool)) for membrane in start)
+    start = model.initial_states(x.shape[-4])
+    never = tuple(by_channel(jnp.zeros(state[MEMBRANE].shape, bool)) for state in start)
     return _loop(model, x, mark, (start, never))[0][1]
 
 

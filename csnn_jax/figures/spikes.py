@@ -28,14 +28,14 @@ class Sample(NamedTuple):
         image: [H, W, C] uint8, or [T, H, W, C].
         label: its class.
         membranes, spikes: U and S of every layer, each [time, *shape].
-        thresholds: of every layer.
+        thresholds: of every layer; None: it has none.
     """
 
     image: np.ndarray
     label: int
     membranes: Sequence[np.ndarray]
     spikes: Sequence[np.ndarray]
-    thresholds: Sequence[float]
+    thresholds: Sequence[float | None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Layer:
         naming: what the parts of a neuron's name are.
         shape: (rows, columns, channels), or (neurons,).
         membranes, spikes: [time, neurons].
-        threshold: of its neurons.
+        threshold: of its neurons, if they have one.
     """
 
     name: str
@@ -55,7 +55,12 @@ class _Layer:
     shape: tuple[int, ...]
     membranes: np.ndarray
     spikes: np.ndarray
-    threshold: float
+    threshold: float | None
+
+    @property
+    def integrates(self) -> bool:
+        """Whether its neurons never spike and are read from their membranes."""
+        return self.threshold is None
 
     @property
     def counts(self) -> np.ndarray:
@@ -92,16 +97,19 @@ class _Layer:
 def draw(sample: Sample) -> Figure:
     """A row with the first layer's membranes, one for each layer's raster, and one with the last layer's membranes.
 
-    On their left: the image, where each layer fires, and the output's counts.
+    On their left: the image, where each layer fires, and the output's counts. An integrator has no raster, and sums of
+    membranes for counts.
     """
     layers = _layers(sample)
-    heights = [1.0, *[max(1.0, ROW * len(layer.counts)) if layer.whole else 1.0 for layer in layers], 1.1]
+    spiking = [layer for layer in layers if not layer.integrates]
+    heights = [1.0, *[max(1.0, ROW * len(layer.counts)) if layer.whole else 1.0 for layer in spiking]]
+    heights.append(2.2 if layers[-1].integrates else 1.1)
     figure = new(PAGE, sum(heights) + 0.25 * len(heights))
     grid = figure.add_gridspec(len(heights), 2, width_ratios=(1, 4.6), height_ratios=heights)
     axes = figure.add_subplot(grid[0, 1])
     _traces(axes, layers[0], _most_middle_least(layers[0]))
     right = [axes]
-    for row, layer in enumerate(layers, 1):
+    for row, layer in enumerate(spiking, 1):
         right.append(figure.add_subplot(grid[row, 1], sharex=axes))
         _raster(right[-1], layer)
     right.append(figure.add_subplot(grid[-1, 1], sharex=axes))
@@ -161,9 +169,10 @@ def _traces(axes: Axes, layer: _Layer, chosen: np.ndarray, all_others: bool = Fa
     if all_others and layer.whole:
         axes.plot(layer.membranes, color=GREY, linewidth=0.5)
     for neuron, color, unit in zip(chosen, (BLUE, ORANGE, SKY), (" spikes", "", ""), strict=False):
-        label = f"{layer.neuron(neuron)}: {layer.counts[neuron]}{unit}"
+        label = layer.neuron(neuron) + ("" if layer.integrates else f": {layer.counts[neuron]}{unit}")
         axes.plot(layer.membranes[:, neuron], color=color, label=label)
-    axes.axhline(layer.threshold, color=INK, linestyle="--", linewidth=0.8, label=f"threshold {layer.threshold:g}")
+    if layer.threshold is not None:
+        axes.axhline(layer.threshold, color=INK, linestyle="--", linewidth=0.8, label=f"threshold {layer.threshold:g}")
     axes.set_ylabel(f"membranes\nof {layer.name}")
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "ncols": 4}
     axes.legend(**place, handlelength=1, columnspacing=0.9, handletextpad=0.4)
@@ -175,7 +184,8 @@ def _left(figure: Figure, grid, sample: Sample, layers: Sequence[_Layer]) -> Non
     for row, layer in enumerate(layers[:-1], 1):
         panel: Callable[[Axes, _Layer], None] = _places if len(layer.shape) == 3 else _rates
         panel(figure.add_subplot(grid[row, 0]), layer)
-    _output(figure.add_subplot(grid[-2:, 0]), layers[-1], sample.label)
+    rows = slice(-1 if layers[-1].integrates else -2, None)
+    _output(figure.add_subplot(grid[rows, 0]), layers[-1], sample.label)
 
 
 def _image(axes: Axes, sample: Sample) -> None:
@@ -208,9 +218,14 @@ def _rates(axes: Axes, layer: _Layer) -> None:
 
 
 def _output(axes: Axes, layer: _Layer, label: int) -> None:
-    """Output spikes of each class; that of the image stands out."""
+    """Output spikes, or summed membranes, of each class; that of the image stands out."""
     shown = layer.shown
-    axes.barh(range(len(shown)), layer.counts[shown], color=[BLUE if one == label else GREY for one in shown])
+    scores = layer.membranes.sum(0) if layer.integrates else layer.counts
+    axes.barh(range(len(shown)), scores[shown], color=[BLUE if one == label else GREY for one in shown])
     axes.set_yticks(range(len(shown)), [layer.neuron(one) for one in shown])
-    axes.set(ylim=(max(len(shown), 1) - 0.4, -0.6), xlim=(0, len(layer.spikes)), ylabel="class", title="output spikes")
+    axes.set(ylim=(max(len(shown), 1) - 0.4, -0.6), ylabel="class")
+    if layer.integrates:
+        axes.set_title("summed membranes")
+    else:
+        axes.set(xlim=(0, len(layer.spikes)), title="output spikes")
     axes.grid(axis="y", visible=False)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csnn_jax.config import Config
+from csnn_jax.config import NEVER, Config
 from csnn_jax.config.auto import lr_of, usual_lr
 from csnn_jax.runs.metrics import LOOKED_AT
 
@@ -111,7 +111,7 @@ def hint(
     `figures` are those of `line`.
     """
     model, train = config.model, config.train
-    thresholds = [model.thresholds[layer] for layer in layers]
+    thresholds = [value for value in (model.thresholds[layer] for layer in layers) if value < NEVER] or [1.0]
     usual = usual_lr(config)
     holds = {
         "far rate": (train.optimizer != "sgd" and lr_of(config) > FAR * usual) or has_blown_up(figures or {}, config),
@@ -121,7 +121,7 @@ def hint(
         "another surrogate": model.surrogate != "atan",
         "high threshold": max(thresholds) > 1,
         "low threshold": min(thresholds) < 1,
-        "no reset": model.reset == "none",
+        "no reset": "none" in model.each("reset"),
         "torch's weights": train.init == "torch",
         "no clipping": train.clip_norm is None,
         "late": not early,

@@ -104,7 +104,7 @@ class Detectors:
         self.loss, self.densities, self.gradients = math.nan, np.zeros(0), np.zeros(0)
         model, self._train = config.model, config.train
         layers = len(model.layers)
-        self.channels = np.array([layer.out_shape[-1] for layer in model.layers])
+        self.channels = np.array([layer.out_shape[-1] for layer in model.layers])  # of an integrator none is dead
         self.silent = silence(model)
         self.floor, self.chance = bounds_of_loss(config)
         self.fifth = max(PATIENCE, -(-total // 5))
@@ -181,14 +181,17 @@ def bounds_of_loss(config: Config) -> tuple[float, float]:
 
 
 def silence(config: ModelConfig) -> np.ndarray:
-    """The density below which a layer is silent [layers]. An output spikes at 1 / classes where all is well."""
+    """The density below which a layer is silent [layers]. An output spikes at 1 / classes where all is well.
+
+    An integrator is never silent.
+    """
     bounds = np.full(len(config.layers), SILENT)
-    bounds[-1] = min(SILENT, 0.05 / config.num_classes)
+    bounds[-1] = min(SILENT, 0.05 / config.num_classes) if config.output == "spiking" else -1  # which no density is
     return bounds
 
 
 def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[str, NeuronSummary]) -> dict[str, str]:
-    """Each layer's state in a word: "silent", "saturated", "over half dead" or "healthy".
+    """Each layer's state in a word: "silent", "saturated", "over half dead", "healthy", or "integrator".
 
     Args:
         config: the network.
@@ -197,6 +200,8 @@ def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[st
     """
 
     def state(density: float, low: float, neurons: NeuronSummary) -> str:
+        if low < 0:
+            return "integrator"
         if density < low:
             return "silent"
         if density > SATURATED:

@@ -8,8 +8,23 @@ from collections.abc import Iterator
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
-from csnn_jax.neurons import leaky
-from csnn_jax.neurons.operations import Numpy
+from csnn_jax.neurons.neuron import MEMBRANE, Neurons
+
+
+class Operations:
+    """NumPy's operations for a neuron's step, in float32, see `csnn_jax.neurons.neuron`."""
+
+    def fired(self, membrane: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+        """Where a membrane is above the threshold."""
+        return membrane > threshold
+
+    def masked(self, fired: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """x where a neuron fired, else 0."""
+        return np.where(fired, x, np.float32(0))
+
+    def decayed(self, factor: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The product, rounded before anything is added to it."""
+        return factor * x
 
 
 def current(layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -33,14 +48,31 @@ def current(layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -
 
 def spikes(current: np.ndarray, model: ModelConfig, index: int) -> np.ndarray:
     """Spikes of layer number `index` for its current [time or 1, batch, ...]: bool [time, batch, ...]."""
-    beta, threshold = np.float32(model.betas[index]), np.float32(model.thresholds[index])
+    neurons = model.layers[index].neurons
+    kind, values = neurons.kind, {name: np.float32(value) for name, value in neurons.configured}
     steps = model.time_steps if len(current) == 1 else len(current)
-    membrane = np.zeros(current.shape[1:], np.float32)
-    fired = np.zeros((steps, *membrane.shape), bool)
+    state = {name: np.zeros(current.shape[1:], np.float32) for name in kind.states}
+    fired = np.zeros((steps, *current.shape[1:]), bool)
     for step in range(steps):
-        membrane = leaky.step(Numpy(), beta, threshold, model.reset, membrane, current[step % len(current)])
-        fired[step] = membrane > threshold
+        state = kind.step(Operations(), values, state, current[step % len(current)], neurons.reset)
+        fired[step] = state[MEMBRANE] > kind.threshold(values, state)
     return fired
+
+
+def response(neurons: Neurons, steps: int = 4000) -> np.ndarray:
+    """Membrane after a current of 1 for one step, without a reset [steps], float64; decays are at most 0.99.
+
+    Sums over it converge then: its sum is what the membrane comes to under a constant current of 1, and the sum of its
+    squares the membrane's variance under independent currents of variance 1.
+    """
+    decays = {name for name, parameter in neurons.kind.parameters.items() if parameter.decays}
+    values = {name: min(value, 0.99) if name in decays else value for name, value in neurons.configured}
+    state = {name: np.zeros(()) for name in neurons.kind.states}
+    found = np.zeros(steps)
+    for step in range(steps):
+        state = neurons.kind.step(Operations(), values, state, float(step == 0), "none")
+        found[step] = state[MEMBRANE]
+    return found
 
 
 def _conv(x: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:

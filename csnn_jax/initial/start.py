@@ -96,17 +96,19 @@ def _given(config: Config) -> Start:
     """
     model, path = config.model, config.train.init_from
     assert path is not None
-    _, theirs = rundir.origin(path)
+    origin, theirs = rundir.origin(path)
     shapes, last = expected_shapes(model), model.layers[-1].name
     weight = f"{last}.weight"
     before, after = theirs[weight].shape if weight in theirs else (), shapes[weight]
     refits = before[:1] != after[:1] and before[1:] == after[1:]
     redrawn = to_tensors(model, drawn(config)) if refits else {}
     neurons = {name: value for layer in model.layers for name, value in layer.neurons.initial.items()}
+    kept = [name for name in model.per_channel if name in origin.per_channel and model.each(name) == origin.each(name)]
     made: Tensors = {}
     for name, shape in shapes.items():
         if name in neurons:
-            made[name] = np.asarray(neurons[name], config.train.dtype)
+            own = name.partition(".")[2] in kept and name in theirs and theirs[name].shape == shape
+            made[name] = np.asarray(theirs[name] if own else neurons[name], config.train.dtype)
         elif name.endswith(".exponents"):
             continue  # theirs may be of other bits
         elif refits and name.startswith(f"{last}."):
@@ -132,7 +134,8 @@ def summary(made: Start, config: Config) -> str | None:
         return f"{line}; {last} is redrawn, for {classes} classes instead of {made.classes}"
     if made.before is None or made.after is None:
         return None
-    shares = [f"lif{i} {a:.2%} to {b:.2%}" for i, (a, b) in enumerate(zip(made.before, made.after, strict=True), 1)]
+    rows = zip(_spiking(made.model), made.before, made.after, strict=False)
+    shares = [f"{layer.neurons.name} {before:.2%} to {after:.2%}" for layer, before, after in rows]
     return f"Initial weights: {config.train.init}; densities go from torch's " + ", ".join(shares)
 
 
@@ -157,9 +160,10 @@ def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple
 def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarray) -> Arrays:
     """Kernel and bias of each layer times the gain at which its density on x comes closest to the one asked for.
 
-    A layer's current is linear in its gain, max-pooling too. So it is computed once, and the gain found by bisection.
+    A layer's current is linear in its gain, max-pooling too. So it's computed once, and the gain found by bisection. An
+    integrator keeps torch's weights.
     """
-    for index, layer in enumerate(model.layers):
+    for index, layer in enumerate(_spiking(model)):
         current = simulation.current(layer, *_parameters(layer, arrays), x)
 
         def at(step: int, current: np.ndarray = current, index: int = index) -> np.ndarray:
@@ -179,21 +183,28 @@ def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarr
     """Fluctuation-driven weights: membranes without reset have mean 0 and a deviation of threshold / xi.
 
     xi is the quantile of the normal distribution beyond which a share `density` lies. Independent spikes of rate
-    `density` through n weights of variance s give a membrane of variance n s density / (1 - beta^2). An image is the
-    same at every step and gives n s power / (1 - beta)^2. The uniform draw is kept, scaled to that variance; biases
-    are 0. Rossbroich, Gygax and Zenke, "Fluctuation-driven initialization for spiking neural network training", 2022.
+    `density` through n weights of variance s give a membrane of variance n s density times the sum of the squares of
+    its response to a single current, 1 / (1 - beta^2) of leaky neurons. An image is the same at every step and gives
+    n s power times the square of the sum. The uniform draw is kept, scaled to that variance; biases are 0. An
+    integrator keeps torch's weights. Rossbroich, Gygax and Zenke, "Fluctuation-driven initialization for spiking neural
+    network training", 2022.
     """
     xi = NormalDist().inv_cdf(1 - density) if density < 0.5 else 0.1
-    for index, layer in enumerate(model.layers):
-        beta = min(model.betas[index], 0.99)
+    for index, layer in enumerate(_spiking(model)):
+        response = simulation.response(layer.neurons)
         constant = index == 0 and x.shape[0] == 1
         power = IMAGE_POWER if index == 0 else density
-        per_weight = power / ((1 - beta) ** 2 if constant else 1 - beta**2)  # times n s; torch's n s is 1/3
-        gain = model.thresholds[index] / xi * math.sqrt(3 / per_weight)
+        per_weight = power * (response.sum() ** 2 if constant else (response**2).sum())  # times n s; torch's is 1/3
+        gain = layer.neurons["threshold"] / xi * math.sqrt(3 / per_weight)
         arrays = _scaled(arrays, layer, round(GRID * math.log2(gain)))
         if layer.bias:
             arrays[f"{layer.name}.bias"] = np.zeros_like(arrays[f"{layer.name}.bias"])
     return arrays
+
+
+def _spiking(model: ModelConfig) -> tuple[Layer, ...]:
+    """The layers that fire: all, or all but an integrator."""
+    return model.layers[:-1] if model.output == "integrator" else model.layers
 
 
 def _scaled(arrays: Arrays, layer: Layer, step: int) -> Arrays:

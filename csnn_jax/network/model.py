@@ -13,10 +13,12 @@ from jax.typing import DTypeLike
 
 from csnn_jax.config import Layer, ModelConfig, surrogate_of
 from csnn_jax.network import layers, surrogate
-from csnn_jax.network.neuron import leaky
+from csnn_jax.network.neuron import fire
+from csnn_jax.neurons.neuron import State
 from csnn_jax.runs import layouts
 
-Membranes = tuple[Array, ...]
+States = tuple[State, ...]
+"""The state of every layer."""
 
 
 class Block(nnx.Module):
@@ -26,15 +28,14 @@ class Block(nnx.Module):
         kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
         bias: [out], drawn likewise; None where the network has none.
         exponents: of the neurons' grids [out], whole numbers, where `Grid.choose` finds them; else None.
-        beta: a scalar, `nnx.Param` where it is learned, else a number.
-        threshold: likewise.
+        values: the neurons' parameters by name: an `nnx.Param`, scalar or [out], where weights hold it, else a number.
     """
 
     def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype: DTypeLike):
         layer = config.layers[index]
         self.layer: Layer = layer
         self.after_spikes = index > 0
-        self.reset, self.derivative = config.reset, derivative
+        self.derivative = derivative
         shape = layer.kernel_shape
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         for_kernel, for_bias = jax.random.split(key)
@@ -47,8 +48,10 @@ class Block(nnx.Module):
         self.bias = nnx.data(bias)
         self.exponents = nnx.data(nnx.Param(self.best_exponents(jnp.sum)) if layer.grid.chosen else None)
         neurons = layer.neurons
-        self.beta = _scalar(neurons.beta, "beta" in neurons.learned, dtype)
-        self.threshold = _scalar(neurons.threshold, "threshold" in neurons.learned, dtype)
+        stored = {name: nnx.Param(jnp.asarray(value, dtype)) for name, value in neurons.initial.items()}
+        self.values = nnx.data(
+            {name: stored.get(f"{neurons.name}.{name}", number) for name, number in neurons.configured}
+        )
 
     def current(self, x: Array) -> Array:
         """Input current I [batch, *out_shape] from an image or spikes x [batch, *in_shape]."""
@@ -89,19 +92,31 @@ class Block(nnx.Module):
             learned[f"{self.layer.name}.bias"] = self.bias
         if self.exponents is not None:
             learned[f"{self.layer.name}.exponents"] = self.exponents
-        scalars = {"beta": self.beta, "threshold": self.threshold}
         neurons = self.layer.neurons
-        return learned | {f"{neurons.name}.{part}": scalars[part] for part in neurons.learned}
+        stored = {name: value for name, value in self.values.items() if isinstance(value, nnx.Param)}
+        return learned | {f"{neurons.name}.{name}": value for name, value in stored.items()}
 
     @property
     def dtype(self) -> np.dtype:
         """Floating-point type of the parameters."""
         return self.kernel[...].dtype
 
-    def fire(self, membrane: Array, current: Array) -> tuple[Array, Array]:
-        """One step of this block's neurons: (membrane, spikes), each [batch, *out_shape]."""
-        beta, threshold = value(self.beta), value(self.threshold)
-        return leaky(membrane, current, beta, threshold, self.reset, self.derivative)
+    def fire(self, state: State, current: Array) -> tuple[State, Array]:
+        """One step of this block's neurons: (state, spikes), arrays [batch, *out_shape]."""
+        neurons = self.layer.neurons
+        return fire(neurons.kind, self.in_use, state, current, neurons.reset, self.derivative)
+
+    @property
+    def in_use(self) -> dict[str, Array | float]:
+        """The neurons' parameters by name: numbers, scalars, or [out]. Gradients flow to learned ones alone."""
+        learned = self.layer.neurons.learned
+
+        def used(name: str, value: nnx.Param | float) -> Array | float:
+            if not isinstance(value, nnx.Param):
+                return value
+            return value[...] if name in learned else lax.stop_gradient(value[...])
+
+        return {name: used(name, value) for name, value in self.values.items()}
 
 
 class CSNN(nnx.Module):
@@ -138,18 +153,21 @@ class CSNN(nnx.Module):
             Block(config, i, derivative, jax.random.fold_in(key, i), dtype) for i in range(len(config.layers))
         )
 
-    def initial_membranes(self, batch: int) -> Membranes:
-        """U[-1] = 0: one array [batch, *out_shape] per layer."""
+    def initial_states(self, batch: int) -> States:
+        """The state before the first step, zeros [batch, *out_shape], by layer and name."""
         dtype = self.blocks[0].dtype
-        return tuple(jnp.zeros((batch, *layer.out_shape), dtype) for layer in self.config.layers)
+        return tuple(
+            {name: jnp.zeros((batch, *layer.out_shape), dtype) for name in layer.neurons.kind.states}
+            for layer in self.config.layers
+        )
 
-    def step(self, membranes: Membranes, x: Array) -> tuple[Membranes, tuple[Array, ...]]:
-        """One time step from the input x [batch, H, W, C]: (membranes, spikes), one array per layer.
+    def step(self, states: States, x: Array) -> tuple[States, tuple[Array, ...]]:
+        """One time step from the input x [batch, H, W, C]: (states, spikes), one entry per layer.
 
         Weights and x are rounded, see `exact` and `enter`.
         """
         blocks = exact(self).blocks
-        return advance(blocks, membranes, blocks[0].current(enter(self, x)))
+        return advance(blocks, states, blocks[0].current(enter(self, x)))
 
 
 def derivative_of(config: ModelConfig) -> surrogate.Derivative:
@@ -158,30 +176,21 @@ def derivative_of(config: ModelConfig) -> surrogate.Derivative:
     return derivative if config.slope is None else partial(derivative, slope=config.slope)
 
 
-def advance(blocks: Sequence[Block], membranes: Membranes, current: Array) -> tuple[Membranes, tuple[Array, ...]]:
+def advance(blocks: Sequence[Block], states: States, current: Array) -> tuple[States, tuple[Array, ...]]:
     """One time step of consecutive blocks, from the first one's input current [batch, *out_shape].
 
     Returns:
-        (membranes, spikes): one array [batch, *out_shape] per block.
+        (states, spikes): of each block, arrays [batch, *out_shape].
     """
-    new: list[Array] = []
+    new: list[State] = []
     spikes: list[Array] = []
-    for block, membrane in zip(blocks, membranes, strict=True):
+    for block, state in zip(blocks, states, strict=True):
         if spikes:
             current = block.current(spikes[-1])
-        membrane, spike = block.fire(membrane, current)
-        new.append(membrane)
+        state, spike = block.fire(state, current)
+        new.append(state)
         spikes.append(spike)
     return tuple(new), tuple(spikes)
-
-
-def _scalar(value: float, learnt: bool, dtype: DTypeLike):
-    return nnx.Param(jnp.asarray(value, dtype)) if learnt else value
-
-
-def value(scalar: nnx.Param | float) -> Array | float:
-    """A neuron's beta or threshold, learnt or fixed."""
-    return scalar[...] if isinstance(scalar, nnx.Param) else scalar
 
 
 def exact(model: CSNN) -> CSNN:

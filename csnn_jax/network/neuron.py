@@ -1,19 +1,17 @@
 """The neuron in JAX: the step of csnn_jax/neurons, its spikes and their gradient."""
 
-from typing import get_args
-
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.ad_checkpoint import checkpoint_name
 
-from csnn_jax.config import Reset
 from csnn_jax.network.rounding import rounded
 from csnn_jax.network.surrogate import Derivative, spike
-from csnn_jax.neurons.leaky import step
+from csnn_jax.neurons.leaky import NEURON as LEAKY
+from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Reset, State, Values
 
 
 class Operations:
-    """JAX's operations for a neuron's step, see `csnn_jax.neurons.operations`."""
+    """JAX's operations for a neuron's step, see `csnn_jax.neurons.neuron`."""
 
     def fired(self, membrane: Array, threshold: Array) -> Array:
         """Where a membrane is above the threshold."""
@@ -28,10 +26,45 @@ class Operations:
         return rounded(factor * x)
 
 
-def clip_beta(beta: Array | float) -> Array:
-    """clip(beta, 0, 1) with torch's gradient: 1 at both ends, where `jnp.clip` gives 0.5."""
-    beta = jnp.asarray(beta)
-    return jnp.where(beta < 0, 0, jnp.where(beta > 1, 1, beta)).astype(beta.dtype)
+def clip(decay: Array | float) -> Array:
+    """clip(decay, 0, 1) with torch's gradient: 1 at both ends, where `jnp.clip` gives 0.5."""
+    decay = jnp.asarray(decay)
+    return jnp.where(decay < 0, 0, jnp.where(decay > 1, 1, decay)).astype(decay.dtype)
+
+
+def fire(
+    kind: Neuron, values: Values, state: State, current: Array, reset: Reset, derivative: Derivative
+) -> tuple[State, Array]:
+    """One time step of a layer of neurons.
+
+    The state is what `kind.step` makes of it, with decays clipped to 0..1, and the spikes are
+
+        S[t] = H(U[t] - theta)                                              gradient: `derivative`
+
+    Args:
+        kind: the neurons.
+        values: their parameters by name, scalars or arrays that broadcast against the current.
+        state: theirs after the last step by name, each [batch, ...]; zeros before the first.
+        current: I[t], same shape.
+        reset: what a spike does to the membrane one step later.
+        derivative: surrogate derivative dS/dU as a function of U - theta.
+
+    Returns:
+        (state, S[t]): with the membrane U[t] before the reset that its own spike causes, and the spikes (0 or 1).
+
+    Raises:
+        ValueError: a membrane that is no float, or another reset.
+    """
+    dtype = state[MEMBRANE].dtype
+    if not jnp.issubdtype(dtype, jnp.floating):  # beta would be cut to a whole number
+        raise ValueError(f"membrane is {dtype}, expected floats")
+    if reset not in kind.resets:
+        raise ValueError(f"reset is {reset!r}, expected one of {', '.join(kind.resets)}")
+    typed = {name: jnp.asarray(value, dtype) for name, value in values.items()}
+    used = {name: clip(value) if kind.parameters[name].decays else value for name, value in typed.items()}
+    state = kind.step(Operations(), used, state, current, reset)
+    state = {name: checkpoint_name(array, "membrane") for name, array in state.items()}
+    return state, spike(state[MEMBRANE] - kind.threshold(used, state), derivative)
 
 
 def leaky(
@@ -42,32 +75,7 @@ def leaky(
     reset: Reset,
     derivative: Derivative,
 ) -> tuple[Array, Array]:
-    """One time step of a layer of neurons.
-
-    The membrane U[t] is that of `csnn_jax.neurons.leaky.step`, with beta clipped to 0..1, and its spikes are
-
-        S[t] = H(U[t] - theta)                                              gradient: `derivative`
-
-    Args:
-        membrane: U[t-1], [batch, ...]; zeros before the first step.
-        current: I[t], same shape.
-        beta: membrane decay per step, a scalar.
-        threshold: theta, a scalar.
-        reset: "subtract", "zero" or "none".
-        derivative: surrogate derivative dS/dU as a function of U - theta.
-
-    Returns:
-        (U[t], S[t]): the membrane, before the reset that its own spike causes, and the spikes (0 or 1).
-
-    Raises:
-        ValueError: a membrane that is no float, or another reset.
-    """
-    if not jnp.issubdtype(membrane.dtype, jnp.floating):  # beta would be cut to a whole number
-        raise ValueError(f"membrane is {membrane.dtype}, expected floats")
-    if reset not in (known := get_args(Reset)):
-        raise ValueError(f"reset is {reset!r}, expected one of {', '.join(known)}")
-    decay = clip_beta(jnp.asarray(beta, membrane.dtype))
-    threshold = jnp.asarray(threshold, membrane.dtype)
-    membrane = step(Operations(), decay, threshold, reset, membrane, current)
-    membrane = checkpoint_name(membrane, "membrane")
-    return membrane, spike(membrane - threshold, derivative)
+    """`fire` of leaky neurons, for a loop of one's own: (U[t], S[t]) from U[t-1] and I[t]."""
+    values = {"beta": beta, "threshold": threshold}
+    state, spikes = fire(LEAKY, values, {MEMBRANE: membrane}, current, reset, derivative)
+    return state[MEMBRANE], spikes

@@ -22,13 +22,16 @@ def answers(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
         page.paragraph(f"{result.accuracy:.2%} of {len(result.labels):,} test images are right."),
         _confusion(result.confusion, subject.classes),
     )
-    worst = mistakes(result.labels, measured.counts)
+    worst = mistakes(result.labels, measured.scores)
     if len(worst):
-        shown = [_mistake(measured, int(index), subject.classes) for index in worst[:WORST]]
+        shown = [_mistake(measured, int(index), subject) for index in worst[:WORST]]
+        most, bars = "the answer has the most output spikes beyond those of the image's own class", "output spikes"
+        if subject.sums_membranes:
+            most = "the answer's summed membrane is the furthest above that of the image's own class"
+            bars = "summed membranes"
         lead = (
-            f"{len(worst):,} images are taken for another class. Of these {len(shown)} the answer has the most output "
-            "spikes beyond those of the image's own class. Bars are output spikes by class: blue is true, orange the "
-            "answer."
+            f"{len(worst):,} images are taken for another class. Of these {len(shown)} {most}. "
+            f"Bars are {bars} by class: blue is true, orange the answer."
         )
         yield page.subsection("The worst mistakes", page.paragraph(lead), page.grid(shown, "tiny"))
 
@@ -87,28 +90,39 @@ def _shaded(count: int, share: float, colour: str) -> Html:
     return element("span", f"{count:,}", class_="cell", style=style)
 
 
-def _mistake(measured: Measured, index: int, classes: Sequence[str]) -> Html:
-    label, counts = int(measured.split.labels[index]), measured.counts[index]
-    answer = int(counts.argmax())
-    name, taken = classes[label], classes[answer]
+def _mistake(measured: Measured, index: int, subject: ReportedRun) -> Html:
+    label, scores = int(measured.split.labels[index]), measured.scores[index]
+    answer = int(scores.argmax())
+    name, taken = subject.classes[label], subject.classes[answer]
     said = f"{name} taken for {taken}"
-    numbers = f"{counts[label]} against {counts[answer]} spikes"
+    numbers = f"{_score(scores[label])} against {_score(scores[answer])}"
+    numbers += "" if subject.sums_membranes else " spikes"
     image = page.picture(tiles.png(tiles.still(measured.split.images[index])), f"Test image {index}: {said}", width=84)
     caption = element("figcaption", element("strong", said), f", {numbers} (image {index})")
-    return element("figure", element("div", image, _bars(counts, label, answer, classes), class_="pair"), caption)
+    return element("figure", element("div", image, _bars(scores, label, answer, subject), class_="pair"), caption)
 
 
-def _bars(counts: np.ndarray, label: int, answer: int, classes: Sequence[str]) -> Html:
-    """Output spikes by class as a tiny chart; its numbers are its description."""
-    most, width = max(1, int(counts.max())), 8
+def _score(score: np.generic) -> str:
+    """A count of spikes, or a sum of membranes."""
+    return f"{score:.2f}" if isinstance(score, np.floating) else str(score)
+
+
+def _bars(scores: np.ndarray, label: int, answer: int, subject: ReportedRun) -> Html:
+    """Scores by class as a tiny chart, those below 0 downwards; its numbers are its description."""
+    width, classes = 8, subject.classes
+    low, high = scores.min(initial=0), scores.max(initial=0)
+    most = (high - low) or 1
+    zero = 62 + 60 * low / most
     marks = []
-    for number, count in enumerate(counts):
+    for number, score in enumerate(scores):
         colour = "--series-1" if number == label else "--series-2" if number == answer else "--muted"
-        x, y, high = str(number * width), f"{62 - 60 * count / most:.1f}", f"{1 + 60 * count / most:.1f}"
-        marks.append(element("rect", x=x, y=y, width=width - 2, height=high, style=f"fill:var({colour})"))
+        y, height = f"{zero - 60 * max(score, 0) / most:.1f}", f"{1 + 60 * abs(score) / most:.1f}"
+        style = f"fill:var({colour})"
+        marks.append(element("rect", x=number * width, y=y, width=width - 2, height=height, style=style))
         if max(map(len, classes)) == 1:
             middle = number * width + width // 2 - 1
             marks.append(element("text", classes[number], x=middle, y=73, text_anchor="middle"))
-    spoken = ", ".join(f"{name}: {count}" for name, count in zip(classes, counts, strict=True) if count)
-    whole = f"0 0 {width * len(counts)} 76"
-    return element("svg", *marks, viewBox=whole, role="img", aria_label=f"Output spikes, {spoken}", class_="bars")
+    spoken = ", ".join(f"{name}: {_score(score)}" for name, score in zip(classes, scores, strict=True) if score)
+    what = "Summed membranes" if subject.sums_membranes else "Output spikes"
+    whole = f"0 0 {width * len(scores)} 76"
+    return element("svg", *marks, viewBox=whole, role="img", aria_label=f"{what}, {spoken}", class_="bars")

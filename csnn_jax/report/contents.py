@@ -79,8 +79,9 @@ def _described(subject: ReportedRun) -> str:
     if dataset is not None and dataset.name != config.data.dataset:
         at += f" The test images are those of {shown_dataset(dataset.name)}."
     final = f" Its final test accuracy is {subject.accuracy:.2%}." if subject.accuracy is not None else ""
+    read = " Its class is read from the output membranes, summed over the window." if subject.sums_membranes else ""
     return (
-        f"A spiking network of {sizes}, each image seen for {model.time_steps} steps. It was trained for "
+        f"A spiking network of {sizes}, each image seen for {model.time_steps} steps.{read} It was trained for "
         f"{subject.iterations:,} iterations on {shown_dataset(config.data.dataset)} "
         f"({training.state(subject)}).{final}{at}"
     )

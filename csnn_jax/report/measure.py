@@ -9,9 +9,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import NEVER, ModelConfig
 from csnn_jax.data import Split
-from csnn_jax.network import model as models
 from csnn_jax.report.subject import ReportedRun
 from csnn_jax.runner import Runners
 from csnn_jax.runs import metrics
@@ -45,7 +44,7 @@ class Example:
         image: uint8 [H, W, C], or [T, H, W, C].
         index: its place among the test images.
         label: its class.
-        answer: the class with the most output spikes, the lowest on ties.
+        answer: the class with the highest score, the lowest on ties.
         membranes, spikes: of every layer, [time, *shape].
     """
 
@@ -64,29 +63,30 @@ class Measured:
     Attributes:
         engine: what ran it, in words.
         split: the test images.
-        counts: output spikes over the window, int [N, classes].
+        scores: what the class is read from [N, classes]: output spikes over the window, int; or summed output
+            membranes, float.
         by_step: accuracy if the window ended after step 1, 2, ... [time].
         activity: spikes of `LOOKED_AT` images, evenly spaced in the split, by neuron.
         neurons: of each layer on these images, by name.
         membranes: of each layer on these images.
-        thresholds: of each layer.
+        thresholds: of each layer, the mean of its channels'; None: it's an integrator, which never spikes.
         examples: an image of each class, then some mistakes.
     """
 
     engine: str
     split: Split
-    counts: np.ndarray
+    scores: np.ndarray
     by_step: np.ndarray
     activity: Activity
     neurons: dict[str, NeuronSummary]
     membranes: list[Histogram]
-    thresholds: list[float]
+    thresholds: list[float | None]
     examples: list[Example]
 
     @property
     def result(self) -> Evaluation:
         """Predictions over the whole split."""
-        return Evaluation(self.split.labels, self.counts.argmax(1), {}, self.counts.shape[1])
+        return Evaluation(self.split.labels, self.scores.argmax(1), {}, self.scores.shape[1])
 
     @property
     def densities(self) -> dict[str, float]:
@@ -103,31 +103,32 @@ def measure(subject: ReportedRun) -> Measured:
     """
     assert subject.tensors is not None and subject.dataset is not None
     network = _Network(Trained(subject.config, subject.tensors, subject.config.train.engine), subject.dataset.test)
-    counts, by_step = network.answers()
+    scores, by_step = network.answers()
     neurons = network.look()
     activity, membranes = reduce(add, network.activities), network.histograms()
-    examples = network.examples(chosen(subject.dataset.test.labels, counts))
-    thresholds = network.thresholds
+    examples = network.examples(chosen(subject.dataset.test.labels, scores))
+    means = [float(theta.mean()) for theta in network.thresholds]
+    thresholds = [None if mean == NEVER else mean for mean in means]
     parts = (activity, neurons, membranes, thresholds, examples)
-    return Measured(network.engine, subject.dataset.test, counts, by_step, *parts)
+    return Measured(network.engine, subject.dataset.test, scores, by_step, *parts)
 
 
-def mistakes(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The images that are taken for another class, the worst first: by spikes of the answer beyond the class's own."""
-    rows, answers = np.arange(len(labels)), counts.argmax(1)
-    margin = counts[rows, answers] - counts[rows, labels]
+def mistakes(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The images that are taken for another class, the worst first: by how far the answer's score is above its own."""
+    rows, answers = np.arange(len(labels)), scores.argmax(1)
+    margin = scores[rows, answers] - scores[rows, labels]
     wrong = np.flatnonzero(answers != labels)
     return wrong[np.argsort(-margin[wrong], kind="stable")]
 
 
-def chosen(labels: np.ndarray, counts: np.ndarray) -> list[int]:
+def chosen(labels: np.ndarray, scores: np.ndarray) -> list[int]:
     """Images to show: the first of each class, one that is recognised if there is any, then the worst mistakes."""
-    right = counts.argmax(1) == labels
+    right = scores.argmax(1) == labels
     picked = []
     for label in np.unique(labels)[:10]:
         mine = np.flatnonzero(labels == label)
         picked.append(int(mine[np.argmax(right[mine])]))
-    worst = [int(index) for index in mistakes(labels, counts) if index not in picked]
+    worst = [int(index) for index in mistakes(labels, scores) if index not in picked]
     return picked + worst[:MISTAKES]
 
 
@@ -140,13 +141,13 @@ class _Network:
         self.engine, self.params = runners.describe(split.images), nnx.split(trained.model)[1]
         self.model: ModelConfig = config.model
         self.split, self.runner = split, runners.of(split.images)
-        self.thresholds = [float(models.value(block.threshold)) for block in trained.model.blocks]
+        self.thresholds = [np.asarray(block.in_use["threshold"]) for block in trained.model.blocks]
         self.activities: list[Activity] = []
         self._drawn: list[list[np.ndarray]] = []
         self._size = LOOKED_AT
 
     def answers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Output spikes [N, classes] of all images, and the accuracy after each step [time]."""
+        """What the class is read from [N, classes] of all images, and the accuracy after each step [time]."""
         return self.runner.by_steps(self.params, self.split)
 
     def look(self) -> dict[str, NeuronSummary]:
@@ -175,7 +176,8 @@ class _Network:
             membranes, spikes = self._trace(x)
             for place, index in enumerate(which[start : start + self._size]):
                 own = [[layer[:, place].copy() for layer in layers] for layers in (membranes, spikes)]
-                answer = int(own[1][-1].sum(0).argmax())
+                output = own[0 if self.model.readout == "membrane" else 1][-1]
+                answer = int(output.cumsum(0)[-1].argmax())  # added in the order of the steps
                 label = int(self.split.labels[index])
                 examples.append(Example(self.split.images[index], index, label, answer, *own))
         return examples

@@ -43,13 +43,17 @@ def _table(subject: ReportedRun, measured: Measured) -> Html:
     for name, one in measured.neurons.items():
         spread = f"{_number(one.mean)} \u00b1 {_number(one.deviation)}"
         near = "-" if one.near is None else f"{one.near:.1%}"
-        figures = (f"{one.dead} of {one.channels}", spread, _number(one.highest), near, _number(one.threshold))
-        rows.append((name, f"{measured.densities[name]:.2%}", words[name], *figures))
+        density, silent = f"{measured.densities[name]:.2%}", f"{one.dead} of {one.channels}"
+        if words[name] == "integrator":
+            density = silent = "-"
+        rows.append((name, density, words[name], silent, spread, _number(one.highest), near, _number(one.threshold)))
     head = ("layer", "density", "state", "dead channels", "membranes", "highest", "near", "threshold")
     caption = (
         f"Of {LOOKED_AT} test images. Density: neurons that spike at a step. Dead: no spike. "
         "Near: membranes within half a threshold of it."
     )
+    if None in measured.thresholds:
+        caption += " An integrator never spikes: the class is read from its membranes."
     return page.table(caption, head, rows, stacks=True)
 
 
@@ -59,7 +63,8 @@ def _number(figure: float | None) -> str:
 
 def _dead(measured: Measured, layers: Sequence[Layer]) -> Iterator[Html]:
     """Which channels are dead, by number, where there are any."""
-    rows = [(f"lif{number}", _listed(dead(measured.activity, number - 1))) for number in range(1, len(layers) + 1)]
+    spiking = [number for number in range(len(layers)) if measured.thresholds[number] is not None]
+    rows = [(f"lif{number + 1}", _listed(dead(measured.activity, number))) for number in spiking]
     rows = [row for row in rows if row[1]]
     if rows:
         yield page.folded("Dead channels by number", page.table("No spike", ("layer", "channels"), rows))
@@ -72,20 +77,25 @@ def _listed(numbers: np.ndarray) -> str:
 
 
 def _histograms(measured: Measured, number: int) -> Iterator[Html]:
-    name = f"lif{number + 1}"
+    threshold = measured.thresholds[number]
+    if threshold is not None:
+        yield _firing(measured, number)
+    levels = measured.membranes[number]
+    caption = f"lif{number + 1}, membranes" + ("" if threshold is None else "; dashed: the threshold")
+    lines = () if threshold is None else (threshold,)
+    labels = ("membrane U", "membranes (%)")
+    yield charts.bars(caption, levels.centres, 100 * levels.shares, labels, number=number, x_lines=lines)
+
+
+def _firing(measured: Measured, number: int) -> Html:
     firing = histogram(100 * rates(measured.activity, number), 0, 100)
     silent = float((rates(measured.activity, number) == 0).mean())
-    caption = f"{name}, firing rates: {silent:.0%} of the neurons never spike"
+    caption = f"lif{number + 1}, firing rates: {silent:.0%} of the neurons never spike"
     of_neurons = ("steps with a spike (%)", "neurons (%)")
     shares = np.where(firing.shares > 0, 100 * firing.shares, np.nan)
     half = math.log10(50 / measured.activity.spikes[number].size)  # of a neuron
     axis = {**charts.LOG, "range": [half, 2.1]}
-    yield charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=axis)
-    levels = measured.membranes[number]
-    caption = f"{name}, membranes; dashed: the threshold"
-    lines = (measured.thresholds[number],)
-    labels = ("membrane U", "membranes (%)")
-    yield charts.bars(caption, levels.centres, 100 * levels.shares, labels, number=number, x_lines=lines)
+    return charts.bars(caption, firing.centres, shares, of_neurons, number=number, y_axis=axis)
 
 
 def _filters(weights: np.ndarray, measured: Measured, classes: Sequence[str]) -> Iterator[Content]:

@@ -1,5 +1,5 @@
 "use strict";
-// Plays spikes over the window: rasters, the membranes under them, and the output spikes counted so far.
+// Plays spikes over the window: rasters, the membranes under them, and the output's scores so far.
 (() => {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -17,6 +17,13 @@
       Uint8Array.from({ length: steps }, (_, t) => (packed[row * width + (t >> 3)] >> (7 - (t & 7))) & 1));
   }
 
+  // Scores of each class after 0, 1, 2, ... steps, added as the network adds them: in the order of the steps, in float32.
+  function scored(rows, steps) {
+    const scores = [rows.map(() => 0)];
+    for (let t = 0; t < steps; t += 1) scores.push(rows.map((row, label) => Math.fround(scores[t][label] + row[t])));
+    return scores;
+  }
+
   // A neuron's place; the shape is [height, width, channels] or [neurons].
   function place(shape, neuron, classes) {
     if (classes) return `class ${classes[neuron]}`;
@@ -31,6 +38,7 @@
       this.root = root;
       this.film = JSON.parse(root.querySelector("script").textContent);
       this.steps = this.film.steps;
+      this.sums = "sums" in root.dataset; // of output membranes, which the class is read from; otherwise from spikes
       this.find = (name) => root.querySelector(`.${name}`);
       this.strips = [...root.querySelectorAll(".strip")];
       this.done = this.steps; // steps shown; a page that nobody plays shows the whole window
@@ -49,7 +57,7 @@
       this.root.addEventListener("keydown", (event) => this.key(event));
       this.strips.forEach((strip, layer) => {
         const raster = strip.querySelector(".raster");
-        raster.addEventListener("pointermove", (event) => this.point(layer, raster, event));
+        raster?.addEventListener("pointermove", (event) => this.point(layer, raster, event));
       });
       new ResizeObserver(() => this.draw()).observe(this.find("strips"));
       dark.addEventListener("change", () => this.draw());
@@ -68,6 +76,8 @@
       this.example = this.film.examples[number];
       this.spikes = this.example.layers.map((one) => unpacked(one.bits, one.rows.length, this.steps));
       this.traces = this.example.layers.map((one) => one.traces.map((trace) => floats(trace)));
+      this.scores = scored((this.sums ? this.traces : this.spikes).at(-1), this.steps);
+      this.range = this.scores.flat().reduce(([low, high], one) => [Math.min(low, one), Math.max(high, one)], [0, 0]);
       const image = this.find("image");
       image.src = this.example.image;
       image.alt = this.example.alt;
@@ -95,7 +105,7 @@
     tick(now) {
       this.owed += ((now - this.last) / 1000) * Number(this.find("speed").value);
       this.last = now;
-      const whole = Math.floor(this.owed);
+      const whole = Math.max(0, Math.floor(this.owed)); // a frame may have begun just before the click
       if (whole) {
         this.owed -= whole;
         this.done = Math.min(this.steps, this.done + whole);
@@ -115,24 +125,22 @@
       this.say();
     }
 
-    // Output spikes of each class in the first so many steps.
-    counts(done) {
-      return this.spikes[this.spikes.length - 1].map((row) => row.subarray(0, done).reduce((sum, one) => sum + one, 0));
-    }
-
     update() {
       this.find("at").value = this.done;
       this.find("at").setAttribute("aria-valuetext", `after ${this.done} of ${this.steps} steps`);
       this.find("done").textContent = `${this.done} of ${this.steps}`;
       this.frame();
-      const counts = this.counts(this.done);
-      const most = Math.max(1, ...this.counts(this.steps));
-      const best = counts.indexOf(Math.max(...counts));
+      const scores = this.scores[this.done];
+      const [low, high] = this.range;
+      const percent = 100 / (high - low || 1);
+      const best = this.leader(this.done);
       [...this.find("counts").tBodies[0].rows].forEach((row, label) => {
-        row.querySelector(".count").textContent = counts[label];
-        row.querySelector(".bar").style.width = `${(100 * counts[label]) / most}%`;
+        row.querySelector(".count").textContent = this.sums ? scores[label].toFixed(2) : scores[label];
+        const bar = row.querySelector(".bar").style;
+        bar.marginLeft = `${percent * (Math.min(0, scores[label]) - low)}%`;
+        bar.width = `${percent * Math.abs(scores[label])}%`;
         row.classList.toggle("true", label === this.example.label);
-        row.classList.toggle("best", label === best && counts[label] > 0);
+        row.classList.toggle("best", label === best);
       });
       this.draw();
     }
@@ -148,20 +156,23 @@
 
     // What a screen reader is told, once the picture stands still.
     say() {
-      const counts = this.counts(this.done);
-      const most = Math.max(...counts);
-      const best = counts.indexOf(most);
+      const best = this.leader(this.done);
       const names = this.film.classes;
       let since = this.done;
       while (since > 0 && this.leader(since - 1) === best) since -= 1;
-      const lead = most ? `class ${names[best]} leads with ${plural(most, "spike")}, since step ${since}` : "no output spike yet";
+      const most = this.scores[this.done][best];
+      let lead = this.sums ? "all sums are 0" : "no output spike yet";
+      if (best >= 0) {
+        const score = this.sums ? `a sum of ${most.toFixed(2)}` : plural(most, "spike");
+        lead = `class ${names[best]} leads with ${score}, since step ${since}`;
+      }
       this.find("verdict").textContent = `After ${plural(this.done, "step")}: ${lead}. It is a ${names[this.example.label]}.`;
     }
 
+    // The class with the highest score, the lowest on ties; -1 before there is any.
     leader(done) {
-      const counts = this.counts(done);
-      const most = Math.max(...counts);
-      return most ? counts.indexOf(most) : -1;
+      const most = Math.max(...this.scores[done]);
+      return (this.sums ? done : most) ? this.scores[done].indexOf(most) : -1;
     }
 
     point(layer, raster, event) {
@@ -178,7 +189,8 @@
       const style = getComputedStyle(document.documentElement);
       const colour = (name) => style.getPropertyValue(name).trim();
       this.strips.forEach((strip, layer) => {
-        this.raster(strip.querySelector(".raster"), layer, colour);
+        const raster = strip.querySelector(".raster");
+        if (raster) this.raster(raster, layer, colour);
         this.membranes(strip.querySelector(".membranes"), layer, colour);
       });
     }
@@ -222,12 +234,13 @@
       const { pen, width, height, x } = this.canvas(canvas, colour);
       const traces = this.traces[layer];
       const { threshold, classes } = this.film.layers[layer];
-      const all = [...traces.flatMap((trace) => [...trace]), threshold, 0];
+      const lines = threshold === null ? [] : [threshold]; // an integrator has none
+      const all = [...traces.flatMap((trace) => [...trace]), ...lines, 0];
       const [low, high] = [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))];
       const at = (value) => height - 3 - ((value - low) / (high - low || 1)) * (height - 6);
       pen.strokeStyle = colour("--muted");
       pen.setLineDash([4, 4]);
-      this.stroke(pen, [threshold, threshold], width, at);
+      for (const line of lines) this.stroke(pen, [line, line], width, at);
       pen.setLineDash([]);
       traces.forEach((trace, number) => {
         const plain = classes && number !== this.example.label && number !== this.example.answer;

@@ -1,4 +1,4 @@
-"""Spike rasters that play over the window, with membranes and output counts: what player.js is given."""
+"""Spike rasters that play over the window, with membranes and the output's scores: what player.js is given."""
 
 import base64
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax.config import Layer
+from csnn_jax.config import NEVER, Layer
 from csnn_jax.report import tiles
 from csnn_jax.report.measure import Example, Measured
 from csnn_jax.report.page import Content, Html, data, element
@@ -27,11 +27,14 @@ def player(subject: ReportedRun, measured: Measured) -> Html:
     head = [_head(layer, number, measured, subject) for number, layer in enumerate(layers)]
     examples = [_example(example, layers, subject.classes) for example in measured.examples]
     film = {"steps": steps, "classes": subject.classes, "layers": head, "examples": examples}
-    stage = element("div", _side(subject.classes), _strips(head), class_="stage")
+    stage = element("div", _side(subject), _strips(head), class_="stage")
     parts = [_controls([one["title"] for one in examples], steps), stage, data(film)]
     label = f"Spikes of {subject.name}, step by step"
     needs = ("player.css", "player.js")
-    return element("div", *parts, class_="player", role="group", aria_label=label, tabindex=0, needs=needs)
+    sums = subject.sums_membranes
+    return element(
+        "div", *parts, class_="player", role="group", aria_label=label, tabindex=0, data_sums=sums, needs=needs
+    )
 
 
 def _head(layer: Layer, number: int, measured: Measured, subject: ReportedRun) -> dict[str, Any]:
@@ -56,13 +59,14 @@ def _controls(titles: Sequence[str], steps: int) -> Html:
     )
 
 
-def _side(classes: Sequence[str]) -> Html:
-    head = element("tr", *(element("th", name, scope="col") for name in ("class", "", "spikes")))
+def _side(subject: ReportedRun) -> Html:
+    what, unit = ("Summed membranes", "sum") if subject.sums_membranes else ("Output spikes", "spikes")
+    head = element("tr", *(element("th", name, scope="col") for name in ("class", "", unit)))
     bar, count = element("td", element("span", class_="bar")), element("td", "0", class_="count number")
-    rows = [element("tr", element("th", name, scope="row"), bar, count) for name in classes]
-    caption = element("caption", "Output spikes so far")
+    rows = [element("tr", element("th", name, scope="row"), bar, count) for name in subject.classes]
+    caption = element("caption", f"{what} so far")
     table = element("table", caption, element("thead", head), element("tbody", *rows), class_="counts")
-    scrolled = element("div", table, class_="tall", role="region", aria_label="Output spikes so far", tabindex=0)
+    scrolled = element("div", table, class_="tall", role="region", aria_label=f"{what} so far", tabindex=0)
     verdict = element("p", class_="verdict", aria_live="polite")
     image = element("img", class_="image", src="data:,", alt="")
     return element("div", element("div", image, element("p", class_="frame")), scrolled, verdict, class_="side")
@@ -71,12 +75,14 @@ def _side(classes: Sequence[str]) -> Html:
 def _strips(head: Sequence[dict[str, Any]]) -> Html:
     strips = []
     for one in head:
-        raster = element("canvas", class_="raster", role="img", aria_label=f"Spikes of {one['name']} over the window")
+        spikes = f"Spikes of {one['name']} over the window"
+        raster = element("canvas", class_="raster", role="img", aria_label=spikes)
         below = f"Membranes of {one['name']} over the window"
         membranes = element("canvas", class_="membranes", role="img", aria_label=below)
         name = element("strong", one["name"])
         caption = element("figcaption", name, " ", element("span", class_="what"))
-        strips.append(element("figure", caption, raster, membranes, class_="strip"))
+        shown = (membranes,) if one["threshold"] is None else (raster, membranes)
+        strips.append(element("figure", caption, *shown, class_="strip"))
     pointed = element("p", "Point at a spike for its neuron. Dashed: the threshold.", class_="pointed")
     return element("div", *strips, pointed, class_="strips")
 
@@ -110,6 +116,8 @@ def _layer(layer: Layer, membranes: np.ndarray, spikes: np.ndarray, last: bool) 
     rows = np.arange(neurons) if last else in_order(evenly(active, ROWS), layer)
     traced = rows if last else spread(active, flat.sum(0))
     what = f"{len(active):,} of {neurons:,} neurons spike, density {flat.mean():.1%}"
+    if layer.neurons["threshold"] == NEVER:
+        what = f"membranes of {neurons:,} neurons that never spike"
     if not last and len(rows) < len(active):
         what += f"; {len(rows)} shown"
     if not last and len(traced):

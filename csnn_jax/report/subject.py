@@ -53,6 +53,11 @@ class ReportedRun:
         return max((record["iter"] for record in self.records), default=0)
 
     @property
+    def sums_membranes(self) -> bool:
+        """Whether the class is read from the output membranes, summed over the window; otherwise from spikes."""
+        return self.config.model.readout == "membrane"
+
+    @property
     def measured_at(self) -> int | None:
         """After how many iterations the weights were, where those are not the last ones: of a checkpoint, or so far."""
         if self.run.checkpoint is not None or self.accuracy is not None or self.tensors is None:
@@ -80,9 +85,6 @@ def read(name: str, number: int, checkpoint: str | None, dataset: str | None = N
     """
     missing: list[str] = []
     run, config, tensors = _opened(name, checkpoint, missing)
-    if config.model.readout != "spikes":
-        expected = "expected a network that is read from output spikes, which a report counts"
-        raise UserError(f"{name}: has --readout {config.model.readout}, {expected}")
     images = None
     if tensors is not None:
         images = data.load_for(config, dataset) if dataset else _images(config, missing)

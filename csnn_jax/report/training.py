@@ -138,11 +138,13 @@ def _rate(subject: ReportedRun) -> Iterator[Series]:
 
 def _densities(subject: ReportedRun) -> Html:
     records = subject.of_kind("train")
-    if not records:
+    names = list(records[0]["density"]) if records else []
+    spiking = names[:-1] if subject.config.model.output == "integrator" else names
+    if not spiking:
         return _left_out(f"Densities of {subject.name}", "none are recorded")
     x = [one["iter"] for one in records]
     series = []
-    for number, name in enumerate(records[0]["density"]):
+    for number, name in enumerate(spiking):
         y = np.array([100 * one["density"][name] for one in records], float)
         series.append(Series(name, *charts.thinned(x, y), number, width=1.5))
     caption = f"Density by layer: neurons that spike at a step, of {subject.name}."

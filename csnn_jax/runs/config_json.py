@@ -4,7 +4,8 @@ import dataclasses
 import json
 from typing import Any
 
-from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from csnn_jax.config.job import Config, DataConfig, TrainConfig
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 
 SCHEMA_VERSION = 2

@@ -92,7 +92,7 @@ def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[s
         "layers": layers,
         "total": total,
         "neurobench": _neurobench(config, tensors, layers, total, activity.time_steps),
-        "energy": _energy(layers, total, activity.time_steps),
+        "energy": _energy(layers, total, activity.time_steps * len(config.kind.states)),
     }
 
 
@@ -141,7 +141,7 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
                 "neurons": neurons,
                 "parameters": parameters,
                 "bytes": FLOAT_BYTES * parameters,
-                "membrane_bytes": FLOAT_BYTES * neurons,
+                "membrane_bytes": FLOAT_BYTES * neurons * len(layer.neurons.kind.states),
                 "spikes": fired,
                 "density": fired / (neurons * activity.time_steps),
                 "dense_macs_per_step": int(fan_out(layer, np.ones_like(weight)).sum()),
@@ -158,12 +158,13 @@ def _neurobench(
     """The metrics under NeuroBench's names, as it counts them on the companion model of `csnn_torch.model`."""
     weights = [tensors[f"{layer.name}.weight"] for layer in config.layers]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
-    fixed = (not config.learn_beta) + (not config.learn_threshold)  # scalars that are buffers there, not parameters
+    # Scalars that are buffers there, not parameters.
+    fixed = sum(len(layer.neurons.configured) - len(layer.neurons.learned) for layer in config.layers)
     effective = {
         kind: sum(x["synaptic_operations"] for x in layers if x["operation"] == kind) for kind in ("MAC", "AC")
     }
     return {
-        "Footprint": total["bytes"] + len(layers) * (fixed * FLOAT_BYTES + SNNTORCH_BYTES),
+        "Footprint": total["bytes"] + fixed * FLOAT_BYTES + len(layers) * SNNTORCH_BYTES,
         "ConnectionSparsity": round(zeros / sum(weight.size for weight in weights), 4),
         "ActivationSparsity": 1 - total["density"],
         "SynapticOperations": {
@@ -174,16 +175,16 @@ def _neurobench(
     }
 
 
-def _energy(layers: list[dict[str, Any]], total: dict[str, Any], time_steps: int) -> dict[str, Any]:
+def _energy(layers: list[dict[str, Any]], total: dict[str, Any], updates: int) -> dict[str, Any]:
     pj = {"MAC": PJ_PER_MAC, "AC": PJ_PER_ADD}
     synapses = sum(pj[layer["operation"]] * layer["synaptic_operations_first_layer_once"] for layer in layers)
-    neurons = PJ_PER_MAC * total["neurons"] * time_steps
+    neurons = PJ_PER_MAC * total["neurons"] * updates
     return {
         "pj_per_add": PJ_PER_ADD,
         "pj_per_mac": PJ_PER_MAC,
         "source": ENERGY_SOURCE,
         "formula": "synapses: MACs x 4.6 pJ + ACs x 0.9 pJ, the first layer once where its input is held; neurons: one "
-        "MAC (beta U + I) per neuron and step; without spikes: every MAC, once",
+        "MAC per neuron, state (beta U + I for the membrane) and step; without spikes: every MAC, once",
         "synapses_nj": synapses / 1000,
         "neurons_nj": neurons / 1000,
         "one_pass_nj": PJ_PER_MAC * total["dense_macs_per_step"] / 1000,

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config.geometry import Layer
+from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 
 Tensors = dict[str, np.ndarray]
@@ -28,7 +29,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             shapes[f"{layer.name}.bias"] = (out,)
         if layer.grid.chosen:
             shapes[f"{layer.name}.exponents"] = (out,)
-        shapes |= dict.fromkeys(layer.neurons.initial, ())
+        shapes |= {name: value.shape for name, value in layer.neurons.initial.items()}
     return shapes
 
 

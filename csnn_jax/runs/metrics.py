@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import NEVER, ModelConfig
 from csnn_jax.data.batches import eval_batches
 from csnn_jax.data.images import Images
 from csnn_jax.data.split import Split
@@ -113,14 +113,14 @@ class Moments(NamedTuple):
         square: mean of their squares.
         near: share of them that are within half a threshold of it.
         highest: of each channel, the last axis of the shape [channels]. One above the threshold has spiked.
-        threshold: of the layer, learnt or fixed.
+        threshold: of the layer, or of each channel [channels].
     """
 
     mean: float
     square: float
     near: float
     highest: np.ndarray
-    threshold: float
+    threshold: Any
 
 
 class NeuronSummary(NamedTuple):
@@ -130,8 +130,8 @@ class NeuronSummary(NamedTuple):
         mean: of the membranes U, over all steps; None where one is not finite.
         deviation: likewise.
         highest: likewise.
-        near: share of the membranes that are within half a threshold of it.
-        threshold: of the layer, learnt or fixed.
+        near: share of the membranes that are within half a threshold of it; None of an integrator.
+        threshold: of the layer, or the mean of its channels'; None: it's an integrator.
         dead: channels (feature maps of a convolution, else neurons) that never spiked.
         channels: how many there are.
     """
@@ -146,13 +146,16 @@ class NeuronSummary(NamedTuple):
 
 
 def moments(membranes: Any, threshold: Any) -> Moments:
-    """Moments of one layer's membranes [time, batch, *shape], an array of NumPy or of JAX."""
+    """Moments of one layer's membranes [time, batch, *shape, channels], an array of NumPy or of JAX.
+
+    The threshold is a scalar, or [channels].
+    """
     steps = membranes.reshape(len(membranes), -1)  # in float32 a sum of all at once would lose digits
 
     def mean(values: Any) -> Any:
         return values.mean(1).mean()
 
-    near = mean((steps > threshold / 2) & (steps < 1.5 * threshold))
+    near = mean(((membranes > threshold / 2) & (membranes < 1.5 * threshold)).reshape(steps.shape))
     highest = membranes.reshape(-1, membranes.shape[-1]).max(0)
     return Moments(mean(steps), mean(steps * steps), near, highest, threshold)
 
@@ -186,15 +189,16 @@ def _together(parts: Sequence[Moments]) -> NeuronSummary:
     mean, square, near = (
         float(np.mean([getattr(part, name) for part in parts])) for name in ("mean", "square", "near")
     )
-    highest, threshold = np.max([part.highest for part in parts], axis=0), float(parts[0].threshold)
+    highest, threshold = np.max([part.highest for part in parts], axis=0), np.asarray(parts[0].threshold)
+    spikes = bool((threshold < NEVER).all())
     deviation = math.sqrt(max(0.0, square - mean**2)) if math.isfinite(square) else math.nan
     return NeuronSummary(
         mean=rounded(mean),
         deviation=rounded(deviation),
         highest=rounded(float(highest.max())),
-        near=rounded(near),
-        threshold=rounded(threshold),
-        dead=int((~(highest > threshold)).sum()),  # NaN too
+        near=rounded(near) if spikes else None,
+        threshold=rounded(float(threshold.mean())) if spikes else None,
+        dead=int((~(highest > threshold)).sum()) if spikes else 0,  # NaN too
         channels=len(highest),
     )
 

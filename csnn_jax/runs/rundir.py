@@ -230,7 +230,7 @@ def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
     """The network that --init-from names, by a run directory or a weights.safetensors alone.
 
     Returns:
-        (configuration, tensors in torch's layout). The configuration has betas and thresholds as they were learned,
+        (configuration, tensors in torch's layout). The configuration has neurons' parameters as they were learned,
             and a flag may override them.
 
     Raises:
@@ -238,10 +238,13 @@ def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
     """
     try:
         model, tensors = _network(path)
-        betas, thresholds = zip(*(layer.neurons.values(tensors) for layer in model.layers), strict=True)
-        beta = betas if model.learn_beta else model.beta
-        threshold = thresholds if model.learn_threshold else model.threshold
-        return dataclasses.replace(model, beta=beta, threshold=threshold), tensors
+        neurons = [layer.neurons for layer in model.layers]
+        learned = {name for one in neurons for name in one.learned if name not in one.per_channel}
+        values: dict[str, Any] = {}
+        for name in learned:
+            pairs = zip(neurons, model.each(name), strict=True)
+            values[name] = tuple(one.values(tensors)[name] if name in one.learned else own for one, own in pairs)
+        return dataclasses.replace(model, **values), tensors
     except UserError as error:
         raise UserError(f"--init-from {error}") from None
 

@@ -1,7 +1,7 @@
 """The pictures of a run: accuracy over time, and what the neurons do for one image."""
 
 from csnn_jax import data
-from csnn_jax.config import Config
+from csnn_jax.config import NEVER, Config
 from csnn_jax.figures import Figures, accuracy, spikes, style
 from csnn_jax.runs.rundir import RunDir
 from csnn_jax.training.trainer import Trainer
@@ -22,4 +22,5 @@ def sample(config: Config, dataset: data.Dataset, trainer: Trainer) -> spikes.Sa
     """The first test image, and what the network makes of it now."""
     image, label = dataset.test.images[:1], int(dataset.test.labels[0])
     membranes, fired = (list(layer[:, 0] for layer in layers) for layers in trainer.trace(image))
-    return spikes.Sample(image[0], label, membranes, fired, config.model.thresholds)
+    thresholds = [None if value == NEVER else value for value in config.model.thresholds]
+    return spikes.Sample(image[0], label, membranes, fired, thresholds)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from csnn_jax import data
 from csnn_jax.config import TrainConfig
+from csnn_jax.data.batches import epoch_batches
 from csnn_jax.errors import UserError
 
 
@@ -22,7 +22,7 @@ def batches(config: TrainConfig, images: int, start: int = 0) -> Iterator[tuple[
     for iteration in range(start, iterations(config, images)):
         epoch, row = divmod(iteration, per_epoch)
         if row == 0 or iteration == start:
-            index = data.epoch_batches(config.seed, epoch, images, config.batch_size)
+            index = epoch_batches(config.seed, epoch, images, config.batch_size)
         yield iteration, index[row]
 
 

@@ -1,10 +1,11 @@
 """Every bound of the comparison, and the distance that some of them are about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors
 
 DENSITY = 0.01, 0.60  # share of a layer's neurons that spike at a step: a silent network matches anything
@@ -45,8 +46,14 @@ class Check:
         return f"{self.name}: {self.value:g}, expected {bound}"
 
 
+def of_spiking(model: ModelConfig, densities: Sequence[float]) -> dict[str, float]:
+    """The densities of the layers that spike, by name, from those of all layers: an integrator never does."""
+    layers = model.layers if model.output == "spiking" else model.layers[:-1]
+    return {layer.neurons.name: density for layer, density in zip(layers, densities, strict=False)}
+
+
 def fires(densities: Mapping[str, float]) -> bool:
-    """Whether every layer's density is within its bound."""
+    """Whether the density of every layer that spikes is within its bound."""
     return all(DENSITY[0] <= density <= DENSITY[1] for density in densities.values())
 
 

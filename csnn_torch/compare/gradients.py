@@ -1,6 +1,6 @@
 """Same gradients? Of every parameter, for a surrogate, each side's against snnTorch's in float64.
 
-All sides have the same rounded weights.
+All sides have the same rounded weights. The loss takes what the class is read from: spikes, or membranes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
         graph, params = nnx.split(model)
 
         def loss(params: nnx.State, pixels: Array, labels: Array) -> Array:
-            return ce_rate(module.run(nnx.merge(graph, params), pixels)[1], labels)
+            return ce_rate(module.watch(nnx.merge(graph, params), pixels, case.config.readout)[0], labels)
 
         pixels, labels = jnp.asarray(case.pixels(dtype)), jnp.asarray(case.labels)
         gradients = scan.jit(jax.grad(loss))(params, pixels, labels)
@@ -101,8 +101,8 @@ def of_engine(case: Case, engine: str, dtype: str) -> Tensors | str:
 def of_snntorch(case: Case, dtype: str) -> Tensors:
     """The same gradients from snnTorch, in float64 with the surrogates of surrogates.py and the loss of losses.py."""
     network = case.in_snntorch(dtype)
-    fired = companion.run(network, _input(case, dtype), case.config.time_steps)
-    losses.make(TrainConfig(), fired.dtype)(fired, torch.tensor(case.labels, dtype=torch.int64)).backward()
+    output = companion.run_for(network, _input(case, dtype), case.config.time_steps, case.config.readout)
+    losses.make(TrainConfig(), output.dtype)(output, torch.tensor(case.labels, dtype=torch.int64)).backward()
     return companion.gradients(network)
 
 

@@ -104,8 +104,9 @@ def _network(results: list[SpikeResult]) -> Iterable[str]:
         f"Equal weights on {results[0].images:,} real test images, or as many as stand behind the network's name, in "
         "float32. All must be equal: the membranes and spikes of every layer at every step, and the predictions. For "
         "membranes, 0 equals -0, and values below 2^-126 in size count as 0. `run` is the given network; the others "
-        f"are variants of it, trained briefly. Every layer must fire at {100 * low:g} to {100 * high:g} % (density: "
-        "the share of its neurons that spike at a step), for a silent network matches anything.\n"
+        "are variants of it, trained briefly. Every layer that spikes must fire at "
+        f"{100 * low:g} to {100 * high:g} % (density: the share of its neurons that spike at a step), for a silent "
+        "network matches anything.\n"
     )
     engines = list(dict.fromkeys(r.engine for r in results if not r.refused))
     rows = []

@@ -1,7 +1,7 @@
 """Same network? Membranes and spikes of every layer at every step, and predictions, csnn_jax's against snnTorch's.
 
 Both get the same weights and the same images, in float32. snnTorch's membranes and spikes are recorded from its own
-`snn.Leaky` layers.
+layers of neurons.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from flax import nnx
 from csnn_jax.engine import scan
 from csnn_jax.runs.equality import canonical, differ
 from csnn_torch import model as companion
+from csnn_torch.compare import bounds
 from csnn_torch.compare.cases import Case
 from csnn_torch.compare.results import Difference, SpikeResult
 
@@ -69,9 +70,8 @@ class Total:
         self.compared += sum(layer.size for layer in their_spikes)
         self.fired += [layer.sum(dtype=np.float64) for layer in their_spikes]
         self.sizes += [layer.size for layer in their_spikes]
-        read = self.case.config.readout == "membrane"
-        output, their_output = (membranes[-1], their_membranes[-1]) if read else (spikes[-1], their_spikes[-1])
-        self.predictions += int(np.count_nonzero(output.sum(0).argmax(1) != their_output.sum(0).argmax(1)))
+        classes, their_classes = (companion.predictions(self.case.config, *side) for side in (ours, theirs))
+        self.predictions += int(np.count_nonzero(classes != their_classes))
         if any(different):
             found = _first(start, ours, theirs)
             self.first = found if self.first is None else min(self.first, found)
@@ -87,7 +87,7 @@ class Total:
             membranes=self.membranes,
             spikes=self.spikes,
             predictions=self.predictions,
-            densities={f"lif{i}": float(d) for i, d in enumerate(self.fired / self.sizes, 1)},
+            densities=bounds.of_spiking(self.case.config, (self.fired / self.sizes).tolist()),
             first=self.first,
         )
 

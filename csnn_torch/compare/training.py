@@ -40,6 +40,9 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
             parted = iteration
         for name, side in sides.items():
             losses[name].append(side.step(feed.batch(iteration, index), lr_of(config)).fetched().loss)
+    each = [layer.neurons for layer in config.model.layers]
+    fixed = {f"{one.name}.{name}" for one in each for name in one.stored if name not in one.learned}
+    moved = {name: tensor for name, tensor in sides["snntorch"].masters().items() if name not in fixed}
     return Trajectory(
         start=start,
         dtype=config.train.dtype,
@@ -47,9 +50,9 @@ def together(config: Config, split: data.Split, iterations: int, tensors: Tensor
         batch_size=config.train.batch_size,
         lr=lr_of(config),
         losses=losses,
-        distance=bounds.distances(sides["csnn_jax"].masters(), sides["snntorch"].masters()),
+        distance=bounds.distances(sides["csnn_jax"].masters(), moved),
         parted=parted,
-        densities=_evaluated(sides["csnn_jax"], batch).densities,
+        densities=bounds.of_spiking(config.model, [*_evaluated(sides["csnn_jax"], batch).densities.values()]),
         seed=config.train.seed,
         time_steps=config.model.time_steps,
     )

@@ -38,14 +38,20 @@ def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[C
 
 
 def variants(model: ModelConfig) -> Iterator[Variant]:
-    """Every reset with every pool, another beta, learnt betas, and three blocks on colour images."""
+    """Every reset with every pool, other neurons and another output, and three blocks on color images."""
     kinds: tuple[Pool, ...] = ("max", "avg") if any(layer.pool for layer in model.layers) else ("none",)
     for reset in ("subtract", "zero", "none"):
         for pool in kinds:
             yield Variant(f"reset {reset}, pool {pool}", replace(model, reset=reset, pool=_pools(model, pool)))
     yield Variant("beta 0.9", replace(model, beta=0.9), lr=3e-3)
     # At this rate no beta leaves (0, 1), beyond which its gradient is 0 and shows nothing.
-    yield Variant("learnt beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
+    yield Variant("learned beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)
+    synaptic = replace(model, neuron="synaptic", alpha=0.5, beta=0.5, learn_alpha=True, learn_beta=True)
+    yield Variant("synaptic, learned alpha and beta", synaptic, lr=2e-3)
+    if model.output == "spiking":
+        yield Variant("integrator output", replace(model, output="integrator"))
+    else:
+        yield Variant("spiking output", replace(model, output="spiking", readout="spikes"))
     channels = (*model.conv_channels[:1], *model.conv_channels)[-3:]
     # At a threshold of 1 it is silent for long.
     plain = {name: getattr(ModelConfig, name) for name in GEOMETRY}
@@ -83,9 +89,16 @@ def briefly_trained(
     some = data.Split(dataset.test.images[:128], dataset.test.labels[:128])
     for iteration in range(PATIENCE * iterations):
         trainer.step(feed.batch(iteration, batches[iteration % len(batches)]), lr)
-        if (iteration + 1) % iterations == 0 and (found := trainer.evaluate(some)) and bounds.fires(found.densities):
+        if (iteration + 1) % iterations == 0 and _fires(trainer, some):
             break
     return trainer.tensors()
+
+
+def _fires(trainer: Trainer, split: data.Split) -> bool:
+    """Whether every layer that spikes fires within bounds."""
+    found = trainer.evaluate(split)
+    assert found is not None
+    return bounds.fires(bounds.of_spiking(trainer.config.model, [*found.densities.values()]))
 
 
 def _fitting(model: ModelConfig, tensors: Tensors) -> Tensors | None:

@@ -7,6 +7,7 @@ import numpy as np
 from csnn_jax.config import Config, decided
 from csnn_jax.data import Split
 from csnn_jax.runs.layouts import Tensors
+from csnn_torch.model import predictions
 from csnn_torch.trainer import Trainer
 
 IMAGES = 1000
@@ -44,7 +45,7 @@ def effect(config: Config, tensors: Tensors, test: Split) -> Effect:
     """Runs a network with rounded weights and without, on the first images of a split, in snnTorch on the CPU.
 
     Args:
-        config: the job; its class is read from the output spikes.
+        config: the job.
         tensors: the weights before rounding.
         test: images that fit the network, and their labels.
     """
@@ -54,8 +55,9 @@ def effect(config: Config, tensors: Tensors, test: Split) -> Effect:
     count = min(IMAGES, len(test.labels))
     for start in range(0, count, CHUNK):
         rows = np.arange(start, min(start + CHUNK, count))
-        before, after = (side.trace(test.images[rows])[1] for side in (given, rounded))
-        classes, others = (spikes[-1].sum(0).argmax(1) for spikes in (before, after))
+        traces = [side.trace(test.images[rows]) for side in (given, rounded)]
+        classes, others = (predictions(config.model, *trace) for trace in traces)
+        before, after = (spikes for _, spikes in traces)
         spikes = sum(layer.size for layer in before)
         changed = sum(int(np.count_nonzero(a != b)) for a, b in zip(before, after, strict=True))
         correct = [int((found == test.labels[rows]).sum()) for found in (classes, others)]

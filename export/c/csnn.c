@@ -26,10 +26,11 @@
 /* The input, or the neurons of a layer; of the input, whose values aren't listed, both places are 0. */
 struct map {
     int32_t height, width, channels;
-    int32_t first;       /* its neurons start here in csnn_state.membrane, and its spikes in csnn_state.event */
+    int32_t first;       /* its neurons start here in csnn_state.value, and its spikes in csnn_state.event */
     int32_t first_begin; /* its pixels start here in csnn_state.begin: height * width of them, and the end */
 };
 
+#include "neurons.h" /* neurons[CSNN_LAYERS], step and spikes */
 #include "sums.h"
 
 struct layer {
@@ -41,7 +42,6 @@ struct layer {
     int32_t padding; /* zeros around the input */
     int32_t pool, pool_stride; /* positions in a row of the pooling window, and from one window to the next; 1: none */
     int32_t pool_is_max;       /* 1: maximum, 0: average; what no whole window fits into at the edges is dropped */
-    float beta, threshold;
 };
 
 #include "weights.h" /* maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS] */
@@ -167,26 +167,20 @@ static void settle(float *restrict current, const csnn_sum *restrict sum, const 
         current[c] = (float)sum[c] * scale[c] + bias[c];
 }
 
-/* One step of one pixel's neurons: U[t] from U[t-1] and I[t], as csnn.h has it. */
-static void fire(const struct layer *layer, float *restrict membrane, const float *restrict current, int32_t count)
+/* One step of a pixel's neurons, `count` channels from `from` on. */
+static void fire(const struct neurons *own, float *restrict states, int32_t from, const float *restrict current,
+                 int32_t count)
 {
-    const float beta = layer->beta, threshold = layer->threshold, unit = unknown_one;
+    const float unit = unknown_one;
 
-    for (int32_t c = 0; c < count; c++) {
-        const float reset = membrane[c] > threshold ? 1.0f : 0.0f;
-        if (CSNN_RESET_SUBTRACT)
-            membrane[c] = unit * (beta * membrane[c]) + current[c] - reset * threshold; /* reset * threshold is exact */
-        else if (CSNN_RESET_ZERO)
-            membrane[c] = unit * (beta * ((1.0f - reset) * membrane[c])) + current[c];
-        else
-            membrane[c] = unit * (beta * membrane[c]) + current[c];
-    }
+    for (int32_t i = 0; i < count; i++)
+        step(*own, states, from + i, current[i], unit);
 }
 
 void csnn_reset(struct csnn_state *state)
 {
-    for (int32_t i = 0; i < CSNN_NEURONS; i++)
-        state->membrane[i] = 0.0f;
+    for (int32_t i = 0; i < CSNN_STATES * CSNN_NEURONS; i++)
+        state->value[i] = 0.0f;
     for (int32_t i = 0; i < CSNN_FIRST_NEURONS; i++)
         state->drive[i] = 0.0f;
     for (int32_t i = 0; i < CSNN_CELLS; i++)
@@ -212,25 +206,26 @@ void csnn_step(struct csnn_state *state)
         const struct map *out = &maps[number + 1];
         csnn_index *event = state->event + out->first;
         csnn_index *begin = state->begin + out->first_begin;
-        float *membrane = state->membrane + out->first;
+        const struct neurons *own = &neurons[number];
         int32_t count = 0, neuron = 0;
 
         for (int32_t pixel = 0; pixel < out->height * out->width; pixel++) {
+            float *states = state->value + out->first + neuron;
             begin[pixel] = (csnn_index)count;
             if (number == 0) {
-                fire(layer, membrane + neuron, state->drive + neuron, out->channels);
+                fire(own, states, 0, state->drive + neuron, out->channels);
             } else {
                 gather(state, number, pixel / out->width, pixel % out->width, NULL);
                 for (int32_t c = 0; c < out->channels; c += CSNN_LANES) {
                     const int32_t some = out->channels - c < CSNN_LANES ? out->channels - c : CSNN_LANES;
                     float current[CSNN_LANES];
                     settle(current, state->sum + c, layer->scale + c, layer->bias + c, some);
-                    fire(layer, membrane + neuron + c, current, some);
+                    fire(own, states, c, current, some);
                 }
             }
-            for (int32_t end = neuron + out->channels; neuron < end; neuron++) { /* without a branch to mispredict */
+            for (int32_t c = 0; c < out->channels; c++, neuron++) { /* without a branch to mispredict */
                 event[count] = (csnn_index)neuron;
-                count += membrane[neuron] > layer->threshold;
+                count += spikes(*own, states, c);
             }
         }
         begin[out->height * out->width] = (csnn_index)count;
@@ -244,38 +239,54 @@ const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t
     return state->event + out->first;
 }
 
-float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count)
+float *csnn_values(struct csnn_state *state, int number, int layer, int32_t *count)
 {
     const struct map *out = &maps[layer + 1];
     *count = out->height * out->width * out->channels;
-    return state->membrane + out->first;
+    return state->value + number * CSNN_NEURONS + out->first;
 }
 
-int csnn_class(const int32_t counts[CSNN_CLASSES])
+float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count)
+{
+    return csnn_values(state, CSNN_STATE_MEM, layer, count);
+}
+
+void csnn_score_step(const struct csnn_state *state, csnn_score scores[CSNN_CLASSES])
+{
+#if CSNN_READS_MEMBRANES
+    const float *membrane = state->value + CSNN_STATE_MEM * CSNN_NEURONS + maps[CSNN_LAYERS].first;
+    for (int32_t i = 0; i < CSNN_CLASSES; i++)
+        scores[i] += membrane[i];
+#else
+    int32_t count;
+    const csnn_index *spiked = csnn_spikes(state, CSNN_LAYERS - 1, &count);
+    for (int32_t i = 0; i < count; i++)
+        scores[spiked[i]]++;
+#endif
+}
+
+int csnn_class(const csnn_score scores[CSNN_CLASSES])
 {
     int best = 0;
 
     for (int i = 1; i < CSNN_CLASSES; i++)
-        if (counts[i] > counts[best])
+        if (scores[i] > scores[best])
             best = i;
-    return counts[best] ? best : -1;
+    return CSNN_READS_MEMBRANES || scores[best] > 0 ? best : -1;
 }
 
-int csnn_classify(struct csnn_state *state, const uint8_t *sample, int32_t counts[CSNN_CLASSES])
+int csnn_classify(struct csnn_state *state, const uint8_t *sample, csnn_score scores[CSNN_CLASSES])
 {
     csnn_reset(state);
     for (int32_t i = 0; i < CSNN_CLASSES; i++)
-        counts[i] = 0;
+        scores[i] = 0;
     for (int32_t t = 0; t < CSNN_TIME_STEPS; t++) {
-        int32_t spikes;
         if (t < CSNN_FRAMES) /* one image is convolved once, not at every step */
             csnn_present(state, sample + (size_t)t * CSNN_INPUTS);
         csnn_step(state);
-        const csnn_index *spiked = csnn_spikes(state, CSNN_LAYERS - 1, &spikes);
-        for (int32_t i = 0; i < spikes; i++)
-            counts[spiked[i]]++;
+        csnn_score_step(state, scores);
     }
-    return csnn_class(counts);
+    return csnn_class(scores);
 }
 
 size_t csnn_state_size(void)

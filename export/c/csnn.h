@@ -4,7 +4,7 @@
  * such as a Cortex-M0+, the compiler's own functions for float and for division (libgcc has them).
  *
  *     static struct csnn_state state;
- *     int answer = csnn_classify(&state, image, counts);
+ *     int answer = csnn_classify(&state, image, scores);
  *
  * or step by step, for a stream of frames:
  *
@@ -15,17 +15,15 @@
  *         events = csnn_spikes(&state, CSNN_LAYERS - 1, &count);
  *     }
  *
- * Every neuron has a membrane U, every layer a decay beta and a threshold theta. With H(x) = 1 where x > 0, else 0, a
- * step computes, for an input current I:
+ * Every neuron has a membrane U, and some have more states. A step computes them from the states before it and an input
+ * current I, as neurons.h has it. For example, with R[t] = 1 where U[t-1] is above the threshold theta, else 0:
  *
- *     R[t] = H(U[t-1] - theta)
- *     U[t] = beta U[t-1] + I[t] - R[t] theta      or, as network.h says, beta (1 - R[t]) U[t-1] + I[t], or no reset
- *     S[t] = H(U[t] - theta)                       the spikes
+ *     U[t] = beta U[t-1] + I[t] - R[t] theta
  *
- * Each operation on U is rounded by itself: csnn.c keeps compilers from fusing beta U and the sum after it. The currents
- * I don't round at all, for weights are multiples of powers of two, and inputs whole multiples of 1 / CSNN_INPUT_SCALE, a
- * power of two, at most CSNN_INPUT_MOST of them. So every compiler and processor that keeps to IEEE 754 finds the trained
- * network's membranes, bit for bit.
+ * and a neuron spikes where U[t] is above theta. Each operation on a state is rounded by itself: csnn.c keeps compilers
+ * from fusing beta U and the sum after it. The currents I don't round at all: weights are multiples of powers of two, and
+ * inputs whole multiples of 1 / CSNN_INPUT_SCALE, a power of two, at most CSNN_INPUT_MOST of them. So every compiler and
+ * processor that keeps to IEEE 754 finds the trained network's membranes, bit for bit.
  *
  * All calls work on the caller's `struct csnn_state` alone: use one per thread. Memory: network.h says what the weights
  * and a state take; the code takes about 5 KB and the stack less than 1 KB (GCC 12, -O3, x86-64).
@@ -42,9 +40,9 @@
 extern "C" {
 #endif
 
-/* Everything that changes. Callers may read it; what they may write is behind csnn_membranes. */
+/* Everything that changes. Callers may read it; what they may write is behind csnn_values. */
 struct csnn_state {
-    float membrane[CSNN_NEURONS];               /* U[t] of every layer, one layer after another */
+    float value[CSNN_STATES * CSNN_NEURONS];    /* one state after another: of all layers' neurons */
     float drive[CSNN_FIRST_NEURONS];            /* the first layer's input current, from the frame presented */
     csnn_sum sum[CSNN_WIDEST];                  /* scratch: sums of one pixel's neurons */
     csnn_sum corner[CSNN_WIDEST_POOLED];        /* scratch: those at one corner of the pooling window */
@@ -52,7 +50,7 @@ struct csnn_state {
     csnn_index begin[CSNN_CELLS];               /* where each pixel's spikes begin */
 };
 
-/* Sets all membranes to 0 and removes the frame: the state before the first step. */
+/* Sets all states to 0 and removes the frame: the state before the first step. */
 void csnn_reset(struct csnn_state *state);
 
 /*
@@ -72,23 +70,32 @@ void csnn_step(struct csnn_state *state);
 const csnn_index *csnn_spikes(const struct csnn_state *state, int layer, int32_t *count);
 
 /*
- * The membranes U[t] of a layer, before the reset that its latest spikes cause, in height-width-channel order. Callers
- * may set them, before any step; *count is set to how many there are.
+ * A state of a layer's neurons (CSNN_STATE_MEM or another of network.h) in height-width-channel order; *count is set to
+ * how many neurons there are. Callers may set it, before any step.
  */
+float *csnn_values(struct csnn_state *state, int number, int layer, int32_t *count);
+
+/* The membranes U[t] of a layer: csnn_values of CSNN_STATE_MEM, before the reset that the latest spikes cause. */
 float *csnn_membranes(struct csnn_state *state, int layer, int32_t *count);
 
-/* The class with the most output spikes, the lowest of those if there are several; -1 if no class spiked. */
-int csnn_class(const int32_t counts[CSNN_CLASSES]);
+/*
+ * Adds the latest step to the scores, which start at 0: for each class 1 if it spiked, or its membrane if
+ * CSNN_READS_MEMBRANES. Sums of membranes round, so add every step as soon as it's made.
+ */
+void csnn_score_step(const struct csnn_state *state, csnn_score scores[CSNN_CLASSES]);
+
+/* The class with the highest score, the lowest if several have it; -1 if scores are counts of spikes, and all are 0. */
+int csnn_class(const csnn_score scores[CSNN_CLASSES]);
 
 /*
  * Resets, and runs the whole window.
  *
  * sample: CSNN_FRAMES frames. If that is 1, it is shown for all CSNN_TIME_STEPS steps, else each for one step.
- * counts: set to the output spikes of every class.
+ * scores: set to the sum of all steps, see csnn_score_step.
  *
- * Returns csnn_class(counts).
+ * Returns csnn_class(scores).
  */
-int csnn_classify(struct csnn_state *state, const uint8_t *sample, int32_t counts[CSNN_CLASSES]);
+int csnn_classify(struct csnn_state *state, const uint8_t *sample, csnn_score scores[CSNN_CLASSES]);
 
 /* sizeof(struct csnn_state), for callers in other languages. */
 size_t csnn_state_size(void);

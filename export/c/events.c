@@ -47,7 +47,7 @@ struct source {
 /* A window that is being run. */
 static struct csnn_state state;
 static uint8_t frame[CSNN_INPUTS];
-static int32_t counts[CSNN_CLASSES];
+static csnn_score scores[CSNN_CLASSES];
 static int64_t taken; /* frames that the network has had */
 
 /* Reads the next event. Returns 1, 0 at the end of the input, and -1 after it has told what is wrong. */
@@ -92,7 +92,7 @@ static void begin(void)
 {
     csnn_reset(&state);
     memset(frame, 0, sizeof frame);
-    memset(counts, 0, sizeof counts);
+    memset(scores, 0, sizeof scores);
     taken = 0;
 }
 
@@ -100,13 +100,9 @@ static void begin(void)
 static void advance(int64_t end)
 {
     for (; taken < end; taken++) {
-        int32_t spikes;
-
         csnn_present(&state, frame);
         csnn_step(&state);
-        const csnn_index *spiked = csnn_spikes(&state, CSNN_LAYERS - 1, &spikes);
-        for (int32_t i = 0; i < spikes; i++)
-            counts[spiked[i]]++;
+        csnn_score_step(&state, scores);
         memset(frame, 0, sizeof frame);
     }
 }
@@ -128,7 +124,7 @@ static void add(const struct event *event, int64_t number)
 static void finish(void)
 {
     advance(CSNN_FRAMES);
-    print_answer(counts);
+    print_answer(scores);
     fflush(stdout); /* for whoever waits at the other end of a pipe */
 }
 

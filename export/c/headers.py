@@ -1,8 +1,8 @@
-"""The headers that make the C program one network: `network.h` with its sizes, `weights.h` with its parameters."""
+"""The headers that make the C program one network: `network.h` with its sizes, `weights.h` with its weights."""
 
 import ctypes
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from csnn_jax.config import Layer, ModelConfig
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
+from export.c.text import array, table
 
 LANES = 8
 """Output channels whose weights are added at once; a row of weights is padded to a whole multiple. As in sums.h."""
@@ -23,9 +24,11 @@ def weight_bits(config: ModelConfig) -> int:
 
 
 def weight_bytes(config: ModelConfig) -> int:
-    """Size of the weights, scales and biases: constants, which a device may keep in flash."""
-    bits = weight_bits(config)
-    return sum(rows * _padded(channels) * bits // 8 + 8 * channels for rows, channels in _weight_shapes(config))
+    """Size of the weights, scales, biases and parameters of channels: constants, which a device may keep in flash."""
+    bits, floats = weight_bits(config), 2 + len(config.per_channel)
+    return sum(
+        rows * _padded(channels) * bits // 8 + 4 * floats * channels for rows, channels in _weight_shapes(config)
+    )
 
 
 def _padded(channels: int) -> int:
@@ -54,15 +57,18 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     most = min(255, 2**config.entering_bits)
     index = index_type(config)
     neurons = sum(sizes[1:])
-    ram = 4 * (neurons + sizes[1] + widest + pooled) + ctypes.sizeof(index) * (neurons + cells)
+    states = config.kind.states
+    ram = 4 * (len(states) * neurons + sizes[1] + widest + pooled) + ctypes.sizeof(index) * (neurons + cells)
     flash = weight_bytes(config)
-    subtract, zero = {"subtract": (1, 0), "zero": (0, 1), "none": (0, 0)}[config.reset]
+    numbers = "".join(f"#define CSNN_STATE_{name.upper()} {number}\n" for number, name in enumerate(states))
+    membranes = config.readout == "membrane"
     return f"""\
 /*
  * The sizes of this network and what it does with its input. Generated: edit the training configuration instead.
  *
- * Memory: {flash} bytes of constants (flash) for weights, scales and biases; {ram} bytes (RAM), to within alignment,
- * for each struct csnn_state, {4 * neurons} of them membranes. The calls use little stack and no heap.
+ * Memory: {flash} bytes of constants (flash) for weights, scales, biases and what neurons have per channel; {ram} bytes
+ * (RAM), to within alignment, for each struct csnn_state, {4 * len(states) * neurons} of them the states of neurons.
+ * The calls use little stack and no heap.
  */
 #ifndef CSNN_NETWORK_H
 #define CSNN_NETWORK_H
@@ -80,9 +86,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_INPUT_MOST {most} /* bytes up to here leave room for the weights' bits: no sum rounds */
 
 {_events(window)}
-#define CSNN_RESET_SUBTRACT {subtract} /* see csnn.h; both 0: no reset */
-#define CSNN_RESET_ZERO {zero}
-
+#define CSNN_STATES {len(states)} /* of each neuron: numbers that it keeps, see neurons.h */
+{numbers}
 #define CSNN_LAYERS {len(config.layers)}
 #define CSNN_INPUTS {sizes[0]} /* values in a frame */
 #define CSNN_NEURONS {neurons} /* of all layers */
@@ -95,6 +100,9 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 
 typedef {"float" if weight_bits(config) == 32 else "int32_t"} csnn_sum; /* of weights */
 typedef {"uint16_t" if index is ctypes.c_uint16 else "uint32_t"} csnn_index; /* numbers a layer's neurons */
+
+#define CSNN_READS_MEMBRANES {int(membranes)} /* 1: a class's score is the sum of its membranes, 0: of its spikes */
+typedef {"float" if membranes else "int32_t"} csnn_score;
 
 #endif
 """
@@ -139,14 +147,13 @@ def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
         scale /= together * (config.input_scale if number == 0 else 1)
         weight = from_torch(layer, weight).reshape(-1, layer.channels)
         weight = np.pad(weight, ((0, 0), (0, _padded(layer.channels) - layer.channels)))
-        yield from _array("csnn_weight", f"{layer.name}_weight", weight if bits == 32 else _packed(weight, bits))
-        yield from _array("float", f"{layer.name}_scale", scale)
-        yield from _array("float", f"{layer.name}_bias", bias_of(layer, tensors))
-        beta, threshold = layer.neurons.values(tensors)
+        yield from array("csnn_weight", f"{layer.name}_weight", weight if bits == 32 else _packed(weight, bits))
+        yield from array("float", f"{layer.name}_scale", scale)
+        yield from array("float", f"{layer.name}_bias", bias_of(layer, tensors))
         numbers = ", ".join(map(str, _window(layer)))
         constants = ", ".join(f"{layer.name}_{what}" for what in ("weight", "scale", "bias"))
-        rows.append(f"{constants}, {numbers}, {_literal(beta)}, {_literal(threshold)}")
-    yield _table("layer layers[CSNN_LAYERS]", rows)
+        rows.append(f"{constants}, {numbers}")
+    yield table("layer layers[CSNN_LAYERS]", rows)
     first = begin = 0
     source, *outputs = _maps(config)
     maps = [f"{', '.join(map(str, source))}, 0, 0"]
@@ -154,7 +161,7 @@ def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
         maps.append(f"{height}, {width}, {channels}, {first}, {begin}")
         first += height * width * channels
         begin += height * width + 1
-    yield _table("map maps[CSNN_LAYERS + 1]", maps)
+    yield table("map maps[CSNN_LAYERS + 1]", maps)
 
 
 _PLACES = {8: (0, 2, 1, 3, 4, 6, 5, 7), 4: (0, 4, 2, 6, 1, 5, 3, 7)}
@@ -168,26 +175,3 @@ def _packed(units: np.ndarray, bits: int) -> np.ndarray:
     placed[:, _PLACES[bits]] = biased
     words = placed.reshape(-1, 32 // bits) << bits * np.arange(32 // bits)
     return words.sum(1).astype(np.uint32)
-
-
-def _table(name: str, rows: Sequence[str]) -> str:
-    return f"\nstatic const struct {name} = {{\n" + "".join(f"    {{{row}}},\n" for row in rows) + "};\n"
-
-
-def _array(kind: str, name: str, values: np.ndarray) -> Iterator[str]:
-    literal = _word if values.dtype == np.uint32 else _literal
-    literals = list(map(literal, values.ravel()))
-    yield f"\nstatic const {kind} {name}[{len(literals)}] = {{\n"
-    for at in range(0, len(literals), 8):
-        yield f"    {', '.join(literals[at : at + 8])},\n"
-    yield "};\n"
-
-
-def _word(value: np.uint32) -> str:
-    return f"0x{value:X}u"
-
-
-def _literal(value: np.floating | np.ndarray | float) -> str:
-    """A float32 as C99 reads it back to the bit: 0.1 is 0x1.99999ap-4f."""
-    mantissa, exponent = float(np.float32(value)).hex().split("p")
-    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f"

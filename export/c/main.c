@@ -7,7 +7,8 @@
  * csnn --events [--window-us N] [FILE]: classifies the events of a camera, see events.c.
  * csnn --help: how it is called.
  *
- * A line is `class 3, spike counts ...`, or `class -, ...` where no class spiked.
+ * A line is `class 3, spike counts ...`, or `class -, ...` where no class spiked; of a network that is read from its
+ * membranes, `class 3, scores ...`.
  * Exit code 0, or 2 after one line on the standard error.
  */
 #include <stdlib.h>
@@ -22,13 +23,13 @@ static uint8_t sample[SAMPLE_BYTES];
 
 static int classify_samples(FILE *file, const char *name)
 {
-    int32_t counts[CSNN_CLASSES];
+    csnn_score scores[CSNN_CLASSES];
     unsigned long samples = 0;
     size_t size;
 
     while ((size = fread(sample, 1, SAMPLE_BYTES, file)) == SAMPLE_BYTES) {
-        csnn_classify(&state, sample, counts);
-        print_answer(counts);
+        csnn_classify(&state, sample, scores);
+        print_answer(scores);
         samples++;
     }
     if (ferror(file))

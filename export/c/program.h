@@ -6,18 +6,18 @@
 
 #include "csnn.h"
 
-/* Prints the class, `-` if none spiked, and the counts of all. */
-static inline void print_answer(const int32_t counts[CSNN_CLASSES])
+/* Prints the class, `-` if none spiked, and the scores of all: 9 digits name any float, and any count. */
+static inline void print_answer(const csnn_score scores[CSNN_CLASSES])
 {
-    const int answer = csnn_class(counts);
+    const int answer = csnn_class(scores);
 
     if (answer < 0)
         fputs("class -", stdout);
     else
         printf("class %d", answer);
-    fputs(", spike counts", stdout);
+    fputs(CSNN_READS_MEMBRANES ? ", scores" : ", spike counts", stdout);
     for (int i = 0; i < CSNN_CLASSES; i++)
-        printf(" %ld", (long)counts[i]);
+        printf(" %.9g", (double)scores[i]);
     putchar('\n');
 }
 

@@ -5,10 +5,10 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from csnn_jax.data.events.frames import Window
 from csnn_jax.errors import UserError, first_error
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
-from export.c import headers
+from export.c import headers, neurons
 
 SOURCES = ("csnn.c", "csnn.h", "sums.h", "main.c", "events.c", "program.h", "Makefile")
-FILES = (*SOURCES, "network.h", "weights.h")
+FILES = (*SOURCES, "network.h", "neurons.h", "weights.h")
 
 
 class Built(NamedTuple):
@@ -47,6 +47,7 @@ def write_sources(
     for name in SOURCES:
         write_atomic(folder / name, resources.files("export.c").joinpath(name).read_bytes())
     write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
+    write_atomic(folder / "neurons.h", "".join(neurons.header(config, tensors)).encode())
     write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
 
 
@@ -73,7 +74,7 @@ def build(folder: Path, out: Path) -> Built:
     return Built(out / "csnn", out / "libcsnn.so")
 
 
-def counts(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def answers(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Runs the compiled program on samples, through its standard input.
 
     Args:
@@ -81,19 +82,20 @@ def counts(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         samples: uint8 [N, H, W, C], or [N, T, H, W, C] where a sample is a sequence of frames.
 
     Returns:
-        (classes [N], -1 where no class spiked; output spikes of every class [N, classes]), both int64.
+        (classes [N], -1 where no class spiked, int64; scores of every class [N, classes]: output spikes, int64, or sums
+            of membranes, float32).
 
     Raises:
         UserError: the program failed; says how.
     """
-    lines = printed(program, samples).replace("class -", "class -1").splitlines()
-    found = [[int(n) for n in re.findall(r"-?\d+", line)] for line in lines]
-    table = np.array(found, np.int64).reshape(len(samples), -1)
-    return table[:, 0], table[:, 1:]
+    lines = re.findall(r"class (-|\d+), (spike counts|scores) (.+)", printed(program, samples))
+    found = [-1 if answer == "-" else int(answer) for answer, _, _ in lines]
+    kind = np.float32 if any(what == "scores" for _, what, _ in lines) else np.int64
+    return np.array(found, np.int64), np.array([numbers.split() for _, _, numbers in lines]).astype(kind)
 
 
 def printed(program: Path, samples: np.ndarray) -> str:
-    """The lines that the compiled program prints for samples; arguments and errors are those of `counts`."""
+    """The lines that the compiled program prints for samples; arguments and errors are those of `answers`."""
     done = subprocess.run([program], input=np.ascontiguousarray(samples).tobytes(), capture_output=True, check=False)
     if done.returncode:
         raise UserError(f"{program}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
@@ -113,20 +115,21 @@ class Library:
         self._c = ctypes.CDLL(str(path.resolve()))
         self._c.csnn_state_size.restype = ctypes.c_size_t
         self._c.csnn_classify.argtypes = [ctypes.c_void_p] * 3
-        self._c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
-        self._c.csnn_spikes.restype = ctypes.POINTER(headers.index_type(config))
+        self._c.csnn_score_step.argtypes = [ctypes.c_void_p] * 2
+        self._c.csnn_values.restype = ctypes.POINTER(ctypes.c_float)
         self._state = ctypes.create_string_buffer(self._c.csnn_state_size())
-        self._count = ctypes.c_int32()
+        self._score = np.float32 if config.readout == "membrane" else np.int32
 
-    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """One time step.
 
         Args:
-            membranes: U[t-1] of every layer, float32 [batch, C, H, W] or [batch, features].
+            states: those of every layer after the last step, float32 [batch, C, H, W] or [batch, features], see
+                `reference.state_shapes`.
             x: image or spikes, float32 [batch, C, H, W]: what `reference.inputs` makes of bytes.
 
         Returns:
-            (U[t] of every layer, output spikes [batch, classes]), float32.
+            (states after the step, output spikes or membranes [batch, classes]), float32.
 
         Raises:
             ValueError: x holds a value that no byte stands for.
@@ -136,18 +139,17 @@ class Library:
         if not np.array_equal(frames.astype(np.float32) / scale, x):
             raise ValueError(f"x: expected whole numbers from 0 to 255, divided by {scale}")
         frames = np.ascontiguousarray(np.moveaxis(frames, 1, -1))
-        mine = [np.array(np.moveaxis(u, 1, -1), np.float32, order="C") for u in membranes]
-        spikes = np.zeros(mine[-1].shape, np.float32)
+        mine = [np.array(np.moveaxis(u, 1, -1), np.float32, order="C") for u in states]
+        scores = np.zeros((len(frames), self.config.num_classes), self._score)
         for n, frame in enumerate(frames):
-            for layer, u in enumerate(mine):
-                ctypes.memmove(self._membranes(layer), u[n].ctypes.data, u[n].nbytes)
+            for place, u in zip(self._places(), mine, strict=True):
+                ctypes.memmove(place, u[n].ctypes.data, u[n].nbytes)
             self._c.csnn_present(self._state, frame.ctypes.data_as(ctypes.c_void_p))
             self._c.csnn_step(self._state)
-            for layer, u in enumerate(mine):
-                ctypes.memmove(u[n].ctypes.data, self._membranes(layer), u[n].nbytes)
-            events = self._c.csnn_spikes(self._state, len(mine) - 1, ctypes.byref(self._count))
-            spikes[n, events[: self._count.value]] = 1
-        return [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in mine], spikes
+            for place, u in zip(self._places(), mine, strict=True):
+                ctypes.memmove(u[n].ctypes.data, place, u[n].nbytes)
+            self._c.csnn_score_step(self._state, scores[n].ctypes.data)
+        return [np.ascontiguousarray(np.moveaxis(u, -1, 1)) for u in mine], scores.astype(np.float32)
 
     @property
     def state_bytes(self) -> int:
@@ -155,12 +157,16 @@ class Library:
         return len(self._state)
 
     def classify(self, sample: np.ndarray) -> tuple[int, np.ndarray]:
-        """The whole window of one of `samples`: (class, or -1; output spikes of every class [classes], int32)."""
-        counts = np.zeros(self.config.num_classes, np.int32)
-        return self._c.csnn_classify(self._state, sample.ctypes.data, counts.ctypes.data), counts
+        """The whole window of one of `samples`: (class, or -1; scores [classes], int32 or float32)."""
+        scores = np.zeros(self.config.num_classes, self._score)
+        return self._c.csnn_classify(self._state, sample.ctypes.data, scores.ctypes.data), scores
 
-    def _membranes(self, layer: int):
-        return self._c.csnn_membranes(self._state, layer, ctypes.byref(self._count))
+    def _places(self) -> Iterator[Any]:
+        """Where the states are, in the order of `reference.state_shapes`."""
+        count = ctypes.c_int32()
+        for layer in range(len(self.config.layers)):
+            for number in range(len(self.config.kind.states)):
+                yield self._c.csnn_values(self._state, number, layer, ctypes.byref(count))
 
 
 def samples(config: ModelConfig, x: np.ndarray) -> np.ndarray:

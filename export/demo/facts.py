@@ -17,6 +17,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.data import Split
 from csnn_jax.data.encode import draws, levels
 from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import plain_threshold
 from csnn_jax.runs.rundir import RunDir
 from export import bundle, manifest
 from export.bundle import CONFIG, IMAGES, MANIFEST, Manifest, golden_images
@@ -60,6 +61,8 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
         if name != SUMS and name not in found["files"]:
             raise UserError(f"{folder}: has no {name}, expected a bundle that `python -m export` made")
     made = DemoInputs(folder, found, RunDir(folder).config().model, golden_images(folder), ())
+    if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with one that stays
+        raise UserError(f"{folder}: --neuron {made.config.neuron} moves its threshold, which the page can't show")
     classes = _checked(made)
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")
@@ -92,6 +95,8 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "levels": table(source.config).tolist(),
         "scale": min(source.config.brightest, 255),
         "layers": [{name: layer[name] for name in ("layer", "shape", "threshold")} for layer in semantics["layers"]],
+        "states": source.config.kind.states,
+        "readout": source.config.readout,
         "labels": source.samples.labels[:MOST].tolist(),
         "accuracy": training.get("accuracy"),
         "versions": {**machine.versions(["csnn-jax"]), "onnxruntime-web": runtime},
@@ -144,7 +149,7 @@ def _checked(source: DemoInputs) -> int:
 def _shapes(semantics: Any) -> tuple[int, list[int], list[list[int]], int]:
     """(T, shape of the input, of every layer, classes), of what has all that the page needs."""
     for layer in semantics["layers"]:
-        layer["layer"], float(layer["threshold"])
+        layer["layer"], np.array(layer["threshold"], float)
     given = semantics["input"]
     given["meaning"], range(semantics["time_steps"])
     layers = [layer["shape"] for layer in semantics["layers"]]

@@ -39,20 +39,32 @@ def reason_against(config: ModelConfig, tensors: Tensors) -> str | None:
     wanted = []
     if any(layer.pool and layer.pool.kind == "max" for layer in config.layers):
         wanted.append(("has no max-pooling", "--pool avg"))
-    if config.reset != "zero":
-        wanted.append((f"resets a neuron to a value, not as --reset {config.reset}", "--reset zero"))
+    if reason := config.kind.lacks("nir"):
+        wanted.append((reason.removeprefix("NIR "), "--neuron leaky"))
+    if others := set(config.each("reset")) - {"zero"}:
+        wanted.append((f"resets a neuron to a value, not as --reset {' or '.join(sorted(others))}", "--reset zero"))
+    if config.readout == "membrane":
+        flag = "--output spiking" if config.output == "integrator" else "--readout spikes"
+        wanted.append(("is written here for networks that are read from spikes", flag))
     if wanted:
         reasons, flags = zip(*wanted, strict=True)
-        return f"NIR {' and '.join(reasons)}; train with {' '.join(flags)} for a network.nir"
+        joined = " and ".join(reasons) if len(reasons) < 3 else f"{', '.join(reasons[:-1])}, and {reasons[-1]}"
+        return f"NIR {joined}; train with {' '.join(flags)} for a network.nir"
+    if config.per_channel:
+        return (
+            "NIR's first reader, snnTorch, takes one value for all neurons of a layer; train without --per-channel for "
+            "a network.nir"
+        )
     for number, neurons in enumerate(reference.Step(config, tensors).neurons, 1):
         if neurons.threshold < 0:
             return (
                 f"NIR's readers start at 0, above lif{number}'s learnt threshold of {neurons.threshold:.6g}, and reset "
                 "there first; train without --learn-threshold for a network.nir"
             )
-        if _time_constant(np.float32(neurons.beta)) is None:
+        beta = neurons.values["beta"].item()
+        if _time_constant(np.float32(beta)) is None:
             return (
-                f"NIR holds 1 - beta, from which lif{number}'s beta of {neurons.beta:.6g} can't be had back; train "
+                f"NIR holds 1 - beta, from which lif{number}'s beta of {beta:.6g} can't be had back; train "
                 "with --beta 0, or 1e-6 or more, for a network.nir"
             )
     return None
@@ -83,7 +95,7 @@ def graph(config: ModelConfig, tensors: Tensors) -> nir.NIRGraph:
                 shape = np.array([layer.in_shape[-1], *layer.in_shape[:-1]])
                 nodes[prefix + "flatten"] = nir.Flatten({"input": shape}, start_dim=-3, end_dim=-1)
             nodes[prefix + "linear"] = nir.Affine(weight, bias)
-        nodes[prefix + "spikes"] = _lif(reference.membrane_shapes(config)[number - 1], neurons)
+        nodes[prefix + "spikes"] = _lif(reference.state_shapes(config)[f"mem{number}"], neurons)
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
     metadata = {"dt": DT, "time_steps": config.time_steps, "encoding": config.encoding}
     return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata)
@@ -101,8 +113,8 @@ def _conv(layer: Layer, weight: np.ndarray, bias: np.ndarray) -> nir.Conv2d:
     )
 
 
-def _lif(shape: tuple[int, ...], neurons: reference.Leaky) -> nir.LIF:
-    found = _time_constant(np.float32(neurons.beta))
+def _lif(shape: tuple[int, ...], neurons: reference.Neurons) -> nir.LIF:
+    found = _time_constant(np.float32(neurons.values["beta"]))
     assert found is not None
     zero, threshold = np.zeros(shape, np.float32), np.full(shape, neurons.threshold, np.float32)
     tau, r = np.full(shape, found.tau), np.full(shape, found.r)

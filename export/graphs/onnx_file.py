@@ -10,20 +10,20 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import write_atomic
 
 
-def membrane_names(config: ModelConfig) -> list[str]:
-    """Inputs that take U[t-1], one per layer; the output with U[t] has `_next` appended."""
-    return [f"mem{number}" for number in range(1, len(config.layers) + 1)]
-
-
 def current_name(config: ModelConfig, number: int) -> str:
     """The tensor that goes into the neurons of layer `number` (from 1), I[t]."""
     layer = config.layers[number - 1]
     return f"pool{number}" if layer.pool is not None else layer.name
 
 
+def output_name(config: ModelConfig) -> str:
+    """The tensor that the class is read from: the last layer's spikes S[t], or its membranes U[t]."""
+    return config.readout
+
+
 def spikes_name(config: ModelConfig, number: int) -> str:
-    """The tensor with the spikes of layer `number` (from 1), S[t]."""
-    return "spikes" if number == len(config.layers) else f"spikes{number}"
+    """What leaves the neurons of layer `number` (from 1): spikes S[t], and of the last layer the output."""
+    return output_name(config) if number == len(config.layers) else f"spikes{number}"
 
 
 def load(path: Path) -> onnx.ModelProto:

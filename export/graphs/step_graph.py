@@ -20,12 +20,15 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNod
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors
 from export import semantics
-from export.graphs.onnx_file import finish, membrane_names, metadata_of, spikes_name
-from export.reference import Step
+from export.graphs.onnx_file import finish, metadata_of, output_name, spikes_name
+from export.reference import Step, state_shapes
 
 
 def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelProto:
     """The graph (image, mem1, mem2, ...) -> (spikes, mem1_next, mem2_next, ...) with a symbolic batch `N`.
+
+    Of neurons with more states, `syn1` and others come before `mem1`. Where the class is read from membranes, the first
+    output is `membrane`.
 
     Args:
         config: the stack.
@@ -33,10 +36,11 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
         opset: version of ONNX's operator set, 18 to 21.
 
     Returns:
-        The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub.
+        The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, and one
+            Identity where `membrane` is what the last layer's `mem` becomes.
     """
     network = Step(config, tensors)
-    model = _exported(network, membrane_names(config), opset)
+    model = _exported(network, opset)
     _flatten(model)
     RemoveUnusedNodesPass()(model)
     _rename(model, config)
@@ -57,7 +61,8 @@ def static(model: onnx.ModelProto) -> onnx.ModelProto:
     return finish(fixed, metadata_of(model))
 
 
-def _exported(network: Step, memories: list[str], opset: int) -> ir.Model:
+def _exported(network: Step, opset: int) -> ir.Model:
+    memories = list(state_shapes(network.config))
     batch = 2  # torch takes 1 for a constant
     height, width, channels = network.config.input_shape
     image = torch.zeros(batch, channels, height, width)
@@ -66,14 +71,14 @@ def _exported(network: Step, memories: list[str], opset: int) -> ir.Model:
         # The exporter's optimizer would merge equal thresholds of different layers.
         program = torch.onnx.export(
             network,
-            (image, *network.initial_membranes(batch)),
+            (image, *network.initial_states(batch)),
             dynamo=True,
             optimize=False,
             verbose=False,
             opset_version=opset,
             input_names=["image", *memories],
-            output_names=["spikes", *(f"{name}_next" for name in memories)],
-            dynamic_shapes={"x": any_batch, "membranes": (any_batch,) * len(memories)},
+            output_names=[output_name(network.config), *(f"{name}_next" for name in memories)],
+            dynamic_shapes={"x": any_batch, "states": (any_batch,) * len(memories)},
         )
     assert program is not None
     for value in (*program.model.graph.inputs, *program.model.graph.outputs):

@@ -1,4 +1,4 @@
-"""`c/`: the network as a C99 program. `csnn.c` is the same for every network, two headers are not."""
+"""`c/`: the network as a C99 program. `csnn.c` is the same for every network, three headers are not."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,7 +15,8 @@ from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Us
 from export.proof import Figures, latency
 from export.proof.equality import equality, problems
 from export.proof.evidence import Evidence
-from export.reference import Counts
+from export.proof.runners import summed
+from export.reference import Scores
 from export.report.cells import size
 
 NAME = "c/"
@@ -33,25 +34,25 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Compiled, equal to torch; the program prints torch's counts."""
+    """Compiled, equal to torch; the program prints torch's scores."""
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
     compared = equality(bundle.network.step, library, evidence.compared)
-    printed = counts_of(bundle.program, model)
-    pairs = [(printed(one.x), one.torch.spikes.sum(0)) for one in evidence.compared]
+    printed = scores_of(bundle.program, model)
+    pairs = [(printed(one.x), summed(one.torch.output)) for one in evidence.compared]
     different, count = sum(differ(a, b) for a, b in pairs), sum(a.size for a, _ in pairs)
     accuracy = evidence.accuracy(printed)
     wrong = problems("the library", compared)
     if different:
-        wrong.append(f"{different:,} of {count:,} counts that the program prints differ from torch's")
+        wrong.append(f"{different:,} of {count:,} scores that the program prints differ from torch's")
     memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
     figures: Figures = {"library": compared, "program": {"counts": count, "different_counts": different}}
     yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
 
 
-def counts_of(built: program.Built, model: ModelConfig) -> Counts:
+def scores_of(built: program.Built, model: ModelConfig) -> Scores:
     """Runs the compiled program."""
-    return lambda x: program.counts(built.program, program.samples(model, x.numpy()))[1]
+    return lambda x: program.answers(built.program, program.samples(model, x.numpy()))[1]
 
 
 def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
@@ -72,12 +73,21 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
+    meaning = manifest["semantics"]
     text = f"""\
 In C: `{MAKE}` builds in `csnn-build` beside this folder (not in it, for verification counts a file too many as a
 difference), then `../csnn-build/csnn FILE`. FILE holds raw samples one after another,
-{_sample(manifest["semantics"])}; for each the class and the spike counts are printed, and `-` for the class if none
-spiked. Where answers are counted above, such a sample counts as class 0."""
+{_sample(meaning)}; for each {_PRINTED[meaning["output"]]}"""
     yield Usage(4, text)
+
+
+_PRINTED = {
+    "spikes": """\
+the class and the spike counts are printed, and `-` for the class if none
+spiked. Where answers are counted above, such a sample counts as class 0.""",
+    "membrane": "the class and the scores are printed, with as many digits as a float32 needs.",
+}
+"""What the program prints for a sample, by the output of a step."""
 
 
 def _sample(semantics: dict[str, Any]) -> str:

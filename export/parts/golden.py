@@ -1,12 +1,12 @@
 """golden/: inputs and outputs of real test images, in the layout of ONNX's backend tests.
 
-    golden/step/test_data_set_0..99/        input_0.pb frame, input_1.pb ... membranes before the step;
-                                            output_0.pb spikes, output_1.pb ... membranes after it
-    golden/sequence/test_data_set_0..9/     input_0.pb image (or frames); output_0.pb spike counts, output_1.pb spikes
+    golden/step/test_data_set_0..99/        input_0.pb frame, input_1.pb ... states before the step;
+                                            output_0.pb output, output_1.pb ... states after it
+    golden/sequence/test_data_set_0..9/     input_0.pb image (or frames); output_0.pb scores, output_1.pb outputs
     golden/images.safetensors               the test images that these are made of, uint8, and their labels
 
 Every file is one `onnx.TensorProto`. Step sets follow an image through its window, then the next image: a program that
-carries its own membranes can be driven through them in order. The values are the torch reference's in the form that
+carries its own states can be driven through them in order. The values are the torch reference's in the form that
 `csnn_jax.runs.equality.canonical` gives them: programs that set subnormal numbers to 0, or give -0, find equal ones.
 """
 
@@ -29,6 +29,7 @@ from export.graphs import onnx_facts, onnx_file, tensors
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, Part, Usage
 from export.proof.evidence import Evidence
+from export.proof.runners import summed
 
 NAME = f"{GOLDEN}/"
 
@@ -48,8 +49,8 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     """What is in it; that it holds the reference's values is shown by making it once more."""
     shown = golden_images(bundle.folder)
-    counts = [int(count) for count in first_counts(bundle.folder)]
-    first = {"label": int(shown.labels[0]), "class": int(np.argmax(counts)), "counts": counts}
+    scores = first_scores(bundle.folder).tolist()
+    first = {"label": int(shown.labels[0]), "class": int(np.argmax(scores)), "scores": scores}
     yield CheckResult({"images": len(shown.labels), "sets": set_counts(bundle.folder), "first": first})
 
 
@@ -107,8 +108,8 @@ def read(folder: Path, kind: str) -> Iterator[tuple[str, Golden]]:
         number += 1
 
 
-def first_counts(folder: Path) -> np.ndarray:
-    """Output spikes of every class for the first image [classes]."""
+def first_scores(folder: Path) -> np.ndarray:
+    """The score of every class for the first image [classes]."""
     _, first = next(read(folder, "sequence"))
     return first.outputs[0][0]
 
@@ -119,15 +120,15 @@ def set_counts(folder: Path) -> dict[str, int]:
 
 
 def of_step(step: reference.Step, inputs: list[np.ndarray]) -> Golden:
-    """A step of the reference from these inputs: frame and membranes."""
+    """A step of the reference from these inputs: frame and states."""
     with torch.no_grad():
         return Golden(inputs, [canonical(value.numpy()) for value in step(*map(torch.from_numpy, inputs))])
 
 
 def of_window(step: reference.Step, x: torch.Tensor, time_steps: int) -> Golden:
-    """The whole window of an input, see `reference.inputs`: spike counts and spikes."""
-    spikes = reference.trace(step, x, time_steps).spikes[-1]
-    return Golden([x.numpy()], [spikes.sum(0).numpy(), spikes.numpy()])
+    """The whole window of an input, see `reference.inputs`: its scores, and its output at every step."""
+    output = reference.trace(step, x, time_steps).output.numpy()
+    return Golden([x.numpy()], [canonical(summed(output)), canonical(output)])
 
 
 def _sets(images: int, time_steps: int) -> tuple[int, int]:
@@ -144,10 +145,10 @@ def _step_sets(step: reference.Step, xs: Sequence[torch.Tensor], time_steps: int
     for number in range(_sets(len(xs), time_steps)[0]):
         image, t = divmod(number, time_steps)
         if t == 0:
-            membranes = [u.numpy() for u in step.initial_membranes(1)]
-        golden = of_step(step, [_frame(xs[image], t), *membranes])
+            states = [u.numpy() for u in step.initial_states(1)]
+        golden = of_step(step, [_frame(xs[image], t), *states])
         yield golden
-        membranes = golden.outputs[1:]
+        states = golden.outputs[1:]
 
 
 def _frame(x: torch.Tensor, t: int) -> np.ndarray:
@@ -160,18 +161,24 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     first = manifest["proof"][NAME]["first"]
-    counts = " ".join(map(str, first["counts"]))
+    scores = " ".join(f"{score:.6g}" for score in first["scores"])
+    what, step, window = _TOLD[manifest["semantics"]["output"]]
     yield Usage(
-        2,
-        f"Class and spike counts of the first test image, a {first['label']}, are to be: {first['class']}, [{counts}].",
+        2, f"Class and {what} of the first test image, a {first['label']}, are to be: {first['class']}, [{scores}]."
     )
-    text = """\
+    text = f"""\
 To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
-are image and spikes, the further ones the membranes before and after, each an `onnx.TensorProto`. The sets of
-`golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` spike counts and spikes.
-Expect equal spikes and equal membranes, where numbers below 2^-126 count as 0, as on processors that flush them."""
+are image and {step}, the further ones the states before and after, each an `onnx.TensorProto`. The sets of
+`golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` {window}. Expect
+equal values, where numbers below 2^-126 count as 0, as on processors that flush them."""
     yield Usage(5, text)
 
+
+_TOLD = {
+    "spikes": ("spike counts", "spikes", "spike counts and spikes"),
+    "membrane": ("scores", "membranes", "scores and membranes"),
+}
+"""What an image has, a step gives and a whole window gives, by the output of a step."""
 
 PART = Part(
     what={NAME: "inputs and outputs for real test images, in the layout of ONNX's backend tests"},

@@ -1,7 +1,7 @@
 """golden/c/: real test images as the C program takes them, and what it prints for them.
 
     golden/c/samples.bin     the images of golden/sequence, raw bytes, one sample after another
-    golden/c/expected.txt    a line for each: its class and its spike counts
+    golden/c/expected.txt    a line for each: its class and its spike counts, or scores
 
 `make check` in c/ compares the two where a program was built. No sum rounds and no operation after it is fused, so
 every compiler and processor that keeps to IEEE 754 prints the same.

@@ -71,7 +71,8 @@ def _in_snntorch(evidence: Evidence, network: nir.NIRGraph) -> tuple[Figures, fl
     """A graph in snnTorch's importer: (its spikes compared with torch's, its accuracy)."""
     steps, found = evidence.network.time_steps, Comparison()
     for one in evidence.compared:
-        found.add(one, [layer.numpy() for layer in run(network, one.x, steps)])
+        layers = [layer.numpy() for layer in run(network, one.x, steps)]
+        found.add(one, layers[-1], layers)
 
     def counts(x: Tensor) -> np.ndarray:
         return run(network, x, steps, last=True)[-1].sum(0).numpy()

@@ -11,18 +11,20 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.equality import differ
 from export.bundle import Manifest
 from export.graphs import few_bits, onnx_facts, onnx_file
-from export.graphs.onnx_file import current_name, finish, membrane_names, metadata_of
+from export.graphs.onnx_file import current_name, finish, metadata_of, output_name
 from export.network import Bundle, Inputs
 from export.parts import step
 from export.parts.part import Advice, CheckResult, ComparedRow, Part, Timing, Usage
 from export.proof import Figures, latency
 from export.proof.equality import Comparison, TorchWindow, problems
 from export.proof.evidence import Evidence
-from export.proof.runners import session
-from export.reference import Counts, membrane_shapes
+from export.proof.runners import session, summed
+from export.reference import Scores, state_shapes
 from export.report import snippets
 
 NAME = "sequence.onnx"
+_OUTPUTS = {"spikes": ("counts", "spikes"), "membrane": ("scores", "membranes")}
+"""The outputs by the network's readout: scores, which are sums over the window, and what is summed."""
 
 _FLOAT, _INT64, _BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
 _node, _value = helper.make_node, helper.make_tensor_value_info
@@ -33,13 +35,13 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Equal to torch in ONNX Runtime, as far as it shows: output spikes and their counts."""
+    """Equal to torch in ONNX Runtime, as far as it shows: the output at every step, and its sum."""
     model = onnx_file.load(bundle.folder / NAME)
     compared = equality(model, evidence.compared)
-    figures = {"onnxruntime": compared, "accuracy": evidence.accuracy(counts(model))}
+    figures = {"onnxruntime": compared, "accuracy": evidence.accuracy(scores(model))}
     wrong = problems("onnxruntime", compared)
     if other := compared["different_counts"]:
-        wrong.append(f"in onnxruntime, {other:,} of {compared['counts']:,} counts are not those of torch's spikes")
+        wrong.append(f"in onnxruntime, {other:,} of {compared['counts']:,} sums are not those of torch's output")
     yield CheckResult(figures, wrong, onnx_facts.describe(model))
 
 
@@ -57,11 +59,13 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         frames: the data have a time axis of their own (spikes that an encoding makes have one in any case).
 
     Returns:
-        The model, with the outputs (counts [N, classes], spikes [T, N, classes]).
+        The model, with the outputs (counts [N, classes], spikes [T, N, classes]), or where the class is read from
+            membranes (scores, membranes).
     """
+    output, (total, each) = output_name(config), _OUTPUTS[config.readout]
     frames = frames or config.encoding != "direct"
     weights = [node for node in plain.graph.node if node.op_type == few_bits.DEQUANTIZE]
-    nodes = [_renamed(node, "spikes", "spikes_now") for node in plain.graph.node[len(weights) :]]
+    nodes = [_renamed(node, output, f"{each}_now") for node in plain.graph.node[len(weights) :]]
     hoisted = 0 if frames else 1 + next(i for i, node in enumerate(nodes) if current_name(config, 1) in node.output)
     channels, size = config.input_shape[-1], config.input_shape[:2]
     if frames:
@@ -73,24 +77,24 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
         before = nodes[:hoisted]
         per_step = []
     before = [*weights, *before]
-    states = [*membrane_names(config), "counts"]
+    states = [*state_shapes(config), total]
     # What only the loop uses is kept inside: of outer constants ONNX Runtime prepacks no weights, a third slower.
     outer = {name for node in before for name in node.input}
     inside = [tensor for tensor in plain.graph.initializer if tensor.name not in outer]
     loop = _node(
         "Loop",
         ["time_steps", "", *(f"{state}_first" for state in states)],
-        [*(f"{state}_last" for state in states[:-1]), "counts", "spikes"],
+        [*(f"{state}_last" for state in states[:-1]), total, each],
         name="window",
         body=_body(config, [*per_step, *nodes[hoisted:]], inside),
     )
-    shapes = [*membrane_shapes(config), (config.num_classes,)]
+    shapes = [*state_shapes(config).values(), (config.num_classes,)]
     zeros, constants = _zeros(states, shapes, inputs[0].name, batch_axis=1 if frames else 0)
     if not frames:
         constants.append(numpy_helper.from_array(np.array(config.time_steps, np.int64), "time_steps"))
     outputs = [
-        _value("counts", _FLOAT, ["N", config.num_classes]),
-        _value("spikes", _FLOAT, ["T", "N", config.num_classes]),
+        _value(total, _FLOAT, ["N", config.num_classes]),
+        _value(each, _FLOAT, ["T", "N", config.num_classes]),
     ]
     kept = [tensor for tensor in plain.graph.initializer if tensor.name in outer]
     whole = helper.make_graph([*before, *zeros, loop], "csnn_sequence", inputs, outputs, [*kept, *constants])
@@ -102,17 +106,19 @@ def graph(plain: onnx.ModelProto, config: ModelConfig, frames: bool = False) -> 
 def _body(
     config: ModelConfig, nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto]
 ) -> onnx.GraphProto:
-    """One round of the loop: (t, go on, membranes, counts) -> (go on, membranes, counts, this step's spikes)."""
-    shapes: dict[str, list[str | int | None]] = {
-        name: ["N", *shape] for name, shape in zip(membrane_names(config), membrane_shapes(config), strict=True)
-    }
+    """One round of the loop: (t, go on, states, counts) -> (go on, states, counts, this step's spikes)."""
+    total, each = _OUTPUTS[config.readout]
+    shapes: dict[str, list[str | int | None]] = {name: ["N", *shape] for name, shape in state_shapes(config).items()}
     classes: list[str | int | None] = ["N", config.num_classes]
-    end = [_node("Add", ["counts_before", "spikes_now"], ["counts_now"]), _node("Identity", ["go_on"], ["go_on_next"])]
+    end = [
+        _node("Add", [f"{total}_before", f"{each}_now"], [f"{total}_now"]),
+        _node("Identity", ["go_on"], ["go_on_next"]),
+    ]
     before = [_value(name, _FLOAT, shape) for name, shape in shapes.items()]
     after = [_value(f"{name}_next", _FLOAT, shape) for name, shape in shapes.items()]
-    inputs = [_value("t", _INT64, []), _value("go_on", _BOOL, []), *before, _value("counts_before", _FLOAT, classes)]
-    outputs = [_value("go_on_next", _BOOL, []), *after, _value("counts_now", _FLOAT, classes)]
-    outputs.append(_value("spikes_now", _FLOAT, classes))
+    inputs = [_value("t", _INT64, []), _value("go_on", _BOOL, []), *before, _value(f"{total}_before", _FLOAT, classes)]
+    outputs = [_value("go_on_next", _BOOL, []), *after, _value(f"{total}_now", _FLOAT, classes)]
+    outputs.append(_value(f"{each}_now", _FLOAT, classes))
     return helper.make_graph([*nodes, *end], "csnn_step", inputs, outputs, constants)
 
 
@@ -144,7 +150,7 @@ class SequenceRunner:
         self._session = session(model, threads)
 
     def run(self, x: torch.Tensor, time_steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(counts [batch, classes], spikes [time, batch, classes]) of an image or a sequence, see `reference.inputs`.
+        """The file's two outputs for an image or a sequence, see `reference.inputs`.
 
         Args:
             x: the input.
@@ -153,18 +159,18 @@ class SequenceRunner:
         feed = {self._session.get_inputs()[0].name: x.numpy()}
         if time_steps is not None:
             feed["time_steps"] = np.array(time_steps, np.int64)
-        found_counts, spikes = self._session.run(None, feed)
-        return found_counts, spikes
+        total, each = self._session.run(None, feed)
+        return total, each
 
 
-def counts(model: onnx.ModelProto, threads: int = 0) -> Counts:
+def scores(model: onnx.ModelProto, threads: int = 0) -> Scores:
     """Runs a sequence graph in ONNX Runtime."""
     runner = SequenceRunner(model, threads)
     return lambda x: runner.run(x)[0]
 
 
 def equality(sequence: onnx.ModelProto, expected: Iterable[TorchWindow]) -> Figures:
-    """Compares the output spikes of `sequence.onnx`, and its counts of them, with torch's.
+    """Compares the output of `sequence.onnx`, and its sum, with torch's.
 
     Args:
         sequence: the graph.
@@ -176,10 +182,10 @@ def equality(sequence: onnx.ModelProto, expected: Iterable[TorchWindow]) -> Figu
     runner, found = SequenceRunner(sequence), Comparison()
     compared = different = 0
     for one in expected:
-        sums, spikes = runner.run(one.x)
-        found.add(one, [spikes])
+        sums, output = runner.run(one.x)
+        found.add(one, output)
         compared += sums.size
-        different += differ(one.torch.spikes.sum(0), sums)
+        different += differ(summed(one.torch.output), sums)
     return found.figures() | {"counts": compared, "different_counts": different}
 
 
@@ -197,7 +203,7 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
-The whole window in one call:
+The whole window in one call, {step.names(manifest, NAME)}:
 
 <!-- sequence -->
 ```python
@@ -207,7 +213,9 @@ The whole window in one call:
 
 
 PART = Part(
-    what={NAME: "the whole window in one call, the time loop inside: image -> (spike counts, spikes), any batch"},
+    what={
+        NAME: "the whole window in one call, the time loop inside: image -> (scores, output of every step), any batch"
+    },
     write=write,
     check=check,
     same=step.same,

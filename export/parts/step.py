@@ -14,7 +14,7 @@ from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, T
 from export.proof import Figures, latency
 from export.proof.equality import TorchWindow, equality, problems, windows
 from export.proof.evidence import Evidence
-from export.proof.runners import OnnxRunner, ReferenceRunner, step_counts, zeros
+from export.proof.runners import OnnxRunner, ReferenceRunner, step_scores, zeros
 from export.reference import frames
 from export.report import snippets
 from export.settings import EXTENTS
@@ -36,12 +36,12 @@ def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
     images together, to compute what was compared spike by spike already.
     """
     network, plain = bundle.network, bundle.step_graph
-    accuracy = evidence.accuracy(step_counts(plain, network.model))
+    accuracy = evidence.accuracy(step_scores(plain, network.model))
     evaluated = equality(network.step, ReferenceRunner(plain), _evaluated(evidence))
     yield _result(plain, evidence, accuracy, {"reference_evaluator": evaluated})
     static = onnx_file.load(bundle.folder / STATIC)
     if evidence.extent.each or static != step_graph.static(plain):
-        accuracy = evidence.accuracy(step_counts(static, network.model))
+        accuracy = evidence.accuracy(step_scores(static, network.model))
     yield _result(static, evidence, accuracy, {})
 
 
@@ -71,6 +71,13 @@ def comparisons(proof: Figures) -> Iterator[ComparedRow]:
         yield ComparedRow("onnx's reference evaluator", proof["reference_evaluator"], printed=False)
 
 
+def names(manifest: Manifest, name: str) -> str:
+    """The inputs and outputs of an ONNX file, for a reader."""
+    graph = manifest["onnx"][name]
+    inputs, outputs = (", ".join(value["name"] for value in graph[kind]) for kind in ("inputs", "outputs"))
+    return f"`({inputs}) -> ({outputs})`"
+
+
 def run_by(manifest: Manifest) -> str:
     """The program that runs an ONNX file while it is timed."""
     return f"the ONNX files in ONNX Runtime\n{manifest['made']['versions']['onnxruntime']}"
@@ -89,7 +96,7 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
 With ONNX Runtime and NumPy alone (`pip install onnxruntime numpy`), in this folder. One time step at a time; the
-membranes go in and come out:
+states go in and come out: {names(manifest, PLAIN)}.
 
 <!-- step -->
 ```python
@@ -118,7 +125,7 @@ def _accuracy_note(manifest: Manifest) -> str:
 
 PART = Part(
     what={
-        PLAIN: "one time step in plain ONNX operators, any batch: (image, membranes) -> (spikes, membranes)",
+        PLAIN: "one time step in plain ONNX operators, any batch: (image, states) -> (output, states)",
         STATIC: "the same with every shape fixed and a batch of one, for tool chains that need that",
     },
     write=write,

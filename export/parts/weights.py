@@ -41,10 +41,10 @@ def equality(config: ModelConfig, tensors: Tensors, expected: Iterable[TorchWind
     found = Comparison()
     for one in expected:
         traced = jax.device_get(trace(parameters, one.x.movedim(-3, -1).numpy()))
-        spikes, membranes = (
-            [np.moveaxis(layer, -1, 2) for layer in kind] for kind in (traced.spikes, traced.membranes)
-        )
-        found.add(one, spikes, membranes)
+        states = [state[name] for state in traced.states for name in config.kind.states]
+        spikes, states = ([np.moveaxis(layer, -1, 2) for layer in kind] for kind in (traced.spikes, states))
+        output = spikes[-1] if one.counts else np.asarray(traced.membranes[-1])
+        found.add(one, output, spikes, states)
     return found.figures()
 
 

@@ -13,7 +13,7 @@ import torch
 
 from csnn_jax.runs.equality import differ
 from export.proof import Figures
-from export.proof.runners import Recording, Runner, TorchRunner, window
+from export.proof.runners import Recording, Runner, TorchRunner, summed, window
 from export.reference import Step
 
 KINDS = ("spikes", "membranes", "predictions")
@@ -30,7 +30,8 @@ class Comparison:
         images: how many.
         time_steps: T.
         spikes, different_spikes: those of the layers that the program shows.
-        membranes, different_membranes: likewise; 0 where it shows none.
+        membranes, different_membranes: likewise, with the other states of neurons that have some; 0 where it shows
+            none.
         predictions, different_predictions: classes, one an image.
     """
 
@@ -43,28 +44,36 @@ class Comparison:
     predictions: int = 0
     different_predictions: int = 0
 
-    def add(self, expected: "TorchWindow", spikes: Sequence[np.ndarray], membranes: Sequence[np.ndarray] = ()) -> None:
+    def add(
+        self,
+        expected: "TorchWindow",
+        output: np.ndarray,
+        spikes: Sequence[np.ndarray] = (),
+        states: Sequence[np.ndarray] = (),
+    ) -> None:
         """Compares a window.
 
         Args:
             expected: torch's.
-            spikes: the other program's [time, batch, ...], of every layer or of the last ones alone.
-            membranes: likewise; none: it doesn't show them.
+            output: the other program's output spikes or membranes [time, batch, classes].
+            spikes: of every layer [time, batch, ...]; none: it doesn't show them.
+            states: likewise.
 
         Raises:
             ValueError: they are of other shapes than torch's.
         """
-        self.time_steps, batch = spikes[-1].shape[:2]
+        self.time_steps, batch = output.shape[:2]
         self.images += batch
-        for ours, theirs in zip(expected.spikes[-len(spikes) :], spikes, strict=True):
+        torch = expected.torch
+        read = [(torch.output, output)]  # which is among the spikes of all layers
+        for ours, theirs in zip(expected.spikes, spikes, strict=True) if spikes else read * expected.counts:
             self.spikes += ours.size
             self.different_spikes += differ(ours, theirs)
-        for ours, theirs in zip(expected.torch.membranes if membranes else (), membranes, strict=True):
+        for ours, theirs in [*zip(torch.states if states else (), states, strict=True), *read * (not expected.counts)]:
             self.membranes += ours.size
             self.different_membranes += differ(ours, theirs)
         self.predictions += batch
-        classes = [one[-1].sum(0).argmax(1) for one in (expected.spikes, spikes)]
-        self.different_predictions += differ(*classes)
+        self.different_predictions += differ(*(summed(one).argmax(1) for one in (torch.output, output)))
 
     def figures(self) -> Figures:
         return asdict(self)
@@ -79,15 +88,13 @@ def problems(who: str, found: Figures) -> list[str]:
     ]
 
 
-def fired(whole: Recording, thresholds: Sequence[float]) -> list[np.ndarray]:
-    """The spikes of every layer of a window, bool [time, batch, ...]."""
-    hidden = [u > theta for u, theta in zip(whole.membranes[:-1], thresholds[:-1], strict=True)]
-    return [*hidden, whole.spikes > 0]
+def fired(network: Step, whole: Recording) -> list[np.ndarray]:
+    """The spikes of every layer of a window, bool [time, batch, ...]: those that its states cause.
 
-
-def thresholds(network: Step) -> list[float]:
-    """The threshold of every layer, as float32 holds it."""
-    return [neurons.threshold.item() for neurons in network.neurons]
+    Of the last layer, they are the output itself where the class is read from it.
+    """
+    found = [layer.numpy() > 0 for layer in network.fire(tuple(map(torch.from_numpy, whole.states)))]
+    return [*found[:-1], whole.output > 0] if network.config.readout == "spikes" else found
 
 
 class TorchWindow(NamedTuple):
@@ -95,13 +102,15 @@ class TorchWindow(NamedTuple):
 
     Attributes:
         x: what the network is fed, see `reference.inputs`.
-        torch: torch's output spikes and membranes.
-        spikes: torch's spikes of every layer, bool [time, batch, ...].
+        torch: torch's outputs and states.
+        spikes: torch's spikes of every layer, see `fired`.
+        counts: whether the output is spikes, of which scores are counts.
     """
 
     x: torch.Tensor
     torch: Recording
     spikes: list[np.ndarray]
+    counts: bool
 
 
 def windows(
@@ -115,11 +124,11 @@ def windows(
         size: images run at a time.
         time_steps: length of the window where the inputs are single images; None: the configuration's.
     """
-    thetas = thresholds(network)
+    counts = network.config.readout == "spikes"
     for batch in inputs:
         for x in batch.split(size, batch.ndim - 4):
             whole = window(TorchRunner(network), network.config, x, time_steps)
-            yield TorchWindow(x, whole, fired(whole, thetas))
+            yield TorchWindow(x, whole, fired(network, whole), counts)
 
 
 def equality(network: Step, other: Runner, expected: Iterable[TorchWindow]) -> Figures:
@@ -127,11 +136,11 @@ def equality(network: Step, other: Runner, expected: Iterable[TorchWindow]) -> F
 
     Args:
         network: the reference.
-        other: what is to be proven equal, which goes on from its own membranes.
+        other: what is to be proven equal, which goes on from its own states.
         expected: windows of the reference.
     """
-    found, thetas = Comparison(), thresholds(network)
+    found = Comparison()
     for one in expected:
-        whole = window(other, network.config, one.x, len(one.torch.spikes))
-        found.add(one, fired(whole, thetas), whole.membranes)
+        whole = window(other, network.config, one.x, len(one.torch.output))
+        found.add(one, whole.output, fired(network, whole), whole.states)
     return found.figures()

@@ -56,11 +56,11 @@ class Evidence:
     @property
     def compared(self) -> Iterator[TorchWindow]:
         """The images that spikes are compared on, a few at a time, with what torch makes of them."""
-        neurons = sum(math.prod(shape) for shape in reference.membrane_shapes(self.network.model))
+        neurons = sum(math.prod(shape) for shape in reference.state_shapes(self.network.model).values())
         small = 4 * neurons * self.network.time_steps * self.images <= KEPT
         for one in self._kept if small else self._windows():
             yield one
-            self.work.saw(one.torch.spikes.shape[1])
+            self.work.saw(one.torch.output.shape[1])
 
     @cached_property
     def _kept(self) -> list[TorchWindow]:
@@ -78,9 +78,9 @@ class Evidence:
         """About how many images the check of a file looks at, for `work`."""
         return self.images + len(self.test.labels)
 
-    def accuracy(self, count: reference.Counts) -> float:
+    def accuracy(self, scores: reference.Scores) -> float:
         """Share of the test images that a program classifies right."""
-        return accuracy(count, self._labeled())
+        return accuracy(scores, self._labeled())
 
     def _labeled(self) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
         """`batches`, a few images at a time, so that no call keeps the program from being interrupted for long."""
@@ -91,12 +91,12 @@ class Evidence:
                 self.work.saw(len(here))
 
 
-def accuracy(count: reference.Counts, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
-    """Share of images that a program classifies right: the most output spikes, the lowest class on ties.
+def accuracy(scores: reference.Scores, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
+    """Share of images that a program classifies right: the highest score, the lowest class on ties.
 
     Args:
-        count: runs the program.
+        scores: runs the program.
         batches: (what the network is fed, see `reference.inputs`; true classes).
     """
-    right = [count(x).argmax(1) == labels for x, labels in batches]
+    right = [scores(x).argmax(1) == labels for x, labels in batches]
     return float(np.concatenate(right).mean())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from csnn_jax import machine
 from csnn_jax.config import ModelConfig
-from export.reference import Counts, Step, frames, membrane_shapes
+from export.reference import Scores, Step, frames, state_shapes
 
 Arrays = list[np.ndarray]
 
@@ -20,15 +21,15 @@ Arrays = list[np.ndarray]
 class Runner(Protocol):
     """Anything that runs the network one time step at a time, in torch's layouts and float32."""
 
-    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         """One time step.
 
         Args:
-            membranes: U[t-1] of every layer, [batch, C, H, W] or [batch, features].
+            states: those after the last step, [batch, C, H, W] or [batch, features], see `reference.state_shapes`.
             x: image or spikes [batch, C, H, W].
 
         Returns:
-            (U[t] of every layer, output spikes [batch, classes]).
+            (states after the step, output spikes or membranes [batch, classes]).
         """
         ...
 
@@ -39,10 +40,10 @@ class TorchRunner:
     def __init__(self, network: Step):
         self._network = network
 
-    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         with torch.no_grad():
-            spikes, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, membranes))
-        return [u.numpy() for u in after], spikes.numpy()
+            output, *after = self._network(torch.from_numpy(x), *map(torch.from_numpy, states))
+        return [u.numpy() for u in after], output.numpy()
 
 
 class OnnxRunner:
@@ -61,16 +62,16 @@ class OnnxRunner:
         self._session = session(model, 1 if self.one_by_one else threads)
         self._names = [value.name for value in self._session.get_inputs()]
 
-    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
         if not self.one_by_one:
-            return self._run(membranes, x)
-        each = [self._run([u[i : i + 1] for u in membranes], x[i : i + 1]) for i in range(len(x))]
+            return self._run(states, x)
+        each = [self._run([u[i : i + 1] for u in states], x[i : i + 1]) for i in range(len(x))]
         after = [np.concatenate(layer) for layer in zip(*(after for after, _ in each), strict=True)]
-        return after, np.concatenate([spikes for _, spikes in each])
+        return after, np.concatenate([output for _, output in each])
 
-    def _run(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        spikes, *after = self._session.run(None, dict(zip(self._names, (x, *membranes), strict=True)))
-        return after, spikes
+    def _run(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        output, *after = self._session.run(None, dict(zip(self._names, (x, *states), strict=True)))
+        return after, output
 
 
 class ReferenceRunner:
@@ -79,54 +80,64 @@ class ReferenceRunner:
     def __init__(self, model: onnx.ModelProto):
         self._evaluator = ReferenceEvaluator(model)
 
-    def step(self, membranes: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
-        feed = dict(zip(self._evaluator.input_names, (x, *membranes), strict=True))
+    def step(self, states: Sequence[np.ndarray], x: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        feed = dict(zip(self._evaluator.input_names, (x, *states), strict=True))
         found: Any = self._evaluator.run(None, feed)  # annotated as a sequence of anything
         return list(found[1:]), found[0]
 
 
 class Recording(NamedTuple):
-    """What a runner gives: output spikes [time, batch, classes] and every layer's membranes [time, batch, ...]."""
+    """What a runner gives at every step.
 
-    spikes: np.ndarray
-    membranes: Arrays
+    Attributes:
+        output: output spikes or membranes [time, batch, classes].
+        states: those of every layer [time, batch, ...].
+    """
+
+    output: np.ndarray
+    states: Arrays
 
 
 def zeros(config: ModelConfig, batch: int) -> Arrays:
-    """U[-1] of every layer."""
-    return [np.zeros((batch, *shape), np.float32) for shape in membrane_shapes(config)]
+    """The states before the first step."""
+    return [np.zeros((batch, *shape), np.float32) for shape in state_shapes(config).values()]
 
 
 def window(runner: Runner, config: ModelConfig, x: torch.Tensor, time_steps: int | None = None) -> Recording:
-    """Runs the window from membranes of 0. `x` is an image or a sequence, see `reference.inputs`."""
-    membranes = zeros(config, x.shape[-4])
-    spikes, kept = [], []
+    """Runs the window from states of 0. `x` is an image or a sequence, see `reference.inputs`."""
+    states = zeros(config, x.shape[-4])
+    outputs, kept = [], []
     for frame in frames(x, time_steps or config.time_steps):
-        membranes, now = runner.step(membranes, frame.numpy())
-        spikes.append(now)
-        kept.append(membranes)
-    return Recording(np.stack(spikes), [np.stack(layer) for layer in zip(*kept, strict=True)])
+        states, now = runner.step(states, frame.numpy())
+        outputs.append(now)
+        kept.append(states)
+    return Recording(np.stack(outputs), [np.stack(layer) for layer in zip(*kept, strict=True)])
 
 
-def counts(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
-    """Output spikes per image and class [batch, classes] over the window; keeps no membranes."""
-    membranes = zeros(config, x.shape[-4])
-    total = np.zeros_like(membranes[-1])
+def summed(output: np.ndarray) -> np.ndarray:
+    """The scores [batch, classes] of a window's output [time, ...], added step by step, for membranes round."""
+    return reduce(np.add, output)
+
+
+def scores(runner: Runner, config: ModelConfig, x: torch.Tensor) -> np.ndarray:
+    """What the class is read from [batch, classes] over the window; keeps no states."""
+    states = zeros(config, x.shape[-4])
+    total = np.zeros((x.shape[-4], config.num_classes), np.float32)
     for frame in frames(x, config.time_steps):
-        membranes, now = runner.step(membranes, frame.numpy())
+        states, now = runner.step(states, frame.numpy())
         total += now
     return total
 
 
-def step_counts(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -> Counts:
+def step_scores(model: onnx.ModelProto, config: ModelConfig, threads: int = 0) -> Scores:
     """Runs a step graph over the window in ONNX Runtime."""
     runner = OnnxRunner(model, threads)
     if not runner.one_by_one:
-        return lambda x: counts(runner, config, x)
+        return lambda x: scores(runner, config, x)
 
     def by_image(x: torch.Tensor) -> np.ndarray:
         with ThreadPoolExecutor(threads or machine.cpus()) as pool:
-            return np.concatenate([*pool.map(lambda image: counts(runner, config, image), x.split(1, x.ndim - 4))])
+            return np.concatenate([*pool.map(lambda image: scores(runner, config, image), x.split(1, x.ndim - 4))])
 
     return by_image
 

@@ -3,22 +3,27 @@
 import math
 from typing import Any
 
+_NAMES = {"spikes": ("spikes", "counts"), "membrane": ("membrane", "scores")}
+"""What a step's output and its sum over the window are called, by the output of step.onnx."""
+
 
 def step(semantics: dict[str, Any]) -> str:
     """A program that classifies with step.onnx, for what a manifest states as semantics.
 
     It ends by classifying the first golden image, whose numbers are the last bytes of its tensor file.
     """
-    name, given, shape = _input(semantics)
+    (name, given, shape), read = _input(semantics), _NAMES[semantics["output"]]
     if name == "image":
-        return _step(name, given, f"for _ in range({semantics['time_steps']})", "image[None]", _first(name, shape))
-    return _step(name, given, "for frame in frames", "frame[None]", _first(name, shape))
+        loop = f"for _ in range({semantics['time_steps']})"
+        return _step(name, given, loop, "image[None]", *read, _first(name, shape))
+    return _step(name, given, "for frame in frames", "frame[None]", *read, _first(name, shape))
 
 
 def sequence(semantics: dict[str, Any]) -> str:
     """The example with sequence.onnx."""
     name, given, shape = _input(semantics)
-    return _sequence(name, given, "image[None]" if name == "image" else "frames[:, None]", _first(name, shape))
+    value, total = "image[None]" if name == "image" else "frames[:, None]", _NAMES[semantics["output"]][1]
+    return _sequence(name, given, value, total, _first(name, shape))
 
 
 def nir(semantics: dict[str, Any]) -> str:
@@ -46,7 +51,7 @@ def _first(name: str, shape: list[int]) -> str:
 print(*classify({name}.reshape({", ".join(map(str, shape))})))"""
 
 
-def _step(argument: str, given: str, loop: str, frame: str, first: str) -> str:
+def _step(argument: str, given: str, loop: str, frame: str, output: str, total: str, first: str) -> str:
     return f"""\
 import numpy as np
 import onnxruntime as ort
@@ -56,19 +61,19 @@ inputs = session.get_inputs()
 
 
 def classify({argument}):  # {given}
-    membranes = [np.zeros((1, *value.shape[1:]), np.float32) for value in inputs[1:]]
-    counts = 0
+    states = [np.zeros((1, *value.shape[1:]), np.float32) for value in inputs[1:]]
+    {total} = 0
     {loop}:
-        feed = {{value.name: x for value, x in zip(inputs, [{frame}, *membranes])}}
-        spikes, *membranes = session.run(None, feed)
-        counts = counts + spikes[0]
-    return counts.argmax(), counts
+        feed = {{value.name: x for value, x in zip(inputs, [{frame}, *states])}}
+        {output}, *states = session.run(None, feed)
+        {total} = {total} + {output}[0]
+    return {total}.argmax(), {total}
 
 
 {first}"""
 
 
-def _sequence(argument: str, given: str, value: str, first: str) -> str:
+def _sequence(argument: str, given: str, value: str, total: str, first: str) -> str:
     return f"""\
 import numpy as np
 import onnxruntime as ort
@@ -77,8 +82,8 @@ import onnxruntime as ort
 
 
 def classify({argument}):  # {given}
-    counts, spikes = session.run(None, {{session.get_inputs()[0].name: {value}}})
-    return counts[0].argmax(), counts[0]
+    {total}, _ = session.run(None, {{session.get_inputs()[0].name: {value}}})
+    return {total}[0].argmax(), {total}[0]
 
 
 {first}"""

@@ -1,13 +1,16 @@
 """report.md: a bundle explained to whoever deploys it and has not read our code; rendered from the manifest alone."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from csnn_jax.neurons import PARAMETERS
+from csnn_jax.neurons.neuron import MEMBRANE
 from export import parts
 from export.bundle import CONFIG, MANIFEST, PAGE, Manifest
 from export.hashes import SUMS
 from export.manifest import silence
-from export.report import checking
+from export.report import checking, tools
 from export.report.cells import measured, percent, plain, size, table
 
 if TYPE_CHECKING:
@@ -31,8 +34,8 @@ def _title(manifest: Manifest) -> str:
     training, data, settings = manifest["training"], manifest["data"], manifest["settings"]
     lines = [
         f"# A spiking network for {plain(data['dataset'])}, as files that run elsewhere",
-        f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of leaky "
-        f"integrate-and-fire neurons, trained for {training['iterations']:,} iterations (seed {training['seed']}). "
+        f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of neurons "
+        f"({_neuron(manifest)}), trained for {training['iterations']:,} iterations (seed {training['seed']}). "
         f"{_learnt(manifest)}This folder holds it in several forms. Each was compared with the trained "
         f"network in torch on {settings['images']:,} test images over {manifest['semantics']['time_steps']} time steps "
         "before the folder was made.",
@@ -133,26 +136,43 @@ def _call(manifest: Manifest) -> str:
     return "\n\n".join(["## How to call them", *(usage.text for usage in usages)])
 
 
+def _neuron(manifest: Manifest) -> str:
+    """What the neurons are, without what stands in brackets."""
+    return re.sub(r" \(.*?\)", "", manifest["semantics"]["neuron"])
+
+
+def _value(value: float | list[float] | None) -> str | None:
+    """A parameter of a layer, or the range of its channels'."""
+    if isinstance(value, list):
+        return f"{min(value):.7g} to {max(value):.7g}, by channel"
+    return None if value is None else f"{value:.7g}"
+
+
 def _network(manifest: Manifest) -> str:
     meaning = manifest["semantics"]
+    parameters = [name for name in PARAMETERS if name in meaning["layers"][0]]
     rows = [
         (
-            *(one["layer"], one["operation"], " x ".join(map(str, one["shape"]))),
-            *(f"{one['beta']:.7g}", f"{one['threshold']:.7g}"),
+            *(one["layer"], one["operation"], " x ".join(map(str, one["shape"])), one["reset"]),
+            *(_value(one[name]) for name in parameters),
         )
         for one in meaning["layers"]
     ]
-    equations = "\n".join(f"    {line}" for line in meaning["equations"].values() if line != "none")
-    given = meaning["input"]
+    lines = [line for text in meaning["equations"].values() if text != "none" for line in text.split("; ")]
+    equations = "\n".join(f"    {line}" for line in lines)
+    given, states = meaning["input"], meaning["states"]
+    named = ", ".join(f"`{name}` is {symbol}" for name, symbol in states.items())
     facts = [
+        f"Neurons: {meaning['neuron']}.",
         f"Input: axes {given['layout']}; {given['range']}; {given['meaning']}, for {meaning['time_steps']} steps.",
-        f"Membranes start at 0. They are handed out {meaning['membranes']}.",
+        f"States: {named}, with the number of the layer behind the name; they start at 0. Membranes are handed out "
+        f"{meaning['membranes']}.",
         f"Spikes: {meaning['comparison']}.",
         f"Pooling: {meaning['pooling']}.",
         f"Answer: {meaning['readout']}; on ties {meaning['ties']}.",
         f"Axes of what has a time: {meaning['time_layout']}",
     ]
-    layers = table(("layer", "operation", "neurons (channels first)", "beta", "threshold"), rows)
+    layers = table(("layer", "operation", "neurons (channels first)", "reset", *parameters), rows)
     listed = "\n".join(f"- {fact}" for fact in facts)
     return f"## What they compute\n\n{equations}\n\nI is the layer's input current.\n\n{layers}\n\n{listed}"
 
@@ -169,6 +189,8 @@ def _proof(manifest: Manifest) -> str:
     warning = silence(manifest)
     noted = f"**Warning: {warning}.**\n\n" if warning else ""
     rows = [(f"`{name}`", one.run_by, one.against, *one.counts()) for name, one in comparisons(manifest)]
+    others = ", ".join(f"`{name}`" for name in manifest["semantics"]["states"] if name != MEMBRANE)
+    counted = f" The neurons' other states ({others}) are counted with the membranes." if others else ""
     head = ("file", "run by", "compared with", "different spikes", "different membranes", "different classes")
     return f"""\
 ## How equal they are
@@ -176,9 +198,9 @@ def _proof(manifest: Manifest) -> str:
 {noted}{table(head, rows)}
 
 Each program ran whole windows of {manifest["settings"]["images"]:,} test images (onnx's reference evaluator fewer) from
-membranes of 0, and is compared with the trained network in torch. Weights and inputs are whole multiples of powers of
-two, with so few bits that no sum rounds: any order of summation, and any processor that keeps to IEEE 754, gives equal
-spikes and membranes. (Numbers below 2^-126 count as 0, for some processors flush them.)"""
+states of 0, and is compared with the trained network in torch.{counted} Weights and inputs are whole multiples of
+powers of two, with so few bits that no sum of them rounds: any order of summation, and any processor that keeps to
+IEEE 754, gives equal spikes and states. (Numbers below 2^-126 count as 0, for some processors flush them.)"""
 
 
 def _latency(manifest: Manifest) -> str:
@@ -214,7 +236,7 @@ def _timings() -> "dict[str, Timing]":
 def _numbers(manifest: Manifest) -> str:
     numbers, energy = manifest["numbers"], manifest["numbers"]["energy"]
     rows = [_layer(one["name"], one) for one in numbers["layers"]] + [_layer("**total**", numbers["total"])]
-    head = ("layer", "parameters", "weights", "membranes", "dense MACs a step", "operations an image", "spike density")
+    head = ("layer", "parameters", "weights", "states", "dense MACs a step", "operations an image", "spike density")
     counted = numbers["neurobench"]["SynapticOperations"]
     notes = "".join(f"{part.memory_note(manifest)}\n\n" for part in parts.every() if part.memory_note)
     return f"""\
@@ -250,17 +272,6 @@ def _layer(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _tools(manifest: Manifest) -> str:
-    rows = [tuple(tool.values()) for tool in manifest["targets"]]
-    return f"""\
-## Where they run
-
-Exact: the same spikes. Approximate: it runs, with other numbers. "Tried" names the output of a run of that tool, in the
-repository of csnn-jax, whose `docs/deploy.md` also lists tools that refuse the files.
-
-{table(("target", "files", "fit", "how", "tried"), rows)}"""
-
-
 SECTIONS: dict[str, Callable[[Manifest], str]] = {
     "title": _title,
     "which": _which,
@@ -270,7 +281,7 @@ SECTIONS: dict[str, Callable[[Manifest], str]] = {
     "proof": _proof,
     "latency": _latency,
     "numbers": _numbers,
-    "tools": _tools,
+    "tools": tools.section,
     "verify": checking.how,
     "maker": checking.stated,
 }

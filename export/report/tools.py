@@ -6,6 +6,10 @@ Each was run by a script of benchmarks/targets on a bundle; its output is under 
 from collections.abc import Container
 from typing import NamedTuple
 
+from csnn_jax.neurons.neuron import MEMBRANE
+from export.bundle import Manifest
+from export.report.cells import table
+
 
 class Tool(NamedTuple):
     """One row of the table.
@@ -54,3 +58,17 @@ def running(files: Container[str], bits: int | None = None) -> list[Tool]:
     few = f"_{bits}bits" if bits else ""
     found = [Tool(*row[:-1], f"results/targets/{row[-1]}{few * ('onnx' in row[1])}.json") for row in rows]
     return [tool for tool in found if tool.files.partition(",")[0] in files]
+
+
+def section(manifest: Manifest) -> str:
+    """The report's section on them, in Markdown."""
+    rows, meaning = [tuple(tool.values()) for tool in manifest["targets"]], manifest["semantics"]
+    usual = meaning["output"] == "spikes" and [*meaning["states"]] == [MEMBRANE]
+    tried = "" if usual else " They were tried on networks of leaky neurons that are read from spikes."
+    return f"""\
+## Where they run
+
+Exact: the same spikes. Approximate: it runs, with other numbers. "Tried" names the output of a run of that tool, in the
+repository of csnn-jax, whose `docs/deploy.md` also lists tools that refuse the files.{tried}
+
+{table(("target", "files", "fit", "how", "tried"), rows)}"""

@@ -1,8 +1,10 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+from bundles import SMALL, make_run
 from commands import call
 from trainings import read_flags
 
@@ -103,3 +105,23 @@ def test_an_ascii_terminal_gets_what_it_can_show():
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("3 \\u0446\n", "")
+
+
+def test_flags_fit_the_neurons_of_the_run_that_they_go_on_with(tmp_path):
+    model = replace(SMALL, neuron="synaptic", alpha=0.6, learn_alpha=True, per_channel=("alpha", "beta"))
+    run = make_run(tmp_path / "run", model)
+    for flags in ((), ("--alpha", 0.6), ("--neuron", "synaptic")):
+        assert read_flags("--resume", "--out", run, *flags).config.model == model
+    assert read_flags("--init-from", run, "--alpha", 0.7).config.model.alpha == 0.7
+    leaky = read_flags("--init-from", run, "--neuron", "leaky").config.model
+    assert (leaky.neuron, leaky.alpha, leaky.learn_alpha, leaky.per_channel) == ("leaky", None, False, ("beta",))
+
+
+def test_an_output_that_spikes_again_is_read_from_spikes(tmp_path):
+    run = make_run(tmp_path / "run", replace(SMALL, output="integrator"))
+    assert read_flags("--init-from", run).config.model.readout == "membrane"
+    assert read_flags("--init-from", run, "--output", "spiking").config.model.readout == "spikes"
+    again = read_flags("--init-from", run, "--output", "spiking", "--readout", "membrane").config.model
+    assert (again.output, again.readout) == ("spiking", "membrane")
+    with pytest.raises(UserError, match=r"^--readout spikes: expected membrane with --output integrator"):
+        read_flags("--output", "integrator", "--readout", "spikes")

@@ -105,10 +105,3 @@ def test_a_network_that_is_read_from_membranes(digits, tmp_path):
     assert len(numbers) == 10 and numbers.index(max(numbers)) == classes(printed)[0]
     answer = csnn_jax.load(made).classify(digits[7][None, :, :, None])
     np.testing.assert_allclose(answer.scores[0], numbers, atol=0.0051)
-    for module, expected in (
-        ("csnn_jax.report", "which a report counts"),
-        ("export", "train with --loss ce_membrane alone"),
-    ):
-        line = refused(module, made, "--out", tmp_path / "out")
-        assert f"{made}: has --readout membrane, expected a network that is read from output spikes" in line
-        assert line.endswith(expected) and not (tmp_path / "out").exists()

@@ -24,7 +24,16 @@ def drawn(config: ModelConfig, batch: int) -> np.ndarray:
     return np.random.default_rng(1).poisson(0.3, shape).astype(np.uint8)
 
 
-@pytest.mark.parametrize("changes", [{}, dict(readout="membrane"), dict(reset="zero", pool="avg", learn_beta=True)])
+KINDS = [
+    {},
+    dict(readout="membrane"),
+    dict(reset="zero", pool="avg", learn_beta=True),
+    dict(neuron="synaptic", reset=("zero", "subtract", "none"), per_channel=("alpha",), alpha=0.25, threshold=8.0),
+    dict(neuron="synaptic", output="integrator"),
+]
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
 def test_after_the_last_frame_the_scores_are_those_of_the_window(changes):
     model = network(**changes)
     frames = drawn(model.config.model, 3)

@@ -85,7 +85,8 @@ def test_a_look_sees_what_a_trace_shows(engine, changes):
     assert list(seen) == ["lif1", "lif2", "lif3"]
     for fired, spikes in zip(trained.fires(images), trace.spikes, strict=True):
         np.testing.assert_array_equal(fired, spikes.any(axis=(0, *range(2, spikes.ndim - 1))))
-    for membranes, spikes, threshold, neurons in zip(*trace, model.thresholds, seen.values(), strict=True):
+    layers = zip(trace.membranes, trace.spikes, model.thresholds, seen.values(), strict=True)
+    for membranes, spikes, threshold, neurons in layers:
         near = np.abs(membranes - threshold) < threshold / 2
         expected = (membranes.mean(), membranes.std(), membranes.max(), near.mean(), threshold)
         assert neurons[:5] == pytest.approx(expected, rel=1e-3, abs=1e-6)

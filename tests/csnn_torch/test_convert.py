@@ -62,7 +62,7 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
     )
     run, config, tensors = rundir.open_run(str(out))
     assert config.model.conv_channels == (4, 6) and config.model.hidden == (20,) and config.model.reset == "zero"
-    assert config.model.betas == pytest.approx((0.9, 1.0, 0.3, 0.8)) and config.model.time_steps == 12
+    assert config.model.beta == pytest.approx((0.9, 1.0, 0.3, 0.8)) and config.model.time_steps == 12
 
     layers = [one for one in foreign() if isinstance(one, (nn.Conv2d, nn.Linear))]
     masters = {}
@@ -157,6 +157,57 @@ def test_the_flags_of_norms_and_normalized_images_are_taken(dataset, tmp_path, c
     expected = network[0].weight.detach().numpy().astype(np.float64) / 0.3081 * 256 / 255
     step = 2.0 ** -ModelConfig().layers[0].grid.bits * abs(expected).max()
     np.testing.assert_allclose(folded, expected, rtol=0, atol=step)
+
+
+class Linear(nn.Module):
+    """Two blocks with neurons of a kind, and a last Linear whose current is read; exact weights."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(64, 12, bias=False), nn.Linear(12, 4, bias=False)
+        self.lif1 = kind
+        draw = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                if parameter.ndim:
+                    parameter.copy_(torch.randint(-16, 17, parameter.shape, generator=draw) / 64)
+
+    @torch.no_grad()
+    def forward(self, x, steps):
+        state, scores = [torch.zeros(1)] * (2 if isinstance(self.lif1, snn.Synaptic) else 1), 0
+        for _ in range(steps):
+            spikes, *state = self.lif1(self.fc1(x.flatten(1)), *state)
+            scores = scores + self.fc2(spikes)
+        return scores
+
+
+@pytest.mark.parametrize("kind", [snn.Leaky(beta=0.9), snn.Synaptic(alpha=0.8, beta=0.7, reset_mechanism="zero")])
+def test_a_network_that_is_read_from_a_last_linear_classifies_as_it_did(tmp_path, capsys, kind):
+    """The labels are the network's own answers, so the run of it has them all right."""
+    network = Linear(kind)
+    random = np.random.default_rng(3)
+    images = random.integers(0, 256, (60, 8, 8, 1), np.uint8) * random.integers(0, 2, (60, 8, 8, 1), np.uint8)
+    labels = network(torch.tensor(images).movedim(-1, 1) / 256, 12).argmax(1).numpy()
+    assert len(set(labels)) > 2
+    np.savez(tmp_path / "test.npz", images=images, labels=labels)
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--input-shape", "8", "8", "1"]
+    flags = (
+        "--scale",
+        "256",
+        "--time-steps",
+        "12",
+        "--map",
+        "lif1=lif1",
+        "--dataset",
+        f"arrays:{tmp_path / 'test.npz'}",
+    )
+    assert convert.main([*words, *flags]) == 0
+    printed = capsys.readouterr().out
+    assert "Note: fc2 has no neuron: the class is read from its current, step by step" in printed
+    assert f"{type(kind).__name__.lower()} neurons, reset" in printed and ", integrator; as flags say" in printed
+    assert "0 of 60 predictions; accuracy 100.00% before, 100.00% after" in printed
+    assert "Final Test Accuracy: 100.00% (60 images" in printed
 
 
 @pytest.mark.parametrize(("flags", "factor"), [((), 1), (("--scale", "4"), 0.25)])

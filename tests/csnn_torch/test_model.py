@@ -42,6 +42,9 @@ CHANGES = {
     "no pool, no bias": {"pool": "none", "bias": False, "padding": ("valid", "same")},
     "beta 0.9": {"beta": 0.9, "pool": "avg", "reset": "zero"},
     "dense": {"conv_channels": (), "beta": 0.7},
+    "synaptic": {"neuron": "synaptic", "alpha": 0.3, "beta": (0.5, 0.4, 0.3, 0.6)},
+    "synaptic, zero": {"neuron": "synaptic", "reset": "zero", "pool": "avg"},
+    "mixed resets": {"reset": ("zero", "none", "subtract", "zero")},
     "2 bits": {"weight_bits": 2},
     "8 bits": {"weight_bits": 8, "pool": "avg"},
 }

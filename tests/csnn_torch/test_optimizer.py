@@ -1,5 +1,7 @@
 """Both frameworks' optimizers, schedules and losses make the same parameters."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,17 +61,17 @@ def split():
     return data.Split(images, labels)
 
 
-def loud():
+def loud(stack):
     """Weights of which every layer fires."""
     rng = np.random.default_rng(5)
-    drawn = Trainer(decided(Config(STACK, train=TrainConfig(dtype="float64"))), device="cpu").tensors()
+    drawn = Trainer(decided(Config(stack, train=TrainConfig(dtype="float64"))), device="cpu").tensors()
     return {name: t if name.startswith("lif") else rng.uniform(-1, 0.9, t.shape) for name, t in drawn.items()}
 
 
-def steps(make, split, changes):
+def steps(make, split, changes, stack=STACK):
     """A whole job of 30 iterations: (the parameters at its end, the metrics of each step)."""
-    config = decided(Config(STACK, train=TrainConfig(**BASE | changes)))
-    one = make(config, split, loud())
+    config = decided(Config(stack, train=TrainConfig(**BASE | changes)))
+    one = make(config, split, loud(stack))
     rates = plan.learning_rates(config.train, STEPS)
     metrics = [step(one, split, i, np.arange(5) + 5 * (i % 4), float(rates[i])) for i in range(STEPS)]
     return one.tensors(), metrics
@@ -79,10 +81,10 @@ def in_torch(config, split, tensors):
     return Trainer(config, split, tensors, device="cpu")
 
 
-@pytest.mark.parametrize("changes", JOBS.values(), ids=JOBS.keys())
-def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split, x64):
-    ours, mine = steps(jax_trainer.Trainer, split, changes)
-    theirs, other = steps(in_torch, split, changes)
+def same_steps(split, changes, stack):
+    """`steps` in JAX, after a look that snnTorch's are the same."""
+    ours, mine = steps(jax_trainer.Trainer, split, changes, stack)
+    theirs, other = steps(in_torch, split, changes, stack)
     for name, tensor in ours.items():
         np.testing.assert_allclose(theirs[name], tensor, rtol=0, atol=1e-12, err_msg=name)
     for a, b in zip(mine, other, strict=True):
@@ -90,10 +92,36 @@ def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split
         np.testing.assert_allclose(a.densities, b.densities, rtol=1e-12)
         np.testing.assert_allclose(a.gradients, b.gradients, rtol=1e-9)
         assert all(0.01 < density < 0.7 for density in a.densities[:-1])
+    return ours, mine
+
+
+@pytest.mark.parametrize("changes", JOBS.values(), ids=JOBS.keys())
+def test_thirty_steps_lead_both_frameworks_to_the_same_parameters(changes, split, x64):
+    ours, mine = same_steps(split, changes, STACK)
     assert np.mean([step.densities[-1] for step in mine]) > 0.05
     end = np.concatenate([tensor.ravel() for tensor in ours.values()])
     assert all(np.abs(end - other).max() > 1e-3 for other in ENDS)
     ENDS.append(end)
+
+
+NEURONS: dict[str, dict] = {
+    "synaptic": {"neuron": "synaptic", "alpha": 0.3, "learn_alpha": True},
+    "per channel": {"per_channel": ("beta", "threshold")},
+    "fixed per channel": {"per_channel": ("beta", "threshold"), "learn_beta": False},
+    "integrator": {"output": "integrator"},
+}
+
+
+@pytest.mark.parametrize("neurons", NEURONS.values(), ids=NEURONS)
+def test_values_of_neurons_are_learned_alike_and_never_decay(neurons, split, x64):
+    """Of a convolution's channels snnTorch has them as [channels, 1, 1], with as many axes as a kernel."""
+    changes = {"optimizer": "adamw", "weight_decay": 0.5, "clip_norm": 1.0}
+    stack = replace(STACK, **neurons)
+    ours, _ = same_steps(split, changes, stack)
+    for layer in stack.layers:
+        for name, value in layer.neurons.initial.items():
+            learned = name.partition(".")[2] in layer.neurons.learned
+            assert ours[name].shape == value.shape and np.array_equal(ours[name], value) != learned
 
 
 def test_clipping_reaches_the_limit_exactly_and_leaves_short_gradients_alone():

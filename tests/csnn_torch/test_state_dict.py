@@ -33,10 +33,11 @@ def even(state):
     ("change", "message"),
     [
         (setting("2.graded_spikes_factor", 2.0), r"2.graded_spikes_factor is 2, expected 1"),
-        (setting("5.reset_mechanism_val", 0), r"is 0 \(subtract\) and 2's 1 \(zero\), expected equal ones"),
-        (setting("10.reset_mechanism_val", 2), r"10.reset_m.* is 2 \(none\) .* give that layer reset_mechanism='zero'"),
         (setting("5.reset_mechanism_val", 7), r"5.reset_mechanism_val is 7, expected 0 \(subtract\)"),
-        (setting("2.beta", torch.ones(4)), r"2.beta has shape \[4\], expected one value"),
+        (setting("2.beta", torch.ones(4)), r"2.beta has shape \[4\], expected one value .* per channel, \[4, 1, 1\]"),
+        (setting("2.beta", torch.ones(4, 14, 14)), r"2.beta has shape \[4, 14, 14\], .* per channel, \[4, 1, 1\]"),
+        (setting("8.threshold", torch.ones(19)), r"8.threshold has shape \[19\], .* per neuron, \[20\]"),
+        (setting("8.threshold", torch.arange(20)), r"8.threshold is 0, expected a positive number, at least 2\^-100"),
         (setting("2.beta", float("nan")), r"2.beta is nan"),
         (setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)), r"3.weight leaves float32's range"),
         (setting("3.running_mean", torch.ones(6)), r"3.running_var is missing, expected the running statistics"),
@@ -63,10 +64,11 @@ def test_what_a_state_dict_lacks_comes_from_the_caller():
     fields = {"pool": "avg", "surrogate": "atan", "slope": 3.0, "time_steps": 7}
     config, tensors, notes = state_dict.convert(foreign().state_dict(), **fields)
     assert (config.pool, config.surrogate, config.slope, config.time_steps) == ("avg", "atan", 3.0, 7)
-    assert config.betas == (0.9, 1.0, 0.3, 0.8) and config.thresholds == (1, 0.7, 1, 0.5)  # as they were written
+    assert config.beta == (0.9, 1.0, 0.3, 0.8) and config.thresholds == (1, 0.7, 1, 0.5)  # as they were written
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
-    assert notes[-1] == state_dict.UNSEEN and len(notes) == 3
+    assert notes[-1] == state_dict.UNSEEN and len(notes) == 4
+    assert notes[2] == "5.beta: clipped to 0 to 1, as snnTorch runs it"
     assert notes[0] == "your images were divided by 255, here bytes are divided by 256: conv1 makes up for it"
     assert notes[1].startswith("the weights fit with --stride 2 --pool none as well; a state_dict does not show")
 

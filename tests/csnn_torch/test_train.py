@@ -25,13 +25,20 @@ OPTIMISATION = (
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(dataset, tmp_path):
+@pytest.mark.parametrize(
+    ("neurons", "health"),
+    [
+        ((), "Health: saturated layers: lif2"),  # its thresholds are low
+        (("--neuron", "synaptic", "--learn-alpha", "--learn-beta"), "dead layers: lif4"),
+    ],
+)
+def test_an_interrupted_run_goes_on_bit_for_bit_and_csnn_jax_takes_it(neurons, health, dataset, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     recipe = ("--init", "torch", "--surrogate", "fast_sigmoid", "--lr", 0.03)
-    flags = (*STACK, "--dataset", dataset, *recipe, *OPTIMISATION, "--device", "cpu")
+    flags = (*STACK, *neurons, "--dataset", dataset, *recipe, *OPTIMISATION, "--device", "cpu")
     done = run(MODULE, *flags, "--out", whole, **ONE_THREAD)
     assert done.returncode == 0, done.stderr
-    assert "Health: saturated layers: lif2" in done.stdout  # its thresholds are low
+    assert health in done.stdout
     assert "snnTorch" in done.stdout and "cpu (1 threads)" in done.stdout
     losses = [r["loss"] for r in records(whole, "train")]
     assert len(losses) == 10 and len(set(losses)) > 2

@@ -148,9 +148,18 @@ def test_a_step_can_be_taken_back_and_one_that_is_not_finite_changes_nothing(spl
 
 
 @pytest.mark.parametrize("changes", [{"optimizer": "sgd", "momentum": 0.9}, {"ema": 0.8}], ids=str)
-@pytest.mark.parametrize("bits", [None, 3])
-def test_a_restored_trainer_goes_on_bit_for_bit(changes, bits, split, tmp_path):
-    settings = config(changes, learn_threshold=True, weight_bits=bits)
+@pytest.mark.parametrize(
+    "model",
+    [
+        {},
+        {"weight_bits": 3},
+        {"neuron": "synaptic", "learn_alpha": True, "learn_beta": True},
+        {"per_channel": ("beta", "threshold"), "output": "integrator"},
+    ],
+    ids=str,
+)
+def test_a_restored_trainer_goes_on_bit_for_bit(changes, model, split, tmp_path):
+    settings = config(changes, learn_threshold=True, **model)
     weights = loud(settings)
     one = trainer(split, settings, weights)
     for iteration in range(3):

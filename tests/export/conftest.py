@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from bundles import SPIKES, export, make_bundle
+from bundles import INTEGRATOR, SPIKES, export, make_bundle
 from idx_files import write_folder
 from once import once
 
@@ -39,7 +39,13 @@ def spikes(tmp_path_factory):
     return once(tmp_path_factory, "spikes", make) / "bundle"
 
 
-@pytest.fixture(params=["small_bundle", "spikes"])
+@pytest.fixture(scope="session")
+def integrator(tmp_path_factory):
+    """A bundle of `INTEGRATOR`."""
+    return once(tmp_path_factory, "integrator", lambda folder: make_bundle(folder, INTEGRATOR)) / "bundle"
+
+
+@pytest.fixture(params=["small_bundle", "spikes", "integrator"])
 def any_bundle(request) -> Path:
     """One bundle after the other."""
     return request.getfixturevalue(request.param)

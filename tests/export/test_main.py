@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import SMALL, make_run
+from bundles import INTEGRATOR, SMALL, make_run
 from commands import call, refused, refused_by_process
+from demos import unpacked
 from digits import few_digits
 from recordings import write_nmnist
 
@@ -115,6 +116,26 @@ def test_a_bundle_of_fewer_bits(finished, tmp_path):
     done = call("csnn_jax.evaluate", tmp_path / "bundle")
     assert done.returncode == 2 and "is a bundle, which the figures would change" in done.stderr
     assert call("export.verify", tmp_path / "bundle", "--quick").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_bundle_of_other_neurons_is_made_smaller_in_every_way(tmp_path):
+    """Of fewer bits, without silent channels and for fewer steps, read from membranes; its page is made, too."""
+    name, bundle = few_digits(tmp_path / "digits", train=20, test=30), tmp_path / "bundle"
+    run = make_run(tmp_path / "run", INTEGRATOR, name)
+    flags = ("--weight-bits", 4, "--drop-silent", "--time-steps", 4)
+    done = call("export", run, "--out", bundle, "--quick", "--images", 30, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "--weight-bits 4: accuracy " in done.stdout and "--drop-silent keeps conv1 " in done.stdout
+    made = json.loads((bundle / "manifest.json").read_text())
+    assert made["semantics"]["output"] == "membrane" and made["semantics"]["time_steps"] == 4
+    for proof in made["proof"].values():
+        for compared in (proof.get("onnxruntime"), proof.get("library"), proof.get("csnn_jax")):
+            assert not compared or compared["membranes"] > 0 == compared["different_membranes"]
+    done = call("export.verify", bundle, "--dataset", name)
+    assert done.returncode == 0 and done.stdout.endswith("all ok\n"), done.stdout
+    done = call("export.demo", bundle, "--out", tmp_path / "demo", "--ort-web", unpacked(tmp_path / "package"))
+    assert done.returncode == 0, done.stderr
 
 
 def recorded_run(tmp_path: Path) -> Path:

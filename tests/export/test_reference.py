@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from export_networks import OTHER, case, firing
+from export_networks import KINDS, OTHER, Case, case, firing
 
 from csnn_torch import model as companion
 from export import reference
@@ -17,13 +17,24 @@ pytestmark = pytest.mark.numeric
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
 @pytest.mark.parametrize("pool", ["max", "avg"])
 def test_the_step_has_the_bits_of_snntorch(reset, pool, learnt):
-    made = firing(replace(OTHER, reset=reset, pool=pool, learn_beta=learnt, learn_threshold=learnt))
+    check(firing(replace(OTHER, reset=reset, pool=pool, learn_beta=learnt, learn_threshold=learnt)))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_other_neurons_have_the_bits_of_snntorch(name):
+    check(case(name))
+
+
+def check(made: Case) -> None:
+    """All states and spikes are those of snnTorch's own neurons."""
     network = companion.sequential(made.config)
     companion.load_tensors(network, made.tensors)
     found = reference.trace(made.step, made.x, made.config.time_steps)
-    theirs = companion.trace(network, made.x, made.config.time_steps)  # of snnTorch's own neurons
-    for ours, other in zip(found.spikes + found.membranes, theirs.spikes + theirs.membranes, strict=True):
+    theirs = companion.trace(network, made.x, made.config.time_steps)
+    states = tuple(state[name] for state in theirs.states for name in made.config.kind.states)
+    for ours, other in zip(found.spikes + found.states, theirs.spikes + states, strict=True):
         assert torch.equal(ours.moveaxis(2, -1) if ours.ndim == 5 else ours, other)
+    assert torch.equal(found.output, theirs.membranes[-1] if made.config.readout == "membrane" else theirs.spikes[-1])
 
 
 def test_a_learnt_beta_is_clipped():

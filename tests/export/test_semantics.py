@@ -1,5 +1,6 @@
 """The two tellings of what is computed: their facts agree, and their words are those of the bundles that exist."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,24 @@ def test_the_words_are_those_that_files_hold(reset, encoding):
     assert bundle["input"]["layout"] == ("N, C, H, W" if encoding == "direct" else "T, N, C, H, W")
     assert str([layer["beta"] for layer in bundle["layers"]]) == graph["beta"]
     assert str([layer["threshold"] for layer in bundle["layers"]]) == graph["threshold"]
+
+
+def test_an_equation_names_its_reset_where_layers_differ_and_every_state_is_told():
+    config = replace(OTHER, neuron="synaptic", reset=("zero", "subtract", "zero", "zero"), output="integrator")
+    network = Step(config, drawn(config, 0))
+    graph, bundle = semantics.of_graph(network), semantics.of_bundle(network, 12, sequence=False)
+    assert graph["equation"].split("; ")[:4] == [
+        "A[t] = alpha A[t-1] + I[t]",
+        "U[t] = (1 - R[t]) (beta U[t-1] + A[t]) (reset zero)",
+        "U[t] = beta U[t-1] + A[t] - R[t] threshold (reset subtract)",
+        "U[t] = beta U[t-1] + A[t] (reset none), R[t] = H(U[t-1] - threshold)",
+    ]
+    assert graph["states"] == "syn: A[t], mem: U[t]; 0 before the first step"
+    assert graph["reset"] == "zero, subtract, zero, none"
+    assert [layer["reset"] for layer in bundle["layers"]] == graph["reset"].split(", ")
+    assert json.loads(graph["threshold"])[-1] is bundle["layers"][-1]["threshold"] is None
+    assert bundle["states"] == {"syn": "A[t]", "mem": "U[t]"} and bundle["output"] == "membrane"
+    assert "sums of the outputs' membranes" in graph["readout"] and "sum of output membranes" in bundle["readout"]
 
 
 def test_frames_of_the_data_are_no_held_image_and_the_scale_is_the_datas():

@@ -8,9 +8,12 @@ from collections import Counter
 from pathlib import Path
 
 import mutations
+import numpy as np
+import onnx
 import pytest
 from bundles import SMALL, rehash
 from commands import call, refused
+from onnx import numpy_helper
 
 from export import manifest, parts
 from export.report import text
@@ -42,6 +45,23 @@ def test_every_file_has_a_line(small_bundle, lines):
     equal = f"ok, 0 of {spikes:,} spikes and 0 of {spikes:,} membranes differ from those of torch"
     for name in ("step.onnx", "step_b1.onnx", "c/", "weights.safetensors"):
         assert said[name].startswith(equal), said[name]
+
+
+def test_a_bundle_read_from_membranes_verifies_and_a_change_of_any_state_is_found(integrator, lines, tmp_path):
+    code, said = lines(integrator, None)
+    assert (code, said["all"]) == (0, "ok")
+    copy = Path(shutil.copytree(integrator, tmp_path / "bundle"))
+    for name in ("input_1.pb", "output_3.pb", "output_0.pb"):  # a current before and after the step, and the output
+        path = copy / "golden" / "step" / "test_data_set_3" / name
+        whole, tensor = path.read_bytes(), onnx.load_tensor(path)
+        values = numpy_helper.to_array(tensor).copy()
+        values.flat[5] = np.nextafter(values.flat[5], np.float32(9))
+        path.write_bytes(numpy_helper.from_array(values, tensor.name).SerializeToString())
+        rehash(copy)
+        code, said = lines(copy)
+        wrong = f"golden/step/test_data_set_3/{name}: raw_data is not what this version makes of the weights"
+        assert code == 1 and said["golden/"] == wrong
+        path.write_bytes(whole)
 
 
 def test_missing_and_unlisted_files_and_links_are_named(copy, lines):

@@ -1,6 +1,7 @@
 """Makes runs and their bundles, small ones, for tests."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ SPIKES = ModelConfig(
 )
 """As unlike the default as it gets: no convolution, no reset, a sequence of spikes as input, weights of few bits."""
 
+INTEGRATOR = replace(
+    SMALL,
+    neuron="synaptic",
+    alpha=(0.9, 0.6, 0.5),
+    learn_alpha=True,
+    per_channel=("threshold",),
+    reset=("subtract", "zero", "zero"),
+    output="integrator",
+)
+"""Neurons with two states, a reset of each kind, and an output that never spikes and is read from its membranes."""
+
 
 def make_run(path: Path, model: ModelConfig, dataset: str = "mnist", **data: Any) -> Path:
     """A finished run whose weights are drawn, large enough for every layer to fire."""
@@ -43,7 +55,7 @@ def drawn(model: ModelConfig, seed: int = 0) -> layouts.Tensors:
     tensors = {}
     for name, shape in layouts.expected_shapes(model).items():
         if name.startswith("lif"):
-            tensors[name] = np.array(rng.uniform(0.3, 0.9), np.float32)
+            tensors[name] = np.asarray(rng.uniform(0.3, 0.9, shape), np.float32)
         elif not name.endswith(".exponents"):  # those are chosen
             bound = 6 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
             tensors[name] = rng.uniform(-bound, bound, shape).astype(np.float32)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from csnn_jax import config as c
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, job
 from csnn_jax.errors import UserError
+from csnn_jax.neurons import NEURONS
 
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False, allow_nan=False)
 THRESHOLD = st.floats(2.0**-100, allow_infinity=False, allow_nan=False)
@@ -38,6 +39,13 @@ def model_configs(draw) -> ModelConfig:
     layers = len(channels) + len(hidden) + 1
     beta = st.one_of(st.floats(0, 1), st.sampled_from([0, 1]))
     surrogate = draw(st.sampled_from(("auto", *get_args(c.SurrogateName))))
+    kind = NEURONS[draw(st.sampled_from([*NEURONS]))]
+    of_kind = {}
+    for name, parameter in kind.parameters.items():
+        one = beta if parameter.decays else THRESHOLD
+        of_kind[name] = draw(st.one_of(one, st.tuples(*[one] * layers)))
+        of_kind[f"learn_{name}"] = draw(st.booleans())
+    reset = st.sampled_from(kind.resets)
     has_slope = surrogate not in c.SLOPELESS
     fields = dict(
         input_shape=(draw(size), draw(size), draw(st.integers(1, 20))),
@@ -49,11 +57,11 @@ def model_configs(draw) -> ModelConfig:
         num_classes=draw(st.integers(2, 1000)),
         pool=pool,
         bias=draw(st.booleans()),
-        beta=draw(st.one_of(beta, st.tuples(*[beta] * layers))),
-        threshold=draw(st.one_of(THRESHOLD, st.tuples(*[THRESHOLD] * layers))),
-        learn_beta=draw(st.booleans()),
-        learn_threshold=draw(st.booleans()),
-        reset=draw(st.sampled_from(get_args(c.Reset))),
+        neuron=kind.name,
+        **of_kind,
+        per_channel=tuple(draw(st.lists(st.sampled_from([*kind.parameters]), unique=True))),
+        reset=draw(st.one_of(reset, st.tuples(*[reset] * layers))),
+        output=draw(st.sampled_from(get_args(c.Output))),
         surrogate=surrogate,
         slope=draw(st.one_of(st.none(), POSITIVE)) if has_slope else None,
         time_steps=draw(COUNT),

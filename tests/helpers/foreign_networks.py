@@ -65,6 +65,43 @@ class Net(nn.Module):
         return torch.stack(outputs)
 
 
+class Loop(nn.Module):
+    """A convolution and two linear layers with neurons of any kind, whose state the loop holds; exact weights.
+
+    Args:
+        neurons: of each layer; the last one may be missing.
+    """
+
+    def __init__(self, *neurons: snn.SpikingNeuron):
+        super().__init__()
+        self.conv1, self.fc1, self.fc2 = nn.Conv2d(1, 3, 3, padding=1), nn.Linear(48, 12), nn.Linear(12, 4)
+        for number, neuron in enumerate(neurons, 1):
+            self.add_module(f"lif{number}", neuron)
+        draw = torch.Generator().manual_seed(5)
+        with torch.no_grad():
+            for module, low in ((self.conv1, -16), (self.fc1, -9), (self.fc2, -7)):
+                for parameter in module.parameters():
+                    parameter.copy_(torch.randint(low, 17, parameter.shape, generator=draw) / 32)
+
+    @torch.no_grad()
+    def forward(self, x, steps):
+        """The states of each layer [time, batch, ...]: membranes, or synaptic currents and membranes."""
+        lifs = [getattr(self, name, None) for name in ("lif1", "lif2", "lif3")]
+        states = [[torch.zeros(1)] * (2 if isinstance(lif, snn.Synaptic) else 1) for lif in lifs]
+        seen = [[], [], []]
+        for _ in range(steps):
+            spikes = x
+            for number, (layer, lif) in enumerate(zip((self.conv1, self.fc1, self.fc2), lifs, strict=True)):
+                current = layer(spikes if number == 0 else spikes.flatten(1))
+                current = nn.functional.max_pool2d(current, 2) if number == 0 else current
+                if lif is None:
+                    states[number] = [current]
+                else:
+                    spikes, *states[number] = lif(current, *states[number])
+                seen[number].append(states[number])
+        return [[torch.stack(one) for one in zip(*layer, strict=True)] for layer in seen]
+
+
 def trained(net: Net) -> Net:
     """With running statistics of its own, in evaluation."""
     with torch.no_grad():

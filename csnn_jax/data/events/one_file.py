@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax.config import Config
+from csnn_jax.config.job import Config
 from csnn_jax.data.datasets import reader_of
 from csnn_jax.data.events.folder import SUFFIXES, open_recording
 from csnn_jax.data.events.frames import Window

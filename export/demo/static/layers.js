@@ -5,19 +5,23 @@ import { colourOf, mixed, pointwise } from "./pixels.js";
 export class Layers {
   constructor(element, layers) {
     this.element = element;
-    this.pictures = layers.map((layer) => new Picture(element, layer));
+    const spiking = layers.map((layer, number) => ({ ...layer, number })).filter(({ threshold }) => threshold !== null);
+    this.pictures = spiking.map((layer) => new Picture(element, layer));
+    element.parentElement.hidden = !spiking.length;
     new ResizeObserver(() => this.pictures.forEach((picture) => picture.fit())).observe(element);
   }
 
   /** `all`: spikes so far, not those of the last step. */
   show(trial, all) {
     const colours = [colourOf("--cell"), colourOf("--spike")];
-    this.pictures.forEach((picture, i) => picture.show(all ? trial.totals[i] : trial.spikes[i], all, colours));
+    const values = all ? trial.totals : trial.spikes;
+    this.pictures.forEach((picture) => picture.show(values[picture.number], all, colours));
   }
 }
 
 class Picture {
-  constructor(element, { layer, shape }) {
+  constructor(element, { layer, shape, number }) {
+    this.number = number; // of the layer, from 0
     const [maps, height, width] = shape.length === 3 ? shape : [1, ...rows(shape[0])];
     this.neurons = shape.reduce((a, b) => a * b);
     const across = shape.length === 3 ? columns(maps, height, width) : 1;

@@ -8,7 +8,7 @@ import { Outputs } from "./outputs.js";
 import { Player } from "./player.js";
 import { Samples } from "./samples.js";
 import { Trial } from "./trial.js";
-import { described, drawable, nameOf, versions } from "./words.js";
+import { described, drawable, nameOf, outputs, scored, versions } from "./words.js";
 
 const get = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -28,7 +28,7 @@ async function main() {
     bytes("samples.bin"),
     facts.encoding === "rate" ? bytes("draws.bin") : null,
   ]);
-  const network = await Network.load(model, facts.layers, facts.shape);
+  const network = await Network.load(model, facts);
   get("about").textContent = described(facts);
   get("versions").textContent = versions(facts);
   get("message").hidden = true;
@@ -41,6 +41,7 @@ class Page {
     Object.assign(this, { facts, network, encode });
     this.layers = new Layers(get("layers"), facts.layers);
     this.outputs = new Outputs(get("outputs"), facts);
+    for (const [id, text] of Object.entries(outputs(facts))) get(id).textContent = text;
     this.player = new Player(() => this.show());
     this.drawing = new Drawing(get("surface"), facts, (finished) => this.drawn(finished), (down) => this.penned(down));
     this.samples = new Samples(get("samples"), facts, samples, (image) => this.take(image));
@@ -67,7 +68,7 @@ class Page {
   /** A trial of what is in the drawing area, at its start. */
   restart() {
     const { pixels } = this.drawing;
-    this.player.show(new Trial(this.network, this.facts.steps, (t) => this.encode(pixels, t)));
+    this.player.show(new Trial(this.network, this.facts, (t) => this.encode(pixels, t)));
     this.samples.paint(get("seen"), pixels);
   }
 
@@ -152,11 +153,13 @@ class Page {
     const name = trial.leader === null ? "?" : nameOf(this.facts, trial.leader);
     get("answer").textContent = name;
     get("answer").classList.toggle("word", name.length > 3);
-    const count = trial.leader === null ? 0 : trial.counts[trial.leader];
     let said = trial.t ? "No output neuron has spiked yet." : "Not started.";
     if (trial.done) said = "No output neuron spiked.";
-    if (count && !trial.done) said = `Leading since step ${trial.since}, with ${count} spikes.`;
-    if (count && trial.done) said = `Clear from step ${trial.since} on, with ${count} spikes in ${trial.steps} steps.`;
+    if (trial.leader !== null) {
+      const score = scored(this.facts, trial.scores[trial.leader]);
+      said = `Leading since step ${trial.since}, with ${score}.`;
+      if (trial.done) said = `Clear from step ${trial.since} on, with ${score} in ${trial.steps} steps.`;
+    }
     get("since").textContent = said;
     // Told once, at the end: a step a tenth of a second would drown everything else.
     get("live").textContent = trial.done ? `Answer ${name}. ${said}` : "";
@@ -173,8 +176,8 @@ class Page {
       get pixels() {
         return Array.from(drawing.pixels);
       },
-      get counts() {
-        return Array.from(player.trial.counts);
+      get scores() {
+        return Array.from(player.trial.scores);
       },
     };
   }

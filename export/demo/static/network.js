@@ -11,37 +11,52 @@ const OPTIONS = {
 };
 
 export class Network {
-  /** `layers`: name, shape and threshold of each, in order; `shape`: [C, H, W] of the input. */
-  static async load(model, layers, shape) {
+  /**
+   * Of the page's facts: `layers`, the shape of each in order and its threshold, a number, a list of its channels', or
+   * null where it never spikes; `states`, the names of a neuron's; `shape`, [C, H, W] of the input.
+   */
+  static async load(model, { layers, states, shape }) {
     const session = await ort.InferenceSession.create(model, OPTIONS);
-    return new Network(session, layers, shape);
+    return new Network(session, layers, states, shape);
   }
 
-  constructor(session, layers, shape) {
-    Object.assign(this, { session, layers, shape });
+  constructor(session, layers, states, shape) {
+    Object.assign(this, { session, layers, states, shape });
     this.last = Promise.resolve(); // calls wait for one another
   }
 
-  /** U[-1] = 0 of every layer. */
+  /** The states of every layer before the first step, 0. */
   start() {
-    return this.layers.map(({ shape }) => zeros(shape));
+    return this.layers.flatMap(({ shape }) => this.states.map(() => zeros(shape)));
   }
 
-  /** One time step: (U[t-1] of every layer, float32 input) -> [U[t], S[t]], tensors and arrays of bytes. */
-  step(membranes, frame) {
-    this.last = this.last.then(() => this.#run(membranes, frame));
+  /** The membranes among the states, one array for each layer. */
+  membranes(states) {
+    const at = this.states.indexOf("mem");
+    return this.layers.map((_, i) => states[i * this.states.length + at].data);
+  }
+
+  /** One time step: (states, float32 input) -> [states, output, S[t] of every layer], arrays of bytes. */
+  step(states, frame) {
+    this.last = this.last.then(() => this.#run(states, frame));
     return this.last;
   }
 
-  async #run(membranes, frame) {
+  async #run(states, frame) {
     const { session } = this;
-    const given = [new ort.Tensor("float32", frame, [1, ...this.shape]), ...membranes];
+    const given = [new ort.Tensor("float32", frame, [1, ...this.shape]), ...states];
     const found = await session.run(Object.fromEntries(session.inputNames.map((name, i) => [name, given[i]])));
-    const [out, ...next] = session.outputNames.map((name) => found[name]);
-    const spikes = next.map((membrane, i) => Uint8Array.from(membrane.data, (u) => +(u > this.layers[i].threshold)));
-    spikes[spikes.length - 1] = Uint8Array.from(out.data);
-    return [next, spikes];
+    const [output, ...next] = session.outputNames.map((name) => found[name]);
+    const fired = (membranes, layer) => membranes.map((u, n) => u > thresholdOf(layer, n));
+    const spikes = this.membranes(next).map((membranes, i) => Uint8Array.from(fired(membranes, this.layers[i])));
+    return [next, output.data, spikes];
   }
+}
+
+/** The threshold of a layer's neuron `n`; Infinity where it never spikes. */
+export function thresholdOf({ threshold, shape: [channels, ...sizes] }, n) {
+  const size = sizes.reduce((a, b) => a * b, 1);
+  return (Array.isArray(threshold) ? threshold[Math.floor(n / size)] : threshold) ?? Infinity;
 }
 
 function zeros(shape) {

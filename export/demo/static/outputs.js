@@ -1,24 +1,37 @@
-// The table of the output neurons: membranes as bars, spikes over time, counts.
+// The table of the output neurons: membranes as bars, spikes or membranes over time, and their sums.
 
-import { colourOf, pointwise } from "./pixels.js";
+import { thresholdOf } from "./network.js";
+import { colourOf, mixed, pointwise } from "./pixels.js";
 
 export class Outputs {
-  constructor(body, { classes, steps, layers }) {
-    Object.assign(this, { steps, threshold: layers.at(-1).threshold });
+  constructor(body, { classes, steps, layers, readout }) {
+    this.thresholds = classes.map((_, i) => thresholdOf(layers.at(-1), i));
+    Object.assign(this, { steps, counts: readout === "spikes" });
     this.rows = classes.map((name) => new Row(body, name, steps));
   }
 
   show(trial) {
-    const membranes = trial.membranes.at(-1).data;
-    if (trial.t === 0) this.range = [-this.threshold, 2 * this.threshold]; // it grows while a trial goes on
-    this.range = [Math.min(this.range[0], ...membranes), Math.max(this.range[1], ...membranes)];
-    const colours = [colourOf("--cell"), colourOf("--spike")];
+    const membranes = trial.membranes.at(-1);
+    const highest = Math.max(...this.thresholds);
+    const usual = highest < Infinity ? highest : 1;
+    if (trial.t === 0) this.range = [-usual, 2 * usual]; // it grows while a trial goes on
+    this.range = around(this.range, membranes);
+    const [least, most] = this.counts ? [0, 1] : this.range;
+    const [cell, below, above] = ["--cell", "--membrane", "--spike"].map(colourOf);
+    const colour = (value) => (value < 0 ? mixed(cell, below, value / least) : mixed(cell, above, value / most));
+    const scores = this.counts ? [0, this.steps] : around([-1, 1], trial.scores);
     this.rows.forEach((row, i) => {
-      row.membrane(membranes[i], this.range, this.threshold);
-      row.spikes(trial.fired.map((spikes) => spikes[i]), trial.counts[i], colours);
+      row.membrane(membranes[i], this.range, this.thresholds[i]);
+      row.over(trial.outputs.map((output) => output[i]), colour);
+      row.score(trial.scores[i], scores, this.counts ? 0 : 2);
       row.element.classList.toggle("leads", i === trial.leader);
     });
   }
+}
+
+// A range that has all values in it.
+function around([least, most], values) {
+  return [Math.min(least, ...values), Math.max(most, ...values)];
 }
 
 class Row {
@@ -37,27 +50,41 @@ class Row {
     this.element.append(head);
     this.#cell("membrane", this.value, boxed("bar", this.fill, this.line));
     this.#cell("over", this.strip, boxed("bar", this.grown));
-    this.count = this.element.insertCell();
+    this.sum = this.element.insertCell();
   }
 
   #cell(kind, ...parts) {
     this.element.insertCell().append(boxed(kind, ...parts));
   }
 
-  membrane(u, [least, most], threshold) {
-    const at = (value) => (100 * (value - least)) / (most - least);
-    const [from, to] = [at(Math.min(u, 0)), at(Math.max(u, 0))];
-    Object.assign(this.fill.style, { left: `${from}%`, width: `${to - from}%` });
+  membrane(u, range, threshold) {
+    stretch(this.fill, u, range);
     this.fill.classList.toggle("above", u > threshold);
-    this.line.style.left = `${at(threshold)}%`;
+    this.line.hidden = threshold === Infinity;
+    this.line.style.left = `${place(threshold, range)}%`;
     this.value.textContent = u.toFixed(2);
   }
 
-  spikes(fired, count, [cell, spike]) {
-    this.strip.getContext("2d").drawImage(pointwise(1, this.steps, (t) => (fired[t] ? spike : cell)), 0, 0);
-    this.grown.style.width = `${(100 * count) / this.steps}%`;
-    this.count.textContent = count;
+  over(values, colour) {
+    this.strip.getContext("2d").drawImage(pointwise(1, this.steps, (t) => colour(values[t] ?? 0)), 0, 0);
   }
+
+  score(value, range, digits) {
+    stretch(this.grown, value, range);
+    this.grown.classList.toggle("below", value < 0);
+    this.sum.textContent = value.toFixed(digits);
+  }
+}
+
+// Where a value is in a range, in percent.
+function place(value, [least, most]) {
+  return (100 * (value - least)) / (most - least);
+}
+
+// Has an element reach from 0 to a value.
+function stretch({ style }, value, range) {
+  const [from, to] = [place(Math.min(value, 0), range), place(Math.max(value, 0), range)];
+  Object.assign(style, { left: `${from}%`, width: `${to - from}%` });
 }
 
 function boxed(kind, ...parts) {

@@ -27,4 +27,4 @@ def test_layers_fit_one_another(model):
         assert padding == "valid" or stride > 1 or layer.conv_shape[:2] == layer.in_shape[:2]
     assert {layer.bias for layer in layers} == {model.bias}
     assert [layer.out_shape for layer in linear[:-1]] == [(n,) for n in model.hidden]
-    assert len(model.betas) == len(model.thresholds) == len(layers)
+    assert len(model.each("beta")) == len(model.thresholds) == len(layers)

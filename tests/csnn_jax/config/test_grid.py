@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layers import lone_layer
 
-from csnn_jax.config import Grid, Layer, ModelConfig, Pooling
+from csnn_jax.config import Grid, ModelConfig, Pooling
 from csnn_jax.errors import UserError
 from csnn_jax.network import layers
 
@@ -160,11 +161,11 @@ def test_sums_at_the_bound_are_exact_in_any_order(grid):
 
 
 LAYERS = {
-    "kernel 3": Layer("conv1", "conv", (12, 10, 6), 20, 3, 1, 1),
-    "kernel 5, bytes": Layer("conv1", "conv", (12, 10, 3), 20, 5, 1, 2, input_bits=8, input_step=2.0**-8),
-    "kernel 7": Layer("conv1", "conv", (12, 10, 33), 20, 7, 1, 3),
-    "linear": Layer("fc1", "linear", (3136,), 40),
-    "linear, bytes": Layer("fc1", "linear", (784,), 40, input_bits=8, input_step=2.0**-8),
+    "kernel 3": lone_layer("conv1", "conv", (12, 10, 6), 20, 3, 1, 1),
+    "kernel 5, bytes": lone_layer("conv1", "conv", (12, 10, 3), 20, 5, 1, 2, input_bits=8, input_step=2.0**-8),
+    "kernel 7": lone_layer("conv1", "conv", (12, 10, 33), 20, 7, 1, 3),
+    "linear": lone_layer("fc1", "linear", (3136,), 40),
+    "linear, bytes": lone_layer("fc1", "linear", (784,), 40, input_bits=8, input_step=2.0**-8),
 }
 
 

@@ -59,7 +59,7 @@ def test_numpys_numbers_and_arrays_are_taken_as_pythons():
         time_steps=np.int32(5),
         learn_beta=np.bool_(True),
     )
-    assert found.betas == (float(np.float32(0.9)),) * 4 and found.thresholds == (1, 2, 3, 4)
+    assert found.each("beta") == (float(np.float32(0.9)),) * 4 and found.thresholds == (1, 2, 3, 4)
     assert from_json(ModelConfig, to_json(found), "it") == found
     with pytest.raises(UserError, match=r"--beta 1.5: expected a number from 0 to 1"):
         ModelConfig(beta=np.float64(1.5))

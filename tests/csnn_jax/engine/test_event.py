@@ -26,8 +26,8 @@ BATCH, UNIT = 5, 4096
 SMALL = dict(input_shape=(13, 10, 2), conv_channels=(20, 7), hidden=(70,), num_classes=5, time_steps=36)
 STACKS = {
     "two conv": {},
-    "three conv, threshold below 1": dict(
-        input_shape=(17, 16, 1), conv_channels=(6, 33, 17), hidden=(), threshold=0.7, beta=0.75
+    "three conv, a reset for each layer": dict(
+        input_shape=(17, 16, 1), conv_channels=(6, 33, 17), hidden=(), threshold=0.7, reset=("none", "zero") * 2
     ),
     "blocks of 32 and 16 channels, all of which exist": dict(conv_channels=(16, 48), hidden=()),
     "output layer only": dict(conv_channels=(), hidden=()),
@@ -128,7 +128,7 @@ def check(model: CSNN, x: jax.Array) -> None:
     for one, other in zip(jax.tree.leaves(own), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(one, other)
     for one, membranes in zip(last, expected.membranes, strict=True):
-        np.testing.assert_array_equal(one, membranes[-1])
+        np.testing.assert_array_equal(one["mem"], membranes[-1])
     tally = jitted(event.tally, model, x)
     assert all(0.01 < d < 0.6 for d in densities(model, tally)), densities(model, tally)
     fired = [s.sum(axis=(0, *range(2, s.ndim))) for s in expected.spikes]
@@ -153,6 +153,7 @@ TRAINED = {
     "membranes, none, no conv": (dict(reset="none", conv_channels=(), beta=0.8), "membrane", False),
     "membranes, output layer only": (dict(conv_channels=(), hidden=()) | LEARNED, "membrane", False),
     "membranes after a convolution": (dict(hidden=(), surrogate="straight_through"), "membrane", False),
+    "integrator": (dict(output="integrator", reset="zero", surrogate="sigmoid") | LEARNED, "membrane", True),
     "dropout": ({}, "spikes", True),
     "dropout, zero, avg pool, two hidden": (AVERAGE | dict(hidden=(40, 21)), "spikes", True),
     "dropout, no conv, membranes": (dict(conv_channels=(), hidden=(40, 21)), "membrane", True),
@@ -181,10 +182,10 @@ def test_the_next_layers_current_is_that_of_the_spikes_that_stay():
     before = np.asarray(jitted(scan.trace, model, x)[1].spikes[-2]).reshape(len(output), BATCH, -1)
     last, (stays,) = model.blocks[-1], dropped(model).masks
     currents = before * np.asarray(stays) * 2 @ np.asarray(last.kernel[...]) + np.asarray(last.bias[...])
-    membrane = np.zeros_like(currents[0])
+    state = {"mem": np.zeros_like(currents[0])}
     for current, expected in zip(currents, output, strict=True):
-        membrane, _ = last.fire(membrane, current)
-        np.testing.assert_allclose(membrane, expected, atol=1e-6)
+        state, _ = last.fire(state, current)
+        np.testing.assert_allclose(state["mem"], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("engine", [scan, event])
@@ -296,4 +297,4 @@ def test_a_gradient_through_the_last_membranes_is_refused():
     model, x = build()
     graphdef, params = nnx.split(model)
     with pytest.raises(coverage.Unsupported, match="no gradient through the last membranes"):
-        jax.eval_shape(jax.grad(lambda params: event.run(nnx.merge(graphdef, params), x)[0][0].sum()), params)
+        jax.eval_shape(jax.grad(lambda params: event.run(nnx.merge(graphdef, params), x)[0][0]["mem"].sum()), params)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from layers import lone_layer
 
-from csnn_jax.config import Layer, Pooling, Reset
+from csnn_jax.config import Pooling, Reset
 from csnn_jax.engine import bits
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.network import layers, surrogate
@@ -151,7 +152,7 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
     size = tuple(
         int((pool.size if pool else 1) * n + k - 1 - 2 * padding + m) for n, m in zip(cells, left, strict=True)
     )
-    layer = Layer("conv2", "conv", (*size, inputs), outputs, k, 1, padding, pool)
+    layer = lone_layer("conv2", "conv", (*size, inputs), outputs, k, 1, padding, pool)
     assert layer.out_shape == (*cells, outputs)
     x = draw(generator, (batch, time, *size, inputs), density)
     kernel, bias = generator.integers(-2, 3, (k, k, inputs, outputs)), generator.integers(-1, 2, outputs)

@@ -17,7 +17,7 @@ from jax import lax
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.engine import event, scan
-from csnn_jax.network.model import CSNN
+from csnn_jax.network.model import CSNN, tensors
 
 pytestmark = pytest.mark.numeric
 
@@ -63,21 +63,33 @@ def plain_current(block, kind, x):
     return jnp.take_along_axis(windows, first, -1)[..., 0]
 
 
+def plain_step(block, reset, a, u, current):
+    """The synaptic current, of neurons that have one, and the membrane after a step."""
+    value = {name: number[...] if isinstance(number, nnx.Param) else number for name, number in block.values.items()}
+    beta, theta = jnp.clip(value["beta"], 0, 1), value["threshold"]
+    fired = lax.stop_gradient((u > theta).astype(u.dtype))
+    if "alpha" in value:
+        a = jnp.clip(value["alpha"], 0, 1) * a + current
+        u = beta * u + a
+        return a, u * (1 - fired) if reset == "zero" else u - fired * theta if reset == "subtract" else u
+    kept = (1 - fired) * u if reset == "zero" else u
+    return a, beta * kept + current - (fired * theta if reset == "subtract" else 0)
+
+
 def plain_run(model, x):
     """A Python loop over time and layers in plain jnp: (membranes, spikes), one [time, batch, ...] per layer."""
     config = model.config
     images = x if x.ndim == 5 else [x] * config.time_steps
     u = [jnp.zeros((x.shape[-4], *layer.out_shape)) for layer in config.layers]
+    a = list(u)
     membranes, spikes = [], []
     for image in images:
         s = []
         for i, (block, layer) in enumerate(zip(model.blocks, config.layers, strict=True)):
             current = plain_current(block, layer.kind, s[-1] if s else image)
-            beta, theta = jnp.clip(block.beta[...], 0, 1), block.threshold[...]
-            reset = lax.stop_gradient((u[i] > theta).astype(u[i].dtype))
-            kept = (1 - reset) * u[i] if config.reset == "zero" else u[i]
-            u[i] = beta * kept + current - (reset * theta if config.reset == "subtract" else 0)
-            s.append(plain_fire(u[i] - theta))
+            a[i], u[i] = plain_step(block, config.resets[i], a[i], u[i], current)
+            threshold = block.values["threshold"]
+            s.append(plain_fire(u[i] - (threshold[...] if isinstance(threshold, nnx.Param) else threshold)))
         membranes.append(list(u))
         spikes.append(s)
     return tuple(map(jnp.stack, zip(*membranes, strict=True))), tuple(map(jnp.stack, zip(*spikes, strict=True)))
@@ -124,6 +136,39 @@ def test_spikes_and_gradients_are_those_of_a_plain_loop(reset, pool, firing):
     assert_same_training(gradients(model, images, run), plain_gradients(model, images))
 
 
+KINDS = {
+    "synaptic": dict(neuron="synaptic", alpha=(0.75, 0.5, 0.25, 0.625), learn_alpha=True),
+    "synaptic, reset zero": dict(neuron="synaptic", reset="zero", learn_alpha=True),
+    "synaptic, no reset": dict(neuron="synaptic", reset="none", learn_alpha=True),
+    "a reset for each layer": dict(reset=("zero", "none", "subtract", "zero")),
+    "values per channel": dict(per_channel=("beta", "threshold")),
+    "synaptic, values per channel": dict(neuron="synaptic", per_channel=("alpha", "threshold"), learn_alpha=True),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_neurons_train_as_the_plain_loop_does(kind, firing):
+    model, images = firing(replace(SMALL, **KINDS[kind]))
+    assert_same_training(gradients(model, images, run), plain_gradients(model, images))
+
+
+@pytest.mark.parametrize("kind", [{}, KINDS["synaptic, reset zero"]], ids=["leaky", "synaptic"])
+def test_an_integrator_never_spikes_and_trains_by_its_membranes(kind, firing):
+    model, images = firing(replace(SMALL, output="integrator", **kind))
+    found = gradients(model, images, lambda model, x: scan.watch(model, x, "membrane")[0])
+    assert_same_training(found, gradients(model, images, lambda model, x: plain_run(model, x)[0][-1], jax.jit))
+    tally = scan.tally(model, images)
+    assert (tally.fired[:, -1] == 0).all() and (tally.fired[:, :-1] > 0).all()
+    np.testing.assert_allclose(tally.scores, found[0].sum(0), rtol=1e-12)
+
+
+def test_values_per_channel_that_are_not_learned_stay_as_they_are(firing):
+    model, images = firing(replace(SMALL, per_channel=("beta", "threshold"), learn_beta=False))
+    _, (params, _) = gradients(model, images, run)
+    found = tensors(nnx.merge(nnx.graphdef(model), params))
+    assert found["lif1.beta"].shape == (3,) and (found["lif1.beta"] == 0).all() and found["lif1.threshold"].all()
+
+
 @pytest.mark.parametrize("stack", ["no hidden block", "one block"])
 def test_other_stacks_train_as_the_plain_loop_does(stack, firing):
     model, images = firing(STACKS[stack])
@@ -153,7 +198,7 @@ def test_computing_the_first_convolution_once_changes_nothing(firing):
 def test_trace_tally_fires_and_steps_are_the_plain_loops_window(stack, firing):
     model, images = firing(STACKS[stack])
     graph, params = nnx.split(model)
-    one_step, stepped, outputs = jax.jit(lambda u: model.step(u, images)), model.initial_membranes(3), []
+    one_step, stepped, outputs = jax.jit(lambda u: model.step(u, images)), model.initial_states(3), []
     for _ in range(SMALL.time_steps):
         stepped, layers = one_step(stepped)
         outputs.append(layers[-1])
@@ -164,10 +209,10 @@ def test_trace_tally_fires_and_steps_are_the_plain_loops_window(stack, firing):
     for found, expected in zip(trace.membranes, membranes, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
     for found, expected in zip(last, trace.membranes, strict=True):
-        np.testing.assert_array_equal(found, expected[-1])
+        np.testing.assert_array_equal(found["mem"], expected[-1])
     np.testing.assert_array_equal(jnp.stack(outputs), trace.spikes[-1])
     for window in (scan.run(model, images)[0], stepped):
-        for found, expected in zip(window, last, strict=True):
+        for found, expected in zip(jax.tree.leaves(window), jax.tree.leaves(last), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
     tally = scan.tally(model, images)
     np.testing.assert_array_equal(tally.scores, np.sum(spikes[-1], axis=0))

@@ -35,6 +35,16 @@ def test_a_silent_network_can_be_drawn():
     assert words(figure).count("no spike") == 3
 
 
+def test_an_integrator_has_sums_of_membranes_and_no_raster():
+    one = sample(layers=((4, 4, 2), (10,)))._replace(thresholds=[1.0, None])
+    figure = spikes.draw(one)
+    check_printable(figure)
+    found = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert not any("LIF 2" in title for title in found) and "output spikes" not in found
+    sums = [bar.get_width() for bar in found["summed membranes"].patches]
+    np.testing.assert_array_equal(sums, one.membranes[-1].sum(0))
+
+
 def test_neurons_are_named_by_channel_row_and_column():
     fired = np.zeros((10, 4, 5, 6), bool)
     fired[:, 3, 2, 1] = True  # row 3, column 2, channel 1

@@ -3,6 +3,7 @@
 import math
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,13 +112,26 @@ def test_the_stack_and_the_weights_are_the_runs(model, tmp_path, mnist):
 def test_a_flag_beside_it_wins(source, tmp_path, mnist):
     config = read_flags("--init-from", source, "--time-steps", 9, "--reset", "none", "--beta", 0.25).config
     assert (config.model.time_steps, config.model.reset) == (9, "none")
-    assert config.model.conv_channels == SMALL.conv_channels and config.model.betas == (0.25,) * 3
+    assert config.model.conv_channels == SMALL.conv_channels and config.model.each("beta") == (0.25,) * 3
     learnt = make_run(tmp_path / "learnt", LEARNT)
     tensors = initial.start(read_flags("--init-from", learnt, "--threshold", 2, "--seed", 5).config, mnist).tensors
     assert [float(tensors[f"lif{number}.threshold"]) for number in (1, 2, 3)] == [2, 2, 2]
     np.testing.assert_array_equal(tensors["lif2.beta"], drawn(LEARNT, 0)["lif2.beta"])
     fixed = read_flags("--init-from", learnt, "--no-learn-beta").config.model
-    assert fixed.betas == tuple(float(drawn(LEARNT, 0)[f"lif{number}.beta"]) for number in (1, 2, 3))
+    assert fixed.each("beta") == tuple(float(drawn(LEARNT, 0)[f"lif{number}.beta"]) for number in (1, 2, 3))
+
+
+def test_values_per_channel_are_kept_and_an_integrator_may_spike_again(tmp_path, mnist):
+    model = replace(LEARNT, per_channel=("beta",), output="integrator", threshold=0.25)
+    source = make_run(tmp_path / "run", model)
+    kept = initial.start(read_flags("--init-from", source, "--output", "spiking").config, mnist)
+    theirs = drawn(model, 0)
+    for number, shape in ((1, (4,)), (2, (6,)), (3, (10,))):
+        assert theirs[f"lif{number}.beta"].shape == shape
+        assert kept.tensors[f"lif{number}.threshold"] == theirs.get(f"lif{number}.threshold", 0.25)
+        np.testing.assert_array_equal(kept.tensors[f"lif{number}.beta"], theirs[f"lif{number}.beta"])
+    other = initial.start(read_flags("--init-from", source, "--beta", 0.75).config, mnist).tensors
+    np.testing.assert_array_equal(other["lif2.beta"], np.full(6, np.float32(0.75)))
 
 
 def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
+from layers import lone_layer
 
-from csnn_jax.config import Layer, Pooling
+from csnn_jax.config import Pooling
 from csnn_jax.network import activity, layers
 
 pytestmark = pytest.mark.numeric
@@ -116,7 +117,7 @@ def test_max_pool_is_the_loop_over_windows(seed, shape, pool):
     rng = np.random.default_rng(seed)
     x = rng.integers(-1, 2, shape).astype(np.float32)  # three values: most windows hold a tie
     bias = rng.integers(-3, 4, shape[-1]).astype(np.float32)
-    size = Layer("conv1", "conv", shape[1:], shape[3], pool=pool).out_shape
+    size = lone_layer("conv1", "conv", shape[1:], shape[3], pool=pool).out_shape
     dy = rng.integers(-9, 10, (shape[0], *size)).astype(np.float32)
     y, pull = jax.vjp(lambda x, bias: layers.max_pool(x, bias, pool), jnp.asarray(x), jnp.asarray(bias))
     dx, dbias = pull(jnp.asarray(dy))

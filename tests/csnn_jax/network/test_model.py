@@ -51,12 +51,12 @@ def test_shapes_of_membranes_spikes_and_weights(name):
 
     def one_step():
         model = CSNN(config)
-        return model.step(model.initial_membranes(3), jnp.zeros((3, *config.input_shape)))
+        return model.step(model.initial_states(3), jnp.zeros((3, *config.input_shape)))
 
-    membranes, spikes = jax.eval_shape(one_step)
-    assert [m.shape for m in membranes] == [s.shape for s in spikes] == [(3, *shape) for shape in shapes]
-    assert {s.dtype for s in (*membranes, *spikes)} == {jnp.dtype("float32")}
-    assert all((m == 0).all() for m in CSNN(config).initial_membranes(1))
+    states, spikes = jax.eval_shape(one_step)
+    assert [state["mem"].shape for state in states] == [s.shape for s in spikes] == [(3, *shape) for shape in shapes]
+    assert {s.dtype for s in jax.tree.leaves((states, spikes))} == {jnp.dtype("float32")}
+    assert all((zeros == 0).all() for zeros in jax.tree.leaves(CSNN(config).initial_states(1)))
 
 
 def test_initial_weights_are_uniform_within_torchs_bound():
@@ -106,9 +106,10 @@ def test_every_layer_has_its_own_neurons():
     model = CSNN(config)
     for block, weight in zip(model.blocks, (1.0, 3.0), strict=True):
         block.kernel[...], block.bias[...] = jnp.full_like(block.kernel[...], weight), 0 * block.bias[...]
-    (first, last), spikes = model.step((jnp.ones((1, 1)), jnp.full((1, 2), 8.0)), jnp.ones((1, 1, 1, 1)))
-    assert first == 0.5 * 1 + 1 - 0.5 and spikes[0] == 1  # reset by 0.5, then 1.0 > 0.5
-    np.testing.assert_array_equal(last, [[0.25 * 8 + 3 - 4] * 2])
+    before = {"mem": jnp.ones((1, 1))}, {"mem": jnp.full((1, 2), 8.0)}
+    (first, last), spikes = model.step(before, jnp.ones((1, 1, 1, 1)))
+    assert first["mem"] == 0.5 * 1 + 1 - 0.5 and spikes[0] == 1  # reset by 0.5, then 1.0 > 0.5
+    np.testing.assert_array_equal(last["mem"], [[0.25 * 8 + 3 - 4] * 2])
     np.testing.assert_array_equal(spikes[1], [[0, 0]])
 
 

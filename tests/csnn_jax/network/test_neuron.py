@@ -71,7 +71,7 @@ def test_a_product_is_rounded_before_the_current_is_added(reset, optimised):
 
 @pytest.mark.parametrize("beta, used, slope", [(-0.25, 0, 0), (0, 0, 1), (0.5, 0.5, 1), (1, 1, 1), (1.25, 1, 0)])
 def test_beta_is_clipped_and_its_gradient_is_torchs(beta, used, slope):
-    value, found = jax.value_and_grad(neuron.clip_beta)(float(beta))
+    value, found = jax.value_and_grad(neuron.clip)(float(beta))
     assert (value, found) == (used, slope)
     membranes, _ = window(jnp.asarray([0.5, 0.0]), float(beta), 1.0, "subtract")
     assert membranes[1] == 0.5 * used

@@ -2,7 +2,6 @@ import re
 from dataclasses import replace
 
 import numpy as np
-from bundles import SMALL
 
 from csnn_jax.report import answers, measure
 
@@ -16,20 +15,30 @@ def test_the_matrix_and_the_mistakes_are_those_of_the_answers(measured):
     text, labels = shown(one, found), found.split.labels
     cells = [int(cell) for cell in re.findall(r'class="cell[^>]*>(\d+)<', text)]
     np.testing.assert_array_equal(np.reshape(cells, (10, 10)), found.result.confusion)
-    wrong = np.flatnonzero(found.counts.argmax(1) != labels)
+    wrong = np.flatnonzero(found.scores.argmax(1) != labels)
     assert f"{len(wrong)} images are taken for another class" in text
-    for index in measure.mistakes(labels, found.counts)[:12]:
-        label, answer = labels[index], found.counts[index].argmax()
-        counts = f"{found.counts[index, label]} against {found.counts[index, answer]} spikes (image {index})"
-        assert f"<strong>{label} taken for {answer}</strong>, {counts}" in text
+    for index in measure.mistakes(labels, found.scores)[:12]:
+        label, answer = labels[index], found.scores[index].argmax()
+        own, highest = found.scores[index, [label, answer]]
+        numbers = f"{own:.2f} against {highest:.2f}" if one.sums_membranes else f"{own} against {highest} spikes"
+        assert f"<strong>{label} taken for {answer}</strong>, {numbers} (image {index})" in text
     assert text.count("<svg") == min(12, len(wrong))
+
+
+def test_bars_of_sums_below_zero_go_down(measured):
+    one, _ = measured
+    text = answers._bars(np.array([3, -1, 0.5, *[0] * 7], np.float32), 0, 1, one).text
+    bars = re.findall(r'<rect x="\d+" y="([^"]*)" width="6" height="([^"]*)"', text)
+    assert bars[:4] == [("2.0", "46.0"), ("47.0", "16.0"), ("39.5", "8.5"), ("47.0", "1.0")]
+    assert ', 0: 3.00, 1: -1.00, 2: 0.50"' in text
 
 
 def test_many_classes_are_a_chart(measured):
     one, found = measured
     many = replace(one.dataset, names=tuple(map(str, range(30))))
-    wide = replace(found, counts=np.pad(found.counts, ((0, 0), (0, 20))))
-    text = shown(replace(one, dataset=many, config=replace(one.config, model=replace(SMALL, num_classes=30))), wide)
+    wide = replace(found, scores=np.pad(found.scores, ((0, 0), (0, 20))))
+    model = replace(one.config.model, num_classes=30)
+    text = shown(replace(one, dataset=many, config=replace(one.config, model=model)), wide)
     assert '"heatmap"' in text and 'class="cell' not in text
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from bundles import SMALL, make_run
+from bundles import INTEGRATOR, SMALL, make_run
 from digits import few_digits
 from tfds_files import prepare, tensor
 
@@ -43,6 +43,15 @@ def test_a_whole_report_tells_no_path_but_the_runs(here):
         assert path not in text
     assert "python -m csnn_jax.report run --out page.html" in text
     assert "python -m csnn_jax.train --dataset idx:DIR --conv-channels 4" in text
+
+
+def test_runs_read_from_spikes_and_from_membranes_share_a_page(here):
+    make_run(Path("other"), INTEGRATOR, f"idx:{here / 'digits'}")
+    text = report("run", "other")
+    details = [f"{name} of {run}" for run in ("run", "other") for name in SECTIONS[2:]]
+    assert headings(text) == [*SECTIONS[:2], *details, "Where it comes from"]
+    assert "<td>spiking</td><td>integrator</td>" in text and ">Output spikes so far<" in text
+    assert ">Summed membranes so far<" in text and "class is read from the output membranes" in report("other")
 
 
 def test_hostile_names_are_text(tmp_path, monkeypatch):

@@ -2,20 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import axe, opened
-from bundles import SMALL, make_run
+from bundles import INTEGRATOR, SMALL, make_run
 from commands import passed
 from digits import few_digits
 
 import csnn_jax
+from csnn_jax.config import ModelConfig
 
 PATIENCE = 120_000  # milliseconds that charts may take on a busy machine
 
 
 @pytest.mark.slow
-def test_a_report_opens_and_its_player_counts_what_the_network_counts(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", SMALL, few_digits(tmp_path / "digits", train=20, test=40))
+@pytest.mark.parametrize("model", [SMALL, INTEGRATOR], ids=["spikes", "membranes"])
+def test_a_report_opens_and_its_player_adds_what_the_network_adds(model: ModelConfig, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", model, few_digits(tmp_path / "digits", train=20, test=40))
     page, network = tmp_path / "report.html", csnn_jax.load(run)
     images = csnn_jax.data.load_for(network.config).test.images
     passed("csnn_jax.report", run, "--out", page)
@@ -30,11 +33,17 @@ def test_a_report_opens_and_its_player_counts_what_the_network_counts(tmp_path: 
         for number, title in enumerate(which.locator("option").all_inner_texts()):
             which.select_option(str(number))
             index = int(title.split("(test image ")[1].rstrip(")"))
-            spikes = network.trace(images[index : index + 1]).spikes[-1][:, 0]
-            for steps in (4, len(spikes)):
+            trace = network.trace(images[index : index + 1])
+            output = (trace.membranes if model is INTEGRATOR else trace.spikes)[-1][:, 0]
+            form = ".2f" if model is INTEGRATOR else ".0f"
+            for steps in (0, 4, len(output)):
                 visit.page.locator(".player .at").fill(str(steps))
-                counts = [int(cell) for cell in visit.page.locator(".player .count").all_inner_texts()]
-                assert counts == spikes[:steps].sum(0).astype(int).tolist()
+                shown = visit.page.locator(".player .count").all_inner_texts()
+                scores = np.vstack([np.zeros_like(output[:1]), output]).cumsum(0)[steps]
+                assert shown == [f"{score:{form}}" for score in scores]
+                best = visit.page.locator(".player .best th").all_inner_texts()
+                none = not (steps if model is INTEGRATOR else scores.any())
+                assert best == ([] if none else [str(scores.argmax())])
         visit.page.get_by_role("button", name="Play").click()
         visit.page.wait_for_selector(".player .play:text-is('Play')")
         assert visit.errors == []

@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
-from bundles import SMALL, SPIKES, make_run
+from bundles import INTEGRATOR, SMALL, SPIKES, make_run
 from digits import few_digits
 from tfds_files import prepare_frames
 
-from csnn_jax.config import ModelConfig
+from csnn_jax.config import NEVER, ModelConfig
 from csnn_jax.report import measure, subject
 from csnn_jax.trained import Trained
 
 EVENTS = ModelConfig(input_shape=(8, 8, 2), conv_channels=(4,), hidden=(12,), num_classes=2, time_steps=5, scale=1.0)
 
 
-@pytest.fixture(scope="module", params=["direct", "rate", "frames"])
+@pytest.fixture(scope="module", params=["direct", "rate", "membranes", "frames"])
 def measured(request, tmp_path_factory):
     """(subject, what was measured, the network)."""
     tmp_path = tmp_path_factory.mktemp(request.param)
@@ -19,7 +19,7 @@ def measured(request, tmp_path_factory):
         frames = np.random.default_rng(0).integers(0, 3, (40, 5, 8, 8, 2), np.uint8)
         run = make_run(tmp_path / "run", EVENTS, prepare_frames(tmp_path, frames, np.arange(40) % 2))
     else:
-        model = SMALL if request.param == "direct" else SPIKES
+        model = {"direct": SMALL, "rate": SPIKES, "membranes": INTEGRATOR}[request.param]
         run = make_run(tmp_path / "run", model, few_digits(tmp_path / "digits", train=20, test=150))
     found = subject.read(str(run), 0, None)
     return found, measure.measure(found), Trained(found.config, found.tensors)
@@ -28,8 +28,8 @@ def measured(request, tmp_path_factory):
 def test_the_answers_are_those_of_evaluation(measured):
     one, found, network = measured
     split = one.dataset.test
-    np.testing.assert_array_equal(found.counts, network.classify(split.images).scores)
-    assert found.counts.sum() > 0
+    np.testing.assert_array_equal(found.scores, network.classify(split.images).scores)
+    assert found.scores.any()
     expected = network.evaluate(split)
     assert found.result.accuracy == expected.accuracy == pytest.approx(found.by_step[-1])
     np.testing.assert_array_equal(found.result.confusion, expected.confusion)
@@ -39,23 +39,27 @@ def test_the_neurons_are_those_of_a_look(measured):
     one, found, network = measured
     assert found.neurons == network.look(one.dataset.test.images)
     for number, (name, neurons) in enumerate(found.neurons.items()):
-        assert len(measure.dead(found.activity, number)) == neurons.dead
+        if neurons.threshold is not None:
+            assert len(measure.dead(found.activity, number)) == neurons.dead
         assert measure.rates(found.activity, number).mean() == pytest.approx(found.densities[name])
     assert all(one.shares.sum() == pytest.approx(1) for one in found.membranes)
 
 
 def test_examples_are_traces(measured):
     one, found, network = measured
-    split = one.dataset.test
+    split, layers = one.dataset.test, one.config.model.layers
+    thresholds = [np.float32(layer.neurons.values(one.tensors)["threshold"]) for layer in layers]
+    assert found.thresholds == [None if (theta == NEVER).all() else theta.mean() for theta in thresholds]
     shown = [example.label for example in found.examples]
     assert set(shown) == set(split.labels.tolist())
     for example in found.examples[:3]:
         assert example.label == split.labels[example.index]
         np.testing.assert_array_equal(example.image, split.images[example.index])
-        assert example.answer == example.spikes[-1].sum(0).argmax()
-        assert [layer.shape[1:] for layer in example.spikes] == [layer.out_shape for layer in one.config.model.layers]
-        for membranes, spikes, threshold in zip(example.membranes, example.spikes, found.thresholds, strict=True):
-            np.testing.assert_array_equal(spikes, membranes > np.float32(threshold))
+        output = example.membranes[-1] if one.sums_membranes else example.spikes[-1]
+        assert example.answer == output.cumsum(0)[-1].argmax()
+        assert [layer.shape[1:] for layer in example.spikes] == [layer.out_shape for layer in layers]
+        for membranes, spikes, threshold in zip(example.membranes, example.spikes, thresholds, strict=True):
+            np.testing.assert_array_equal(spikes, membranes > threshold)
         if one.config.model.encoding == "direct":
             trace = network.trace(split.images[example.index : example.index + 1])
             for mine, theirs in zip(example.spikes, trace.spikes, strict=True):

@@ -31,6 +31,20 @@ def test_filters_and_feature_maps_are_pictures(measured):
     assert f"{counts.sum():,} spikes, up to {counts.max()} of a neuron" in shown(one, found)
 
 
+def test_an_integrator_has_membranes_alone(measured):
+    one, found = measured
+    text = shown(one, found)
+    row = re.search(r"<tr><th[^>]*>lif3</th>(.*?)</tr>", text)[1]
+    cells = [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>.*?</td>", row)]
+    neurons_ = found.neurons["lif3"]
+    if one.sums_membranes:
+        assert [cells[place] for place in (0, 1, 2, 5, 6)] == ["-", "integrator", "-", "-", "-"]
+        assert "lif3, membranes<" in text and "lif3, firing rates" not in text
+    else:
+        assert cells[2] == f"{neurons_.dead} of 10" and cells[6] == "1"
+        assert "lif3, membranes; dashed: the threshold" in text and "lif3, firing rates" in text
+
+
 def test_without_a_convolution_there_are_no_filters(tmp_path):
     run = make_run(tmp_path / "run", SPIKES, few_digits(tmp_path / "digits", train=20, test=30))
     one = subject.read(str(run), 0, None)

@@ -24,7 +24,7 @@ def trained(command: str) -> Config:
 def by_layer(config: Config) -> Config:
     """The job with a decay and a threshold for each layer: of a single layer's, a flag has but one form."""
     model = config.model
-    return replace(config, model=replace(model, beta=model.betas, threshold=model.thresholds))
+    return replace(config, model=replace(model, beta=model.each("beta"), threshold=model.thresholds))
 
 
 @settings(max_examples=12)  # reading flags takes a third of a second

@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 from bundles import SMALL
+from layers import lone_layer
 
-from csnn_jax.config import Layer, Pooling
+from csnn_jax.config import Pooling
 from csnn_jax.report import player
 
 
@@ -28,13 +29,20 @@ def test_spikes_and_membranes_are_those_of_the_trace(measured):
             levels = membranes.reshape(steps, -1).T
             assert all(any((trace == level).all() for level in levels) for trace in traces)
         assert shown["layers"][-1]["rows"] == list(range(10))
-        assert f"{spikes.any(0).sum()} of 10 neurons spike" in shown["layers"][-1]["what"]
+        what = shown["layers"][-1]["what"]
+        if one.sums_membranes:
+            np.testing.assert_array_equal(np.cumsum(traces, 1)[:, -1], found.scores[example.index])
+            assert what == "membranes of 10 neurons that never spike"
+        else:
+            assert f"{spikes.any(0).sum()} of 10 neurons spike" in what
+    assert text.count('class="raster"') == 3 - one.sums_membranes
+    assert [layer["threshold"] is None for layer in film["layers"]] == [False, False, one.sums_membranes]
 
 
 def test_neurons_stand_by_channel():
-    layer = Layer("conv1", "conv", (4, 4, 1), 3, pool=Pooling("max"))
+    layer = lone_layer("conv1", "conv", (4, 4, 1), 3, pool=Pooling("max"))
     assert player.in_order(np.arange(12), layer).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
-    assert player.in_order(np.array([5, 7]), Layer("fc1", "linear", (4,), 9)).tolist() == [5, 7]
+    assert player.in_order(np.array([5, 7]), lone_layer("fc1", "linear", (4,), 9)).tolist() == [5, 7]
 
 
 def test_membranes_are_of_busy_and_of_quiet_neurons():

@@ -25,7 +25,10 @@ def test_any_configuration_survives_json(config):
         ("null", "run/config.json: Config is None: expected an object of named fields"),
         ('{"model": 3}', "run/config.json: ModelConfig is 3: expected an object"),
         ('{"modle": {}}', "run/config.json: modle: Config has no such field, expected one of data, model, train"),
-        ('{"model": {"betta": 0.5}}', "run/config.json: betta: ModelConfig has no such field, expected one of beta, "),
+        (
+            '{"model": {"betta": 0.5}}',
+            "run/config.json: betta: ModelConfig has no such field, expected one of alpha, ",
+        ),
         ('{"model": {"beta": NaN}}', "run/config.json: --beta nan: expected a number from 0 to 1"),
         ('{"model": {"hidden": [[1]]}}', "run/config.json: --hidden [1]: expected positive whole numbers"),
         ('{"train": {"lr": "fast"}}', "run/config.json: --lr fast: expected a positive number"),

@@ -156,6 +156,33 @@ def test_several_devices_train_and_evaluate_as_one(encoding, x64):
     assert one.look(split.images) == other.look(split.images)
 
 
+KINDS = {
+    "synaptic": {"neuron": "synaptic", "reset": "zero", "learn_alpha": True},
+    "values per channel": {"per_channel": ("beta", "threshold"), "learn_threshold": True},
+    "integrator": {"output": "integrator"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_restored_training_goes_on_bit_for_bit(kind):
+    config = decided(Config(ModelConfig(**SMALL_STACK, **kind), train=TrainConfig(batch_size=8, init="torch")))
+    rng = np.random.default_rng(0)
+    split = data.Split(rng.integers(0, 256, (8, 6, 6, 1), np.uint8), np.arange(8, dtype=np.int32) % 3)
+    trainer, other = Trainer(config, split), Trainer(config, split)
+    for iteration in range(4):
+        step(trainer, split, iteration, range(8), 0.05)
+        if iteration == 1:
+            other.restore(trainer.snapshot())
+        if iteration > 1:
+            step(other, split, iteration, range(8), 0.05)
+    before, after = trainer.start.tensors, trainer.tensors()
+    learned = {name for layer in config.model.layers for name in layer.neurons.learned}
+    for name, value in before.items():
+        assert (after[name] != value).any() == (not name.startswith("lif") or name.partition(".")[2] in learned), name
+    for name, value in after.items():
+        np.testing.assert_array_equal(other.tensors()[name], value)
+
+
 def test_frames_to_evaluate_on_may_not_fit_the_engine_that_trains():
     """Counts above 15 of a test set go to the scan engine; where event was asked for they are refused in one line."""
     model = ModelConfig(input_shape=(6, 5, 2), conv_channels=(3,), hidden=(), num_classes=2, time_steps=3, scale=1.0)

@@ -1,5 +1,7 @@
 """What the comparison's tests share."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,25 @@ torch.set_num_threads(1)
 STACK = ModelConfig(
     input_shape=(8, 8, 1), conv_channels=(4,), hidden=(12,), num_classes=4, time_steps=8, scale=1.0, input_bits=0
 )
+
+
+NEURONS = {
+    "synaptic": {"neuron": "synaptic", "alpha": 0.25, "learn_alpha": True, "learn_beta": True},
+    "mixed resets": {"reset": ("zero", "none", "subtract")},
+    "integrator": {"output": "integrator", "learn_threshold": True},
+    "per channel": {"per_channel": ("beta", "threshold"), "learn_beta": True},
+}
+"""Other neurons than one leaky kind with one reset."""
+
+
+@pytest.fixture(params=NEURONS.values(), ids=NEURONS)
+def other(request, case) -> Case:
+    """The case with other neurons; values per channel differ."""
+    config = replace(case.config, **request.param)
+    neurons = {name: value for layer in config.layers for name, value in layer.neurons.initial.items()}
+    spread = {name: (value + np.arange(value.size) % 3 / 8).reshape(value.shape) for name, value in neurons.items()}
+    values = {name: value.astype(np.float32) for name, value in spread.items()}
+    return replace(case, config=config, tensors={**case.tensors, **values})
 
 
 @pytest.fixture

@@ -21,6 +21,13 @@ def test_equal_networks_break_no_bound(case):
     assert [r.side for r in found if r.refused] == ["event", "event"]  # in float64
 
 
+def test_equal_networks_of_other_neurons_break_no_bound(other):
+    found = list(gradients.compare(gradients.steady(other, 4), ("scan",), ("atan",)))
+    assert broken(found) == [] and sum(len(result.checks()) for result in found) == 2
+    learned = {name for layer in other.config.layers for name in layer.neurons.learned}
+    assert {name.split(".")[1] for name in found[0].errors} == {"weight", "bias"} | learned
+
+
 def test_a_pool_that_splits_the_gradient_among_ties_is_found(case, monkeypatch):
     def maximum(x, bias, pool):
         return jnp.stack(layers._members(x + bias, pool)).max(0)

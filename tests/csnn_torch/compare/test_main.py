@@ -80,7 +80,10 @@ def test_the_command_answers_all_questions(small_run, tmp_path):
 
 
 def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(model, "leaky", lambda u, i, beta, theta, *rest: neuron.leaky(u, i, beta, 1.01 * theta, *rest))
+    def other(kind, values, *rest):
+        return neuron.fire(kind, {**values, "threshold": 1.01 * values["threshold"]}, *rest)
+
+    monkeypatch.setattr(model, "fire", other)
     data = ("--run", str(of_arrays / "run"), "--dataset", f"arrays:{of_arrays / 'test.npz'}")
     assert command.main((*data, "--out", str(tmp_path), "--quick", "--questions", "network")) == 1
     printed, text = capsys.readouterr().out, (tmp_path / "comparison.md").read_text()

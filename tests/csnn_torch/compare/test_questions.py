@@ -9,7 +9,7 @@ from tfds_files import prepare_frames
 from csnn_jax import data
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig, decided
 from csnn_jax.network import model as jax_model
-from csnn_jax.network.neuron import leaky
+from csnn_jax.network.neuron import fire
 from csnn_jax.runs.layouts import expected_shapes
 from csnn_torch.compare import questions, training
 from csnn_torch.compare.comparison import Comparison
@@ -62,7 +62,10 @@ def test_every_epoch_has_batches_of_its_own():
 @pytest.mark.numeric
 @pytest.mark.parametrize(("off", "parted"), [(1.0, None), (0.9, 0)])
 def test_a_different_spike_is_seen_before_the_iteration(case, off, parted, monkeypatch):
-    monkeypatch.setattr(jax_model, "leaky", lambda u, i, beta, theta, *rest: leaky(u, i, beta, off * theta, *rest))
+    def other(kind, values, *rest):
+        return fire(kind, {**values, "threshold": off * values["threshold"]}, *rest)
+
+    monkeypatch.setattr(jax_model, "fire", other)
     config = decided(Config(case.config, train=TrainConfig(batch_size=6, engine="scan", lr=1e-6)))
     split = data.Split(case.images, case.labels.astype(np.int32))
     found = training.together(config, split, 1, case.tensors, "the run's")

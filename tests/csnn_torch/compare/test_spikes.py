@@ -29,12 +29,21 @@ def test_equal_networks_break_no_bound(case):
     assert all(r.compared == 6 * 8 * (64 + 12 + 4) and r.first is None and r.refused is None for r in results)
 
 
-def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
-    def at_least(membrane, current, beta, threshold, reset, derivative):
-        membrane = beta * membrane + current - jnp.where(membrane > threshold, threshold, 0)
-        return membrane, (membrane >= threshold).astype(membrane.dtype)  # where it should be >
+def test_equal_networks_of_other_neurons_break_no_bound(other):
+    results = compared(other, ("scan", "event"))
+    assert [(r.membranes, r.spikes, r.predictions) for r in results] == [(0, 0, 0)] * 2
+    runs = other.config.neuron == "leaky" and not other.config.per_channel
+    assert results[0].refused is None and (results[1].refused is None) == runs
+    last = "lif3" in results[0].densities
+    assert last == (other.config.output == "spiking") and broken(results) == []
 
-    monkeypatch.setattr(jax_model, "leaky", at_least)
+
+def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
+    def at_least(kind, values, *rest):
+        state, _ = neuron.fire(kind, values, *rest)
+        return state, (state["mem"] >= values["threshold"]).astype(state["mem"].dtype)  # where it should be >
+
+    monkeypatch.setattr(jax_model, "fire", at_least)
     (result,) = compared(case)
     assert result.spikes > 0 and "run, scan: spikes that differ" in [check.name for check in broken([result])]
     assert (result.first.layer, result.first.step, result.first.image) == (1, 0, 0)
@@ -42,11 +51,12 @@ def test_a_spike_at_the_threshold_is_found_and_located(case, monkeypatch):
 
 
 def test_a_membrane_one_rounding_off_is_found_where_no_spike_differs(case, monkeypatch):
-    def off(membrane, current, beta, threshold, reset, derivative):
-        membrane, fired = neuron.leaky(membrane, current, beta, threshold, reset, derivative)
-        return membrane.at[5, ..., 3].set(jnp.nextafter(membrane[5, ..., 3], 9)), fired
+    def off(*step):
+        state, fired = neuron.fire(*step)
+        membrane = state["mem"]
+        return state | {"mem": membrane.at[5, ..., 3].set(jnp.nextafter(membrane[5, ..., 3], 9))}, fired
 
-    monkeypatch.setattr(jax_model, "leaky", off)
+    monkeypatch.setattr(jax_model, "fire", off)
     (result,) = spikes.compare(case, ("scan",))
     assert [check.name for check in broken([result])] == ["run, scan: membranes that differ"]
     assert (result.spikes, result.first.step, result.first.layer, result.first.image) == (0, 0, 1, 5)
@@ -65,13 +75,14 @@ def test_images_with_a_time_axis_have_the_density_of_their_own_steps(case):
 
 
 def test_predictions_are_read_from_membranes_where_the_network_is(case, monkeypatch):
-    def less(membrane, current, *rest):
-        membrane, fired = neuron.leaky(membrane, current, *rest)
-        return (membrane if current.ndim > 2 or current.shape[1] > 4 else -membrane), fired  # of the output layer
+    def less(kind, values, state, current, *rest):
+        state, fired = neuron.fire(kind, values, state, current, *rest)
+        output = current.ndim == 2 and current.shape[1] == 4
+        return ({"mem": -state["mem"]} if output else state), fired
 
     read = replace(case, config=replace(case.config, readout="membrane"))
     assert compared(read)[0].predictions == 0
-    monkeypatch.setattr(jax_model, "leaky", less)
+    monkeypatch.setattr(jax_model, "fire", less)
     model, network = from_tensors(case.config, case.tensors), case.in_snntorch("float32")
     ours = scan.trace(model, case.pixels("float32"))[1]
     theirs = companion.trace(network, companion.channels_first(case.pixels("float32")), case.config.time_steps)
@@ -82,7 +93,10 @@ def test_predictions_are_read_from_membranes_where_the_network_is(case, monkeypa
 
 
 def test_chunks_of_images_add_up(case, monkeypatch):
-    monkeypatch.setattr(jax_model, "leaky", lambda u, i, beta, *rest: neuron.leaky(u, i, 0.9 * beta, *rest))
+    def forgetful(kind, values, *rest):
+        return neuron.fire(kind, {**values, "beta": 0.9 * values["beta"]}, *rest)
+
+    monkeypatch.setattr(jax_model, "fire", forgetful)
     (whole,) = compared(case)
     assert whole.first is not None
     monkeypatch.setattr(spikes, "CHUNK", 4)  # the second chunk has two images

@@ -23,13 +23,13 @@ int main(void)
         csnn_present(&state, frame);
         for (int t = 0; t < 30; t++) {
             csnn_step(&state);
-            fwrite(state.membrane, sizeof state.membrane, 1, stdout);
+            fwrite(state.value, sizeof state.value, 1, stdout);
         }
     }
     return 0;
 }
 """
-"""Prints the membranes of every step."""
+"""Prints the states of every step."""
 
 FUSED = ["-march=haswell", "-ffp-contract=fast"]
 """The compiler may fuse, and the processor can."""
@@ -60,20 +60,27 @@ def compiled(folder: Path, *command: str) -> Path:
 
 @pytest.mark.skipif(not FUSES, reason="no processor that is known to fuse")
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("name", ["default kind", "odd sizes, average, zero", "default kind, 8 bits"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("default kind", "odd sizes, average, zero", "default kind, 8 bits", "synaptic, zero"),
+        "synaptic integrator, values per channel",
+    ],
+)
 def test_no_fused_operation_changes_a_bit(sources, name, compiler):
     folder, config = sources(name), STACKS[name]
     images = images_for(config).tobytes()
 
-    def membranes(*flags: str) -> bytes:
+    def states(*flags: str) -> bytes:
         program = compiled(folder, *compiler, "-std=c99", *flags)
         return subprocess.run([program], input=images, capture_output=True, check=True).stdout
 
-    assert membranes("-O3", *FUSED) == membranes("-O1", "-ffp-contract=off")
+    assert states("-O3", *FUSED) == states("-O1", "-ffp-contract=off")
 
 
-def test_flags_that_change_sums_are_refused_and_cplusplus_but_not_for_the_header(sources):
-    folder = sources("default kind")
+@pytest.mark.parametrize("name", ["default kind", "synaptic integrator, values per channel"])
+def test_flags_that_change_sums_are_refused_and_cplusplus_but_not_for_the_header(sources, name):
+    folder = sources(name)
     for flag in ("-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-freciprocal-math"):
         command = ["gcc", "-std=c99", flag, "-fsyntax-only", "csnn.c"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

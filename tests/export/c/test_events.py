@@ -1,6 +1,8 @@
 """`csnn --events`: frames of a camera's events, made in C, against those made in Python."""
 
+import re
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +41,16 @@ def printed(binary, content: bytes, *flags) -> str:
     done = subprocess.run([binary, "--events", *map(str, flags)], input=content, capture_output=True, check=True)
     assert done.stderr == b""
     return done.stdout.decode()
+
+
+def test_a_recording_of_a_network_that_is_read_from_membranes(tmp_path):
+    config = replace(CONFIG, output="integrator", beta=0.9)
+    window, events = Window(CONFIG.time_steps, SENSOR, (12, 10), "time"), drawn(1, 700, SENSOR)
+    program.write_sources(tmp_path, config, parameters(config), CONFIG.time_steps, window)
+    binary = program.build(tmp_path, tmp_path).program
+    line = printed(binary, nmnist_bytes(events))
+    assert line == program.printed(binary, window.frames(events))
+    assert re.fullmatch(r"class \d, scores( -?\d+\.\d+(e-\d+)?){6}\n", line)
 
 
 def shifted(events: Events, start_us: int) -> Events:

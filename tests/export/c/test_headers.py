@@ -32,14 +32,21 @@ int main(void) { return fwrite(fc1_weight, sizeof fc1_weight, 1, stdout) != 1; }
 
 
 def test_the_memory_it_states_is_what_it_takes(built):
-    for name in ("default kind", "wide indices", "default kind, 8 bits", "odd sizes, average, zero, 4 bits"):
+    for name in (
+        *("default kind", "wide indices", "default kind, 8 bits", "odd sizes, average, zero, 4 bits", "synaptic, zero"),
+        *("values per channel", "synaptic integrator, values per channel, 4 bits"),
+    ):
         config, _, folder = built(name)
-        flash, ram, membranes = map(int, re.findall(r"(\d+) (?:bytes|of them)", (folder / "network.h").read_text()))
+        flash, ram, states = map(int, re.findall(r"(\d+) (?:bytes|of them)", (folder / "network.h").read_text()))
         state = program.Library(folder / "libcsnn.so", config)._c.csnn_state_size()
         assert 0 <= state - ram < 8
-        lengths = re.findall(r"_(?:weight|scale|bias)\[(\d+)\] =", (folder / "weights.h").read_text())
+        lengths = re.findall(
+            r"static const \w+ \w+\[(\d+)\] =",
+            "".join((folder / name).read_text() for name in ("weights.h", "neurons.h")),
+        )
         assert flash == 4 * sum(map(int, lengths))
-        assert membranes == 4 * sum(int(np.prod(layer.out_shape)) for layer in config.layers)
+        each = 4 * len(config.kind.states)
+        assert states == each * sum(int(np.prod(layer.out_shape)) for layer in config.layers)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The C program: built as a user builds it, fed bytes, compared with torch, and hardened."""
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -12,8 +13,11 @@ from c_networks import COMPILERS, IMAGES, SANITIZE, STACKS, STRICT, images_for, 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
 from export import reference
-from export.c import program
+from export.c import headers, program
+from export.proof.runners import summed
+from export.reference import state_shapes
 
+GENERATED = ("network.h", "neurons.h", "weights.h")
 USAGE = "usage: csnn [FILE], or csnn --events [--window-us N] [FILE]\n"
 
 
@@ -27,30 +31,52 @@ def torch_window(config, tensors):
 
 @pytest.mark.parametrize("name", STACKS)
 def test_every_step_gives_torchs_spikes_and_membranes(built, name):
-    """The program gives its classes and counts. Another state that is run in between changes nothing."""
+    """And its other states; the program gives its classes and scores. What runs in between changes nothing."""
     config, tensors, folder = built(name)
     x, samples, trace = torch_window(config, tensors)
-    assert all(layer.any() and not layer.all() for layer in trace.spikes)
+    able = trace.spikes[:-1] if config.output == "integrator" else trace.spikes
+    assert all(layer.any() and not layer.all() for layer in able)
     binary, path = program.build(folder, folder)
     library, other = program.Library(path, config), program.Library(path, config)
     step = reference.Step(config, tensors)
-    membranes = [u.numpy() for u in step.initial_membranes(IMAGES)]
-    check_at_the_threshold(library, step, next(reference.frames(x, 1)), membranes)
+    states = [u.numpy() for u in step.initial_states(IMAGES)]
+    check_at_the_threshold(library, step, next(reference.frames(x, 1)))
     for t, frame in enumerate(reference.frames(x, config.time_steps)):
-        other.step(membranes, np.zeros_like(frame))
-        membranes, spikes = library.step(membranes, frame.numpy())
-        np.testing.assert_array_equal(spikes, trace.spikes[-1][t].numpy())
-        for mine, theirs in zip(membranes, trace.membranes, strict=True):
+        other.step(states, np.zeros_like(frame))
+        states, output = library.step(states, frame.numpy())
+        np.testing.assert_array_equal(output, trace.output[t].numpy())
+        for mine, theirs in zip(states, trace.states, strict=True):
             np.testing.assert_array_equal(mine, theirs[t].numpy())
-    classes, counts = program.counts(binary, samples)
-    expected = trace.spikes[-1].sum(0).numpy()
-    np.testing.assert_array_equal(counts, expected)
-    np.testing.assert_array_equal(classes, np.where(expected.any(1), expected.argmax(1), -1))
+        check_layers(library._c, library._state, config, trace, t)
+    classes, scores = program.answers(binary, samples)
+    expected = summed(trace.output.numpy())
+    np.testing.assert_array_equal(scores, expected)
+    counts = config.readout == "spikes"
+    assert scores.dtype == (np.int64 if counts else np.float32)
+    np.testing.assert_array_equal(classes, np.where(~expected.any(1) & counts, -1, expected.argmax(1)))
+    answer, scores = library.classify(np.ascontiguousarray(samples[0]))
+    assert (answer, scores.tolist()) == (classes[0], expected[0].tolist())
 
 
-def check_at_the_threshold(library, step, frame, membranes):
+def check_layers(c, state, config, trace, t):
+    """What C's callers read of every layer, after the last image's step."""
+    count = ctypes.c_int32()
+    c.csnn_spikes.restype = ctypes.POINTER(headers.index_type(config))
+    c.csnn_membranes.restype = ctypes.POINTER(ctypes.c_float)
+    membranes = reference.membranes(config, trace.states)
+    for layer, (spikes, membrane) in enumerate(zip(trace.spikes, membranes, strict=True)):
+        spiked = c.csnn_spikes(state, layer, ctypes.byref(count))[: count.value]
+        assert spiked == spikes[t, -1].movedim(0, -1).flatten().nonzero().flatten().tolist()
+        found = c.csnn_membranes(state, layer, ctypes.byref(count))[: count.value]
+        assert found == membrane[t, -1].movedim(0, -1).flatten().tolist()
+
+
+def check_at_the_threshold(library, step, frame):
     """A membrane that equals its threshold has not spiked, so nothing is reset."""
-    at = [np.full_like(u, neurons.threshold) for u, neurons in zip(membranes, step.neurons, strict=True)]
+    at = []
+    for number, (name, u) in enumerate(zip(state_shapes(step.config), step.initial_states(IMAGES), strict=True)):
+        threshold = step.neurons[number // len(step.config.kind.states)].threshold
+        at.append((torch.zeros_like(u) + (threshold if name.startswith("mem") else 0.3)).numpy())
     with torch.no_grad():
         _, *expected = step(frame, *map(torch.from_numpy, at))
     for mine, theirs in zip(library.step(at, frame.numpy())[0], expected, strict=True):
@@ -60,10 +86,10 @@ def check_at_the_threshold(library, step, frame, membranes):
 def test_the_library_refuses_an_input_that_is_no_byte(built):
     config, tensors, folder = built("default kind")
     library = program.Library(folder / "libcsnn.so", config)
-    membranes = [u.numpy() for u in reference.Step(config, tensors).initial_membranes(1)]
+    states = [u.numpy() for u in reference.Step(config, tensors).initial_states(1)]
     for value in (1 / 512, 1.5, -1 / 256):
         with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
-            library.step(membranes, np.full((1, 2, 12, 10), value, np.float32))
+            library.step(states, np.full((1, 2, 12, 10), value, np.float32))
 
 
 def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
@@ -75,12 +101,18 @@ def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
     x = reference.inputs(config, frames)
     expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes[-1].sum(0).numpy()
     assert expected.any() and len(x) == 6 != config.time_steps
-    np.testing.assert_array_equal(program.counts(binary, frames)[1], expected)
+    np.testing.assert_array_equal(program.answers(binary, frames)[1], expected)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("name", ["default kind", "default kind, 8 bits", "no convolution, no reset, 2 bits"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("default kind", "default kind, 8 bits", "no convolution, no reset, 2 bits", "mixed resets"),
+        *("synaptic integrator, mixed resets", "synaptic integrator, values per channel, 4 bits"),
+    ],
+)
 def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler, name):
     config, tensors, folder = built(name)
     binary = tmp_path / "sanitized"
@@ -91,12 +123,12 @@ def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_
     _, samples, trace = torch_window(config, tensors)
     done = subprocess.run([binary], input=samples.tobytes(), capture_output=True, check=True)
     assert done.stderr == b""
-    np.testing.assert_array_equal(program.counts(binary, samples)[1], trace.spikes[-1].sum(0).numpy())
+    np.testing.assert_array_equal(program.answers(binary, samples)[1], summed(trace.output.numpy()))
 
 
 def test_the_network_needs_no_heap_and_no_library(built):
     folder = built("default kind")[2]
-    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "network.h", "weights.h"))
+    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", *GENERATED))
     assert set(re.findall(r"#include <(.+)>", network)) == {"stddef.h", "stdint.h", "float.h", "stdbool.h"}
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
     allowed = {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # what a compiler adds by itself
@@ -138,7 +170,7 @@ def test_answers_worked_by_hand(tmp_path, weight, bias, classes, counts):
     tensors = {"fc1.weight": np.full((len(bias), 4), weight, np.float32), "fc1.bias": np.array(bias, np.float32)}
     program.write_sources(tmp_path, config, tensors)
     built, images = program.build(tmp_path, tmp_path), np.array([255, 0], np.uint8).repeat(4).reshape(2, 2, 2, 1)
-    found = program.counts(built.program, images)
+    found = program.answers(built.program, images)
     assert (found[0].tolist(), found[1].tolist()) == (classes, counts)
     library = program.Library(built.library, config)
     assert [library.classify(image)[0] for image in images] == classes

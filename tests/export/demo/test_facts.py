@@ -34,6 +34,15 @@ def test_it_is_the_bundles_network(small_bundle):
     assert "draws.bin" not in files and files["step.onnx"] == (small_bundle / "step.onnx").read_bytes()
 
 
+def test_states_and_an_output_without_a_threshold_are_told(integrator, small_bundle):
+    found, _ = told(integrator)
+    assert (found["states"], found["readout"]) == (["syn", "mem"], "membrane")
+    thresholds = [layer["threshold"] for layer in found["layers"]]
+    assert [len(one) for one in thresholds[:2]] == [4, 16] and thresholds[2] is None
+    found, _ = told(small_bundle)
+    assert (found["states"], found["readout"]) == (["mem"], "spikes")
+
+
 def test_draws_are_those_of_the_first_golden_image(spikes):
     found, files = told(spikes)
     config = RunDir(spikes).config().model

@@ -1,5 +1,6 @@
 """Golden tensors: the test images, and what ONNX Runtime makes of them too."""
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from export_networks import KINDS, case
 from onnx import numpy_helper
 
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
+from csnn_jax.data import Split
 from csnn_jax.errors import UserError
 from csnn_jax.runs import rundir
 from csnn_jax.runs.equality import canonical
+from csnn_torch import model as companion
 from export import reference
 from export.network import Bundle, Network
 from export.parts import golden
@@ -34,6 +38,29 @@ def test_golden_tensors_are_onnx_runtimes(any_bundle):
             if kind == "sequence" and inputs[0].shape == (1, 1, 28, 28):
                 np.testing.assert_array_equal(inputs[0][0, 0], images[number, :, :, 0] / np.float32(256))
     assert any(outputs[0].any() for _, (_, outputs) in golden.read(any_bundle, "step"))
+
+
+@pytest.mark.parametrize("name", ["default", *KINDS])
+def test_golden_tensors_are_snntorchs(name, tmp_path):
+    """Every state and output of every step, in order, and the scores: sums in the order of the steps."""
+    made = case(name)
+    graphs = {kind: made.models[f"{kind}.onnx"].graph for kind in ("step", "sequence")}
+    (tmp_path / "golden").mkdir()
+    golden.write_sets(tmp_path, graphs, made.step, Split(made.images, np.arange(3)), 12)
+    network = companion.sequential(made.config)
+    companion.load_tensors(network, made.tensors)
+    steps, windows = ([one for _, one in golden.read(tmp_path, kind)] for kind in ("step", "sequence"))
+    assert (len(steps), len(windows)) == (36, 3)
+    for number, x in enumerate(golden.inputs(made.config, made.images)):
+        found = companion.trace(network, x, 12)
+        expected = [state[each] for state in found.states for each in made.config.kind.states]
+        expected.insert(0, found.membranes[-1] if made.config.readout == "membrane" else found.spikes[-1])
+        expected = [canonical(layer.moveaxis(-1, 2).numpy()) for layer in expected]
+        for t, one in enumerate(steps[12 * number :][:12]):
+            for ours, layer in zip(one.outputs, expected, strict=True):
+                np.testing.assert_array_equal(ours, layer[t])
+        np.testing.assert_array_equal(windows[number].outputs[1], expected[0])
+        np.testing.assert_array_equal(windows[number].outputs[0], functools.reduce(np.add, expected[0]))
 
 
 def test_a_last_bit_of_a_membrane_and_another_form_are_found(small_bundle, tmp_path):

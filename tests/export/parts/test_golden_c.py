@@ -1,19 +1,36 @@
 """What the C program is to print where it is ported to, and `make check`, which compares it."""
 
+import json
+import shlex
+import subprocess
+
 import numpy as np
 import safetensors.numpy
 
-from export.parts import golden, golden_c
+from csnn_jax.runs.rundir import RunDir
+from export.parts import c_program, golden, golden_c
 
 
-def test_the_bytes_are_the_images_and_the_counts_are_the_references(any_bundle):
+def test_the_bytes_are_the_images_and_the_scores_are_the_references(any_bundle):
+    """Those of membranes to the bit, for 9 digits name any float."""
     lines = (any_bundle / golden_c.EXPECTED).read_text().splitlines()
-    counts = [outputs[0][0] for _, (_, outputs) in golden.read(any_bundle, "sequence")]
-    assert len(lines) == len(counts) == 10
-    for line, expected in zip(lines, counts, strict=True):
+    scores = [outputs[0][0] for _, (_, outputs) in golden.read(any_bundle, "sequence")]
+    what = "scores" if RunDir(any_bundle).config().model.readout == "membrane" else "spike counts"
+    assert len(lines) == len(scores) == 10
+    for line, expected in zip(lines, scores, strict=True):
         answer = expected.argmax() if expected.any() else "-"
-        assert line == f"class {answer}, spike counts {' '.join(str(int(count)) for count in expected)}"
+        assert line == f"class {answer}, {what} {' '.join(f'{score:.9g}' for score in expected)}"
     kept = safetensors.numpy.load_file(any_bundle / "golden" / "images.safetensors")["images"][:10]
     samples = np.fromfile(any_bundle / golden_c.SAMPLES, np.uint8)
     if samples.size == kept.size:  # no encoding
         np.testing.assert_array_equal(samples, kept.ravel())
+
+
+def test_a_program_that_prints_scores_is_proven_and_checks_itself(integrator, tmp_path):
+    proof = json.loads((integrator / "manifest.json").read_text())["proof"]["c/"]
+    assert proof["program"]["counts"] > 0 == proof["program"]["different_counts"]
+    assert proof["library"]["membranes"] > 0 == proof["library"]["different_membranes"]
+    assert "the class and the scores are printed" in (integrator / "report.md").read_text()
+    command = [*shlex.split(c_program.MAKE), "-s", f"BUILD={tmp_path}", "check"]
+    done = subprocess.run(command, cwd=integrator, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "csnn prints what is expected\n", "")

@@ -128,5 +128,5 @@ def test_layout_of_the_file(legacy: bool, tmp_path: Path) -> None:
             assert all(node[field].dtype == np.float32 for field in floats), name
             pairs = set(node) & {"kernel_size", "stride", "padding", "dilation"}
             assert all(node[field].shape == (2,) for field in pairs), name
-        for number, shape in enumerate(reference.membrane_shapes(SMALL), 1):
+        for number, shape in enumerate(reference.state_shapes(SMALL).values(), 1):
             assert file[f"node/nodes/layer{number}_spikes/tau"].shape == shape

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from export_networks import case
+from export_networks import KINDS, case
 
 from export.parts import weights
 from export.proof.equality import problems, windows
@@ -10,11 +10,11 @@ from export.proof.equality import problems, windows
 pytestmark = pytest.mark.numeric
 
 
-@pytest.mark.parametrize("name", ["default", "other"])
+@pytest.mark.parametrize("name", ["default", "other", *KINDS])
 def test_csnn_jax_agrees_and_with_another_bias_does_not(name):
     made = case(name)
     for more, ok in ((0, True), (1, False)):
         tensors = made.tensors | {"fc1.bias": made.tensors["fc1.bias"] + np.float32(more)}
         found = weights.equality(made.config, tensors, windows(made.step, [made.x]))
-        assert found["images"] == 3 and found["membranes"] == found["spikes"] > 0
+        assert found["images"] == 3 and found["membranes"] >= found["spikes"] > 0
         assert (problems("csnn_jax", found) == []) == ok

@@ -10,10 +10,15 @@ from commands import ENVIRONMENT
 
 from export.parts import golden
 
+NUMBER = re.compile(r"-?\d+(?:\.\d*)?(?:e[+-]\d+)?")
+
 
 @pytest.mark.parametrize(
     ("made", "name"),
-    [*(("small_bundle", name) for name in ("step", "sequence", "nir")), ("spikes", "step"), ("spikes", "sequence")],
+    [
+        *(("small_bundle", name) for name in ("step", "sequence", "nir")),
+        *((bundle, name) for bundle in ("spikes", "integrator") for name in ("step", "sequence")),
+    ],
 )
 def test_the_reports_python_classifies_one_image_after_another(made, name, request, tmp_path):
     bundle = request.getfixturevalue(made)
@@ -22,11 +27,15 @@ def test_the_reports_python_classifies_one_image_after_another(made, name, reque
     sets = [one for _, one in golden.read(bundle, "sequence")][:3]
     frames = len(sets[0][0][0].shape) == 5
     np.savez(tmp_path / "images", *[inputs[0][:, 0] if frames else inputs[0][0] for inputs, _ in sets])
-    code += f"for x in np.load({str(tmp_path / 'images.npz')!r}).values():\n    print(*classify(x)[1].astype(int))\n"
+    code += (
+        f"for x in np.load({str(tmp_path / 'images.npz')!r}).values():\n    print('=', *map(float, classify(x)[1]))\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=bundle, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0 and (name == "nir" or done.stderr == ""), done.stderr  # no warning either
-    first, *counts = re.findall(r"^\d[\d .\[\]]*$", done.stdout, re.M)  # the importer tells of its passes
-    promised = re.search(r"^Class and spike counts of the first test image, a \d, are to be: (.*)\.$", report, re.M)
-    assert promised and re.findall(r"\d+", promised[1]) == re.findall(r"\d+", first)
-    assert counts == [" ".join(str(int(n)) for n in outputs[0][0]) for _, outputs in sets]
+    first, *scores = done.stdout.split("=")
+    promised = re.search(r"^Class and [a-z ]+ of the first test image, a \d, are to be: (.*)\.$", report, re.M)
+    assert promised
+    told, printed = ([f"{float(one):.6g}" for one in NUMBER.findall(text)] for text in (promised[1], first))
+    assert len(told) == 11 and told == printed[-11:]  # before it, the importer tells of its passes
+    assert [[*map(float, one.split()[:10])] for one in scores] == [outputs[0][0].tolist() for _, outputs in sets]
     assert any(outputs[0].any() for _, outputs in sets)

@@ -1,5 +1,7 @@
 """The report is made from the manifest alone, and names every file that there is."""
 
+import re
+
 import pytest
 
 from export import manifest
@@ -46,6 +48,27 @@ def test_a_silent_layer_is_remarked(small_bundle):
     assert silent not in text.render(recorded)
     recorded["numbers"]["layers"][1]["spikes"] = 0
     assert silent in text.render(recorded)
+
+
+def test_states_resets_and_an_output_that_is_no_spike_are_named(integrator):
+    report = (integrator / "report.md").read_text()
+    states = [f"{name}{number}" for number in (1, 2, 3) for name in ("syn", "mem")]
+    after = ", ".join(f"{name}_next" for name in states)
+    for said in (
+        f"`(image, {', '.join(states)}) -> (membrane, {after})`",
+        "`(image, time_steps) -> (scores, membranes)`",
+        "those of the last layer never spike",
+        "    A[t] = alpha * A[t-1] + I[t]\n    U[t] = beta * U[t-1] + A[t] - R[t] * threshold (reset subtract)\n",
+        "- States: `syn` is A[t], `mem` is U[t]",
+        "- Answer: the class with the largest sum of output membranes, added step by step, over the window",
+        "The neurons' other states (`syn`) are counted with the membranes.",
+        "They were tried on networks of leaky neurons that are read from spikes.",
+    ):
+        assert said in report
+    assert re.search(r"\| fc1 \| linear \| 16 \| zero \| 0\.5 \| 0\.\d+ to 0\.\d+, by channel \| 0\.\d+ \|", report)
+    assert re.search(r"\| fc2 \| linear \| 10 \| none \| 0\.5 \| - \| 0\.\d+ \|", report)
+    assert not any(word in report for word in ("spike counts", "output spikes", "never spiked"))
+    assert "never spiked" not in (integrator.parent / "printed").read_text()
 
 
 @pytest.mark.parametrize(

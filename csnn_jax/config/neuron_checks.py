@@ -1,0 +1,57 @@
+"""Checks of a configuration's neurons, whose fields the neurons themselves declare."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from csnn_jax.config.checks import check, flag_of, is_number
+from csnn_jax.neurons.neuron import Neuron
+
+SMALLEST = 2.0**-100
+"""Of a threshold: subnormals, which some programs take for 0, then decide no spike."""
+
+
+def check_neurons(config: Any, kind: Neuron, parameters: Iterable[str]) -> None:
+    """Raises UserError for what the neurons haven't; fills in their defaults, and makes equal resets one.
+
+    Args:
+        config: the `ModelConfig`.
+        kind: its neurons.
+        parameters: those of all kinds.
+    """
+    for name in parameters:
+        if name in kind.parameters:
+            _check_parameter(config, kind, name)
+            continue
+        for field, none in ((name, None), (f"learn_{name}", False)):
+            value = getattr(config, field)
+            check(flag_of(field), value, f"none, --neuron {kind} has no {name}", value is none)
+    wide = config.per_channel
+    for name in wide if isinstance(wide, tuple) else (wide,):
+        has = f"some of {', '.join(kind.parameters)}, which --neuron {kind} has"
+        check("--per-channel", name, has, name in [*kind.parameters])
+    object.__setattr__(config, "per_channel", tuple(name for name in kind.parameters if name in wide))
+    for reset in _each(config, "reset"):
+        check("--reset", reset, f"one of {', '.join(kind.resets)}", reset in kind.resets)
+    if len(set(config.each("reset"))) == 1:
+        object.__setattr__(config, "reset", config.each("reset")[0])
+
+
+def _check_parameter(config: Any, kind: Neuron, name: str) -> None:
+    parameter, learned = kind.parameters[name], getattr(config, f"learn_{name}")
+    check(flag_of(f"learn_{name}"), learned, "true or false", isinstance(learned, bool))
+    if getattr(config, name) is None:
+        object.__setattr__(config, name, parameter.default)
+    values = _each(config, name)
+    if parameter.decays:
+        ok, expected = all(is_number(one) and 0 <= one <= 1 for one in values), "a number from 0 to 1"
+    else:
+        ok = all(is_number(one, 0.0) and one >= SMALLEST for one in values)
+        expected = "a positive number, at least 2^-100"
+    check(flag_of(name), getattr(config, name), expected, ok)
+
+
+def _each(config: Any, name: str) -> tuple:
+    """A field's value for each layer, which it has one for all or one each."""
+    values, depth = config.each(name), len(config.conv_channels) + len(config.hidden) + 1
+    check(flag_of(name), getattr(config, name), f"one value, or {depth} (one per layer)", len(values) == depth)
+    return values

@@ -1,0 +1,47 @@
+"""The leaky neuron behind a synaptic current that decays, too: snnTorch's `Synaptic` (docs/design.md, section 2)."""
+
+from typing import Any
+
+from csnn_jax.neurons.neuron import BETA, THRESHOLD, Neuron, Operations, Parameter, Reset, State, Values
+
+
+def step(ops: Operations, values: Values, state: State, current: Any, reset: Reset) -> State:
+    """One time step of a layer of neurons, in any framework.
+
+    R[t] = H(U[t-1] - theta)                                no gradient flows through R
+    A[t] = alpha A[t-1] + I[t]                              the synaptic current
+    U[t] = beta U[t-1] + A[t] - R[t] theta                  reset "subtract"
+    U[t] = (1 - R[t]) (beta U[t-1] + A[t])                  reset "zero"
+    U[t] = beta U[t-1] + A[t]                               reset "none"
+
+    Reset zero sets U to 0 for a step, whose input reaches A only; `leaky` resets before it adds the input. Both are
+    as snnTorch has them.
+    """
+    synaptic = ops.decayed(values["alpha"], state["syn"]) + current
+    membrane = ops.decayed(values["beta"], state["mem"]) + synaptic
+    if reset == "none":
+        return {"syn": synaptic, "mem": membrane}
+    fired = ops.fired(state["mem"], values["threshold"])
+    taken = membrane if reset == "zero" else values["threshold"]
+    return {"syn": synaptic, "mem": membrane - ops.masked(fired, taken)}
+
+
+_CURRENT = "A[t] = alpha * A[t-1] + I[t]"
+
+NEURON = Neuron(
+    "synaptic",
+    "leaky integrate-and-fire behind a synaptic current A (snnTorch Synaptic with its delayed reset)",
+    states=("syn", "mem"),
+    parameters={
+        "alpha": Parameter(0.5, "Decay of the synaptic current per time step (0 to 1)", decays=True),
+        "beta": BETA,
+        "threshold": THRESHOLD,
+    },
+    step=step,
+    equations={
+        "subtract": (_CURRENT, "U[t] = beta * U[t-1] + A[t] - R[t] * threshold"),
+        "zero": (_CURRENT, "U[t] = (1 - R[t]) * (beta * U[t-1] + A[t])"),
+        "none": (_CURRENT, "U[t] = beta * U[t-1] + A[t]"),
+    },
+    backends=frozenset({"snntorch"}),
+)

@@ -1,0 +1,187 @@
+"""What the neurons of a stack are: fields of ModelConfig, and the values per channel that the weights hold."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar, get_args
+
+import numpy as np
+
+from csnn_jax.config import ModelConfig, Output, Reset
+from csnn_jax.config.neuron_checks import SMALLEST
+from csnn_jax.errors import UserError
+from csnn_jax.neurons.neuron import Neuron
+from csnn_jax.runs.layouts import Tensors
+from csnn_torch.foreign.modules import READ, Module, class_of
+from csnn_torch.foreign.stack import Stack
+
+T = TypeVar("T")
+
+_RESETS = get_args(Reset)
+"""In the order of snnTorch's `reset_mechanism_val`."""
+_ALIKE = "neurons with alpha are taken as snntorch.Synaptic; a snntorch.Alpha looks the same in a state_dict"
+
+
+class FoundNeurons(NamedTuple):
+    """The neurons of a stack.
+
+    Attributes:
+        fields: of ModelConfig: neuron, reset, output, per_channel, and the kind's parameters.
+        values: of each parameter, by its name and layer by layer: float32, scalars or [channels].
+        notes: what was done or assumed, one line each.
+    """
+
+    fields: dict[str, Any]
+    values: dict[str, list[np.ndarray]]
+    notes: tuple[str, ...]
+
+    def stored(self, config: ModelConfig) -> Tensors:
+        """The values that the weights of a network hold, by their names in files; `config` has these `fields`."""
+        found: Tensors = {}
+        for number, layer in enumerate(config.layers):
+            for name in layer.neurons.stored:
+                values = np.broadcast_to(self.values[name][number], layer.channels)
+                found[f"{layer.neurons.name}.{name}"] = values.copy()
+        return found
+
+
+def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeurons:
+    """Reads the neurons of a stack. A last layer without one becomes an integrator that forgets at every step.
+
+    Args:
+        stack: the modules in their places.
+        source: the file, for messages.
+        output: what the last layer is. None: an integrator if it has no neuron, or is the only one without a reset.
+
+    Raises:
+        UserError: neurons of several kinds, values that no neuron has, or an output that the last layer can't be;
+            names the module.
+    """
+    depth, pairs = len(stack.layers), list(zip(stack.neurons, stack.layers, strict=False))
+    kind = _kind(stack.neurons, source)
+    resets, assumed = _resets(stack.neurons, source)
+    output, chosen = _output(stack, resets, output, source)
+    spiking = depth - (output == "integrator")
+    values: dict[str, list[np.ndarray]] = {}
+    for name, parameter in kind.parameters.items():
+        if parameter.decays:
+            each = [_values(*pair, name, source).clip(0, 1) for pair in pairs]
+            values[name] = each + [np.zeros((), np.float32)] * (depth - len(each))
+        else:
+            values[name] = _filled(
+                [_positive(*pair, name, source) for pair in pairs[:spiking]], depth, np.ones((), np.float32)
+            )
+    fields: dict[str, Any] = {name: _one_or_all(map(_number, each)) for name, each in values.items()}
+    fields |= {"neuron": kind.name, "output": output, "reset": _one_or_all(_filled(resets[:spiking], depth, "none"))}
+    fields["per_channel"] = tuple(name for name, each in values.items() if any(one.ndim for one in each))
+    notes = [_ALIKE] if "alpha" in values else []
+    clipped = [
+        f"{neuron.name}.{name}"
+        for neuron in {one.name: one for one in stack.neurons}.values()
+        for name in kind.parameters
+        if kind.parameters[name].decays and ((neuron.tensors[name] < 0) | (neuron.tensors[name] > 1)).any()
+    ]
+    if clipped:
+        notes.append(f"{', '.join(clipped)}: clipped to 0 to 1, as snnTorch runs it")
+    return FoundNeurons(fields, values, (*notes, *chosen, *assumed))
+
+
+def _kind(neurons: Sequence[Module], source: str) -> Neuron:
+    """What all neurons are: told by the parameters that they have."""
+    named = {kind: dict.fromkeys(one.name for one in neurons if one.neuron is kind) for kind in READ}
+    if len(found := {kind: names for kind, names in named.items() if names}) > 1:
+        each = "; ".join(f"{class_of(kind)}: {', '.join(names)}" for kind, names in found.items())
+        raise UserError(f"{source}: has neurons of {len(found)} kinds, expected one; {each}")
+    return neurons[0].neuron
+
+
+def _resets(neurons: Sequence[Module], source: str) -> tuple[list[Reset], list[str]]:
+    """Each neuron's reset, and what was assumed."""
+    found: list[Reset] = []
+    for neuron in neurons:
+        value = int(_scalar(neuron, "reset_mechanism_val", source)) if _tells_reset(neuron) else 0
+        if value not in range(len(_RESETS)):
+            known = "0 (subtract), 1 (zero) or 2 (none)"
+            raise UserError(f"{source}: {neuron.name}.reset_mechanism_val is {value}, expected {known}")
+        found.append(_RESETS[value])
+    assumed = "no reset_mechanism_val is in the file: taken as subtract"
+    return found, [] if all(map(_tells_reset, neurons)) else [assumed]
+
+
+def _tells_reset(neuron: Module) -> bool:
+    """Whether its reset is in the file: those of snnTorch before 1.0 don't hold it."""
+    return "reset_mechanism_val" in neuron.tensors
+
+
+def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source: str) -> tuple[Output, list[str]]:
+    """What the last layer is, and a line where nobody said so."""
+    layer = stack.layers[-1].name
+    if len(stack.neurons) < len(stack.layers):
+        if asked == "spiking":
+            raise UserError(f"--output spiking: {source} has no neuron after {layer}, expected integrator")
+        also = f"if one comes after it, say so by --map NAME=lif{len(stack.layers)}"
+        return "integrator", [f"{layer} has no neuron: the class is read from its current, step by step; {also}"]
+    last, reset = stack.neurons[-1], resets[-1]
+    if asked == "integrator" and reset != "none" and _tells_reset(last):
+        raise UserError(
+            f"--output integrator: {last.name} of {source} has the reset {reset}, expected none; "
+            "--readout membrane reads the membranes of neurons that reset"
+        )
+    if asked is not None or reset != "none":
+        return asked or "spiking", []
+    if set(resets) == {"none"}:
+        also = "--output integrator reads its membranes"
+        return "spiking", [f"no neuron resets, and the class is read from the spikes of {last.name}; {also}"]
+    also = "--output spiking reads its spikes"
+    return "integrator", [f"{last.name} never resets: the class is read from its membranes, without spikes; {also}"]
+
+
+def _values(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
+    """A parameter of a neuron, float32: a scalar, or [channels]."""
+    values = neuron.tensors[name].float().numpy()
+    channels = len(layer.tensors["weight"])
+    wide = (channels, 1, 1) if layer.kind == "conv" else (channels,)
+    if values.size != 1 and values.shape not in (wide, (1, *wide)):
+        each = "channel" if layer.kind == "conv" else "neuron"
+        raise UserError(
+            f"{source}: {neuron.name}.{name} has shape {list(values.shape)}, expected one value for the layer, or one "
+            f"per {each}, {list(wide)}"
+        )
+    if len(unknown := values[~np.isfinite(values)]):
+        raise UserError(f"{source}: {neuron.name}.{name} is {unknown[0]}, expected a number")
+    return values.reshape(-1 if values.size > 1 else ())
+
+
+def _positive(neuron: Module, layer: Module, name: str, source: str) -> np.ndarray:
+    """`_values` of a threshold, which neurons that spike have."""
+    if "graded_spikes_factor" in neuron.tensors:
+        factor = _scalar(neuron, "graded_spikes_factor", source)
+        if factor != 1:
+            raise UserError(
+                f"{source}: {neuron.name}.graded_spikes_factor is {factor:g}, expected 1 (spikes of 0 and 1)"
+            )
+    values = _values(neuron, layer, name, source)
+    if (low := values.min()) < SMALLEST:
+        raise UserError(f"{source}: {neuron.name}.{name} is {low:g}, expected a positive number, at least 2^-100")
+    return values
+
+
+def _scalar(neuron: Module, name: str, source: str) -> float:
+    tensor = neuron.tensors[name]
+    if tensor.numel() != 1 or not tensor.isfinite().all():
+        shown = f"has shape {list(tensor.shape)}" if tensor.numel() != 1 else f"is {tensor.item()}"
+        raise UserError(f"{source}: {neuron.name}.{name} {shown}, expected a number")
+    return float(tensor)
+
+
+def _number(values: np.ndarray) -> float:
+    """What a configuration has for a layer: 0.9, and not 0.8999999761581421, the same float32; of channels the mean."""
+    return float(str(values[()])) if values.ndim == 0 else float(f"{values.mean(dtype=np.float64):.4g}")
+
+
+def _filled(values: Sequence[T], depth: int, otherwise: T) -> list[T]:
+    """The values of the first layers, and for the others the last of them."""
+    return [*values, *[values[-1] if values else otherwise] * (depth - len(values))]
+
+
+def _one_or_all(values: Iterable[T]) -> T | tuple[T, ...]:
+    found = tuple(values)
+    return found[0] if len(set(found)) == 1 else found

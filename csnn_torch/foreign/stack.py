@@ -1,0 +1,242 @@
+"""Finds the place of each module of a state_dict in the stack, by the order or by the user's word.
+
+Whether layers come before neurons does not matter.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from csnn_jax.errors import UserError
+from csnn_torch.foreign.modules import KINDS, SPIKING, Module
+
+
+class Stack(NamedTuple):
+    """The modules in the order in which they run.
+
+    Attributes:
+        layers: those with weights.
+        neurons: one for each of them; the last layer may have none.
+        norms: perhaps one for each.
+        notes: what was assumed, one line each.
+    """
+
+    layers: tuple[Module, ...]
+    neurons: tuple[Module, ...]
+    norms: tuple[Module | None, ...]
+    notes: tuple[str, ...]
+
+
+def stack(found: Sequence[Module], places: Sequence[str], source: str, ordered: bool = True) -> Stack:
+    """Puts every module in its place.
+
+    Args:
+        found: the modules, in the order in which they were registered; convolutions come before linear layers.
+        places: "name=place" for modules whose order does not tell: a place is `conv1`, ..., `fc1`, ... of a layer and
+            `lif1`, ... of a neuron; a BatchNorm is given the layer that it follows.
+        source: the file, for messages.
+        ordered: whether they were registered in this order; if not, it is that of the numbers in their names.
+
+    Raises:
+        UserError: modules that can't be placed; lists what was found.
+    """
+    mapped = _mapped(found, places, source)
+    of_kind = {kind: [module for module in found if module.kind == kind] for kind in KINDS}
+    if not ordered:
+        for modules in of_kind.values():
+            _check_numbered([one for one in modules if not any(one.name == name for name, _ in mapped)], source)
+    convs, linears = (_ordered(of_kind[kind], kind, mapped, source) for kind in ("conv", "fc"))
+    layers = [*convs, *linears]
+    if not linears:
+        raise UserError(f"{source}: no Linear layer is in it, expected one at the end; found {_listed(found)}")
+    notes = [note for kind in KINDS if (note := _disorder(of_kind[kind], mapped))]
+    in_line = ordered or len({_unnumbered(module.name) for module in found}) == 1  # such as net.0, net.1, ...
+    neurons, assumed = _neurons(found, layers, mapped, source, in_line)
+    names = [*(f"conv{i + 1}" for i in range(len(convs))), *(f"fc{i + 1}" for i in range(len(linears)))]
+    norms = _norms(found, layers, names, mapped, source, in_line)
+    return Stack(tuple(layers), tuple(neurons), norms, (*notes, *assumed))
+
+
+def _unnumbered(name: str) -> str:
+    return re.sub(r"[0-9]+", "0", name)
+
+
+def _check_numbered(modules: Sequence[Module], source: str) -> None:
+    """Refuses modules of a kind that numbers in their names do not put in order."""
+    if len({_unnumbered(module.name) for module in modules}) > 1:
+        names = ", ".join(module.name for module in modules)
+        raise UserError(
+            f"{source}: {names}: a safetensors file does not hold their order, and no numbers in their names tell it, "
+            "expected a place for each of them by --map NAME=conv1 ..."
+        )
+
+
+def _disorder(modules: Sequence[Module], mapped: Sequence[tuple[str, str]]) -> str | None:
+    """A line where the numbers in the names contradict the order of declaration, which counts."""
+    free = [module.name for module in modules if not any(module.name == name for name, _ in mapped)]
+    numbers = [int(found[0]) for name in free if (found := re.search(r"[0-9]{1,9}$", name))]
+    if len(numbers) != len(free) or numbers == sorted(numbers):
+        return None
+    return f"{', '.join(free)} are taken in this order, in which they were declared; --map gives them other places"
+
+
+def _neurons(
+    found: Sequence[Module], layers: Sequence[Module], mapped: Sequence[tuple[str, str]], source: str, in_line: bool
+) -> tuple[list[Module], list[str]]:
+    """The neurons in the order of their layers, of which the last may have none; and what was assumed of them."""
+    neurons, depth = [module for module in found if module.kind == "lif"], len(layers)
+    bare = _ends_bare(found, layers, neurons, mapped, in_line)
+    if len(neurons) == 1 and depth > 1 and not bare and not any(name == neurons[0].name for name, _ in mapped):
+        _check_shared(found, neurons[0], source)
+        return neurons * depth, [f"{neurons[0].name} is the neuron of all {depth} layers"]
+    placed = _ordered(neurons, "lif", mapped, source, depth)
+    if len(placed) != depth - bare:
+        raise UserError(
+            f"{source}: {depth} layers have weights and {len(placed)} neurons were found, expected a {SPIKING} for "
+            "each, for each but the last, or one for all; one that some layers share gets a place for each, as in "
+            f"--map NAME=lif1 NAME=lif2; found {_listed(found)}"
+        )
+    return placed, []
+
+
+def _ends_bare(
+    found: Sequence[Module],
+    layers: Sequence[Module],
+    neurons: Sequence[Module],
+    mapped: Sequence[tuple[str, str]],
+    in_line: bool,
+) -> bool:
+    """Whether the last layer has no neuron: by --map, or because there is one too few, in an order that tells whose.
+
+    Where neurons are declared apart from the layers, equal names but for their numbers tell: `lif1` and `lif2`. Two
+    neurons of other names may be one that hidden layers share and the last layer's.
+    """
+    depth, own = len(layers), {name for name, _ in mapped}
+    places = {place for _, place in mapped if place.startswith("lif")}
+    if all(neuron.name in own for neuron in neurons):
+        return bool(neurons) and places == {f"lif{number}" for number in range(1, depth)}
+    if len(neurons) != depth - 1 or f"lif{depth}" in places:
+        return False
+    at, first, last = (
+        [found.index(neuron) for neuron in neurons],
+        min(map(found.index, layers)),
+        found.index(layers[-1]),
+    )
+    if in_line and any(first < place < last for place in at):
+        return max(at) < last
+    return depth > 2 and len({_unnumbered(neuron.name) for neuron in neurons}) == 1
+
+
+def _check_shared(found: Sequence[Module], neuron: Module, source: str) -> None:
+    """Refuses a single neuron that stands between layers: it belongs to the one before it, and others have none."""
+    at = found.index(neuron)
+    weighted = [number for number, module in enumerate(found) if module.kind in ("conv", "fc")]
+    if min(weighted) < at < max(weighted):
+        raise UserError(
+            f"{source}: {neuron.name} stands between {len(weighted)} layers, expected a {SPIKING} after each of them, "
+            f"or each but the last; if all share {neuron.name}, say so by --map {neuron.name}=lif1 "
+            f"{neuron.name}=lif2 ..."
+        )
+
+
+def _mapped(found: Sequence[Module], places: Sequence[str], source: str) -> list[tuple[str, str]]:
+    """(module, place) of every --map; checked as far as a look at the names can."""
+    names = {module.name: module for module in found}
+    mapped = []
+    for one in places:
+        old, separator, new = one.partition("=")
+        if not separator or not old or not new or len(new) > 10:
+            raise UserError(f"--map {one[:80]}: expected NAME=PLACE, such as encoder=conv1")
+        if old not in names:
+            raise UserError(f"--map {one}: {source} has no module {old}, expected one of {', '.join(names)}")
+        kind = new.rstrip("0123456789")
+        wanted = ("conv", "fc") if names[old].kind == "norm" else (names[old].kind,)
+        if kind not in wanted or kind == new or int(new.removeprefix(kind)) < 1:
+            expected = " or ".join(f"{kind}1, {kind}2, ..." for kind in wanted)
+            raise UserError(f"--map {one}: {old} is {KINDS[names[old].kind]}, expected {expected} as its place")
+        mapped.append((old, new))
+    taken = Counter(new for old, new in mapped if names[old].kind != "norm")
+    for new, times in taken.items():
+        if times > 1:
+            both = " and ".join(old for old, place in mapped if place == new)
+            raise UserError(f"--map: {both} are both given the place {new}, expected one module for it")
+    return mapped
+
+
+def _ordered(
+    found: Sequence[Module], kind: str, mapped: Sequence[tuple[str, str]], source: str, count: int | None = None
+) -> list[Module]:
+    """The modules of a kind in their places: those of --map, and the others in order where places are left."""
+    by_name = {module.name: module for module in found}
+    fixed = {int(new.removeprefix(kind)): by_name[old] for old, new in mapped if old in by_name}
+    placed = {module.name for module in fixed.values()}
+    rest = iter([module for module in found if module.name not in placed])
+    total = len(found) if count is None else max(count if fixed else 0, len(found))
+    for number in fixed:
+        if number > total:
+            raise UserError(f"--map {fixed[number].name}={kind}{number}: {source} has only {total} such places")
+    made = [fixed.get(number) or next(rest, None) for number in range(1, total + 1)]
+    left = [module.name for module in rest]
+    if left:
+        raise UserError(f"--map: no place is left for {', '.join(left)}, expected fewer modules or other places")
+    return [module for module in made if module is not None]
+
+
+def _norms(
+    found: Sequence[Module],
+    layers: Sequence[Module],
+    names: Sequence[str],
+    mapped: Sequence[tuple[str, str]],
+    source: str,
+    in_line: bool,
+) -> tuple[Module | None, ...]:
+    """The BatchNorm after each layer: by --map, else the one registered after it, else in order where sizes fit."""
+    norms = [module for module in found if module.kind == "norm"]
+    after: dict[int, Module] = {}
+    place_of = dict(mapped)
+    for norm in norms:
+        if norm.name in place_of:
+            if place_of[norm.name] not in names:
+                raise UserError(f"--map {norm.name}={place_of[norm.name]}: expected one of {', '.join(names)}")
+            _take(after, names.index(place_of[norm.name]), norm, layers, source)
+    free = [norm for norm in norms if norm.name not in place_of]
+    order = [module.name for module in found if module.kind != "lif"]
+    own = {norm.name: order[order.index(norm.name) - 1] for norm in free if order.index(norm.name)}
+    places = {layer.name: number for number, layer in enumerate(layers)}
+    if not free or (in_line and all(own.get(norm.name) in places for norm in free)):
+        numbers = [places[own[norm.name]] for norm in free]
+        for norm, number in zip(free, numbers, strict=True):
+            between = found[found.index(layers[number]) : found.index(norm)]
+            if any(module.kind == "lif" for module in between):
+                raise UserError(
+                    f"{source}: {norm.name} stands after the neuron {between[-1].name}, where csnn_jax has no "
+                    f"BatchNorm; if it comes before the neuron, say so by --map {norm.name}={names[number]}"
+                )
+    else:  # registered apart from the layers: in order after the convolutions
+        numbers = [number for number, layer in enumerate(layers) if layer.kind == "conv" and number not in after]
+        if len(numbers) != len(free):
+            raise UserError(
+                f"{source}: {len(free)} BatchNorms for {len(numbers)} convolutions, expected one for each; say which "
+                f"layer each follows by --map NAME=conv1 ...; found {_listed(found)}"
+            )
+    for number, norm in zip(numbers, free, strict=True):
+        _take(after, number, norm, layers, source)
+    return tuple(after.get(number) for number in range(len(layers)))
+
+
+def _take(after: dict[int, Module], number: int, norm: Module, layers: Sequence[Module], source: str) -> None:
+    layer = layers[number]
+    if number in after:
+        raise UserError(f"{source}: {after[number].name} and {norm.name} both follow {layer.name}, expected one")
+    channels, wanted = norm.tensors["running_mean"].numel(), layer.tensors["weight"].shape[0]
+    if channels != wanted:
+        raise UserError(
+            f"{source}: {norm.name} has {channels} channels and {layer.name} {wanted}, expected equal numbers; say "
+            f"which layer it follows by --map {norm.name}=conv1 or another"
+        )
+    after[number] = norm
+
+
+def _listed(found: Sequence[Module]) -> str:
+    return ", ".join(map(str, found)) or "nothing"

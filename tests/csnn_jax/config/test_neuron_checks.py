@@ -1,0 +1,32 @@
+"""What neurons haven't is refused by flag and value; what they have takes their own defaults."""
+
+import pytest
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+
+NEURONS = [
+    ({"neuron": "izhikevich"}, "--neuron izhikevich: expected one of leaky, synaptic"),
+    ({"alpha": 0.5}, "--alpha 0.5: expected none, --neuron leaky has no alpha"),
+    ({"learn_alpha": True}, "--learn-alpha True: expected none, --neuron leaky has no alpha"),
+    ({"per_channel": ("alpha",)}, "--per-channel alpha: expected some of beta, threshold, which --neuron leaky has"),
+    ({"neuron": "synaptic", "alpha": 1.5}, "--alpha 1.5: expected a number from 0 to 1"),
+    ({"neuron": "synaptic", "alpha": (0.5, 0.5)}, "--alpha 0.5 0.5: expected one value, or 4 (one per layer)"),
+    ({"reset": ("zero", "none")}, "--reset zero none: expected one value, or 4 (one per layer)"),
+    ({"reset": ("zero", "none", "half", "none")}, "--reset half: expected one of subtract, zero, none"),
+    ({"output": "silent"}, "--output silent: expected one of spiking, integrator"),
+]
+
+
+@pytest.mark.parametrize("changes, message", NEURONS, ids=lambda one: str(one)[:40])
+def test_neurons_have_what_they_declare(changes, message):
+    with pytest.raises(UserError) as caught:
+        ModelConfig(**changes)
+    assert str(caught.value) == message
+
+
+def test_neurons_take_their_own_defaults_and_equal_resets_are_one():
+    assert ModelConfig().alpha is None and ModelConfig(neuron="synaptic").alpha == 0.5
+    assert ModelConfig(reset=["zero"] * 4) == ModelConfig(reset="zero")
+    several = ModelConfig(reset=("zero", "none", "zero", "zero"), output="integrator")
+    assert several.resets == ("zero", "none", "zero", "none") and several.readout == "membrane"

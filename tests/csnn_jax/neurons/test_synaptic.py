@@ -1,0 +1,87 @@
+"""The step by hand, and snnTorch's `Synaptic`: its bits in float32, and its gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import snntorch as snn
+import torch
+from jax import lax
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.initial import simulation
+from csnn_jax.network import neuron, surrogate
+from csnn_jax.neurons.synaptic import NEURON, step
+from csnn_torch.surrogates import spike_function
+
+CURRENTS = [0.75, 0.0, 1.0, 0.0]
+BY_HAND = {  # alpha 0.5, beta 0.5, threshold 1: the synaptic current is 0.75, 0.375, 1.1875, 0.59375 with every reset
+    "subtract": [0.75, 0.75, 1.5625, 0.375],
+    "zero": [0.75, 0.75, 1.5625, 0.0],
+    "none": [0.75, 0.75, 1.5625, 1.375],
+}
+
+
+@pytest.mark.parametrize("reset", BY_HAND)
+def test_a_spike_resets_the_membrane_and_not_the_current(reset):
+    values = {name: np.float32(value) for name, value in {"alpha": 0.5, "beta": 0.5, "threshold": 1}.items()}
+    state, found = {"syn": np.float32(0), "mem": np.float32(0)}, []
+    for current in CURRENTS:
+        state = step(simulation.Operations(), values, state, np.float32(current), reset)
+        found.append(state)
+    assert [one["syn"] for one in found] == [0.75, 0.375, 1.1875, 0.59375]
+    assert [one["mem"] for one in found] == BY_HAND[reset]
+
+
+def in_jax(currents, values, reset):
+    def now(state, current):
+        return (after := neuron.fire(NEURON, values, state, current, reset, surrogate.atan))[0], after
+
+    zeros = jnp.zeros_like(currents[0])
+    return lax.scan(now, {"syn": zeros, "mem": zeros}, currents)[1]
+
+
+def in_snntorch(currents, values, reset):
+    layer = snn.Synaptic(
+        **{name: torch.tensor(value, dtype=currents.dtype) for name, value in values.items()},
+        **{f"learn_{name}": True for name in values},
+        reset_mechanism=reset,
+        spike_grad=spike_function(ModelConfig(surrogate="atan"), currents.dtype),  # its own is float32
+    )
+    syn, mem = layer.reset_mem()
+    found = []
+    for current in currents:
+        spikes, syn, mem = layer(current, syn, mem)
+        found.append((syn, mem, spikes))
+    return layer, [torch.stack(one) for one in zip(*found, strict=True)]
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("reset", BY_HAND)
+def test_states_and_spikes_are_snntorchs_bits(reset):
+    currents = np.random.default_rng(1).normal(0.2, 0.5, (50, 40, 30)).astype(np.float32)
+    values = {"alpha": np.float32(0.9), "beta": np.float32(0.7), "threshold": np.float32(0.8)}
+    states, spikes = jax.jit(lambda currents: in_jax(currents, values, reset))(currents)
+    _, (syn, mem, fired) = in_snntorch(torch.tensor(currents), values, reset)
+    assert 0.05 < spikes.mean() < 0.9
+    for ours, theirs in ((states["syn"], syn), (states["mem"], mem), (spikes, fired)):
+        np.testing.assert_array_equal(ours, theirs.detach().numpy())
+
+
+@pytest.mark.parametrize("reset", BY_HAND)
+def test_gradients_are_snntorchs(reset, x64):
+    rng = np.random.default_rng(2)
+    currents, weights = rng.normal(0.2, 0.5, (20, 30)), rng.normal(size=(20, 30))
+    values = {"alpha": 0.9, "beta": 0.7, "threshold": 0.8}
+
+    def cost(currents, values):
+        return (in_jax(currents, values, reset)[1] * weights).sum()
+
+    by_current, by_value = jax.grad(cost, (0, 1))(jnp.asarray(currents), jax.tree.map(jnp.asarray, values))
+    theirs = torch.tensor(currents, requires_grad=True)
+    layer, (_, _, spikes) = in_snntorch(theirs, values, reset)
+    (spikes * torch.tensor(weights)).sum().backward()
+    assert spikes.detach().numpy().mean() > 0.1
+    np.testing.assert_allclose(by_current, theirs.grad.numpy(), rtol=1e-10, atol=1e-12)
+    for name, gradient in by_value.items():
+        np.testing.assert_allclose(gradient, getattr(layer, name).grad.numpy(), rtol=1e-10, atol=1e-12)

@@ -1,0 +1,167 @@
+"""Neurons of every kind that comes in: the states of a user's own loop at every step, or the line that refuses them."""
+
+import jax
+import numpy as np
+import pytest
+import snntorch as snn
+import torch
+from foreign_networks import Loop
+
+from csnn_jax.engine import scan
+from csnn_jax.errors import UserError
+from csnn_jax.network.model import from_tensors
+from csnn_jax.runs.equality import differ
+from csnn_jax.runs.layouts import expected_shapes, on_grid
+from csnn_torch import model as companion
+from csnn_torch.state_dict import convert
+
+pytestmark = pytest.mark.numeric
+
+STEPS = 9
+
+
+def leaky(reset="subtract", beta=0.8, **settings):
+    return snn.Leaky(beta=beta, reset_mechanism=reset, **settings)
+
+
+def synaptic(reset="subtract", alpha=0.6, beta=0.7, **settings):
+    return snn.Synaptic(alpha=alpha, beta=beta, reset_mechanism=reset, **settings)
+
+
+def spread(low, high, *shape):
+    return torch.linspace(low, high, int(np.prod(shape))).reshape(shape)
+
+
+NETWORKS = {
+    "synaptic": (synaptic(), synaptic(alpha=0.3, learn_alpha=True), synaptic(beta=1.25)),
+    "synaptic, zero": (synaptic("zero", threshold=0.5), synaptic("zero"), synaptic("zero")),
+    "mixed resets": (leaky("zero"), leaky("none", beta=0.3, threshold=1.5), leaky("subtract")),
+    "synaptic, mixed resets": (synaptic("none", beta=0.2), synaptic("zero"), synaptic("subtract")),
+    "integrator": (leaky(), leaky("zero"), leaky("none", beta=0.95)),
+    "synaptic integrator": (synaptic(), synaptic(), synaptic("none", alpha=0.9)),
+    "linear": (leaky(), leaky()),
+    "linear after synaptic": (synaptic(), synaptic("zero")),
+    "no resets": (leaky("none", beta=0.2), leaky("none", beta=0.3), leaky("none", beta=0.1)),
+    "per channel": (
+        leaky(beta=spread(-0.2, 1.1, 3, 1, 1), learn_beta=True),
+        leaky(threshold=spread(0.25, 2, 12), learn_threshold=True),
+        leaky(beta=spread(0.1, 0.9, 4)),
+    ),
+    "synaptic per channel": (
+        synaptic("zero", alpha=spread(0.1, 0.9, 1, 3, 1, 1), threshold=spread(0.5, 1.5, 3, 1, 1)),
+        synaptic(alpha=0.4, beta=spread(0.2, 0.9, 12), learn_beta=True),
+    ),
+    "integrator per channel": (
+        leaky(threshold=spread(0.75, 3, 3, 1, 1)),
+        leaky(threshold=2.0),
+        leaky("none", spread(0.2, 1, 4)),
+    ),
+}
+INTEGRATORS = {name for name, neurons in NETWORKS.items() if "integrator" in name or len(neurons) == 2}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_state_at_every_step_is_that_of_the_users_loop(name):
+    network = Loop(*NETWORKS[name])
+    found = convert(network.state_dict(), input_shape=(8, 8, 1), time_steps=STEPS, divided_by=256)
+    config, tensors = found.config, on_grid(found.config, found.tensors)
+    assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
+    np.testing.assert_array_equal(tensors["fc1.weight"], network.fc1.weight.detach().numpy())
+    assert config.neuron == type(network.lif1).__name__.lower()
+    assert (config.output, config.readout) == (
+        ("integrator", "membrane") if name in INTEGRATORS else ("spiking", "spikes")
+    )
+
+    images = np.random.default_rng(1).integers(0, 256, (16, 8, 8, 1), np.uint8)
+    x = companion.channels_first((images / 256).astype(np.float32))
+    theirs = [[np.moveaxis(one.numpy(), 2, -1) for one in layer] for layer in network(x, STEPS)]
+    model = from_tensors(config, tensors)
+    ours = jax.jit(lambda images: scan.trace(model, images)[1])(images)
+    copy = companion.sequential(config)
+    companion.load_tensors(copy, tensors)
+    for side in (ours, companion.trace(copy, x, STEPS)):
+        for state, expected in zip(side.states, theirs, strict=True):
+            for name, values in zip(reversed(config.kind.states), reversed(expected), strict=False):  # a current: mem
+                assert differ(np.asarray(state[name]), values) == 0
+        spiking = side.spikes[:-1] if config.output == "integrator" else side.spikes
+        assert all(0.01 < np.asarray(spikes).mean() < 0.95 for spikes in spiking)
+
+
+def test_the_values_are_those_of_the_file():
+    found = convert(Loop(*NETWORKS["per channel"]).state_dict(), input_shape=(8, 8, 1))
+    config, tensors = found.config, found.tensors
+    assert config.per_channel == ("beta", "threshold") and not config.learn_beta and not config.learn_threshold
+    np.testing.assert_array_equal(tensors["lif1.beta"], np.float32([0, 0.45, 1]))  # as snnTorch clips them
+    np.testing.assert_array_equal(tensors["lif2.beta"], np.full(12, 0.8, np.float32))
+    np.testing.assert_array_equal(tensors["lif3.threshold"], np.ones(4, np.float32))
+    assert config.beta == (0.4833, 0.8, 0.5) and config.threshold == (1, 1.125, 1)
+    found = convert(Loop(*NETWORKS["integrator per channel"]).state_dict(), input_shape=(8, 8, 1))
+    assert "lif3.beta" in found.tensors and "lif3.threshold" not in found.tensors
+    found = convert(Loop(*NETWORKS["mixed resets"]).state_dict(), input_shape=(8, 8, 1))
+    assert found.config.reset == ("zero", "none", "subtract") and found.config.threshold == (1, 1.5, 1)
+    found = convert(Loop(*NETWORKS["linear after synaptic"]).state_dict(), input_shape=(8, 8, 1))
+    assert found.config.alpha == (0.6, 0.6, 0) and found.config.beta == (0.7, 0.7, 0)
+    assert "neurons with alpha are taken as snntorch.Synaptic; a snntorch.Alpha looks the same in a state_dict" in (
+        found.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "readout", "note"),
+    [
+        (
+            "integrator",
+            None,
+            "membrane",
+            "lif3 never resets: the class is read from its membranes, without spikes; --o",
+        ),
+        ("integrator", "spiking", "spikes", None),
+        ("integrator", "integrator", "membrane", None),
+        (
+            "no resets",
+            None,
+            "spikes",
+            "no neuron resets, and the class is read from the spikes of lif3; --output integ",
+        ),
+        ("no resets", "integrator", "membrane", None),
+        ("mixed resets", "spiking", "spikes", None),
+    ],
+)
+def test_what_the_class_is_read_from_is_told_or_asked_for(name, output, readout, note):
+    found = convert(Loop(*NETWORKS[name]).state_dict(), "net.pt", (8, 8, 1), output=output)
+    assert found.config.readout == readout and found.config.resets[-1] == ("subtract" if "mixed" in name else "none")
+    told = [line for line in found.notes if "the class is read from" in line]
+    assert [line[: len(note or "")] for line in told] == ([note] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("neurons", "output", "message"),
+    [
+        (
+            (leaky(), synaptic(), leaky()),
+            None,
+            "has neurons of 2 kinds, expected one; snntorch.Leaky: lif1, lif3; snntorch.Synaptic: lif2$",
+        ),
+        ((leaky(beta=torch.ones(3, 4, 4)), leaky()), None, r"lif1.beta has shape \[3, 4, 4\], .* \[3, 1, 1\]$"),
+        ((synaptic(alpha=torch.ones(4)), synaptic()), None, r"lif1.alpha has shape \[4\], .* channel, \[3, 1, 1\]$"),
+        ((leaky(), leaky(beta=torch.ones(2, 12))), None, r"lif2.beta has shape \[2, 12\], .* per neuron, \[12\]$"),
+        ((leaky(), leaky(beta=spread(0.5, torch.nan, 12))), None, "lif2.beta is nan, expected a number$"),
+        ((leaky(threshold=spread(-1, 1, 3, 1, 1)), leaky()), None, "lif1.threshold is -1, expected a positive number"),
+        ((leaky(), leaky()), "spiking", "--output spiking: net.pt has no neuron after fc2, expected integrator$"),
+        (
+            (leaky(), leaky(), leaky()),
+            "integrator",
+            "--output integrator: lif3 of net.pt has the reset subtract, expec",
+        ),
+    ],
+)
+def test_neurons_that_no_network_has_are_refused_by_name(neurons, output, message):
+    with pytest.raises(UserError, match=f"^(net.pt: )?{message}"):
+        convert(Loop(*neurons).state_dict(), "net.pt", (8, 8, 1), output=output)
+
+
+def test_a_file_that_holds_no_reset_may_be_of_an_integrator():
+    state = Loop(*NETWORKS["integrator"]).state_dict()
+    old = {name: value for name, value in state.items() if "reset_mechanism_val" not in name}
+    assert convert(old, input_shape=(8, 8, 1)).config.output == "spiking"
+    assert convert(old, input_shape=(8, 8, 1), output="integrator").config.output == "integrator"

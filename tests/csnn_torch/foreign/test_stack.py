@@ -1,0 +1,115 @@
+"""The place of each module of a state_dict, found or refused by name."""
+
+import numpy as np
+import pytest
+import torch
+from foreign_networks import LAYERS, ONE, TWO, Net, built, trained
+from safetensors.torch import save_file
+from torch import nn
+
+from csnn_jax.errors import UserError
+from csnn_torch import state_dict
+from csnn_torch.state_dict import convert
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ((), r"conv1.weight has shape \[3, 1, 5, 5\], expected .*by --map NAME=conv1"),
+        (("first=conv1",), "--map first=conv1: net.pt has no module first, expected one of conv2, conv1, fc1"),
+        (("conv1=conv1", "conv2=conv1"), "--map: conv1 and conv2 are both given the place conv1, expected one module"),
+        (("conv1=fc1",), "--map conv1=fc1: conv1 is a Conv2d, expected conv1, conv2, ... as its place"),
+        (("conv1=conv3",), "--map conv1=conv3: net.pt has only 2 such places"),
+        (("conv1",), "--map conv1: expected NAME=PLACE"),
+        (("conv1=conv" + 5000 * "9",), "--map conv1=conv9{60,80}: expected NAME=PLACE, such as encoder=conv1"),
+        (
+            ("lif1=lif0",),
+            "--map lif1=lif0: lif1 is a snntorch.Leaky or snntorch.Synaptic, expected lif1, lif2, ... as its place",
+        ),
+    ],
+)
+def test_a_place_that_there_is_not_is_refused(places, message):
+    with pytest.raises(UserError, match=message):
+        convert(Net(turned=True).state_dict(), "net.pt", places=places, padding="valid")
+
+
+def test_one_neuron_may_have_several_places():
+    state = {name: value for name, value in Net().state_dict().items() if not name.startswith("lif3")}
+    state = {name.replace("lif2", "out"): value for name, value in state.items()}  # perhaps lif1 has two layers
+    with pytest.raises(UserError, match=r"3 layers have weights and 2 neurons were found, .*found conv1 \[3, 1"):
+        convert(state, "net.pt", padding="valid")
+    state["out.beta"] = torch.tensor(0.25)
+    found = convert(state, places=("lif1=lif1", "lif1=lif3", "out=lif2"), padding="valid")
+    assert found.config.beta == (0.7, 0.25, 0.7) and found.config.output == "spiking"
+    found = convert(state, places=("lif1=lif1", "out=lif2"), padding="valid")
+    assert found.config.beta == (0.7, 0.25, 0) and found.config.output == "integrator"
+
+
+A, B, C = LAYERS[0], ("fc1", nn.Linear(3 * 196, 12)), ("fc2", nn.Linear(12, 10))
+BARE = (
+    "has no neuron: the class is read from its current, step by step; if one comes after it, say so by --map NAME=lif"
+)
+
+
+@pytest.mark.parametrize(
+    ("order", "bare"),
+    [
+        ((A, ONE, LAYERS[1]), True),
+        ((A, LAYERS[1], ONE), False),  # all share it
+        ((ONE, A, LAYERS[1]), False),
+        ((A, ONE, B, TWO, C), True),
+        ((A, B, C, ONE, TWO), True),
+        ((ONE, TWO, A, B, C), True),
+        ((A, B, ONE, TWO, C), True),
+    ],
+    ids=lambda order: " ".join(name for name, _ in order) if isinstance(order, tuple) else str(order),
+)
+def test_a_last_layer_without_a_neuron_is_seen_in_the_order(order, bare):
+    found = convert(built(*order))
+    assert found.config.output == ("integrator" if bare else "spiking")
+    assert any(BARE in note for note in found.notes) == bare
+    assert found.config.beta == (0.5, 0) if bare and len(order) == 3 else (0.5, 0.7, 0) if bare else 0.5
+
+
+@pytest.mark.parametrize(
+    ("order", "places", "message"),
+    [
+        ((A, ONE, B, C, TWO), (), "3 layers have weights and 2 neurons were found"),
+        ((A, B, ONE, C), (), "lif1 stands between 3 layers, expected a snntorch.Leaky or snntorch.Synaptic after each"),
+        ((A, B, C, ONE, TWO), ("lif1=lif2", "lif2=lif3"), "3 layers have weights and 2 neurons were found"),
+        ((LAYERS[1],), (), "1 layers have weights and 0 neurons were found"),
+    ],
+)
+def test_a_neuron_that_is_missing_elsewhere_is_refused(order, places, message):
+    with pytest.raises(UserError, match=f"^net.pt: {message}"):
+        convert(built(*order), "net.pt", places=places)
+
+
+def test_norms_are_counted_and_measured():
+    state = trained(Net(norm=True)).state_dict()
+    one = {name: value for name, value in state.items() if not name.startswith("norm1")}
+    notes = convert(one, places=("norm2=conv2",), padding="valid").notes
+    assert "norm2 is folded into conv2, with its running statistics and eps 1e-05" in notes
+    with pytest.raises(UserError, match="norm1 has 3 channels and conv2 4, expected equal numbers"):
+        convert(state, places=("norm1=conv2", "norm2=conv1"), padding="valid")
+    with pytest.raises(UserError, match=r"norm2 is a BatchNorm, expected conv1, conv2, ... or fc1, fc2, ..."):
+        convert(state, places=("norm2=lif1",), padding="valid")
+
+
+def test_numbers_in_names_that_contradict_the_order_are_told():
+    found = convert(built(*LAYERS, TWO, ONE))
+    assert found.config.beta == (0.7, 0.5)
+    assert any(note.startswith("lif2, lif1 are taken in this order, in which they were dec") for note in found.notes)
+    placed = convert(built(*LAYERS, TWO, ONE), places=("lif1=lif1", "lif2=lif2"))
+    assert placed.config.beta == (0.5, 0.7) and not any("taken in this order" in note for note in placed.notes)
+
+
+def test_names_without_numbers_have_no_order_in_a_safetensors_file(tmp_path):
+    state = Net().state_dict()
+    renamed = {name.replace("conv1", "stem").replace("conv2", "body"): value for name, value in state.items()}
+    path = str(tmp_path / "net.safetensors")
+    save_file(renamed, path)
+    with pytest.raises(UserError, match=r"body, stem: a safetensors file does not hold their order, .* by --map"):
+        state_dict.read(path, padding="valid")
+    found = state_dict.read(path, places=("stem=conv1", "body=conv2"), padding="valid", divided_by=256)
+    assert np.array_equal(found.tensors["conv1.weight"], state["conv1.weight"].numpy())

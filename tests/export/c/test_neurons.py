@@ -1,0 +1,95 @@
+"""Neurons in C are traced from their step: any that can be written down, not only those that there are."""
+
+import re
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from c_networks import COMPILERS, FEW, IMAGES, STRICT, SYNAPTIC, images_for, parameters
+
+from csnn_jax.neurons import NEURONS
+from csnn_jax.neurons.neuron import Neuron
+from export import reference
+from export.c import neurons, program
+
+
+def body(text: str, function: str) -> list[str]:
+    """The statements of a function."""
+    (found,) = re.findall(rf"\b{function}\(struct[^{{]*\{{\n(.*?)\n\}}", text, re.S)
+    return [line.strip() for line in found.splitlines()]
+
+
+def test_the_leaky_step_is_that_which_was_written_by_hand():
+    text = "".join(neurons.header(FEW, parameters(FEW)))
+    at = "states[CSNN_STATE_MEM * CSNN_NEURONS + c]"
+    assert body(text, "step_subtract") == [
+        f"const float mem0 = {at};",
+        "const float fired1 = mem0 > p.threshold ? 1.0f : 0.0f;",
+        f"{at} = unit * (p.beta * mem0) + current - fired1 * p.threshold;",
+    ]
+    assert body(text, "step") == ["step_subtract(p, states, c, current, unit);"]
+    assert body(text, "spikes") == [f"const float mem0 = {at};", "return mem0 > p.threshold;"]
+    assert "int32_t reset" not in text and "*beta" not in text
+
+
+def test_each_reset_has_one_function_and_layers_name_theirs(tmp_path):
+    config = replace(FEW, reset=("zero", "none", "zero"))
+    program.write_sources(tmp_path, config, parameters(config))
+    text = (tmp_path / "neurons.h").read_text()
+    assert re.findall(r" step_(\w+)\(struct", text) == ["zero", "none"]
+    assert re.findall(r"(\d)\},\n", text) == ["0", "1", "0"]
+
+
+def _threshold(values, state):
+    return values["threshold"] + (state["rise"] - 0.0625)
+
+
+def _adaptive(ops, values, state, current, reset):
+    """Each spike raises the threshold for a while, and the membrane also takes what it was two steps ago."""
+    fired = ops.fired(state["mem"], _threshold(values, state))
+    rise = ops.decayed(values["alpha"], state["rise"]) + ops.masked(fired, 0.25)
+    new = ops.decayed(1 - values["beta"], state["last"] - (state["mem"] - current))
+    decayed = ops.decayed(values["beta"], ops.decayed(0.9, state["mem"]) - ops.masked(fired, state["mem"]))
+    return {"last": state["mem"], "rise": rise, "mem": 0.1 + (new + decayed) + rise - (0.3 - new)}
+
+
+def _counter(ops, values, state, current, reset):
+    """Nothing decays."""
+    return {"mem": state["mem"] + current}
+
+
+def made_up(step, states, threshold):
+    """In place of synaptic neurons, whose parameters it has."""
+    parts = NEURONS["synaptic"].parameters
+    equations = {"none": ("as above",) * len(states)}
+    return Neuron("synaptic", "made up", states, parts, step, equations, resets=("none",), threshold=threshold)
+
+
+MADE_UP = {
+    "adaptive": made_up(_adaptive, ("last", "rise", "mem"), _threshold),
+    "counter": made_up(_counter, ("mem",), lambda values, state: values["threshold"]),
+}
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("per_channel", [(), ("beta", "threshold")], ids=["layers", "channels"])
+@pytest.mark.parametrize("name", MADE_UP)
+def test_a_neuron_that_somebody_adds_has_torchs_states(monkeypatch, tmp_path, name, per_channel, compiler):
+    monkeypatch.setitem(NEURONS, "synaptic", MADE_UP[name])
+    config = replace(SYNAPTIC, reset="none", per_channel=per_channel)
+    tensors = parameters(config)
+    program.write_sources(tmp_path, config, tensors)
+    command = [*compiler, *STRICT, "-O2", "-fPIC", "-shared", "csnn.c", "-o", "libcsnn.so"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    library, step = program.Library(tmp_path / "libcsnn.so", config), reference.Step(config, tensors)
+    x = reference.inputs(config, images_for(config))
+    trace = reference.trace(step, x, config.time_steps)
+    assert all(layer.any() and not layer.all() for layer in trace.spikes)
+    states = [u.numpy() for u in step.initial_states(IMAGES)]
+    for t in range(config.time_steps):
+        states, spikes = library.step(states, x.numpy())
+        np.testing.assert_array_equal(spikes, trace.output[t].numpy())
+        for mine, theirs in zip(states, trace.states, strict=True):
+            np.testing.assert_array_equal(mine, theirs[t].numpy())

@@ -1,0 +1,10 @@
+"""Layers by themselves, whose neurons don't matter."""
+
+from typing import Any
+
+from csnn_jax.config import Layer, ModelConfig
+
+
+def lone_layer(*values: Any, **fields: Any) -> Layer:
+    """A layer with the default neurons; arguments are those of `Layer`."""
+    return Layer(*values, neurons=ModelConfig().layers[0].neurons, **fields)
