@@ -69,14 +69,16 @@ class ModelConfig(NeuronFields):
     num_classes: int = 10
     """Output neurons; at the default, training takes the number of classes of the data set."""
     pool: Pool | tuple[Pool, ...] = "max"
-    """2x2 pooling after each convolution, before the neurons, or none; one value, or one per convolution."""
+    """2x2 pooling after each convolution: the maximum, average or sum, or none; one value, or one per convolution."""
+    pool_after: bool = False
+    """Pool the neurons' spikes, not the convolutions before them."""
     bias: bool = True
     """Add a number per output channel to the convolutions and linear layers."""
     weight_bits: int | None = None
     """Bits of a weight with its sign, 2 to 8, at which the network is trained and runs; None: as many as stay exact."""
     reset: Reset | tuple[Reset, ...] = "subtract"
-    """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none; one value for all
-    layers, or one per layer."""
+    """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none; synaptic neurons
+    have clear, too, which sets it to zero before the input is added; one value for all layers, or one per layer."""
     output: Output = "spiking"
     """Neurons of the last layer: spiking as all others, or an integrator, whose neurons neither spike nor reset; the
     class is read from their membranes."""
@@ -126,6 +128,7 @@ class ModelConfig(NeuronFields):
         check("input_bits", self.input_bits, f"a whole number from 0 to {grid.MOST_INPUT}", few)
         check_bits(self.weight_bits)
         check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
+        check("--pool-after", self.pool_after, "true or false", isinstance(self.pool_after, bool))
         check("--bias", self.bias, "true or false", isinstance(self.bias, bool))
         check("--neuron", self.neuron, f"one of {', '.join(NEURONS)}", self.neuron in [*NEURONS])
         check_neurons(self, self.kind, PARAMETERS)
@@ -139,7 +142,7 @@ class ModelConfig(NeuronFields):
                     "expected fewer blocks, smaller kernels or strides, or larger images"
                 )
             if (room := layer.grid.room) < grid.LEAST:
-                inputs = f"{layer.grid.terms:,} inputs of {layer.input_bits} bits"
+                inputs = f"{layer.grid.terms:,} inputs of {layer.grid.input_bits} bits"
                 raise UserError(
                     f"{layer.name}: {inputs} to each neuron leave {max(0, room)} bits for its weights, "
                     f"expected at least {grid.LEAST}: fewer inputs, or smaller kernels"
@@ -175,17 +178,21 @@ class ModelConfig(NeuronFields):
         blocks: list[Layer] = []
         neurons = iter(self._neurons())
         shape: tuple[int, ...] = self.input_shape
+        before: Pooling | None = None
         of_each = (self._per_convolution(getattr(self, name)) for name in GEOMETRY)
         for number, (channels, *geometry) in enumerate(zip(self.conv_channels, *of_each, strict=True), 1):
             kernel, stride, padding, pool = geometry
             zeros = kernel // 2 if padding == "same" else 0
             pooling = None if pool == "none" else Pooling(pool)
             name, sizes = f"conv{number}", (kernel, stride, zeros)
-            blocks.append(Layer(name, "conv", shape, channels, *sizes, pooling, self.bias, neurons=next(neurons)))
-            shape = blocks[-1].out_shape
+            pools = None if self.pool_after else pooling, before
+            blocks.append(Layer(name, "conv", shape, channels, *sizes, *pools, self.bias, neurons=next(neurons)))
+            before = pooling if self.pool_after else None
+            shape = before.shape(blocks[-1].out_shape) if before else blocks[-1].out_shape
         for number, features in enumerate((*self.hidden, self.num_classes), 1):
-            blocks.append(Layer(f"fc{number}", "linear", shape, features, bias=self.bias, neurons=next(neurons)))
-            shape = blocks[-1].out_shape
+            name, own = f"fc{number}", next(neurons)
+            blocks.append(Layer(name, "linear", shape, features, before=before, bias=self.bias, neurons=own))
+            before, shape = None, blocks[-1].out_shape
         blocks[0] = replace(blocks[0], input_bits=self.entering_bits, input_step=1 / self.input_scale)
         return tuple(replace(block, weight_bits=self.weight_bits) for block in blocks)
 

@@ -1,7 +1,7 @@
 """What the neurons of a stack are: fields of ModelConfig, and the values per channel that the weights hold."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from csnn_torch.foreign.stack import Stack
 
 T = TypeVar("T")
 
-_RESETS = get_args(Reset)
+_RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
 """In the order of snnTorch's `reset_mechanism_val`."""
 _ALIKE = "neurons with alpha are taken as snntorch.Synaptic; a snntorch.Alpha looks the same in a state_dict"
 

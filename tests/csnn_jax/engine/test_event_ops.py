@@ -170,7 +170,7 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
         if pool is None:
             current += bias
         else:
-            current = (layers.max_pool if pool.kind == "max" else layers.avg_pool)(current, bias, pool)
+            current = layers.pool(current, bias, pool)
         return dense_window(current.reshape(batch, time, -1), beta, threshold, neuron)
 
     compare(event, dense, [x, kernel, bias, neuron["beta"], neuron["threshold"]], seed)
