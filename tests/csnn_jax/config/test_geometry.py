@@ -19,7 +19,7 @@ def test_layers_fit_one_another(model):
     for before, after in itertools.pairwise(layers):
         pool = after.before
         assert after.in_shape == (before.out_shape if pool is None else pool.shape(before.out_shape))
-        pooled = model.pool_after and before.kind == "conv" and "none" != _of(model.pool, layers.index(before))
+        pooled = model.pool_after and before.kind == "conv" and _of(model.pool, layers.index(before)) != "none"
         assert (pool is not None) == pooled
     for number, (layer, channels) in enumerate(zip(conv, model.conv_channels, strict=True)):
         kernel, stride, padding, pool, size = (
