@@ -31,7 +31,7 @@ class Pooling:
 
     def __post_init__(self):
         if self.kind != "max" and self.window & (self.window - 1):
-            raise UserError(f"--pool-size {self.size}: {self.kind}s of {self.window} positions round, expected 2, 4 or 8")
+            raise UserError(f"--pool-size {self.size}: {self.kind} of {self.window} pixels rounds, expected 2, 4 or 8")
 
     @property
     def window(self) -> int:
