@@ -76,7 +76,9 @@ def neurons() -> dict:
         "LIF, norm_input=False, MembraneReset, SingleSpike": rules.neurons(
             partial(run, sl.LIF(**plain, reset_fn=MembraneReset(), spike_fn=SingleSpike)), lif_reset
         ),
-        "LIF, norm_input=False, tau_syn=2": rules.neurons(partial(run, sl.LIF(**plain, tau_syn=2.0)), lif_synaptic, 2),
+        "LIF, norm_input=False, tau_syn=2": rules.neurons(
+            partial(run, sl.LIF(**plain, tau_syn=2.0)), lif_synaptic, 2, exact=False
+        ),
     }
 
 
@@ -178,6 +180,6 @@ def own_files() -> dict:
 if __name__ == "__main__":
     logging.disable()
     packages = ("sinabs", "nir", "nirtorch", "torch", "numpy")
-    lif = dict(tau=4, r=1, definition=exponential)
+    theirs = dict(tau=4, r=1, definition=exponential)
     sections = dict(neurons=neurons, write=write, time_constants=constants, imported=imported)
-    rules.main(packages, **sections, read=lambda: cases.read(read, **lif), own_files=own_files)
+    rules.main(packages, **sections, read=lambda: cases.read(read, **theirs), own_files=own_files)
