@@ -105,7 +105,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_WIDEST {widest} /* most channels of any layer, up to a whole multiple of {LANES} */
 #define CSNN_WIDEST_POOLED {pooled} /* and of any layer with pooling */
 #define CSNN_CELLS {cells} /* pixels of all layers, and one more for each */
-#define CSNN_POOLED {events} /* most events that a layer's spikes become in pools after the neurons; 0: there are none */
+#define CSNN_POOLED {events} /* most events that spikes become in a pool after the neurons; 0: there is none */
 #define CSNN_POOLED_CELLS {places} /* most pixels of such a pool, and one more */
 
 #define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats, 8 or 4: whole numbers */

@@ -119,7 +119,7 @@ def _flatten(model: ir.Model) -> None:
 
 
 def _keep_apart(model: ir.Model) -> None:
-    """Makes each Add of a Conv's result a Sum. ONNX Runtime moves an Add into the Conv, ahead of its bias: it rounds."""
+    """Makes each Add of a Conv's result a Sum; ONNX Runtime moves Adds into the Conv, before its bias. That rounds."""
     for node in model.graph:
         makers = [value.producer() for value in node.inputs if value is not None]
         if node.op_type == "Add" and any(maker is not None and maker.op_type == "Conv" for maker in makers):
