@@ -3,17 +3,24 @@
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from csnn_jax.config.geometry import Layer, Pooling
 
 
 class SumPool2d(nn.AvgPool2d):
-    """The sum of every window of size x size pixels: its average times the pixels, a power of two."""
+    """The sum of every window of size x size pixels: its average times the pixels, a power of two.
+
+    Attributes:
+        pixels: a tensor, not a number, so graphs hold it under its name.
+    """
+
+    pixels: Tensor
 
     def __init__(self, size: int, stride: int):
         super().__init__(size, stride)
-        self.pixels = size**2
+        self.register_buffer("pixels", torch.tensor(float(size**2)), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) * self.pixels
