@@ -92,9 +92,10 @@ class _Reader:
         if stride < 1:
             raise node.error(f"stride is {stride}, expected at least 1")
         zeros = kernel // 2 if around == "same" else 0
-        sizes = ((length + 2 * zeros - kernel) // stride + 1 for length in self.shape[1:])
+        shape = (out, *((length + 2 * zeros - kernel) // stride + 1 for length in self.shape[1:]))
         factor = per_channel(node, "the Scale before it", self.factor, self.shape)
-        self._begin(Block(node, weight * factor.reshape(-1, 1, 1), self._bias(node, out), (out, *sizes), stride, around))
+        weight = weight * factor.reshape(-1, 1, 1)
+        self._begin(Block(node, weight, self._bias(node, out), shape, stride, around))
 
     def linear(self, node: Node) -> None:
         weight = self._weight(node, 2)

@@ -1,6 +1,7 @@
 """The nodes of a NIR graph in the order in which they run, for networks in which each node feeds the next one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ from csnn_jax.errors import UserError, one_line
 from csnn_torch.foreign.nir_file import Graph, StoredNode
 
 
-class Node(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Node:
     """A node in its place.
 
     Attributes:
@@ -56,11 +58,11 @@ class Chain(NamedTuple):
     """The nodes between input and output.
 
     Attributes:
-        shape: of the input as the file has it; None: it has none.
+        shape: of the input as the file has it; empty: it has none.
         nodes: in order.
     """
 
-    shape: tuple[int, ...] | None
+    shape: tuple[int, ...]
     nodes: tuple[Node, ...]
 
 
@@ -76,7 +78,9 @@ def chain(graph: Graph, source: str) -> Chain:
     for start, end in dict.fromkeys(edges):
         for name in (start, end):
             if name not in nodes:
-                raise UserError(f"{source}: has an edge from {_listed([start])} to {_listed([end])}, but no node {_listed([name])}")
+                raise UserError(
+                    f"{source}: has an edge from {_listed([start])} to {_listed([end])}, but no node {_listed([name])}"
+                )
         after[start].append(end)
         before[end].append(start)
     if cycle := _cycle(before):
@@ -85,14 +89,20 @@ def chain(graph: Graph, source: str) -> Chain:
     for name in nodes:
         for others, verb in ((after[name], "feeds"), (before[name], "is fed by")):
             if len(others) > 1:
-                raise UserError(f"{source}: {_listed([name])} {verb} {_listed(sorted(others))}, expected a chain of nodes")
+                raise UserError(
+                    f"{source}: {_listed([name])} {verb} {_listed(sorted(others))}, expected a chain of nodes"
+                )
     order = [first]
     while after[order[-1]]:
         order += after[order[-1]]
     if order[-1] != last:
-        raise UserError(f"{source}: {_listed(order[-1:])} feeds nothing, expected a chain of nodes up to the Output, {_listed([last])}")
+        raise UserError(
+            f"{source}: {_listed(order[-1:])} feeds nothing, expected a chain that ends at {_listed([last])}"
+        )
     if loose := sorted(nodes.keys() - set(order)):
-        raise UserError(f"{source}: {_listed(loose)} lies outside the chain from Input to Output, expected all nodes in it")
+        raise UserError(
+            f"{source}: {_listed(loose)} lies outside the chain from Input to Output, expected all nodes in it"
+        )
     inner = [(name, nodes[name]) for name in order if nodes[name].kind not in ("Input", "Output")]
     found = (Node(source, number, name, *one) for number, (name, one) in enumerate(inner, 1))
     return Chain(_shape(nodes[first]), tuple(found))
@@ -137,18 +147,18 @@ def _cycle(before: dict[str, list[str]]) -> list[str]:
     while free := [name for name, others in left.items() if not any(other in left for other in others)]:
         for name in free:
             del left[name]
-    path: list[str] = []
-    name = min(left, default=None)
-    while name is not None and name not in path:  # every one that's left has one of them before it
+    if not left:
+        return []
+    path, name = [], min(left)
+    while name not in path:  # every one that's left has one of them before it
         path.append(name)
         name = next(other for other in before[name] if other in left)
-    return [] if name is None else [*path[path.index(name) :], name][::-1]
+    return [*path[path.index(name) :], name][::-1]
 
 
-def _shape(node: StoredNode) -> tuple[int, ...] | None:
+def _shape(node: StoredNode) -> tuple[int, ...]:
     values = np.asarray(node.values.get("shape", ()))
-    usable = values.ndim == 1 and values.size and values.dtype.kind in "iu"
-    return tuple(map(int, values)) if usable else None
+    return tuple(map(int, values)) if values.ndim == 1 and values.dtype.kind in "iu" else ()
 
 
 def _listed(names: Sequence[str], by: str = ", ") -> str:

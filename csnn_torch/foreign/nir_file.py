@@ -94,7 +94,9 @@ def _check_version(file: Any, path: str) -> None:
     if not all(part.isdecimal() and part.isascii() for part in parts[:3]):
         raise UserError(f"{path}: has the version {version}, expected one such as {_shown(NEWEST)}")
     if tuple(map(int, parts[:3])) > NEWEST:
-        raise UserError(f"{path}: was written by nir {version}, expected at most {_shown(NEWEST)}, the newest known here")
+        raise UserError(
+            f"{path}: was written by nir {version}, expected {_shown(NEWEST)}, the newest known here, or older"
+        )
 
 
 def _shown(version: tuple[int, ...]) -> str:

@@ -30,7 +30,7 @@ def read(
     dt: float | None = None,
     written_by: WrittenBy | None = None,
     reset: Reset | None = None,
-    norm_input: bool | None = None,
+    norm_input: bool = True,
     input_shape: tuple[int, int, int] | None = None,
     divided_by: float | None = None,
     normalize: Sequence[float] | None = None,
@@ -43,7 +43,7 @@ def read(
         dt: time step, seconds; None: what the file says, else the program's usual one.
         written_by: the program whose neurons they are; None: neurons by NIR's definition.
         reset: what a spike does to a membrane; None: what it does in the program.
-        norm_input: whether Sinabs' LIF multiplies its input by its leak; None: it does, as is its default.
+        norm_input: whether Sinabs' LIF multiplies its input by its leak, as is its default.
         input_shape: height, width and channels of the images; None: what the file says.
         divided_by: what the bytes of its images were divided by; None: what the file says, else see `folding.entered`.
         normalize: see `state_dict.read`.
@@ -55,8 +55,8 @@ def read(
     """
     if written_by is not None:
         check_choice("--written-by", written_by, WrittenBy)
-    only = "none, which is a word on Sinabs' neurons only, see --written-by"
-    check("--norm-input", norm_input, only, norm_input is None or written_by == "sinabs")
+    if not norm_input and written_by != "sinabs":
+        raise UserError("--no-norm-input: expected --written-by sinabs with it, whose neurons have norm_input")
     graph = nir_file.read(path)
     said = _said(graph.metadata, path)
     chain = nir_chain.chain(graph, path)
@@ -65,7 +65,7 @@ def read(
     step = _step(program, written_by, dt, written)
     size, entering = _input_shape(chain, input_shape, path)
     blocks = nir_blocks.blocks(chain, entering, path)
-    found = nir_neurons.read(blocks, nir_neurons.Rule(program, step, reset, norm_input is not False))
+    found = nir_neurons.read(blocks, nir_neurons.Rule(program, step, reset, norm_input))
     by = None if normalize is None else folding.normalization(normalize)
     stated = {"input_shape": size} | nir_blocks.geometry(blocks) | found.fields
     stated["bias"] = by is not None or any(block.bias.any() for block in blocks)
@@ -115,13 +115,14 @@ def _input_shape(
 ) -> tuple[tuple[int, int, int], tuple[int, ...]]:
     """The images' (height, width, channels), and the shape that comes into the first node: (channels, height, width)
     or (features,)."""
-    shape = chain.shape
-    found = shape[1:] if shape and shape[0] == 1 and len(shape) in (2, 4) else shape  # a batch's axis in front
-    known = found is not None and len(found) in (1, 3) and min(found) > 0
+    found = chain.shape
+    if found[:1] == (1,) and len(found) in (2, 4):  # a batch's axis in front
+        found = found[1:]
+    known = len(found) in (1, 3) and min(found) > 0
     if given is None:
         if not known:
-            has = "no shape of its input" if shape is None else f"an input of shape {list(shape)}"
-            raise UserError(f"{source}: has {has}, expected three numbers; give height, width and channels, --input-shape")
+            has = f"an input of shape {list(chain.shape)}" if chain.shape else "no shape of its input"
+            raise UserError(f"{source}: has {has}, expected channels, height and width; see --input-shape")
         given = (found[1], found[2], found[0]) if len(found) == 3 else _image(found[0], source)
     check("--input-shape", given, "three positive whole numbers", len(given) == 3 and min(given) > 0)
     height, width, channels = given

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from csnn_jax.config import Reset
-from csnn_jax.errors import UserError
 from csnn_torch.foreign.neurons import FoundNeurons, number, one_or_all
 from csnn_torch.foreign.nir_blocks import Block
 from csnn_torch.foreign.nir_chain import Node
@@ -18,6 +17,8 @@ Values = np.ndarray
 """Of a parameter: a scalar, or one value per channel."""
 NEAR = 1e-6
 """How far a factor may be from a power of two, relative to it, to be one: r dt / tau of float32 is rarely just 1."""
+WEAK = 1e-3
+"""A factor of a neuron's input that's more likely a misunderstanding."""
 
 
 class Rule(NamedTuple):
@@ -73,7 +74,7 @@ def read(blocks: Sequence[Block], rule: Rule) -> FoundNeurons:
         "reset": one_or_all(one.reset for one in found),
         "per_channel": tuple(name for name, each in values.items() if any(one.ndim for one in each)),
     }
-    return FoundNeurons(fields, values, tuple(_notes(blocks, rule)))
+    return FoundNeurons(fields, values, tuple(_notes(blocks, found, rule)))
 
 
 def _neurons(block: Block, rule: Rule, synaptic: bool) -> _Neurons:
@@ -98,7 +99,7 @@ def _neurons(block: Block, rule: Rule, synaptic: bool) -> _Neurons:
     rest = _rest(node, shape, rule, reset)
     offset = leak * ((_values(node, "v_leak", shape, 0) if leaks else 0) - rest)
     if node.kind == "CubaLIF" and np.any(offset):
-        raise node.error("v_leak differs from v_reset, expected the same: it moves the membrane, not the synaptic current")
+        raise node.error("v_leak differs from v_reset, expected the same: it moves the membrane, not the synapse")
     threshold = one if node.kind == "LI" else _threshold(node, shape, rest, rule)
     return _Neurons(alpha, beta, threshold, _power(np.asarray(gain, np.float64)), np.asarray(offset), reset)
 
@@ -182,14 +183,12 @@ def _first(values: Values) -> str:
     return f"{np.ravel(values)[0]:g}"
 
 
-def _notes(blocks: Sequence[Block], rule: Rule) -> Iterator[str]:
-    for block in blocks:
+def _notes(blocks: Sequence[Block], found: Sequence[_Neurons], rule: Rule) -> Iterator[str]:
+    for block, one in zip(blocks, found, strict=True):
         if block.neuron is None:
             yield f"`{block.node.name}` has no neurons: the class is read from its current, step by step"
-        elif block.neuron.kind == "IF" and rule.program.by_r and rule.program.step is not None:
-            r = np.ravel(block.neuron.values["r"])[0]
-            if not math.isclose(r * rule.dt, 1, rel_tol=NEAR):
-                yield (
-                    f"`{block.neuron.name}`, an IF, adds r dt = {r * rule.dt:g} times its input by NIR's definition; Norse "
-                    "and Sinabs add it as it is: --written-by norse or sinabs"
-                )
+        elif rule.program.by_r and np.max(one.gain) <= WEAK:
+            yield (
+                f"`{block.neuron.name}`, {block.neuron.kind}, gets {np.max(one.gain):g} of its input, by r, its time "
+                "constant and the step; Norse and Sinabs have other units: --written-by norse or sinabs"
+            )

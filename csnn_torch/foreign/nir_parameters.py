@@ -57,7 +57,9 @@ def whole(node: Node, name: str) -> int:
     """A whole number that's the same for height and width."""
     values = node.numbers(name)
     if values.dtype.kind == "f" or (values != values.flat[0]).any():
-        raise node.error(f"{name} is {show(tuple(values.flat))}, expected a whole number, the same for height and width")
+        raise node.error(
+            f"{name} is {show(tuple(values.flat))}, expected a whole number, the same for height and width"
+        )
     return int(values.flat[0])
 
 
@@ -65,8 +67,10 @@ def padding(node: Node, kernel: int) -> Literal["same", "valid"]:
     """Half a kernel, or none."""
     given = node["padding"]
     if isinstance(given, str):
-        if given == "valid" or (given == "same" and kernel % 2 and whole(node, "stride") == 1):
-            return given
+        if given == "valid":
+            return "valid"
+        if given == "same" and kernel % 2 and whole(node, "stride") == 1:
+            return "same"
         raise node.error(f"padding is {one_line(given)}, expected valid, or same with an odd kernel and stride 1")
     zeros = whole(node, "padding")
     if kernel % 2 and zeros == kernel // 2:

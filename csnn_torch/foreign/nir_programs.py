@@ -1,4 +1,4 @@
-"""What a NIR file doesn't say and its writer does: how a time constant becomes a decay, what drives a neuron, its reset.
+"""What a NIR file leaves to its writer: how a time constant becomes a decay, what drives a neuron, its reset.
 
 A file has no word of who wrote it. By NIR's definition, solved by Euler's method with a step dt,
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from csnn_jax.config import Reset
 
@@ -63,6 +62,8 @@ def _norse(written: np.ndarray, dt: float) -> np.ndarray:
 
 def _exponential(steps: np.ndarray, _: float) -> np.ndarray:
     """Sinabs' decay, in float32; what is left of 1 is computed in float64, which loses none of its bits."""
+    import torch  # here, because the command's flags need this file without it
+
     alpha = torch.exp(-1.0 / torch.as_tensor(np.asarray(steps, np.float32)))
     return 1 - alpha.double().numpy()
 
@@ -98,7 +99,8 @@ PROGRAMS: dict[WrittenBy, Program] = {
         reset="subtract",
         starts="0",
         unsaid="a file by Sinabs has neither norm_input, tau_syn, min_v_mem, reset_fn nor spike_fn: taken are the "
-        "defaults, but one spike per step where Sinabs has several (as SingleSpike); --reset zero is MembraneReset",
+        "defaults, but one spike per step where Sinabs has several (as SingleSpike); --reset zero is MembraneReset, "
+        "--no-norm-input norm_input=False",
     ),
     "spikingjelly": Program(step=1e-4, leak=_euler, kinds=("IF", "LIF", "CubaLIF"), includes=True),
 }
