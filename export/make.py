@@ -156,7 +156,7 @@ def _prove(evidence: Evidence, part: Part, name: str, checks: Iterator[CheckResu
         result = next(checks)
     if result.problems:
         raise UserError(f"{name}: {result.problems[0]}; no bundle is made of a file that is not proven")
-    print(f"{name:<20} {claims.summary(part, result, len(evidence.test.labels))}", flush=True)
+    print(f"{name:<24} {claims.summary(part, result, len(evidence.test.labels))}", flush=True)
     return result
 
 

@@ -25,7 +25,7 @@ _RESETS = {"leaky": "zero", "synaptic": "clear"}
 
 
 def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) -> str | None:
-    """Why this network can't be such a file with the same spikes, in one line, and what gives one; None where it can."""
+    """Why this network can't be such a file with the same spikes, in one line, and what gives one; None: it can."""
     wanted = []
     if "max" in {pool.kind for layer in config.layers for pool in (layer.before, layer.pool) if pool}:
         wanted.append(("has no max-pooling", "--pool avg"))
@@ -155,5 +155,5 @@ def write(path: Path, config: ModelConfig, tensors: Tensors, dialect: Dialect = 
 
 
 def read(path: Path, dialect: Dialect = DEFINITION) -> nir.NIRGraph:
-    """Reads such a file, with the checks of types that the dialect stands."""
+    """Reads such a file, with nir's checks of shapes unless parameters are of one value."""
     return nir.read(path, type_check=not dialect.legacy)

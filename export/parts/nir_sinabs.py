@@ -50,8 +50,7 @@ def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Te
 
 def _usage(semantics: Figures) -> str:
     return f"""\
-In Sinabs. NIR doesn't say which reset and which spikes, and its importer subtracts and lets a neuron spike several times
-in a step, so they are set after it:
+In Sinabs, whose importer makes neurons that subtract and spike several times a step, so the example sets both:
 
 <!-- sinabs -->
 ```python

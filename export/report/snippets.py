@@ -38,9 +38,8 @@ def nir(semantics: dict[str, Any]) -> str:
 
 def norse(semantics: dict[str, Any]) -> str:
     """The example with network_norse.nir, which needs nir and Norse."""
-    return _stepped(
-        semantics, "import nir", "from norse.torch import from_nir", 'from_nir(nir.read("network_norse.nir"))'
-    )
+    importer, network = "from norse.torch import from_nir", 'from_nir(nir.read("network_norse.nir"))'
+    return _stepped(semantics, "import nir", importer, network)
 
 
 def spikingjelly(semantics: dict[str, Any]) -> str:
