@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config.geometry import Pooling
 from csnn_jax.runs.layouts import Tensors
 
 PJ_PER_ADD = 0.9
@@ -37,7 +38,8 @@ class Activity:
         time_steps: T.
         held: the same image was presented at every step.
         graded: the input had values other than 0 and 1.
-        inputs: input values that were not 0 [C, H, W].
+        entering: values that were not 0 in what the weights of every layer meet, [C, H, W] or [features]: the input,
+            and spikes, pooled where pools follow neurons.
         spikes: spikes of every layer, [C, H, W] or [features].
     """
 
@@ -45,14 +47,15 @@ class Activity:
     time_steps: int
     held: bool
     graded: bool
-    inputs: np.ndarray
+    entering: tuple[np.ndarray, ...]
     spikes: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, x: np.ndarray, spikes: Sequence[np.ndarray]) -> "Activity":
+    def of(cls, config: ModelConfig, x: np.ndarray, spikes: Sequence[np.ndarray]) -> "Activity":
         """The activity of one batch.
 
         Args:
+            config: the stack.
             x: input [batch, C, H, W], presented at every step, or [time, batch, C, H, W].
             spikes: spikes of every layer, 0 or 1: [time, batch, C, H, W] or [time, batch, features].
         """
@@ -60,14 +63,26 @@ class Activity:
         held = x.ndim == 4
         inputs = (x != 0).sum(0) * time_steps if held else (x != 0).sum((0, 1))
         graded = bool(((x != 0) & (x != 1)).any())
-        fired = tuple(layer.astype(bool).sum((0, 1)) for layer in spikes)
-        return cls(batch, time_steps, held, graded, inputs, fired)
+        given = [layer.astype(bool) for layer in spikes]
+        pools = [layer.before for layer in config.layers[1:]]
+        met = [_pooled(layer, pool) for layer, pool in zip(given[:-1], pools, strict=True)]
+        entering, fired = (tuple(layer.sum((0, 1)) for layer in layers) for layers in (met, given))
+        return cls(batch, time_steps, held, graded, (inputs, *entering), fired)
 
     def __add__(self, other: "Activity") -> "Activity":
         assert (self.time_steps, self.held) == (other.time_steps, other.held), "windows of different kinds"
+        entering = tuple(a + b for a, b in zip(self.entering, other.entering, strict=True))
         spikes = tuple(a + b for a, b in zip(self.spikes, other.spikes, strict=True))
-        inputs, graded = self.inputs + other.inputs, self.graded or other.graded
-        return Activity(self.images + other.images, self.time_steps, self.held, graded, inputs, spikes)
+        graded = self.graded or other.graded
+        return Activity(self.images + other.images, self.time_steps, self.held, graded, entering, spikes)
+
+
+def _pooled(spikes: np.ndarray, pool: Pooling | None) -> np.ndarray:
+    """Where a pool of spikes, bool [time, batch, C, H, W], isn't 0."""
+    if pool is None:
+        return spikes
+    windows = np.lib.stride_tricks.sliding_window_view(spikes, (pool.size, pool.size), axis=(-2, -1))
+    return windows[..., :: pool.stride, :: pool.stride, :, :].any((-2, -1))
 
 
 def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[str, Any]:
@@ -121,7 +136,6 @@ def fan_out(layer: Layer, weight: np.ndarray) -> np.ndarray:
 
 def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[dict[str, Any]]:
     found = []
-    entering = [activity.inputs, *activity.spikes]
     for number, layer in enumerate(config.layers, 1):
         weight = tensors[f"{layer.name}.weight"]
         own = [
@@ -131,13 +145,13 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
         ]
         parameters, neurons = sum(value.size for value in own), int(np.prod(layer.out_shape))
         reached = fan_out(layer, weight)
-        met = int((entering[number - 1].reshape(reached.shape) * reached).sum()) / activity.images
+        met = int((activity.entering[number - 1].reshape(reached.shape) * reached).sum()) / activity.images
         fired = int(activity.spikes[number - 1].sum()) / activity.images
         first = number == 1
         found.append(
             {
                 "name": layer.name,
-                "operation": "MAC" if first and activity.graded else "AC",
+                "operation": "MAC" if (activity.graded if first else not layer.takes_spikes) else "AC",
                 "neurons": neurons,
                 "parameters": parameters,
                 "bytes": FLOAT_BYTES * parameters,
@@ -160,6 +174,8 @@ def _neurobench(
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     # Scalars that are buffers there, not parameters.
     fixed = sum(len(layer.neurons.configured) - len(layer.neurons.learned) for layer in config.layers)
+    pools = [pool for layer in config.layers for pool in (layer.before, layer.pool)]
+    fixed += sum(pool is not None and pool.kind == "sum" for pool in pools)
     effective = {
         kind: sum(x["synaptic_operations"] for x in layers if x["operation"] == kind) for kind in ("MAC", "AC")
     }

@@ -42,13 +42,20 @@ def test_every_beta_comes_back_exactly(beta: float) -> None:
         ({"pool": "max", "reset": "subtract"}, {}, "train with --pool avg --reset zero for"),
         ({"reset": ("zero", "none", "zero")}, {}, "not as --reset none; train with --reset zero for"),
         ({"per_channel": ("beta",)}, {}, "one value for all neurons of a layer; train without --per-channel for"),
-        ({"neuron": "synaptic"}, {}, "NIR has no neuron synaptic; train with --neuron leaky for a network.nir"),
+        (
+            {"neuron": "synaptic", "reset": ("zero", "clear", "subtract")},
+            {},
+            "NIR resets a neuron to a value, and keeps the synaptic current, not as --reset subtract or zero; train "
+            "with --reset clear for a network.nir",
+        ),
+        ({"pool": "max", "pool_after": True}, {}, "NIR has no max-pooling; train with --pool avg for a network.nir"),
         ({"readout": "membrane"}, {}, "that are read from spikes; train with --readout spikes for"),
         (
             {"neuron": "synaptic", "pool": "max", "output": "integrator"},
             {},
-            "NIR has no max-pooling, has no neuron synaptic, and is written here for networks that are read from "
-            "spikes; train with --pool avg --neuron leaky --output spiking for a network.nir",
+            "NIR has no max-pooling, resets a neuron to a value, and keeps the synaptic current, not as --reset zero, "
+            "and is written here for networks that are read from spikes; train with --pool avg --reset clear "
+            "--output spiking for a network.nir",
         ),
         ({"learn_threshold": True}, {"lif2.threshold": np.float32(-0.25)}, "lif2's learnt threshold of -0.25"),
         ({"learn_beta": True}, {"lif3.beta": np.float32(1e-12)}, "lif3's beta of 1e-12"),
