@@ -82,7 +82,7 @@ def _pooled(spikes: np.ndarray, pool: Pooling | None) -> np.ndarray:
     if pool is None:
         return spikes
     windows = np.lib.stride_tricks.sliding_window_view(spikes, (pool.size, pool.size), axis=(-2, -1))
-    return windows[..., :: pool.stride, :: pool.stride, :, :].any((-2, -1))
+    return np.asarray(windows[..., :: pool.stride, :: pool.stride, :, :].any((-2, -1)))
 
 
 def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[str, Any]:

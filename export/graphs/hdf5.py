@@ -1,6 +1,6 @@
 """Where two HDF5 files differ, object by object. Shapes and types are compared before any values are read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,11 @@ from csnn_jax.errors import first_line
 
 Item = Any
 """A group or a data set; h5py has no types."""
+
+
+def in_folders(expected: Path, found: Path) -> Callable[[str], Iterator[str]]:
+    """From a file's name to how the one in the folder `found` differs, one line each."""
+    return lambda name: file_differences(expected / name, found / name)
 
 
 def file_differences(expected: Path, found: Path) -> Iterator[str]:

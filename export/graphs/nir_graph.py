@@ -8,6 +8,7 @@ import io
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
@@ -93,7 +94,7 @@ def graph(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEFINITION) 
             nodes[prefix + "linear"] = nir.Affine(weight, bias)
         nodes[prefix + "spikes"] = written.node
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
-    metadata = {"time_steps": config.time_steps, "encoding": config.encoding}
+    metadata: dict[str, Any] = {"time_steps": config.time_steps, "encoding": config.encoding}
     metadata |= {"scale": config.pixel_scale, "input_bits": config.pixel_bits}
     if dialect.dt is not None:
         metadata["dt"] = dialect.dt

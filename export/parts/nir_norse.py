@@ -1,14 +1,14 @@
 """`network_norse.nir`: Norse, whose importer has no average pooling and multiplies what drives a LIF by 1 - beta."""
 
 import math
+from collections.abc import Callable
 
 import nir
 import numpy as np
-import torch
 from torch import Tensor
 
 from export.graphs.nir_dialect import Dialect, Given, Inexact, Written, node
-from export.parts.nir_reader import Reader, State, Values, part, reset
+from export.parts.nir_reader import Reader, Rule, State, Values, part, reset
 from export.proof import Figures
 from export.report import snippets
 
@@ -47,33 +47,22 @@ def _gain_and_tau(decay: np.float32) -> tuple[float, np.float32]:
     raise AssertionError(f"no tau for a decay of {decay}")  # the same steps, whatever the power of two
 
 
-def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """Norse's neurons, each operation rounded as in Norse."""
-    current, membrane = state
-    if isinstance(kind, nir.CubaLIF):
-        current = current + _rate(values["tau_syn"]) * (-current + values["w_in"] * x)
-        x = values["r"] * current
-    if isinstance(kind, nir.IF):
-        membrane = membrane + x
-    elif isinstance(kind, nir.CubaLIF):
-        membrane = membrane + _rate(values["tau_mem"]) * (x - membrane)
-    else:
-        membrane = membrane + _rate(values["tau"]) * (x - membrane)
-    fired = membrane > values["v_threshold"]
-    return fired, (current, reset(fired, membrane))
+def _neurons(leaky: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Rule:
+    """Norse's neurons; `leaky` is what a state becomes by its rate and input."""
 
+    def rule(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Tensor, State]:
+        current, membrane = state
+        if isinstance(kind, nir.CubaLIF):
+            current = leaky(current, _rate(values["tau_syn"]), values["w_in"] * x)
+            x = values["r"] * current
+        if isinstance(kind, nir.IF):
+            membrane = membrane + x
+        else:
+            membrane = leaky(membrane, _rate(values["tau_mem" if isinstance(kind, nir.CubaLIF) else "tau"]), x)
+        fired = membrane > values["v_threshold"]
+        return fired, (current, reset(fired, membrane))
 
-def same_as_ours(kind: nir.NIRNode, values: Values, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """The same neurons, rounded as ours."""
-    current, membrane = state
-    rate = torch.zeros(()) if isinstance(kind, nir.IF) else _rate(values.get("tau_mem", values.get("tau")))
-    if isinstance(kind, nir.CubaLIF):
-        lost = _rate(values["tau_syn"])
-        current = (1 - lost) * current + lost * (values["w_in"] * x)
-        x = values["r"] * current
-    membrane = (1 - rate) * membrane + (x if isinstance(kind, nir.IF) else rate * x)
-    fired = membrane > values["v_threshold"]
-    return fired, (current, reset(fired, membrane))
+    return rule
 
 
 def _rate(tau: Tensor) -> Tensor:
@@ -92,4 +81,6 @@ in another way, so where a membrane comes within rounding of its threshold, a sp
 
 
 DIALECT = Dialect("Norse", "network_norse.nir", DT, neurons, sums=True)
+rule = _neurons(lambda state, rate, x: state + rate * (x - state))
+same_as_ours = _neurons(lambda state, rate, x: (1 - rate) * state + rate * x)
 PART = part(Reader(DIALECT, rule, 8, _usage, same_as_ours))

@@ -17,10 +17,9 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs.layouts import Tensors
 from export import reference
 from export.bundle import Manifest
-from export.graphs import nir_graph
+from export.graphs import hdf5, nir_graph
 from export.graphs.nir_dialect import Dialect
 from export.network import Bundle, Inputs
-from export.parts.nir import same
 from export.parts.part import Advice, CheckResult, ComparedRow, Part, Usage
 from export.proof import Figures
 from export.proof.equality import Comparison, problems
@@ -73,7 +72,7 @@ def run(graph: nir.NIRGraph, rule: Rule, x: Tensor, time_steps: int) -> list[Ten
     while (name := follows[name]) != "output":
         chain.append((name, graph.nodes[name]))
     arrays = {name: {k: torch.as_tensor(v) for k, v in _arrays(node).items()} for name, node in chain}
-    states = {name: (torch.zeros(()), torch.zeros(())) for name, _ in chain}
+    states: dict[str, State] = {name: (torch.zeros(()), torch.zeros(())) for name, _ in chain}
     spikes: dict[str, list[Tensor]] = {name: [] for name, node in chain if _fires(node)}
     for value in reference.frames(x, time_steps):
         for name, node in chain:
@@ -150,7 +149,7 @@ def part(reader: Reader) -> Part:
         what={dialect.file: f"the same, as {dialect.reader} reads it"},
         write=write,
         check=check,
-        same=same,
+        same=lambda bundle, received: hdf5.in_folders(bundle.folder, received),
         reason_against=reason_against,
         form=form,
         comparisons=comparisons,
