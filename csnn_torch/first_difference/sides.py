@@ -1,0 +1,64 @@
+"""The two sides of a comparison, from what the user called them."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from csnn_jax.config import Config
+from csnn_jax.errors import UserError, one_line
+from csnn_jax.runs import rundir
+from csnn_torch.first_difference.onnx_step import OnnxStep
+from csnn_torch.first_difference.programs import PROGRAMS, NirFile
+from csnn_torch.first_difference.recording import BEFORE, Recording
+from csnn_torch.first_difference.side import Side
+from csnn_torch.first_difference.simulation import Network, simulate
+
+EXPECTED = "a run directory, a step.onnx, or PROGRAM:FILE.nir with one of " + ", ".join(PROGRAMS)
+
+
+def open_side(given: str, dt: float | None) -> Side:
+    """The side that A or B names.
+
+    Args:
+        given: by the user.
+        dt: time step of a program that needs one, seconds; None: the program's own.
+
+    Raises:
+        UserError: nothing there, nothing that can be run, or the program isn't installed.
+    """
+    program, colon, file = given.partition(":")
+    if colon and file.endswith(".nir"):
+        if program not in PROGRAMS:
+            raise UserError(f"{one_line(given)}: there is no program {one_line(program)}, expected {EXPECTED}")
+        return NirFile(PROGRAMS[program], file, given, dt)
+    path = Path(given)
+    if not path.exists():
+        raise UserError(f"{one_line(given)}: no such file or directory, expected {EXPECTED}")
+    if path.is_dir():
+        if (path / "manifest.json").is_file():
+            raise UserError(f"{one_line(given)}: is a bundle, expected its {path / 'step.onnx'}, or a run directory")
+        return Run(given)
+    if path.suffix == ".onnx":
+        return OnnxStep(given)
+    raise UserError(f"{one_line(given)}: expected {EXPECTED}")
+
+
+class Run:
+    """A run as its weights compute in torch; see `side.Side`."""
+
+    held = BEFORE
+    why_unread = ""
+
+    def __init__(self, path: str):
+        _, config, tensors = rundir.open_run(path)
+        height, width, channels = config.model.input_shape
+        self.name, self.program = path, f"the run's network in torch {torch.__version__}"
+        self.input_shape: tuple[int, ...] | None = (channels, height, width)
+        self.network: Network | None = Network(config.model, tensors)
+        self.job: Config | None = config
+
+    def record(self, x: Tensor) -> Recording:
+        """Runs the window."""
+        assert self.network is not None
+        return simulate(self.network, x)
