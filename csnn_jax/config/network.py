@@ -30,7 +30,7 @@ SurrogateName = Literal[
 ]
 SLOPELESS = ("straight_through", "heaviside")
 """Surrogates that `slope` does not change, and which refuse one."""
-GEOMETRY = ("kernel_size", "stride", "padding", "pool")
+GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
 """Fields with one value for all convolutions, or one for each."""
 RECORDED = ("input_bits",)
 """Fields that the data decides, and that no flag gives."""
@@ -69,7 +69,10 @@ class ModelConfig(NeuronFields):
     num_classes: int = 10
     """Output neurons; at the default, training takes the number of classes of the data set."""
     pool: Pool | tuple[Pool, ...] = "max"
-    """2x2 pooling after each convolution: the maximum, average or sum, or none; one value, or one per convolution."""
+    """Pooling after each convolution: the maximum, average or sum of every window, or none; one value, or one per
+    convolution."""
+    pool_size: int | tuple[int, ...] = 2
+    """Height and width of a pool's windows, which don't overlap: one value, or one per convolution."""
     pool_after: bool = False
     """Pool the neurons' spikes, not the convolutions before them."""
     bias: bool = True
@@ -154,9 +157,14 @@ class ModelConfig(NeuronFields):
         for choices, flag, literal in ((self.padding, "--padding", Padding), (self.pool, "--pool", Pool)):
             for choice in choices if isinstance(choices, tuple) else (choices,):
                 check_choice(flag, choice, literal)
-        for flag, sizes in (("--kernel-size", self.kernel_size), ("--stride", self.stride)):
-            positive = is_counts(sizes if isinstance(sizes, tuple) else (sizes,))
-            check(flag, sizes, "positive whole numbers", positive)
+        for flag, sizes, least in (
+            ("--kernel-size", self.kernel_size, 1),
+            ("--stride", self.stride, 1),
+            ("--pool-size", self.pool_size, 2),
+        ):
+            expected = "positive whole numbers" if least == 1 else f"whole numbers of at least {least}"
+            enough = (is_count(size, least) for size in (sizes if isinstance(sizes, tuple) else (sizes,)))
+            check(flag, sizes, expected, all(enough))
         for name in GEOMETRY:
             value = getattr(self, name)
             flag = flag_of(name)
@@ -181,9 +189,9 @@ class ModelConfig(NeuronFields):
         before: Pooling | None = None
         of_each = (self._per_convolution(getattr(self, name)) for name in GEOMETRY)
         for number, (channels, *geometry) in enumerate(zip(self.conv_channels, *of_each, strict=True), 1):
-            kernel, stride, padding, pool = geometry
+            kernel, stride, padding, pool, size = geometry
             zeros = kernel // 2 if padding == "same" else 0
-            pooling = None if pool == "none" else Pooling(pool)
+            pooling = None if pool == "none" else Pooling(pool, size, size)
             name, sizes = f"conv{number}", (kernel, stride, zeros)
             pools = None if self.pool_after else pooling, before
             blocks.append(Layer(name, "conv", shape, channels, *sizes, *pools, self.bias, neurons=next(neurons)))

@@ -98,6 +98,7 @@ def graph(config: ModelConfig, tensors: Tensors) -> nir.NIRGraph:
         nodes[prefix + "spikes"] = _lif(reference.state_shapes(config)[f"mem{number}"], neurons)
     nodes["output"] = nir.Output({"output": np.array([config.num_classes])})
     metadata = {"dt": DT, "time_steps": config.time_steps, "encoding": config.encoding}
+    metadata |= {"scale": config.pixel_scale, "input_bits": config.pixel_bits}
     return nir.NIRGraph(nodes, list(pairwise(nodes)), metadata)
 
 
