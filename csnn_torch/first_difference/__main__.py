@@ -10,12 +10,13 @@ import tyro
 from csnn_jax.config.checks import check, is_count, is_number
 from csnn_jax.flags import parse, run_command
 from csnn_torch import require_torch
+from csnn_torch.foreign.nir_programs import WrittenBy
 
 DESCRIPTION = """Runs two networks on the same images and prints the first spike in which they differ, and why.
 
-A and B are each a run directory; a step.onnx, of a bundle with the other files of it beside; or PROGRAM:FILE.nir, a NIR
-file in a program: norse, snntorch, sinabs or spikingjelly, which must be installed. Causes are found by experiment: the
-network of one side is computed as each of the known differences between programs has it.
+A and B are each a run directory; a step.onnx, best with the other files of its bundle beside it; FILE.nir, computed by
+NIR's definition; or PROGRAM:FILE.nir, a NIR file in norse, snntorch, sinabs or spikingjelly, which must be installed.
+Causes are found by experiment: one side's network is computed with each known difference between programs.
 Exit code 0 where no spike differs, 1 where one does, 2 for what can't be compared."""
 
 
@@ -34,8 +35,11 @@ class FirstDifferenceFlags:
     """Steps of the window; None: those of the run or bundle, or 100."""
     scale: float | None = None
     """What a NIR file's network divides pixels by; None: as the run or bundle on the other side, or 256."""
+    written_by: WrittenBy | None = None
+    """Program by whose rules FILE.nir alone is computed; None: NIR's definition."""
     dt: float | None = None
-    """Time step of Norse and SpikingJelly, seconds; None: their own, 0.001 and 0.0001."""
+    """Time step of a NIR file's network, seconds; None: Norse's own 0.001, and 0.0001 of the others. Sinabs counts in
+    steps, and snnTorch has no other."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_torch.first_difference.images import inputs
         from csnn_torch.first_difference.sides import open_side
 
-        sides = open_side(flags.a, flags.dt), open_side(flags.b, flags.dt)
+        sides = open_side(flags.a, flags.dt, flags.written_by), open_side(flags.b, flags.dt, flags.written_by)
         given = inputs(sides, flags.dataset, flags.images, flags.time_steps, flags.scale)
         for line in report.heading(sides, given):
             print(line, flush=True)

@@ -37,6 +37,20 @@ def _resets(reset: Reset, now: bool) -> Change:
     return _steps(lambda step: resetting(step, reset, now))
 
 
+def _driven(by: float) -> Callable[[Step], Step]:
+    """What drives a neuron is multiplied by a number."""
+
+    def wrap(step: Step) -> Step:
+        def changed(
+            kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset
+        ) -> State:
+            return step(kind, ops, values, state, by * current, reset)
+
+        return changed
+
+    return wrap
+
+
 def _leak_last(step: Step) -> Step:
     """beta (U + I): the leak is taken of the sum."""
 
@@ -164,6 +178,7 @@ CAUSES = (
     Cause("reset: none", _resets("none", True)),
     Cause("leak after the input: beta (U + I)", _steps(_leak_last)),
     Cause("input multiplied by 1 - beta (r = 1, or r ignored)", _steps(_weighted_input)),
+    Cause("input of neurons not multiplied by a time step of 0.1 ms, as of an IF with r = 1", _steps(_driven(1e4))),
     Cause("one step of delay from each layer to the next", lambda network: replace(network, delays=(0, 1))),
     Cause("one step of delay before each layer", lambda network: replace(network, delays=(1, 1))),
     Cause("kernels flipped, as in a true convolution", _weights(_flipped)),

@@ -60,8 +60,8 @@ class Experiment:
     def findings(self, other: Network | None) -> list[Finding]:
         """What explains the first difference, the most complete first; if nothing does, what leaves the fewest.
 
-        Causes are tried on the image with the first difference: alone, and if none explains it, two at a time. To the
-        best others are added while that leaves fewer values that differ, there and on the image where it left most.
+        Causes are tried on the image with the first difference: alone, and if none explains all of it, two at a time.
+        To the best others are added while that leaves fewer values that differ, there and where it left most.
 
         Args:
             other: the network of the other side, if it can be read.
@@ -69,7 +69,7 @@ class Experiment:
         causes = CAUSES + (of_other(self.network, other) if other else ())
         images = [self.place.image]
         found = self._tried([(cause,) for cause in causes], images)
-        if not any(one.first for one in found):
+        if all(one.left for one in found):
             steps = self.place.step + 1
             short = replace(self, x=self.x[:steps], wanted=[x[:steps] for x in self.wanted])
             pairs = short._tried([*itertools.combinations(causes, 2)], images)

@@ -11,7 +11,7 @@ from csnn_jax.config import Config
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs import rundir
-from csnn_torch.first_difference.recording import BEFORE, Recording, stacked
+from csnn_torch.first_difference.recording import BEFORE, Recording, joined, stacked
 from csnn_torch.first_difference.simulation import Network
 
 
@@ -71,9 +71,7 @@ class OnnxStep:
         """Runs the window; a graph whose batch is fixed at 1 image by image."""
         if not self._one:
             return self._window(x.numpy())
-        each = [self._window(x[:, i : i + 1].numpy()) for i in range(x.shape[1])]
-        joined = [[_joined(layer) for layer in zip(*kind, strict=True)] for kind in zip(*each, strict=True)]
-        return Recording(*map(tuple, joined))
+        return joined([self._window(x[:, i : i + 1].numpy()) for i in range(x.shape[1])])
 
     def _window(self, x: np.ndarray) -> Recording:
         states = [np.zeros((x.shape[1], *shape), np.float32) for shape in self._shapes[1:]]
@@ -94,10 +92,6 @@ def _spikes(graph: Any, layers: int) -> list[str]:
     hidden = [f"spikes{number}" for number in range(1, layers)]
     output = graph.output[0].name
     return [name if name in made else "" for name in hidden] + [output if output == "spikes" else ""]
-
-
-def _joined(layer: tuple[np.ndarray | None, ...]) -> np.ndarray | None:
-    return None if layer[0] is None else np.concatenate([one for one in layer if one is not None], axis=1)
 
 
 def _beside(path: Path, steps: str | None) -> tuple[Config | None, Network | None, str]:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-BEFORE, AFTER = "before the reset that its own spike causes", "after the reset that its own spike causes"
-"""When a membrane is read."""
+BEFORE, AFTER = "before", "after"
+"""A membrane is read before or after the reset that its own spike causes."""
 
 Layers = tuple[np.ndarray | None, ...]
 
@@ -27,6 +27,17 @@ class Recording(NamedTuple):
 def stacked(steps: Sequence[Sequence[Any]]) -> Layers:
     """Tensors or arrays of every step and layer as one array per layer."""
     return tuple(_stacked(layer) for layer in zip(*steps, strict=True))
+
+
+def joined(recordings: Sequence[Recording]) -> Recording:
+    """Recordings of one image after another as one."""
+    kinds = zip(*recordings, strict=True)
+    return Recording(*(tuple(map(_joined, zip(*kind, strict=True))) for kind in kinds))
+
+
+def _joined(layer: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    shown = [one for one in layer if one is not None]
+    return np.concatenate(shown, axis=1) if shown else None
 
 
 def _stacked(layer: Sequence[Any]) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from csnn_torch.first_difference.explain import Finding
 from csnn_torch.first_difference.images import Inputs
 from csnn_torch.first_difference.side import Side
 
-LISTED = 5
+LISTED = 3
 """Findings that are shown."""
 
 
@@ -43,11 +43,7 @@ def place(comparison: Comparison, sides: tuple[Side, Side], names: Sequence[str]
     before = "at the start" if where.step == 0 else f"after step {where.step - 1}"
     yield _row(f"membrane {before}", *(_membrane(one.before) for one in seen))
     yield _row(f"membrane after step {where.step}", *(_membrane(one.after) for one in seen))
-    held = [side.held for side in sides]
-    if held[0] == held[1]:
-        yield f"  Membranes are those {held[0]}."
-    else:
-        yield f"  Membranes are those {held[0]} in A, {held[1]} in B."
+    yield f"  A's membranes are those {sides[0].held} the reset that a spike causes, B's those {sides[1].held} it."
 
 
 def _neuron(place: Place) -> str:
@@ -77,6 +73,8 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
         yield "Causes: not looked for, because no side has a network that can be read and computed here:"
         why = (side.why_unread or "computed here it gives other values than the side itself" for side in sides)
         yield from (f"  {letter}: {reason}" for letter, reason in zip("AB", why, strict=True))
+        if files := [side.name for side in sides if ":" in side.name]:
+            yield f"  Compare each with NIR's definition: {' '.join((files[0].partition(':')[2], files[0]))}"
         return
     number, findings = explained
     own, other = "AB"[number], "AB"[1 - number]
