@@ -10,6 +10,7 @@ from torch import Tensor
 
 from csnn_jax.config import Layer
 from csnn_jax.config.checks import show
+from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import MEMBRANE, Neuron, Operations, Reset, State, Values
 from csnn_jax.runs.layouts import Tensors
 from csnn_torch.first_difference.simulation import Network, Step, resetting
@@ -85,12 +86,12 @@ def _euler(step: Step) -> Step:
     """U + (1 - beta) (I / (1 - beta) - U), each operation rounded; a beta of 1 leaves U + I."""
 
     def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
-        leak = 1 - values["beta"]
-        unleaky = {**values, "beta": torch.ones_like(values["beta"])}
-        after = step(kind, ops, unleaky, state, torch.zeros_like(current), reset)  # the reset alone
-        driven = step(kind, ops, unleaky, {name: torch.zeros_like(x) for name, x in state.items()}, current, "none")
-        pulled = torch.where(leak == 0, driven[MEMBRANE], leak * (driven[MEMBRANE] / leak - after[MEMBRANE]))
-        return after | {MEMBRANE: after[MEMBRANE] + pulled}
+        if kind.states != (MEMBRANE,):
+            raise UserError(f"{kind} neurons have more states than the membrane")
+        unleaky, leak = {**values, "beta": torch.ones_like(values["beta"])}, 1 - values["beta"]
+        left = step(kind, ops, unleaky, state, torch.zeros_like(current), _but_subtract(reset))[MEMBRANE]
+        pulled = torch.where(leak == 0, current, leak * (current / leak - left))
+        return _subtracted(kind, ops, values, state, {MEMBRANE: left + pulled}, reset)
 
     return changed
 
@@ -100,14 +101,24 @@ def _fused(step: Step) -> Step:
 
     def changed(kind: Neuron, ops: Operations, values: Values, state: State, current: Tensor, reset: Reset) -> State:
         wide, before = ({name: x.double() for name, x in group.items()} for group in (values, state))
-        after = step(kind, ops, wide, before, current.double(), "none" if reset == "subtract" else reset)
-        after = {name: x.to(current.dtype) for name, x in after.items()}
-        if reset == "subtract":
-            threshold = kind.threshold(values, state)
-            after[MEMBRANE] = after[MEMBRANE] - ops.masked(ops.fired(state[MEMBRANE], threshold), threshold)
-        return after
+        after = step(kind, ops, wide, before, current.double(), _but_subtract(reset))
+        narrow = {name: x.to(current.dtype) for name, x in after.items()}
+        return _subtracted(kind, ops, values, state, narrow, reset)
 
     return changed
+
+
+def _but_subtract(reset: Reset) -> Reset:
+    """The reset of a step whose threshold is subtracted later, by `_subtracted`."""
+    return "none" if reset == "subtract" else reset
+
+
+def _subtracted(kind: Neuron, ops: Operations, values: Values, before: State, after: State, reset: Reset) -> State:
+    """A state after a step, less the threshold where the state before it had fired and the reset subtracts."""
+    if reset != "subtract":
+        return after
+    threshold = kind.threshold(values, before)
+    return after | {MEMBRANE: after[MEMBRANE] - ops.masked(ops.fired(before[MEMBRANE], threshold), threshold)}
 
 
 def _at_least(membrane: Tensor, threshold: Tensor) -> Tensor:
