@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from csnn_jax.config.checks import show
 from csnn_jax.errors import UserError, one_line
 from csnn_torch.foreign.nir_chain import Chain, Node
 from csnn_torch.foreign.nir_parameters import Shape, broadcast, padding, per_channel, whole
@@ -84,7 +83,7 @@ class _Reader:
         if kernel != width:
             raise node.error(f"weight has shape {list(weight.shape)}, expected a square kernel")
         if len(self.shape) != 3 or self.shape[0] != inputs:
-            raise node.error(f"weight has shape {list(weight.shape)}, but {show(self.shape)} comes in")
+            raise node.error(f"weight has shape {list(weight.shape)}, but {_by(self.shape)} comes in")
         for name in ("groups", "dilation"):
             if whole(node, name) != 1:
                 raise node.error(f"{name} is {whole(node, name)}, expected 1")
@@ -100,7 +99,7 @@ class _Reader:
     def linear(self, node: Node) -> None:
         weight = self._weight(node, 2)
         if len(self.shape) != 1:
-            raise node.error(f"gets {show(self.shape)}, expected a Flatten before it")
+            raise node.error(f"gets {_by(self.shape)}, expected a Flatten before it")
         if weight.shape[1:] != self.shape:
             raise node.error(f"weight has shape {list(weight.shape)}, but {self.shape[0]} values come in")
         self._begin(Block(node, weight * self.factor, self._bias(node, len(weight)), weight.shape[:1]))
@@ -121,7 +120,7 @@ class _Reader:
 
     def _begin(self, block: Block) -> None:
         if min(block.shape) < 1:
-            raise block.node.error(f"{show(self.shape)} comes in, which leaves nothing; expected larger images")
+            raise block.node.error(f"{_by(self.shape)} comes in, which leaves nothing; expected larger images")
         self.blocks.append(block)
         self._becomes(block.shape)
 
@@ -143,7 +142,7 @@ class _Reader:
         channels, *sizes = self.shape
         self._becomes((channels, *(length // size for length in sizes)))
         if not min(self.shape):
-            raise node.error(f"{show(sizes)} pixels come in, fewer than a window of {size}x{size} has")
+            raise node.error(f"{_by(sizes)} pixels come in, fewer than a window of {size}x{size} has")
         self.factor = self.factor * left.reshape(-1, 1, 1)
         block.pool, block.window, block.pooling, block.pool_after = _POOLS[node.kind], size, node, not self.waiting
         if self.waiting:
@@ -153,7 +152,7 @@ class _Reader:
         start, end = whole(node, "start_dim"), whole(node, "end_dim")
         axes = len(self.shape)
         if start not in (0, 1, -axes) or end not in (-1, axes - 1, axes):  # 1, 3: with a batch's axis in front
-            raise node.error(f"start_dim is {start} and end_dim {end}, expected all axes of {show(self.shape)}")
+            raise node.error(f"start_dim is {start} and end_dim {end}, expected all axes of {_by(self.shape)}")
         self.shape, self.factor = (math.prod(self.shape),), self.factor.ravel()
 
     def scale(self, node: Node) -> None:
@@ -221,9 +220,8 @@ def geometry(blocks: Sequence[Block]) -> dict[str, Any]:
     pooled = [(block.pool_after, block.pooling) for block in convs if block.pooling]
     for after, node in pooled:
         if after != pooled[0][0]:
-            sides = "after its neurons", "before them"
-            one, other = sides if after else sides[::-1]
-            raise node.error(f"pools {one}, `{pooled[0][1].name}` {other}, expected all pools on the same side")
+            one, other = ("after its neurons", "before") if after else ("before its neurons", "after")
+            raise node.error(f"pools {one}, but `{pooled[0][1].name}` {other} them, expected one order")
     stated: dict[str, Any] = {
         "conv_channels": outputs[: len(convs)],
         "hidden": outputs[len(convs) : -1],
@@ -241,3 +239,7 @@ def geometry(blocks: Sequence[Block]) -> dict[str, Any]:
     if any(block.window != 2 for block in convs):
         stated["pool_size"] = tuple(block.window for block in convs)
     return stated
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

@@ -52,6 +52,11 @@ def _euler(tau: np.ndarray, dt: float) -> np.ndarray:
     return dt / tau
 
 
+def _snntorch(tau: np.ndarray, dt: float) -> np.ndarray:
+    """snnTorch writes float32(dt) / (1 - beta): in float64, this gives back each beta of 0.5 or more."""
+    return np.float64(np.float32(dt)) / np.asarray(tau, np.float64)
+
+
 def _norse(written: np.ndarray, dt: float) -> np.ndarray:
     """Norse writes dt tau for tau, in float32. The rate 1 / tau is had back as the number of few digits that it was."""
     rate = np.asarray(dt / np.asarray(written, np.float64))
@@ -75,7 +80,7 @@ PROGRAMS: dict[WrittenBy, Program] = {
     "snntorch": Program(
         step=1e-4,
         fixed=True,
-        leak=_euler,
+        leak=_snntorch,
         kinds=("LIF", "CubaLIF"),
         late=True,
         reset="subtract",
