@@ -181,7 +181,7 @@ def _gain(factor: float) -> Change:
 
 
 CAUSES = (
-    Cause("spikes at the threshold: >= in place of >", lambda network: replace(network, fires=_at_least)),
+    Cause("spikes at the threshold: >= instead of >", lambda network: replace(network, fires=_at_least)),
     Cause("reset: subtracts the threshold in the step of the spike, before the leak", _resets("subtract", True)),
     Cause("reset: subtracts the threshold one step later, after the input", _resets("subtract", False)),
     Cause("reset: to zero in the step of the spike, before the leak", _resets("zero", True)),
@@ -193,26 +193,26 @@ CAUSES = (
     Cause("one step of delay from each layer to the next", lambda network: replace(network, delays=(0, 1))),
     Cause("one step of delay before each layer", lambda network: replace(network, delays=(1, 1))),
     Cause("kernels flipped, as in a true convolution", _weights(_flipped)),
-    Cause("flattened in the order H, W, C in place of C, H, W", _weights(_channels_first)),
-    Cause("flattened in the order C, H, W in place of H, W, C", _weights(_channels_last)),
+    Cause("flattened in the order H, W, C instead of C, H, W", _weights(_channels_first)),
+    Cause("flattened in the order C, H, W instead of H, W, C", _weights(_channels_last)),
     Cause("pools take the maximum", _pooled("max")),
     Cause("pools take the average", _pooled("avg")),
     Cause("pools take the sum", _pooled("sum")),
-    Cause("decay exponential: exp(beta - 1) in place of Euler's beta", _decays(lambda decay: np.exp(decay - 1))),
+    Cause("decay exponential: exp(beta - 1) instead of Euler's beta", _decays(lambda decay: np.exp(decay - 1))),
     Cause(
-        "decay by Euler's method: 1 + ln(beta) in place of the exponential beta",
+        "decay by Euler's method: 1 + ln(beta) instead of the exponential beta",
         _decays(lambda decay: 1 + np.log(np.maximum(decay, np.exp(-1)))),
     ),
-    Cause("a time step of 1 ms in place of 0.1 ms", _decays(lambda decay: 1 - 10 * (1 - decay))),
+    Cause("a time step of 1 ms instead of 0.1 ms", _decays(lambda decay: 1 - 10 * (1 - decay))),
     Cause("nothing left of a membrane after a step: tau taken as a number of steps", _decays(lambda decay: 0 * decay)),
     Cause("input not divided by its scale", _unscaled),
-    Cause("input divided by 255 in place of 256", _gain(256 / 255)),
-    Cause("input divided by 256 in place of 255", _gain(255 / 256)),
+    Cause("input divided by 255 instead of 256", _gain(256 / 255)),
+    Cause("input divided by 256 instead of 255", _gain(255 / 256)),
     Cause("several spikes of a neuron in a step", lambda network: replace(network, fires=_several)),
     Cause("membranes no lower than the negative threshold", _steps(_bounded)),
     Cause("rounding: beta U + I in one fused multiply-add", _steps(_fused)),
     Cause("rounding: Euler's form U + (1 - beta) (I / (1 - beta) - U)", _steps(_euler)),
-    Cause("rounding: float64 in place of float32", lambda network: replace(network, dtype=torch.float64)),
+    Cause("rounding: float64 instead of float32", lambda network: replace(network, dtype=torch.float64)),
 )
 """In the order of preference where several explain the same."""
 
@@ -223,7 +223,7 @@ def of_other(network: Network, other: Network) -> tuple[Cause, ...]:
     for field in fields(network.model):
         own, theirs = (getattr(one.model, field.name) for one in (network, other))
         if own != theirs:
-            causes.append(Cause(f"{field.name} {show(theirs)} in place of {show(own)}", _field(field.name, theirs)))
+            causes.append(Cause(f"{field.name} {show(theirs)} instead of {show(own)}", _field(field.name, theirs)))
     for what, prefixes in (("weights", ("conv", "fc")), ("values of neurons", ("lif",))):
         pairs = [(name, own, other.tensors.get(name)) for name, own in network.tensors.items()]
         alike = [(name, own, theirs) for name, own, theirs in pairs if theirs is not None and own.shape == theirs.shape]

@@ -17,7 +17,7 @@ def heading(sides: tuple[Side, Side], inputs: Inputs) -> Iterator[str]:
     """What is compared."""
     for letter, side in zip("AB", sides, strict=True):
         yield f"{letter}  {side.name}: {side.program}"
-    yield f"On {inputs.what}, {inputs.steps} steps; images, steps, layers' channels, rows and columns count from 0."
+    yield f"On {inputs.what}, {inputs.steps} steps. Images, steps and neurons count from 0."
 
 
 def counts(comparison: Comparison, names: Sequence[str]) -> Iterator[str]:
@@ -28,7 +28,7 @@ def counts(comparison: Comparison, names: Sequence[str]) -> Iterator[str]:
             yield f"  {name:{width}}  not compared: one of the sides doesn't show its spikes"
             continue
         differ = f"{count.differ:,} of {count.compared:,} {what} differ"
-        active = "" if what == "membranes" else f"; A has {count.active[0]:,} other than 0, B {count.active[1]:,}"
+        active = "" if what == "membranes" else f"; A has {count.active[0]:,}, B {count.active[1]:,}"
         yield f"  {name:{width}}  {differ}{active}"
 
 
@@ -70,23 +70,25 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
         sides: A and B.
     """
     if explained is None:
-        yield "Causes: not looked for, because no side has a network that can be read and computed here:"
-        why = (side.why_unread or "computed here it gives other values than the side itself" for side in sides)
+        yield "Causes: not looked for, because neither side's network can be computed here:"
+        why = (
+            side.why_unread or "computed here, its network gives other values than the side itself" for side in sides
+        )
         yield from (f"  {letter}: {reason}" for letter, reason in zip("AB", why, strict=True))
         if files := [side.name for side in sides if ":" in side.name]:
-            yield f"  Compare each with NIR's definition: {' '.join((files[0].partition(':')[2], files[0]))}"
+            yield f"  Compare each file with NIR's definition, such as {files[0].partition(':')[2]} {files[0]}"
         return
     number, findings = explained
     own, other = "AB"[number], "AB"[1 - number]
     complete = [one for one in findings if one.first and not one.left]
     if good := complete or [one for one in findings if one.first and one.left < differ]:
-        yield f"Causes. {own}'s network gives {other}'s values where it's computed with:"
+        yield f"Causes: {own}'s network gives {other}'s values when it's computed with"
     else:
-        yield f"Causes: nothing that is known makes {own}'s network give {other}'s first difference."
+        yield f"Causes: no known one makes {own}'s network give {other}'s first difference; the closest is"
     for one in good[:LISTED] or findings[:1]:
         how = "the first of them and " if one.first else ""
         explains = f"all {differ:,}" if not one.left else f"{how}all but {one.left:,} of {differ:,}"
-        yield f"  {'; and '.join(cause.text for cause in one.causes)}"
+        yield f"  {'; and with '.join(cause.text for cause in one.causes)}"
         yield (
             f"    explains {explains}" if one.first else f"    leaves {one.left:,} of {differ:,}, the first among them"
         )

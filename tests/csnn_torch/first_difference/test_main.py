@@ -32,7 +32,7 @@ def test_equal_networks(run, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"A  {run}: the run's network in torch ")
     assert lines[1].startswith(f"B  {tmp_path / 'bundle' / 'step.onnx'}: ONNX Runtime ")
-    assert lines[2].startswith("On the first 20 test images of mnist, 6 steps; ")
+    assert lines[2].startswith("On the first 20 test images of mnist, 6 steps. ")
     assert lines[3].startswith("  conv1  0 of 94,080 spikes differ; A has ")
     assert lines[-1] == "No spike differs."
 
@@ -47,8 +47,8 @@ def test_a_spike_at_the_threshold(run, tmp_path, swapped):
     assert spikes == ["spikes", *("10" if swapped else "01")]
     assert "  membrane after step 0                 0.5            0.5" in printed
     *_, head, cause, explains = printed.splitlines()
-    assert head == f"Causes. {own}'s network gives {other}'s values where it's computed with:"
-    assert cause == "  spikes at the threshold: >= in place of >"
+    assert head == f"Causes: {own}'s network gives {other}'s values when it's computed with"
+    assert cause == "  spikes at the threshold: >= instead of >"
     assert explains.startswith("    explains all ")
 
 
@@ -80,7 +80,7 @@ def test_without_a_network_causes_are_not_looked_for(run, tmp_path):
     printed = found(*paths, "--time-steps", 6)
     assert "On 20 random images, 6 steps" in printed
     assert printed.splitlines()[-3:] == [
-        "Causes: not looked for, because no side has a network that can be read and computed here:",
+        "Causes: not looked for, because neither side's network can be computed here:",
         "  A: no config.json and weights.safetensors of a bundle lie beside it",
         "  B: no config.json and weights.safetensors of a bundle lie beside it",
     ]
