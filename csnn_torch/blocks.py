@@ -1,4 +1,7 @@
-"""The modules of torch that a block has before its neurons. Imports no snnTorch, for exports are made of them too."""
+"""What a block is made of in torch: the modules before its neurons, and the operations of their step.
+
+Imports no snnTorch, for exports are made of it too.
+"""
 
 import math
 from collections.abc import Callable
@@ -49,3 +52,19 @@ def before_neurons(layer: Layer, number: int, bias: bool) -> dict[str, nn.Module
 
 def _pool(pool: Pooling) -> nn.Module:
     return POOLS[pool.kind](pool.size, pool.stride)
+
+
+class Operations:
+    """Torch's operations for a neuron's step, see `csnn_jax.neurons.neuron`; `fired` is 0.0 or 1.0."""
+
+    def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
+        """Where a membrane is above the threshold."""
+        return (membrane > threshold).to(membrane.dtype)
+
+    def masked(self, fired: Tensor, x: Tensor) -> Tensor:
+        """x where a neuron fired, else 0: a product, which other tools read better than a choice."""
+        return fired * x
+
+    def decayed(self, factor: Tensor, x: Tensor) -> Tensor:
+        """The product, rounded before anything is added to it."""
+        return factor * x

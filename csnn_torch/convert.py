@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.trained import Trained
         from csnn_torch.foreign import nir_file, rounding
 
-        if not flags.reset_delay:
+        if not flags.reset_delay and not nir_file.is_nir(flags.file):
             raise UserError(
                 "--no-reset-delay: csnn_jax has no neurons that reset at once, expected a network with the delay"
             )

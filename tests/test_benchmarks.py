@@ -119,3 +119,15 @@ def test_a_network_has_the_same_bits_everywhere(tmp_path: Path) -> None:
     for row in rows.values():
         if "skipped" not in row:
             assert row["steps_with_other_membranes"] == row["steps_with_other_spikes"] == 0 < row["membranes"]
+
+
+@pytest.mark.slow
+def test_what_snntorch_does_with_nir_files_is_as_recorded() -> None:
+    """The other programs of docs/coming-from-nir.md need environments of their own."""
+    done = run("nir/rules_snntorch.py")
+    assert done.returncode == 0, done.stderr
+    found, recorded = json.loads(done.stdout), json.loads((ROOT / "results/nir/rules-snntorch.json").read_text())
+    assert found["neurons"].keys() == recorded["neurons"].keys() and len(found["read"]) > 40
+    for where in ("commit", "processor", "python", "versions"):
+        found.pop(where), recorded.pop(where)
+    assert found == recorded

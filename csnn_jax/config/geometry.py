@@ -30,9 +30,8 @@ class Pooling:
     stride: int = 2
 
     def __post_init__(self):
-        if self.kind == "avg" and self.window & (self.window - 1):
-            expected = "a power of two, because XLA rounds other averages in a way of its own"
-            raise UserError(f"an average over {self.window} positions: expected {expected}")
+        if self.kind != "max" and self.window & (self.window - 1):
+            raise UserError(f"--pool-size {self.size}: {self.kind} of {self.window} pixels rounds, expected 2, 4 or 8")
 
     @property
     def window(self) -> int:

@@ -187,8 +187,6 @@ def _notes(blocks: Sequence[Block], found: Sequence[_Neurons], rule: Rule) -> It
     for block, one in zip(blocks, found, strict=True):
         if block.neuron is None:
             yield f"`{block.node.name}` has no neurons: the class is read from its current, step by step"
-        elif rule.program.by_r and np.max(one.gain) <= WEAK:
-            yield (
-                f"`{block.neuron.name}`, {block.neuron.kind}, gets {np.max(one.gain):g} of its input, by r, its time "
-                "constant and the step; Norse and Sinabs have other units: --written-by norse or sinabs"
-            )
+        elif np.max(one.gain) <= WEAK:
+            part = f"`{block.neuron.name}`, {block.neuron.kind}, gets {np.max(one.gain):g} of its input"
+            yield f"{part} by its r, its time constant and the step: see --written-by, for programs differ in units"

@@ -1,21 +1,24 @@
 """What rounding weights to their grids changes of a network."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from csnn_jax.config import Config, ModelConfig
-from csnn_jax.data import Images
-from csnn_jax.engine.scan import Trace
+from csnn_jax.config import Config, Layer, ModelConfig
+from csnn_jax.data import Images, as_floats, as_input
+from csnn_jax.neurons.neuron import MEMBRANE, State
 from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
-from csnn_jax.trained import Trained
-from csnn_torch.model import add_up
+from csnn_torch.blocks import Operations, before_neurons
+from csnn_torch.model import channels_first
 
 IMAGES = 1000
 """Of a test split, from its first on."""
 CHUNK = 50
-"""Images at a time, whose spikes of all layers and steps are kept: 400 MB for each side of the default network."""
+"""Images at a time."""
 INK = 0.2
 """Part of the pixels above 0 in images that are drawn: about MNIST's."""
 
@@ -45,8 +48,9 @@ class Effect(NamedTuple):
         return f"{changed} predictions; accuracy {before:.2%} before, {after:.2%} after"
 
 
+@torch.no_grad()
 def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray | None = None) -> Effect:
-    """Runs a network with rounded weights and without, on the first of some images, by the scan engine.
+    """Runs a network with rounded weights and without, on the first of some images, in torch on the CPU.
 
     Args:
         config: the job.
@@ -54,16 +58,21 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         images: that fit the network.
         labels: their classes; None: unknown.
     """
-    given, rounded = (Trained(config, one, "scan") for one in (tensors, layouts.on_grid(config.model, tensors)))
+    model = config.model
+    sides = [_Network(model, one) for one in (tensors, layouts.on_grid(model, tensors))]
     count = min(IMAGES, len(images))
     spikes = changed = others = 0
     correct = np.zeros(2, np.int64)
     for start in range(0, count, CHUNK):
-        rows = slice(start, min(start + CHUNK, count))
-        before, after = (side.trace(images[rows]) for side in (given, rounded))
-        classes = [_classes(config.model, one) for one in (before, after)]
-        spikes += sum(layer.size for layer in before.spikes)
-        changed += sum(int(np.sum(a != b)) for a, b in zip(before.spikes, after.spikes, strict=True))
+        rows = np.arange(start, min(start + CHUNK, count))
+        x = channels_first(as_floats(as_input(images[rows], model, (config.train.seed, 2, 0)), model))
+        frames = x if x.ndim == 5 else [x] * model.time_steps
+        scores: list[Tensor | int] = [0, 0]
+        for before, after in zip(*(side.run(frames) for side in sides), strict=True):
+            spikes += sum(layer.numel() for layer in before.spikes)
+            changed += sum(int((a != b).sum()) for a, b in zip(before.spikes, after.spikes, strict=True))
+            scores = [total + side.read for total, side in zip(scores, (before, after), strict=True)]
+        classes = [np.asarray(total).argmax(1) for total in scores]
         others += int(np.sum(classes[0] != classes[1]))
         if labels is not None:
             correct += [np.count_nonzero(found == labels[rows]) for found in classes]
@@ -79,6 +88,41 @@ def drawn(model: ModelConfig, count: int) -> Images:
     return (random.integers(1, most, shape, endpoint=True) * (random.random(shape) < INK)).astype(np.uint8)
 
 
-def _classes(model: ModelConfig, trace: Trace) -> np.ndarray:
-    read = trace.membranes if model.readout == "membrane" else trace.spikes
-    return add_up(np.asarray(read[-1])).argmax(1)
+class _Step(NamedTuple):
+    """What a step gave: the spikes of every layer, and what the class is read from, [batch, ...]."""
+
+    spikes: list[Tensor]
+    read: Tensor
+
+
+class _Network:
+    """A network of any neurons and weights, on their grids or not; its numbers are snnTorch's, where that has them."""
+
+    def __init__(self, model: ModelConfig, tensors: Tensors):
+        self.model = model
+        self.blocks = [before_neurons(layer, number, layer.bias) for number, layer in enumerate(model.layers, 1)]
+        self.values = [_values(layer, tensors) for layer in model.layers]
+        for layer, modules in zip(model.layers, self.blocks, strict=True):
+            for name, parameter in modules[layer.name].named_parameters():
+                parameter.copy_(torch.from_numpy(tensors[f"{layer.name}.{name}"]))
+
+    def run(self, frames: Iterable[Tensor]) -> Iterator[_Step]:
+        """The steps for these inputs [batch, C, H, W], from states of 0."""
+        states: list[State | None] = [None] * len(self.blocks)
+        for x in frames:
+            spikes: list[Tensor] = []
+            for number, (layer, modules) in enumerate(zip(self.model.layers, self.blocks, strict=True)):
+                for module in modules.values():
+                    x = module(x)
+                neurons, values = layer.neurons, self.values[number]
+                state = states[number] or dict.fromkeys(neurons.kind.states, torch.zeros_like(x))
+                states[number] = state = neurons.kind.step(Operations(), values, state, x, neurons.reset)
+                x = Operations().fired(state[MEMBRANE], neurons.kind.threshold(values, state))
+                spikes.append(x)
+            yield _Step(spikes, state[MEMBRANE] if self.model.readout == "membrane" else x)
+
+
+def _values(layer: Layer, tensors: Tensors) -> dict[str, Tensor]:
+    ones = (1,) * (len(layer.out_shape) - 1)
+    found = {name: torch.tensor(value, dtype=torch.float32) for name, value in layer.neurons.values(tensors).items()}
+    return {name: value.reshape(-1, *ones) if value.ndim else value for name, value in found.items()}

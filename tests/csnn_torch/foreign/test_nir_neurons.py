@@ -1,4 +1,4 @@
-"""Neurons of NIR files give the spikes of NIR's definition, with what folds into the weights, or a line that names them."""
+"""Neurons of NIR files, with what folds into the weights, give the spikes of NIR's definition, or a line of why not."""
 
 import nir_definition
 import numpy as np
