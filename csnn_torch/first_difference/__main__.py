@@ -29,7 +29,7 @@ class FirstDifferenceFlags:
     dataset: str | None = None
     """Data set whose test images both get, as `csnn_jax.train --dataset` takes it; None: that of the run or bundle, or
     random images where neither side is one."""
-    images: int = 100
+    images: int = 32
     """Test images, the first so many."""
     time_steps: int | None = None
     """Steps of the window; None: those of the run or bundle, or 100."""

@@ -16,6 +16,8 @@ BATCH = 16
 """Images that are run at a time, so that membranes of large networks fit into memory."""
 MOST = 4
 """Causes that are combined."""
+LISTED = 3
+"""Findings that leave some values unexplained and are given."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,10 @@ class Experiment:
         """
         causes = CAUSES + (of_other(self.network, other) if other else ())
         images = [self.place.image]
-        found = self._tried([(cause,) for cause in causes], images)
+        found = self._first_explained([(cause,) for cause in causes], images)
         if all(one.left for one in found):
-            steps = self.place.step + 1
-            short = replace(self, x=self.x[:steps], wanted=[x[:steps] for x in self.wanted])
-            pairs = short._tried([*itertools.combinations(causes, 2)], images)
-            found += self._tried([pair.causes for pair in pairs if pair.first], images)
+            found += self._first_explained([*itertools.combinations(causes, 2)], images)
+        found = found or self._tried([(cause,) for cause in causes], images)
         best = min(found, key=_rank)
         while len(best.causes) < MOST and (left := self._left(best.causes)).any():
             images = [*dict.fromkeys((*images, int(left.argmax())))]
@@ -82,16 +82,30 @@ class Experiment:
             if better.left >= left[images].sum():
                 break
             found, best = [*found, better], better
-        some = [replace(one, left=int(self._left(one.causes).sum())) for one in found if one.first or one is best]
-        return sorted(dict.fromkeys(self._needed(one) for one in some), key=_rank)
+        return self._complete(found) or self._partial(found, best)
+
+    def _first_explained(self, sets: Sequence[tuple[Cause, ...]], images: list[int]) -> list[Finding]:
+        """Of sets of causes those that explain the first difference; only the steps up to it are run for the others."""
+        steps = self.place.step + 1
+        short = replace(self, x=self.x[:steps], wanted=[signal[:steps] for signal in self.wanted])
+        return self._tried([one.causes for one in short._tried(sets, images) if one.first], images)
+
+    def _complete(self, found: Sequence[Finding]) -> list[Finding]:
+        """Those that explain all values of all images, with no more causes than they need."""
+        whole = [one for one in found if one.first and not one.left and not self._left(one.causes).any()]
+        return sorted(dict.fromkeys(map(self._needed, whole)), key=_rank)
+
+    def _partial(self, found: Sequence[Finding], best: Finding) -> list[Finding]:
+        """Those that leave the fewest values of all images: the best, and some that explain the first difference."""
+        some = [best, *(one for one in sorted(found, key=_rank) if one.first and one is not best)][:LISTED]
+        return sorted((replace(one, left=int(self._left(one.causes).sum())) for one in some), key=_rank)
 
     def _needed(self, finding: Finding) -> Finding:
-        """What explains everything, without causes that it explains it without, too; anything else as it is."""
-        if finding.left == 0 and len(finding.causes) > 1:
-            for cause in finding.causes:
-                fewer = tuple(one for one in finding.causes if one is not cause)
-                if not self._left(fewer).any():
-                    return self._needed(replace(finding, causes=fewer))
+        """What explains everything, without the causes that aren't needed for that."""
+        for cause in finding.causes if len(finding.causes) > 1 else ():
+            fewer = tuple(one for one in finding.causes if one is not cause)
+            if not self._left(fewer).any():
+                return self._needed(replace(finding, causes=fewer))
         return finding
 
     def _tried(self, sets: Sequence[tuple[Cause, ...]], images: list[int]) -> list[Finding]:

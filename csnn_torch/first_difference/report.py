@@ -9,9 +9,6 @@ from csnn_torch.first_difference.explain import Finding
 from csnn_torch.first_difference.images import Inputs
 from csnn_torch.first_difference.side import Side
 
-LISTED = 3
-"""Findings that are shown."""
-
 
 def heading(sides: tuple[Side, Side], inputs: Inputs) -> Iterator[str]:
     """What is compared."""
@@ -80,12 +77,11 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
         return
     number, findings = explained
     own, other = "AB"[number], "AB"[1 - number]
-    complete = [one for one in findings if one.first and not one.left]
-    if good := complete or [one for one in findings if one.first and one.left < differ]:
+    if good := [one for one in findings if one.first and one.left < differ]:
         yield f"Causes: {own}'s network gives {other}'s values when it's computed with"
     else:
         yield f"Causes: no known one makes {own}'s network give {other}'s first difference; the closest is"
-    for one in good[:LISTED] or findings[:1]:
+    for one in good or findings[:1]:
         how = "the first of them and " if one.first else ""
         explains = f"all {differ:,}" if not one.left else f"{how}all but {one.left:,} of {differ:,}"
         yield f"  {'; and with '.join(cause.text for cause in one.causes)}"

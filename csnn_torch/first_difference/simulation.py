@@ -98,15 +98,17 @@ class _Block:
         self._shape = (layer.out_shape[-1], *layer.out_shape[:-1])
         self._kind: Neuron = kind
         self.state: State = {}
+        self._last: tuple[Tensor, Tensor] | None = None
 
     def start(self, batch: int) -> None:
         """Sets the state before the first step."""
         self.state = {name: torch.zeros(batch, *self._shape, dtype=self._network.dtype) for name in self._kind.states}
 
     def __call__(self, x: Tensor) -> Tensor:
-        found = self._network.step(
-            self._kind, self._ops, self._values, self.state, self._current(x), self._neurons.reset
-        )
+        if self._last is None or not torch.equal(self._last[0], x):  # the same image at every step is convolved once
+            self._last = x, self._current(x)
+        current, reset = self._last[1], self._neurons.reset
+        found = self._network.step(self._kind, self._ops, self._values, self.state, current, reset)
         self.state = {name: value.to(self._network.dtype) for name, value in found.items()}
         return self._network.fires(self.state[MEMBRANE], self._kind.threshold(self._values, self.state))
 
