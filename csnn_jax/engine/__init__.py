@@ -50,5 +50,5 @@ def choose(
     if reason is None:
         return event, "event engine"
     if name == "event":
-        raise UserError(f"--engine event: {reason}; expected --engine scan or auto")
+        raise UserError(f"--engine event: {reason}")
     return scan, f"scan engine ({reason})"
