@@ -48,5 +48,5 @@ NEURON = Neuron(
         "none": (_CURRENT, "U[t] = beta * U[t-1] + A[t]"),
     },
     resets=("subtract", "zero", "clear", "none"),
-    backends=frozenset({"snntorch"}),
+    backends=frozenset({"snntorch", "nir"}),
 )

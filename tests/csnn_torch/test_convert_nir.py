@@ -11,12 +11,12 @@ from csnn_jax.runs import layouts, rundir
 from csnn_jax.trained import Trained
 from csnn_torch import convert
 from csnn_torch.foreign import nir_network
-from export.parts.nir import write_file
+from export.graphs import nir_graph
 
 
 def test_a_run_that_was_exported_comes_back_from_its_nir_file(tmp_path, capsys):
     tensors = drawn(SMALL)
-    write_file(tmp_path / "network.nir", SMALL, tensors)
+    nir_graph.write(tmp_path / "network.nir", SMALL, tensors)
     assert convert.main([str(tmp_path / "network.nir"), "--out", str(tmp_path / "run"), "--dataset", "mnist"]) == 0
     printed = capsys.readouterr().out
     assert (

@@ -16,12 +16,16 @@ from csnn_jax.errors import UserError
 from csnn_jax.runs import layouts
 from csnn_torch.foreign import nir_network
 from export import reference
-from export.parts.nir import write_file
+from export.graphs import nir_graph
+from export.parts import nir_norse, nir_sinabs, nir_spikingjelly
 
 pytestmark = pytest.mark.numeric
 
 FILES = Path(__file__).parent / "nir"
 """Written by benchmarks/nir/write_<program>.py, each in its program's own environment, and what the program gave."""
+
+AFTER = replace(SMALL, conv_channels=(4, 6), pool_after=True, pool_size=(4, 2))
+SYNAPTIC = replace(AFTER, pool="sum", neuron="synaptic", reset="clear", alpha=0.75)
 
 OWN = {
     "small": SMALL,
@@ -43,16 +47,19 @@ OWN = {
     ),
     "flat": ModelConfig((6, 6, 1), (), hidden=(5,), num_classes=4, reset="zero", encoding="latency", scale=128.0),
     "few bits": replace(SMALL, weight_bits=3),
+    "averages after": AFTER,
+    "sums after": replace(AFTER, pool="sum"),
+    "synaptic": SYNAPTIC,
+    "awkward synaptic": replace(SYNAPTIC, alpha=(0.0, 0.4, 0.9, 1.0), beta=(0.9, 0.4, 0.0, 0.7)),
     "counts": replace(SMALL, scale=1.0, input_bits=4),
 }
 
 
-@pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("name", OWN)
-def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name, legacy):
+def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name):
     config = OWN[name]
     tensors = drawn(config)
-    write_file(tmp_path / "network.nir", config, tensors, legacy=legacy)
+    nir_graph.write(tmp_path / "network.nir", config, tensors)
     found = nir_network.read(str(tmp_path / "network.nir"))
     expected = replace(config, scale=config.pixel_scale, input_bits=config.pixel_bits, weight_bits=None)
     assert found.config == expected and found.notes == ()
@@ -61,9 +68,35 @@ def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name, legacy):
     assert {key: value.tobytes() for key, value in rounded.items()} == {k: v.tobytes() for k, v in given.items()}
 
 
+READERS = {
+    nir_norse.DIALECT: {},
+    nir_sinabs.DIALECT: {"written_by": "sinabs", "reset": "zero", "norm_input": False},
+    nir_spikingjelly.DIALECT: {"written_by": "spikingjelly"},
+}
+"""How the files for others are read here."""
+
+
+@pytest.mark.parametrize("dialect", READERS, ids=[dialect.reader for dialect in READERS])
+@pytest.mark.parametrize("name", ["small", "few bits", "averages after", "sums after", "synaptic"])
+def test_a_file_for_another_reader_comes_back_with_the_same_membranes(tmp_path, name, dialect):
+    config = OWN[name]
+    tensors = drawn(config)
+    if nir_graph.reason_against(config, tensors, dialect):
+        assert (name, dialect.reader) == ("synaptic", "Sinabs")
+        return
+    nir_graph.write(tmp_path / dialect.file, config, tensors, dialect)
+    found = nir_network.read(str(tmp_path / dialect.file), **READERS[dialect])
+    rounded = layouts.on_grid(found.config, found.tensors)
+    x = reference.inputs(config, np.random.default_rng(0).integers(0, 256, (3, *config.input_shape), np.uint8))
+    networks = reference.Step(config, tensors), reference.Step(found.config, rounded)
+    ours, theirs = (reference.trace(network, x, config.time_steps) for network in networks)
+    for one, other in zip(ours.states, theirs.states, strict=True):
+        assert one.any() and torch.equal(one, other)
+
+
 def test_learned_values_come_back(tmp_path):
     tensors = drawn(OTHER)
-    write_file(tmp_path / "network.nir", OTHER, tensors)
+    nir_graph.write(tmp_path / "network.nir", OTHER, tensors)
     found = nir_network.read(str(tmp_path / "network.nir"))
     for number in range(4):
         assert np.float32(found.config.beta[number]) == tensors[f"lif{number + 1}.beta"]

@@ -41,5 +41,6 @@ def test_a_network_has_the_parts_that_nothing_is_said_against():
     tensors = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(SMALL).items()}
     assert parts.possible(SMALL, tensors) == [*parts.every()]
     left = [part for part in parts.every() if part not in parts.possible(ModelConfig(), tensors)]
-    assert [part.form for part in left] == ["NIR"]
+    assert [part.form for part in left] == ["NIR", "NIR (Norse)", "NIR (Sinabs)", "NIR (SpikingJelly)"]
+    assert [*parts.refused(ModelConfig(), tensors)] == ["NIR"]  # one reason, told once
     assert all(part.form for part in parts.every() if part.reason_against(ModelConfig(), tensors))
