@@ -21,8 +21,7 @@ from csnn_torch.foreign.network import ForeignNetwork, weights_of
 
 UNSEEN = (
     "a state_dict does not show inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
-    "BatchNorm's eps, or where pools are and of what kind; assumed: snnTorch's defaults, pools before neurons, and "
-    "what the flags say"
+    "BatchNorm's eps, or where pools are and of what kind; assumed: snnTorch's defaults, and what the flags say"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
 """Heights and widths of images of usual data sets, which a message suggests first."""

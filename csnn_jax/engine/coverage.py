@@ -38,7 +38,7 @@ def lacking(model: CSNN, frames: bool) -> str | None:
     if other := set(model.config.resets) - set(limits.resets):
         return f"the event engine has no reset {' or '.join(sorted(other))}"
     if model.config.pool_after:
-        return "the event engine pools before the neurons, not after them (--pool-after)"
+        return "the event engine pools before the neurons; --pool-after takes --engine scan"
     planes = planes_of(model) if frames else 1
     for index, layer in enumerate(model.config.layers):
         if layer.kind == "conv" and (reason := _not_covered(layer, limits, 1 if index else planes)):

@@ -49,7 +49,7 @@ def per_channel(node: Node, what: str, values: np.ndarray, shape: Shape) -> np.n
     if differ.any():
         channel = int(np.argmax(differ))
         low, high = rows[channel].min(), rows[channel].max()
-        raise node.error(f"{what} goes from {low:g} to {high:g} within channel {channel}, expected one value")
+        raise node.error(f"{what} goes from {low:.9g} to {high:.9g} within channel {channel}, expected one value")
     return rows[:, 0]
 
 

@@ -65,17 +65,18 @@ KINDS = {
     "synaptic integrator, values per channel": replace(
         SYNAPTIC, output="integrator", per_channel=("alpha", "beta", "threshold"), learn_alpha=True
     ),
-    "sum": replace(FEW, pool="sum"),
+    "sum": replace(FEW, pool="sum", pool_size=4),
     "sum after the neurons": replace(AFTER, pool="sum"),
-    "average after the neurons": replace(AFTER, pool="avg", reset="zero"),
+    "average after the neurons": replace(AFTER, pool="avg", pool_size=(4, 2), reset="zero"),
     "maximum after the neurons": replace(AFTER, pool="max"),
     "pools of all kinds after the neurons": ModelConfig(
-        input_shape=(25, 22, 1),
+        input_shape=(34, 31, 1),
         conv_channels=(4, 5, 3, 4),
         kernel_size=(4, 3, 1, 3),
         padding=("valid", "same", "same", "same"),
-        stride=(1, 2, 1, 1),
+        stride=(2, 1, 1, 1),
         pool=("sum", "none", "avg", "max"),
+        pool_size=(2, 2, 2, 3),
         pool_after=True,
         hidden=(),
         neuron="synaptic",

@@ -15,7 +15,7 @@ REFUSED = [
     (dict(conv_channels=(8000, 1), hidden=()), "sums less than 65,536 inputs, conv2 has 8000 channels"),
     (dict(pool="sum"), "has no sum pooling, as conv1 has"),
     (dict(pool_size=(2, 7)), "pools 2x2 pixels or none, conv2 7x7 max"),
-    (dict(pool_after=True), "pools before the neurons, not after them (--pool-after)"),
+    (dict(pool_after=True), "pools before the neurons; --pool-after takes --engine scan"),
     (dict(stride=(1, 2)), "has convolutions of stride 1, conv2 has 2"),
 ]
 
