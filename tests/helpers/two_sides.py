@@ -11,7 +11,7 @@ from csnn_jax.config import ModelConfig
 from csnn_jax.runs import rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from export.graphs import step_graph
-from export.parts import nir
+from export.graphs import nir_graph
 
 COARSE = ModelConfig(
     conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", reset="zero", weight_bits=2, bias=False, threshold=0.5
@@ -55,5 +55,5 @@ def coarse_run(folder: Path, **fields: object) -> Path:
 def nir_of(run: Path, out: Path) -> Path:
     """The network.nir of a run."""
     _, config, tensors = rundir.open_run(str(run))
-    nir.write_file(out, config.model, tensors)
+    nir_graph.write(out, config.model, tensors)
     return out
