@@ -142,8 +142,9 @@ def compared(found: Found, ours: Found) -> dict[str, Any]:
     if not ours.first:
         return {}
     counts = found.spikes.sum(0), ours.spikes.sum(0)
+    ratios = {"training": ratio(found, ours, "step"), "inference": ratio(found, ours, "infer")}
     return {
-        "times_as_long": {"training": ratio(found, ours, "step"), "inference": ratio(found, ours, "infer")},
+        "times_as_long": ratios if found is not ours else {},
         "spikes": int(found.spikes.sum()),
         "spikes_that_differ": int((found.spikes != ours.spikes).sum()),
         "of": found.spikes.size,
@@ -153,9 +154,9 @@ def compared(found: Found, ours: Found) -> dict[str, Any]:
 
 def ratio(found: Found, ours: Found, work: Work) -> float | str:
     """How many times as long as ours a row takes, or why there is no ratio."""
-    for side in (found, ours):
+    for side, prefix in ((found, ""), (ours, f"{ours.row.name}: ")):
         if why := side.cost.unsteady(work):
-            return f"none: {side.row.name}: {why}"
+            return f"none: {prefix}{why}"
     return float(f"{found.cost.rounds(work).clock_s / ours.cost.rounds(work).clock_s:.2g}")
 
 

@@ -4,6 +4,7 @@ benchmarks/results.py puts them into the pages.
 """
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +61,27 @@ def peers_work() -> str:
 def peers_said() -> str:
     """The sentences that introduce the table."""
     found, rows = read()
-    best = [next((row for row in rows if (row["library"] == OURS) is mine), None) for mine in (True, False)]
+    ours = next((row for row in rows if row["library"] == OURS), None)
+    best = next((row for row in rows if row["library"] != OURS), None)
     tutorial = next((row for row in rows if row["name"] == TUTORIAL), None)
-    if not (best[0] and best[1] and tutorial):
+    if not (ours and best and tutorial):
         return "Not measured."
-    ours, theirs = best
-    spikes = f"{ours['spikes']:,} of {ours['of']:,}" if "spikes" in ours else "none"
-    return (
+    engine = ours["name"].removeprefix("csnn_jax, ")
+    said = (
         f"The default network, with batches of {found['batch_size']}, {found['time_steps']} time steps and the weights "
-        f"of a trained run, on {found['threads']} cores of an {found['processor']}. A training iteration of "
-        f"{ours['name']} takes {two_digits(ours['step_s'])} s. The fastest other row, {theirs['name']}, takes "
-        f"{_ratio(theirs, ours)} times as long, and snnTorch's tutorial loop {_ratio(tutorial, ours)} times. On the "
-        f"inference batch {spikes} output neurons and steps have a spike."
+        f"of a trained run, on {found['threads']} cores of an {found['processor']}. A training iteration takes "
+        f"{two_digits(ours['step_s'])} s on the {engine}, {_compared(best)} in the fastest other row, {best['name']}, "
+        f"and {_compared(tutorial)} in snnTorch's tutorial loop."
     )
+    return textwrap.fill(said, 130)
 
 
-def _ratio(row: Row, ours: Row) -> str:
-    return two_digits(row["step_s"] / ours["step_s"])
+def _compared(row: Row) -> str:
+    """Seconds of a training iteration, and how many times as long as ours that is, where there is a ratio."""
+    times = row.get("times_as_long", {}).get("training", "")
+    return f"{two_digits(row['step_s'])} s" + (
+        "" if isinstance(times, str) else f" ({two_digits(times)} times as long)"
+    )
 
 
 def _times(row: Row, work: str) -> str:

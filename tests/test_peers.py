@@ -68,14 +68,11 @@ def test_figures_are_medians_of_all_turns_and_spikes_are_counted() -> None:
 def test_there_is_no_ratio_of_a_busy_machine_or_of_unsteady_turns() -> None:
     ours, busy = found(peers.OURS, turn([0.1])), found("busy", turn([1.0]), busy=0.4)
     unsteady = found("unsteady", turn([1.0]), turn([1.5]))
-    assert peers.ratio(busy, ours, "step") == "none: busy: the machine was busy, other programs took 40 % of it"
-    assert peers.ratio(unsteady, ours, "infer") == "none: unsteady: turns differ by a factor of 1.5"
-    assert (
-        found("other", turn([1.0]))
-        .as_json(found(peers.OURS, failed="no compiler"))
-        .keys()
-        .isdisjoint({"times_as_long", "spikes"})
-    )
+    assert peers.ratio(busy, ours, "step") == "none: the machine was busy, other programs took 40 % of it"
+    assert peers.ratio(ours, busy, "step").startswith("none: busy: the machine was busy")
+    assert peers.ratio(unsteady, ours, "infer") == "none: turns differ by a factor of 1.5"
+    alone = found("other", turn([1.0])).as_json(found(peers.OURS, failed="no compiler"))
+    assert "step_s" in alone and not {"times_as_long", "spikes"} & alone.keys()
 
 
 def test_the_table_goes_from_fast_to_slow_and_ends_with_what_failed(
@@ -93,8 +90,9 @@ def test_the_table_goes_from_fast_to_slow_and_ends_with_what_failed(
     assert "| snnTorch | 2.0 s | 17 | 0.20 s | 17 | 9.0 s | 0.5 GB |" in peers_tables.peers()
     assert "| sparx | can't be installed: needs Python 3.12, which isn't here |" in peers_tables.peers()
     assert peers_tables.peers_work().splitlines()[2:] == ["| one 1.0, torch 2.0 | 0 | a | b |"] * 3
-    assert f"{peers.OURS} takes 0.12 s" in peers_tables.peers_said()
-    assert "slow, a way, takes 8.3 times as long, and snnTorch's tutorial loop 17 times" in peers_tables.peers_said()
+    said = " ".join(peers_tables.peers_said().split())
+    assert "takes 0.12 s on the event engine, 1.0 s (8.3 times as long) in the fastest other row, slow, a way," in said
+    assert "and 2.0 s (17 times as long) in snnTorch's tutorial loop." in said
     (tmp_path / "peers.png").write_bytes(png(peers_tables.draw()))
     with Image.open(tmp_path / "peers.png") as picture:
         assert picture.width == PAGE * DPI
