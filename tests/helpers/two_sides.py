@@ -10,8 +10,7 @@ from bundles import make_run
 from csnn_jax.config import ModelConfig
 from csnn_jax.runs import rundir, weights
 from csnn_jax.runs.layouts import Tensors
-from export.graphs import step_graph
-from export.graphs import nir_graph
+from export.graphs import nir_graph, step_graph
 
 COARSE = ModelConfig(
     conv_channels=(4,), hidden=(16,), time_steps=6, pool="avg", reset="zero", weight_bits=2, bias=False, threshold=0.5
