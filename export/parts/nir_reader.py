@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import nir
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -90,7 +91,7 @@ def _fires(node: nir.NIRNode) -> bool:
 
 
 def _arrays(node: nir.NIRNode) -> dict:
-    return {name: value for name, value in vars(node).items() if hasattr(value, "dtype")}
+    return {name: value for name, value in vars(node).items() if isinstance(value, (np.ndarray, np.generic))}
 
 
 def _stateless(node: nir.NIRNode, values: Values, x: Tensor) -> Tensor:
