@@ -1,5 +1,6 @@
 """NIR files as anybody might write them, with shapes and types that nir's own classes refuse."""
 
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+UNIT = 2.0**-10
+"""What the weights of kept files are whole multiples of."""
 Nodes = dict[str, Any]
 """Nodes by name: (kind, parameters), or (nodes, edges) of a graph."""
 
@@ -75,3 +78,24 @@ def cuba(**values: Any) -> tuple[str, dict[str, Any]]:
 def sixteenths(seed: int, *shape: int, most: int = 16) -> np.ndarray:
     """Random multiples of 1/16, float32."""
     return np.random.default_rng(seed).integers(-most, most, shape, endpoint=True).astype(np.float32) / 16
+
+
+def rebuilt(path: Path, kept: dict[str, Any]) -> str:
+    """A program's own file again, from the text that benchmarks/nir/as_text.py keeps of its values."""
+    with h5py.File(path, "w") as file:
+        for name, value in kept.items():
+            if not isinstance(value, list) or isinstance(value[0], list):
+                file[name] = np.array(value, h5py.string_dtype())
+                continue
+            dtype, shape, numbers = value
+            if isinstance(numbers, list):
+                array = np.array(numbers) * (UNIT if dtype.startswith("<f") else 1)
+                file[name] = array.reshape(shape).astype(dtype)
+            else:
+                file[name] = np.full(shape, numbers, dtype)
+    return str(path)
+
+
+def spikes_digest(spikes: np.ndarray) -> list[Any]:
+    """How many spikes there are, and the SHA-256 of them as bits, as kept."""
+    return [int(spikes.sum()), sha256(np.packbits(spikes.astype(bool)).tobytes()).hexdigest()]
