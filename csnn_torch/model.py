@@ -63,7 +63,7 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
     if reason := config.kind.lacks("snntorch"):
         raise UserError(f"--neuron {config.neuron}: {reason}")
     if "clear" in config.resets:
-        raise UserError(f"--reset {show(config.reset)}: snnTorch has no reset clear")
+        raise UserError(f"--reset {show(config.reset)}: snnTorch has none, csnn_jax.train does")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     modules: list[nn.Module] = []
     layers = config.layers

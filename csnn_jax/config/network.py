@@ -173,6 +173,8 @@ class ModelConfig(NeuronFields):
                 check(flag, value, several, n > 0 and len(value) == n)
                 if len(set(value)) == 1:
                     object.__setattr__(self, name, value[0])
+        if all(pool == "none" for pool in self._per_convolution(self.pool)):
+            object.__setattr__(self, "pool_after", False)
         sizes, paddings = self._per_convolution(self.kernel_size), self._per_convolution(self.padding)
         even = any(k % 2 == 0 and padding == "same" for k, padding in zip(sizes, paddings, strict=True))
         check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones take valid", not even)

@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         for line in report.place(comparison, sides, names):
             print(line, flush=True)
+        print("Looking for causes: the network is run once for each of them", flush=True)
         for line in report.causes(compared.explained(sides, given, comparison), comparison.differ, sides):
             print(line)
         return 1

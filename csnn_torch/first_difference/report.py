@@ -40,7 +40,10 @@ def place(comparison: Comparison, sides: tuple[Side, Side], names: Sequence[str]
     before = "at the start" if where.step == 0 else f"after step {where.step - 1}"
     yield _row(f"membrane {before}", *(_membrane(one.before) for one in seen))
     yield _row(f"membrane after step {where.step}", *(_membrane(one.after) for one in seen))
-    yield f"  A's membranes are those {sides[0].held} the reset that a spike causes, B's those {sides[1].held} it."
+    if sides[0].held == sides[1].held:
+        yield f"  Both sides' membranes are those {sides[0].held} the reset that a spike causes."
+    else:
+        yield f"  A's membranes are those {sides[0].held} the reset that a spike causes, B's those {sides[1].held} it."
 
 
 def _neuron(place: Place) -> str:

@@ -85,6 +85,8 @@ def read(
     notes = [note for one in weighted for note in one.notes] + list(found.notes)
     if dt is None and written is None and program.step and not program.fixed:
         notes.append(f"the file has no time step: taken as {step:g} s; --dt gives another")
+    if written_by is None and written is None:
+        notes.append("taken by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
     return ForeignNetwork(config, tensors, (*notes, *filter(None, [program.unsaid])))
 
 

@@ -28,8 +28,9 @@ class Effect(NamedTuple):
 
     Attributes:
         images: how many.
-        spikes: of all layers at all steps.
+        spikes: of all layers at all steps: neurons that spike or don't.
         changed: how many of the spikes differ.
+        silent: the layers in which no neuron spikes.
         predictions: how many differ.
         correct: predictions, unrounded and rounded; None: nobody knows the labels.
     """
@@ -37,15 +38,17 @@ class Effect(NamedTuple):
     images: int
     spikes: int
     changed: int
+    silent: tuple[str, ...]
     predictions: int
     correct: tuple[int, int] | None
 
     def __str__(self) -> str:
         changed = f"changed {self.changed:,} of {self.spikes:,} spikes and {self.predictions:,} of {self.images:,}"
+        quiet = f"; no neuron of {', '.join(self.silent)} spikes" if self.silent else ""
         if self.correct is None:
-            return f"{changed} predictions"
+            return f"{changed} predictions{quiet}"
         before, after = (one / self.images for one in self.correct)
-        return f"{changed} predictions; accuracy {before:.2%} before, {after:.2%} after"
+        return f"{changed} predictions; accuracy {before:.2%} before, {after:.2%} after{quiet}"
 
 
 @torch.no_grad()
@@ -62,6 +65,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
     sides = [_Network(model, one) for one in (tensors, layouts.on_grid(model, tensors))]
     count = min(IMAGES, len(images))
     spikes = changed = others = 0
+    fired = np.zeros(len(model.layers), bool)
     correct = np.zeros(2, np.int64)
     for start in range(0, count, CHUNK):
         rows = np.arange(start, min(start + CHUNK, count))
@@ -69,6 +73,7 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         frames = x if x.ndim == 5 else [x] * model.time_steps
         scores: list[Tensor | int] = [0, 0]
         for before, after in zip(*(side.run(frames) for side in sides), strict=True):
+            fired |= [bool(layer.any()) for layer in before.spikes]
             spikes += sum(layer.numel() for layer in before.spikes)
             changed += sum(int((a != b).sum()) for a, b in zip(before.spikes, after.spikes, strict=True))
             scores = [total + side.read for total, side in zip(scores, (before, after), strict=True)]
@@ -77,7 +82,9 @@ def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray 
         if labels is not None:
             correct += [np.count_nonzero(found == labels[rows]) for found in classes]
     were, are = correct.tolist()
-    return Effect(count, spikes, changed, others, None if labels is None else (were, are))
+    spiking = model.layers[: -1 if model.output == "integrator" else None]
+    silent = tuple(layer.name for layer, ever in zip(spiking, fired, strict=False) if not ever)
+    return Effect(count, spikes, changed, silent, others, None if labels is None else (were, are))
 
 
 def drawn(model: ModelConfig, count: int) -> Images:

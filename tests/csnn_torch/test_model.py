@@ -202,5 +202,5 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
 
 
 def test_a_reset_that_snntorch_lacks_is_refused():
-    with pytest.raises(UserError, match=r"^--reset clear: snnTorch has no reset clear$"):
+    with pytest.raises(UserError, match=r"^--reset clear: snnTorch has none, csnn_jax.train does$"):
         companion.sequential(ModelConfig(**STACK | {"neuron": "synaptic", "reset": "clear"}))

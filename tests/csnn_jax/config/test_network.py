@@ -63,3 +63,7 @@ def test_numpys_numbers_and_arrays_are_taken_as_pythons():
     assert from_json(ModelConfig, to_json(found), "it") == found
     with pytest.raises(UserError, match=r"--beta 1.5: expected a number from 0 to 1"):
         ModelConfig(beta=np.float64(1.5))
+
+
+def test_without_pools_nothing_follows_the_neurons():
+    assert ModelConfig(pool="none", pool_after=True) == ModelConfig(pool=("none", "none"))

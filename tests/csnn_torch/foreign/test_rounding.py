@@ -64,3 +64,10 @@ def test_drawn_images_are_mostly_dark_and_within_what_enters(bits, most):
     images = rounding.drawn(replace(SMALL, input_bits=bits), 9)
     assert images.shape == (9, 28, 28, 1) and images.dtype == np.uint8 and images.max() == most
     assert 0.15 < (images > 0).mean() < 0.25
+
+
+def test_layers_that_never_spike_are_named():
+    quiet = {name: -abs(value) if name.startswith("fc") else value for name, value in drawn(SMALL).items()}
+    found = rounding.effect(Config(SMALL), quiet, rounding.drawn(SMALL, 3))
+    assert found.silent == tuple(layer.name for layer in SMALL.layers if layer.kind == "linear")
+    assert str(found).endswith(f"predictions; no neuron of {', '.join(found.silent)} spikes")
