@@ -102,7 +102,8 @@ def activity(model: Trained, config: Config, images: np.ndarray) -> Activity:
         batch = chosen[start : start + 100]
         spikes = [layer if layer.ndim == 3 else np.moveaxis(layer, -1, 2) for layer in model.trace(batch).spikes]
         values = batch / np.float32(config.model.pixel_scale)
-        parts.append(Activity.of(np.moveaxis(values.swapaxes(0, 1) if values.ndim == 5 else values, -1, -3), spikes))
+        x = np.moveaxis(values.swapaxes(0, 1) if values.ndim == 5 else values, -1, -3)
+        parts.append(Activity.of(config.model, x, spikes))
     return reduce(add, parts)
 
 

@@ -1,4 +1,4 @@
-"""Writes the tables of accuracies and speed, from results, into README and the pages of docs; and two pictures.
+"""Writes the tables of accuracies and speed, from results, into README and the pages of docs; and three pictures.
 
 python benchmarks/results.py
 """
@@ -16,6 +16,7 @@ from typing import Any
 import bits_tables
 import learning_tables
 import microcontroller
+import peers_tables
 import speed_tables
 from matplotlib.figure import Figure
 
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results/recipes"
 NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller")
 PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
-PICTURE, BITS = ROOT / "docs/results.png", ROOT / "docs/bits.png"
+PICTURE, BITS, PEERS = (ROOT / f"docs/{name}.png" for name in ("results", "bits", "peers"))
 DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 LOOKS = {
     "original": (BLUE, "o"),
@@ -73,6 +74,8 @@ def main() -> None:
         path.write_text(filled(path, runs))
     PICTURE.write_bytes(png(draw(runs)))
     BITS.write_bytes(png(bits_tables.draw()))
+    if peers_tables.PATH.exists():
+        PEERS.write_bytes(png(peers_tables.draw()))
 
 
 Runs = dict[tuple[str, str], list[dict[str, Any]]]
@@ -93,7 +96,7 @@ def read() -> Runs:
 def filled(path: Path, found: Runs) -> str:
     """A page with its tables as the results have them; each stands between two comments with its name."""
     made = {name: partial(make, found) for name, make in TABLES.items()}
-    made |= bits_tables.TABLES | learning_tables.TABLES | speed_tables.TABLES
+    made |= bits_tables.TABLES | learning_tables.TABLES | speed_tables.TABLES | peers_tables.TABLES
     return re.sub(
         r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)",
         lambda match: f"{match[1]}{made[match[2]]()}\n{match[3]}",

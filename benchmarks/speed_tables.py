@@ -1,4 +1,4 @@
-"""The tables of speed in README and docs/speed.md, made of results/train_step*.json.
+"""The tables of docs/speed.md that results/train_step*.json and results/dense.json give.
 
 benchmarks/results.py puts them into the pages.
 """
@@ -18,22 +18,6 @@ NETWORKS = {
 }
 """What stands in each file."""
 BASELINES = ("snntorch", "snntorch channels last", "snntorch first convolution once")
-
-
-def speed() -> str:
-    """The event engine beside snnTorch's tutorial loop, on each network."""
-    rows = []
-    for name, network in NETWORKS.items():
-        if not network.endswith(", event engine"):
-            continue
-        found = _read(name)
-        row = [network.removesuffix(", event engine"), str(found.get("time_steps", MISSING)), _densities(found)]
-        for seconds, work in (("step_s", "training"), ("infer_s", "inference")):
-            sides = (_seconds(found.get(side, {}).get(seconds)) for side in ("csnn_jax", "snntorch"))
-            row += [*sides, _ratio(found, "snntorch", work)]
-        rows.append(row)
-    header = ("network", "steps", "densities by layer (%)", "training iteration", "snnTorch's", "times as fast")
-    return table((*header, "inference, one batch", "snnTorch's", "times as fast"), rows)
 
 
 def sides() -> str:
@@ -105,4 +89,4 @@ def dense() -> str:
     return table(header, rows)
 
 
-TABLES = {made.__name__: made for made in (speed, sides, ratios, dense)}
+TABLES = {made.__name__: made for made in (sides, ratios, dense)}

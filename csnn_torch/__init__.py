@@ -5,13 +5,13 @@ import importlib
 from csnn_jax.errors import UserError
 
 
-def require_torch() -> None:
-    """Imports torch and snnTorch.
+def require_torch(*names: str) -> None:
+    """Imports torch and snnTorch, or what is named of the two.
 
     Raises:
         UserError: one of them is not there; says which extra to install.
     """
-    for name in ("torch", "snntorch"):
+    for name in names or ("torch", "snntorch"):
         try:
             importlib.import_module(name)
         except ImportError as error:

@@ -1,14 +1,41 @@
-"""The modules of torch that a block has before its neurons. Imports no snnTorch, for exports are made of them too."""
+"""What a block is made of in torch: the modules before its neurons, and the operations of their step.
+
+Imports no snnTorch, for exports are made of it too.
+"""
 
 import math
+from collections.abc import Callable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from csnn_jax.config.geometry import Layer
+from csnn_jax.config.geometry import Layer, Pooling
+
+
+class SumPool2d(nn.AvgPool2d):
+    """The sum of every window of size x size pixels: its average times the pixels, a power of two.
+
+    Attributes:
+        pixels: a tensor, not a number, so graphs hold it under its name.
+    """
+
+    pixels: Tensor
+
+    def __init__(self, size: int, stride: int):
+        super().__init__(size, stride)
+        self.register_buffer("pixels", torch.tensor(float(size**2)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.pixels
+
+
+POOLS: dict[str, Callable[[int, int], nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d, "sum": SumPool2d}
 
 
 def before_neurons(layer: Layer, number: int, bias: bool) -> dict[str, nn.Module]:
     """The modules that make a block's current, in order, by their names: `conv1`, `pool1`, or `flatten3`, `fc1`.
+
+    Where pools follow neurons, a block begins with the pool of the one before.
 
     Args:
         layer: the block's geometry.
@@ -16,6 +43,8 @@ def before_neurons(layer: Layer, number: int, bias: bool) -> dict[str, nn.Module
         bias: whether the convolution or linear layer adds one, of which the layer itself may have none.
     """
     modules: dict[str, nn.Module] = {}
+    if layer.before is not None:
+        modules[f"pool{number - 1}"] = _pool(layer.before)
     if layer.kind == "linear":
         if len(layer.in_shape) == 3:
             modules[f"flatten{number}"] = nn.Flatten()
@@ -24,6 +53,25 @@ def before_neurons(layer: Layer, number: int, bias: bool) -> dict[str, nn.Module
     sizes = layer.kernel, layer.stride, layer.padding
     modules[layer.name] = nn.Conv2d(layer.in_shape[-1], layer.channels, *sizes, bias=bias)
     if layer.pool is not None:
-        pool = nn.MaxPool2d if layer.pool.kind == "max" else nn.AvgPool2d
-        modules[f"pool{number}"] = pool(layer.pool.size, layer.pool.stride)
+        modules[f"pool{number}"] = _pool(layer.pool)
     return modules
+
+
+def _pool(pool: Pooling) -> nn.Module:
+    return POOLS[pool.kind](pool.size, pool.stride)
+
+
+class Operations:
+    """Torch's operations for a neuron's step, see `csnn_jax.neurons.neuron`; `fired` is 0.0 or 1.0."""
+
+    def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
+        """Where a membrane is above the threshold."""
+        return (membrane > threshold).to(membrane.dtype)
+
+    def masked(self, fired: Tensor, x: Tensor) -> Tensor:
+        """x where a neuron fired, else 0: a product, which other tools read better than a choice."""
+        return fired * x
+
+    def decayed(self, factor: Tensor, x: Tensor) -> Tensor:
+        """The product, rounded before anything is added to it."""
+        return factor * x

@@ -1,7 +1,7 @@
-"""`python -m csnn_torch.convert FILE --out RUN`: makes a run of a network that was trained in snnTorch."""
+"""`python -m csnn_torch.convert FILE --out RUN`: makes a run of a network of another program."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,46 +16,67 @@ from csnn_jax.config import (
     Padding,
     Pool,
     Readout,
+    Reset,
     SurrogateName,
     TrainConfig,
 )
-from csnn_jax.config.checks import show
+from csnn_jax.config.checks import flag_of, show
 from csnn_jax.errors import UserError
 from csnn_jax.flags import parse, run_command
 from csnn_torch import require_torch
+from csnn_torch.foreign.nir_programs import WrittenBy
 
 if TYPE_CHECKING:
     from csnn_jax.data import Dataset
-    from csnn_torch.state_dict import ForeignNetwork
+    from csnn_torch.foreign.network import ForeignNetwork
 
-DESCRIPTION = """Makes a run directory, for csnn_jax.evaluate and export, of a network that was trained in snnTorch.
+DESCRIPTION = """Makes a run directory, for csnn_jax.evaluate and export, of a network that was trained elsewhere.
 
-FILE was written by `torch.save(network.state_dict(), FILE)`, or holds the state_dict as model_state_dict, state_dict or
-net, or is a safetensors file. The network consists of Conv2d, perhaps BatchNorm2d, a 2x2 pool or none, and snn.Leaky,
-..., then Linear and snn.Leaky, ...; all neurons may be snn.Synaptic instead, and the last Linear may have none. The
-stack and its neurons are read from it; what a state_dict lacks comes from the flags. Weights are rounded so that every
-sum is exact. On --dataset, if its images have the size that the network takes, the test accuracy is measured, and on
-its first 1,000 test images what the rounding changed."""
+FILE is a NIR file, or a state_dict of snnTorch. The state_dict was written by `torch.save(network.state_dict(), FILE)`,
+or is the model_state_dict, state_dict or net of what the file holds, or is a safetensors file. Its network consists of
+Conv2d, perhaps BatchNorm2d, a pool or none, and snn.Leaky, ..., then Linear and snn.Leaky, ...; all neurons may be
+snn.Synaptic instead, and the last Linear may have none. A NIR file's network is a chain of Conv2d, IF, LIF or CubaLIF,
+and SumPool2d or AvgPool2d before or after them, ..., Flatten, Linear or Affine and neurons, .... What the file lacks
+comes from the flags. Weights are rounded so that every sum is exact. On --dataset, if its images have the size that the
+network takes, the test accuracy is measured, and on its first 1,000 test images what the rounding changed."""
 
-GIVEN = (
-    *("padding", "stride", "pool", "surrogate", "slope", "time_steps", "encoding", "batchnorm_eps", "normalize"),
-    *("output", "readout"),
+OF_BOTH = ("surrogate", "slope", "time_steps", "encoding", "normalize")
+"""The flags that say of the network what no file has."""
+OF_NIR = ("dt", "written_by", "reset", "norm_input")
+"""Those that say what a NIR file lacks."""
+OF_STATE_DICT = (
+    *("padding", "stride", "pool", "pool_size", "pool_after", "batchnorm_eps", "output", "readout"),
+    *("map", "reset_delay"),
 )
-"""The flags that say of the network what a state_dict lacks."""
+"""Those that say what a state_dict lacks."""
 OWN = "arrays"
 """The data set of a run whose images only its user has."""
+DRAWN = 20
+"""Random images on which the rounding is tried where there are no others."""
 
 
 @dataclass(frozen=True)
 class ConvertFlags:
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """The state_dict."""
+    """The NIR file, by its content or the ending .nir, or the state_dict."""
     out: str
     """Run directory to make."""
     overwrite: bool = False
     """Replace the run that --out holds."""
     input_shape: tuple[int, int, int] | None = None
-    """Image height, width and channels; None: 28 28 and the channels of the first convolution."""
+    """Image height, width and channels; None: what a NIR file says; 28 28 and the channels of the first convolution for
+    a state_dict."""
+    dt: float | None = None
+    """Time step, seconds, for the time constants of a NIR file; None: what the file says, else the program's usual one,
+    1e-4 for most."""
+    written_by: WrittenBy | None = None
+    """Program that wrote the NIR file, whose own rules for time constants, inputs and thresholds apply; None: those of
+    NIR's definition."""
+    reset: Reset | None = None
+    """What a spike does to a membrane, which no program's NIR file says; None: what NIR's or the program's usual
+    neurons do."""
+    norm_input: bool = True
+    """Whether Sinabs' LIF, in a NIR file, multiplies its input by what its membrane loses in a step."""
     map: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=PLACE")] = ()
     """Places of modules whose order in FILE does not tell them: layers conv1, ..., fc1, ..., neurons lif1, ...; a
     BatchNorm is given the layer that it follows."""
@@ -65,7 +86,11 @@ class ConvertFlags:
     stride: int | tuple[int, ...] = ModelConfig.stride
     """Stride of the convolutions: one value, or one per convolution."""
     pool: Pool | tuple[Pool, ...] = ModelConfig.pool
-    """2x2 pooling after each convolution, or none; one value, or one per convolution."""
+    """Pooling after each convolution, or none; one value, or one per convolution."""
+    pool_size: int | tuple[int, ...] = ModelConfig.pool_size
+    """Height and width of a pool's window, which is its stride, too; one value, or one per convolution."""
+    pool_after: bool = ModelConfig.pool_after
+    """The pools follow the neurons."""
     output: Output | None = None
     """What the last layer is: spiking, or an integrator, which neither spikes nor resets and whose membranes the class
     is read from; None: an integrator if it alone has no reset, or if it is a Linear without a neuron."""
@@ -75,10 +100,10 @@ class ConvertFlags:
     """Surrogate derivative that it was trained with. snnTorch's own is atan."""
     slope: float | None = None
     """Sharpness of the surrogate; None: snnTorch's default."""
-    time_steps: int = ModelConfig.time_steps
-    """Time steps that each image is presented for."""
-    encoding: Encoding = ModelConfig.encoding
-    """Image to input."""
+    time_steps: int | None = None
+    """Time steps that each image is presented for; None: what a NIR file by export says, else 100."""
+    encoding: Encoding | None = None
+    """Image to input; None: what a NIR file by export says, else direct."""
     batchnorm_eps: float = 1e-5
     """eps of the BatchNorms; torch's default is 1e-5."""
     normalize: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="MEAN... STD...")] = None
@@ -87,10 +112,11 @@ class ConvertFlags:
     weight_bits: int | None = None
     """Bits of a weight with its sign, 2 to 8, that the weights are rounded to; None: as many as stay exact."""
     scale: float | None = None
-    """What pixel values were divided by: any positive number; None: 255, as torchvision's ToTensor does, and 1 for
-    counts and images of 0 and 1. It is folded into the first weights, for networks here divide by powers of two."""
+    """What pixel values were divided by: any positive number; None: what a NIR file by export says, else 255, as
+    torchvision's ToTensor does, and 1 for counts and images of 0 and 1. It is folded into the first weights, for
+    networks here divide by powers of two."""
     reset_delay: bool = True
-    """The neurons' reset_delay; csnn_jax has neurons with the delay only."""
+    """The snnTorch neurons' reset_delay; csnn_jax has neurons with the delay only."""
     dataset: str | None = None
     """Data set that it was trained on, named as for csnn_jax.train; None: mnist, if the network takes its images and
     has its ten classes."""
@@ -104,9 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.engine import process
         from csnn_jax.runs import layouts, rundir, weights
         from csnn_jax.trained import Trained
-        from csnn_torch.foreign import rounding
+        from csnn_torch.foreign import nir_file, rounding
 
-        if not flags.reset_delay:
+        if not flags.reset_delay and not nir_file.is_nir(flags.file):
             raise UserError(
                 "--no-reset-delay: csnn_jax has no neurons that reset at once, expected a network with the delay"
             )
@@ -122,19 +148,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in config.model.narrower:
             print(f"Note: {line}")
         process.set_up(config.train.dtype)
+        masters = layouts.with_exponents(config.model, found.tensors)
         tensors = layouts.on_grid(config.model, found.tensors)
         trained = Trained(config, tensors)
         run = rundir.create(flags.out, config, flags.overwrite)
         weights.save(run.weights, tensors, config.model)
-        print(f"Network: {_text(config.model)}")
+        print(f"Network: {_text(config.model, nir_file.is_nir(flags.file))}")
         print(f"Run directory: {run.path}", flush=True)
         end: dict[str, Any] = {"converted_from": flags.file, "accuracy": None}
         if dataset is None or dataset.fitted:
             why = "".join(f": {note}" for note in dataset.fitted) if dataset else ""
             wanted = f"images of {_size(config.model.input_shape)} and at most {config.model.num_classes} classes"
+            changed = rounding.effect(config, masters, rounding.drawn(config.model, DRAWN))
+            print(f"Rounding the weights, on {DRAWN} random images, a fifth of their pixels above 0: {changed}")
             print(f"No accuracy was measured{why}; give the data set that it was trained on, of {wanted}, by --dataset")
         else:
-            changed = rounding.effect(config, layouts.with_exponents(config.model, found.tensors), dataset.test)
+            changed = rounding.effect(config, masters, dataset.test.images, dataset.test.labels)
             print(f"Rounding the weights, on the first {changed.images:,} test images: {changed}", flush=True)
             result = trained.evaluate(dataset.test)
             print(f"Final Test Accuracy: {result.accuracy:.2%} ({len(dataset.test.labels)} images of {dataset.name})")
@@ -152,9 +181,22 @@ def _takes_mnist(model: ModelConfig) -> bool:
 def _read(flags: ConvertFlags, **entering: Any) -> "ForeignNetwork":
     """The network of FILE, for images that enter as these fields of ModelConfig say."""
     from csnn_torch import state_dict
+    from csnn_torch.foreign import nir_file, nir_network
 
-    fields = {name: getattr(flags, name) for name in GIVEN} | {"divided_by": flags.scale} | entering
-    return state_dict.read(flags.file, flags.input_shape, flags.map, **fields)
+    def given(names: Iterable[str]) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(flags, name)) is not None}
+
+    nir = nir_file.is_nir(flags.file)
+    for name in OF_STATE_DICT if nir else OF_NIR:
+        if (value := getattr(flags, name)) != getattr(ConvertFlags, name):
+            flag = f"--no-{name.replace('_', '-')}" if value is False else f"{flag_of(name)} {show(value)}"
+            this, other = ("a NIR file", "a state_dict") if nir else ("a state_dict", "a NIR file")
+            raise UserError(f"{flag}: {flags.file} is {this}, expected {other} with it")
+    said = given(OF_BOTH) | {"divided_by": flags.scale} | entering
+    if nir:
+        return nir_network.read(flags.file, input_shape=flags.input_shape, **given(OF_NIR) | said)
+    geometry = given(name for name in OF_STATE_DICT if name not in ("map", "reset_delay"))
+    return state_dict.read(flags.file, flags.input_shape, flags.map, **geometry | said)
 
 
 def _entering(model: ModelConfig, dataset: "Dataset") -> dict[str, Any]:
@@ -173,7 +215,8 @@ def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _text(model: ModelConfig) -> str:
+def _text(model: ModelConfig, has_geometry: bool) -> str:
+    """The network in a line; `has_geometry`: padding, strides and pools were read, too."""
     shape = _size(model.input_shape)
     layers = [f"{one.channels}C{one.kernel}" if one.kind == "conv" else f"fc{one.channels}" for one in model.layers]
     bias = "" if model.bias else ", no bias"
@@ -183,9 +226,13 @@ def _text(model: ModelConfig) -> str:
     ]
     neurons = ", ".join([f"{model.neuron} neurons", f"reset {show(model.reset)}", *values])
     read = f"{shape} {' '.join(layers)}{bias}, {neurons}{', integrator' if model.output == 'integrator' else ''}"
-    geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, pool {show(model.pool)}, "
-    shown = geometry if model.conv_channels else ""
-    return f"{read}; as flags say: {shown}{model.surrogate}, {model.encoding}, {model.time_steps} steps"
+    size = f" of {show(model.pool_size)}" * (model.pool_size != ModelConfig.pool_size)
+    pool = f"pool {show(model.pool)}{size}{' after the neurons' * model.pool_after}"
+    geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, {pool}" if model.conv_channels else ""
+    flags = f"{model.surrogate}, {model.encoding}, {model.time_steps} steps"
+    if geometry and has_geometry:
+        return f"{read}, {geometry}; as flags say: {flags}"
+    return f"{read}; as flags say: {geometry}{', ' if geometry else ''}{flags}"
 
 
 if __name__ == "__main__":

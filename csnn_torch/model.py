@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from csnn_jax.config import Layer, ModelConfig, Readout
+from csnn_jax.config.checks import show
 from csnn_jax.errors import UserError
 from csnn_jax.neurons import NEURONS
 from csnn_jax.neurons.neuron import MEMBRANE
@@ -61,6 +62,8 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
     """
     if reason := config.kind.lacks("snntorch"):
         raise UserError(f"--neuron {config.neuron}: {reason}")
+    if "clear" in config.resets:
+        raise UserError(f"--reset {show(config.reset)}: snnTorch has none, csnn_jax.train does")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     modules: list[nn.Module] = []
     layers = config.layers
@@ -285,8 +288,7 @@ def _watched(network: nn.Sequential, see: Callable[[int, snn.SpikingNeuron, torc
 def channels_first(images: np.ndarray, memory_format: torch.memory_format = torch.contiguous_format) -> torch.Tensor:
     """Images [..., H, W, C] as torch takes them, [..., C, H, W].
 
-    The clone has the strides of a data loader's batch. Without it grey images, of one channel, keep strides that torch
-    takes for channels-last, and convolves in another order.
+    The clone has a data loader's strides. Without it torch takes the strides of grey images for channels-last.
     """
     found = torch.from_numpy(images).movedim(-1, -3)
     if found.ndim == 4:

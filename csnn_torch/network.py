@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import snntorch as snn
 import torch
 from torch import nn
 
@@ -63,11 +64,11 @@ def dropping(network: nn.Sequential, masks: Sequence[torch.Tensor]) -> Iterator[
 
     Args:
         network: as `sequential` makes it.
-        masks: for each of its linear layers that takes spikes what they are multiplied by [batch, inputs].
+        masks: for each linear layer that takes spikes what these are multiplied by [batch, *shape of the spikes].
     """
-    taking = [module for module in list(network)[1:] if isinstance(module, nn.Linear)]
-    if isinstance(network[0], nn.Flatten):  # the first linear layer takes the image
-        taking = taking[1:]
+    modules = list(network)
+    spiking = [number for number, module in enumerate(modules) if isinstance(module, snn.SpikingNeuron)]
+    taking = [modules[number + 1] for number in spiking[-1 - len(masks) : -1]]  # a pool, Flatten or Linear
 
     def hook(mask: torch.Tensor) -> Callable[..., torch.Tensor]:
         return lambda module, inputs: inputs[0] * mask

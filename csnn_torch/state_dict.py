@@ -8,41 +8,25 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from csnn_jax.config import ModelConfig, Output
 from csnn_jax.config.checks import check, is_number, show
 from csnn_jax.errors import UserError
-from csnn_jax.runs.layouts import Tensors
 from csnn_torch.foreign import folding, modules, neurons, saved, stack
 from csnn_torch.foreign.modules import Module
+from csnn_torch.foreign.network import ForeignNetwork, weights_of
 
 UNSEEN = (
     "a state_dict does not show inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
-    "BatchNorm's eps, or where pools are and of what kind; assumed: snnTorch's defaults, pools before neurons, and "
-    "what the flags say"
+    "BatchNorm's eps, or where pools are and of what kind; assumed: snnTorch's defaults, and what the flags say"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
 """Heights and widths of images of usual data sets, which a message suggests first."""
 SIZES = 512
 """The largest that a message suggests."""
-
-
-class ForeignNetwork(NamedTuple):
-    """The network that a state_dict holds.
-
-    Attributes:
-        config: its stack and neurons.
-        tensors: its parameters in the names of `weights.safetensors`.
-        notes: what was done or assumed, one line each.
-    """
-
-    config: ModelConfig
-    tensors: Tensors
-    notes: tuple[str, ...]
 
 
 def read(
@@ -121,14 +105,7 @@ def convert(
         notes.append(
             f"the weights fit with {' or '.join(others[:3])} as well; a state_dict does not show which of them it was"
         )
-    tensors: Tensors = {}
-    for layer, module, one in zip(config.layers, placed.layers, weighted, strict=True):
-        both = {"weight": one.weight, "bias": np.zeros(layer.channels) if one.bias is None else one.bias}
-        for name, values in both.items() if config.bias else [("weight", one.weight)]:
-            with np.errstate(over="ignore"):
-                tensors[f"{layer.name}.{name}"] = values.astype(np.float32)
-            if not np.isfinite(tensors[f"{layer.name}.{name}"]).all():
-                raise UserError(f"{source}: {module.name}.{name} leaves float32's range, expected smaller values")
+    tensors = weights_of(config, [module.name for module in placed.layers], weighted, source)
     return ForeignNetwork(config, tensors | found.stored(config), (*notes, *found.notes, UNSEEN))
 
 

@@ -209,14 +209,14 @@ class Trainer:
         return (found if x.dtype == np.uint8 else torch.round(found * scale)) / scale
 
     def _masks(self, iteration: int, batch: int) -> list[torch.Tensor]:
-        """What spikes are multiplied by in an iteration, for `dropping`, flattened as torch does; see dropout."""
+        """What spikes are multiplied by in an iteration, for `dropping`, in torch's layouts; see dropout."""
         settings, layers = self.config.train, self.config.model.layers
         if not settings.dropout:
             return []
         drawn = dropout.draw(self.config.model, settings.dropout, settings.seed, iteration, batch)
         masks = []
         for stays, layer in zip(drawn, layers[-1 - len(drawn) :], strict=False):
-            shaped = np.moveaxis(stays.reshape(batch, *layer.out_shape), -1, 1).reshape(batch, -1)
+            shaped = np.moveaxis(stays.reshape(batch, *layer.out_shape), -1, 1)
             masks.append(torch.tensor(shaped, dtype=self.dtype, device=self.device) * (1 / (1 - settings.dropout)))
         return masks
 

@@ -64,7 +64,8 @@ def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
 
 def _activity(evidence: Evidence) -> footprint.Activity:
     """Activity of the reference network on the images that spikes are compared on."""
-    return reduce(add, (footprint.Activity.of(one.x.numpy(), one.spikes) for one in evidence.compared))
+    model = evidence.network.model
+    return reduce(add, (footprint.Activity.of(model, one.x.numpy(), one.spikes) for one in evidence.compared))
 
 
 def checked(network: Network) -> list[str]:

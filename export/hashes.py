@@ -77,7 +77,7 @@ def check(folder: Path) -> int:
         return 2
     found = problems(listed, folder)
     for name, problem in found.items():
-        print(f"{printable(name):<20} {problem}")
+        print(f"{printable(name):<24} {problem}")
     print(
         f"NOT OK: {len(found)} of the files differ"
         if found

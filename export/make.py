@@ -68,9 +68,8 @@ def make(
     )
     work.plan(tasks + settings.drop_silent + len(("accuracy", "report")))
     derived.make(bundle, inputs, work)
-    for part in parts.every():
-        if reason := part.reason_against(network.model, network.tensors):
-            print(f"no {part.form} file: {reason}", flush=True)
+    for form, reason in parts.refused(network.model, network.tensors).items():
+        print(f"no {form} file: {reason}", flush=True)
     claimed = claims.of_bundle(bundle, evidence, partial(_prove, evidence))
     _warn_of_silence(claimed)
     latency = dict(claims.latencies(bundle, evidence, settings.extent.seconds))
@@ -157,7 +156,7 @@ def _prove(evidence: Evidence, part: Part, name: str, checks: Iterator[CheckResu
         result = next(checks)
     if result.problems:
         raise UserError(f"{name}: {result.problems[0]}; no bundle is made of a file that is not proven")
-    print(f"{name:<20} {claims.summary(part, result, len(evidence.test.labels))}", flush=True)
+    print(f"{name:<24} {claims.summary(part, result, len(evidence.test.labels))}", flush=True)
     return result
 
 

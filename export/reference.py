@@ -16,7 +16,7 @@ from csnn_jax.data.encode import as_input
 from csnn_jax.data.entry import as_floats
 from csnn_jax.neurons.neuron import MEMBRANE
 from csnn_jax.runs.layouts import Tensors, bias_of
-from csnn_torch.blocks import before_neurons
+from csnn_torch.blocks import Operations, before_neurons
 
 T = TypeVar("T")
 States = tuple[Tensor, ...]
@@ -37,22 +37,6 @@ class Trace(NamedTuple):
     output: Tensor
     states: States
     spikes: States
-
-
-class Operations:
-    """Torch's operations for a neuron's step, see `csnn_jax.neurons.neuron`; `fired` is 0.0 or 1.0."""
-
-    def fired(self, membrane: Tensor, threshold: Tensor) -> Tensor:
-        """Where a membrane is above the threshold."""
-        return (membrane > threshold).to(membrane.dtype)
-
-    def masked(self, fired: Tensor, x: Tensor) -> Tensor:
-        """x where a neuron fired, else 0: a product, which other tools read better than a choice."""
-        return fired * x
-
-    def decayed(self, factor: Tensor, x: Tensor) -> Tensor:
-        """The product, rounded before anything is added to it."""
-        return factor * x
 
 
 class Neurons(nn.Module):

@@ -162,13 +162,19 @@ def _equations(config: ModelConfig) -> str:
 
 
 def _pooling(config: ModelConfig) -> str:
-    """What follows the convolutions, before the neurons."""
-    pools = {layer.name: str(layer.pool or "none") for layer in config.layers if layer.kind == "conv"}
-    if not any(layer.pool for layer in config.layers):
+    """What follows the convolutions, before or after their neurons."""
+    afterwards = [layer.before for layer in config.layers[1:]]
+    pools = {
+        layer.name: str(layer.pool or after or "none")
+        for layer, after in zip(config.layers, afterwards, strict=False)
+        if layer.kind == "conv"
+    }
+    if set(pools.values()) <= {"none"}:
         return "none"
+    where = f"{'after' if config.pool_after else 'before'} the neurons"
     if len(set(pools.values())) == 1:
-        return f"{next(iter(pools.values()))}, before the neurons"
-    return ", ".join(f"{pool} after {name}" for name, pool in pools.items()) + ", before the neurons"
+        return f"{next(iter(pools.values()))}, {where}"
+    return ", ".join(f"{pool} after {name}" for name, pool in pools.items()) + f", {where}"
 
 
 def _input(step: Step, sequence: bool) -> dict[str, Any]:

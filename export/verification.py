@@ -35,7 +35,7 @@ class Verdict:
     def tell(self, name: str, problems: Sequence[str], praise: str = "ok") -> None:
         self.bad += bool(problems)
         shown = problems if len(problems) <= 5 else [*problems[:5], f"and {len(problems) - 5:,} more"]
-        print(hashes.printable(f"{name:<20} {'; '.join(shown) or praise}"), flush=True)
+        print(hashes.printable(f"{name:<24} {'; '.join(shown) or praise}"), flush=True)
 
     def end(self, *notes: str) -> int:
         """Prints the last line; returns the exit code."""

@@ -32,6 +32,7 @@ from csnn_jax.predict import PredictFlags
 from csnn_jax.report.__main__ import ReportFlags
 from csnn_torch.compare.__main__ import CompareFlags
 from csnn_torch.convert import ConvertFlags
+from csnn_torch.first_difference.__main__ import FirstDifferenceFlags
 from csnn_torch.train import TorchFlags
 from export.__main__ import ExportFlags
 from export.demo.__main__ import DemoFlags
@@ -67,6 +68,7 @@ FLAGS = {
     "csnn_torch.train": TorchFlags,
     "csnn_torch.convert": ConvertFlags,
     "csnn_torch.compare": CompareFlags,
+    "csnn_torch.first_difference": FirstDifferenceFlags,
     "export": ExportFlags,
     "export.verify": VerifyFlags,
     "export.demo": DemoFlags,

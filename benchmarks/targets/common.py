@@ -13,6 +13,8 @@ import hashlib
 import json
 import os
 import platform
+import re
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,7 +27,8 @@ from onnx import TensorProto, numpy_helper
 sys.path.append(str(Path(__file__).parents[2]))  # last, so that nothing of the clone hides a package of the tool's
 from csnn_jax import machine
 
-NETWORK = ("conv_channels", "hidden", "pool", "reset", "beta", "time_steps", "weight_bits")
+NETWORK = ("conv_channels", "hidden", "pool", "pool_after", "neuron", "reset", "alpha", "beta")
+NETWORK += ("time_steps", "weight_bits")
 Step = Callable[[np.ndarray, list[np.ndarray]], tuple[np.ndarray, list[np.ndarray]]]
 """One time step: (frame [1, C, H, W], membranes) -> (spikes [1, classes], membranes)."""
 
@@ -65,6 +68,33 @@ def run_steps(golden: Golden, step: Step) -> np.ndarray:
             out, membranes = step(image[None], membranes)
             spikes[t, number] = out[0]
     return spikes
+
+
+def run_stateful(module: Callable, golden: Golden) -> np.ndarray:
+    """Runs a (x, state) -> (spikes, state) module of torch over the window of a batch: spikes [T, N, classes]."""
+    import torch
+
+    x, state, spikes = torch.from_numpy(golden.images), None, []
+    with torch.no_grad():
+        for _ in range(len(golden.spikes)):
+            out, state = module(x, state)
+            spikes.append(out.numpy())
+    return np.stack(spikes)
+
+
+def run_example(bundle: Path, golden: Golden, name: str) -> dict[str, Any]:
+    """Runs the program of that name in report.md, which classifies the first image.
+
+    Raises:
+        RuntimeError: it fails, or gives another class or other counts.
+    """
+    (code,) = re.findall(rf"<!-- {name} -->\n```python\n(.*?)```", (bundle / "report.md").read_text(), re.S)
+    done = subprocess.run([sys.executable, "-c", code], cwd=bundle, capture_output=True, text=True, check=False)
+    counts = golden.spikes[:, 0].sum(0)
+    printed = [float(one) for one in re.findall(r"\d+(?:\.\d*)?", done.stdout)[-len(counts) - 1 :]]
+    if done.returncode or printed != [counts.argmax(), *counts]:
+        raise RuntimeError(f"{(done.stderr or done.stdout)[-200:]}, expected {counts.argmax()} and {counts.tolist()}")
+    return {"first_image": "the class and counts of golden/"}
 
 
 def main(

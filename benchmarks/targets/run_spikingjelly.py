@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import common
-import nir
 from common import Golden
-from nir_graphs import run_stateful
 from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+FILE = "network_spikingjelly.nir"
 
 
 def trials(bundle: Path, golden: Golden) -> Iterator[tuple[str, str, Callable]]:
-    def run():
-        return run_stateful(import_from_nir(nir.read(bundle / "network.nir")), golden.images, len(golden.spikes))
-
-    yield "network.nir", "nir_exchange.import_from_nir, looped", run
+    yield FILE, "import_from_nir, looped", lambda: common.run_stateful(import_from_nir(bundle / FILE), golden)
+    yield "report.md", "its Python", lambda: common.run_example(bundle, golden, "spikingjelly")
 
 
 if __name__ == "__main__":

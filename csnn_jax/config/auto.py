@@ -14,7 +14,7 @@ from csnn_jax.config.network import GEOMETRY, ModelConfig, SurrogateName
 KEPT = 2**29
 """Bytes of membranes that an iteration may keep before `auto` makes micro-batches of it. The same on every machine."""
 
-_STACK = ("input_shape", "conv_channels", *GEOMETRY, "bias", "hidden", "encoding", "neuron", "output")
+_STACK = ("input_shape", "conv_channels", *GEOMETRY, "pool_after", "bias", "hidden", "encoding", "neuron", "output")
 
 
 def is_original(model: ModelConfig) -> bool:

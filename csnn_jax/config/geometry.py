@@ -11,33 +11,47 @@ from csnn_jax.config.grid import Grid
 from csnn_jax.errors import UserError
 from csnn_jax.neurons.neuron import Neurons
 
-Pool = Literal["max", "avg", "none"]
+Pool = Literal["max", "avg", "sum", "none"]
 Padding = Literal["same", "valid"]
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """The pooling between a convolution and its neurons. Pixels at the edges that fill no window are left out.
+    """The pooling between a convolution and its neurons, or after them. Edges that fill no window are left out.
 
     Attributes:
-        kind: `max` or `avg`.
+        kind: `max`, `avg` or `sum`.
         size: height and width of a window, pixels.
         stride: pixels from one window to the next.
     """
 
-    kind: Literal["max", "avg"]
+    kind: Literal["max", "avg", "sum"]
     size: int = 2
     stride: int = 2
 
     def __post_init__(self):
-        if self.kind == "avg" and self.window & (self.window - 1):
-            expected = "a power of two, for XLA rounds other averages in a way of its own"
-            raise UserError(f"an average over {self.window} positions: expected {expected}")
+        if self.kind != "max" and self.window & (self.window - 1):
+            raise UserError(f"--pool-size {self.size}: {self.kind} of {self.window} pixels rounds, expected 2, 4 or 8")
 
     @property
     def window(self) -> int:
         """Positions of a window."""
         return self.size**2
+
+    @property
+    def bits(self) -> int:
+        """Bits by which a sum over a window is longer than its members; 0 for a maximum."""
+        return 0 if self.kind == "max" else (self.window - 1).bit_length()
+
+    @property
+    def step(self) -> float:
+        """What a pool of whole numbers is a multiple of."""
+        return 1 / self.window if self.kind == "avg" else 1.0
+
+    def shape(self, of: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that (rows, columns, channels) have after it."""
+        *sizes, channels = of
+        return (*map(self.positions, sizes), channels)
 
     def positions(self, length: int) -> int:
         """How many windows fit into so many pixels."""
@@ -55,16 +69,17 @@ class Layer:
     Attributes:
         name: name of its weights, `conv1`, `conv2`, ..., `fc1`, ...
         kind: `conv` or `linear`.
-        in_shape: shape of its input without the batch: (H, W, C) or (features,). A linear block flattens it, in
-            H, W, C order.
+        in_shape: shape of its input without the batch, after `before`: (H, W, C) or (features,). A linear block
+            flattens it, in H, W, C order.
         channels: output channels, or neurons of a linear block.
         kernel: height and width of a convolution's kernel, pixels.
         stride: pixels from one position of the kernel to the next.
         padding: zeros on every side of the input, pixels.
         pool: what follows the convolution; None: nothing.
+        before: the pooling of the spikes that come in, where pools follow neurons; None: none.
         bias: whether a number per output channel is added.
         neurons: the neurons that its current drives.
-        input_bits, input_step: the numbers that come in, see `Grid`.
+        input_bits, input_step: the numbers that come in, before any pool, see `Grid`.
         weight_bits: most bits of a weight, with its sign; None: as many as stay exact.
     """
 
@@ -76,6 +91,7 @@ class Layer:
     stride: int = 1
     padding: int = 0
     pool: Pooling | None = None
+    before: Pooling | None = None
     bias: bool = True
     neurons: Neurons = field(kw_only=True)
     input_bits: int = 0
@@ -93,10 +109,7 @@ class Layer:
     @property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of its membrane and spikes without the batch: (rows, columns, channels) or (features,)."""
-        if self.pool is None:
-            return self.conv_shape
-        *sizes, channels = self.conv_shape
-        return (*map(self.pool.positions, sizes), channels)
+        return self.pool.shape(self.conv_shape) if self.pool else self.conv_shape
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -108,19 +121,27 @@ class Layer:
     @property
     def grid(self) -> Grid:
         """What its weights are rounded to."""
-        averaged = self.pool.window.bit_length() - 1 if self.pool and self.pool.kind == "avg" else 0
+        added = self.pool.bits if self.pool else 0
         most = None if self.weight_bits is None else self.weight_bits - 1
-        return Grid(math.prod(self.kernel_shape[:-1]), self.input_bits, self.input_step, averaged, most)
+        bits, step = (self.before.bits, self.before.step) if self.before else (0, 1.0)
+        entering = self.input_bits + bits, self.input_step * step
+        return Grid(math.prod(self.kernel_shape[:-1]), *entering, added, most)
+
+    @property
+    def takes_spikes(self) -> bool:
+        """Whether what its weights meet is 0 or 1, as a layer after the first one takes it: pools may add spikes up."""
+        return self.before is None or self.before.kind == "max"
 
     @property
     def operation(self) -> str:
         """What comes before the neurons, in words."""
         bias = "" if self.bias else ", no bias"
+        before = f"pool {self.before}, " if self.before else ""
         if self.kind == "linear":
-            return f"linear{bias}"
+            return f"{before}linear{bias}"
         padded = f"padding {self.padding}" if self.padding else "no padding"
         pooled = f"pool {self.pool}" if self.pool else "no pool"
-        return f"kernel {self.kernel}, stride {self.stride}, {padded}, {pooled}{bias}"
+        return f"{before}kernel {self.kernel}, stride {self.stride}, {padded}, {pooled}{bias}"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.operation}"

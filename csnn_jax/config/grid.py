@@ -42,20 +42,20 @@ class Grid:
         terms: the products of a weight and an input that a neuron adds.
         input_bits: inputs are whole multiples of `input_step`, and at most 2^input_bits of them.
         input_step: a power of two.
-        averaged: bits that an average after the sum needs: 2 for 2x2.
+        added: bits that a sum or average over a pool's window needs after it: 2 for 2x2.
         most: bits of a weight without its sign, where fewer are wanted than stay exact; None: those that do.
     """
 
     terms: int
     input_bits: int = 0
     input_step: float = 1.0
-    averaged: int = 0
+    added: int = 0
     most: int | None = None
 
     @property
     def room(self) -> int:
         """Bits of a weight without its sign that stay exact, whatever the weights are."""
-        return MANTISSA - self.input_bits - (self.terms + BIAS - 1).bit_length() - self.averaged
+        return MANTISSA - self.input_bits - (self.terms + BIAS - 1).bit_length() - self.added
 
     @property
     def bits(self) -> int:
@@ -107,7 +107,7 @@ class Grid:
             finer = scaled(extra)
             # Whole numbers add up exactly below 2^24, and to no less than that where they reach it, in any order.
             sums = xp.sum(abs(finer[0]), 0) * 2.0**self.input_bits + abs(finer[1])
-            fits = sums < 2.0 ** (MANTISSA - self.averaged)
+            fits = sums < 2.0 ** (MANTISSA - self.added)
             units, offset, step = (
                 xp.where(fits, new, old) for new, old in zip(finer, (units, offset, step), strict=True)
             )

@@ -30,7 +30,7 @@ SurrogateName = Literal[
 ]
 SLOPELESS = ("straight_through", "heaviside")
 """Surrogates that `slope` does not change, and which refuse one."""
-GEOMETRY = ("kernel_size", "stride", "padding", "pool")
+GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
 """Fields with one value for all convolutions, or one for each."""
 RECORDED = ("input_bits",)
 """Fields that the data decides, and that no flag gives."""
@@ -69,14 +69,19 @@ class ModelConfig(NeuronFields):
     num_classes: int = 10
     """Output neurons; at the default, training takes the number of classes of the data set."""
     pool: Pool | tuple[Pool, ...] = "max"
-    """2x2 pooling after each convolution, before the neurons, or none; one value, or one per convolution."""
+    """Pooling after each convolution: the maximum, average or sum of every window, or none; one value, or one per
+    convolution."""
+    pool_size: int | tuple[int, ...] = 2
+    """Height and width of a pool's windows, which don't overlap: one value, or one per convolution."""
+    pool_after: bool = False
+    """Pool the neurons' spikes, not the convolutions before them."""
     bias: bool = True
     """Add a number per output channel to the convolutions and linear layers."""
     weight_bits: int | None = None
     """Bits of a weight with its sign, 2 to 8, at which the network is trained and runs; None: as many as stay exact."""
     reset: Reset | tuple[Reset, ...] = "subtract"
-    """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none; one value for all
-    layers, or one per layer."""
+    """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none; synaptic neurons
+    have clear, too, which sets it to zero before the input is added; one value for all layers, or one per layer."""
     output: Output = "spiking"
     """Neurons of the last layer: spiking as all others, or an integrator, whose neurons neither spike nor reset; the
     class is read from their membranes."""
@@ -126,6 +131,7 @@ class ModelConfig(NeuronFields):
         check("input_bits", self.input_bits, f"a whole number from 0 to {grid.MOST_INPUT}", few)
         check_bits(self.weight_bits)
         check("--time-steps", self.time_steps, "a whole number of at least 1", is_count(self.time_steps))
+        check("--pool-after", self.pool_after, "true or false", isinstance(self.pool_after, bool))
         check("--bias", self.bias, "true or false", isinstance(self.bias, bool))
         check("--neuron", self.neuron, f"one of {', '.join(NEURONS)}", self.neuron in [*NEURONS])
         check_neurons(self, self.kind, PARAMETERS)
@@ -139,7 +145,7 @@ class ModelConfig(NeuronFields):
                     "expected fewer blocks, smaller kernels or strides, or larger images"
                 )
             if (room := layer.grid.room) < grid.LEAST:
-                inputs = f"{layer.grid.terms:,} inputs of {layer.input_bits} bits"
+                inputs = f"{layer.grid.terms:,} inputs of {layer.grid.input_bits} bits"
                 raise UserError(
                     f"{layer.name}: {inputs} to each neuron leave {max(0, room)} bits for its weights, "
                     f"expected at least {grid.LEAST}: fewer inputs, or smaller kernels"
@@ -151,9 +157,14 @@ class ModelConfig(NeuronFields):
         for choices, flag, literal in ((self.padding, "--padding", Padding), (self.pool, "--pool", Pool)):
             for choice in choices if isinstance(choices, tuple) else (choices,):
                 check_choice(flag, choice, literal)
-        for flag, sizes in (("--kernel-size", self.kernel_size), ("--stride", self.stride)):
-            positive = is_counts(sizes if isinstance(sizes, tuple) else (sizes,))
-            check(flag, sizes, "positive whole numbers", positive)
+        for flag, sizes, least in (
+            ("--kernel-size", self.kernel_size, 1),
+            ("--stride", self.stride, 1),
+            ("--pool-size", self.pool_size, 2),
+        ):
+            expected = "positive whole numbers" if least == 1 else f"whole numbers of at least {least}"
+            enough = (is_count(size, least) for size in (sizes if isinstance(sizes, tuple) else (sizes,)))
+            check(flag, sizes, expected, all(enough))
         for name in GEOMETRY:
             value = getattr(self, name)
             flag = flag_of(name)
@@ -162,6 +173,8 @@ class ModelConfig(NeuronFields):
                 check(flag, value, several, n > 0 and len(value) == n)
                 if len(set(value)) == 1:
                     object.__setattr__(self, name, value[0])
+        if all(pool == "none" for pool in self._per_convolution(self.pool)):
+            object.__setattr__(self, "pool_after", False)
         sizes, paddings = self._per_convolution(self.kernel_size), self._per_convolution(self.padding)
         even = any(k % 2 == 0 and padding == "same" for k, padding in zip(sizes, paddings, strict=True))
         check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones take valid", not even)
@@ -175,17 +188,21 @@ class ModelConfig(NeuronFields):
         blocks: list[Layer] = []
         neurons = iter(self._neurons())
         shape: tuple[int, ...] = self.input_shape
+        before: Pooling | None = None
         of_each = (self._per_convolution(getattr(self, name)) for name in GEOMETRY)
         for number, (channels, *geometry) in enumerate(zip(self.conv_channels, *of_each, strict=True), 1):
-            kernel, stride, padding, pool = geometry
+            kernel, stride, padding, pool, size = geometry
             zeros = kernel // 2 if padding == "same" else 0
-            pooling = None if pool == "none" else Pooling(pool)
+            pooling = None if pool == "none" else Pooling(pool, size, size)
             name, sizes = f"conv{number}", (kernel, stride, zeros)
-            blocks.append(Layer(name, "conv", shape, channels, *sizes, pooling, self.bias, neurons=next(neurons)))
-            shape = blocks[-1].out_shape
+            pools = None if self.pool_after else pooling, before
+            blocks.append(Layer(name, "conv", shape, channels, *sizes, *pools, self.bias, neurons=next(neurons)))
+            before = pooling if self.pool_after else None
+            shape = before.shape(blocks[-1].out_shape) if before else blocks[-1].out_shape
         for number, features in enumerate((*self.hidden, self.num_classes), 1):
-            blocks.append(Layer(f"fc{number}", "linear", shape, features, bias=self.bias, neurons=next(neurons)))
-            shape = blocks[-1].out_shape
+            name, own = f"fc{number}", next(neurons)
+            blocks.append(Layer(name, "linear", shape, features, before=before, bias=self.bias, neurons=own))
+            before, shape = None, blocks[-1].out_shape
         blocks[0] = replace(blocks[0], input_bits=self.entering_bits, input_step=1 / self.input_scale)
         return tuple(replace(block, weight_bits=self.weight_bits) for block in blocks)
 

@@ -31,7 +31,7 @@ def check_neurons(config: Any, kind: Neuron, parameters: Iterable[str]) -> None:
         check("--per-channel", name, has, name in [*kind.parameters])
     object.__setattr__(config, "per_channel", tuple(name for name in kind.parameters if name in wide))
     for reset in _each(config, "reset"):
-        check("--reset", reset, f"one of {', '.join(kind.resets)}", reset in kind.resets)
+        check("--reset", reset, f"one of {', '.join(kind.resets)}, which --neuron {kind} has", reset in kind.resets)
     if len(set(config.each("reset"))) == 1:
         object.__setattr__(config, "reset", config.each("reset")[0])
 

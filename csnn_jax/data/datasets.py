@@ -163,8 +163,8 @@ def is_recorded(name: str) -> bool:
 
 def _unknown(name: str) -> UserError:
     if name == ARRAYS:
-        held = "the images were those of a program, csnn_jax.fit or a loop of its own"
-        return UserError(f"--dataset {ARRAYS}: {held}; expected arrays:FILE.npz, which holds images and labels")
+        held = "the run names no data set: its images were given in Python, or it was converted"
+        return UserError(f"--dataset {ARRAYS}: {held}; expected --dataset arrays:FILE.npz, with images and labels")
     plain = "mnist" in name.lower() and len(name) > len("mnist")  # such as fashion_mnist, which is none of ours
     near = [] if plain else difflib.get_close_matches(name.lower(), READERS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "; expected one of"

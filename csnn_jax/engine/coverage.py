@@ -37,6 +37,8 @@ def lacking(model: CSNN, frames: bool) -> str | None:
         return f"the event engine has one {' and '.join(model.config.per_channel)} per layer, not per channel"
     if other := set(model.config.resets) - set(limits.resets):
         return f"the event engine has no reset {' or '.join(sorted(other))}"
+    if model.config.pool_after:
+        return "the event engine pools before the neurons; --pool-after takes --engine scan"
     planes = planes_of(model) if frames else 1
     for index, layer in enumerate(model.config.layers):
         if layer.kind == "conv" and (reason := _not_covered(layer, limits, 1 if index else planes)):
@@ -66,6 +68,8 @@ def _not_covered(layer: Layer, limits: library.Limits, planes: int) -> str | Non
         )
     if layer.pool and (layer.pool.size not in limits.pool_sizes or layer.pool.stride != layer.pool.size):
         return f"the event engine pools 2x2 pixels or none, {layer.name} {layer.pool}"
+    if layer.pool and layer.pool.kind == "sum":
+        return f"the event engine has no sum pooling, as {layer.name} has"
     if layer.kernel**2 * bits.padded(planes * layer.in_shape[-1]) > limits.inputs:
         bound = f"less than {limits.inputs + 1:,} inputs"
         return f"the event engine sums {bound}, {layer.name} has {layer.in_shape[-1]} channels"

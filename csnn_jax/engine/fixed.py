@@ -68,11 +68,7 @@ def _current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
         if layer.kind == "linear":
             return layers.matmul(image.reshape(len(image), -1), kernel) + bias
         current = layers.conv(image, kernel, layer.stride, layer.padding)
-        if layer.pool is None:
-            current = current + bias
-        else:
-            pool = layers.avg_pool if layer.pool.kind == "avg" else layers.max_pool
-            current = pool(current, bias, layer.pool)
+        current = current + bias if layer.pool is None else layers.pool(current, bias, layer.pool)
     return current.reshape(len(image), -1)
 
 

@@ -151,7 +151,7 @@ def _window(
 
     The convolutional blocks go through time together, step by step. Then each linear block takes the
     spikes of the whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read
-    anew at every step) before its neurons go through time.
+    again at every step) before its neurons go through time.
 
     Of the forward pass only the states and the winners of the max-pools are kept for the backward pass; spikes are
     recomputed from the membranes, which costs a comparison each.
@@ -182,7 +182,7 @@ def _window(
         if dropout is not None:
             stays = dropout.masks[number].reshape(spikes.shape[1:]).astype(spikes.dtype)
             spikes = spikes * (stays * dropout.scale)
-        currents = block.current(spikes.reshape(-1, *block.layer.in_shape)).reshape(*window, -1)
+        currents = block.current(spikes.reshape(-1, *spikes.shape[2:])).reshape(*window, -1)
         state, (spikes, watched) = lax.scan(jax.checkpoint(fire, policy=_KEPT, prevent_cse=False), state, currents)
         last = (*last, state)
         densities.append(spikes.mean())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config import Layer, ModelConfig, Pooling
 from csnn_jax.neurons.neuron import MEMBRANE, Neurons
 
 
@@ -34,15 +34,17 @@ def current(layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -
         layer: one of a network's layers.
         kernel: [k, k, in, out] or [in, out].
         bias: [out], or a 0 where there is none.
-        x: its input [time, batch, *in_shape], numbers or booleans. A time of 1 stands for every step.
+        x: an image, or the spikes of the layer before [time, batch, ...], numbers or booleans. A time of 1 means every
+            step.
 
     Returns:
         [time, batch, *out_shape] float32.
     """
+    frames = [_pool(frame.astype(np.float32), layer.before) for frame in x]
     if layer.kind == "linear":
-        frames = [frame.reshape(len(frame), -1).astype(np.float32) @ kernel for frame in x]
+        frames = [frame.reshape(len(frame), -1) @ kernel for frame in frames]
     else:
-        frames = [_pool(_conv(frame.astype(np.float32), kernel, layer), layer) for frame in x]
+        frames = [_pool(_conv(frame, kernel, layer), layer.pool) for frame in frames]
     return np.stack(frames) + bias
 
 
@@ -84,12 +86,14 @@ def _conv(x: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:
     return product.reshape(len(x), rows, columns, channels)
 
 
-def _pool(x: np.ndarray, layer: Layer) -> np.ndarray:
+def _pool(x: np.ndarray, pool: Pooling | None) -> np.ndarray:
     """Pooling; pixels at the edges that fill no window are left out."""
-    if layer.pool is None:
+    if pool is None:
         return x
-    members = np.stack(list(_shifted(x, layer.pool.size, layer.pool.stride, *layer.out_shape[:2])))
-    return members.max(0) if layer.pool.kind == "max" else members.mean(0)
+    members = np.stack(list(_shifted(x, pool.size, pool.stride, *map(pool.positions, x.shape[1:3]))))
+    if pool.kind == "max":
+        return members.max(0)
+    return members.mean(0) if pool.kind == "avg" else members.sum(0)
 
 
 def _shifted(x: np.ndarray, window: int, stride: int, rows: int, columns: int) -> Iterator[np.ndarray]:

@@ -235,9 +235,12 @@ def _max_pool_backward(pool: Pooling, saved: tuple[Array, tuple[int, ...]], dy: 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def avg_pool(x: Array, bias: Array, pool: Pooling) -> Array:
-    """Average-pool of x + bias, summed in torch's order; pixels that fill no window are left out.
+def pool(x: Array, bias: Array, pooling: Pooling) -> Array:
+    """Pools x + bias: the maximum, sum or average of every window; pixels that fill no window are left out.
 
     From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels].
     """
-    return functools.reduce(operator.add, _members(x + bias, pool)) / pool.size**2
+    if pooling.kind == "max":
+        return max_pool(x, bias, pooling)
+    total = functools.reduce(operator.add, _members(x + bias, pooling))
+    return total / pooling.window if pooling.kind == "avg" else total

@@ -34,7 +34,7 @@ class Block(nnx.Module):
     def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype: DTypeLike):
         layer = config.layers[index]
         self.layer: Layer = layer
-        self.after_spikes = index > 0
+        self.after_spikes = index > 0 and layer.takes_spikes
         self.derivative = derivative
         shape = layer.kernel_shape
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
@@ -54,7 +54,9 @@ class Block(nnx.Module):
         )
 
     def current(self, x: Array) -> Array:
-        """Input current I [batch, *out_shape] from an image or spikes x [batch, *in_shape]."""
+        """Input current I [batch, *out_shape] from an image or the spikes of the layer before."""
+        if self.layer.before is not None:
+            x = layers.pool(x, jnp.zeros(x.shape[-1:], x.dtype), self.layer.before)
         if self.layer.kind == "linear":
             x = x.reshape(x.shape[0], -1)
             product = layers.linear if self.after_spikes else layers.matmul
@@ -62,8 +64,7 @@ class Block(nnx.Module):
         x = layers.conv(x, self.kernel[...], self.layer.stride, self.layer.padding, self.after_spikes)
         if self.layer.pool is None:
             return x + self.biases
-        pool = layers.max_pool if self.layer.pool.kind == "max" else layers.avg_pool
-        return pool(x, self.biases, self.layer.pool)
+        return layers.pool(x, self.biases, self.layer.pool)
 
     @property
     def biases(self) -> Array:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-Reset = Literal["subtract", "zero", "none"]
+Reset = Literal["subtract", "zero", "clear", "none"]
 Backend = Literal["snntorch", "event", "nir"]
 
 State = dict[str, Any]

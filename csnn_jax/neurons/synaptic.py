@@ -12,16 +12,19 @@ def step(ops: Operations, values: Values, state: State, current: Any, reset: Res
     A[t] = alpha A[t-1] + I[t]                              the synaptic current
     U[t] = beta U[t-1] + A[t] - R[t] theta                  reset "subtract"
     U[t] = (1 - R[t]) (beta U[t-1] + A[t])                  reset "zero"
+    U[t] = beta (1 - R[t]) U[t-1] + A[t]                    reset "clear"
     U[t] = beta U[t-1] + A[t]                               reset "none"
 
     Reset zero sets U to 0 for a step, whose input reaches A only; `leaky` resets before it adds the input. Both are
-    as snnTorch has them.
+    as snnTorch has them. Reset clear is what a reset in the step of the spike comes to, as NIR's CubaLIF has it.
     """
     synaptic = ops.decayed(values["alpha"], state["syn"]) + current
-    membrane = ops.decayed(values["beta"], state["mem"]) + synaptic
-    if reset == "none":
+    left, fired = state["mem"], ops.fired(state["mem"], values["threshold"])
+    if reset == "clear":
+        left = left - ops.masked(fired, left)
+    membrane = ops.decayed(values["beta"], left) + synaptic
+    if reset in ("none", "clear"):
         return {"syn": synaptic, "mem": membrane}
-    fired = ops.fired(state["mem"], values["threshold"])
     taken = membrane if reset == "zero" else values["threshold"]
     return {"syn": synaptic, "mem": membrane - ops.masked(fired, taken)}
 
@@ -41,7 +44,9 @@ NEURON = Neuron(
     equations={
         "subtract": (_CURRENT, "U[t] = beta * U[t-1] + A[t] - R[t] * threshold"),
         "zero": (_CURRENT, "U[t] = (1 - R[t]) * (beta * U[t-1] + A[t])"),
+        "clear": (_CURRENT, "U[t] = beta * (1 - R[t]) * U[t-1] + A[t]"),
         "none": (_CURRENT, "U[t] = beta * U[t-1] + A[t]"),
     },
-    backends=frozenset({"snntorch"}),
+    resets=("subtract", "zero", "clear", "none"),
+    backends=frozenset({"snntorch", "nir"}),
 )

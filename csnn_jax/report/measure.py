@@ -190,7 +190,7 @@ class _Network:
         """The activity of a batch, channels first."""
         values = x / self.model.input_scale if x.dtype == np.uint8 else x
         layers = [np.moveaxis(layer, -1, 2) for layer in spikes]
-        return Activity.of(np.moveaxis(values, -1, -3), layers)
+        return Activity.of(self.model, np.moveaxis(values, -1, -3), layers)
 
 
 def _draw(membranes: np.ndarray, seed: int) -> np.ndarray:

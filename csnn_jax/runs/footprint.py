@@ -2,7 +2,8 @@
 
 Where NeuroBench (Yik et al., arXiv:2304.04640) has a metric, its definition is used, as its code
 has it (`neurobench/metrics` of 2.3): a synaptic operation is a weight that is not 0 and meets an input that is not 0;
-it is a MAC if the layer's input is graded, an AC (accumulation) if it is 0 and 1. Biases do not count, nor do the zeros
+it is a MAC if the layer's input is graded, an AC (accumulation) if it is 0 and 1. A layer's input is what a pool after
+neurons makes of their spikes: graded if it's their sum or average. Biases do not count, nor do the zeros
 of the padding; a convolution counts at all its positions, also those that the pooling drops; the first layer counts at
 every step, even where the same image is presented at each.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config import Layer, ModelConfig, Pooling
 from csnn_jax.runs.layouts import Tensors
 
 PJ_PER_ADD = 0.9
@@ -37,7 +38,8 @@ class Activity:
         time_steps: T.
         held: the same image was presented at every step.
         graded: the input had values other than 0 and 1.
-        inputs: input values that were not 0 [C, H, W].
+        inputs: values that were not 0 in the input of every layer, [C, H, W] or [features]: spikes, where pools follow
+            neurons pooled ones.
         spikes: spikes of every layer, [C, H, W] or [features].
     """
 
@@ -45,29 +47,42 @@ class Activity:
     time_steps: int
     held: bool
     graded: bool
-    inputs: np.ndarray
+    inputs: tuple[np.ndarray, ...]
     spikes: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, x: np.ndarray, spikes: Sequence[np.ndarray]) -> "Activity":
+    def of(cls, config: ModelConfig, x: np.ndarray, spikes: Sequence[np.ndarray]) -> "Activity":
         """The activity of one batch.
 
         Args:
+            config: the stack.
             x: input [batch, C, H, W], presented at every step, or [time, batch, C, H, W].
             spikes: spikes of every layer, 0 or 1: [time, batch, C, H, W] or [time, batch, features].
         """
         time_steps, batch = spikes[0].shape[:2]
         held = x.ndim == 4
-        inputs = (x != 0).sum(0) * time_steps if held else (x != 0).sum((0, 1))
+        inputs = [(x != 0).sum(0) * time_steps if held else (x != 0).sum((0, 1))]
         graded = bool(((x != 0) & (x != 1)).any())
         fired = tuple(layer.astype(bool).sum((0, 1)) for layer in spikes)
-        return cls(batch, time_steps, held, graded, inputs, fired)
+        for layer, one, each in zip(config.layers[1:], spikes, fired, strict=False):
+            inputs.append(_active(one, layer.before).sum((0, 1)) if layer.before else each)
+        return cls(batch, time_steps, held, graded, tuple(inputs), fired)
 
     def __add__(self, other: "Activity") -> "Activity":
         assert (self.time_steps, self.held) == (other.time_steps, other.held), "windows of different kinds"
-        spikes = tuple(a + b for a, b in zip(self.spikes, other.spikes, strict=True))
-        inputs, graded = self.inputs + other.inputs, self.graded or other.graded
-        return Activity(self.images + other.images, self.time_steps, self.held, graded, inputs, spikes)
+        pairs = (self.inputs, other.inputs), (self.spikes, other.spikes)
+        summed = (tuple(a + b for a, b in zip(*both, strict=True)) for both in pairs)
+        return Activity(self.images + other.images, self.time_steps, self.held, self.graded or other.graded, *summed)
+
+
+def _active(spikes: np.ndarray, pool: Pooling) -> np.ndarray:
+    """Where a window has a spike [time, batch, C, rows, columns], from spikes [time, batch, C, H, W]."""
+    rows, columns = map(pool.positions, spikes.shape[-2:])
+    high, wide = (pool.stride * (n - 1) + 1 for n in (rows, columns))
+    found = np.zeros((*spikes.shape[:-2], rows, columns), bool)
+    for i, j in np.ndindex(pool.size, pool.size):
+        found |= spikes[..., i : i + high : pool.stride, j : j + wide : pool.stride] != 0
+    return found
 
 
 def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[str, Any]:
@@ -121,7 +136,6 @@ def fan_out(layer: Layer, weight: np.ndarray) -> np.ndarray:
 
 def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[dict[str, Any]]:
     found = []
-    entering = [activity.inputs, *activity.spikes]
     for number, layer in enumerate(config.layers, 1):
         weight = tensors[f"{layer.name}.weight"]
         own = [
@@ -131,13 +145,13 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
         ]
         parameters, neurons = sum(value.size for value in own), int(np.prod(layer.out_shape))
         reached = fan_out(layer, weight)
-        met = int((entering[number - 1].reshape(reached.shape) * reached).sum()) / activity.images
+        met = int((activity.inputs[number - 1].reshape(reached.shape) * reached).sum()) / activity.images
         fired = int(activity.spikes[number - 1].sum()) / activity.images
         first = number == 1
         found.append(
             {
                 "name": layer.name,
-                "operation": "MAC" if first and activity.graded else "AC",
+                "operation": "MAC" if (first and activity.graded) or not layer.takes_spikes else "AC",
                 "neurons": neurons,
                 "parameters": parameters,
                 "bytes": FLOAT_BYTES * parameters,
@@ -158,8 +172,10 @@ def _neurobench(
     """The metrics under NeuroBench's names, as it counts them on the companion model of `csnn_torch.model`."""
     weights = [tensors[f"{layer.name}.weight"] for layer in config.layers]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
-    # Scalars that are buffers there, not parameters.
+    # Scalars that are buffers there, not parameters: of neurons, and the window that an average becomes a sum by.
     fixed = sum(len(layer.neurons.configured) - len(layer.neurons.learned) for layer in config.layers)
+    pools = [pool for layer in config.layers for pool in (layer.pool, layer.before) if pool]
+    fixed += sum(pool.kind == "sum" for pool in pools)
     effective = {
         kind: sum(x["synaptic_operations"] for x in layers if x["operation"] == kind) for kind in ("MAC", "AC")
     }

@@ -105,7 +105,7 @@ def _turn(cost: Cost, run: str, rounds: int, cache: str, *dataset: str) -> None:
     except RuntimeError as error:
         cost.failed = str(error)
         return
-    cost.others += _others(began, busy, report["whole_process_s"])
+    cost.others += others(began, busy, report["whole_process_s"])
     process.close()
     if not cost.step.clock:
         cost.first_infer, cost.first_step = first["seconds"], first_step["seconds"]
@@ -120,7 +120,7 @@ def _add(rounds: Rounds, answers: Sequence[dict[str, Any]]) -> None:
     rounds.processor.append([answer["processor_s"] for answer in answers])
 
 
-def _others(began: float, busy: float | None, own: float) -> list[float]:
+def others(began: float, busy: float | None, own: float) -> list[float]:
     """Share of the processors' time since `began` that other programs took; empty where the system does not tell.
 
     Args:

@@ -39,10 +39,14 @@ def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[C
 
 def variants(model: ModelConfig) -> Iterator[Variant]:
     """Every reset with every pool, other neurons and another output, and three blocks on color images."""
-    kinds: tuple[Pool, ...] = ("max", "avg") if any(layer.pool for layer in model.layers) else ("none",)
+    pooled = any(layer.pool or layer.before for layer in model.layers)
+    kinds: tuple[Pool, ...] = ("max", "avg") if pooled else ("none",)
     for reset in ("subtract", "zero", "none"):
         for pool in kinds:
             yield Variant(f"reset {reset}, pool {pool}", replace(model, reset=reset, pool=_pools(model, pool)))
+    if pooled:
+        place, other = ("before", False) if model.pool_after else ("after", True)
+        yield Variant(f"sum pools {place} the neurons", replace(model, pool=_pools(model, "sum"), pool_after=other))
     yield Variant("beta 0.9", replace(model, beta=0.9), lr=3e-3)
     # At this rate no beta leaves (0, 1), beyond which its gradient is 0 and shows nothing.
     yield Variant("learned beta", replace(model, beta=0.6, learn_beta=True), lr=2e-3)

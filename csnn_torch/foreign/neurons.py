@@ -1,7 +1,7 @@
 """What the neurons of a stack are: fields of ModelConfig, and the values per channel that the weights hold."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from csnn_torch.foreign.stack import Stack
 
 T = TypeVar("T")
 
-_RESETS = get_args(Reset)
+_RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
 """In the order of snnTorch's `reset_mechanism_val`."""
 _ALIKE = "neurons with alpha are taken as snntorch.Synaptic; a snntorch.Alpha looks the same in a state_dict"
 
@@ -69,8 +69,8 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
             values[name] = _filled(
                 [_positive(*pair, name, source) for pair in pairs[:spiking]], depth, np.ones((), np.float32)
             )
-    fields: dict[str, Any] = {name: _one_or_all(map(_number, each)) for name, each in values.items()}
-    fields |= {"neuron": kind.name, "output": output, "reset": _one_or_all(_filled(resets[:spiking], depth, "none"))}
+    fields: dict[str, Any] = {name: one_or_all(map(number, each)) for name, each in values.items()}
+    fields |= {"neuron": kind.name, "output": output, "reset": one_or_all(_filled(resets[:spiking], depth, "none"))}
     fields["per_channel"] = tuple(name for name, each in values.items() if any(one.ndim for one in each))
     notes = [_ALIKE] if "alpha" in values else []
     clipped = [
@@ -172,7 +172,7 @@ def _scalar(neuron: Module, name: str, source: str) -> float:
     return float(tensor)
 
 
-def _number(values: np.ndarray) -> float:
+def number(values: np.ndarray) -> float:
     """What a configuration has for a layer: 0.9, and not 0.8999999761581421, the same float32; of channels the mean."""
     return float(str(values[()])) if values.ndim == 0 else float(f"{values.mean(dtype=np.float64):.4g}")
 
@@ -182,6 +182,6 @@ def _filled(values: Sequence[T], depth: int, otherwise: T) -> list[T]:
     return [*values, *[values[-1] if values else otherwise] * (depth - len(values))]
 
 
-def _one_or_all(values: Iterable[T]) -> T | tuple[T, ...]:
+def one_or_all(values: Iterable[T]) -> T | tuple[T, ...]:
     found = tuple(values)
     return found[0] if len(set(found)) == 1 else found

@@ -1,19 +1,26 @@
 """What rounding weights to their grids changes of a network."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from csnn_jax.config import Config, decided
-from csnn_jax.data import Split
+from csnn_jax.config import Config, Layer, ModelConfig
+from csnn_jax.data import Images, as_floats, as_input
+from csnn_jax.neurons.neuron import MEMBRANE, State
+from csnn_jax.runs import layouts
 from csnn_jax.runs.layouts import Tensors
-from csnn_torch.model import predictions
-from csnn_torch.trainer import Trainer
+from csnn_torch.blocks import Operations, before_neurons
+from csnn_torch.model import channels_first
 
 IMAGES = 1000
 """Of a test split, from its first on."""
 CHUNK = 50
-"""Images at a time, whose spikes of all layers and steps are kept: 400 MB for each side of the default network."""
+"""Images at a time."""
+INK = 0.2
+"""Part of the pixels above 0 in images that are drawn: about MNIST's."""
 
 
 class Effect(NamedTuple):
@@ -21,45 +28,108 @@ class Effect(NamedTuple):
 
     Attributes:
         images: how many.
-        spikes: of all layers at all steps.
+        spikes: of all layers at all steps: neurons that spike or don't.
         changed: how many of the spikes differ.
+        silent: the layers in which no neuron spikes.
         predictions: how many differ.
-        before, after: correct predictions, unrounded and rounded.
+        correct: predictions, unrounded and rounded; None: nobody knows the labels.
     """
 
     images: int
     spikes: int
     changed: int
+    silent: tuple[str, ...]
     predictions: int
-    before: int
-    after: int
+    correct: tuple[int, int] | None
 
     def __str__(self) -> str:
-        return (
-            f"changed {self.changed:,} of {self.spikes:,} spikes and {self.predictions:,} of {self.images:,} "
-            f"predictions; accuracy {self.before / self.images:.2%} before, {self.after / self.images:.2%} after"
-        )
+        changed = f"changed {self.changed:,} of {self.spikes:,} spikes and {self.predictions:,} of {self.images:,}"
+        quiet = f"; no neuron of {', '.join(self.silent)} spikes" if self.silent else ""
+        if self.correct is None:
+            return f"{changed} predictions{quiet}"
+        before, after = (one / self.images for one in self.correct)
+        return f"{changed} predictions; accuracy {before:.2%} before, {after:.2%} after{quiet}"
 
 
-def effect(config: Config, tensors: Tensors, test: Split) -> Effect:
-    """Runs a network with rounded weights and without, on the first images of a split, in snnTorch on the CPU.
+@torch.no_grad()
+def effect(config: Config, tensors: Tensors, images: Images, labels: np.ndarray | None = None) -> Effect:
+    """Runs a network with rounded weights and without, on the first of some images, in torch on the CPU.
 
     Args:
         config: the job.
         tensors: the weights before rounding.
-        test: images that fit the network, and their labels.
+        images: that fit the network.
+        labels: their classes; None: unknown.
     """
-    given, rounded = (Trainer(decided(config), None, tensors, "cpu") for _ in range(2))
-    given.network.grids = ()
-    total = np.zeros(6, np.int64)
-    count = min(IMAGES, len(test.labels))
+    model = config.model
+    sides = [_Network(model, one) for one in (tensors, layouts.on_grid(model, tensors))]
+    count = min(IMAGES, len(images))
+    spikes = changed = others = 0
+    fired = np.zeros(len(model.layers), bool)
+    correct = np.zeros(2, np.int64)
     for start in range(0, count, CHUNK):
         rows = np.arange(start, min(start + CHUNK, count))
-        traces = [side.trace(test.images[rows]) for side in (given, rounded)]
-        classes, others = (predictions(config.model, *trace) for trace in traces)
-        before, after = (spikes for _, spikes in traces)
-        spikes = sum(layer.size for layer in before)
-        changed = sum(int(np.count_nonzero(a != b)) for a, b in zip(before, after, strict=True))
-        correct = [int((found == test.labels[rows]).sum()) for found in (classes, others)]
-        total += [len(rows), spikes, changed, int((classes != others).sum()), *correct]
-    return Effect(*total.tolist())
+        x = channels_first(as_floats(as_input(images[rows], model, (config.train.seed, 2, 0)), model))
+        frames = x if x.ndim == 5 else [x] * model.time_steps
+        scores: list[Tensor | int] = [0, 0]
+        for before, after in zip(*(side.run(frames) for side in sides), strict=True):
+            fired |= [bool(layer.any()) for layer in before.spikes]
+            spikes += sum(layer.numel() for layer in before.spikes)
+            changed += sum(int((a != b).sum()) for a, b in zip(before.spikes, after.spikes, strict=True))
+            scores = [total + side.read for total, side in zip(scores, (before, after), strict=True)]
+        classes = [np.asarray(total).argmax(1) for total in scores]
+        others += int(np.sum(classes[0] != classes[1]))
+        if labels is not None:
+            correct += [np.count_nonzero(found == labels[rows]) for found in classes]
+    were, are = correct.tolist()
+    spiking = model.layers[: -1 if model.output == "integrator" else None]
+    silent = tuple(layer.name for layer, ever in zip(spiking, fired, strict=False) if not ever)
+    return Effect(count, spikes, changed, silent, others, None if labels is None else (were, are))
+
+
+def drawn(model: ModelConfig, count: int) -> Images:
+    """Random images for a network whose own nobody has given: bytes at a fifth of the pixels, 0 elsewhere."""
+    random = np.random.default_rng(0)
+    shape = (count, *model.input_shape)
+    most = min(255, 2**model.pixel_bits)
+    return (random.integers(1, most, shape, endpoint=True) * (random.random(shape) < INK)).astype(np.uint8)
+
+
+class _Step(NamedTuple):
+    """What a step gave: the spikes of every layer, and what the class is read from, [batch, ...]."""
+
+    spikes: list[Tensor]
+    read: Tensor
+
+
+class _Network:
+    """A network of any neurons and weights, on their grids or not; its numbers are snnTorch's, where that has them."""
+
+    def __init__(self, model: ModelConfig, tensors: Tensors):
+        self.model = model
+        self.blocks = [before_neurons(layer, number, layer.bias) for number, layer in enumerate(model.layers, 1)]
+        self.values = [_values(layer, tensors) for layer in model.layers]
+        for layer, modules in zip(model.layers, self.blocks, strict=True):
+            for name, parameter in modules[layer.name].named_parameters():
+                parameter.copy_(torch.from_numpy(tensors[f"{layer.name}.{name}"]))
+
+    def run(self, frames: Iterable[Tensor]) -> Iterator[_Step]:
+        """The steps for these inputs [batch, C, H, W], from states of 0."""
+        states: list[State | None] = [None] * len(self.blocks)
+        for x in frames:
+            spikes: list[Tensor] = []
+            for number, (layer, modules) in enumerate(zip(self.model.layers, self.blocks, strict=True)):
+                for module in modules.values():
+                    x = module(x)
+                neurons, values = layer.neurons, self.values[number]
+                state = states[number] or dict.fromkeys(neurons.kind.states, torch.zeros_like(x))
+                states[number] = state = neurons.kind.step(Operations(), values, state, x, neurons.reset)
+                x = Operations().fired(state[MEMBRANE], neurons.kind.threshold(values, state))
+                spikes.append(x)
+            yield _Step(spikes, state[MEMBRANE] if self.model.readout == "membrane" else x)
+
+
+def _values(layer: Layer, tensors: Tensors) -> dict[str, Tensor]:
+    ones = (1,) * (len(layer.out_shape) - 1)
+    found = {name: torch.tensor(value, dtype=torch.float32) for name, value in layer.neurons.values(tensors).items()}
+    return {name: value.reshape(-1, *ones) if value.ndim else value for name, value in found.items()}

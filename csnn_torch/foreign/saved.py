@@ -145,14 +145,8 @@ def _by_numbers(name: str) -> list[tuple[int, str]]:
 
 def _unpickled(path: str) -> Any:
     try:
-        with open(path, "rb") as file:
-            if file.read(8) == b"\x89HDF\r\n\x1a\n":
-                kind = "a NIR graph" if path.endswith(".nir") else "an HDF5 file, such as a NIR graph"
-                raise UserError(f"{path}: is {kind}, which is not read here, {_EXPECTED}")
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_HARMLESS):
             return torch.load(Path(path), map_location="cpu", weights_only=True)
-    except UserError:
-        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, {_EXPECTED}") from None
     except Exception as error:  # a damaged file may make the unpickler do anything that it can

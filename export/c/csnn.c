@@ -41,10 +41,11 @@ struct layer {
     int32_t stride;  /* pixels from one position of the kernel to the next */
     int32_t padding; /* zeros around the input */
     int32_t pool, pool_stride; /* positions in a row of the pooling window, and from one window to the next; 1: none */
-    int32_t pool_is_max;       /* 1: maximum, 0: average; what no whole window fits into at the edges is dropped */
+    int32_t pool_is_max; /* 1: maximum, 0: sum or average; what no whole window fits into at the edges is dropped */
 };
 
 #include "weights.h" /* maps[CSNN_LAYERS + 1], the input first, and layers[CSNN_LAYERS] */
+#include "pools.h"   /* inputs[CSNN_LAYERS], what each layer reads */
 
 /*
  * Weights and inputs are whole multiples of powers of two, with so few bits that no product or sum of them rounds: their
@@ -85,7 +86,7 @@ static bool convolve(const struct csnn_state *state, int number, int32_t top, in
                      csnn_sum *sum)
 {
     const struct layer *layer = &layers[number];
-    const struct map *in = &maps[number];
+    const struct map *in = &inputs[number];
     const int32_t count = blocks(maps[number + 1].channels), words = CSNN_WORDS * count;
     const csnn_index *event = state->event + in->first, *begin = state->begin + in->first_begin;
     const int32_t from = left > 0 ? left : 0;
@@ -139,13 +140,14 @@ static void gather(struct csnn_state *state, int number, int32_t row, int32_t co
 {
     const struct layer *layer = &layers[number];
     const int32_t channels = maps[number + 1].channels;
-    const int32_t stride = layer->stride, apart = layer->pool_stride * stride;
+    const int32_t pool = CSNN_POOLED ? 1 : layer->pool; /* or its spikes are pooled */
+    const int32_t stride = layer->stride, apart = (CSNN_POOLED ? 1 : layer->pool_stride) * stride;
     const int32_t top = row * apart - layer->padding, left = column * apart - layer->padding;
     csnn_sum *sum = state->sum, *corner = state->corner;
 
     bool any = convolve(state, number, top, left, frame, sum);
-    for (int32_t place = 1; place < layer->pool * layer->pool; place++) {
-        const int32_t y = top + place / layer->pool * stride, x = left + place % layer->pool * stride;
+    for (int32_t place = 1; place < pool * pool; place++) {
+        const int32_t y = top + place / pool * stride, x = left + place % pool * stride;
         const bool more = convolve(state, number, y, x, frame, corner);
         if (!any && !more)
             continue; /* 0 and 0 */
@@ -209,6 +211,8 @@ void csnn_step(struct csnn_state *state)
         const struct neurons *own = &neurons[number];
         int32_t count = 0, neuron = 0;
 
+        if (number > 0)
+            pool_spikes(state, number);
         for (int32_t pixel = 0; pixel < out->height * out->width; pixel++) {
             float *states = state->value + out->first + neuron;
             begin[pixel] = (csnn_index)count;

@@ -46,8 +46,8 @@ struct csnn_state {
     float drive[CSNN_FIRST_NEURONS];            /* the first layer's input current, from the frame presented */
     csnn_sum sum[CSNN_WIDEST];                  /* scratch: sums of one pixel's neurons */
     csnn_sum corner[CSNN_WIDEST_POOLED];        /* scratch: those at one corner of the pooling window */
-    csnn_index event[CSNN_NEURONS];             /* every layer's spikes, ascending */
-    csnn_index begin[CSNN_CELLS];               /* where each pixel's spikes begin */
+    csnn_index event[CSNN_NEURONS + CSNN_POOLED]; /* every layer's spikes, ascending; scratch: one layer's pooled ones */
+    csnn_index begin[CSNN_CELLS + CSNN_POOLED_CELLS]; /* where each pixel's spikes begin */
 };
 
 /* Sets all states to 0 and removes the frame: the state before the first step. */

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from csnn_jax.config import Layer, ModelConfig
+from csnn_jax.config import Layer, ModelConfig, Pooling
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
@@ -41,8 +41,16 @@ def _maps(config: ModelConfig) -> list[tuple[int, int, int]]:
     return [shape if len(shape) == 3 else (1, 1, *shape) for shape in shapes]  # type: ignore[misc]
 
 
+def _pooled(config: ModelConfig) -> tuple[int, int]:
+    """Most events that spikes become when they are pooled for a layer, and most places of where they begin."""
+    pools = [(layer.before, layer.in_shape) for layer in config.layers if layer.before]
+    events = [math.prod(shape) * (1 if pool.kind == "max" else pool.window) for pool, shape in pools]
+    return max(events, default=0), max((shape[0] * shape[1] + 1 for _, shape in pools), default=0)
+
+
 def index_type(config: ModelConfig) -> type:
-    return ctypes.c_uint16 if max(map(np.prod, _maps(config))) < 2**16 else ctypes.c_uint32
+    most = max(_pooled(config)[0], *map(math.prod, _maps(config)))
+    return ctypes.c_uint16 if most < 2**16 else ctypes.c_uint32
 
 
 def network(config: ModelConfig, frames: int | None, window: Window | None = None) -> str:
@@ -50,6 +58,7 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     maps = _maps(config)
     sizes = [int(np.prod(shape)) for shape in maps]
     cells = sum(height * width + 1 for height, width, _ in maps[1:])
+    events, places = _pooled(config)
     widest = _padded(max(layer.channels for layer in config.layers))
     pooled = _padded(max((layer.channels for layer in config.layers if layer.pool), default=1))
     if frames is None:
@@ -58,7 +67,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
     index = index_type(config)
     neurons = sum(sizes[1:])
     states = config.kind.states
-    ram = 4 * (len(states) * neurons + sizes[1] + widest + pooled) + ctypes.sizeof(index) * (neurons + cells)
+    indices = neurons + events + cells + places
+    ram = 4 * (len(states) * neurons + sizes[1] + widest + pooled) + ctypes.sizeof(index) * indices
     flash = weight_bytes(config)
     numbers = "".join(f"#define CSNN_STATE_{name.upper()} {number}\n" for number, name in enumerate(states))
     membranes = config.readout == "membrane"
@@ -95,6 +105,8 @@ def network(config: ModelConfig, frames: int | None, window: Window | None = Non
 #define CSNN_WIDEST {widest} /* most channels of any layer, up to a whole multiple of {LANES} */
 #define CSNN_WIDEST_POOLED {pooled} /* and of any layer with pooling */
 #define CSNN_CELLS {cells} /* pixels of all layers, and one more for each */
+#define CSNN_POOLED {events} /* most events that spikes become in a pool after the neurons; 0: there is none */
+#define CSNN_POOLED_CELLS {places} /* most pixels of such a pool, and one more */
 
 #define CSNN_WEIGHT_BITS {weight_bits(config)} /* 32: weights are floats, 8 or 4: whole numbers */
 
@@ -126,42 +138,52 @@ def _weight_shapes(config: ModelConfig) -> list[tuple[int, int]]:
     return [(math.prod(layer.kernel_shape[:-1]), layer.channels) for layer in config.layers]
 
 
-def _window(layer: Layer) -> tuple[int, ...]:
+def _window(layer: Layer, pool: Pooling | None) -> tuple[int, ...]:
     """The fields of `struct layer` from kernel_height to pool_is_max; a linear layer is one window over its input."""
     if layer.kind == "linear":
         height, width = layer.in_shape[:2] if len(layer.in_shape) == 3 else (1, 1)
         return height, width, 1, 0, 1, 1, 0
-    pool = (layer.pool.size, layer.pool.stride, int(layer.pool.kind == "max")) if layer.pool else (1, 1, 0)
-    return layer.kernel, layer.kernel, layer.stride, layer.padding, *pool
+    pooled = (pool.size, pool.stride, int(pool.kind == "max")) if pool else (1, 1, 0)
+    return layer.kernel, layer.kernel, layer.stride, layer.padding, *pooled
 
 
 def weights(config: ModelConfig, tensors: Tensors) -> Iterator[str]:
     """`weights.h`, in pieces."""
     yield "/* The parameters, exact: hexadecimal constants name a float to its last bit. Included by csnn.c only. */\n"
     rows, bits = [], weight_bits(config)
+    afterwards = [layer.before for layer in config.layers[1:]] + [None]
     for number, layer in enumerate(config.layers):
         weight, scale = tensors[f"{layer.name}.weight"], np.ones(layer.channels, np.float32)
         if bits < 32:
             weight, scale = units(layer, tensors)
-        together = layer.pool.window if layer.pool and layer.pool.kind == "avg" else 1
-        scale /= together * (config.input_scale if number == 0 else 1)
+        averaged = [pool.window for pool in (layer.before, layer.pool) if pool and pool.kind == "avg"]
+        scale /= math.prod(averaged) * (config.input_scale if number == 0 else 1)
         weight = from_torch(layer, weight).reshape(-1, layer.channels)
         weight = np.pad(weight, ((0, 0), (0, _padded(layer.channels) - layer.channels)))
         yield from array("csnn_weight", f"{layer.name}_weight", weight if bits == 32 else _packed(weight, bits))
         yield from array("float", f"{layer.name}_scale", scale)
-        yield from array("float", f"{layer.name}_bias", bias_of(layer, tensors))
-        numbers = ", ".join(map(str, _window(layer)))
+        often = layer.pool.window if layer.pool and layer.pool.kind == "sum" else 1  # every member of a sum has it
+        yield from array("float", f"{layer.name}_bias", bias_of(layer, tensors) * np.float32(often))
+        numbers = ", ".join(map(str, _window(layer, layer.pool or afterwards[number])))
         constants = ", ".join(f"{layer.name}_{what}" for what in ("weight", "scale", "bias"))
         rows.append(f"{constants}, {numbers}")
     yield table("layer layers[CSNN_LAYERS]", rows)
     first = begin = 0
     source, *outputs = _maps(config)
-    maps = [f"{', '.join(map(str, source))}, 0, 0"]
+    maps = [_map(source, 0, 0)]
     for height, width, channels in outputs:
-        maps.append(f"{height}, {width}, {channels}, {first}, {begin}")
+        maps.append(_map((height, width, channels), first, begin))
         first += height * width * channels
         begin += height * width + 1
     yield table("map maps[CSNN_LAYERS + 1]", maps)
+    if any(afterwards):
+        scratch = (_map(layer.in_shape, first, begin) if layer.before else None for layer in config.layers)
+        inputs = [one or before for one, before in zip(scratch, maps, strict=False)]
+        yield table("map inputs[CSNN_LAYERS]", inputs)
+
+
+def _map(shape: tuple[int, ...], *places: int) -> str:
+    return ", ".join(map(str, (*shape, *places)))
 
 
 _PLACES = {8: (0, 2, 1, 3, 4, 6, 5, 7), 4: (0, 4, 2, 6, 1, 5, 3, 7)}

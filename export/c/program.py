@@ -19,7 +19,7 @@ from csnn_jax.files import write_atomic
 from csnn_jax.runs.layouts import Tensors
 from export.c import headers, neurons
 
-SOURCES = ("csnn.c", "csnn.h", "sums.h", "main.c", "events.c", "program.h", "Makefile")
+SOURCES = ("csnn.c", "csnn.h", "sums.h", "pools.h", "main.c", "events.c", "program.h", "Makefile")
 FILES = (*SOURCES, "network.h", "neurons.h", "weights.h")
 
 

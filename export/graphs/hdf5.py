@@ -1,13 +1,36 @@
 """Where two HDF5 files differ, object by object. Shapes and types are compared before any values are read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from csnn_jax.errors import first_line
+
 Item = Any
 """A group or a data set; h5py has no types."""
+
+
+def in_folders(expected: Path, found: Path) -> Callable[[str], Iterator[str]]:
+    """From a file's name to how the one in the folder `found` differs, one line each."""
+    return lambda name: file_differences(expected / name, found / name)
+
+
+def file_differences(expected: Path, found: Path) -> Iterator[str]:
+    """Where a received file holds other objects or values than the one `expected`, one line each."""
+    most = 2 * expected.stat().st_size
+    if (size := found.stat().st_size) > most:
+        yield f"has {size:,} bytes, expected at most {most:,}"
+        return
+    try:
+        with h5py.File(expected) as one, h5py.File(found) as other:
+            if one.userblock_size != other.userblock_size:
+                yield "begins with something other than HDF5"
+            yield from differences(one, other)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        yield f"is no HDF5 file: {first_line(error)}"
 
 
 def differences(expected: h5py.Group, found: h5py.Group) -> Iterator[str]:

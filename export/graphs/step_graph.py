@@ -36,12 +36,13 @@ def step(config: ModelConfig, tensors: Tensors, opset: int = 20) -> onnx.ModelPr
         opset: version of ONNX's operator set, 18 to 21.
 
     Returns:
-        The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, and one
-            Identity where `membrane` is what the last layer's `mem` becomes.
+        The model; its operators are Conv, MaxPool or AveragePool, Flatten, Gemm, Greater, Cast, Mul, Add, Sub, a Sum
+            after a Conv without a pool, and one Identity where `membrane` is what the last layer's `mem` becomes.
     """
     network = Step(config, tensors)
     model = _exported(network, opset)
     _flatten(model)
+    _keep_apart(model)
     RemoveUnusedNodesPass()(model)
     _rename(model, config)
     ClearMetadataAndDocStringPass()(model)  # torch's metadata names paths of this machine
@@ -117,8 +118,16 @@ def _flatten(model: ir.Model) -> None:
             node.attributes.add(ir.AttrInt64("axis", 1))
 
 
+def _keep_apart(model: ir.Model) -> None:
+    """Makes each Add of a Conv's result a Sum; ONNX Runtime moves Adds into the Conv, before its bias. That rounds."""
+    for node in model.graph:
+        makers = [value.producer() for value in node.inputs if value is not None]
+        if node.op_type == "Add" and any(maker is not None and maker.op_type == "Conv" for maker in makers):
+            node.op_type = "Sum"
+
+
 def _rename(model: ir.Model, config: ModelConfig) -> None:
-    """Calls nodes and tensors after their layers (`conv1`, `lif1.Mul`), and a layer's last tensor `spikes1`."""
+    """Calls nodes and tensors after their layers (`lif1.Mul`), and a layer's last tensor `conv1` or `spikes1`."""
     fixed = set(model.graph.outputs)
     for layer, group in groupby(list(model.graph), key=_layer):
         nodes = list(group)
@@ -129,5 +138,5 @@ def _rename(model: ir.Model, config: ModelConfig) -> None:
             node.name = layer if len(nodes) == 1 else f"{layer}.{node.op_type}{again}"
             if node.outputs[0] not in fixed:
                 node.outputs[0].name = node.name
-        if layer.startswith("lif"):
-            nodes[-1].outputs[0].name = spikes_name(config, int(layer.removeprefix("lif")))
+        fires = layer.startswith("lif")
+        nodes[-1].outputs[0].name = spikes_name(config, int(layer.removeprefix("lif"))) if fires else layer

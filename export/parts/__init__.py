@@ -1,6 +1,7 @@
 """The artefacts of a bundle, one module each.
 
-One more is a new module here, with its `PART` at the end, and a line in `PARTS`.
+One more is a new module here, with its `PART` at the end, and a line in `PARTS`. `part.py` is their interface, and
+`nir_reader.py` that of files for readers of NIR.
 """
 
 import functools
@@ -20,6 +21,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "step": _ONNX,
     "sequence": _ONNX,
     "nir": ("nir",),
+    "nir_norse": ("nir",),
+    "nir_sinabs": ("nir",),
+    "nir_spikingjelly": ("nir",),
     "c_program": (),
     "golden": ("onnx",),
     "golden_c": ("onnx",),
@@ -38,6 +42,12 @@ def packages() -> list[str]:
 def every() -> "tuple[Part, ...]":
     """All parts, in order."""
     return tuple(importlib.import_module(f"{__name__}.{module}").PART for module in PARTS)
+
+
+def refused(config: ModelConfig, tensors: Tensors) -> dict[str, str]:
+    """Why this network can't have some formats, by format; a reason that several have stands at the first one."""
+    reasons = {part.reason_against(config, tensors): part.form for part in reversed(every()) if part.form}
+    return {form: reason for reason, form in reversed(reasons.items()) if reason}
 
 
 def possible(config: ModelConfig, tensors: Tensors) -> "list[Part]":

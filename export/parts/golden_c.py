@@ -45,7 +45,7 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
 To test the C program where it is to run: `{c_program.MAKE} check` compares what it prints for the samples of
 `golden/c`. Without make or files, give `csnn_classify` the bytes of `samples.bin` and compare with `expected.txt`."""
-    yield Usage(7, text)
+    yield Usage(11, text)
 
 
 PART = Part(

@@ -1,24 +1,19 @@
-"""`network.nir`, `network_nir104.nir`: the network for readers of NIR, proven in the first of them, snnTorch."""
+"""`network.nir`: the network by NIR's definition, proven in the first of its readers, snnTorch."""
 
 import contextlib
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import h5py
 import nir
 import numpy as np
 import torch
 from torch import Tensor
 
-from csnn_jax.config import ModelConfig
-from csnn_jax.errors import first_line
-from csnn_jax.files import write_atomic
-from csnn_jax.runs.layouts import Tensors
 from export import reference
 from export.bundle import Manifest
-from export.graphs import hdf5
-from export.graphs.nir_graph import graph, reason_against
+from export.graphs import hdf5, nir_graph
+from export.graphs.nir_dialect import DEFINITION
 from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, ComparedRow, Part, Usage
 from export.proof import Figures
@@ -26,45 +21,24 @@ from export.proof.equality import Comparison, problems
 from export.proof.evidence import Evidence
 from export.report import snippets
 
-NAME, LEGACY = "network.nir", "network_nir104.nir"
+NAME = DEFINITION.file
 
 
 def write(bundle: Bundle, inputs: Inputs) -> None:
-    for name in (NAME, LEGACY):
-        write_file(bundle.folder / name, bundle.network.model, bundle.network.tensors, legacy=name == LEGACY)
+    nir_graph.write(bundle.folder / NAME, bundle.network.model, bundle.network.tensors)
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Read by `nir` and run in snnTorch's importer, where it spikes as in torch.
-
-    The files differ in how their values are written: what is read from either is the same, and runs once.
-    """
-    run_once: tuple[Figures, float] | None = None
-    for name in (NAME, LEGACY):
-        network = nir.read(bundle.folder / name)
-        figures, accuracy = run_once = run_once or _in_snntorch(evidence, network)
-        nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
-        proof = {"nodes": nodes, "snntorch": figures, "accuracy": accuracy}
-        yield CheckResult(proof, problems("snnTorch", figures))
+    """Read by `nir` and run in snnTorch's importer, where it spikes as in torch."""
+    network = nir_graph.read(bundle.folder / NAME)
+    figures, accuracy = _in_snntorch(evidence, network)
+    nodes = {key: type(node).__name__ for key, node in network.nodes.items()}
+    yield CheckResult({"nodes": nodes, "snntorch": figures, "accuracy": accuracy}, problems("snnTorch", figures))
 
 
 def same(bundle: Bundle, received: Path) -> Compare:
     """Where a received file holds other HDF5 objects, or other values, than the one written here."""
-    return lambda name: _differences(bundle.folder / name, received / name)
-
-
-def _differences(expected: Path, found: Path) -> Iterator[str]:
-    most = 2 * expected.stat().st_size
-    if (size := found.stat().st_size) > most:
-        yield f"has {size:,} bytes, expected at most {most:,}"
-        return
-    try:
-        with h5py.File(expected) as one, h5py.File(found) as other:
-            if one.userblock_size != other.userblock_size:
-                yield "begins with something other than HDF5"
-            yield from hdf5.differences(one, other)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        yield f"is no HDF5 file: {first_line(error)}"
+    return hdf5.in_folders(bundle.folder, received)
 
 
 def _in_snntorch(evidence: Evidence, network: nir.NIRGraph) -> tuple[Figures, float]:
@@ -78,32 +52,6 @@ def _in_snntorch(evidence: Evidence, network: nir.NIRGraph) -> tuple[Figures, fl
         return run(network, x, steps, last=True)[-1].sum(0).numpy()
 
     return found.figures(), evidence.accuracy(counts)
-
-
-def write_file(path: Path, config: ModelConfig, tensors: Tensors, legacy: bool = False) -> None:
-    """Writes the network as a NIR file (HDF5), the same bytes for the same network.
-
-    Args:
-        path: the file to make.
-        config: the stack, one without a `reason_against` it.
-        tensors: its parameters as `weights.load` gives them.
-        legacy: for readers with nir <= 1.0.4, which refuse a LIF that has `v_reset`.
-
-    Raises:
-        ValueError: there is a `reason_against` this network.
-        UserError: the file can't be written.
-    """
-    if reason := reason_against(config, tensors):
-        raise ValueError(reason)
-    file = io.BytesIO()
-    nir.write(file, graph(config, tensors))
-    if legacy:
-        with h5py.File(file, "r+") as hdf5:
-            hdf5["version"][()] = "1.0.4"
-            for node in hdf5["node/nodes"].values():
-                if "v_reset" in node:
-                    del node["v_reset"]
-    write_atomic(path, file.getvalue())
 
 
 @torch.no_grad()
@@ -123,7 +71,7 @@ def run(network: nir.NIRGraph, x: Tensor, time_steps: int, last: bool = False) -
 
     with contextlib.redirect_stdout(io.StringIO()):  # it reports each of its passes
         reader = import_from_nir(network)
-    neurons = [name for name, node in network.nodes.items() if isinstance(node, nir.LIF)]
+    neurons = [name for name, node in network.nodes.items() if isinstance(node, (nir.LIF, nir.CubaLIF))]
     spikes: dict[str, list[Tensor]] = {name: [] for name in (neurons[-1:] if last else neurons)}
     for name, collected in spikes.items():
         reader.get_submodule(name).register_forward_hook(lambda _, __, out, to=collected: to.append(out))
@@ -148,7 +96,7 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
     if not manifest["nir"]["written"]:
         return
     text = f"""\
-`{NAME}` is for a reader with a time step of 1e-4 s: its LIF, by Euler's method, then multiplies a membrane by beta
+`{NAME}` is for a reader with a time step of 1e-4 s: its neurons, by Euler's method, then multiply a membrane by beta
 at every step. Present {manifest["semantics"]["input"]["meaning"]}, for {manifest["semantics"]["time_steps"]} steps. NIR
 resets a neuron in the step of its spike, not at the start of the next as written below: the spikes are the same, a
 membrane read after a spike is not.
@@ -165,12 +113,11 @@ In snnTorch, whose neurons keep their membranes from one image to the next unles
 PART = Part(
     what={
         NAME: "the network in the Neuromorphic Intermediate Representation, for nir 1.0.8 and later",
-        LEGACY: "the same for readers that need nir 1.0.4 or older",
     },
     write=write,
     check=check,
     same=same,
-    reason_against=reason_against,
+    reason_against=nir_graph.reason_against,
     form="NIR",
     comparisons=_comparisons,
     advice=_advice,

@@ -36,6 +36,72 @@ def nir(semantics: dict[str, Any]) -> str:
     return _nir(name, given, *each, _first(name, shape))
 
 
+def norse(semantics: dict[str, Any]) -> str:
+    """The example with network_norse.nir, which needs nir and Norse."""
+    importer, network = "from norse.torch import from_nir", 'from_nir(nir.read("network_norse.nir"))'
+    return _stepped(semantics, "import nir", importer, network)
+
+
+def spikingjelly(semantics: dict[str, Any]) -> str:
+    """The example with network_spikingjelly.nir, which needs nir and SpikingJelly."""
+    importer = "from spikingjelly.activation_based.nir_exchange import import_from_nir"
+    return _stepped(semantics, "", importer, 'import_from_nir("network_spikingjelly.nir")')
+
+
+def sinabs(semantics: dict[str, Any]) -> str:
+    """The example with network_sinabs.nir, which needs Sinabs. It takes all steps at once."""
+    (name, given, shape), steps = _input(semantics), semantics["time_steps"]
+    frames = f"torch.tensor(image).expand({steps}, -1, -1, -1)" if name == "image" else "torch.tensor(frames)"
+    return f"""\
+import nir
+import numpy as np
+import sinabs.layers as sl
+import torch
+from sinabs.activation import MembraneReset, SingleSpike
+from sinabs.nir import from_nir
+
+graph = nir.read("network_sinabs.nir")
+
+
+@torch.no_grad()
+def classify({name}):  # {given}
+    network = from_nir(graph, batch_size=1)  # for each image: its neurons keep their membranes
+    for neurons in network.modules():
+        if isinstance(neurons, sl.LIFSqueeze):
+            neurons.reset_fn, neurons.spike_fn = MembraneReset(), SingleSpike
+    counts = network({frames})[0].sum(0)
+    return counts.argmax().item(), counts.numpy()
+
+
+{_first(name, shape)}"""
+
+
+def _stepped(semantics: dict[str, Any], imports: str, importer: str, network: str) -> str:
+    """A program with a network (x, state) -> (spikes, state), called step by step."""
+    name, given, shape = _input(semantics)
+    each, loop = ("_", f"range({semantics['time_steps']})") if name == "image" else ("frame", "frames")
+    frame = "image" if name == "image" else "frame"
+    head = f"{imports}\n" if imports else ""
+    return f"""\
+{head}import numpy as np
+import torch
+{importer}
+
+network = {network}
+
+
+@torch.no_grad()
+def classify({name}):  # {given}
+    counts, state = 0, None
+    for {each} in {loop}:
+        spikes, state = network(torch.tensor({frame}[None]), state)
+        counts = counts + spikes[0]
+    return counts.argmax().item(), counts.numpy()
+
+
+{_first(name, shape)}"""
+
+
 def _input(semantics: dict[str, Any]) -> tuple[str, str, list[int]]:
     """(name of the argument, what it is, its shape)."""
     shape = semantics["input"]["shape"]

@@ -86,9 +86,10 @@ def _learnt(manifest: Manifest) -> str:
 
 
 def _refused(manifest: Manifest) -> dict[str, str]:
-    """Formats that this network can't have, and why."""
-    found = {part.form: manifest[part.form.lower()]["reason"] for part in parts.every() if part.form}
-    return {form: reason for form, reason in found.items() if reason}
+    """Formats that this network can't have, and why; each reason once."""
+    forms = [part.form for part in parts.every() if part.form]
+    found = {manifest[form.lower()]["reason"]: form for form in reversed(forms)}
+    return {form: reason for reason, form in reversed(found.items()) if reason}
 
 
 def _which(manifest: Manifest) -> str:

@@ -241,3 +241,33 @@ def test_floats_enter_in_steps_of_their_own(tmp_path, capsys):
     weight, bias = (one.detach().numpy() for one in (network[0].weight, network[0].bias))
     kernel, _ = config.model.layers[0].grid.round(np.moveaxis(weight, 0, -1), bias)
     np.testing.assert_array_equal(tensors["conv1.weight"], np.moveaxis(kernel, -1, 0))
+
+
+def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(tmp_path, capsys):
+    """Layer by layer, what snnTorch's own modules spike."""
+    neurons = dict(beta=0.5, init_hidden=True)
+    layers = nn.Conv2d(1, 3, 3, padding=1), snn.Leaky(**neurons), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(147, 10)
+    network = nn.Sequential(*layers, snn.Leaky(**neurons, output=True))
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for layer in (network[0], network[4]):
+            layer.weight.copy_(torch.randint(-8, 9, layer.weight.shape, generator=draw) / 8)
+            layer.bias.copy_(torch.randint(-8, 9, layer.bias.shape, generator=draw) / 8)
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    flags = ("--pool", "avg", "--pool-size", "4", "--pool-after", "--time-steps", "6", "--scale", "256")
+    assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *flags]) == 0
+    printed = capsys.readouterr().out
+    assert "; as flags say: padding same, stride 1, pool avg of 4 after the neurons, atan, direct, 6 steps" in printed
+    _, config, tensors = rundir.open_run(str(tmp_path / "run"))
+    images = data.load("mnist", (28, 28, 1)).test.images[:20]
+    theirs = spikes_of(network, torch.tensor(images).permute(0, 3, 1, 2) / 256, 6)
+    for ours, expected in zip(Trained(config, tensors).trace(images).spikes, theirs, strict=True):
+        assert 0.02 < expected.mean() < 0.98
+        np.testing.assert_array_equal(ours, np.moveaxis(expected, 2, -1))
+
+
+def test_flags_of_nir_files_are_refused_for_a_state_dict(file, tmp_path, capsys):
+    for flags in (("--dt", "1e-3"), ("--written-by", "sinabs"), ("--reset", "zero"), ("--no-norm-input",)):
+        assert convert.main([str(file), "--out", str(tmp_path / "run"), *flags]) == 2
+        said = " ".join(flags).replace("1e-3", "0.001")
+        assert f"error: {said}: {file} is a state_dict, expected a NIR file with it" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import torch
 from csnn_jax import CSNN, ModelConfig
 from csnn_jax.data import as_floats
 from csnn_jax.engine import coverage, event, scan
+from csnn_jax.errors import UserError
 from csnn_jax.network.model import load_tensors
 from csnn_jax.runs.equality import differ
 from csnn_jax.runs.layouts import expected_shapes, with_exponents
@@ -39,6 +40,10 @@ CHANGES = {
 } | {
     "no padding": {"kernel_size": (4, 3), "padding": "valid", "input_shape": (15, 14, 2)},
     "strides": {"stride": (2, 1), "kernel_size": 5, "pool": ("none", "max")},
+    "maximum after": {"pool_after": True, "reset": "zero"},
+    "average after": {"pool_after": True, "pool": "avg"},
+    "sum after": {"pool_after": True, "pool": "sum", "beta": 0.9},
+    "sum of 4x4": {"pool": ("sum", "none"), "pool_size": 4},
     "no pool, no bias": {"pool": "none", "bias": False, "padding": ("valid", "same")},
     "beta 0.9": {"beta": 0.9, "pool": "avg", "reset": "zero"},
     "dense": {"conv_channels": (), "beta": 0.7},
@@ -194,3 +199,8 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
     handle.remove()
     frames = torch.stack([x, 0 * x])  # each step has an image of its own
     assert torch.equal(*(companion.run_for(network, frames, 2, "spikes", once) for once in (False, True)))
+
+
+def test_a_reset_that_snntorch_lacks_is_refused():
+    with pytest.raises(UserError, match=r"^--reset clear: snnTorch has none, csnn_jax.train does$"):
+        companion.sequential(ModelConfig(**STACK | {"neuron": "synaptic", "reset": "clear"}))

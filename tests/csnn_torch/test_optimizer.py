@@ -112,6 +112,11 @@ NEURONS: dict[str, dict] = {
 }
 
 
+@pytest.mark.parametrize("pool", ["max", "avg", "sum"])
+def test_pools_after_neurons_learn_alike_with_dropout_too(pool, split, x64):
+    same_steps(split, {"dropout": 0.4}, replace(STACK, pool=pool, pool_after=True))
+
+
 @pytest.mark.parametrize("neurons", NEURONS.values(), ids=NEURONS)
 def test_values_of_neurons_are_learned_alike_and_never_decay(neurons, split, x64):
     """Of a convolution's channels snnTorch has them as [channels, 1, 1], with as many axes as a kernel."""

@@ -55,6 +55,27 @@ def test_an_equation_names_its_reset_where_layers_differ_and_every_state_is_told
     assert "sums of the outputs' membranes" in graph["readout"] and "sum of output membranes" in bundle["readout"]
 
 
+@pytest.mark.parametrize(
+    ("pools", "said"),
+    [
+        ({"pool": "none", "pool_after": True}, "none"),
+        ({"pool": "max"}, "2x2 max, before the neurons"),
+        ({"pool": "sum", "pool_after": True}, "2x2 sum, after the neurons"),
+        ({"pool": ("max", "none")}, "2x2 max after conv1, none after conv2, before the neurons"),
+        (
+            {"pool": ("avg", "max"), "pool_size": (2, 3), "pool_after": True},
+            "2x2 avg after conv1, 3x3 max after conv2, after the neurons",
+        ),
+    ],
+)
+def test_pools_are_told_with_their_place(pools, said):
+    config = replace(OTHER, **pools)
+    bundle = semantics.of_bundle(Step(config, drawn(config, 0)), 12, sequence=False)
+    assert bundle["pooling"] == said
+    pooled = [layer["operation"].startswith("pool ") for layer in bundle["layers"]]
+    assert pooled == ([False, True, True, False] if config.pool_after and said != "none" else [False] * 4)
+
+
 def test_frames_of_the_data_are_no_held_image_and_the_scale_is_the_datas():
     config = replace(SCALED, scale=64.0)
     given = semantics.of_bundle(Step(config, drawn(config, 0)), 9, sequence=True)["input"]

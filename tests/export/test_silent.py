@@ -24,6 +24,7 @@ STACKS = {
     "no convolution": replace(SMALL, conv_channels=(), hidden=(14,), bias=False),
     "nothing hidden": replace(SMALL, conv_channels=(6,), hidden=()),
     "other neurons": INTEGRATOR,
+    "sums after the neurons": replace(SMALL, conv_channels=(5, 6), pool="sum", pool_size=(2, 4), pool_after=True),
 }
 
 

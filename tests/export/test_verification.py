@@ -116,7 +116,7 @@ def test_recorded_figures_are_not_believed(copy, lines):
     proof["network.nir"] = 7
     layers[1]["spikes"] *= 1.1
     layers[0]["synaptic_operations"] /= 3
-    proof["network_nir104.nir"]["snntorch"] = 0
+    proof["network_sinabs.nir"]["arithmetic"] = 0
     rehash(copy, proof=proof, numbers=recorded["numbers"])
     code, said = lines(copy, None)
     assert code == 1
@@ -128,7 +128,7 @@ def test_recorded_figures_are_not_believed(copy, lines):
         r"onnxruntime.different_membranes is 0, manifest.json says false",
         "weights.safetensors": r"accuracy is (0\.\d+), manifest.json says 0\.\d+",
         "network.nir": r"has no figures in manifest.json",
-        "network_nir104.nir": r"snntorch is {.*, manifest.json says 0",
+        "network_sinabs.nir": r"arithmetic is {.*, manifest.json says 0",
         "manifest.json": r".*numbers.layers\[0\].synaptic_operations is .*numbers.layers\[1\].spikes is .*",
     }.items():
         assert re.fullmatch(pattern, said[name]), (name, said[name])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bundles import drawn
+from export_networks import KINDS
 
 from csnn_jax.config import ModelConfig
 
@@ -62,24 +63,7 @@ STACKS = {
     "wide indices": ModelConfig(input_shape=(33, 40, 1), conv_channels=(220,), hidden=(), num_classes=3, time_steps=2),
 }
 
-
-FEW = ModelConfig(input_shape=(9, 8, 2), conv_channels=(5,), hidden=(11,), num_classes=4, beta=0.9, time_steps=9)
-SYNAPTIC = replace(FEW, neuron="synaptic", alpha=(0.9, 0.7, 0.6), beta=(0.8, 0.5, 0.3))
-NEURONS = {
-    "synaptic, subtract": SYNAPTIC,
-    "synaptic, zero": replace(SYNAPTIC, reset="zero"),
-    "synaptic, none": replace(SYNAPTIC, reset="none"),
-    "mixed resets": replace(FEW, reset=("zero", "none", "subtract")),
-    "integrator": replace(FEW, output="integrator"),
-    "synaptic integrator, mixed resets": replace(SYNAPTIC, output="integrator", reset=("zero", "subtract", "zero")),
-    "read from membranes": replace(FEW, readout="membrane", encoding="rate"),
-    "values per channel": replace(FEW, reset="zero", per_channel=("beta", "threshold")),
-    "synaptic integrator, values per channel": replace(
-        SYNAPTIC, output="integrator", per_channel=("alpha", "beta", "threshold"), learn_alpha=True
-    ),
-}
-"""Neurons other than the default, and outputs that are read from membranes."""
-STACKS |= NEURONS | {f"{name}, 4 bits": replace(config, weight_bits=4) for name, config in NEURONS.items()}
+STACKS |= KINDS | {f"{name}, 4 bits": replace(config, weight_bits=4) for name, config in KINDS.items()}
 STACKS |= {
     f"{name}, {bits} bits": replace(STACKS[name], weight_bits=bits)
     for name, bits in (
@@ -89,6 +73,7 @@ STACKS |= {
         ("no convolution, no reset", 2),
         ("strides, no padding, two pools, no bias", 5),
         ("learnt neurons, latency", 6),
+        ("sum after the neurons", 8),
     )
 }
 

@@ -19,20 +19,23 @@ COUNT = st.integers(1, 2000)
 def model_configs(draw) -> ModelConfig:
     channels = tuple(draw(st.lists(st.integers(1, 200), max_size=4)))
     n = len(channels)
-    padding, stride, pool = (
+    padding, stride, pool, pool_size = (
         draw(st.one_of(one, st.tuples(*[one] * n)) if n else one)
         for one in (
             st.sampled_from(get_args(c.Padding)),
             st.integers(1, 3),
             st.sampled_from(get_args(c.Pool)),
+            st.sampled_from([2, 4]),
         )
     )
     kernel = draw(st.tuples(*[st.integers(1, 9)] * n)) if n else draw(st.integers(1, 9))
-    paddings, pools, strides = (one if isinstance(one, tuple) else (one,) * n for one in (padding, pool, stride))
+    paddings, pools, strides, windows = (
+        one if isinstance(one, tuple) else (one,) * n for one in (padding, pool, stride, pool_size)
+    )
     sizes = tuple(k - (k % 2 == 0 and p == "same") for k, p in zip(kernel if n else (), paddings, strict=True))
     least = 1
-    for k, p, s, pooled in reversed(list(zip(sizes, paddings, strides, pools, strict=True))):
-        positions = least if pooled == "none" else 2 * least
+    for k, p, s, pooled, w in reversed(list(zip(sizes, paddings, strides, pools, windows, strict=True))):
+        positions = least if pooled == "none" else w * least
         least = max(1, (positions - 1) * s + k - (2 * (k // 2) if p == "same" else 0))
     size = st.integers(least, least + 20)
     hidden = tuple(draw(st.lists(COUNT, max_size=3)))
@@ -56,6 +59,8 @@ def model_configs(draw) -> ModelConfig:
         hidden=hidden,
         num_classes=draw(st.integers(2, 1000)),
         pool=pool,
+        pool_size=pool_size,
+        pool_after=draw(st.booleans()),
         bias=draw(st.booleans()),
         neuron=kind.name,
         **of_kind,

@@ -49,19 +49,42 @@ STACKS = {
     ),
 }
 
-FEW = ModelConfig(input_shape=(9, 8, 1), conv_channels=(5,), hidden=(12,), num_classes=4, time_steps=12)
-SYNAPTIC = replace(FEW, neuron="synaptic", alpha=(0.9, 0.7, 0.6), beta=(0.8, 0.5, 0.3), learn_alpha=True)
+FEW = ModelConfig(input_shape=(9, 8, 2), conv_channels=(5,), hidden=(11,), num_classes=4, beta=0.9, time_steps=12)
+SYNAPTIC = replace(FEW, neuron="synaptic", alpha=(0.9, 0.7, 0.6), beta=(0.8, 0.5, 0.3))
+AFTER = replace(FEW, conv_channels=(5, 6), pool_after=True)
 KINDS = {
     "synaptic, subtract": SYNAPTIC,
-    "synaptic, zero": replace(SYNAPTIC, reset="zero"),
+    "synaptic, zero": replace(SYNAPTIC, reset="zero", learn_alpha=True),
+    "synaptic, clear": replace(SYNAPTIC, reset="clear"),
     "synaptic, none": replace(SYNAPTIC, reset="none"),
     "mixed resets": replace(FEW, reset=("zero", "none", "subtract")),
     "integrator": replace(FEW, output="integrator"),
     "synaptic integrator": replace(SYNAPTIC, output="integrator", reset=("zero", "subtract", "zero"), encoding="rate"),
-    "read from membranes": replace(FEW, readout="membrane"),
-    "values per channel": replace(SYNAPTIC, per_channel=("alpha", "threshold"), readout="membrane"),
+    "read from membranes": replace(FEW, readout="membrane", encoding="rate"),
+    "values per channel": replace(FEW, reset="zero", per_channel=("beta", "threshold")),
+    "synaptic integrator, values per channel": replace(
+        SYNAPTIC, output="integrator", per_channel=("alpha", "beta", "threshold"), learn_alpha=True
+    ),
+    "sum": replace(FEW, pool="sum", pool_size=4),
+    "sum after the neurons": replace(AFTER, pool="sum"),
+    "average after the neurons": replace(AFTER, pool="avg", pool_size=(4, 2), reset="zero"),
+    "maximum after the neurons": replace(AFTER, pool="max"),
+    "pools of all kinds after the neurons": ModelConfig(
+        input_shape=(34, 31, 1),
+        conv_channels=(4, 5, 3, 4),
+        kernel_size=(4, 3, 1, 3),
+        padding=("valid", "same", "same", "same"),
+        stride=(2, 1, 1, 1),
+        pool=("sum", "none", "avg", "max"),
+        pool_size=(2, 2, 2, 3),
+        pool_after=True,
+        hidden=(),
+        neuron="synaptic",
+        reset="clear",
+        time_steps=12,
+    ),
 }
-"""Neurons other than the default, and outputs that are read from membranes."""
+"""Neurons other than the default, pools other than before them, and outputs that are read from membranes."""
 STACKS |= KINDS
 
 

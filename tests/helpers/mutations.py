@@ -19,7 +19,7 @@ from export.c import program
 from export.proof import statements
 from export.report import text, webpage
 
-NIR = ("network.nir", "network_nir104.nir")
+NIR = ("network.nir", "network_norse.nir", "network_sinabs.nir", "network_spikingjelly.nir")
 
 
 def mutate(folder: Path, number: int) -> str:

@@ -23,12 +23,12 @@ GRIDS = {
     "first": Grid(9, 8, 2.0**-8),
     "second": Grid(288),
     "linear": Grid(3136),
-    "averaged": Grid(288, averaged=2),
+    "averaged": Grid(288, added=2),
     "counts": Grid(50, 4),
     "on images": Grid(784, 8, 2.0**-8),
     "on many pixels": Grid(3072, 8, 2.0**-8),
     "8 bits": Grid(288, most=7),
-    "4 bits, averaged": Grid(50, averaged=2, most=3),
+    "4 bits, averaged": Grid(50, added=2, most=3),
     "3 bits": Grid(3136, most=2),
     "2 bits, first": Grid(9, 8, 2.0**-8, most=1),
 }
@@ -62,7 +62,7 @@ def test_bits_follow_from_the_shape():
     pixels = ModelConfig(input_shape=(64, 60, 1), conv_channels=(), weight_bits=8)
     assert pixels.layers[0].grid.bits == 4 and pixels.narrower == ()
     assert ModelConfig(weight_bits=4).narrower == ModelConfig().narrower == ()
-    assert Grid(9, averaged=2).bits == 17
+    assert Grid(9, added=2).bits == 17
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
@@ -155,7 +155,7 @@ def test_sums_at_the_bound_are_exact_in_any_order(grid):
             fused = (fused.astype(np.float64) + one.astype(np.float64) * weights).astype(np.float32)
         for total in (products.cumsum(0, dtype=np.float32)[-1] + bias, blocks + bias, fused):
             assert (total == true.astype(np.float32)).all() and (total.astype(np.float64) == true).all()
-        if grid.averaged:
+        if grid.added:
             four = total + total + total + total
             assert (four.astype(np.float64) == 4 * true).all()
 
@@ -208,7 +208,7 @@ def test_layers_of_every_framework_are_exact(layer, batch, dense):
 def test_what_leaves_too_few_bits_or_no_exact_average_is_refused():
     with pytest.raises(UserError, match=r"^fc1: 12,288 inputs of 8 bits to each neuron leave 2 bits for its weights, "):
         ModelConfig(input_shape=(64, 64, 3), conv_channels=())
-    with pytest.raises(UserError, match=r"^an average over 9 positions: expected a power of two"):
+    with pytest.raises(UserError, match=r"^--pool-size 3: avg of 9 pixels rounds, expected 2, 4 or 8$"):
         Pooling("avg", 3, 3)
     for scale in (255, 3.0, 2.0**21):
         with pytest.raises(UserError, match=f"^--scale {scale}: expected a power of two"):

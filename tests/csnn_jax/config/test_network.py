@@ -14,7 +14,7 @@ INVALID = [
     ("kernel_size", (3, 5, 3), "--kernel-size 3 5 3: expected one value, or 2 (one per convolution)"),
     ("stride", 0, "--stride 0: expected positive whole numbers"),
     ("padding", "full", "--padding full: expected one of same, valid"),
-    ("pool", ("max", "min"), "--pool min: expected one of max, avg, none"),
+    ("pool", ("max", "min"), "--pool min: expected one of max, avg, sum, none"),
     ("bias", 1, "--bias 1: expected true or false"),
     ("conv_channels", (1,) * 5, "--conv-channels 1 1 1 1 1: 1x1 pixels come into conv5: kernel 3, stride 1"),
     ("stride", (30, 1), "--conv-channels 32 64: 28x28 pixels come into conv1: kernel 3, stride 30, padding 1, pool"),
@@ -63,3 +63,7 @@ def test_numpys_numbers_and_arrays_are_taken_as_pythons():
     assert from_json(ModelConfig, to_json(found), "it") == found
     with pytest.raises(UserError, match=r"--beta 1.5: expected a number from 0 to 1"):
         ModelConfig(beta=np.float64(1.5))
+
+
+def test_without_pools_nothing_follows_the_neurons():
+    assert ModelConfig(pool="none", pool_after=True) == ModelConfig(pool=("none", "none"))

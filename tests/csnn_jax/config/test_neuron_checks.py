@@ -13,7 +13,10 @@ NEURONS = [
     ({"neuron": "synaptic", "alpha": 1.5}, "--alpha 1.5: expected a number from 0 to 1"),
     ({"neuron": "synaptic", "alpha": (0.5, 0.5)}, "--alpha 0.5 0.5: expected one value, or 4 (one per layer)"),
     ({"reset": ("zero", "none")}, "--reset zero none: expected one value, or 4 (one per layer)"),
-    ({"reset": ("zero", "none", "half", "none")}, "--reset half: expected one of subtract, zero, none"),
+    (
+        {"reset": ("zero", "none", "half", "none")},
+        "--reset half: expected one of subtract, zero, none, which --neuron leaky has",
+    ),
     ({"output": "silent"}, "--output silent: expected one of spiking, integrator"),
 ]
 

@@ -74,7 +74,7 @@ def test_other_arrays_are_refused(archive, arrays, said):
 
 @pytest.mark.parametrize("call", [load_to_train, load_for])
 def test_a_run_that_was_trained_on_arrays_names_no_data(call):
-    with pytest.raises(UserError, match=r"^--dataset arrays: the images were those of a program, .*arrays:FILE.npz"):
+    with pytest.raises(UserError, match=r"^--dataset arrays: the run names no data set: .*arrays:FILE.npz"):
         call(Config(data=DataConfig("arrays")))
 
 

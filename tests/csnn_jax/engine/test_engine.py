@@ -58,6 +58,15 @@ def test_other_frames_are_left_to_the_scan_engine(frames, scale, why):
         choose("event", model, frames)
 
 
+def test_pools_after_the_neurons_are_left_to_the_scan_engine():
+    model = CSNN(replace(TINY, pool_after=True))
+    reason = "the event engine pools before the neurons; --pool-after takes --engine scan"
+    assert choose("auto", model) == (scan, f"scan engine ({reason})")
+    with pytest.raises(UserError) as found:
+        choose("event", model)
+    assert str(found.value) == f"--engine event: {reason}"
+
+
 def test_recordings_are_known_to_be_counts_without_being_read():
     window = Window(3, (8, 8), (8, 8))
     unread = Recordings([Path("nowhere")], lambda place: pytest.fail("read"), window)

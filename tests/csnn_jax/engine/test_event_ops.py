@@ -5,7 +5,6 @@ twin's gradient, in float64, is that of the same membranes.
 """
 
 from functools import partial
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +14,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from layers import lone_layer
 
-from csnn_jax.config import Pooling, Reset
+from csnn_jax.config import Pooling
 from csnn_jax.engine import bits
 from csnn_jax.engine import event_ops as ops
 from csnn_jax.network import layers, surrogate
 from csnn_jax.network.neuron import leaky
+from csnn_jax.neurons.leaky import NEURON
 
 pytestmark = pytest.mark.numeric
 
@@ -29,7 +29,7 @@ DENSITY = st.sampled_from([0.0, 0.02, 0.3, 1.0])
 SEED = st.integers(0, 2**32 - 1)
 NEURON = st.fixed_dictionaries(
     {
-        "reset": st.sampled_from(get_args(Reset)),
+        "reset": st.sampled_from(NEURON.resets),
         "surrogate": st.sampled_from(list(surrogate.BY_NAME)),
         "beta": st.sampled_from([0.0, 0.5, 1.0]),
         "threshold": st.sampled_from([0.5, 1.0, 2.0]),
@@ -170,7 +170,7 @@ def test_conv_lif(batch, time, cells, inputs, outputs, k, padded, pool, density,
         if pool is None:
             current += bias
         else:
-            current = (layers.max_pool if pool.kind == "max" else layers.avg_pool)(current, bias, pool)
+            current = layers.pool(current, bias, pool)
         return dense_window(current.reshape(batch, time, -1), beta, threshold, neuron)
 
     compare(event, dense, [x, kernel, bias, neuron["beta"], neuron["threshold"]], seed)

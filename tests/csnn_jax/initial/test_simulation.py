@@ -15,6 +15,9 @@ STACKS = [
     {},
     {"kernel_size": (2, 3), "padding": ("valid", "same"), "stride": (1, 2), "pool": ("avg", "none"), "bias": False},
     {"pool": "avg", "reset": "zero", "beta": 0.9},
+    {"pool": ("sum", "none"), "pool_after": True, "reset": "zero"},
+    {"pool_after": True, "bias": False},
+    {"pool": "avg", "pool_size": 2, "pool_after": True, "neuron": "synaptic", "reset": "clear"},
     {"reset": "none", "conv_channels": ()},
     {"kernel_size": 5, "threshold": (0.5, 0.7, 0.3), "conv_channels": (3,)},
 ]

@@ -127,7 +127,7 @@ def test_max_pool_is_the_loop_over_windows(seed, shape, pool):
     np.testing.assert_array_equal(dbias, dy.sum((0, 1, 2)))
 
 
-@pytest.mark.parametrize("pool", [partial(layers.max_pool, pool=MAX), partial(layers.avg_pool, pool=AVG)])
+@pytest.mark.parametrize("pool", [partial(layers.max_pool, pool=MAX), partial(layers.pool, pooling=AVG)])
 def test_an_odd_last_row_and_column_are_left_out(pool):
     x = jnp.asarray(np.random.default_rng(3).uniform(size=(1, 5, 7, 2)), jnp.float32)
     loud = x.at[:, 4].set(100.0).at[:, :, 6].set(100.0)
@@ -141,7 +141,7 @@ def test_an_odd_last_row_and_column_are_left_out(pool):
 def test_avg_pool_is_the_mean_of_x_plus_bias(x64):
     rng = np.random.default_rng(5)
     x, bias, dy = rng.normal(size=(2, 4, 6, 3)), rng.normal(size=3), rng.normal(size=(2, 2, 3, 3))
-    y, pull = jax.vjp(lambda x, bias: layers.avg_pool(x, bias, AVG), jnp.asarray(x), jnp.asarray(bias))
+    y, pull = jax.vjp(lambda x, bias: layers.pool(x, bias, AVG), jnp.asarray(x), jnp.asarray(bias))
     dx, dbias = pull(jnp.asarray(dy))
     np.testing.assert_allclose(y, x.reshape(2, 2, 2, 3, 2, 3).mean((2, 4)) + bias, rtol=1e-13)
     np.testing.assert_array_equal(dx, (dy / 4).repeat(2, 1).repeat(2, 2))
@@ -150,4 +150,4 @@ def test_avg_pool_is_the_mean_of_x_plus_bias(x64):
 
 def test_avg_pool_sums_in_row_major_order():
     x = jnp.asarray([1e8, 1.0, -1e8, 1.0], jnp.float32).reshape(1, 2, 2, 1)  # another order would give 0 or 2
-    assert float(layers.avg_pool(x, jnp.zeros(1), AVG)[0, 0, 0, 0]) == 0.25
+    assert float(layers.pool(x, jnp.zeros(1), AVG)[0, 0, 0, 0]) == 0.25

@@ -18,8 +18,10 @@ CURRENTS = [0.75, 0.0, 1.0, 0.0]
 BY_HAND = {  # alpha 0.5, beta 0.5, threshold 1: the synaptic current is 0.75, 0.375, 1.1875, 0.59375 with every reset
     "subtract": [0.75, 0.75, 1.5625, 0.375],
     "zero": [0.75, 0.75, 1.5625, 0.0],
+    "clear": [0.75, 0.75, 1.5625, 0.59375],
     "none": [0.75, 0.75, 1.5625, 1.375],
 }
+IN_SNNTORCH = [reset for reset in BY_HAND if reset != "clear"]
 
 
 @pytest.mark.parametrize("reset", BY_HAND)
@@ -41,8 +43,9 @@ def in_jax(currents, values, reset):
     return lax.scan(now, {"syn": zeros, "mem": zeros}, currents)[1]
 
 
-def in_snntorch(currents, values, reset):
+def in_snntorch(currents, values, reset, **options):
     layer = snn.Synaptic(
+        **options,
         **{name: torch.tensor(value, dtype=currents.dtype) for name, value in values.items()},
         **{f"learn_{name}": True for name in values},
         reset_mechanism=reset,
@@ -57,7 +60,7 @@ def in_snntorch(currents, values, reset):
 
 
 @pytest.mark.numeric
-@pytest.mark.parametrize("reset", BY_HAND)
+@pytest.mark.parametrize("reset", IN_SNNTORCH)
 def test_states_and_spikes_are_snntorchs_bits(reset):
     currents = np.random.default_rng(1).normal(0.2, 0.5, (50, 40, 30)).astype(np.float32)
     values = {"alpha": np.float32(0.9), "beta": np.float32(0.7), "threshold": np.float32(0.8)}
@@ -68,7 +71,18 @@ def test_states_and_spikes_are_snntorchs_bits(reset):
         np.testing.assert_array_equal(ours, theirs.detach().numpy())
 
 
-@pytest.mark.parametrize("reset", BY_HAND)
+@pytest.mark.numeric
+def test_clear_is_a_reset_to_zero_in_the_step_of_the_spike():
+    currents = np.random.default_rng(3).normal(0.2, 0.5, (50, 40, 30)).astype(np.float32)
+    values = {"alpha": np.float32(0.9), "beta": np.float32(0.7), "threshold": np.float32(0.8)}
+    states, spikes = jax.jit(lambda currents: in_jax(currents, values, "clear"))(currents)
+    _, (syn, mem, fired) = in_snntorch(torch.tensor(currents), values, "zero", reset_delay=False)
+    np.testing.assert_array_equal(spikes, fired.detach().numpy())
+    np.testing.assert_array_equal(states["syn"], syn.detach().numpy())
+    np.testing.assert_array_equal(np.where(spikes, 0, states["mem"]), mem.detach().numpy())
+
+
+@pytest.mark.parametrize("reset", IN_SNNTORCH)
 def test_gradients_are_snntorchs(reset, x64):
     rng = np.random.default_rng(2)
     currents, weights = rng.normal(0.2, 0.5, (20, 30)), rng.normal(size=(20, 30))

@@ -28,6 +28,10 @@ STACKS = {
         input_shape=(8, 8, 3), conv_channels=(6,), hidden=(9,), time_steps=5, encoding="rate", learn_beta=True
     ),
     "strides, no padding, no bias": export_networks.STACKS["geometry"],
+    "sum": export_networks.KINDS["sum"],
+    "sum after the neurons": export_networks.KINDS["sum after the neurons"],
+    "average after the neurons": export_networks.KINDS["average after the neurons"],
+    "maximum after the neurons": export_networks.KINDS["maximum after the neurons"],
     "no convolution": ModelConfig(input_shape=(6, 5, 1), conv_channels=(), hidden=(12,), time_steps=3, reset="none"),
 }
 METRICS = [[Footprint, ConnectionSparsity], [ActivationSparsity, ActivationSparsityByLayer, SynapticOperations]]
@@ -50,7 +54,7 @@ def network(config):
 def ours(config, tensors, x):
     spikes = trace(Step(config, tensors), x, config.time_steps).spikes
     assert all(0.01 < layer.mean() < 0.99 for layer in spikes)
-    halves = [Activity.of(part.numpy(), [s[:, rows].numpy() for s in spikes]) for part, rows in _halves(x)]
+    halves = [Activity.of(config, part.numpy(), [s[:, rows].numpy() for s in spikes]) for part, rows in _halves(x)]
     return numbers(config, tensors, halves[0] + halves[1])
 
 
@@ -78,6 +82,9 @@ def test_figures_are_those_of_neurobench(config):
     x = inputs(config, images)
     mine = ours(config, tensors, x)
     theirs, densities = neurobench(config, tensors, x)
+    assert [layer["operation"] for layer in mine["layers"][1:]] == [
+        "MAC" if layer.before and layer.before.kind != "max" else "AC" for layer in config.layers[1:]
+    ]
     assert theirs["SynapticOperations"] == pytest.approx(mine["neurobench"].pop("SynapticOperations"), rel=1e-12)
     for name in ("Footprint", "ConnectionSparsity", "ActivationSparsity"):
         assert mine["neurobench"][name] == pytest.approx(theirs[name], rel=1e-12), name
@@ -102,7 +109,7 @@ def test_sizes_and_energy_of_the_default_network():
     x[0, 0, 10, 10] = 0.5  # reaches 9 x 32 weights
     spikes = [np.zeros((2, 1, 32, 14, 14)), np.zeros((2, 1, 64, 7, 7)), np.zeros((2, 1, 512)), np.zeros((2, 1, 10))]
     spikes[2][0, 0, 7] = 1  # reaches 10
-    found = numbers(config, tensors, Activity.of(x, spikes))
+    found = numbers(config, tensors, Activity.of(config, x, spikes))
     assert json.loads(json.dumps(found)) == found
     total = found["total"]
     assert total["parameters"] == 320 + 18496 + 1606144 + 5130

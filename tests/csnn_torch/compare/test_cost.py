@@ -23,6 +23,6 @@ def test_the_share_of_other_programs_leaves_out_a_sides_own_seconds():
     began, busy = time.perf_counter(), machine.busy_s()
     code = "import time; end = time.process_time() + 1.5\nwhile time.process_time() < end: pass"
     subprocess.run([sys.executable, "-c", code], check=True)
-    (told,), (own,) = (cost._others(began, busy, seconds) for seconds in (0.0, 1.5))
-    assert told > own and cost._others(began, None, 0.0) == []
-    assert cost._others(began, busy, 1e6) == [0.0]
+    (told,), (own,) = (cost.others(began, busy, seconds) for seconds in (0.0, 1.5))
+    assert told > own and cost.others(began, None, 0.0) == []
+    assert cost.others(began, busy, 1e6) == [0.0]

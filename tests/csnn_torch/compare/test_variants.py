@@ -22,7 +22,9 @@ def test_a_variant_is_trained_longer_until_every_layer_fires(threshold, iteratio
 
 def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_colour():
     found = {variant.name: variant.model for variant in variants.variants(ModelConfig())}
-    assert len(set(found.values())) == len(found) == 11
+    assert len(set(found.values())) == len(found) == 12
+    summed = found.pop("sum pools after the neurons")
+    assert summed.pool == "sum" and summed.pool_after
     assert {(m.reset, m.pool) for m in found.values()} == {
         (r, p) for r in ("subtract", "zero", "none") for p in ("max", "avg")
     }
@@ -31,7 +33,7 @@ def test_the_variants_cover_every_reset_pool_neuron_and_output_another_beta_and_
     assert synaptic.neuron == "synaptic" and synaptic.learn_alpha and synaptic.learn_beta
     assert found["integrator output"].readout == "membrane"
     others = {variant.name: variant.model for variant in variants.variants(ModelConfig(output="integrator"))}
-    assert len(set(others.values())) == len(others) == 11 and others["spiking output"] == ModelConfig()
+    assert len(set(others.values())) == len(others) == 12 and others["spiking output"] == ModelConfig()
     assert found["three blocks, colour"].conv_channels == (32, 32, 64)
 
 

@@ -35,6 +35,7 @@ def test_the_memory_it_states_is_what_it_takes(built):
     for name in (
         *("default kind", "wide indices", "default kind, 8 bits", "odd sizes, average, zero, 4 bits", "synaptic, zero"),
         *("values per channel", "synaptic integrator, values per channel, 4 bits"),
+        *("sum after the neurons", "pools of all kinds after the neurons, 4 bits"),
     ):
         config, _, folder = built(name)
         flash, ram, states = map(int, re.findall(r"(\d+) (?:bytes|of them)", (folder / "network.h").read_text()))

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from c_networks import COMPILERS, FEW, IMAGES, STRICT, SYNAPTIC, images_for, parameters
+from c_networks import COMPILERS, IMAGES, STRICT, images_for, parameters
+from export_networks import FEW, SYNAPTIC
 
 from csnn_jax.neurons import NEURONS
 from csnn_jax.neurons.neuron import Neuron

@@ -12,6 +12,7 @@ from c_networks import COMPILERS, IMAGES, SANITIZE, STACKS, STRICT, images_for, 
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.errors import UserError
+from csnn_jax.runs.layouts import expected_shapes, on_grid
 from export import reference
 from export.c import headers, program
 from export.proof.runners import summed
@@ -83,6 +84,25 @@ def check_at_the_threshold(library, step, frame):
         np.testing.assert_array_equal(mine, theirs.numpy())
 
 
+@pytest.mark.parametrize("bits", [None, 8, 4])
+def test_no_sum_is_too_long_where_all_neurons_spike(tmp_path, bits):
+    """Of 9 pixels, 40 channels and 4 spikes a window, all of which meet the largest weight or the smallest."""
+    shape = {"input_shape": (8, 8, 1), "conv_channels": (40, 8), "hidden": (), "num_classes": 2, "time_steps": 2}
+    config = ModelConfig(**shape, pool="sum", pool_after=True, weight_bits=bits)
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(config).items()}
+    tensors["conv1.bias"][:] = 2
+    tensors["conv2.weight"][::2], tensors["conv2.weight"][1::2] = 1, -1
+    tensors["fc1.weight"][:] = 0.5
+    tensors = on_grid(config, tensors)
+    program.write_sources(tmp_path, config, tensors)
+    library = program.Library(program.build(tmp_path, tmp_path).library, config)
+    step, x = reference.Step(config, tensors), torch.zeros(1, 1, 8, 8)
+    states, _ = library.step([u.numpy() for u in step.initial_states(1)], x.numpy())
+    for mine, theirs in zip(states, step(x, *step.initial_states(1))[1:], strict=True):
+        np.testing.assert_array_equal(mine, theirs.numpy())
+    assert np.abs(states[1]).max() == 4 * 9 * 40 * np.abs(tensors["conv2.weight"]).max()
+
+
 def test_the_library_refuses_an_input_that_is_no_byte(built):
     config, tensors, folder = built("default kind")
     library = program.Library(folder / "libcsnn.so", config)
@@ -110,7 +130,8 @@ def test_a_sample_of_frames_lasts_as_many_steps(tmp_path):
     "name",
     [
         *("default kind", "default kind, 8 bits", "no convolution, no reset, 2 bits", "mixed resets"),
-        *("synaptic integrator, mixed resets", "synaptic integrator, values per channel, 4 bits"),
+        *("synaptic integrator", "synaptic integrator, values per channel, 4 bits"),
+        *("pools of all kinds after the neurons", "pools of all kinds after the neurons, 4 bits"),
     ],
 )
 def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_path, compiler, name):
@@ -128,7 +149,7 @@ def test_every_compiler_takes_it_strictly_and_sanitizers_stay_silent(built, tmp_
 
 def test_the_network_needs_no_heap_and_no_library(built):
     folder = built("default kind")[2]
-    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", *GENERATED))
+    network = "".join((folder / name).read_text() for name in ("csnn.c", "csnn.h", "sums.h", "pools.h", *GENERATED))
     assert set(re.findall(r"#include <(.+)>", network)) == {"stddef.h", "stdint.h", "float.h", "stdbool.h"}
     needed = subprocess.run(["nm", "-u", folder / "csnn.o"], capture_output=True, text=True, check=True).stdout.split()
     allowed = {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # what a compiler adds by itself

@@ -29,7 +29,13 @@ def held(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return {tensor.name: tensor for tensor in model.graph.initializer}
 
 
-@pytest.mark.parametrize(("name", "bits"), [("other", 2), ("geometry", 3), ("other", 4), ("geometry", 8), ("dense", 8)])
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [
+        *(("other", 2), ("geometry", 3), ("other", 4), ("geometry", 8), ("dense", 8)),
+        *(("sum after the neurons", 8), ("pools of all kinds after the neurons", 4)),
+    ],
+)
 def test_files_of_few_bits_are_small_and_the_same_network(name, bits):
     case = made(name, bits)
     step, static, whole = (case.models[file] for file in ("step.onnx", "step_b1.onnx", "sequence.onnx"))

@@ -1,10 +1,8 @@
-"""NIR files, read back by nir and snnTorch's importer. benchmarks/targets/run_nir104.py does so with nir 1.0.4."""
+"""network.nir, read back by nir and snnTorch's importer."""
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import nir
 import numpy as np
 import pytest
@@ -15,12 +13,14 @@ from torch.nn import functional
 from csnn_jax import data
 from csnn_jax.config import ModelConfig
 from export import reference
-from export.graphs import nir_graph
+from export.graphs import nir_dialect, nir_graph
 from export.parts import nir as part
 
 pytestmark = pytest.mark.numeric
 
 SMALL = ModelConfig(conv_channels=(8, 16), hidden=(32,), pool="avg", reset="zero", time_steps=20)
+AFTER = replace(SMALL, pool="sum", pool_after=True)
+SYNAPTIC = replace(AFTER, neuron="synaptic", reset="clear", alpha=0.75)
 STACKS = {
     "two conv": SMALL,
     "linear only": replace(SMALL, conv_channels=(), pool="max"),
@@ -35,17 +35,11 @@ STACKS = {
     "awkward betas": replace(SMALL, beta=(0.0, 0.4, 1.0, 0.9)),
     "learnt": replace(SMALL, learn_beta=True, learn_threshold=True),
     "rate encoding": replace(SMALL, encoding="rate"),
-}
-
-# What the constructors of nir 1.0.4 take; a file may hold no other field of a node, for they refuse it.
-FIELDS_104 = {
-    "Input": {"shape"},
-    "Output": {"shape"},
-    "Conv2d": {"input_shape", "weight", "stride", "padding", "dilation", "groups", "bias"},
-    "AvgPool2d": {"kernel_size", "stride", "padding"},
-    "Flatten": {"input_type", "start_dim", "end_dim"},
-    "Affine": {"weight", "bias"},
-    "LIF": {"tau", "r", "v_leak", "v_threshold"},
+    "averages after": replace(SMALL, pool_after=True, pool_size=(4, 2)),
+    "sums after": AFTER,
+    "sums before": replace(SMALL, pool="sum"),
+    "synaptic": SYNAPTIC,
+    "awkward synaptic": replace(SYNAPTIC, alpha=(0.0, 0.4, 0.9, 1.0), beta=(0.9, 0.4, 0.0, 0.7)),
 }
 
 
@@ -58,9 +52,9 @@ def inputs(config: ModelConfig) -> torch.Tensor:
 
 def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[torch.Tensor]:
     """Spikes of every layer by NIR's own equations, in float64 and with Euler's method: no reader's code in it."""
-    state = {name: torch.tensor(0.0) for name in graph.nodes}
+    state, currents = ({name: torch.tensor(0.0) for name in graph.nodes} for _ in range(2))
     spikes: dict[str, list[torch.Tensor]] = {
-        name: [] for name, node in graph.nodes.items() if isinstance(node, nir.LIF)
+        name: [] for name, node in graph.nodes.items() if isinstance(node, (nir.LIF, nir.CubaLIF))
     }
     follows = dict(graph.edges)
     for frame in reference.frames(x.double(), time_steps):
@@ -72,14 +66,19 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
                 value = functional.conv2d(value, found["weight"], found["bias"], padding=tuple(map(int, node.padding)))
             elif isinstance(node, nir.AvgPool2d):
                 value = functional.avg_pool2d(value, tuple(map(int, node.kernel_size)), tuple(map(int, node.stride)))
+            elif isinstance(node, nir.SumPool2d):
+                window = tuple(map(int, node.kernel_size))
+                value = functional.avg_pool2d(value, window, tuple(map(int, node.stride)), divisor_override=1)
             elif isinstance(node, nir.Flatten):
                 value = value.flatten(1)
             elif isinstance(node, nir.Affine):
                 value = functional.linear(value, found["weight"], found["bias"])
             else:
-                assert isinstance(node, nir.LIF)
-                change = (found["v_leak"] - state[name] + found["r"] * value) / found["tau"]
-                v = state[name] + nir_graph.DT * change
+                if isinstance(node, nir.CubaLIF):
+                    i = currents[name] + nir_dialect.DT * (found["w_in"] * value - currents[name]) / found["tau_syn"]
+                    value = currents[name] = i
+                change = (found["v_leak"] - state[name] + found["r"] * value) / found.get("tau", found.get("tau_mem"))
+                v = state[name] + nir_dialect.DT * change
                 value = (v > found["v_threshold"]).double()
                 state[name] = torch.where(value > 0, found["v_reset"], v)
                 spikes[name].append(value)
@@ -91,42 +90,20 @@ def equations(graph: nir.NIRGraph, x: torch.Tensor, time_steps: int) -> list[tor
 def test_reader_gives_the_same_spikes(config: ModelConfig, tmp_path: Path) -> None:
     tensors, x = drawn(config), inputs(config)
     path = tmp_path / "network.nir"
-    part.write_file(path, config, tensors, legacy=config is SMALL)
-    found = part.run(nir.read(path), x, config.time_steps)
+    nir_graph.write(path, config, tensors)
+    found = part.run(nir_graph.read(path), x, config.time_steps)
     expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes
     for ours, theirs in zip(expected, found, strict=True):
         assert 0.01 < ours.mean() < 0.9
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("config", [SMALL, STACKS["learnt"]], ids=["default neurons", "learnt"])
-def test_nirs_own_equations_give_the_same_spikes(config: ModelConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["learnt", "averages after", "sums after", "synaptic"])
+def test_nirs_own_equations_give_the_same_spikes(name: str, tmp_path: Path) -> None:
+    config = STACKS[name]
     tensors, x = drawn(config), inputs(config)
     path = tmp_path / "network.nir"
-    part.write_file(path, config, tensors)
+    nir_graph.write(path, config, tensors)
     found = equations(nir.read(path), x, config.time_steps)
     expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes
     assert [int((a != b).sum()) for a, b in zip(expected, found, strict=True)] == [0] * len(expected)
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-def test_layout_of_the_file(legacy: bool, tmp_path: Path) -> None:
-    path, again = tmp_path / "network.nir", tmp_path / "again.nir"
-    part.write_file(path, SMALL, drawn(SMALL), legacy)
-    part.write_file(again, SMALL, drawn(SMALL), legacy)
-    assert path.read_bytes() == again.read_bytes()
-    with h5py.File(path) as file:
-        assert file["version"][()].decode() == ("1.0.4" if legacy else nir.version)
-        names = list(file["node/nodes"])
-        edges = [(a.decode(), b.decode()) for a, b in file["node/edges"][()]]
-        assert edges == list(pairwise(names))  # sorted as they follow each other
-        for name, node in file["node/nodes"].items():
-            kind = node["type"][()].decode()
-            extra = {"v_reset"} if kind == "LIF" and not legacy else set()
-            assert set(node) - {"type", "metadata"} == FIELDS_104[kind] | extra, name
-            floats = set(node) & {"weight", "bias", "tau", "r", "v_leak", "v_threshold", "v_reset"}
-            assert all(node[field].dtype == np.float32 for field in floats), name
-            pairs = set(node) & {"kernel_size", "stride", "padding", "dilation"}
-            assert all(node[field].shape == (2,) for field in pairs), name
-        for number, shape in enumerate(reference.state_shapes(SMALL).values(), 1):
-            assert file[f"node/nodes/layer{number}_spikes/tau"].shape == shape

@@ -25,7 +25,7 @@ def test_a_row_tells_what_was_compared_alone():
 
 def test_every_module_is_listed():
     folder = Path(parts.__file__).parent
-    assert set(parts.PARTS) == {path.stem for path in folder.glob("*.py")} - {"__init__", "part"}
+    assert set(parts.PARTS) == {path.stem for path in folder.glob("*.py")} - {"__init__", "part", "nir_reader"}
     names = [name for part in parts.every() for name in part.what]
     assert len(set(names)) == len(names) >= 10 and len(parts.every()) == len(parts.PARTS)
 
@@ -41,5 +41,6 @@ def test_a_network_has_the_parts_that_nothing_is_said_against():
     tensors = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(SMALL).items()}
     assert parts.possible(SMALL, tensors) == [*parts.every()]
     left = [part for part in parts.every() if part not in parts.possible(ModelConfig(), tensors)]
-    assert [part.form for part in left] == ["NIR"]
+    assert [part.form for part in left] == ["NIR", "NIR (Norse)", "NIR (Sinabs)", "NIR (SpikingJelly)"]
+    assert [*parts.refused(ModelConfig(), tensors)] == ["NIR"]  # one reason, told once
     assert all(part.form for part in parts.every() if part.reason_against(ModelConfig(), tensors))

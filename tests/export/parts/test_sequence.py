@@ -30,9 +30,20 @@ def test_the_sequence_takes_another_length_than_its_default():
     assert spikes.shape == (7, 3, 10) and whole.shape == (12, 3, 10)
     np.testing.assert_array_equal(spikes, whole[:7])
     np.testing.assert_array_equal(counts, spikes.sum(0))
-    graph = case("default").models["sequence.onnx"].graph
-    once = [node.name for node in graph.node if node.op_type in ("Conv", "MaxPool")]
-    assert once == ["conv1", "pool1"], "before the loop"
+
+
+@pytest.mark.parametrize(
+    ("name", "once"),
+    [
+        ("default", ["conv1", "pool1"]),
+        ("sum", ["conv1", "pool1.AveragePool", "pool1.Mul"]),
+        ("sum after the neurons", ["conv1"]),
+        ("maximum after the neurons", ["conv1"]),
+    ],
+)
+def test_what_leads_to_the_first_neurons_is_computed_before_the_loop(name, once):
+    graph = case(name).models["sequence.onnx"].graph
+    assert [node.name for node in graph.node if node.name.startswith(("conv", "pool", "fc"))] == once
 
 
 def test_data_with_a_time_axis_of_their_own_go_through_the_sequence():

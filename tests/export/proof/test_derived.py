@@ -51,7 +51,7 @@ def test_other_weights_are_seen_in_every_file(copy, lines):
     rehash(copy)
     _, said = lines(copy)
     bad = {name for name, line in said.items() if not line.startswith("ok")}
-    assert {*ONNX, "network.nir", "network_nir104.nir", "c/", "manifest.json", "NOT"} <= bad
+    assert {*ONNX, "network.nir", "network_norse.nir", "c/", "manifest.json", "NOT"} <= bad
     assert said["step.onnx"].startswith("graph.initializer[fc1.weight].raw_data is not what this version makes")
     assert "weights.sha256_of_tensors is" in said["manifest.json"]
 
@@ -107,7 +107,7 @@ def test_damaged_files_are_one_line_each(copy, lines):
     assert code == 1
     for name in ("step_b1.onnx", "sequence.onnx", "network.nir", "golden/", "c/"):
         assert not said[name].startswith("ok"), said[name]
-    assert said["step.onnx"].startswith("ok") and said["network_nir104.nir"].startswith("ok")
+    assert said["step.onnx"].startswith("ok") and said["network_sinabs.nir"].startswith("ok")
 
 
 def test_a_file_too_many_or_too_few_is_seen_though_the_manifest_lists_what_is_there(copy, lines):

@@ -90,7 +90,7 @@ def test_another_class_is_found_and_so_is_what_is_no_number():
 def test_the_output_membranes_and_every_state_are_compared():
     """Of a network that is read from its membranes; a current alone that is off by a last bit is found, too."""
     made = case("synaptic integrator")
-    states = len(made.images) * 12 * 2 * (5 * 4 * 4 + 12 + 4)
+    states = len(made.images) * 12 * 2 * (5 * 4 * 4 + 11 + 4)
     found = equality(made.step, TorchRunner(made.step), windows(made.step, [made.x]))
     assert found["membranes"] == states + len(made.images) * 12 * 4 and found["spikes"] == states / 2
     assert problems("it", found) == []

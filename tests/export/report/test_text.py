@@ -23,16 +23,24 @@ def test_the_report_counts_what_differs_and_of_how_many(small_bundle):
     row = f"| ONNX Runtime | torch | 0 of {neurons:,} | 0 of {neurons:,} | 0 of 8 |"
     assert f"| `step.onnx` {row}" in report and f"| `step_b1.onnx` {row}" in report
     assert f"| `network.nir` | snnTorch | torch | 0 of {neurons:,} | - | 0 of 8 |" in report
+    for reader in ("Norse", "Sinabs", "SpikingJelly"):
+        row = f"{reader}'s arithmetic, in torch | torch | 0 of {neurons:,} | - | 0 of 8 |"
+        assert f"| `network_{reader.lower()}.nir` | {row}" in report
     assert found["step.onnx"]["onnxruntime"]["membranes"] == neurons
 
 
 def test_a_format_that_the_network_can_not_have_is_missed_once_with_its_reason(spikes, small_bundle):
     report, reason = (spikes / "report.md").read_text(), manifest.read(spikes)["nir"]["reason"]
-    assert f"There is no NIR file: {reason}." in report and report.count(reason) == 1
+    assert f"There is no NIR file: {reason}." in report and report.count(reason) == 1 and "NIR (" not in report
     assert "SpikingJelly" not in report
     assert "| neuromorphic hardware or its simulator | none, see above |" in report
     whole = (small_bundle / "report.md").read_text()
     assert "no NIR file" not in whole and "SpikingJelly" in whole
+    few = manifest.read(small_bundle)
+    few["nir (norse)"] = {"written": False, "reason": "Norse is not for it"}
+    report = text.render(few)
+    assert "There is no NIR (Norse) file: Norse is not for it." in report and "<!-- norse -->" not in report
+    assert "<!-- norse -->" in whole and "<!-- sinabs -->" in report
 
 
 def test_the_latency_with_and_without_the_option_is_told_where_weights_have_few_bits(spikes, small_bundle):

@@ -1,0 +1,71 @@
+"""Turns what the `write_<program>.py` scripts made into the text that tests keep.
+
+    python benchmarks/nir/as_text.py FOLDER tests/csnn_torch/foreign/nir
+
+Each NAME.nir becomes NAME.json: every value of the file as its program wrote it, and of each run of it, NAME.npz or
+NAME-*.npz, how many spikes each layer gave and the SHA-256 of them, packed into bits. images.json has the input.
+"""
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+UNIT = 2.0**-10
+"""What weights are whole multiples of."""
+
+
+def main() -> None:
+    source, out = map(Path, sys.argv[1:])
+    out.mkdir(parents=True, exist_ok=True)
+    names = sorted(path.stem for path in source.glob("*.nir"))
+    for name in names:
+        longer = {other for other in names if other.startswith(f"{name}-")}
+        runs = [path for path in sorted(source.glob(f"{name}*.npz")) if path.stem not in longer]
+        runs = [path for path in runs if not path.stem.startswith(tuple(f"{other}-" for other in longer))]
+        kept = {"values": values(source / f"{name}.nir"), "spikes": {path.stem: spikes(path) for path in runs}}
+        (out / f"{name}.json").write_text(json.dumps(kept) + "\n")
+    images = {json.dumps((np.load(source / f"{name}.npz")["x"].ravel() * 256).astype(int).tolist()) for name in names}
+    (given,) = images  # all got the same
+    (out / "images.json").write_text(given + "\n")
+
+
+def values(path: Path) -> dict[str, Any]:
+    """Every dataset of an HDF5 file by its path: text, or a type, a shape and numbers; one number where all are it."""
+    found: dict[str, Any] = {}
+
+    def keep(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        array = np.asarray(item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()])
+        if array.dtype.kind in "OU":
+            found[name] = array.tolist()
+        elif (array == array.flat[0]).all():
+            found[name] = [array.dtype.str, array.shape, array.flat[0].item()]
+        else:
+            whole = (array / UNIT).astype(int) if array.dtype.kind == "f" else array
+            assert np.array_equal(whole * UNIT if array.dtype.kind == "f" else whole, array), name
+            found[name] = [array.dtype.str, array.shape, whole.ravel().tolist()]
+
+    with h5py.File(path) as file:
+        file.visititems(keep)
+    return found
+
+
+def spikes(path: Path) -> list[tuple[int, str]]:
+    """Of every layer, how many spikes it gave, and their digest."""
+    given = np.load(path)
+    return [digest(given[f"spikes{number}"]) for number in range(1, len(given.files))]
+
+
+def digest(spikes: np.ndarray) -> tuple[int, str]:
+    """How many spikes there are, and the SHA-256 of them as bits."""
+    return int(spikes.sum()), sha256(np.packbits(spikes.astype(bool)).tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Virtual environments for libraries that can't share one, made by pip, without builds of torch for CUDA."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+CUDA = ("nvidia-", "cuda-", "triton")
+"""Packages whose names begin so are for builds of torch for CUDA alone, and take gigabytes."""
+NEWER = ("python3.14", "python3.13", "python3.12")
+"""Where a newer Python than this process's may be."""
+
+
+class Unavailable(Exception):
+    """Why there is no environment, in a few words."""
+
+
+def environment(folder: Path, installs: Sequence[str], oldest: tuple[int, int]) -> str:
+    """The Python of an environment with these packages; one that was finished before is taken as it is.
+
+    Args:
+        folder: of the environment.
+        installs: what pip installs.
+        oldest: Python that they take.
+
+    Raises:
+        Unavailable: there is no such Python, or pip can't install them or would download a build for CUDA.
+    """
+    python, finished = folder / "bin/python", folder / "installed.json"
+    if finished.exists() and json.loads(finished.read_text()) == list(installs):
+        return str(python)
+    _run([interpreter(oldest), "-m", "venv", "--clear", str(folder)])
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    refuse_cuda(json.loads(_run([*pip, "--dry-run", "--report", "-", *installs])))
+    _run([*pip, *installs])
+    finished.write_text(json.dumps(list(installs)))
+    return str(python)
+
+
+def interpreter(oldest: tuple[int, int]) -> str:
+    """A Python of at least this version: this process's, or another one of the system.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    if sys.version_info >= oldest:
+        return sys.executable
+    needed = ".".join(map(str, oldest))
+    for found in filter(None, map(shutil.which, NEWER)):
+        check = f"import sys, venv; sys.exit(sys.version_info < {oldest})"
+        if subprocess.run([found, "-c", check], capture_output=True).returncode == 0:
+            return found
+    raise Unavailable(f"needs Python {needed}, which isn't here")
+
+
+def refuse_cuda(report: dict[str, Any]) -> None:
+    """Looks at what pip would install.
+
+    Raises:
+        Unavailable: something that only a build of torch for CUDA needs.
+    """
+    names = [one["metadata"]["name"].lower() for one in report["install"]]
+    if found := [name for name in names if name.startswith(CUDA)]:
+        raise Unavailable(f"pip would install {found[0]} for CUDA; set PIP_FIND_LINKS to a folder with torch for CPUs")
+
+
+def _run(command: Sequence[str]) -> str:
+    """What a command prints.
+
+    Raises:
+        Unavailable: it failed.
+    """
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise Unavailable(last_error(done.stderr) or f"{Path(command[0]).name} ended with code {done.returncode}")
+    return done.stdout
+
+
+def last_error(errors: str) -> str:
+    """The last line of a program's errors that names one, or else the last line; at most 200 characters."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    said = [line for line in lines if "error" in line.lower()]
+    return (said or lines or [""])[-1][:200]

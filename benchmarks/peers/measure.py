@@ -1,0 +1,115 @@
+"""Measures one library on one job, in a process of its own and an environment that may lack csnn_jax.
+
+    python -P measure.py LIBRARY VARIANT ROUNDS JOB OUT BEGAN
+
+LIBRARY is a file beside this one without its suffix, such as snntorch; with -P it doesn't hide the package of its name.
+ROUNDS iterations and inference batches are timed. JOB is the .npz file that peers.py wrote. OUT is the folder that gets
+figures.json and spikes.npy, and BEGAN the Unix time at which the process was started.
+
+A library's file has PACKAGES, whose versions are told, DIFFERS and ADVICE, which the tables show, and
+
+    build(job) -> step, infer
+
+of a fresh network and optimizer. `step(images, labels)` takes a training iteration and returns the loss, and
+`infer(images)` returns the output spikes [time, batch, classes] as a NumPy array. Images are bytes [batch, 28, 28], to
+be divided by 256. A library whose inference keeps no spikes returns a third function, which does.
+"""
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+LAYERS = ("conv1", "conv2", "fc1", "fc2")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a library is to compute.
+
+    Attributes:
+        variant: which of the library's rows is meant.
+        time_steps, threads, learning_rate: of the job.
+        images, labels: batches to learn from: bytes [batches, batch, 28, 28], and [batches, batch].
+        test: the images of the inference batch [batch, 28, 28].
+        layers: weights and biases of each layer in torch's layout.
+    """
+
+    variant: str
+    time_steps: int
+    threads: int
+    learning_rate: float
+    images: np.ndarray
+    labels: np.ndarray
+    test: np.ndarray
+    layers: list[tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def read(cls, path: Path, variant: str) -> "Job":
+        with np.load(path) as found:
+            layers = [(found[f"{name}.weight"], found[f"{name}.bias"]) for name in LAYERS]
+            numbers = int(found["time_steps"]), int(found["threads"]), float(found["learning_rate"])
+            return cls(variant, *numbers, found["images"], found["labels"], found["test"], layers)
+
+    @property
+    def channels_last(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Kernels [k, k, in, out] and [in, out], the latter with a flattened image in H, W, C order, and biases."""
+        conv1, conv2, (weight, bias), fc2 = self.layers
+        image = weight.reshape(len(weight), len(conv2[1]), 7, 7).transpose(2, 3, 1, 0).reshape(-1, len(weight))
+        windows = [(kernel.transpose(2, 3, 1, 0), biases) for kernel, biases in (conv1, conv2)]
+        return [*windows, (image, bias), (fc2[0].T, fc2[1])]
+
+
+def main(library: str, variant: str, rounds: str, path: str, out: str, began: str) -> None:
+    job = Job.read(Path(path), variant)
+    if sys.platform == "linux":  # XLA starts as many threads as there are CPUs
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
+    module, machine = load(HERE / f"{library}.py"), load(HERE.parents[1] / "csnn_jax/machine.py")
+    step, *_ = module.build(job)
+    first, *others = zip(job.images, job.labels, strict=True)
+    step(*first)
+    started = time.time() - float(began)
+    figures: dict[str, Any] = {"first_iteration_s": started, "step": timed(step, others[: int(rounds)])}
+    _, infer, *traces = module.build(job)  # at the job's weights
+    for run in [infer, *traces]:
+        spikes = run(job.test)
+    figures["infer"] = timed(infer, [(job.test,)] * int(rounds))
+    figures |= {"peak_memory_mb": machine.peak_memory_mb(), "whole_process_s": sum(os.times()[:4])}
+    figures |= {"python": platform.python_version(), "versions": machine.versions(module.PACKAGES)}
+    np.save(Path(out) / "spikes.npy", np.asarray(spikes, np.float32))
+    figures |= {"differs": module.DIFFERS, "advice": module.ADVICE}
+    (Path(out) / "figures.json").write_text(json.dumps(figures))
+
+
+def load(path: Path) -> ModuleType:
+    """A module from its file, under a name that no package has."""
+    spec = importlib.util.spec_from_file_location(f"measured_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+def timed(work: Any, arguments: list[tuple[Any, ...]]) -> dict[str, list[float]]:
+    """Seconds of each call on the clock, and of all threads together."""
+    clock, processor = [], []
+    for one in arguments:
+        began, used = time.perf_counter(), time.process_time()
+        work(*one)
+        clock.append(round(time.perf_counter() - began, 6))
+        processor.append(round(time.process_time() - used, 6))
+    return {"clock": clock, "processor": processor}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,112 @@
+"""The tables, the chart and the sentence about other libraries in README and docs/speed.md, from results/peers.json.
+
+benchmarks/results.py puts them into the pages.
+"""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from csnn_jax.figures.style import BLUE, GREY, PAGE, new, powers, styled
+from csnn_jax.markdown import table, two_digits
+
+PATH = Path(__file__).parent.parent / "results/peers.json"
+OURS, TUTORIAL = "csnn_jax", "snnTorch"
+"""The library, and the row, that the sentence names."""
+Row = dict[str, Any]
+
+
+def read() -> tuple[Row, list[Row]]:
+    """Everything that was recorded, and the rows that gave figures, the fastest in training first."""
+    found = json.loads(PATH.read_text()) if PATH.exists() else {"rows": []}
+    return found, sorted((row for row in found["rows"] if "failed" not in row), key=lambda row: row["step_s"])
+
+
+def peers() -> str:
+    """What each way to train the default network takes; what failed comes last, with the reason."""
+    found, rows = read()
+    lines = [
+        (
+            row["name"],
+            f"{two_digits(row['step_s'])} s",
+            _times(row, "training"),
+            f"{two_digits(row['infer_s'])} s",
+            _times(row, "inference"),
+            f"{two_digits(row['first_iteration_s'])} s",
+            f"{row['peak_memory_mb'] / 1000:.1f} GB",
+        )
+        for row in rows
+    ]
+    lines += [(row["name"], row["failed"], *[""] * 5) for row in found["rows"] if "failed" in row]
+    header = ("library", "training iteration", "times as long", "inference, one batch", "times as long")
+    return table((*header, "start to first iteration", "peak memory"), lines)
+
+
+def peers_work() -> str:
+    """What differs in each library's work, and what its documentation advises."""
+    _, rows = read()
+    lines = []
+    for library in dict.fromkeys(row["library"] for row in rows):
+        mine = [row for row in rows if row["library"] == library]
+        versions = ", ".join(f"{name} {version}" for name, version in list(mine[0]["versions"].items())[:2])
+        counts = dict.fromkeys(f"{row['spikes_that_differ']:,}" for row in mine if "spikes_that_differ" in row)
+        lines.append((versions, ", ".join(counts), mine[0]["differs"], mine[0]["advice"]))
+    header = ("versions", "output spikes that differ", "what differs", "its documentation's advice on speed")
+    return table(header, lines)
+
+
+def peers_said() -> str:
+    """The sentences that introduce the table."""
+    found, rows = read()
+    ours = next((row for row in rows if row["library"] == OURS), None)
+    best = next((row for row in rows if row["library"] != OURS), None)
+    tutorial = next((row for row in rows if row["name"] == TUTORIAL), None)
+    if not (ours and best and tutorial):
+        return "Not measured."
+    engine = ours["name"].removeprefix("csnn_jax, ")
+    said = (
+        f"The default network, with batches of {found['batch_size']}, {found['time_steps']} time steps and the weights "
+        f"of a trained run, on {found['threads']} cores of an {found['processor']}. A training iteration takes "
+        f"{two_digits(ours['step_s'])} s on the {engine}, {_compared(best)} in the fastest other row, {best['name']}, "
+        f"and {_compared(tutorial)} in snnTorch's tutorial loop."
+    )
+    return textwrap.fill(said, 130)
+
+
+def _compared(row: Row) -> str:
+    """Seconds of a training iteration, and how many times as long as ours that is, where there is a ratio."""
+    times = row.get("times_as_long", {}).get("training", "")
+    return f"{two_digits(row['step_s'])} s" + (
+        "" if isinstance(times, str) else f" ({two_digits(times)} times as long)"
+    )
+
+
+def _times(row: Row, work: str) -> str:
+    """How many times as long as ours, or why there is no ratio."""
+    value = row.get("times_as_long", {}).get(work, "")
+    return value if isinstance(value, str) else two_digits(value)
+
+
+@styled
+def draw() -> Figure:
+    """A bar for each row: seconds of a training iteration on the left, of an inference batch on the right."""
+    _, rows = read()
+    figure = new(PAGE, 0.6 + 0.22 * len(rows))
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, key, title in zip(panels, ("step_s", "infer_s"), ("training iteration", "inference batch"), strict=True):
+        values = [row[key] for row in rows]
+        axes.barh(range(len(rows)), values, color=[BLUE if row["library"] == OURS else GREY for row in rows])
+        for place, value in enumerate(values):
+            axes.annotate(two_digits(value), (value, place), (2, 0), textcoords="offset points", va="center")
+        axes.set(xscale="log", title=title, xlabel="seconds", xlim=(min(values) / 2, max(values) * 3))
+        axes.grid(visible=False, axis="y")
+        powers(axes, "x")
+    panels[0].set_yticks(range(len(rows)), [row["name"] for row in rows])
+    panels[0].invert_yaxis()
+    return figure
+
+
+TABLES = {made.__name__: made for made in (peers, peers_work, peers_said)}

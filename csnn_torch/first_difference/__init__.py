@@ -1,0 +1,1 @@
+"""Where two programs first compute another spike, and which known difference between them explains it."""

@@ -1,0 +1,84 @@
+"""`python -m csnn_torch.first_difference A B`: where do two programs first compute another spike, and why?"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from csnn_jax.config.checks import check, is_count, is_number
+from csnn_jax.flags import parse, run_command
+from csnn_torch import require_torch
+from csnn_torch.foreign.nir_programs import WrittenBy
+
+DESCRIPTION = """Runs two networks on the same images and prints the first spike in which they differ, and why.
+
+A and B are each a run directory; a step.onnx, best with the other files of its bundle beside it; FILE.nir, computed by
+NIR's definition; or PROGRAM:FILE.nir, a NIR file in norse, snntorch, sinabs or spikingjelly, which must be installed.
+Causes are found by experiment: one side's network is computed with each known difference between programs.
+Exit code 0 where no spike differs, 1 where one does, 2 for what can't be compared."""
+
+
+@dataclass(frozen=True)
+class FirstDifferenceFlags:
+    a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
+    """A network."""
+    b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
+    """Another."""
+    dataset: str | None = None
+    """Data set whose test images both get, as `csnn_jax.train --dataset` takes it; None: that of the run or bundle, or
+    random images where neither side is one."""
+    images: int = 32
+    """Test images, the first so many."""
+    time_steps: int | None = None
+    """Steps of the window; None: those of the run or bundle, or 100."""
+    scale: float | None = None
+    """What a NIR file's network divides pixels by; None: as the run or bundle on the other side, or 256."""
+    written_by: WrittenBy | None = None
+    """Program by whose rules FILE.nir alone is computed; None: NIR's definition."""
+    dt: float | None = None
+    """Time step of a NIR file's network, seconds; None: Norse's own 0.001, and 0.0001 of the others. Sinabs counts in
+    steps, and snnTorch has no other."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def command() -> int:
+        flags = parse(FirstDifferenceFlags, "csnn-first-difference", DESCRIPTION, arguments)
+        _check(flags)
+        require_torch("torch")
+        from csnn_torch.first_difference import compared, report
+        from csnn_torch.first_difference.images import inputs
+        from csnn_torch.first_difference.sides import open_side
+
+        sides = open_side(flags.a, flags.dt, flags.written_by), open_side(flags.b, flags.dt, flags.written_by)
+        given = inputs(sides, flags.dataset, flags.images, flags.time_steps, flags.scale)
+        for line in report.heading(sides, given):
+            print(line, flush=True)
+        comparison = compared.compare(sides, given)
+        names = compared.names(sides, len(comparison.what))
+        for line in report.counts(comparison, names):
+            print(line)
+        if comparison.place is None:
+            print("No spike differs.")
+            return 0
+        for line in report.place(comparison, sides, names):
+            print(line, flush=True)
+        print("Looking for causes: the network is run once for each of them", flush=True)
+        for line in report.causes(compared.explained(sides, given, comparison), comparison.differ, sides):
+            print(line)
+        return 1
+
+    return run_command(command, arguments)
+
+
+def _check(flags: FirstDifferenceFlags) -> None:
+    check("--images", flags.images, "a whole number of at least 1", is_count(flags.images))
+    steps = flags.time_steps
+    check("--time-steps", steps, "a whole number of at least 1", steps is None or is_count(steps))
+    for name, value in (("--scale", flags.scale), ("--dt", flags.dt)):
+        check(name, value, "a positive number", value is None or is_number(value, 0.0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

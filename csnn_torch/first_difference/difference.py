@@ -1,0 +1,162 @@
+"""Where two recordings differ first, and in how many values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from csnn_torch.first_difference.recording import Recording
+
+What = Literal["spikes", "membranes", None]
+"""What is compared of a layer; None: one of the sides shows neither."""
+Signals = list[np.ndarray]
+"""Of every layer that is compared, in order: [time, batch, *shape]."""
+
+
+class Place(NamedTuple):
+    """A neuron at a step. All count from 0, and the smaller comes first.
+
+    Attributes:
+        image, step: as recorded.
+        layer: among all layers.
+        neuron: (channel, row, column), or (number,) in a linear layer.
+    """
+
+    image: int
+    step: int
+    layer: int
+    neuron: tuple[int, ...]
+
+
+class Seen(NamedTuple):
+    """What a side shows of a neuron: its signal at a step, and its membranes after the step before and after it."""
+
+    signal: float
+    before: float | None
+    after: float | None
+
+
+@dataclass
+class Counts:
+    """Values of a layer: those compared, those that differ, and those other than 0 on either side."""
+
+    compared: int = 0
+    differ: int = 0
+    active: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class Comparison:
+    """Two sides, compared a batch at a time.
+
+    Attributes:
+        what: is compared of every layer.
+        counts: of every layer.
+        images: seen so far.
+        place: the first difference; None: none yet.
+        seen: what either side shows there.
+        kept: what was compared of either side, batch by batch.
+    """
+
+    what: list[What]
+    counts: list[Counts] = field(init=False)
+    images: int = 0
+    place: Place | None = None
+    seen: tuple[Seen, Seen] | None = None
+    kept: tuple[list[Signals], list[Signals]] = field(default_factory=lambda: ([], []))
+
+    def __post_init__(self):
+        self.counts = [Counts() for _ in self.what]
+
+    @property
+    def differ(self) -> int:
+        """Values that differ, of all layers."""
+        return sum(one.differ for one in self.counts)
+
+    @property
+    def signals(self) -> tuple[Signals, Signals]:
+        """What was compared of either side, for all images."""
+        one, other = ([np.concatenate(layer, axis=1) for layer in zip(*side, strict=True)] for side in self.kept)
+        return one, other
+
+    def add(self, one: Recording, other: Recording) -> None:
+        """Compares the next images."""
+        both = signals(self.what, one), signals(self.what, other)
+        layers = [layer for layer, what in enumerate(self.what) if what]
+        for layer, a, b in zip(layers, *both, strict=True):
+            count = self.counts[layer]
+            count.compared += a.size
+            count.differ += int((a != b).sum())
+            count.active = count.active[0] + int((a != 0).sum()), count.active[1] + int((b != 0).sum())
+        place = first([a != b for a, b in zip(*both, strict=True)], self.what)
+        if self.place is None and place is not None:
+            self.place = place._replace(image=place.image + self.images)
+            self.seen = _seen(one, self.what, place), _seen(other, self.what, place)
+        self.images += both[0][0].shape[1]
+        for side, found in zip(self.kept, both, strict=True):
+            side.append([_small(x) for x in found])
+
+
+def comparable(one: Recording, other: Recording, alike: bool) -> list[What]:
+    """What can be compared of every layer.
+
+    Args:
+        one: a recording.
+        other: another, with as many layers.
+        alike: their membranes are read at the same moment of a step.
+    """
+    found: list[What] = []
+    for number in range(len(one.spikes)):
+        if one.spikes[number] is not None and other.spikes[number] is not None:
+            found.append("spikes")
+        else:
+            shown = one.membranes[number] is not None and other.membranes[number] is not None
+            found.append("membranes" if shown and alike else None)
+    return found
+
+
+def signals(what: Sequence[What], recording: Recording) -> Signals:
+    """What is compared of a recording."""
+    found = []
+    for kind, spikes, membranes in zip(what, *recording, strict=True):
+        if kind is not None:
+            signal = spikes if kind == "spikes" else membranes
+            assert signal is not None
+            found.append(signal)
+    return found
+
+
+def first(differ: Sequence[np.ndarray], what: Sequence[What]) -> Place | None:
+    """The first place where signals differ; None: nowhere.
+
+    Args:
+        differ: where those of each layer that is compared do, bool [time, batch, *shape].
+        what: is compared of every layer.
+    """
+    places = []
+    layers = [layer for layer, kind in enumerate(what) if kind]
+    for layer, where in zip(layers, differ, strict=True):
+        if where.any():
+            by_image = where.swapaxes(0, 1)
+            image, step, *neuron = map(int, np.unravel_index(by_image.argmax(), by_image.shape))
+            places.append(Place(image, step, layer, tuple(neuron)))
+    return min(places, default=None)
+
+
+def _small(x: np.ndarray) -> np.ndarray:
+    """The same numbers as bytes, where they are, as spikes are."""
+    small = np.clip(x, 0, 255).astype(np.uint8)
+    return small if np.array_equal(small, x) else x
+
+
+def _seen(recording: Recording, what: Sequence[What], place: Place) -> Seen:
+    image, step, layer, neuron = place
+    kind, membranes = what[layer], recording.membranes[layer]
+    signal = recording.spikes[layer] if kind == "spikes" else membranes
+    assert signal is not None
+    value = float(signal[step, image, *neuron])
+    if membranes is None:
+        return Seen(value, None, None)
+    before = float(membranes[step - 1, image, *neuron]) if step else 0.0
+    return Seen(value, before, float(membranes[step, image, *neuron]))

@@ -1,0 +1,98 @@
+"""The inputs that both sides get."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from csnn_jax import data
+from csnn_jax.config import Config, ModelConfig
+from csnn_jax.data.encode import as_input
+from csnn_jax.data.entry import as_floats
+from csnn_jax.errors import UserError
+from csnn_torch.first_difference.side import Side
+
+SEED = (0, 2, 0)
+"""Names the images for the rate encoding, as where files are compared with their run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What both sides are run on.
+
+    Attributes:
+        what: the images, in words.
+        steps: of the window.
+        each: for either side [time, images, *input_shape], float32.
+    """
+
+    what: str
+    steps: int
+    each: tuple[Tensor, Tensor]
+
+
+def inputs(sides: tuple[Side, Side], dataset: str | None, count: int, steps: int | None, scale: float | None) -> Inputs:
+    """Images for two sides: of a data set, or random where none is known.
+
+    Args:
+        sides: of which the first that has a job names the data set and the steps, and how the images enter a side that
+            has none.
+        dataset: another data set.
+        count: the first so many test images.
+        steps: of the window; None: as the job has them, or the default.
+        scale: what a side without a job divides pixels by; None: as the job.
+
+    Raises:
+        UserError: images that don't fit a side; a data set that can't be loaded.
+    """
+    job = next((side.job for side in sides if side.job), None)
+    images, what = _images(sides, job, dataset, count)
+    length = steps or (job.model if job else ModelConfig()).time_steps
+    if images.ndim == 5:
+        if images.shape[1] < length:
+            raise UserError(f"--time-steps {length}: the recordings have {images.shape[1]}, expected at most as many")
+        images = images[:, :length]
+    each = [_enter(side, job, images, length, scale) for side in sides]
+    return Inputs(what, length, (each[0], each[1]))
+
+
+def _images(sides: Sequence[Side], job: Config | None, dataset: str | None, count: int) -> tuple[np.ndarray, str]:
+    """Images [N, H, W, C], or [N, T, H, W, C] of recordings, and what they are in words."""
+    name = dataset or (job.data.dataset if job else None)
+    if name is None or (name == data.ARRAYS and dataset is None):
+        shape = job.model.input_shape if job else _input_shape(sides)
+        return np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8), f"{count} random images"
+    found = data.load_for(job, name) if job else data.load(name, _input_shape(sides))
+    rows = np.arange(min(count, len(found.test.labels)))
+    return np.asarray(found.test.images[rows]), f"the first {len(rows)} test images of {found.name}"
+
+
+def _input_shape(sides: Sequence[Side]) -> tuple[int, int, int]:
+    """(H, W, C) of images, as the first side that knows has it; a flat input is one row."""
+    for side in sides:
+        if side.input_shape:
+            channels, height, width = (1, 1, *side.input_shape)[-3:]
+            return height, width, channels
+    raise UserError(f"{sides[0].name}: doesn't say which images it takes, expected a run or a bundle on one side")
+
+
+def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale: float | None) -> Tensor:
+    """Images as a side gets them [time, images, *input_shape]."""
+    own = side.job or job
+    model = replace(own.model if own else ModelConfig(), time_steps=steps)
+    learned = data.as_learned(images, model, f"{side.name}: images")
+    x = torch.from_numpy(as_floats(as_input(np.asarray(learned), model, SEED), model)).moveaxis(-1, -3).contiguous()
+    if side.job is None and scale is not None:
+        x = x * (model.input_scale / scale)
+    if x.ndim == 4:
+        x = x.expand(steps, *x.shape)
+    if side.input_shape is None:
+        return x
+    if side.input_shape[1:] == x.shape[2:] and side.input_shape[0] == 1:  # a batch, as some programs write it
+        return x
+    if np.prod(side.input_shape) != np.prod(x.shape[2:]):
+        shapes = ("x".join(map(str, shape)) for shape in (side.input_shape, x.shape[2:]))
+        raise UserError("{}: takes {}, and the images are {} (channels, height, width)".format(side.name, *shapes))
+    return x.reshape(*x.shape[:2], *side.input_shape)

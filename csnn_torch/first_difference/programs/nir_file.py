@@ -1,0 +1,166 @@
+"""A NIR file in a program that reads it."""
+
+import contextlib
+import io
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from csnn_jax.config import Config
+from csnn_jax.errors import UserError, first_line, one_line
+from csnn_torch.first_difference.programs.program import Program
+from csnn_torch.first_difference.recording import AFTER, Recording, joined, stacked
+from csnn_torch.first_difference.simulation import Network
+from csnn_torch.foreign import nir_network
+from csnn_torch.foreign.nir_programs import WrittenBy
+
+
+class NirFile:
+    """A network in a program; see `side.Side`.
+
+    Args:
+        program: reads and runs it.
+        path: the file.
+        name: as the user gave it.
+        dt: time step that the program takes, seconds; None: its own.
+
+    Raises:
+        UserError: the program isn't installed, no such file, no NIR, or nothing that the program reads.
+    """
+
+    held = AFTER
+    job: Config | None = None
+
+    def __init__(self, program: Program, path: str, name: str, dt: float | None):
+        self.name, self._program, self._dt = name, program, dt
+        if not Path(path).is_file():
+            raise UserError(f"{one_line(name)}: no such file, expected a NIR file")
+        _require(program, name)
+        step = f", time step {program.dt if dt is None else dt:g} s" if program.dt else ""
+        first, *rest = (package.partition("<")[0] for package in program.packages)
+        self.program = f"{first} {version(first)}, {', '.join(f'{one} {version(one)}' for one in rest)}{step}"
+        self._graph = _read(path)
+        inputs = [node for node in self._graph.nodes.values() if type(node).__name__ == "Input"]
+        shapes = [tuple(map(int, shape)) for node in inputs for shape in node.input_type.values()]
+        self.input_shape: tuple[int, ...] | None = shapes[0] if len(shapes) == 1 else None
+        self._layers = _neurons(self._graph)
+        self.network, self.why_unread = _defined_or_why(path, program.dt if dt is None else dt)
+        self._one_by_one = False
+        self._load(1)
+
+    @torch.no_grad()
+    def record(self, x: Tensor) -> Recording:
+        """Runs the window in a network that is imported anew, so in its initial state.
+
+        One image at a time where the program can't take more, as snnTorch can't where Flatten has start_dim 0.
+        """
+        if not self._one_by_one and x.shape[1] > 1:
+            try:
+                return self._window(x)
+            except UserError:
+                self._one_by_one = True
+        return joined([self._window(x[:, i : i + 1]) for i in range(x.shape[1])])
+
+    def _window(self, x: Tensor) -> Recording:
+        network, step = self._load(x.shape[1])
+        spikes: list[list[Tensor | None]] = []
+        membranes: list[list[Tensor]] = []
+
+        def hook(module: Any, _: Any, output: Any) -> None:
+            spike, membrane = self._program.seen(module, output)
+            spikes[-1].append(None if spike is None else _batched(spike))
+            whole = _batched(membrane)
+            membranes[-1].append(whole.expand(x.shape[1], *whole.shape[1:]).clone())
+
+        kinds = self._program.neurons()
+        for module in network.modules():
+            if isinstance(module, kinds):
+                module.register_forward_hook(hook)
+        for frame in x:
+            spikes.append([])
+            membranes.append([])
+            try:
+                step(frame)
+            except Exception as error:  # whatever a program raises for a network that it can't run
+                raise UserError(f"{one_line(self.name)}: it can't run the network: {_said(error)}") from None
+            if (ran := len(membranes[-1])) != self._layers:
+                layers = f"{self._program.name} runs {ran} of its {self._layers} layers of neurons"
+                raise UserError(
+                    f"{one_line(self.name)}: {layers}, for it leaves out what it doesn't know without a word"
+                )
+        return Recording(stacked(spikes), stacked(membranes))
+
+    def _load(self, batch: int) -> Any:
+        logging.getLogger().setLevel(logging.ERROR)  # Norse warns there of what it ignores
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                return self._program.load(self._graph, batch, self._dt)
+        except Exception as error:  # whatever a program raises for a network that it doesn't take
+            raise UserError(f"{one_line(self.name)}: it can't import the network: {_said(error)}") from None
+
+
+def defined(path: str, dt: float | None, written_by: WrittenBy | None = None) -> Network:
+    """The network of a NIR file by NIR's definition or a program's rules, with the file's weights.
+
+    Raises:
+        UserError: it can't be read, see `nir_network.read`.
+    """
+    scale = nir_network.read(path, dt=dt, written_by=written_by).config.pixel_scale
+    found = nir_network.read(path, dt=dt, written_by=written_by, divided_by=scale)
+    return Network(found.config, found.tensors)
+
+
+def _defined_or_why(path: str, dt: float | None) -> tuple[Network | None, str]:
+    try:
+        return defined(path, dt), ""
+    except UserError as error:
+        return None, str(error)
+
+
+def _neurons(graph: Any) -> int:
+    """How many layers of neurons a graph has, with those of graphs in it."""
+    kinds = {"IF", "LIF", "CubaLIF", "LI", "CubaLI"}
+    nodes = graph.nodes.values()
+    return sum(_neurons(one) if type(one) is type(graph) else type(one).__name__ in kinds for one in nodes)
+
+
+def _batched(x: Tensor) -> Tensor:
+    """One image's neurons with a batch, [1, features] or [1, C, H, W], where the program has flattened it away."""
+    return x if x.ndim in (2, 4) else x[None]
+
+
+def _require(program: Program, name: str) -> None:
+    """Raises UserError where a package isn't installed."""
+    for package in program.packages:
+        plain = package.partition("<")[0]
+        try:
+            __import__(plain)
+        except ImportError as error:
+            install = f"pip install {' '.join(map(_quoted, program.packages))}"
+            raise UserError(f"{one_line(name)}: {plain} isn't installed ({error}), expected `{install}`") from None
+
+
+def _quoted(package: str) -> str:
+    return f'"{package}"' if "<" in package else package
+
+
+def _read(path: str) -> Any:
+    import nir
+
+    try:
+        try:
+            return nir.read(path, type_check=False)  # of files by Norse, whose shapes have a batch
+        except TypeError:  # nir 1.0.4, which checks nothing
+            return nir.read(path)
+    except Exception as error:  # of h5py and nir, of many kinds
+        raise UserError(
+            f"{one_line(path)}: expected a NIR file that nir {version('nir')} reads: {_said(error)}"
+        ) from None
+
+
+def _said(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {first_line(error)}", 200)

@@ -1,0 +1,93 @@
+"""What is found, as one block of text."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from csnn_torch.first_difference.difference import Comparison, Place
+from csnn_torch.first_difference.explain import Finding
+from csnn_torch.first_difference.images import Inputs
+from csnn_torch.first_difference.side import Side
+
+
+def heading(sides: tuple[Side, Side], inputs: Inputs) -> Iterator[str]:
+    """What is compared."""
+    for letter, side in zip("AB", sides, strict=True):
+        yield f"{letter}  {side.name}: {side.program}"
+    yield f"On {inputs.what}, {inputs.steps} steps. Images, steps and neurons count from 0."
+
+
+def counts(comparison: Comparison, names: Sequence[str]) -> Iterator[str]:
+    """A line for each layer."""
+    width = max(map(len, names))
+    for name, what, count in zip(names, comparison.what, comparison.counts, strict=True):
+        if what is None:
+            yield f"  {name:{width}}  not compared: one of the sides doesn't show its spikes"
+            continue
+        differ = f"{count.differ:,} of {count.compared:,} {what} differ"
+        active = "" if what == "membranes" else f"; A has {count.active[0]:,}, B {count.active[1]:,}"
+        yield f"  {name:{width}}  {differ}{active}"
+
+
+def place(comparison: Comparison, sides: tuple[Side, Side], names: Sequence[str]) -> Iterator[str]:
+    """The first difference, with what either side shows of it."""
+    where, seen = comparison.place, comparison.seen
+    assert where is not None and seen is not None
+    yield f"First difference: image {where.image}, step {where.step}, {names[where.layer]}, {_neuron(where)}"
+    yield _row("", "A", "B")
+    if comparison.what[where.layer] == "spikes":
+        yield _row("spikes", *(f"{one.signal:g}" for one in seen))
+    before = "at the start" if where.step == 0 else f"after step {where.step - 1}"
+    yield _row(f"membrane {before}", *(_membrane(one.before) for one in seen))
+    yield _row(f"membrane after step {where.step}", *(_membrane(one.after) for one in seen))
+    if sides[0].held == sides[1].held:
+        yield f"  Both sides' membranes are those {sides[0].held} the reset that a spike causes."
+    else:
+        yield f"  A's membranes are those {sides[0].held} the reset that a spike causes, B's those {sides[1].held} it."
+
+
+def _neuron(place: Place) -> str:
+    if len(place.neuron) == 1:
+        return f"neuron {place.neuron[0]}"
+    channel, row, column = place.neuron
+    return f"channel {channel}, row {row}, column {column}"
+
+
+def _row(text: str, a: str, b: str) -> str:
+    return f"  {text:26} {a:>14} {b:>14}"
+
+
+def _membrane(value: float | None) -> str:
+    return "not shown" if value is None else np.format_float_positional(np.float32(value), trim="-")
+
+
+def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tuple[Side, Side]) -> Iterator[str]:
+    """What explains the difference.
+
+    Args:
+        explained: the side whose network was changed, and what that gave; None: there was no such side.
+        differ: values that differ.
+        sides: A and B.
+    """
+    if explained is None:
+        yield "Causes: not looked for, because neither side's network can be computed here:"
+        why = (
+            side.why_unread or "computed here, its network gives other values than the side itself" for side in sides
+        )
+        yield from (f"  {letter}: {reason}" for letter, reason in zip("AB", why, strict=True))
+        if files := [side.name for side in sides if ":" in side.name]:
+            yield f"  Compare each file with NIR's definition, such as {files[0].partition(':')[2]} {files[0]}"
+        return
+    number, findings = explained
+    own, other = "AB"[number], "AB"[1 - number]
+    if good := [one for one in findings if one.first and one.left < differ]:
+        yield f"Causes: {own}'s network gives {other}'s values when it's computed with"
+    else:
+        yield f"Causes: no known one makes {own}'s network give {other}'s first difference; the closest is"
+    for one in good or findings[:1]:
+        how = "the first of them and " if one.first else ""
+        explains = f"all {differ:,}" if not one.left else f"{how}all but {one.left:,} of {differ:,}"
+        yield f"  {'; and with '.join(cause.text for cause in one.causes)}"
+        yield (
+            f"    explains {explains}" if one.first else f"    leaves {one.left:,} of {differ:,}, the first among them"
+        )

@@ -1,0 +1,48 @@
+"""The network that was found in a file of another program, and its parameters under the names that runs have."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.runs.layouts import Tensors
+from csnn_torch.foreign.folding import Weighted
+
+
+class ForeignNetwork(NamedTuple):
+    """The network that a file holds.
+
+    Attributes:
+        config: its stack and neurons.
+        tensors: its parameters in the names of `weights.safetensors`.
+        notes: what was done or assumed, one line each.
+    """
+
+    config: ModelConfig
+    tensors: Tensors
+    notes: tuple[str, ...]
+
+
+def weights_of(config: ModelConfig, names: Sequence[str], weighted: Sequence[Weighted], source: str) -> Tensors:
+    """The weights and biases of all layers in float32; zeros for a bias that only other layers have.
+
+    Args:
+        config: the stack.
+        names: of the layers in the file, for messages.
+        weighted: their weights and biases in float64, in torch's layout.
+        source: the file.
+
+    Raises:
+        UserError: values that float32 doesn't hold.
+    """
+    tensors: Tensors = {}
+    for layer, own, one in zip(config.layers, names, weighted, strict=True):
+        both = {"weight": one.weight, "bias": np.zeros(layer.channels) if one.bias is None else one.bias}
+        for name, values in both.items() if config.bias else [("weight", one.weight)]:
+            with np.errstate(over="ignore"):
+                tensors[f"{layer.name}.{name}"] = values.astype(np.float32)
+            if not np.isfinite(tensors[f"{layer.name}.{name}"]).all():
+                raise UserError(f"{source}: {own}.{name} leaves float32's range, expected smaller values")
+    return tensors

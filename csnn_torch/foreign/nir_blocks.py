@@ -1,0 +1,245 @@
+"""The blocks of a network in a chain of NIR nodes: weights, pool and neurons, with every Scale folded into the weights.
+
+Shapes follow from the input's: those that a Conv2d or Flatten of the file has are wrong in files of some programs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from csnn_jax.errors import UserError, one_line
+from csnn_torch.foreign.nir_chain import Chain, Node
+from csnn_torch.foreign.nir_parameters import Shape, broadcast, padding, per_channel, whole
+
+_POOLS: dict[str, Literal["avg", "sum"]] = {"AvgPool2d": "avg", "SumPool2d": "sum"}
+_NEURONS = ("IF", "LIF", "CubaLIF", "LI")
+_KNOWN = f"Conv2d, Linear, Affine, {', '.join(_POOLS)}, Flatten, Scale, {', '.join(_NEURONS)}"
+
+
+@dataclass
+class Block:
+    """A convolution or linear layer up to the next one.
+
+    Attributes:
+        node: the layer.
+        weight: in torch's layout, float64.
+        bias: [out], float64.
+        shape: what its neurons have, (channels, height, width) or (features,), float64.
+        stride, padding: of a convolution.
+        pool: its kind and the height and width of its window.
+        pooling: the pool's node.
+        pool_after: whether the pool follows the neurons.
+        neuron: the node of its neurons; None: the last layer has none.
+    """
+
+    node: Node
+    weight: np.ndarray
+    bias: np.ndarray
+    shape: Shape
+    stride: int = 1
+    padding: Literal["same", "valid"] = "same"
+    pool: Literal["avg", "sum", "none"] = "none"
+    window: int = 2
+    pooling: Node | None = None
+    pool_after: bool = False
+    neuron: Node | None = None
+
+    @property
+    def is_conv(self) -> bool:
+        return self.weight.ndim == 4
+
+    def scale(self, gain: np.ndarray, offset: np.ndarray | float = 0.0) -> None:
+        """Has its neurons get gain * current + offset, each one number or one per channel."""
+        summed = self.window**2 if self.pool == "sum" and not self.pool_after else 1  # a sum adds as many biases up
+        self.weight = self.weight * np.reshape(gain, (-1, *[1] * (self.weight.ndim - 1)))
+        self.bias = self.bias * gain + np.asarray(offset) / summed
+
+
+class _Reader:
+    """Goes through the nodes of a chain, and keeps what has come so far.
+
+    Attributes:
+        blocks: that were begun.
+        shape: of what the next node gets.
+        factor: by which the next layer's weights are still to be multiplied, [*shape].
+    """
+
+    def __init__(self, shape: Shape):
+        self.blocks: list[Block] = []
+        self.shape = shape
+        self.factor = np.ones(shape)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a layer has no neurons yet."""
+        return bool(self.blocks) and self.blocks[-1].neuron is None
+
+    def conv(self, node: Node) -> None:
+        weight = self._weight(node, 4)
+        out, inputs, kernel, width = weight.shape
+        if kernel != width:
+            raise node.error(f"weight has shape {list(weight.shape)}, expected a square kernel")
+        if len(self.shape) != 3 or self.shape[0] != inputs:
+            raise node.error(f"weight has shape {list(weight.shape)}, but {_by(self.shape)} comes in")
+        for name in ("groups", "dilation"):
+            if whole(node, name) != 1:
+                raise node.error(f"{name} is {whole(node, name)}, expected 1")
+        stride, around = whole(node, "stride"), padding(node, kernel)
+        if stride < 1:
+            raise node.error(f"stride is {stride}, expected at least 1")
+        zeros = kernel // 2 if around == "same" else 0
+        shape = (out, *((length + 2 * zeros - kernel) // stride + 1 for length in self.shape[1:]))
+        factor = per_channel(node, "the Scale before it", self.factor, self.shape)
+        weight = weight * factor.reshape(-1, 1, 1)
+        self._begin(Block(node, weight, self._bias(node, out), shape, stride, around))
+
+    def linear(self, node: Node) -> None:
+        weight = self._weight(node, 2)
+        if len(self.shape) != 1:
+            raise node.error(f"gets {_by(self.shape)}, expected a Flatten before it")
+        if weight.shape[1:] != self.shape:
+            raise node.error(f"weight has shape {list(weight.shape)}, but {self.shape[0]} values come in")
+        self._begin(Block(node, weight * self.factor, self._bias(node, len(weight)), weight.shape[:1]))
+
+    def _weight(self, node: Node, axes: int) -> np.ndarray:
+        if self.waiting:
+            raise node.error(f"{node.kind} follows `{self.blocks[-1].node.name}`, expected neurons between them")
+        weight = node.numbers("weight").astype(np.float64)
+        if weight.ndim != axes:
+            raise node.error(f"weight has shape {list(weight.shape)}, expected {axes} axes")
+        return weight
+
+    def _bias(self, node: Node, out: int) -> np.ndarray:
+        bias = node.numbers("bias").astype(np.float64) if "bias" in node.values else np.zeros(out)
+        if bias.shape != (out,):
+            raise node.error(f"bias has shape {list(bias.shape)}, expected [{out}]")
+        return bias
+
+    def _begin(self, block: Block) -> None:
+        if min(block.shape) < 1:
+            raise block.node.error(f"{_by(self.shape)} comes in, which leaves nothing; expected larger images")
+        self.blocks.append(block)
+        self._becomes(block.shape)
+
+    def _becomes(self, shape: Shape) -> None:
+        self.shape, self.factor = shape, np.ones(shape)
+
+    def pool(self, node: Node) -> None:
+        if not self.blocks or not self.blocks[-1].is_conv or len(self.shape) != 3:
+            raise node.error(f"{node.kind} follows no convolution, expected one before it")
+        block = self.blocks[-1]
+        if block.pooling:
+            raise node.error(f"{node.kind} is the second pool after `{block.node.name}`, expected one")
+        size, stride, zeros = (whole(node, name) for name in ("kernel_size", "stride", "padding"))
+        if size < 2 or size & (size - 1):
+            raise node.error(f"kernel_size is {size}, expected a power of two, whose average is exact")
+        if (stride, zeros) != (size, 0):
+            raise node.error(f"stride is {stride} and padding {zeros}, expected stride {size} and padding 0")
+        left = per_channel(node, "the Scale before it", self.factor, self.shape)
+        channels, *sizes = self.shape
+        self._becomes((channels, *(length // size for length in sizes)))
+        if not min(self.shape):
+            raise node.error(f"{_by(sizes)} pixels come in, fewer than a window of {size}x{size} has")
+        self.factor = self.factor * left.reshape(-1, 1, 1)
+        block.pool, block.window, block.pooling, block.pool_after = _POOLS[node.kind], size, node, not self.waiting
+        if self.waiting:
+            block.shape = self.shape
+
+    def flatten(self, node: Node) -> None:
+        start, end = whole(node, "start_dim"), whole(node, "end_dim")
+        axes = len(self.shape)
+        if start not in (0, 1, -axes) or end not in (-1, axes - 1, axes):  # 1, 3: with a batch's axis in front
+            raise node.error(f"start_dim is {start} and end_dim {end}, expected all axes of {_by(self.shape)}")
+        self.shape, self.factor = (math.prod(self.shape),), self.factor.ravel()
+
+    def scale(self, node: Node) -> None:
+        given = broadcast(node, "scale", self.shape)
+        if self.waiting:
+            self.blocks[-1].scale(per_channel(node, "scale", given, self.blocks[-1].shape))
+        else:
+            self.factor = self.factor * given
+
+    def neurons(self, node: Node) -> None:
+        if not self.waiting:
+            raise node.error(f"{node.kind} follows no layer, expected a Conv2d, Linear or Affine before it")
+        self.blocks[-1].neuron = node
+
+
+_STEPS: dict[str, Any] = {
+    "Conv2d": _Reader.conv,
+    "Linear": _Reader.linear,
+    "Affine": _Reader.linear,
+    **dict.fromkeys(_POOLS, _Reader.pool),
+    "Flatten": _Reader.flatten,
+    "Scale": _Reader.scale,
+    **dict.fromkeys(_NEURONS, _Reader.neurons),
+}
+
+
+def blocks(chain: Chain, shape: Shape, source: str) -> list[Block]:
+    """The blocks of a network.
+
+    Args:
+        chain: its nodes.
+        shape: of its input, (channels, height, width), or (features,).
+        source: the file, for messages.
+
+    Raises:
+        UserError: a node that networks here have no place for; names it.
+    """
+    for node in chain.nodes:
+        if node.kind not in _STEPS:
+            raise node.error(f"{one_line(node.kind)} is not supported, expected {_KNOWN}")
+    reader = _Reader(shape)
+    for node in chain.nodes:
+        _STEPS[node.kind](reader, node)
+    if not reader.blocks:
+        raise UserError(f"{source}: holds no Conv2d, Linear or Affine, expected a network")
+    last, end = reader.blocks[-1], chain.nodes[-1]
+    if last.is_conv:
+        raise last.node.error("is the last layer, expected a Linear or Affine after the convolutions")
+    if last.neuron and end.number > last.neuron.number:
+        raise end.error(f"{end.kind} is the last node, expected the neurons of the last layer")
+    for block in reader.blocks[:-1]:
+        if block.neuron and block.neuron.kind == "LI":
+            raise block.neuron.error("LI does not spike, expected it after the last layer only")
+    return reader.blocks
+
+
+def geometry(blocks: Sequence[Block]) -> dict[str, Any]:
+    """The fields of ModelConfig that the blocks state, of which convolutions come first.
+
+    Raises:
+        UserError: pools both before neurons and after them.
+    """
+    convs = [block for block in blocks if block.is_conv]
+    outputs = tuple(len(block.weight) for block in blocks)
+    pooled = [(block.pool_after, block.pooling) for block in convs if block.pooling]
+    for after, node in pooled:
+        if after != pooled[0][0]:
+            one, other = ("after its neurons", "before") if after else ("before its neurons", "after")
+            raise node.error(f"pools {one}, but `{pooled[0][1].name}` {other} them, expected one order")
+    stated: dict[str, Any] = {
+        "conv_channels": outputs[: len(convs)],
+        "hidden": outputs[len(convs) : -1],
+        "num_classes": outputs[-1],
+    }
+    if not convs:
+        return stated
+    stated |= {
+        "kernel_size": tuple(block.weight.shape[2] for block in convs),
+        "stride": tuple(block.stride for block in convs),
+        "padding": tuple(block.padding for block in convs),
+        "pool": tuple(block.pool for block in convs),
+        "pool_after": bool(pooled) and pooled[0][0],
+    }
+    if any(block.window != 2 for block in convs):
+        stated["pool_size"] = tuple(block.window for block in convs)
+    return stated
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

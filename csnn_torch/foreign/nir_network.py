@@ -1,0 +1,141 @@
+"""The network in a NIR file, of whichever program: stack, neurons and weights, or why not.
+
+    network = nir_network.read("net.nir", written_by="sinabs", time_steps=50)
+
+`nir_file.py` reads the file, `nir_chain.py` puts its nodes in order, `nir_blocks.py` finds the layers, and
+`nir_neurons.py` what their neurons are, by the rules of `nir_programs.py`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from csnn_jax.config import ModelConfig, Reset
+from csnn_jax.config.checks import check, check_choice, is_number, show
+from csnn_jax.errors import UserError
+from csnn_torch.foreign import folding, nir_blocks, nir_chain, nir_file, nir_neurons, nir_programs
+from csnn_torch.foreign.network import ForeignNetwork, weights_of
+from csnn_torch.foreign.nir_chain import Chain
+from csnn_torch.foreign.nir_programs import Program, WrittenBy
+
+SAID = ("time_steps", "encoding", "scale", "input_bits")
+"""Fields of ModelConfig that files by `export` have in their metadata, besides dt."""
+
+
+def read(
+    path: str,
+    *,
+    dt: float | None = None,
+    written_by: WrittenBy | None = None,
+    reset: Reset | None = None,
+    norm_input: bool = True,
+    input_shape: tuple[int, int, int] | None = None,
+    divided_by: float | None = None,
+    normalize: Sequence[float] | None = None,
+    **fields: Any,
+) -> ForeignNetwork:
+    """Reads the network from a NIR file.
+
+    Args:
+        path: the file.
+        dt: time step, seconds; None: what the file says, else the program's usual one.
+        written_by: the program whose neurons they are; None: neurons by NIR's definition.
+        reset: what a spike does to a membrane; None: what it does in the program.
+        norm_input: whether Sinabs' LIF multiplies its input by its leak, as is its default.
+        input_shape: height, width and channels of the images; None: what the file says.
+        divided_by: what the bytes of its images were divided by; None: what the file says, else see `folding.entered`.
+        normalize: see `state_dict.read`.
+        fields: fields of ModelConfig that the file lacks: surrogate, slope, time_steps, encoding, and the scale and
+            input_bits of its images. None: what the file says.
+
+    Raises:
+        UserError: another kind of file, or a network that csnn_jax can't run; names the node and its place.
+    """
+    if written_by is not None:
+        check_choice("--written-by", written_by, WrittenBy)
+    if not norm_input and written_by != "sinabs":
+        raise UserError("--no-norm-input: expected --written-by sinabs with it, whose neurons have norm_input")
+    graph = nir_file.read(path)
+    said = _said(graph.metadata, path)
+    chain = nir_chain.chain(graph, path)
+    program = nir_programs.known(written_by)
+    written = said.pop("dt", None)
+    step = _step(program, written_by, dt, written)
+    size, entering = _input_shape(chain, input_shape, path)
+    blocks = nir_blocks.blocks(chain, entering, path)
+    found = nir_neurons.read(blocks, nir_neurons.Rule(program, step, reset, norm_input))
+    by = None if normalize is None else folding.normalization(normalize)
+    stated = {"input_shape": size} | nir_blocks.geometry(blocks) | found.fields
+    stated["bias"] = by is not None or any(block.bias.any() for block in blocks)
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        config = ModelConfig(**stated | said | given)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    weighted = [folding.Weighted(block.weight, block.bias, set()) for block in blocks]
+    if by is not None:
+        check("--encoding", config.encoding, "direct, beside --normalize", config.encoding == "direct")
+        weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
+    if divided_by is None and config.encoding == "direct" and config.takes_bytes:
+        divided_by = said.get("scale")
+    weighted[0] = folding.entered(weighted[0], config, divided_by)
+    tensors = weights_of(config, [block.node.name for block in blocks], weighted, path) | found.stored(config)
+    notes = [note for one in weighted for note in one.notes] + list(found.notes)
+    if dt is None and written is None and program.step and not program.fixed:
+        notes.append(f"the file has no time step: taken as {step:g} s; --dt gives another")
+    if written_by is None and written is None:
+        notes.append("taken by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
+    return ForeignNetwork(config, tensors, (*notes, *filter(None, [program.unsaid])))
+
+
+def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:
+    """What a file's metadata has of `SAID` and dt, as Python's numbers and text."""
+    said = {}
+    for name in metadata.keys() & {"dt", *SAID}:
+        value = metadata[name]
+        said[name] = value.item() if isinstance(value, np.generic) else value
+        kinds = (str,) if name == "encoding" else (int, float)
+        if not isinstance(said[name], kinds):
+            raise UserError(f"{source}: has the metadata {name} {show(value)}, expected {kinds[-1].__name__}")
+    return said
+
+
+def _step(program: Program, name: WrittenBy | None, given: float | None, said: float | None) -> float:
+    """The time step, seconds; 1 where time constants count steps."""
+    check("--dt", given, "a positive number of seconds", given is None or is_number(given, 0.0))
+    fixed = program.step is None or program.fixed
+    if given is not None and fixed:
+        counts = "which counts in steps" if program.step is None else f"whose step is {program.step:g} s"
+        raise UserError(f"--dt {given:g}: expected none with --written-by {name}, {counts}")
+    return given or (None if fixed else said) or program.step or 1.0
+
+
+def _input_shape(
+    chain: Chain, given: tuple[int, int, int] | None, source: str
+) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+    """The images' (height, width, channels), and the shape that comes into the first node: (channels, height, width)
+    or (features,)."""
+    found = chain.shape
+    if found[:1] == (1,) and len(found) in (2, 4):  # a batch's axis in front
+        found = found[1:]
+    known = len(found) in (1, 3) and min(found) > 0
+    if given is None:
+        if not known:
+            has = f"an input of shape {list(chain.shape)}" if chain.shape else "no shape of its input"
+            raise UserError(f"{source}: has {has}, expected channels, height and width; see --input-shape")
+        given = (found[1], found[2], found[0]) if len(found) == 3 else _image(found[0], source)
+    check("--input-shape", given, "three positive whole numbers", len(given) == 3 and min(given) > 0)
+    height, width, channels = given
+    first = next((node.kind for node in chain.nodes if node.kind != "Scale"), "")
+    flat = len(found) == 1 if known else first in ("Linear", "Affine")
+    return given, (math.prod(given),) if flat else (channels, height, width)
+
+
+def _image(features: int, source: str) -> tuple[int, int, int]:
+    """The image that so many pixels are: a square, grey one."""
+    side = math.isqrt(features)
+    if side**2 != features:
+        raise UserError(f"{source}: has {features} inputs, which are no square image; give its --input-shape")
+    return side, side, 1

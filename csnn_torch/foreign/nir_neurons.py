@@ -1,0 +1,192 @@
+"""The neurons of a network in a NIR file: fields of ModelConfig, and what folds into the weights before them."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from csnn_jax.config import Reset
+from csnn_torch.foreign.neurons import FoundNeurons, number, one_or_all
+from csnn_torch.foreign.nir_blocks import Block
+from csnn_torch.foreign.nir_chain import Node
+from csnn_torch.foreign.nir_parameters import Shape, broadcast, per_channel
+from csnn_torch.foreign.nir_programs import Program
+
+Values = np.ndarray
+"""Of a parameter: a scalar, or one value per channel."""
+NEAR = 1e-6
+"""How far a factor may be from a power of two, relative to it, to be one: r dt / tau of float32 is rarely just 1."""
+WEAK = 1e-3
+"""A factor of a neuron's input that's more likely a misunderstanding."""
+
+
+class Rule(NamedTuple):
+    """How a file's neurons are read.
+
+    Attributes:
+        program: whose.
+        dt: the step, seconds.
+        reset: what the user says of them; None: what the program does.
+        norm_input: whether the input of Sinabs' LIF is multiplied by its leak.
+    """
+
+    program: Program
+    dt: float
+    reset: Reset | None = None
+    norm_input: bool = True
+
+
+class _Neurons(NamedTuple):
+    """The neurons of a layer: U = beta U + A, where A = alpha A + gain I + offset (alpha 0: no synapse).
+
+    Attributes:
+        alpha, beta, threshold: float32.
+        gain, offset: of their input, float64.
+        reset: what a spike does one step later.
+    """
+
+    alpha: Values
+    beta: Values
+    threshold: Values
+    gain: Values
+    offset: Values
+    reset: Reset
+
+
+def read(blocks: Sequence[Block], rule: Rule) -> FoundNeurons:
+    """Reads the neurons of all blocks, and multiplies the weights before them by what drives them.
+
+    Raises:
+        UserError: neurons that csnn_jax has none of; names the node, the parameter and the channel.
+    """
+    synaptic = any(block.neuron and block.neuron.kind == "CubaLIF" for block in blocks)
+    found = [_neurons(block, rule, synaptic) for block in blocks]
+    for block, one in zip(blocks, found, strict=True):
+        block.scale(one.gain, one.offset)
+    names = ("alpha", "beta", "threshold")[not synaptic :]
+    values = {name: [getattr(one, name) for one in found] for name in names}
+    last = blocks[-1].neuron
+    fields: dict[str, Any] = {name: one_or_all(map(number, each)) for name, each in values.items()}
+    fields |= {
+        "neuron": "synaptic" if synaptic else "leaky",
+        "output": "integrator" if last is None or last.kind == "LI" else "spiking",
+        "reset": one_or_all(one.reset for one in found),
+        "per_channel": tuple(name for name, each in values.items() if any(one.ndim for one in each)),
+    }
+    return FoundNeurons(fields, values, tuple(_notes(blocks, found, rule)))
+
+
+def _neurons(block: Block, rule: Rule, synaptic: bool) -> _Neurons:
+    node, none = block.neuron, np.zeros((), np.float32)
+    one = np.ones((), np.float32)
+    if node is None:  # what comes in is read, step by step
+        return _Neurons(none, none, one, np.ones(()), np.zeros(()), "none")
+    if node.kind not in rule.program.kinds:
+        raise node.error(f"{node.kind} is in no file by this program, expected {', '.join(rule.program.kinds)}")
+    shape = block.shape
+    leaks = node.kind != "IF"
+    tau = "tau_mem" if node.kind == "CubaLIF" else "tau"
+    leak = _leak(node, tau, shape, rule) if leaks else np.zeros(())
+    beta = np.asarray(1 - leak).astype(np.float32)
+    gain, alpha = _gain(node, leak, shape, rule), none
+    if node.kind == "CubaLIF":
+        lost = _leak(node, "tau_syn", shape, rule)
+        alpha = np.asarray(1 - lost).astype(np.float32)
+        if rule.program.by_r:
+            gain = gain * lost * _values(node, "w_in", shape, 1)
+    reset: Reset = "none" if node.kind == "LI" else _reset(node, beta, rule, synaptic)
+    rest = _rest(node, shape, rule, reset)
+    offset = leak * ((_values(node, "v_leak", shape, 0) if leaks else 0) - rest)
+    if node.kind == "CubaLIF" and np.any(offset):
+        raise node.error("v_leak differs from v_reset, expected the same: it moves the membrane, not the synapse")
+    threshold = one if node.kind == "LI" else _threshold(node, shape, rest, rule)
+    return _Neurons(alpha, beta, threshold, _power(np.asarray(gain, np.float64)), np.asarray(offset), reset)
+
+
+def _leak(node: Node, name: str, shape: Shape, rule: Rule) -> Values:
+    """The part of a membrane or current that a step takes away, between 0 and 1, in the type that has it exact."""
+    tau = _values(node, name, shape)
+    if (tau <= 0).any():
+        raise node.error(f"{name} is {_first(tau[tau <= 0])}, expected a time constant above 0")
+    leak = np.asarray(rule.program.leak(tau, rule.dt))
+    if not np.isfinite(leak).all() or (leak > 1).any():
+        shortest = f"{name} is {_first(tau[~(leak <= 1)])} s, shorter than the step of {rule.dt:g} s"
+        raise node.error(f"{shortest}, which would take more than all of it; see --dt and --written-by")
+    return leak
+
+
+def _gain(node: Node, leak: Values, shape: Shape, rule: Rule) -> Values:
+    """What a neuron's input, or its synaptic current, is multiplied by."""
+    if rule.program.by_r:
+        r = _values(node, "r", shape).astype(np.float64)
+        return r * (rule.dt if node.kind == "IF" else leak)
+    return leak if node.kind != "IF" and rule.norm_input else np.ones(())
+
+
+def _reset(node: Node, beta: Values, rule: Rule, synaptic: bool) -> Reset:
+    """What a spike does one step later, here, that comes to what it does in the program."""
+    reset = rule.reset or rule.program.reset
+    if rule.program.late:
+        return "clear" if synaptic and node.kind == "LIF" and reset == "zero" else reset
+    if reset == "subtract" and (beta != 1).any():
+        raise node.error(
+            "a LIF that subtracts its threshold in the step of the spike leaks after it, and csnn_jax's leaks before; "
+            "expected --reset zero, or --written-by snntorch, whose neurons subtract one step later"
+        )
+    return "clear" if synaptic and reset == "zero" else reset
+
+
+def _rest(node: Node, shape: Shape, rule: Rule, reset: Reset) -> Values:
+    """What a spike sets the membrane to, and where it starts: 0 here, so membranes are counted from there.
+
+    Raises:
+        UserError: it starts somewhere else.
+    """
+    v_reset = _values(node, "v_reset", shape, 0) if reset in ("zero", "clear") else np.zeros(())
+    if rule.program.starts == "v_reset":
+        return v_reset.astype(np.float64)
+    start = _values(node, "v_leak", shape, 0) if rule.program.starts == "v_leak" else np.zeros(())
+    if np.any(start != v_reset):
+        raise node.error(
+            f"v_reset is {_first(v_reset)}, but the membrane starts at {_first(start)}, expected the same for both"
+        )
+    return v_reset.astype(np.float64)
+
+
+def _threshold(node: Node, shape: Shape, rest: Values, rule: Rule) -> Values:
+    """Above which the membrane spikes, counted from where a spike sets it."""
+    given = _values(node, "v_threshold", shape)
+    threshold = (given - rest).astype(np.float32)
+    if (threshold <= 0).any():
+        than = f"v_reset, {_first(rest)}" if np.any(rest) else "0"
+        raise node.error(f"v_threshold is {_first(given[threshold <= 0])}, expected more than {than}")
+    return np.nextafter(threshold, np.float32(-math.inf)) if rule.program.includes else threshold
+
+
+def _values(node: Node, name: str, shape: Shape, otherwise: float | None = None) -> Values:
+    """A parameter of the neurons: a scalar, or one value per channel; `otherwise` where the node has none."""
+    if name not in node.values and otherwise is not None:
+        return np.full((), otherwise, np.float32)
+    each = per_channel(node, name, broadcast(node, name, shape), shape)
+    return np.asarray(each[0]) if (each == each[0]).all() else each
+
+
+def _power(gain: Values) -> Values:
+    """A factor, or the power of two next to it."""
+    with np.errstate(divide="ignore"):
+        near = np.exp2(np.round(np.log2(abs(gain)))) * np.sign(gain)
+    return np.where(abs(gain - near) <= NEAR * abs(near), near, gain)
+
+
+def _first(values: Values) -> str:
+    return f"{np.ravel(values)[0]:g}"
+
+
+def _notes(blocks: Sequence[Block], found: Sequence[_Neurons], rule: Rule) -> Iterator[str]:
+    for block, one in zip(blocks, found, strict=True):
+        if block.neuron is None:
+            yield f"`{block.node.name}` has no neurons: the class is read from its current, step by step"
+        elif np.max(one.gain) <= WEAK:
+            part = f"`{block.neuron.name}`, {block.neuron.kind}, gets {np.max(one.gain):g} of its input"
+            yield f"{part} by its r, its time constant and the step: see --written-by, for programs differ in units"

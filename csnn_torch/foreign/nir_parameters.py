@@ -1,0 +1,81 @@
+"""The forms in which NIR nodes have their parameters: numbers, arrays of one element, or of a layer's full shape."""
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from csnn_jax.config.checks import show
+from csnn_jax.errors import one_line
+from csnn_torch.foreign.nir_chain import Node
+
+Shape = tuple[int, ...]
+
+
+def broadcast(node: Node, parameter: str, shape: Shape) -> np.ndarray:
+    """A parameter's values for each of so many neurons, [*shape]; a batch's axis of 1 in front is left out.
+
+    Raises:
+        UserError: it has another shape.
+    """
+    values = node.numbers(parameter)
+    if values.ndim and (values == values.flat[0]).all():
+        values = values.flat[0]
+    while np.ndim(values) > len(shape) and len(values) == 1:
+        values = values[0]
+    if np.shape(values) == (math.prod(shape),):  # flattened
+        return np.reshape(values, shape)
+    try:
+        return np.broadcast_to(values, shape)
+    except ValueError:
+        found = list(np.shape(values))
+        raise node.error(f"{parameter} has shape {found}, expected one value, or {list(shape)}") from None
+
+
+def per_channel(node: Node, what: str, values: np.ndarray, shape: Shape) -> np.ndarray:
+    """Values that are equal within each channel, as [channels].
+
+    Args:
+        node: whose they are, for messages.
+        what: their name, for messages.
+        values: as many as `shape` has.
+        shape: (channels, height, width) or (features,).
+
+    Raises:
+        UserError: they differ within a channel; names it.
+    """
+    rows = np.reshape(values, (shape[0], -1))
+    differ = (rows != rows[:, :1]).any(1)
+    if differ.any():
+        channel = int(np.argmax(differ))
+        low, high = rows[channel].min(), rows[channel].max()
+        raise node.error(f"{what} goes from {low:.9g} to {high:.9g} within channel {channel}, expected one value")
+    return rows[:, 0]
+
+
+def whole(node: Node, name: str) -> int:
+    """A whole number that's the same for height and width."""
+    values = node.numbers(name)
+    if values.dtype.kind == "f" or (values != values.flat[0]).any():
+        raise node.error(
+            f"{name} is {show(tuple(values.flat))}, expected a whole number, the same for height and width"
+        )
+    return int(values.flat[0])
+
+
+def padding(node: Node, kernel: int) -> Literal["same", "valid"]:
+    """Half a kernel, or none."""
+    given = node["padding"]
+    if isinstance(given, str):
+        if given == "valid":
+            return "valid"
+        if given == "same" and kernel % 2 and whole(node, "stride") == 1:
+            return "same"
+        raise node.error(f"padding is {one_line(given)}, expected valid, or same with an odd kernel and stride 1")
+    zeros = whole(node, "padding")
+    if kernel % 2 and zeros == kernel // 2:
+        return "same"
+    if zeros:
+        half = f"{kernel // 2}, half a kernel, or 0" if kernel % 2 else "0, for the kernel is even"
+        raise node.error(f"padding is {zeros}, expected {half}")
+    return "valid"

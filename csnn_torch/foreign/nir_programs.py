@@ -1,0 +1,116 @@
+"""What a NIR file leaves to its writer: how a time constant becomes a decay, what drives a neuron, its reset.
+
+A file has no word of who wrote it. By NIR's definition, solved by Euler's method with a step dt,
+
+    v = v + dt / tau ((v_leak - v) + r I),      spike where v > v_threshold,      then v = v_reset
+
+and each program differs in something (docs/coming-from-nir.md has what was measured).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from csnn_jax.config import Reset
+
+WrittenBy = Literal["snntorch", "norse", "sinabs", "spikingjelly"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """How a program's neurons run, and what its files have for them.
+
+    Attributes:
+        step: dt in seconds where neither the file nor a flag says another; None: its time constants count steps.
+        leak: (written tau, dt) to the part of a membrane that's lost in a step, in the precision that it computes in.
+        kinds: the neurons that it writes.
+        fixed: no other step than `step`.
+        by_r: a neuron's input is multiplied by r dt / tau, an IF's by r dt. Otherwise r means nothing: a LIF's input is
+            multiplied by its leak, and an IF's by 1.
+        includes: a membrane at the threshold spikes, too.
+        late: resets come one step after the spike, as in csnn_jax.
+        reset: of its neurons, unless the user says otherwise.
+        starts: where membranes start: at v_reset, at v_leak or at 0.
+        unsaid: what its files leave out, in words.
+    """
+
+    step: float | None
+    leak: Callable[[np.ndarray, float], np.ndarray]
+    kinds: tuple[str, ...]
+    fixed: bool = False
+    by_r: bool = True
+    includes: bool = False
+    late: bool = False
+    reset: Reset = "zero"
+    starts: Literal["v_reset", "v_leak", "0"] = "v_reset"
+    unsaid: str = ""
+
+
+def _euler(tau: np.ndarray, dt: float) -> np.ndarray:
+    return dt / tau
+
+
+def _snntorch(tau: np.ndarray, dt: float) -> np.ndarray:
+    """snnTorch writes float32(dt) / (1 - beta): in float64, this gives back each beta of 0.5 or more."""
+    return np.float64(np.float32(dt)) / np.asarray(tau, np.float64)
+
+
+def _norse(written: np.ndarray, dt: float) -> np.ndarray:
+    """Norse writes dt tau for tau, in float32. The rate 1 / tau is had back as the number of few digits that it was."""
+    rate = np.asarray(dt / np.asarray(written, np.float64))
+    short = np.array([float(f"{one:.5g}") for one in rate.flat]).reshape(rate.shape)
+    rate = np.where(abs(rate - short) < 2.0**-22 * rate, short, rate)
+    return np.float32(dt) * rate.astype(np.float32)
+
+
+def _exponential(steps: np.ndarray, _: float) -> np.ndarray:
+    """Sinabs' decay, in float32; what is left of 1 is computed in float64, which loses none of its bits."""
+    import torch  # here, because the command's flags need this file without it
+
+    alpha = torch.exp(-1.0 / torch.as_tensor(np.asarray(steps, np.float32)))
+    return 1 - alpha.double().numpy()
+
+
+DEFINITION = Program(step=1e-4, leak=_euler, kinds=("IF", "LIF", "CubaLIF", "LI"))
+"""NIR's own. It doesn't say where a membrane starts."""
+
+PROGRAMS: dict[WrittenBy, Program] = {
+    "snntorch": Program(
+        step=1e-4,
+        fixed=True,
+        leak=_snntorch,
+        kinds=("LIF", "CubaLIF"),
+        late=True,
+        reset="subtract",
+        starts="0",
+        unsaid="a file by snnTorch has no reset: taken as subtract, its default; --reset gives another",
+    ),
+    "norse": Program(
+        step=1e-3,
+        leak=_norse,
+        kinds=("IF", "LIF", "CubaLIF", "LI"),
+        by_r=False,
+        starts="v_leak",
+        unsaid="a file by Norse has neither its v_reset nor its reset_method: taken as a reset to 0, its default",
+    ),
+    "sinabs": Program(
+        step=None,
+        leak=_exponential,
+        kinds=("IF", "LIF", "LI"),
+        by_r=False,
+        includes=True,
+        reset="subtract",
+        starts="0",
+        unsaid="a file by Sinabs has neither norm_input, tau_syn, min_v_mem, reset_fn nor spike_fn: taken are the "
+        "defaults, but one spike per step where Sinabs has several (as SingleSpike); --reset zero is MembraneReset, "
+        "--no-norm-input norm_input=False",
+    ),
+    "spikingjelly": Program(step=1e-4, leak=_euler, kinds=("IF", "LIF", "CubaLIF"), includes=True),
+}
+
+
+def known(name: Any) -> Program:
+    """A program by its name; NIR's definition without one."""
+    return DEFINITION if name is None else PROGRAMS[name]

@@ -1,0 +1,75 @@
+"""NIR files in programs; snnTorch is the one that's installed."""
+
+import h5py
+import nir
+import numpy as np
+import pytest
+import torch
+from two_sides import coarse_run, nir_of
+
+from csnn_jax.errors import UserError
+from csnn_torch.first_difference import compared
+from csnn_torch.first_difference.images import inputs
+from csnn_torch.first_difference.sides import Run, open_side
+
+torch.set_num_threads(1)
+
+
+def comparison(*sides):
+    return compared.compare(sides, inputs(sides, None, 3, None, None))
+
+
+def test_snntorch_and_the_definition_give_the_runs_spikes(tmp_path):
+    run = coarse_run(tmp_path / "run", weight_bits=None)
+    file = nir_of(run, tmp_path / "network.nir")
+    snntorch, definition = open_side(f"snntorch:{file}"), open_side(str(file))
+    assert snntorch.program.startswith("snntorch ") and "nir 1" in snntorch.program
+    assert definition.program.startswith("by NIR's definition, in torch ")
+    for side in (snntorch, definition):
+        found = comparison(Run(str(run)), side)
+        assert (found.what, found.differ) == (["spikes"] * 3, 0)
+        assert all(min(count.active) > 0 for count in found.counts)
+
+
+def test_a_flatten_of_the_batch_is_run_image_by_image(tmp_path):
+    """As in files by snnTorch, of which its importer flattens the batch, too."""
+    run = coarse_run(tmp_path / "run")
+    file = nir_of(run, tmp_path / "network.nir")
+    with h5py.File(file, "r+") as opened:
+        starts = [node["start_dim"] for node in opened["node/nodes"].values() if "start_dim" in node]
+        assert starts
+        for start in starts:
+            start[()] = 0
+    assert comparison(Run(str(run)), open_side(f"snntorch:{file}")).differ == 0
+
+
+def graph(*nodes: nir.NIRNode) -> nir.NIRGraph:
+    return nir.NIRGraph.from_list(*nodes)
+
+
+def test_what_a_program_does_not_take_is_refused(tmp_path):
+    path = str(tmp_path / "network.nir")
+    ones = np.ones(3, np.float32)
+    leaking = nir.LIF(tau=ones, r=ones, v_leak=ones, v_threshold=ones)
+    nir.write(path, graph(nir.Linear(np.ones((3, 4), np.float32)), leaking))
+    with pytest.raises(UserError, match="it can't import the network: AssertionError: v_leak not supported"):
+        open_side(f"snntorch:{path}")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("norse:{}", r"norse isn't installed \(.*\), expected `pip install norse nir nirtorch`"),
+        ("sinabs:{}", r'sinabs isn\'t installed \(.*\), expected `pip install sinabs "nir<=1\.0\.4" nirtorch`'),
+        ("lava:{}", "there is no program lava, expected a run directory, .* with a PROGRAM of snntorch, norse, sinabs"),
+        ("snntorch:{}x.nir", "no such file, expected a NIR file"),
+        ("snntorch:{}", r"expected a NIR file that nir 1\.\d+\.\d+ reads: "),
+        ("{}", "is not a NIR file, which is an HDF5 file"),
+    ],
+    ids=str,
+)
+def test_bad_input(tmp_path, given, message):
+    file = tmp_path / "network.nir"
+    file.write_text("no HDF5")
+    with pytest.raises(UserError, match=message):
+        open_side(given.format(file))

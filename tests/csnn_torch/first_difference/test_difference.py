@@ -1,0 +1,62 @@
+"""The first difference, and how many there are."""
+
+import numpy as np
+import pytest
+
+from csnn_torch.first_difference.difference import Comparison, Counts, Place, Seen, comparable, first
+from csnn_torch.first_difference.recording import Recording
+
+STEPS, IMAGES = 4, 3
+
+
+def recording(*places: Place, hidden: bool = True) -> Recording:
+    """Two layers, [2, 3, 3] and [5], with a spike at each place; membranes count steps, from 1."""
+    shapes = (2, 3, 3), (5,)
+    spikes = [np.zeros((STEPS, IMAGES, *shape), np.float32) for shape in shapes]
+    for image, step, layer, neuron in places:
+        spikes[layer][step, image, *neuron] = 1
+    steps = np.arange(1, STEPS + 1, dtype=np.float32)
+    membranes = tuple(np.broadcast_to(steps.reshape(-1, *[1] * (x.ndim - 1)), x.shape) for x in spikes)
+    return Recording((spikes[0] if hidden else None, spikes[1]), membranes)
+
+
+EARLY, DEEP, LATE = Place(1, 0, 1, (4,)), Place(0, 2, 1, (0,)), Place(0, 2, 0, (1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [((EARLY,), EARLY), ((EARLY, DEEP), DEEP), ((DEEP, LATE, EARLY), LATE), ((), None)],
+    ids=["alone", "the image counts first", "then the step, then the layer", "none"],
+)
+def test_the_first_place(places, expected):
+    one, other = recording(*places), recording()
+    differ = [a != b for a, b in zip(one.spikes, other.spikes, strict=True)]
+    assert first(differ, ["spikes", "spikes"]) == expected
+
+
+def test_batches_are_counted_together():
+    comparison = Comparison(["spikes", "spikes"])
+    comparison.add(recording(LATE), recording(LATE))
+    comparison.add(recording(EARLY, LATE), recording())
+    assert comparison.counts == [Counts(2 * STEPS * IMAGES * 18, 1, (2, 1)), Counts(2 * STEPS * IMAGES * 5, 1, (1, 0))]
+    assert comparison.differ == 2
+    assert comparison.place == LATE._replace(image=3)
+    assert comparison.seen == (Seen(1, 2, 3), Seen(0, 2, 3))
+    assert [len(side[0][0]) for side in comparison.signals] == [6, 6]
+    assert comparison.signals[0][0].dtype == np.uint8
+
+
+def test_a_membrane_before_the_first_step_is_0():
+    comparison = Comparison(["spikes", "spikes"])
+    comparison.add(recording(EARLY), recording())
+    assert comparison.seen == (Seen(1, 0, 1), Seen(0, 0, 1))
+
+
+def test_membranes_are_compared_where_spikes_do_not_show():
+    hidden = recording(hidden=False)
+    assert comparable(hidden, recording(), True) == ["membranes", "spikes"]
+    assert comparable(hidden, recording(), False) == [None, "spikes"]
+    comparison = Comparison(comparable(hidden, recording(), True))
+    comparison.add(hidden, Recording(recording().spikes, (hidden.membranes[0] + 1, hidden.membranes[1])))
+    assert comparison.place == Place(0, 0, 0, (0, 0, 0))
+    assert comparison.seen == (Seen(1, 0, 1), Seen(2, 0, 2))

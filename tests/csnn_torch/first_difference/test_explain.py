@@ -1,0 +1,35 @@
+"""Causes are combined where one alone doesn't do, and none is named that explains nothing."""
+
+import numpy as np
+import torch
+from experiments import case, found_for, inputs
+
+from csnn_torch.first_difference.causes import CAUSES
+from csnn_torch.first_difference.difference import Comparison, comparable, signals
+from csnn_torch.first_difference.explain import Experiment
+from csnn_torch.first_difference.simulation import Network, simulate
+
+torch.set_num_threads(1)
+
+
+def test_two_causes_are_found_together():
+    by_text = {cause.text: cause for cause in CAUSES}
+    both = [by_text[text] for text in by_text if "r ignored" in text or text.startswith("a time step of 1 ms")]
+    best = found_for("subtract, max", *both)[0]
+    assert (set(best.causes), best.left, best.first) == (set(both), 0, True)
+
+
+def test_what_nothing_explains_is_said_to_be_so():
+    made = case("subtract, max")
+    random = np.random.default_rng(5)
+    tensors = {name: random.permuted(value) if "fc" in name else value for name, value in made.tensors.items()}
+    other = Network(made.config, tensors)
+    network = Network(made.config, made.tensors)
+    one, two = simulate(network, inputs(made)), simulate(other, inputs(made))
+    comparison = Comparison(comparable(one, two, True))
+    comparison.add(one, two)
+    experiment = Experiment(network, inputs(made), comparison.what, signals(comparison.what, two), comparison.place)
+    assert all(finding.left for finding in experiment.findings(None))
+    named = experiment.findings(other)[0]
+    assert named.left == 0
+    assert named.causes[0].text.startswith("other weights: fc1.weight (")

@@ -1,0 +1,111 @@
+"""The command, from what's compared to the cause."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from bundles import SMALL, make_run
+from commands import call, refused
+from two_sides import coarse_run, nir_of, step_of, with_tensors
+
+from csnn_jax.runs import layouts, rundir, weights
+
+torch.set_num_threads(1)
+MODULE = "csnn_torch.first_difference"
+
+
+@pytest.fixture
+def run(tmp_path):
+    return coarse_run(tmp_path / "run")
+
+
+def found(*arguments) -> str:
+    done = call(MODULE, *arguments, "--images", 20)
+    assert (done.returncode, done.stderr) == (1, ""), done
+    return done.stdout
+
+
+def test_equal_networks(run, tmp_path):
+    done = call(MODULE, run, step_of(run, tmp_path / "bundle"), "--images", 20)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"A  {run}: the run's network in torch ")
+    assert lines[1].startswith(f"B  {tmp_path / 'bundle' / 'step.onnx'}: ONNX Runtime ")
+    assert lines[2].startswith("On the first 20 test images of mnist, 6 steps. ")
+    assert lines[3].startswith("  conv1  0 of 94,080 spikes differ; A has ")
+    assert lines[-1] == "No spike differs."
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["B's", "A's"])
+def test_a_spike_at_the_threshold(run, tmp_path, swapped):
+    sides = [run, step_of(run, tmp_path / "edited", at_least=True)]
+    printed = found(*sides[:: -1 if swapped else 1])
+    own, other = "BA" if swapped else "AB"
+    assert "First difference: image 0, step 0, conv1, channel 0, row 3, column 5" in printed
+    spikes = next(line for line in printed.splitlines() if line.startswith("  spikes")).split()
+    assert spikes == ["spikes", *("10" if swapped else "01")]
+    assert "  membrane after step 0                 0.5            0.5" in printed
+    *_, head, cause, explains = printed.splitlines()
+    assert head == f"Causes: {own}'s network gives {other}'s values when it's computed with"
+    assert cause == "  spikes at the threshold: >= instead of >"
+    assert explains.startswith("    explains all ")
+
+
+def test_flipped_kernels(run, tmp_path):
+    tensors = rundir.open_run(str(run))[2]
+    flipped = tensors | {"conv1.weight": np.ascontiguousarray(tensors["conv1.weight"][..., ::-1, ::-1])}
+    printed = found(run, with_tensors(run, tmp_path / "flipped", flipped))
+    assert "  kernels flipped, as in a true convolution\n    explains all " in printed
+    assert "  other weights: conv1.weight (" in printed
+
+
+def test_weights_before_they_were_rounded(tmp_path):
+    """A NIR file has them; the run has 4 bits of each."""
+    fine = make_run(tmp_path / "fine", SMALL)
+    file = nir_of(fine, tmp_path / "network.nir")
+    _, config, tensors = rundir.open_run(str(fine))
+    model, few = layouts.with_bits(config.model, tensors, 4)
+    run = rundir.create(str(tmp_path / "run"), replace(config, model=model))
+    weights.save(run.weights, few, model)
+    printed = found(run.path, file)
+    assert "  other weights: conv1.weight (36 of 36 differ, by up to 0." in printed
+    assert "    explains all " in printed
+
+
+def test_without_a_network_causes_are_not_looked_for(run, tmp_path):
+    paths = [step_of(run, tmp_path / name, at_least=name == "b") for name in "ab"]
+    for path in paths:
+        (path.parent / "weights.safetensors").unlink()
+    printed = found(*paths, "--time-steps", 6)
+    assert "On 20 random images, 6 steps" in printed
+    assert printed.splitlines()[-3:] == [
+        "Causes: not looked for, because neither side's network can be computed here:",
+        "  A: no config.json and weights.safetensors of a bundle lie beside it",
+        "  B: no config.json and weights.safetensors of a bundle lie beside it",
+    ]
+
+
+def test_other_networks_are_refused(run, tmp_path):
+    other = coarse_run(tmp_path / "other", hidden=(17,))
+    assert refused(MODULE, run, other).endswith(f"{other}: layer 2 has 17 neurons, expected 16, as {run} has")
+    deeper = coarse_run(tmp_path / "deeper", hidden=(16, 16))
+    assert refused(MODULE, run, deeper).endswith(f"{deeper}: has 4 layers of neurons, expected 3, as {run} has")
+    larger = coarse_run(tmp_path / "larger", input_shape=(20, 20, 1))
+    assert "larger: takes" in (line := refused(MODULE, run, larger)) or "layer 1 has" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("missing",), "missing: no such file or directory, expected a run directory, a step.onnx, FILE.nir or PROG"),
+        (("norse:missing.nir",), "norse:missing.nir: no such file, expected a NIR file"),
+        (("README.md",), "README.md: expected a run directory, a step.onnx, "),
+        (("missing", "--images", 0), "--images 0: expected a whole number of at least 1"),
+        (("missing", "--dt", -1), "--dt -1.0: expected a positive number"),
+        (("missing", "--time-steps", 0), "--time-steps 0: expected a whole number of at least 1"),
+    ],
+    ids=str,
+)
+def test_bad_input(run, flags, message):
+    assert message in refused(MODULE, run, *flags)

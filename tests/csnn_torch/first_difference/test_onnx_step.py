@@ -1,0 +1,71 @@
+"""An ONNX step shows what its network does, hidden layers too."""
+
+import onnx
+import pytest
+import torch
+from bundles import INTEGRATOR, make_run
+from onnx import TensorProto, helper
+from two_sides import coarse_run, step_of
+
+from csnn_jax.errors import UserError
+from csnn_torch.first_difference import compared
+from csnn_torch.first_difference.images import inputs
+from csnn_torch.first_difference.onnx_step import OnnxStep
+from csnn_torch.first_difference.sides import Run
+
+torch.set_num_threads(1)
+
+
+def comparison(run, step):
+    sides = Run(str(run)), OnnxStep(str(step))
+    return compared.compare(sides, inputs(sides, None, 3, None, None))
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["any batch", "a batch of one"])
+def test_it_is_the_run_in_every_layer(tmp_path, static):
+    run = coarse_run(tmp_path / "run")
+    found = comparison(run, step_of(run, tmp_path / "bundle", static=static))
+    assert (found.what, found.differ) == (["spikes"] * 3, 0)
+    assert all(min(count.active) > 0 for count in found.counts)
+
+
+def test_membranes_of_an_integrator_are_compared(tmp_path):
+    run = make_run(tmp_path / "run", INTEGRATOR)
+    found = comparison(run, step_of(run, tmp_path / "bundle"))
+    assert (found.what, found.differ) == (["spikes", "spikes", "membranes"], 0)
+
+
+def test_a_file_alone_has_no_network(tmp_path):
+    run = coarse_run(tmp_path / "run")
+    step = step_of(run, tmp_path / "bundle")
+    (tmp_path / "bundle" / "config.json").unlink()
+    side = OnnxStep(str(step))
+    assert (side.network, side.job, side.input_shape) == (None, None, (1, 28, 28))
+    assert side.why_unread == "no config.json and weights.safetensors of a bundle lie beside it"
+    assert comparison(run, step).differ == 0
+
+
+def test_without_the_names_of_hidden_spikes_their_membranes_are_compared(tmp_path):
+    run = coarse_run(tmp_path / "run")
+    step = step_of(run, tmp_path / "bundle")
+    model = onnx.load(step)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["hidden" if name == "spikes1" else name for name in names]
+    for value in model.graph.value_info:
+        value.name = "hidden" if value.name == "spikes1" else value.name
+    onnx.save(model, step)
+    found = comparison(run, step)
+    assert (found.what, found.differ) == (["membranes", "spikes", "spikes"], 0)
+
+
+def test_other_graphs_are_refused(tmp_path):
+    path = tmp_path / "step.onnx"
+    path.write_bytes(b"no protobuf")
+    with pytest.raises(UserError, match="expected an ONNX file: "):
+        OnnxStep(str(path))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
+    onnx.save(helper.make_model(graph), path)
+    with pytest.raises(UserError, match=r"takes x; expected one step, as step\.onnx of a bundle"):
+        OnnxStep(str(path))

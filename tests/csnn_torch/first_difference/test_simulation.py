@@ -1,0 +1,59 @@
+"""The network that experiments change has the reference's bits until they change it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from export_networks import FEW, STACKS, SYNAPTIC, Case, firing
+
+from csnn_jax.config import ModelConfig
+from csnn_torch.first_difference.recording import Recording
+from csnn_torch.first_difference.simulation import Network, own_step, resetting, simulate
+from export import reference
+
+torch.set_num_threads(1)
+
+
+def recorded(case: Case, **changes) -> Recording:
+    x = case.x if case.x.ndim == 5 else case.x.expand(case.config.time_steps, *case.x.shape)
+    return simulate(Network(case.config, case.tensors, **changes), x)
+
+
+AFTER = replace(FEW, pool="sum", pool_after=True, reset="zero", conv_channels=(5, 6))
+
+
+@pytest.mark.parametrize("config", [*STACKS.values(), AFTER], ids=[*STACKS, "pools after neurons"])
+def test_it_has_the_bits_of_the_reference(config: ModelConfig):
+    case = firing(config)
+    found, wanted = recorded(case), reference.trace(case.step, case.x, config.time_steps)
+    membranes = reference.membranes(config, wanted.states)
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(found.membranes, membranes, strict=True))
+    able = len(membranes) - (config.output == "integrator")
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(found.spikes[:able], wanted.spikes[:able], strict=True))
+    assert all(spikes is None for spikes in found.spikes[able:])
+
+
+@pytest.mark.parametrize(
+    ("config", "reset", "now"),
+    [
+        (FEW, "subtract", False),
+        (replace(FEW, reset="zero"), "zero", True),
+        (replace(SYNAPTIC, reset="zero"), "zero", False),
+        (replace(SYNAPTIC, reset="clear"), "zero", True),
+        (replace(FEW, reset="none"), "none", True),
+    ],
+    ids=str,
+)
+def test_a_reset_that_is_the_networks_own_changes_nothing(config, reset, now):
+    case = firing(config)
+    own, found = recorded(case), recorded(case, step=resetting(own_step, reset, now))
+    assert all(map(np.array_equal, own.membranes, found.membranes))
+
+
+def test_a_delay_moves_spikes():
+    case = firing(replace(FEW, bias=False))
+    own, late, between = (recorded(case, delays=delays) for delays in ((0, 0), (1, 0), (0, 1)))
+    assert all(np.array_equal(a[:-1], b[1:]) and not b[0].any() for a, b in zip(own.spikes, late.spikes, strict=True))
+    for number, (a, b) in enumerate(zip(own.spikes, between.spikes, strict=True)):
+        assert np.array_equal(a[: len(a) - number], b[number:]) and not b[:number].any()

@@ -1,0 +1,122 @@
+"""What a NIR file holds comes as it's stored; a damaged or another file is refused in one line."""
+
+import h5py
+import numpy as np
+import pytest
+from nir_files import affine, chained, lif, sixteenths, write
+
+from csnn_jax.errors import UserError
+from csnn_torch.foreign import nir_file
+
+NODES = chained((6,), affine(sixteenths(0, 2, 6)), lif())
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.nir"
+
+
+def test_nodes_edges_and_metadata_are_read_as_they_are(path):
+    graph = nir_file.read(write(path, NODES, metadata={"dt": 0.5, "encoding": "rate"}))
+    assert list(graph.nodes) == ["0", "1", "input", "output"]
+    assert graph.edges == [("input", "0"), ("0", "1"), ("1", "output")]
+    assert graph.metadata == {"dt": 0.5, "encoding": "rate"}
+    assert graph.nodes["0"].kind == "Affine" and graph.nodes["1"].values["tau"] == 4.0
+    np.testing.assert_array_equal(graph.nodes["0"].values["weight"], NODES["0"][1]["weight"])
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("1.0.9", "was written by nir 1.0.9, expected 1.0.8, the newest known here, or older$"),
+        ("2.0", "was written by nir 2.0, expected 1.0.8, the newest known here, or older$"),
+        ("new\nest", r"has the version new\\nest, expected one such as 1.0.8$"),
+    ],
+)
+def test_other_versions_are_refused(path, version, message):
+    with pytest.raises(UserError, match=f"^{path}: {message}"):
+        nir_file.read(write(path, NODES, version=version))
+
+
+@pytest.mark.parametrize("version", ["0.2", "1.0", "1.0.4", "1.0.8"])
+def test_older_versions_are_read(path, version):
+    assert nir_file.read(write(path, NODES, version=version)).edges
+
+
+def without(name):
+    def change(file):
+        del file[name]
+
+    return change
+
+
+def single(file):
+    for name in list(file["node"]):
+        del file["node"][name]
+    file["node/type"] = "LIF"
+
+
+def huge(file):
+    file.create_dataset("node/nodes/0/extra", (2**20, 2**20), np.float32, chunks=(1024, 1024))
+
+
+def within_itself(file):
+    file["node/nodes/again"] = file["node"]
+
+
+def absent(file):
+    file["node/nodes/1/v_leak_too"] = h5py.ExternalLink("/nowhere.h5", "/x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("version"), "is an HDF5 file without nir's version, expected a graph"),
+        (without("node"), "is an HDF5 file without a node, expected a graph"),
+        (without("node/edges"), "truncated or damaged, expected a graph that nir.write wrote"),
+        (without("node/nodes/0/type"), "truncated or damaged"),
+        (single, "holds a single LIF, expected a graph"),
+        (huge, r"/node/nodes/0/extra has shape \[1048576, 1048576\], expected as many values as are stored"),
+        (within_itself, "graphs are nested more than 16 deep"),
+        (absent, "truncated or damaged"),
+    ],
+)
+def test_hdf5_files_of_other_content_are_refused(path, change, message):
+    write(path, NODES)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(UserError, match=f"^{path}: {message}") as caught:
+        nir_file.read(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_are_refused(path):
+    with pytest.raises(UserError, match=f"^{path}: no such file, expected a graph that nir.write wrote$"):
+        nir_file.read(str(path))
+    for content in (b"", b"PK\x03\x04 a zip", b"\x89HDF\r\n\x1a"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"^{path}: is not a NIR file, which is an HDF5 file, expected a graph"):
+            nir_file.read(str(path))
+
+
+def test_a_truncated_file_is_refused_at_any_length(path):
+    write(path, NODES)
+    content = path.read_bytes()
+    for size in range(8, len(content), len(content) // 40):
+        path.write_bytes(content[:size])
+        with pytest.raises(UserError, match=f"^{path}: truncated or damaged, expected") as caught:
+            nir_file.read(str(path))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_told_by_its_name_or_its_content(tmp_path):
+    named, signed, other = tmp_path / "a.nir", tmp_path / "graph.h5", tmp_path / "net.pt"
+    named.write_bytes(b"nothing")
+    write(signed, NODES)
+    other.write_bytes(b"PK")
+    assert [nir_file.is_nir(str(one)) for one in (named, signed, other, tmp_path / "absent")] == [
+        True,
+        True,
+        False,
+        False,
+    ]

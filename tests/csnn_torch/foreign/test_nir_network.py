@@ -1,0 +1,211 @@
+"""Networks come back from NIR files bit for bit: our own, and those that other programs wrote, with their spikes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bundles import SMALL, drawn
+from export_networks import OTHER
+from nir_files import affine, chained, conv, flatten, lif, rebuilt, sixteenths, spikes_digest, write
+
+from csnn_jax.config import ModelConfig
+from csnn_jax.errors import UserError
+from csnn_jax.runs import layouts
+from csnn_torch.foreign import nir_network
+from export import reference
+from export.graphs import nir_graph
+from export.parts import nir_norse, nir_sinabs, nir_spikingjelly
+
+pytestmark = pytest.mark.numeric
+
+FILES = Path(__file__).parent / "nir"
+STEPS = 20
+"""Written by benchmarks/nir/write_<program>.py, each in its program's own environment, and what the program gave."""
+
+AFTER = replace(SMALL, conv_channels=(4, 6), pool_after=True, pool_size=(4, 2))
+SYNAPTIC = replace(AFTER, pool="sum", neuron="synaptic", reset="clear", alpha=0.75)
+
+OWN = {
+    "small": SMALL,
+    "other": replace(OTHER, learn_beta=False, learn_threshold=False, threshold=(1.0, 0.7, 0.5, 2.0)),
+    "geometry": ModelConfig(
+        input_shape=(13, 12, 1),
+        conv_channels=(4, 5),
+        kernel_size=(4, 3),
+        padding=("valid", "same"),
+        stride=(1, 2),
+        pool=("avg", "none"),
+        bias=False,
+        hidden=(),
+        num_classes=3,
+        reset="zero",
+        beta=(0.123, 1.0, 0.0),
+        encoding="rate",
+        time_steps=7,
+    ),
+    "flat": ModelConfig((6, 6, 1), (), hidden=(5,), num_classes=4, reset="zero", encoding="latency", scale=128.0),
+    "few bits": replace(SMALL, weight_bits=3),
+    "averages after": AFTER,
+    "sums after": replace(AFTER, pool="sum"),
+    "synaptic": SYNAPTIC,
+    "awkward synaptic": replace(SYNAPTIC, alpha=(0.0, 0.4, 0.9, 1.0), beta=(0.9, 0.4, 0.0, 0.7)),
+    "counts": replace(SMALL, scale=1.0, input_bits=4),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_exported_network_comes_back_bit_for_bit(tmp_path, name):
+    config = OWN[name]
+    tensors = drawn(config)
+    nir_graph.write(tmp_path / "network.nir", config, tensors)
+    found = nir_network.read(str(tmp_path / "network.nir"))
+    expected = replace(config, scale=config.pixel_scale, input_bits=config.pixel_bits, weight_bits=None)
+    assert found.config == expected and found.notes == ()
+    rounded = layouts.on_grid(found.config, found.tensors)
+    given = {key: value for key, value in tensors.items() if not key.endswith(".exponents")}
+    assert {key: value.tobytes() for key, value in rounded.items()} == {k: v.tobytes() for k, v in given.items()}
+
+
+READERS = {
+    nir_norse.DIALECT: {},
+    nir_sinabs.DIALECT: {"written_by": "sinabs", "reset": "zero", "norm_input": False},
+    nir_spikingjelly.DIALECT: {"written_by": "spikingjelly"},
+}
+"""How the files for others are read here."""
+
+
+@pytest.mark.parametrize("dialect", READERS, ids=[dialect.reader for dialect in READERS])
+@pytest.mark.parametrize("name", ["small", "few bits", "averages after", "sums after", "synaptic"])
+def test_a_file_for_another_reader_comes_back_with_the_same_membranes(tmp_path, name, dialect):
+    config = OWN[name]
+    tensors = drawn(config)
+    if nir_graph.reason_against(config, tensors, dialect):
+        assert (name, dialect.reader) == ("synaptic", "Sinabs")
+        return
+    nir_graph.write(tmp_path / dialect.file, config, tensors, dialect)
+    found = nir_network.read(str(tmp_path / dialect.file), **READERS[dialect])
+    rounded = layouts.on_grid(found.config, found.tensors)
+    x = reference.inputs(config, np.random.default_rng(0).integers(0, 256, (3, *config.input_shape), np.uint8))
+    networks = reference.Step(config, tensors), reference.Step(found.config, rounded)
+    ours, theirs = (reference.trace(network, x, config.time_steps) for network in networks)
+    for one, other in zip(ours.states, theirs.states, strict=True):
+        assert one.any() and torch.equal(one, other)
+
+
+def test_learned_values_come_back(tmp_path):
+    tensors = drawn(OTHER)
+    nir_graph.write(tmp_path / "network.nir", OTHER, tensors)
+    found = nir_network.read(str(tmp_path / "network.nir"))
+    for number in range(4):
+        assert np.float32(found.config.beta[number]) == tensors[f"lif{number + 1}.beta"]
+        assert np.float32(found.config.threshold[number]) == tensors[f"lif{number + 1}.threshold"]
+
+
+@pytest.mark.parametrize(
+    ("file", "run", "settings"),
+    [
+        ("snntorch", "snntorch", {"written_by": "snntorch", "reset": "zero"}),
+        ("snntorch", "snntorch", {}),
+        ("snntorch", "snntorch-subtract", {"written_by": "snntorch"}),
+        ("snntorch-cuba", "snntorch-cuba", {"written_by": "snntorch", "reset": "zero"}),
+        ("snntorch-cuba", "snntorch-cuba-subtract", {"written_by": "snntorch"}),
+        ("spikingjelly", "spikingjelly", {"written_by": "spikingjelly"}),
+        ("spikingjelly-tau3", "spikingjelly-tau3", {"written_by": "spikingjelly"}),
+        ("spikingjelly-if", "spikingjelly-if", {"written_by": "spikingjelly"}),
+        ("spikingjelly-cuba", "spikingjelly-cuba", {"written_by": "spikingjelly"}),
+        ("norse", "norse", {"written_by": "norse"}),
+        ("norse-dense", "norse-dense", {"written_by": "norse"}),
+        ("norse-cuba", "norse-cuba", {"written_by": "norse"}),
+        ("sinabs", "sinabs", {"written_by": "sinabs", "reset": "zero"}),
+        ("sinabs", "sinabs-subtract", {"written_by": "sinabs"}),
+        ("sinabs-lif", "sinabs-lif", {"written_by": "sinabs", "reset": "zero", "norm_input": False}),
+    ],
+)
+def test_the_spikes_of_another_programs_network_are_its_own(tmp_path, file, run, settings):
+    kept = json.loads((FILES / f"{file}.json").read_text())
+    found = nir_network.read(rebuilt(tmp_path / "net.nir", kept["values"]), divided_by=256, **settings)
+    tensors = layouts.on_grid(found.config, found.tensors)
+    for key, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, found.tensors[key])  # they were written on grids
+    x = torch.tensor(json.loads((FILES / "images.json").read_text())).reshape(-1, 1, 16, 16) / 256
+    ours = reference.trace(reference.Step(found.config, tensors), x, STEPS).spikes
+    assert all(0.005 < layer.mean() < 0.5 for layer in ours)
+    assert [spikes_digest(layer.numpy()) for layer in ours] == kept["spikes"][run]
+
+
+IMAGE = conv(sixteenths(0, 3, 2, 3, 3)), lif(), flatten(), affine(sixteenths(1, 4, 3 * 8 * 6)), lif()
+FLAT = affine(sixteenths(1, 4, 36)), lif()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "given", "expected"),
+    [
+        (IMAGE, (2, 8, 6), None, (8, 6, 2)),
+        (IMAGE, (1, 2, 8, 6), None, (8, 6, 2)),
+        (IMAGE, (), (8, 6, 2), (8, 6, 2)),
+        (IMAGE, (5, 2, 8, 6), (8, 6, 2), (8, 6, 2)),
+        (FLAT, (36,), None, (6, 6, 1)),
+        (FLAT, (1, 36), None, (6, 6, 1)),
+        (FLAT, (36,), (3, 6, 2), (3, 6, 2)),
+        (FLAT, (), (9, 4, 1), (9, 4, 1)),
+        ((flatten(), *FLAT), (1, 4, 9), None, (4, 9, 1)),
+    ],
+)
+def test_the_size_of_the_images_is_the_files_or_the_users(tmp_path, nodes, shape, given, expected):
+    path = write(tmp_path / "net.nir", chained(shape, *nodes))
+    found = nir_network.read(path, dt=1.0, input_shape=given)
+    assert found.config.input_shape == expected
+    assert {name: value.shape for name, value in found.tensors.items()} == layouts.expected_shapes(found.config)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "given", "message"),
+    [
+        (IMAGE, (), None, "has no shape of its input, expected channels, height and width; see --input-shape$"),
+        (IMAGE, (5, 2, 8, 6), None, r"has an input of shape \[5, 2, 8, 6\], expected channels, height and width; see"),
+        (FLAT, (35,), None, "has 35 inputs, which are no square image; give its --input-shape$"),
+        (FLAT, (36,), (5, 7, 1), r"node 1, `0`: weight has shape \[4, 36\], but 35 values come in"),
+        (IMAGE, (2, 8, 6), (6, 6, 2), r"node 4, `3`: weight has shape \[4, 144\], but 108 values come in"),
+        (IMAGE, (2, 8, 6), (8, 0, 2), "--input-shape 8 0 2: expected three positive whole numbers"),
+    ],
+)
+def test_a_size_that_does_not_fit_is_refused(tmp_path, nodes, shape, given, message):
+    path = write(tmp_path / "net.nir", chained(shape, *nodes))
+    with pytest.raises(UserError, match=message):
+        nir_network.read(path, dt=1.0, input_shape=given)
+
+
+def test_the_metadata_of_a_file_gives_way_to_the_user(tmp_path):
+    metadata = {"dt": 1.0, "time_steps": 7, "encoding": "rate", "scale": 128.0, "more": "text"}
+    path = write(tmp_path / "net.nir", chained((36,), *FLAT), metadata=metadata)
+    config = nir_network.read(path).config
+    assert (config.time_steps, config.encoding, config.scale, config.beta) == (7, "rate", 128.0, 0.75)
+    config = nir_network.read(path, dt=2.0, time_steps=9, encoding="direct", scale=64.0, slope=None).config
+    assert (config.time_steps, config.encoding, config.scale, config.beta) == (9, "direct", 64.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"dt": "short"}, "has the metadata dt short, expected float"),
+        ({"time_steps": 0}, "--time-steps 0: expected a whole number of at least 1"),
+        ({"encoding": 3}, "has the metadata encoding 3, expected str"),
+        ({"scale": np.ones(2)}, "has the metadata scale .*, expected float"),
+    ],
+)
+def test_odd_metadata_is_refused(tmp_path, metadata, message):
+    path = write(tmp_path / "net.nir", chained((36,), *FLAT), metadata=metadata)
+    with pytest.raises(UserError, match=f"^{path}: {message}"):
+        nir_network.read(path)
+
+
+def test_normalized_images_and_their_scale_are_folded_into_the_first_layer(tmp_path):
+    path = write(tmp_path / "net.nir", chained((36,), *FLAT))
+    found = nir_network.read(path, dt=1.0, normalize=(0.25, 0.5))
+    weight = FLAT[0][1]["weight"].astype(np.float64)
+    np.testing.assert_array_equal(found.tensors["fc1.weight"], (weight / 0.5 * (256 / 255)).astype(np.float32))
+    np.testing.assert_array_equal(found.tensors["fc1.bias"], (-weight / 0.5 * 0.25).sum(1).astype(np.float32))
+    assert found.notes[0].startswith("the normalization of images by mean 0.25 and standard deviation 0.5 is folded")

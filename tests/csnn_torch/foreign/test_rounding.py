@@ -1,0 +1,73 @@
+"""What rounding changes is counted spike by spike, of any neurons, as the exports' own program spikes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bundles import INTEGRATOR, SMALL, SPIKES, drawn
+
+from csnn_jax.config import Config
+from csnn_jax.runs import layouts
+from csnn_torch.foreign import rounding
+from export import reference
+
+pytestmark = pytest.mark.numeric
+
+MODELS = {
+    "leaky": SMALL,
+    "an integrator behind synapses": INTEGRATOR,
+    "sums after neurons that clear": replace(SMALL, neuron="synaptic", reset="clear", pool="sum", pool_after=True),
+    "rate": replace(SPIKES, weight_bits=5),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_it_counts_what_the_reference_spikes_otherwise(name, labelled):
+    model = MODELS[name]
+    draw = np.random.default_rng(1)
+    given = {
+        name: (value * (1 + 0.02 * draw.random(value.shape))).astype(np.float32) for name, value in drawn(model).items()
+    }
+    images = rounding.drawn(model, 70)
+    labels = draw.integers(0, model.num_classes, 70)
+    found = rounding.effect(Config(model), given, images, labels if labelled else None)
+
+    traces = []
+    for tensors in (given, layouts.on_grid(model, given)):
+        parts = [images[:50], images[50:]]
+        steps = reference.Step(model, tensors)
+        runs = [reference.trace(steps, reference.inputs(model, part), model.time_steps) for part in parts]
+        traces.append(runs)
+    before, after = traces
+    changed = sum(
+        int((a != b).sum()) for x, y in zip(before, after, strict=True) for a, b in zip(x.spikes, y.spikes, strict=True)
+    )
+    classes = [np.concatenate([run.output.sum(0).argmax(1).numpy() for run in runs]) for runs in traces]
+    assert found.images == 70 and found.changed == changed > 0
+    assert found.spikes == 70 * model.time_steps * sum(np.prod(layer.out_shape) for layer in model.layers)
+    assert found.predictions == (classes[0] != classes[1]).sum()
+    expected = tuple(int((one == labels).sum()) for one in classes)
+    assert found.correct == (expected if labelled else None)
+    assert str(found).endswith(
+        f"accuracy {expected[0] / 70:.2%} before, {expected[1] / 70:.2%} after" if labelled else "predictions"
+    )
+
+
+def test_weights_on_their_grids_change_nothing():
+    found = rounding.effect(Config(SMALL), drawn(SMALL), rounding.drawn(SMALL, 3))
+    assert (found.changed, found.predictions) == (0, 0)
+
+
+@pytest.mark.parametrize(("bits", "most"), [(None, 255), (4, 16), (0, 1)])
+def test_drawn_images_are_mostly_dark_and_within_what_enters(bits, most):
+    images = rounding.drawn(replace(SMALL, input_bits=bits), 9)
+    assert images.shape == (9, 28, 28, 1) and images.dtype == np.uint8 and images.max() == most
+    assert 0.15 < (images > 0).mean() < 0.25
+
+
+def test_layers_that_never_spike_are_named():
+    quiet = {name: -abs(value) if name.startswith("fc") else value for name, value in drawn(SMALL).items()}
+    found = rounding.effect(Config(SMALL), quiet, rounding.drawn(SMALL, 3))
+    assert found.silent == tuple(layer.name for layer in SMALL.layers if layer.kind == "linear")
+    assert str(found).endswith(f"predictions; no neuron of {', '.join(found.silent)} spikes")

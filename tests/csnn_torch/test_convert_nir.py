@@ -1,0 +1,105 @@
+"""A NIR file becomes a run of ours, or one line says why not and nothing is lost."""
+
+import numpy as np
+import pytest
+from bundles import SMALL, drawn
+from nir_files import affine, chained, conv, flatten, lif, pool, sixteenths, write
+
+from csnn_jax import data
+from csnn_jax.config import Config
+from csnn_jax.runs import layouts, rundir
+from csnn_jax.trained import Trained
+from csnn_torch import convert
+from csnn_torch.foreign import nir_network
+from export.graphs import nir_graph
+
+
+def test_a_run_that_was_exported_comes_back_from_its_nir_file(tmp_path, capsys):
+    tensors = drawn(SMALL)
+    nir_graph.write(tmp_path / "network.nir", SMALL, tensors)
+    assert convert.main([str(tmp_path / "network.nir"), "--out", str(tmp_path / "run"), "--dataset", "mnist"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "Note:" not in printed and ", padding same, stride 1, pool avg; as flags say: atan, direct, 6 steps" in printed
+    )
+    assert "Rounding the weights, on the first 1,000 test images: changed 0 of " in printed
+    assert "and 0 of 1,000 predictions; accuracy " in printed and "Final Test Accuracy: " in printed
+    run, config, found = rundir.open_run(str(tmp_path / "run"))
+    assert {name: value.tobytes() for name, value in found.items()} == {k: v.tobytes() for k, v in tensors.items()}
+    assert run.finished and config.model.time_steps == 6 and config.model.beta == SMALL.beta
+    images = data.load("mnist", (28, 28, 1)).test.images[:50]
+    one, other = Trained(config, found), Trained(Config(SMALL), tensors)
+    np.testing.assert_array_equal(one.classify(images).scores, other.classify(images).scores)
+
+
+def nir_file(path, **values):
+    """Two blocks for images of 8x6 pixels and 2 channels; a time constant that no grid holds."""
+    layers = (
+        conv(sixteenths(0, 4, 2, 3, 3)),
+        lif(**{"tau": 3.0, "r": 1.0} | values),
+        pool(2),
+        flatten(),
+        affine(sixteenths(1, 3, 48)),
+    )
+    return write(path, chained((2, 8, 6), *layers, lif(tau=3.0, r=1.0)))
+
+
+def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
+    path = nir_file(tmp_path / "net.h5")
+    assert (
+        convert.main([path, "--out", str(tmp_path / "run"), "--dt", "1", "--time-steps", "8", "--weight-bits", "3"])
+        == 0
+    )
+    printed = capsys.readouterr().out
+    assert "Network: 8x6x2 4C3 fc3, no bias, leaky neurons, reset zero, beta 0.6666667, threshold 1.0, " in printed
+    assert "pool sum after the neurons; as flags say: atan, direct, 8 steps" in printed
+    assert "Rounding the weights, on 20 random images, a fifth of their pixels above 0: changed " in printed
+    changed, spikes = printed.partition("above 0: changed ")[2].split()[0:3:2]
+    assert 0 < int(changed.replace(",", "")) < int(spikes.replace(",", "")) == 20 * 8 * (8 * 6 * 4 + 3)
+    run, config, tensors = rundir.open_run(str(tmp_path / "run"))
+    found = nir_network.read(path, dt=1.0)
+    assert run.finished and config.data.dataset == "arrays" and config.model.weight_bits == 3
+    rounded = layouts.on_grid(config.model, found.tensors)
+    assert {name: value.tobytes() for name, value in tensors.items()} == {k: v.tobytes() for k, v in rounded.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "message"),
+    [
+        (None, ("--padding", "valid"), "--padding valid: {path} is a NIR file, expected a state_dict with it"),
+        (None, ("--map", "0=conv1"), "--map 0=conv1: {path} is a NIR file, expected a state_dict with it"),
+        (None, ("--no-reset-delay",), "--no-reset-delay: {path} is a NIR file, expected a state_dict with it"),
+        (None, ("--dt", "0"), "--dt 0.0: expected a positive number of seconds"),
+        (None, ("--written-by", "norse", "--no-norm-input"), "--no-norm-input: expected --written-by sinabs with it"),
+        (
+            None,
+            ("--dataset", "mnist"),
+            "--input-shape 8 6 2: expected 1 as the number of channels, as mnist has",
+        ),
+        (lambda path: nir_file(path, tau=0.0), (), "{path}: node 2, `1`: tau is 0, expected a time constant above 0"),
+        (
+            lambda path: nir_file(path, v_threshold=-1.0),
+            (),
+            "{path}: node 2, `1`: v_threshold is -1, expected more than",
+        ),
+        (lambda path: path.write_bytes(b"no graph"), (), "{path}: is not a NIR file, which is an HDF5 file, expected"),
+        (lambda path: path.write_bytes(path.read_bytes()[:3000]), (), "{path}: truncated or damaged, expected a graph"),
+        (lambda path: path.unlink(), (), "{path}: no such file, expected a graph that nir.write wrote"),
+        (
+            lambda path: write(path, chained((4,), lif()), version="9.0"),
+            (),
+            "{path}: was written by nir 9.0, expected 1.",
+        ),
+    ],
+)
+def test_a_nir_file_that_can_not_be_converted_leaves_what_there_is(tmp_path, capsys, change, flags, message):
+    path, run = tmp_path / "net.nir", tmp_path / "run"
+    assert convert.main([nir_file(path), "--out", str(run), "--dt", "1", "--time-steps", "2"]) == 0
+    before = {one: one.read_bytes() for one in run.rglob("*") if one.is_file()}
+    if change:
+        change(path)
+    capsys.readouterr()
+    assert convert.main([str(path), "--out", str(run), "--overwrite", "--dt", "1", *flags]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message.format(path=path)}") and said.count("\n") == 1
+    assert {one: one.read_bytes() for one in run.rglob("*") if one.is_file()} == before

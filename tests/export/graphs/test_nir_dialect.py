@@ -1,0 +1,53 @@
+"""By NIR's definition, neurons give their own numbers back."""
+
+import nir
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from snntorch.import_nir import _nir_to_snntorch_module
+
+from export.graphs.nir_dialect import DEFINITION, Given, Inexact
+
+DECAYS = st.floats(2.0**-20, 1, width=32)
+
+
+@given(DECAYS)
+@example(0.0)
+@example(1.0)
+@example(1 - 2.0**-24)
+def test_every_beta_comes_back_exactly(beta: float) -> None:
+    node = DEFINITION.neurons(Given("lif1", (3,), {"beta": np.float32(beta), "threshold": np.float32(1)})).node
+    assert isinstance(node, nir.LIF) and node.tau.shape == (3,)
+    neurons = _nir_to_snntorch_module(node, hack_w_scale=False)
+    assert isinstance(neurons, torch.nn.Module)
+    assert (neurons.float().beta == torch.tensor(beta)).all()
+    assert (neurons.threshold == 1).all()
+
+
+@given(DECAYS, DECAYS)
+@example(0.0, 1.0)
+@example(1.0, 0.0)
+@example(0.4, 0.5)
+def test_every_alpha_does_too(alpha: float, beta: float) -> None:
+    values = {"alpha": np.float32(alpha), "beta": np.float32(beta), "threshold": np.float32(0.7)}
+    node = DEFINITION.neurons(Given("lif1", (2, 3, 3), values)).node
+    assert isinstance(node, nir.CubaLIF)
+    neurons = _nir_to_snntorch_module(node, hack_w_scale=False)
+    assert isinstance(neurons, torch.nn.Module)
+    found = {name: np.float32(getattr(neurons.float(), name)) for name in values}
+    assert found == values
+
+
+def test_one_that_1_minus_it_rounds_away_is_refused() -> None:
+    values = {"alpha": np.float32(1e-12), "beta": np.float32(0.5), "threshold": np.float32(1)}
+    with pytest.raises(Inexact, match=r"^NIR holds 1 - alpha, from which lif3's alpha of 1e-12 can't be had back"):
+        DEFINITION.neurons(Given("lif3", (1,), values))
+
+
+def test_the_lowest_membrane_that_spikes_is_just_above_the_threshold() -> None:
+    for threshold in (0.0, 0.7, 1.0, 3e38):
+        one = Given("lif1", (1,), {"threshold": np.float32(threshold)})
+        assert one.included > np.float32(threshold)
+        assert np.nextafter(one.included, np.float32(-np.inf)) == np.float32(threshold)

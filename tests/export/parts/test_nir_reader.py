@@ -1,0 +1,100 @@
+"""Every reader's file, run by the arithmetic that was measured of it, has the network's spikes.
+
+benchmarks/targets runs the files in the readers themselves.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bundles import SMALL, drawn
+
+from csnn_jax import data
+from csnn_jax.config import ModelConfig
+from export import reference
+from export.graphs import nir_graph
+from export.graphs.nir_dialect import Dialect
+from export.parts import nir_norse, nir_reader, nir_sinabs, nir_spikingjelly
+
+pytestmark = pytest.mark.numeric
+
+BEFORE = replace(SMALL, conv_channels=(4, 6), time_steps=12)
+SYNAPTIC = replace(BEFORE, pool="sum", pool_after=True, neuron="synaptic", reset="clear", alpha=0.75)
+STACKS = {
+    "averages before": BEFORE,
+    "averages after": replace(BEFORE, pool_after=True, pool_size=(4, 2)),
+    "sums before": replace(BEFORE, pool="sum"),
+    "sums after": replace(BEFORE, pool="sum", pool_after=True),
+    "synaptic": SYNAPTIC,
+    "leaks that are powers of two": replace(BEFORE, beta=(0.5, 1.0, 0.75, 0.875), threshold=(1.0, 0.7, 0.5, 0.5)),
+    "no padding, a stride, one pool, no bias": replace(
+        BEFORE, kernel_size=(5, 4), padding="valid", stride=(1, 2), pool=("avg", "none"), bias=False
+    ),
+    "rate encoding": replace(BEFORE, encoding="rate"),
+}
+AWKWARD = {
+    "betas": replace(BEFORE, beta=(0.0, 0.6, 1.0, 0.9)),
+    "learnt": replace(BEFORE, learn_beta=True, learn_threshold=True, beta=0.9),
+    "synaptic, awkward": replace(SYNAPTIC, alpha=(0.0, 0.4, 0.9, 1.0), beta=(0.9, 0.4, 0.0, 0.7)),
+}
+RULES = {
+    "Norse": (nir_norse.DIALECT, nir_norse.rule),
+    "Norse, rounded as ours": (nir_norse.DIALECT, nir_norse.same_as_ours),
+    "Sinabs": (nir_sinabs.DIALECT, nir_sinabs.rule),
+    "SpikingJelly": (nir_spikingjelly.DIALECT, nir_spikingjelly.rule),
+}
+REFUSED = {
+    *(("Sinabs", name) for name in ("synaptic", "synaptic, awkward")),
+    *(("Norse", name) for name in AWKWARD),
+}
+
+
+@pytest.mark.parametrize("name", [*STACKS, *AWKWARD])
+@pytest.mark.parametrize("reader", RULES)
+def test_a_readers_arithmetic_has_the_networks_spikes(reader: str, name: str, tmp_path: Path) -> None:
+    dialect, rule = RULES[reader]
+    config = (STACKS | AWKWARD)[name]
+    tensors = drawn(config)
+    reason = nir_graph.reason_against(config, tensors, dialect)
+    assert (reason is not None) == ((dialect.reader, name) in REFUSED), reason
+    if reason:
+        with pytest.raises(ValueError, match=r"^(Norse multiplies|Sinabs drops) .*"):
+            nir_graph.write(tmp_path / dialect.file, config, tensors, dialect)
+        return
+    nir_graph.write(tmp_path / dialect.file, config, tensors, dialect)
+    x = reference.inputs(config, data.load("mnist", (28, 28, 1)).test.images[:4])
+    found = nir_reader.run(nir_graph.read(tmp_path / dialect.file, dialect), rule, x, config.time_steps)
+    expected = reference.trace(reference.Step(config, tensors), x, config.time_steps).spikes
+    for ours, theirs in zip(expected, found, strict=True):
+        assert 0.005 < ours.mean() < 0.9
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("reader", RULES)
+def test_a_wrong_number_in_a_file_changes_spikes(reader: str, tmp_path: Path) -> None:
+    dialect, rule = RULES[reader]
+    tensors = drawn(BEFORE)
+
+    def spikes(config: ModelConfig, dialect: Dialect) -> list[torch.Tensor]:
+        nir_graph.write(tmp_path / "file.nir", config, tensors, dialect)
+        x = reference.inputs(config, data.load("mnist", (28, 28, 1)).test.images[:4])
+        return nir_reader.run(nir_graph.read(tmp_path / "file.nir", dialect), rule, x, config.time_steps)
+
+    right = spikes(BEFORE, dialect)
+    for config in (replace(BEFORE, beta=0.75), replace(BEFORE, threshold=0.9)):
+        assert any(not torch.equal(one, other) for one, other in zip(right, spikes(config, dialect), strict=True))
+
+
+@pytest.mark.parametrize("reader", ["Sinabs", "SpikingJelly"])
+def test_a_membrane_at_the_threshold_does_not_spike_in_readers_that_include_it(reader: str) -> None:
+    dialect, rule = RULES[reader]
+    config = ModelConfig(
+        input_shape=(1, 1, 2), conv_channels=(), hidden=(), num_classes=2, reset="zero", time_steps=1, threshold=0.5
+    )
+    above = np.nextafter(np.float32(0.5), np.float32(1))
+    tensors = {"fc1.weight": np.eye(2, dtype=np.float32), "fc1.bias": np.zeros(2, np.float32)}
+    graph = nir_graph.graph(config, tensors, dialect)
+    (spikes,) = nir_reader.run(graph, rule, torch.tensor([0.5, above]).reshape(1, 2, 1, 1), 1)
+    assert spikes.flatten().tolist() == [0.0, 1.0]

@@ -1,0 +1,46 @@
+"""Networks of which each known difference between programs changes some spikes, and what is found of such changes."""
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+from export_networks import FEW, Case, firing
+
+from csnn_torch.first_difference.causes import Cause
+from csnn_torch.first_difference.difference import Comparison, comparable
+from csnn_torch.first_difference.explain import Experiment, Finding
+from csnn_torch.first_difference.simulation import Network, simulate
+
+NETWORKS = {
+    "subtract, max": replace(FEW, beta=0.75, time_steps=6, hidden=(8,)),
+    "zero, avg": replace(
+        FEW, beta=0.75, time_steps=6, hidden=(8,), reset="zero", pool="avg", weight_bits=2, bias=False
+    ),
+    "rate, low threshold": replace(FEW, beta=0.95, threshold=0.3, time_steps=20, hidden=(8,), encoding="rate"),
+}
+
+
+@cache
+def case(name: str) -> Case:
+    return firing(NETWORKS[name], batch=4)
+
+
+def inputs(made: Case) -> torch.Tensor:
+    return made.x if made.x.ndim == 5 else made.x.expand(made.config.time_steps, *made.x.shape)
+
+
+def found_for(name: str, *causes: Cause, other: Network | None = None) -> list[Finding] | None:
+    """What explains a network that was computed with these causes; None where they change no spike."""
+    network = Network(case(name).config, case(name).tensors)
+    x, changed = inputs(case(name)), network
+    for cause in causes:
+        changed = cause.change(changed)
+    one, two = simulate(network, x), simulate(changed if other is None else other, x)
+    comparison = Comparison(comparable(one, two, True))
+    comparison.add(one, two)
+    if comparison.place is None:
+        return None
+    experiment = Experiment(network, x, comparison.what, comparison.signals[1], comparison.place)
+    assert experiment.reproduces(comparison.signals[0])
+    assert not replace(experiment, network=changed).reproduces(comparison.signals[0]) or other is not None
+    return experiment.findings(other)
