@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import SMALL, drawn
-from export_networks import OTHER
+from export_networks import OTHER, STACKS
 from nir_files import affine, chained, conv, flatten, lif, rebuilt, sixteenths, spikes_digest, write
 
 from csnn_jax.config import ModelConfig
@@ -31,16 +31,9 @@ SYNAPTIC = replace(AFTER, pool="sum", neuron="synaptic", reset="clear", alpha=0.
 OWN = {
     "small": SMALL,
     "other": replace(OTHER, learn_beta=False, learn_threshold=False, threshold=(1.0, 0.7, 0.5, 2.0)),
-    "geometry": ModelConfig(
-        input_shape=(13, 12, 1),
-        conv_channels=(4, 5),
-        kernel_size=(4, 3),
-        padding=("valid", "same"),
-        stride=(1, 2),
+    "geometry": replace(
+        STACKS["geometry"],
         pool=("avg", "none"),
-        bias=False,
-        hidden=(),
-        num_classes=3,
         reset="zero",
         beta=(0.123, 1.0, 0.0),
         encoding="rate",
