@@ -20,17 +20,21 @@ OUTSIDE = re.compile(r"^(?:https?:)?//")
 SHOWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
 
+def build(folder: Path, tour: str = "on") -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder / "site")]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu", "CSNN_TOUR": tour}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, with the tour run in it."""
-
-    def build(folder: Path) -> None:
-        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder / "site")]
-        environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stderr
-
     return once(tmp_path_factory, "docs", build) / "site"
+
+
+def test_every_link_of_a_page_leads_somewhere_in_the_site(tmp_path: Path) -> None:
+    build(tmp_path, tour="off")
 
 
 def test_every_page_is_in_the_menu() -> None:
