@@ -19,7 +19,7 @@ from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.progress import followed
 
-FORMAT = 2
+FORMAT = 3
 """Changes whenever the simulation does, so that recordings which were kept before are no longer found."""
 BATCH = 250
 """Digits that a thread simulates at once."""
