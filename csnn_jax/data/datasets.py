@@ -222,6 +222,8 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
         UserError: it can't be loaded, has more classes than the network, or holds arrays that the network doesn't
             take.
     """
+    if name not in (None, config.data.dataset):
+        config = replace(config, data=replace(config.data, subset=None))  # it bounded the training's own data
     model, dataset = config.model, _load(config, name or config.data.dataset)
     if takes_as_is(dataset.name):
         for split in (dataset.train, dataset.test)[not len(dataset.train.labels) :]:
