@@ -27,17 +27,26 @@ from csnn_jax.markdown import table
 from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "results/recipes"
+RESULTS, REAL = ROOT / "results/recipes", ROOT / "results/real_events"
 NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller")
 PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
 PICTURE, BITS, PEERS = (ROOT / f"docs/{name}.png" for name in ("results", "bits", "peers"))
-DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "saccades": "`saccades`"}
+SHOWN = {name: title for name, title in DATASETS.items() if name != "saccades"}
+"""The data sets that others have published results of."""
+TRAINED_ON = {
+    "saccades": "`saccades`, 60,000 simulated recordings",
+    "tuned": "the same, then 500 real recordings",
+    "alone": "500 real recordings",
+}
+"""The trainings of real_events.py."""
 LOOKS = {
     "original": (BLUE, "o"),
     "fast": (ORANGE, "s"),
     "accurate": (SKY, "D"),
     "sparse": (BLUE, "^"),
     "nir": (ORANGE, "v"),
+    "events": (SKY, "o"),
 }
 """Colour and mark of each recipe."""
 
@@ -83,7 +92,7 @@ Runs = dict[tuple[str, str], list[dict[str, Any]]]
 
 
 def read() -> Runs:
-    runs = [json.loads(path.read_text()) for path in RESULTS.glob("*-*-*.json")]
+    runs = [json.loads(path.read_text()) for path in (*RESULTS.glob("*-*-*.json"), *REAL.glob("saccades-*.json"))]
     found: Runs = {}
     for recipe in RECIPES:
         for dataset in DATASETS:
@@ -127,30 +136,25 @@ def flags(found: Runs) -> str:
 
 def published(found: Runs) -> str:
     rows = [(one.name, one.parameters, one.epochs, one.chosen, one.mnist, one.fashion, one.source) for one in OTHERS]
-    for recipe in dict.fromkeys(recipe for recipe, _ in found):
-        mine = {dataset: found.get((recipe, dataset)) for dataset in DATASETS}
+    for recipe in dict.fromkeys(recipe for recipe, dataset in found if dataset in SHOWN):
+        mine = {dataset: found.get((recipe, dataset)) for dataset in SHOWN}
         one = next(runs for runs in mine.values() if runs)[0]
         chosen = "nothing is chosen" if recipe == "original" else "validation images"
         size = f"{one['parameters'] / 1e6:.2f} million", str(one["epochs"])
         values = [accuracy(runs) if runs else "" for runs in mine.values()]
         rows.append((f"`--recipe {recipe}`", *size, chosen, *values, "this page"))
-    return table(("network", "parameters", "epochs", "chosen on", *DATASETS.values(), "source"), rows)
+    return table(("network", "parameters", "epochs", "chosen on", *SHOWN.values(), "source"), rows)
 
 
-def saccades(found: Runs) -> str:
+def real_events(found: Runs) -> str:
+    """What networks make of the real recordings that none of them was trained on; a column for each seed."""
     del found
-    runs = [json.loads(path.read_text()) for path in sorted((ROOT / "results/saccades").glob("*.json"))]
-    rows = [
-        (
-            str(run["seed"]),
-            f"{100 * run['accuracy']:.2f} %",
-            f"{run['seconds'] / 60:.1f}",
-            run["commit"],
-            run["processor"],
-        )
-        for run in runs
-    ]
-    return table(("seed", "test accuracy", "minutes", "commit", "processor"), rows) + f"\n\nMean: {accuracy(runs)}."
+    runs = [json.loads(path.read_text()) for path in sorted(REAL.glob("*.json"))]
+    rows = []
+    for name, trained_on in TRAINED_ON.items():
+        mine = sorted((run for run in runs if run["job"] == name), key=lambda run: run["seed"])
+        rows.append((trained_on, ", ".join(f"{100 * run['real']:.1f}" for run in mine), minutes(mine)))
+    return table(("trained on", "500 other real recordings, by seed (%)", "minutes a training"), rows)
 
 
 def everywhere(found: Runs) -> str:
@@ -181,7 +185,7 @@ def _differing(row: dict[str, Any] | None) -> str:
 
 
 TABLES: dict[str, Callable[[Runs], str]] = {
-    made.__name__: made for made in (reached, recipes, flags, published, saccades, everywhere, boards)
+    made.__name__: made for made in (reached, recipes, flags, published, real_events, everywhere, boards)
 }
 
 SUMMED = ("test accuracy", "seeds", "minutes a training")
@@ -213,7 +217,7 @@ def draw(found: Runs) -> Figure:
                 colour, mark = LOOKS[recipe]
                 points = [(run["synaptic_operations"] / 1e6, 100 * run["accuracy"]) for run in runs]
                 axes.plot(*zip(*points, strict=True), mark, color=colour, label=recipe, linestyle="none", markersize=5)
-        axes.set(title=DATASETS[dataset], ylabel="test accuracy (%)")
+        axes.set(title=DATASETS[dataset].strip("`"), ylabel="test accuracy (%)")
         axes.set(xlabel="synaptic operations of an image (million)", xlim=(0, 1.1 * axes.get_xlim()[1]))
         axes.legend(loc="best")
     return figure

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig
 from csnn_jax.config.checks import check, is_count
 from csnn_jax.errors import UserError, one_line, refusal
 from csnn_jax.figures import Figures
@@ -213,9 +213,10 @@ def _fitted(base: Config, filled: Any, words: set[str]) -> Config:
 
 
 def _check_recipe(flags: TrainFlags) -> None:
-    """Refuses a recipe whose result can say nothing of these images."""
-    given, made = (job.model.input_shape for job in (flags.config, RECIPES[flags.recipe]))
-    if given != made:
+    """Raises UserError if a recipe for MNIST's images gets others; that for recordings takes any sensor's."""
+    recipe = RECIPES[flags.recipe]
+    given, made = flags.config.model.input_shape, recipe.model.input_shape
+    if given != made and recipe.data.dataset == DataConfig.dataset:
         sizes = ", not ".join("x".join(map(str, shape)) for shape in (made, given))
         raise UserError(f"--recipe {flags.recipe}: is for images of {sizes}; expected no --recipe")
 
