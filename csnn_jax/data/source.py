@@ -75,3 +75,14 @@ class Reader:
     recordings: bool = False
     sensor: tuple[int, int] | None = None
     as_is: bool = False
+
+
+def mixed(labels: np.ndarray) -> np.ndarray:
+    """An order, [N], in which the first or last images have about the classes of all, for folders give class by class.
+
+    Readers of folders use it: --subset takes the first images, and --validation holds out the last ones.
+    """
+    order = np.argsort(labels, kind="stable")
+    counts = np.unique(labels, return_counts=True)[1]
+    share = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    return order[np.argsort(share, kind="stable")]

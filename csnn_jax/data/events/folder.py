@@ -12,7 +12,7 @@ from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recording import LARGEST, LATEST, MOST_EVENTS, Events, Size
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.npz import read_npz
-from csnn_jax.data.source import Pair, Raw, Reader, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted, mixed
 from csnn_jax.errors import UserError
 
 ARRAYS = ("x", "y", "t", "p")
@@ -43,7 +43,8 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
 
     def pair(files: list[Path], part: dict[str, list[Path]]) -> Pair:
         labels = np.repeat(np.arange(len(part)), list(map(len, part.values())))
-        return Recordings(files, read_recording, window), labels
+        order = mixed(labels)
+        return Recordings([files[place] for place in order], read_recording, window), labels[order]
 
     return Raw(pair(paths[0], train), pair(paths[1], test), tuple(train), notes=window.summary(where))
 

@@ -8,7 +8,7 @@ import numpy as np
 from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.source import Pair, Raw, Reader, Wanted
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted, mixed
 from csnn_jax.errors import UserError
 
 SENSOR = (34, 34)
@@ -39,8 +39,9 @@ def _split(folder: Path, window: Window) -> Pair:
     for one, files in zip(folders, places, strict=True):
         if not files:
             raise UserError(f"{one}: has no recordings, expected files such as 00002.bin")
-    labels = np.repeat(np.arange(10), list(map(len, places)))
-    return Recordings([path for files in places for path in files], read_bin, window), labels
+    labels, paths = np.repeat(np.arange(10), list(map(len, places))), [path for files in places for path in files]
+    order = mixed(labels)
+    return Recordings([paths[place] for place in order], read_bin, window), labels[order]
 
 
 READER = Reader(read_nmnist, recordings=True, sensor=SENSOR)
