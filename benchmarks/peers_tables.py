@@ -46,8 +46,8 @@ def peers() -> str:
 
 
 def peers_work() -> str:
-    """What differs in each library's work, and what its documentation advises."""
-    _, rows = read()
+    """What differs in the work of each library that doesn't do the same, and what its documentation advises."""
+    rows = [row for row in read()[1] if row["differs"] != "nothing"]
     lines = []
     for library in dict.fromkeys(row["library"] for row in rows):
         mine = [row for row in rows if row["library"] == library]
