@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def real_events(found: Runs) -> str:
 
 
 def everywhere(found: Runs) -> str:
-    """What everywhere.py counted: a row for each side, a column for each network."""
+    """What everywhere.py counted: a column for each network, a row for each side; sides with equal cells share one."""
     del found
     networks = {
         path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results/everywhere").glob("*.json"))
@@ -167,7 +168,9 @@ def everywhere(found: Runs) -> str:
     cells = {(name, row["side"]): row for name, one in networks.items() for row in one["rows"]}
     counts = (max(row.get("membranes", 0) for row in one["rows"]) for one in networks.values())
     rows = [("membranes, and as many spikes", *(f"{count:,}" for count in counts))]
-    rows += [(side, *(_differing(cells.get((name, side))) for name in networks)) for side in sides]
+    found_by = [(side, tuple(_differing(cells.get((name, side))) for name in networks)) for side in sides]
+    for differing, alike in groupby(found_by, key=lambda row: row[1]):
+        rows.append(("<br>".join(side for side, _ in alike), *differing))
     return table(("against snnTorch", *(name.replace("_", " ") for name in networks)), rows)
 
 
