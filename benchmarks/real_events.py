@@ -23,7 +23,7 @@ from csnn_jax import data
 FOLDER = Path("results/real_events")
 SIMULATED = ("--recipe", "events")
 TUNED = ("--recipe", "events", "--epochs", "10", "--lr", "0.001", "--schedule", "cosine")
-ALONE = ("--recipe", "events", "--epochs", "60")
+ALONE = ("--recipe", "events", "--epochs", "120")
 
 
 def main() -> None:
