@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from idx_files import IMAGES, write_folder
 
-from csnn_jax.config import Config, ModelConfig, decided
+from csnn_jax.config import Config, DataConfig, ModelConfig, decided
 from csnn_jax.data import Split, fit_model, load, load_for, shortened
 from csnn_jax.errors import UserError
 
@@ -34,6 +34,12 @@ def test_idx_folder_is_fitted_to_the_network(tmp_path):
     assert data.test.labels.tolist() == [3, 1]
     changes = ("resized to 6x8 (bilinear, antialiased)", "grey repeated to colour")
     assert data.notes == tuple(f"{name}: {change}" for change in changes), "each once, not once per split"
+
+
+def test_a_subset_bounds_the_data_set_that_was_trained_on(tmp_path):
+    config = Config(replace(SMALL, num_classes=2), DataConfig(dataset="mnist", subset=600))
+    assert len(load_for(config, f"idx:{write_folder(tmp_path)}").train.labels) == 2
+    assert len(load_for(replace(config, model=replace(SMALL, input_shape=(28, 28, 1)))).train.labels) == 600
 
 
 def test_label_outside_the_classes(tmp_path):
