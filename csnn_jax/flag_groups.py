@@ -20,7 +20,7 @@ TITLES = {
     "network": "The stack, and the window that it is run for.",
     "neuron": "What the layers are made of. The equations stand in docs/design.md.",
     "training": "How long, in what order, and on what.",
-    "optimisation": "What is minimised, and how. The formulas stand in docs/train.md.",
+    "optimisation": "What is minimised, and how. The formulas are in docs/optimization.md.",
 }
 """The groups in the order of the help, and the line at the head of each."""
 

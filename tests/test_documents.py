@@ -43,7 +43,7 @@ SHORT = "--max-iters 2 --eval-every 0 --time-steps 4"
 TINY = f"{SHORT} --conv-channels 4 --hidden 16"
 SHORTER = (
     ("--resume", "--max-iters 4"),
-    ("tfds:halves", "--max-iters 2 --eval-every 0 --hidden 16"),
+    ("arrays:halves", "--max-iters 2 --eval-every 0 --hidden 16"),
     ("--init-from", f"{SHORT} --eval-images 256"),
     ("export runs/tuned", "--quick"),
     ("--conv-channels", SHORT),

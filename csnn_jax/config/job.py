@@ -55,7 +55,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained. The formulas of the optimisation stand in docs/train.md."""
+    """How the network is trained. The formulas are in docs/optimization.md."""
 
     epochs: int = 1
     """Passes over the training images."""
