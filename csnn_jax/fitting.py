@@ -23,8 +23,8 @@ from csnn_jax.update.trainer import Trainer
 Arrays = Split | tuple[Any, Any]
 """A split, or images [N, H, W, C] or [N, T, H, W, C] and their labels [N], as `data.as_split` takes them."""
 
-USED = ("dataset", "augment", "flip", "event_drop")
-"""The fields of `DataConfig` that say something of arrays; `dataset` may be that of an earlier `fit`."""
+USED = ("dataset", "augment", "flip", "event_drop", "classes")
+"""The fields of `DataConfig` that may be set; `dataset` and `classes` may be those of an earlier `fit`."""
 UNUSED = ("checkpoint_every", "keep_checkpoints")
 """The fields of `TrainConfig` that are about run directories alone."""
 
@@ -118,8 +118,7 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
 def _asked(config: Config, dataset: data.Dataset) -> Config:
     """The job on these arrays, before what is left to `auto` is decided."""
     data.check_counts(dataset.train.images, config.model)
-    model = data.fit_model(config.model, dataset)
-    return replace(config, model=model, data=replace(config.data, dataset=dataset.name))
+    return data.fit_config(replace(config, data=replace(config.data, dataset=dataset.name)), dataset)
 
 
 def _iterations(settings: TrainConfig, images: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from csnn_jax.config.job import Config
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.entry import entry_of, scale_note
-from csnn_jax.data.fitted import learned
+from csnn_jax.data.fitted import check_names, learned, named
 from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
@@ -219,8 +219,8 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
     Frames of recordings are kept in the user's cache folder, for a run that was received must not name one.
 
     Raises:
-        UserError: it can't be loaded, has more classes than the network, or holds arrays that the network doesn't
-            take.
+        UserError: it can't be loaded, has more classes than the network or classes of other names, or holds arrays
+            that the network doesn't take.
     """
     model, dataset = config.model, _load(config, name or config.data.dataset)
     if takes_as_is(dataset.name):
@@ -240,6 +240,7 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
             f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
             f"{model.num_classes}"
         )
+    check_names(dataset.name, named(dataset), config.data.classes)
     return dataset
 
 

@@ -117,7 +117,7 @@ def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
     dataset = data.load_to_train(given, flags.cache)
     dataset = data.shortened(dataset, given.train.eval_images)
     data.check_counts(dataset.train.images, given.model)
-    asked = replace(given, model=data.fit_model(given.model, dataset))
+    asked = data.fit_config(given, dataset)
     config = decided(asked)
     dataset = data.learned(dataset, config.model)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
@@ -231,6 +231,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
         tied = "the choice of so few bits' exponents depends"
     if tied:
         changeable, allowed = KEPT, f"only change {kept}, for {tied} on the number of iterations"
+    data.check_names(config.data.dataset, config.data.classes, before.data.classes)
     for part, values in asdict(config).items():
         for name, now in values.items():
             then = getattr(getattr(before, part), name)
