@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trace = model.trace(sample[None])
             spikes, membranes = (np.asarray(layers[-1])[:, 0] for layers in (trace.spikes, trace.membranes))
             read = membranes if config.model.readout == "membrane" else None
-            print(_text(path, notes, spikes, read), flush=True)
+            print(_text(path, notes, config.class_names, spikes, read), flush=True)
         return code
 
     return run_command(command, arguments)
@@ -91,18 +91,20 @@ def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
     return np.rint(pixels * (config.brightest / 255)).astype(np.uint8)
 
 
-def _text(path: str, notes: Sequence[str], spikes: np.ndarray, membranes: np.ndarray | None) -> str:
+def _text(
+    path: str, notes: Sequence[str], names: Sequence[str], spikes: np.ndarray, membranes: np.ndarray | None
+) -> str:
     """The answer for output spikes [time, classes], or membranes where the class is read from them."""
     scores = spikes.sum(0).astype(int) if membranes is None else membranes.sum(0)
     steps = np.flatnonzero(spikes.any(1))
     first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spike at all"
     first = first if membranes is None else ""
     best = np.flatnonzero(scores == scores.max())
-    tie = f" (tie between {', '.join(map(str, best))})" if len(best) > 1 else ""
-    lines = [f"{path}: class {best[0]}{tie}{first}"]
+    tie = f" (tie between {', '.join(names[one] for one in best)})" if len(best) > 1 else ""
+    lines = [f"{path}: class {names[best[0]]}{tie}{first}"]
     lines += [f"  {note}" for note in notes]
     said, form = ("spikes", "d") if membranes is None else ("summed membranes", ".2f")
-    lines.append(f"  {said}: " + "  ".join(f"{label}:{score:{form}}" for label, score in enumerate(scores)))
+    lines.append(f"  {said}: " + "  ".join(f"{name}:{score:{form}}" for name, score in zip(names, scores, strict=True)))
     return "\n".join(lines)
 
 

@@ -23,4 +23,4 @@ def sample(config: Config, dataset: data.Dataset, trainer: Trainer) -> spikes.Sa
     image, label = dataset.test.images[:1], int(dataset.test.labels[0])
     membranes, fired = (list(layer[:, 0] for layer in layers) for layers in trainer.trace(image))
     thresholds = [None if value == NEVER else value for value in config.model.thresholds]
-    return spikes.Sample(image[0], label, membranes, fired, thresholds)
+    return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names)
