@@ -24,7 +24,7 @@ from export.hashes import SUMS
 from export.proof import statements
 
 SCHEMA_VERSION = 2
-MOST_BYTES, MOST_CONFIG = 2**24, 2**16
+MOST_BYTES, MOST_CONFIG = 2**24, 2**20
 """Bytes of a manifest.json and a config.json that are read."""
 NOT_LISTED = (MANIFEST, SUMS)
 
