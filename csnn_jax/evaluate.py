@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         which: dict[str, int] = {} if run.checkpoint is None else {"checkpoint": run.checkpoint}
         values: dict[str, Any] = which | {
             "dataset": dataset.name,
+            **({} if dataset.final == "test" else {"split": dataset.final}),
             "images": len(result.labels),
             "accuracy": result.accuracy,
             "classes": config.class_names,
@@ -76,14 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         if flags.by_steps:
             values["accuracy_by_steps"] = model.by_steps(dataset.test).tolist()
-            style.save(steps.draw(values["accuracy_by_steps"]), run.path, "steps", flags.figures)
+            style.save(steps.draw(values["accuracy_by_steps"], dataset.final), run.path, "steps", flags.figures)
         if flags.by_bits:
             values["by_bits"] = by_bits(config, tensors, dataset.test)
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
-        figure = confusion.draw(result.confusion, result.accuracy, config.class_names)
+        figure = confusion.draw(result.confusion, result.accuracy, config.class_names, dataset.final)
         style.save(figure, run.path, "confusion", flags.figures)
         of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
-        print(_text(result, of, config.class_names))
+        print(f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})\n")
+        print(_text(result, config.class_names))
         if told := _known(run.records("end"), dataset.test):
             print(told)
         if dataset.test.images.dtype == "uint8" and dataset.entry.scale != (scale := config.model.pixel_scale):
@@ -130,14 +132,13 @@ def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> str | None:
     return None if which else "Note: these are not the images that csnn_jax.fit evaluated it on"
 
 
-def _text(result: "Evaluation", name: str, classes: Sequence[str]) -> str:
+def _text(result: "Evaluation", classes: Sequence[str]) -> str:
     """Accuracy by class, and the confusion matrix, whose columns are numbered; rows have the classes' names, too."""
     width = max(5, len(str(result.confusion.max())) + 1)
     heads = [label if label == str(number) else f"{number} {label}" for number, label in enumerate(classes)]
     wide, side = max(5, *map(len, heads)), "<" if heads != list(classes) else ">"
-    lines = [f"Test Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {name})", ""]
     numbers = "".join(f"{number:>{width}}" for number in range(result.num_classes))
-    lines.append(f"{'class':<{wide}}  accuracy   predicted as{numbers}")
+    lines = [f"{'class':<{wide}}  accuracy   predicted as{numbers}"]
     for head, share, row in zip(heads, result.per_class, result.confusion, strict=True):
         accuracy = "no images" if share is None else f"{share:.2%}"
         lines.append(f"{head:{side}{wide}}  {accuracy:>9}{'':15}" + "".join(f"{n:>{width}}" for n in row))

@@ -162,9 +162,9 @@ class _Fitting(RecordingJournal):
         super().evaluated(done, kind, result)
         self._tell(done, result)
 
-    def finished(self, done: int, result: Evaluation, **more: Any) -> None:
+    def finished(self, done: int, kind: str, result: Evaluation, **more: Any) -> None:
         arrays = {"train": data.digest(self._dataset.train), "test": data.digest(self._dataset.test)}
-        super().finished(done, result, arrays=arrays, **more)
+        super().finished(done, kind, result, arrays=arrays, **more)
         if done != self._latest:  # else it has just been told
             self._tell(done, result)
 

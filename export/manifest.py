@@ -162,11 +162,12 @@ def _no_rule(name: str, recorded: Any, found: Any) -> None:
     return None
 
 
-def data(dataset: str, test: Split) -> dict[str, Any]:
-    """Names the test images, so that no other data set is taken for them."""
+def data(dataset: str, test: Split, split: str = "test") -> dict[str, Any]:
+    """Names the test images, so that no other data set is taken for them; `split` is what a `Dataset` has as `final`."""
     digest = hashlib.sha256(as_bytes(test.images))
     digest.update(test.labels.astype("<i4").tobytes())
-    return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest()}
+    held_out = {} if split == "test" else {"split": split}
+    return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest(), **held_out}
 
 
 def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rule) -> Iterator[str]:

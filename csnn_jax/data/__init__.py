@@ -2,7 +2,7 @@
 
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.datasets import READERS, is_recorded, load, load_for, load_to_train, takes_as_is
+from csnn_jax.data.datasets import READERS, is_recorded, load, load_for, load_to_train, reader_of, takes_as_is
 from csnn_jax.data.encode import as_input, encode
 from csnn_jax.data.entry import Entry, as_floats, as_learned
 from csnn_jax.data.fitted import check_names, fit_config, fit_model, learned, named
@@ -57,6 +57,7 @@ __all__ = [
     "load_for",
     "load_to_train",
     "named",
+    "reader_of",
     "require_training",
     "shortened",
     "takes_as_is",

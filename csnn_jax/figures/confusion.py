@@ -18,8 +18,10 @@ DIGIT = 0.64 * TEXT / 72
 
 
 @styled
-def draw(matrix: np.ndarray, accuracy: float, names: Sequence[str]) -> Figure:
+def draw(matrix: np.ndarray, accuracy: float, names: Sequence[str], of: str = "test") -> Figure:
     """A confusion matrix [true class, predicted class] with the names of the classes: right in blue, wrong in orange.
+
+    `of` says which images these are.
 
     Mistakes have a scale of their own, the square root of their number, for they are few.
     """
@@ -33,7 +35,7 @@ def draw(matrix: np.ndarray, accuracy: float, names: Sequence[str]) -> Figure:
     axes.pcolormesh(_colors(matrix), **edges)
     _name(axes, classes, shown)
     wrong = int(matrix.sum() - np.trace(matrix))
-    axes.set_title(f"{matrix.sum():,} test images, {wrong:,} wrong, accuracy {accuracy:.2%}")
+    axes.set_title(f"{matrix.sum():,} {of} images, {wrong:,} wrong, accuracy {accuracy:.2%}")
     if classes <= COUNTED:
         for row, column in np.argwhere(matrix):
             axes.text(column + 0.5, row + 0.5, str(matrix[row, column]), ha="center", va="center")

@@ -32,6 +32,7 @@ class Sample(NamedTuple):
         membranes, spikes: U and S of every layer, each [time, *shape].
         thresholds: of every layer; None: it has none.
         names: of the classes.
+        split: what the image is one of.
     """
 
     image: np.ndarray
@@ -40,6 +41,7 @@ class Sample(NamedTuple):
     spikes: Sequence[np.ndarray]
     thresholds: Sequence[float | None]
     names: Sequence[str]
+    split: str = "test"
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def _image(axes: Axes, sample: Sample) -> None:
     still = sample.image.mean(0) if sample.image.ndim == 4 else sample.image
     colours = still.shape[-1] == 3
     axes.imshow(still / max(1, still.max()) if colours else still.sum(-1), cmap="gray_r")
-    axes.set_title(f"test image, class {short(sample.names[sample.label], LONGEST)}")
+    axes.set_title(f"{sample.split} image, class {short(sample.names[sample.label], LONGEST)}")
     _bare(axes, still.shape[:2])
 
 

@@ -250,11 +250,10 @@ def _introduce(job: Job, run: RunDir, start: int) -> None:
 def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Iterator[str]:
     """The lines that say what a job learns from, and what it runs on."""
     total, most = iterations(config.train, len(dataset.train.labels)), config.train.max_iters
-    held_out = f", {len(dataset.validation.labels)} held out" if dataset.validation else ""
-    yield (
-        f"Data: {dataset.name}, {len(dataset.train.labels)} training{held_out} and {len(dataset.test.labels)} test "
-        f"images, {config.model.num_classes} classes"
-    )
+    parts = [f"{len(dataset.train.labels)} training", f"{len(dataset.test.labels)} {dataset.final}"]
+    if dataset.validation and dataset.final == "test":
+        parts[0] += f", {len(dataset.validation.labels)} held out"
+    yield f"Data: {dataset.name}, {' and '.join(parts)} images, {config.model.num_classes} classes"
     for note in dataset.notes:
         yield f"Data: {note}"
     if dataset.frames:

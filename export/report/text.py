@@ -52,6 +52,8 @@ def _title(manifest: Manifest) -> str:
             f"**Made with `--weight-bits {settings['weight_bits']}`**: the weights were rounded after training. Before "
             f"that, the network classified {percent(rounded['accuracy'])} of the test images right."
         )
+    if data.get("split") == "validation":
+        lines.append("**Without test images**: what is called so here was held out from training by `--validation`.")
     steps = manifest["semantics"]["time_steps"]
     if training["time_steps"] != steps:
         lines.append(
