@@ -104,7 +104,7 @@ def _text(
     steps = np.flatnonzero(spikes.any(1))
     first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spike at all"
     first = first if membranes is None else ""
-    best = [names[label] for label in np.flatnonzero(scores == scores.max())]
+    best = [name for name, score in zip(names, scores, strict=True) if score == scores.max()]
     tie = f" (tie between {', '.join(best)})" if len(best) > 1 else ""
     lines = [f"{path}: class {best[0]}{tie}{first}"]
     lines += [f"  {note}" for note in notes]

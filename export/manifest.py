@@ -163,7 +163,7 @@ def _no_rule(name: str, recorded: Any, found: Any) -> None:
 
 
 def data(dataset: str, test: Split, split: str = "test") -> dict[str, Any]:
-    """Names the test images, so that no other data set is taken for them; `split` is what a `Dataset` has as `final`."""
+    """Names the test images, so that no other data set is taken for them; `split` is the `final` of the `Dataset`."""
     digest = hashlib.sha256(as_bytes(test.images))
     digest.update(test.labels.astype("<i4").tobytes())
     held_out = {} if split == "test" else {"split": split}

@@ -61,7 +61,7 @@ def load(
         spare: where the data set has no test images and `validation` is 0, so many training images take their place.
 
     Returns:
-        The data set. Its classes are MNIST's 10, or those that TFDS states, or 0 .. highest training label.
+        The data set. Its classes are those that its files or folders name, or 0 .. highest training label.
 
     Raises:
         UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels
@@ -99,8 +99,8 @@ def load(
     if not tested:
         test = _in_place_of_test(held_out, len(train.labels), name)
         notes.append(f"{name}: has no test images; the final accuracy is that of the held-out images")
-    said = (tuple(dict.fromkeys(some)) for some in (notes, fitted))
-    return Dataset(name, train, held_out, test, names, entry, *said, final="test" if tested else "validation")
+    said, changed = (tuple(dict.fromkeys(some)) for some in (notes, fitted))
+    return Dataset(name, train, held_out, test, names, entry, said, changed, "test" if tested else "validation")
 
 
 def _classes(raw: Raw, name: str) -> tuple[Pair, tuple[str, ...]]:

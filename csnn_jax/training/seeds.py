@@ -99,10 +99,10 @@ def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
     accuracies = {seed: ends[-1]["accuracy"] if ends else None for seed, ends in final.items()}
     known = [accuracy for accuracy in accuracies.values() if accuracy is not None]
     listed = [{"seed": seed, "run": run.path.name, "accuracy": accuracies[seed]} for seed, run in runs.items()]
-    splits = {"split": ends[-1]["split"] for ends in final.values() if ends and "split" in ends[-1]}
+    held_out = any(run.final_split != "test" for run in runs.values())
     return {
         "runs": listed,
-        **splits,
+        **({"split": "validation"} if held_out else {}),
         "finished": len(known),
         "mean": mean(known) if known else None,
         "standard_deviation": stdev(known) if len(known) > 1 else None,
