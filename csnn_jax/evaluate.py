@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from csnn_jax.config import Config
     from csnn_jax.data import Split
     from csnn_jax.runs.layouts import Tensors
+    from csnn_jax.runs.metrics import Evaluation
 
 DESCRIPTION = """How well a trained network does: accuracy, by class too, confusion matrix, health of each layer.
 
@@ -65,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         which: dict[str, int] = {} if run.checkpoint is None else {"checkpoint": run.checkpoint}
         values: dict[str, Any] = which | {
             "dataset": dataset.name,
+            **({} if dataset.final == "test" else {"split": dataset.final}),
             "images": len(result.labels),
             "accuracy": result.accuracy,
+            "classes": config.class_names,
             "per_class": result.per_class,
             "confusion": result.confusion.tolist(),
             "density": result.densities,
@@ -74,12 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         if flags.by_steps:
             values["accuracy_by_steps"] = model.by_steps(dataset.test).tolist()
-            style.save(steps.draw(values["accuracy_by_steps"]), run.path, "steps", flags.figures)
+            style.save(steps.draw(values["accuracy_by_steps"], dataset.final), run.path, "steps", flags.figures)
         if flags.by_bits:
             values["by_bits"] = by_bits(config, tensors, dataset.test)
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
-        style.save(confusion.draw(result.confusion, result.accuracy), run.path, "confusion", flags.figures)
-        print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
+        figure = confusion.draw(result.confusion, result.accuracy, config.class_names, dataset.final)
+        style.save(figure, run.path, "confusion", flags.figures)
+        of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
+        print(f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})\n")
+        print(_text(result, config.class_names))
         if told := _known(run.records("end"), dataset.test):
             print(told)
         if dataset.test.images.dtype == "uint8" and dataset.entry.scale != (scale := config.model.pixel_scale):
@@ -126,13 +132,16 @@ def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> str | None:
     return None if which else "Note: these are not the images that csnn_jax.fit evaluated it on"
 
 
-def _text(result, name: str) -> str:
+def _text(result: "Evaluation", classes: Sequence[str]) -> str:
+    """Accuracy by class, and the confusion matrix, whose columns are numbered; rows have the classes' names, too."""
     width = max(5, len(str(result.confusion.max())) + 1)
-    lines = [f"Test Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {name})", ""]
-    lines.append("class  accuracy   predicted as" + "".join(f"{c:>{width}}" for c in range(result.num_classes)))
-    for label, (share, row) in enumerate(zip(result.per_class, result.confusion, strict=True)):
+    heads = [label if label == str(number) else f"{number} {label}" for number, label in enumerate(classes)]
+    wide, side = max(5, *map(len, heads)), "<" if heads != list(classes) else ">"
+    numbers = "".join(f"{number:>{width}}" for number in range(result.num_classes))
+    lines = [f"{'class':<{wide}}  accuracy   predicted as{numbers}"]
+    for head, share, row in zip(heads, result.per_class, result.confusion, strict=True):
         accuracy = "no images" if share is None else f"{share:.2%}"
-        lines.append(f"{label:>5}  {accuracy:>9}{'':15}" + "".join(f"{n:>{width}}" for n in row))
+        lines.append(f"{head:{side}{wide}}  {accuracy:>9}{'':15}" + "".join(f"{n:>{width}}" for n in row))
     return "\n".join(lines)
 
 

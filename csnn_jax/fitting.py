@@ -23,8 +23,8 @@ from csnn_jax.update.trainer import Trainer
 Arrays = Split | tuple[Any, Any]
 """A split, or images [N, H, W, C] or [N, T, H, W, C] and their labels [N], as `data.as_split` takes them."""
 
-USED = ("dataset", "augment", "flip", "event_drop")
-"""The fields of `DataConfig` that say something of arrays; `dataset` may be that of an earlier `fit`."""
+USED = ("dataset", "augment", "flip", "event_drop", "classes")
+"""The fields of `DataConfig` that may be set; `dataset` and `classes` may be those of an earlier `fit`."""
 UNUSED = ("checkpoint_every", "keep_checkpoints")
 """The fields of `TrainConfig` that are about run directories alone."""
 
@@ -118,8 +118,7 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
 def _asked(config: Config, dataset: data.Dataset) -> Config:
     """The job on these arrays, before what is left to `auto` is decided."""
     data.check_counts(dataset.train.images, config.model)
-    model = data.fit_model(config.model, dataset)
-    return replace(config, model=model, data=replace(config.data, dataset=dataset.name))
+    return data.fit_config(replace(config, data=replace(config.data, dataset=dataset.name)), dataset)
 
 
 def _iterations(settings: TrainConfig, images: int) -> int:
@@ -163,9 +162,9 @@ class _Fitting(RecordingJournal):
         super().evaluated(done, kind, result)
         self._tell(done, result)
 
-    def finished(self, done: int, result: Evaluation, **more: Any) -> None:
+    def finished(self, done: int, kind: str, result: Evaluation, **more: Any) -> None:
         arrays = {"train": data.digest(self._dataset.train), "test": data.digest(self._dataset.test)}
-        super().finished(done, result, arrays=arrays, **more)
+        super().finished(done, kind, result, arrays=arrays, **more)
         if done != self._latest:  # else it has just been told
             self._tell(done, result)
 

@@ -142,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dataset = None if name == OWN else data.load_for(job)
         if dataset is not None:
             found = _read(flags, **_entering(found.config, dataset))
+            job = replace(job, data=replace(job.data, classes=data.named(dataset)))
         for note in found.notes:
             print(f"Note: {note}")
         config = replace(job, model=replace(found.config, weight_bits=flags.weight_bits))

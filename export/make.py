@@ -79,7 +79,7 @@ def make(
         "schema_version": manifest.SCHEMA_VERSION,
         "made": manifest.made(settings.opset),
         "training": training,
-        "data": manifest.data(config.data.dataset, dataset.test),
+        "data": manifest.data(config.data.dataset, dataset.test, dataset.final),
         "settings": asdict(settings) | {"accuracy_images": len(inputs.test.labels)},
         **claimed,
         "latency": latency,

@@ -24,7 +24,7 @@ from export.hashes import SUMS
 from export.proof import statements
 
 SCHEMA_VERSION = 2
-MOST_BYTES, MOST_CONFIG = 2**24, 2**16
+MOST_BYTES, MOST_CONFIG = 2**24, 2**20
 """Bytes of a manifest.json and a config.json that are read."""
 NOT_LISTED = (MANIFEST, SUMS)
 
@@ -162,11 +162,12 @@ def _no_rule(name: str, recorded: Any, found: Any) -> None:
     return None
 
 
-def data(dataset: str, test: Split) -> dict[str, Any]:
-    """Names the test images, so that no other data set is taken for them."""
+def data(dataset: str, test: Split, split: str = "test") -> dict[str, Any]:
+    """Names the test images, so that no other data set is taken for them; `split` is the `final` of the `Dataset`."""
     digest = hashlib.sha256(as_bytes(test.images))
     digest.update(test.labels.astype("<i4").tobytes())
-    return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest()}
+    held_out = {} if split == "test" else {"split": split}
+    return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest(), **held_out}
 
 
 def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rule) -> Iterator[str]:

@@ -86,7 +86,7 @@ class Bundle:
         if window is not None:
             window = replace(window, steps=network.recorded or window.steps)
         frames = network.time_steps if network.frames else None
-        write_sources(folder, network.model, network.tensors, frames, window)
+        write_sources(folder, network.model, network.tensors, frames, window, network.config.class_names)
         return folder
 
     @cached_property

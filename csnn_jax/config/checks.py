@@ -2,6 +2,7 @@
 
 import math
 import sys
+import unicodedata
 from dataclasses import fields
 from typing import Any, get_args
 
@@ -53,6 +54,12 @@ def is_count(value: object, least: int = 1) -> bool:
 
 def is_counts(values: object) -> bool:
     return isinstance(values, tuple) and all(is_count(v) for v in values)
+
+
+def is_class_name(value: object) -> bool:
+    """Whether a value can name a class in lines of text: no control characters, and not `-`, which means none."""
+    breaking = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of characters, and what ends a line or a paragraph
+    return isinstance(value, str) and value not in ("", "-") and not {*map(unicodedata.category, value)} & {*breaking}
 
 
 def is_number(value: object, above: float = -math.inf) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from csnn_jax.config.checks import check, check_choice, flag_of, is_count, is_number, settle
+from csnn_jax.config.checks import check, check_choice, flag_of, is_class_name, is_count, is_number, settle
 from csnn_jax.config.network import ModelConfig, Readout
 
 Init = Literal["auto", "torch", "fluctuation", "calibrated"]
@@ -37,6 +37,8 @@ class DataConfig:
     frames: Frames = "time"
     """Recordings of events: frames that last equally long, or that take equally many events. A pixel holds the number
     of its events in a frame, up to 15."""
+    classes: tuple[str, ...] | None = None
+    """Names of the classes, in the order of the output neurons; None: their numbers."""
 
     def __post_init__(self):
         settle(self)
@@ -51,6 +53,8 @@ class DataConfig:
         fits = self.subset is None or is_count(self.subset)
         check("--subset", self.subset, "a whole number of at least 1", fits)
         check("--flip", self.flip, "true or false", isinstance(self.flip, bool))
+        if self.classes is not None:
+            check("classes", self.classes, "different names of classes", _are_names(self.classes))
 
 
 @dataclass(frozen=True)
@@ -249,6 +253,8 @@ class Config:
         check("--augment", self.data.augment, below, shift < min(height, width))
         if self.model.output == "integrator" and self.train.loss == "ce_rate":
             object.__setattr__(self, "train", replace(self.train, loss="ce_membrane"))
+        named, most = len(self.data.classes or ()), self.model.num_classes
+        check("classes", self.data.classes, f"at most {most} names, one for each class", named <= most)
         counts = self.train.loss == "mse_count"
         expected = "ce_membrane with --output integrator, whose neurons never spike"
         check("--loss", self.train.loss, expected, not counts or self.model.output == "spiking")
@@ -258,6 +264,16 @@ class Config:
         hidden = len(self.model.layers) > 1
         check("--rate-target", target, "a network with a hidden layer", target is None or hidden)
         check("--dropout", self.train.dropout, "a network with a hidden layer", not self.train.dropout or hidden)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for each output neuron: that of its class, or its number where the data have no name for it."""
+        known = self.data.classes or ()
+        return (*known, *map(str, range(len(known), self.model.num_classes)))
+
+
+def _are_names(values: object) -> bool:
+    return isinstance(values, tuple) and all(map(is_class_name, values)) and len(set(values)) == len(values)
 
 
 def _check_augment(amounts: Any) -> None:

@@ -32,7 +32,7 @@ SLOPELESS = ("straight_through", "heaviside")
 """Surrogates that `slope` does not change, and which refuse one."""
 GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
 """Fields with one value for all convolutions, or one for each."""
-RECORDED = ("input_bits",)
+RECORDED = ("input_bits", "classes")
 """Fields that the data decides, and that no flag gives."""
 PIXEL = 256.0
 """What bytes are divided by unless a data set or a flag says otherwise."""

@@ -10,6 +10,7 @@ from csnn_jax.data.images import Images, Shape
 
 if TYPE_CHECKING:
     from csnn_jax.data.events.shelf import Shelf
+    from csnn_jax.data.pictures import Picture
 
 Pair = tuple[Images, np.ndarray]
 """Images and their labels, whole numbers [N]."""
@@ -46,7 +47,7 @@ class Raw:
 
     Attributes:
         train: what to learn from; without images where there are none to learn from.
-        test: what to report accuracy on.
+        test: what to report accuracy on; without images where some of `train` have to be held out for that.
         names: of the classes; without them they are the numbers from 0 to the highest label to learn from.
         floats: the images were floats from 0 to 1, which were scaled to 0 .. 255.
         notes: what was changed on reading, to be printed, one line each; they may repeat themselves.
@@ -68,6 +69,8 @@ class Reader:
             `UserError`, in one line with the file, what was found and what was expected.
         recordings: it reads recordings of events and makes frames of them; others read images.
         as_is: its images are taken as they are: they are never resized, and floats stay floats.
+        picture: reads a file as the pictures of these data sets are read, in the shape of a network's input; None: the
+            data aren't files of pictures.
         sensor: height and width of the camera (pixels), where all of these recordings come from the same.
     """
 
@@ -75,14 +78,4 @@ class Reader:
     recordings: bool = False
     sensor: tuple[int, int] | None = None
     as_is: bool = False
-
-
-def mixed(labels: np.ndarray) -> np.ndarray:
-    """An order, [N], in which the first or last images have about the classes of all, for folders give class by class.
-
-    Readers of folders use it: --subset takes the first images, and --validation holds out the last ones.
-    """
-    order = np.argsort(labels, kind="stable")
-    counts = np.unique(labels, return_counts=True)[1]
-    share = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
-    return order[np.argsort(share, kind="stable")]
+    picture: "Callable[[str, Shape], Picture] | None" = None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class Dataset:
         entry: how its images enter a network, see `images.entry_of`.
         notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
         fitted: of the notes, those on a change of size or channels for the network's input.
+        final: what `test` holds: "test" images, or, where the data set has none, those of `validation`.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Dataset:
     entry: Entry
     notes: tuple[str, ...]
     fitted: tuple[str, ...] = ()
+    final: Literal["test", "validation"] = "test"
 
     @property
     def num_classes(self) -> int:

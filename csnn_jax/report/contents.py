@@ -78,7 +78,10 @@ def _described(subject: ReportedRun) -> str:
     dataset = subject.dataset
     if dataset is not None and dataset.name != config.data.dataset:
         at += f" The test images are those of {shown_dataset(dataset.name)}."
-    final = f" Its final test accuracy is {subject.accuracy:.2%}." if subject.accuracy is not None else ""
+    split = subject.run.final_split
+    final = f" Its final {split} accuracy is {subject.accuracy:.2%}." if subject.accuracy is not None else ""
+    if split != "test":
+        at += " The data set has no test images; what is called so below are the images that --validation held out."
     read = " Its class is read from the output membranes, summed over the window." if subject.sums_membranes else ""
     return (
         f"A spiking network of {sizes}, each image seen for {model.time_steps} steps.{read} It was trained for "

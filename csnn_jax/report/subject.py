@@ -67,8 +67,8 @@ class ReportedRun:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes that the network knows."""
-        known = self.dataset.names if self.dataset else ()
-        return (*known, *map(str, range(len(known), self.config.model.num_classes)))
+        known = self.dataset.names if self.dataset and self.config.data.classes is None else ()
+        return (*known, *self.config.class_names[len(known) :])
 
 
 def read(name: str, number: int, checkpoint: str | None, dataset: str | None = None) -> ReportedRun:
@@ -117,9 +117,8 @@ def _images(config: Config, missing: list[str]) -> Dataset | None:
 def shown_dataset(name: str) -> str:
     """A data set's name without the folder that it lies in."""
     kind, _, where = name.partition(":")
-    if kind == "idx":
-        return "idx:DIR"
-    if kind == data.ARRAYS:
-        return "arrays:FILE.npz"
+    form = next((form for form in data.READERS if form.partition(":")[0] == kind), name)
+    if kind != "tfds":
+        return form
     base, at, _ = where.partition("@")
     return f"{kind}:{base}@DATA_DIR" if at else name

@@ -39,9 +39,10 @@ def _summary(subjects: Sequence[ReportedRun]) -> Html:
 
 
 def _final(subject: ReportedRun) -> str:
-    """The final accuracy, and on how many images, where not on all."""
-    of = subject.config.train.eval_images
-    return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)")
+    """The final accuracy, and on how many images, where not on all; and on which, where not on test images."""
+    of, split = subject.config.train.eval_images, subject.run.final_split
+    which = "" if split == "test" else f" ({split})"
+    return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)") + which
 
 
 def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Html]:

@@ -118,6 +118,11 @@ class RunDir:
     def finished(self) -> bool:
         return any(not r["interrupted"] for r in self.records("end"))
 
+    @property
+    def final_split(self) -> str:
+        """What the final accuracy is measured on: "test" images, or "validation" ones where there are no others."""
+        return next((end["split"] for end in self.records("end") if "split" in end), "test")
+
     def config(self) -> Config:
         """Reads config.json.
 

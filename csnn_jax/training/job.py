@@ -117,7 +117,7 @@ def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
     dataset = data.load_to_train(given, flags.cache)
     dataset = data.shortened(dataset, given.train.eval_images)
     data.check_counts(dataset.train.images, given.model)
-    asked = replace(given, model=data.fit_model(given.model, dataset))
+    asked = data.fit_config(given, dataset)
     config = decided(asked)
     dataset = data.learned(dataset, config.model)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
@@ -231,6 +231,7 @@ def check_same_job(run: RunDir, config: Config) -> None:
         tied = "the choice of so few bits' exponents depends"
     if tied:
         changeable, allowed = KEPT, f"only change {kept}, for {tied} on the number of iterations"
+    data.check_names(config.data.dataset, config.data.classes, before.data.classes)
     for part, values in asdict(config).items():
         for name, now in values.items():
             then = getattr(getattr(before, part), name)
@@ -249,11 +250,10 @@ def _introduce(job: Job, run: RunDir, start: int) -> None:
 def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Iterator[str]:
     """The lines that say what a job learns from, and what it runs on."""
     total, most = iterations(config.train, len(dataset.train.labels)), config.train.max_iters
-    held_out = f", {len(dataset.validation.labels)} held out" if dataset.validation else ""
-    yield (
-        f"Data: {dataset.name}, {len(dataset.train.labels)} training{held_out} and {len(dataset.test.labels)} test "
-        f"images, {config.model.num_classes} classes"
-    )
+    parts = [f"{len(dataset.train.labels)} training", f"{len(dataset.test.labels)} {dataset.final}"]
+    if dataset.validation and dataset.final == "test":
+        parts[0] += f", {len(dataset.validation.labels)} held out"
+    yield f"Data: {dataset.name}, {' and '.join(parts)} images, {config.model.num_classes} classes"
     for note in dataset.notes:
         yield f"Data: {note}"
     if dataset.frames:

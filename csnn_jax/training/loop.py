@@ -56,8 +56,8 @@ class Journal:
         """Loss or gradient were not finite; keeps what is good and says where it is."""
         return UserError(f"iteration {iteration}: the loss or a gradient is not finite")
 
-    def finished(self, done: int, result: Evaluation) -> None:
-        """All is done, with this result on the test images."""
+    def finished(self, done: int, kind: str, result: Evaluation) -> None:
+        """All is done, with this result on the "test" images, or on "validation" images where there are no others."""
 
     def interrupted(self, done: int) -> None:
         """The training stops here, to be gone on with."""
@@ -156,11 +156,11 @@ class Loop:
             journal.evaluated(done, kind, result)
 
     def _finish(self, done: int, journal: Journal) -> bool:
-        """The last word on the test set; False if it was interrupted."""
+        """The last word, on the test images if there are any; False if it was interrupted."""
         result = self._measure(self._dataset.test, journal)
         if result is None:
             return False
-        journal.finished(done, result)
+        journal.finished(done, self._dataset.final, result)
         return True
 
     def _measure(self, split: data.Split, journal: Journal) -> Evaluation | None:

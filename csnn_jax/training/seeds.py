@@ -92,14 +92,17 @@ def is_done(run: RunDir, flags: TrainFlags) -> bool:
 def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
     """Contents of summary.json: the final test accuracy of each seed, None until it is finished; mean and deviation.
 
+    Without test images, `split` is "validation", as in the runs' last records.
     The standard deviation is that of a sample, with n - 1. It is None for fewer than two.
     """
     final = {seed: [end for end in run.records("end") if not end["interrupted"]] for seed, run in runs.items()}
     accuracies = {seed: ends[-1]["accuracy"] if ends else None for seed, ends in final.items()}
     known = [accuracy for accuracy in accuracies.values() if accuracy is not None]
     listed = [{"seed": seed, "run": run.path.name, "accuracy": accuracies[seed]} for seed, run in runs.items()]
+    held_out = any(run.final_split != "test" for run in runs.values())
     return {
         "runs": listed,
+        **({"split": "validation"} if held_out else {}),
         "finished": len(known),
         "mean": mean(known) if known else None,
         "standard_deviation": stdev(known) if len(known) > 1 else None,
@@ -112,7 +115,8 @@ def table(results: dict[str, Any]) -> str:
     spread = (
         "" if results["standard_deviation"] is None else f", standard deviation {results['standard_deviation']:.2%}"
     )
-    return "\n".join([*lines, f"Mean Test Accuracy: {results['mean']:.2%}{spread} ({results['finished']} seeds)"])
+    what = f"Mean {results.get('split', 'test').capitalize()} Accuracy"
+    return "\n".join([*lines, f"{what}: {results['mean']:.2%}{spread} ({results['finished']} seeds)"])
 
 
 def _config(flags: TrainFlags, seed: int) -> Config:

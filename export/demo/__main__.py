@@ -29,7 +29,7 @@ class DemoFlags:
     out: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """Folder to make."""
     class_names: tuple[str, ...] | None = None
-    """Names of the classes, in order; None: their numbers."""
+    """Names of the classes, in order; None: those that the bundle has."""
     ort_web: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """Unpacked npm package onnxruntime-web; None: `npm pack` fetches it."""
     serve: bool = False

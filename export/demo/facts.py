@@ -6,7 +6,7 @@ computes no float that Python did not compute before it.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
 
     Args:
         folder: the bundle.
-        names: of its classes; None: their numbers.
+        names: of its classes; None: those that the bundle has.
 
     Raises:
         UserError: no bundle, a file that is missing or was changed, or another number of names than of classes.
@@ -60,13 +60,14 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
             raise UserError(f"{folder / name}: {problems[name]}")
         if name != SUMS and name not in found["files"]:
             raise UserError(f"{folder}: has no {name}, expected a bundle that `python -m export` made")
-    made = DemoInputs(folder, found, RunDir(folder).config().model, golden_images(folder), ())
+    job = RunDir(folder).config()
+    made = DemoInputs(folder, found, job.model, golden_images(folder), job.class_names)
     if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with one that stays
         raise UserError(f"{folder}: --neuron {made.config.neuron} moves its threshold, which the page can't show")
     classes = _checked(made)
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")
-    return DemoInputs(folder, found, made.config, made.samples, tuple(names or map(str, range(classes))))
+    return replace(made, names=tuple(names or made.names))
 
 
 def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:

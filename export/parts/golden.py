@@ -30,6 +30,7 @@ from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, Part, Usage
 from export.proof.evidence import Evidence
 from export.proof.runners import summed
+from export.report.cells import class_of
 
 NAME = f"{GOLDEN}/"
 
@@ -160,12 +161,11 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
-    first = manifest["proof"][NAME]["first"]
+    first, meaning = manifest["proof"][NAME]["first"], manifest["semantics"]
+    label, answer = (class_of(first[name], meaning["class_names"]) for name in ("label", "class"))
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
-    what, step, window = _TOLD[manifest["semantics"]["output"]]
-    yield Usage(
-        2, f"Class and {what} of the first test image, a {first['label']}, are to be: {first['class']}, [{scores}]."
-    )
+    what, step, window = _TOLD[meaning["output"]]
+    yield Usage(2, f"Class and {what} of the first test image, a {label}, are to be: {answer}, [{scores}].")
     text = f"""\
 To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
 are image and {step}, the further ones the states before and after, each an `onnx.TensorProto`. The sets of

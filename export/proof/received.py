@@ -62,8 +62,8 @@ def open_bundle(
     if dataset is None and config.data.dataset != SHIPPED:
         split = _kept_images(folder, config, recorded)
     else:
-        whole = data.load_for(config, dataset or SHIPPED).test
-        facts = manifest.data(recorded["data"]["dataset"], whole)
+        found = data.load_for(config, dataset or SHIPPED)
+        whole, facts = found.test, manifest.data(recorded["data"]["dataset"], found.test, found.final)
         for problem in manifest.differences(recorded["data"], facts, "data"):
             raise UserError(f"the test images here are not the bundle's: {problem}")
         split = settings.split(whole)

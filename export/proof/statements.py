@@ -92,7 +92,7 @@ FORMS: dict[str, dict[str, Check]] = {
         "weight_bits": _or_null(_bits),
     },
     "rounded": {"accuracy": lambda value: _number(value) and value <= 1},
-    "data": {"dataset": _text, "test_images": _positive, "sha256": _SHA256},
+    "data": {"dataset": _text, "test_images": _positive, "sha256": _SHA256, "split": _matches("validation")},
     "settings": {
         "opset": _positive,
         "images": _positive,
@@ -115,7 +115,7 @@ FORMS: dict[str, dict[str, Check]] = {
     "files": {},
 }
 """The entries of the manifest that verification reads, and the form of each value in them."""
-OPTIONAL = {"training.checkpoint", "rounded", "dropped", "latency.dequantizing_ms"}
+OPTIONAL = {"training.checkpoint", "data.split", "rounded", "dropped", "latency.dequantizing_ms"}
 ROWS: dict[str, dict[str, Check]] = {"latency": _LATENCY, "files": _FILE}
 """Entries whose names are files', and the form of what stands under each."""
 

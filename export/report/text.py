@@ -11,7 +11,7 @@ from export.bundle import CONFIG, MANIFEST, PAGE, Manifest
 from export.hashes import SUMS
 from export.manifest import silence
 from export.report import checking, tools
-from export.report.cells import measured, percent, plain, size, table
+from export.report.cells import class_of, measured, percent, plain, size, table
 
 if TYPE_CHECKING:
     from export.parts.part import ComparedRow, Part, Timing
@@ -52,6 +52,8 @@ def _title(manifest: Manifest) -> str:
             f"**Made with `--weight-bits {settings['weight_bits']}`**: the weights were rounded after training. Before "
             f"that, the network classified {percent(rounded['accuracy'])} of the test images right."
         )
+    if data.get("split") == "validation":
+        lines.append("**Without test images**: what is called so here was held out from training by `--validation`.")
     steps = manifest["semantics"]["time_steps"]
     if training["time_steps"] != steps:
         lines.append(
@@ -173,6 +175,8 @@ def _network(manifest: Manifest) -> str:
         f"Answer: {meaning['readout']}; on ties {meaning['ties']}.",
         f"Axes of what has a time: {meaning['time_layout']}",
     ]
+    if (names := meaning["class_names"]) != [*map(str, range(len(names)))]:
+        facts.append(f"Classes: {', '.join(class_of(number, names) for number in range(len(names)))}.")
     layers = table(("layer", "operation", "neurons (channels first)", "reset", *parameters), rows)
     listed = "\n".join(f"- {fact}" for fact in facts)
     return f"## What they compute\n\n{equations}\n\nI is the layer's input current.\n\n{layers}\n\n{listed}"

@@ -30,7 +30,7 @@ def test_a_file_that_is_too_large_is_not_read(copy):
     with open(copy / "step.onnx", "r+b") as file:
         file.truncate(2**32)
     assert [*manifest.file_problems(copy, recorded)] == ["step.onnx"]
-    for name, said in (("weights.safetensors", "for this network"), ("config.json", "65,536")):
+    for name, said in (("weights.safetensors", "for this network"), ("config.json", "1,048,576")):
         with open(copy / name, "r+b") as file:
             file.truncate(2**32)
         with pytest.raises(UserError, match=f"^{name}: 4,294,967,296 bytes, expected at most .*{said}"):

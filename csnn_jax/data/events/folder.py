@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from csnn_jax.data.class_folders import Classes, in_turn, read_parts
 from csnn_jax.data.events.decoder import DECODER, TYPES
 from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recording import LARGEST, LATEST, MOST_EVENTS, Events, Size
 from csnn_jax.data.events.recordings import Recordings
 from csnn_jax.data.npz import read_npz
-from csnn_jax.data.source import Pair, Raw, Reader, Wanted, mixed
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
 ARRAYS = ("x", "y", "t", "p")
@@ -33,20 +34,15 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
         UserError: no such folder, no recordings or none of a class, recordings of several sensors, or a shape that is
             no whole fraction of the sensor's.
     """
-    train, test = (_classes(_part(Path(where), part)) for part in ("train", "test"))
-    if without := sorted(set(train) ^ set(test)):
-        there, other = ("train", "test") if without[0] in train else ("test", "train")
-        raise UserError(f"{where}: has the class {without[0]} in {there} but not in {other}, expected it in both")
-    paths = [[path for files in part.values() for path in files] for part in (train, test)]
-    sensor = _sensor([*paths[0], *paths[1]])
+    train, test = read_parts(where, SUFFIXES, "recordings")
+    sensor = _sensor([path for part in (train, test) for files in part.values() for path in files])
     window = Window(wanted.time_steps, sensor, fitted(wanted, sensor), wanted.frames)
 
-    def pair(files: list[Path], part: dict[str, list[Path]]) -> Pair:
-        labels = np.repeat(np.arange(len(part)), list(map(len, part.values())))
-        order = mixed(labels)
-        return Recordings([files[place] for place in order], read_recording, window), labels[order]
+    def pair(part: Classes) -> Pair:
+        paths, labels = in_turn(part)
+        return Recordings(paths, read_recording, window), labels
 
-    return Raw(pair(paths[0], train), pair(paths[1], test), tuple(train), notes=window.summary(where))
+    return Raw(pair(train), pair(test), tuple(train), notes=window.summary(where))
 
 
 def read_recording(path: Path) -> Events:
@@ -110,28 +106,6 @@ def _archive(path: Path) -> tuple[Events, Size | None]:
     if not {0, 1} >= (values := set(np.unique(p).tolist())):
         raise UserError(f"{path}: p has the values {', '.join(map(str, sorted(values)[:4]))}, expected 0 and 1")
     return Events(t, x, y, p), (int(sides[0]), int(sides[1])) if len(sides) == 2 else None
-
-
-def _part(folder: Path, name: str) -> Path:
-    for one in (folder / name, folder / name.capitalize()):
-        if one.is_dir():
-            return one
-    raise UserError(f"{folder}: has no folder {name}, expected {name}/CLASS/FILE")
-
-
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """The files of each class, and of folders inside it, in the order of their names."""
-    classes = {
-        one.name: sorted(path for path in one.rglob("*") if path.suffix.lower() in SUFFIXES)
-        for one in sorted(folder.iterdir())
-        if one.is_dir()
-    }
-    if not classes:
-        raise UserError(f"{folder}: has no folders, expected one for each class")
-    if empty := [name for name, files in classes.items() if not files]:
-        known = ", ".join(SUFFIXES)
-        raise UserError(f"{folder / empty[0]}: has no recordings, expected files that end in one of {known}")
-    return classes
 
 
 READER = Reader(read_folders, recordings=True)

@@ -3,12 +3,11 @@
 import re
 from pathlib import Path
 
-import numpy as np
-
+from csnn_jax.data.class_folders import in_turn
 from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recordings import Recordings
-from csnn_jax.data.source import Pair, Raw, Reader, Wanted, mixed
+from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.errors import UserError
 
 SENSOR = (34, 34)
@@ -35,13 +34,12 @@ def _split(folder: Path, window: Window) -> Pair:
     folders = sorted((one for one in folder.iterdir() if re.fullmatch(r"\d", one.name)), key=lambda one: one.name)
     if missing := set("0123456789") - {one.name for one in folders}:
         raise UserError(f"{folder}: has no folder {min(missing)}, expected one for each digit, 0 to 9")
-    places = [sorted(one.glob("*.bin")) for one in folders]
-    for one, files in zip(folders, places, strict=True):
+    places = {one.name: sorted(one.glob("*.bin")) for one in folders}
+    for one, files in zip(folders, places.values(), strict=True):
         if not files:
             raise UserError(f"{one}: has no recordings, expected files such as 00002.bin")
-    labels, paths = np.repeat(np.arange(10), list(map(len, places))), [path for files in places for path in files]
-    order = mixed(labels)
-    return Recordings([paths[place] for place in order], read_bin, window), labels[order]
+    paths, labels = in_turn(places)
+    return Recordings(paths, read_bin, window), labels
 
 
 READER = Reader(read_nmnist, recordings=True, sensor=SENSOR)
