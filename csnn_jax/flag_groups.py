@@ -94,12 +94,12 @@ def _leaves(flags: Any) -> Iterator[tuple[type, Field, Any]]:
 
 def _annotation(owner: type, one: Field) -> Any:
     """The field's type, with the text below it as the flag's help."""
-    text = " ".join((one.metadata.get("help") or _texts(owner)[one.name]).split())
+    text = " ".join((one.metadata.get("help") or texts(owner)[one.name]).split())
     return Annotated[get_type_hints(owner, include_extras=True)[one.name], tyro.conf.arg(help=text)]
 
 
 @functools.cache
-def _texts(kind: type) -> dict[str, str]:
+def texts(kind: type) -> dict[str, str]:
     """The text below each field of a dataclass, inherited ones too; generated fields have theirs with them."""
     found = {}
     for base in kind.__mro__[:-1]:

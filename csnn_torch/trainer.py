@@ -18,6 +18,8 @@ from csnn_jax.training.feed import Batch
 from csnn_torch import losses, model, optimizer
 from csnn_torch.network import dropping
 
+_DEVICES = "expected auto, cpu, cuda, cuda:N or mps"
+
 
 def choose_device(name: str) -> torch.device:
     """The device of that name; "auto": CUDA, else MPS, else the CPU.
@@ -27,16 +29,24 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    expected = "expected auto, cpu, cuda, cuda:N or mps"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device {name}: no such device, {expected}") from None
+    device = named_device(name)
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError) as error:  # each of these by some backend
-        raise UserError(f"--device {name}: can't be used here, {expected}: {first_line(error)[:200]}") from None
+        raise UserError(f"--device {name}: can't be used here, {_DEVICES}: {first_line(error)[:200]}") from None
     return device
+
+
+def named_device(name: str) -> torch.device:
+    """The device of that name, whether it's there or not.
+
+    Raises:
+        UserError: torch has no such device.
+    """
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: no such device, {_DEVICES}") from None
 
 
 class Trainer:

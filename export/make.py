@@ -50,10 +50,7 @@ def make(
     if settings.weight_bits is not None:
         config, tensors, rounded = _with_bits(config, tensors, settings.weight_bits)
     dataset = data.load_for(config)
-    if dataset.test.images.dtype != np.uint8:
-        raise UserError(
-            f"--dataset {dataset.name}: {dataset.test.images.dtype} images, expected bytes, as exports hold"
-        )
+    check_images(dataset)
     if settings.drop_silent:
         data.require_training(dataset, "; --drop-silent looks at these")
     if settings.images > (there := len(dataset.test.labels)):
@@ -90,6 +87,13 @@ def make(
     with work.task("the report"):
         _write_reports(folder, whole)
         manifest.write(folder, whole)
+
+
+def check_images(dataset: Dataset) -> None:
+    """Raises UserError if bundles can't hold these images."""
+    kind = dataset.test.images.dtype
+    if kind != np.uint8:
+        raise UserError(f"--dataset {dataset.name}: {kind} images, expected bytes, as exports hold")
 
 
 def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Tensors, dict[str, Any]]:

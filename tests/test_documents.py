@@ -20,23 +20,13 @@ from commands import ENVIRONMENT, UNOPTIMISED
 from documents import PAGES, ROOT, Block, blocks, links, marked, prose, read
 from idx_files import write_folder
 from PIL import Image
+from reference.flags import COMMANDS
 
 import csnn_jax
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.errors import UserError
-from csnn_jax.evaluate import EvaluateFlags
 from csnn_jax.flags import TrainFlags, parse, parse_train
-from csnn_jax.predict import PredictFlags
-from csnn_jax.report.__main__ import ReportFlags
-from csnn_torch.compare.__main__ import CompareFlags
-from csnn_torch.convert import ConvertFlags
-from csnn_torch.first_difference.__main__ import FirstDifferenceFlags
-from csnn_torch.train import TorchFlags
-from export.__main__ import ExportFlags
-from export.demo.__main__ import DemoFlags
-from export.verify import VerifyFlags
 
 README = read("README.md")
 SHORT = "--max-iters 2 --eval-every 0 --time-steps 4"
@@ -59,21 +49,6 @@ SHORTER = (
 
 QUICKLY = ENVIRONMENT | {"XLA_FLAGS": UNOPTIMISED}
 """Optimising takes XLA longer than these short commands take to run."""
-
-FLAGS = {
-    "csnn_jax.train": JaxFlags,
-    "csnn_jax.evaluate": EvaluateFlags,
-    "csnn_jax.predict": PredictFlags,
-    "csnn_jax.report": ReportFlags,
-    "csnn_torch.train": TorchFlags,
-    "csnn_torch.convert": ConvertFlags,
-    "csnn_torch.compare": CompareFlags,
-    "csnn_torch.first_difference": FirstDifferenceFlags,
-    "export": ExportFlags,
-    "export.verify": VerifyFlags,
-    "export.demo": DemoFlags,
-}
-"""What the flags of each command are read into."""
 
 FOLDERS = {"CONTRIBUTING.md": ROOT}
 """Pages whose commands run in the clone; the others' run in a folder of their own."""
@@ -125,7 +100,7 @@ def commands(block: Block) -> list[tuple[str, list[str]]]:
 
 def take(module: str, arguments: list[str]) -> None:
     """Reads the flags of a command as it does itself; raises UserError for one that it does not take."""
-    kind = FLAGS[module]
+    kind = COMMANDS[module]
     if issubclass(kind, TrainFlags):
         parse_train(kind, module, "", arguments, lambda flags: Config(), lambda path: ModelConfig())
     else:

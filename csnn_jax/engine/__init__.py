@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def choose(
-    name: str, model: "CSNN", images: "Images | Array | None" = None, rates: bool = False
+    name: str,
+    model: "CSNN",
+    images: "Images | Array | None" = None,
+    rates: bool = False,
+    platform: str | None = None,
 ) -> tuple[ModuleType, str]:
     """The engine for a model.
 
@@ -26,6 +30,7 @@ def choose(
         model: the CSNN.
         images: what it shall run on, of which frames may not fit the event engine; None: images without a time axis.
         rates: the densities of `watch` must be differentiable, as for `--rate-target`.
+        platform: kind of device that it shall run on, as JAX names it; None: that of the default device.
 
     Returns:
         (engine module, the choice and its reason in a few words for the log).
@@ -41,8 +46,9 @@ def choose(
         raise UserError(f"--engine {name}: expected auto, scan or event")
     if name == "scan":
         return scan, "scan engine"
-    if jax.default_backend() != "cpu":
-        reason: str | None = f"the event engine runs on the CPU, not on {jax.default_backend()}"
+    platform = platform or jax.default_backend()
+    if platform != "cpu":
+        reason: str | None = f"the event engine runs on the CPU, not on {platform}"
     elif rates:
         reason = "--rate-target needs the gradient of every spike, which the event engine does not give"
     else:
