@@ -33,4 +33,4 @@ def test_the_help_shows_the_groups_and_a_flags_text_and_default(module):
     heads = [line.strip("\u256d\u256e\u2500 ") for line in lines if line.startswith("\u256d")]
     assert heads == ["options", *(f"{group} options" for group in TITLES)]
     text = " ".join(" ".join(line.strip("\u2502 ").split()) for line in lines)
-    assert "Iterations at the start over which the learning rate rises in equal steps to --lr. (default: 0)" in text
+    assert "Iterations at the start over which the learning rate rises linearly to --lr. (default: 0)" in text

@@ -120,7 +120,7 @@ def test_what_does_not_fit_the_network_is_not_trained_on(package):
     model, trainer = ModelConfig((8, 6, 2), (5,), num_classes=4), importlib.import_module(package).Trainer
     images, labels = np.zeros((3, 8, 6, 2), np.uint8), np.array([0, 1, 4])
     for config, split, message in (
-        (Config(model), Split(images, labels), "config holds `auto`, expected what"),
+        (Config(model), Split(images, labels), "config contains `auto`, expected the config that"),
         (decided(Config(model)), Split(images, labels), "labels go from 0 to 4, expected 0 to 3"),
         (decided(Config(model)), Split(images[..., :1], labels % 4), r"images are \[3, 8, 6, 1\], expected"),
         (decided(Config(model)), (images, labels), "split is of type tuple, expected a Split"),

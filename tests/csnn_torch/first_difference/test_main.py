@@ -102,7 +102,7 @@ def test_other_networks_are_refused(run, tmp_path):
         (("norse:missing.nir",), "norse:missing.nir: no such file, expected a NIR file"),
         (("README.md",), "README.md: expected a run directory, a step.onnx, "),
         (("missing", "--images", 0), "--images 0: expected a whole number of at least 1"),
-        (("missing", "--dt", -1), "--dt -1.0: expected a positive number"),
+        (("missing", "--dt", -1), "--dt -1: expected a positive number"),
         (("missing", "--time-steps", 0), "--time-steps 0: expected a whole number of at least 1"),
     ],
     ids=str,

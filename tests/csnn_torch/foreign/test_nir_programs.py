@@ -106,7 +106,7 @@ def test_r_means_nothing_in_an_if_of_norse_or_sinabs(read):
             {"written_by": "snntorch", "dt": 1.0},
             "--dt 1: expected none with --written-by snntorch, whose step is 0.0",
         ),
-        (lif(), {"dt": -1.0}, "--dt -1.0: expected a positive number of seconds"),
+        (lif(), {"dt": -1.0}, "--dt -1: expected a positive number of seconds"),
         (lif(), {"written_by": "brian"}, "--written-by brian: expected one of snntorch, norse, sinabs, spikingjelly"),
         (lif(), {"norm_input": False}, "--no-norm-input: expected --written-by sinabs with it"),
         (INTEGRATE, {"written_by": "snntorch"}, "node 2, `1`: IF is in no file by this program, expected LIF, CubaLIF"),
