@@ -45,6 +45,8 @@ def show(value: object) -> str:
 
 def _plainly(value: object) -> str:
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
 def check_choice(flag: str, value: object, literal: Any) -> None:
     check(flag, value, "one of " + ", ".join(get_args(literal)), value in get_args(literal))
 

@@ -111,7 +111,7 @@ def test_encoded_images_draw_the_spikes_that_evaluation_draws():
     answer = model.classify(images)
     found = model.evaluate(Split(images, np.zeros(40, np.int32)))
     np.testing.assert_array_equal(answer.classes, found.predictions)
-    with pytest.raises(ValueError, match=r"images are float32, expected bytes, which rate encoding makes spikes of$"):
+    with pytest.raises(ValueError, match=r"images are float32, expected bytes for rate encoding$"):
         model.classify(images.astype(np.float32))
 
 

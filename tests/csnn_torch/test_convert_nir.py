@@ -74,7 +74,7 @@ def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
         (
             None,
             ("--dataset", "mnist"),
-            "--input-shape 8 6 2: expected 1 as the number of channels, as mnist has",
+            "--input-shape 8 6 2: expected 1 channels, as in mnist",
         ),
         (lambda path: nir_file(path, tau=0.0), (), "{path}: node 2, `1`: tau is 0, expected a time constant above 0"),
         (

@@ -145,7 +145,7 @@ def recorded_run(tmp_path: Path) -> Path:
 
 def test_more_steps_than_there_are_frames_are_refused(tmp_path):
     said = refused("export", recorded_run(tmp_path), "--out", tmp_path / "bundle", "--time-steps", 6)
-    assert "--time-steps 6: " in said and said.endswith("has 5 frames an example, expected at most as many")
+    assert "--time-steps 6: " in said and said.endswith("has 5 frames per example, expected at most as many")
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def test_idx_folder_is_fitted_to_the_network(tmp_path):
     assert data.names == ("0", "1", "2", "3", "4")
     assert data.train.images.shape == data.test.images.shape == (2, 6, 8, 3)
     assert data.test.labels.tolist() == [3, 1]
-    changes = ("resized to 6x8 (bilinear, antialiased)", "grey repeated to colour")
+    changes = ("resized to 6x8 (bilinear, antialiased)", "gray repeated to color")
     assert data.notes == tuple(f"{name}: {change}" for change in changes), "each once, not once per split"
 
 
@@ -97,7 +97,7 @@ def test_images_are_divided_by_256_and_zeros_and_ones_stay(tmp_path):
     assert mnist.entry == (256, 8) and (fitted.scale, fitted.input_bits) == (256, 8)
     (tmp_path / "binary").mkdir()
     binary = load(f"idx:{write_folder(tmp_path / 'binary', (IMAGES % 2, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 1))
-    assert binary.entry == (1, 0) and binary.notes[-1].endswith("values of 0 and 1 enter as they are (scale 1)")
+    assert binary.entry == (1, 0) and binary.notes[-1].endswith("values of 0 and 1 are used unscaled (scale 1)")
     assert fit_model(SMALL, binary).scale == 1
     fitted = fit_model(replace(SMALL, scale=8.0), binary)
     assert (fitted.scale, fitted.input_bits) == (8, 0)

@@ -153,7 +153,7 @@ def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):
         ("source", ("--hidden", 8), r"--init-from .*source: has shape \[16, 784\] for fc1.weight, .* \[8, 784\]$"),
         ("source", ("--conv-channels", 4, 8), "--init-from .*source: has nothing for conv2.weight, this network"),
         ("source", ("--no-bias",), "--init-from .*source: has conv1.bias, for which this network has no place$"),
-        ("source", ("--init", "torch"), "--init torch: expected no --init-from beside it"),
+        ("source", ("--init", "torch"), "--init torch: expected auto with --init-from"),
         ("source", ("--resume", "--out", "x"), "--resume: expected no --init-from beside it"),
     ],
 )

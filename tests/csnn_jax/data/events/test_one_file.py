@@ -16,7 +16,7 @@ def test_events_of_a_larger_sensor_are_added_up(tmp_path):
     np.savez(tmp_path / "one.npz", **drawn(8, sensor=(68, 68))._asdict(), height=68, width=68)
     frames, notes = frames_and_notes(str(tmp_path / "one.npz"), Config(MODEL, DataConfig("events:nowhere")))
     assert frames.shape == (6, 34, 34, 2)
-    assert notes == ("events of 68 by 68 pixels were added up to 34 by 34",)
+    assert notes == ("events of 68 by 68 pixels were summed to 34 by 34",)
 
 
 @pytest.mark.parametrize(
