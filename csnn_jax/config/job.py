@@ -55,7 +55,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained. The documentation has the formulas of the optimization."""
+    """How the network is trained. docs/optimization.md has the formulas."""
 
     epochs: int = 1
     """Passes over the training images."""

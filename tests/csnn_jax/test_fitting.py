@@ -52,7 +52,7 @@ def test_the_network_is_the_commands(tmp_path, capsys):
         np.testing.assert_allclose(one, other, atol=1e-4)
     said = capsys.readouterr().out
     assert said.startswith("Data: arrays, 60 training and 9 test images, 3 classes\n")
-    assert "Taken from the arrays: input_shape 8 8 1, num_classes 3, scale 256\n" in said
+    assert "Inferred from the arrays: input_shape 8 8 1, num_classes 3, scale 256\n" in said
     assert "Chosen for this network: surrogate atan, init calibrated, lr 0.005\n" in said
     assert "Initial weights: calibrated" in said and f"Final Test Accuracy: {heard[-1][1].accuracy:.2%}\n" in said
     evaluations = [line for line in printed.splitlines() if "Acc" in line]
@@ -165,10 +165,10 @@ def test_a_saved_network_is_judged_on_its_own_data(tmp_path):
     accuracy = model.evaluate(PAIR).accuracy
     assert model.records[-1]["accuracy"] == accuracy
     assert f"Test Accuracy: {accuracy:.2%} (60 images of arrays:{tmp_path / 'test.npz'})" in printed
-    assert "Note: these are the images that it has learnt from" in printed
+    assert "Note: the network was trained on these images" in printed
     printed = passed("csnn_jax.evaluate", run, "--dataset", f"arrays:{tmp_path / 'other.npz'}")
     assert f"Test Accuracy: {model.evaluate((IMAGES[:9], LABELS[:9])).accuracy:.2%}" in printed
-    assert "Note: these are not the images that csnn_jax.fit evaluated it on" in printed
+    assert "Note: csnn_jax.fit evaluated the network on other images" in printed
     kinds = [record["kind"] for record in csnn_jax.runs.rundir.RunDir(run).records()]
     assert kinds.count("train") == 9 and kinds.count("test") == 3 and kinds[-1] == "end"
 

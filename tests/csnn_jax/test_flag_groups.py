@@ -23,7 +23,7 @@ def test_every_field_is_in_one_group():
     names = [name for group in TITLES for name in vars(getattr(made, group))]
     parts = (ModelConfig, DataConfig, TrainConfig)
     assert sorted(names) == sorted(one.name for part in parts for one in fields(part) if one.name not in RECORDED)
-    assert {"beta", "reset"} <= vars(made.neuron).keys() and {"lr", "warmup"} <= vars(made.optimisation).keys()
+    assert {"beta", "reset"} <= vars(made.neuron).keys() and {"lr", "warmup"} <= vars(made.optimization).keys()
     assert list(vars(made.data))[:2] == ["dataset", "validation"] and "engine" in vars(made.training)
 
 

@@ -39,7 +39,7 @@ def test_a_finished_run_is_not_replaced_unless_asked(small_run, dataset, tmp_pat
     flags = (*BRIEF, "--dataset", dataset, "--max-iters", 1, "--eval-every", 0, "--out", out)
     before = (out / "weights.safetensors").read_bytes()
     (out / "notes.txt").write_text("mine")
-    assert f"{out}: holds a finished run" in refused_by_process(MODULE, *flags)
+    assert f"{out}: already contains a finished run" in refused_by_process(MODULE, *flags)
     assert (out / "weights.safetensors").read_bytes() == before
     passed(MODULE, *flags, "--overwrite")
     assert (out / "weights.safetensors").read_bytes() != before
@@ -75,7 +75,7 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(datas
     flags = (*BRIEF, "--dataset", dataset, "--init", "torch", "--max-iters", 20, "--eval-every", 0, "--out", out)
     flags += ("--surrogate", "spike_rate_escape", "--slope", "1e38")
     line = refused(MODULE, *flags)
-    assert "iteration 1: the loss or a gradient is not finite" in line and "--lr" in line
+    assert "iteration 1: the loss or a gradient isn't finite" in line and "--lr" in line
     kept = safetensors.numpy.load_file(out / "weights.safetensors")
     assert all(np.isfinite(t).all() for t in kept.values())
     assert np.abs(kept["conv1.weight"]).max() <= 1 / 3  # the initial weights

@@ -114,7 +114,7 @@ def test_a_bundle_of_fewer_bits(finished, tmp_path):
     done = call("export", few, "--out", tmp_path / "more", "--quick", "--weight-bits", 8)
     assert done.returncode == 2 and "--weight-bits 8: the run's weights have 3, expected at most as many" in done.stderr
     done = call("csnn_jax.evaluate", tmp_path / "bundle")
-    assert done.returncode == 2 and "is a bundle, which the figures would change" in done.stderr
+    assert done.returncode == 2 and "is a bundle, which must stay unchanged" in done.stderr
     assert call("export.verify", tmp_path / "bundle", "--quick").returncode == 0
 
 
