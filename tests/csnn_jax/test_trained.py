@@ -228,7 +228,7 @@ def test_what_is_no_network_is_not_saved(tmp_path):
         with pytest.raises(ValueError, match=message):
             csnn_jax.save(wrong, config, tmp_path / "run")
     model.blocks[0].kernel[...] = model.blocks[0].kernel[...] * np.nan
-    with pytest.raises(UserError, match=r"model: conv1.weight holds values that are not finite"):
+    with pytest.raises(UserError, match=r"model: conv1.weight has values that aren't finite"):
         csnn_jax.save(model, TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -91,7 +91,7 @@ WITHOUT = {name: tensor for name, tensor in drawn().items() if name != "lif2.bet
         (WITHOUT, ": lif2.beta is missing, expected shape []"),
         (drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)}, ": fc3.weight is not a tensor of this network, "),
         (drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)}, ": fc1.weight has shape [18, 5], expected [5, 18]"),
-        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, ": fc2.bias holds values that are not finite"),
+        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, ": fc2.bias has values that aren't finite"),
     ],
 )
 def test_tensors_of_another_network_are_named(path, tensors, message):

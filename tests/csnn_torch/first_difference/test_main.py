@@ -80,9 +80,9 @@ def test_without_a_network_causes_are_not_looked_for(run, tmp_path):
     printed = found(*paths, "--time-steps", 6)
     assert "On 20 random images, 6 steps" in printed
     assert printed.splitlines()[-3:] == [
-        "Causes: not looked for, because neither side's network can be computed here:",
-        "  A: no config.json and weights.safetensors of a bundle lie beside it",
-        "  B: no config.json and weights.safetensors of a bundle lie beside it",
+        "Causes: unknown, because neither side's network can be computed here:",
+        "  A: it's not in a folder with a bundle's config.json and weights.safetensors",
+        "  B: it's not in a folder with a bundle's config.json and weights.safetensors",
     ]
 
 
