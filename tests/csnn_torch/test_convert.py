@@ -129,7 +129,7 @@ def small(channels: int, pixels: int) -> nn.Sequential:
     ("channels", "flags", "why", "dataset"),
     [
         (3, (), "measured; give", "arrays"),
-        (1, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); give", "mnist"),
+        (1, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); use", "mnist"),
     ],
 )
 def test_no_accuracy_is_measured_on_images_of_another_shape(tmp_path, capsys, channels, flags, why, dataset):
@@ -138,7 +138,7 @@ def test_no_accuracy_is_measured_on_images_of_another_shape(tmp_path, capsys, ch
     assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *shape, *flags]) == 0
     printed = capsys.readouterr().out
     assert "Final Test Accuracy" not in printed and f"No accuracy was {why}" in printed
-    assert f"of images of 32x32x{channels} and at most 10 classes, by --dataset" in printed
+    assert f"images of 32x32x{channels} and at most 10 classes" in printed
     run, config, _ = rundir.open_run(str(tmp_path / "run"))
     (end,) = run.records("end")
     assert end["accuracy"] is None and run.finished and config.data.dataset == dataset

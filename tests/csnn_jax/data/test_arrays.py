@@ -65,7 +65,7 @@ def test_arrays_are_not_resized(archive):
         ({"train_images": IMAGES}, "lacks 'train_labels', expected"),
         ({"train_images": IMAGES / 255, "train_labels": LABELS}, "train images are floats, test images are bytes"),
         ({"classes": np.array(["a"])}, "classes is .*, expected"),
-        ({"images": np.array([None] * 6)}, "damaged .'images.npy isn't an array of numbers or text.*"),
+        ({"images": np.array([None] * 6)}, "damaged .\"images.npy isn't an array of numbers or text.*"),
     ],
 )
 def test_other_arrays_are_refused(archive, arrays, said):

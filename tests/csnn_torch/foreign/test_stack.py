@@ -76,7 +76,7 @@ def test_a_last_layer_without_a_neuron_is_seen_in_the_order(order, bare):
         (
             (A, B, ONE, C),
             (),
-            "lif1 stands between 3 layers, expected an snntorch.Leaky or snntorch.Synaptic after each",
+            "lif1 is between 3 layers, expected an snntorch.Leaky or snntorch.Synaptic after each",
         ),
         ((A, B, C, ONE, TWO), ("lif1=lif2", "lif2=lif3"), "3 layers have weights and 2 neurons were found"),
         ((LAYERS[1],), (), "1 layers have weights and 0 neurons were found"),

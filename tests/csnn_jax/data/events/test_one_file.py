@@ -23,7 +23,7 @@ def test_events_of_a_larger_sensor_are_added_up(tmp_path):
     ("name", "message"),
     [
         ("cut.bin", "1998 bytes, expected a multiple of 5, the size of an event"),
-        ("other.npz", "from a sensor of 128 by 128 pixels, expected 34 by 34, as nmnist:nowhere has"),
+        ("other.npz", "from a sensor of 128 by 128 pixels, expected 34 by 34, as in nmnist:nowhere"),
         ("empty.bin", "has no events, expected at least one"),
         ("nowhere.npz", "no such file, expected a recording"),
     ],
