@@ -65,7 +65,7 @@ def open_bundle(
         whole = data.load_for(config, dataset or SHIPPED).test
         facts = manifest.data(recorded["data"]["dataset"], whole)
         for problem in manifest.differences(recorded["data"], facts, "data"):
-            raise UserError(f"the test images here are not the bundle's: {problem}")
+            raise UserError(f"the test images here aren't the bundle's: {problem}")
         split = settings.split(whole)
     count = min(settings.images, len(split.labels))
     if effort == "thorough":

@@ -86,7 +86,7 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(datas
     [
         (("--batch-size", "60001"), "--batch-size 60001: expected 1 to 60000"),
         (("--dataset", "idx:/nowhere"), "/nowhere"),
-        (("--warmup", "469"), "--warmup 469: the job has 468 iterations, expected at most as many"),
+        (("--warmup", "469"), "--warmup 469: expected at most 468, the iterations of the job"),
         (("--rate-target", "0.1", "--engine", "event"), "--engine event: --rate-target needs the gradient"),
     ],
 )
