@@ -138,4 +138,4 @@ def test_the_size_of_the_images_is_found_in_the_weights(size, channels, padding,
 def test_a_size_that_nobody_gave_is_told_for_colour():
     state = built(("conv1", nn.Conv2d(3, 4, 3)), ("fc1", nn.Linear(4 * 196, 10)), ONE, TWO)
     assert "assuming images of 28x28x3; use --input-shape for another size" in state_dict.convert(state).notes
-    assert not any("images are taken" in note for note in state_dict.convert(state, input_shape=(28, 28, 3)).notes)
+    assert not any("assuming images" in note for note in state_dict.convert(state, input_shape=(28, 28, 3)).notes)

@@ -52,7 +52,7 @@ def test_overwrite_never_removes_what_is_no_bundle(tmp_path):
             fill(tmp_path / name, "new", overwrite=True)
         with pytest.raises(UserError, match=f"{name}: already exists; expected another path$"):
             fill(tmp_path / name, "new")
-    with pytest.raises(UserError, match="file is no directory"):
+    with pytest.raises(UserError, match="file isn't a directory"):
         fill(tmp_path / "file" / "bundle", "new")
     assert names(tmp_path) == before
     assert (tmp_path / "elsewhere" / "manifest.json").read_text() == "mine"
@@ -77,7 +77,7 @@ def test_a_bundle_that_appears_meanwhile_is_kept(tmp_path):
         (folder / "manifest.json").write_text("late")
         fill(tmp_path / "bundle", "early")
 
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         bundle.make(tmp_path / "bundle", files)
     assert names(tmp_path) == ["bundle"]
     assert (tmp_path / "bundle" / "manifest.json").read_text() == "early"

@@ -63,7 +63,7 @@ def test_bad_flags_are_refused(finished, tmp_path):
         assert refused("export", finished, *out, *flags) == f"error: {said}"
     assert "isn't a bundle, --overwrite only replaces" in refused("export", finished, "--out", finished, "--overwrite")
     assert "--checkpoint 7: expected best, last" in refused("export", finished, *out, "--checkpoint", 7)
-    assert "exists already" in refused("export", finished, "--out", finished)
+    assert "already exists" in refused("export", finished, "--out", finished)
 
 
 def test_missing_packages_are_named(finished, tmp_path):

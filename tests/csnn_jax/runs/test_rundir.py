@@ -169,7 +169,7 @@ def test_what_a_killed_process_left_half_written_is_swept(run, out):
 
 def test_what_is_no_run_is_named(tmp_path, run, out):
     missing = tmp_path / "missing"
-    expected = "no such directory, expected a run directory that csnn_jax.train made"
+    expected = "no such directory, expected a run directory from csnn_jax.train"
     assert refusal(rundir.open_run, str(missing)) == f"{missing}: {expected}"
     assert refusal(rundir.open_run, str(tmp_path)) == f"{tmp_path}: not a run directory, expected config.json in it"
     assert refusal(rundir.open_run, str(out)).startswith(f"{run.weights}: no such file")
