@@ -109,8 +109,8 @@ def _annotation(owner: type, one: Field) -> Any:
 
 
 def _default(label: str) -> str:
-    """The end of a flag's help; texts of flags that are None by default state their default themselves."""
-    return "" if label in ("None", "") else f"(default: {label})"
+    """The end of a flag's help. Texts of flags that are None or True by default state what that means themselves."""
+    return "" if label in ("None", "True", "") else f"(default: {label})"
 
 
 @functools.cache
