@@ -1,4 +1,4 @@
-"""The order in which a bundle is made: its files written, each proven, and described in manifest and report."""
+"""Makes a bundle: writes its files, proves each of them, and describes them in manifest and report."""
 
 import hashlib
 from collections.abc import Iterator
@@ -32,19 +32,19 @@ from export.work import Work
 def make(
     folder: Path, scratch: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings, work: Work
 ) -> None:
-    """Fills an empty folder with the bundle of a run, and proves it.
+    """Fills an empty folder with the bundle of a run and proves it.
 
     Args:
-        folder: the bundle's.
-        scratch: another empty folder, for what is built on the way.
+        folder: the folder of the bundle.
+        scratch: another empty folder, for intermediate files.
         run: the run directory.
         config: the job.
         tensors: the trained parameters.
-        settings: how the bundle is made.
-        work: shows how far it is.
+        settings: settings of the export.
+        work: shows the progress.
 
     Raises:
-        UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
+        UserError: the data set isn't available, a file can't be written, or a file isn't equal to the trained network.
     """
     rounded: dict[str, Any] = {}
     if settings.weight_bits is not None:
@@ -52,9 +52,9 @@ def make(
     dataset = data.load_for(config)
     check_images(dataset)
     if settings.drop_silent:
-        data.require_training(dataset, "; --drop-silent looks at these")
+        data.require_training(dataset, "; --drop-silent uses them")
     if settings.images > (there := len(dataset.test.labels)):
-        print(f"the test set has {there:,} images, and spikes are compared on all of them", flush=True)
+        print(f"the test set has only {there:,} images; comparing spikes on all of them", flush=True)
         settings = replace(settings, images=there)
     network, job, dropped = _network(config, tensors, settings, dataset, work)
     inputs = Inputs(job, settings.opset, settings.split(dataset.test))
@@ -103,7 +103,7 @@ def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Ten
         UserError: more bits than the network has; a layer whose weights all become 0.
     """
     if bits > (has := config.model.weight_bits or bits):
-        raise UserError(f"--weight-bits {bits}: the run's weights have {has}, expected at most as many")
+        raise UserError(f"--weight-bits {bits}: the run's weights have {has}, expected at most that many")
     model, rounded = layouts.with_bits(config.model, tensors, bits)
     job, test = replace(config, model=model), data.load_for(config).test
     before, after = (claims.trained_accuracy(*network, test) for network in ((config, tensors), (job, rounded)))
@@ -159,7 +159,7 @@ def _prove(evidence: Evidence, part: Part, name: str, checks: Iterator[CheckResu
     with evidence.work.task(f"checking {name}", evidence.looked_at):
         result = next(checks)
     if result.problems:
-        raise UserError(f"{name}: {result.problems[0]}; no bundle is made of a file that is not proven")
+        raise UserError(f"{name}: {result.problems[0]}; no bundle is created, because this file isn't proven")
     print(f"{name:<24} {claims.summary(part, result, len(evidence.test.labels))}", flush=True)
     return result
 

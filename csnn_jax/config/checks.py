@@ -38,10 +38,14 @@ def check(flag: str, value: object, expected: str, ok: bool) -> None:
 def show(value: object) -> str:
     """A value as a part of one line: short, and without control characters."""
     try:
-        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        text = " ".join(map(_plainly, value if isinstance(value, tuple) else (value,)))
     except ValueError:  # a whole number of more digits than Python shows
-        text = "of thousands of digits"
+        text = "(thousands of digits)"
     return one_line(text)
+
+
+def _plainly(value: object) -> str:
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def check_choice(flag: str, value: object, literal: Any) -> None:

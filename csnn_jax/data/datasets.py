@@ -1,4 +1,4 @@
-"""The data sets that a run may name, all brought into one form."""
+"""The data sets that a run can use, converted to one form."""
 
 import difflib
 import importlib
@@ -33,7 +33,7 @@ READERS: dict[str, str] = {
     "images:DIR": "image_folders.READER",
     "arrays:FILE.npz": "arrays.READER",
 }
-"""The `Reader` of each kind of data set, by the form in which a user names one; its module is imported on use."""
+"""The `Reader` of each kind of data set, by the form of its names; its module is imported on first use."""
 
 
 def load(
@@ -50,23 +50,23 @@ def load(
     """Loads a data set and fits its images to the network's input (see `images.fit`).
 
     Args:
-        name: one of `READERS`, such as "mnist" (inside the package) or "idx:DIR" (a folder of IDX files); the reader
-            of each says what stands behind the colon.
-        input_shape: (H, W, C) of the network's input; None: the default's, but the sensor's for recordings of events.
-        validation: the LAST so many training images are held out, so the others keep their indices.
-        time_steps: of the network's window; so many frames are made of a recording of events.
-        frames: how they are made of events, by "time" or by "count".
-        cache: where frames of events are kept; None: nowhere.
-        subset: the first so many training images, and as large a share of the test images; None: all.
-        spare: where the data set has no test images and `validation` is 0, so many training images take their place.
+        name: one of `READERS`, such as "mnist" (inside the package) or "idx:DIR" (a folder of IDX files); its reader
+            documents the part after the colon.
+        input_shape: (H, W, C) of the network's input; None: the default's, or the sensor's for event recordings.
+        validation: number of training images to hold out, the last ones, so the others keep their indices.
+        time_steps: of the network's window; the number of frames per event recording.
+        frames: how events become frames, by "time" or by "count".
+        cache: cache of event frames; None: no caching.
+        subset: use the first N training images, and the same fraction of the test images; None: all.
+        spare: number of training images to use as test images if the data set has none and `validation` is 0.
 
     Returns:
         The data set. Its classes are those that its files or folders name, or 0 .. highest training label.
 
     Raises:
-        UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels
-            that cannot become those of `input_shape`, or not one training image left by `validation`, or neither test
-            nor held-out images; `input_shape` is not three positive whole numbers.
+        UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels that can't be
+            converted to those of `input_shape`, not one training image left by `validation`, or neither test nor
+            held-out images; `input_shape` isn't three positive integers.
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
     reader, shelf = reader_of(name), None

@@ -54,12 +54,12 @@ def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
             number of steps than that has.
     """
     if dataset.frames and model.time_steps not in (ModelConfig.time_steps, dataset.frames):
-        steps = f"{dataset.name} has {dataset.frames} frames an example"
-        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected as many, or the default")
+        steps = f"{dataset.name} has {dataset.frames} frames per example"
+        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected the same number, or the default")
     if dataset.frames and model.encoding != "direct":
-        raise UserError(f"--encoding {model.encoding}: {dataset.name} has a time axis already, expected direct")
+        raise UserError(f"--encoding {model.encoding}: {dataset.name} already has a time axis, expected direct")
     if model.encoding != "direct" and dataset.train.images.dtype != np.uint8:
-        raise UserError(f"--encoding {model.encoding}: {dataset.name} holds floats, expected direct, or bytes")
+        raise UserError(f"--encoding {model.encoding}: {dataset.name} contains floats, expected direct, or bytes")
     model = _fit_classes(model, dataset)
     height, width, channels = dataset.train.images.shape[-3:]
     model = replace(model, input_shape=(height, width, channels), time_steps=dataset.frames or model.time_steps)

@@ -115,7 +115,7 @@ def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.n
     # Whatever is no brighter than the paper is ground; the brightest stroke becomes 255, as in MNIST.
     ink = np.clip(grey.astype(np.float32) - ground, 0, None)
     if ink.max() < 16:
-        raise UserError(f"{path}: shows nothing that stands out from its ground, expected a picture of a digit")
+        raise UserError(f"{path}: nothing stands out from the background, expected a picture of a digit")
     ink *= 255 / ink.max()
     ink[ink < 64] = 0
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
@@ -124,7 +124,7 @@ def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.n
     scale = box / max(digit.shape)
     size = (max(1, round(digit.shape[1] * scale)), max(1, round(digit.shape[0] * scale)))
     small = np.asarray(Image.fromarray(digit.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS))
-    note = f"cropped to {digit.shape[1]}x{digit.shape[0]}, scaled to {size[0]}x{size[1]}, centred by mass"
+    note = f"cropped to {digit.shape[1]}x{digit.shape[0]}, scaled to {size[0]}x{size[1]}, centered by mass"
     return _centred(small, shape)[:, :, None], [note, *_doubts(digit)]
 
 
@@ -134,7 +134,7 @@ def _doubts(ink: np.ndarray) -> list[str]:
     edges = (ink[:high].any(0), ink[-high:].any(0), ink[:, :wide].any(1), ink[:, -wide:].any(1))
     hollow = (ink > 0).mean() < 0.5  # a straight 1 fills its box
     if hollow and all(edge.mean() > 0.7 for edge in edges):
-        return ["warning: looks like a frame around the picture, expected one digit on a plain ground"]
+        return ["warning: looks like a frame around the picture, expected one digit on a plain background"]
     columns = ink.sum(0, dtype=np.float64) / ink.sum(dtype=np.float64)
     starts = np.flatnonzero(np.diff(columns > 0, prepend=False) & (columns > 0))
     if (np.add.reduceat(columns, starts) > 0.15).sum() > 1:

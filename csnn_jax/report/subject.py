@@ -100,7 +100,7 @@ def _opened(name: str, checkpoint: str | None, missing: list[str]) -> tuple[RunD
             raise
         run = RunDir(Path(name))
         config = run.config()
-        print(f"{name}: left out what needs weights: {error}", flush=True)
+        print(f"{name}: skipping everything that needs weights: {error}", flush=True)
         missing.append(f"Its weights can't be used ({error}).")
         return run, config, None
 
@@ -109,8 +109,8 @@ def _images(config: Config, missing: list[str]) -> Dataset | None:
     try:
         return data.load_for(config)
     except UserError as error:
-        print(f"{config.data.dataset}: left out what needs test images; try --dataset: {error}", flush=True)
-        missing.append(f"Its test images ({shown_dataset(config.data.dataset)}) could not be had.")
+        print(f"{config.data.dataset}: skipping everything that needs test images; try --dataset: {error}", flush=True)
+        missing.append(f"Its test images ({shown_dataset(config.data.dataset)}) aren't available.")
         return None
 
 

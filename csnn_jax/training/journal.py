@@ -146,7 +146,7 @@ class WritingJournal(RecordingJournal):
         self._trainer.roll_back()
         self._writer.keep_weights()
         return UserError(
-            f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
+            f"iteration {iteration}: the loss or a gradient isn't finite; the weights before the latest update "
             f"are in {self._run.weights}; try a smaller --lr (now {self._config.train.lr})"
         )
 

@@ -43,7 +43,7 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
         for number, (seed, run) in enumerate(runs.items(), 1):
             one = of_seed(flags, seed)
             done = is_done(run, one)
-            print(f"Seed {seed} ({number} of {len(runs)})" + (": is finished already" if done else ""), flush=True)
+            print(f"Seed {seed} ({number} of {len(runs)})" + (": already finished" if done else ""), flush=True)
             if not done and (code := job.train(one, make_trainer)):
                 return code
     finally:
@@ -63,7 +63,7 @@ def check_folder(folder: Path, flags: TrainFlags, runs: dict[int, RunDir]) -> No
         UserError: the folder is a run itself, a seed's run is in the way, or has other flags than now.
     """
     if (folder / "config.json").exists():
-        raise UserError(f"--out {folder}: is a run itself; expected a folder for the runs of --seeds")
+        raise UserError(f"--out {folder}: is itself a run; expected a folder for the runs of --seeds")
     for seed, run in runs.items():
         if flags.resume and (run.path / "config.json").exists():
             job.check_same_job(run, decided(_config(flags, seed)))

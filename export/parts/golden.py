@@ -60,7 +60,7 @@ def same(bundle: Bundle, received: Path) -> Compare:
 
     def differences(name: str) -> Iterable[str]:
         if name == IMAGES:
-            return ["does not hold the first images of the test set"]
+            return ["doesn't contain the first images of the test set"]
         return onnx_facts.differences(*(tensors.read(folder / name) for folder in (bundle.folder, received)))
 
     return differences

@@ -24,9 +24,9 @@ def neurons(given: Given) -> Written:
     for name in ("alpha", "beta"):
         if name in values and math.frexp(1 - float(values[name]))[0] != 0.5:
             raise Inexact(
-                f"Norse multiplies what comes in by 1 - {name}, which the file makes up for exactly where that's a "
-                f"power of two, not for {given.name}'s {name} of {values[name]:.6g}; train with --{name} 0.5 or 0.75 "
-                "for a network_norse.nir"
+                f"Norse multiplies its input by 1 - {name}, which the file only compensates exactly if it's a power of "
+                f"two, but {given.name}'s {name} is {values[name]:.6g}; train with --{name} 0.5 or 0.75 for a "
+                "network_norse.nir"
             )
     gain, tau = _gain_and_tau(values["beta"])
     if "alpha" not in values:

@@ -35,7 +35,7 @@ def test_the_accuracy_against_the_steps_used(small_run, tmp_path):
     result = json.loads((copy / "evaluation.json").read_text())
     by_steps = result["accuracy_by_steps"]
     assert len(by_steps) == 10 and by_steps[0] < by_steps[-1] == pytest.approx(result["accuracy"], abs=2e-4)
-    table = printed.split("Accuracy if the window ended after so many steps:\n")[1].splitlines()[1:]
+    table = printed.split("Accuracy if the window ended after this many steps:\n")[1].splitlines()[1:]
     assert [line.split() for line in table] == [[str(t), f"{by_steps[t - 1]:.2%}"] for t in (1, 2, 3, 4, 5, 6, 8, 10)]
     assert (copy / "steps.png").exists()
 

@@ -1,4 +1,4 @@
-"""Folders of recordings, one for each class, in any format that faery reads, or as NumPy's archives."""
+"""Folders of recordings, one for each class, in any format that faery reads or as NumPy archives."""
 
 import os
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ from csnn_jax.errors import UserError
 
 ARRAYS = ("x", "y", "t", "p")
 SUFFIXES = (".bin", ".npz", *TYPES)
-"""What all recordings' names may end in."""
+"""The file extensions of recordings."""
 
 
 def read_folders(where: str, wanted: Wanted) -> Raw:
-    """Reads recordings from `train/CLASS/FILE` and `test/CLASS/FILE`, whatever the classes are called.
+    """Reads recordings from `train/CLASS/FILE` and `test/CLASS/FILE`, with any class names.
 
     Args:
-        where: the folder with `train` and `test`, which may begin with a capital letter. A file is an archive of NumPy
-            (.npz) with arrays x, y, t (microseconds) and p (0 or 1) and maybe `width` and `height` of the sensor, in
-            the format of N-MNIST and N-Caltech101 (.bin), or in one of `decoder.TYPES`, which the package faery reads.
-        wanted: what the network takes in.
+        where: the folder with `train` and `test`, which may be capitalized. A file is a NumPy archive (.npz) with
+            arrays x, y, t (microseconds) and p (0 or 1) and optionally `width` and `height` of the sensor, or it's in
+            the format of N-MNIST and N-Caltech101 (.bin) or one of `decoder.TYPES`, which the package faery reads.
+        wanted: the network's input.
 
     Raises:
-        UserError: no such folder, no recordings or none of a class, recordings of several sensors, or a shape that is
-            no whole fraction of the sensor's.
+        UserError: the folder or the recordings of a class are missing, there are several sensors, or the sensor's size
+            isn't a multiple of the shape.
     """
     train, test = read_parts(where, SUFFIXES, "recordings")
     sensor = _sensor([path for part in (train, test) for files in part.values() for path in files])
@@ -46,7 +46,7 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
 
 
 def read_recording(path: Path) -> Events:
-    """Reads the events of one file; errors as `open_recording`'s."""
+    """Reads the events of one file; raises the errors of `open_recording`."""
     return open_recording(path)[0]
 
 
@@ -58,7 +58,7 @@ def _sensor(paths: Sequence[Path]) -> Size:
         events, told = open_recording(path)
         if known and told and told != known:
             sizes = " but ".join(f"{size[0]} by {size[1]}" for size in (told, known))
-            raise UserError(f"{path}: its sensor has {sizes} pixels in others before, expected one sensor for all")
+            raise UserError(f"{path}: its sensor has {sizes} pixels in earlier files, expected one sensor for all")
         known = known or told
         height = max(height, int(events.y.max(initial=0)) + 1)
         width = max(width, int(events.x.max(initial=0)) + 1)
@@ -66,10 +66,10 @@ def _sensor(paths: Sequence[Path]) -> Size:
 
 
 def open_recording(path: Path) -> tuple[Events, Size | None]:
-    """A file's events, and the height and width of the sensor if it tells them.
+    """Returns a file's events, and the height and width of the sensor if the file states them.
 
     Raises:
-        UserError: it can't be read, is in no format that is known, or has a sensor or times that no camera has.
+        UserError: the file can't be read, has an unknown format, or has a sensor or times that no camera has.
     """
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such file, expected a recording")

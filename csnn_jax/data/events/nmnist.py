@@ -1,4 +1,4 @@
-"""N-MNIST in its own files: a folder for each digit in Train and in Test, and a recording in each file."""
+"""N-MNIST in its original files: a folder for each digit in Train and in Test, with one recording per file."""
 
 import re
 from pathlib import Path
@@ -14,14 +14,14 @@ SENSOR = (34, 34)
 
 
 def read_nmnist(where: str, wanted: Wanted) -> Raw:
-    """Reads N-MNIST (Orchard et al. 2015) as its authors publish it: `Train/0/00002.bin` and so on.
+    """Reads N-MNIST (Orchard et al. 2015) as published by its authors: `Train/0/00002.bin` and so on.
 
     Args:
-        where: the folder with `Train` and `Test`, each with the folders 0 to 9; `events:` reads fewer classes.
-        wanted: what the network takes in.
+        where: the folder with `Train` and `Test`, each with the folders 0 to 9; use `events:` for fewer classes.
+        wanted: the network's input.
 
     Raises:
-        UserError: a folder is missing or without recordings, or a shape that is no whole fraction of the sensor's.
+        UserError: a folder is missing or empty, or the sensor's size isn't a multiple of the shape.
     """
     window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
     train, test = (_split(Path(where) / part, window) for part in ("Train", "Test"))

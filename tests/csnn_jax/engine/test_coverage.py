@@ -11,12 +11,12 @@ from csnn_jax.engine.coverage import Unsupported, unsupported
 from csnn_jax.network.model import CSNN
 
 REFUSED = [
-    (dict(kernel_size=9), "has kernels of up to 7 pixels, conv1 has 9"),
+    (dict(kernel_size=9), "supports kernels of up to 7 pixels, but conv1 has 9"),
     (dict(conv_channels=(8000, 1), hidden=()), "sums less than 65,536 inputs, conv2 has 8000 channels"),
-    (dict(pool="sum"), "has no sum pooling, as conv1 has"),
-    (dict(pool_size=(2, 7)), "pools 2x2 pixels or none, conv2 7x7 max"),
-    (dict(pool_after=True), "pools before the neurons; --pool-after takes --engine scan"),
-    (dict(stride=(1, 2)), "has convolutions of stride 1, conv2 has 2"),
+    (dict(pool="sum"), "doesn't support sum pooling, as in conv1"),
+    (dict(pool_size=(2, 7)), "supports 2x2 pooling or none, but conv2 has 7x7 max"),
+    (dict(pool_after=True), "only pools before the neurons; --pool-after needs --engine scan"),
+    (dict(stride=(1, 2)), "supports stride 1, but conv2 has stride 2"),
 ]
 
 

@@ -24,7 +24,7 @@ def test_a_wrong_run_or_folder_is_refused_before_anything_is_compared(small_run,
     assert "nope: no such directory" in refused(MODULE, "--run", tmp_path / "nope", "--out", out) and not out.exists()
     assert f"--out {small_run}: is a run directory" in refused(MODULE, "--run", small_run, "--out", small_run)
     line = refused(MODULE, "--dataset", "mnist", "--out", out)
-    assert "--dataset mnist: expected --run, whose network is compared on it" in line
+    assert "--dataset mnist: expected --run with the network to compare on it" in line
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
     assert "- run, scan: lif1, step " in text
-    with pytest.raises(UserError, match="holds a comparison already; expected another path, or --overwrite"):
+    with pytest.raises(UserError, match="already contains a comparison; expected another path, or --overwrite"):
         make_folder(str(tmp_path))
     assert make_folder(str(tmp_path), overwrite=True) == tmp_path
 

@@ -108,7 +108,7 @@ DENSE = affine(sixteenths(4, 20, 48))
     [
         (
             (CONV, ("Delay", {"delay": 1.0})),
-            "node 2, `1`: Delay is not supported, expected Conv2d, Linear, Affine, Avg",
+            "node 2, `1`: Delay isn't supported, expected Conv2d, Linear, Affine, Avg",
         ),
         ((CONV, lif(), pool(3)), "node 3, `2`: kernel_size is 3, expected a power of two"),
         ((CONV, lif(), pool(1)), "node 3, `2`: kernel_size is 1, expected a power of two"),
@@ -116,7 +116,7 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((CONV, lif(), pool(2, padding=np.ones(2, int))), "node 3, `2`: stride is 2 and padding 1, expected"),
         ((CONV, lif(), pool(np.array([2, 4]))), "node 3, `2`: kernel_size is 2 4, expected a whole number, the same"),
         ((CONV, lif(), pool(2), pool(2)), "node 4, `3`: SumPool2d is the second pool after `0`, expected one"),
-        ((CONV, lif(), pool(16)), "node 3, `2`: 8x8 pixels come in, fewer than a window of 16x16 has"),
+        ((CONV, lif(), pool(16)), "node 3, `2`: its input has 8x8 pixels, fewer than a window of 16x16"),
         ((pool(2), CONV), "node 1, `0`: SumPool2d follows no convolution"),
         (
             (CONV, lif(), pool(2), SECOND, pool(2), lif(), flatten(), affine(sixteenths(4, 2, 12))),
@@ -127,7 +127,7 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((CONV, SECOND), "node 2, `1`: Conv2d follows `0`, expected neurons between them"),
         ((CONV, lif()), "node 1, `0`: is the last layer, expected a Linear or Affine after the convolutions"),
         ((CONV, lif(), DENSE), "node 3, `2`: gets 4x8x8, expected a Flatten before it"),
-        ((CONV, lif(), flatten(), DENSE), r"node 4, `3`: weight has shape \[20, 48\], but 256 values come in"),
+        ((CONV, lif(), flatten(), DENSE), r"node 4, `3`: weight has shape \[20, 48\], but its input has 256 values"),
         ((CONV, lif(), flatten(0, 1), DENSE), "node 3, `2`: start_dim is 0 and end_dim 1, expected all axes of 4x8x8"),
         ((SECOND,), r"node 1, `0`: weight has shape \[3, 4, 3, 3\], but 2x8x8 comes in"),
         ((conv(sixteenths(0, 4, 2, 3, 3), groups=2),), "node 1, `0`: groups is 2, expected 1"),
@@ -139,7 +139,7 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((conv(sixteenths(0, 4, 2, 3, 2)),), r"node 1, `0`: weight has shape \[4, 2, 3, 2\], expected a square kernel"),
         (
             (conv(sixteenths(0, 4, 2, 9, 9), padding=0),),
-            "node 1, `0`: 2x8x8 comes in, which leaves nothing; expected la",
+            "node 1, `0`: its input is 2x8x8, which leaves no output; expected la",
         ),
         ((conv(sixteenths(0, 4, 2, 3)),), r"node 1, `0`: weight has shape \[4, 2, 3\], expected 4 axes"),
         ((conv(sixteenths(0, 4, 2, 3, 3), bias=np.ones(5)),), r"node 1, `0`: bias has shape \[5\], expected \[4\]"),
@@ -147,8 +147,8 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((CONV, scale(4, 8, 8)), "node 2, `1`: scale goes from -2 to 2 within channel 0, expected one value"),
         ((CONV, scale(3)), r"node 2, `1`: scale has shape \[3\], expected one value, or \[4, 8, 8\]"),
         ((CONV, lif(), THIRD, *LAST, scale()), "node 8, `7`: Scale is the last node, expected the neurons of the last"),
-        ((CONV, ("LI", {"tau": 4.0, "r": 4.0, "v_leak": 0.0}), THIRD, *LAST), "node 2, `1`: LI does not spike, exp"),
-        ((flatten(),), "holds no Conv2d, Linear or Affine, expected a network"),
+        ((CONV, ("LI", {"tau": 4.0, "r": 4.0, "v_leak": 0.0}), THIRD, *LAST), "node 2, `1`: LI doesn't spike, exp"),
+        ((flatten(),), "has no Conv2d, Linear or Affine, expected a network"),
     ],
 )
 def test_what_has_no_place_here_is_refused_by_name(tmp_path, nodes, message):

@@ -27,7 +27,7 @@ def test_classes_are_the_folders(tmp_path, told):
 def test_what_is_missing_is_named(tmp_path):
     name = write_archives(tmp_path)
     np.savez(tmp_path / "train/left/0.npz", **drawn(0, 30, SENSOR)._asdict(), height=24, width=16)
-    with pytest.raises(UserError, match=r"1\.npz: its sensor has 12 by 16 but 24 by 16 pixels in others"):
+    with pytest.raises(UserError, match=r"1\.npz: its sensor has 12 by 16 but 24 by 16 pixels in earlier files"):
         load(name, None)
     for path in (tmp_path / "test/right").iterdir():
         path.unlink()

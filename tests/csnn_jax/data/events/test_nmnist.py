@@ -25,9 +25,9 @@ def test_a_network_may_take_in_a_whole_fraction_of_the_sensor(tmp_path):
     name = write_nmnist(tmp_path, 1, 1)
     assert load(name, (17, 17, 2), time_steps=5).train.images.shape == (10, 5, 17, 17, 2)
     for shape, expected in (
-        ((28, 28, 2), "a whole fraction of the sensor's 34 by 34 pixels"),
-        ((68, 34, 2), "a whole fraction"),
-        ((34, 34, 1), "2 channels, darker and brighter"),
+        ((28, 28, 2), "a size that divides the sensor's 34 by 34 pixels"),
+        ((68, 34, 2), "a size that divides"),
+        ((34, 34, 1), "2 channels, OFF and ON events"),
     ):
         with pytest.raises(UserError, match=f"^--input-shape {' '.join(map(str, shape))}: expected {expected}"):
             load(name, shape)
