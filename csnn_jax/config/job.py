@@ -18,9 +18,10 @@ class DataConfig:
     """Where a job's images come from, and how they're augmented for training."""
 
     dataset: str = "mnist"
-    """mnist (ships with the package), idx:DIR (a folder with the four IDX files), tfds:NAME (prepared with
-    tensorflow-datasets), event-camera recordings (nmnist:DIR, dvsgesture:DIR, events:DIR, or saccades: MNIST's digits
-    seen by a simulated camera), or arrays:FILE.npz (images and labels, which aren't resized)."""
+    """mnist (ships with the package), images:DIR (PNG and JPEG files in a folder per class), idx:DIR (the four IDX
+    files), tfds:NAME (prepared with tensorflow-datasets), event-camera recordings (nmnist:DIR, dvsgesture:DIR,
+    events:DIR, or saccades: MNIST's digits seen by a simulated camera), or arrays:FILE.npz (images and labels, which
+    aren't resized)."""
     validation: int = 0
     """Number of training images to hold out, from the end of the training set. Evaluations then use them instead of the
     test images, and the test set is used once, at the end."""
