@@ -55,8 +55,7 @@ def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Netwo
     """The network in the form of snnTorch's tutorials: state hidden in the layers, output (spikes, membrane).
 
     A call with one step's image [batch, channels, height, width] advances it by one step; `reset` clears the state.
-    Making it turns off TF32 in this process, because weights have more than TF32's 10 bits and cuDNN's convolutions use
-    it by default.
+    Making it turns off TF32 in this process: weights have more than TF32's 10 bits, and cuDNN uses it by default.
 
     Raises:
         UserError: snnTorch doesn't have these neurons.

@@ -1,9 +1,8 @@
 """The event engine: runs the window layer by layer on the CPU, at a cost proportional to the number of spikes.
 
-It has the same functions, and computes the same membranes and spikes, as engine/scan.py. The kernels are in C++, see
-native/; their JAX operations are in event_ops.py. It raises `Unsupported` for networks that it doesn't cover. Its
-functions work with `jax.jit` and `jax.grad`, but not with `jax.vmap`, which has no rule for foreign calls, or
-`jax.jvp`, which has none for `custom_vjp`.
+It computes the same membranes and spikes as engine/scan.py. The kernels are in C++ (native/), and their JAX operations
+in event_ops.py. It raises `Unsupported` for networks that it doesn't cover. Its functions work with `jax.jit` and
+`jax.grad`, but not with `jax.vmap` (no rule for foreign calls) or `jax.jvp` (none for `custom_vjp`).
 """
 
 import math

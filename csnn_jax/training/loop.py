@@ -58,7 +58,7 @@ class Journal:
         return UserError(f"iteration {iteration}: the loss or a gradient isn't finite")
 
     def finished(self, done: int, kind: str, result: Evaluation) -> None:
-        """Training is finished, with this result on the "test" images, or on "validation" ones if there are no others."""
+        """Training is finished, with this result on the "test" images, or "validation" images without these."""
 
     def interrupted(self, done: int) -> None:
         """Training stops here and can be resumed."""

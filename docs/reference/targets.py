@@ -17,7 +17,7 @@ from csnn_jax.devices import mesh
 from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.errors import UserError
 from csnn_jax.flag_groups import TITLES, fill, form
-from csnn_jax.flags import TrainFlags, parse
+from csnn_jax.flags import TrainFlags, parse_train
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
 from csnn_jax.recipes import RECIPES, Recipe
@@ -91,7 +91,8 @@ def job(changes: Fields, kind: type[TrainFlags] = JaxFlags) -> TrainFlags:
     alone = {one.name for one in fields(asked)} - groups.keys()
     for name in changes:
         if name not in alone.union(*own.values()):
-            parse(type(asked), "csnn-torch-train", "", flag(name, changes[name])[:1])
+            words = flag(name, changes[name])[:1]
+            parse_train(kind, "csnn-torch-train", "", words)
     filled = {
         title: replace(group, **{name: values[name] for name in own[title] & values.keys()})
         for title, group in groups.items()
