@@ -1,4 +1,4 @@
-"""The artefacts of a bundle, one module each.
+"""The artifacts of a bundle, one module each.
 
 One more is a new module here, with its `PART` at the end, and a line in `PARTS`. `part.py` is their interface, and
 `nir_reader.py` that of files for readers of NIR.

@@ -1,4 +1,4 @@
-"""The interface of a bundle's parts: artefacts that write, check, name, describe and time themselves."""
+"""The interface of a bundle's parts: artifacts that write, check, name, describe and time themselves."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -113,7 +113,7 @@ def _none(manifest: Manifest) -> tuple[()]:
 
 @dataclass(frozen=True)
 class Part:
-    """One artefact: a file, a few that belong together, or a folder.
+    """One artifact: a file, a few that belong together, or a folder.
 
     Attributes:
         what: description of each file, by its name in the bundle; a folder's name ends with a slash. Checks, timings
