@@ -73,7 +73,7 @@ def read(folder: Path) -> Manifest:
     for problem in statements.problems(found):
         raise UserError(f"{path}: {problem}")
     if not written:
-        raise UserError(f"{path}: is not written as `export` writes it: a key stands twice, or its spaces differ")
+        raise UserError(f"{path}: isn't in the form that `export` writes: duplicate keys or different whitespace")
     return found
 
 
@@ -97,7 +97,7 @@ def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
         return problems | {name: f"has {size:,} bytes, expected at most {most:,}" for name, size in large.items()}
     try:
         if (folder / SUMS).read_bytes() != _sums(folder, manifest):
-            problems[SUMS] = f"does not hold the SHA-256 that {MANIFEST} has, and its own: one of the two was changed"
+            problems[SUMS] = f"doesn't match {MANIFEST} and its SHA-256: one of the two was changed"
     except OSError as error:
         problems[SUMS] = f"can't be read: {error.strerror}"
     found = hash_files(folder)
@@ -186,7 +186,7 @@ def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rul
         for name in {**recorded, **found}:
             place = f"{where}.{name}" if where else str(name)
             if name not in recorded or name not in found:
-                yield f"{place} is {'left over' if name in recorded else 'missing'} in {MANIFEST}"
+                yield f"{place} is {'unexpected' if name in recorded else 'missing'} in {MANIFEST}"
             else:
                 yield from differences(recorded[name], found[name], place, rule)
     elif isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):

@@ -166,7 +166,7 @@ def reader_of(name: str) -> Reader | None:
 
 
 def takes_as_is(name: str) -> bool:
-    """Whether a data set holds arrays, which are in the units of the network that they were made for."""
+    """Whether a data set consists of arrays, which are in the units of the network that they were made for."""
     reader = reader_of(name)
     return reader is not None and reader.as_is
 
@@ -216,9 +216,9 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
 
 
 def load_to_train(config: Config, cache: str | None = None) -> Dataset:
-    """The data set that a job learns from, with the images that it holds out.
+    """The data set of a training job, including its held-out images.
 
-    Frames of recordings are kept in the folder `cache`; "off": nowhere; None: in the user's cache folder.
+    Frames of recordings are cached in the folder `cache`; "off": no caching; None: in the user's cache folder.
 
     Raises:
         UserError: see `load`; a cache for a data set of images.
@@ -232,11 +232,11 @@ def load_to_train(config: Config, cache: str | None = None) -> Dataset:
 def load_for(config: Config, name: str | None = None) -> Dataset:
     """A data set for a trained network: its own, or another one; nothing is held out where there are test images.
 
-    Frames of recordings are kept in the user's cache folder, for a run that was received must not name one.
+    Frames of recordings are cached in the user's cache folder, because a received run must not choose the folder.
 
     Raises:
-        UserError: it can't be loaded, has more classes than the network or classes of other names, or holds arrays
-            that the network doesn't take.
+        UserError: it can't be loaded, has more classes than the network or classes with other names, or has arrays
+            that don't fit the network.
     """
     if name not in (None, config.data.dataset):
         config = replace(config, data=replace(config.data, subset=None))  # it bounded the training's own data

@@ -60,6 +60,6 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         raise ValueError(f"{member.filename} isn't an array of numbers or text")
     dtype, shape = np.dtype(found[1].decode()), tuple(map(int, re.findall(rb"\d+", found[3])))
     if math.prod(shape) * dtype.itemsize != len(data) - start:
-        raise ValueError(f"{member.filename} holds {len(data) - start} bytes, not {dtype} {list(shape)}")
+        raise ValueError(f"{member.filename} has {len(data) - start} bytes, not {dtype} {list(shape)}")
     array = np.frombuffer(bytearray(data), dtype, offset=start)  # a bytearray's can be written to
     return array.reshape(shape, order="F" if found[2] == b"True" else "C")

@@ -110,7 +110,7 @@ class _Prepared:
             for index in range(len(data)):
                 yield data[index]
         except NotImplementedError as error:
-            found = f"{builder.data_dir} holds {builder.info.file_format.value} files, expected array_record"
+            found = f"{builder.data_dir} contains {builder.info.file_format.value} files, expected array_record"
             raise UserError(f"{self.source}: {found}; remove it, {self.advice()}") from error
         except Exception as error:
             raise self.unreadable(error) from error

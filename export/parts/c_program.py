@@ -78,17 +78,17 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     meaning = manifest["semantics"]
     text = f"""\
-In C: `{MAKE}` builds in `csnn-build` beside this folder (not in it, for verification counts a file too many as a
-difference), then `../csnn-build/csnn FILE`. FILE holds raw samples one after another,
+In C: `{MAKE}` builds in `csnn-build` next to this folder (not in it, because verification rejects additional
+files), then run `../csnn-build/csnn FILE`. FILE contains raw samples one after another,
 {_sample(meaning)}; for each {_PRINTED[meaning["output"]]}"""
     yield Usage(4, text)
 
 
 _PRINTED = {
     "spikes": """\
-the name of the class and the spike counts are printed, and `-` if none
-spiked. Where answers are counted above, such a sample counts as class 0.""",
-    "membrane": "the name of the class and the scores are printed, with as many digits as a float32 needs.",
+the class's name and the spike counts are printed, and `-` for the class if none
+spiked. In the tables above, such a sample counts as class 0.""",
+    "membrane": "the class's name and the scores are printed, with as many digits as a float32 needs.",
 }
 """What the program prints for a sample, by the output of a step."""
 

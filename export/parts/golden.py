@@ -168,9 +168,9 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
     yield Usage(2, f"Class and {what} of the first test image, a {label}, are to be: {answer}, [{scores}].")
     text = f"""\
 To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
-are image and {step}, the further ones the states before and after, each an `onnx.TensorProto`. The sets of
+are image and {step}, the others the states before and after, each an `onnx.TensorProto`. The sets of
 `golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` {window}. Expect
-equal values, where numbers below 2^-126 count as 0, as on processors that flush them."""
+equal values, with numbers below 2^-126 counted as 0, as on processors that flush them."""
     yield Usage(5, text)
 
 

@@ -71,8 +71,8 @@ def _rate(tau: Tensor) -> Tensor:
 
 def _usage(semantics: Figures) -> str:
     return f"""\
-In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In real numbers that's beta U + I, but it rounds
-in another way, so where a membrane comes within rounding of its threshold, a spike may differ:
+In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In real numbers, that's beta U + I, but it rounds
+differently, so a spike may differ if a membrane is within rounding of its threshold:
 
 <!-- norse -->
 ```python

@@ -109,7 +109,7 @@ def test_a_bundle_of_fewer_bits(finished, tmp_path):
     assert [tool["name"] for tool in made["targets"]][:2] == ["ONNX Runtime Web", "SpikingJelly"], "others refuse int4"
     assert said and f"{made['training']['accuracy']:.2%}" == said[2] and f"{made['rounded']['accuracy']:.2%}" == said[1]
     report = (tmp_path / "bundle/report.md").read_text()
-    assert "Each weight has 3 bits, with its sign." in report and "**Made with `--weight-bits 3`**" in report
+    assert "Each weight has 3 bits, including the sign." in report and "**Made with `--weight-bits 3`**" in report
     few = make_run(tmp_path / "few", replace(SMALL, weight_bits=3))
     done = call("export", few, "--out", tmp_path / "more", "--quick", "--weight-bits", 8)
     assert done.returncode == 2 and "--weight-bits 8: the run's weights have 3, expected at most" in done.stderr

@@ -59,7 +59,7 @@ def test_differences_are_told_by_their_place_and_a_rule_decides_on_what_it_knows
         "a.b[1] is 2.1, manifest.json says 2.0",
         'a.c is "y", manifest.json says "x"',
         "a.far: is far off",
-        "left is left over in manifest.json",
+        "left is unexpected in manifest.json",
         "whole is true, manifest.json says 1",
         "new is missing in manifest.json",
     ]

@@ -67,7 +67,7 @@ def test_sizes_and_claims_need_no_data_set(spikes, tmp_path, lines):
     manifest.write(copy, recorded)
     code, said = lines(copy, None)
     assert code == 1
-    assert "memory.constant_bytes is" in said["c/"] and "certified is left over" in said["step.onnx"]
+    assert "memory.constant_bytes is" in said["c/"] and "certified is unexpected" in said["step.onnx"]
     assert "one_pass_nj is" in said["manifest.json"] and "total.parameters is" in said["manifest.json"]
 
 
