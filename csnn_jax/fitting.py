@@ -59,6 +59,24 @@ def fit(
     Raises:
         ValueError: images or labels are invalid or don't match.
         UserError: the job is invalid, or the loss becomes infinite or NaN.
+
+    Examples:
+        Images whose left half is bright, and images whose right half is:
+
+        >>> import numpy as np
+        >>> import csnn_jax
+        >>> from csnn_jax import Config, ModelConfig, TrainConfig
+        >>> labels = np.arange(200) % 2
+        >>> images = np.zeros((200, 8, 8, 1), np.uint8)
+        >>> images[labels == 0, :, :4] = 255
+        >>> images[labels == 1, :, 4:] = 255
+        >>> config = Config(
+        ...     ModelConfig(conv_channels=(4,), hidden=(), time_steps=5),
+        ...     train=TrainConfig(batch_size=20, epochs=4),
+        ... )
+        >>> model = csnn_jax.fit(config, (images, labels), (images, labels), log=None)
+        >>> model.evaluate((images, labels)).accuracy
+        1.0
     """
     if not isinstance(config, Config):
         raise ValueError(

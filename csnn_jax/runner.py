@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -254,3 +254,16 @@ class Stream:
         if self._model.config.readout == "spikes":
             scores = scores.astype(np.int64)
         return StreamStep(answer, scores) if self._batch else StreamStep(answer[0], scores[0])
+
+
+def to_run(images: Any, one: float) -> Images | Array:
+    """Images as `data.as_images` has them; an array of JAX's that the network takes stays on its device.
+
+    Raises:
+        ValueError: no numbers, or lists of different lengths; says what they are.
+    """
+    if isinstance(images, jax.core.Tracer):
+        raise ValueError("images are traced, expected an array: inside of JAX's transformations run `model` instead")
+    if isinstance(images, Array) and images.dtype in (np.uint8, np.float32):
+        return images
+    return as_images(images, "images", one)

@@ -1,8 +1,5 @@
 """A trained network, which classifies images and shows what its neurons do.
 
-    model = csnn_jax.load("runs/2026-11-25_12-00-00")
-    answer = model.classify(images)
-
 Nothing here changes global settings of the process (JAX's types, its cache, the allocator).
 """
 
@@ -23,7 +20,7 @@ from csnn_jax.engine import scan
 from csnn_jax.errors import naming_arguments
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
-from csnn_jax.runner import BatchRunner, Runners, Stream
+from csnn_jax.runner import BatchRunner, Runners, Stream, to_run
 from csnn_jax.runs import layouts, metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary
@@ -59,6 +56,15 @@ class Trained:
     Raises:
         ValueError: config isn't a Config.
         UserError: the tensors don't match the network, or engine "event" can't run it; the message says why.
+
+    Examples:
+        >>> import csnn_jax
+        >>> from csnn_jax import data
+        >>> test = data.load("mnist", (28, 28, 1)).test
+        >>> model = csnn_jax.load("runs/first")
+        >>> answer = model.classify(test.images[:5])
+        >>> answer.classes.shape, answer.scores.shape
+        ((5,), (5, 10))
     """
 
     @naming_arguments()
@@ -93,7 +99,7 @@ class Trained:
             UserError: engine "event" was requested, and the images have a time axis and values other than counts up to
                 15.
         """
-        images = _as_images(images, self.config.model.brightest)
+        images = to_run(images, self.config.model.brightest)
         runner, images = self._for(images)
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
@@ -119,7 +125,7 @@ class Trained:
         Raises:
             ValueError, UserError: as in `classify`.
         """
-        images = _as_images(images, self.config.model.brightest)
+        images = to_run(images, self.config.model.brightest)
         runner, images = self._for(images)
         found = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
         return jax.tree.map(np.asarray, found)
@@ -180,7 +186,7 @@ class Trained:
         Raises:
             ValueError, UserError: as in `classify`.
         """
-        images = _as_images(images, self.config.model.brightest)
+        images = to_run(images, self.config.model.brightest)
         runner, images = self._for(images)
         fired = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in fired)
@@ -196,7 +202,7 @@ class Trained:
         """
         if isinstance(images, Split) or (isinstance(images, tuple) and len(images) == 2):
             images = self._split(images).images
-        runner, images = self._for(_as_images(images, self.config.model.brightest))
+        runner, images = self._for(to_run(images, self.config.model.brightest))
         return runner.look(self._params, images)
 
     @naming_arguments()
@@ -223,6 +229,12 @@ def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = N
     Raises:
         UserError: there is no run, it has no weights yet, the checkpoint doesn't exist, the files don't match, or the
             engine can't run the network.
+
+    Examples:
+        >>> import csnn_jax
+        >>> model = csnn_jax.load("runs/first", engine="scan")
+        >>> model.config.data.dataset
+        'mnist'
     """
     _, config, tensors = rundir.open_run(str(run), checkpoint)
     return Trained(config, tensors, engine)
@@ -248,6 +260,13 @@ def save(network: Any, *where: Any, overwrite: bool = False) -> None:
     Raises:
         ValueError: the network is invalid, or the config is invalid or doesn't match the network.
         UserError: parameters aren't finite, or the directory can't be created.
+
+    Examples:
+        >>> import csnn_jax
+        >>> config = csnn_jax.ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=5)
+        >>> csnn_jax.save(csnn_jax.CSNN(config), config, "runs/own")
+        >>> csnn_jax.load("runs/own", engine="scan")
+        Trained(28x28x1, conv4, fc8, fc10; 5 steps; arrays; scan engine)
     """
     *configs, path = where or (None,)
     if isinstance(network, Trained):
@@ -277,16 +296,3 @@ def _job(model: Any, config: Any) -> Config:
     if decided(Config(model.config)).model != job.model:
         raise ValueError("config doesn't match the network, expected the one that the model was made with")
     return job
-
-
-def _as_images(images: Any, one: float) -> Images | Array:
-    """Images as `data.as_images` has them; an array of JAX's that the network takes stays on its device.
-
-    Raises:
-        ValueError: no numbers, or lists of different lengths; says what they are.
-    """
-    if isinstance(images, jax.core.Tracer):
-        raise ValueError("images are traced, expected an array; inside JAX's transformations, run `model` instead")
-    if isinstance(images, Array) and images.dtype in (np.uint8, np.float32):
-        return images
-    return data.as_images(images, "images", one)

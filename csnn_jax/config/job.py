@@ -243,7 +243,20 @@ def _is_share(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole training job, as stored in a run directory's `config.json`."""
+    """A whole training job, as stored in a run directory's `config.json`.
+
+    Raises:
+        UserError: fields contradict each other; each part checks its own.
+
+    Examples:
+        >>> from csnn_jax import Config, ModelConfig, TrainConfig
+        >>> config = Config(ModelConfig(conv_channels=(8, 16), hidden=()), train=TrainConfig(epochs=2))
+        >>> [layer.out_shape for layer in config.model.layers]
+        [(14, 14, 8), (7, 7, 16), (10,)]
+        >>> Config(train=TrainConfig(lr=-1))
+        Traceback (most recent call last):
+        csnn_jax.errors.UserError: --lr -1: expected a positive number below 1e38
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

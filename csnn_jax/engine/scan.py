@@ -120,6 +120,14 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
 
     Raises:
         ValueError: x has the wrong shape or type, or is empty.
+
+    Examples:
+        >>> import numpy as np
+        >>> from csnn_jax import CSNN, ModelConfig, run
+        >>> model = CSNN(ModelConfig(conv_channels=(8,), hidden=(16,), time_steps=5))
+        >>> states, spikes = run(model, np.zeros((2, 28, 28, 1), np.uint8))
+        >>> spikes.shape
+        (5, 2, 10)
     """
     last, spikes, _ = _window(model, x)
     return last, spikes
@@ -202,6 +210,13 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
 
     Raises:
         ValueError: x has the wrong shape or type, or is empty.
+
+    Examples:
+        >>> import numpy as np
+        >>> from csnn_jax import CSNN, ModelConfig, trace
+        >>> model = CSNN(ModelConfig(conv_channels=(8,), hidden=(), time_steps=5))
+        >>> [layer.shape for layer in trace(model, np.zeros((2, 28, 28, 1), np.uint8))[1].membranes]
+        [(5, 2, 14, 14, 8), (5, 2, 10)]
     """
     model, x = ready(model, x)
 

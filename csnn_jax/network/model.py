@@ -132,6 +132,15 @@ class CSNN(nnx.Module):
 
     Raises:
         ValueError: the config or the key has the wrong type.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import CSNN, ModelConfig
+        >>> model = CSNN(ModelConfig(conv_channels=(8,), hidden=(16,), time_steps=5), key=0)
+        >>> states = model.initial_states(batch=2)
+        >>> states, spikes = model.step(states, jnp.zeros((2, 28, 28, 1)))
+        >>> [layer.shape for layer in spikes]
+        [(2, 14, 14, 8), (2, 16), (2, 10)]
     """
 
     def __init__(

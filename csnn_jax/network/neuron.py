@@ -75,7 +75,16 @@ def leaky(
     reset: Reset,
     derivative: Derivative,
 ) -> tuple[Array, Array]:
-    """`fire` for leaky neurons, for your own loop: (U[t], S[t]) from U[t-1] and I[t]."""
+    """`fire` for leaky neurons, for your own loop: (U[t], S[t]) from U[t-1] and I[t].
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import leaky
+        >>> from csnn_jax.network.surrogate import atan
+        >>> membrane, spikes = leaky(jnp.array([1.0, 2.0]), jnp.array([0.25, 0.5]), 0.5, 1.0, "subtract", atan)
+        >>> membrane.tolist(), spikes.tolist()
+        ([0.75, 0.5], [0.0, 0.0])
+    """
     values = {"beta": beta, "threshold": threshold}
     state, spikes = fire(LEAKY, values, {MEMBRANE: membrane}, current, reset, derivative)
     return state[MEMBRANE], spikes

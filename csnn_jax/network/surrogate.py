@@ -30,6 +30,14 @@ def spike(x: Array, derivative: Derivative) -> Array:
 
     Returns:
         Spikes, 0 or 1, with the shape and type of x.
+
+    Examples:
+        >>> import jax
+        >>> from csnn_jax import spike
+        >>> x = jax.numpy.array([-0.5, 0.25, 2.0])
+        >>> spikes, backward = jax.vjp(lambda x: spike(x, lambda x: jax.nn.relu(1 - abs(x))), x)
+        >>> spikes.tolist(), backward(jax.numpy.ones(3))[0].tolist()
+        ([0.0, 1.0, 1.0], [0.5, 0.75, 0.0])
     """
     del derivative
     return (x > 0).astype(x.dtype)
