@@ -55,6 +55,15 @@ def test_the_summary_is_that_of_the_runs(trained):
     assert printed.splitlines()[-3:] == [f"Seed 3: {three:.2%}", f"Seed 1: {one:.2%}", last]
 
 
+def test_the_summary_says_where_there_are_no_test_images(tmp_path):
+    runs = {seed: rundir.create(str(tmp_path / f"seed-{seed}"), decided(Config())) for seed in (0, 1)}
+    for run, share in zip(runs.values(), (0.5, 0.75), strict=True):
+        run.record("end", iter=1, interrupted=False, accuracy=share, split="validation")
+    found = seeds.summary(runs)
+    assert (found["split"], found["mean"]) == ("validation", 0.625)
+    assert seeds.table(found).splitlines()[-1].startswith("Mean Validation Accuracy: 62.50%")
+
+
 def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, dataset, tmp_path):
     out = shutil.copytree(trained[0], tmp_path / "runs")
     before = [files(out / name) for name in ("seed-3", "seed-1")]
