@@ -112,7 +112,7 @@ class Cost:
     def unsteady(self, work: Work) -> str | None:
         """Why no ratio can be made of its seconds; None: one can."""
         if max(self.others, default=0.0) > OTHERS:
-            return f"the machine was busy, other programs used {max(self.others):.0%} of it".replace("%", " %")
+            return f"the machine was busy, other programs took {max(self.others):.0%} of it".replace("%", " %")
         if (apart := self.rounds(work).apart) > APART:
             return f"turns differ by a factor of {two_digits(apart)}"
         return None

@@ -203,7 +203,7 @@ def test_what_was_loaded_is_saved_again(tmp_path):
     assert again.config.data.dataset == "mnist" and tensors(again.model).keys() == tensors(found.model).keys()
     with pytest.raises(ValueError, match="config is given, expected none, because a Trained has its own"):
         csnn_jax.save(found, found.config, tmp_path / "more")
-    with pytest.raises(ValueError, match="path is of type NoneType, expected a directory"):
+    with pytest.raises(ValueError, match="path is of type NoneType, expected the path of a directory"):
         csnn_jax.save(found)
 
 

@@ -221,7 +221,7 @@ def test_counts_enter_as_they_are(tmp_path, monkeypatch, capsys, flags, factor):
     words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--input-shape", "34", "34", "2"]
     assert convert.main([*words, "--padding", "valid", "--dataset", bars, *flags]) == 0
     printed = capsys.readouterr().out
-    assert ("your images were divided by 4, " in printed) == bool(flags) and "by 255" not in printed
+    assert ("your images were divided by 4, but" in printed) == bool(flags) and "by 255" not in printed
     assert "Rounding the weights, on the first 30 test images: changed " in printed
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert (config.model.scale, config.model.input_bits) == (1, 4)
@@ -270,4 +270,4 @@ def test_flags_of_nir_files_are_refused_for_a_state_dict(file, tmp_path, capsys)
     for flags in (("--dt", "1e-3"), ("--written-by", "sinabs"), ("--reset", "zero"), ("--no-norm-input",)):
         assert convert.main([str(file), "--out", str(tmp_path / "run"), *flags]) == 2
         said = " ".join(flags).replace("1e-3", "0.001")
-        assert f"error: {said}: {file} is a state_dict, expected a NIR file with it" in capsys.readouterr().err
+        assert f"error: {said}: {file} is a state_dict, but this flag is only for a NIR file" in capsys.readouterr().err

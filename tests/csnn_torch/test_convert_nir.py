@@ -64,9 +64,9 @@ def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "flags", "message"),
     [
-        (None, ("--padding", "valid"), "--padding valid: {path} is a NIR file, expected a state_dict with it"),
-        (None, ("--map", "0=conv1"), "--map 0=conv1: {path} is a NIR file, expected a state_dict with it"),
-        (None, ("--no-reset-delay",), "--no-reset-delay: {path} is a NIR file, expected a state_dict with it"),
+        (None, ("--padding", "valid"), "--padding valid: {path} is a NIR file, but this flag is only for"),
+        (None, ("--map", "0=conv1"), "--map 0=conv1: {path} is a NIR file, but this flag is only for"),
+        (None, ("--no-reset-delay",), "--no-reset-delay: {path} is a NIR file, but this flag is only for"),
         (None, ("--dt", "0"), "--dt 0: expected a positive number of seconds"),
         (None, ("--written-by", "norse", "--no-norm-input"), "--no-norm-input: expected --written-by sinabs"),
         (

@@ -41,12 +41,12 @@ def even(state):
         (setting("2.beta", float("nan")), r"2.beta is nan"),
         (setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)), r"3.weight exceeds float32's"),
         (setting("3.running_mean", torch.ones(6)), r"3.running_var is missing, expected the running statistics"),
-        (setting("gru.hidden", torch.ones(6)), r"gru has hidden, expected a network of Conv2d"),
+        (setting("gru.hidden", torch.ones(6)), r"gru has hidden, expected only Conv2d"),
         (lambda state: state.pop("10.threshold"), "10 has beta, graded_spikes_factor, reset_mechanism_val, exp"),
         (setting("3.weight", torch.full((6, 4, 3, 3), float("nan"))), r"3.weight has values that aren't finite"),
         (setting("3.bias", torch.ones(6, dtype=torch.int8)), r"3.bias has type torch.int8, expected floats"),
         (setting("3.bias", torch.ones(5)), r"3.bias has shape \[5\], expected \[6\]"),
-        (setting("3.weight", torch.ones(6, 5, 3, 3)), r"3.weight has shape \[6, 5, .* expected \[6, 4, 3, 3\]; say"),
+        (setting("3.weight", torch.ones(6, 5, 3, 3)), r"3.weight has shape \[6, 5, .* expected \[6, 4, 3, 3\]; use"),
         (setting("3.weight", torch.ones(6, 4, 3, 5)), r"3.weight has shape \[6, 4, 3, 5\], expected a square kernel"),
         (setting("0.weight", torch.ones(4, 1, 3)), r"0.weight has shape \[4, 1, 3\], expected that of a Conv2d or Lin"),
         (setting("7.weight", torch.ones(20, 97)), r"expected \[20, 294\], because --input-shape .*; no --padding"),
@@ -115,7 +115,7 @@ def test_other_floats_become_float32_with_a_word_and_names_may_have_a_prefix(kin
     found = state_dict.convert(state, padding="valid")
     assert {tensor.dtype for tensor in found.tensors.values()} == {np.dtype(np.float32)}
     assert found.config.conv_channels == (3, 4)
-    assert f"weights of type {kind} become float32" in found.notes
+    assert f"weights of type {kind} are converted to float32" in found.notes
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_bundle_that_appears_meanwhile_is_kept(tmp_path):
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with largest_file(1000), pytest.raises(UserError, match=r"--out .*bundle: can't be made: File too large"):
+    with largest_file(1000), pytest.raises(UserError, match=r"--out .*bundle: can't be created: File too large"):
         fill(tmp_path / "bundle", "x" * 2000)
     assert names(tmp_path) == []
 

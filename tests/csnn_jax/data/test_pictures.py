@@ -55,7 +55,7 @@ def test_transparency_is_laid_on_white(tmp_path):
         ("no.png", "no such file"),
         ("folder", "is a directory"),
         ("text.png", "expected a picture"),
-        ("grey.png", "shows nothing"),
+        ("grey.png", "nothing stands out"),
     ],
 )
 def test_what_is_no_picture_of_a_digit_is_refused(name, message, tmp_path):

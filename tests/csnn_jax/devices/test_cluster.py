@@ -103,7 +103,7 @@ def test_a_mistake_of_one_process_is_everybodys(tmp_path):
     both = together(("--resume",), [("--out", tmp_path / "run"), ()])
     assert "not a run directory" in ours(both[0]) and ours(both[0]) == ours(both[1])
     both = together((*FLAGS[:-4], "--batch-size", 7), [("--out", tmp_path / "run"), ()])
-    assert "--batch-size 7: expected a multiple of 2, the devices that share it" in ours(both[0])
+    assert "--batch-size 7: expected a multiple of 2, the number of devices" in ours(both[0])
     assert not (tmp_path / "run").exists()
 
 

@@ -12,7 +12,7 @@ from csnn_jax.network.model import CSNN
 
 REFUSED = [
     (dict(kernel_size=9), "supports kernels of up to 7 pixels, but conv1 has 9"),
-    (dict(conv_channels=(8000, 1), hidden=()), "sums less than 65,536 inputs, conv2 has 8000 channels"),
+    (dict(conv_channels=(8000, 1), hidden=()), "sums at most 65,535 inputs, but conv2 has 8000 channels"),
     (dict(pool="sum"), "doesn't support sum pooling, as in conv1"),
     (dict(pool_size=(2, 7)), "supports 2x2 pooling or none, but conv2 has 7x7 max"),
     (dict(pool_after=True), "only pools before the neurons; --pool-after needs --engine scan"),
@@ -36,5 +36,5 @@ def test_four_bits_of_a_count_are_as_many_inputs():
     config = ModelConfig((8, 8, 400), (1,), kernel_size=7, hidden=(), time_steps=2, scale=1.0, input_bits=4)
     many = CSNN(config)
     event.run(many, jnp.zeros((1, 8, 8, 400)))
-    with pytest.raises(Unsupported, match="sums less than 65,536 inputs, conv1 has 400 channels"):
+    with pytest.raises(Unsupported, match="sums at most 65,535 inputs, but conv1 has 400 channels"):
         event.run(many, jnp.zeros((2, 1, 8, 8, 400)))

@@ -43,10 +43,10 @@ def test_without_the_library_auto_takes_the_scan_engine_and_says_why(without_lib
 @pytest.mark.parametrize(
     ("frames", "scale", "why"),
     [
-        (COUNTS.astype(np.uint8) + np.uint8(1), 1.0, "these go up to 16"),
-        (COUNTS.astype(np.uint8), 256.0, "these are divided by 256"),
-        (COUNTS / 2, 1.0, "these have fractions"),
-        (-COUNTS.astype(np.float32), 1.0, "these have fractions or negative numbers"),
+        (COUNTS.astype(np.uint8) + np.uint8(1), 1.0, "but these go up to 16"),
+        (COUNTS.astype(np.uint8), 256.0, "but these are divided by 256"),
+        (COUNTS / 2, 1.0, "but these have fractions"),
+        (-COUNTS.astype(np.float32), 1.0, "but these have fractions or negative numbers"),
     ],
 )
 def test_other_frames_are_left_to_the_scan_engine(frames, scale, why):

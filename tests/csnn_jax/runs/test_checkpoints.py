@@ -161,7 +161,7 @@ def test_names_that_there_are(directory):
 def test_a_name_that_there_is_not_lists_those_that_there_are(name, directory):
     with pytest.raises(UserError) as caught:
         checkpoints.choose(directory, name, {})
-    expected = f"expected best, last or one of those in {directory}: 9, 10, 101"
+    expected = f"expected best, last or one of the checkpoints in {directory}: 9, 10, 101"
     assert str(caught.value) == f"--checkpoint {name}: {expected}"
 
 

@@ -64,7 +64,7 @@ def test_of_runs_that_start_in_one_place_one_gets_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("", "--out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be made: ")],
+    [("", "--out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be created: ")],
 )
 def test_a_path_that_can_be_none_is_refused(path, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -153,7 +153,7 @@ def test_a_checkpoint_opens_by_its_name(out):
         np.testing.assert_array_equal(tensors["fc1.weight"], drawn(CONFIG.model, number)["fc1.weight"])
     np.testing.assert_array_equal(rundir.open_run(str(out))[2]["fc1.weight"], drawn(CONFIG.model, 0)["fc1.weight"])
     line = refusal(rundir.open_run, str(out), "7")
-    assert line == f"--checkpoint 7: expected best, last or one of those in {run.checkpoints}: 3, 6, 9"
+    assert line == f"--checkpoint 7: expected best, last or one of the checkpoints in {run.checkpoints}: 3, 6, 9"
 
 
 def test_what_a_killed_process_left_half_written_is_swept(run, out):

@@ -110,7 +110,7 @@ def test_of_a_cosine_schedule_nothing_may_change(changes, tmp_path):
     run = rundir.create(str(tmp_path / "run"), job_config(**before))
     job.check_same_job(run, job_config(**before))
     (now,) = changes.values()
-    with pytest.raises(UserError, match=f"was started with .*, not {now}; --resume can only change .*, for a cosine"):
+    with pytest.raises(UserError, match=f"was started with .*, not {now}; --resume can only change .*, because a"):
         job.check_same_job(run, job_config(**before | changes))
 
 

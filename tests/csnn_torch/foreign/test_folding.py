@@ -78,7 +78,7 @@ def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
         ((0.1, 0.3), {"padding": "same"}, "--normalize: conv1 pads its input by 2 with zeros, which are the mean"),
         ((0.1,), {}, "--normalize 0.1: expected a mean and a positive standard deviation"),
         ((0.1, 0.0), {}, "--normalize 0.1 0: expected a mean and a positive"),
-        ((0.1, 0.2, 0.3, 0.4), {}, "--normalize: 2 means, expected one, or one for each of 1 channels"),
+        ((0.1, 0.2, 0.3, 0.4), {}, "--normalize: 2 means, expected one, or one for each of the 1 channels"),
         ((0.1, 0.3), {"encoding": "rate"}, "--encoding rate: expected direct with --normalize"),
     ],
 )

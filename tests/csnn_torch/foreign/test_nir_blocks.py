@@ -120,7 +120,7 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((pool(2), CONV), "node 1, `0`: SumPool2d follows no convolution"),
         (
             (CONV, lif(), pool(2), SECOND, pool(2), lif(), flatten(), affine(sixteenths(4, 2, 12))),
-            "node 5, `4`: pools before its neurons, but `2` after them, exp",
+            "node 5, `4`: pools before its neurons, but `2` pools after them, exp",
         ),
         ((lif(), CONV), "node 1, `0`: LIF follows no layer, expected a Conv2d, Linear or Affine before it"),
         ((CONV, lif(), lif()), "node 3, `2`: LIF follows no layer"),
@@ -129,12 +129,12 @@ DENSE = affine(sixteenths(4, 20, 48))
         ((CONV, lif(), DENSE), "node 3, `2`: gets 4x8x8, expected a Flatten before it"),
         ((CONV, lif(), flatten(), DENSE), r"node 4, `3`: weight has shape \[20, 48\], but its input has 256 values"),
         ((CONV, lif(), flatten(0, 1), DENSE), "node 3, `2`: start_dim is 0 and end_dim 1, expected all axes of 4x8x8"),
-        ((SECOND,), r"node 1, `0`: weight has shape \[3, 4, 3, 3\], but 2x8x8 comes in"),
+        ((SECOND,), r"node 1, `0`: weight has shape \[3, 4, 3, 3\], but its input is 2x8x8"),
         ((conv(sixteenths(0, 4, 2, 3, 3), groups=2),), "node 1, `0`: groups is 2, expected 1"),
         ((conv(sixteenths(0, 4, 2, 3, 3), dilation=np.array([2, 2])),), "node 1, `0`: dilation is 2, expected 1"),
         ((conv(sixteenths(0, 4, 2, 3, 3), stride=0),), "node 1, `0`: stride is 0, expected at least 1"),
         ((conv(sixteenths(0, 4, 2, 5, 5), padding=1),), "node 1, `0`: padding is 1, expected 2, half a kernel, or 0"),
-        ((conv(sixteenths(0, 4, 2, 2, 2)),), "node 1, `0`: padding is 1, expected 0, for the kernel is even"),
+        ((conv(sixteenths(0, 4, 2, 2, 2)),), "node 1, `0`: padding is 1, expected 0, because the kernel is even"),
         ((conv(sixteenths(0, 4, 2, 2, 2), padding="same"),), "node 1, `0`: padding is same, expected valid, or same"),
         ((conv(sixteenths(0, 4, 2, 3, 2)),), r"node 1, `0`: weight has shape \[4, 2, 3, 2\], expected a square kernel"),
         (

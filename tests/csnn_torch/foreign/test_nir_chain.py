@@ -55,7 +55,7 @@ INPUT, OUTPUT = NODES["input"], NODES["output"]
         ({"x": LAYERS[1]}, [("x", "3")], "`3` is fed by `2`, `x`, expected a chain of nodes"),
         ({"x": LAYERS[1]}, [], "`x` isn't in the chain from Input to Output, expected all nodes in it"),
         ({}, [("3", "x")], "has an edge from `3` to `x`, but no node `x`"),
-        ({"x\n": LAYERS[1]}, [], r"`x\\n` lies outside"),
+        ({"x\n": LAYERS[1]}, [], r"`x\\n` isn't in"),
         ({"x": (NODES | {"in": INPUT}, EDGES)}, [], "`x`: has 2 nodes of kind Input, `in`, `input`, expected one"),
     ],
 )

@@ -19,9 +19,9 @@ from csnn_torch.foreign import saved
     ("content", "message"),
     [
         ({"epoch": 3} | foreign().state_dict(), r"epoch is of type int, expected a state_dict .*with only tensors"),
-        ({}, "holds an empty dict, expected a state_dict"),
+        ({}, "contains an empty dict, expected a state_dict"),
         ({"net": foreign().state_dict(), "model": foreign().state_dict()}, "holds 2 state_dicts, net and model"),
-        ([foreign().state_dict()], "holds a list, expected a state_dict"),
+        ([foreign().state_dict()], "contains a list, expected a state_dict"),
     ],
 )
 def test_other_content_is_named(tmp_path, content, message):
@@ -61,7 +61,7 @@ class Hostile:
 def test_nothing_of_what_stands_beside_the_weights_is_called(tmp_path, capfd):
     path = str(tmp_path / "net.pt")
     torch.save({"best": Hostile(print, "code ran"), "net": foreign().state_dict()}, path)
-    with pytest.raises(UserError, match=r"it names print\), expected a state_dict"):
+    with pytest.raises(UserError, match=r"it refers to print\), expected a state_dict"):
         saved.read(path)
     torch.save({"best": Hostile(np.dtype, "no such type"), "net": foreign().state_dict()}, path)
     assert set(saved.read(path).tensors) == set(foreign().state_dict())  # np.dtype would have raised
