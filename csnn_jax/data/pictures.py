@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 
 from csnn_jax.data.images import fit
 from csnn_jax.errors import UserError, first_line
@@ -82,7 +82,8 @@ def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Im
 
 def _check_still(file: Image.Image, path: str | Path, formats: tuple[str, ...]) -> None:
     """Raises UserError unless a file has one of these formats and shows one picture."""
-    frames = getattr(file, "n_frames", 1)  # which formats with a single picture lack
+    frames = sum(1 for _ in ImageSequence.Iterator(file))
+    file.seek(0)
     kind = "JPEG" if file.format == "MPO" else file.format  # a phone's photo, with a preview or depths after it
     found = f"a {kind} file" if frames == 1 or file.format == "MPO" else f"animated ({kind}, {frames} pictures)"
     if kind not in formats or found.startswith("animated"):
