@@ -13,7 +13,7 @@ from csnn_jax.errors import UserError
 
 def dataset(*names: str) -> Dataset:
     split = Split(np.zeros((4, 5, 6, 1), np.uint8), np.arange(4) % len(names))
-    return Dataset("images:shapes", split, None, split, names, entry_of(split.images))
+    return Dataset("images:shapes", split, None, split, names, entry_of(split.images), ())
 
 
 def test_a_job_takes_shape_and_names_from_its_data():

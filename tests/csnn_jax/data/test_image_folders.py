@@ -39,7 +39,7 @@ def test_mixed_sizes_and_colors_become_the_wanted_shape(tmp_path):
             Image.fromarray(np.repeat(np.repeat(L, 3, 0), 5, 1)).save(tmp_path / part / name / "wide.PNG")
             Image.fromarray(RGB).resize((40, 50)).save(tmp_path / part / name / "x.jpeg")
     name = f"images:{tmp_path}"
-    for shape, change in (((8, 6, 3), "gray repeated to color"), ((8, 6, 1), "turned grey (ITU-R 601 luma)")):
+    for shape, change in (((8, 6, 3), "gray repeated to color"), ((8, 6, 1), "converted to gray (ITU-R 601 luma)")):
         found = load(name, shape)
         resized = f"{name}: resized to 8x6 (bilinear, antialiased)"
         assert sorted(found.notes) == sorted([resized, f"{name}: {change}"])
