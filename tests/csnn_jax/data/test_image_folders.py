@@ -45,7 +45,7 @@ def test_mixed_sizes_and_colors_become_the_wanted_shape(tmp_path):
         assert sorted(found.notes) == sorted([resized, f"{name}: {change}"])
         assert found.train.images.shape == (6, *shape)
         np.testing.assert_array_equal(found.train.images[0], fit(RGB[None], shape, "")[0][0])
-    with pytest.raises(UserError, match=r"--input-shape 8 6 2: expected 3 as the number of channels"):
+    with pytest.raises(UserError, match=r"--input-shape 8 6 2: expected 3 channels"):
         load(name, (8, 6, 2))
 
 
