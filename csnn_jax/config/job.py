@@ -24,7 +24,7 @@ class DataConfig:
     aren't resized)."""
     validation: int = 0
     """Number of training images to hold out, from the end of the training set. Evaluations then use them instead of the
-    test images, and the test set is used once, at the end."""
+    test images, and the test set is used once, at the end. Required if a folder of pictures has no test images."""
     subset: int | None = None
     """Use the first N training images, and the same fraction of the test images; default: all."""
     augment: tuple[float, float, float] | None = None
@@ -55,7 +55,8 @@ class DataConfig:
         check("--subset", self.subset, "a whole number of at least 1", fits)
         check("--flip", self.flip, "true or false", isinstance(self.flip, bool))
         if self.classes is not None:
-            check("classes", self.classes, "different names of classes", _are_names(self.classes))
+            names = "different names of classes, none empty or -, without control characters"
+            check("classes", self.classes, names, _are_names(self.classes))
 
 
 @dataclass(frozen=True)
@@ -148,14 +149,8 @@ class TrainConfig:
         check_choice("--init", self.init, Init)
         dense = is_number(self.init_density) and 0.001 <= self.init_density <= 0.6
         check("--init-density", self.init_density, "0.001 to 0.6", dense)
-        check(
-            "--max-iters",
-            self.max_iters,
-            "a whole number of at least 1",
-            self.max_iters is None or is_count(self.max_iters),
-        )
-        few = self.eval_images
-        check("--eval-images", few, "a whole number of at least 1", few is None or is_count(few))
+        for flag, number in (("--max-iters", self.max_iters), ("--eval-images", self.eval_images)):
+            check(flag, number, "a whole number of at least 1", number is None or is_count(number))
         check("--engine", self.engine, "auto, scan or event", self.engine in ("auto", "scan", "event"))
         check("--dtype", self.dtype, "float32 or float64", self.dtype in ("float32", "float64"))
         self._check_init_from()
