@@ -18,12 +18,13 @@ class DataConfig:
     """Where a job's images come from, and how they are changed for training."""
 
     dataset: str = "mnist"
-    """mnist (ships with the package), idx:DIR (a folder with the four IDX files), tfds:NAME (prepared by
-    tensorflow-datasets), recordings of event cameras: nmnist:DIR, dvsgesture:DIR, events:DIR or saccades (MNIST's
-    digits before a simulated camera), or arrays:FILE.npz (images and labels, which are not resized)."""
+    """mnist (ships with the package), images:DIR (PNG or JPEG files, train/CLASS/FILE and test/CLASS/FILE), idx:DIR (a
+    folder with the four IDX files), tfds:NAME (prepared by tensorflow-datasets), recordings of event cameras:
+    nmnist:DIR, dvsgesture:DIR, events:DIR or saccades (MNIST's digits before a simulated camera), or arrays:FILE.npz
+    (images and labels, which are not resized)."""
     validation: int = 0
     """Training images held out, from the end of the training set; they then take the place of the test images
-    at each evaluation, and the test set is used once, at the end."""
+    at each evaluation, and the test set is used once, at the end; required where there are no test images."""
     subset: int | None = None
     """Use the first so many training images, and as large a share of the test images; None: all."""
     augment: tuple[float, float, float] | None = None
@@ -54,7 +55,8 @@ class DataConfig:
         check("--subset", self.subset, "a whole number of at least 1", fits)
         check("--flip", self.flip, "true or false", isinstance(self.flip, bool))
         if self.classes is not None:
-            check("classes", self.classes, "different names of classes", _are_names(self.classes))
+            names = "different names of classes, none empty or -, without control characters"
+            check("classes", self.classes, names, _are_names(self.classes))
 
 
 @dataclass(frozen=True)
