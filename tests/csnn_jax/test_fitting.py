@@ -101,6 +101,15 @@ def test_frames_of_more_than_counts_need_a_scale():
     assert fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 128
 
 
+def test_names_of_classes_are_kept(tmp_path):
+    found = fit(PLAIN, classes=["cat", "dog", "cow"])
+    csnn_jax.save(found, tmp_path / "run")
+    assert csnn_jax.load(tmp_path / "run").config.class_names == ("cat", "dog", "cow")
+    assert fit(found.config).config.data.classes is None
+    with pytest.raises(UserError, match=r"^classes cat dog c\\now: expected different names of classes"):
+        fit(PLAIN, classes=["cat", "dog", "c\now"])
+
+
 def test_a_job_that_was_decided_goes_on_to_other_arrays():
     found = fit(PLAIN)
     assert fit(found.config, PAIR, PAIR).config == found.config

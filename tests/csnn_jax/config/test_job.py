@@ -23,6 +23,15 @@ INVALID = [
     (DataConfig, "event_drop", 1.0, "--event-drop 1: expected a number of at least 0 and below 1"),
     (DataConfig, "frames", "both", "--frames both: expected one of time, count"),
     (DataConfig, "flip", 1, "--flip 1: expected true or false"),
+    (DataConfig, "classes", ("a", "a"), "classes a a: expected different names of classes"),
+    (DataConfig, "classes", ("a", "-"), "classes a -: expected different names of classes, none empty or -"),
+    (
+        DataConfig,
+        "classes",
+        ("a", "b\n"),
+        "classes a b\\n: expected different names of classes, none empty or -, without",
+    ),
+    (DataConfig, "classes", "ab", "classes ab: expected different names of classes"),
     (TrainConfig, "epochs", 0, "--epochs 0: expected a whole number of at least 1"),
     (TrainConfig, "batch_size", 0, "--batch-size 0: expected"),
     (TrainConfig, "lr", 0.0, "--lr 0: expected a positive number"),
@@ -66,6 +75,15 @@ def test_a_list_of_amounts_is_a_tuple_and_its_shift_stays_below_the_images_small
     assert Config(ModelConfig(input_shape=(9, 8, 1)), amounts).data.augment == (7, 180, 0.5)
     with pytest.raises(UserError, match=r"^--augment 7 180 0\.5: expected a shift below 7 pixels for 9x7 images$"):
         Config(ModelConfig(input_shape=(9, 7, 1)), amounts)
+
+
+def test_every_output_neuron_has_a_name():
+    assert Config(ModelConfig(num_classes=3)).class_names == ("0", "1", "2")
+    named = Config(ModelConfig(num_classes=3), DataConfig(classes=["cat", "\N{CAT} \u200d"]))
+    assert named.class_names == ("cat", "\N{CAT} \u200d", "2")
+    assert job_from_json(job_to_json(named), "config.json") == named
+    with pytest.raises(UserError, match=r"^classes a b c: expected at most 2 names, one for each class"):
+        Config(ModelConfig(num_classes=2), DataConfig(classes=("a", "b", "c")))
 
 
 NESTED = ([[3], [5]], [[3], [3]], [["max"], ["max"]], ((1,), (2,)), [{}, {}], [None], {}, {"a": [1]}, [[]])
