@@ -33,7 +33,7 @@ changed. The number after a *no* links to the reason.
 
 | column | what it stands for |
 |---|---|
-| event engine, scan engine | the [engines](../engines.md) of `csnn_jax.train`; `--engine auto` uses the first if it can |
+| event engine, scan engine | the [engines](../engines.md); `--engine auto` uses the first if it can |
 | snnTorch | `csnn_torch.train`, which trains the same network in [snnTorch](../coming-from-snntorch.md) |
 | C, ONNX, NIR | the files of a [bundle](../deploy.md); {readers} each need a NIR file of their own |
 """
