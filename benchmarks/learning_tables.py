@@ -2,9 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-from learning import STACKS, TABLE, WAYS, results
+from learning import TABLE, results
 
 from csnn_jax.config import ModelConfig
 from csnn_jax.health.advice import FAULTS
@@ -28,20 +27,6 @@ def surrogates() -> str:
         surrogate = flags.split()[1]
         rows.append((f"`{surrogate}`", *one_epoch(name)[1:], FAULTS.get(surrogate, "")))
     return table(("surrogate", *ONE_EPOCH[1:], "why it doesn't learn"), rows)
-
-
-def study() -> str:
-    """What `auto` was chosen by: test accuracies in percent after 150 iterations, the best of each stack in bold."""
-    runs = results(FOLDER / "study.jsonl")
-    accuracies = [[_only(runs, stack, way)["accuracy"] for stack in STACKS] for way in WAYS]
-    best = [max(column) for column in zip(*accuracies, strict=True)]
-    rows = []
-    for way, line in zip(WAYS, accuracies, strict=True):
-        cells = zip(line, best, strict=True)
-        rows.append(
-            (code(way), *(f"**{100 * value:.1f}**" if value == top else f"{100 * value:.1f}" for value, top in cells))
-        )
-    return table(("flags", *"ABCDE"), rows)
 
 
 def first() -> str:
@@ -79,9 +64,4 @@ def code(flags: str) -> str:
     return f"`{flags}`" if flags else "the default"
 
 
-def _only(runs: list[dict[str, Any]], stack: str, way: str) -> dict[str, Any]:
-    (found,) = (run for run in runs if run["network"] == stack and f"{way} --time-steps" in run["flags"])
-    return found
-
-
-TABLES = {made.__name__: made for made in (networks, surrogates, study, first)}
+TABLES = {made.__name__: made for made in (networks, surrogates, first)}

@@ -40,7 +40,7 @@ TRAINED_ON = {
     "tuned": "the same, then 500 real recordings",
     "alone": "500 real recordings",
 }
-"""The trainings of real_events.py."""
+"""The runs of real_events.py."""
 LOOKS = {
     "original": (BLUE, "o"),
     "fast": (ORANGE, "s"),
@@ -68,11 +68,11 @@ class Published:
 OTHERS = (
     Published(
         *("PLIF", "Fang et al., ICCV 2021"),
-        *("13.2 million", "up to 1,024", "validation images", "99.63 %", "93.85 %"),
+        *("13.2 million", "up to 1,024", "validation images", "99.63%", "93.85%"),
     ),
     Published(
         *("SpikingJelly's tutorial, CSNN on Fashion-MNIST", "its documentation, T = 4"),
-        *("not given", "1", "nothing is chosen", "", "85.4 %"),
+        *("not given", "1", "nothing is chosen", "", "85.4%"),
     ),
 )
 
@@ -121,13 +121,13 @@ def recipes(found: Runs) -> str:
         operations = f"{statistics.mean(run['synaptic_operations'] for run in runs) / 1e6:.2f} million"
         size = str(runs[0]["time_steps"]), str(runs[0]["epochs"]), operations
         rows.append((f"`{recipe}`", DATASETS[dataset], *summed(runs), *size))
-    return table(("recipe", "data set", *SUMMED, "steps", "epochs", "operations an image"), rows)
+    return table(("recipe", "data set", *SUMMED, "steps", "epochs", "operations per image"), rows)
 
 
 def flags(found: Runs) -> str:
     asked = {recipe: " ".join(words(RECIPES[recipe])) for recipe in dict.fromkeys(recipe for recipe, _ in found)}
     rows = [(f"`{recipe}`", f"`{ask}`" if ask else "the default job, without flags") for recipe, ask in asked.items()]
-    return table(("recipe", "stands for"), rows)
+    return table(("recipe", "flags"), rows)
 
 
 def published(found: Runs) -> str:
@@ -150,7 +150,7 @@ def real_events(found: Runs) -> str:
     for name, trained_on in TRAINED_ON.items():
         mine = sorted((run for run in runs if run["job"] == name), key=lambda run: run["seed"])
         rows.append((trained_on, ", ".join(f"{100 * run['real']:.1f}" for run in mine), minutes(mine)))
-    return table(("trained on", "500 other real recordings, by seed (%)", "minutes a training"), rows)
+    return table(("trained on", "500 other real recordings, by seed (%)", "minutes per run"), rows)
 
 
 def everywhere(found: Runs) -> str:
@@ -198,7 +198,7 @@ TABLES: dict[str, Callable[[Runs], str]] = {
     made.__name__: made for made in (recipes, flags, published, real_events, everywhere, zeros, boards)
 }
 
-SUMMED = ("test accuracy", "seeds", "minutes a training")
+SUMMED = ("test accuracy", "seeds", "minutes per run")
 
 
 def summed(runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -208,7 +208,7 @@ def summed(runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 def accuracy(runs: Sequence[dict[str, Any]]) -> str:
     values = [100 * run["accuracy"] for run in runs]
     spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{spread} %"
+    return f"{statistics.mean(values):.2f}{spread}%"
 
 
 def minutes(runs: Sequence[dict[str, Any]]) -> str:

@@ -41,8 +41,9 @@ class TrainFlags:
     overwrite: bool = False
     """Replace the run in --out."""
     resume: bool = False
-    """Continue the interrupted run in --out with its own flags. Only --checkpoint-every and --keep-checkpoints may
-    change, and without --schedule cosine also --epochs and --max-iters."""
+    """Continue the interrupted run in --out with its own flags. Only --checkpoint-every, --keep-checkpoints, --cache,
+    --figures and --tensorboard can change, and, except with --schedule cosine or --weight-bits below 5, --epochs and
+    --max-iters."""
     figures: Figures = "png"
     """pdf: also write the figures as PDF, for papers."""
     seeds: tuple[int, ...] | None = None

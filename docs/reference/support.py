@@ -27,18 +27,19 @@ hide:
 
 # Support matrix
 
-Which options work with which engine, framework and exported file. The answers come from the code: when this site was
-built, for version {version}, every engine, trainer and exporter was asked about a job with one option changed. The
-number after a *no* links to the reason.
+This page shows which options work with which engine, framework and exported file. The answers come from the code: when
+this site was built, for version {version}, every engine, trainer and exporter was tried on a job with one option
+changed. The number after a *no* links to the reason.
 
 | column | what it stands for |
 |---|---|
-| event engine, scan engine | the [engines](../engines.md) of `csnn_jax.train`; `--engine auto` prefers the first |
+| event engine, scan engine | the [engines](../engines.md); `--engine auto` uses the first if it can |
 | snnTorch | `csnn_torch.train`, which trains the same network in [snnTorch](../coming-from-snntorch.md) |
 | C, ONNX, NIR | the files of a [bundle](../deploy.md); {readers} each need a NIR file of their own |
 """
 _USUAL = """
-NIR can't express the default network, so below the first table its columns are about networks trained with `{flags}`.
+NIR can't express the default network, so in all tables but the first, its columns are for networks trained with
+`{flags}`.
 """
 YES = "✓"
 

@@ -38,7 +38,7 @@ export function drawable({ frames, shape, encoding, meaning, data }) {
     data === "mnist"
       ? "A mouse is no pen: expect more errors than on test images."
       : "It learnt from other pictures: it may not know what you draw.";
-  return `What the network is shown: ${height} x ${width} pixels, scaled and centred as in MNIST. ${honest}${shown}`;
+  return `What the network is shown: ${height} x ${width} pixels, scaled and centered as in MNIST. ${honest}${shown}`;
 }
 
 export function versions({ versions }) {
