@@ -3,8 +3,8 @@
 The flags of their commands are read each time; the commands run where tests that take long do, the README's more often.
 
 Every block of commands or Python has a comment above it. `run`: it is run here, a page's blocks in order in one folder.
-`prints`: what the block before it prints. `train`, `test`, `library`: see below. `not run: REASON`: it isn't. The pages
-of docs/extend have markers of their own, see test_guides.py.
+`prints`: what the block before it prints. `train`, `test`, `library`: see below. `search`: see test_search.py. `not
+run: REASON`: it isn't. The pages of docs/extend have markers of their own, see test_guides.py.
 """
 
 import re
@@ -167,7 +167,7 @@ def test_the_library_example_learns(tmp_path: Path) -> None:
 def test_every_block_is_run_or_says_why_not(page: str) -> None:
     markers = {block.marker for block in blocks(read(page)) if block.language in ("sh", "python")}
     assert {marker for marker in markers if not re.match(r"not run: \S", marker)} <= {
-        *("run", "train", "test", "library")
+        *("run", "train", "test", "library", "search")
     }
 
 
