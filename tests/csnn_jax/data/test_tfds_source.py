@@ -145,7 +145,7 @@ def test_damaged_files_take_one_line(digits, tmp_path):
         file = next(folder.glob("*train*"))
         file.write_bytes(bytes(file.stat().st_size))
 
-    assert "1.0.0 holds tfrecord files, expected array_record; remove it, prepare it with" in refused(as_tfrecord)
+    assert "1.0.0 contains tfrecord files, expected array_record; remove it, prepare it with" in refused(as_tfrecord)
     assert "unreadable" in refused(overwrite)
     assert "unreadable" in refused(lambda folder: next(folder.glob("*test*")).unlink())
     assert "unreadable" in refused(lambda folder: (folder / "dataset_info.json").unlink())
