@@ -60,7 +60,7 @@ def test_the_page_has_a_row_for_every_flag() -> None:
 
 def test_a_row_says_what_the_declaration_says() -> None:
     found = {one.name: one for group in flags.groups(JaxFlags) for one in group.flags}
-    text = "Iterations at the start over which the learning rate rises in equal steps to --lr."
+    text = "Iterations at the start over which the learning rate rises linearly to --lr."
     assert found["--warmup"] == Flag("--warmup", "`0`", "whole number", text)
     assert found["--pool"][:3] == ("--pool", "`max`", "one or more of `max`, `avg`, `sum`, `none`")
     assert found["--conv-channels"][:3] == ("--conv-channels", "`32 64`", "whole numbers")
