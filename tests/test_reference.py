@@ -60,7 +60,7 @@ def test_the_page_has_a_row_for_every_flag() -> None:
 
 def test_a_row_says_what_the_declaration_says() -> None:
     found = {one.name: one for group in flags.groups(JaxFlags) for one in group.flags}
-    text = "Iterations at the start over which the learning rate rises in equal steps to --lr."
+    text = "Iterations at the start over which the learning rate rises linearly to --lr."
     assert found["--warmup"] == Flag("--warmup", "`0`", "whole number", text)
     assert found["--pool"][:3] == ("--pool", "`max`", "one or more of `max`, `avg`, `sum`, `none`")
     assert found["--conv-channels"][:3] == ("--conv-channels", "`32 64`", "whole numbers")
@@ -118,7 +118,7 @@ def test_known_answers(changes: Fields, refused: set[str]) -> None:
 
 
 def test_the_reasons_are_the_codes_own() -> None:
-    assert refusing({"pool": "sum"}) == {EVENT: "the event engine has no sum pooling, as conv1 has"}
+    assert refusing({"pool": "sum"}) == {EVENT: "the event engine doesn't support sum pooling, as in conv1"}
     assert refusing({"devices": 2}) == {TORCH: "Unrecognized options: --devices"}
     assert refusing({"pool": "max"})[NIR] == "NIR has no max-pooling; train with --pool avg for a network.nir"
     assert refusing({}, "gpu") == {EVENT: "the event engine runs on the CPU, not on gpu"}
@@ -150,7 +150,8 @@ def test_the_table() -> None:
     lines = table(rows, notes, usual).splitlines()
     first, second, third = (line.split(" | ") for line in lines[2:5])
     assert first == ["| [`--pool`](flags.md#pool)", "`avg`, `none`", *["✓"] * 8, "✓ |"]
-    assert second[1:4] == ["`sum`", 'no&nbsp;[1](#reason-1 "the event engine has no sum pooling, as conv1 has")', "✓"]
+    why = "the event engine doesn't support sum pooling, as in conv1"
+    assert second[1:4] == ["`sum`", f'no&nbsp;[1](#reason-1 "{why}")', "✓"]
     assert third[7] == '✓&nbsp;[3](#reason-3 "with --reset clear")'
     assert lines[-1] == "These work everywhere: [`--seed`](flags.md#seed)."
     reasons = notes.listed().splitlines()
