@@ -55,7 +55,7 @@ def rivals() -> str:
     for row in chosen:
         cells = [row["name"]]
         for key in ("step_s", "infer_s"):
-            ratio = "" if row is ours else f" ({two_digits(row[key] / ours[key])} x)"
+            ratio = "" if row is ours else f" ({two_digits(row[key] / ours[key])}x)"
             cells.append(f"{row[key]:#.3g}{ratio}")
         lines.append(cells)
     return table(("library", "training iteration (s)", "inference (s)"), lines)
