@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax.data.class_folders import Classes, in_turn, read_parts
+from csnn_jax.data.class_folders import Classes, in_turn, read_parts, skipped
 from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.pictures import Picture, opened
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
@@ -46,6 +46,10 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
     if wanted.own and len(seen) == 1 and own != wanted.shape and max(own[:2]) <= SMALL:
         shape = " ".join(map(str, own))
         notes[f"{source}: all pictures have the shape {shape}; --input-shape {shape} keeps it"] = None
+    if others := skipped(where, SUFFIXES):
+        notes[f"{source}: skips {len(others):,} files that aren't PNG or JPEG by their names, such as {others[0]}"] = (
+            None
+        )
     return Raw(*pairs, tuple(train), notes=tuple(notes))
 
 
