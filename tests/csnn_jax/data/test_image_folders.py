@@ -55,8 +55,8 @@ def test_pictures_of_one_size_are_told_how_to_be_kept(tmp_path):
     assert kept in load(name, None).notes and kept not in load(name, (8, 8, 1)).notes
     assert load(name, None).train.images.shape[1:] == (28, 28, 1)
     (tmp_path / "train/cross/notes.txt").touch()
-    other = f"{name}: skips 1 files that aren't PNG or JPEG by their names, such as {tmp_path}/train/cross/notes.txt"
-    assert other in load(name, None).notes
+    skipped = f"{name}: 1 skipped, not named as PNG or JPEG files, such as {tmp_path}/train/cross/notes.txt"
+    assert skipped in load(name, None).notes
     Image.fromarray(RGB).save(tmp_path / "test/cross/0.png")
     assert kept not in load(name, None).notes
 
