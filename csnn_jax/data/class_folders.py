@@ -8,6 +8,7 @@ import numpy as np
 from csnn_jax.config.checks import is_class_name
 from csnn_jax.errors import UserError, one_line
 
+PARTS = ("train", "test")
 Classes = dict[str, list[Path]]
 """The files of each class, in the order of their names; classes are in that order, too."""
 
@@ -33,15 +34,23 @@ def read_parts(where: str, suffixes: Collection[str], what: str, needs_test: boo
     folder = Path(where)
     if not folder.is_dir():
         raise UserError(f"{one_line(where)}: no such folder, expected one with train/CLASS/FILE")
-    parts = [_part(folder, name) for name in ("train", "test")]
-    for name, part in zip(("train", "test"), parts, strict=True):
+    parts = [_part(folder, name) for name in PARTS]
+    for name, part in zip(PARTS, parts, strict=True):
         if part is None and (needs_test or name == "train"):
             raise UserError(f"{folder}: has no folder {name}, expected {name}/CLASS/FILE")
     train, test = ({} if part is None else _classes(part, suffixes, what) for part in parts)
     if parts[1] is not None and (without := sorted(set(train) ^ set(test))):
-        there, other = ("train", "test") if without[0] in train else ("test", "train")
+        there, other = PARTS if without[0] in train else PARTS[::-1]
         raise UserError(f"{where}: has the class {without[0]} in {there} but not in {other}, expected it in both")
     return train, test
+
+
+def skipped(where: str, suffixes: Collection[str]) -> list[Path]:
+    """The files of classes whose names have another ending, but for those that begin with a dot."""
+    folder = Path(where)
+    others = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() not in suffixes and path.is_file())
+    parts = ((path, path.relative_to(folder).parts) for path in others)
+    return [path for path, names in parts if len(names) > 2 and names[0].lower() in PARTS and not _hidden(names)]
 
 
 def in_turn(part: Classes) -> tuple[list[Path], np.ndarray]:
@@ -83,4 +92,8 @@ def _classes(folder: Path, suffixes: Collection[str], what: str) -> Classes:
 
 def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted(path for path in found if not any(one.startswith(".") for one in path.relative_to(folder).parts))
+    return sorted(path for path in found if not _hidden(path.relative_to(folder).parts))
+
+
+def _hidden(names: Collection[str]) -> bool:
+    return any(name.startswith(".") for name in names)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csnn_jax.data.class_folders import Classes, in_turn, read_parts
+from csnn_jax.data.class_folders import Classes, in_turn, read_parts, skipped
 from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.pictures import Picture, opened
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
@@ -42,11 +42,13 @@ def read_folders(where: str, wanted: Wanted) -> Raw:
         return _pixels(files[:size], wanted.shape, source, seen, notes), labels[:size]
 
     pairs = pair(train), pair(test)
-    own = next(iter(seen))
+    own, said = next(iter(seen)), list(notes)
     if wanted.own and len(seen) == 1 and own != wanted.shape and max(own[:2]) <= SMALL:
         shape = " ".join(map(str, own))
-        notes[f"{source}: all pictures have the shape {shape}; --input-shape {shape} keeps it"] = None
-    return Raw(*pairs, tuple(train), notes=tuple(notes))
+        said.append(f"{source}: all pictures have the shape {shape}; --input-shape {shape} keeps it")
+    if others := skipped(where, SUFFIXES):
+        said.append(f"{source}: {len(others):,} skipped, not named as PNG or JPEG files, such as {others[0]}")
+    return Raw(*pairs, tuple(train), notes=tuple(said))
 
 
 def read_picture(path: str, shape: Shape) -> Picture:

@@ -100,6 +100,7 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "readout": source.config.readout,
         "labels": source.samples.labels[:MOST].tolist(),
         "accuracy": training.get("accuracy"),
+        "split": source.manifest["data"].get("split", "test"),
         "versions": {**machine.versions(["csnn-jax"]), "onnxruntime-web": runtime},
     }
 

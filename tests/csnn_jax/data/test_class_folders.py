@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csnn_jax.data.class_folders import in_turn, read_parts
+from csnn_jax.data.class_folders import in_turn, read_parts, skipped
 from csnn_jax.errors import UserError
 
 
@@ -29,6 +29,12 @@ def test_classes_and_files_are_in_the_order_of_their_names(tmp_path):
         "b/2.x",
         "b/deep/er/1.x",
     ]
+
+
+def test_files_that_are_skipped_are_listed(tmp_path):
+    where = made(tmp_path, "Train/a/1.x", "Train/a/deep/notes.txt", "test/b/2.y", "list.y", "other/a/1.y", "Train/3.y")
+    made(tmp_path, "Train/a/.DS_Store", "Train/.cache/a/1.y")
+    assert skipped(where, (".x",)) == [tmp_path / "Train/a/deep/notes.txt", tmp_path / "test/b/2.y"]
 
 
 def test_a_part_to_test_on_may_be_missing(tmp_path):

@@ -54,6 +54,9 @@ def test_pictures_of_one_size_are_told_how_to_be_kept(tmp_path):
     kept = f"{name}: all pictures have the shape 16 16 1; --input-shape 16 16 1 keeps it"
     assert kept in load(name, None).notes and kept not in load(name, (8, 8, 1)).notes
     assert load(name, None).train.images.shape[1:] == (28, 28, 1)
+    (tmp_path / "train/cross/notes.txt").touch()
+    skipped = f"{name}: 1 skipped, not named as PNG or JPEG files, such as {tmp_path}/train/cross/notes.txt"
+    assert skipped in load(name, None).notes
     Image.fromarray(RGB).save(tmp_path / "test/cross/0.png")
     assert kept not in load(name, None).notes
 
