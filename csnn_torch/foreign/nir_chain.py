@@ -48,7 +48,7 @@ class Node:
         """
         values = np.asarray(self[parameter])
         if values.dtype.kind not in "fiu" or not values.size:
-            raise self.error(f"{parameter} has type {one_line(str(values.dtype))}, expected numbers")
+            raise self.error(f"{parameter} is {one_line(str(values.dtype))} {list(values.shape)}, expected numbers")
         if not np.isfinite(values).all():
             raise self.error(f"{parameter} is {values[~np.isfinite(values)][0]}, expected finite numbers")
         return values

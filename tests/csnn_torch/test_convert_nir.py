@@ -49,7 +49,7 @@ def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
         == 0
     )
     printed = capsys.readouterr().out
-    assert "Network: 8x6x2 4C3 fc3, no bias, leaky neurons, reset zero, beta 0.6666667, threshold 1.0, " in printed
+    assert "Network: 8x6x2 4C3 fc3, no bias, leaky neurons, reset zero, beta 0.6666667, threshold 1, " in printed
     assert "pool sum after the neurons; from flags: atan, direct, 8 steps" in printed
     assert "Rounding the weights, on 20 random images with a fifth of their pixels above 0: changed " in printed
     changed, spikes = printed.partition("above 0: changed ")[2].split()[0:3:2]

@@ -50,8 +50,8 @@ def even(state):
         (setting("3.weight", torch.ones(6, 4, 3, 5)), r"3.weight has shape \[6, 4, 3, 5\], expected a square kernel"),
         (setting("0.weight", torch.ones(4, 1, 3)), r"0.weight has shape \[4, 1, 3\], expected that of a Conv2d or Lin"),
         (setting("7.weight", torch.ones(20, 97)), r"expected \[20, 294\], because --input-shape .*; no --padding"),
-        (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\]: .* to it; --padding valid would fit$"),
-        (setting("7.weight", torch.ones(20, 1176)), "to it; --pool max none or --pool none max would fit$"),
+        (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\], .* inputs; --padding valid would fit$"),
+        (setting("7.weight", torch.ones(20, 1176)), "inputs; --pool max none or --pool none max would fit$"),
         (even, r"--kernel-size 4 3: expected odd sizes.*; --padding valid .*fit"),
     ],
 )

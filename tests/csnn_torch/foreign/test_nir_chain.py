@@ -76,8 +76,8 @@ def test_a_node_says_its_place_and_what_it_lacks(read):
     node = read(chained((6,), LAYERS[0], odd)).nodes[1]
     for name, message in (
         ("tau", "tau is inf, expected finite numbers"),
-        ("r", "r holds <U3, expected numbers"),
-        ("v_leak", "v_leak holds float64, expected numbers"),
+        ("r", r"r is <U3 \[\], expected numbers"),
+        ("v_leak", r"v_leak is float64 \[0\], expected numbers"),
         ("v_threshold", "LIF has no v_threshold, expected one"),
     ):
         with pytest.raises(UserError, match=f"^net.nir: node 2, `1`: {message}$"):

@@ -134,7 +134,7 @@ def test_a_factor_next_to_a_power_of_two_is_one(tmp_path):
         (cuba(tau_syn=0.0), "tau_syn is 0, expected a time constant above 0"),
         (cuba(tau_syn=0.5), "tau_syn is 0.5 s, shorter than the step of 1 s"),
         (cuba(v_leak=0.5), "v_leak differs from v_reset, expected the same value, as it acts on the membrane only"),
-        (integrate(r=np.array(["a"], object)), "r holds object, expected numbers"),
+        (integrate(r=np.array(["a"], object)), r"r is object \[1\], expected numbers"),
     ],
 )
 def test_values_that_no_neuron_has_are_refused_by_name(tmp_path, node, message):

@@ -20,7 +20,7 @@ from csnn_torch.foreign import saved
     [
         ({"epoch": 3} | foreign().state_dict(), r"epoch is of type int, expected a state_dict .*with only tensors"),
         ({}, "contains an empty dict, expected a state_dict"),
-        ({"net": foreign().state_dict(), "model": foreign().state_dict()}, "holds 2 state_dicts, net and model"),
+        ({"net": foreign().state_dict(), "model": foreign().state_dict()}, "contains 2 state_dicts, net and model"),
         ([foreign().state_dict()], "contains a list, expected a state_dict"),
     ],
 )
@@ -45,7 +45,7 @@ def test_a_state_dict_is_found_beside_numbers_of_numpy_and_a_namespace(tmp_path,
     found = saved.read(path)
     assert list(found.tensors) == list(foreign().state_dict())
     assert torch.equal(found.tensors["3.weight"], foreign()[3].weight)
-    assert found.notes == (f"using the file's {name}",)
+    assert found.notes == (f"using the file's {name} as the state_dict",)
 
 
 class Hostile:
