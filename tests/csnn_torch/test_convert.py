@@ -128,7 +128,7 @@ def small(channels: int, pixels: int) -> nn.Sequential:
 @pytest.mark.parametrize(
     ("channels", "flags", "why", "dataset"),
     [
-        (3, (), "measured; give", "arrays"),
+        (3, (), "measured; use", "arrays"),
         (1, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); use", "mnist"),
     ],
 )

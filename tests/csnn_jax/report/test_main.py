@@ -15,7 +15,7 @@ def test_a_run_becomes_one_file(small_run, tmp_path):
     out = tmp_path / "a report.html"
     printed = passed_by_process(REPORT, small_run, "--out", out)
     size = out.stat().st_size
-    assert printed == f"{small_run}: runs 10,000 test images\nReport: {out} ({size / 1e6:.1f} MB)\n"
+    assert printed == f"{small_run}: running 10,000 test images\nReport: {out} ({size / 1e6:.1f} MB)\n"
     assert size < 8e6
     text = re.sub(r"<script>.*?</script>", "", out.read_text(), flags=re.S)
     assert not re.search(r'(src|href)="(?!data:|#)', text)
@@ -54,7 +54,7 @@ def test_a_network_of_arrays_of_floats(tmp_path):
         ((), "RUN: expected at least one run directory"),
         (("run", "./run"), "RUN ./run: given twice, expected each run once"),
         (("nowhere",), "nowhere: no such directory, expected a run directory from csnn_jax.train"),
-        (("run", "--out", "run/config.json/a.html"), "--out run/config.json/a.html: {}/run/config.json is no direc"),
+        (("run", "--out", "run/config.json/a.html"), "--out run/config.json/a.html: {}/run/config.json isn't a direc"),
         (("run", "--out", ""), "--out '': expected a path"),
         (("run", "--details", -1), "--details -1: expected a whole number of at least 0"),
         (("run", "--checkpoint", "best"), "--checkpoint best: run was trained without --validation"),

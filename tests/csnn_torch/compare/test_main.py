@@ -45,7 +45,7 @@ def test_a_network_of_arrays_is_compared_on_a_file_of_them(of_arrays, tmp_path):
     assert "--dataset arrays: the run names no data set" in line and not out.exists()
     few = ("--dataset", f"arrays:{of_arrays / 'test.npz'}")
     line = refused(MODULE, *flags, *few)
-    assert "expected train_images and train_labels too, or --questions network --quick" in line and not out.exists()
+    assert "expected train_images and train_labels, too, or --questions network --quick" in line and not out.exists()
     done = call(MODULE, *flags, *few, "--questions", "network")
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads((out / "comparison.json").read_text())

@@ -88,9 +88,9 @@ def test_without_a_network_causes_are_not_looked_for(run, tmp_path):
 
 def test_other_networks_are_refused(run, tmp_path):
     other = coarse_run(tmp_path / "other", hidden=(17,))
-    assert refused(MODULE, run, other).endswith(f"{other}: layer 2 has 17 neurons, expected 16, as {run} has")
+    assert refused(MODULE, run, other).endswith(f"{other}: layer 2 has 17 neurons, expected 16, as in {run}")
     deeper = coarse_run(tmp_path / "deeper", hidden=(16, 16))
-    assert refused(MODULE, run, deeper).endswith(f"{deeper}: has 4 layers of neurons, expected 3, as {run} has")
+    assert refused(MODULE, run, deeper).endswith(f"{deeper}: has 4 layers of neurons, expected 3, as in {run}")
     larger = coarse_run(tmp_path / "larger", input_shape=(20, 20, 1))
     assert "larger: takes" in (line := refused(MODULE, run, larger)) or "layer 1 has" in line
 

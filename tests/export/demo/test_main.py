@@ -25,8 +25,8 @@ def test_a_demonstration_is_replaced_on_demand_only(small_bundle, runtime, tmp_p
     names = ("--class-names", *"abcdefghij")
     assert call("export.demo", *job, tmp_path / "demo", "--overwrite", *names).returncode == 0
     assert json.loads((tmp_path / "demo" / "demo.json").read_text())["classes"] == [*"abcdefghij"]
-    assert "is no demonstration" in refused("export.demo", *job, runtime, "--overwrite")
-    assert "is no demonstration" in refused("export.demo", *job, small_bundle, "--overwrite")
+    assert "isn't a demonstration" in refused("export.demo", *job, runtime, "--overwrite")
+    assert "isn't a demonstration" in refused("export.demo", *job, small_bundle, "--overwrite")
 
 
 def test_bad_input_is_refused_in_one_line(small_bundle, runtime, tmp_path):

@@ -45,7 +45,7 @@ FORM = "/node/weight has a different shape, type or storage"
         (lambda file: replace(file, "node/weight", WEIGHT, chunks=(1, 3), compression="gzip"), FORM),
         (lambda file: file["node"].attrs.__setitem__("more", 1), "/node: attribute more is unexpected"),
         (lambda file: file["node"].attrs.__setitem__("kind", "conv"), "/node: attribute kind differs"),
-        (linked("node/weight", h5py.ExternalLink("/etc/passwd", "/")), "/node/weight is a link, expected an object of"),
+        (linked("node/weight", h5py.ExternalLink("/etc/passwd", "/")), "/node/weight is a link, expected an object in"),
         (linked("version", h5py.SoftLink("/node")), "/version is a link, expected an object in the file itself"),
     ],
 )
