@@ -219,7 +219,7 @@ def minutes(runs: Sequence[dict[str, Any]]) -> str:
 @styled
 def draw(found: Runs) -> Figure:
     """Every training as a mark: operations to the right, test accuracy upwards; a panel for each data set."""
-    shown = [dataset for dataset in DATASETS if any(of == dataset for _, of in found)]
+    shown = [dataset for dataset in SHOWN if any(of == dataset for _, of in found)]
     figure = new(WIDTH, 2.6)
     for axes, dataset in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for (recipe, of), runs in found.items():
@@ -228,7 +228,7 @@ def draw(found: Runs) -> Figure:
                 points = [(run["synaptic_operations"] / 1e6, 100 * run["accuracy"]) for run in runs]
                 axes.plot(*zip(*points, strict=True), mark, color=colour, label=recipe, linestyle="none", markersize=5)
         axes.set(title=DATASETS[dataset].strip("`"), ylabel="test accuracy (%)")
-        axes.set(xlabel="synaptic operations of an image (million)", xlim=(0, 1.1 * axes.get_xlim()[1]))
+        axes.set(xlabel="synaptic operations per image (million)", xlim=(0, 1.1 * axes.get_xlim()[1]))
         axes.legend(loc="best")
     return figure
 
