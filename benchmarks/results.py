@@ -227,7 +227,7 @@ def draw(found: Runs) -> Figure:
                 colour, mark = LOOKS[recipe]
                 points = [(run["synaptic_operations"] / 1e6, 100 * run["accuracy"]) for run in runs]
                 axes.plot(*zip(*points, strict=True), mark, color=colour, label=recipe, linestyle="none", markersize=5)
-        axes.set(title=DATASETS[dataset].strip("`"), ylabel="test accuracy (%)")
+        axes.set(title=DATASETS[dataset], ylabel="test accuracy (%)")
         axes.set(xlabel="synaptic operations per image (million)", xlim=(0, 1.1 * axes.get_xlim()[1]))
         axes.legend(loc="best")
     return figure
