@@ -64,5 +64,6 @@ def test_the_network_of_a_checkpoint(tmp_path):
     assert "(10000 images of mnist)" in passed("csnn_jax.evaluate", out)
     assert {"checkpoint": 40} | json.loads((out / "evaluation.json").read_text()) == result
     before = (out / "evaluation.json").read_bytes()
-    assert "one of the checkpoints in" in (line := refused("csnn_jax.evaluate", out, "--checkpoint", 50)) and line.endswith(": 20, 40")
+    line = refused("csnn_jax.evaluate", out, "--checkpoint", 50)
+    assert "one of the checkpoints in" in line and line.endswith(": 20, 40")
     assert (out / "evaluation.json").read_bytes() == before

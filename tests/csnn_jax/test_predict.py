@@ -110,7 +110,7 @@ def test_recordings_that_do_not_fit(event_run, small_run, tmp_path):
     np.savez(whole, **drawn(7)._asdict())
     said = f"error: {whole}: is a recording, but the network's input doesn't have 2 channels"
     assert refused("csnn_jax.predict", small_run, whole) == said
-    said = "error: a.png: the network's input has 2 channels, expected a recording, whose name ends in one of .bin, .npz, "
+    said = "error: a.png: the network's input has 2 channels, expected a recording, whose name ends in one of .bin, "
     assert refused("csnn_jax.predict", event_run, "a.png").startswith(said)
 
 
