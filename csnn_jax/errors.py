@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """A mistake of the user's: the message names the file or flag, the value, and what was expected."""
+    """A wrong flag, value or file. The one-line message names it and says what was expected."""
 
 
 def one_line(text: str, longest: int = 100) -> str:

@@ -39,27 +39,30 @@ def fit(
     on_evaluation: Callable[[int, Evaluation], object] | None = None,
     log: Callable[[str], object] | None = print,
 ) -> Trained:
-    """Trains a network on arrays of one's own, and gives it back as `load` gives that of a run.
+    """Trains a network on arrays.
 
-    Nothing is written; `csnn_jax.save(trained, folder)` makes a run of it. Shape, classes and scale, and the steps
-    where images have a time axis, follow from the training images where the config leaves them at their defaults.
+    It writes no files; `csnn_jax.save(trained, folder)` does. Where the config has the default input shape, classes,
+    scale and (for sequences) time steps, those of the training images are used.
 
     Args:
-        config: the job. A field that makes no difference here, such as `data.validation`, must have its default.
-        train: what to learn from: (images, labels), or a `Split`. Images are booleans, whole numbers from 0 to 255, or
-            floats from 0 to 1: arrays, torch's tensors, or lists.
-        test: what to evaluate on, as often as `eval_every` says and at the end; of the same kind as `train`.
-        classes: how many there are, or their names; None: each has a training image, and labels go from 0 on.
-        on_evaluation: is called with the iterations done and the result, after each evaluation.
-        log: takes each line that `python -m csnn_jax.train` would print: notes on the data, what `auto` chose,
-            evaluations, the network's health. None: nothing is said.
+        config: the job. A field that has no effect here, such as `data.validation`, must have its default.
+        train: what to learn from, (images, labels) or a `Split`. Images are arrays, torch tensors or lists, of
+            booleans, whole numbers from 0 to 255, or floats from 0 to 1.
+        test: what to evaluate on, every `eval_every` iterations and at the end; of the same kind as `train`.
+        classes: the number of classes, or their names; None: as many as the training labels have, from 0 on.
+        on_evaluation: called with the iterations done and the result after each evaluation.
+        log: called with each line that `python -m csnn_jax.train` would print: notes on the data, what `auto` chose,
+            evaluations, the network's health. None: no lines.
+
+    Returns:
+        The trained network, as `load` returns that of a run.
 
     Raises:
-        ValueError: images or labels that can't be used, or don't belong together.
-        UserError: a job that can't be, or a loss that is no longer finite.
+        ValueError: images or labels that can't be used, or that don't belong together.
+        UserError: the job isn't possible, or the loss is no longer finite.
 
     Examples:
-        Images whose left half is bright, and images whose right half is:
+        In some images the left half is bright, in others the right half:
 
         >>> import numpy as np
         >>> import csnn_jax

@@ -27,12 +27,12 @@ from csnn_jax.runs.metrics import Evaluation, NeuronSummary
 
 
 class Answer(NamedTuple):
-    """The classes that a network gives for some images, and what they are read from.
+    """The predicted classes of some images, and the scores behind them.
 
     Attributes:
-        classes: the class with the highest score, the lowest on ties: int [batch].
-        scores: of every class [batch, classes]: its output spikes over the window, int; or where the network's readout
-            is the membrane, the sum of its output membranes, float.
+        classes: the class with the highest score, int [batch]; ties go to the lowest class.
+        scores: of every class [batch, classes]: its output spikes over the window (int) or, if the network's readout is
+            the membrane, the sum of its output membranes (float).
     """
 
     classes: np.ndarray
@@ -40,22 +40,23 @@ class Answer(NamedTuple):
 
 
 class Trained:
-    """A trained network, ready to classify images and to show what its neurons do.
+    """A trained network: classifies images and shows what its neurons do. `load` and `fit` return one.
 
     Args:
-        config: the job that it was trained in.
-        tensors: its parameters in torch's names and layouts, see `runs.weights`.
-        engine: "scan", "event", or "auto": event where it can run the network, else scan.
-        records: what its training recorded, for `save`: what `metrics.jsonl` of a run holds.
+        config: the job that the network was trained with.
+        tensors: its parameters with torch's names and layouts, see `runs.weights`.
+        engine: "scan", "event", or "auto", which uses the event engine if it can run the network.
+        records: the records of the training, as in `metrics.jsonl`; `save` writes them.
 
     Attributes:
-        config, records: as given.
-        model: the CSNN, for `step`, gradients, or the functions of csnn_jax.engine. Its type is the job's; float64
-            needs jax_enable_x64 and is float32 without it.
+        config: the job.
+        records: the records of the training.
+        model: the CSNN, for `step`, gradients, or the functions of `csnn_jax.engine`. It has the job's floating-point
+            type; float64 needs `jax_enable_x64` and is float32 otherwise.
 
     Raises:
-        ValueError: a config that is none.
-        UserError: tensors that are not this network's, or engine "event" can't run it; says why.
+        ValueError: config isn't a Config.
+        UserError: the tensors don't fit the network, or the event engine can't run it.
 
     Examples:
         >>> import csnn_jax
@@ -84,20 +85,19 @@ class Trained:
         return f"Trained({shape}, {stack}; {model.time_steps} steps; {self.config.data.dataset}; {name} engine)"
 
     def classify(self, images: Any) -> Answer:
-        """Runs the window and reads the classes; works in batches of 128.
+        """Classifies images, in batches of 128.
 
         Args:
-            images: an array of NumPy's or JAX's, a tensor of torch's, or lists: [N, H, W, C], or [N, T, H, W, C] where
-                they have a time axis of their own, whose length need not be the network's time_steps. Booleans and
-                whole numbers up to 255, which `config.model.pixel_scale` (mostly 256) divides, or floats from 0 to 1,
-                but where the network's encoding is rate or latency. Floats that are 255ths become bytes, others whole
-                multiples of 1 / `pixel_scale`; a network that has learned from other floats takes bytes as 255ths.
+            images: a NumPy or JAX array, a torch tensor, or lists: [N, H, W, C], or sequences [N, T, H, W, C] of any
+                length. They hold booleans, whole numbers up to 255 (divided by `config.model.pixel_scale`, usually
+                256), or, with direct encoding, floats from 0 to 1. Floats that are exactly byte / 255 count as those
+                bytes, others are rounded to multiples of 1 / `pixel_scale`. If the network was trained on other floats,
+                bytes are divided by 255.
 
         Raises:
-            ValueError: images of another shape or type, or none. Or they are traced: inside of `jax.jit`, `jax.vmap`
-                and the like the functions of csnn_jax.engine run `model`.
-            UserError: engine "event" was asked for, and the images have a time axis and other numbers than counts up
-                to 15.
+            ValueError: no images, or images of the wrong shape or type. Images inside `jax.jit` or `jax.vmap` aren't
+                supported; call the functions of `csnn_jax.engine` with `model` there.
+            UserError: the engine is "event", and the images are sequences of other numbers than counts up to 15.
         """
         images = to_run(images, self.config.model.brightest)
         runner, images = self._for(images)
@@ -113,14 +113,14 @@ class Trained:
         return Answer(summed.argmax(1), summed)
 
     def trace(self, images: Any) -> scan.Trace:
-        """Runs the window and keeps every layer's membranes and spikes, all in memory at once.
+        """Runs the window and returns every layer's membranes and spikes, all in memory at once.
 
         Args:
             images: as `classify` takes them.
 
         Returns:
-            NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape]; `states` have all that
-                neurons keep, by name.
+            NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape]; `states` has every state
+                of the neurons by name.
 
         Raises:
             ValueError, UserError: as `classify`.
@@ -131,29 +131,29 @@ class Trained:
         return jax.tree.map(np.asarray, found)
 
     def stream(self, batch: int | None = None) -> Stream:
-        """Runs the network on frames as they come, with its state inside; see `Stream`.
+        """Classifies frame by frame and keeps the neurons' state in between, see `Stream`.
 
             stream = model.stream()
             for frame in camera:
                 spikes, scores = stream(frame)
 
-        After the last frame of a window the scores are those of `classify`. A stream doesn't stop at `time_steps`:
-        `reset` begins a new window.
+        After the last frame of a window, the scores are those of `classify`. A stream doesn't stop at `time_steps`:
+        call `reset` to start a new window.
 
         Args:
-            batch: how many streams run side by side; None: one, without a batch axis.
+            batch: the number of parallel streams; None: one, without a batch axis.
         """
         return Stream(self.model, batch)
 
     def evaluate(self, split: Split | tuple[Any, Any]) -> Evaluation:
-        """Accuracy, confusion and spike densities over a split of a data set (`csnn_jax.data.load`).
+        """Returns the accuracy, the confusion matrix and the spike densities on labeled images.
 
         Args:
-            split: a `Split`, or images and their labels, as `classify` and `Split` take them.
+            split: a `Split`, such as `csnn_jax.data.load` returns, or (images, labels), as `classify` and `Split` take
+                them.
 
         Raises:
-            ValueError: no split, one without images, labels outside the network's classes, or images that `classify`
-                refuses.
+            ValueError: no images, images that `classify` doesn't take, or labels outside the network's classes.
         """
         checked = self._split(split)
         runner, images = self._for(checked.images)
@@ -162,7 +162,7 @@ class Trained:
         return result
 
     def by_steps(self, split: Split | tuple[Any, Any]) -> np.ndarray:
-        """The accuracy over a split if the window ended after each of its steps [time]; as `evaluate`."""
+        """Returns the accuracy if the window ended after each of its steps [time]; takes what `evaluate` takes."""
         checked = self._split(split)
         runner, images = self._for(checked.images)
         return runner.by_steps(self._params, replace(checked, images=images))[1]
@@ -175,13 +175,13 @@ class Trained:
         return found
 
     def fires(self, images: Any) -> tuple[np.ndarray, ...]:
-        """Tells which channels spike at all in the window of each image; runs all images at once.
+        """Returns which channels spike at all during the window, for each image; runs all images at once.
 
         Args:
             images: as `classify` takes them.
 
         Returns:
-            A bool array [batch, channels] for each layer; of a linear layer every neuron is a channel.
+            A bool array [batch, channels] for each layer; each neuron of a linear layer is a channel.
 
         Raises:
             ValueError, UserError: as `classify`.
@@ -192,10 +192,10 @@ class Trained:
         return tuple(np.asarray(layer) for layer in fired)
 
     def look(self, images: Any) -> dict[str, NeuronSummary]:
-        """Membranes and dead channels of every layer on some of the images.
+        """Summarizes membranes and dead channels of every layer on some of the images.
 
         Args:
-            images: as `classify` takes them, or a split as `evaluate` takes it.
+            images: as `classify` takes them, or what `evaluate` takes.
 
         Raises:
             ValueError, UserError: as `classify`.
@@ -218,16 +218,16 @@ class Trained:
 
 @naming_arguments()
 def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = None) -> Trained:
-    """Loads the network that a run directory holds.
+    """Loads the trained network of a run directory.
 
     Args:
-        run: the directory, made by `csnn_jax.train`, `csnn_torch.train` or `csnn_torch.convert`.
+        run: the directory, from `csnn_jax.train`, `csnn_torch.train`, `csnn_torch.convert` or `save`.
         engine: "scan", "event" or "auto", see `Trained`.
-        checkpoint: whose weights: "best", "last", or the iterations done; None: those of the run.
+        checkpoint: "best", "last" or a number of iterations, to load a checkpoint's weights; None: the run's.
 
     Raises:
-        UserError: no run there, no weights yet, no such checkpoint, files that do not fit together, or an engine that
-            can't run it.
+        UserError: there is no run, no weights or no such checkpoint; files that don't belong together; or the engine
+            can't run the network.
 
     Examples:
         >>> import csnn_jax
@@ -245,20 +245,20 @@ def save(trained: Trained, path: str | Path, /, *, overwrite: bool = False) -> N
 def save(model: CSNN, config: Config | ModelConfig, path: str | Path, /, *, overwrite: bool = False) -> None: ...
 @naming_arguments()
 def save(network: Any, *where: Any, overwrite: bool = False) -> None:
-    """Makes a run directory of a network: `save(trained, path)`, or of a loop of one's own `save(model, config, path)`.
+    """Saves a network as a run directory: `save(trained, path)`, or `save(model, config, path)` after your own loop.
 
-    `csnn_jax.load`, evaluate, predict, report, csnn_torch.compare, export and `train --init-from` take it. A run holds
-    no data. Those of a network that was trained on arrays are given to the commands as `--dataset arrays:FILE.npz`.
+    `csnn_jax.load` and all commands accept the directory. It doesn't contain the data: for a network trained on arrays,
+    pass `--dataset arrays:FILE.npz` to the commands.
 
     Args:
-        network: what `csnn_jax.fit` or `load` gave, or the CSNN of a loop.
-        where: of a CSNN, the job that it was trained in, whose data set is then the run's, or its ModelConfig alone,
-            where it was trained on arrays. At the end the directory to make.
-        overwrite: replace the run that it holds.
+        network: a `Trained`, or the CSNN of your own loop.
+        where: for a CSNN first its config: a Config, which names the data set, or a ModelConfig if it was trained on
+            arrays. Last, the directory to make.
+        overwrite: replace the run in that directory.
 
     Raises:
-        ValueError: no network, or a config that is none or another network's.
-        UserError: values that are not finite, or the directory can't be made.
+        ValueError: network isn't a network, or the config isn't its own.
+        UserError: weights that aren't finite, or the directory can't be made.
 
     Examples:
         >>> import csnn_jax

@@ -236,7 +236,7 @@ class Config:
     """A whole training job, as `config.json` of a run directory holds it.
 
     Raises:
-        UserError: fields that don't go together; each part checks its own.
+        UserError: a value is wrong, or fields contradict each other.
 
     Examples:
         >>> from csnn_jax import Config, ModelConfig, TrainConfig

@@ -107,18 +107,20 @@ def add_up(x: Array, axis: int | None = None) -> Array:
 
 
 def run(model: CSNN, x: Array) -> tuple[States, Array]:
-    """Runs the window: (last states, output spikes [time, batch, classes]). Differentiable.
+    """Runs the network over the time window. Differentiable.
 
-    `csnn_jax.engine.event.run` does the same at a cost that follows the spikes, where it can run the network.
+    `csnn_jax.engine.event.run` does the same work only where neurons spike, for the networks that it supports.
 
     Args:
         model: the network.
-        x: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C], which runs for its
-            own length: bytes, which are divided by `config.input_scale`, or floats, which are rounded to whole
-            multiples of 1 / `input_scale`.
+        x: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C] of any length. Bytes
+            are divided by `config.input_scale`, floats are rounded to multiples of 1 / `input_scale`.
+
+    Returns:
+        (last states, output spikes [time, batch, classes]).
 
     Raises:
-        ValueError: x of another shape or type, or empty.
+        ValueError: x has another shape or type, or is empty.
 
     Examples:
         >>> import numpy as np
@@ -198,7 +200,7 @@ def _window(
 
 
 def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
-    """Runs the window and records all.
+    """Runs the window and records every layer at every step.
 
     Args:
         model: the network.
@@ -227,7 +229,7 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
 
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:
-    """Runs the window and keeps sums only, which is all that evaluation needs.
+    """Runs the window and keeps only sums, which is what an evaluation needs.
 
     Args:
         model: the network.

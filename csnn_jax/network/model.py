@@ -121,17 +121,17 @@ class Block(nnx.Module):
 
 
 class CSNN(nnx.Module):
-    """The spiking network: a stack of blocks, with their weights as `nnx.Param`s.
+    """The spiking network: a stack of blocks whose weights are `nnx.Param`s. `csnn_jax.run` runs it over time.
 
     Args:
-        config: the stack and its neurons.
-        key: a `jax.random.key` or a seed for the initial weights.
-        derivative: a surrogate derivative of your own, any JAX function of x = U - threshold; None: the one that
+        config: the stack and its neurons; None: the default network.
+        key: a `jax.random.key`, or a seed, for the initial weights.
+        derivative: your own surrogate derivative, any JAX function of x = U - threshold; None: the one that
             `config.surrogate` names.
         dtype: floating-point type of the parameters.
 
     Raises:
-        ValueError: a config or key of another kind.
+        ValueError: config isn't a ModelConfig, or key is neither a key nor a seed.
 
     Examples:
         >>> import jax.numpy as jnp

@@ -75,7 +75,15 @@ def leaky(
     reset: Reset,
     derivative: Derivative,
 ) -> tuple[Array, Array]:
-    """`fire` of leaky neurons, for a loop of one's own: (U[t], S[t]) from U[t-1] and I[t].
+    """One time step of leaky neurons, for your own loop: (U[t], S[t]) from U[t-1] and I[t].
+
+    Args:
+        membrane: U[t-1], before the reset that its own spike causes.
+        current: I[t], same shape.
+        beta: membrane decay per step, clipped to 0..1; scalar, or an array that broadcasts.
+        threshold: likewise.
+        reset: what a spike does to the membrane one step later: "subtract", "zero" or "none".
+        derivative: surrogate derivative of a spike as a function of U - threshold.
 
     Examples:
         >>> import jax.numpy as jnp

@@ -22,7 +22,7 @@ Derivative = Callable[[Array], Array]
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def spike(x: Array, derivative: Derivative) -> Array:
-    """S = H(x), whose gradient is `derivative(x)`, in reverse mode: `jax.jvp` has no rule for it.
+    """Returns S = H(x), with `derivative(x)` as its gradient in reverse mode. Forward mode (`jax.jvp`) isn't supported.
 
     Args:
         x: membrane minus threshold, any shape.

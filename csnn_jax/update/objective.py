@@ -44,19 +44,19 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
 
     Args:
         spikes: of the last layer [time, batch, classes].
-        labels: true classes, whole numbers [batch]. One that is no class makes the loss NaN.
+        labels: true classes, whole numbers [batch]. A label outside the classes makes the loss NaN.
         smoothing: share of the truth that is spread evenly over the classes (torch `CrossEntropyLoss`).
-        add_up: takes the sums.
+        add_up: computes the sums.
 
     Returns:
-        The loss in nats, a scalar. A silent network gives ln(classes). The floor, where only the right neuron fires,
-            at every step, is ln(1 + (classes - 1) / e).
+        The loss in nats, a scalar. It is ln(classes) for a silent network, and at least ln(1 + (classes - 1) / e),
+            which is reached if only the right neuron spikes, at every step.
 
     Raises:
-        ValueError: spikes or labels of another shape, or labels that are no whole numbers.
+        ValueError: spikes or labels have another shape, or labels aren't whole numbers.
 
     Examples:
-        The loss falls if the right neuron spikes, here that of class 2 for one image over five steps:
+        The loss is lower if the neuron of the right class spikes. Here that's class 2, for one image over five steps:
 
         >>> import jax.numpy as jnp
         >>> from csnn_jax import ce_rate
