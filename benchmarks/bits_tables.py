@@ -1,4 +1,4 @@
-"""The table and the picture of networks with few bits, from results/bits, for results.py."""
+"""Table and picture of networks with few bits, for results.py; real_events.py trains the full ones on `saccades`."""
 
 import json
 import statistics
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from csnn_jax.figures.style import BLUE, ORANGE, PAGE, new, styled
 from csnn_jax.markdown import table
 
-RESULTS = Path(__file__).parent.parent / "results/bits"
-JOBS = {"fast": "`fast` on MNIST", "saccades": "`saccades`, 10 steps"}
+RESULTS = Path(__file__).parent.parent / "results"
+JOBS = {"fast": "`fast` on MNIST", "saccades": "`events` on `saccades`"}
 WIDTHS = ("full", "8", "4", "3", "2")
 
 Trained = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
@@ -20,7 +20,8 @@ Trained = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
 
 
 def read() -> Trained:
-    runs = [json.loads(path.read_text()) for path in RESULTS.glob("*.json")]
+    paths = [*RESULTS.glob("bits/*.json"), *RESULTS.glob("real_events/saccades-*.json")]
+    runs = [json.loads(path.read_text()) for path in paths]
     found = {}
     for job in JOBS:
         for bits in WIDTHS:

@@ -1,10 +1,11 @@
 """Trains networks at several widths of their weights, with several seeds, and keeps what each reached.
 
-    python benchmarks/few_bits.py fast saccades --bits full 8 4 --seeds 0 1 2
+    python benchmarks/few_bits.py fast --seeds 0 1 2
+    python benchmarks/few_bits.py saccades --bits 8 4 --seeds 0 1 2
 
 Each training becomes a file of results/bits, such as fast-4-0.json; one that is there already isn't trained again. A
-network of full precision is also rounded to 2 to 8 bits without training again. Then
-`python benchmarks/results.py` makes the table and the picture.
+network of full precision is also rounded to 2 to 8 bits without training again; on `saccades`, real_events.py trains
+and rounds those. Then `python benchmarks/results.py` makes the table and the picture.
 """
 
 import argparse
@@ -13,10 +14,9 @@ from itertools import product
 from pathlib import Path
 
 import recipes
-import saccades
 
 FOLDER = Path("results/bits")
-JOBS = {"fast": ("--recipe", "fast"), "saccades": saccades.JOB}
+JOBS = {"fast": ("--recipe", "fast"), "saccades": ("--recipe", "events")}
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     python benchmarks/learning.py study     # surrogate, initial weights and learning rate, by depth; 150 iterations
     python benchmarks/learning.py table     # one epoch of every network of docs/learning.md, with its flags alone
     python benchmarks/learning.py tried     # more flags for those that fall short
-    python benchmarks/learning.py examples  # the training commands of docs/train.md and docs/compare.md
+    python benchmarks/learning.py examples  # the training commands of the pages
 
 Each job is a line of a file in results/learning, study.jsonl for instance. Jobs that are there already are not trained
 again, so that a killed run goes on where it was.

@@ -2,9 +2,9 @@
 
     python benchmarks/microcontroller.py RUN > results/microcontroller.json
 
-Makes the bundles of a run that the page tells of, as trained and rounded to 8 and 4 bits. For each it prints the bytes
-of its constants and of what changes, whether its counts are the golden ones, and the instructions of an image on a
-Cortex-M7 and a Cortex-M4.
+Makes the page's bundles of a run, as trained and rounded to 8 and 4 bits. For each it prints the bytes of its constants
+and of its state, whether its counts are the golden ones, and the instructions of an image on a Cortex-M7 and a
+Cortex-M4.
 Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
 """
 
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -106,29 +107,24 @@ def first_sizes(path: Path) -> dict[str, int]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The page's table of such rows."""
-    head = ("made with", "bits", "flash", "RAM", *(f"{board}, million instructions" for board in BOARDS), "accuracy")
-    return cells.table(head, map(_row, rows))
+    """The page's table of such rows: one for each set of flags, with the values of each width in a cell."""
+    head = ("made with", "flash, MB", "RAM, kB", "million instructions on a Cortex-M7", "accuracy, %")
+    return cells.table(head, (_row(made_with, [*of]) for made_with, of in groupby(rows, lambda row: row["made_with"])))
 
 
-def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    boards = [_millions(one["instructions"]) if one["fits_board"] else "-" for one in row["boards"].values()]
-    flash, ram = row["boards"]["Cortex-M7"]["network_flash"], row["state_bytes"]
-    bits = str(row["bits"] or "full")
+def _row(made_with: str, widths: list[dict[str, Any]]) -> tuple[str, ...]:
     return (
-        row["made_with"],
-        bits,
-        cells.size(flash),
-        cells.size(ram),
-        *boards,
-        cells.measured(row["accuracy"], row["of"]),
+        made_with,
+        ", ".join(f"{row['boards']['Cortex-M7']['network_flash'] / 1e6:.2g}" for row in widths),
+        f"{max(row['state_bytes'] for row in widths) / 1e3:.0f}",
+        ", ".join(_millions(row["boards"]["Cortex-M7"]) for row in widths),
+        ", ".join(f"{100 * row['accuracy']:.1f}" for row in widths),
     )
 
 
-def _millions(counts: list[int]) -> str:
-    """The mean, and the least to the most."""
-    mean, least, most = (f"{of(counts) / 1e6:.1f}" for of in (statistics.mean, min, max))
-    return f"{mean} ({least} to {most})"
+def _millions(found: dict[str, Any]) -> str:
+    """The mean of the images; a dash where the program doesn't fit."""
+    return f"{statistics.mean(found['instructions']) / 1e6:.2g}" if found["fits_board"] else "-"
 
 
 def blocks(page: str) -> tuple[dict[str, str], str]:

@@ -45,9 +45,25 @@ def peers() -> str:
     return table((*header, "start to first iteration", "peak memory"), lines)
 
 
+def rivals() -> str:
+    """Our engines, snnTorch's tutorial loop, and the fastest row of each library; with digits that divide."""
+    rows = [row for row in read()[1] if not isinstance(row.get("times_as_long", {}).get("training"), str)]
+    fastest = {row["library"]: row for row in reversed(rows) if row["library"] != OURS}
+    chosen = [row for row in rows if row["library"] == OURS or row["name"] == TUTORIAL or row in fastest.values()]
+    ours = chosen[0]
+    lines = []
+    for row in chosen:
+        cells = [row["name"]]
+        for key in ("step_s", "infer_s"):
+            ratio = "" if row is ours else f" ({two_digits(row[key] / ours[key])}x)"
+            cells.append(f"{row[key]:#.3g}{ratio}")
+        lines.append(cells)
+    return table(("library", "training iteration (s)", "inference (s)"), lines)
+
+
 def peers_work() -> str:
-    """What differs in each library's work, and what its documentation advises."""
-    _, rows = read()
+    """What differs in the work of each library that doesn't do the same, and what its documentation advises."""
+    rows = [row for row in read()[1] if row["differs"] != "nothing"]
     lines = []
     for library in dict.fromkeys(row["library"] for row in rows):
         mine = [row for row in rows if row["library"] == library]
@@ -109,4 +125,4 @@ def draw() -> Figure:
     return figure
 
 
-TABLES = {made.__name__: made for made in (peers, peers_work, peers_said)}
+TABLES = {made.__name__: made for made in (peers, rivals, peers_work, peers_said)}

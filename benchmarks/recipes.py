@@ -64,14 +64,22 @@ def trained(recipe: str, dataset: str, seed: int, more: Sequence[str] = ()) -> d
     return measured(flags, recipe=recipe, dataset=NAMES[dataset], seed=seed)
 
 
-def measured(flags: Sequence[str], rounded: bool = False, **about: Any) -> dict[str, Any]:
-    """Trains in a process of its own; the clock runs from its start to its end. `rounded` to fewer bits, too."""
+def measured(flags: Sequence[str], rounded: bool = False, keep: Path | None = None, **about: Any) -> dict[str, Any]:
+    """Trains in a process of its own; the clock runs from its start to its end.
+
+    Args:
+        flags: of `csnn_jax.train`.
+        rounded: also tell the accuracies with fewer bits, without training again.
+        keep: where the run is to stay; its folder must not exist.
+        about: what the result says besides.
+    """
     with tempfile.TemporaryDirectory() as folder:
+        run = keep or Path(folder) / "run"
         began = time.monotonic()
-        command = [sys.executable, "-m", "csnn_jax.train", *flags, "--out", f"{folder}/run"]
+        command = [sys.executable, "-m", "csnn_jax.train", *flags, "--out", str(run)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - began
-        _, config, tensors = rundir.open_run(f"{folder}/run")
+        _, config, tensors = rundir.open_run(str(run))
     process.set_up(config.train.dtype)
     images = data.load_for(config)
     model = Trained(config, tensors)

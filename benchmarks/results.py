@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,26 @@ from csnn_jax.markdown import table
 from csnn_jax.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "results/recipes"
+RESULTS, REAL = ROOT / "results/recipes", ROOT / "results/real_events"
 NAMES = ("results", "learning", "events", "speed", "deploy", "deploy/microcontroller")
 PAGES = (ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in NAMES))
 PICTURE, BITS, PEERS = (ROOT / f"docs/{name}.png" for name in ("results", "bits", "peers"))
-DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "saccades": "`saccades`"}
+SHOWN = {name: title for name, title in DATASETS.items() if name != "saccades"}
+"""The data sets that others have published results of."""
+TRAINED_ON = {
+    "saccades": "`saccades`, 60,000 simulated recordings",
+    "tuned": "the same, then 500 real recordings",
+    "alone": "500 real recordings",
+}
+"""The runs of real_events.py."""
 LOOKS = {
     "original": (BLUE, "o"),
     "fast": (ORANGE, "s"),
     "accurate": (SKY, "D"),
     "sparse": (BLUE, "^"),
     "nir": (ORANGE, "v"),
+    "events": (SKY, "o"),
 }
 """Colour and mark of each recipe."""
 
@@ -58,11 +68,11 @@ class Published:
 OTHERS = (
     Published(
         *("PLIF", "Fang et al., ICCV 2021"),
-        *("13.2 million", "up to 1,024", "validation images", "99.63 %", "93.85 %"),
+        *("13.2 million", "up to 1,024", "validation images", "99.63%", "93.85%"),
     ),
     Published(
         *("SpikingJelly's tutorial, CSNN on Fashion-MNIST", "its documentation, T = 4"),
-        *("not given", "1", "nothing is chosen", "", "85.4 %"),
+        *("not given", "1", "nothing is chosen", "", "85.4%"),
     ),
 )
 
@@ -83,7 +93,7 @@ Runs = dict[tuple[str, str], list[dict[str, Any]]]
 
 
 def read() -> Runs:
-    runs = [json.loads(path.read_text()) for path in RESULTS.glob("*-*-*.json")]
+    runs = [json.loads(path.read_text()) for path in (*RESULTS.glob("*-*-*.json"), *REAL.glob("saccades-*.json"))]
     found: Runs = {}
     for recipe in RECIPES:
         for dataset in DATASETS:
@@ -105,56 +115,46 @@ def filled(path: Path, found: Runs) -> str:
     )
 
 
-def reached(found: Runs) -> str:
-    rows = [(f"`--recipe {recipe}`", DATASETS[dataset], *summed(runs)) for (recipe, dataset), runs in found.items()]
-    return table(("recipe", "data set", *SUMMED), rows)
-
-
 def recipes(found: Runs) -> str:
     rows = []
     for (recipe, dataset), runs in found.items():
         operations = f"{statistics.mean(run['synaptic_operations'] for run in runs) / 1e6:.2f} million"
         size = str(runs[0]["time_steps"]), str(runs[0]["epochs"]), operations
         rows.append((f"`{recipe}`", DATASETS[dataset], *summed(runs), *size))
-    return table(("recipe", "data set", *SUMMED, "steps", "epochs", "operations an image"), rows)
+    return table(("recipe", "data set", *SUMMED, "steps", "epochs", "operations per image"), rows)
 
 
 def flags(found: Runs) -> str:
     asked = {recipe: " ".join(words(RECIPES[recipe])) for recipe in dict.fromkeys(recipe for recipe, _ in found)}
     rows = [(f"`{recipe}`", f"`{ask}`" if ask else "the default job, without flags") for recipe, ask in asked.items()]
-    return table(("recipe", "stands for"), rows)
+    return table(("recipe", "flags"), rows)
 
 
 def published(found: Runs) -> str:
     rows = [(one.name, one.parameters, one.epochs, one.chosen, one.mnist, one.fashion, one.source) for one in OTHERS]
-    for recipe in dict.fromkeys(recipe for recipe, _ in found):
-        mine = {dataset: found.get((recipe, dataset)) for dataset in DATASETS}
+    for recipe in dict.fromkeys(recipe for recipe, dataset in found if dataset in SHOWN):
+        mine = {dataset: found.get((recipe, dataset)) for dataset in SHOWN}
         one = next(runs for runs in mine.values() if runs)[0]
         chosen = "nothing is chosen" if recipe == "original" else "validation images"
         size = f"{one['parameters'] / 1e6:.2f} million", str(one["epochs"])
         values = [accuracy(runs) if runs else "" for runs in mine.values()]
         rows.append((f"`--recipe {recipe}`", *size, chosen, *values, "this page"))
-    return table(("network", "parameters", "epochs", "chosen on", *DATASETS.values(), "source"), rows)
+    return table(("network", "parameters", "epochs", "chosen on", *SHOWN.values(), "source"), rows)
 
 
-def saccades(found: Runs) -> str:
+def real_events(found: Runs) -> str:
+    """What networks make of the real recordings that none of them was trained on; a column for each seed."""
     del found
-    runs = [json.loads(path.read_text()) for path in sorted((ROOT / "results/saccades").glob("*.json"))]
-    rows = [
-        (
-            str(run["seed"]),
-            f"{100 * run['accuracy']:.2f} %",
-            f"{run['seconds'] / 60:.1f}",
-            run["commit"],
-            run["processor"],
-        )
-        for run in runs
-    ]
-    return table(("seed", "test accuracy", "minutes", "commit", "processor"), rows) + f"\n\nMean: {accuracy(runs)}."
+    runs = [json.loads(path.read_text()) for path in sorted(REAL.glob("*.json"))]
+    rows = []
+    for name, trained_on in TRAINED_ON.items():
+        mine = sorted((run for run in runs if run["job"] == name), key=lambda run: run["seed"])
+        rows.append((trained_on, ", ".join(f"{100 * run['real']:.1f}" for run in mine), minutes(mine)))
+    return table(("trained on", "500 other real recordings, by seed (%)", "minutes per run"), rows)
 
 
 def everywhere(found: Runs) -> str:
-    """What everywhere.py counted: a row for each side, a column for each network."""
+    """What everywhere.py counted: a column for each network, a row for each side; sides with equal cells share one."""
     del found
     networks = {
         path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results/everywhere").glob("*.json"))
@@ -163,8 +163,22 @@ def everywhere(found: Runs) -> str:
     cells = {(name, row["side"]): row for name, one in networks.items() for row in one["rows"]}
     counts = (max(row.get("membranes", 0) for row in one["rows"]) for one in networks.values())
     rows = [("membranes, and as many spikes", *(f"{count:,}" for count in counts))]
-    rows += [(side, *(_differing(cells.get((name, side))) for name in networks)) for side in sides]
+    found_by = [(side, tuple(_differing(cells.get((name, side))) for name in networks)) for side in sides]
+    for differing, alike in groupby(found_by, key=lambda row: row[1]):
+        rows.append(("<br>".join(side for side, _ in alike), *differing))
     return table(("against snnTorch", *(name.replace("_", " ") for name in networks)), rows)
+
+
+def zeros(found: Runs) -> str:
+    """What everywhere.py counted of the default network: sides with equal counts share a row."""
+    del found
+    rows = json.loads((ROOT / "results/everywhere/default.json").read_text())["rows"]
+    shown = [(row["side"], row["images"], row["membranes"], _differing(row)) for row in rows if "images" in row]
+    lines = []
+    for (images, membranes, differing), alike in groupby(shown, key=lambda row: row[1:]):
+        sides = ", ".join(side.replace(", ", " ") for side, *_ in alike)
+        lines.append((sides, str(images), f"{membranes:,}", differing.split(" ")[0]))
+    return table(("compared with snnTorch", "images", "membranes, and as many spikes", "differ"), lines)
 
 
 def boards(found: Runs) -> str:
@@ -181,10 +195,10 @@ def _differing(row: dict[str, Any] | None) -> str:
 
 
 TABLES: dict[str, Callable[[Runs], str]] = {
-    made.__name__: made for made in (reached, recipes, flags, published, saccades, everywhere, boards)
+    made.__name__: made for made in (recipes, flags, published, real_events, everywhere, zeros, boards)
 }
 
-SUMMED = ("test accuracy", "seeds", "minutes a training")
+SUMMED = ("test accuracy", "seeds", "minutes per run")
 
 
 def summed(runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -194,7 +208,7 @@ def summed(runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 def accuracy(runs: Sequence[dict[str, Any]]) -> str:
     values = [100 * run["accuracy"] for run in runs]
     spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{spread} %"
+    return f"{statistics.mean(values):.2f}{spread}%"
 
 
 def minutes(runs: Sequence[dict[str, Any]]) -> str:
@@ -205,7 +219,7 @@ def minutes(runs: Sequence[dict[str, Any]]) -> str:
 @styled
 def draw(found: Runs) -> Figure:
     """Every training as a mark: operations to the right, test accuracy upwards; a panel for each data set."""
-    shown = [dataset for dataset in DATASETS if any(of == dataset for _, of in found)]
+    shown = [dataset for dataset in SHOWN if any(of == dataset for _, of in found)]
     figure = new(WIDTH, 2.6)
     for axes, dataset in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for (recipe, of), runs in found.items():
@@ -214,7 +228,7 @@ def draw(found: Runs) -> Figure:
                 points = [(run["synaptic_operations"] / 1e6, 100 * run["accuracy"]) for run in runs]
                 axes.plot(*zip(*points, strict=True), mark, color=colour, label=recipe, linestyle="none", markersize=5)
         axes.set(title=DATASETS[dataset], ylabel="test accuracy (%)")
-        axes.set(xlabel="synaptic operations of an image (million)", xlim=(0, 1.1 * axes.get_xlim()[1]))
+        axes.set(xlabel="synaptic operations per image (million)", xlim=(0, 1.1 * axes.get_xlim()[1]))
         axes.legend(loc="best")
     return figure
 

@@ -12,43 +12,26 @@ from csnn_jax.markdown import table, two_digits
 RESULTS = Path(__file__).parent.parent / "results"
 MISSING = "not measured"
 NETWORKS = {
-    "train_step": "default, event engine",
-    "train_step_scan": "default, scan engine",
-    "train_step_fast": "`--recipe fast` and `accurate`, event engine",
+    "train_step_fast": "`--recipe fast` and `accurate`",
+    "train_step_tutorial6": "tutorial 6",
+    "train_step_saccades": "event frames",
 }
 """What stands in each file."""
-BASELINES = ("snntorch", "snntorch channels last", "snntorch first convolution once")
-
-
-def sides() -> str:
-    """What every side takes on the default network."""
-    found, scan = _read("train_step"), _read("train_step_scan")
-    shown = {
-        "csnn_jax, event engine": (found, "csnn_jax", "event"),
-        "csnn_jax, scan engine": (scan, "csnn_jax", "scan"),
-    }
-    shown |= {side.replace("snntorch", "snnTorch"): (found, side.replace(" ", "_"), side) for side in BASELINES}
-    rows = []
-    for title, (values, key, side) in shown.items():
-        one = values.get(key, {})
-        times = (one.get(f"{work}{kind}_s") for work in ("step", "infer") for kind in ("", "_processor"))
-        job = values.get("default_job_s_extrapolated", {}).get(side)
-        memory = one.get("peak_memory_mb")
-        whole = f"{two_digits(job / 60)} min" if job else MISSING, f"{memory / 1000:.1f} GB" if memory else MISSING
-        rows.append((title, *map(_seconds, times), *whole))
-    header = ("side", "training iteration", "processors", "inference, one batch", "processors")
-    return table((*header, "default job, extrapolated", "peak memory"), rows)
+BASELINES = {"snntorch": "snnTorch", "snntorch channels last": "channels last"}
 
 
 def ratios() -> str:
-    """How many times as fast csnn_jax is as each baseline, on each network."""
+    """What the event engine takes on networks other than the default one, and how many times as long others take."""
     rows = []
     for name, network in NETWORKS.items():
         found = _read(name)
-        cells = (_ratio(found, side, work) for work in ("training", "inference") for side in BASELINES)
+        cells = []
+        for work, key in (("training", "step_s"), ("inference", "infer_s")):
+            cells.append(_seconds(found.get("csnn_jax", {}).get(key)))
+            cells += [_ratio(found, side, work) for side in BASELINES]
         rows.append((network, _densities(found), *cells))
-    against = ("snnTorch", "channels last", "first convolution once")
-    titles = (f"{work}: {side}" for work in ("training", "inference") for side in against)
+    against = [f"{title}, times as long" for title in BASELINES.values()]
+    titles = ("training iteration", *against, "inference, one batch", *against)
     return table(("network", "densities by layer (%)", *titles), rows)
 
 
@@ -89,4 +72,4 @@ def dense() -> str:
     return table(header, rows)
 
 
-TABLES = {made.__name__: made for made in (sides, ratios, dense)}
+TABLES = {made.__name__: made for made in (ratios, dense)}

@@ -1,4 +1,4 @@
-"""The one exception that a command line turns into a single line and exit code 2, and what goes into that line."""
+"""The exception that commands print as a single line with exit code 2, and helpers for its message."""
 
 import contextlib
 import itertools
@@ -7,32 +7,32 @@ from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """A mistake of the user's: the message names the file or flag, the value, and what was expected."""
+    """A user's mistake. The message names the file or flag, the value, and what was expected."""
 
 
 def one_line(text: str, longest: int = 100) -> str:
-    """Text from anywhere as a part of one line: control characters are escaped, a long middle is left out."""
+    """Makes any text fit on one line: escapes control characters and shortens long text in the middle."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     half = longest // 2
     return shown if len(shown) <= longest else f"{shown[:half]}...{shown[-half:]}"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says; its type's name where it says nothing."""
+    """The first line of an exception's message; the name of its type if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def first_error(output: str) -> str:
-    """The line of a failed program's output that tells why: the first one with "error" in it, else the first."""
+    """The most relevant line of a failed program's output: the first with "error" in it, otherwise the first."""
     lines = output.splitlines() or ["no output"]
     return next((line for line in lines if "error" in line), lines[0]).strip()
 
 
 def refusal(box: str, words: list[str]) -> str:
-    """One line of the box in which tyro says why it takes no such command line.
+    """Turns the box with tyro's error message into one line.
 
     Args:
-        box: what it wrote: a title in the upper edge, then parts with a rule between them.
+        box: tyro's output: a title in the upper edge, then parts separated by rules.
         words: the command line.
     """
     rows = [row[1:-1].strip() for row in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
@@ -40,11 +40,18 @@ def refusal(box: str, words: list[str]) -> str:
     edges = [0, *rules, len(rows) - 1]
     parts = [rows[start + 1 : end] for start, end in itertools.pairwise(edges)]
     said = " ".join(itertools.takewhile(bool, parts[0])).rstrip(".")
+    if choice := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", said):
+        value, flag, choices = choice.groups()
+        return f"{flag} {value}: expected one of " + choices.replace("'", "")
+    if missing := re.fullmatch(r"Missing value for argument '(.*)'\. Expected (.*) values", said):
+        flag, number = missing.groups()
+        return f"{flag}: expected {'a value' if number == '1' else f'{number} values'}"
     for head, row, *_ in (part for part in parts if len(part) > 1):
         flag, _, takes = row.partition(" ")
         if head == "Argument helptext:":
-            none = " or None" if takes.startswith("{None}|") else ""
-            return f"{flag} {_given(flag, words)}: expected {takes.removeprefix('{None}|').strip('{}')}{none}"
+            kinds = takes.replace("{", "").replace("}", "").replace(",", ", ").split("|")
+            expected = " or ".join(sorted(kinds, key=lambda kind: kind == "None"))
+            return f"{flag} {_given(flag, words)}".rstrip() + f": expected {expected}"
         if head == "Perhaps you meant:":
             said += f"; perhaps you meant {row}"
     return said
@@ -58,9 +65,9 @@ def _given(flag: str, words: list[str]) -> str:
 
 
 def in_python(text: str) -> str:
-    """A line that names flags as it is for somebody who calls from Python: `time_steps`, where it has --time-steps.
+    """Rewrites a message for callers in Python: `time_steps` instead of --time-steps.
 
-    Commands in it, which stand in backticks, stay.
+    Commands, which are in backticks, stay unchanged.
     """
 
     def named(found: re.Match[str]) -> str:
@@ -73,7 +80,7 @@ def in_python(text: str) -> str:
 
 @contextlib.contextmanager
 def naming_arguments() -> Iterator[None]:
-    """Lets a mistake of the user's name the arguments of a Python function, not the flags of a command."""
+    """Makes a UserError name the arguments of a Python function instead of a command's flags."""
     try:
         yield
     except UserError as error:

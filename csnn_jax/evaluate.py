@@ -15,29 +15,30 @@ if TYPE_CHECKING:
     from csnn_jax.config import Config
     from csnn_jax.data import Split
     from csnn_jax.runs.layouts import Tensors
+    from csnn_jax.runs.metrics import Evaluation
 
-DESCRIPTION = """How well a trained network does: accuracy, by class too, confusion matrix, health of each layer.
+DESCRIPTION = """Evaluates a trained network on its test set: accuracy, confusion matrix, health of each layer.
 
-Also writes evaluation.json and confusion.png into the run directory. With --by-steps it tells how many steps of the
-window the answer needs, and writes steps.png."""
+Also writes evaluation.json and confusion.png to the run directory. --by-steps reports the accuracy after each time
+step, and writes steps.png."""
 
 
 @dataclass(frozen=True)
 class EvaluateFlags:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory that csnn_jax.train made."""
+    """Run directory written by csnn_jax.train."""
     dataset: str | None = None
-    """Another data set than the one it was trained on, named as for training; of a network that was trained on arrays,
-    arrays:FILE.npz."""
+    """Data set to evaluate on, named as for training, or arrays:FILE.npz for a network that was trained on arrays;
+    default: the run's."""
     checkpoint: str | None = None
-    """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
-    done; None: those of the run."""
+    """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
+    iterations; default: the run's weights."""
     by_steps: bool = False
-    """Also tell the accuracy if the window ended after each of its steps."""
+    """Also report the accuracy if the window ended after each of its steps."""
     by_bits: bool = False
-    """Also tell accuracy and size with weights of 2 to 8 bits, rounded without training again."""
+    """Also report accuracy and size with weights rounded to 2 to 8 bits, without retraining."""
     figures: Figures = "png"
-    """pdf: write confusion.pdf too, for papers."""
+    """pdf: also write confusion.pdf, for papers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         run, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         if (run.path / BUNDLE).is_file():
-            raise UserError(f"{flags.run}: is a bundle, which the figures would change; expected a run directory")
+            raise UserError(f"{flags.run}: is a bundle, which must stay unchanged; expected a run directory")
         dataset = data.load_for(config, flags.dataset)
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
@@ -65,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         which: dict[str, int] = {} if run.checkpoint is None else {"checkpoint": run.checkpoint}
         values: dict[str, Any] = which | {
             "dataset": dataset.name,
+            **({} if dataset.final == "test" else {"split": dataset.final}),
             "images": len(result.labels),
             "accuracy": result.accuracy,
+            "classes": config.class_names,
             "per_class": result.per_class,
             "confusion": result.confusion.tolist(),
             "density": result.densities,
@@ -74,16 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         if flags.by_steps:
             values["accuracy_by_steps"] = model.by_steps(dataset.test).tolist()
-            style.save(steps.draw(values["accuracy_by_steps"]), run.path, "steps", flags.figures)
+            style.save(steps.draw(values["accuracy_by_steps"], dataset.final), run.path, "steps", flags.figures)
         if flags.by_bits:
             values["by_bits"] = by_bits(config, tensors, dataset.test)
         write_atomic(run.path / "evaluation.json", json.dumps(values, indent=2).encode())
-        style.save(confusion.draw(result.confusion, result.accuracy), run.path, "confusion", flags.figures)
-        print(_text(result, ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])))
+        figure = confusion.draw(result.confusion, result.accuracy, config.class_names, dataset.final)
+        style.save(figure, run.path, "confusion", flags.figures)
+        of = ", ".join([dataset.name, *(f"checkpoint {number}" for number in which.values())])
+        print(f"{dataset.final.capitalize()} Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {of})\n")
+        print(_text(result, config.class_names))
         if told := _known(run.records("end"), dataset.test):
             print(told)
         if dataset.test.images.dtype == "uint8" and dataset.entry.scale != (scale := config.model.pixel_scale):
-            print(f"Note: pixel values are divided by {scale:g}, for such images usually by {dataset.entry.scale:g}")
+            print(f"Note: pixel values are divided by {scale:g}; for such images, {dataset.entry.scale:g} is usual")
         print(_table(values["density"], values["health"]))
         if flags.by_steps:
             print(_steps(values["accuracy_by_steps"]))
@@ -122,17 +128,20 @@ def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> str | None:
 
     which = [name for name in ("train", "test") if arrays.get(name) == digest(test)]
     if "train" in which:
-        return "Note: these are the images that it has learnt from"
-    return None if which else "Note: these are not the images that csnn_jax.fit evaluated it on"
+        return "Note: the network was trained on these images"
+    return None if which else "Note: csnn_jax.fit evaluated the network on other images"
 
 
-def _text(result, name: str) -> str:
+def _text(result: "Evaluation", classes: Sequence[str]) -> str:
+    """Accuracy by class, and the confusion matrix, whose columns are numbered; rows have the classes' names, too."""
     width = max(5, len(str(result.confusion.max())) + 1)
-    lines = [f"Test Accuracy: {result.accuracy:.2%} ({len(result.labels)} images of {name})", ""]
-    lines.append("class  accuracy   predicted as" + "".join(f"{c:>{width}}" for c in range(result.num_classes)))
-    for label, (share, row) in enumerate(zip(result.per_class, result.confusion, strict=True)):
+    heads = [label if label == str(number) else f"{number} {label}" for number, label in enumerate(classes)]
+    wide, side = max(5, *map(len, heads)), "<" if heads != list(classes) else ">"
+    numbers = "".join(f"{number:>{width}}" for number in range(result.num_classes))
+    lines = [f"{'class':<{wide}}  accuracy   predicted as{numbers}"]
+    for head, share, row in zip(heads, result.per_class, result.confusion, strict=True):
         accuracy = "no images" if share is None else f"{share:.2%}"
-        lines.append(f"{label:>5}  {accuracy:>9}{'':15}" + "".join(f"{n:>{width}}" for n in row))
+        lines.append(f"{head:{side}{wide}}  {accuracy:>9}{'':15}" + "".join(f"{n:>{width}}" for n in row))
     return "\n".join(lines)
 
 
@@ -149,9 +158,9 @@ def _table(densities: Mapping[str, float], layers: Mapping[str, Mapping[str, Any
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "",
-        "Spike density (share of neurons that spike at a step, all images). Of 32 images: dead channels (no spike),",
+        "Spike density (fraction of neurons that spike per step, all images). On 32 images: dead channels (no spike),",
     ]
-    lines += ["membranes (mean +- deviation, highest, share within half a threshold of it):"]
+    lines += ["membranes (mean +- standard deviation, highest, fraction within half a threshold of it):"]
     for row in rows:
         cells = [
             f"{cell:<{width}}" if i in (0, 2) else f"{cell:>{width}}"
@@ -167,7 +176,7 @@ def _steps(accuracies: Sequence[float]) -> str:
     while (step := max(shown)) < last:
         shown.add(min(last, max(step + 1, round(1.3 * step))))
     lines = [f"  {step:>5}  {accuracies[step - 1]:>8.2%}" for step in sorted(shown)]
-    return "\n".join(["", "Accuracy if the window ended after so many steps:", "  steps  accuracy", *lines])
+    return "\n".join(["", "Accuracy if the window ended after this many steps:", "  steps  accuracy", *lines])
 
 
 def _number(figure: float | None) -> str:

@@ -21,12 +21,12 @@ from csnn_jax.training.plan import iterations, learning_rates
 from csnn_jax.update.trainer import Trainer
 
 Arrays = Split | tuple[Any, Any]
-"""A split, or images [N, H, W, C] or [N, T, H, W, C] and their labels [N], as `data.as_split` takes them."""
+"""A split, or images [N, H, W, C] or [N, T, H, W, C] and their labels [N], as in `data.as_split`."""
 
-USED = ("dataset", "augment", "flip", "event_drop")
-"""The fields of `DataConfig` that say something of arrays; `dataset` may be that of an earlier `fit`."""
+USED = ("dataset", "augment", "flip", "event_drop", "classes")
+"""The fields of `DataConfig` that apply to arrays; `dataset` and `classes` may be left over from an earlier `fit`."""
 UNUSED = ("checkpoint_every", "keep_checkpoints")
-"""The fields of `TrainConfig` that are about run directories alone."""
+"""The fields of `TrainConfig` that only apply to run directories."""
 
 
 @naming_arguments()
@@ -39,24 +39,44 @@ def fit(
     on_evaluation: Callable[[int, Evaluation], object] | None = None,
     log: Callable[[str], object] | None = print,
 ) -> Trained:
-    """Trains a network on arrays of one's own, and gives it back as `load` gives that of a run.
+    """Trains a network on your own arrays and returns it, as `load` does for a run.
 
-    Nothing is written; `csnn_jax.save(trained, folder)` makes a run of it. Shape, classes and scale, and the steps
-    where images have a time axis, follow from the training images where the config leaves them at their defaults.
+    Nothing is written; `csnn_jax.save(trained, folder)` writes a run directory. Input shape, number of classes and
+    scale are inferred from the training data unless the config sets them, and so is the number of steps if images have
+    a time axis.
 
     Args:
-        config: the job. A field that makes no difference here, such as `data.validation`, must have its default.
-        train: what to learn from: (images, labels), or a `Split`. Images are booleans, whole numbers from 0 to 255, or
-            floats from 0 to 1: arrays, torch's tensors, or lists.
-        test: what to evaluate on, as often as `eval_every` says and at the end; of the same kind as `train`.
-        classes: how many there are, or their names; None: each has a training image, and labels go from 0 on.
-        on_evaluation: is called with the iterations done and the result, after each evaluation.
-        log: takes each line that `python -m csnn_jax.train` would print: notes on the data, what `auto` chose,
-            evaluations, the network's health. None: nothing is said.
+        config: the job. Fields without an effect here, such as `data.validation`, must have their defaults.
+        train: training data: (images, labels) or a `Split`. Images are booleans, integers from 0 to 255, or floats from
+            0 to 1, as arrays, torch tensors, or lists.
+        test: test data of the same kind as `train`, evaluated as often as `eval_every` says and at the end.
+        classes: number or names of the classes; None: inferred from the training labels, which must include all
+            classes.
+        on_evaluation: called with the number of iterations and the result after each evaluation.
+        log: called with each line that `python -m csnn_jax.train` would print: notes on the data, choices of `auto`,
+            evaluations, the network's health. None: no output.
 
     Raises:
-        ValueError: images or labels that can't be used, or don't belong together.
-        UserError: a job that can't be, or a loss that is no longer finite.
+        ValueError: images or labels are invalid or don't match.
+        UserError: the job is invalid, or the loss becomes infinite or NaN.
+
+    Examples:
+        Images whose left half is bright, and images whose right half is:
+
+        >>> import numpy as np
+        >>> import csnn_jax
+        >>> from csnn_jax import Config, ModelConfig, TrainConfig
+        >>> labels = np.arange(200) % 2
+        >>> images = np.zeros((200, 8, 8, 1), np.uint8)
+        >>> images[labels == 0, :, :4] = 255
+        >>> images[labels == 1, :, 4:] = 255
+        >>> config = Config(
+        ...     ModelConfig(conv_channels=(4,), hidden=(), time_steps=5),
+        ...     train=TrainConfig(batch_size=20, epochs=4),
+        ... )
+        >>> model = csnn_jax.fit(config, (images, labels), (images, labels), log=None)
+        >>> model.evaluate((images, labels)).accuracy
+        1.0
     """
     if not isinstance(config, Config):
         raise ValueError(
@@ -94,7 +114,7 @@ def _check_used(config: Config) -> None:
             if unused and value != one.default:
                 raise UserError(f"{part}.{one.name} {show(value)}: has no effect in fit, expected {show(one.default)}")
     if config.data.dataset not in (DataConfig.dataset, data.ARRAYS):
-        raise UserError(f"data.dataset {config.data.dataset}: has no effect in fit, whose data are train and test")
+        raise UserError(f"data.dataset {config.data.dataset}: has no effect in fit, which uses train and test")
 
 
 def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequence[str] | None) -> data.Dataset:
@@ -118,8 +138,7 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
 def _asked(config: Config, dataset: data.Dataset) -> Config:
     """The job on these arrays, before what is left to `auto` is decided."""
     data.check_counts(dataset.train.images, config.model)
-    model = data.fit_model(config.model, dataset)
-    return replace(config, model=model, data=replace(config.data, dataset=dataset.name))
+    return data.fit_config(replace(config, data=replace(config.data, dataset=dataset.name)), dataset)
 
 
 def _iterations(settings: TrainConfig, images: int) -> int:
@@ -129,8 +148,8 @@ def _iterations(settings: TrainConfig, images: int) -> int:
     if settings.max_iters is not None and settings.max_iters > total:
         epochs = f"{settings.epochs} epoch{'s' * (settings.epochs > 1)} of {images} images in batches"
         raise UserError(
-            f"--max-iters {settings.max_iters}: {epochs} of {settings.batch_size} are {total} iterations; expected at "
-            "most as many, or more --epochs"
+            f"--max-iters {settings.max_iters}: {epochs} of {settings.batch_size} are {total} iterations; "
+            "expected at most that many, or more --epochs"
         )
     return total
 
@@ -140,7 +159,7 @@ def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:
     names = ("input_shape", "time_steps", "num_classes", "scale")
     taken = [name for name in names if getattr(asked, name) != getattr(made, name)]
     values = [" ".join(flag(name, getattr(made, name))) for name in taken]
-    return f"Taken from the arrays: {', '.join(values) or 'nothing'}"
+    return f"Inferred from the arrays: {', '.join(values) or 'nothing'}"
 
 
 class _Fitting(RecordingJournal):
@@ -163,9 +182,9 @@ class _Fitting(RecordingJournal):
         super().evaluated(done, kind, result)
         self._tell(done, result)
 
-    def finished(self, done: int, result: Evaluation, **more: Any) -> None:
+    def finished(self, done: int, kind: str, result: Evaluation, **more: Any) -> None:
         arrays = {"train": data.digest(self._dataset.train), "test": data.digest(self._dataset.test)}
-        super().finished(done, result, arrays=arrays, **more)
+        super().finished(done, kind, result, arrays=arrays, **more)
         if done != self._latest:  # else it has just been told
             self._tell(done, result)
 

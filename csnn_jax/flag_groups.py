@@ -6,7 +6,7 @@ import inspect
 import itertools
 import textwrap
 from collections.abc import Iterator
-from dataclasses import Field, field, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
@@ -16,11 +16,11 @@ from csnn_jax.config import RECORDED, DataConfig, ModelConfig, NeuronFields, Tra
 T = TypeVar("T")
 
 TITLES = {
-    "data": "What it learns from, and how images enter.",
-    "network": "The stack, and the window that it is run for.",
-    "neuron": "What the layers are made of. The equations stand in docs/design.md.",
-    "training": "How long, in what order, and on what.",
-    "optimisation": "What is minimised, and how. The formulas stand in docs/train.md.",
+    "data": "The data set, and how images become the network's input.",
+    "network": "The layers, and the number of time steps.",
+    "neuron": "The neurons of the layers. docs/design.md has the equations.",
+    "training": "Duration, initial weights, evaluations, checkpoints and engine.",
+    "optimization": "The loss and the optimizer. docs/optimization.md has the formulas.",
 }
 """The groups in the order of the help, and the line at the head of each."""
 
@@ -28,7 +28,7 @@ _OF_CLASS = {DataConfig: "data", ModelConfig: "network", TrainConfig: "training"
 _MEMBERS = {
     "data": ("dataset", "validation", "encoding", "scale"),
     "neuron": (*(one.name for one in fields(NeuronFields)), "reset", "output", "surrogate", "slope"),
-    "optimisation": (
+    "optimization": (
         *("optimizer", "lr", "momentum", "schedule", "warmup", "weight_decay", "clip_norm", "dropout", "ema"),
         *("loss", "label_smoothing", "rate_target", "rate_weight"),
     ),
@@ -55,6 +55,15 @@ def form(flags: Any) -> type:
         kind.__doc__ = TITLES[group]
         alone.append((group, kind, field(default_factory=kind)))
     return make_dataclass("Form", alone, frozen=True)
+
+
+def plain(kind: type[T]) -> type[T]:
+    """The same dataclass of flags, with help texts that state what happens without a flag instead of "None"."""
+    members = [
+        (one.name, _annotation(kind, one), field() if one.default is MISSING else field(default=one.default))
+        for one in fields(kind)  # type: ignore[arg-type]
+    ]
+    return make_dataclass(kind.__name__, members, bases=(kind,), frozen=True)
 
 
 def fill(kind: type[T], filled: Any) -> T:
@@ -94,12 +103,18 @@ def _leaves(flags: Any) -> Iterator[tuple[type, Field, Any]]:
 
 def _annotation(owner: type, one: Field) -> Any:
     """The field's type, with the text below it as the flag's help."""
-    text = " ".join((one.metadata.get("help") or _texts(owner)[one.name]).split())
-    return Annotated[get_type_hints(owner, include_extras=True)[one.name], tyro.conf.arg(help=text)]
+    text = " ".join((one.metadata.get("help") or texts(owner)[one.name]).split())
+    told = tyro.conf.arg(help=text, help_behavior_hint=_default)
+    return Annotated[get_type_hints(owner, include_extras=True)[one.name], told]
+
+
+def _default(label: str) -> str:
+    """The end of a flag's help. Texts of flags that are None or True by default state what that means themselves."""
+    return "" if label in ("None", "True", "") else f"(default: {label})"
 
 
 @functools.cache
-def _texts(kind: type) -> dict[str, str]:
+def texts(kind: type) -> dict[str, str]:
     """The text below each field of a dataclass, inherited ones too; generated fields have theirs with them."""
     found = {}
     for base in kind.__mro__[:-1]:

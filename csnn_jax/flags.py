@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 import tyro
 
-from csnn_jax.config import Config, ModelConfig
+from csnn_jax.config import Config, DataConfig, ModelConfig
 from csnn_jax.config.checks import check, is_count
 from csnn_jax.errors import UserError, one_line, refusal
 from csnn_jax.figures import Figures
-from csnn_jax.flag_groups import fill, fill_own, form
+from csnn_jax.flag_groups import fill, fill_own, form, plain
 from csnn_jax.interrupts import CommandInterrupt, interrupt, leave, terminate
 from csnn_jax.neurons import NEURONS
 from csnn_jax.recipes import RECIPES, Recipe
@@ -35,28 +35,29 @@ class TrainFlags:
 
     config: Config = field(default_factory=Config)
     recipe: Recipe = "original"
-    """A whole job, as docs/results.md describes them; flags beside it win. original is the job of no flags."""
+    """A complete job, described in docs/results.md; explicit flags override it. original is the job without flags."""
     out: str | None = None
-    """Run directory to make; None: runs/<date-time>."""
+    """Run directory to create; default: runs/<date-time>."""
     overwrite: bool = False
-    """Replace the run that --out holds."""
+    """Replace the run in --out."""
     resume: bool = False
-    """Go on with the interrupted run that --out holds, with its flags; of these only --epochs, --max-iters (with
-    --schedule cosine neither), --checkpoint-every and --keep-checkpoints may change."""
+    """Continue the interrupted run in --out with its own flags. Only --checkpoint-every, --keep-checkpoints, --cache,
+    --figures and --tensorboard can change, and, except with --schedule cosine or --weight-bits below 5, --epochs and
+    --max-iters."""
     figures: Figures = "png"
-    """pdf: write the pictures as PDF too, for papers."""
+    """pdf: also write the figures as PDF, for papers."""
     seeds: tuple[int, ...] | None = None
-    """Train these seeds one after the other, each in a run directory of its own in --out, and sum up; None: --seed
-    alone."""
+    """Train with each of these seeds in turn, each in its own run directory inside --out, and summarize the results;
+    default: --seed only."""
     cache: str | None = None
-    """Recordings of events: folder that their frames are kept in, so that they are decoded once; off: nowhere; None:
-    the user's cache folder. It takes up to 10 GB."""
+    """Event recordings only: folder in which to cache decoded frames, up to 10 GB; off: no caching; default: the user's
+    cache folder."""
     tensorboard: bool = False
-    """Write event files for TensorBoard as well: loss, accuracy, densities, gradient norms, spike rasters."""
+    """Also write event files for TensorBoard: loss, accuracy, densities, gradient norms, spike rasters."""
 
     def __post_init__(self):
         if self.resume and self.overwrite:
-            raise UserError("--overwrite: --resume goes on with the run that it would replace, expected one of the two")
+            raise UserError("--overwrite: expected no --resume, which continues the run that --overwrite replaces")
         if self.cache == "":
             raise UserError("--cache '': expected a folder, or off")
         if self.seeds is not None:
@@ -70,34 +71,38 @@ class TrainFlags:
 def check_seeds(seeds: tuple[int, ...]) -> None:
     """Raises UserError where `--seeds` names none, one twice, or what is no seed."""
     if not seeds:
-        raise UserError("--seeds: expected at least one")
+        raise UserError("--seeds: expected at least one seed")
     check("--seeds", seeds, "each seed once", len(set(seeds)) == len(seeds))
     whole = all(is_count(seed, 0) and seed < 2**63 for seed in seeds)
     check("--seeds", seeds, "whole numbers from 0 to below 2**63", whole)
 
 
-def parse(
-    kind: type[T], program: str, description: str, arguments: Sequence[str] | None, default: T | None = None
-) -> T:
-    """Reads the command line into a dataclass: one flat flag per field.
+def parse(kind: type[T], program: str, description: str, arguments: Sequence[str] | None) -> T:
+    """Parses the command line into a dataclass with one flag per field.
 
     Args:
         kind: the dataclass.
-        program: its name in the help.
-        description: what it does, for the help.
-        arguments: None: the process's. `--version` alone prints the version and exits.
-        default: values of the flags that are not given; None: the dataclass's own.
+        program: the program's name in the help.
+        description: the program's description in the help.
+        arguments: the command line; None: the process's. `--version` alone prints the version and exits.
 
     Raises:
-        UserError: a flag that there is none of or a value that it does not take, an empty `--out`.
+        UserError: an unknown flag, an invalid value, or an empty `--out`.
     """
+    return _parse(plain(kind), program, description, arguments)
+
+
+def _parse(
+    kind: type[T], program: str, description: str, arguments: Sequence[str] | None, default: T | None = None
+) -> T:
+    """`parse` for a dataclass with complete help texts; `default` overrides its default values."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words == ["--version"]:
         print(f"{program} {version('csnn-jax')}")
         sys.exit(0)
     for word in words:
         if "\0" in word:  # from Python; no command line can hold one
-            raise UserError(f"{one_line(word)}: expected no NUL byte in it")
+            raise UserError(f"{one_line(word)}: expected no NUL byte")
     # Where True may be the default, --no-FLAG is needed too.
     options = (tyro.conf.OmitArgPrefixes, *(() if default else (tyro.conf.FlagCreatePairsOff,)))
     said = io.StringIO()
@@ -131,13 +136,13 @@ def begun(flags: TrainFlags) -> Config:
         UserError: --resume without --out, or no run there.
     """
     if flags.out is None:
-        raise UserError("--resume: expected --out with the run directory to go on with")
+        raise UserError("--resume: expected --out with the run directory to continue")
     if flags.seeds is None:
         return RunDir(Path(flags.out)).config()
     runs = [run for run in map(flags.run_of, flags.seeds) if (run.path / "config.json").exists()]
     if not runs:
         names = ", ".join(flags.run_of(seed).path.name for seed in flags.seeds)
-        raise UserError(f"--resume: {flags.out} holds no run of these seeds yet; expected one of {names}")
+        raise UserError(f"--resume: {flags.out} has no run for these seeds yet; expected one of {names}")
     return runs[0].config()
 
 
@@ -167,19 +172,19 @@ def parse_train(
     words = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
     asked = form(kind())
     based = bool({"--init-from", "--recipe"} & words)
-    filled: Any = parse(asked, program, description, arguments, asked() if based else None)
+    filled: Any = _parse(asked, program, description, arguments, asked() if based else None)
     if filled.seeds is not None and "--seed" in words:
-        raise UserError(f"--seed {filled.training.seed}: expected no --seeds beside it, which name all seeds")
+        raise UserError(f"--seed {filled.training.seed}: expected no --seeds, which already lists all seeds")
     if filled.resume:
         for name, own in (("--init-from", "weights"), ("--recipe", "flags")):
             if name in words:
-                raise UserError(f"--resume: expected no {name} beside it, the run has {own} of its own")
+                raise UserError(f"--resume: expected no {name}, because the run already has its {own}")
         base = begun(fill_own(kind, filled))
     elif based:
         base = _base(filled, origin)
     if filled.resume or based:
         begins = form(replace(kind(), config=_fitted(base, filled, words)))
-        filled = parse(begins, program, description, arguments, begins())
+        filled = _parse(begins, program, description, arguments, begins())
     flags = fill(kind, filled)
     if "--recipe" in words:
         _check_recipe(flags)
@@ -213,11 +218,12 @@ def _fitted(base: Config, filled: Any, words: set[str]) -> Config:
 
 
 def _check_recipe(flags: TrainFlags) -> None:
-    """Refuses a recipe whose result can say nothing of these images."""
-    given, made = (job.model.input_shape for job in (flags.config, RECIPES[flags.recipe]))
-    if given != made:
+    """Raises UserError if a recipe for MNIST's images gets others; that for recordings takes any sensor's."""
+    recipe = RECIPES[flags.recipe]
+    given, made = flags.config.model.input_shape, recipe.model.input_shape
+    if given != made and recipe.data.dataset == DataConfig.dataset:
         sizes = ", not ".join("x".join(map(str, shape)) for shape in (made, given))
-        raise UserError(f"--recipe {flags.recipe}: is for images of {sizes}; expected no --recipe")
+        raise UserError(f"--recipe {flags.recipe}: is for {sizes} images; expected no --recipe")
 
 
 def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:
@@ -250,7 +256,7 @@ def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            print(f"error: {one_line(str(error.filename))}: expected a path, this is too long for one", file=sys.stderr)
+            print(f"error: {one_line(str(error.filename))}: expected a shorter path", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             if alone:

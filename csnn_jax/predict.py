@@ -11,25 +11,26 @@ import tyro
 from csnn_jax.config import Config, ModelConfig
 from csnn_jax.flags import parse, run_command
 
-DESCRIPTION = """Classifies PNG or JPEG pictures, or recordings of an event camera, with a trained network.
+DESCRIPTION = """Classifies PNG or JPEG pictures, or event-camera recordings, with a trained network.
 
-Prints the class, the spike count of each class and the step of the first output spike. For a network trained on digits
-(MNIST) a picture of another size is prepared as MNIST's were: cropped to the digit, scaled to fit 20x20 pixels, and
-centred by its centre of mass; dark digits on a light ground are inverted. A recording (N-MNIST's .bin, .npz, or what
-the package faery reads) becomes frames by the rules that the network was trained with."""
+Prints the class, the spike count of each class and the step of the first output spike. For a network trained on MNIST,
+a picture of another size is prepared like MNIST's digits: cropped to the digit, scaled to fit 20x20 pixels, and
+centered by its center of mass. Dark digits on a light background are inverted. A recording (N-MNIST's .bin, .npz, or a
+format of the package faery) is converted to frames in the same way as the training data."""
 
 
 @dataclass(frozen=True)
 class PredictFlags:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory that csnn_jax.train made."""
+    """Run directory written by csnn_jax.train."""
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE...")]
-    """Picture files or recordings."""
+    """Pictures or recordings."""
     prepare: Literal["auto", "digit", "resize"] = "auto"
-    """digit: crop, scale and centre as MNIST does; resize: only that; auto: digit for a network trained on MNIST."""
+    """digit: crop, scale and center as in MNIST; resize: only resize; auto: digit for a network trained on MNIST, and
+    as in training for one trained on images:DIR."""
     checkpoint: str | None = None
-    """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
-    done; None: those of the run."""
+    """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
+    iterations; default: the run's weights."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from csnn_jax.trained import Trained
 
         if not flags.files:
-            raise UserError("FILE: none given, expected at least one picture or recording")
+            raise UserError("FILE: expected at least one picture or recording")
         _, config, tensors = rundir.open_run(flags.run, flags.checkpoint)
         process.set_up(config.train.dtype)
         model = Trained(config, tensors, config.train.engine)
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trace = model.trace(sample[None])
             spikes, membranes = (np.asarray(layers[-1])[:, 0] for layers in (trace.spikes, trace.membranes))
             read = membranes if config.model.readout == "membrane" else None
-            print(_text(path, notes, spikes, read), flush=True)
+            print(_text(path, notes, config.class_names, spikes, read), flush=True)
         return code
 
     return run_command(command, arguments)
@@ -68,7 +69,7 @@ def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequen
     Raises:
         UserError: it can't be read, or is not what the network was trained on.
     """
-    from csnn_jax.data import pictures
+    from csnn_jax.data import pictures, reader_of
     from csnn_jax.data.events import one_file
     from csnn_jax.errors import UserError
 
@@ -78,9 +79,13 @@ def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequen
         expected = "expected a network for pictures, with 1 or 3"
         if channels == 2:
             expected = f"expected a recording, whose name ends in one of {', '.join(one_file.SUFFIXES)}"
-        raise UserError(f"{path}: the network takes {channels} channels, {expected}")
-    digit = prepare == "digit" or (prepare == "auto" and config.data.dataset == "mnist")
-    picture = pictures.read(path, config.model.input_shape, digit)
+        raise UserError(f"{path}: the network's input has {channels} channels, {expected}")
+    reader, shape = reader_of(config.data.dataset), config.model.input_shape
+    if prepare == "auto" and reader and reader.picture:
+        picture = reader.picture(path, shape)
+    else:
+        digit = prepare == "digit" or (prepare == "auto" and config.data.dataset == "mnist")
+        picture = pictures.read(path, shape, digit)
     return _as_data(picture.pixels, config.model), picture.notes
 
 
@@ -91,18 +96,20 @@ def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
     return np.rint(pixels * (config.brightest / 255)).astype(np.uint8)
 
 
-def _text(path: str, notes: Sequence[str], spikes: np.ndarray, membranes: np.ndarray | None) -> str:
+def _text(
+    path: str, notes: Sequence[str], names: Sequence[str], spikes: np.ndarray, membranes: np.ndarray | None
+) -> str:
     """The answer for output spikes [time, classes], or membranes where the class is read from them."""
     scores = spikes.sum(0).astype(int) if membranes is None else membranes.sum(0)
     steps = np.flatnonzero(spikes.any(1))
-    first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spike at all"
+    first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spikes"
     first = first if membranes is None else ""
-    best = np.flatnonzero(scores == scores.max())
-    tie = f" (tie between {', '.join(map(str, best))})" if len(best) > 1 else ""
+    best = [name for name, score in zip(names, scores, strict=True) if score == scores.max()]
+    tie = f" (tie between {', '.join(best)})" if len(best) > 1 else ""
     lines = [f"{path}: class {best[0]}{tie}{first}"]
     lines += [f"  {note}" for note in notes]
     said, form = ("spikes", "d") if membranes is None else ("summed membranes", ".2f")
-    lines.append(f"  {said}: " + "  ".join(f"{label}:{score:{form}}" for label, score in enumerate(scores)))
+    lines.append(f"  {said}: " + "  ".join(f"{name}:{score:{form}}" for name, score in zip(names, scores, strict=True)))
     return "\n".join(lines)
 
 

@@ -1,9 +1,9 @@
-"""What runs a network, jitted: whole windows of batches, by the engine that fits the images, or frame after frame."""
+"""Jitted functions that run a network: whole windows of batches, with the right engine, or frame by frame."""
 
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,13 @@ from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
 
 
 class Runners:
-    """What runs a network, by the engine that fits the images: frames may not fit the one that runs images.
+    """Runs a network, with an engine that supports the images: frames may need another engine than single images.
 
     Args:
-        model: the network; its parameters are arguments of what runs it.
+        model: the network; its parameters are passed as arguments when it runs.
         engine: "scan", "event" or "auto", see `engine.choose`.
-        seed: of the rate encoding.
-        devices: that batches are spread over, see `BatchRunner`.
+        seed: seed of the rate encoding.
+        devices: devices that share each batch, see `BatchRunner`.
         rates: whether densities must be differentiable.
 
     Raises:
@@ -46,10 +46,10 @@ class Runners:
         self._made: dict[ModuleType, BatchRunner] = {}
 
     def of(self, images: Images | Array | None = None) -> "BatchRunner":
-        """What runs such images; None: any without a time axis.
+        """The runner for these images; None: images without a time axis.
 
         Raises:
-            UserError: the engine that was asked for can't run them.
+            UserError: the requested engine can't run them.
         """
         engine, _ = self._choose(images)
         if engine not in self._made:
@@ -57,24 +57,25 @@ class Runners:
         return self._made[engine]
 
     def describe(self, images: Images | Array | None = None) -> str:
-        """The engine for such images and the reason for it, in a few words for the log."""
+        """The engine for these images and the reason for it, in a few words for the log."""
         return self._choose(images)[1]
 
 
 class BatchRunner:
-    """Runs a network over batches, for the whole window, with the parameters as an argument.
+    """Runs batches through a network for the whole window, with the parameters as an argument.
 
     Args:
-        model: the network, of which the structure alone is used.
+        model: the network; only its structure is used.
         engine: one of those in csnn_jax.engine.
-        seed: of the rate encoding.
-        devices: that `share` and `evaluate` spread batches over; None: `evaluate` takes one, and there is no `share`.
+        seed: seed of the rate encoding.
+        devices: devices that `share` and `evaluate` distribute batches over; None: `evaluate` uses one device, and
+            `share` isn't available.
 
     Attributes:
         engine: as given.
         tally: (parameters, input) -> sums over the window, `scan.SpikeCounts`.
-        trace: (parameters, input) -> everything that happened, `scan.Trace`.
-        fires: (parameters, input) -> which channels spike at all in the window, `scan.Seen`.
+        trace: (parameters, input) -> all states and spikes, `scan.Trace`.
+        fires: (parameters, input) -> which channels ever spike in the window, `scan.Seen`.
     """
 
     def __init__(self, model: CSNN, engine: ModuleType, seed: int, devices: Devices | None = None):
@@ -108,16 +109,16 @@ class BatchRunner:
         self._membranes, self._look = scan.jit(membranes), scan.jit(look)
 
     def hold(self, images: Images | Array) -> Images | Array:
-        """The images where `present` takes them from: the device if they are there, but for those to encode."""
+        """Prepares the images for `present`: on the device if they are already there, unless they must be encoded."""
         return np.asarray(images) if isinstance(images, Array) and self._config.encoding != "direct" else images
 
     def present(self, held: Images | Array, rows: np.ndarray, stream: tuple[int, int]) -> Array:
         """The network's input for some rows of the images: [batch, H, W, C] or [time, batch, H, W, C].
 
         Args:
-            held: what `hold` gave.
-            rows: which of them [batch].
-            stream: names the batch for the rate encoding (csnn_torch draws the same spikes for it).
+            held: the result of `hold`.
+            rows: indices of the images [batch].
+            stream: identifies the batch for the rate encoding; csnn_torch draws the same spikes for it.
         """
         if isinstance(held, Array):
             return take(held, rows)
@@ -125,14 +126,14 @@ class BatchRunner:
         return jax.device_put(x, may_alias=True)  # made for this batch alone
 
     def share(self, images: np.ndarray, batch: int, stream: tuple[int, int]) -> Array:
-        """`present` for a batch that is spread over devices; `images` are those of `Devices.rows(batch)`."""
+        """`present` for a batch that is distributed over devices; `images` are those of `Devices.rows(batch)`."""
         assert self._devices is not None
         within = self._devices.rows(batch).start, batch
         x = as_input(images, self._config, (self._seed, *stream), within)
         return self._devices.put(x, batch, x.ndim - 4)
 
     def evaluate(self, params, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:
-        """Runs all images of a split; see `metrics.evaluate`."""
+        """Evaluates all images of a split; see `metrics.evaluate`."""
         held = self.hold(split.images)
 
         def tally(rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -147,10 +148,10 @@ class BatchRunner:
         return metrics.evaluate(split, self._config, tally, go_on)
 
     def by_steps(self, params, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        """What the class is read from over the whole window, and what it would be worth if the window ended earlier.
+        """The class scores over the whole window, and the accuracy if the window ended earlier.
 
         Returns:
-            Scores of every image and class [N, classes], as `Answer` has them, and the accuracy after each step [time].
+            Scores of every image and class [N, classes], as in `Answer`, and the accuracy after each step [time].
         """
         labels, held = split.labels, self.hold(split.images)
         index, valid = eval_batches(len(labels), min(metrics.BATCH, len(labels)))
@@ -178,18 +179,18 @@ class BatchRunner:
 
 @jax.jit
 def take(array: Array, index: np.ndarray) -> Array:
-    """Rows of `array`; images that bring their own time axis [N, T, ...] become time-major [T, batch, ...]."""
+    """Rows of `array`; images with a time axis [N, T, ...] become time-major [T, batch, ...]."""
     rows = array[index]
     return rows.swapaxes(0, 1) if array.ndim == 5 else rows
 
 
 class StreamStep(NamedTuple):
-    """What one frame brought.
+    """The result of one frame.
 
     Attributes:
-        spikes: of the output neurons at this step, 0 or 1: int [classes], or [batch, classes].
-        scores: of every class since the last reset, as `Answer` has them: counts of output spikes, int; or where the
-            network's readout is the membrane, the sum of its output membranes, float. As `spikes` in shape.
+        spikes: spikes of the output neurons at this step, 0 or 1: int [classes] or [batch, classes].
+        scores: score of each class since the last reset, as in `Answer`: int, number of output spikes, or float, sum of
+            the output membranes if the network's readout is the membrane. Same shape as `spikes`.
     """
 
     spikes: np.ndarray
@@ -201,7 +202,7 @@ class Stream:
 
     Args:
         model: the network.
-        batch: how many streams run side by side; None: one, whose frames and answers have no batch axis.
+        batch: number of parallel streams; None: one, without a batch axis in frames and results.
     """
 
     def __init__(self, model: CSNN, batch: int | None = None):
@@ -219,7 +220,7 @@ class Stream:
         self.reset()
 
     def reset(self) -> None:
-        """Goes back to the state before the first frame: membranes and scores are 0."""
+        """Resets to the state before the first frame: membranes and scores are 0."""
         self._states = self._model.initial_states(self._batch or 1)
         self._scores = jnp.zeros_like(self._states[-1][MEMBRANE])
 
@@ -244,8 +245,8 @@ class Stream:
         if config.encoding == "direct":
             x = np.asarray(as_learned(x.reshape(-1, *shape), config, "pixels of frame"))
         elif ((x != 0) & (x != 1)).any():
-            spikes = f"spikes, as {config.encoding} encoding makes them"
-            raise ValueError(f"frame has other numbers than 0 and 1, expected {spikes}")
+            spikes = f"spikes, as from {config.encoding} encoding"
+            raise ValueError(f"frame has values other than 0 and 1, expected {spikes}")
         state = self._states, self._scores
         self._states, spikes, self._scores = self._step(self._params, *state, x.reshape(-1, *shape))
         # Copied, for the next step writes over the scores.
@@ -253,3 +254,16 @@ class Stream:
         if self._model.config.readout == "spikes":
             scores = scores.astype(np.int64)
         return StreamStep(answer, scores) if self._batch else StreamStep(answer[0], scores[0])
+
+
+def to_run(images: Any, one: float) -> Images | Array:
+    """Images as `data.as_images` has them; an array of JAX's that the network takes stays on its device.
+
+    Raises:
+        ValueError: no numbers, or lists of different lengths; says what they are.
+    """
+    if isinstance(images, jax.core.Tracer):
+        raise ValueError("images are traced, expected an array: inside of JAX's transformations run `model` instead")
+    if isinstance(images, Array) and images.dtype in (np.uint8, np.float32):
+        return images
+    return as_images(images, "images", one)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Trains a convolutional spiking neural network with surrogate gradients in JAX.
 
-Without flags: MNIST, conv32-pool-LIF, conv64-pool-LIF, fc512-LIF, fc10-LIF, 100 time steps, one epoch. Leaves a run
+Without flags: MNIST, conv32-pool-LIF, conv64-pool-LIF, fc512-LIF, fc10-LIF, 100 time steps, one epoch. Writes a run
 directory with weights, metrics and plots, for csnn_jax.evaluate, csnn_jax.predict and export."""
 
 
@@ -74,7 +74,7 @@ def make_trainer(flags: JaxFlags, config: Config, train: "Split") -> "Trainer":
     process.set_up(config.train.dtype)
     devices, batch = mesh.chosen(flags.devices), config.train.batch_size
     if batch % devices.count:
-        expected = f"expected a multiple of {devices.count}, the devices that share it"
+        expected = f"expected a multiple of {devices.count}, the number of devices that share it"
         raise UserError(f"--batch-size {batch}: {expected}")
     return Trainer(config, train, devices=devices)
 

@@ -1,9 +1,6 @@
-"""A trained network: it classifies images and shows what its neurons do.
+"""A trained network, which classifies images and shows what its neurons do.
 
-    model = csnn_jax.load("runs/2026-11-25_12-00-00")
-    answer = model.classify(images)
-
-Nothing here changes settings of the caller's process (JAX's types, its cache, the allocator).
+Nothing here changes global settings of the process (JAX's types, its cache, the allocator).
 """
 
 from collections.abc import Iterable
@@ -23,19 +20,19 @@ from csnn_jax.engine import scan
 from csnn_jax.errors import naming_arguments
 from csnn_jax.network import model as models
 from csnn_jax.network.model import CSNN
-from csnn_jax.runner import BatchRunner, Runners, Stream
+from csnn_jax.runner import BatchRunner, Runners, Stream, to_run
 from csnn_jax.runs import layouts, metrics, rundir, weights
 from csnn_jax.runs.layouts import Tensors
 from csnn_jax.runs.metrics import Evaluation, NeuronSummary
 
 
 class Answer(NamedTuple):
-    """The classes that a network gives for some images, and what they are read from.
+    """Predicted classes, and the scores that they come from.
 
     Attributes:
-        classes: the class with the highest score, the lowest on ties: int [batch].
-        scores: of every class [batch, classes]: its output spikes over the window, int; or where the network's readout
-            is the membrane, the sum of its output membranes, float.
+        classes: the class with the highest score; ties go to the lowest class: int [batch].
+        scores: score of each class [batch, classes]: int, number of output spikes over the window, or float, sum of the
+            output membranes if the network's readout is the membrane.
     """
 
     classes: np.ndarray
@@ -43,22 +40,31 @@ class Answer(NamedTuple):
 
 
 class Trained:
-    """A trained network, ready to classify images and to show what its neurons do.
+    """A trained network that classifies images and shows what its neurons do.
 
     Args:
-        config: the job that it was trained in.
-        tensors: its parameters in torch's names and layouts, see `runs.weights`.
-        engine: "scan", "event", or "auto": event where it can run the network, else scan.
-        records: what its training recorded, for `save`: what `metrics.jsonl` of a run holds.
+        config: its training job.
+        tensors: its parameters with torch's names and layouts, see `runs.weights`.
+        engine: "scan", "event", or "auto": event if it supports the network, otherwise scan.
+        records: the records of its training, as in `metrics.jsonl` of a run, for `save`.
 
     Attributes:
         config, records: as given.
-        model: the CSNN, for `step`, gradients, or the functions of csnn_jax.engine. Its type is the job's; float64
-            needs jax_enable_x64 and is float32 without it.
+        model: the CSNN, for `step`, gradients, or the functions of csnn_jax.engine. Its dtype is the job's; float64
+            needs jax_enable_x64 and becomes float32 without it.
 
     Raises:
-        ValueError: a config that is none.
-        UserError: tensors that are not this network's, or engine "event" can't run it; says why.
+        ValueError: config isn't a Config.
+        UserError: the tensors don't match the network, or engine "event" can't run it; the message says why.
+
+    Examples:
+        >>> import csnn_jax
+        >>> from csnn_jax import data
+        >>> test = data.load("mnist", (28, 28, 1)).test
+        >>> model = csnn_jax.load("runs/first")
+        >>> answer = model.classify(test.images[:5])
+        >>> answer.classes.shape, answer.scores.shape
+        ((5,), (5, 10))
     """
 
     @naming_arguments()
@@ -78,22 +84,22 @@ class Trained:
         return f"Trained({shape}, {stack}; {model.time_steps} steps; {self.config.data.dataset}; {name} engine)"
 
     def classify(self, images: Any) -> Answer:
-        """Runs the window and reads the classes; works in batches of 128.
+        """Classifies images, in batches of 128.
 
         Args:
-            images: an array of NumPy's or JAX's, a tensor of torch's, or lists: [N, H, W, C], or [N, T, H, W, C] where
-                they have a time axis of their own, whose length need not be the network's time_steps. Booleans and
-                whole numbers up to 255, which `config.model.pixel_scale` (mostly 256) divides, or floats from 0 to 1,
-                but where the network's encoding is rate or latency. Floats that are 255ths become bytes, others whole
-                multiples of 1 / `pixel_scale`; a network that has learned from other floats takes bytes as 255ths.
+            images: a NumPy or JAX array, a torch tensor, or lists: [N, H, W, C], or [N, T, H, W, C] with a time axis,
+                whose length may differ from the network's time_steps. They are booleans or integers up to 255, which
+                are divided by `config.model.pixel_scale` (usually 256), or floats from 0 to 1 unless the network's
+                encoding is rate or latency. Floats that are multiples of 1/255 become bytes, others are rounded to
+                multiples of 1 / `pixel_scale`. A network that was trained on floats divides bytes by 255.
 
         Raises:
-            ValueError: images of another shape or type, or none. Or they are traced: inside of `jax.jit`, `jax.vmap`
-                and the like the functions of csnn_jax.engine run `model`.
-            UserError: engine "event" was asked for, and the images have a time axis and other numbers than counts up
-                to 15.
+            ValueError: the images have the wrong shape or type, or there are none. Or they are traced by `jax.jit`,
+                `jax.vmap` or similar; there, run `model` with the functions of csnn_jax.engine.
+            UserError: engine "event" was requested, and the images have a time axis and values other than counts up to
+                15.
         """
-        images = _as_images(images, self.config.model.brightest)
+        images = to_run(images, self.config.model.brightest)
         runner, images = self._for(images)
         held = runner.hold(images)
         index, valid = eval_batches(len(images), min(metrics.BATCH, len(images)))
@@ -110,32 +116,32 @@ class Trained:
         """Runs the window and keeps every layer's membranes and spikes, all in memory at once.
 
         Args:
-            images: as `classify` takes them.
+            images: as in `classify`.
 
         Returns:
-            NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape]; `states` have all that
-                neurons keep, by name.
+            NumPy arrays, one per layer: `membranes` and `spikes`, each [time, batch, *shape]; `states` has all states
+                of the neurons, by name.
 
         Raises:
-            ValueError, UserError: as `classify`.
+            ValueError, UserError: as in `classify`.
         """
-        images = _as_images(images, self.config.model.brightest)
+        images = to_run(images, self.config.model.brightest)
         runner, images = self._for(images)
         found = runner.trace(self._params, runner.present(runner.hold(images), np.arange(len(images)), (2, 0)))
         return jax.tree.map(np.asarray, found)
 
     def stream(self, batch: int | None = None) -> Stream:
-        """Runs the network on frames as they come, with its state inside; see `Stream`.
+        """Returns a `Stream`, which runs the network on frames as they arrive and keeps its state.
 
             stream = model.stream()
             for frame in camera:
                 spikes, scores = stream(frame)
 
-        After the last frame of a window the scores are those of `classify`. A stream doesn't stop at `time_steps`:
-        `reset` begins a new window.
+        After the last frame of a window, the scores equal those of `classify`. A stream doesn't stop at `time_steps`;
+        `reset` starts a new window.
 
         Args:
-            batch: how many streams run side by side; None: one, without a batch axis.
+            batch: number of parallel streams; None: one, without a batch axis.
         """
         return Stream(self.model, batch)
 
@@ -143,11 +149,11 @@ class Trained:
         """Accuracy, confusion and spike densities over a split of a data set (`csnn_jax.data.load`).
 
         Args:
-            split: a `Split`, or images and their labels, as `classify` and `Split` take them.
+            split: a `Split`, or images and their labels, as in `classify` and `Split`.
 
         Raises:
-            ValueError: no split, one without images, labels outside the network's classes, or images that `classify`
-                refuses.
+            ValueError: the split is invalid or has no images, labels are outside the network's classes, or the images
+                are invalid for `classify`.
         """
         checked = self._split(split)
         runner, images = self._for(checked.images)
@@ -156,7 +162,7 @@ class Trained:
         return result
 
     def by_steps(self, split: Split | tuple[Any, Any]) -> np.ndarray:
-        """The accuracy over a split if the window ended after each of its steps [time]; as `evaluate`."""
+        """The accuracy over a split if the window ended after each of its steps [time]; see `evaluate`."""
         checked = self._split(split)
         runner, images = self._for(checked.images)
         return runner.by_steps(self._params, replace(checked, images=images))[1]
@@ -169,18 +175,18 @@ class Trained:
         return found
 
     def fires(self, images: Any) -> tuple[np.ndarray, ...]:
-        """Tells which channels spike at all in the window of each image; runs all images at once.
+        """Returns which channels ever spike in the window of each image; runs all images at once.
 
         Args:
-            images: as `classify` takes them.
+            images: as in `classify`.
 
         Returns:
-            A bool array [batch, channels] for each layer; of a linear layer every neuron is a channel.
+            A bool array [batch, channels] for each layer; each neuron of a linear layer is a channel.
 
         Raises:
-            ValueError, UserError: as `classify`.
+            ValueError, UserError: as in `classify`.
         """
-        images = _as_images(images, self.config.model.brightest)
+        images = to_run(images, self.config.model.brightest)
         runner, images = self._for(images)
         fired = runner.fires(self._params, runner.present(runner.hold(images), np.arange(len(images)), (1, 0)))
         return tuple(np.asarray(layer) for layer in fired)
@@ -189,14 +195,14 @@ class Trained:
         """Membranes and dead channels of every layer on some of the images.
 
         Args:
-            images: as `classify` takes them, or a split as `evaluate` takes it.
+            images: as in `classify`, or a split as in `evaluate`.
 
         Raises:
-            ValueError, UserError: as `classify`.
+            ValueError, UserError: as in `classify`.
         """
         if isinstance(images, Split) or (isinstance(images, tuple) and len(images) == 2):
             images = self._split(images).images
-        runner, images = self._for(_as_images(images, self.config.model.brightest))
+        runner, images = self._for(to_run(images, self.config.model.brightest))
         return runner.look(self._params, images)
 
     @naming_arguments()
@@ -205,23 +211,30 @@ class Trained:
         data.check_images(images, self.config.model)
         if images.ndim == 4 and is_recorded(self.config.data.dataset):
             shape = ", ".join(map(str, images.shape))
-            raise ValueError(f"images are [{shape}], expected [N, T, H, W, 2]: recordings' frames")
+            raise ValueError(f"images are [{shape}], expected [N, T, H, W, 2], the frames of recordings")
         images = as_learned(images, self.config.model)
         return self._runners.of(images), images
 
 
 @naming_arguments()
 def load(run: str | Path, engine: str = "auto", checkpoint: str | int | None = None) -> Trained:
-    """Loads the network that a run directory holds.
+    """Loads the network in a run directory.
 
     Args:
         run: the directory, made by `csnn_jax.train`, `csnn_torch.train` or `csnn_torch.convert`.
         engine: "scan", "event" or "auto", see `Trained`.
-        checkpoint: whose weights: "best", "last", or the iterations done; None: those of the run.
+        checkpoint: the checkpoint whose weights to load: "best", "last", or a number of iterations; None: the run's
+            weights.
 
     Raises:
-        UserError: no run there, no weights yet, no such checkpoint, files that do not fit together, or an engine that
-            can't run it.
+        UserError: there is no run, it has no weights yet, the checkpoint doesn't exist, the files don't match, or the
+            engine can't run the network.
+
+    Examples:
+        >>> import csnn_jax
+        >>> model = csnn_jax.load("runs/first", engine="scan")
+        >>> model.config.data.dataset
+        'mnist'
     """
     _, config, tensors = rundir.open_run(str(run), checkpoint)
     return Trained(config, tensors, engine)
@@ -233,30 +246,37 @@ def save(trained: Trained, path: str | Path, /, *, overwrite: bool = False) -> N
 def save(model: CSNN, config: Config | ModelConfig, path: str | Path, /, *, overwrite: bool = False) -> None: ...
 @naming_arguments()
 def save(network: Any, *where: Any, overwrite: bool = False) -> None:
-    """Makes a run directory of a network: `save(trained, path)`, or of a loop of one's own `save(model, config, path)`.
+    """Saves a network as a run directory: `save(trained, path)`, or `save(model, config, path)` from your own loop.
 
-    `csnn_jax.load`, evaluate, predict, report, csnn_torch.compare, export and `train --init-from` take it. A run holds
-    no data. Those of a network that was trained on arrays are given to the commands as `--dataset arrays:FILE.npz`.
+    `csnn_jax.load`, evaluate, predict, report, csnn_torch.compare, export and `train --init-from` accept it. A run has
+    no data. For a network that was trained on arrays, pass the data to the commands with `--dataset arrays:FILE.npz`.
 
     Args:
-        network: what `csnn_jax.fit` or `load` gave, or the CSNN of a loop.
-        where: of a CSNN, the job that it was trained in, whose data set is then the run's, or its ModelConfig alone,
-            where it was trained on arrays. At the end the directory to make.
-        overwrite: replace the run that it holds.
+        network: a result of `csnn_jax.fit` or `load`, or the CSNN of your loop.
+        where: the directory to create. For a CSNN, first its training job, whose data set becomes the run's, or only
+            its ModelConfig if it was trained on arrays; then the directory.
+        overwrite: whether to replace an existing run.
 
     Raises:
-        ValueError: no network, or a config that is none or another network's.
-        UserError: values that are not finite, or the directory can't be made.
+        ValueError: the network is invalid, or the config is invalid or doesn't match the network.
+        UserError: parameters aren't finite, or the directory can't be created.
+
+    Examples:
+        >>> import csnn_jax
+        >>> config = csnn_jax.ModelConfig(conv_channels=(4,), hidden=(8,), time_steps=5)
+        >>> csnn_jax.save(csnn_jax.CSNN(config), config, "runs/own")
+        >>> csnn_jax.load("runs/own", engine="scan")
+        Trained(28x28x1, conv4, fc8, fc10; 5 steps; arrays; scan engine)
     """
     *configs, path = where or (None,)
     if isinstance(network, Trained):
         model, job, records = network.model, network.config, network.records
         if configs:
-            raise ValueError("config is given, expected none: a Trained has its own")
+            raise ValueError("config is given, expected none, because a Trained has its own")
     else:
         model, job, records = network, _job(network, configs[0] if configs else None), ()
     if not isinstance(path, str | Path):
-        raise ValueError(f"path is of type {type(path).__name__}, expected a directory to make")
+        raise ValueError(f"path is of type {type(path).__name__}, expected the path of a directory")
     weights.check(models.tensors(model), job.model, "model")
     tensors = layouts.on_grid(job.model, models.tensors(model))
     run = rundir.create(str(path), job, overwrite)
@@ -274,18 +294,5 @@ def _job(model: Any, config: Any) -> Config:
     own = DataConfig(data.ARRAYS)
     job = decided(config if isinstance(config, Config) else Config(config, own, TrainConfig(init="torch")))
     if decided(Config(model.config)).model != job.model:
-        raise ValueError("config is another network's, expected the one that the model was made with")
+        raise ValueError("config doesn't match the network, expected the one that the model was made with")
     return job
-
-
-def _as_images(images: Any, one: float) -> Images | Array:
-    """Images as `data.as_images` has them; an array of JAX's that the network takes stays on its device.
-
-    Raises:
-        ValueError: no numbers, or lists of different lengths; says what they are.
-    """
-    if isinstance(images, jax.core.Tracer):
-        raise ValueError("images are traced, expected an array: inside of JAX's transformations run `model` instead")
-    if isinstance(images, Array) and images.dtype in (np.uint8, np.float32):
-        return images
-    return data.as_images(images, "images", one)

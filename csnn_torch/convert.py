@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from csnn_jax.data import Dataset
     from csnn_torch.foreign.network import ForeignNetwork
 
-DESCRIPTION = """Makes a run directory, for csnn_jax.evaluate and export, of a network that was trained elsewhere.
+DESCRIPTION = """Converts a network that was trained elsewhere to a run directory, for csnn_jax.evaluate and export.
 
-FILE is a NIR file, or a state_dict of snnTorch. The state_dict was written by `torch.save(network.state_dict(), FILE)`,
-or is the model_state_dict, state_dict or net of what the file holds, or is a safetensors file. Its network consists of
-Conv2d, perhaps BatchNorm2d, a pool or none, and snn.Leaky, ..., then Linear and snn.Leaky, ...; all neurons may be
-snn.Synaptic instead, and the last Linear may have none. A NIR file's network is a chain of Conv2d, IF, LIF or CubaLIF,
-and SumPool2d or AvgPool2d before or after them, ..., Flatten, Linear or Affine and neurons, .... What the file lacks
-comes from the flags. Weights are rounded so that every sum is exact. On --dataset, if its images have the size that the
-network takes, the test accuracy is measured, and on its first 1,000 test images what the rounding changed."""
+FILE is a NIR file or an snnTorch state_dict: a file written by `torch.save(network.state_dict(), FILE)`, a checkpoint
+with a model_state_dict, state_dict or net, or a safetensors file. Its network consists of blocks of Conv2d, optionally
+BatchNorm2d and pooling, and snn.Leaky, followed by blocks of Linear and snn.Leaky. All neurons may be snn.Synaptic
+instead, and the last Linear may have none. A NIR file's network is a chain of Conv2d and IF, LIF or CubaLIF, with
+SumPool2d or AvgPool2d before or after the neurons, then Flatten, then Linear or Affine and neurons. Flags provide
+whatever the file doesn't contain. Weights are rounded to make every sum exact. If the images of --dataset have the
+network's input size, the test accuracy is measured, and the effect of the rounding on the first 1,000 test images."""
 
 OF_BOTH = ("surrogate", "slope", "time_steps", "encoding", "normalize")
 """The flags that say of the network what no file has."""
@@ -58,68 +58,69 @@ DRAWN = 20
 @dataclass(frozen=True)
 class ConvertFlags:
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """The NIR file, by its content or the ending .nir, or the state_dict."""
+    """NIR file (recognized by its content or the extension .nir) or state_dict."""
     out: str
-    """Run directory to make."""
+    """Run directory to create."""
     overwrite: bool = False
-    """Replace the run that --out holds."""
+    """Replace the run in --out."""
     input_shape: tuple[int, int, int] | None = None
-    """Image height, width and channels; None: what a NIR file says; 28 28 and the channels of the first convolution for
-    a state_dict."""
+    """Height, width and channels of an image; default: from the NIR file, or 28 28 and the channels of the first
+    convolution for a state_dict."""
     dt: float | None = None
-    """Time step, seconds, for the time constants of a NIR file; None: what the file says, else the program's usual one,
-    1e-4 for most."""
+    """Time step in seconds, for the time constants of a NIR file; default: from the file, otherwise the program's usual
+    time step, mostly 1e-4."""
     written_by: WrittenBy | None = None
-    """Program that wrote the NIR file, whose own rules for time constants, inputs and thresholds apply; None: those of
-    NIR's definition."""
+    """Program that wrote the NIR file, to apply its rules for time constants, inputs and thresholds; default: NIR's
+    definition."""
     reset: Reset | None = None
-    """What a spike does to a membrane, which no program's NIR file says; None: what NIR's or the program's usual
-    neurons do."""
+    """What a spike does to the membrane, which NIR files don't contain; default: the usual reset of NIR or of the
+    program."""
     norm_input: bool = True
-    """Whether Sinabs' LIF, in a NIR file, multiplies its input by what its membrane loses in a step."""
+    """Sinabs' LIF in a NIR file multiplies its input by its leak; --no-norm-input disables this."""
     map: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=PLACE")] = ()
-    """Places of modules whose order in FILE does not tell them: layers conv1, ..., fc1, ..., neurons lif1, ...; a
-    BatchNorm is given the layer that it follows."""
+    """Places of modules whose order in FILE isn't that of the network: conv1, ..., fc1, ... for layers, lif1, ... for
+    neurons, and the preceding layer for a BatchNorm."""
     padding: Padding | tuple[Padding, ...] = ModelConfig.padding
-    """Zeros around a convolution's input: same, half a kernel on each side, or valid, none; one value, or one per
+    """Zero padding of the convolutions: same (half a kernel on each side) or valid (none); one value, or one per
     convolution."""
     stride: int | tuple[int, ...] = ModelConfig.stride
     """Stride of the convolutions: one value, or one per convolution."""
     pool: Pool | tuple[Pool, ...] = ModelConfig.pool
     """Pooling after each convolution, or none; one value, or one per convolution."""
     pool_size: int | tuple[int, ...] = ModelConfig.pool_size
-    """Height and width of a pool's window, which is its stride, too; one value, or one per convolution."""
+    """Height, width and stride of the pooling windows; one value, or one per convolution."""
     pool_after: bool = ModelConfig.pool_after
-    """The pools follow the neurons."""
+    """The pools come after the neurons."""
     output: Output | None = None
-    """What the last layer is: spiking, or an integrator, which neither spikes nor resets and whose membranes the class
-    is read from; None: an integrator if it alone has no reset, or if it is a Linear without a neuron."""
+    """Last layer: spiking, or an integrator, which neither spikes nor resets and whose membranes determine the class.
+    Default: integrator if only the last layer has no reset, or if it's a Linear without a neuron."""
     readout: Readout = ModelConfig.readout
-    """What the class is read from where the last layer spikes: its spikes, or its membranes, summed over the window."""
+    """How the class is chosen if the last layer spikes: by its spikes, or by its membranes summed over the window."""
     surrogate: SurrogateName = "atan"
-    """Surrogate derivative that it was trained with. snnTorch's own is atan."""
+    """Surrogate derivative that the network was trained with; snnTorch's default is atan."""
     slope: float | None = None
-    """Sharpness of the surrogate; None: snnTorch's default."""
+    """Slope of the surrogate; default: snnTorch's."""
     time_steps: int | None = None
-    """Time steps that each image is presented for; None: what a NIR file by export says, else 100."""
+    """Number of time steps for which each image is presented; default: from a NIR file written by export, otherwise
+    100."""
     encoding: Encoding | None = None
-    """Image to input; None: what a NIR file by export says, else direct."""
+    """How images become input; default: from a NIR file written by export, otherwise direct."""
     batchnorm_eps: float = 1e-5
-    """eps of the BatchNorms; torch's default is 1e-5."""
+    """eps of the BatchNorms."""
     normalize: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="MEAN... STD...")] = None
-    """Mean and standard deviation of the images that it was trained on, as torchvision's Normalize takes them: two
-    numbers, or the means of all channels and then their standard deviations; None: images as pixel / --scale."""
+    """Mean and standard deviation of the training images, as in torchvision's Normalize: two numbers, or the means of
+    all channels followed by their standard deviations; default: images aren't normalized."""
     weight_bits: int | None = None
-    """Bits of a weight with its sign, 2 to 8, that the weights are rounded to; None: as many as stay exact."""
+    """Round weights to this many bits, 2 to 8 including the sign; default: as many as stay exact."""
     scale: float | None = None
-    """What pixel values were divided by: any positive number; None: what a NIR file by export says, else 255, as
-    torchvision's ToTensor does, and 1 for counts and images of 0 and 1. It is folded into the first weights, for
-    networks here divide by powers of two."""
+    """Any positive number that pixel values were divided by. It's folded into the first weights, because networks here
+    divide by powers of two. Default: from a NIR file written by export, otherwise 255, as in torchvision's ToTensor,
+    and 1 for counts and images of 0 and 1."""
     reset_delay: bool = True
-    """The snnTorch neurons' reset_delay; csnn_jax has neurons with the delay only."""
+    """The snnTorch neurons have reset_delay, the only kind that csnn_jax supports; --no-reset-delay is an error."""
     dataset: str | None = None
-    """Data set that it was trained on, named as for csnn_jax.train; None: mnist, if the network takes its images and
-    has its ten classes."""
+    """Data set that the network was trained on, named as for csnn_jax.train; default: mnist if image size and number of
+    classes match."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if not flags.reset_delay and not nir_file.is_nir(flags.file):
             raise UserError(
-                "--no-reset-delay: csnn_jax has no neurons that reset at once, expected a network with the delay"
+                "--no-reset-delay: csnn_jax doesn't support neurons without the delay, expected a network with it"
             )
         found = _read(flags)
         name = flags.dataset or (DataConfig.dataset if _takes_mnist(found.config) else OWN)
@@ -142,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dataset = None if name == OWN else data.load_for(job)
         if dataset is not None:
             found = _read(flags, **_entering(found.config, dataset))
+            job = replace(job, data=replace(job.data, classes=data.named(dataset)))
         for note in found.notes:
             print(f"Note: {note}")
         config = replace(job, model=replace(found.config, weight_bits=flags.weight_bits))
@@ -160,8 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             why = "".join(f": {note}" for note in dataset.fitted) if dataset else ""
             wanted = f"images of {_size(config.model.input_shape)} and at most {config.model.num_classes} classes"
             changed = rounding.effect(config, masters, rounding.drawn(config.model, DRAWN))
-            print(f"Rounding the weights, on {DRAWN} random images, a fifth of their pixels above 0: {changed}")
-            print(f"No accuracy was measured{why}; give the data set that it was trained on, of {wanted}, by --dataset")
+            print(f"Rounding the weights, on {DRAWN} random images with a fifth of their pixels above 0: {changed}")
+            print(f"No accuracy was measured{why}; use --dataset with the data set of its training, {wanted}")
         else:
             changed = rounding.effect(config, masters, dataset.test.images, dataset.test.labels)
             print(f"Rounding the weights, on the first {changed.images:,} test images: {changed}", flush=True)
@@ -191,7 +193,7 @@ def _read(flags: ConvertFlags, **entering: Any) -> "ForeignNetwork":
         if (value := getattr(flags, name)) != getattr(ConvertFlags, name):
             flag = f"--no-{name.replace('_', '-')}" if value is False else f"{flag_of(name)} {show(value)}"
             this, other = ("a NIR file", "a state_dict") if nir else ("a state_dict", "a NIR file")
-            raise UserError(f"{flag}: {flags.file} is {this}, expected {other} with it")
+            raise UserError(f"{flag}: {flags.file} is {this}, but this flag is only for {other}")
     said = given(OF_BOTH) | {"divided_by": flags.scale} | entering
     if nir:
         return nir_network.read(flags.file, input_shape=flags.input_shape, **given(OF_NIR) | said)
@@ -205,7 +207,7 @@ def _entering(model: ModelConfig, dataset: "Dataset") -> dict[str, Any]:
 
     shape = dataset.test.images.shape[-3:]
     if shape != model.input_shape:
-        wanted = f"expected {_size(model.input_shape)}, which the network takes"
+        wanted = f"expected {_size(model.input_shape)}, the network's input shape"
         raise UserError(f"--dataset {dataset.name}: has images of {_size(shape)}, {wanted}")
     fitted = data.fit_model(replace(model, time_steps=dataset.frames or model.time_steps), dataset)
     return {name: getattr(fitted, name) for name in ("scale", "input_bits", "time_steps")}
@@ -231,8 +233,8 @@ def _text(model: ModelConfig, has_geometry: bool) -> str:
     geometry = f"padding {show(model.padding)}, stride {show(model.stride)}, {pool}" if model.conv_channels else ""
     flags = f"{model.surrogate}, {model.encoding}, {model.time_steps} steps"
     if geometry and has_geometry:
-        return f"{read}, {geometry}; as flags say: {flags}"
-    return f"{read}; as flags say: {geometry}{', ' if geometry else ''}{flags}"
+        return f"{read}, {geometry}; from flags: {flags}"
+    return f"{read}; from flags: {geometry}{', ' if geometry else ''}{flags}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The loss that training minimises: snnTorch's own where it has one. The formulas: csnn_jax/update/objective.py."""
+"""The loss that training minimizes: snnTorch's own if it has one. csnn_jax/update/objective.py has the formulas."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def make(config: TrainConfig, dtype: torch.dtype) -> Loss:
-    """The loss of a job. Of spikes, in float32 and without label smoothing, it is snnTorch's own class."""
+    """The loss of a job. For spikes in float32 without label smoothing, it's snnTorch's own class."""
     smoothing = config.label_smoothing
     own = dtype == torch.float32 and not smoothing
     if config.loss == "mse_count":

@@ -1,4 +1,4 @@
-"""The network as a snnTorch user writes it: `nn.Sequential` of convolutions, pools, linear layers, neurons.
+"""The network as an snnTorch user writes it: `nn.Sequential` of convolutions, pools, linear layers and neurons.
 
 Its input x is an image [batch, channels, height, width], presented at every step, or a sequence
 [time, batch, channels, height, width].
@@ -40,7 +40,7 @@ class Trace(NamedTuple):
 
 
 class SpikeCounts(NamedTuple):
-    """What the outputs came to over the window, and how often each layer spiked.
+    """Sums over the window: the class scores, and how often each layer spiked.
 
     Attributes:
         scores: per image and class [batch, classes]: output spikes, or the sum of the output membranes.
@@ -54,16 +54,16 @@ class SpikeCounts(NamedTuple):
 def sequential(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Network:
     """The network in the form of snnTorch's tutorials: state hidden in the layers, output (spikes, membrane).
 
-    Called with one step's image [batch, channels, height, width], it goes one step on; `reset` clears the state.
-    Turns TF32 off in this process: its 10 bits are fewer than weights have, and cuDNN's convolutions use it by default.
+    A call with one step's image [batch, channels, height, width] advances it by one step; `reset` clears the state.
+    Making it turns off TF32 in this process: weights have more than TF32's 10 bits, and cuDNN uses it by default.
 
     Raises:
-        UserError: neurons that snnTorch hasn't.
+        UserError: snnTorch doesn't have these neurons.
     """
     if reason := config.kind.lacks("snntorch"):
         raise UserError(f"--neuron {config.neuron}: {reason}")
     if "clear" in config.resets:
-        raise UserError(f"--reset {show(config.reset)}: snnTorch has none, csnn_jax.train does")
+        raise UserError(f"--reset {show(config.reset)}: snnTorch doesn't support it, expected csnn_jax.train")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     modules: list[nn.Module] = []
     layers = config.layers
@@ -112,7 +112,7 @@ def _parameters(network: nn.Sequential) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def tensors(network: nn.Sequential) -> Tensors:
-    """The parameters as `weights.safetensors` holds them, NumPy arrays."""
+    """The parameters as in `weights.safetensors`, NumPy arrays."""
     return {name: _plain(name, parameter.detach()) for name, parameter in _parameters(network)}
 
 
@@ -128,7 +128,7 @@ def kernels(network: nn.Sequential) -> list[torch.Tensor]:
 
 
 def gradients(network: nn.Sequential) -> Tensors:
-    """The parameters' gradients after a backward pass, named and laid out as `tensors`; zeros where there is none."""
+    """The parameters' gradients after a backward pass, named and laid out as in `tensors`; zeros if missing."""
     found = {}
     for name, parameter in _parameters(network):
         if not parameter.requires_grad:  # exponents of grids
@@ -139,14 +139,14 @@ def gradients(network: nn.Sequential) -> Tensors:
 
 
 def load_tensors(network: nn.Sequential, tensors: Tensors) -> None:
-    """Sets the parameters of a `sequential` network from the tensors of a `weights.safetensors`, keeping its type.
+    """Sets the parameters of a `sequential` network from the tensors of a `weights.safetensors`, keeping its dtype.
 
     Raises:
-        ValueError: tensors that are not this network's; nothing is set.
+        ValueError: the tensors don't match the network; nothing is changed.
     """
     expected = dict(_parameters(network))
     for name in sorted(expected.keys() ^ tensors.keys()):
-        missing = "is missing" if name in expected else "is none of this network's tensors"
+        missing = "is missing" if name in expected else "isn't a tensor of this network"
         raise ValueError(f"{name} {missing}, expected {', '.join(expected)}")
     for name, parameter in expected.items():
         if tensors[name].shape != (expects := _plain(name, parameter.detach()).shape):
@@ -157,19 +157,19 @@ def load_tensors(network: nn.Sequential, tensors: Tensors) -> None:
 
 
 def reset(network: nn.Sequential) -> None:
-    """Clears the state of this network (snnTorch's `utils.reset` clears that of every network of the process)."""
+    """Clears the state of this network. (snnTorch's `utils.reset` clears every network of the process.)"""
     for neuron in neurons(network):
         neuron.reset_mem()
 
 
 def check_input(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> None:
-    """Raises ValueError unless x is what the network takes; what its layers refuse, torch says itself."""
+    """Raises ValueError unless x is a valid input; torch itself checks what depends on the layers."""
     if not isinstance(x, torch.Tensor):
         raise ValueError(f"x is of type {type(x).__name__}, expected a torch.Tensor")
     if x.ndim not in (4, 5) or 0 in x.shape:
         raise ValueError(f"x is {list(x.shape)}, expected [batch, C, H, W] or [time, batch, C, H, W]")
     if x.dtype != (dtype := next(network.parameters()).dtype):
-        raise ValueError(f"x is {x.dtype}, expected {dtype}, the network's type (an image of bytes divided by 256)")
+        raise ValueError(f"x is {x.dtype}, expected {dtype}, the network's dtype (divide images of bytes by 256)")
     if x.ndim == 4 and time_steps < 1:
         raise ValueError(f"time_steps is {time_steps}, expected at least 1")
 
@@ -178,15 +178,15 @@ def run(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> torch.Tenso
     """The tutorials' forward pass.
 
     Args:
-        network: as `sequential` makes it; another one runs with its weights as they are.
+        network: as returned by `sequential`; other networks run with unrounded weights.
         x: one image [batch, C, H, W], presented `time_steps` times, or a sequence [time, batch, C, H, W].
-        time_steps: steps for which an image is presented; a sequence brings its own.
+        time_steps: number of steps for an image; a sequence has its own.
 
     Returns:
         Output spikes [time, batch, classes].
 
     Raises:
-        ValueError: x of another type or rank, or empty, or no steps.
+        ValueError: x has the wrong type or rank or is empty, or there are no steps.
     """
     return run_for(network, x, time_steps, "spikes")
 
@@ -196,8 +196,8 @@ def run_for(
 ) -> torch.Tensor:
     """The output's spikes or membranes [time, batch, classes] over the window; see `run`.
 
-    Weights are rounded once for the window. With `once` the first layer's current, of an image that does not change, is
-    computed before the loop.
+    Weights are rounded once for the window. With `once`, the first layer's current of a constant image is computed
+    before the loop.
     """
     check_input(network, x, time_steps)
     reset(network)
@@ -216,11 +216,11 @@ def run_for(
 def watch(
     network: nn.Sequential, x: torch.Tensor, time_steps: int, reads: Readout = "spikes"
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Runs the window (see `run`) for training, and sees every layer.
+    """Runs the window (see `run`) for training and records the density of every layer.
 
     Returns:
-        Output spikes or membranes, as `reads` says, [time, batch, classes] and densities, the share of neurons that
-            spike at a step [layers]. Both are differentiable.
+        Output spikes or membranes, depending on `reads`, [time, batch, classes] and densities, the fraction of neurons
+            that spike at a step [layers]. Both are differentiable.
     """
     shares: list[list[torch.Tensor]] = [[] for _ in neurons(network)]
     with _watched(network, lambda number, neuron, fired: shares[number].append(fired.mean())):
@@ -248,7 +248,7 @@ def trace(network: nn.Sequential, x: torch.Tensor, time_steps: int) -> Trace:
 
 @torch.no_grad()
 def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Readout = "spikes") -> SpikeCounts:
-    """Runs the window (see `run`) and keeps sums only."""
+    """Runs the window (see `run`) and keeps only sums."""
     check_input(network, x, time_steps)
     fired = torch.zeros(x.shape[-4], len(neurons(network)), device=x.device)
 
@@ -261,12 +261,12 @@ def tally(network: nn.Sequential, x: torch.Tensor, time_steps: int, readout: Rea
 
 
 def add_up(steps: T) -> T:
-    """The sum over the first axis, in the order of the steps as csnn_jax adds: sums of membranes round."""
+    """The sum over the first axis, in the order of the steps as in csnn_jax, because sums of membranes round."""
     return sum(steps[1:], steps[0])
 
 
 def predictions(config: ModelConfig, membranes: Sequence[np.ndarray], spikes: Sequence[np.ndarray]) -> np.ndarray:
-    """The classes [batch] that a network gives, from all layers' membranes and spikes [time, batch, *shape]."""
+    """The predicted classes [batch], from all layers' membranes and spikes [time, batch, *shape]."""
     return add_up((membranes if config.readout == "membrane" else spikes)[-1]).argmax(1)
 
 
@@ -286,9 +286,9 @@ def _watched(network: nn.Sequential, see: Callable[[int, snn.SpikingNeuron, torc
 
 
 def channels_first(images: np.ndarray, memory_format: torch.memory_format = torch.contiguous_format) -> torch.Tensor:
-    """Images [..., H, W, C] as torch takes them, [..., C, H, W].
+    """Converts images [..., H, W, C] to torch's layout [..., C, H, W].
 
-    The clone has a data loader's strides. Without it torch takes the strides of grey images for channels-last.
+    The clone has a data loader's strides. Without it, torch would treat the strides of gray images as channels-last.
     """
     found = torch.from_numpy(images).movedim(-1, -3)
     if found.ndim == 4:

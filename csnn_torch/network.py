@@ -1,4 +1,4 @@
-"""snnTorch's modules in a row, which run on rounded weights."""
+"""A sequence of snnTorch's modules that runs on rounded weights."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ Found = TypeVar("Found")
 
 
 class Network(nn.Sequential):
-    """Runs with weights and biases rounded to their grids, on which no sum rounds (docs/design.md, section 2).
+    """Runs with weights and biases rounded to their grids, so all sums are exact (docs/design.md, section 2).
 
-    The parameters stay as training updates them: gradients pass through the rounding as if it weren't there.
+    The parameters themselves stay unrounded, and gradients pass through the rounding unchanged.
 
     Attributes:
-        grids: one for each layer with weights; empty: weights run as they are.
+        grids: one for each layer with weights; if empty, weights aren't rounded.
     """
 
     def __init__(self, modules: Sequence[nn.Module], grids: Sequence[Grid]):
@@ -35,13 +35,13 @@ class Network(nn.Sequential):
 
     @property
     def weighted(self) -> list[tuple[Any, Grid]]:
-        """Every module with weights, and their grid; none of a network without grids."""
+        """Every module with weights, and its grid; empty for a network without grids."""
         modules = [one for one in self.children() if isinstance(one, (nn.Conv2d, nn.Linear))]
         return list(zip(modules, self.grids, strict=True)) if self.grids else []
 
     @torch.no_grad()
     def choose_exponents(self) -> None:
-        """Sets the exponents of grids that are chosen, see `Grid.choose`, from the weights as they are."""
+        """Sets the exponents of grids from the current weights, see `Grid.choose`."""
         for module, grid in self.weighted:
             if grid.chosen:
                 weight, bias = _detached(module)
@@ -49,10 +49,10 @@ class Network(nn.Sequential):
 
 
 def exactly(network: nn.Sequential, call: Callable[[], Found]) -> Found:
-    """Calls a function that runs the network's modules, which have their rounded weights meanwhile.
+    """Calls a function that runs the network's modules, with rounded weights during the call.
 
-    For a window of many steps: a call of the network itself rounds at every step. Without grids, as another
-    `nn.Sequential` has none, the weights stay as they are.
+    Use it for a window of many steps, because calling the network itself rounds at every step. Without grids, as in
+    other `nn.Sequential`s, the weights aren't rounded.
     """
     weights = {f"network.{name}": value for name, value in _rounded(network).items()}
     return torch.func.functional_call(_Call(network, call), weights, (), tie_weights=False)
@@ -60,11 +60,11 @@ def exactly(network: nn.Sequential, call: Callable[[], Found]) -> Found:
 
 @contextmanager
 def dropping(network: nn.Sequential, masks: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Multiplies the spikes that linear layers take.
+    """Multiplies the input spikes of linear layers by masks.
 
     Args:
-        network: as `sequential` makes it.
-        masks: for each linear layer that takes spikes what these are multiplied by [batch, *shape of the spikes].
+        network: as returned by `sequential`.
+        masks: factors of the spikes for each linear layer with spikes as input [batch, *shape of the spikes].
     """
     modules = list(network)
     spiking = [number for number, module in enumerate(modules) if isinstance(module, snn.SpikingNeuron)]

@@ -1,9 +1,9 @@
-"""The network in a state_dict that a user of snnTorch saved: stack, neurons and weights, or why not.
+"""Reads the network of an snnTorch state_dict: stack, neurons and weights.
 
     network = state_dict.read("net.pt", time_steps=25, padding="valid")
 
-`foreign/saved.py` reads the file, `foreign/modules.py` finds what is in it, `foreign/stack.py` in which order, and
-`foreign/neurons.py` what its neurons are; here its modules become a network.
+`foreign/saved.py` reads the file, `foreign/modules.py` identifies its modules, `foreign/stack.py` finds their order,
+and `foreign/neurons.py` reads the neurons. This module builds the network.
 """
 
 import itertools
@@ -20,13 +20,13 @@ from csnn_torch.foreign.modules import Module
 from csnn_torch.foreign.network import ForeignNetwork, weights_of
 
 UNSEEN = (
-    "a state_dict does not show inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
-    "BatchNorm's eps, or where pools are and of what kind; assumed: snnTorch's defaults, and what the flags say"
+    "a state_dict doesn't contain inhibition, reset_delay, state_quant, graded spikes (before snnTorch 1.0), a "
+    "BatchNorm's eps, or the places and kinds of pools: assuming snnTorch's defaults and the flags' values"
 )
 USUAL = (28, 32, 34, 48, 64, 96, 128, 224, 256)
-"""Heights and widths of images of usual data sets, which a message suggests first."""
+"""Image sizes of common data sets, which a message suggests first."""
 SIZES = 512
-"""The largest that a message suggests."""
+"""The largest size that a message suggests."""
 
 
 def read(
@@ -40,23 +40,23 @@ def read(
     output: Output | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
-    """Reads the network from a file that torch.save wrote.
+    """Reads the network from a file written by torch.save.
 
     Args:
         path: the file.
         input_shape: height, width and channels of the images; None: 28, 28 and the channels of the first weight.
-        places: "NAME=PLACE" for modules whose order in the file does not tell their place; see `stack.stack`.
+        places: "NAME=PLACE" for modules whose order in the file isn't that of the network; see `stack.stack`.
         batchnorm_eps: eps of the BatchNorms.
-        normalize: mean and standard deviation of images, as pixels from 0 to 1, that it was trained on normalized; or
-            the means of all channels, then their standard deviations.
-        divided_by: what the bytes of its images were divided by; None: see `folding.entered`.
-        output: what the last layer is; None: see `neurons.read`.
-        fields: fields of ModelConfig that a state_dict lacks: padding, stride, pool, surrogate, slope, time_steps,
+        normalize: mean and standard deviation that normalized the training images, for pixels from 0 to 1; or the means
+            of all channels followed by their standard deviations.
+        divided_by: divisor of the bytes of its images; None: see `folding.entered`.
+        output: kind of the last layer; None: see `neurons.read`.
+        fields: fields of ModelConfig that aren't in a state_dict: padding, stride, pool, surrogate, slope, time_steps,
             encoding, readout, and the scale and input_bits of its images.
 
     Raises:
-        UserError: another kind of file, a network that csnn_jax can't run, or shapes that do not fit together; names
-            the tensor.
+        UserError: the file isn't a state_dict, csnn_jax doesn't support the network, or shapes don't match; the message
+            names the tensor.
     """
     file = saved.read(path)
     fields |= {"ordered": file.ordered, "batchnorm_eps": batchnorm_eps, "normalize": normalize}
@@ -78,9 +78,9 @@ def convert(
     output: Output | None = None,
     **fields: Any,
 ) -> ForeignNetwork:
-    """The network of a state_dict in memory. `read` has the arguments and errors; `source` names it in messages.
+    """Converts a state_dict in memory. Arguments and errors are those of `read`; `source` is its name in messages.
 
-    `ordered`: whether its modules stand in the order in which they were registered; see `stack.stack`.
+    `ordered`: whether its modules are in the order in which they were registered; see `stack.stack`.
     """
     check("--batchnorm-eps", batchnorm_eps, "a number of at least 0", is_number(batchnorm_eps, -1e-30))
     by = None if normalize is None else folding.normalization(normalize)
@@ -95,15 +95,15 @@ def convert(
         stated["input_shape"] = input_shape
     config = _config(stated, fields, shapes, placed.layers, source, input_shape is None)
     if by is not None:
-        check("--encoding", config.encoding, "direct, beside --normalize", config.encoding == "direct")
+        check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
         weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
     weighted[0] = folding.entered(weighted[0], config, divided_by)
     notes = [*placed.notes, *(note for one in weighted for note in one.notes), *_changes(placed.layers, weighted)]
     if input_shape is None and config.input_shape[2] != 1:
-        notes.append(f"images are taken as {'x'.join(map(str, config.input_shape))}; --input-shape gives another size")
+        notes.append(f"assuming images of {'x'.join(map(str, config.input_shape))}; use --input-shape for another size")
     if stated["conv_channels"] and (others := _fitting(stated, fields, shapes)):
         notes.append(
-            f"the weights fit with {' or '.join(others[:3])} as well; a state_dict does not show which of them it was"
+            f"the weights also fit with {' or '.join(others[:3])}; a state_dict doesn't show which one was used"
         )
     tensors = weights_of(config, [module.name for module in placed.layers], weighted, source)
     return ForeignNetwork(config, tensors | found.stored(config), (*notes, *found.notes, UNSEEN))
@@ -126,10 +126,10 @@ def _stated(shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
 def _changes(layers: Sequence[Module], weighted: Sequence[folding.Weighted]) -> Iterator[str]:
     """What became of the types and the biases, one line each."""
     if kinds := {kind for one in weighted for kind in one.types if kind != torch.float32}:
-        yield f"weights of type {' and '.join(sorted(map(str, kinds)))} become float32"
+        yield f"weights of type {' and '.join(sorted(map(str, kinds)))} are converted to float32"
     without = [layer.name for layer, one in zip(layers, weighted, strict=True) if one.bias is None]
     if 0 < len(without) < len(layers):
-        yield f"{', '.join(without)} without a bias get one of 0, as the others have one"
+        yield f"{', '.join(without)}: no bias, using 0 because the other layers have one"
 
 
 def _config(
@@ -151,13 +151,11 @@ def _config(
         if tuple(shape) == expected:
             continue
         size = " ".join(map(str, config.input_shape))
-        hint = "; say which layer has which place by --map NAME=conv1 ... where the order in the file is another"
+        hint = "; use --map NAME=conv1 ... if the order in the file isn't that of the network"
         if layer.kind == "linear" and len(layer.in_shape) == 3:
-            hint = (
-                f": images of --input-shape {size} leave {inputs} inputs to it{_advice(stated, fields, shapes, sized)}"
-            )
+            hint = f", because --input-shape {size} gives it {inputs} inputs{_advice(stated, fields, shapes, sized)}"
         elif number == 0:
-            hint = f", for images of --input-shape {size}"
+            hint = f" for --input-shape {size}"
         raise UserError(f"{source}: {module.name}.weight has shape {list(shape)}, expected {list(expected)}{hint}")
     return config
 
@@ -171,8 +169,8 @@ def _advice(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tup
         return f"; {' or '.join(fitting)} would fit"
     if not convs:
         return ""
-    hint = ", or say the size of the images by --input-shape" if sized else ""
-    return f"; no --padding, --stride and --pool make them fit: a padding is 0 here, or half a kernel{hint}"
+    hint = ", or set the size of the images with --input-shape" if sized else ""
+    return f"; no --padding, --stride and --pool make them fit, where padding is 0 or half a kernel{hint}"
 
 
 def _sizes(stated: dict[str, Any], fields: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> list[str]:

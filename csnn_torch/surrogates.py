@@ -1,7 +1,7 @@
-"""snnTorch's surrogates for any floating-point type; surrogates that fail as they are, mended.
+"""snnTorch's surrogates for any floating-point type, with fixes for those that fail.
 
-snnTorch 1.0 returns float32 spikes from every surrogate. Here the same autograd functions return spikes of their
-input's type; in float32 nothing changes, and the model then takes snnTorch's own.
+snnTorch 1.0 returns float32 spikes from every surrogate. Here, the same autograd functions return spikes of their
+input's type. In float32, nothing changes and the model uses snnTorch's own functions.
 """
 
 from collections.abc import Callable
@@ -58,10 +58,10 @@ _FUNCTIONS: dict[str, tuple[type[torch.autograd.Function], Callable[..., tuple]]
 
 
 def spike_function(config: ModelConfig, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The spike function that a configuration names, from membrane minus threshold to spikes.
+    """The spike function of a configuration, from membrane minus threshold to spikes.
 
-    In float32 it is snnTorch's own autograd function, but for `sigmoid` (at |x|, where it does not overflow) and
-    `leaky_spike` (`CustomSurrogate` in place of `LSO`, which calls another function with an argument missing).
+    In float32, it's snnTorch's own autograd function except for `sigmoid` (computed at |x|, where it doesn't overflow)
+    and `leaky_spike` (`CustomSurrogate` instead of `LSO`, which calls a function with a missing argument).
     """
     function, arguments = _FUNCTIONS[surrogate_of(config)]
     sharpness = arguments() if config.slope is None else arguments(config.slope)

@@ -12,7 +12,7 @@ from csnn_torch import require_torch
 
 DESCRIPTION = """Trains the same network as csnn_jax.train, in snnTorch.
 
-Same flags, same run directory, same batches and same initial weights; --engine is csnn_jax's alone. Without flags: the
+It has the same flags, run directory, batches and initial weights; only --engine isn't supported. Without flags: the
 default job on MNIST, which takes about an hour on two CPU cores."""
 
 

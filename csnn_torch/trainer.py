@@ -18,42 +18,53 @@ from csnn_jax.training.feed import Batch
 from csnn_torch import losses, model, optimizer
 from csnn_torch.network import dropping
 
+_DEVICES = "expected auto, cpu, cuda, cuda:N or mps"
+
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto": CUDA, else MPS, else the CPU.
+    """The device with that name; "auto": CUDA if available, otherwise MPS, otherwise the CPU.
 
     Raises:
-        UserError: no such device here.
+        UserError: the device isn't available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    expected = "expected auto, cpu, cuda, cuda:N or mps"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device {name}: no such device, {expected}") from None
+    device = named_device(name)
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError) as error:  # each of these by some backend
-        raise UserError(f"--device {name}: can't be used here, {expected}: {first_line(error)[:200]}") from None
+        raise UserError(f"--device {name}: can't be used here, {_DEVICES}: {first_line(error)[:200]}") from None
     return device
 
 
-class Trainer:
-    """Trains a network in snnTorch. `csnn_jax.training.trainer.Trainer` explains the methods.
+def named_device(name: str) -> torch.device:
+    """The device of that name, whether it's there or not.
 
-    The initial weights and the batches of a seed are csnn_jax's, so the two start equal and see the same images.
+    Raises:
+        UserError: torch has no such device.
+    """
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: no such device, {_DEVICES}") from None
+
+
+class Trainer:
+    """Trains a network in snnTorch. `csnn_jax.training.trainer.Trainer` documents the methods.
+
+    Initial weights and batches for a seed are those of csnn_jax, so both start equal and see the same images.
 
     Args:
-        config: the job, as `config.decided` gives it; `config.model` must fit the data.
-        train: what to learn from; None: the trainer only evaluates.
-        tensors: weights to start from, in torch's layout; None: those of the seed and `config.train.init`, without
-            `train` those of the seed alone.
+        config: the job, as returned by `config.decided`; `config.model` must fit the data.
+        train: training data; None: the trainer only evaluates.
+        tensors: initial weights in torch's layout; None: from the seed and `config.train.init`, or without `train` from
+            the seed alone.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
-        ValueError: a config that leaves something to `auto`, or images or labels that do not fit the network.
-        UserError: an engine, which only csnn_jax has, or a device that is not there or can't do the type.
+        ValueError: the config contains `auto`, or images or labels don't fit the network.
+        UserError: an engine is set, which only csnn_jax supports, or the device isn't available or doesn't support the
+            dtype.
     """
 
     def __init__(
@@ -64,7 +75,7 @@ class Trainer:
         device: str = "auto",
     ):
         if config.train.engine != "auto":
-            raise UserError(f"--engine {config.train.engine}: csnn_jax has engines, csnn_torch has not; expected auto")
+            raise UserError(f"--engine {config.train.engine}: csnn_torch has no engines, expected auto")
         check_decided(config)
         if train is not None:
             check_split(train, config.model)
@@ -72,7 +83,7 @@ class Trainer:
         self.device = choose_device(device)
         self.dtype = torch.float64 if config.train.dtype == "float64" else torch.float32
         if self.device.type == "mps" and self.dtype == torch.float64:
-            raise UserError("--dtype float64: MPS has no float64, expected float32 or --device cpu")
+            raise UserError("--dtype float64: MPS doesn't support float64, expected float32 or --device cpu")
         self.network = model.sequential(config.model, self.dtype)
         if tensors is not None:
             self.start = initial.Start.given(config.model, tensors)
@@ -194,12 +205,12 @@ class Trainer:
                 tensor.copy_(torch.from_numpy(state[name]))
 
     def run(self, x: torch.Tensor) -> torch.Tensor:
-        """What the class is read from, output spikes or membranes [time, batch, classes], of an `input`."""
+        """Output spikes or membranes, which determine the class, [time, batch, classes] for an `input`."""
         settings = self.config.model
         return model.run_for(self.network, x, settings.time_steps, settings.readout, self.once)
 
     def input(self, images: Images, index: np.ndarray, stream: tuple[int, int]) -> torch.Tensor:
-        """One batch [batch, C, H, W] or [time, batch, C, H, W]: encoded, where asked, with csnn_jax's seeds."""
+        """One batch [batch, C, H, W] or [time, batch, C, H, W], encoded with csnn_jax's seeds if needed."""
         return self._tensor(as_input(images[index], self.config.model, (self.config.train.seed, *stream)))
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:

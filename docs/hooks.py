@@ -5,9 +5,12 @@ and the link is turned accordingly. `--strict` refuses a link to a file that is 
 names a page of docs/, that becomes a link, too.
 """
 
+import functools
 import os
 import posixpath
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
+from reference import flags
 
 ROOT = Path(__file__).parents[1]
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "docs/tour.ipynb": "tour.md"}
@@ -36,11 +40,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         hidden = "---\nsearch:\n  exclude: true\n---\n"
         text = f"{hidden}# {path.name}\n\n````python\n{path.read_text()}````\n"
         files.append(File.generated(config, f"{SCRIPTS}{path.name}.md", content=text))
+    files.append(File.generated(config, "reference/flags.md", content=flags.render()))
+    files.append(File.generated(config, "reference/support.md", content=support()))
     page, figures = tour()
     files.append(File.generated(config, PAGES["docs/tour.ipynb"], content=page))
     for name, figure in figures.items():
         files.append(File.generated(config, name, content=figure))
     return files
+
+
+@functools.cache
+def support() -> str:
+    """The support matrix, from a process of its own, as it needs JAX on a CPU of two devices."""
+    device = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    own = {"JAX_COMPILATION_CACHE_DIR": "", "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT / "docs")])}
+    command = [sys.executable, "-m", "reference.support"]
+    return subprocess.run(command, env=os.environ | device | own, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def tour() -> tuple[str, dict[str, bytes]]:
@@ -86,7 +101,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Keeps `--flag` and `t-1` in one line where commands wrap, and has docstrings link to the pages that they name."""
     html = re.sub(r'<div class="language-(?:sh|text) highlight">.*?</pre>', _unbroken, html, flags=re.S)
-    return _linked(html, page, files) if page.file.src_uri.startswith("api/") else html
+    return _linked(html, page, files) if page.file.src_uri.startswith(("api/", "reference/")) else html
 
 
 def _unbroken(block: re.Match[str]) -> str:

@@ -19,45 +19,47 @@ from export import bundle, require_extras, set_up
 from export.settings import EXTENTS, Effort, Settings
 from export.work import Work
 
-DESCRIPTION = """Turns a trained run into a bundle: ONNX graphs, NIR, a C program, golden tensors, a manifest, a report.
+DESCRIPTION = """Exports a trained run as a bundle: ONNX graphs, NIR, a C program, golden tensors, a manifest, a report.
 
-Every file is compared with the network in torch before the bundle appears; `python -m export.verify BUNDLE` does the
-same again from the bundle alone."""
+Every file is compared with the network in torch before the bundle is created. `python -m export.verify BUNDLE` repeats
+the comparison from the bundle alone."""
 
 OPSETS = range(18, 22)
 MOST_STEPS = 10_000
-"""Of a window; more fill the memory of most machines with the states that are compared."""
+"""Maximum steps of a window; more would fill most machines' memory with the compared states."""
 
 
 @dataclass(frozen=True)
 class ExportFlags:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory that csnn_jax.train or csnn_torch.train made; without --checkpoint the run must be finished."""
+    """Run directory written by csnn_jax.train or csnn_torch.train; without --checkpoint, the run must be finished."""
     out: Annotated[str, tyro.conf.arg(metavar="BUNDLE")]
-    """Bundle directory to make."""
+    """Bundle directory to create."""
     dataset: str | None = None
-    """Data set whose test images the files are compared on, as `csnn_jax.train --dataset` takes it; None: the run's."""
+    """Data set with the test images for the comparison, named as for csnn_jax.train; default: the run's."""
     opset: int | None = None
-    """ONNX operator set of the graphs, 18 to 21; None: 20, or 21 for weights of 2 to 4 bits, which are int4 there and
-    int8 before. --weight-bits needs 19 or more."""
+    """ONNX operator set of the graphs, 18 to 21; --weight-bits needs at least 19. Default: 20, or 21 for weights of 2
+    to 4 bits, which are int4 there and int8 in earlier operator sets."""
     images: int | None = None
-    """Test images on which each file is compared with torch, at every time step; None: 32, quick 8, thorough 1000."""
+    """Number of test images on which each file is compared with torch, at every time step; default: 32, or 8 with
+    --quick and 1000 with --thorough."""
     quick: bool = False
-    """Spikes on 8 test images and accuracy on 100, unless --images says more: for trying things out."""
+    """Compare spikes on 8 test images (or --images) and accuracy on 100, for a quick trial."""
     thorough: bool = False
-    """Accuracy on the whole test set, not on 1000 images of it, and longer measurements of the latency."""
+    """Measure accuracy on the whole test set instead of 1000 images, and latency for longer."""
     time_steps: int | None = None
-    """Steps of the window that the bundle runs; None: those of the training. `csnn_jax.evaluate --by-steps` tells what
-    fewer are worth."""
+    """Number of time steps that the bundle runs; default: as in training. `csnn_jax.evaluate --by-steps` reports the
+    accuracy of fewer steps."""
     weight_bits: int | None = None
-    """Round the weights to so many bits first, 2 to 8 with the sign, and tell what that changes; None: the run's."""
+    """Round the weights to this many bits first, 2 to 8 including the sign, and report the effect; default: the
+    run's."""
     drop_silent: bool = False
-    """Leave out the channels and neurons that no training image made fire; tells what that changes."""
+    """Remove channels and neurons that never fire on the training images, and report the effect."""
     checkpoint: str | None = None
-    """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
-    done; None: those of the run."""
+    """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
+    iterations; default: the run's weights."""
     overwrite: bool = False
-    """Replace the bundle that --out holds."""
+    """Replace the bundle in --out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run, config, tensors = open_finished(flags.run, flags.checkpoint)
         require_extras()
         if (flags.time_steps or 0) > (trained := config.model.time_steps):
-            print(f"note: --time-steps {flags.time_steps} is more than the {trained} of the training", flush=True)
+            print(f"note: --time-steps {flags.time_steps} is more than the {trained} steps of the training", flush=True)
         with Work("Exporting") as work, Scratch() as scratch:
             from export import make
             from export.graphs import few_bits
@@ -98,11 +100,11 @@ def open_finished(path: str, checkpoint: str | None = None) -> tuple[RunDir, Con
     """
     run = RunDir(Path(path))
     if (run.path / bundle.MANIFEST).is_file():
-        raise UserError(f"{path}: is a bundle, expected a run directory that csnn_jax.train made")
+        raise UserError(f"{path}: is a bundle, expected a run directory from csnn_jax.train")
     if checkpoint is None and (run.path / "config.json").is_file() and not run.finished:
         raise UserError(
-            f"{path}: is an unfinished run, expected a finished one; go on with it by its training command with "
-            f"--resume --out {path}, or export its last weights by --checkpoint last"
+            f"{path}: is an unfinished run, expected a finished one; continue its training command with "
+            f"--resume --out {path}, or export its last weights with --checkpoint last"
         )
     return rundir.open_run(path, checkpoint)
 
@@ -118,7 +120,7 @@ def _check(flags: ExportFlags) -> None:
     if flags.images is not None and flags.images < 1:
         raise UserError(f"--images {flags.images}: expected a whole number of at least 1")
     if flags.quick and flags.thorough:
-        raise UserError("--quick: expected without --thorough")
+        raise UserError("--quick: expected no --thorough")
     check_bits(flags.weight_bits)
     if flags.time_steps is not None and not 1 <= flags.time_steps <= MOST_STEPS:
         raise UserError(f"--time-steps {flags.time_steps}: expected a whole number from 1 to {MOST_STEPS:,}")

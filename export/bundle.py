@@ -46,7 +46,7 @@ BUNDLE = Kind("bundle", MANIFEST)
 def check_is(path: Path) -> None:
     """Raises UserError where there is no bundle."""
     if not (path / MANIFEST).is_file():
-        raise UserError(f"{path}: is no bundle, expected a directory with {MANIFEST} in it")
+        raise UserError(f"{path}: isn't a bundle, expected a directory with {MANIFEST}")
 
 
 def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
@@ -60,13 +60,13 @@ def check_free(path: Path, overwrite: bool, kind: Kind = BUNDLE) -> None:
         mine = not path.is_symlink() and (path / kind.mark).is_file()
         if not overwrite:
             way = ", or --overwrite" if mine else ""
-            raise UserError(f"--out {path}: exists already; expected another path{way}")
+            raise UserError(f"--out {path}: already exists; expected another path{way}")
         if not mine:
-            raise UserError(f"--out {path}: is no {kind.name}, --overwrite replaces only what has a {kind.mark} in it")
+            raise UserError(f"--out {path}: isn't a {kind.name}, --overwrite only replaces folders with a {kind.mark}")
     for parent in path.absolute().parents:
         if os.path.lexists(parent):
             if not parent.is_dir():
-                raise UserError(f"--out {path}: {parent} is no directory")
+                raise UserError(f"--out {path}: {parent} isn't a directory")
             break
 
 
@@ -96,7 +96,7 @@ def make(path: Path, fill: Callable[[Path], T], overwrite: bool = False, kind: K
             check_free(path, overwrite, kind)  # again, for it took minutes to fill
             replace_folder(temporary, path)
         except OSError as error:
-            raise UserError(f"--out {path}: can't be made: {error.strerror or error}") from None
+            raise UserError(f"--out {path}: can't be created: {error.strerror or error}") from None
     return filled
 
 

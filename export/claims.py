@@ -53,7 +53,9 @@ def of_bundle(bundle: Bundle, evidence: Evidence, prove: Prove) -> Manifest:
     reasons = {part.form: part.reason_against(network.model, network.tensors) for part in parts.every() if part.form}
     return {
         "weights": {"file": WEIGHTS, "sha256_of_tensors": digest(network.tensors)},
-        "semantics": semantics.of_bundle(network.step, network.time_steps, network.sequence),
+        "semantics": semantics.of_bundle(
+            network.step, network.time_steps, network.sequence, network.config.class_names
+        ),
         **{form.lower(): {"written": reason is None, "reason": reason} for form, reason in reasons.items()},
         "onnx": {name: one.graph for name, one in results.items() if one.graph},
         "proof": {name: one.proof for name, one in results.items()},

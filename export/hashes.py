@@ -105,10 +105,10 @@ def _listed(folder: Path) -> dict[str, str]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError, ValueError):
-        raise ValueError(f"{folder}: is no bundle, expected a directory with {SUMS} in it") from None
+        raise ValueError(f"{folder}: isn't a bundle, expected a directory with {SUMS}") from None
     pairs = [line.split("  ", 1) for line in lines]
     if not pairs or any(len(pair) != 2 or len(pair[0]) != 64 for pair in pairs):
-        raise ValueError(f"{path}: expected lines of a SHA-256, two spaces and a name")
+        raise ValueError(f"{path}: expected lines with a SHA-256, two spaces and a name")
     for outside in _outside(name for _, name in pairs):
         raise ValueError(f"{path}: {outside!r}, expected names of files in the bundle")
     return {name: digest for digest, name in pairs}

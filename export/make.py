@@ -1,4 +1,4 @@
-"""The order in which a bundle is made: its files written, each proven, and described in manifest and report."""
+"""Makes a bundle: writes its files, proves each of them, and describes them in manifest and report."""
 
 import hashlib
 from collections.abc import Iterator
@@ -32,32 +32,29 @@ from export.work import Work
 def make(
     folder: Path, scratch: Path, run: RunDir, config: Config, tensors: Tensors, settings: Settings, work: Work
 ) -> None:
-    """Fills an empty folder with the bundle of a run, and proves it.
+    """Fills an empty folder with the bundle of a run and proves it.
 
     Args:
-        folder: the bundle's.
-        scratch: another empty folder, for what is built on the way.
+        folder: the folder of the bundle.
+        scratch: another empty folder, for intermediate files.
         run: the run directory.
         config: the job.
         tensors: the trained parameters.
-        settings: how the bundle is made.
-        work: shows how far it is.
+        settings: settings of the export.
+        work: shows the progress.
 
     Raises:
-        UserError: the data set can't be had, a file can't be written, or one is not equal to the trained network.
+        UserError: the data set isn't available, a file can't be written, or a file isn't equal to the trained network.
     """
     rounded: dict[str, Any] = {}
     if settings.weight_bits is not None:
         config, tensors, rounded = _with_bits(config, tensors, settings.weight_bits)
     dataset = data.load_for(config)
-    if dataset.test.images.dtype != np.uint8:
-        raise UserError(
-            f"--dataset {dataset.name}: {dataset.test.images.dtype} images, expected bytes, as exports hold"
-        )
+    check_images(dataset)
     if settings.drop_silent:
-        data.require_training(dataset, "; --drop-silent looks at these")
+        data.require_training(dataset, "; --drop-silent uses them")
     if settings.images > (there := len(dataset.test.labels)):
-        print(f"the test set has {there:,} images, and spikes are compared on all of them", flush=True)
+        print(f"the test set has only {there:,} images; comparing spikes on all of them", flush=True)
         settings = replace(settings, images=there)
     network, job, dropped = _network(config, tensors, settings, dataset, work)
     inputs = Inputs(job, settings.opset, settings.split(dataset.test))
@@ -79,7 +76,7 @@ def make(
         "schema_version": manifest.SCHEMA_VERSION,
         "made": manifest.made(settings.opset),
         "training": training,
-        "data": manifest.data(config.data.dataset, dataset.test),
+        "data": manifest.data(config.data.dataset, dataset.test, dataset.final),
         "settings": asdict(settings) | {"accuracy_images": len(inputs.test.labels)},
         **claimed,
         "latency": latency,
@@ -92,6 +89,13 @@ def make(
         manifest.write(folder, whole)
 
 
+def check_images(dataset: Dataset) -> None:
+    """Raises UserError if bundles can't hold these images."""
+    kind = dataset.test.images.dtype
+    if kind != np.uint8:
+        raise UserError(f"--dataset {dataset.name}: {kind} images, expected bytes, as exports hold")
+
+
 def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Tensors, dict[str, Any]]:
     """The network rounded to so many bits for each weight, and what the manifest says of that; prints it.
 
@@ -99,7 +103,7 @@ def _with_bits(config: Config, tensors: Tensors, bits: int) -> tuple[Config, Ten
         UserError: more bits than the network has; a layer whose weights all become 0.
     """
     if bits > (has := config.model.weight_bits or bits):
-        raise UserError(f"--weight-bits {bits}: the run's weights have {has}, expected at most as many")
+        raise UserError(f"--weight-bits {bits}: the run's weights have {has}, expected at most that many")
     model, rounded = layouts.with_bits(config.model, tensors, bits)
     job, test = replace(config, model=model), data.load_for(config).test
     before, after = (claims.trained_accuracy(*network, test) for network in ((config, tensors), (job, rounded)))
@@ -155,7 +159,7 @@ def _prove(evidence: Evidence, part: Part, name: str, checks: Iterator[CheckResu
     with evidence.work.task(f"checking {name}", evidence.looked_at):
         result = next(checks)
     if result.problems:
-        raise UserError(f"{name}: {result.problems[0]}; no bundle is made of a file that is not proven")
+        raise UserError(f"{name}: {result.problems[0]}; no bundle is created, because this file isn't proven")
     print(f"{name:<24} {claims.summary(part, result, len(evidence.test.labels))}", flush=True)
     return result
 

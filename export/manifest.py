@@ -24,7 +24,7 @@ from export.hashes import SUMS
 from export.proof import statements
 
 SCHEMA_VERSION = 2
-MOST_BYTES, MOST_CONFIG = 2**24, 2**16
+MOST_BYTES, MOST_CONFIG = 2**24, 2**20
 """Bytes of a manifest.json and a config.json that are read."""
 NOT_LISTED = (MANIFEST, SUMS)
 
@@ -73,7 +73,7 @@ def read(folder: Path) -> Manifest:
     for problem in statements.problems(found):
         raise UserError(f"{path}: {problem}")
     if not written:
-        raise UserError(f"{path}: is not written as `export` writes it: a key stands twice, or its spaces differ")
+        raise UserError(f"{path}: isn't in the form that `export` writes: duplicate keys or different whitespace")
     return found
 
 
@@ -97,7 +97,7 @@ def file_problems(folder: Path, manifest: Manifest) -> dict[str, str]:
         return problems | {name: f"has {size:,} bytes, expected at most {most:,}" for name, size in large.items()}
     try:
         if (folder / SUMS).read_bytes() != _sums(folder, manifest):
-            problems[SUMS] = f"does not hold the SHA-256 that {MANIFEST} has, and its own: one of the two was changed"
+            problems[SUMS] = f"doesn't match {MANIFEST} and its SHA-256: one of the two was changed"
     except OSError as error:
         problems[SUMS] = f"can't be read: {error.strerror}"
     found = hash_files(folder)
@@ -162,11 +162,12 @@ def _no_rule(name: str, recorded: Any, found: Any) -> None:
     return None
 
 
-def data(dataset: str, test: Split) -> dict[str, Any]:
-    """Names the test images, so that no other data set is taken for them."""
+def data(dataset: str, test: Split, split: str = "test") -> dict[str, Any]:
+    """Names the test images, so that no other data set is taken for them; `split` is the `final` of the `Dataset`."""
     digest = hashlib.sha256(as_bytes(test.images))
     digest.update(test.labels.astype("<i4").tobytes())
-    return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest()}
+    held_out = {} if split == "test" else {"split": split}
+    return {"dataset": dataset, "test_images": len(test.labels), "sha256": digest.hexdigest(), **held_out}
 
 
 def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rule) -> Iterator[str]:
@@ -185,7 +186,7 @@ def differences(recorded: Any, found: Any, where: str = "", rule: Rule = _no_rul
         for name in {**recorded, **found}:
             place = f"{where}.{name}" if where else str(name)
             if name not in recorded or name not in found:
-                yield f"{place} is {'left over' if name in recorded else 'missing'} in {MANIFEST}"
+                yield f"{place} is {'unexpected' if name in recorded else 'missing'} in {MANIFEST}"
             else:
                 yield from differences(recorded[name], found[name], place, rule)
     elif isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):

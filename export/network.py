@@ -1,4 +1,4 @@
-"""The trained network, and the bundle that is made of it."""
+"""The trained network, and the bundle that is made from it."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,12 +21,13 @@ STEP = "step.onnx"
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """The network that a bundle holds.
+    """The network in a bundle.
 
     Attributes:
-        config: the run's, with the window that the bundle runs, see `Settings.fitted`.
+        config: the run's configuration, with the window of the bundle, see `Settings.fitted`.
         tensors: the trained parameters.
-        recorded: frames that a recording has, of which the window may take the first few; None: the data are images.
+        recorded: number of frames in a recording, of which the window may use only the first ones; None: the data are
+            images.
     """
 
     config: Config
@@ -35,7 +36,7 @@ class Network:
 
     @property
     def model(self) -> ModelConfig:
-        """The stack."""
+        """The model's configuration."""
         return self.config.model
 
     @cached_property
@@ -45,28 +46,28 @@ class Network:
 
     @property
     def time_steps(self) -> int:
-        """T."""
+        """The number of time steps, T."""
         return self.model.time_steps
 
     @property
     def frames(self) -> bool:
-        """Whether the data have a time axis of their own."""
+        """Whether the data have a time axis."""
         return self.recorded is not None
 
     @property
     def sequence(self) -> bool:
-        """Whether the network is fed one frame per step, not one image for all."""
+        """Whether the network gets one frame per step instead of one image for all steps."""
         return self.frames or self.model.encoding != "direct"
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A bundle that is made here, with what more than one of its files is made or checked with; each is made once.
+    """A bundle that is being made, with intermediate results that several of its files share; each is made once.
 
     Attributes:
-        folder: its files.
-        network: the network that they hold.
-        scratch: a folder outside it, for what is built on the way.
+        folder: folder of its files.
+        network: the network in these files.
+        scratch: a folder outside it, for intermediate files.
     """
 
     folder: Path
@@ -75,7 +76,7 @@ class Bundle:
 
     @cached_property
     def step_graph(self) -> onnx.ModelProto:
-        """step.onnx, from which other files are made."""
+        """The graph of step.onnx, from which other files are made."""
         return onnx_file.load(self.folder / STEP)
 
     @cached_property
@@ -86,23 +87,23 @@ class Bundle:
         if window is not None:
             window = replace(window, steps=network.recorded or window.steps)
         frames = network.time_steps if network.frames else None
-        write_sources(folder, network.model, network.tensors, frames, window)
+        write_sources(folder, network.model, network.tensors, frames, window, network.config.class_names)
         return folder
 
     @cached_property
     def program(self) -> Built:
-        """The C program, built; raises UserError as `c.program.build` does."""
+        """The built C program; raises the errors of `c.program.build`."""
         return build(self.sources, self.scratch / "built")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the files of a bundle are made from, apart from its network.
+    """The inputs for making a bundle's files, apart from its network.
 
     Attributes:
-        job: the training, for config.json; its window may be longer than the one that the bundle runs.
+        job: the training job, for config.json; its window may be longer than the bundle's.
         opset: version of ONNX's operator set.
-        test: test images and labels, of which the first go into golden/.
+        test: test images and labels; the first ones go into golden/.
     """
 
     job: Config
@@ -111,9 +112,9 @@ class Inputs:
 
     @property
     def config_file(self) -> bytes:
-        """What config.json holds."""
+        """The contents of config.json."""
         return job_to_json(self.job).encode()
 
     def weights_file(self, tensors: Tensors) -> bytes:
-        """What weights.safetensors holds."""
+        """The contents of weights.safetensors."""
         return weights.to_bytes(tensors, self.job.model)

@@ -1,7 +1,7 @@
-"""The network in torch, one time step at a time, with its state as arguments: what every export is made from.
+"""The network in torch, one time step at a time with its state as arguments: the source of every export.
 
-Same numbers as `csnn_torch.model.sequential` (snnTorch), bit for bit; but that hides its state in the layers, and
-a graph exported from hidden state silently loses it.
+It's bit-identical to `csnn_torch.model.sequential` (snnTorch). The latter hides its state in the layers, and a graph
+exported from hidden state silently loses it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +22,16 @@ T = TypeVar("T")
 States = tuple[Tensor, ...]
 """The state of every layer, in the order of `state_shapes`."""
 Scores = Callable[[Tensor], np.ndarray]
-"""A program: from `inputs` to what the class is read from [batch, classes], output spikes or summed membranes."""
+"""A program: from `inputs` to class scores [batch, classes], which are output spikes or summed membranes."""
 
 
 class Trace(NamedTuple):
-    """What happened at every step: tensors [time, batch, channels, height, width] or [time, batch, features].
+    """All states and spikes at every step: tensors [time, batch, channels, height, width] or [time, batch, features].
 
     Attributes:
-        output: what the class is read from: output spikes or membranes.
-        states: of every layer, in the order of `state_shapes`; membranes before the reset that their spikes cause.
+        output: output spikes or membranes, which determine the class.
+        states: states of every layer, in the order of `state_shapes`; membranes are before the reset by their own
+            spikes.
         spikes: S[t] of every layer, 0 or 1.
     """
 
@@ -40,15 +41,15 @@ class Trace(NamedTuple):
 
 
 class Neurons(nn.Module):
-    """One time step of a layer of neurons (docs/design.md, section 2), as snnTorch's with its reset delay.
+    """One time step of a layer of neurons (docs/design.md, section 2), as in snnTorch with its reset delay.
 
-    The arithmetic rounds as snnTorch's does in float32, once an operation. Parameters are buffers: scalars, or of one
-    value per channel [channels, 1, 1], of linear layers [features].
+    Every operation rounds once in float32, as in snnTorch. Parameters are buffers: scalars, or one value per channel
+    [channels, 1, 1], or [features] for linear layers.
 
     Args:
-        layer: whose neurons they are.
+        layer: the layer of the neurons.
         tensors: the network's parameters.
-        read: their membranes go on, not their spikes.
+        read: whether to output membranes instead of spikes.
     """
 
     threshold: Tensor
@@ -68,9 +69,9 @@ class Neurons(nn.Module):
         return {name: getattr(self, name) for name in self.kind.parameters}
 
     def forward(self, current: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """From I[t] and the state before the step to what goes on, S[t] or U[t], and the state after the step.
+        """From I[t] and the state before the step to the output, S[t] or U[t], and the state after the step.
 
-        States are in the order of the kind's `states`.
+        States are in the order of the neuron model's `states`.
         """
         before = dict(zip(self.kind.states, state, strict=True))
         found = self.kind.step(Operations(), self.values, before, current, self.reset)
@@ -78,7 +79,7 @@ class Neurons(nn.Module):
         return found[MEMBRANE].clone() if self.read else self.fire(*after), *after
 
     def fire(self, *state: Tensor) -> Tensor:
-        """H(U - theta): 1.0 where the membrane is above the threshold, 0.0 where it is at it or below."""
+        """H(U - theta): 1.0 where the membrane is above the threshold, 0.0 at or below the threshold."""
         after = dict(zip(self.kind.states, state, strict=True))
         return Operations().fired(after[MEMBRANE], self.kind.threshold(self.values, after))
 
@@ -87,8 +88,8 @@ class Step(nn.Module):
     """One time step of the whole network in torch's layouts, float32.
 
     Args:
-        config: the stack.
-        tensors: its parameters on their grids, as `weights.load` gives them.
+        config: the model's configuration.
+        tensors: its parameters on their grids, as returned by `weights.load`.
     """
 
     def __init__(self, config: ModelConfig, tensors: Tensors):
@@ -118,19 +119,19 @@ class Step(nn.Module):
         return [module for module in self.children() if isinstance(module, Neurons)]
 
     def initial_states(self, batch: int) -> States:
-        """The state before the first step, zeros [batch, ...], see `state_shapes`."""
+        """The states before the first step, zeros [batch, ...], see `state_shapes`."""
         return tuple(torch.zeros(batch, *shape) for shape in state_shapes(self.config).values())
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """One time step; its arguments and results are in the order of step.onnx, which has the carry last.
+        """One time step, with arguments and results in the order of step.onnx, which has the states last.
 
         Args:
-            x: image or spikes [batch, channels, height, width], whole multiples of 1 / `config.input_scale`.
-            states: those of every layer after the last step, see `state_shapes`.
+            x: image or spikes [batch, channels, height, width], integer multiples of 1 / `config.input_scale`.
+            states: states of every layer after the previous step, see `state_shapes`.
 
         Returns:
-            (output, states): output spikes, or membranes where the readout is the membrane, [batch, classes], and the
-                states after this step, with membranes before the reset that their own spike causes.
+            (output, states): output spikes [batch, classes], or membranes if the readout is the membrane, and the
+                states after this step, with membranes before the reset by their own spike.
         """
         new: list[Tensor] = []
         left = list(states)
@@ -148,7 +149,7 @@ class Step(nn.Module):
 
 
 def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The states of every layer by their names in graphs, `mem1`, `mem2`, ..., in the order of graphs.
+    """The shapes of all states by their names in graphs, `mem1`, `mem2`, ..., in the order of graphs.
 
     Shapes are without the batch: (channels, height, width) or (features,).
     """
@@ -168,15 +169,15 @@ def inputs(config: ModelConfig, images: np.ndarray, seed: tuple[int, ...] = (0, 
     """The network's input for images, float32.
 
     Args:
-        config: tells the encoding.
-        images: uint8 [batch, H, W, C], or [batch, time, H, W, C] where they have a time axis of their own.
-        seed: names the batch for the rate encoding, see `data.encode`.
+        config: the model's configuration, with the encoding.
+        images: uint8 [batch, H, W, C], or [batch, time, H, W, C] if they have a time axis.
+        seed: identifies the batch for the rate encoding, see `data.encode`.
 
     Returns:
         One image [batch, C, H, W] for every step (direct encoding), or a sequence [time, batch, C, H, W].
 
     Raises:
-        ValueError: images of another type.
+        ValueError: the images have the wrong type.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images are {images.dtype}, expected uint8")
@@ -191,12 +192,12 @@ def frames(x: Tensor, time_steps: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def trace(step: Step, x: Tensor, time_steps: int) -> Trace:
-    """Runs the window step by step from states of 0, hoisting nothing, and records every layer.
+    """Runs the window step by step from zero states, without hoisting anything, and records every layer.
 
     Args:
         step: the network.
         x: see `inputs`.
-        time_steps: length of the window, where `x` is one image.
+        time_steps: length of the window if `x` is a single image.
     """
     states = step.initial_states(x.shape[-4])
     outputs, found = [], []

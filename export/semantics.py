@@ -79,13 +79,14 @@ def of_graph(step: Step) -> dict[str, str]:
     }
 
 
-def of_bundle(step: Step, time_steps: int, sequence: bool) -> dict[str, Any]:
+def of_bundle(step: Step, time_steps: int, sequence: bool, names: Sequence[str]) -> dict[str, Any]:
     """For somebody who has only the bundle: the manifest's `semantics`.
 
     Args:
         step: the reference network.
         time_steps: T, length of the window.
         sequence: the input is one frame per step, not one image for all.
+        names: of the classes.
     """
     config, shapes = step.config, state_shapes(step.config)
     return {
@@ -119,6 +120,7 @@ def of_bundle(step: Step, time_steps: int, sequence: bool) -> dict[str, Any]:
         "readout": f"the class with the {_BEST[config.readout]} over the window",
         "ties": "the lowest class",
         "classes": config.num_classes,
+        "class_names": list(names),
     }
 
 

@@ -80,8 +80,8 @@ class Settings:
         if self.time_steps is None:
             return config
         if test.images.ndim == 5 and self.time_steps > (there := config.model.time_steps):
-            frames = f"{config.data.dataset} has {there} frames an example"
-            raise UserError(f"--time-steps {self.time_steps}: {frames}, expected at most as many")
+            frames = f"{config.data.dataset} has {there} frames per example"
+            raise UserError(f"--time-steps {self.time_steps}: {frames}, expected at most that many")
         return replace(config, model=replace(config.model, time_steps=self.time_steps))
 
     def split(self, test: Split) -> Split:

@@ -47,7 +47,7 @@ class Dropped:
         kept = ", ".join(f"{name} {kept:,} of {of:,}" for name, kept, of in self.layers)
         before, after = self.parameters
         return [
-            f"--drop-silent keeps {kept}: the others fired on none of {self.training_images:,} training images",
+            f"--drop-silent keeps {kept}: the others fired on none of the {self.training_images:,} training images",
             f"{before:,} -> {after:,} parameters, {self.bytes[0]:,} -> {self.bytes[1]:,} bytes in float32",
             f"on {self.fired_on:,} of {self.test_images:,} test images one of the others would have fired, and "
             f"{self.other_answers:,} answers change",
@@ -78,10 +78,8 @@ def drop(config: Config, tensors: Tensors, dataset: Dataset, work: Work) -> tupl
     alive = _alive(trained, dataset.train.images, work)
     for layer, channels in zip(hidden, alive, strict=True):
         if not channels.any():
-            images = f"none of {len(dataset.train.labels):,} training images makes {layer.name} fire"
-            raise UserError(
-                f"--drop-silent: {images}, so that nothing of it would be left; expected a network that does"
-            )
+            images = f"{layer.name} fires on none of the {len(dataset.train.labels):,} training images"
+            raise UserError(f"--drop-silent: {images} and would be empty; expected a network in which all layers fire")
     smaller, left = without(config.model, tensors, alive)
     after = Trained(replace(config, model=smaller), left)
     before, now = (_answers(one, dataset.test.images) for one in (trained, after))

@@ -1,6 +1,6 @@
-"""The verification of a bundle: makes its files once more of the weights, and compares all that the bundle holds.
+"""Verifies a bundle: makes its files again from the weights, and compares everything in the bundle.
 
-A received bundle is only read. What is run, on images, was made here and found to be what the bundle holds.
+A received bundle is only read. The files that are run on images are made here and found to equal the bundle's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,12 +21,12 @@ from export.settings import EXTENTS, Effort
 from export.work import Work
 
 DIFFERENT, INCOMPLETE = 1, 3
-"""Exit codes: something differs, or could not be verified; nothing differs, but not all of it could be checked."""
+"""Exit codes: something differs or couldn't be verified; nothing differs, but not everything could be checked."""
 
 
 @dataclass
 class Verdict:
-    """Prints a line per file; counts those that differ, and keeps what could not be checked, or wasn't on request."""
+    """Prints a line per file, counts those that differ, and records what couldn't be checked or was skipped."""
 
     bad: int = 0
     unchecked: list[str] = field(default_factory=list)
@@ -53,23 +53,23 @@ def verify(
     """Checks a bundle and prints one line per file.
 
     Args:
-        folder: the bundle; has a manifest.json. Nothing is written to it, and nothing in it is run.
-        scratch: an empty folder, in which the bundle's files are made once more.
-        dataset: the data set that the bundle's figures are of, as it is called here, see `data.load`; None: MNIST, if
-            the bundle says so, which ships with the package.
-        effort: quick: compare spikes on a few images only, and no figures; thorough: on as many as a thorough export
-            does; None: on as many as when it was made.
-        work: shows how far it is.
+        folder: the bundle, with its manifest.json. Nothing is written to it, and nothing in it is run.
+        scratch: an empty folder, in which the bundle's files are made again.
+        dataset: the data set for the bundle's figures, by its local name, see `data.load`; None: MNIST, which ships
+            with the package, if the bundle uses it.
+        effort: quick: compare spikes on a few images only, and no figures; thorough: on as many images as a thorough
+            export; None: on as many as when it was made.
+        work: shows the progress.
 
     Returns:
-        The exit code: 0; 1 if anything differs or could not be verified; 3 if all that was checked is right, but some
-        of it could not be checked.
+        The exit code: 0; 1 if anything differs or couldn't be verified; 3 if everything that was checked is right, but
+            not everything could be checked.
     """
     verdict = Verdict()
     try:
         recorded = listed(folder, verdict)
         if recorded is None:
-            return verdict.end("what the files hold was not looked at")
+            return verdict.end("the contents of the files were not checked")
         opened = open_bundle(folder, scratch, recorded, dataset, effort, work)
         claimed = Verification(verdict, folder, recorded, opened).run()
     except (UserError, OSError) as error:
@@ -79,7 +79,7 @@ def verify(
 
 
 def listed(folder: Path, verdict: Verdict) -> Manifest | None:
-    """The manifest of a bundle whose files are those that it lists; None: they are not.
+    """Returns the manifest of a bundle if its files match the list in the manifest; otherwise None.
 
     Raises:
         UserError: the manifest or config.json can't be read.
@@ -89,19 +89,19 @@ def listed(folder: Path, verdict: Verdict) -> Manifest | None:
         verdict.tell(name, [problem])
     if verdict.bad:
         return None
-    verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files are those of {MANIFEST}")
+    verdict.tell("SHA-256", [], f"ok, {len(recorded['files']):,} files match {MANIFEST}")
     return recorded
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Makes a bundle once more, and compares.
+    """Makes a bundle again and compares.
 
     Attributes:
         verdict: collects what differs.
         folder: the bundle that was received.
         recorded: its manifest.
-        opened: the bundle as it is made here.
+        opened: the bundle that is made here.
     """
 
     verdict: Verdict
@@ -111,11 +111,11 @@ class Verification:
 
     @property
     def figures(self) -> bool:
-        """Whether the recorded figures are of the images that are looked at here."""
+        """Whether the recorded figures are for the images that are used here."""
         return self.opened.test is not None and self.opened.effort is None
 
     def run(self) -> Manifest:
-        """Compares every file, then the manifest and the reports; returns what holds here, as a manifest has it."""
+        """Compares every file, then the manifest and the reports; returns the results here as a manifest."""
         bundle, evidence = self.opened.bundle, self.opened.evidence
         network = bundle.network
         evidence.work.plan(2 * len(claims.checked(network)) + len(claims.timed(network)) + 1)
@@ -132,20 +132,20 @@ class Verification:
         return claimed
 
     def make(self) -> None:
-        """Makes the files once more."""
+        """Makes the files again."""
         derived.make(self.opened.bundle, self.opened.inputs, self.opened.evidence.work)
 
     def check(self, name: str, checks: Iterator[CheckResult]) -> CheckResult:
-        """Runs a file that was made here; that it can't be run is a problem, too."""
+        """Runs a file that was made here; failing to run is also a problem."""
         try:
-            return next(checks, CheckResult({}, ["not checked, as the one before could not be"]))
+            return next(checks, CheckResult({}, ["not checked, because the previous file couldn't be checked"]))
         except UserError as error:
             return CheckResult({}, [f"not checked: {error}"])
         except Exception as error:  # whatever a library says of a file, it is that file's line
             return CheckResult({}, [f"can't be checked: {_one_line(error)}"])
 
     def files(self) -> dict[str, list[str]]:
-        """How files differ from those made here, by the names under which they are checked."""
+        """How files differ from those made here, by file name."""
         wrong: dict[str, list[str]] = {}
         for name, problem in derived.differences(self.opened.bundle, self.folder, self.recorded):
             shown = derived.of(name)
@@ -153,7 +153,7 @@ class Verification:
         return wrong
 
     def rest(self, claimed: Manifest) -> None:
-        """Compares the manifest with what holds here, and the reports with the manifest."""
+        """Compares the manifest with the results here, and the reports with the manifest."""
         self.verdict.tell(MANIFEST, list(self._manifest(claimed)))
         self.verdict.tell(REPORT, list(self._report()))
         if PAGE in self.recorded["files"]:
@@ -185,7 +185,7 @@ class Verification:
         for entry in (entry for entry in claimed if entry not in ("proof", "numbers")):
             yield from manifest.differences(self.recorded.get(entry), claimed[entry], entry)
         if set(claimed["proof"]) != set(self.recorded["proof"]):
-            yield f"proof is of {', '.join(self.recorded['proof'])}; expected {', '.join(claimed['proof'])}"
+            yield f"proof has {', '.join(self.recorded['proof'])}; expected {', '.join(claimed['proof'])}"
         yield from self._figures({"numbers": self.recorded["numbers"]}, {"numbers": claimed["numbers"]})
         if self.figures:
             yield from self._trained()
@@ -211,16 +211,16 @@ class Verification:
         """Files that the manifest lists and no bundle has, or the other way round; parts of the manifest likewise."""
         names = derived.names(self.opened.bundle.folder) | {REPORT}
         for name in sorted(names ^ (set(self.recorded["files"]) - {PAGE})):
-            yield f"{name} is {'not listed' if name in names else 'listed, and no part of a bundle'}"
+            yield f"{name} is {'not listed' if name in names else 'listed, but not part of a bundle'}"
         network, latency = self.opened.bundle.network, self.recorded["latency"]
         timed, few = {name for name, _ in claims.timed(network)}, network.model.weight_bits is not None
         if set(latency) != timed:
-            yield "latency is not that of every file that runs"
+            yield "latency doesn't list every file that runs"
         twice = {name for name in timed if few and name.endswith(".onnx")}
         if {name for name, row in latency.items() if "dequantizing_ms" in row} != twice:
-            yield "latency.dequantizing_ms is not that of every ONNX file with weights of few bits"
+            yield "latency.dequantizing_ms isn't set for every ONNX file with weights of few bits"
         for name in sorted(set(self.recorded) - {"schema_version", *claimed, *statements.FORMS}):
-            yield f"{name} is not part of {MANIFEST}"
+            yield f"{name} isn't part of {MANIFEST}"
 
     def _statements(self) -> Iterator[str]:
         """What the maker states must fit the configuration and the files, as far as these show it."""
@@ -232,7 +232,7 @@ class Verification:
     def _report(self) -> Iterator[str]:
         try:
             if (self.folder / REPORT).read_bytes() != text.render(self.recorded).encode():
-                yield f"is not what this version makes of {MANIFEST}"
+                yield f"doesn't match what this version makes from {MANIFEST}"
         except Exception as error:  # whatever a changed manifest leads to
             yield f"can't be made from {MANIFEST}: {_one_line(error)}"
 
@@ -244,10 +244,10 @@ class Verification:
             if found == webpage.render(self.recorded):
                 self.verdict.tell(PAGE, [])
             elif webpage.differs_in_plotly(found, self.recorded):
-                self.verdict.tell(PAGE, [], "ok but for plotly.js, which is of another version")
+                self.verdict.tell(PAGE, [], "ok except for plotly.js, which has another version")
                 self.verdict.unchecked.append(f"the plotly.js in {PAGE}")
             else:
-                self.verdict.tell(PAGE, [f"is not what this version makes of {MANIFEST}"])
+                self.verdict.tell(PAGE, [f"doesn't match what this version makes from {MANIFEST}"])
         except UserError as error:
             self.verdict.tell(PAGE, [], f"not checked: {error}")
             self.verdict.unchecked.append(PAGE)
@@ -260,7 +260,7 @@ class Verification:
             name = self.opened.inputs.job.data.dataset
             self.verdict.unchecked += [
                 "accuracy, spikes, operations and energy",
-                f"that golden/ holds test images; --dataset gives them, which were {name!r} where the bundle was made",
+                f"whether golden/ contains test images; set --dataset, which was {name!r} when the bundle was made",
             ]
         elif self.opened.effort is not None:
             self.verdict.skipped.append(f"accuracy, spikes, operations and energy (--{self.opened.effort})")
@@ -271,7 +271,7 @@ class Verification:
         here = claims.latencies(self.opened.bundle, self.opened.evidence, seconds)
         recorded = self.recorded["latency"]
         pairs = [f"{name} {one['median_ms']:.3f} ({recorded[name]['median_ms']:.3f})" for name, one in here]
-        return f"here (recorded), median ms a call: {', '.join(pairs)}"
+        return f"here (recorded), median ms per call: {', '.join(pairs)}"
 
 
 def _one_line(error: Exception) -> str:

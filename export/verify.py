@@ -15,31 +15,31 @@ from export import bundle, hashes, require_extras, set_up
 from export.settings import Effort
 from export.work import Work
 
-DESCRIPTION = """Checks that a bundle holds what this version makes of its weights, and nothing else.
+DESCRIPTION = """Checks that a bundle contains exactly what this version makes from its weights.
 
-First the SHA-256 of every file. Then each file is made once more, from weights.safetensors and config.json, and
-compared; the files made here are run on images, and the manifest's figures compared. The bundle is only read: nothing
-in it is run, and no path that it names is opened. Prints one line per file: ok, or what differs. What only the maker
-can know (dates, versions, latencies, the training) is not checked; report.md says what that is.
+First it checks the SHA-256 of every file. Then it makes each file again from weights.safetensors and config.json and
+compares it, runs these files on images, and compares the manifest's figures. The bundle is only read: nothing in it is
+run, and no path from it is opened. It prints one line per file: ok, or the differences. Facts that only the maker knows
+(dates, versions, latencies, the training) aren't checked; report.md lists them.
 
-Exit code 0: all is well; 1: something differs or could not be verified; 2: there is no bundle; 3: nothing differs, but
-the last line says what could not be checked."""
+Exit codes: 0: everything is ok; 1: something differs or couldn't be verified; 2: there is no bundle; 3: nothing
+differs, but the last line lists what couldn't be checked."""
 
 
 @dataclass(frozen=True)
 class VerifyFlags:
     bundle: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="BUNDLE")]
-    """Bundle directory that `python -m export` made."""
+    """Bundle directory written by `python -m export`."""
     dataset: str | None = None
-    """The data set of the bundle's figures, as `csnn_jax.train --dataset` takes it; None: MNIST where the bundle says
-    so, which ships with the package. For any other bundle its figures can't be checked without."""
+    """Data set for the bundle's figures, named as for csnn_jax.train. Default: MNIST, which ships with the package, if
+    the bundle uses it; otherwise the figures aren't checked."""
     quick: bool = False
-    """Run the files on 4 images only, and do not compare the manifest's figures, such as accuracy."""
+    """Run the files on only 4 images, and don't compare the manifest's figures, such as accuracy."""
     thorough: bool = False
-    """Run the files on 1000 test images and measure accuracy on all, however few the bundle was made with; the
-    manifest's figures, which are of fewer, are not compared."""
+    """Run the files on 1000 test images and measure accuracy on all of them, even if the bundle was made with fewer;
+    the manifest's figures for fewer images aren't compared."""
     hashes: bool = False
-    """Compare the SHA-256 of the files alone, which takes none of the packages that exports need."""
+    """Only compare the SHA-256 of the files, which needs none of the packages for exports."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(flags.bundle)
         wanted = [name for name in ("hashes", "quick", "thorough") if getattr(flags, name)]
         if len(wanted) > 1:
-            raise UserError(f"--{wanted[1]}: expected without --{wanted[0]}")
+            raise UserError(f"--{wanted[1]}: expected no --{wanted[0]}")
         bundle.check_is(folder)
         if flags.hashes:
             return hashes.check(folder)

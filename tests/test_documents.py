@@ -3,8 +3,8 @@
 The flags of their commands are read each time; the commands run where tests that take long do, the README's more often.
 
 Every block of commands or Python has a comment above it. `run`: it is run here, a page's blocks in order in one folder.
-`prints`: what the block before it prints. `train`, `test`, `library`: see below. `not run: REASON`: it isn't. The pages
-of docs/extend have markers of their own, see test_guides.py.
+`prints`: what the block before it prints. `train`, `test`, `library`: see below. `search`: see test_search.py. `not
+run: REASON`: it isn't. The pages of docs/extend have markers of their own, see test_guides.py.
 """
 
 import re
@@ -20,30 +20,20 @@ from commands import ENVIRONMENT, UNOPTIMISED
 from documents import PAGES, ROOT, Block, blocks, links, marked, prose, read
 from idx_files import write_folder
 from PIL import Image
+from reference.flags import COMMANDS
 
 import csnn_jax
 from csnn_jax import data
 from csnn_jax.config import Config, ModelConfig
-from csnn_jax.devices.flags import JaxFlags
 from csnn_jax.errors import UserError
-from csnn_jax.evaluate import EvaluateFlags
 from csnn_jax.flags import TrainFlags, parse, parse_train
-from csnn_jax.predict import PredictFlags
-from csnn_jax.report.__main__ import ReportFlags
-from csnn_torch.compare.__main__ import CompareFlags
-from csnn_torch.convert import ConvertFlags
-from csnn_torch.first_difference.__main__ import FirstDifferenceFlags
-from csnn_torch.train import TorchFlags
-from export.__main__ import ExportFlags
-from export.demo.__main__ import DemoFlags
-from export.verify import VerifyFlags
 
 README = read("README.md")
 SHORT = "--max-iters 2 --eval-every 0 --time-steps 4"
 TINY = f"{SHORT} --conv-channels 4 --hidden 16"
 SHORTER = (
     ("--resume", "--max-iters 4"),
-    ("tfds:halves", "--max-iters 2 --eval-every 0 --hidden 16"),
+    ("arrays:halves", "--max-iters 2 --eval-every 0 --hidden 16"),
     ("--init-from", f"{SHORT} --eval-images 256"),
     ("export runs/tuned", "--quick"),
     ("--conv-channels", SHORT),
@@ -59,21 +49,6 @@ SHORTER = (
 
 QUICKLY = ENVIRONMENT | {"XLA_FLAGS": UNOPTIMISED}
 """Optimising takes XLA longer than these short commands take to run."""
-
-FLAGS = {
-    "csnn_jax.train": JaxFlags,
-    "csnn_jax.evaluate": EvaluateFlags,
-    "csnn_jax.predict": PredictFlags,
-    "csnn_jax.report": ReportFlags,
-    "csnn_torch.train": TorchFlags,
-    "csnn_torch.convert": ConvertFlags,
-    "csnn_torch.compare": CompareFlags,
-    "csnn_torch.first_difference": FirstDifferenceFlags,
-    "export": ExportFlags,
-    "export.verify": VerifyFlags,
-    "export.demo": DemoFlags,
-}
-"""What the flags of each command are read into."""
 
 FOLDERS = {"CONTRIBUTING.md": ROOT}
 """Pages whose commands run in the clone; the others' run in a folder of their own."""
@@ -125,7 +100,7 @@ def commands(block: Block) -> list[tuple[str, list[str]]]:
 
 def take(module: str, arguments: list[str]) -> None:
     """Reads the flags of a command as it does itself; raises UserError for one that it does not take."""
-    kind = FLAGS[module]
+    kind = COMMANDS[module]
     if issubclass(kind, TrainFlags):
         parse_train(kind, module, "", arguments, lambda flags: Config(), lambda path: ModelConfig())
     else:
@@ -142,7 +117,7 @@ def test_commands_take_the_flags_that_a_page_shows(page: str) -> None:
             try:
                 take(module, arguments)
             except UserError as error:  # a guide adds the values and flags that it shows
-                added = str(error).startswith(("invalid choice", "Unrecognized options"))
+                added = ": expected one of " in str(error) or str(error).startswith("Unrecognized options")
                 assert page.startswith("docs/extend/") and added, error
 
 
@@ -192,7 +167,7 @@ def test_the_library_example_learns(tmp_path: Path) -> None:
 def test_every_block_is_run_or_says_why_not(page: str) -> None:
     markers = {block.marker for block in blocks(read(page)) if block.language in ("sh", "python")}
     assert {marker for marker in markers if not re.match(r"not run: \S", marker)} <= {
-        *("run", "train", "test", "library")
+        *("run", "train", "test", "library", "search")
     }
 
 

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.skipif(
 OUTSIDE = re.compile(r"^(?:https?:)?//")
 SHOWN = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
+GENERATED = ("reference/flags.md", "reference/support.md")
+
 
 def build(folder: Path, tour: str = "on") -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder / "site")]
@@ -34,13 +36,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_link_of_a_page_leads_somewhere_in_the_site(tmp_path: Path) -> None:
+    """But for those to places in the same generated page, which mkdocs doesn't look at."""
     build(tmp_path, tour="off")
+    for page in GENERATED:
+        text = (tmp_path / "site" / page).with_suffix(".html").read_text()
+        assert set(re.findall(r'href="#(\S+?)"', text)) <= {"__skip", *re.findall(r'id="(\S+?)"', text)}
 
 
 def test_every_page_is_in_the_menu() -> None:
     menu = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
     pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
-    assert sorted(menu) == sorted({*pages, *SHOWN.values(), "tour.md"})
+    assert sorted(menu) == sorted({*pages, *SHOWN.values(), *GENERATED, "tour.md"})
 
 
 def test_the_notebook_is_stored_without_outputs() -> None:

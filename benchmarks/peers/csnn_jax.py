@@ -12,7 +12,7 @@ from csnn_jax.update.trainer import Trainer
 
 PACKAGES = ("csnn-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 DIFFERS = "nothing"
-ADVICE = "the event engine, which is chosen by default"
+ADVICE = "the event engine, which is the default"
 
 
 def build(job):

@@ -15,12 +15,9 @@ import numpy as np
 import optax
 
 PACKAGES = ("jaxpike", "jax", "jaxlib", "equinox", "optax", "numpy")
-DIFFERS = (
-    "neuron: v / 2 + x / 2, with doubled weights; reset: in the step of the spike, so the leak halves it, and with a "
-    "gradient; layout: channels last"
-)
+DIFFERS = "v / 2 + x / 2 with doubled weights; leaked reset with a gradient; channels last"
 ADVICE = (
-    "unroll (used); unroll_checkpointed saves memory and is slower, and unroll_parallel is for neurons without reset"
+    "unroll (done); unroll_checkpointed is slower and saves memory, unroll_parallel only runs neurons without reset"
 )
 
 

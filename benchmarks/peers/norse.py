@@ -15,10 +15,9 @@ from torch import nn
 
 PACKAGES = ("norse", "torch", "numpy")
 DIFFERS = (
-    "neuron: v += (x - v) / 2, with doubled weights; reset: in the step of the spike, so the leak halves it, and with "
-    "a gradient; surrogate: 1 / (1 + |x|)^2, whose slope is fixed"
+    "v += (x - v) / 2 with doubled weights; leaked reset with a gradient; surrogate 1 / (1 + |x|)^2 with a fixed slope"
 )
-ADVICE = "torch.compile, by which its author benchmarks it (the second row)"
+ADVICE = "torch.compile, as in its author's benchmark (measured)"
 
 
 def build(job):

@@ -14,9 +14,8 @@ from torch import nn
 
 PACKAGES = ("sinabs", "torch", "numpy")
 DIFFERS = (
-    "neuron: spikes at the threshold, too; reset: in the step of the spike, of twice the threshold, which the leak "
-    "halves, and with a gradient; surrogate: an exponential; layout: a batch's images with all their steps, one after "
-    "the other"
+    "spikes at the threshold too; leaked reset of twice the threshold with a gradient; exponential surrogate; all "
+    "steps of an image before the next image"
 )
 ADVICE = "EXODUS, which needs CUDA"
 

@@ -10,7 +10,7 @@ from torch import nn
 
 PACKAGES = ("snntorch", "torch", "numpy")
 DIFFERS = "nothing"
-ADVICE = "none for CPUs; the rows with channels last and with the first convolution once are this project's"
+ADVICE = "none for CPUs; channels last and the first convolution once are this project's"
 
 
 def build(job):

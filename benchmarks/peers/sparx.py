@@ -15,11 +15,8 @@ import optax
 import sparx
 
 PACKAGES = ("sparxml", "jax", "jaxlib", "flax", "optax", "numpy")
-DIFFERS = (
-    "neuron: spikes at the threshold, too; reset: in the step of the spike, so the leak halves it; "
-    "layout: channels last"
-)
-ADVICE = "layers over all steps at once, and the scan not unrolled on a CPU (both done)"
+DIFFERS = "spikes at the threshold too; leaked reset; channels last"
+ADVICE = "layers over all steps at once; on a CPU, a scan without unrolling (both done)"
 
 
 def lif():

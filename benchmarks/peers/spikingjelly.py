@@ -11,11 +11,8 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import nn
 
 PACKAGES = ("spikingjelly", "torch", "numpy")
-DIFFERS = (
-    "neuron: spikes at the threshold, too; reset: in the step of the spike, so the leak halves it; "
-    "surrogate: SoftSign, the same shape, 12.5 times as high"
-)
-ADVICE = "multi-step mode (the first row); CuPy, Triton and mixed precision need CUDA"
+DIFFERS = "spikes at the threshold too; leaked reset; surrogate SoftSign, the same shape at 12.5 times the height"
+ADVICE = "multi-step mode (measured); CuPy, Triton and mixed precision need CUDA"
 
 
 def build(job):

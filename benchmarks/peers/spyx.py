@@ -15,13 +15,8 @@ import spyx.nn as snn
 from flax import nnx
 
 PACKAGES = ("spyx", "jax", "jaxlib", "flax", "optax", "numpy")
-DIFFERS = (
-    "neuron: passes a spike on at the step after the one in which its membrane crosses the threshold; reset: with a "
-    "gradient; layout: channels last"
-)
-ADVICE = (
-    "jit of the whole step (done); its compile_fit, jit of a whole training, saves Python's part of an iteration alone"
-)
+DIFFERS = "passes a spike on one step after the membrane crosses the threshold; reset with a gradient; channels last"
+ADVICE = "jit of the whole step (done); compile_fit only saves Python's part of an iteration"
 
 
 def build(job):

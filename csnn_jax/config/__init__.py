@@ -1,8 +1,8 @@
 """The configuration: frozen dataclasses, one per concern, checked on creation.
 
-Every field is a flag of the command lines (`time_steps` is `--time-steps`), whose help is the comment below it. Those
-of `RECORDED` are none: the data decides them.
-Imports no framework, so that csnn_jax, csnn_torch and export share it.
+Every field is a command-line flag (`time_steps` is `--time-steps`), and the text below it is the flag's help. The
+fields in `RECORDED` follow from the data and have no flag. Imports no framework, so csnn_jax, csnn_torch and export can
+share it.
 """
 
 from csnn_jax.config.auto import check_decided, decided, lr_of, surrogate_of

@@ -1,7 +1,7 @@
-"""What `auto` stands for: the original recipe for the original network, else what docs/learning.md found best.
+"""Resolves `auto`: the original recipe for the original network, otherwise the best settings in docs/learning.md.
 
-It depends on the flags that name the stack, its input and its neurons alone. So an ablation of the window, the seed,
-the batch or the data is one.
+The choice depends only on the flags that describe the stack, its input and its neurons. Changing the window, the seed,
+the batch or the data doesn't change it.
 """
 
 import math
@@ -12,19 +12,20 @@ from csnn_jax.config.job import Config, Init, Schedule
 from csnn_jax.config.network import GEOMETRY, ModelConfig, SurrogateName
 
 KEPT = 2**29
-"""Bytes of membranes that an iteration may keep before `auto` makes micro-batches of it. The same on every machine."""
+"""Bytes of membranes that an iteration may keep before `auto` splits it into micro-batches. The same on every
+machine."""
 
 _STACK = ("input_shape", "conv_channels", *GEOMETRY, "pool_after", "bias", "hidden", "encoding", "neuron", "output")
 
 
 def is_original(model: ModelConfig) -> bool:
-    """Whether this is the default network, for which snnTorch's recipe was made."""
+    """Returns whether this is the default network, which snnTorch's recipe was made for."""
     stack = all(getattr(model, name) == getattr(ModelConfig, name) for name in _STACK)
     return stack and model.reset == ModelConfig.reset and not is_delicate(model)
 
 
 def is_delicate(model: ModelConfig) -> bool:
-    """Whether neurons have another memory than the default ones, or learn their parameters: no reset, another decay."""
+    """Returns whether neurons have no reset, a decay other than the default, or learned parameters."""
     learned = any(layer.neurons.learned for layer in model.layers)
     decays = [name for name, parameter in model.kind.parameters.items() if parameter.decays]
     usual = all(set(model.each(name)) == {model.kind.parameters[name].default} for name in decays)
@@ -32,51 +33,51 @@ def is_delicate(model: ModelConfig) -> bool:
 
 
 def surrogate_of(model: ModelConfig) -> SurrogateName:
-    """The surrogate that a model has."""
+    """The surrogate that a model uses."""
     if model.surrogate != "auto":
         return model.surrogate
     return "fast_sigmoid" if is_original(model) else "atan"
 
 
 def slope_of(model: ModelConfig) -> float | None:
-    """The surrogate's slope of a model: wide without a reset where `auto` chose the surrogate; None: snnTorch's."""
+    """The slope of a model's surrogate: 1 if `auto` chose it for neurons without a reset; None: snnTorch's."""
     chosen = model.surrogate == "auto" and model.slope is None and "none" in model.each("reset")
     return 1.0 if chosen else model.slope
 
 
 def lr_of(config: Config) -> float:
-    """The learning rate that a job has."""
+    """The learning rate that a job uses."""
     return usual_lr(config) if config.train.lr is None else config.train.lr
 
 
 def usual_lr(config: Config) -> float:
-    """The learning rate of a job that names none; a tenth where weights are given, which it would undo."""
+    """The default learning rate of a job; a tenth with `init_from`, to keep the given weights useful."""
     rate = 1e-2 if is_original(config.model) else 2.5e-3 if is_delicate(config.model) else 5e-3
     return rate if config.train.init_from is None else rate / 10
 
 
 def init_of(config: Config) -> Init:
-    """The initial weights that a job has; those of `init_from` are given."""
+    """The initial weights that a job uses; `init_from` provides its own."""
     if config.train.init != "auto" or config.train.init_from is not None:
         return config.train.init
     return "torch" if is_original(config.model) else "calibrated"
 
 
 def schedule_of(config: Config) -> Schedule:
-    """The schedule that a job has."""
+    """The schedule that a job uses."""
     if config.train.schedule != "auto":
         return config.train.schedule
     return "cosine" if is_delicate(config.model) or not config.model.conv_channels else "constant"
 
 
 def membranes(config: Config) -> int:
-    """Bytes of an image's states over the window, of all layers."""
+    """Bytes of the neuron states of all layers over the window, for one image."""
     neurons = len(config.model.kind.states) * sum(math.prod(layer.out_shape) for layer in config.model.layers)
     return neurons * config.model.time_steps * (8 if config.train.dtype == "float64" else 4)
 
 
 def microbatch_of(config: Config) -> int | Literal["off"]:
-    """The images that a job has in the network at once."""
+    """How many images go through the network at once; "off": the whole batch."""
     settings = config.train
     if settings.microbatch != "auto":
         return settings.microbatch
@@ -87,7 +88,7 @@ def microbatch_of(config: Config) -> int | Literal["off"]:
 
 
 def decided(config: Config) -> Config:
-    """The job with surrogate and slope, initial weights, learning rate, schedule and micro-batches named."""
+    """The job with every `auto` resolved: surrogate, slope, initial weights, learning rate, schedule, micro-batches."""
     model = replace(config.model, surrogate=surrogate_of(config.model), slope=slope_of(config.model))
     train = replace(
         config.train,
@@ -100,13 +101,13 @@ def decided(config: Config) -> Config:
 
 
 def check_decided(config: Config) -> None:
-    """Raises ValueError where `auto` still stands in a job that is to begin."""
+    """Raises ValueError if a job that is about to start still contains `auto`."""
     if config != decided(config):
-        raise ValueError("config holds `auto`, expected what csnn_jax.config.decided makes of it")
+        raise ValueError("config contains `auto`, expected the config that csnn_jax.config.decided returns")
 
 
 def summary(before: Config, after: Config) -> str | None:
-    """The flags that were chosen, for the log; None where none were."""
+    """The flags that `auto` chose, for the log; None if it chose none."""
     chosen = {
         "--surrogate": (before.model.surrogate == "auto", after.model.surrogate),
         "--slope": (before.model.slope != after.model.slope, f"{after.model.slope or 0:g}"),
@@ -119,8 +120,8 @@ def summary(before: Config, after: Config) -> str | None:
 
 
 def microbatch_summary(before: Config, after: Config) -> str | None:
-    """Why a job has micro-batches, for the log; None where it has none, or was asked for them."""
+    """Why a job uses micro-batches, for the log; None if it uses none, or if the user set them."""
     if before.train.microbatch != "auto" or after.train.microbatch == "off":
         return None
     whole = membranes(after) * after.train.batch_size
-    return f"of {after.train.microbatch} images, for all {after.train.batch_size} would keep {whole / 1e9:.1f} GB"
+    return f"of {after.train.microbatch} images, because all {after.train.batch_size} would need {whole / 1e9:.1f} GB"

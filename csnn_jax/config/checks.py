@@ -2,6 +2,7 @@
 
 import math
 import sys
+import unicodedata
 from dataclasses import fields
 from typing import Any, get_args
 
@@ -37,10 +38,14 @@ def check(flag: str, value: object, expected: str, ok: bool) -> None:
 def show(value: object) -> str:
     """A value as a part of one line: short, and without control characters."""
     try:
-        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        text = " ".join(map(_plainly, value if isinstance(value, tuple) else (value,)))
     except ValueError:  # a whole number of more digits than Python shows
-        text = "of thousands of digits"
+        text = "(thousands of digits)"
     return one_line(text)
+
+
+def _plainly(value: object) -> str:
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def check_choice(flag: str, value: object, literal: Any) -> None:
@@ -53,6 +58,12 @@ def is_count(value: object, least: int = 1) -> bool:
 
 def is_counts(values: object) -> bool:
     return isinstance(values, tuple) and all(is_count(v) for v in values)
+
+
+def is_class_name(value: object) -> bool:
+    """Whether a value can name a class in lines of text: no control characters, and not `-`, which means none."""
+    breaking = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of characters, and what ends a line or a paragraph
+    return isinstance(value, str) and value not in ("", "-") and not {*map(unicodedata.category, value)} & {*breaking}
 
 
 def is_number(value: object, above: float = -math.inf) -> bool:

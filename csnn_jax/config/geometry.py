@@ -1,6 +1,6 @@
 """The geometry of a block: kernel, stride, padding and pooling, and every shape that follows from them.
 
-Shapes and windows are computed here and nowhere else; what runs or writes a network reads its `Layer`s.
+Shapes and windows are computed only here; code that runs or writes a network reads them from its `Layer`s.
 """
 
 import math
@@ -17,12 +17,12 @@ Padding = Literal["same", "valid"]
 
 @dataclass(frozen=True)
 class Pooling:
-    """The pooling between a convolution and its neurons, or after them. Edges that fill no window are left out.
+    """The pooling between a convolution and its neurons, or after the neurons. Incomplete windows are dropped.
 
     Attributes:
         kind: `max`, `avg` or `sum`.
-        size: height and width of a window, pixels.
-        stride: pixels from one window to the next.
+        size: height and width of a window, in pixels.
+        stride: distance between windows, in pixels.
     """
 
     kind: Literal["max", "avg", "sum"]
@@ -31,30 +31,31 @@ class Pooling:
 
     def __post_init__(self):
         if self.kind != "max" and self.window & (self.window - 1):
-            raise UserError(f"--pool-size {self.size}: {self.kind} of {self.window} pixels rounds, expected 2, 4 or 8")
+            inexact = f"{self.kind} of {self.window} pixels isn't exact"
+            raise UserError(f"--pool-size {self.size}: {inexact}, expected 2, 4 or 8")
 
     @property
     def window(self) -> int:
-        """Positions of a window."""
+        """Pixels in a window."""
         return self.size**2
 
     @property
     def bits(self) -> int:
-        """Bits by which a sum over a window is longer than its members; 0 for a maximum."""
+        """Extra bits that a sum over a window needs; 0 for a maximum."""
         return 0 if self.kind == "max" else (self.window - 1).bit_length()
 
     @property
     def step(self) -> float:
-        """What a pool of whole numbers is a multiple of."""
+        """Pooling integers gives multiples of this."""
         return 1 / self.window if self.kind == "avg" else 1.0
 
     def shape(self, of: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape that (rows, columns, channels) have after it."""
+        """The output shape for an input of (rows, columns, channels)."""
         *sizes, channels = of
         return (*map(self.positions, sizes), channels)
 
     def positions(self, length: int) -> int:
-        """How many windows fit into so many pixels."""
+        """How many windows fit into `length` pixels."""
         return _positions(length, self.size, self.stride)
 
     def __str__(self) -> str:
@@ -72,15 +73,15 @@ class Layer:
         in_shape: shape of its input without the batch, after `before`: (H, W, C) or (features,). A linear block
             flattens it, in H, W, C order.
         channels: output channels, or neurons of a linear block.
-        kernel: height and width of a convolution's kernel, pixels.
-        stride: pixels from one position of the kernel to the next.
-        padding: zeros on every side of the input, pixels.
-        pool: what follows the convolution; None: nothing.
-        before: the pooling of the spikes that come in, where pools follow neurons; None: none.
-        bias: whether a number per output channel is added.
-        neurons: the neurons that its current drives.
-        input_bits, input_step: the numbers that come in, before any pool, see `Grid`.
-        weight_bits: most bits of a weight, with its sign; None: as many as stay exact.
+        kernel: height and width of a convolution's kernel, in pixels.
+        stride: stride of the convolution, in pixels.
+        padding: zeros on every side of the input, in pixels.
+        pool: the pooling after the convolution; None: none.
+        before: the pooling of the incoming spikes, if pools follow neurons; None: none.
+        bias: whether each output channel has a bias.
+        neurons: the neurons that receive its output as current.
+        input_bits, input_step: the range and step of its input before any pooling, see `Grid`.
+        weight_bits: maximum bits of a weight, including its sign; None: as many as stay exact.
     """
 
     name: str
@@ -100,7 +101,7 @@ class Layer:
 
     @property
     def conv_shape(self) -> tuple[int, ...]:
-        """Shape of what is convolved, before the pooling: (rows, columns, channels); (features,) of a linear block."""
+        """Shape before pooling: (rows, columns, channels), or (features,) for a linear block."""
         if self.kind == "linear":
             return (self.channels,)
         sizes = (_positions(n + 2 * self.padding, self.kernel, self.stride) for n in self.in_shape[:2])
@@ -113,14 +114,14 @@ class Layer:
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
-        """Shape of its weights in our own layout: [k, k, in, out] or [in, out]."""
+        """Shape of its weights in this package's layout: [k, k, in, out] or [in, out]."""
         if self.kind == "linear":
             return math.prod(self.in_shape), self.channels
         return self.kernel, self.kernel, self.in_shape[-1], self.channels
 
     @property
     def grid(self) -> Grid:
-        """What its weights are rounded to."""
+        """The grid that its weights are rounded to."""
         added = self.pool.bits if self.pool else 0
         most = None if self.weight_bits is None else self.weight_bits - 1
         bits, step = (self.before.bits, self.before.step) if self.before else (0, 1.0)
@@ -129,12 +130,12 @@ class Layer:
 
     @property
     def takes_spikes(self) -> bool:
-        """Whether what its weights meet is 0 or 1, as a layer after the first one takes it: pools may add spikes up."""
+        """Whether its weights multiply only 0 or 1 when spikes come in: not after average or sum pools."""
         return self.before is None or self.before.kind == "max"
 
     @property
     def operation(self) -> str:
-        """What comes before the neurons, in words."""
+        """The operations before the neurons, in words."""
         bias = "" if self.bias else ", no bias"
         before = f"pool {self.before}, " if self.before else ""
         if self.kind == "linear":

@@ -1,6 +1,6 @@
 """The grid of a layer's weights, on which its sums are exact in float32 (docs/design.md, section 2).
 
-Imports no framework: `Grid.round` computes in NumPy, JAX or torch, whichever it's given, and all find the same values.
+Imports no framework: `Grid.round` computes in NumPy, JAX or torch, depending on its arguments, with the same results.
 """
 
 import math
@@ -12,38 +12,38 @@ from typing import Any
 import numpy as np
 
 MANTISSA = 24
-"""Bits of the whole numbers that float32 represents one after another."""
+"""Bits of the integers that float32 represents without gaps."""
 BIAS = 8
-"""Room for a bias, in multiples of the largest weight times the largest input; a larger one makes the grid coarser."""
+"""Room for a bias, in multiples of the largest weight times the largest input; a larger bias makes the grid coarser."""
 FEW, EXTRA = 8, 4
-"""A layer with fewer bits than the first gets up to the second more per neuron, as far as the neuron's own sum fits."""
+"""A layer with fewer than `FEW` bits gets up to `EXTRA` more per neuron, as long as that neuron's sum fits."""
 LEAST = 4
-"""Bits without which no network is made."""
+"""Fewest bits of a weight for which a network can be created."""
 COARSE = 4
-"""With fewer bits than this, the grid of the largest weight is a poor choice."""
+"""With fewer bits than this, the grid that follows from the largest weight is a poor choice."""
 FEWEST, WIDEST = 2, 8
-"""Bits of a weight, with its sign, that may be asked for."""
+"""Smallest and largest value of `weight_bits`, which includes the sign."""
 SMALLEST = -60
-"""Exponent of the largest weight below which a grid gets no finer: a sum's step stays above 2^-100."""
+"""Exponent of the largest weight below which the grid gets no finer, so the step of a sum stays above 2^-100."""
 MOST_INPUT = 12
-"""Bits of a network's input."""
+"""Maximum bits of a network's input."""
 
 
 def is_power_of_two(value: float) -> bool:
-    """Whether inputs may be multiples of this, or of one part in this: 2^-16 to 2^20."""
+    """Returns whether a value is a power of two from 2^-16 to 2^20, the valid scales of inputs."""
     return 2.0**-16 <= value <= 2.0**20 and math.frexp(value)[0] == 0.5
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How finely the weights of a layer may be chosen, for float32 to represent each of its partial sums.
+    """How finely a layer's weights can be rounded while float32 still represents every partial sum exactly.
 
     Attributes:
-        terms: the products of a weight and an input that a neuron adds.
-        input_bits: inputs are whole multiples of `input_step`, and at most 2^input_bits of them.
+        terms: number of products of a weight and an input in a neuron's sum.
+        input_bits: inputs are integer multiples of `input_step`, from 0 to 2^input_bits.
         input_step: a power of two.
-        added: bits that a sum or average over a pool's window needs after it: 2 for 2x2.
-        most: bits of a weight without its sign, where fewer are wanted than stay exact; None: those that do.
+        added: extra bits for the sum or average over a pooling window that follows: 2 for 2x2.
+        most: maximum bits of a weight, without its sign; None: as many as stay exact.
     """
 
     terms: int
@@ -54,39 +54,39 @@ class Grid:
 
     @property
     def room(self) -> int:
-        """Bits of a weight without its sign that stay exact, whatever the weights are."""
+        """Bits of a weight, without its sign, that stay exact for any weights."""
         return MANTISSA - self.input_bits - (self.terms + BIAS - 1).bit_length() - self.added
 
     @property
     def bits(self) -> int:
-        """Bits of a weight without its sign, whatever the weights are."""
+        """Bits of a weight, without its sign, for any weights: `room`, limited to `most`."""
         return self.room if self.most is None else min(self.room, self.most)
 
     @property
     def finest(self) -> int:
-        """Bits that a neuron's weights may get, without the sign, where its own sum leaves room."""
+        """Bits that a neuron's weights can have, without the sign, if its own sum leaves room for them."""
         wanted = EXTRA if self.most is None else min(EXTRA, self.most - self.bits)
         return self.bits + (wanted if self.room < FEW else 0)
 
     @property
     def chosen(self) -> bool:
-        """Whether bits are so few that a neuron's exponent is chosen, see `choose`, and kept with its weights."""
+        """Whether there are so few bits that `choose` picks each neuron's exponent, stored with its weights."""
         return self.bits < COARSE
 
     def round(self, kernel: Any, bias: Any, xp: ModuleType = np, exponents: Any = None) -> tuple[Any, Any]:
-        """Rounds a layer's weights and biases to the grids of its neurons, half to even. Twice is once.
+        """Rounds a layer's weights and biases to the grids of its neurons, half to even. It's idempotent.
 
-        A neuron's grid is 2^-k with k from its largest weight, or from its bias if that needs more room, and the shape
-        of the layer alone: nothing depends on an order of summation. Biases have the bits that weights don't use.
+        A neuron's grid is 2^-k, where k depends only on its largest weight (or its bias, if that needs more room) and
+        on the layer's shape, never on an order of summation. Biases also use the bits that weights leave unused.
 
         Args:
             kernel: [..., out], float32 or float64.
             bias: [out].
-            xp: `numpy`, `jax.numpy` or `torch`, of whose arrays these are.
-            exponents: of the neurons' grids [out], whole numbers; None: those of the largest weights.
+            xp: `numpy`, `jax.numpy` or `torch`, matching the arrays.
+            exponents: of the neurons' grids, integers [out]; None: from the largest weights.
 
         Returns:
-            kernel and bias, of the same types. What isn't finite becomes NaN.
+            kernel and bias, of the same types. Values that aren't finite become NaN.
         """
         flat = kernel.reshape(-1, kernel.shape[-1])
         exponent = self._largest(flat, bias, xp) if exponents is None else exponents
@@ -116,29 +116,33 @@ class Grid:
         return rounded.reshape(kernel.shape), biases
 
     def steps(self, kernel: np.ndarray, bias: np.ndarray, exponents: np.ndarray | None = None) -> np.ndarray:
-        """Powers of two, float32 [out], of which a layer's rounded weights are whole multiples below 2^`finest`.
+        """The steps of the neurons' grids, powers of two: rounded weights are multiples of them, below 2^`finest`.
 
         Args:
-            kernel: as `round` gives it, [..., out].
+            kernel: as returned by `round`, [..., out].
             bias: likewise, [out].
             exponents: as in `round`.
+
+        Returns:
+            float32 [out].
         """
         exponent = self._largest(kernel.reshape(-1, kernel.shape[-1]), bias, np) if exponents is None else exponents
         return np.ldexp(np.float32(1), np.asarray(exponent, np.int32) - self.finest)
 
     def choose(self, kernel: Any, bias: Any, xp: ModuleType = np, add_up: Callable[..., Any] | None = None) -> Any:
-        """The exponents of the neurons' grids with the least squared error, of four up to that of the largest weight.
+        """Chooses the exponents of the neurons' grids with the least squared error, from four candidates.
 
-        With few bits, most weights are better off on a finer grid, at the price of those that it cuts off.
+        With few bits, a finer grid represents most weights better, at the cost of clipping the largest. The candidates
+        end at the exponent of the largest weight.
 
         Args:
             kernel: [..., out].
-            bias: [out]; the grid stays coarse enough for it.
+            bias: [out]; the grid stays coarse enough to represent it.
             xp: as in `round`.
             add_up: (squared errors [inputs, out], 0) -> their sums [out]; None: NumPy's, in float64.
 
         Returns:
-            [out], whole numbers; the largest of equally good ones.
+            Integers [out]; the largest exponent in case of a tie.
         """
         flat = kernel.reshape(-1, kernel.shape[-1])
         largest = self._largest(flat, bias, xp)

@@ -1,4 +1,4 @@
-"""The network: its stack, its neurons and the window it is run for."""
+"""The network: its layers, its neurons and the number of time steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,81 +29,83 @@ SurrogateName = Literal[
     "leaky_spike",
 ]
 SLOPELESS = ("straight_through", "heaviside")
-"""Surrogates that `slope` does not change, and which refuse one."""
+"""Surrogates without a slope; setting `slope` for one of them is an error."""
 GEOMETRY = ("kernel_size", "stride", "padding", "pool", "pool_size")
-"""Fields with one value for all convolutions, or one for each."""
-RECORDED = ("input_bits",)
-"""Fields that the data decides, and that no flag gives."""
+"""Fields with one value for all convolutions or one per convolution."""
+RECORDED = ("input_bits", "classes")
+"""Fields that follow from the data and have no flag."""
 PIXEL = 256.0
-"""What bytes are divided by unless a data set or a flag says otherwise."""
+"""Bytes are divided by this unless a data set or a flag says otherwise."""
 NEVER = 2.0**100
-"""The threshold of an integrator: no membrane gets there, and no arithmetic with it overflows."""
+"""The threshold of an integrator: no membrane reaches it, and no arithmetic with it overflows."""
 
 
 def check_bits(bits: int | None) -> None:
-    """Raises UserError unless a weight may have so many bits."""
+    """Raises UserError unless `bits` is None or a valid number of bits of a weight."""
     ok = bits is None or (is_count(bits, grid.FEWEST) and bits <= grid.WIDEST)
     check("--weight-bits", bits, f"a whole number from {grid.FEWEST} to {grid.WIDEST}", ok)
 
 
 @dataclass(frozen=True)
 class ModelConfig(NeuronFields):
-    """The network, its neurons and the window it is run for. The equations stand in docs/design.md.
+    """The network, its neurons and the number of time steps. docs/design.md has the equations.
 
-    Lists, as JSON and YAML have them, are taken as tuples, and NumPy's numbers as Python's.
+    Lists, as read from JSON and YAML, become tuples, and NumPy numbers become Python numbers.
     """
 
     input_shape: tuple[int, int, int] = (28, 28, 1)
-    """Image height, width (pixels) and channels."""
+    """Height, width (pixels) and channels of an image."""
     conv_channels: tuple[int, ...] = (32, 64)
     """Output channels of each conv-pool-LIF block."""
     kernel_size: int | tuple[int, ...] = 3
-    """Height and width of the kernels (pixels): one value, or one per convolution. Even ones take --padding valid."""
+    """Height and width of the kernels (pixels): one value, or one per convolution. Even sizes need --padding valid."""
     stride: int | tuple[int, ...] = 1
-    """Pixels from one position of a kernel to the next: one value, or one per convolution."""
+    """Stride of the convolutions (pixels): one value, or one per convolution."""
     padding: Padding | tuple[Padding, ...] = "same"
-    """Zeros around a convolution's input: same, half a kernel on each side, which keeps the size at stride 1, or valid,
-    none; one value, or one per convolution."""
+    """Zero padding of the convolutions: same (half a kernel on each side, which keeps the size at stride 1) or valid
+    (none); one value, or one per convolution."""
     hidden: tuple[int, ...] = (512,)
-    """Neurons of each hidden linear-LIF block."""
+    """Number of neurons in each hidden linear-LIF block."""
     num_classes: int = 10
-    """Output neurons; at the default, training takes the number of classes of the data set."""
+    """Number of output neurons; by default, training uses the data set's number of classes."""
     pool: Pool | tuple[Pool, ...] = "max"
-    """Pooling after each convolution: the maximum, average or sum of every window, or none; one value, or one per
+    """Pooling after each convolution: the maximum, average or sum of each window, or none; one value, or one per
     convolution."""
     pool_size: int | tuple[int, ...] = 2
-    """Height and width of a pool's windows, which don't overlap: one value, or one per convolution."""
+    """Height and width of the pooling windows, which don't overlap: one value, or one per convolution."""
     pool_after: bool = False
-    """Pool the neurons' spikes, not the convolutions before them."""
+    """Pool the neurons' spikes instead of the convolutions' outputs."""
     bias: bool = True
-    """Add a number per output channel to the convolutions and linear layers."""
+    """Convolutions and linear layers have a bias; --no-bias removes it."""
     weight_bits: int | None = None
-    """Bits of a weight with its sign, 2 to 8, at which the network is trained and runs; None: as many as stay exact."""
+    """Train and run the network with weights of this many bits, 2 to 8 including the sign; default: as many as stay
+    exact."""
     reset: Reset | tuple[Reset, ...] = "subtract"
-    """What a spike does to the membrane one step later: subtract the threshold, set to zero, or none; synaptic neurons
-    have clear, too, which sets it to zero before the input is added; one value for all layers, or one per layer."""
+    """What a spike does to the membrane one step later: subtract the threshold, set it to zero, or none. Synaptic
+    neurons also have clear, which sets it to zero before the input is added. One value for all layers, or one per
+    layer."""
     output: Output = "spiking"
-    """Neurons of the last layer: spiking as all others, or an integrator, whose neurons neither spike nor reset; the
-    class is read from their membranes."""
+    """Neurons of the last layer: spiking, like all others, or integrator, whose neurons neither spike nor reset; the
+    class is then read from their membranes."""
     surrogate: SurrogateName | Literal["auto"] = "auto"
-    """Derivative that stands in for the spike's in the backward pass (snnTorch's names); auto: fast_sigmoid for the
-    default stack, else atan."""
+    """Surrogate derivative of the spike in the backward pass (snnTorch's names); auto: fast_sigmoid for the default
+    network, otherwise atan."""
     slope: float | None = None
-    """Sharpness of the surrogate (its k, alpha or threshold); None: snnTorch's default, 25 for fast_sigmoid, and 1
-    where auto chose atan for neurons without a reset."""
+    """Slope of the surrogate (its k, alpha or threshold). Default: snnTorch's, such as 25 for fast_sigmoid, but 1 if
+    auto chose atan for neurons without a reset."""
     time_steps: int = 100
-    """Time steps that each image is presented for."""
+    """Number of time steps for which each image is presented."""
     encoding: Encoding = "direct"
-    """Image to input: the same image every step, Bernoulli spikes at the rate of the pixel, or one spike for each
-    pixel above 0, the brighter the earlier."""
+    """How images become input: direct (the same image at each step), rate (Bernoulli spikes with the pixel's value as
+    their probability) or latency (one spike per nonzero pixel, earlier for brighter pixels)."""
     readout: Readout = "spikes"
-    """What the class is read from: the output neuron with the most spikes, or the one whose membrane has the largest
-    sum over the window, as of every --output integrator."""
+    """How the class is chosen: spikes (the output neuron with the most spikes) or membrane (the one with the largest
+    sum of its membrane over the window; always used with --output integrator)."""
     scale: float | None = None
-    """What pixel values are divided by, a power of two; None: what the data set says, 256 for images of bytes, 1 for
-    counts (integers with a time axis) and where there are only 0 and 1."""
+    """Power of two to divide pixel values by. Default: depends on the data set, 256 for images of bytes, 1 for counts
+    (integers with a time axis) and for images of only 0 and 1."""
     input_bits: int | None = None
-    """Pixels are whole multiples of 1 / scale, at most 2 to this power of them; None: 8, as bytes."""
+    """Pixels are integer multiples of 1 / scale, from 0 to 2^input_bits; None: 8, for bytes."""
 
     def __post_init__(self):
         settle(self)
@@ -124,7 +126,7 @@ class ModelConfig(NeuronFields):
         _check_surrogate(self.surrogate)
         has_slope = self.surrogate not in SLOPELESS
         check("--slope", self.slope, "a positive number", self.slope is None or is_number(self.slope, 0.0))
-        check("--slope", self.slope, f"none, {self.surrogate} has no slope", self.slope is None or has_slope)
+        check("--slope", self.slope, f"no value; {self.surrogate} has no slope", self.slope is None or has_slope)
         fits = self.scale is None or (is_number(self.scale, 0.0) and grid.is_power_of_two(self.scale))
         check("--scale", self.scale, "a power of two from 2^-16 to 2^20, such as 256", fits)
         few = self.input_bits is None or (is_count(self.input_bits, 0) and self.input_bits <= grid.MOST_INPUT)
@@ -141,14 +143,14 @@ class ModelConfig(NeuronFields):
             if 0 in layer.out_shape:
                 size = "x".join(map(str, layer.in_shape[:2]))
                 raise UserError(
-                    f"--conv-channels {show(self.conv_channels)}: {size} pixels come into {layer}, which leaves none; "
-                    "expected fewer blocks, smaller kernels or strides, or larger images"
+                    f"--conv-channels {show(self.conv_channels)}: {layer.name} has no output pixels for {size} inputs "
+                    f"({layer.operation}); expected fewer blocks, smaller kernels or strides, or larger images"
                 )
             if (room := layer.grid.room) < grid.LEAST:
                 inputs = f"{layer.grid.terms:,} inputs of {layer.grid.input_bits} bits"
                 raise UserError(
-                    f"{layer.name}: {inputs} to each neuron leave {max(0, room)} bits for its weights, "
-                    f"expected at least {grid.LEAST}: fewer inputs, or smaller kernels"
+                    f"{layer.name}: {inputs} per neuron leave {max(0, room)} bits for its weights, "
+                    f"expected at least {grid.LEAST}; use fewer inputs or smaller kernels"
                 )
 
     def _check_geometry(self) -> None:
@@ -177,7 +179,7 @@ class ModelConfig(NeuronFields):
             object.__setattr__(self, "pool_after", False)
         sizes, paddings = self._per_convolution(self.kernel_size), self._per_convolution(self.padding)
         even = any(k % 2 == 0 and padding == "same" for k, padding in zip(sizes, paddings, strict=True))
-        check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones take valid", not even)
+        check("--kernel-size", self.kernel_size, "odd sizes with --padding same; even ones need valid", not even)
 
     def _per_convolution(self, value: T | tuple[T, ...]) -> tuple[T, ...]:
         return value if isinstance(value, tuple) else (value,) * len(self.conv_channels)
@@ -223,53 +225,53 @@ class ModelConfig(NeuronFields):
 
     @property
     def narrower(self) -> tuple[str, ...]:
-        """A line for each layer whose weights have fewer bits than asked for."""
+        """A line for each layer whose weights have fewer bits than requested."""
         kept = ((layer.name, layer.grid.finest + 1) for layer in self.layers)
-        return tuple(f"{name} keeps {n} bits, as many as stay exact" for name, n in kept if n < (self.weight_bits or 0))
+        return tuple(f"{name} uses {n} bits, all that stay exact" for name, n in kept if n < (self.weight_bits or 0))
 
     @property
     def pixel_scale(self) -> float:
-        """What pixel values are divided by."""
+        """Pixel values are divided by this."""
         return PIXEL if self.scale is None else float(self.scale)
 
     @property
     def pixel_bits(self) -> int:
-        """Pixels are at most 2 to this power, in multiples of 1 / `pixel_scale`."""
+        """Pixels go up to 2 to this power, in multiples of 1 / `pixel_scale`."""
         return 8 if self.input_bits is None else self.input_bits
 
     @property
     def takes_bytes(self) -> bool:
-        """Whether the network's images are bytes, or counts: others are floats, in finer steps."""
+        """Whether the network's images are bytes or counts, not floats, which have finer steps."""
         return self.pixel_bits <= 8
 
     @property
     def brightest(self) -> float:
-        """The pixel value that means full brightness: what the encoders and pictures count from."""
+        """The pixel value of full brightness, the reference for encoders and pictures."""
         return 255.0 if self.pixel_scale == PIXEL else self.pixel_scale
 
     @property
     def input_scale(self) -> float:
-        """What the bytes that enter the network are divided by: encoded spikes are 0 or 1 already."""
+        """The network's input is divided by this; 1 for encoded spikes, which are 0 or 1 already."""
         return self.pixel_scale if self.encoding == "direct" else 1.0
 
     @property
     def entering_bits(self) -> int:
-        """What enters the network is at most 2 to this power, in multiples of 1 / `input_scale`."""
+        """The network's input goes up to 2 to this power, in multiples of 1 / `input_scale`."""
         return self.pixel_bits if self.encoding == "direct" else 0
 
     @property
     def kind(self) -> Neuron:
-        """What the neurons are."""
+        """The neuron model."""
         return NEURONS[self.neuron]
 
     def each(self, name: str) -> tuple:
-        """The value of a field that has one for all layers or one per layer, for each layer."""
+        """A field's value for each layer; the field holds one value for all layers or one per layer."""
         value = getattr(self, name)
         return value if isinstance(value, tuple) else (value,) * self._depth
 
     @property
     def resets(self) -> tuple[Reset, ...]:
-        """The reset of each layer, of an integrator none."""
+        """The reset of each layer; "none" for an integrator."""
         return tuple(layer.neurons.reset for layer in self.layers)
 
     @property
@@ -287,7 +289,7 @@ def _check_surrogate(name: object) -> None:
         return
     if name == "SSO":
         raise UserError(
-            "--surrogate SSO: it draws random gradients, which no two frameworks can share; "
+            "--surrogate SSO: its gradients are random, so no two frameworks can agree on them; "
             f"expected one of {', '.join(get_args(SurrogateName))}"
         )
     check_choice("--surrogate", name, SurrogateName)

@@ -24,14 +24,14 @@ def check_neurons(config: Any, kind: Neuron, parameters: Iterable[str]) -> None:
             continue
         for field, none in ((name, None), (f"learn_{name}", False)):
             value = getattr(config, field)
-            check(flag_of(field), value, f"none, --neuron {kind} has no {name}", value is none)
+            check(flag_of(field), value, f"no value; --neuron {kind} has no {name}", value is none)
     wide = config.per_channel
     for name in wide if isinstance(wide, tuple) else (wide,):
-        has = f"some of {', '.join(kind.parameters)}, which --neuron {kind} has"
+        has = f"any of {', '.join(kind.parameters)} with --neuron {kind}"
         check("--per-channel", name, has, name in [*kind.parameters])
     object.__setattr__(config, "per_channel", tuple(name for name in kind.parameters if name in wide))
     for reset in _each(config, "reset"):
-        check("--reset", reset, f"one of {', '.join(kind.resets)}, which --neuron {kind} has", reset in kind.resets)
+        check("--reset", reset, f"one of {', '.join(kind.resets)} with --neuron {kind}", reset in kind.resets)
     if len(set(config.each("reset"))) == 1:
         object.__setattr__(config, "reset", config.each("reset")[0])
 

@@ -2,10 +2,10 @@
 
 from csnn_jax.data.augment import Augmentation
 from csnn_jax.data.batches import epoch_batches, epoch_permutation, eval_batches
-from csnn_jax.data.datasets import READERS, is_recorded, load, load_for, load_to_train, takes_as_is
+from csnn_jax.data.datasets import READERS, is_recorded, load, load_for, load_to_train, reader_of, takes_as_is
 from csnn_jax.data.encode import as_input, encode
 from csnn_jax.data.entry import Entry, as_floats, as_learned
-from csnn_jax.data.fitted import fit_model, learned
+from csnn_jax.data.fitted import check_names, fit_config, fit_model, learned, named
 from csnn_jax.data.images import Images, MadeImages, as_bytes, as_images, check_images
 from csnn_jax.data.split import (
     ARRAYS,
@@ -41,6 +41,7 @@ __all__ = [
     "check_counts",
     "check_images",
     "check_labels",
+    "check_names",
     "check_split",
     "class_names",
     "digest",
@@ -48,12 +49,15 @@ __all__ = [
     "epoch_batches",
     "epoch_permutation",
     "eval_batches",
+    "fit_config",
     "fit_model",
     "is_recorded",
     "learned",
     "load",
     "load_for",
     "load_to_train",
+    "named",
+    "reader_of",
     "require_training",
     "shortened",
     "takes_as_is",

@@ -1,4 +1,4 @@
-"""Arrays of one's own in a NumPy archive: images and labels to evaluate on, and perhaps others to learn from."""
+"""Your own arrays in a NumPy archive: images and labels to evaluate on, and optionally others to train on."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,21 +15,21 @@ from csnn_jax.data.split import Split, as_split, check_alike, class_names
 from csnn_jax.errors import UserError
 
 KEYS = ("images", "labels", "train_images", "train_labels", "classes")
-"""What an archive may hold; the first two must be there, and the next two come together."""
+"""The arrays of an archive. The first two are required, and the next two come together."""
 MOST = 2**36
-"""Bytes that its arrays may take."""
+"""Maximum size of its arrays, in bytes."""
 
 
 def read_arrays(where: str, wanted: Wanted) -> Raw:
-    """Reads what `numpy.savez` has written, running no code from it.
+    """Reads a file written by `numpy.savez` without running code from it.
 
     Args:
-        where: the file. `images` and `labels` are what to evaluate on, `train_images` and `train_labels` what to learn
-            from, and `classes` the names of the classes. Images and labels are what `csnn_jax.fit` takes.
-        wanted: makes no difference.
+        where: the file. `images` and `labels` are for evaluation, `train_images` and `train_labels` for training, and
+            `classes` holds the names of the classes. Images and labels are as in `csnn_jax.fit`.
+        wanted: not used.
 
     Raises:
-        UserError: no such file, a damaged one, other arrays in it, or arrays that don't belong together.
+        UserError: the file is missing or damaged, or its arrays are unknown or don't match.
     """
     source = f"--dataset arrays:{where}"
     try:
@@ -40,7 +40,7 @@ def read_arrays(where: str, wanted: Wanted) -> Raw:
     missing += [key for key in KEYS[2:4] if key not in arrays and arrays.keys() & set(KEYS[2:4])]
     if unknown or missing:
         found = f"holds {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
-        raise UserError(f"{source}: {found}, expected {', '.join(KEYS[:2])}, and perhaps {', '.join(KEYS[2:])}")
+        raise UserError(f"{source}: {found}, expected {', '.join(KEYS[:2])} and optionally {', '.join(KEYS[2:])}")
     try:
         return _raw(arrays)
     except ValueError as error:

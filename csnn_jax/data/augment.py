@@ -1,4 +1,4 @@
-"""Moves training images a little, in NumPy, so that JAX and torch learn from the very same ones."""
+"""Moves training images a little, in NumPy, so JAX and torch train on identical images."""
 
 import math
 from typing import NamedTuple
@@ -11,21 +11,21 @@ from csnn_jax.data.images import Images
 from csnn_jax.errors import UserError
 
 STREAM = 3
-"""Tells these draws from the rate encoding's, which are named (seed, 0 to 2, number)."""
+"""Separates these draws from those of the rate encoding, whose seeds are (seed, 0 to 2, number)."""
 DROPS = 5
-"""Tells the draws of dropped events from the others; dropout's are named (seed, 4, number)."""
+"""Separates the draws of dropped events from the others; those of dropout have the seeds (seed, 4, number)."""
 BLOCK = 2**15
-"""Pixels that are worked on at once: their coordinates stay in the cache."""
+"""Pixels that are processed at once, so their coordinates stay in the cache."""
 
 
 class Moves(NamedTuple):
-    """How each image of a batch is mirrored, shifted, turned and scaled; one value per image.
+    """How each image of a batch is mirrored, shifted, rotated and scaled; one value per image.
 
     Attributes:
         shift: pixels down and to the right, float64 [batch, 2].
-        turn: degrees counterclockwise about the centre, float64 [batch].
-        scale: what lengths are multiplied by, about the centre, float64 [batch].
-        mirror: whether left and right change places before all that, bool [batch].
+        turn: degrees counterclockwise about the center, float64 [batch].
+        scale: factor of lengths about the center, float64 [batch].
+        mirror: whether left and right are swapped first, bool [batch].
     """
 
     shift: np.ndarray
@@ -35,14 +35,14 @@ class Moves(NamedTuple):
 
 
 class Augmentation:
-    """Gives every iteration its own moved copies of the training images.
+    """Makes moved copies of the training images, different ones in each iteration.
 
     Args:
-        images: uint8 [N, H, W, C], or [N, T, H, W, C]; all frames of an example are moved alike.
-        amounts: the most that an image is shifted (pixels), turned (degrees) and scaled (share); None: not at all.
-        seed: the job's.
-        flip: whether one image in two is mirrored, left to right.
-        drop: share of the events that are left out; only of counts with a time axis.
+        images: uint8 [N, H, W, C], or [N, T, H, W, C]; all frames of an example are moved the same way.
+        amounts: largest shift (pixels), rotation (degrees) and scaling (fraction) of an image; None: no moves.
+        seed: the job's seed.
+        flip: whether to mirror half of the images, left to right.
+        drop: fraction of the events to drop; only for counts with a time axis.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Augmentation:
 
     @classmethod
     def of(cls, config: Config, images: Images) -> "Augmentation | None":
-        """What `--augment`, `--flip` and `--event-drop` of a job make of its training images; None without them.
+        """The augmentation that a job's `--augment`, `--flip` and `--event-drop` ask for; None without them.
 
         Raises:
-            UserError: events are to be dropped of images that are none of events, or images are floats.
+            UserError: events are to be dropped from images that don't count events, or images are floats.
         """
         settings = config.data
         asked = {
@@ -79,12 +79,13 @@ class Augmentation:
         return cls(images, settings.augment, config.train.seed, settings.flip, settings.event_drop)
 
     def batch(self, iteration: int, index: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
-        """Moved copies of the images `index` [batch]; they follow from seed, iteration and place in the batch alone.
+        """Moved copies of the images `index` [batch]. They depend only on seed, iteration and position in the batch.
 
-        Counts, 0 and 1 must stay whole: such images, and all with a time axis, take the nearest pixel.
+        Counts and images of 0 and 1 must keep their values, so these and all images with a time axis use the nearest
+        pixel.
 
         Returns:
-            Those at `rows` of the batch: uint8 [rows, H, W, C], or [rows, T, H, W, C].
+            The copies at `rows` of the batch: uint8 [rows, H, W, C], or [rows, T, H, W, C].
         """
         moves = draw(self._amounts, len(index), (self._seed, STREAM, iteration), self._flip)
         moved = move(self._images[index[rows]], Moves(*(part[rows] for part in moves)), self._nearest)
@@ -95,12 +96,12 @@ class Augmentation:
 
 
 def thinned(counts: np.ndarray, share: float, seed: tuple[int, ...]) -> np.ndarray:
-    """Leaves out each event of a recording with the same probability.
+    """Drops each event of a recording with the same probability.
 
     Args:
         counts: events of each pixel in each frame, uint8 of any shape.
-        share: of the events that are left out, to 1/65536.
-        seed: integers >= 0 that name the recording in its batch.
+        share: fraction of the events to drop, in multiples of 1/65536.
+        seed: integers >= 0 that identify the recording in its batch.
     """
     cells = np.repeat(np.arange(counts.size), counts.ravel())
     words = np.random.Philox(np.random.SeedSequence(seed)).random_raw(-(-len(cells) // 4))
@@ -109,16 +110,16 @@ def thinned(counts: np.ndarray, share: float, seed: tuple[int, ...]) -> np.ndarr
 
 
 def draw(amounts: tuple[float, float, float], count: int, seed: tuple[int, ...], flip: bool = False) -> Moves:
-    """Draws moves, uniform within +-amounts.
+    """Draws random moves, uniform within +-amounts.
 
-    Made from Philox's own output, whose stream NumPy promises to keep. A word's upper 53 bits give an amount, and the
-    lowest bit of an image's first word whether it is mirrored.
+    They come directly from Philox's output, whose stream NumPy promises to keep. A word's upper 53 bits give an amount,
+    and the lowest bit of an image's first word decides whether it's mirrored.
 
     Args:
-        amounts: the most that an image is shifted (pixels), turned (degrees) and scaled (share).
-        count: number of images. The first ones' moves do not depend on it.
-        seed: integers >= 0 that name the batch.
-        flip: mirror one image in two; else none.
+        amounts: largest shift (pixels), rotation (degrees) and scaling (fraction) of an image.
+        count: number of images. The moves of earlier images don't depend on it.
+        seed: integers >= 0 that identify the batch.
+        flip: whether to mirror half of the images.
     """
     words = np.random.Philox(np.random.SeedSequence(seed)).random_raw(4 * count).reshape(count, 4)
     uniform = (words >> np.uint64(11)) * 2.0**-52 - 1
@@ -128,18 +129,19 @@ def draw(amounts: tuple[float, float, float], count: int, seed: tuple[int, ...],
 
 
 def move(images: np.ndarray, moves: Moves, nearest: bool = False) -> np.ndarray:
-    """Mirrors, scales and turns each image about its centre, then shifts it; zeros come in from outside.
+    """Mirrors, scales and rotates each image about its center, then shifts it; pixels from outside are zero.
 
-    All is one resampling. Coordinates are rounded to 1/256 pixel, and what follows is exact in whole numbers. So moves
-    that map pixels onto pixels copy bytes, and other machines' sines and cosines give the same images.
+    All of this is one resampling. Coordinates are rounded to 1/256 pixel, and everything after that is integer
+    arithmetic. Moves that map pixels onto pixels therefore copy bytes, and every machine gives the same images, even if
+    its sines and cosines differ.
 
     Args:
         images: uint8 [batch, H, W, C], or [batch, T, H, W, C]; all frames of an example are moved alike.
         moves: one per image.
-        nearest: take the nearest pixel, so that no new values arise; else weigh four of them (bilinear).
+        nearest: use the nearest pixel, which gives no new values; otherwise interpolate between four (bilinear).
 
     Raises:
-        ValueError: images of another type or rank, or not one move for each.
+        ValueError: images of the wrong type or rank, or not one move per image.
     """
     if images.dtype != np.uint8 or images.ndim not in (4, 5):
         found = f"{images.dtype} {list(images.shape)}"

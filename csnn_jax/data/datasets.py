@@ -1,4 +1,4 @@
-"""The data sets that a run may name, all brought into one form."""
+"""The data sets that a run can use, converted to one form."""
 
 import difflib
 import importlib
@@ -12,7 +12,7 @@ import numpy as np
 from csnn_jax.config.job import Config
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.entry import entry_of, scale_note
-from csnn_jax.data.fitted import learned
+from csnn_jax.data.fitted import check_names, learned, named
 from csnn_jax.data.images import Shape, fit
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.data.split import ARRAYS, Dataset, Split, check_kind, check_split, require_training
@@ -30,9 +30,10 @@ READERS: dict[str, str] = {
     "dvsgesture:DIR": "events.dvsgesture.READER",
     "events:DIR": "events.folder.READER",
     "saccades": "events.simulated.READER",
+    "images:DIR": "image_folders.READER",
     "arrays:FILE.npz": "arrays.READER",
 }
-"""The `Reader` of each kind of data set, by the form in which a user names one; its module is imported on use."""
+"""The `Reader` of each kind of data set, by the form of its names; its module is imported on first use."""
 
 
 def load(
@@ -44,26 +45,28 @@ def load(
     frames: str = "time",
     cache: "Cache | None" = None,
     subset: int | None = None,
+    spare: int = 0,
 ) -> Dataset:
     """Loads a data set and fits its images to the network's input (see `images.fit`).
 
     Args:
-        name: one of `READERS`, such as "mnist" (inside the package) or "idx:DIR" (a folder of IDX files); the reader
-            of each says what stands behind the colon.
-        input_shape: (H, W, C) of the network's input; None: the default's, but the sensor's for recordings of events.
-        validation: the LAST so many training images are held out, so the others keep their indices.
-        time_steps: of the network's window; so many frames are made of a recording of events.
-        frames: how they are made of events, by "time" or by "count".
-        cache: where frames of events are kept; None: nowhere.
-        subset: the first so many training images, and as large a share of the test images; None: all.
+        name: one of `READERS`, such as "mnist" (inside the package) or "idx:DIR" (a folder of IDX files); its reader
+            documents the part after the colon.
+        input_shape: (H, W, C) of the network's input; None: the default's, or the sensor's for event recordings.
+        validation: number of training images to hold out, the last ones, so the others keep their indices.
+        time_steps: of the network's window; the number of frames per event recording.
+        frames: how events become frames, by "time" or by "count".
+        cache: cache of event frames; None: no caching.
+        subset: use the first N training images, and the same fraction of the test images; None: all.
+        spare: number of training images to use as test images if the data set has none and `validation` is 0.
 
     Returns:
-        The data set. Its classes are MNIST's 10, or those that TFDS states, or 0 .. highest training label.
+        The data set. Its classes are those that its files or folders name, or 0 .. highest training label.
 
     Raises:
-        UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels
-            that cannot become those of `input_shape`, or not one training image left by `validation`;
-            `input_shape` is not three positive whole numbers.
+        UserError: an unknown name, unreadable or inconsistent files, labels outside the classes, channels that can't be
+            converted to those of `input_shape`, not one training image left by `validation`, or neither test nor
+            held-out images; `input_shape` isn't three positive integers.
     """
     shape = ModelConfig.input_shape if input_shape is None else _shape(input_shape)
     reader, shelf = reader_of(name), None
@@ -91,8 +94,13 @@ def load(
     images = (train if known is raw.train else test).images
     entry = entry_of(images, raw.floats)
     notes = [*raw.notes, *fitted, *scale_note(images, entry.scale, name.partition("@")[0])]
-    train, held_out = _held_out(train, validation, name)
-    return Dataset(name, train, held_out, test, names, entry, *(tuple(dict.fromkeys(some)) for some in (notes, fitted)))
+    tested = len(test.labels) > 0
+    train, held_out = _held_out(train, validation or (0 if tested else spare), name)
+    if not tested:
+        test = _in_place_of_test(held_out, len(train.labels), name)
+        notes.append(f"{name}: has no test images; the final accuracy is that of the held-out images")
+    said, changed = (tuple(dict.fromkeys(some)) for some in (notes, fitted))
+    return Dataset(name, train, held_out, test, names, entry, said, changed, "test" if tested else "validation")
 
 
 def _classes(raw: Raw, name: str) -> tuple[Pair, tuple[str, ...]]:
@@ -116,6 +124,14 @@ def _held_out(train: Split, validation: int, name: str) -> tuple[Split, Split | 
         raise UserError(f"--validation {validation}: expected 0 to {count - 1} of {name}'s {count} images")
     first, last = slice(None, -validation), slice(-validation, None)
     return Split(train.images[first], train.labels[first]), Split(train.images[last], train.labels[last])
+
+
+def _in_place_of_test(held_out: Split | None, count: int, name: str) -> Split:
+    """The images that the final accuracy is measured on where there are no test images."""
+    if held_out is None:
+        expected = f"expected --validation with how many of its {count} training images to hold out in their place"
+        raise UserError(f"--dataset {name}: has no test images, {expected}")
+    return held_out
 
 
 def _as_they_are(raw: Raw, wanted: Shape | None, name: str) -> Shape:
@@ -150,7 +166,7 @@ def reader_of(name: str) -> Reader | None:
 
 
 def takes_as_is(name: str) -> bool:
-    """Whether a data set holds arrays, which are in the units of the network that they were made for."""
+    """Whether a data set consists of arrays, which are in the units of the network that they were made for."""
     reader = reader_of(name)
     return reader is not None and reader.as_is
 
@@ -200,9 +216,9 @@ def _split(pair: Pair, shape: Shape, num_classes: int, name: str, notes: list[st
 
 
 def load_to_train(config: Config, cache: str | None = None) -> Dataset:
-    """The data set that a job learns from, with the images that it holds out.
+    """The data set of a training job, including its held-out images.
 
-    Frames of recordings are kept in the folder `cache`; "off": nowhere; None: in the user's cache folder.
+    Frames of recordings are cached in the folder `cache`; "off": no caching; None: in the user's cache folder.
 
     Raises:
         UserError: see `load`; a cache for a data set of images.
@@ -210,19 +226,21 @@ def load_to_train(config: Config, cache: str | None = None) -> Dataset:
     name = config.data.dataset
     if cache is not None and not is_recorded(name) and reader_of(name):
         raise UserError(f"--cache {cache}: expected a data set of recordings, and {name} is one of images")
-    return require_training(_load(config, name, config.data.validation, cache, trains=True))
+    return require_training(_load(config, name, config.data.validation, cache=cache, trains=True))
 
 
 def load_for(config: Config, name: str | None = None) -> Dataset:
-    """A data set for a trained network: its own, or another one; nothing is held out.
+    """A data set for a trained network: its own, or another one; nothing is held out where there are test images.
 
-    Frames of recordings are kept in the user's cache folder, for a run that was received must not name one.
+    Frames of recordings are cached in the user's cache folder, because a received run must not choose the folder.
 
     Raises:
-        UserError: it can't be loaded, has more classes than the network, or holds arrays that the network doesn't
-            take.
+        UserError: it can't be loaded, has more classes than the network or classes with other names, or has arrays
+            that don't fit the network.
     """
-    model, dataset = config.model, _load(config, name or config.data.dataset)
+    if name not in (None, config.data.dataset):
+        config = replace(config, data=replace(config.data, subset=None))  # it bounded the training's own data
+    model, dataset = config.model, _load(config, name or config.data.dataset, spare=config.data.validation)
     if takes_as_is(dataset.name):
         for split in (dataset.train, dataset.test)[not len(dataset.train.labels) :]:
             try:
@@ -240,10 +258,13 @@ def load_for(config: Config, name: str | None = None) -> Dataset:
             f"--dataset {dataset.name}: has {dataset.num_classes} classes, expected at most the network's "
             f"{model.num_classes}"
         )
+    check_names(dataset.name, named(dataset), config.data.classes)
     return dataset
 
 
-def _load(config: Config, name: str, validation: int = 0, cache: str | None = None, trains: bool = False) -> Dataset:
+def _load(
+    config: Config, name: str, validation: int = 0, spare: int = 0, cache: str | None = None, trains: bool = False
+) -> Dataset:
     model, settings, kept = config.model, config.data, None
     arrays = takes_as_is(name) and not trains  # of which a run's own flags say nothing
     shape = None if arrays or model.input_shape == ModelConfig.input_shape else model.input_shape  # that is no wish
@@ -253,4 +274,5 @@ def _load(config: Config, name: str, validation: int = 0, cache: str | None = No
         kept = Cache(None if cache == "off" else Path(cache or user_cache("events")))
     own = not arrays or name == settings.dataset
     frames, subset = (settings.frames, settings.subset) if own else ("time", None)
-    return load(name, shape, validation, time_steps=model.time_steps, frames=frames, cache=kept, subset=subset)
+    steps = model.time_steps
+    return load(name, shape, validation, time_steps=steps, frames=frames, cache=kept, subset=subset, spare=spare)

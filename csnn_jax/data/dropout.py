@@ -1,4 +1,4 @@
-"""Draws which hidden neurons a training iteration leaves out, in NumPy, so that JAX and torch leave out the same."""
+"""Draws the hidden neurons that a training iteration drops, in NumPy, so JAX and torch drop the same ones."""
 
 import itertools
 import math
@@ -9,27 +9,28 @@ import numpy as np
 from csnn_jax.config.network import ModelConfig
 
 STREAM = 4
-"""Tells these draws from the rate encoding's and the augmentation's, which are named (seed, 0 to 3, number)."""
+"""Separates these draws from those of the rate encoding and the augmentation, whose seeds are (seed, 0 to 3,
+number)."""
 
 
 def sizes(model: ModelConfig) -> list[int]:
-    """Neurons of each layer that dropout is for: those whose spikes a linear layer takes, in order."""
+    """The number of neurons of each layer that dropout applies to, in order: those that feed a linear layer."""
     pairs = itertools.pairwise(model.layers)
     return [math.prod(before.out_shape) for before, layer in pairs if layer.kind == "linear"]
 
 
 def draw(model: ModelConfig, share: float, seed: int, iteration: int, batch: int) -> list[np.ndarray]:
-    """The masks of an iteration, one for each of `sizes`: bool [batch, neurons], true where a neuron stays.
+    """The masks of an iteration, one for each of `sizes`: bool [batch, neurons], True where a neuron is kept.
 
-    A neuron of an image is left out for the whole window. Made from Philox's own output, whose stream NumPy promises to
-    keep, 16 bits a neuron.
+    A neuron is dropped for an image's whole window. The masks come directly from Philox's output, whose stream NumPy
+    promises to keep, with 16 bits per neuron.
 
     Args:
         model: the network.
-        share: of the neurons that are left out, to 1/65536.
-        seed: the job's.
+        share: fraction of the neurons to drop, in multiples of 1/65536.
+        seed: the job's seed.
         iteration: counted from 0.
-        batch: images.
+        batch: number of images.
     """
     counts: Sequence[int] = [batch * size for size in sizes(model)]
     words = np.random.Philox(np.random.SeedSequence((seed, STREAM, iteration))).random_raw(-(-sum(counts) // 4))

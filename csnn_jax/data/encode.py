@@ -1,4 +1,4 @@
-"""Images into input spikes, in NumPy, so that JAX and torch are fed the very same spikes."""
+"""Encodes images as input spikes, in NumPy, so JAX and torch get identical spikes."""
 
 import math
 from typing import TYPE_CHECKING
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 def as_input(
     images: np.ndarray, model: "ModelConfig", seed: tuple[int, ...], within: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """A batch of images as a network takes it.
+    """Turns a batch of images into the network's input.
 
     Args:
         images: uint8 or float [B, H, W, C], or [B, T, H, W, C] where they have a time axis.
         model: the network, with its encoding.
-        seed: names the batch, see `encode`.
-        within: where the images stand in a larger batch, see `encode`.
+        seed: identifies the batch, see `encode`.
+        within: position of the images in a larger batch, see `encode`.
 
     Returns:
-        One image for every step [B, H, W, C], or one after another [T, B, H, W, C]. Bytes are still to be divided by
-            `model.input_scale`, see `as_floats`.
+        One image for all steps [B, H, W, C], or one per step [T, B, H, W, C]. Bytes aren't divided by
+            `model.input_scale` yet, see `as_floats`.
     """
     if model.encoding != "direct":
         return encode(images, model.time_steps, model.encoding, seed, model.brightest, within)
@@ -44,28 +44,28 @@ def encode(
     Args:
         images: uint8 [B, H, W, C].
         time_steps: T, number of steps.
-        encoding: "rate" or "latency", see the functions below.
-        seed: integers >= 0 that name the batch, e.g. (seed, step); equal ones give equal spikes. Keep to one
-            length, as trailing zeros do not count. "latency" draws nothing.
-        scale: the pixel value that means full brightness; above it counts as that.
-        within: where the images stand in a batch of which others have the rest: (number of the first, size of the
-            batch). They get the spikes that they have in the whole batch. None: they are the whole.
+        encoding: "rate" or "latency".
+        seed: integers >= 0 that identify the batch, e.g. (seed, step). Equal seeds give equal spikes. Use the same
+            length throughout, because trailing zeros are ignored. "latency" isn't random.
+        scale: the pixel value of full brightness; larger values are clipped to it.
+        within: position of the images in a batch that is split: (index of the first image, size of the batch). They get
+            the same spikes as in the whole batch. None: they are the whole batch.
 
     Returns:
         uint8 [T, B, H, W, C], 0 or 1.
 
     Raises:
-        UserError: images that have a time axis already [B, T, H, W, C].
-        ValueError: images of another type or rank, no steps, or another encoding. ("direct" needs no spikes: the
+        UserError: images that already have a time axis [B, T, H, W, C].
+        ValueError: images of the wrong type or rank, no steps, or an unknown encoding. ("direct" needs no spikes: the
             model holds the image constant.)
     """
     if images.ndim == 5:
-        raise UserError(f"--encoding {encoding}: the images have a time axis already, expected direct")
+        raise UserError(f"--encoding {encoding}: the images already have a time axis, expected direct")
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"images: {images.dtype} of shape {images.shape}; expected uint8 [B, H, W, C]")
     first, batch = within or (0, len(images))
     if time_steps < 1 or not 0 <= first <= batch - len(images):
-        raise ValueError(f"{time_steps} steps, within {within}; expected at least 1, and images within their batch")
+        raise ValueError(f"{time_steps} steps, within {within}; expected at least 1 step, and images inside the batch")
     images = levels(images, scale)
     if encoding == "rate":
         return _rate(images, time_steps, seed, first, batch)
@@ -75,7 +75,7 @@ def encode(
 
 
 def levels(images: np.ndarray, scale: float) -> np.ndarray:
-    """Images uint8 of any shape with 255 for what means 1: the brightness that spikes are drawn or timed by."""
+    """Rescales uint8 images of any shape so that full brightness is 255, from which spikes are drawn or timed."""
     if scale == 255:
         return images
     return np.rint(np.minimum(images / scale, 1) * 255).astype(np.uint8)
@@ -84,8 +84,8 @@ def levels(images: np.ndarray, scale: float) -> np.ndarray:
 def draws(seed: tuple[int, ...], count: int) -> np.ndarray:
     """The random numbers of the rate encoding for a batch: uint8 [count], uniform over the 255 values 0 .. 254.
 
-    The bytes are Philox's own output, whose stream NumPy promises to keep (it does not for `Generator` methods,
-    and `Generator.integers` takes twice as long).
+    The bytes come directly from Philox's output, whose stream NumPy promises to keep. It makes no such promise for
+    `Generator` methods, and `Generator.integers` takes twice as long.
     """
     philox = np.random.Philox(np.random.SeedSequence(seed))
     found = _bytes(philox, count)

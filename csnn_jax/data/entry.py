@@ -1,4 +1,4 @@
-"""How images enter a network: as whole multiples of a power of two, on which its sums are exact (docs/design.md)."""
+"""How images enter a network: as integer multiples of a power of two, which keeps its sums exact (docs/design.md)."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from csnn_jax.config import ModelConfig
 
 FLOAT_BITS = MOST_INPUT
-"""Bits of floats, unless the first layer's weights need some (`fitted.fit_model`)."""
+"""Bits of floats, unless the first layer's weights need some of them (`fitted.fit_model`)."""
 
 
 class Entry(NamedTuple):
-    """How images enter a network: as whole multiples of 1 / scale, at most 2^bits of them.
+    """How images enter a network: as integer multiples of 1 / scale, from 0 to 2^bits.
 
     Attributes:
-        scale: what pixel values are divided by, a power of two.
+        scale: power of two that pixel values are divided by.
         bits: of the largest value, as `Grid` counts them.
     """
 
@@ -28,15 +28,15 @@ class Entry(NamedTuple):
 
 
 def entry_of(images: Images, floats: bool = False) -> Entry:
-    """How a training split enters a network.
+    """Returns how the images of a training split enter a network.
 
     Args:
-        images: [N, H, W, C], or [N, T, H, W, C] where they have a time axis of their own.
-        floats: they were floats, which `to_uint8` has scaled.
+        images: [N, H, W, C], or [N, T, H, W, C] if they have a time axis.
+        floats: whether they were floats, which `to_uint8` has scaled.
 
     Returns:
-        Bytes divided by 256 for images; whole numbers for those of 0 and 1 only, and with a time axis, where they are
-        counts; floats as finely as `FLOAT_BITS` allow, up to the power of two above the largest.
+        For images, bytes divided by 256. For images of only 0 and 1, and for counts (bytes with a time axis), unchanged
+            integers. For floats, steps as fine as `FLOAT_BITS` allow, up to the power of two above the largest value.
     """
     if floats or (images.ndim == 4 and images.dtype == np.uint8 and highest_count(images) != 1):
         return Entry(PIXEL, 8)
@@ -48,7 +48,7 @@ def entry_of(images: Images, floats: bool = False) -> Entry:
 
 
 def as_bytes_of_255(images: np.ndarray) -> np.ndarray | None:
-    """The bytes of which floats are 255ths, as torchvision's `ToTensor` makes them; None: some are others."""
+    """The bytes of floats that are multiples of 1/255, as from torchvision's `ToTensor`; None if some aren't."""
     whole, fits = _of_255(images)
     return whole.astype(np.uint8) if images.size and fits.all() else None
 
@@ -61,7 +61,7 @@ def _of_255(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_learn_from(images: Images) -> Images:
-    """Images of a caller's to learn from: floats that are 255ths, all of them, become the bytes that they were."""
+    """A caller's training images: floats become bytes if all of them are multiples of 1/255."""
     if isinstance(images, MadeImages) or images.dtype == np.uint8 or not len(images):
         return images
     found = as_bytes_of_255(np.asarray(images)) if highest_count(images) is None else None
@@ -69,18 +69,18 @@ def to_learn_from(images: Images) -> Images:
 
 
 def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Images:
-    """Images in the form that a network has learned from: bytes or counts, or floats.
+    """Converts images to the form that a network was trained on: bytes or counts, or floats.
 
-    An image of 255ths becomes that of its bytes where the network takes bytes, whatever the others are; bytes become
-    floats where it doesn't. Other floats stay, for the engines round them (`network.model.enter`).
+    If the network takes bytes, each image of multiples of 1/255 becomes bytes, regardless of the other images;
+    otherwise bytes become floats. Other floats are kept, because the engines round them (`network.model.enter`).
 
     Args:
-        images: as `check_images` passes them.
+        images: as accepted by `check_images`.
         model: the network.
         name: of the images, for errors.
 
     Raises:
-        ValueError: larger values than those that the network has learned from leave room for.
+        ValueError: values larger than the range of the network's training data allows.
     """
     if isinstance(images, MadeImages) or (model.encoding != "direct" and images.dtype == np.uint8):
         return images
@@ -93,7 +93,7 @@ def as_learned(images: Images, model: "ModelConfig", name: str = "images") -> Im
     most = 2.0**model.pixel_bits / (1 if images.dtype == np.uint8 else model.pixel_scale)
     if len(images) and (high := float(np.max(np.asarray(images)))) > most:
         why = "the power of two above the largest value that the network was trained on"
-        raise ValueError(f"{name} go up to {high:g}, expected at most {most:g}, {why}")
+        raise ValueError(f"{name} have values up to {high:g}, expected at most {most:g}, {why}")
     return images
 
 
@@ -107,15 +107,15 @@ def _bytes_again(images: np.ndarray) -> np.ndarray:
 
 
 def as_floats(x: np.ndarray, model: "ModelConfig", dtype: str = "float32") -> np.ndarray:
-    """A network's input as floats: bytes divided by its scale, floats rounded to whole multiples of 1 / scale."""
+    """A network's input as floats: bytes divided by its scale, floats rounded to multiples of 1 / scale."""
     kind = np.dtype(dtype).type
     scale = kind(model.input_scale)
     return (x.astype(kind) if x.dtype == np.uint8 else np.rint(x.astype(kind) * scale)) / scale
 
 
 def scale_note(images: Images, scale: float, source: str) -> list[str]:
-    """What the log says of counts and of images of 0 and 1: one line or none."""
+    """The log's line on counts or images of 0 and 1; empty for other images."""
     if scale != 1 or not isinstance(images, np.ndarray):
         return []
     kind = "counts" if images.max() > 1 else "values of 0 and 1"
-    return [f"{source}: {kind} enter as they are (scale 1)"]
+    return [f"{source}: {kind} are used unscaled (scale 1)"]

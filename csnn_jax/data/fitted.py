@@ -1,15 +1,47 @@
-"""A network and a data set made to fit one another."""
+"""A job and a data set made to fit one another."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 
+from csnn_jax.config.checks import show
 from csnn_jax.config.grid import FEW
+from csnn_jax.config.job import Config
 from csnn_jax.config.network import ModelConfig
 from csnn_jax.data.entry import FLOAT_BITS, Entry, as_learned
 from csnn_jax.data.split import Dataset, Split
 from csnn_jax.errors import UserError
+
+
+def fit_config(config: Config, dataset: Dataset) -> Config:
+    """The job with what the data set decides: that of `fit_model`, and the names of its classes.
+
+    Raises:
+        UserError: as `fit_model`.
+    """
+    return replace(config, model=fit_model(config.model, dataset), data=replace(config.data, classes=named(dataset)))
+
+
+def named(dataset: Dataset) -> tuple[str, ...] | None:
+    """The names of a data set's classes; None where they are their numbers."""
+    return None if dataset.names == tuple(map(str, range(len(dataset.names)))) else dataset.names
+
+
+def check_names(dataset: str, names: tuple[str, ...] | None, learned: tuple[str, ...] | None) -> None:
+    """Raises UserError where the classes of a data set aren't those that a network learned, in the same order.
+
+    Args:
+        dataset: its name, for errors.
+        names: of its classes; None: they are numbers, or the data aren't read yet.
+        learned: names of the network's classes; None: they are numbers, or not known.
+    """
+    for number, (found, expected) in enumerate(zip(names or (), learned or (), strict=False)):
+        if found != expected:
+            raise UserError(
+                f"--dataset {dataset}: its class {number} is {show(found)}, expected {show(expected)}, as the network "
+                "was trained"
+            )
 
 
 def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
@@ -22,12 +54,12 @@ def fit_model(model: ModelConfig, dataset: Dataset) -> ModelConfig:
             number of steps than that has.
     """
     if dataset.frames and model.time_steps not in (ModelConfig.time_steps, dataset.frames):
-        steps = f"{dataset.name} has {dataset.frames} frames an example"
-        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected as many, or the default")
+        steps = f"{dataset.name} has {dataset.frames} frames per example"
+        raise UserError(f"--time-steps {model.time_steps}: {steps}, expected the same number, or the default")
     if dataset.frames and model.encoding != "direct":
-        raise UserError(f"--encoding {model.encoding}: {dataset.name} has a time axis already, expected direct")
+        raise UserError(f"--encoding {model.encoding}: {dataset.name} already has a time axis, expected direct")
     if model.encoding != "direct" and dataset.train.images.dtype != np.uint8:
-        raise UserError(f"--encoding {model.encoding}: {dataset.name} holds floats, expected direct, or bytes")
+        raise UserError(f"--encoding {model.encoding}: {dataset.name} contains floats, expected direct, or bytes")
     model = _fit_classes(model, dataset)
     height, width, channels = dataset.train.images.shape[-3:]
     model = replace(model, input_shape=(height, width, channels), time_steps=dataset.frames or model.time_steps)

@@ -25,28 +25,29 @@ def read_idx(path: str | Path) -> np.ndarray:
     """Reads an IDX file of bytes, compressed or not.
 
     Args:
-        path: the file. Whether it is gzip is told by its content, not by its name.
+        path: the file. gzip is detected from its content, not its name.
 
     Returns:
         Labels uint8 [N] (magic 0x00000801), images uint8 [N, H, W] (0x00000803) or [N, H, W, C] (0x00000804).
 
     Raises:
-        UserError: the file is missing, corrupt, of another format, or longer or shorter than its header says.
+        UserError: the file is missing, corrupt, in another format, or longer or shorter than its header states.
     """
     return _parse(_read(Path(path)), str(path))
 
 
 def read_folder(where: str | Path, wanted: Wanted | None = None) -> Raw:
-    """Reads a data set in MNIST's own file names, `train-images-idx3-ubyte` and so on.
+    """Reads a data set with MNIST's file names, `train-images-idx3-ubyte` and so on.
 
-    `train-images.idx3-ubyte`, `idx4` (colour) and a further `.gz` do too; a plain file goes before a `.gz`.
+    `train-images.idx3-ubyte`, `idx4` (color) and an additional `.gz` also work; a plain file takes precedence over
+    `.gz`.
 
     Args:
         where: the folder.
-        wanted: makes no difference.
+        wanted: not used.
 
     Raises:
-        UserError: a file is missing or bad (see `read_idx`), empty, or does not match its partner's count.
+        UserError: a file is missing, invalid (see `read_idx`) or empty, or the counts of images and labels differ.
     """
     folder = Path(where)
     if not folder.is_dir():
@@ -56,14 +57,14 @@ def read_folder(where: str | Path, wanted: Wanted | None = None) -> Raw:
 
 
 def read_mnist(where: str | Path = "", wanted: Wanted | None = None) -> Raw:
-    """Reads MNIST, 60,000 training and 10,000 test images, and checks that not a bit of it has changed.
+    """Reads MNIST, 60,000 training and 10,000 test images, and verifies its checksums.
 
     Args:
-        where: the folder of its four files; by default those inside this package.
-        wanted: makes no difference.
+        where: the folder of its four files; by default those in this package.
+        wanted: not used.
 
     Raises:
-        UserError: a file is missing or has another SHA-256 than MNIST's.
+        UserError: a file is missing or isn't MNIST's by its SHA-256.
     """
     folder: Traversable = Path(where) if where else files("csnn_jax.data") / "mnist"
     for name, expected in MNIST_SHA256.items():

@@ -1,4 +1,4 @@
-"""What images are: arrays of a caller's, or those of any data set in the network's input shape."""
+"""Images: a caller's arrays, or those of a data set in the network's input shape."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]  # H, W, C
 MOST_COUNT = 15
-"""A pixel's events in a frame, above which they aren't counted."""
+"""Maximum count of a pixel's events in a frame; counts saturate there."""
 
 
 class Images(Protocol):
-    """Images of a split, uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where they have a time axis.
+    """Images of a split, uint8 or float32, [N, H, W, C], or [N, T, H, W, C] with a time axis.
 
-    Bytes are divided by the data's scale, floats are rounded to its multiples. NumPy's arrays, its memory maps and
+    Bytes are divided by the data's scale, floats are rounded to its multiples. NumPy arrays, memory maps and
     `MadeImages` are images.
     """
 
@@ -34,14 +34,14 @@ class Images(Protocol):
 
 
 class MadeImages(ABC):
-    """Images that are made as they are read.
+    """Images that are computed when they are read.
 
-    `[rows]`, with an array of whole numbers or a single one, gives an array, and `[start:stop]` gives images again, of
-    which `np.asarray` makes an array.
+    `[rows]`, with an array of integers or a single one, returns an array. `[start:stop]` returns images again, which
+    `np.asarray` turns into an array.
 
     Attributes:
-        dtype, ndim, shape: as an array's.
-        highest: the highest number that they may hold.
+        dtype, ndim, shape: as for an array.
+        highest: the largest value that they can have.
     """
 
     dtype: np.dtype[Any]
@@ -57,16 +57,16 @@ class MadeImages(ABC):
 
     @abstractmethod
     def digest(self) -> bytes:
-        """Tells these images from others, without making them."""
+        """Identifies these images without computing them."""
 
 
 def as_bytes(images: Images) -> bytes:
-    """What tells images from others: the bytes of an array, or what images that are made say of themselves."""
+    """Bytes that identify images: those of an array, or the digest of computed images."""
     return images.digest() if isinstance(images, MadeImages) else np.asarray(images).tobytes()
 
 
 def highest_count(images: Images | Any) -> int | None:
-    """The highest number of images that hold whole numbers from 0 on; None where they hold others."""
+    """The largest value of images of non-negative integers; None for other images."""
     if isinstance(images, MadeImages):
         return images.highest
     numbers = np.asarray(images)
@@ -76,16 +76,16 @@ def highest_count(images: Images | Any) -> int | None:
 
 
 def as_images(images: Any, name: str, one: float = 1) -> Images:
-    """What anybody gives as images, in the form that everything takes: bytes or floats.
+    """Converts a caller's images to bytes or floats.
 
     Args:
-        images: of any shape: an array of NumPy's or JAX's, a tensor of torch's, or lists. Booleans and whole numbers
-            from 0 to 255 become uint8, floats float32. Recordings stay as they are.
-        name: of the images, for errors.
-        one: the whole number that means full brightness, which True becomes.
+        images: of any shape: a NumPy or JAX array, a torch tensor, or lists. Booleans and integers from 0 to 255 become
+            uint8, floats become float32. Recordings are returned unchanged.
+        name: name of the images in error messages.
+        one: the integer for full brightness, which True becomes.
 
     Raises:
-        ValueError: they are no numbers, ragged, or whole numbers that are no bytes.
+        ValueError: they aren't numbers, are ragged, or are integers outside 0 to 255.
     """
     if isinstance(images, MadeImages):
         return images
@@ -103,10 +103,10 @@ def as_images(images: Any, name: str, one: float = 1) -> Images:
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
-    """An array of booleans, whole numbers or floats.
+    """Converts values to an array of booleans, integers or floats.
 
     Raises:
-        ValueError: there are others in it, or lists of different lengths.
+        ValueError: values of another type, or lists of different lengths.
     """
     torch = sys.modules.get("torch")  # which isn't imported here: without it nothing is a tensor
     try:
@@ -120,31 +120,31 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
 
 
 def check_images(images: Images | Any, model: "ModelConfig", name: str = "images") -> None:
-    """Raises ValueError unless a network takes these images; says what they are and what it takes.
+    """Raises ValueError unless the images fit a network, with what was given and expected.
 
     Args:
-        images: as `as_images` gives them, or an array of JAX's.
+        images: as returned by `as_images`, or a JAX array.
         model: the network.
-        name: of the images, for errors.
+        name: name of the images in error messages.
     """
     check_shape(images, name, model.input_shape)
     if images.dtype == np.uint8:
         return
     if model.encoding != "direct":
-        raise ValueError(f"{name} are {images.dtype}, expected bytes, which {model.encoding} encoding makes spikes of")
+        raise ValueError(f"{name} are {images.dtype}, expected bytes for {model.encoding} encoding")
     if not str(images.dtype).startswith("float"):
         raise ValueError(f"{name} are {images.dtype}, expected uint8, or floats from 0 to 1")
     check_floats(np.asarray(images), model.pixel_scale, f"{name} go")
 
 
 def check_shape(images: Images | Any, name: str, shape: Shape | None = None, why: str = "") -> None:
-    """Raises ValueError unless images are [N, H, W, C] or [N, T, H, W, C]; says what is likely to be wrong.
+    """Raises ValueError unless images are [N, H, W, C] or [N, T, H, W, C], with a hint at the likely mistake.
 
     Args:
         images: anything with a shape.
-        name: of the images, for errors.
-        shape: height, width and channels that they must have; None: any.
-        why: they must, for errors.
+        name: name of the images in error messages.
+        shape: required height, width and channels; None: any.
+        why: the reason for that shape in error messages.
     """
     sizes = tuple(images.shape)
     fits = len(sizes) in (4, 5) and 0 not in sizes and (shape is None or sizes[-3:] == shape)
@@ -169,14 +169,14 @@ def _axis(sizes: tuple[int, ...], shape: Shape | None) -> str:
 
 
 def check_floats(images: np.ndarray, scale: float, what: str) -> None:
-    """Raises ValueError unless floats are what a network takes; says what they are.
+    """Raises ValueError unless floats are in a network's range, with the range that was found.
 
-    A pixel's floats go from 0 to 1. Counts may also be whole numbers up to 255.
+    Floats of pixels go from 0 to 1. Counts may also be integers up to 255.
 
     Args:
         images: floats of any shape.
-        scale: what the network divides bytes by.
-        what: they are, and a verb, for errors.
+        scale: the network divides bytes by this.
+        what: subject and verb of the error message.
     """
     low, high = float(np.min(images)), float(np.max(images))
     if low >= 0 and high <= 1:
@@ -188,17 +188,17 @@ def check_floats(images: np.ndarray, scale: float, what: str) -> None:
 
 
 def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
-    """Keeps booleans and whole numbers as they are, and scales floats in [0, 1] to 0 .. 255.
+    """Keeps booleans and integers unchanged, and scales floats in [0, 1] to 0 .. 255.
 
     Args:
         images: an array of any shape.
         source: name of the data set, for errors and notes.
 
     Returns:
-        The images as uint8, and a note for the user if that scaled them.
+        The images as uint8, and a note for the user if they were scaled.
 
     Raises:
-        UserError: whole numbers that are no bytes, or floats outside [0, 1].
+        UserError: integers outside 0 to 255, or floats outside [0, 1].
     """
     low, high = images.min(), images.max()
     if images.dtype.kind in "bui" and low >= 0 and high <= 255:
@@ -211,32 +211,32 @@ def to_uint8(images: np.ndarray, source: str) -> tuple[np.ndarray, list[str]]:
 
 
 def fit(images: np.ndarray, shape: Shape, source: str) -> tuple[np.ndarray, list[str]]:
-    """Resizes images (bilinear, antialiased) and turns colour grey or grey into colour, where needed.
+    """Resizes images (bilinear, antialiased) and converts between color and gray, where needed.
 
-    Grey is ITU-R 601 luma, as in Pillow's `convert("L")`; colour from grey repeats it.
+    Gray is ITU-R 601 luma, as in Pillow's `convert("L")`; gray is repeated to get color.
 
     Args:
         images: uint8 [..., H', W', C'], any leading axes.
-        shape: (H, W, C) to reach.
+        shape: (H, W, C) of the result.
         source: name of the data set, for errors and notes.
 
     Returns:
-        uint8 [..., H, W, C] (the same array where it fits already), and a note for the user per change.
+        uint8 [..., H, W, C] (the same array if it already fits), and a note for the user per change.
 
     Raises:
-        UserError: C' channels cannot become C.
+        UserError: C' channels can't be converted to C.
     """
     found: Shape = images.shape[-3:]
     if found == shape:
         return images, []
     if found[2] != shape[2] and {found[2], shape[2]} != {1, 3}:
         flag = f"--input-shape {' '.join(map(str, shape))}"
-        raise UserError(f"{flag}: expected {found[2]} as the number of channels, as {source} has; only 1 and 3 convert")
+        raise UserError(f"{flag}: expected {found[2]} channels, as in {source}; only 1 and 3 can be converted")
     notes = []
     if found[:2] != shape[:2]:
         notes.append(f"{source}: resized to {shape[0]}x{shape[1]} (bilinear, antialiased)")
     if found[2] != shape[2]:
-        change = "grey repeated to colour" if shape[2] == 3 else "turned grey (ITU-R 601 luma)"
+        change = "gray repeated to color" if shape[2] == 3 else "converted to gray (ITU-R 601 luma)"
         notes.append(f"{source}: {change}")
     out = np.empty((images.size // max(1, int(np.prod(found))), *shape), np.uint8)
     for target, image in zip(out, images.reshape(-1, *found), strict=True):

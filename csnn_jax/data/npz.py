@@ -1,7 +1,7 @@
-"""NumPy's archives (.npz), which may come damaged or from anyone: no size is believed before it is checked.
+"""NumPy archives (.npz), which may be damaged or untrusted: every size is checked before it's used.
 
-`np.load` allocates what a header asks for, unpacks members of any size, evaluates headers as Python, and raises
-whatever its parts raise.
+`np.load` allocates any size that a header states, unpacks members of any size, evaluates headers as Python, and raises
+all kinds of exceptions.
 """
 
 import math
@@ -15,19 +15,19 @@ import numpy as np
 from csnn_jax.errors import UserError, first_line
 
 HEADER = re.compile(rb"'descr': *'([<>|=][biufSU]\d{1,6})', *'fortran_order': *(True|False), *'shape': *\(([\d, ]*)\)")
-"""Of an array of booleans, numbers or text, as NumPy writes it."""
+"""Header of an array of booleans, numbers or text, as NumPy writes it."""
 
 
 def read_npz(path: Path, most: int, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Reads arrays of an archive.
+    """Reads arrays from an archive.
 
     Args:
         path: the archive.
-        most: bytes that these arrays may take together.
-        names: of the arrays; those that the archive lacks are left out. None: all.
+        most: maximum total size of these arrays in bytes.
+        names: names of the arrays; missing ones are skipped. None: all.
 
     Raises:
-        UserError: it can't be read, is damaged, holds something other than arrays, or takes more bytes.
+        UserError: the archive can't be read, is damaged, contains anything but arrays, or is too large.
     """
     try:
         opened = path.open("rb")
@@ -57,9 +57,9 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     start = 8 + wide + int.from_bytes(data[8 : 8 + wide], "little")
     found = HEADER.search(data[:start])
     if not data.startswith(b"\x93NUMPY") or found is None:
-        raise ValueError(f"{member.filename} is no array of numbers or text")
+        raise ValueError(f"{member.filename} isn't an array of numbers or text")
     dtype, shape = np.dtype(found[1].decode()), tuple(map(int, re.findall(rb"\d+", found[3])))
     if math.prod(shape) * dtype.itemsize != len(data) - start:
-        raise ValueError(f"{member.filename} holds {len(data) - start} bytes, not {dtype} {list(shape)}")
+        raise ValueError(f"{member.filename} has {len(data) - start} bytes, not {dtype} {list(shape)}")
     array = np.frombuffer(bytearray(data), dtype, offset=start)  # a bytearray's can be written to
     return array.reshape(shape, order="F" if found[2] == b"True" else "C")

@@ -1,12 +1,13 @@
 """Picture files of any size into the network's input."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence
 
 from csnn_jax.data.images import fit
-from csnn_jax.errors import UserError
+from csnn_jax.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,8 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     Raises:
         UserError: the file is missing, is no picture, or shows nothing.
     """
-    try:
-        with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file)  # as every viewer shows a phone's photo
-            drawn = _eight_bits(upright).convert("RGBA")
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a directory, expected a picture (PNG, JPEG)") from None
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, expected a picture (PNG, JPEG)") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: expected a picture (PNG, JPEG): {error}") from None
-    image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB")
-    pixels = np.asarray(image)
+    image = opened(path)
+    pixels = np.asarray(image.convert("RGB"))
     notes: list[str] = []
     if digit or input_shape[2] == 1:
         pixels = np.asarray(image.convert("L"))[:, :, None]
@@ -59,11 +50,64 @@ def read(path: str, input_shape: tuple[int, int, int], digit: bool) -> Picture:
     return Picture(fitted[0], (*notes, *changes))
 
 
+def opened(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Reads a picture file as a viewer shows it: upright, and on white where it is transparent.
+
+    Args:
+        path: the file.
+        formats: Pillow's names of those that it may have; None: any.
+
+    Returns:
+        An image of 8 bits in mode "L" if the file is gray, else in mode "RGB". 16 bits are divided by 257 and rounded,
+        but those of color files, of which Pillow reads the upper 8.
+
+    Raises:
+        UserError: the file is missing or damaged, or no picture, or animated though it has one of `formats`.
+    """
+    try:
+        with Image.open(path) as file:
+            if formats is not None:
+                _check_still(file, path, formats)
+            upright = ImageOps.exif_transpose(file)  # as every viewer shows a phone's photo
+            return _on_white(_eight_bits(upright))
+    except UserError:
+        raise
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a directory, expected a picture (PNG, JPEG)") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file, expected a picture (PNG, JPEG)") from None
+    except Exception as error:  # whatever Pillow raises on damaged bytes
+        raise UserError(f"{path}: expected a picture (PNG, JPEG): {first_line(error)}") from None
+
+
+def _check_still(file: Image.Image, path: str | Path, formats: tuple[str, ...]) -> None:
+    """Raises UserError unless a file has one of these formats and shows one picture."""
+    frames = sum(1 for _ in ImageSequence.Iterator(file))
+    file.seek(0)
+    kind = "JPEG" if file.format == "MPO" else file.format  # a phone's photo, with a preview or depths after it
+    found = f"a {kind} file" if frames == 1 or file.format == "MPO" else f"animated ({kind}, {frames} pictures)"
+    if kind not in formats or found.startswith("animated"):
+        raise UserError(f"{path}: is {found}, expected a still picture ({', '.join(formats)})")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """The image in mode "L" or "RGB", what is transparent of it on white."""
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if not image.has_transparency_data:
+        return image.convert(mode)
+    drawn = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB").convert(mode)
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey in 8 bits, which Pillow's conversion would cut off at 255."""
+    """16-bit gray in 8 bits, which Pillow's conversion would cut off at 255; the gray that is transparent as alpha."""
     if not image.mode.startswith("I"):
         return image
-    return Image.fromarray(np.clip(np.asarray(image) / 257, 0, 255).round().astype(np.uint8))
+    values = np.asarray(image)
+    gray = Image.fromarray(np.clip(values / 257, 0, 255).round().astype(np.uint8))
+    if (clear := image.info.get("transparency")) is not None:
+        gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return gray
 
 
 def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.ndarray, list[str]]:
@@ -72,7 +116,7 @@ def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.n
     # Whatever is no brighter than the paper is ground; the brightest stroke becomes 255, as in MNIST.
     ink = np.clip(grey.astype(np.float32) - ground, 0, None)
     if ink.max() < 16:
-        raise UserError(f"{path}: shows nothing that stands out from its ground, expected a picture of a digit")
+        raise UserError(f"{path}: nothing stands out from the background, expected a picture of a digit")
     ink *= 255 / ink.max()
     ink[ink < 64] = 0
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
@@ -81,7 +125,7 @@ def _as_mnist(grey: np.ndarray, shape: tuple[int, int], path: str) -> tuple[np.n
     scale = box / max(digit.shape)
     size = (max(1, round(digit.shape[1] * scale)), max(1, round(digit.shape[0] * scale)))
     small = np.asarray(Image.fromarray(digit.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS))
-    note = f"cropped to {digit.shape[1]}x{digit.shape[0]}, scaled to {size[0]}x{size[1]}, centred by mass"
+    note = f"cropped to {digit.shape[1]}x{digit.shape[0]}, scaled to {size[0]}x{size[1]}, centered by mass"
     return _centred(small, shape)[:, :, None], [note, *_doubts(digit)]
 
 
@@ -91,7 +135,7 @@ def _doubts(ink: np.ndarray) -> list[str]:
     edges = (ink[:high].any(0), ink[-high:].any(0), ink[:, :wide].any(1), ink[:, -wide:].any(1))
     hollow = (ink > 0).mean() < 0.5  # a straight 1 fills its box
     if hollow and all(edge.mean() > 0.7 for edge in edges):
-        return ["warning: looks like a frame around the picture, expected one digit on a plain ground"]
+        return ["warning: looks like a frame around the picture, expected one digit on a plain background"]
     columns = ink.sum(0, dtype=np.float64) / ink.sum(dtype=np.float64)
     starts = np.flatnonzero(np.diff(columns > 0, prepend=False) & (columns > 0))
     if (np.add.reduceat(columns, starts) > 0.15).sum() > 1:

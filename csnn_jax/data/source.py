@@ -1,4 +1,4 @@
-"""What a reader of data is told, and what it gives: the contract of csnn_jax.data.datasets.READERS."""
+"""What a data reader gets and what it returns: the contract of csnn_jax.data.datasets.READERS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +10,23 @@ from csnn_jax.data.images import Images, Shape
 
 if TYPE_CHECKING:
     from csnn_jax.data.events.shelf import Shelf
+    from csnn_jax.data.pictures import Picture
 
 Pair = tuple[Images, np.ndarray]
-"""Images and their labels, whole numbers [N]."""
+"""Images and their labels, integers [N]."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the network that asks for data takes in.
+    """The data that a network needs.
 
     Attributes:
-        shape: (H, W, C) of its input. A reader may leave images as they are, for they are fitted afterwards.
+        shape: (H, W, C) of its input. A reader may return other sizes, because images are resized afterwards.
         time_steps: of its window.
-        own: nobody asked for this shape, so recordings of events keep that of their sensor.
-        frames: how they are made of events, by "time" or by "count".
-        cache: for what is made on first use; None: nothing is kept.
-        subset: images to learn from that are wanted, the first ones; None: all. A reader may give more.
+        own: whether the shape is only the default, so event recordings keep their sensor's size.
+        frames: how events become frames, by "time" or by "count".
+        cache: cache of data that is made on first use; None: no caching.
+        subset: number of training images needed, the first ones; None: all. A reader may return more.
     """
 
     shape: Shape
@@ -36,20 +37,20 @@ class Wanted:
     subset: int | None = None
 
     def of(self, count: int, train: int) -> int:
-        """How many of a part's images are wanted, where there are so many of the part and so many to learn from."""
+        """How many images of a part are needed, out of `count`, given the number of training images."""
         return count if self.subset is None else min(count, max(1, count * self.subset // train))
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What a reader found, before it is fitted to a network.
+    """The data that a reader returns, before it's fitted to a network.
 
     Attributes:
-        train: what to learn from; without images where there are none to learn from.
-        test: what to report accuracy on.
-        names: of the classes; without them they are the numbers from 0 to the highest label to learn from.
-        floats: the images were floats from 0 to 1, which were scaled to 0 .. 255.
-        notes: what was changed on reading, to be printed, one line each; they may repeat themselves.
+        train: training data; without images if there are none to train on.
+        test: test data, for the accuracy; without images if some of `train` have to be held out for it.
+        names: names of the classes; by default the numbers from 0 to the highest training label.
+        floats: whether the images were floats from 0 to 1 that were scaled to 0 .. 255.
+        notes: what was changed on reading, one printed line each; duplicates are allowed.
     """
 
     train: Pair
@@ -64,14 +65,16 @@ class Reader:
     """Reads the data sets of one kind.
 
     Attributes:
-        read: takes what a user has written behind the colon, and what the network wants. A mistake of the user's is a
-            `UserError`, in one line with the file, what was found and what was expected.
-        recordings: it reads recordings of events and makes frames of them; others read images.
-        as_is: its images are taken as they are: they are never resized, and floats stay floats.
-        sensor: height and width of the camera (pixels), where all of these recordings come from the same.
+        read: called with the text after the colon and the network's needs. It reports user mistakes with `UserError`,
+            in one line with the file, what was found and what was expected.
+        recordings: whether it reads event recordings and turns them into frames; other readers return images.
+        as_is: whether its images are used unchanged: never resized, and floats stay floats.
+        picture: reads one file as training reads it, in the shape of a network's input; None: the data aren't pictures.
+        sensor: height and width of the camera (pixels), if all of these recordings come from the same camera.
     """
 
     read: Callable[[str, Wanted], Raw]
     recordings: bool = False
     sensor: tuple[int, int] | None = None
     as_is: bool = False
+    picture: "Callable[[str, Shape], Picture] | None" = None

@@ -1,9 +1,9 @@
-"""Images and their labels, as anybody gives them."""
+"""Images and their labels, as given by a caller."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from csnn_jax.config import ModelConfig
 
 ARRAYS = "arrays"
-"""The name of a data set that only the program had that trained on it."""
+"""The name of a data set that existed only in the program that trained on it."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Split:
     """Images and their labels: what a network is trained or evaluated on.
 
     Attributes:
-        images: uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis. What else
-            `as_images` takes is made so.
+        images: uint8 or float32, [N, H, W, C], or [N, T, H, W, C] where the data has its own time axis. Anything else
+            that `as_images` accepts is converted.
         labels: int32 [N], 0 .. num_classes - 1.
 
     Raises:
-        ValueError: images that are no numbers, labels that are no whole numbers, or not one for each image.
+        ValueError: images that aren't numbers, labels that aren't integers, or not one label per image.
     """
 
     images: Images
@@ -56,13 +56,14 @@ class Dataset:
 
     Attributes:
         name: as given to `load`.
-        train: what to learn from, without the held-out images; empty where a file holds images to evaluate on alone.
-        validation: training images that were held out, None where none were asked for.
-        test: what to report accuracy on.
-        names: of the classes; their numbers where they have none.
-        entry: how its images enter a network, see `images.entry_of`.
-        notes: what was changed on loading (resized, turned grey, ...), to be printed, one line each.
-        fitted: of the notes, those on a change of size or channels for the network's input.
+        train: training data, without the held-out images; empty if a file only has images to evaluate on.
+        validation: held-out training images; None if none were requested.
+        test: test data, for the accuracy.
+        names: names of the classes; their numbers if they have none.
+        entry: how its images enter a network, see `entry.entry_of`.
+        notes: what was changed on loading (resized, converted to gray, ...), one printed line each.
+        fitted: those notes that report a change of size or channels for the network's input.
+        final: what `test` holds: "test" images, or those of "validation" if the data set has no others.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Dataset:
     entry: Entry
     notes: tuple[str, ...]
     fitted: tuple[str, ...] = ()
+    final: Literal["test", "validation"] = "test"
 
     @property
     def num_classes(self) -> int:
@@ -81,22 +83,22 @@ class Dataset:
 
     @property
     def frames(self) -> int | None:
-        """Steps of the data's own time axis; None where it has none."""
+        """Length of the data's time axis; None if it has none."""
         return self.train.images.shape[1] if self.train.images.ndim == 5 else None
 
 
 def as_split(given: Any, name: str, shape: Shape | None = None, why: str = "", one: float = 1) -> Split:
-    """A split, or a pair of images and labels, as a split.
+    """Converts a pair of images and labels to a split; returns a split unchanged.
 
     Args:
         given: a `Split`, or (images, labels), both as `Split` takes them.
-        name: of what is given, for errors: "train" or "test".
-        shape: height, width and channels that the images must have; None: any.
-        why: they must, for errors.
-        one: what True becomes, see `as_images`.
+        name: "train" or "test", for error messages.
+        shape: required height, width and channels of the images; None: any.
+        why: the reason for that shape in error messages.
+        one: value of True, see `as_images`.
 
     Raises:
-        ValueError: it is neither, holds no images, or images and labels that don't belong together.
+        ValueError: it's neither, has no images, or has images and labels that don't match.
     """
     if not isinstance(given, Split):
         if not isinstance(given, tuple | list) or len(given) != 2:
@@ -125,14 +127,14 @@ def _labels(labels: Any, images: int) -> np.ndarray:
 
 
 def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) -> tuple[str, ...]:
-    """The names of the classes that training labels are of; their numbers where they have none.
+    """The names of the classes of training labels; their numbers if they have none.
 
     Args:
-        labels: to learn from [N].
-        classes: how many there are, or their names; None: every one of them has a training image.
+        labels: training labels [N].
+        classes: number or names of the classes; None: every class has a training image.
 
     Raises:
-        ValueError: fewer than two classes, labels that leave some out though `classes` is not given, or `classes` is
+        ValueError: fewer than two classes, classes without a label though `classes` isn't given, or `classes` is
             neither a number nor names.
     """
     there = np.unique(labels)
@@ -154,14 +156,14 @@ def class_names(labels: np.ndarray, classes: int | Sequence[str] | None = None) 
 
 
 def check_labels(split: Split, num_classes: int, name: str = "labels") -> None:
-    """Raises ValueError where a label is none of the classes 0 .. num_classes - 1; says which there are."""
+    """Raises ValueError if a label isn't one of the classes 0 .. num_classes - 1, with the range that was found."""
     low, high = split.labels.min(), split.labels.max()
     if low < 0 or high >= num_classes:
         raise ValueError(f"{name} go from {low} to {high}, expected 0 to {num_classes - 1}")
 
 
 def check_split(split: Split, model: "ModelConfig", name: str = "") -> None:
-    """Raises ValueError unless a network can be trained on a split; says what it holds and what is expected."""
+    """Raises ValueError unless a network can be trained on a split, with what was found and expected."""
     if not isinstance(split, Split):
         raise ValueError(f"split is of type {type(split).__name__}, expected a Split, such as a Dataset's train")
     check_images(split.images, model, f"{name} images".lstrip())
@@ -169,18 +171,18 @@ def check_split(split: Split, model: "ModelConfig", name: str = "") -> None:
 
 
 def check_kind(images: Images, model: "ModelConfig") -> None:
-    """Raises ValueError where a network of bytes up to 255 is given images of 0 and 1, or the other way round."""
+    """Raises ValueError if a network for bytes up to 255 gets images of 0 and 1, or vice versa."""
     scales = entry_of(images).scale, model.pixel_scale
     if images.ndim == 4 and images.dtype == np.uint8 and set(scales) == {1.0, PIXEL}:
         found, taken = ("0 and 1" if scale == 1 else "bytes up to 255" for scale in scales)
-        raise ValueError(f"images are {found}, expected {taken}, as the network was trained on")
+        raise ValueError(f"images are {found}, expected {taken}, as in the network's training")
 
 
 def check_alike(train: Split, test: Split, scale: float | None = None) -> None:
-    """Raises ValueError where training and test images are of different kinds.
+    """Raises ValueError if training and test images are of different kinds.
 
-    The kinds: bytes and floats; images and frames of so many steps; and of images of bytes, where no `scale` says what
-    means 1.0, those that go up to 255 and those of 0 and 1.
+    Bytes and floats are different kinds, and so are images and frames, and frames of different numbers of steps.
+    Without a `scale`, so are images of bytes up to 255 and images of 0 and 1.
     """
     kinds = [_kind(split.images) for split in (train, test)]
     if kinds[0] == kinds[1] and scale is None and kinds[0] == "bytes":
@@ -196,33 +198,34 @@ def _kind(images: Images) -> str:
 
 
 def check_counts(images: Images, model: "ModelConfig") -> None:
-    """Raises UserError where frames of bytes would be taken for counts of events, though they hold more than any count.
+    """Raises UserError if frames of bytes would be read as event counts although their values are too large.
 
     Args:
-        images: that the network is to learn from.
-        model: the network as it was asked for, whose scale may be left open.
+        images: training images.
+        model: the requested network, whose scale may be None.
     """
     counts = model.scale is None and images.ndim == 5 and entry_of(images).scale == 1
     if counts and (highest := highest_count(images)) is not None and highest > MOST_COUNT:
-        meant = f"1 where they are counts, or {highest} where that means 1.0"
-        raise UserError(f"--scale: frames of whole numbers count events, these go up to {highest}; expected {meant}")
+        meant = f"1 if they are counts, or {highest} if that is full brightness"
+        found = f"frames of whole numbers are event counts, but these go up to {highest}"
+        raise UserError(f"--scale: {found}; expected {meant}")
 
 
 def digest(split: Split) -> str:
-    """What tells a split from others: SHA-256 of its images and labels."""
+    """Identifies a split: SHA-256 of its images and labels."""
     return sha256(as_bytes(split.images) + split.labels.tobytes()).hexdigest()
 
 
 def require_training(dataset: Dataset, otherwise: str = "") -> Dataset:
-    """The data set itself; raises UserError where it has no images to learn from, and says what `otherwise` will do."""
+    """Returns the data set; raises UserError if it has no training images, with the alternative `otherwise`."""
     if not len(dataset.train.labels):
-        holds = "holds images and labels to evaluate on alone, expected train_images and train_labels too"
+        holds = "only has images and labels to evaluate on, expected train_images and train_labels, too"
         raise UserError(f"--dataset {dataset.name}: {holds}{otherwise}")
     return dataset
 
 
 def shortened(dataset: Dataset, images: int | None) -> Dataset:
-    """The data set with the first so many of its test images, and of the held-out ones; None: all of them.
+    """Limits a data set to its first N test images and held-out images; None: no limit.
 
     Raises:
         UserError: it has fewer test images.

@@ -1,4 +1,4 @@
-"""Data sets that tensorflow-datasets (TFDS) has prepared on disk, read without TensorFlow or a network."""
+"""Data sets prepared on disk by tensorflow-datasets (TFDS), read without TensorFlow and offline."""
 
 import contextlib
 import difflib
@@ -19,13 +19,13 @@ from csnn_jax.errors import UserError, first_line
 def read_tfds(where: str, wanted: Wanted) -> Raw:
     """Reads a prepared data set from its `array_record` files.
 
-    The files say all there is to know, so a data set of one's own is read by its name, without its code.
-    Nothing is ever downloaded (`tfds.data_source` would do that unasked).
+    The files are self-describing, so your own data sets can be read by name, without their code. Nothing is ever
+    downloaded (`tfds.data_source` would do that without asking).
 
     Args:
-        where: "NAME" or "NAME@DATA_DIR", NAME in TFDS's own form, `name[/config][:version]`. DATA_DIR is by
-            default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        wanted: each image is fitted to its shape while reading, as sizes may vary.
+        where: "NAME" or "NAME@DATA_DIR", with NAME in TFDS's form, `name[/config][:version]`. DATA_DIR defaults to
+            $TFDS_DATA_DIR or ~/tensorflow_datasets.
+        wanted: each image is resized to its shape while reading, because sizes may vary.
 
     Raises:
         UserError: not installed, not prepared, in another format, corrupt, or without images or labels.
@@ -57,7 +57,7 @@ class _Prepared:
         test = "test" if "test" in splits else "validation"
         if "train" not in splits or test not in splits:
             raise UserError(f"{self.source}: splits {splits}, expected train and test (or validation)")
-        notes = [] if test == "test" else [f"{self.source}: no test split, its validation split stands in"]
+        notes = [] if test == "test" else [f"{self.source}: no test split, using its validation split"]
         image_key, names = self.features(builder.info.features)
         train, tested = (self.split(builder, split, image_key, input_shape, notes) for split in ("train", test))
         floats = np.issubdtype(builder.info.features[image_key].np_dtype, np.floating)
@@ -110,7 +110,7 @@ class _Prepared:
             for index in range(len(data)):
                 yield data[index]
         except NotImplementedError as error:
-            found = f"{builder.data_dir} holds {builder.info.file_format.value} files, expected array_record"
+            found = f"{builder.data_dir} contains {builder.info.file_format.value} files, expected array_record"
             raise UserError(f"{self.source}: {found}; remove it, {self.advice()}") from error
         except Exception as error:
             raise self.unreadable(error) from error

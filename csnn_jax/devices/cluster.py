@@ -82,7 +82,7 @@ def _check_port(coordinator: str, port: int) -> None:
         with socket.create_server(("", port)):
             pass
     except OSError as error:
-        raise UserError(f"--coordinator {coordinator}: this port can't be had: {error.strerror}") from None
+        raise UserError(f"--coordinator {coordinator}: can't listen on this port: {error.strerror}") from None
 
 
 def _wait(coordinator: str, host: str, port: int, seconds: int) -> None:
@@ -101,7 +101,7 @@ def _wait(coordinator: str, host: str, port: int, seconds: int) -> None:
 def _nobody(address: Address, seconds: int) -> None:
     where = f"--coordinator {address.coordinator}" if address.coordinator else "--distributed"
     of = f"all {address.number} processes" if address.number else "all processes"
-    leave(f"{where}: not {of} came within {seconds} s; --connect-timeout sets this time")
+    leave(f"{where}: not {of} connected within {seconds} s; --connect-timeout sets this limit")
 
 
 def leave(message: str, code: int = 2) -> NoReturn:
@@ -123,7 +123,7 @@ def leaving() -> Iterator[None]:
         if not isinstance(error, jax.errors.JaxRuntimeError) and "Gloo" not in str(error):
             raise
         reason = first_line(error).rpartition("] ")[2][:200]
-        leave(f"another process of this job has ended, start all again with --resume ({reason})")
+        leave(f"another process of this job has ended; restart all of them with --resume ({reason})")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The flags of csnn_jax.train that say on which devices a job runs, and with which other processes."""
+"""The flags of csnn_jax.train for devices and for jobs of several processes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,17 +11,18 @@ from csnn_jax.flags import TrainFlags
 @dataclass(frozen=True)
 class JaxFlags(TrainFlags):
     devices: Literal["all"] | int = 1
-    """Devices of each process that share a batch: how many, or all. --batch-size stays that of all together."""
+    """Number of devices per process that share each batch, or all. --batch-size is the total for all devices."""
     distributed: bool = False
-    """This process is one of several, which the cluster's environment names (Slurm, Open MPI, Kubernetes)."""
+    """Run as one of several processes, as set up by the cluster's environment (Slurm, Open MPI, Kubernetes)."""
     coordinator: str | None = None
-    """This process is one of several, which meet at HOST:PORT of process 0; None: it is alone, or --distributed."""
+    """Run as one of several processes, which connect to process 0 at HOST:PORT; default: a single process, unless
+    --distributed is given."""
     num_processes: int | None = None
-    """With --coordinator: how many there are."""
+    """With --coordinator: number of processes."""
     process_id: int | None = None
-    """With --coordinator: which one this is, from 0. Process 0 alone prints and writes."""
+    """With --coordinator: index of this process, from 0. Only process 0 prints and writes files."""
     connect_timeout: int = 60
-    """Seconds to wait until all processes have come."""
+    """Seconds to wait for all processes to connect."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -31,30 +32,28 @@ class JaxFlags(TrainFlags):
             "all, or a whole number of at least 1",
             self.devices == "all" or is_count(self.devices),
         )
-        check("--connect-timeout", self.connect_timeout, "seconds, at least 1", is_count(self.connect_timeout))
+        check("--connect-timeout", self.connect_timeout, "at least 1 second", is_count(self.connect_timeout))
         given = (self.coordinator, self.num_processes, self.process_id)
         if self.distributed and self.coordinator is not None:
-            raise UserError("--distributed: the cluster names the coordinator, expected no --coordinator beside it")
+            raise UserError("--distributed: expected no --coordinator; the cluster's environment provides it")
         if any(one is not None for one in given):
             self._check_meeting(*given)
         if self.connect_timeout != type(self).connect_timeout and not self.several:
-            raise UserError(
-                f"--connect-timeout {self.connect_timeout}: expected --coordinator or --distributed beside it"
-            )
+            raise UserError(f"--connect-timeout {self.connect_timeout}: expected --coordinator or --distributed, too")
         if self.several and self.seeds is not None:
-            raise UserError("--seeds: one process trains them, expected neither --distributed nor --coordinator")
+            raise UserError("--seeds: expected neither --distributed nor --coordinator; one process trains all seeds")
 
     @property
     def several(self) -> bool:
-        """Whether this process is one of several."""
+        """Whether this is one of several processes."""
         return self.distributed or self.coordinator is not None
 
     def _check_meeting(self, coordinator: str | None, number: int | None, process: int | None) -> None:
         if coordinator is None or number is None or process is None:
-            raise UserError("--coordinator: expected --num-processes and --process-id beside it, and it beside them")
+            raise UserError("--coordinator, --num-processes, --process-id: expected all three or none")
         split(coordinator)
         check("--num-processes", number, "a whole number of at least 1", is_count(number))
-        expected = f"a whole number below {number}, which --num-processes says"
+        expected = f"a whole number below {number}, the value of --num-processes"
         check("--process-id", process, expected, is_count(process, 0) and process < number)
 
 
@@ -62,7 +61,7 @@ def split(coordinator: str) -> tuple[str, int]:
     """(host, port) of HOST:PORT.
 
     Raises:
-        UserError: it is none.
+        UserError: it isn't HOST:PORT.
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:

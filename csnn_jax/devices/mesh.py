@@ -123,7 +123,7 @@ def chosen(count: int | str) -> Devices:
     here = jax.local_devices()
     if count != "all" and int(count) > len(here):
         kind = f"{len(here)} {here[0].platform} device" + ("s" if len(here) > 1 else "")
-        raise UserError(f"--devices {count}: there are not so many here, expected at most {len(here)} ({kind})")
+        raise UserError(f"--devices {count}: expected at most {len(here)}, because this machine has {kind}")
     devices: list[jax.Device] = []
     for process in range(jax.process_count()):
         theirs = [device for device in jax.devices() if device.process_index == process]

@@ -1,7 +1,8 @@
-"""Ways to run the time loop. All compute the same network, by `run`, `watch`, `trace`, `tally` and `fires`.
-`add_up` takes the sums that a training needs else.
+"""The engines, which run the time loop.
 
-`scan` runs anywhere and is the reference; `event` runs on a CPU, at a cost that follows the spikes.
+Both compute the same network with `run`, `watch`, `trace`, `tally` and `fires`. `add_up` computes the other sums of a
+training step. `scan` runs anywhere and is the reference. `event` runs on a CPU, at a cost proportional to the
+number of spikes.
 """
 
 from types import ModuleType
@@ -17,21 +18,26 @@ if TYPE_CHECKING:
 
 
 def choose(
-    name: str, model: "CSNN", images: "Images | Array | None" = None, rates: bool = False
+    name: str,
+    model: "CSNN",
+    images: "Images | Array | None" = None,
+    rates: bool = False,
+    platform: str | None = None,
 ) -> tuple[ModuleType, str]:
-    """The engine for a model.
+    """Chooses the engine for a model.
 
     Args:
-        name: "scan", "event", or "auto": event on a CPU where it is built and covers the model, else scan.
+        name: "scan", "event", or "auto": event if it's built, runs on a CPU and supports the model, otherwise scan.
         model: the CSNN.
-        images: what it shall run on, of which frames may not fit the event engine; None: images without a time axis.
-        rates: the densities of `watch` must be differentiable, as for `--rate-target`.
+        images: the images to run; the event engine doesn't support all frames. None: images without a time axis.
+        rates: whether the densities of `watch` must be differentiable, as for `--rate-target`.
+        platform: kind of device to run on, as named by JAX; None: the default device's.
 
     Returns:
-        (engine module, the choice and its reason in a few words for the log).
+        (engine module, the choice and its reason in a few words, for the log).
 
     Raises:
-        UserError: "event" was asked for and can't run the model, or there is no such engine.
+        UserError: "event" was requested and can't run the model, or there is no such engine.
     """
     import jax
 
@@ -41,10 +47,11 @@ def choose(
         raise UserError(f"--engine {name}: expected auto, scan or event")
     if name == "scan":
         return scan, "scan engine"
-    if jax.default_backend() != "cpu":
-        reason: str | None = f"the event engine runs on the CPU, not on {jax.default_backend()}"
+    platform = platform or jax.default_backend()
+    if platform != "cpu":
+        reason: str | None = f"the event engine runs on the CPU, not on {platform}"
     elif rates:
-        reason = "--rate-target needs the gradient of every spike, which the event engine does not give"
+        reason = "--rate-target needs the gradient of every spike, which the event engine doesn't provide"
     else:
         reason = coverage.unsupported(model, images)
     if reason is None:

@@ -34,11 +34,11 @@ def lacking(model: CSNN, frames: bool) -> str | None:
     if reason := model.config.kind.lacks("event"):
         return reason
     if model.config.per_channel:
-        return f"the event engine has one {' and '.join(model.config.per_channel)} per layer, not per channel"
+        return f"the event engine supports one {' and '.join(model.config.per_channel)} per layer, not per channel"
     if other := set(model.config.resets) - set(limits.resets):
-        return f"the event engine has no reset {' or '.join(sorted(other))}"
+        return f"the event engine doesn't support reset {' or '.join(sorted(other))}"
     if model.config.pool_after:
-        return "the event engine pools before the neurons; --pool-after takes --engine scan"
+        return "the event engine only pools before the neurons; --pool-after needs --engine scan"
     planes = planes_of(model) if frames else 1
     for index, layer in enumerate(model.config.layers):
         if layer.kind == "conv" and (reason := _not_covered(layer, limits, 1 if index else planes)):
@@ -49,30 +49,29 @@ def lacking(model: CSNN, frames: bool) -> str | None:
 def _no_counts(images: Images | Array, scale: float) -> str | None:
     """Why frames are not what the engine takes in a sequence, in one line; None where they are."""
     most = 2 ** library.limits().count_planes - 1
-    takes = f"the event engine takes frames of whole numbers from 0 to {most}"
+    takes = f"the event engine needs frames of whole numbers from 0 to {most}"
     if images.dtype == np.uint8 and scale != 1:
-        return f"{takes}, these are divided by {scale:g}"
+        return f"{takes}, but these are divided by {scale:g}"
     highest = highest_count(images)
     if highest is None:
-        return f"{takes}, these hold fractions or negative numbers"
-    return f"{takes}, these go up to {highest}" if highest > most else None
+        return f"{takes}, but these have fractions or negative numbers"
+    return f"{takes}, but these go up to {highest}" if highest > most else None
 
 
 def _not_covered(layer: Layer, limits: library.Limits, planes: int) -> str | None:
     """Why the kernels can't run this convolution, in one line; None where they can."""
     if layer.stride != 1:
-        return f"the event engine has convolutions of stride 1, {layer.name} has {layer.stride}"
+        return f"the event engine supports stride 1, but {layer.name} has stride {layer.stride}"
     if layer.kernel not in limits.kernel_sizes:
-        return (
-            f"the event engine has kernels of up to {max(limits.kernel_sizes)} pixels, {layer.name} has {layer.kernel}"
-        )
+        largest = max(limits.kernel_sizes)
+        return f"the event engine supports kernels of up to {largest} pixels, but {layer.name} has {layer.kernel}"
     if layer.pool and (layer.pool.size not in limits.pool_sizes or layer.pool.stride != layer.pool.size):
-        return f"the event engine pools 2x2 pixels or none, {layer.name} {layer.pool}"
+        return f"the event engine supports 2x2 pooling or none, but {layer.name} has {layer.pool}"
     if layer.pool and layer.pool.kind == "sum":
-        return f"the event engine has no sum pooling, as {layer.name} has"
+        return f"the event engine doesn't support sum pooling, as in {layer.name}"
     if layer.kernel**2 * bits.padded(planes * layer.in_shape[-1]) > limits.inputs:
-        bound = f"less than {limits.inputs + 1:,} inputs"
-        return f"the event engine sums {bound}, {layer.name} has {layer.in_shape[-1]} channels"
+        bound = f"at most {limits.inputs:,} inputs"
+        return f"the event engine sums {bound}, but {layer.name} has {layer.in_shape[-1]} channels"
     return None
 
 

@@ -1,8 +1,8 @@
-"""The event engine: runs the window layer by layer on the CPU, at a cost that follows the spikes.
+"""The event engine: runs the window layer by layer on the CPU, at a cost proportional to the number of spikes.
 
-Same functions, same membranes and spikes as engine/scan.py. Kernels in C++, see native/; operations in event_ops.py.
-What it does not cover it refuses with `Unsupported`. Its functions go through `jax.jit` and `jax.grad`, but not through
-`jax.vmap`, which has no rule for a foreign call, nor `jax.jvp`, which has none for a `custom_vjp`.
+It computes the same membranes and spikes as engine/scan.py. The kernels are in C++ (native/), and their JAX operations
+in event_ops.py. It raises `Unsupported` for networks that it doesn't cover. Its functions work with `jax.jit` and
+`jax.grad`, but not with `jax.vmap` (no rule for foreign calls) or `jax.jvp` (none for `custom_vjp`).
 """
 
 import math
@@ -25,24 +25,24 @@ from csnn_jax.network.rounding import rounded
 from csnn_jax.neurons.neuron import MEMBRANE
 
 SETTLING = 32
-"""Steps in which a membrane under a constant current settles: 24 to 26 at beta 0.5."""
+"""Number of steps in which a membrane settles under a constant current: 24 to 26 at beta 0.5."""
 
 
 def run(model: CSNN, x: Array) -> tuple[States, Array]:
     """Runs the window for training: (last states, output spikes [time, batch, classes]).
 
-    Differentiable through the spikes with respect to the model's parameters; asking for a gradient through
-    the last membranes raises `Unsupported`.
+    It's differentiable through the spikes with respect to the model's parameters. A gradient through the last membranes
+    raises `Unsupported`.
 
     Args:
         model: a float32 network.
-        x: bytes or floats, see `scan.run`: an image [batch, H, W, C], presented at every step, or a sequence
-            [time, batch, H, W, C] of counts, from 0 to 15; of spikes, 0 and 1, where the network's encoding makes them.
+        x: bytes or floats, see `scan.run`: an image [batch, H, W, C], presented at every step, or a sequence [time,
+            batch, H, W, C] of counts from 0 to 15, or of spikes (0 and 1) if the network encodes its input.
 
     Raises:
-        ValueError: x of another shape or type, or empty, or a sequence of other numbers. (Inside `jax.jit` numbers are
-            not known yet: there the sequence ends in a JaxRuntimeError that says the same.)
-        Unsupported: what the engine does not cover, by name.
+        ValueError: x has the wrong shape or type or is empty, or a sequence has other values. (Inside `jax.jit`, where
+            values aren't known, such a sequence raises a JaxRuntimeError with the same message.)
+        Unsupported: the engine doesn't support the network; the message says why.
     """
     model, x = _ready(model, x)
     outputs = _forward(model, x, keep=True)
@@ -50,20 +50,20 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
 
 
 def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
-    """Runs the window for training, and sees every layer.
+    """Runs the window for training and records the density of every layer.
 
     Args:
         model: a float32 network.
-        x: as `run` takes it.
-        reads: what is wanted of the output layer.
-        dropout: which neurons are left out; None: none.
+        x: as in `run`.
+        reads: which output to return: spikes or membranes.
+        dropout: neurons to drop; None: none.
 
     Returns:
-        Output spikes or membranes [time, batch, classes], differentiable, and densities, the share of neurons that
-            spike at a step [layers], which are not.
+        Output spikes or membranes [time, batch, classes], which are differentiable, and densities, the fraction of
+            neurons that spike at a step [layers], which aren't.
 
     Raises:
-        Unsupported: what the engine does not cover, by name.
+        Unsupported: the engine doesn't support the network; the message says why.
     """
     model, x = _ready(model, x)
     outputs = _forward(model, x, keep=True, reads=reads, dropout=dropout)
@@ -74,7 +74,7 @@ def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | N
 
 
 def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
-    """Runs the window and records all: (last states, every layer's trace). Errors as `run`'s."""
+    """Runs the window and records everything: (last states, every layer's trace). Raises the errors of `run`."""
     model, x = _ready(model, x)
     outputs = _forward(model, x, keep=True, sums=False)
 
@@ -89,7 +89,7 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
 
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:
-    """Runs the window and keeps sums only. See `run` for the arguments and errors."""
+    """Runs the window and keeps only sums. See `run` for the arguments and errors."""
     model, x = _ready(model, x)
     reads = model.config.readout
     outputs = _forward(model, x, keep=False, reads=reads)
@@ -100,7 +100,7 @@ def tally(model: CSNN, x: Array) -> SpikeCounts:
 
 
 def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
-    """Tells which channels, or neurons of linear layers, spike at all in the window: bool [batch, channels] by layer.
+    """Returns which channels, or neurons of linear layers, ever spike in the window: bool [batch, channels] by layer.
 
     See `run` for the arguments and errors.
     """
@@ -123,7 +123,7 @@ def _ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
     most = 2 ** planes_of(model) - 1
     counts = ((x == jnp.round(x)) & (x >= 0) & (x <= most)).all()
     if not isinstance(counts, jax.core.Tracer) and not counts:
-        raise ValueError(f"x is not a sequence of whole numbers from 0 to {most}; the scan engine takes others")
+        raise ValueError(f"x isn't a sequence of whole numbers from 0 to {most}; use the scan engine for others")
     return exact(model), x
 
 
@@ -254,7 +254,7 @@ def _layer(
 
 
 def weight_bits(block: Block, planes: int = 1) -> int:
-    """Bits of a block's weights, without the sign, that kernels add as integers; 0: they add floats."""
+    """Bits of a block's weights, without the sign, if kernels add them as integers; 0 if they add floats."""
     layer = block.layer
     bits = layer.grid.finest + planes - 1
     worth = layer.kind == "linear" or layer.weight_bits is not None  # of more bits, int16 adds up few

@@ -70,7 +70,7 @@ def failure() -> str | None:
         library.csnn_sources.restype = ctypes.c_char_p
         expected = build.sources_digest()
         if expected and library.csnn_sources() != expected.encode():
-            return f"{build.LIBRARY.name} was built from other sources: build it with `python -m csnn_jax.engine.build`"
+            return f"{build.LIBRARY.name} was built from other sources: rebuild it (`python -m csnn_jax.engine.build`)"
         _ = library.csnn_limits
         library.csnn_isa_problem.restype = ctypes.c_char_p
         if problem := library.csnn_isa_problem():
@@ -79,7 +79,7 @@ def failure() -> str | None:
             handler = jax.ffi.pycapsule(getattr(library, f"csnn_{name}"))
             jax.ffi.register_ffi_target(f"csnn_{name}", handler, platform="cpu")
     except AttributeError as error:
-        return f"{build.LIBRARY.name} lacks an operation: {error}; build it again"
+        return f"{build.LIBRARY.name} lacks an operation: {error}; rebuild it"
     return None
 
 

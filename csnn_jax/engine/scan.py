@@ -1,7 +1,7 @@
-"""The time loop as `jax.lax.scan`: runs anywhere, and is the reference for every other engine.
+"""The time loop as a `jax.lax.scan`, which runs anywhere and is the reference for the other engine.
 
-`x` is either an image [batch, H, W, C], presented at every step (its first convolution and pooling are then
-computed once), or a sequence [time, batch, H, W, C].
+`x` is either an image [batch, H, W, C], presented at every step (the first convolution and pooling are then computed
+once), or a sequence [time, batch, H, W, C].
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _KEPT = jax.checkpoint_policies.save_only_these_names("membrane", "winner", "act
 
 
 def jit(function: Callable, **options) -> Callable:
-    """`jax.jit` with the XLA options under which the time loop runs fastest on the platform at hand."""
+    """`jax.jit` with the XLA options that run the time loop fastest on the current platform."""
     if jax.default_backend() == "cpu":
         options["compiler_options"] = _CPU_OPTIONS
     return jax.jit(function, **options)
@@ -43,11 +43,11 @@ class Trace(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """Which hidden neurons' spikes do not reach the next layer.
+    """The hidden neurons whose spikes don't reach the next layer.
 
     Attributes:
-        masks: for each linear layer that takes spikes, bool [batch, neurons before it]: true where one stays.
-        scale: what the others count for.
+        masks: for each linear layer with spikes as input, bool [batch, input neurons]: True where a neuron is kept.
+        scale: factor for the neurons that are kept.
     """
 
     masks: tuple[Array, ...]
@@ -55,11 +55,11 @@ class Dropout(NamedTuple):
 
 
 class SpikeCounts(NamedTuple):
-    """What the outputs came to over the window, and how often each layer spiked, for accuracy and densities.
+    """Sums over the window, for accuracy and densities: the class scores, and how often each layer spiked.
 
     Attributes:
-        scores: per image and class [batch, classes]: output spikes, or where the network's readout is the membrane the
-            sum of its output membranes.
+        scores: per image and class [batch, classes]: number of output spikes, or the sum of the output membranes if the
+            network's readout is the membrane.
         fired: spikes per image and layer [batch, layers].
     """
 
@@ -68,16 +68,16 @@ class SpikeCounts(NamedTuple):
 
 
 Seen = tuple[Array, ...]
-"""For each layer whether a channel has fired [batch, channels]."""
+"""For each layer, whether a channel has fired [batch, channels]."""
 
 
 def predict(scores: Array) -> Array:
-    """The class [batch] with the highest score [batch, classes], the lowest on ties (snnTorch `accuracy_rate`)."""
+    """The class with the highest score of [batch, classes]; ties go to the lowest class (snnTorch `accuracy_rate`)."""
     return scores.argmax(-1)
 
 
 def check_input(model: CSNN, x: Array) -> None:
-    """Raises ValueError unless x is what the network takes; says what it is and what is expected."""
+    """Raises ValueError unless x is a valid input of the network, with what was given and expected."""
     if not isinstance(model, CSNN):
         raise ValueError(f"model is of type {type(model).__name__}, expected a CSNN, such as the `model` of a Trained")
     if not isinstance(x, Array | np.ndarray):
@@ -96,49 +96,58 @@ def check_input(model: CSNN, x: Array) -> None:
 
 
 def ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
-    """Network and input as they run, rounded; raises ValueError as `check_input`."""
+    """The network and its input after rounding; raises the errors of `check_input`."""
     check_input(model, x)
     return exact(model), enter(model, x)
 
 
 def add_up(x: Array, axis: int | None = None) -> Array:
-    """The sum of an array over an axis, or of all its numbers, in XLA's order."""
+    """The sum of an array over an axis, or of all its values, in XLA's order."""
     return jnp.sum(x, axis)
 
 
 def run(model: CSNN, x: Array) -> tuple[States, Array]:
     """Runs the window: (last states, output spikes [time, batch, classes]). Differentiable.
 
-    `csnn_jax.engine.event.run` does the same at a cost that follows the spikes, where it can run the network.
+    `csnn_jax.engine.event.run` does the same at a cost proportional to the number of spikes, if it supports the
+    network.
 
     Args:
         model: the network.
-        x: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C], which runs for its
-            own length: bytes, which are divided by `config.input_scale`, or floats, which are rounded to whole
-            multiples of 1 / `input_scale`.
+        x: an image [batch, H, W, C], presented at every step, or a sequence [time, batch, H, W, C], which sets the
+            number of steps. Bytes are divided by `config.input_scale`, floats are rounded to multiples of 1 /
+            `input_scale`.
 
     Raises:
-        ValueError: x of another shape or type, or empty.
+        ValueError: x has the wrong shape or type, or is empty.
+
+    Examples:
+        >>> import numpy as np
+        >>> from csnn_jax import CSNN, ModelConfig, run
+        >>> model = CSNN(ModelConfig(conv_channels=(8,), hidden=(16,), time_steps=5))
+        >>> states, spikes = run(model, np.zeros((2, 28, 28, 1), np.uint8))
+        >>> spikes.shape
+        (5, 2, 10)
     """
     last, spikes, _ = _window(model, x)
     return last, spikes
 
 
 def watch(model: CSNN, x: Array, reads: Readout = "spikes", dropout: Dropout | None = None) -> tuple[Array, Array]:
-    """Runs the window for training, and sees every layer.
+    """Runs the window for training and records the density of every layer.
 
     Args:
         model: the network.
-        x: as `run` takes it.
-        reads: what is wanted of the output layer.
-        dropout: which neurons are left out; None: none.
+        x: as in `run`.
+        reads: which output to return: spikes or membranes.
+        dropout: neurons to drop; None: none.
 
     Returns:
-        Output spikes or membranes [time, batch, classes] and densities, the share of neurons that spike at a step
+        Output spikes or membranes [time, batch, classes] and densities, the fraction of neurons that spike at a step
             [layers]. Both are differentiable.
 
     Raises:
-        ValueError: x of another shape or type, or empty.
+        ValueError: x has the wrong shape or type, or is empty.
     """
     _, output, densities = _window(model, x, reads, dropout)
     return output, jnp.stack(densities)
@@ -190,17 +199,24 @@ def _window(
 
 
 def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
-    """Runs the window and records all.
+    """Runs the window and records everything.
 
     Args:
         model: the network.
-        x: as `run` takes it.
+        x: as in `run`.
 
     Returns:
-        (last states, trace): `trace.membranes` and `trace.spikes` hold one array [time, batch, *shape] per layer.
+        (last states, trace): `trace.membranes` and `trace.spikes` have one array [time, batch, *shape] per layer.
 
     Raises:
-        ValueError: x of another shape or type, or empty.
+        ValueError: x has the wrong shape or type, or is empty.
+
+    Examples:
+        >>> import numpy as np
+        >>> from csnn_jax import CSNN, ModelConfig, trace
+        >>> model = CSNN(ModelConfig(conv_channels=(8,), hidden=(), time_steps=5))
+        >>> [layer.shape for layer in trace(model, np.zeros((2, 28, 28, 1), np.uint8))[1].membranes]
+        [(5, 2, 14, 14, 8), (5, 2, 10)]
     """
     model, x = ready(model, x)
 
@@ -212,17 +228,17 @@ def trace(model: CSNN, x: Array) -> tuple[States, Trace]:
 
 
 def tally(model: CSNN, x: Array) -> SpikeCounts:
-    """Runs the window and keeps sums only, which is all that evaluation needs.
+    """Runs the window and keeps only sums, which is all that evaluation needs.
 
     Args:
         model: the network.
-        x: as `run` takes it.
+        x: as in `run`.
 
     Returns:
         `scores` per image and class [batch, classes]; `fired`, spikes per image and layer [batch, layers].
 
     Raises:
-        ValueError: x of another shape or type, or empty.
+        ValueError: x has the wrong shape or type, or is empty.
     """
     model, x = ready(model, x)
 
@@ -242,17 +258,17 @@ def tally(model: CSNN, x: Array) -> SpikeCounts:
 
 
 def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
-    """Tells which channels, or neurons of linear layers, spike at all in the window.
+    """Returns which channels, or neurons of linear layers, ever spike in the window.
 
     Args:
         model: the network.
-        x: as `run` takes it.
+        x: as in `run`.
 
     Returns:
         One bool array [batch, channels] for each layer.
 
     Raises:
-        ValueError: x of another shape or type, or empty.
+        ValueError: x has the wrong shape or type, or is empty.
     """
     model, x = ready(model, x)
 
@@ -267,7 +283,7 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
 
 
 def by_channel(fired: Array) -> Array:
-    """Whether any position of a channel fired: bool [batch, *positions, channels] to [batch, channels]."""
+    """Returns whether any position of a channel fired: bool [batch, *positions, channels] to [batch, channels]."""
     return fired.any(tuple(range(1, fired.ndim - 1)))
 
 

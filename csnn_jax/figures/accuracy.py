@@ -32,7 +32,7 @@ def draw(run: RunDir) -> Figure:
         axes.set(ylabel=label, ylim=limits)
         axes.yaxis.set_major_locator(MultipleLocator(1 if limits[0] else 20))
     if upper:
-        _name_final(upper[0], final)
+        _name_final(upper[0], final, run.final_split)
     if curves:
         upper[-1].legend(loc="lower right")
     _loss(lower, run.records("train"))
@@ -68,11 +68,11 @@ def _accuracy(axes: Axes, curves: Mapping[str, Points], final: Points) -> None:
     axes.plot(*final, "*", color=INK, markersize=9)
 
 
-def _name_final(axes: Axes, final: Points) -> None:
+def _name_final(axes: Axes, final: Points, split: str) -> None:
     """The final accuracy, beside its star and right of the axes."""
     for iteration, accuracy in zip(*final, strict=True):
         axes.annotate(
-            f"final test\n{accuracy:.2f} %",
+            f"final {split}\n{accuracy:.2f} %",
             (iteration, accuracy),
             (8, 0),
             textcoords="offset points",

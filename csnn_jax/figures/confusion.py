@@ -1,34 +1,41 @@
 """confusion.png: which classes are taken for which."""
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from csnn_jax.figures.style import COLUMN, PAGE, TEXT, new, styled
+from csnn_jax.figures.style import COLUMN, PAGE, TEXT, new, short, styled
 
 COUNTED = 20
 """Up to so many classes, every count is written into its cell."""
+FEW, LONGEST = 3, 16
+"""Characters of a class's name that fit below a column; longer ones are turned, and cut at the second number."""
 DIGIT = 0.64 * TEXT / 72
 """Width of a digit in inches."""
 
 
 @styled
-def draw(matrix: np.ndarray, accuracy: float) -> Figure:
-    """A confusion matrix [true class, predicted class]: right answers in blue, mistakes in orange.
+def draw(matrix: np.ndarray, accuracy: float, names: Sequence[str], of: str = "test") -> Figure:
+    """A confusion matrix [true class, predicted class] with the names of the classes: right in blue, wrong in orange.
+
+    `of` says which images these are.
 
     Mistakes have a scale of their own, the square root of their number, for they are few.
     """
     classes = len(matrix)
+    shown = _shown(names)
     narrow = classes * (DIGIT * len(str(matrix.max())) + 0.02) < COLUMN - 0.4 and classes <= COUNTED
-    width = COLUMN if narrow else PAGE
+    width = COLUMN if narrow and max(map(len, shown.values())) <= FEW else PAGE
     figure = new(width, width + 0.1)
     axes = figure.subplots()
     edges = {"edgecolors": "white", "linewidth": 0.5} if classes <= COUNTED else {"rasterized": True}
     axes.pcolormesh(_colors(matrix), **edges)
-    _name(axes, classes)
+    _name(axes, classes, shown)
     wrong = int(matrix.sum() - np.trace(matrix))
-    axes.set_title(f"{matrix.sum():,} test images, {wrong:,} wrong, accuracy {accuracy:.2%}")
+    axes.set_title(f"{matrix.sum():,} {of} images, {wrong:,} wrong, accuracy {accuracy:.2%}")
     if classes <= COUNTED:
         for row, column in np.argwhere(matrix):
             axes.text(column + 0.5, row + 0.5, str(matrix[row, column]), ha="center", va="center")
@@ -47,11 +54,18 @@ def _colors(matrix: np.ndarray) -> np.ndarray:
     return colors
 
 
-def _name(axes: Axes, classes: int) -> None:
-    ticks = range(0, classes, 1 if classes <= 30 else 10 if classes <= 300 else 100)
-    centers = [tick + 0.5 for tick in ticks]
-    axes.set_xticks(centers, list(map(str, ticks)))
-    axes.set_yticks(centers, list(map(str, ticks)))
+def _shown(names: Sequence[str]) -> dict[int, str]:
+    """What stands at the axes: the names of the classes, or where these are many, some of their numbers."""
+    classes = len(names)
+    if classes <= 30:
+        return {number: short(name, LONGEST) for number, name in enumerate(names)}
+    return {number: str(number) for number in range(0, classes, 10 if classes <= 300 else 100)}
+
+
+def _name(axes: Axes, classes: int, shown: Mapping[int, str]) -> None:
+    centers = [number + 0.5 for number in shown]
+    axes.set_xticks(centers, list(shown.values()), rotation=90 if max(map(len, shown.values())) > FEW else 0)
+    axes.set_yticks(centers, list(shown.values()))
     axes.set(xlabel="predicted class", ylabel="true class", aspect="equal", ylim=(classes, 0))
     axes.tick_params(length=0)
     axes.grid(visible=False)

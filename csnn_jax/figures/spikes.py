@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, SKY, new, styled
+from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, SKY, new, short, styled
 
 FEW = 20
 """A layer of so many neurons is shown whole, in its own order."""
@@ -17,6 +17,8 @@ ROWS = 16
 """Neurons that are shown of any other layer."""
 NAMES = 6
 """Of these, those that are named at the axis."""
+LONGEST = 9
+"""Characters of a class's name."""
 ROW = 0.135
 """Inches that a row needs to be named."""
 
@@ -29,6 +31,8 @@ class Sample(NamedTuple):
         label: its class.
         membranes, spikes: U and S of every layer, each [time, *shape].
         thresholds: of every layer; None: it has none.
+        names: of the classes.
+        split: what the image is one of.
     """
 
     image: np.ndarray
@@ -36,6 +40,8 @@ class Sample(NamedTuple):
     membranes: Sequence[np.ndarray]
     spikes: Sequence[np.ndarray]
     thresholds: Sequence[float | None]
+    names: Sequence[str]
+    split: str = "test"
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class _Layer:
         shape: (rows, columns, channels), or (neurons,).
         membranes, spikes: [time, neurons].
         threshold: of its neurons, if they have one.
+        classes: the names of its neurons, which classes have; None: it isn't the last layer.
     """
 
     name: str
@@ -56,6 +63,7 @@ class _Layer:
     membranes: np.ndarray
     spikes: np.ndarray
     threshold: float | None
+    classes: Sequence[str] | None
 
     @property
     def integrates(self) -> bool:
@@ -86,7 +94,9 @@ class _Layer:
         return ranked[np.linspace(0, len(ranked) - 1, min(len(ranked), ROWS)).astype(int)]
 
     def neuron(self, index: int) -> str:
-        """Name of a neuron: channel/row/column, or its number."""
+        """Name of a neuron: that of its class, channel/row/column, or its number."""
+        if self.classes is not None:
+            return short(self.classes[index], LONGEST)
         if len(self.shape) == 1:
             return str(index)
         row, column, channel = np.unravel_index(index, self.shape)
@@ -128,7 +138,8 @@ def _layers(sample: Sample) -> list[_Layer]:
         last = number == len(sample.spikes)
         naming = "class" if last else "neuron" if u.ndim == 2 else "channel/row/col."
         flat = u.reshape(len(u), -1), s.reshape(len(s), -1)
-        layers.append(_Layer(f"LIF {number}", naming, u.shape[1:], *flat, threshold))
+        classes = sample.names if last else None
+        layers.append(_Layer(f"LIF {number}", naming, u.shape[1:], *flat, threshold, classes))
     return layers
 
 
@@ -192,7 +203,7 @@ def _image(axes: Axes, sample: Sample) -> None:
     still = sample.image.mean(0) if sample.image.ndim == 4 else sample.image
     colours = still.shape[-1] == 3
     axes.imshow(still / max(1, still.max()) if colours else still.sum(-1), cmap="gray_r")
-    axes.set_title(f"test image, class {sample.label}")
+    axes.set_title(f"{sample.split} image, class {short(sample.names[sample.label], LONGEST)}")
     _bare(axes, still.shape[:2])
 
 

@@ -92,6 +92,11 @@ def powers(axes: Axes, which: str = "y") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def short(name: str, most: int) -> str:
+    """The name of a class, cut to so many characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _number(value: float) -> str:
     return f"{value:,g}" if 1e-3 < value < 1e6 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 

@@ -45,10 +45,10 @@ CAUSES = {
 
 HINTS = {
     "far rate": "a smaller --lr (now {lr:g}, usually {usual:g})",
-    "faulty surrogate": "--surrogate atan, for {surrogate} {fault}",
+    "faulty surrogate": "--surrogate atan, because {surrogate} {fault}",
     "small batch": "a larger --batch-size (now {batch_size})",
-    "steep surrogate": "--surrogate atan in place of {surrogate}",
-    "another surrogate": "--surrogate atan in place of {surrogate}",
+    "steep surrogate": "--surrogate atan instead of {surrogate}",
+    "another surrogate": "--surrogate atan instead of {surrogate}",
     "narrow surrogate": "a smaller --slope",
     "high threshold": "a lower --threshold (now {threshold})",
     "low threshold": "a higher --threshold (now {threshold})",
@@ -67,7 +67,7 @@ FAULTS = {
     "heaviside": "passes no gradient below the threshold",
     "sparse_fast_sigmoid": "passes no gradient up to one unit above the threshold",
     "straight_through": "passes all of the gradient everywhere",
-    "triangular": "turns the gradient's sign above the threshold",
+    "triangular": "flips the gradient's sign above the threshold",
     "leaky_spike": "passes all of the gradient above the threshold",
 }
 """Surrogates with which the default stack does not learn (docs/learning.md), and why."""

@@ -1,7 +1,7 @@
-"""Whether a network in training is healthy: what is told, once when it begins and once when it has passed. NumPy only.
+"""Health checks during training: each problem is reported once when it begins and once when it has passed. NumPy only.
 
-`Detectors` gets the metrics of every iteration and evaluation, and finds events. `HealthMonitor` puts them into words,
-on the log and in metrics.jsonl. A resumed run feeds the records of the iterations before, so that it finds the same
+`Detectors` receives the metrics of every iteration and evaluation, and finds events. `HealthMonitor` describes them in
+the log and in metrics.jsonl. A resumed run first replays the records of earlier iterations, so it finds the same
 events.
 """
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 SILENT, SATURATED = 0.001, 0.6  # densities
 VANISHING = 1e-8
-"""Norm of a gradient. Adam divides by the gradient's size plus 1e-8: below it, the steps themselves become small."""
+"""Norm of a vanishing gradient. Adam divides by the gradient's magnitude plus 1e-8; below this norm, its steps become
+small."""
 EXPLODING = 1e3
-"""Norm of a gradient. A step of a thousandth along it would change the loss by 1, more than there is to learn."""
+"""Norm of an exploding gradient. A step of 0.001 along it would change the loss by 1, more than there is to gain."""
 DEAD = 0.9  # share of a layer's channels; in a trained default network it is 0.7
 STEADY = 5  # iterations in a row that a density must be out of its bounds, or within them again
 PATIENCE = 10  # the same of a gradient, and the iterations that a loss is averaged over
 ENOUGH = 32
-"""Images: where a batch has fewer, its figures are those of chance, and the latest iterations with so many count."""
+"""Minimum number of images for reliable figures; smaller batches are averaged over the latest iterations."""
 EVIDENCE = {
     "silent": ("density", "gradient", "membranes"),
     "saturated": ("density", "membranes"),
@@ -39,15 +40,15 @@ EVIDENCE = {
     "stuck": ("loss",),
     "dead": ("dead", "membranes"),
 }
-"""The troubles, and what a record of one holds besides its text."""
+"""The problems, and the contents of their records besides the text."""
 
 
 class Event(NamedTuple):
-    """Reports that a trouble has begun or passed.
+    """Reports that a problem has begun or passed.
 
     Attributes:
         what: one of `EVIDENCE`.
-        layers: the layers where it began, from 0; empty: it has passed everywhere.
+        layers: indices of the layers where it began; empty if it has passed everywhere.
         since: the first iteration of the new state.
     """
 
@@ -57,10 +58,10 @@ class Event(NamedTuple):
 
 
 class Detector:
-    """One kind of trouble, watched at several places.
+    """Detects one kind of problem in several places.
 
-    It begins, and passes, when it was so at `patience` looks in a row. Each time that it comes back to a place it is
-    given twice the patience, so that a density that wanders about a bound is not told again and again.
+    A problem begins or passes after `patience` checks in a row with the same outcome. Each time it recurs in a place,
+    the patience there doubles, so a density that hovers around a bound isn't reported again and again.
     """
 
     def __init__(self, what: str, places: int, patience: int):
@@ -69,9 +70,9 @@ class Detector:
         self._patience = np.full(places, patience)
 
     def look(self, iteration: int, bad: np.ndarray, good: np.ndarray, tell: bool = True) -> list[Event]:
-        """Takes one look: where it is bad, and where it is well; between the two nothing changes [places].
+        """Makes one check, given where the state is bad and where it is good [places]; in between, nothing changes.
 
-        Unless it is to `tell`, a trouble can't begin yet; it is counted all the same.
+        Unless `tell` is set, a problem can't begin yet, but the check still counts.
         """
         self._bad, self._good = (self._bad + 1) * bad, (self._good + 1) * good
         began = ~self.on & (self._bad >= self._patience) & tell
@@ -89,15 +90,14 @@ class Detector:
 
 
 class Detectors:
-    """Watches a whole job by a detector for each kind of trouble, and gives the events that they find.
+    """Watches a job with one detector per kind of problem, and returns the events that they find.
 
     Args:
         config: the job.
-        total: its iterations.
-
+        total: its number of iterations.
     Attributes:
-        loss, densities, gradients: what was looked at last: the mean of an iteration's images, or where a batch is
-            small of the latest iterations.
+        loss, densities, gradients: the latest figures: means over the images of an iteration, or of several iterations
+            if batches are small.
     """
 
     def __init__(self, config: Config, total: int):
@@ -117,7 +117,7 @@ class Detectors:
         self.detectors = densities | gradients | once
 
     def step(self, iteration: int, loss: float, densities: np.ndarray, gradients: np.ndarray) -> list[Event]:
-        """Looks at the metrics of an iteration; densities and gradients [layers], NaN where they are not known."""
+        """Checks the metrics of an iteration; densities and gradients [layers], NaN if unknown."""
         self._latest.append(np.array([[loss - self._penalty(densities), *densities], [0, *gradients]]))
         (loss, *rest), (_, *others) = np.mean(self._latest, axis=0)
         self.loss, densities, gradients = loss, np.array(rest), np.array(others)
@@ -139,20 +139,20 @@ class Detectors:
         return events
 
     def evaluated(self, iteration: int, dead: np.ndarray) -> list[Event]:
-        """Looks at an evaluation's dead channels [layers]. Layers that are silent or wake up are named already."""
+        """Checks an evaluation's dead channels [layers]. Layers that are silent or wake up are already reported."""
         share = dead / self.channels
         late = iteration >= self.fifth
         return self._look("dead", iteration, (share >= DEAD) & self._spikes & late, (share < DEAD - 0.1) & self._spikes)
 
     def cause(self, event: Event) -> Event:
-        """The trouble behind one: a loss stays for what is wrong with the layers, if anything is."""
+        """The problem behind an event: a loss is stuck because of a problem in the layers, if there is one."""
         for what in ("saturated", "vanishing"):
             if event.what == "stuck" and self.detectors[what].on.any():
                 return Event(what, tuple(map(int, np.flatnonzero(self.detectors[what].on))), event.since)
         return event
 
     def replay(self, records: Iterable[dict[str, Any]]) -> None:
-        """Goes through the records of metrics.jsonl, of iterations done before."""
+        """Replays the records of earlier iterations from metrics.jsonl."""
         for record in records:
             if record["kind"] == "train":
                 layers = (np.array(list(record[key].values()), float) for key in ("density", "gradient"))
@@ -172,7 +172,7 @@ class Detectors:
 
 
 def bounds_of_loss(config: Config) -> tuple[float, float]:
-    """The least loss that there can be, and that of a network that does not look at its images."""
+    """The lowest possible loss, and the loss of a network that ignores its images."""
     classes = config.model.num_classes
     if config.train.loss == "mse_count":
         return 0.0, config.model.time_steps * (classes - 1) / classes**2  # of counts that are all T / classes
@@ -181,7 +181,7 @@ def bounds_of_loss(config: Config) -> tuple[float, float]:
 
 
 def silence(config: ModelConfig) -> np.ndarray:
-    """The density below which a layer is silent [layers]. An output spikes at 1 / classes where all is well.
+    """The density below which a layer is silent [layers]. A healthy output layer has a density of 1 / classes.
 
     An integrator is never silent.
     """
@@ -191,12 +191,12 @@ def silence(config: ModelConfig) -> np.ndarray:
 
 
 def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[str, NeuronSummary]) -> dict[str, str]:
-    """Each layer's state in a word: "silent", "saturated", "over half dead", "healthy", or "integrator".
+    """Each layer's state in words: "silent", "saturated", "over half dead", "healthy", or "integrator".
 
     Args:
         config: the network.
-        densities: of each layer.
-        seen: its neurons on some images, see `metrics.look`: more than half of its channels may be dead.
+        densities: density of each layer.
+        seen: its neurons on some images, see `metrics.look`, for the number of dead channels.
     """
 
     def state(density: float, low: float, neurons: NeuronSummary) -> str:
@@ -213,13 +213,13 @@ def states(config: ModelConfig, densities: Mapping[str, float], seen: Mapping[st
 
 
 class HealthMonitor:
-    """Prints the events of a job as lines on the log, and records them in metrics.jsonl.
+    """Prints the events of a job to the log and records them in metrics.jsonl.
 
     Args:
         config: the job.
-        total: its iterations.
-        run: where the records go.
-        look: looks at the network's neurons as they are now, by layer; see `metrics.look`.
+        total: its number of iterations.
+        run: destination of the records.
+        look: returns the current state of the network's neurons, by layer; see `metrics.look`.
     """
 
     def __init__(
@@ -231,23 +231,23 @@ class HealthMonitor:
         self.weights = [layer.name for layer in config.model.layers]
 
     def resume(self) -> None:
-        """Takes up the state that the records of the run tell."""
+        """Restores the state from the run's records."""
         self.detectors.replay(self.run.records())
 
     def record(self, densities: np.ndarray, gradients: np.ndarray) -> dict[str, dict[str, float]]:
-        """The layers' part of a `train` record, in four digits: density, and norm of each kernel's gradient."""
+        """The layers' part of a `train` record, to four digits: density, and norm of each kernel's gradient."""
         pairs = {"density": (self.names, densities), "gradient": (self.weights, gradients)}
         return {key: dict(zip(names, map(_digits, values), strict=True)) for key, (names, values) in pairs.items()}
 
     def step(
         self, iteration: int, loss: float, layers: dict[str, dict[str, float]], say: Callable[[str], None]
     ) -> None:
-        """Tells what is new after an iteration.
+        """Reports events after an iteration.
 
         Args:
             iteration: its number.
             loss: its loss.
-            layers: what `record` gave for it.
+            layers: the result of `record` for it.
             say: prints a line.
         """
         densities, gradients = (np.array(list(layers[key].values())) for key in ("density", "gradient"))
@@ -259,7 +259,7 @@ class HealthMonitor:
             self._tell(iteration, event, figures, say)
 
     def evaluated(self, iteration: int, seen: Mapping[str, NeuronSummary], say: Callable[[str], None]) -> None:
-        """Tells what is new in a look at the neurons after an evaluation."""
+        """Reports events in the state of the neurons after an evaluation."""
         for event in self.detectors.evaluated(iteration, np.array([layer.dead for layer in seen.values()])):
             self._tell(iteration, event, by_figure(seen), say)
 
@@ -280,7 +280,7 @@ class HealthMonitor:
 
 
 def by_figure(seen: Mapping[str, NeuronSummary]) -> dict[str, dict[str, Any]]:
-    """A look as records hold it: the membranes of each layer, and its dead channels."""
+    """The state of the neurons as stored in records: the membranes of each layer, and its dead channels."""
     membranes = {name: dict(list(layer._asdict().items())[:5]) for name, layer in seen.items()}
     return {"membranes": membranes, "dead": {name: layer.dead for name, layer in seen.items()}}
 

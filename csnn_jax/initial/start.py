@@ -115,28 +115,28 @@ def _given(config: Config) -> Start:
             made[name] = redrawn[name]
         elif name not in theirs or theirs[name].shape != shape:
             there = f"shape {list(theirs[name].shape)}" if name in theirs else "nothing"
-            raise UserError(f"--init-from {path}: has {there} for {name}, this network needs {list(shape)}")
+            raise UserError(f"--init-from {path}: has {there} for {name}, expected {list(shape)}")
         else:
             made[name] = theirs[name]
     left = [name for name in theirs if name not in made and not name.startswith("lif") and "exponents" not in name]
     if left:
-        raise UserError(f"--init-from {path}: has {left[0]}, for which this network has no place")
+        raise UserError(f"--init-from {path}: has {left[0]}, which this network doesn't use")
     return Start.given(model, made)._replace(classes=len(theirs[weight]) if refits else None)
 
 
 def summary(made: Start, config: Config) -> str | None:
     """One line for the log, with each layer's density before and after; None for torch's weights."""
     if config.train.init_from is not None:
-        line = f"Initial weights: those of {config.train.init_from}"
+        line = f"Initial weights: from {config.train.init_from}"
         if made.classes is None:
             return line
         last, classes = made.model.layers[-1].name, made.model.num_classes
-        return f"{line}; {last} is redrawn, for {classes} classes instead of {made.classes}"
+        return f"{line}; {last} is reinitialized for {classes} classes instead of {made.classes}"
     if made.before is None or made.after is None:
         return None
     rows = zip(_spiking(made.model), made.before, made.after, strict=False)
     shares = [f"{layer.neurons.name} {before:.2%} to {after:.2%}" for layer, before, after in rows]
-    return f"Initial weights: {config.train.init}; densities go from torch's " + ", ".join(shares)
+    return f"Initial weights: {config.train.init}; densities change from torch's: " + ", ".join(shares)
 
 
 def _input(config: Config, train: data.Split) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Convolution, pooling and linear layers whose backward pass is as fast as the platform allows.
+"""Convolution, pooling and linear layers with a fast backward pass on each platform.
 
-On a GPU the gradients are left to autodiff, which lowers to cuDNN's convolutions. On a CPU, inside `lax.scan`, XLA
-has no fast path for the weight gradient that autodiff writes (541 ms against 5 to 8 ms for one step of the default
-conv2), so there the convolution has backward formulas of its own.
+On a GPU, autodiff computes the gradients, which lowers to cuDNN's convolutions. On a CPU inside `lax.scan`, XLA has no
+fast path for autodiff's weight gradient (541 ms instead of 5 to 8 ms for one step of the default conv2), so the
+convolution defines its own backward pass there.
 """
 
 import functools
@@ -38,14 +38,14 @@ def _convolve(x: Array, kernel: Array, stride: int, padding: int) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def conv(x: Array, kernel: Array, stride: int, padding: int, binary: bool = False) -> Array:
-    """Convolution (cross-correlation, as torch's); no bias.
+    """Convolution (cross-correlation, as in torch) without a bias.
 
     Args:
         x: input [batch, height, width, in].
         kernel: weights [k, k, in, out].
-        stride: pixels from one position of the kernel to the next.
+        stride: stride of the convolution, in pixels.
         padding: zeros on every side of x, less than k.
-        binary: promises that x holds only 0 and 1, which makes products on the CPU cheaper.
+        binary: whether x is known to contain only 0 and 1, which makes products on the CPU cheaper.
 
     Returns:
         [batch, rows, columns, out].
@@ -106,11 +106,11 @@ def _conv_backward_cpu(
 
 
 def conv_weight_gradient(x: Array, dy: Array, kernel_size: int, padding: int) -> Array:
-    """dL/dkernel [k, k, in, out], for stride 1: the sum over batch and positions of x, shifted, times dy.
+    """dL/dkernel [k, k, in, out] for stride 1: the sum over batch and positions of shifted x times dy.
 
-    One product [k in, batch width] @ [batch width, out] for every row of the image and of the kernel: XLA's product on
-    the CPU is fastest with the positions innermost in its left operand, and operands of this size stay in the cache.
-    Only the shifts along a row are copied (as bytes if x is of bytes); those across rows choose the operands.
+    It computes one product [k in, batch width] @ [batch width, out] for every row of the image and of the kernel. XLA's
+    product on the CPU is fastest with the positions innermost in its left operand, and operands of this size fit in the
+    cache. Only shifts along a row are copied (as bytes if x is bytes); shifts across rows select the operands.
     """
     batch, height, _, channels = x.shape
     rows, columns, out = dy.shape[1:]
@@ -130,7 +130,7 @@ def conv_weight_gradient(x: Array, dy: Array, kernel_size: int, padding: int) ->
 
 @jax.custom_vjp
 def linear(spikes: Array, kernel: Array) -> Array:
-    """spikes [batch, in] @ kernel [in, out], where spikes hold only 0 and 1."""
+    """spikes [batch, in] @ kernel [in, out], where spikes are only 0 and 1."""
     return _linear_forward(spikes, kernel)[0]
 
 
@@ -183,15 +183,15 @@ def _members(x: Array, pool: Pooling) -> list[Array]:
 def max_pool(x: Array, bias: Array, pool: Pooling) -> Array:
     """Max-pool of x + bias; the gradient goes to the first maximum of a window in row-major order, as in torch.
 
-    From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels]. Pixels at
-    the edges that fill no window are left out, as in torch. (`jnp.max` would split the gradient among ties, and ties
-    are the rule with binary spikes.) The bias is added here because its gradient is cheaper after the pooling.
+    From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels]. Incomplete windows
+    at the edges are dropped, as in torch. (`jnp.max` would split the gradient among ties, which are common with binary
+    spikes.) The bias is added here because its gradient is cheaper to compute after pooling.
     """
     return _max_pool_forward(x, bias, pool)[0]
 
 
 def maxima(x: Array, bias: Array, pool: Pooling) -> tuple[Array, Array]:
-    """Largest member of every window of x + bias, and which it is, counted in row-major order, as uint8."""
+    """The largest value of every window of x + bias, and its index in the window in row-major order, as uint8."""
     return _once(partial(_maxima, pool), x, bias)
 
 
@@ -236,7 +236,7 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def pool(x: Array, bias: Array, pooling: Pooling) -> Array:
-    """Pools x + bias: the maximum, sum or average of every window; pixels that fill no window are left out.
+    """Pools x + bias: the maximum, sum or average of every window; incomplete windows are dropped.
 
     From x [batch, height, width, channels] and bias [channels] to [batch, rows, columns, channels].
     """

@@ -26,9 +26,10 @@ class Block(nnx.Module):
 
     Attributes:
         kernel: [k, k, in, out] or [in, out]. Uniform in +-1/sqrt(fan_in), torch's default.
-        bias: [out], drawn likewise; None where the network has none.
-        exponents: of the neurons' grids [out], whole numbers, where `Grid.choose` finds them; else None.
-        values: the neurons' parameters by name: an `nnx.Param`, scalar or [out], where weights hold it, else a number.
+        bias: [out], drawn likewise; None if the network has no biases.
+        exponents: of the neurons' grids, integers [out], if `Grid.choose` sets them; otherwise None.
+        values: the neurons' parameters by name: an `nnx.Param`, scalar or [out], if it's stored with the weights,
+            otherwise a number.
     """
 
     def __init__(self, config: ModelConfig, index: int, derivative: surrogate.Derivative, key: Array, dtype: DTypeLike):
@@ -54,7 +55,7 @@ class Block(nnx.Module):
         )
 
     def current(self, x: Array) -> Array:
-        """Input current I [batch, *out_shape] from an image or the spikes of the layer before."""
+        """Input current I [batch, *out_shape] from an image or the previous layer's spikes."""
         if self.layer.before is not None:
             x = layers.pool(x, jnp.zeros(x.shape[-1:], x.dtype), self.layer.before)
         if self.layer.kind == "linear":
@@ -68,11 +69,11 @@ class Block(nnx.Module):
 
     @property
     def biases(self) -> Array:
-        """[out]: the bias, or zeros where the network has none."""
+        """The biases [out], or zeros if the network has none."""
         return jnp.zeros(self.layer.channels, self.dtype) if self.bias is None else self.bias[...]
 
     def rounded(self) -> tuple[Array, Array]:
-        """Kernel and biases on their grids."""
+        """Kernel and biases rounded to their grids."""
         kernel, biases = lax.stop_gradient((self.kernel[...], self.biases))
         exponents = (
             None if self.exponents is None else jnp.rint(lax.stop_gradient(self.exponents[...])).astype(jnp.int32)
@@ -81,13 +82,13 @@ class Block(nnx.Module):
             return self.layer.grid.round(kernel, biases, jnp, exponents)
 
     def best_exponents(self, add_up: Callable[..., Array]) -> Array:
-        """The exponents of a grid that is chosen for the weights as they are, see `Grid.choose`."""
+        """The best exponents of the grids for the current weights, see `Grid.choose`."""
         found = self.layer.grid.choose(self.kernel[...], self.biases, jnp, add_up)
         return found.astype(self.dtype)
 
     @property
     def parameters(self) -> dict[str, nnx.Param]:
-        """What is learned, by the names of `layouts.Arrays`."""
+        """The trainable parameters, by the names of `layouts.Arrays`."""
         learned = {f"{self.layer.name}.kernel": self.kernel}
         if self.bias is not None:
             learned[f"{self.layer.name}.bias"] = self.bias
@@ -109,7 +110,7 @@ class Block(nnx.Module):
 
     @property
     def in_use(self) -> dict[str, Array | float]:
-        """The neurons' parameters by name: numbers, scalars, or [out]. Gradients flow to learned ones alone."""
+        """The neurons' parameters by name: numbers, scalars, or [out]. Gradients flow only to learned ones."""
         learned = self.layer.neurons.learned
 
         def used(name: str, value: nnx.Param | float) -> Array | float:
@@ -126,12 +127,20 @@ class CSNN(nnx.Module):
     Args:
         config: the stack and its neurons.
         key: a `jax.random.key` or a seed for the initial weights.
-        derivative: a surrogate derivative of your own, any JAX function of x = U - threshold; None: the one that
-            `config.surrogate` names.
+        derivative: your own surrogate derivative, any JAX function of x = U - threshold; None: `config.surrogate`.
         dtype: floating-point type of the parameters.
 
     Raises:
-        ValueError: a config or key of another kind.
+        ValueError: the config or the key has the wrong type.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import CSNN, ModelConfig
+        >>> model = CSNN(ModelConfig(conv_channels=(8,), hidden=(16,), time_steps=5), key=0)
+        >>> states = model.initial_states(batch=2)
+        >>> states, spikes = model.step(states, jnp.zeros((2, 28, 28, 1)))
+        >>> [layer.shape for layer in spikes]
+        [(2, 14, 14, 8), (2, 16), (2, 10)]
     """
 
     def __init__(
@@ -155,7 +164,7 @@ class CSNN(nnx.Module):
         )
 
     def initial_states(self, batch: int) -> States:
-        """The state before the first step, zeros [batch, *out_shape], by layer and name."""
+        """The states before the first step, zeros [batch, *out_shape], by layer and name."""
         dtype = self.blocks[0].dtype
         return tuple(
             {name: jnp.zeros((batch, *layer.out_shape), dtype) for name in layer.neurons.kind.states}
@@ -172,16 +181,16 @@ class CSNN(nnx.Module):
 
 
 def derivative_of(config: ModelConfig) -> surrogate.Derivative:
-    """The surrogate derivative that a configuration names, at its slope where it gives one."""
+    """The surrogate derivative of a configuration, with its slope if it has one."""
     derivative = surrogate.BY_NAME[surrogate_of(config)]
     return derivative if config.slope is None else partial(derivative, slope=config.slope)
 
 
 def advance(blocks: Sequence[Block], states: States, current: Array) -> tuple[States, tuple[Array, ...]]:
-    """One time step of consecutive blocks, from the first one's input current [batch, *out_shape].
+    """One time step of consecutive blocks, given the first one's input current [batch, *out_shape].
 
     Returns:
-        (states, spikes): of each block, arrays [batch, *out_shape].
+        (states, spikes) of each block, arrays [batch, *out_shape].
     """
     new: list[State] = []
     spikes: list[Array] = []
@@ -195,9 +204,9 @@ def advance(blocks: Sequence[Block], states: States, current: Array) -> tuple[St
 
 
 def exact(model: CSNN) -> CSNN:
-    """The network as it runs: its weights and biases rounded to their grids, on which no sum rounds.
+    """The network with weights and biases rounded to their grids, so all its sums are exact.
 
-    Gradients pass through the rounding as if it weren't there, so a training updates the weights as they were.
+    Gradients pass through the rounding unchanged, so training updates the unrounded weights.
     """
     rounded = nnx.merge(*nnx.split(model))
     for block in rounded.blocks:
@@ -221,7 +230,7 @@ def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Arra
 
 
 def enter(model: CSNN, x: Array) -> Array:
-    """An input in the network's type: bytes divided by its scale, floats rounded to whole multiples of 1 / scale."""
+    """An input in the network's dtype: bytes divided by its scale, floats rounded to multiples of 1 / scale."""
     scale, x = model.config.input_scale, jnp.asarray(x)
     units = x.astype(model.blocks[0].dtype)
     if x.dtype == jnp.uint8:
@@ -230,29 +239,29 @@ def enter(model: CSNN, x: Array) -> Array:
 
 
 def arrays(model: CSNN) -> layouts.Arrays:
-    """The parameters as NumPy arrays in our own layout."""
+    """The parameters as NumPy arrays in this package's layout."""
     return {name: np.asarray(value[...]) for block in model.blocks for name, value in block.parameters.items()}
 
 
 def tensors(model: CSNN) -> layouts.Tensors:
-    """The parameters as `weights.safetensors` holds them: torch's names and layouts, NumPy arrays."""
+    """The parameters as in `weights.safetensors`: NumPy arrays with torch's names and layouts."""
     return layouts.to_tensors(model.config, arrays(model))
 
 
 def load_arrays(model: CSNN, values: layouts.Arrays) -> None:
-    """Sets the parameters from `arrays(...)`'s form, keeping the model's floating-point type."""
+    """Sets the parameters from the form of `arrays(...)`, keeping the model's floating-point type."""
     for block in model.blocks:
         for name, parameter in block.parameters.items():
             parameter.set_value(jnp.asarray(values[name], parameter.dtype))
 
 
 def load_tensors(model: CSNN, values: layouts.Tensors) -> None:
-    """Sets the parameters from `tensors(...)`'s form, keeping the model's floating-point type."""
+    """Sets the parameters from the form of `tensors(...)`, keeping the model's floating-point type."""
     load_arrays(model, layouts.from_tensors(model.config, values))
 
 
 def from_arrays(config: ModelConfig, values: layouts.Arrays, dtype: DTypeLike = jnp.float32) -> CSNN:
-    """A network with the given parameters; draws none.
+    """Makes a network with the given parameters, without drawing any.
 
     Args:
         config: the stack and its neurons.
@@ -265,5 +274,5 @@ def from_arrays(config: ModelConfig, values: layouts.Arrays, dtype: DTypeLike = 
 
 
 def from_tensors(config: ModelConfig, values: layouts.Tensors, dtype: DTypeLike = jnp.float32) -> CSNN:
-    """`from_arrays` of parameters in the form of `tensors(...)`."""
+    """`from_arrays` for parameters in the form of `tensors(...)`."""
     return from_arrays(config, layouts.from_tensors(config, values), dtype)

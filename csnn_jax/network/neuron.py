@@ -14,20 +14,20 @@ class Operations:
     """JAX's operations for a neuron's step, see `csnn_jax.neurons.neuron`."""
 
     def fired(self, membrane: Array, threshold: Array) -> Array:
-        """Where a membrane is above the threshold."""
+        """True where a membrane is above the threshold."""
         return lax.stop_gradient(membrane > threshold)
 
     def masked(self, fired: Array, x: Array) -> Array:
-        """x where a neuron fired, else 0."""
+        """x where a neuron fired, otherwise 0."""
         return jnp.where(fired, x, 0)
 
     def decayed(self, factor: Array, x: Array) -> Array:
-        """The product, rounded before anything is added to it."""
+        """factor * x, rounded before anything is added to it."""
         return rounded(factor * x)
 
 
 def clip(decay: Array | float) -> Array:
-    """clip(decay, 0, 1) with torch's gradient: 1 at both ends, where `jnp.clip` gives 0.5."""
+    """clip(decay, 0, 1) with torch's gradient: 1 at both ends, where `jnp.clip` has 0.5."""
     decay = jnp.asarray(decay)
     return jnp.where(decay < 0, 0, jnp.where(decay > 1, 1, decay)).astype(decay.dtype)
 
@@ -37,23 +37,23 @@ def fire(
 ) -> tuple[State, Array]:
     """One time step of a layer of neurons.
 
-    The state is what `kind.step` makes of it, with decays clipped to 0..1, and the spikes are
+    `kind.step` computes the state, with decays clipped to 0..1, and the spikes are
 
         S[t] = H(U[t] - theta)                                              gradient: `derivative`
 
     Args:
-        kind: the neurons.
-        values: their parameters by name, scalars or arrays that broadcast against the current.
-        state: theirs after the last step by name, each [batch, ...]; zeros before the first.
-        current: I[t], same shape.
+        kind: the neuron model.
+        values: its parameters by name, scalars or arrays that broadcast against the current.
+        state: the state after the previous step by name, each [batch, ...]; zeros before the first.
+        current: I[t], with the same shape.
         reset: what a spike does to the membrane one step later.
         derivative: surrogate derivative dS/dU as a function of U - theta.
 
     Returns:
-        (state, S[t]): with the membrane U[t] before the reset that its own spike causes, and the spikes (0 or 1).
+        (state, S[t]): the state, with the membrane U[t] before the reset by its own spike, and the spikes (0 or 1).
 
     Raises:
-        ValueError: a membrane that is no float, or another reset.
+        ValueError: the membrane isn't a float, or the reset isn't supported.
     """
     dtype = state[MEMBRANE].dtype
     if not jnp.issubdtype(dtype, jnp.floating):  # beta would be cut to a whole number
@@ -75,7 +75,16 @@ def leaky(
     reset: Reset,
     derivative: Derivative,
 ) -> tuple[Array, Array]:
-    """`fire` of leaky neurons, for a loop of one's own: (U[t], S[t]) from U[t-1] and I[t]."""
+    """`fire` for leaky neurons, for your own loop: (U[t], S[t]) from U[t-1] and I[t].
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import leaky
+        >>> from csnn_jax.network.surrogate import atan
+        >>> membrane, spikes = leaky(jnp.array([1.0, 2.0]), jnp.array([0.25, 0.5]), 0.5, 1.0, "subtract", atan)
+        >>> membrane.tolist(), spikes.tolist()
+        ([0.75, 0.5], [0.0, 0.0])
+    """
     values = {"beta": beta, "threshold": threshold}
     state, spikes = fire(LEAKY, values, {MEMBRANE: membrane}, current, reset, derivative)
     return state[MEMBRANE], spikes

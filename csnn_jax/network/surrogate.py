@@ -1,8 +1,8 @@
-"""The spike function and the derivatives that replace its own in the backward pass.
+"""The spike function and its surrogate derivatives for the backward pass.
 
-The forward is always the Heaviside step S = H(x), x = U - threshold, with H(x) = 1 where x > 0 (strict), else 0.
-A derivative is any JAX function of x; those below are snnTorch's (`snntorch/surrogate.py`, as its code computes
-them, not as its docstrings say), at snnTorch's default sharpness unless another is given.
+The forward pass is always the Heaviside step S = H(x), x = U - threshold, with H(x) = 1 if x > 0 (strictly) and 0
+otherwise. A derivative is any JAX function of x. Those below are snnTorch's (as the code in `snntorch/surrogate.py`
+computes them, which differs from its docstrings), with snnTorch's default slope unless another one is given.
 
 References:
     Neftci, Mostafa, Zenke, "Surrogate gradient learning in spiking neural networks", 2019.
@@ -22,7 +22,7 @@ Derivative = Callable[[Array], Array]
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def spike(x: Array, derivative: Derivative) -> Array:
-    """S = H(x), whose gradient is `derivative(x)`, in reverse mode: `jax.jvp` has no rule for it.
+    """S = H(x), with `derivative(x)` as its gradient, in reverse mode only: `jax.jvp` has no rule for it.
 
     Args:
         x: membrane minus threshold, any shape.
@@ -30,6 +30,14 @@ def spike(x: Array, derivative: Derivative) -> Array:
 
     Returns:
         Spikes, 0 or 1, with the shape and type of x.
+
+    Examples:
+        >>> import jax
+        >>> from csnn_jax import spike
+        >>> x = jax.numpy.array([-0.5, 0.25, 2.0])
+        >>> spikes, backward = jax.vjp(lambda x: spike(x, lambda x: jax.nn.relu(1 - abs(x))), x)
+        >>> spikes.tolist(), backward(jax.numpy.ones(3))[0].tolist()
+        ([0.0, 1.0, 1.0], [0.5, 0.75, 0.0])
     """
     del derivative
     return (x > 0).astype(x.dtype)
@@ -57,7 +65,7 @@ def atan(x: Array, slope: float = 2.0) -> Array:
 
 
 def sigmoid(x: Array, slope: float = 25.0) -> Array:
-    """k e^-kx / (e^-kx + 1)^2, written so that it overflows nowhere; snnTorch `sigmoid`."""
+    """k e^-kx / (e^-kx + 1)^2, written in a form that never overflows; snnTorch `sigmoid`."""
     decay = exp(-slope * jnp.abs(x))  # the formula is even in x
     return slope * decay / (1 + decay) ** 2
 
@@ -68,7 +76,7 @@ def straight_through(x: Array) -> Array:
 
 
 def triangular(x: Array, slope: float = 1.0) -> Array:
-    """+threshold where x < 0, else -threshold: snnTorch `triangular` as its code has it."""
+    """+threshold where x < 0, otherwise -threshold; snnTorch `triangular` as in its code."""
     return jnp.where(x < 0, slope, -slope).astype(x.dtype)
 
 
@@ -83,12 +91,12 @@ def spike_rate_escape(x: Array, slope: float = 25.0, decay: float = 1.0) -> Arra
 
 
 def sparse_fast_sigmoid(x: Array, slope: float = 25.0, bound: float = 1.0) -> Array:
-    """1 / (k |x| + 1)^2 where x > B, else 0. Perez-Nieves & Goodman 2021; snnTorch `SFS`."""
+    """1 / (k |x| + 1)^2 where x > B, otherwise 0. Perez-Nieves & Goodman 2021; snnTorch `SFS`."""
     return jnp.where(x > bound, fast_sigmoid(x, slope), 0)
 
 
 def leaky_spike(x: Array, slope: float = 0.1) -> Array:
-    """1 where x > 0, else k: snnTorch `LSO`."""
+    """1 where x > 0, otherwise k; snnTorch `LSO`."""
     return jnp.where(x > 0, 1, slope).astype(x.dtype)
 
 
@@ -109,7 +117,7 @@ BY_NAME: dict[str, Callable[..., Array]] = {
 
 
 def named(derivative: Derivative) -> tuple[str | None, float]:
-    """(name, slope) of one of `BY_NAME`, also at another slope; (None, 0) of any other derivative."""
+    """(name, slope) of one of `BY_NAME`, with any slope; (None, 0) for other derivatives."""
     bare, slope = derivative, None
     if isinstance(derivative, partial) and not derivative.args and set(derivative.keywords) == {"slope"}:
         bare, slope = derivative.func, derivative.keywords["slope"]

@@ -1,4 +1,4 @@
-"""The neurons, one file each, and the fields that a configuration has for them. Imports no framework."""
+"""The neuron models, one file each, and their configuration fields. Imports no framework."""
 
 from dataclasses import dataclass, field, make_dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,23 +18,24 @@ def _fields() -> list[tuple[str, Any, Any]]:
         made.append((name, kind, field(default=default, metadata={"help": text})))
 
     names = ", ".join(NEURONS)
-    add("neuron", Literal[tuple(NEURONS)], "leaky", f"Kind of all neurons: {names}, as snnTorch has them.")
+    add("neuron", Literal[tuple(NEURONS)], "leaky", f"Neuron model of all layers, as in snnTorch: {names}.")
     for name in PARAMETERS:
         owners = [neuron for neuron in NEURONS.values() if name in neuron.parameters]
         parameter = owners[0].parameters[name]
         shared = len(owners) == len(NEURONS)
         default = parameter.default if shared else None
-        of = "" if shared else f" of {' and '.join(map(str, owners))}; None: {parameter.default:g}"
+        of = "" if shared else f", {' and '.join(map(str, owners))} only"
+        usual = "" if shared else f"; default: {parameter.default:g}"
         kind = float | tuple[float, ...] if shared else float | tuple[float, ...] | None
-        add(name, kind, default, f"{parameter.help}{of}: one value for all layers, or one per layer.")
+        add(name, kind, default, f"{parameter.help}{of}: one value for all layers, or one per layer{usual}.")
     for name in PARAMETERS:
         add(
             f"learn_{name}",
             bool,
             False,
-            f"Train one {name} per layer (or channel, see --per-channel), starting from `{name}`.",
+            f"Train {name}, one value per layer (or per channel, see --per-channel), starting from --{name}.",
         )
-    several = "Of these, one value per channel of a convolution, or neuron of a linear layer, which weights hold."
+    several = "Parameters with one value per channel of a convolution or per neuron of a linear layer."
     add("per_channel", tuple[Literal[PARAMETERS], ...], (), several)  # type: ignore[valid-type]
     return made
 

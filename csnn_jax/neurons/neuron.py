@@ -1,4 +1,4 @@
-"""What a neuron declares, the operations that its step is made of, and the neurons of a layer. Imports no framework."""
+"""What a neuron model declares, the operations that its step uses, and the neurons of a layer. Imports no framework."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,38 +10,39 @@ Reset = Literal["subtract", "zero", "clear", "none"]
 Backend = Literal["snntorch", "event", "nir"]
 
 State = dict[str, Any]
-"""A layer's state by name, each an array [batch, ...] of the framework at hand; zeros before the first step."""
+"""A layer's state by name, each an array [batch, ...] of the framework in use; zeros before the first step."""
 Values = Mapping[str, Any]
 """A layer's parameters by name: scalars, or arrays that broadcast against its state."""
 
 MEMBRANE = "mem"
-"""The state that every neuron has: compared with the threshold, recorded, and read from."""
+"""The state that every neuron has. It's compared with the threshold and recorded."""
 
 
 class Operations(Protocol):
-    """What a framework has for a neuron's step, besides additions and subtractions."""
+    """The operations of a framework that a neuron's step uses, besides additions and subtractions."""
 
     def fired(self, membrane: Any, threshold: Any) -> Any:
-        """Where a membrane is above the threshold. No gradient flows through it."""
+        """True where a membrane is above the threshold. No gradient flows through it."""
         ...
 
     def masked(self, fired: Any, x: Any) -> Any:
-        """x where a neuron fired, else 0."""
+        """x where a neuron fired, otherwise 0."""
         ...
 
     def decayed(self, factor: Any, x: Any) -> Any:
-        """The product, rounded before anything is added to it."""
+        """factor * x, rounded before anything is added to it."""
         ...
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number of each layer's neurons. It has a flag, and a second one that has it learned.
+    """A parameter of each layer's neurons. It has a flag, and a second flag that makes it trainable.
 
     Attributes:
-        default: what it is where no flag gives it.
-        help: of its flag.
-        decays: it's a decay per time step: from 0 to 1, to which a learned one is clipped. Otherwise it's positive.
+        default: its value if no flag sets it.
+        help: the help text of its flag.
+        decays: whether it's a decay per time step, from 0 to 1, and clipped to that range if it's learned. Otherwise
+            it's positive.
     """
 
     default: float
@@ -50,27 +51,27 @@ class Parameter:
 
 
 def plain_threshold(values: Values, state: State) -> Any:
-    """The threshold of neurons whose parameter it is."""
+    """The threshold of neurons that have it as a parameter."""
     del state
     return values["threshold"]
 
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """A kind of neuron.
+    """A neuron model.
 
     Attributes:
-        name: the value of `--neuron`.
-        description: what it is, for readers of files.
-        states: the names of its state, `mem` among them, in the order of graphs and files.
-        parameters: by name; `threshold` is one of them.
-        step: (operations, values, state, current I[t], reset) to the state after the step, with the membrane before
-            the reset that its own spike causes.
-        equations: the step in words, by reset, a line for each state.
-        backends: which of those that have equations of their own can run it. The scan engine, the calibration, ONNX
-            and C files run `step`.
-        resets: what a spike may do to the membrane one step later.
-        threshold: (values, state) to what the membrane is compared with.
+        name: its value of `--neuron`.
+        description: what it is, for reports and exported files.
+        states: the names of its states, including `mem`, in the order of graphs and files.
+        parameters: its parameters by name, including `threshold`.
+        step: (operations, values, state, current I[t], reset) -> the state after the step, where the membrane is not
+            yet reset by its own spike.
+        equations: the step as text, by reset, one line per state.
+        backends: the backends with separate equations that can run it. The scan engine, the calibration, ONNX files and
+            C files run `step`.
+        resets: the resets that it supports.
+        threshold: (values, state) -> the threshold that the membrane is compared with.
     """
 
     name: str
@@ -87,8 +88,8 @@ class Neuron:
         return self.name
 
     def lacks(self, backend: Backend) -> str | None:
-        """Why a backend can't run it, in a few words; None where it can."""
-        return None if backend in self.backends else f"{_WORDS[backend]} has no neuron {self.name}"
+        """Why a backend can't run it, in a few words; None if it can."""
+        return None if backend in self.backends else f"{_WORDS[backend]} doesn't support {self.name} neurons"
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,13 @@ class Neurons:
     """The neurons of a block.
 
     Attributes:
-        name: `lif1`, `lif2`, ...: the first part of the names of stored values in files.
-        kind: which neurons they are.
+        name: `lif1`, `lif2`, ...: the prefix of its stored values' names in files.
+        kind: the neuron model.
         reset: what a spike does to the membrane one step later.
-        channels: of the layer; neurons of a linear one.
-        configured: value of each of the kind's parameters; what training starts from where it's learned.
+        channels: number of channels of the layer, or of neurons for a linear layer.
+        configured: value of each parameter, which is the initial value if the parameter is learned.
         learned: the parameters that are learned.
-        per_channel: those that have one value for each channel, not for the layer.
+        per_channel: the parameters with one value per channel instead of one for the layer.
     """
 
     name: str
@@ -119,20 +120,20 @@ class Neurons:
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """The parameters that a network's weights hold."""
+        """The parameters that are stored with the weights."""
         return tuple(name for name, _ in self.configured if name in self.learned + self.per_channel)
 
     @property
     def initial(self) -> dict[str, np.ndarray]:
-        """What training starts from, by the names in files, `lif1.beta`, ...: scalars or [channels], of `stored`."""
+        """Initial values of the `stored` parameters, by name in files (`lif1.beta`, ...): scalars or [channels]."""
         shapes = {name: (self.channels,) if name in self.per_channel else () for name in self.stored}
         return {f"{self.name}.{name}": np.full(shape, self[name]) for name, shape in shapes.items()}
 
     def values(self, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """The values after training: stored ones from a network's `tensors` (or arrays), the others as configured.
+        """The values after training: `stored` parameters from `tensors` (or arrays), the others as configured.
 
-        They are floats, or float64 [channels]: exact for weights of either type, rounded by whoever uses them. Training
-        may have moved a decay out of 0 to 1; every user of it clips it, and so does this.
+        They are floats, or float64 [channels]: exact for weights of either type, and rounded where they're used.
+        Training can move a decay outside 0 to 1; it's clipped here, as everywhere else.
         """
         found: dict[str, Any] = {}
         for name, configured in self.configured:
@@ -145,4 +146,4 @@ class Neurons:
 _WORDS = {"snntorch": "snnTorch", "event": "the event engine", "nir": "NIR"}
 
 BETA = Parameter(0.5, "Membrane decay per time step (0 to 1)", decays=True)
-THRESHOLD = Parameter(1.0, "Membrane above which a neuron spikes")
+THRESHOLD = Parameter(1.0, "Membrane potential above which a neuron spikes")

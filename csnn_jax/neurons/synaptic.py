@@ -1,4 +1,4 @@
-"""The leaky neuron behind a synaptic current that decays, too: snnTorch's `Synaptic` (docs/design.md, section 2)."""
+"""The leaky neuron driven by a decaying synaptic current: snnTorch's `Synaptic` (docs/design.md, section 2)."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def step(ops: Operations, values: Values, state: State, current: Any, reset: Res
     U[t] = beta (1 - R[t]) U[t-1] + A[t]                    reset "clear"
     U[t] = beta U[t-1] + A[t]                               reset "none"
 
-    Reset zero sets U to 0 for a step, whose input reaches A only; `leaky` resets before it adds the input. Both are
-    as snnTorch has them. Reset clear is what a reset in the step of the spike comes to, as NIR's CubaLIF has it.
+    Reset zero sets U to 0 for one step, in which the input reaches only A; `leaky` resets before it adds the input.
+    Both match snnTorch. Reset clear is equivalent to a reset in the step of the spike, as in NIR's CubaLIF.
     """
     synaptic = ops.decayed(values["alpha"], state["syn"]) + current
     left, fired = state["mem"], ops.fired(state["mem"], values["threshold"])

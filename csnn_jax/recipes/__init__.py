@@ -6,9 +6,9 @@ A new recipe is a file with its `CONFIG`, and a line in both lists here. docs/re
 from typing import Literal
 
 from csnn_jax.config import Config
-from csnn_jax.recipes import accurate, fast, nir, original, sparse
+from csnn_jax.recipes import accurate, events, fast, nir, original, sparse
 
-Recipe = Literal["original", "fast", "accurate", "sparse", "nir"]
+Recipe = Literal["original", "fast", "accurate", "sparse", "nir", "events"]
 
 RECIPES: dict[Recipe, Config] = {
     "original": original.CONFIG,
@@ -16,4 +16,5 @@ RECIPES: dict[Recipe, Config] = {
     "accurate": accurate.CONFIG,
     "sparse": sparse.CONFIG,
     "nir": nir.CONFIG,
+    "events": events.CONFIG,
 }

@@ -16,24 +16,25 @@ from csnn_jax.report import page
 
 PROGRAM = "csnn-jax report"
 
-DESCRIPTION = """One HTML file on one run or several, which opens without a network: curves, mistakes, neurons, spikes.
+DESCRIPTION = """Writes one HTML file about one or more runs, which opens offline: curves, mistakes, neurons, spikes.
 
-Accuracy, rasters and the like are measured anew on the test images. A report that --out holds is replaced."""
+Accuracy, rasters and other results are measured again on the test images. An existing report in --out is replaced."""
 
 
 @dataclass(frozen=True)
 class ReportFlags:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
-    """Run directories that csnn_jax.train or csnn_torch.train made."""
+    """Run directories written by csnn_jax.train or csnn_torch.train."""
     out: str = "report.html"
     """File to write."""
     checkpoint: str | None = None
-    """Use the weights of this checkpoint: best (on the images that --validation held out), last, or the iterations
-    done; None: those of the run."""
+    """Use the weights of this checkpoint: best (on the images held out with --validation), last, or its number of
+    iterations; default: the run's weights."""
     dataset: str | None = None
-    """Where the test images are now, named as for training; None: where training had them."""
+    """Data set with the test images, named as for training, if it has moved; default: the run's."""
     details: int = 3
-    """How many of the runs, from the first on, are looked into; the others are in the curves and tables of all runs."""
+    """Number of runs, from the first on, to show in detail; the others only appear in the curves and tables of all
+    runs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         for one in subjects:
             if not one.iterations:
-                print(f"{one.name}: no iteration is recorded", flush=True)
+                print(f"{one.name}: no iterations are recorded", flush=True)
         measured = contents.measured(subjects[: flags.details])
         text = contents.text(subjects, measured, _command(flags), PROGRAM).encode()
         out = Path(flags.out)
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check(flags: ReportFlags) -> None:
     """Raises UserError unless the flags ask for what can be; before anything takes time."""
     if not flags.runs:
-        raise UserError("RUN: none given, expected at least one run directory")
+        raise UserError("RUN: expected at least one run directory")
     twice = [name for place, name in enumerate(flags.runs) if Path(name).resolve() in _resolved(flags.runs[:place])]
     if twice:
         raise UserError(f"RUN {twice[0]}: given twice, expected each run once")
@@ -72,9 +73,9 @@ def _check(flags: ReportFlags) -> None:
     out = Path(flags.out)
     there = next(parent for parent in out.absolute().parents if parent.exists())
     if not there.is_dir():
-        raise UserError(f"--out {out}: {there} is no directory, expected one to write into")
+        raise UserError(f"--out {out}: {there} isn't a directory")
     if out.exists() and not (out.is_file() and page.is_made_by(PROGRAM, _start(out))):
-        raise UserError(f"--out {out}: exists already and is no report, which alone is replaced; expected another path")
+        raise UserError(f"--out {out}: already exists and isn't a report, so it isn't replaced; expected another path")
 
 
 def _resolved(names: Sequence[str]) -> list[Path]:

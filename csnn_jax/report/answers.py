@@ -18,20 +18,20 @@ def answers(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     """Sections on the answers of one run."""
     result = measured.result
     yield page.subsection(
-        "What is taken for what",
-        page.paragraph(f"{result.accuracy:.2%} of {len(result.labels):,} test images are right."),
+        "Confusions between classes",
+        page.paragraph(f"{result.accuracy:.2%} of {len(result.labels):,} test images are classified correctly."),
         _confusion(result.confusion, subject.classes),
     )
     worst = mistakes(result.labels, measured.scores)
     if len(worst):
         shown = [_mistake(measured, int(index), subject) for index in worst[:WORST]]
-        most, bars = "the answer has the most output spikes beyond those of the image's own class", "output spikes"
+        most, bars = "whose answer has the most output spikes above the true class", "output spikes"
         if subject.sums_membranes:
-            most = "the answer's summed membrane is the furthest above that of the image's own class"
+            most = "whose answer's summed membrane is the furthest above the true class's"
             bars = "summed membranes"
         lead = (
-            f"{len(worst):,} images are taken for another class. Of these {len(shown)} {most}. "
-            f"Bars are {bars} by class: blue is true, orange the answer."
+            f"{len(worst):,} images are misclassified. These are the {len(shown)} {most}. "
+            f"Bars are {bars} by class: blue for the true class, orange for the answer."
         )
         yield page.subsection("The worst mistakes", page.paragraph(lead), page.grid(shown, "tiny"))
 
@@ -42,13 +42,13 @@ def steps(subjects: Sequence[tuple[ReportedRun, Measured]]) -> Html:
         Series(one.name, np.arange(1, len(measured.by_step) + 1), measured.by_step, one.number, "lines+markers")
         for one, measured in subjects
     ]
-    above = "Accuracy on all test images if the window ended after so many steps. Ties go to the lowest class."
+    above = "Accuracy on all test images if the window ended after this many steps. Ties go to the lowest class."
     shown, axis = charts.stretched(series)
     chart = charts.lines(above, shown, "steps", "accuracy (%)", y_axis=axis, x_axis=charts.STEPS)
     curves = [(one.name, measured.by_step) for one, measured in subjects]
     rows = [(name, *map(_shown, _needed(curve)), f"{curve[-1]:.2%}") for name, curve in curves]
     head = ("run", "steps to within 1 %", "to within 0.1 %", "accuracy of the whole window")
-    caption = "Steps that are needed to come within so much of the final accuracy"
+    caption = "Steps that are needed to get this close to the final accuracy"
     return page.joined((chart, page.table(caption, head, rows)))
 
 
@@ -65,12 +65,12 @@ def _shown(number: int) -> str:
 def _confusion(matrix: np.ndarray, classes: Sequence[str]) -> Html:
     if len(matrix) > FEW:
         share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-        caption = "Share of each class's images (row) by answer (column)"
+        caption = "Fraction of each class's images (row) by answer (column)"
         return charts.heat(caption, share, classes, "answer", "true class", height=560)
     most = max(1, int((matrix - np.diag(matrix.diagonal())).max()))
     head = ("true \\ answer", *classes, "images", "right")
     rows = [_row(label, row, classes, most) for label, row in enumerate(matrix)]
-    return page.table("Test images by true class and answer; the stronger the colour, the more", head, rows)
+    return page.table("Test images by true class and answer; stronger colors mean more images", head, rows)
 
 
 def _row(label: int, row: np.ndarray, classes: Sequence[str], most: int) -> list[Content | int | None]:
@@ -94,7 +94,7 @@ def _mistake(measured: Measured, index: int, subject: ReportedRun) -> Html:
     label, scores = int(measured.split.labels[index]), measured.scores[index]
     answer = int(scores.argmax())
     name, taken = subject.classes[label], subject.classes[answer]
-    said = f"{name} taken for {taken}"
+    said = f"{name} classified as {taken}"
     numbers = f"{_score(scores[label])} against {_score(scores[answer])}"
     numbers += "" if subject.sums_membranes else " spikes"
     image = page.picture(tiles.png(tiles.still(measured.split.images[index])), f"Test image {index}: {said}", width=84)

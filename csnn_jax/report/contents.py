@@ -18,7 +18,7 @@ def measured(subjects: Sequence[ReportedRun]) -> dict[int, Measured]:
     for subject in subjects:
         if subject.dataset is not None:
             process.set_up(subject.config.train.dtype)
-            print(f"{subject.name}: runs {len(subject.dataset.test.labels):,} test images", flush=True)
+            print(f"{subject.name}: running {len(subject.dataset.test.labels):,} test images", flush=True)
             measured[subject.number] = measure(subject)
     return measured
 
@@ -60,12 +60,12 @@ def _lead(subjects: Sequence[ReportedRun], measured: Mapping[int, Measured]) -> 
     """First paragraph: what the page is about, and what it lacks."""
     lines: list[Content] = [_described(one) for one in subjects[:1]] if len(subjects) == 1 else []
     for one in subjects:
-        lines += [f"{one.name}: {LEFT_OUT} are left out. {' '.join(one.missing)}"] if one.missing else []
+        lines += [f"{one.name}: {LEFT_OUT} are missing. {' '.join(one.missing)}"] if one.missing else []
     others = [one.name for one in subjects if one.number not in measured and not one.missing]
     if others:
         lines.append(
-            f"Looked into: {len(measured)} of {len(subjects)} runs. The others are in the curves and tables of "
-            f"all runs; --details {len(subjects)} looks into all, and the file grows."
+            f"Details are shown for {len(measured)} of {len(subjects)} runs. The others are in the curves and tables "
+            f"of all runs; --details {len(subjects)} shows all of them in a larger file."
         )
     return lines
 
@@ -74,14 +74,17 @@ def _described(subject: ReportedRun) -> str:
     config, model = subject.config, subject.config.model
     sizes = ", ".join(f"{layer.name.rstrip('0123456789')}{layer.out_shape[-1]}" for layer in model.layers)
     number = subject.measured_at
-    at = "" if number is None else f" What is measured are its weights after {number:,} iterations."
+    at = "" if number is None else f" Measurements are for its weights after {number:,} iterations."
     dataset = subject.dataset
     if dataset is not None and dataset.name != config.data.dataset:
-        at += f" The test images are those of {shown_dataset(dataset.name)}."
-    final = f" Its final test accuracy is {subject.accuracy:.2%}." if subject.accuracy is not None else ""
+        at += f" The test images are from {shown_dataset(dataset.name)}."
+    split = subject.run.final_split
+    final = f" Its final {split} accuracy is {subject.accuracy:.2%}." if subject.accuracy is not None else ""
+    if split != "test":
+        at += " The data set has no test images; below, test images are those that --validation held out."
     read = " Its class is read from the output membranes, summed over the window." if subject.sums_membranes else ""
     return (
-        f"A spiking network of {sizes}, each image seen for {model.time_steps} steps.{read} It was trained for "
+        f"A spiking network of {sizes}, with {model.time_steps} time steps per image.{read} It was trained for "
         f"{subject.iterations:,} iterations on {shown_dataset(config.data.dataset)} "
         f"({training.state(subject)}).{final}{at}"
     )

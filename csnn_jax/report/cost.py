@@ -19,8 +19,8 @@ def cost(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     yield _chart(numbers["layers"], steps)
     rows = [_row(one["name"], one, steps) for one in (*numbers["layers"], {**numbers["total"], "name": "total"})]
     head = ("layer", "parameters", "neurons", "spikes", "operations", "dense", "share")
-    yield page.table("Of an image, over the whole window", head, rows, stacks=True)
-    yield page.folded("Energy, by a proxy", page.paragraph(_energy(numbers["energy"])))
+    yield page.table("Per image, over the whole window", head, rows, stacks=True)
+    yield page.folded("Energy estimate", page.paragraph(_energy(numbers["energy"])))
 
 
 def _summary(numbers: dict[str, Any]) -> str:
@@ -28,8 +28,8 @@ def _summary(numbers: dict[str, Any]) -> str:
     dense, done = total["dense_macs_per_step"] * steps, total["synaptic_operations_first_layer_once"]
     return (
         f"An image takes {_amount(done)} synaptic operations. That is {done / dense:.1%} of the {_amount(dense)} that "
-        f"a dense network of this shape takes in {steps} steps. An operation is a weight that is not 0 meeting an "
-        "input that is not 0. The first layer's are counted once where the image is held. "
+        f"a dense network of this shape takes in {steps} steps. An operation is a nonzero weight times a "
+        "nonzero input. The first layer's are counted once if the image is constant. "
         f"Mean of {numbers['images']} test images."
     )
 
@@ -38,7 +38,7 @@ def _chart(layers: Sequence[dict[str, Any]], steps: int) -> Html:
     spiking = [one["synaptic_operations_first_layer_once"] for one in layers]
     groups = {"spiking": spiking, "dense": [steps * one["dense_macs_per_step"] for one in layers]}
     names, axis = [one["name"] for one in layers], {**charts.LOG, "tickformat": "~s"}
-    caption = "Operations of an image by layer, on a logarithmic scale; the table below has the figures."
+    caption = "Operations per image by layer, on a logarithmic scale; the table below has the numbers."
     return charts.dots(caption, names, groups, "operations", y_axis=axis, height=280)
 
 
@@ -54,6 +54,6 @@ def _row(name: str, one: dict[str, Any], steps: int) -> tuple[str | int, ...]:
 def _energy(energy: dict[str, Any]) -> str:
     spent = energy["synapses_nj"] + energy["neurons_nj"]
     return (
-        f"{spent:,.0f} nJ an image. A network of this shape without spikes, which sees an image once, takes "
+        f"{spent:,.0f} nJ per image. A network of this shape without spikes, which processes an image once, takes "
         f"{energy['one_pass_nj']:,.0f} nJ. Formula: {energy['formula']}. Source: {energy['source']}."
     )

@@ -24,7 +24,7 @@ def neurons(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
     yield page.subsection("Layers", _table(subject, measured), *_dead(measured, layers))
     lead = (
         f"On {measured.activity.images} test images, at all steps. Bars of firing rates are on a logarithmic scale. "
-        "The first and the last bar of membranes hold what lies beyond them, too: a thousandth of all on either side."
+        "The first and the last bar of membranes include all values beyond them, 0.1 % of the total on either side."
     )
     histograms = [part for number in range(len(layers)) for part in _histograms(measured, number)]
     yield page.subsection("Firing rates and membranes", page.paragraph(lead), page.grid(histograms))
@@ -34,7 +34,7 @@ def neurons(subject: ReportedRun, measured: Measured) -> Iterator[Content]:
         title = f"Filters of {layers[0].name}, and their feature maps"
         yield page.subsection(title, *_filters(weights, measured, subject.classes))
     else:
-        yield page.note("Filters and feature maps: left out, this network has no convolution.")
+        yield page.note("Filters and feature maps: not shown, because this network has no convolution.")
 
 
 def _table(subject: ReportedRun, measured: Measured) -> Html:
@@ -49,8 +49,8 @@ def _table(subject: ReportedRun, measured: Measured) -> Html:
         rows.append((name, density, words[name], silent, spread, _number(one.highest), near, _number(one.threshold)))
     head = ("layer", "density", "state", "dead channels", "membranes", "highest", "near", "threshold")
     caption = (
-        f"Of {LOOKED_AT} test images. Density: neurons that spike at a step. Dead: no spike. "
-        "Near: membranes within half a threshold of it."
+        f"On {LOOKED_AT} test images. Density: neurons that spike at a step. Dead: no spikes. "
+        "Near: membranes within half a threshold of the threshold."
     )
     if None in measured.thresholds:
         caption += " An integrator never spikes: the class is read from its membranes."
@@ -67,7 +67,7 @@ def _dead(measured: Measured, layers: Sequence[Layer]) -> Iterator[Html]:
     rows = [(f"lif{number + 1}", _listed(dead(measured.activity, number))) for number in spiking]
     rows = [row for row in rows if row[1]]
     if rows:
-        yield page.folded("Dead channels by number", page.table("No spike", ("layer", "channels"), rows))
+        yield page.folded("Dead channels by number", page.table("No spikes", ("layer", "channels"), rows))
 
 
 def _listed(numbers: np.ndarray) -> str:
@@ -111,7 +111,7 @@ def _filters(weights: np.ndarray, measured: Measured, classes: Sequence[str]) ->
     yield page.picture(picture, f"Filters of the first layer, {shown} of {len(weights)}", caption, width)
     lead = (
         "Below, output spikes of each filter over the window, for one image of each class. "
-        "Black is none; maps are in the order of the filters."
+        "Black means none; maps are in the order of the filters."
     )
     yield page.paragraph(lead)
     yield page.grid((_maps(one, shown, classes) for one in measured.examples[:MAPS]), "small")
@@ -126,5 +126,5 @@ def _maps(example: Example, shown: int, classes: Sequence[str]) -> Html:
     whole = tiles.mounted(maps, columns)
     silent = int((counts.reshape(-1, counts.shape[-1]).sum(0) == 0).sum())
     name, alt = classes[example.label], f"Feature maps of test image {example.index}"
-    said = f"{name}: {counts.sum():,} spikes, up to {most} of a neuron, {silent} of {shown} maps silent"
+    said = f"{name}: {counts.sum():,} spikes, up to {most} per neuron, {silent} of {shown} maps silent"
     return page.picture(tiles.png(whole), alt, said, min(360, 3 * whole.shape[1]))

@@ -37,7 +37,7 @@ def _differences(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
     tables = [flags(one.config) for one in subjects]
     rows = [(name, *(one[name] for one in tables)) for name in tables[0] if len({one[name] for one in tables}) > 1]
     if rows:
-        yield page.table("Flags in which the runs differ", ("flag", *(one.name for one in subjects)), rows)
+        yield page.table("Flags that differ between the runs", ("flag", *(one.name for one in subjects)), rows)
     else:
         yield page.paragraph("The runs were trained with the same flags.")
 
@@ -57,9 +57,9 @@ def _text(value: Any) -> str:
 def _repeated(subjects: Sequence[ReportedRun]) -> Iterator[Content]:
     """The commands that repeat the runs, and all their flags."""
     rows = [(one.name, page.code(repeating(one.config, one.dataset)), _minutes(one)) for one in subjects]
-    remark = "csnn_torch.train takes the same flags. A run names neither the framework nor the machine that trained it."
-    commands = page.table("Each trains a run again", ("run", "command", "minutes it took"), rows)
-    yield page.subsection("The command that repeats it", commands, page.paragraph(remark))
+    remark = "csnn_torch.train has the same flags. A run doesn't record the framework or the machine of its training."
+    commands = page.table("Commands to train each run again", ("run", "command", "minutes"), rows)
+    yield page.subsection("How to repeat the training", commands, page.paragraph(remark))
     for one in subjects:
         table = page.table(f"Configuration of {one.name}", ("flag", "value"), list(flags(one.config).items()))
         yield page.folded(f"All flags of {one.name}", table)
@@ -121,5 +121,5 @@ def _machine(engines: Sequence[str]) -> Html:
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     rows: list[tuple[str, str]] = [("processor", about["processor"]), ("CPUs", str(about["cpus"]))]
     rows += [("Python", about["python"]), ("packages", versions), ("commit", machine.commit() or "unknown")]
-    rows += [("run by", ", ".join(dict.fromkeys(engines)) or "nothing was run"), ("day", date.today().isoformat())]
+    rows += [("run by", ", ".join(dict.fromkeys(engines)) or "none"), ("day", date.today().isoformat())]
     return page.table("Where the test images were run", ("", "what"), rows)

@@ -233,7 +233,7 @@ def document(title: str, lead: Sequence[Content], sections: Sequence[Section], m
         element("header", element("h1", breakable(title)), *(paragraph(line) for line in lead)),
         element("nav", element("ul", *links), aria_label="Contents"),
         element("main", *parts, id="content", tabindex=-1),
-        element("footer", paragraph(f"Made by {made_by}. This file needs no network.")),
+        element("footer", paragraph(f"Made by {made_by}. This file works offline.")),
     ]
     return _file(title, joined(body), made_by)
 

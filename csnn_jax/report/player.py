@@ -17,7 +17,7 @@ ROWS = 64
 """Neurons of a layer that a raster shows."""
 TRACES = 3  # membranes of a hidden layer
 SPEEDS = (2, 5, 10, 25, 50)  # steps a second
-KEYS = "With the player in focus: space plays and pauses, arrows go a step, Home and End to either end."
+KEYS = "With the player in focus: space plays and pauses, arrow keys move by a step, Home and End go to either end."
 
 
 def player(subject: ReportedRun, measured: Measured) -> Html:
@@ -89,7 +89,7 @@ def _strips(head: Sequence[dict[str, Any]]) -> Html:
 
 def _example(example: Example, layers: Sequence[Layer], classes: Sequence[str]) -> dict[str, Any]:
     name, answer = classes[example.label], classes[example.answer]
-    said = name if name == answer else f"{name}, taken for {answer}"
+    said = name if name == answer else f"{name}, classified as {answer}"
     frames = len(example.image) if example.image.ndim == 4 else 0
     pixels = tiles.film(example.image) if frames else tiles.still(example.image)
     source = base64.b64encode(tiles.png(pixels)).decode()
@@ -155,5 +155,6 @@ def legend() -> Content:
     """Legend of the player."""
     return (
         "Each row of a raster is a neuron, sorted by channel; time goes to the right. The curves below are membranes. "
-        "Of the outputs, blue is the image's class and orange a wrong answer. Elsewhere the busiest neuron is blue."
+        "In the output layer, blue is the image's class and orange a wrong answer. "
+        "In other layers, blue is the neuron with the most spikes."
     )

@@ -67,8 +67,8 @@ class ReportedRun:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes that the network knows."""
-        known = self.dataset.names if self.dataset else ()
-        return (*known, *map(str, range(len(known), self.config.model.num_classes)))
+        known = self.dataset.names if self.dataset and self.config.data.classes is None else ()
+        return (*known, *self.config.class_names[len(known) :])
 
 
 def read(name: str, number: int, checkpoint: str | None, dataset: str | None = None) -> ReportedRun:
@@ -100,7 +100,7 @@ def _opened(name: str, checkpoint: str | None, missing: list[str]) -> tuple[RunD
             raise
         run = RunDir(Path(name))
         config = run.config()
-        print(f"{name}: left out what needs weights: {error}", flush=True)
+        print(f"{name}: skipping everything that needs weights: {error}", flush=True)
         missing.append(f"Its weights can't be used ({error}).")
         return run, config, None
 
@@ -109,17 +109,16 @@ def _images(config: Config, missing: list[str]) -> Dataset | None:
     try:
         return data.load_for(config)
     except UserError as error:
-        print(f"{config.data.dataset}: left out what needs test images; try --dataset: {error}", flush=True)
-        missing.append(f"Its test images ({shown_dataset(config.data.dataset)}) could not be had.")
+        print(f"{config.data.dataset}: skipping everything that needs test images; try --dataset: {error}", flush=True)
+        missing.append(f"Its test images ({shown_dataset(config.data.dataset)}) aren't available.")
         return None
 
 
 def shown_dataset(name: str) -> str:
     """A data set's name without the folder that it lies in."""
     kind, _, where = name.partition(":")
-    if kind == "idx":
-        return "idx:DIR"
-    if kind == data.ARRAYS:
-        return "arrays:FILE.npz"
+    form = next((form for form in data.READERS if form.partition(":")[0] == kind), name)
+    if kind != "tfds":
+        return form
     base, at, _ = where.partition("@")
     return f"{kind}:{base}@DATA_DIR" if at else name

@@ -39,9 +39,10 @@ def _summary(subjects: Sequence[ReportedRun]) -> Html:
 
 
 def _final(subject: ReportedRun) -> str:
-    """The final accuracy, and on how many images, where not on all."""
-    of = subject.config.train.eval_images
-    return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)")
+    """The final accuracy, and on how many images, where not on all; and on which, where not on test images."""
+    of, split = subject.config.train.eval_images, subject.run.final_split
+    which = "" if split == "test" else f" ({split})"
+    return percent(subject.accuracy) + ("" if of is None else f" (of {of:,} images)") + which
 
 
 def _spread(subjects: Sequence[ReportedRun]) -> Iterator[Html]:
@@ -70,10 +71,10 @@ def percent(share: float | None) -> str:
 def _accuracy(subjects: Sequence[ReportedRun]) -> Html:
     series = [one for subject in subjects for one in _accuracies(subject)]
     if not series:
-        return _left_out("Accuracy", "no evaluation is recorded")
+        return _left_out("Accuracy", "no evaluations are recorded")
     caption = (
-        "Accuracy on the test images, or on those held out where there are any. Stars: the end of training. "
-        "The scale is stretched towards 100 %."
+        "Accuracy on the held-out images if there are any, otherwise on the test images. Stars: the end of training. "
+        "The scale is stretched toward 100 %."
     )
     shown, axis = charts.stretched(series)
     return charts.lines(caption, shown, "iteration", "accuracy (%)", y_axis=axis)
@@ -92,7 +93,7 @@ def _accuracies(subject: ReportedRun) -> Iterator[Series]:
 def _loss(subjects: Sequence[ReportedRun]) -> Html:
     series = [one for subject in subjects for one in _losses(subject, len(subjects) <= FEW)]
     if not series:
-        return _left_out("Loss", "no iteration is recorded")
+        return _left_out("Loss", "no iterations are recorded")
     caption = f"Training loss, mean of the last {WIDTH} iterations" + (
         "; faint: every iteration." if len(subjects) <= FEW else "."
     )
@@ -117,9 +118,9 @@ def _curve(subject: ReportedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
 def _rates(subjects: Sequence[ReportedRun]) -> Html:
     series = [one for subject in subjects for one in _rate(subject)]
     if not series:
-        return _left_out("Learning rate", "no iteration is recorded")
+        return _left_out("Learning rate", "no iterations are recorded")
     axis = {"rangemode": "tozero", "exponentformat": "power"}
-    return charts.lines("Learning rate, as the job's flags have it.", series, "iteration", "learning rate", y_axis=axis)
+    return charts.lines("Learning rate set by the job's flags.", series, "iteration", "learning rate", y_axis=axis)
 
 
 def _rate(subject: ReportedRun) -> Iterator[Series]:
@@ -147,7 +148,7 @@ def _densities(subject: ReportedRun) -> Html:
     for number, name in enumerate(spiking):
         y = np.array([100 * one["density"][name] for one in records], float)
         series.append(Series(name, *charts.thinned(x, y), number, width=1.5))
-    caption = f"Density by layer: neurons that spike at a step, of {subject.name}."
+    caption = f"Density by layer of {subject.name}: neurons that spike at a step."
     return charts.lines(caption, series, "iteration", "density (%)", y_axis={"rangemode": "tozero"})
 
 
@@ -155,12 +156,13 @@ def _health(subject: ReportedRun) -> Iterator[Content]:
     """Table of the health lines that training printed, and how it broke off."""
     events = [(one["iter"], one["text"]) for one in subject.of_kind("health")]
     if events:
-        yield page.folded(f"What training said of the health of {subject.name}", _events(events))
+        yield page.folded(f"Health messages of {subject.name}", _events(events))
     if not subject.of_kind("end") and subject.of_kind("train"):
         last: dict[str, Any] = subject.of_kind("train")[-1]
         yield page.note(
-            f"{subject.name} has no end: {last['iter']:,} iterations are recorded, the last with a loss of "
-            f"{last['loss']:.4g}. Training was killed, met a loss or gradient that is not finite, or still goes on."
+            f"{subject.name} hasn't ended: {last['iter']:,} iterations are recorded, the last with a loss of "
+            f"{last['loss']:.4g}. Training was killed, reached a loss or gradient that isn't finite, or is still "
+            "running."
         )
 
 
@@ -169,4 +171,4 @@ def _events(events: Sequence[tuple[int, str]]) -> Html:
 
 
 def _left_out(what: str, why: str) -> Html:
-    return page.note(f"{what}: left out, {why}.")
+    return page.note(f"{what}: not shown, because {why}.")

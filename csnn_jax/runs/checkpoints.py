@@ -49,11 +49,11 @@ def choose(directory: Path, name: str | int, scores: Mapping[int, float] | None)
     """
     there = [number for number in numbers(directory) if (directory / str(number) / WEIGHTS).is_file()]
     listed = ", ".join(map(str, there)) or "none"
-    refusal = f"--checkpoint {name}: expected best, last or one of those in {directory}: {listed}"
+    refusal = f"--checkpoint {name}: expected best, last or one of the checkpoints in {directory}: {listed}"
     if name == "best" and scores is None:
         raise UserError(
             f"--checkpoint best: {directory.parent} was trained without --validation, and test images must not "
-            f"choose; expected last or one of those in {directory}: {listed}"
+            f"select a checkpoint; expected last or one of those in {directory}: {listed}"
         )
     if name == "best":
         found = best(there, scores or {})
@@ -77,7 +77,7 @@ def about(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, expected the training state of a checkpoint") from None
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: expected the training state of a checkpoint, it is damaged: {error}") from None
+        raise UserError(f"{path}: expected the training state of a checkpoint, but it's damaged: {error}") from None
 
 
 def check_weights(folder: Path) -> None:
@@ -89,7 +89,7 @@ def check_weights(folder: Path) -> None:
     except OSError as error:
         raise UserError(f"{path}: expected the weights of a checkpoint: {error.strerror}") from None
     if digest_of_file != expected:
-        raise UserError(f"{path}: expected the weights of a checkpoint, it is damaged: its SHA-256 is another")
+        raise UserError(f"{path}: expected the weights of a checkpoint, but it's damaged: its SHA-256 doesn't match")
 
 
 def check_chosen(directory: Path, number: int) -> None:
@@ -98,7 +98,7 @@ def check_chosen(directory: Path, number: int) -> None:
         check_weights(directory / str(number))
     except UserError as error:
         listed = ", ".join(str(other) for other in numbers(directory) if _is_sound(directory / str(other)))
-        raise UserError(f"{error}; sound ones in {directory}: {listed or 'none'}") from None
+        raise UserError(f"{error}; intact ones in {directory}: {listed or 'none'}") from None
 
 
 def _is_sound(folder: Path) -> bool:
@@ -166,20 +166,20 @@ def restore(directory: Path, like: State) -> tuple[int, State]:
             problems.append(error)
             continue
         for problem in problems:
-            print(f"Checkpoint: {problem}; the one of {number} iterations is taken", flush=True)
+            print(f"Checkpoint: {problem}; using the one after {number} iterations", flush=True)
         return number, state
-    raise problems[0] if problems else UserError(f"{directory}: expected a checkpoint in it, to go on from")
+    raise problems[0] if problems else UserError(f"{directory}: expected a checkpoint to continue from")
 
 
 def _read(path: Path, like: State) -> State:
     """A state; raises UserError if it or the weights beside it are damaged, or if it is of another network."""
-    facts, damaged = about(path), f"{path}: expected the training state of a checkpoint, it is damaged"
+    facts, damaged = about(path), f"{path}: expected the training state of a checkpoint, but it's damaged"
     try:
         state = safetensors.numpy.load_file(path)
     except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"{damaged}: {error}") from None
     if facts["state"] != digest(state) or str(facts["iteration"]) != path.parent.name:
-        raise UserError(f"{damaged}: its SHA-256 is another")
+        raise UserError(f"{damaged}: its SHA-256 doesn't match")
     check_weights(path.parent)
     problem = next(_differences(state, like), None)
     if problem is not None:
@@ -189,13 +189,13 @@ def _read(path: Path, like: State) -> State:
 
 def _differences(state: State, like: State) -> Iterator[str]:
     if not state.keys() & like.keys():
-        yield "it is of another framework; the command that began the run, csnn_jax.train or csnn_torch.train, goes on"
+        yield "it's from another framework; resume with the command that started it, csnn_jax.train or csnn_torch.train"
     for name in like:
         if name not in state:
             yield f"{name} is missing"
         elif (form := _form(state[name])) != (expected := _form(like[name])):
             yield f"{name} is {form}, expected {expected}"
-    yield from (f"{name} is left over" for name in state if name not in like)
+    yield from (f"{name} is unexpected" for name in state if name not in like)
 
 
 def _form(array: np.ndarray) -> str:

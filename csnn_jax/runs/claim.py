@@ -51,7 +51,7 @@ def _locked(folder: Path, shared: bool = False) -> Iterator[None]:
     opened = os.open(folder, os.O_RDONLY)
     try:
         if not _lock(opened, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
-            raise UserError(f"--out {folder}: {_holder(folder)} is training it; expected another path")
+            raise UserError(f"--out {folder}: {_holder(folder)} is training this run; expected another path")
         yield
     finally:
         os.close(opened)

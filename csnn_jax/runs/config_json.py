@@ -27,7 +27,7 @@ def job_from_json(text: str, source: str) -> Config:
     if isinstance(values, dict):
         version = values.pop("schema_version", None)
         if version != SCHEMA_VERSION or isinstance(version, bool):
-            only = f"expected {SCHEMA_VERSION}; this version reads no other"
+            only = f"expected {SCHEMA_VERSION}; this version supports no other"
             raise UserError(f"{source}: schema_version {version!r}: {only}")
     return _made(Config, values, source)
 

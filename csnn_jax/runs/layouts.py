@@ -53,7 +53,7 @@ def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
         exponents = rounded[f"{layer.name}.exponents"].astype(np.int32) if layer.grid.chosen else None
         kernel, biases = layer.grid.round(values, biases, exponents=exponents)
         if values.any() and not kernel.any():
-            raise UserError(f"{layer.name}: all its weights become 0 with {layer.weight_bits} bits, expected more")
+            raise UserError(f"{layer.name}: all weights become 0 with {layer.weight_bits} bits, expected more bits")
         rounded[weight] = np.ascontiguousarray(np.moveaxis(kernel, -1, 0))
         if layer.bias:
             rounded[bias] = biases

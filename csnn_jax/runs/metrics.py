@@ -1,4 +1,4 @@
-"""Figures of a network: of a training iteration, of a whole split, of its neurons. NumPy only."""
+"""Metrics of a training iteration, a whole split, or a network's neurons. NumPy only."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ class Evaluation:
 
     Attributes:
         labels: true classes [N].
-        predictions: the class with the most output spikes, the lowest on ties [N].
-        densities: share of neurons that spike at a step, 0 to 1, for each layer by name.
+        predictions: predicted classes; ties go to the lowest class [N].
+        densities: fraction of neurons that spike at a step, 0 to 1, by layer name.
         num_classes: number of classes.
     """
 
@@ -35,19 +35,19 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of images predicted right, 0 to 1 (snnTorch `accuracy_rate`, over all images of the split)."""
+        """Fraction of images classified correctly, 0 to 1 (snnTorch `accuracy_rate` over all images of the split)."""
         return float((self.labels == self.predictions).mean())
 
     @property
     def confusion(self) -> np.ndarray:
-        """Images by true class (row) and predicted class (column), [classes, classes]."""
+        """Number of images by true class (row) and predicted class (column), [classes, classes]."""
         matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
         np.add.at(matrix, (self.labels, self.predictions), 1)
         return matrix
 
     @property
     def per_class(self) -> list[float | None]:
-        """Accuracy of each class, None for a class that has no image in the split."""
+        """Accuracy of each class; None for classes without images in the split."""
         matrix = self.confusion
         return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(matrix)]
 
@@ -58,17 +58,17 @@ def evaluate(
     tally: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
     go_on: Callable[[], bool] = lambda: True,
 ) -> Evaluation | None:
-    """Runs a network over all images of a split.
+    """Evaluates a network on all images of a split.
 
     Args:
         split: images and labels.
         model: the network's configuration.
-        tally: runs the images of the given rows [batch], as the batch of the given number:
-            (predicted classes [batch], spikes per image and layer [batch, layers]).
-        go_on: asked before each batch whether to go on.
+        tally: runs the images of the given rows [batch] as the batch with the given number, and returns (predicted
+            classes [batch], spikes per image and layer [batch, layers]).
+        go_on: called before each batch; returns False to stop.
 
     Returns:
-        The result, or None if `go_on` said no.
+        The result, or None if `go_on` returned False.
     """
     predictions, fired = [], np.zeros(len(model.layers))
     index, valid = eval_batches(len(split.labels), min(BATCH, len(split.labels)))
@@ -88,9 +88,9 @@ class StepMetrics(NamedTuple):
     """Metrics of one training iteration.
 
     Attributes:
-        loss: of the batch, before the update.
-        finite: whether loss and gradients were finite, here and at every iteration before.
-        densities: share of neurons that spike at a step, by layer [layers].
+        loss: loss of the batch, before the update.
+        finite: whether loss and gradients have been finite so far.
+        densities: fraction of neurons that spike at a step [layers].
         gradients: Euclidean norm of the gradient of each layer's kernel [layers].
     """
 
@@ -100,20 +100,21 @@ class StepMetrics(NamedTuple):
     gradients: Any
 
     def fetched(self) -> "StepMetrics":
-        """These metrics as numbers and NumPy arrays; waits for those that a device still computes."""
+        """These metrics as numbers and NumPy arrays; waits for values that a device is still computing."""
         arrays = np.asarray(self.densities), np.asarray(self.gradients)
         return StepMetrics(float(self.loss), bool(self.finite), *arrays)
 
 
 class Moments(NamedTuple):
-    """Statistics of one layer's membranes U over time, images and neurons.
+    """Statistics of a layer's membranes U over time, images and neurons.
 
     Attributes:
-        mean: of the membranes.
+        mean: mean of the membranes.
         square: mean of their squares.
-        near: share of them that are within half a threshold of it.
-        highest: of each channel, the last axis of the shape [channels]. One above the threshold has spiked.
-        threshold: of the layer, or of each channel [channels].
+        near: fraction of the membranes within half a threshold of the threshold.
+        highest: maximum of each channel, the last axis of the shape [channels]. Above the threshold, the channel has
+            spiked.
+        threshold: threshold of the layer, or of each channel [channels].
     """
 
     mean: float
@@ -124,16 +125,16 @@ class Moments(NamedTuple):
 
 
 class NeuronSummary(NamedTuple):
-    """The state of one layer's neurons, as seen on `LOOKED_AT` images.
+    """The state of a layer's neurons on `LOOKED_AT` images.
 
     Attributes:
-        mean: of the membranes U, over all steps; None where one is not finite.
-        deviation: likewise.
-        highest: likewise.
-        near: share of the membranes that are within half a threshold of it; None of an integrator.
-        threshold: of the layer, or the mean of its channels'; None: it's an integrator.
-        dead: channels (feature maps of a convolution, else neurons) that never spiked.
-        channels: how many there are.
+        mean: mean of the membranes U over all steps; None if one isn't finite.
+        deviation: their standard deviation, likewise.
+        highest: their maximum, likewise.
+        near: fraction of the membranes within half a threshold of the threshold; None for an integrator.
+        threshold: threshold of the layer, or the mean over its channels; None for an integrator.
+        dead: number of channels (feature maps of a convolution, otherwise neurons) that never spiked.
+        channels: number of channels.
     """
 
     mean: float | None
@@ -146,7 +147,7 @@ class NeuronSummary(NamedTuple):
 
 
 def moments(membranes: Any, threshold: Any) -> Moments:
-    """Moments of one layer's membranes [time, batch, *shape, channels], an array of NumPy or of JAX.
+    """Moments of one layer's membranes [time, batch, *shape, channels], a NumPy or JAX array.
 
     The threshold is a scalar, or [channels].
     """
@@ -163,16 +164,16 @@ def moments(membranes: Any, threshold: Any) -> Moments:
 def look(
     images: Images, model: ModelConfig, run: Callable[[np.ndarray, int], Sequence[Moments]]
 ) -> dict[str, NeuronSummary]:
-    """Looks at every layer's neurons on `LOOKED_AT` images, evenly spaced in a split.
+    """Summarizes every layer's neurons on `LOOKED_AT` images, evenly spaced in a split.
 
     Args:
-        images: of the split.
+        images: images of the split.
         model: the network's configuration.
-        run: runs a batch of images, the batch of the given number: the moments of each layer. Where windows are long,
-            batches are small, so that a trace stays within `ROOM`.
+        run: runs a batch of images with the given batch number, and returns the moments of each layer. Batches are
+            small if windows are long, so a trace stays within `ROOM`.
 
     Returns:
-        Each layer's neurons, by the layer's name.
+        The summary of each layer's neurons, by layer name.
     """
     rows = np.linspace(0, len(images) - 1, LOOKED_AT).astype(int)  # fewer images are taken more than once
     time_steps = images.shape[1] if images.ndim == 5 else model.time_steps
@@ -204,5 +205,5 @@ def _together(parts: Sequence[Moments]) -> NeuronSummary:
 
 
 def rounded(figure: float) -> float | None:
-    """Four digits of a figure, which is what records hold; None, as JSON has it, if it is not finite."""
+    """A value rounded to four digits for records; None (null in JSON) if it isn't finite."""
     return float(f"{figure:.4g}") if math.isfinite(figure) else None

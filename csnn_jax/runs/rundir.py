@@ -1,4 +1,4 @@
-"""The run directory: config.json, metrics.jsonl, weights.safetensors, checkpoints/, pictures."""
+"""The run directory: config.json, metrics.jsonl, weights.safetensors, checkpoints/, figures."""
 
 import dataclasses
 import itertools
@@ -30,12 +30,12 @@ FILES = (
 
 @dataclasses.dataclass(frozen=True)
 class RunDir:
-    """A run directory: its paths, its records, and the lock that keeps other trainings out.
+    """A run directory: its paths, its records, and the lock against concurrent trainings.
 
     Attributes:
         path: the directory.
-        checkpoint: whose weights are meant, by iterations done; None: the run's latest.
-        listeners: are given each record, once it is in metrics.jsonl.
+        checkpoint: the checkpoint whose weights to use, by number of iterations; None: the run's latest weights.
+        listeners: called with each record once it's in metrics.jsonl.
     """
 
     path: Path
@@ -52,10 +52,10 @@ class RunDir:
         return self.path / "checkpoints"
 
     def at(self, checkpoint: str | int) -> "RunDir":
-        """The run with the weights of a checkpoint: best, last, or the iterations done.
+        """The run with the weights of a checkpoint: best, last, or a number of iterations.
 
         Raises:
-            UserError: there is no such checkpoint, or its weights are damaged; lists the others.
+            UserError: there is no such checkpoint, or its weights are damaged; the message lists the others.
         """
         scores = self.scores() if self.config().data.validation else None
         number = checkpoints.choose(self.checkpoints, checkpoint, scores)
@@ -63,11 +63,11 @@ class RunDir:
         return RunDir(self.path, number)
 
     def claimed(self) -> AbstractContextManager[None]:
-        """Keeps other trainings out of this run while the block runs; see `claim.claimed`."""
+        """Locks the run against other trainings while the block runs; see `claim.claimed`."""
         return claim.claimed(self.path)
 
     def sweep(self) -> None:
-        """Removes what a killed process left half written. Only for the process that has claimed the run."""
+        """Removes incomplete files of a killed process. Only for the process that has claimed the run."""
         for name in FILES:
             for path in self.path.glob(f".{name}.*"):
                 _remove(path)
@@ -82,14 +82,14 @@ class RunDir:
             listener(record)
 
     def sync(self) -> None:
-        """Brings metrics.jsonl to the disk."""
+        """Flushes metrics.jsonl to disk."""
         sync(self.path / "metrics.jsonl")
 
     def records(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """The objects of metrics.jsonl, all or those of one kind.
+        """The objects of metrics.jsonl: all of them, or those of one kind.
 
         Raises:
-            UserError: a line that is no JSON object.
+            UserError: a line isn't a JSON object.
         """
         path = self.path / "metrics.jsonl"
         text = path.read_text(errors="replace") if path.exists() else ""
@@ -105,11 +105,11 @@ class RunDir:
         return [r for r in records if kind in (None, r["kind"])]
 
     def scores(self) -> dict[int, float]:
-        """Accuracy on the held-out images, by the iterations done."""
+        """Accuracy on the held-out images, by number of iterations."""
         return {record["iter"]: record["accuracy"] for record in self.records("validation")}
 
     def truncate_records(self, done: int) -> None:
-        """Drops the end, and the records of iterations after `done`, which a resumed run will write again."""
+        """Drops the end record and the records of iterations after `done`, which a resumed run writes again."""
         before = itertools.takewhile(lambda record: record["kind"] != "end", self.records())
         kept = [record for record in before if record["iter"] <= done]
         write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept).encode())
@@ -118,11 +118,16 @@ class RunDir:
     def finished(self) -> bool:
         return any(not r["interrupted"] for r in self.records("end"))
 
+    @property
+    def final_split(self) -> str:
+        """What the final accuracy is measured on: "test" images, or "validation" ones where there are no others."""
+        return next((end["split"] for end in self.records("end") if "split" in end), "test")
+
     def config(self) -> Config:
         """Reads config.json.
 
         Raises:
-            UserError: it is missing or not valid.
+            UserError: it's missing or invalid.
         """
         path = self.path / "config.json"
         if not path.is_file():
@@ -131,15 +136,15 @@ class RunDir:
 
 
 def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
-    """Makes a run directory and writes its config.json.
+    """Creates a run directory and writes its config.json.
 
     Args:
-        out: its path; None: a fresh `runs/<date-time>`.
+        out: its path; None: a new `runs/<date-time>`.
         config: the job.
-        overwrite: remove the files of a run that is already there (and only those).
+        overwrite: remove the files of an existing run (and only those).
 
     Raises:
-        UserError: there is a run already, or the directory can't be made.
+        UserError: a run already exists there, or the directory can't be created.
     """
     if out is not None and (out == "" or "\0" in out):
         raise UserError(f"--out {out!r}: expected a path")
@@ -154,7 +159,7 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
                 _clear(run)
             run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {out or 'runs'}: can't be made: {error.strerror}") from None
+        raise UserError(f"--out {out or 'runs'}: can't be created: {error.strerror}") from None
     try:
         write_new(run.path / "config.json", job_to_json(config).encode())
     except FileExistsError:  # another process was faster
@@ -163,7 +168,7 @@ def create(out: str | None, config: Config, overwrite: bool = False) -> RunDir:
 
 
 def require_free(run: RunDir) -> None:
-    """Raises UserError where there is a run already."""
+    """Raises UserError if a run already exists there."""
     if _holds_files(run):
         raise _occupied(run)
 
@@ -175,7 +180,7 @@ def _holds_files(run: RunDir) -> bool:
 def _clear(run: RunDir) -> None:
     """Removes a run's files, but for a run that is being trained, and for a folder that is none."""
     if not (run.path / "config.json").exists():
-        raise UserError(f"--out {run.path}: is no run, for it lacks config.json; --overwrite replaces only runs")
+        raise UserError(f"--out {run.path}: isn't a run, because it has no config.json; --overwrite only replaces runs")
     with run.claimed():
         for name in FILES:
             _remove(run.path / name)
@@ -188,8 +193,9 @@ def _occupied(run: RunDir) -> UserError:
         return error
     complete = (run.path / "config.json").exists()
     state = "files of a" if not complete else "a finished" if run.finished else "an unfinished"
-    hint = "" if not complete else ", or --overwrite" if run.finished else ", or --overwrite, --resume to go on with it"
-    return UserError(f"--out {run.path}: holds {state} run already; expected another path{hint}")
+    go_on = "" if run.finished else ", or --resume to continue it"
+    hint = f", or --overwrite{go_on}" if complete else ""
+    return UserError(f"--out {run.path}: already contains {state} run; expected another path{hint}")
 
 
 def write_config(run: RunDir, config: Config) -> None:
@@ -198,16 +204,17 @@ def write_config(run: RunDir, config: Config) -> None:
 
 
 def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Config, layouts.Tensors]:
-    """Reads a run directory that has weights: (run, its configuration, tensors in torch's layout).
+    """Reads a run directory with weights: (run, its configuration, tensors in torch's layout).
 
     The model in config.json and the one in the weights' metadata must be the same.
 
     Args:
         path: the directory.
-        checkpoint: whose weights: best, last, or the iterations done; None: the run's latest.
+        checkpoint: the checkpoint whose weights to use: best, last, or a number of iterations; None: the run's latest
+            weights.
 
     Raises:
-        UserError: no run there, no weights yet, no such checkpoint, or files that do not fit together.
+        UserError: there is no run, it has no weights yet, the checkpoint doesn't exist, or the files don't match.
     """
     run = RunDir(Path(path))
     try:
@@ -215,8 +222,8 @@ def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Co
     except OSError:  # too long for a path
         is_there = is_folder = False
     if not is_folder:
-        what = "is no directory" if is_there else "no such directory"
-        raise UserError(f"{one_line(path)}: {what}, expected a run directory that csnn_jax.train made")
+        what = "isn't a directory" if is_there else "no such directory"
+        raise UserError(f"{one_line(path)}: {what}, expected a run directory from csnn_jax.train")
     config = run.config()
     if checkpoint is not None:
         run = run.at(checkpoint)
@@ -227,14 +234,14 @@ def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Co
 
 
 def origin(path: str) -> tuple[ModelConfig, layouts.Tensors]:
-    """The network that --init-from names, by a run directory or a weights.safetensors alone.
+    """The network of --init-from: a run directory, or a single weights.safetensors.
 
     Returns:
-        (configuration, tensors in torch's layout). The configuration has neurons' parameters as they were learned,
-            and a flag may override them.
+        (configuration, tensors in torch's layout). The configuration has the learned parameters of neurons, which flags
+            may override.
 
     Raises:
-        UserError: it is neither, or damaged.
+        UserError: it's neither, or it's damaged.
     """
     try:
         model, tensors = _network(path)
@@ -256,13 +263,13 @@ def _network(path: str) -> tuple[ModelConfig, layouts.Tensors]:
     if not path.endswith(".safetensors"):
         expected = "expected a run directory or a weights.safetensors"
         raise UserError(
-            f"{path}: {expected}; `python -m csnn_torch.convert FILE --out RUN` makes a run of a state_dict"
+            f"{path}: {expected}; `python -m csnn_torch.convert FILE --out RUN` converts a state_dict to a run"
         )
     return weights.load(path)
 
 
 def fresh() -> Path:
-    """Makes a directory runs/<date-time> that nobody else has."""
+    """Creates a unique directory runs/<date-time>."""
     stamp = Path("runs") / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     stamp.parent.mkdir(exist_ok=True)
     path, number = stamp, 1

@@ -1,7 +1,7 @@
-"""`weights.safetensors`: torch's names and layouts, so that either framework loads it without the other.
+"""`weights.safetensors`: torch's names and layouts, which either framework loads without the other.
 
-It holds weights on their grids (`layouts.on_grid`); that of a checkpoint holds masters, which are rounded on reading.
-Imports no framework.
+It contains weights rounded to their grids (`layouts.on_grid`). The file of a checkpoint contains master weights, which
+are rounded on loading. Imports no framework.
 """
 
 import hashlib
@@ -19,34 +19,35 @@ from csnn_jax.runs.layouts import Tensors, expected_shapes, on_grid
 
 CONFIG, CONFIG_OF_MASTERS = "config", "config of masters"
 CONFIGS = {CONFIG, CONFIG_OF_MASTERS}
-"""The metadata's only entry (several are written in any order), by which masters differ from weights on their grids."""
+"""The metadata's only entry, which distinguishes master weights from rounded weights. (Several entries would be written
+in any order.)"""
 
 
 def save(path: str | Path, tensors: Tensors, config: ModelConfig) -> None:
     """Writes the file, with the model's configuration as JSON in its metadata.
 
     Args:
-        path: of the file.
+        path: path of the file.
         tensors: weights on their grids.
-        config: the network that they are of.
+        config: the network that they belong to.
 
     Raises:
-        UserError: it can't be written; an older file of that name is kept.
+        UserError: the file can't be written; an existing file is kept.
     """
     write_atomic(Path(path), to_bytes(tensors, config))
 
 
 def to_bytes(tensors: Tensors, config: ModelConfig, masters: bool = False) -> bytes:
-    """The bytes of the file, of weights on their grids or of `masters`."""
+    """The bytes of the file, for weights on their grids or for `masters`."""
     return safetensors.numpy.save(tensors, {CONFIG_OF_MASTERS if masters else CONFIG: to_json(config)})
 
 
 def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
-    """Reads and checks the file: (the model's configuration, its tensors in torch's layout, on their grids).
+    """Loads and checks the file: (the model's configuration, its tensors in torch's layout, on their grids).
 
     Raises:
-        UserError: no such file, not safetensors, truncated, or a tensor that is missing, left over, of another shape
-            or type, not finite, or off its grid; names the file and the tensor.
+        UserError: the file is missing, truncated or not safetensors, or a tensor is missing, unexpected, of the wrong
+            shape or type, not finite, or off its grid. The message names the file and the tensor.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -69,14 +70,14 @@ def load(path: str | Path) -> tuple[ModelConfig, Tensors]:
     if masters:
         return config, rounded
     if off := next((name for name, value in tensors.items() if not np.array_equal(value, rounded[name])), None):
-        raise UserError(f"{path}: {off} isn't on its grid, expected rounded weights, as csnn_jax.save writes")
+        raise UserError(f"{path}: {off} isn't on its grid, expected rounded weights, as from csnn_jax.save")
     return config, tensors
 
 
 def digest(tensors: Tensors) -> str:
-    """SHA-256 of tensors as such (names, types, shapes, bytes in that order), whatever file holds them.
+    """SHA-256 of tensors (names, types, shapes, bytes in that order), independent of their file.
 
-    A scalar counts as [1]: so the manifests of bundles have it.
+    A scalar counts as [1], as in the manifests of bundles.
     """
     found = hashlib.sha256()
     for name in sorted(tensors):
@@ -87,7 +88,7 @@ def digest(tensors: Tensors) -> str:
 
 
 def check(tensors: Tensors, config: ModelConfig, source: str) -> None:
-    """Raises UserError, naming `source` and the tensor, unless the tensors are those of `config` and finite."""
+    """Raises UserError, with `source` and the tensor's name, unless the tensors match `config` and are finite."""
     expected = expected_shapes(config)
     for name, shape in expected.items():
         if name not in tensors:
@@ -96,9 +97,9 @@ def check(tensors: Tensors, config: ModelConfig, source: str) -> None:
         if found.shape != shape:
             raise UserError(f"{source}: {name} has shape {list(found.shape)}, expected {list(shape)}")
         if not np.isfinite(found).all():
-            raise UserError(f"{source}: {name} holds values that are not finite")
+            raise UserError(f"{source}: {name} has values that aren't finite")
         if name.endswith(".exponents") and not np.array_equal(found, np.rint(found)):
-            raise UserError(f"{source}: {name} holds fractions, expected whole numbers, which no optimizer may change")
+            raise UserError(f"{source}: {name} has fractions, expected whole numbers, which optimizers must not change")
     for name in tensors:
         if name not in expected:
             raise UserError(f"{source}: {name} is not a tensor of this network, expected {', '.join(expected)}")

@@ -95,11 +95,11 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | N
     if signal and opened:
         path = opened[0].path
         if opened[0].finished:
-            print(f"Interrupted when all was done; the run in {path} is finished", flush=True)
+            print(f"Interrupted, but the run in {path} was already finished", flush=True)
             return 128 + signal
         print(f"Interrupted after {ended} iterations; weights and metrics are in {path}")
         less = ", without --init-from" if job.config.train.init_from is not None else ""
-        print(f"Go on: add --resume --out {shlex.quote(str(path))} to the same command{less}", flush=True)
+        print(f"To continue, add --resume --out {shlex.quote(str(path))} to the same command{less}", flush=True)
     return 128 + signal if signal else 0
 
 
@@ -117,7 +117,7 @@ def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
     dataset = data.load_to_train(given, flags.cache)
     dataset = data.shortened(dataset, given.train.eval_images)
     data.check_counts(dataset.train.images, given.model)
-    asked = replace(given, model=data.fit_model(given.model, dataset))
+    asked = data.fit_config(given, dataset)
     config = decided(asked)
     dataset = data.learned(dataset, config.model)
     data.epoch_batches(config.train.seed, 0, len(dataset.train.labels), config.train.batch_size)  # checks the size
@@ -192,16 +192,16 @@ def resumed(
     if start > total:
         limited = config.train.max_iters == total
         flag = f"--max-iters {total}" if limited else f"--epochs {config.train.epochs}"
-        raise UserError(f"{flag}: {run.path} has done {start} iterations already; expected at least as many")
+        raise UserError(f"{flag}: {run.path} has already done {start} iterations; expected at least that many")
     is_open = start < total or not run.finished
     if is_open:
         rundir.write_config(run, config)
         run.truncate_records(start)
         checkpoints.drop_after(run.checkpoints, start)
     elif all((run.path / name).exists() for name in pictures.names(figures)):
-        more = "expected more iterations, by --epochs or --max-iters"
+        more = "expected a larger --epochs or --max-iters"
         if config.train.schedule == "cosine":
-            more = "its learning rate has come down to 0"
+            more = "its learning rate has decayed to 0"
         raise UserError(f"--resume: {run.path} is finished; {more}")
     measured = {record["iter"] for record in run.records(watched_split(dataset)[0])}
     return Beginning(start, is_open, start not in measured, state)
@@ -228,9 +228,10 @@ def check_same_job(run: RunDir, config: Config) -> None:
     allowed = f"only change {', '.join(map(flag_of, LENGTH))}, {kept}"
     tied = "a cosine schedule depends" if before.train.schedule == "cosine" else ""
     if any(layer.grid.chosen for layer in before.model.layers):
-        tied = "the choice of so few bits' exponents depends"
+        tied = "the choice of exponents for so few bits depends"
     if tied:
-        changeable, allowed = KEPT, f"only change {kept}, for {tied} on the number of iterations"
+        changeable, allowed = KEPT, f"only change {kept}, because {tied} on the number of iterations"
+    data.check_names(config.data.dataset, config.data.classes, before.data.classes)
     for part, values in asdict(config).items():
         for name, now in values.items():
             then = getattr(getattr(before, part), name)
@@ -249,22 +250,21 @@ def _introduce(job: Job, run: RunDir, start: int) -> None:
 def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Iterator[str]:
     """The lines that say what a job learns from, and what it runs on."""
     total, most = iterations(config.train, len(dataset.train.labels)), config.train.max_iters
-    held_out = f", {len(dataset.validation.labels)} held out" if dataset.validation else ""
-    yield (
-        f"Data: {dataset.name}, {len(dataset.train.labels)} training{held_out} and {len(dataset.test.labels)} test "
-        f"images, {config.model.num_classes} classes"
-    )
+    parts = [f"{len(dataset.train.labels)} training", f"{len(dataset.test.labels)} {dataset.final}"]
+    if dataset.validation and dataset.final == "test":
+        parts[0] += f", {len(dataset.validation.labels)} held out"
+    yield f"Data: {dataset.name}, {' and '.join(parts)} images, {config.model.num_classes} classes"
     for note in dataset.notes:
         yield f"Data: {note}"
     if dataset.frames:
-        yield f"Data: {dataset.frames} frames an example, one at each time step"
+        yield f"Data: {dataset.frames} frames per example, one per time step"
     scale, usual = config.model.pixel_scale, dataset.entry.scale
     if scale != usual and config.model.takes_bytes:
         yield f"Data: pixel values are divided by {scale:g}, not {usual:g}"
     for line in config.model.narrower:
         yield f"Weights: {line}"
     if most is not None and most > total:
-        yield f"Ends after {total} iterations: --epochs {config.train.epochs} has no more of --max-iters {most}"
+        yield f"Ends after {total} iterations, because --epochs {config.train.epochs} ends before --max-iters {most}"
     yield f"Runs on: {trainer.describe()}"
 
 

@@ -58,9 +58,10 @@ class RecordingJournal(Journal):
         self._say(f"Iter {done}, {kind.capitalize()} Acc: {self._accuracy(result)}")
         self._record(kind, done, result)
 
-    def finished(self, done: int, result: Evaluation, **more: Any) -> None:
-        self._say(f"Final Test Accuracy: {self._accuracy(result)}")
-        self._record("end", done, result, interrupted=False, **more)
+    def finished(self, done: int, kind: str, result: Evaluation, **more: Any) -> None:
+        self._say(f"Final {kind.capitalize()} Accuracy: {self._accuracy(result)}")
+        held_out = {} if kind == "test" else {"split": kind}
+        self._record("end", done, result, interrupted=False, **held_out, **more)
 
     def _record(self, kind: str, done: int, result: Evaluation, **more: Any) -> None:
         """Records an evaluation, and after it what is new on health: a run that goes on drops all from its end on."""
@@ -145,13 +146,13 @@ class WritingJournal(RecordingJournal):
         self._trainer.roll_back()
         self._writer.keep_weights()
         return UserError(
-            f"iteration {iteration}: the loss or a gradient is not finite; the weights before the latest update "
+            f"iteration {iteration}: the loss or a gradient isn't finite; the weights before the latest update "
             f"are in {self._run.weights}; try a smaller --lr (now {self._config.train.lr})"
         )
 
-    def finished(self, done: int, result: Evaluation, **more: Any) -> None:
+    def finished(self, done: int, kind: str, result: Evaluation, **more: Any) -> None:
         self._writer.wait()
-        super().finished(done, result, **more)
+        super().finished(done, kind, result, **more)
 
     def interrupted(self, done: int) -> None:
         self._writer.wait()

@@ -1,7 +1,7 @@
-"""The training loop, the same for every framework and in every process: what happens in which order.
+"""The training loop, which defines the order of everything. It's the same for every framework and in every process.
 
-The metrics of an iteration are fetched when the next one has been dispatched, so that a device never waits for what is
-written about it. Whatever needs the network as it is (an evaluation, a checkpoint, the end) settles all of them first.
+The metrics of an iteration are fetched after the next one has been dispatched, so a device never waits for logging.
+Anything that needs the current network (an evaluation, a checkpoint, the end) fetches all of them first.
 """
 
 import itertools
@@ -22,9 +22,10 @@ from csnn_jax.training.trainer import Trainer
 
 
 class Journal:
-    """Receives everything that happens in a training; a context manager.
+    """Receives everything that happens in a training run; a context manager.
 
-    This one writes nothing, and is for processes that do not lead. `journal.WritingJournal` prints, records and keeps.
+    This base class writes nothing and is for processes other than process 0. `journal.WritingJournal` prints, records
+    and saves.
     """
 
     def __enter__(self) -> Self:
@@ -34,44 +35,44 @@ class Journal:
         pass
 
     def mute(self) -> None:
-        """From now on nothing is printed: nobody reads it."""
+        """Stops printing, because nobody reads the output."""
 
     def step(self, iteration: int, metrics: StepMetrics, began: float) -> None:
-        """The iteration of that number, from 1, is done; it was dispatched at `began` (`time.perf_counter`)."""
+        """An iteration, numbered from 1, is done; it was dispatched at `began` (`time.perf_counter`)."""
 
     def batch(self, number: int, total: int) -> None:
-        """A batch of an evaluation begins."""
+        """A batch of an evaluation starts."""
 
     def evaluated(self, done: int, kind: str, result: Evaluation) -> None:
         """The network was evaluated after `done` iterations, on the "test" or "validation" images."""
 
     def due(self, done: int) -> bool:
-        """Whether a checkpoint is asked for after so many iterations, beside those of evaluations."""
+        """Whether a checkpoint is due after `done` iterations, in addition to those at evaluations."""
         return False
 
     def keep(self, done: int) -> None:
-        """Weights and training state are those after `done` iterations."""
+        """Weights and training state are up to date after `done` iterations."""
 
     def diverged(self, iteration: int) -> UserError:
-        """Loss or gradient were not finite; keeps what is good and says where it is."""
-        return UserError(f"iteration {iteration}: the loss or a gradient is not finite")
+        """The loss or a gradient wasn't finite; saves the last good weights and returns an error with their path."""
+        return UserError(f"iteration {iteration}: the loss or a gradient isn't finite")
 
-    def finished(self, done: int, result: Evaluation) -> None:
-        """All is done, with this result on the test images."""
+    def finished(self, done: int, kind: str, result: Evaluation) -> None:
+        """Training is finished, with this result on the "test" images, or "validation" images without these."""
 
     def interrupted(self, done: int) -> None:
-        """The training stops here, to be gone on with."""
+        """Training stops here and can be resumed."""
 
 
 class Loop:
-    """Runs a training: iterations, evaluations on the way, and the final one.
+    """Runs a training: iterations, evaluations in between, and the final evaluation.
 
     Args:
         config: the job.
         dataset: its images.
         trainer: the network being trained.
-        rates: the learning rate of every iteration.
-        go_on: asked before each iteration and each batch of an evaluation; False interrupts.
+        rates: learning rate of every iteration.
+        go_on: called before each iteration and each batch of an evaluation; False interrupts the training.
     """
 
     def __init__(
@@ -87,15 +88,15 @@ class Loop:
         self._dispatched: deque[tuple[int, float, StepMetrics]] = deque()
 
     def run(self, start: int, journal: Journal, owed: bool = True) -> int:
-        """Trains from iteration `start` to the end or to an interrupt; returns the iterations done.
+        """Trains from iteration `start` to the end or an interrupt; returns the number of iterations done.
 
         Args:
-            start: iterations done before.
-            journal: is told of all that happens.
-            owed: begin with the evaluation after `start` iterations, where one is due.
+            start: number of iterations already done.
+            journal: receives everything that happens.
+            owed: whether to start with the evaluation after `start` iterations, if one is due.
 
         Raises:
-            UserError: a loss that is no longer finite, or what is written can't be.
+            UserError: the loss is no longer finite, or a file can't be written.
         """
         done = start
         batches = Feed(self._config, self._dataset.train, self._trainer.rows).batches(start)
@@ -130,7 +131,7 @@ class Loop:
         return done
 
     def look(self) -> dict[str, NeuronSummary]:
-        """The network's neurons after the iteration that is being told, while the next one may be dispatched."""
+        """The network's neurons after the iteration that is being reported, while the next one may be dispatched."""
         ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)  # what is not changes nothing
         return self._trainer.look(self._dataset.train.images, before=ahead)
 
@@ -156,11 +157,11 @@ class Loop:
             journal.evaluated(done, kind, result)
 
     def _finish(self, done: int, journal: Journal) -> bool:
-        """The last word on the test set; False if it was interrupted."""
+        """The last word, on the test images if there are any; False if it was interrupted."""
         result = self._measure(self._dataset.test, journal)
         if result is None:
             return False
-        journal.finished(done, result)
+        journal.finished(done, self._dataset.final, result)
         return True
 
     def _measure(self, split: data.Split, journal: Journal) -> Evaluation | None:
@@ -175,11 +176,11 @@ class Loop:
 
 
 def watched_split(dataset: data.Dataset) -> tuple[str, data.Split]:
-    """The images of evaluations on the way, and their name: the held-out ones, or without any the test images."""
+    """The images of evaluations during training (held-out images if there are any, else test images) and their name."""
     return ("test", dataset.test) if dataset.validation is None else ("validation", dataset.validation)
 
 
 def evaluates(config: TrainConfig, done: int) -> bool:
-    """Whether an evaluation is due after so many iterations; of given weights always before the first one."""
+    """Whether an evaluation is due after `done` iterations; with given weights, always before the first iteration."""
     given = done == 0 and config.init_from is not None
     return given or (config.eval_every > 0 and done % config.eval_every == 0)

@@ -19,8 +19,8 @@ def draw(run: RunDir, config: Config, dataset: data.Dataset, trainer: Trainer, f
 
 
 def sample(config: Config, dataset: data.Dataset, trainer: Trainer) -> spikes.Sample:
-    """The first test image, and what the network makes of it now."""
+    """The first image that the final accuracy is measured on, and what the network makes of it now."""
     image, label = dataset.test.images[:1], int(dataset.test.labels[0])
     membranes, fired = (list(layer[:, 0] for layer in layers) for layers in trainer.trace(image))
     thresholds = [None if value == NEVER else value for value in config.model.thresholds]
-    return spikes.Sample(image[0], label, membranes, fired, thresholds)
+    return spikes.Sample(image[0], label, membranes, fired, thresholds, config.class_names, dataset.final)

@@ -1,4 +1,4 @@
-"""What a job does at each iteration: which images it learns from, and how fast. Known before it starts."""
+"""The plan of a job: the images and the learning rate of each iteration, known before it starts."""
 
 import math
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from csnn_jax.errors import UserError
 
 
 def batches(config: TrainConfig, images: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-    """The iterations of a job from `start` to its end: (iteration, indices of its training images [batch]).
+    """Iterates over a job from `start` to its end: (iteration, indices of its training images [batch]).
 
     Args:
-        config: epochs, batch size, seed and the most iterations.
+        config: epochs, batch size, seed and maximum iterations.
         images: number of training images.
-        start: iterations done before.
+        start: number of iterations already done.
     """
     per_epoch = images // config.batch_size
     for iteration in range(start, iterations(config, images)):
@@ -27,31 +27,31 @@ def batches(config: TrainConfig, images: int, start: int = 0) -> Iterator[tuple[
 
 
 def iterations(config: TrainConfig, images: int) -> int:
-    """Iterations of a whole job."""
+    """The number of iterations of a whole job."""
     whole = config.epochs * (images // config.batch_size)
     return min(whole, config.max_iters or whole)
 
 
 def choosing(config: TrainConfig, images: int) -> int:
-    """How many iterations choose the exponents of grids of few bits; later ones keep them."""
+    """The number of iterations that choose the exponents of grids with few bits; later ones keep them."""
     return -(-iterations(config, images) // 10)
 
 
 def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
     """The learning rate of every iteration, float64 [total].
 
-    With the learning rate lr, a warm-up of w iterations and n in all, iteration i, counted from 0 here, has
+    With the learning rate lr, a warmup of w iterations and n iterations in total, iteration i (from 0) has
 
         lr (i + 1) / w                                   for i < w
         lr                                               after it, constant
         lr (1 + cos(pi (i - w) / (n - w))) / 2           after it, cosine (torch's `CosineAnnealingLR`)
 
     Raises:
-        UserError: a warm-up longer than the job.
+        UserError: the warmup is longer than the job.
     """
     warmup = config.warmup
     if warmup > total:
-        raise UserError(f"--warmup {warmup}: the job has {total} iterations, expected at most as many")
+        raise UserError(f"--warmup {warmup}: expected at most {total}, the iterations of the job")
     rates = np.full(total, config.lr)
     rates[:warmup] *= np.arange(1, warmup + 1) / max(warmup, 1)
     if config.schedule == "cosine":

@@ -43,7 +43,7 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
         for number, (seed, run) in enumerate(runs.items(), 1):
             one = of_seed(flags, seed)
             done = is_done(run, one)
-            print(f"Seed {seed} ({number} of {len(runs)})" + (": is finished already" if done else ""), flush=True)
+            print(f"Seed {seed} ({number} of {len(runs)})" + (": already finished" if done else ""), flush=True)
             if not done and (code := job.train(one, make_trainer)):
                 return code
     finally:
@@ -63,7 +63,7 @@ def check_folder(folder: Path, flags: TrainFlags, runs: dict[int, RunDir]) -> No
         UserError: the folder is a run itself, a seed's run is in the way, or has other flags than now.
     """
     if (folder / "config.json").exists():
-        raise UserError(f"--out {folder}: is a run itself; expected a folder for the runs of --seeds")
+        raise UserError(f"--out {folder}: is itself a run; expected a folder for the runs of --seeds")
     for seed, run in runs.items():
         if flags.resume and (run.path / "config.json").exists():
             job.check_same_job(run, decided(_config(flags, seed)))
@@ -92,14 +92,17 @@ def is_done(run: RunDir, flags: TrainFlags) -> bool:
 def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
     """Contents of summary.json: the final test accuracy of each seed, None until it is finished; mean and deviation.
 
+    Without test images, `split` is "validation", as in the runs' last records.
     The standard deviation is that of a sample, with n - 1. It is None for fewer than two.
     """
     final = {seed: [end for end in run.records("end") if not end["interrupted"]] for seed, run in runs.items()}
     accuracies = {seed: ends[-1]["accuracy"] if ends else None for seed, ends in final.items()}
     known = [accuracy for accuracy in accuracies.values() if accuracy is not None]
     listed = [{"seed": seed, "run": run.path.name, "accuracy": accuracies[seed]} for seed, run in runs.items()]
+    held_out = any(run.final_split != "test" for run in runs.values())
     return {
         "runs": listed,
+        **({"split": "validation"} if held_out else {}),
         "finished": len(known),
         "mean": mean(known) if known else None,
         "standard_deviation": stdev(known) if len(known) > 1 else None,
@@ -112,7 +115,8 @@ def table(results: dict[str, Any]) -> str:
     spread = (
         "" if results["standard_deviation"] is None else f", standard deviation {results['standard_deviation']:.2%}"
     )
-    return "\n".join([*lines, f"Mean Test Accuracy: {results['mean']:.2%}{spread} ({results['finished']} seeds)"])
+    what = f"Mean {results.get('split', 'test').capitalize()} Accuracy"
+    return "\n".join([*lines, f"{what}: {results['mean']:.2%}{spread} ({results['finished']} seeds)"])
 
 
 def _config(flags: TrainFlags, seed: int) -> Config:

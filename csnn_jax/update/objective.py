@@ -1,4 +1,4 @@
-"""The loss that training minimises."""
+"""The loss that training minimizes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,11 +13,11 @@ from csnn_jax.network.rounding import exp, log, rounded
 
 
 class Objective(NamedTuple):
-    """What a training minimises.
+    """The function that training minimizes.
 
     Attributes:
-        reads: what it takes of the output layer.
-        cost: (that [time, batch, classes], labels [batch], densities [layers]) -> a scalar.
+        reads: what it reads from the output layer: spikes or membranes.
+        cost: (spikes or membranes [time, batch, classes], labels [batch], densities [layers]) -> a scalar.
     """
 
     reads: Readout
@@ -25,11 +25,11 @@ class Objective(NamedTuple):
 
 
 AddUp = Callable[..., Array]
-"""The sum of an array over an axis, or of all its numbers: an engine's `add_up`."""
+"""The sum of an array over an axis, or of all its values: an engine's `add_up`."""
 
 
 def make(config: TrainConfig, add_up: AddUp = jnp.sum) -> Objective:
-    """The loss of a job and, where there is a target, `rate_cost`; long sums are taken by `add_up`."""
+    """The loss of a job plus `rate_cost` if there is a target rate; `add_up` computes long sums."""
     loss = {"ce_rate": ce_rate, "ce_membrane": ce_membrane, "mse_count": mse_count}[config.loss]
 
     def cost(output: Array, labels: Array, densities: Array) -> Array:
@@ -44,16 +44,25 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
 
     Args:
         spikes: of the last layer [time, batch, classes].
-        labels: true classes, whole numbers [batch]. One that is no class makes the loss NaN.
-        smoothing: share of the truth that is spread evenly over the classes (torch `CrossEntropyLoss`).
-        add_up: takes the sums.
+        labels: true classes, integers [batch]. A label outside the classes makes the loss NaN.
+        smoothing: fraction of the label that is spread evenly over the classes (torch `CrossEntropyLoss`).
+        add_up: computes the sums.
 
     Returns:
-        The loss in nats, a scalar. A silent network gives ln(classes). The floor, where only the right neuron fires,
+        The loss in nats, a scalar. A silent network gives ln(classes). The minimum, if the correct neuron alone fires
             at every step, is ln(1 + (classes - 1) / e).
 
     Raises:
-        ValueError: spikes or labels of another shape, or labels that are no whole numbers.
+        ValueError: spikes or labels have the wrong shape, or labels aren't integers.
+
+    Examples:
+        The loss falls if the right neuron spikes, here that of class 2 for one image over five steps:
+
+        >>> import jax.numpy as jnp
+        >>> from csnn_jax import ce_rate
+        >>> silent = jnp.zeros((5, 1, 10))
+        >>> bool(ce_rate(silent.at[:, :, 2].set(1), jnp.array([2])) < ce_rate(silent, jnp.array([2])))
+        True
     """
     _check(spikes, labels)
     log_probability = log_softmax(spikes, add_up)
@@ -67,7 +76,7 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def log_softmax(x: Array, add_up: AddUp) -> Array:
-    """`jax.nn.log_softmax` of the last axis, whose sums `add_up` takes in both passes."""
+    """`jax.nn.log_softmax` over the last axis, with `add_up` for the sums of both passes."""
     shifted = x - x.max(-1, keepdims=True)
     return shifted - log(add_up(exp(shifted), -1))[..., None]
 
@@ -85,34 +94,34 @@ log_softmax.defvjp(_log_softmax_forward, _log_softmax_backward)
 
 
 def ce_membrane(membranes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp = jnp.sum) -> Array:
-    """Cross entropy of every step's output membranes: the loss of snnTorch's tutorial 5, averaged over the steps.
+    """Cross entropy of every step's output membranes: the loss of snnTorch's tutorial 5, averaged over steps.
 
     Args:
         membranes: of the last layer [time, batch, classes].
-        labels: as `ce_rate` takes them.
+        labels: as in `ce_rate`.
         smoothing: likewise.
         add_up: likewise.
 
     Raises:
-        ValueError: as `ce_rate`.
+        ValueError: as in `ce_rate`.
     """
     return ce_rate(membranes, labels, smoothing, add_up)
 
 
 def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp = jnp.sum) -> Array:
-    """Squared distance of the spike counts from their targets, averaged over batch and classes, divided by the steps.
+    """Squared error of the spike counts, averaged over batch and classes and divided by the number of steps.
 
-    The target is a spike at every step for the right class and none for the others (snnTorch `mse_count_loss`, with its
-    defaults).
+    The target is a spike at every step for the correct class and none for the others (snnTorch `mse_count_loss` with
+    its defaults).
 
     Args:
         spikes: of the last layer [time, batch, classes].
-        labels: true classes, whole numbers [batch]. One that is no class makes the loss NaN.
-        smoothing: share of the target that is spread evenly over the classes.
-        add_up: takes the sum over the batch.
+        labels: true classes, integers [batch]. A label outside the classes makes the loss NaN.
+        smoothing: fraction of the target that is spread evenly over the classes.
+        add_up: computes the sum over the batch.
 
     Raises:
-        ValueError: spikes or labels of another shape, or labels that are no whole numbers.
+        ValueError: spikes or labels have the wrong shape, or labels aren't integers.
     """
     _check(spikes, labels)
     steps, _, classes = spikes.shape
@@ -127,19 +136,19 @@ def mse_count(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddU
 def _check(output: Array, labels: Array) -> None:
     if output.ndim != 3 or labels.shape != output.shape[1:2] or not jnp.issubdtype(labels.dtype, jnp.integer):
         found = f"{list(output.shape)} and labels {labels.dtype} {list(labels.shape)}"
-        raise ValueError(f"the output is {found}, expected [time, batch, classes] and whole numbers [batch]")
+        raise ValueError(f"the output is {found}, expected [time, batch, classes] and integer labels [batch]")
 
 
 def rate_cost(densities: Array, target: float, weight: float) -> Array:
-    """Cost of spike rates that miss a target: weight times the mean over hidden layers of (density - target)^2.
+    """Penalty on spike rates: weight times the mean over hidden layers of (density - target)^2.
 
-    The output layer is left out: its density belongs to the cross entropy. The squared distance of a firing rate from
-    a target is that of Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons"
-    (2020), of whole layers here and not of neurons.
+    The output layer isn't included, because its density is determined by the cross entropy. The squared distance of a
+    firing rate from a target is from Bellec et al., "A solution to the learning dilemma for recurrent networks of
+    spiking neurons" (2020), but applies to whole layers here instead of neurons.
 
     Args:
-        densities: share of neurons that spike at a step, the output layer's last [layers].
-        target: the density to come to.
-        weight: of the distance, in the loss.
+        densities: fraction of neurons that spike at a step [layers], the output layer's last.
+        target: the target density.
+        weight: weight of the penalty in the loss.
     """
     return weight * ((densities[:-1] - target) ** 2).mean()

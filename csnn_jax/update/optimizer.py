@@ -1,7 +1,7 @@
-"""The optimizer, a chain of optax transformations. The learning rate isn't part of it: every update is given one.
+"""The optimizer, a chain of optax transformations. The learning rate isn't part of it; it's passed to every update.
 
-Every product is rounded before it's added to anything (`rounding.rounded`). optax's own parts leave that to the
-compiler, which on some processors makes one fused multiply-add of the two, and not always of the same product.
+Every product is rounded before it's added to anything (`rounding.rounded`). optax's own transformations leave that to
+the compiler, which uses fused multiply-adds on some processors, and not always for the same product.
 `csnn_torch/optimizer.py` computes the same with torch's optimizers.
 """
 
@@ -18,10 +18,10 @@ from csnn_jax.update.objective import AddUp
 
 
 def make(config: TrainConfig, add_up: AddUp = jnp.sum) -> optax.GradientTransformation:
-    """The transformation from a gradient to an update, which is then to be multiplied by the learning rate.
+    """Makes the transformation from a gradient to an update, which the caller multiplies by the learning rate.
 
-    In this order: the gradient is clipped (`clipped`), adam and sgd add the decayed weights to it,
-    the optimizer makes a direction of it, and adamw adds the decayed weights to that. Constants are torch's.
+    It clips the gradient (`clipped`), adds the decayed weights for adam and sgd, applies the optimizer, and then adds
+    the decayed weights for adamw. Constants are torch's.
     """
     parts = [clipped(config.clip_norm, add_up)] if config.clip_norm else []
     decay = [with_decayed_weights(config.decay)] if config.decay else []
@@ -32,7 +32,7 @@ def make(config: TrainConfig, add_up: AddUp = jnp.sum) -> optax.GradientTransfor
 
 
 def clipped(limit: float, add_up: AddUp = jnp.sum) -> optax.GradientTransformation:
-    """`optax.clip_by_global_norm`, whose sums `add_up` takes."""
+    """`optax.clip_by_global_norm`, with `add_up` for its sums."""
 
     def clip(gradients: Any, params: Any = None) -> Any:
         del params
@@ -43,7 +43,7 @@ def clipped(limit: float, add_up: AddUp = jnp.sum) -> optax.GradientTransformati
 
 
 class Adam(NamedTuple):
-    """The moments of Adam, and the powers of its two rates that correct them."""
+    """Adam's moments, and the powers of its two decay rates for bias correction."""
 
     powers: Any
     first: Any
@@ -93,7 +93,7 @@ def with_momentum(share: float) -> optax.GradientTransformation:
 
 
 def with_decayed_weights(share: float) -> optax.GradientTransformation:
-    """`optax.add_decayed_weights` of kernels: a bias has one dimension, a beta or threshold none."""
+    """`optax.add_decayed_weights` for kernels only: biases have one dimension, betas and thresholds none."""
 
     def add(updates: Any, params: Any) -> Any:
         return jax.tree.map(lambda leaf, p: leaf + rounded(share * p) if p.ndim > 1 else leaf, updates, params)

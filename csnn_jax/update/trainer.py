@@ -30,14 +30,14 @@ from csnn_jax.update.objective import AddUp
 
 
 class State(NamedTuple):
-    """What a training step changes.
+    """The state that a training step changes.
 
     Attributes:
         params: the parameters.
-        last_good: those before the latest update: if that update turns out to have led to a gradient that is not
-            finite, they are what there is to keep.
+        last_good: the parameters before the latest update, to keep if that update leads to a gradient that isn't
+            finite.
         optimizer: the optimizer's moments.
-        average: averaged parameters; None where none are asked for.
+        average: averaged parameters; None without averaging.
     """
 
     params: Any
@@ -49,16 +49,16 @@ class State(NamedTuple):
 def make_update(
     graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, gradient: Gradient, add_up: AddUp = jnp.sum
 ):
-    """The training step, a pure function (State, x, labels, rate, sound, renewal, masks) -> (State, StepMetrics).
+    """Makes the training step, a pure function (State, x, labels, rate, sound, renewal, masks) -> (State, StepMetrics).
 
-    It is to be jitted. x is uint8 [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound tells
-    whether all was finite before; renewal is the new parameters' share of the average; masks are dropout's; choosing
-    tells whether exponents of grids are chosen again. Where sound, the loss or the gradient is not finite the state is
-    returned as it was: so the steps that were dispatched before the host knew of it change nothing.
+    The caller jits it. x is uint8 [batch, H, W, C] or [time, batch, H, W, C]; rate is the learning rate; sound is
+    whether everything has been finite so far; renewal is the weight of the new parameters in the average; masks are
+    dropout's; choosing is whether to choose the exponents of grids again. If the loss, the gradient or an earlier step
+    isn't finite, the state is returned unchanged, so steps that were dispatched before the host noticed have no effect.
     """
 
     def with_exponents(params: Any, before: Any, choosing: Array | bool) -> Any:
-        """The parameters with exponents that are chosen for them, or else those of `before`."""
+        """The parameters with newly chosen exponents, or those of `before`."""
         model, old = nnx.merge(graphdef, params), nnx.merge(graphdef, before)
         for block, as_was in zip(model.blocks, old.blocks, strict=True):
             if block.exponents is not None:
@@ -97,19 +97,19 @@ def make_update(
 
 
 class Trainer:
-    """Trains a network in JAX, whose parameters, optimizer and data it holds.
+    """Trains a network in JAX, and owns its parameters, optimizer and data.
 
-    `training.trainer.Trainer` explains the methods.
+    `training.trainer.Trainer` documents the methods.
 
     Args:
-        config: the job, as `config.decided` gives it; `config.model` must fit the data.
-        train: what to learn from.
-        tensors: weights to start from, in torch's layout; None: those of the seed and `config.train.init`.
-        devices: that every batch is spread over; None: JAX's first.
+        config: the job, as returned by `config.decided`; `config.model` must fit the data.
+        train: training data.
+        tensors: initial weights in torch's layout; None: from the seed and `config.train.init`.
+        devices: devices that share every batch; None: JAX's first device.
 
     Raises:
-        ValueError: a config that leaves something to `auto`, or images or labels that do not fit the network.
-        UserError: an engine that can't run the network.
+        ValueError: the config contains `auto`, or images or labels don't fit the network.
+        UserError: the engine can't run the network.
     """
 
     def __init__(

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Compares csnn_jax with snnTorch and writes comparison.json, comparison.md and comparison.png.
 
-Same network? Membranes and spikes of every layer at every step, predictions and gradients, at equal weights on real
-test images.
-Same training? Iterations from equal weights on equal batches.
-What does each cost? Seconds of an iteration and of an inference batch, on the clock and of the processors, compile
-time, peak memory.
-Exit code 1 if a bound is broken, which is named."""
+Same network? Compares membranes and spikes of every layer at every step, predictions and gradients, with equal weights
+on real test images.
+Same training? Compares iterations that start from equal weights and use equal batches.
+What does each cost? Measures wall and CPU seconds of a training iteration and an inference batch, compile time and
+peak memory.
+The exit code is 1 if a result exceeds its bound; the output names it."""
 
 Question = Literal["network", "training", "cost"]
 
@@ -29,20 +29,20 @@ Question = Literal["network", "training", "cost"]
 @dataclass(frozen=True)
 class CompareFlags:
     run: str | None = None
-    """Run directory with trained weights; None: the default network is trained briefly first, in OUT/run."""
+    """Run directory with trained weights; default: train the default network briefly first, in OUT/run."""
     out: str = "comparison"
     """Directory for the results."""
     dataset: str | None = None
-    """Another data set than the one that RUN was trained on, named as for training; of a network that was trained on
-    arrays, arrays:FILE.npz."""
+    """Data set to compare on, named as for training, or arrays:FILE.npz for a network that was trained on arrays;
+    default: the run's."""
     overwrite: bool = False
-    """Replace the comparison that --out holds."""
+    """Replace the comparison in --out."""
     quick: bool = False
-    """Few images and iterations, no variants: about 4 minutes on two CPU cores."""
+    """Use few images and iterations, and no variants: about 4 minutes on two CPU cores."""
     questions: tuple[Question, ...] = ("network", "training", "cost")
-    """Which of the questions to answer."""
+    """Questions to answer."""
     figures: Figures = "png"
-    """pdf: write comparison.pdf too, for papers."""
+    """pdf: also write comparison.pdf, for papers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +74,7 @@ def compare(flags: CompareFlags, plan: "Plan", shown: str) -> int:
     from csnn_torch.compare import comparison, questions, report
 
     if flags.dataset is not None and flags.run is None:
-        raise UserError(f"--dataset {flags.dataset}: expected --run, whose network is compared on it")
+        raise UserError(f"--dataset {flags.dataset}: expected --run with the network to compare on it")
     opened = flags.run and rundir.open_run(flags.run)  # before OUT is made
     if opened:
         opened = (opened[0], _on(opened[1], flags, plan), opened[2])

@@ -82,12 +82,12 @@ def make_folder(out: str, overwrite: bool = False) -> Path:
     """
     path = Path(out)
     if (path / "config.json").exists():
-        raise UserError(f"--out {out}: is a run directory, expected one for the comparison's files")
+        raise UserError(f"--out {out}: is a run directory, expected another path for the comparison")
     if (path / NAME).exists() and not overwrite:
-        raise UserError(f"--out {out}: holds a comparison already; expected another path, or --overwrite")
+        raise UserError(f"--out {out}: already contains a comparison; expected another path, or --overwrite")
     try:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise UserError(f"--out {out}: can't be made or written: {error.strerror}") from None
+        raise UserError(f"--out {out}: can't be created or written: {error.strerror}") from None
     return path

@@ -53,7 +53,7 @@ def _same_case(found: Comparison, plan: Plan, case: Case, images: int) -> None:
     found.spikes += results
     print("\n".join(f"Network: {result}" for result in results), flush=True)
     if not any(result.counted for result in results):
-        print(f"{case.name}: not counted, for a layer fires too little or too much", flush=True)
+        print(f"{case.name}: not counted, because a layer fires too little or too much", flush=True)
         return
     names = plan.surrogates if case.name == "run" and plan.surrogates else (surrogate_of(case.config),)
     for gradient in gradients.of_surrogates(case.first(images), ENGINES, names, plan.gradient_images):

@@ -32,8 +32,8 @@ def text(found: Comparison) -> str:
 def _paragraphs(found: Comparison) -> Iterable[str]:
     yield "# csnn_jax and snnTorch\n"
     yield (
-        "Here \"snnTorch\" is csnn_torch, this project's companion model: the same network made of snnTorch's layers, "
-        "in the loop of its tutorials.\n"
+        "Here \"snnTorch\" is csnn_torch, this project's companion model: the same network built from snnTorch's "
+        "layers, run in the loop of its tutorials.\n"
     )
     yield from _summary(found)
     yield f"\n{_count(len(found.checks), 'bound')} checked, {len(found.broken)} broken."
@@ -101,12 +101,12 @@ def _network(results: list[SpikeResult]) -> Iterable[str]:
     low, high = bounds.DENSITY
     yield "\n## Same network?\n"
     yield (
-        f"Equal weights on {results[0].images:,} real test images, or as many as stand behind the network's name, in "
+        f"Equal weights on {results[0].images:,} real test images, or the number next to the network's name, in "
         "float32. All must be equal: the membranes and spikes of every layer at every step, and the predictions. For "
-        "membranes, 0 equals -0, and values below 2^-126 in size count as 0. `run` is the given network; the others "
-        "are variants of it, trained briefly. Every layer that spikes must fire at "
-        f"{100 * low:g} to {100 * high:g} % (density: the share of its neurons that spike at a step), for a silent "
-        "network matches anything.\n"
+        "membranes, 0 equals -0, and values below 2^-126 in magnitude count as 0. `run` is the given network; the "
+        "others are variants of it, trained briefly. Every layer that spikes must fire at "
+        f"{100 * low:g} to {100 * high:g} % (density: the fraction of its neurons that spike at a step), because a "
+        "silent network matches anything.\n"
     )
     engines = list(dict.fromkeys(r.engine for r in results if not r.refused))
     rows = []
@@ -141,7 +141,7 @@ def _gradients(results: list[GradientResult]) -> Iterable[str]:
     yield (
         "||a - b|| / ||b|| of every parameter's gradient, where b is snnTorch's in float64; the table gives the "
         "largest. All sides have the same rounded weights. "
-        f"On the first {results[0].images} images on which snnTorch's float32 spikes are its float64 ones. "
+        f"On the first {results[0].images} images for which snnTorch's float32 spikes equal its float64 spikes. "
         f"Bounds: {bounds.short(bounds.GRADIENT['float64'])} in float64, {bounds.short(bounds.GRADIENT['float32'])} in "
         "float32; snnTorch's own float32 gradients, which have no bound, show what float32 can do. No tensor's norm "
         "may be 0.\n"
@@ -172,11 +172,11 @@ def _costs(found: Comparison) -> Iterable[str]:
     turns = len(measured[0].step.clock) if measured else 0
     yield (
         f"Batch {batch}, {steps} time steps, weights of the run. Medians over {turns} fresh processes of each side, "
-        "which take turns, after a warm-up (in brackets the shortest and the longest). Processors: processor seconds "
-        "of all threads together. Speed: snnTorch's seconds on the clock over the row's; there is none where the "
-        f"medians of a side's turns differ by more than {100 * (APART - 1):.0f} %, or other programs took more than "
-        f"{100 * OTHERS:.0f} % of the processors during a turn. Compile: what the first training iteration takes "
-        "longer, from an empty cache. Memory: the peak of the whole process.\n"
+        "which take turns, after a warmup (with the shortest and the longest in parentheses). Processors: CPU seconds "
+        "of all threads together. Speed: snnTorch's wall seconds divided by the row's; omitted if the medians of a "
+        f"side's turns differ by more than {100 * (APART - 1):.0f} %, or if other programs used more than "
+        f"{100 * OTHERS:.0f} % of the CPU during a turn. Compile: the additional time of the first training iteration, "
+        "from an empty cache. Memory: the peak of the whole process.\n"
     )
     speeds = {cost.side: speeds for cost, *speeds in _speeds(found.costs)}
     header = ("side", "training iteration", "processors", "speed", "inference batch", "processors", "speed")
@@ -195,7 +195,7 @@ def _costs(found: Comparison) -> Iterable[str]:
     yield table((*header, "compile", "memory"), rows)
     if measured:
         shares = ", ".join(f"{name} {two_digits(100 * share)}" for name, share in measured[0].densities.items())
-        yield f"\nDensities of the inference batch (%), which the event engine's cost follows: {shares}."
+        yield f"\nDensities of the inference batch (%), which determine the event engine's cost: {shares}."
     yield ""
     for c in found.costs:
         yield f"- {readable(c.side)}: " + (f"not measured: {c.failed}" if c.failed else c.description)

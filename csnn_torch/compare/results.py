@@ -168,7 +168,7 @@ class Trajectory:
         name = f"{len(self.differences)} iterations in float64"
         return [
             Check(f"{name}: largest difference of the losses", max(self.differences), 0, bounds.TRAINING),
-            Check(f"{name}: largest distance of a parameter", max(self.distance.values()), 0, bounds.TRAINING),
+            Check(f"{name}: largest difference of a parameter", max(self.distance.values()), 0, bounds.TRAINING),
             *(Check(f"{name}: density of {layer}", d, *bounds.DENSITY) for layer, d in self.densities.items()),
         ]
 

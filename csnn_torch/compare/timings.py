@@ -51,7 +51,7 @@ class Rounds:
         return max(medians) / min(medians)
 
     def __str__(self) -> str:
-        processor = "" if self.processor_s is None else f" ({two_digits(self.processor_s)} s of processors)"
+        processor = "" if self.processor_s is None else f" ({two_digits(self.processor_s)} s of CPU time)"
         return f"{two_digits(self.clock_s)} s{processor}"
 
 

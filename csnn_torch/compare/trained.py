@@ -30,7 +30,7 @@ def _by_seed(together: Sequence[Trajectory]) -> str:
     return (
         f"- Same training, {together[0].dtype}: over {len(together)} seeds of {len(together[0].differences)} "
         f"iterations the mean loss of the last {LAST} differs by {mean(apart):+.3f} +- {stdev(apart):.3f} (csnn_jax's "
-        "less snnTorch's, mean and standard deviation)."
+        "minus snnTorch's, mean and standard deviation)."
     )
 
 
@@ -38,11 +38,11 @@ def section(results: Sequence[Trajectory]) -> Iterator[str]:
     """Its section: what was compared, a column for each training, and a row for each seed of several."""
     yield "\n## Same training?\n"
     yield (
-        f"Equal weights to start from, equal batches. Bound: in float64, losses and parameters within "
-        f"{bounds.short(bounds.TRAINING)}, at a learning rate at which a training does not amplify rounding. In "
-        "float32, gradients round, and some day a weight of the two lies on different steps of its grid, and a spike "
-        "differs; from then on they are different trainings, each as good as the other. Before that, the float32 "
-        "losses differ because snnTorch adds one loss per step up, and csnn_jax takes the mean of all at once.\n"
+        f"Equal initial weights, equal batches. Bound: in float64, losses and parameters within "
+        f"{bounds.short(bounds.TRAINING)}, at a learning rate at which training doesn't amplify rounding. In "
+        "float32, gradients round, and eventually a weight of the two is on different steps of its grid, and a spike "
+        "differs; from then on they are different training runs, each as good as the other. Before that, the float32 "
+        "losses differ because snnTorch adds up one loss per step, and csnn_jax takes the mean of all at once.\n"
     )
     columns = [_column(r) for r, *_ in groups(results)]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
@@ -78,6 +78,6 @@ def _column(r: Trajectory) -> dict[str, str]:
         "last loss, csnn_jax and snnTorch": ", ".join(f"{losses[-1]:.6f}" for losses in r.losses.values()),
         "largest difference of the losses": largest,
         "iterations until a spike differs": "none differs" if r.parted is None else str(r.parted),
-        "largest relative distance of a parameter at the end": f"{r.distance[distance]:.1e} ({distance})",
+        "largest relative difference of a parameter at the end": f"{r.distance[distance]:.1e} ({distance})",
         "densities at the end by layer (%)": densities + ("" if r.counted else " **(not counted)**"),
     }

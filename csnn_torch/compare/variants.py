@@ -29,7 +29,7 @@ def of_variants(config: Config, tensors: Tensors, iterations: int) -> Iterator[C
     """Every variant of the run's network, trained from its weights, on all test images."""
     for variant in variants(config.model):
         if variant.model.input_shape != config.model.input_shape and data.takes_as_is(config.data.dataset):
-            print(f"Left out the variant {variant.name}: arrays are not resized", flush=True)
+            print(f"Skipping the variant {variant.name}: arrays aren't resized", flush=True)
             continue
         dataset = data.load_for(replace(config, model=variant.model))
         print(f"Training the variant {variant.name}", flush=True)

@@ -14,32 +14,33 @@ from csnn_torch.foreign.nir_programs import WrittenBy
 
 DESCRIPTION = """Runs two networks on the same images and prints the first spike in which they differ, and why.
 
-A and B are each a run directory; a step.onnx, best with the other files of its bundle beside it; FILE.nir, computed by
-NIR's definition; or PROGRAM:FILE.nir, a NIR file in norse, snntorch, sinabs or spikingjelly, which must be installed.
+A and B are each one of these: a run directory; a step.onnx, preferably inside its bundle; FILE.nir, computed by NIR's
+definition; or PROGRAM:FILE.nir, a NIR file run in norse, snntorch, sinabs or spikingjelly, which must be installed.
 Causes are found by experiment: one side's network is computed with each known difference between programs.
-Exit code 0 where no spike differs, 1 where one does, 2 for what can't be compared."""
+The exit code is 0 if no spike differs, 1 if one does, and 2 if the two can't be compared."""
 
 
 @dataclass(frozen=True)
 class FirstDifferenceFlags:
     a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    """A network."""
+    """First network."""
     b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
-    """Another."""
+    """Second network."""
     dataset: str | None = None
-    """Data set whose test images both get, as `csnn_jax.train --dataset` takes it; None: that of the run or bundle, or
-    random images where neither side is one."""
+    """Data set with the test images for both, named as for csnn_jax.train; default: that of the run or bundle, or
+    random images if neither side is a run or bundle."""
     images: int = 32
-    """Test images, the first so many."""
+    """Number of test images, from the first on."""
     time_steps: int | None = None
-    """Steps of the window; None: those of the run or bundle, or 100."""
+    """Number of time steps; default: that of the run or bundle, otherwise 100."""
     scale: float | None = None
-    """What a NIR file's network divides pixels by; None: as the run or bundle on the other side, or 256."""
+    """A NIR file's network divides pixels by this; default: the scale of the run or bundle on the other side, otherwise
+    256."""
     written_by: WrittenBy | None = None
-    """Program by whose rules FILE.nir alone is computed; None: NIR's definition."""
+    """Program whose rules apply to a FILE.nir without a PROGRAM; default: NIR's definition."""
     dt: float | None = None
-    """Time step of a NIR file's network, seconds; None: Norse's own 0.001, and 0.0001 of the others. Sinabs counts in
-    steps, and snnTorch has no other."""
+    """Time step of a NIR file's network in seconds; default: 0.001 for Norse, 0.0001 for the others. Sinabs counts in
+    steps, and snnTorch's time step is fixed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         for line in report.place(comparison, sides, names):
             print(line, flush=True)
-        print("Looking for causes: the network is run once for each of them", flush=True)
+        print("Looking for causes: running the network once for each", flush=True)
         for line in report.causes(compared.explained(sides, given, comparison), comparison.differ, sides):
             print(line)
         return 1

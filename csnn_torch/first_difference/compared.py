@@ -34,15 +34,15 @@ def _check(sides: Sides, one: Recording, other: Recording) -> None:
     shapes = [_shapes(recording) for recording in (one, other)]
     if len(shapes[0]) != len(shapes[1]):
         a, b = map(len, shapes)
-        raise UserError(f"{sides[1].name}: has {b} layers of neurons, expected {a}, as {sides[0].name} has")
+        raise UserError(f"{sides[1].name}: has {b} layers of neurons, expected {a}, as in {sides[0].name}")
     for number, (a, b) in enumerate(zip(*shapes, strict=True), 1):
         if a != b:
             found, expected = ("x".join(map(str, shape)) for shape in (b, a))
             raise UserError(
-                f"{sides[1].name}: layer {number} has {found} neurons, expected {expected}, as {sides[0].name} has"
+                f"{sides[1].name}: layer {number} has {found} neurons, expected {expected}, as in {sides[0].name}"
             )
     if not any(comparable(one, other, sides[0].held == sides[1].held)):
-        raise UserError(f"{sides[1].name}: shows neither spikes nor membranes that {sides[0].name} shows, too")
+        raise UserError(f"{sides[1].name}: shows neither the spikes nor the membranes that {sides[0].name} shows")
 
 
 def _shapes(recording: Recording) -> list[tuple[int, ...]]:

@@ -52,7 +52,7 @@ def inputs(sides: tuple[Side, Side], dataset: str | None, count: int, steps: int
     length = steps or (job.model if job else ModelConfig()).time_steps
     if images.ndim == 5:
         if images.shape[1] < length:
-            raise UserError(f"--time-steps {length}: the recordings have {images.shape[1]}, expected at most as many")
+            raise UserError(f"--time-steps {length}: expected at most {images.shape[1]}, the steps of the recordings")
         images = images[:, :length]
     each = [_enter(side, job, images, length, scale) for side in sides]
     return Inputs(what, length, (each[0], each[1]))
@@ -75,7 +75,7 @@ def _input_shape(sides: Sequence[Side]) -> tuple[int, int, int]:
         if side.input_shape:
             channels, height, width = (1, 1, *side.input_shape)[-3:]
             return height, width, channels
-    raise UserError(f"{sides[0].name}: doesn't say which images it takes, expected a run or a bundle on one side")
+    raise UserError(f"{sides[0].name}: doesn't state the shape of its images, expected a run or a bundle on one side")
 
 
 def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale: float | None) -> Tensor:
@@ -94,5 +94,5 @@ def _enter(side: Side, job: Config | None, images: np.ndarray, steps: int, scale
         return x
     if np.prod(side.input_shape) != np.prod(x.shape[2:]):
         shapes = ("x".join(map(str, shape)) for shape in (side.input_shape, x.shape[2:]))
-        raise UserError("{}: takes {}, and the images are {} (channels, height, width)".format(side.name, *shapes))
+        raise UserError("{}: takes {}, but the images are {} (channels, height, width)".format(side.name, *shapes))
     return x.reshape(*x.shape[:2], *side.input_shape)

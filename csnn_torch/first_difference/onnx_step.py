@@ -44,7 +44,7 @@ class OnnxStep:
         self._names = [value.name for value in model.graph.input]
         self._states = [value.name for value in model.graph.output][1:]
         if self._names[:1] != ["image"] or not self._states or len(self._names) != 1 + len(self._states):
-            expected = "expected one step, as step.onnx of a bundle: image and the states, mem1, ..."
+            expected = "expected a single step, as in a bundle's step.onnx: image and the states, mem1, ..."
             raise UserError(f"{path}: takes {', '.join(self._names)}; {expected}")
         self._layers = [name.startswith(MEMBRANE) for name in self._states]
         shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.input]
@@ -99,7 +99,7 @@ def _beside(path: Path, steps: str | None) -> tuple[Config | None, Network | Non
     try:
         _, config, tensors = rundir.open_run(str(path.parent))
     except UserError:
-        return None, None, "no config.json and weights.safetensors of a bundle lie beside it"
+        return None, None, "it's not in a folder with a bundle's config.json and weights.safetensors"
     if steps and steps.isdecimal() and int(steps):
         config = replace(config, model=replace(config.model, time_steps=int(steps)))
     return config, Network(config.model, tensors), ""

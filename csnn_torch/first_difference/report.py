@@ -41,9 +41,9 @@ def place(comparison: Comparison, sides: tuple[Side, Side], names: Sequence[str]
     yield _row(f"membrane {before}", *(_membrane(one.before) for one in seen))
     yield _row(f"membrane after step {where.step}", *(_membrane(one.after) for one in seen))
     if sides[0].held == sides[1].held:
-        yield f"  Both sides' membranes are those {sides[0].held} the reset that a spike causes."
+        yield f"  Membranes on both sides are {sides[0].held} the reset that a spike causes."
     else:
-        yield f"  A's membranes are those {sides[0].held} the reset that a spike causes, B's those {sides[1].held} it."
+        yield f"  A's membranes are {sides[0].held} the reset that a spike causes, B's {sides[1].held} it."
 
 
 def _neuron(place: Place) -> str:
@@ -70,9 +70,9 @@ def causes(explained: tuple[int, list[Finding]] | None, differ: int, sides: tupl
         sides: A and B.
     """
     if explained is None:
-        yield "Causes: not looked for, because neither side's network can be computed here:"
+        yield "Causes: unknown, because neither side's network can be computed here:"
         why = (
-            side.why_unread or "computed here, its network gives other values than the side itself" for side in sides
+            side.why_unread or "computed here, its network gives different values than on that side" for side in sides
         )
         yield from (f"  {letter}: {reason}" for letter, reason in zip("AB", why, strict=True))
         if files := [side.name for side in sides if ":" in side.name]:

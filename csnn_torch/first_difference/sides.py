@@ -17,7 +17,7 @@ from csnn_torch.first_difference.simulation import Network, simulate
 from csnn_torch.foreign import nir_file
 from csnn_torch.foreign.nir_programs import WrittenBy
 
-EXPECTED = f"a run directory, a step.onnx, FILE.nir or PROGRAM:FILE.nir, with a PROGRAM of {', '.join(PROGRAMS)}"
+EXPECTED = f"a run directory, a step.onnx, FILE.nir or PROGRAM:FILE.nir, where PROGRAM is one of {', '.join(PROGRAMS)}"
 
 
 def open_side(given: str, dt: float | None = None, written_by: WrittenBy | None = None) -> Side:
@@ -43,7 +43,7 @@ def open_side(given: str, dt: float | None = None, written_by: WrittenBy | None 
         raise UserError(f"{one_line(given)}: no such file or directory, expected {EXPECTED}")
     if path.is_dir():
         if (path / "manifest.json").is_file():
-            raise UserError(f"{one_line(given)}: is a bundle, expected its {path / 'step.onnx'}, or a run directory")
+            raise UserError(f"{one_line(given)}: is a bundle, expected its {path / 'step.onnx'} or a run directory")
         return Run(given)
     if path.suffix == ".onnx":
         return OnnxStep(given)

@@ -50,7 +50,7 @@ def normalization(values: Sequence[float]) -> Normalization:
     if not values or len(values) % 2 or not np.isfinite(values).all() or found.std.min() <= 0:
         shown = " ".join(f"{value:g}" for value in values)
         raise UserError(
-            f"--normalize {shown}: expected a mean and a positive standard deviation, or one of each channel"
+            f"--normalize {shown}: expected a mean and a positive standard deviation, or one of each per channel"
         )
     return found
 
@@ -68,7 +68,7 @@ def weighted(layer: Module, norm: Module | None, source: str, eps: float) -> Wei
             if not tensor.dtype.is_floating_point:
                 raise UserError(f"{source}: {module.name}.{name} has type {tensor.dtype}, expected floats")
             if not tensor.isfinite().all():
-                raise UserError(f"{source}: {module.name}.{name} holds values that are not finite")
+                raise UserError(f"{source}: {module.name}.{name} has values that aren't finite")
     shape = list(layer.tensors["weight"].shape)
     if layer.kind == "conv" and shape[2] != shape[3]:
         raise UserError(f"{source}: {layer.name}.weight has shape {shape}, expected a square kernel")
@@ -83,7 +83,7 @@ def weighted(layer: Module, norm: Module | None, source: str, eps: float) -> Wei
         if name != "num_batches_tracked" and list(tensor.shape) != shape[:1]:
             raise UserError(f"{source}: {norm.name}.{name} has shape {list(tensor.shape)}, expected [{shape[0]}]")
     if norm.tensors["running_var"].min() < 0:
-        raise UserError(f"{source}: {norm.name}.running_var holds negative values, expected variances")
+        raise UserError(f"{source}: {norm.name}.running_var has negative values, expected variances")
     weight, bias, note = _folded(weight, bias, layer, norm, eps)
     return Weighted(weight, bias, types, (note,))
 
@@ -97,7 +97,7 @@ def _folded(
     shifted = (0 if bias is None else bias) - of["running_mean"]
     note = f"{norm.name} is folded into {layer.name}, with its running statistics and eps {eps:g}"
     if layer.kind == "conv" and (gain < 0).any():
-        note += "; some of its weights are negative, which changes the result where a max-pool stands between the two"
+        note += "; some of its weights are negative, which changes the result if there is a max-pool between the two"
     scaled = weight * gain.reshape(-1, *[1] * (weight.ndim - 1))
     return scaled, shifted * gain + of.get("bias", 0.0), note
 
@@ -117,11 +117,11 @@ def normalized(first: Weighted, layer: Layer, channels: int, by: Normalization) 
     """
     if layer.padding:
         raise UserError(
-            f"--normalize: {layer.name} pads its input by {layer.padding}, and its zeros are the mean of a normalized "
-            "image but black in an image that is not, expected a first layer without padding (--padding valid)"
+            f"--normalize: {layer.name} pads its input by {layer.padding} with zeros, which are the mean of normalized "
+            "images but black in others, expected a first layer without padding (--padding valid)"
         )
     if len(by.mean) not in (1, channels):
-        raise UserError(f"--normalize: {len(by.mean)} means, expected one, or one for each of {channels} channels")
+        raise UserError(f"--normalize: {len(by.mean)} means, expected one, or one for each of the {channels} channels")
     out, inputs = first.weight.shape[:2]
     of_channels = Normalization(*(np.broadcast_to(values, channels) for values in by))
     each = math.prod(layer.in_shape) // channels if layer.kind == "linear" else 1  # flattened in C, H, W order
@@ -150,10 +150,10 @@ def entered(first: Weighted, config: ModelConfig, given: float | None) -> Weight
         given = TO_TENSOR if taken == PIXEL else taken
     else:
         check("--scale", f"{given:g}", "a positive number", is_number(given, 0.0))
-        check("--encoding", config.encoding, "direct, beside --scale", config.encoding == "direct")
-        check("--scale", f"{given:g}", "none, for images of floats", config.takes_bytes)
+        check("--encoding", config.encoding, "direct with --scale", config.encoding == "direct")
+        check("--scale", f"{given:g}", "no --scale for images of floats", config.takes_bytes)
     if given == taken:
         return first
     layer = config.layers[0].name
-    note = f"your images were divided by {given:g}, here bytes are divided by {taken:g}: {layer} makes up for it"
+    note = f"your images were divided by {given:g}, but here bytes are divided by {taken:g}: {layer} compensates for it"
     return first._replace(weight=first.weight * (taken / given), notes=(*first.notes, note))

@@ -1,8 +1,8 @@
-"""Tells the modules of a state_dict apart by their tensors.
+"""Identifies the modules of a state_dict by their tensors.
 
-A Conv2d or Linear has a `weight` of four or two axes and perhaps a `bias`; a BatchNorm2d has `running_mean` and
-`running_var`; a `snn.Leaky` has `beta`, `threshold` and, in snnTorch 1.0, `reset_mechanism_val` and
-`graded_spikes_factor`; a `snn.Synaptic` has `alpha` besides. How they are called does not matter.
+A Conv2d or Linear has a `weight` with four or two axes and optionally a `bias`. A BatchNorm2d has `running_mean` and
+`running_var`. An `snn.Leaky` has `beta`, `threshold` and, in snnTorch 1.0, `reset_mechanism_val` and
+`graded_spikes_factor`; an `snn.Synaptic` also has `alpha`. The modules' names don't matter.
 """
 
 from typing import NamedTuple
@@ -14,29 +14,29 @@ from csnn_jax.neurons import NEURONS
 from csnn_jax.neurons.neuron import Neuron
 
 READ = tuple(kind for kind in NEURONS.values() if not kind.lacks("snntorch"))
-"""The neurons that are read."""
+"""The supported neuron models."""
 _NEURON = set.intersection(*({*kind.parameters} for kind in READ))
 _NEURON_MAY = {"reset_mechanism_val", "graded_spikes_factor"}.union(*(kind.parameters for kind in READ))
 _NORM = {"running_mean", "running_var", "num_batches_tracked"}
 
 
 def class_of(kind: Neuron) -> str:
-    """The class of snnTorch that a neuron is."""
+    """The snnTorch class of a neuron model."""
     return f"snntorch.{kind.name.capitalize()}"
 
 
 SPIKING = " or ".join(map(class_of, READ))
-KINDS = {"conv": "a Conv2d", "fc": "a Linear", "lif": f"a {SPIKING}", "norm": "a BatchNorm"}
-"""What the kinds of modules are called in messages."""
+KINDS = {"conv": "a Conv2d", "fc": "a Linear", "lif": f"an {SPIKING}", "norm": "a BatchNorm"}
+"""The names of the kinds of modules in messages."""
 
 
 class Module(NamedTuple):
     """A module of the saved network.
 
     Attributes:
-        name: its own, such as `conv1`, `net.0`.
+        name: its name, such as `conv1` or `net.0`.
         kind: `conv`, `fc`, `lif` or `norm`.
-        tensors: by the last part of their names.
+        tensors: its tensors, by the last part of their names.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Module(NamedTuple):
 
     @property
     def neuron(self) -> Neuron:
-        """What a `lif` is: the neuron with the most parameters of those that it has."""
+        """The neuron model of a `lif`: the one with the most parameters that are all present."""
         found = [kind for kind in READ if kind.parameters.keys() <= self.tensors.keys()]
         return max(found, key=lambda kind: len(kind.parameters))
 
@@ -59,7 +59,7 @@ def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
     """The modules in the order in which they were registered.
 
     Raises:
-        UserError: a module that csnn_jax has none of; names the tensor that gives it away.
+        UserError: csnn_jax doesn't support a module; the message names the tensor that identifies it.
     """
     groups: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in state.items():
@@ -71,7 +71,7 @@ def modules(state: dict[str, torch.Tensor], source: str) -> list[Module]:
         if (owner := one.name.rpartition(".")[0]) in neurons:
             raise UserError(
                 f"{source}: {one.name}.weight belongs to the neuron {owner}, a recurrent one such as "
-                f"snntorch.RLeaky, expected {SPIKING}, which csnn_jax has"
+                f"snntorch.RLeaky, expected {SPIKING}, which csnn_jax supports"
             )
     return found
 
@@ -88,7 +88,7 @@ def _module(name: str, group: dict[str, torch.Tensor], source: str) -> Module:
         if axes == 1:
             raise UserError(
                 f"{source}: {name}.running_mean is missing, expected the running statistics of a BatchNorm; other "
-                f"modules with a weight of shape {list(group['weight'].shape)}, such as GroupNorm, are not supported"
+                f"modules with a weight of shape {list(group['weight'].shape)}, such as GroupNorm, aren't supported"
             )
         kind, allowed = {4: "conv", 2: "fc"}.get(axes, ""), {"weight", "bias"}
         if not kind:
@@ -99,7 +99,7 @@ def _module(name: str, group: dict[str, torch.Tensor], source: str) -> Module:
     known = f"Conv2d, Linear, BatchNorm2d and {SPIKING}"
     if not kind:
         parts = ", ".join(sorted(group))
-        raise UserError(f"{source}: {name or 'the file'} has {parts}, expected a network of {known} alone")
+        raise UserError(f"{source}: {name or 'the file'} has {parts}, expected only {known}")
     for part in sorted(group.keys() - allowed):
-        raise UserError(f"{source}: {name}.{part} is no tensor of {KINDS[kind]}, expected a network of {known} alone")
+        raise UserError(f"{source}: {name}.{part} isn't a tensor of {KINDS[kind]}, expected only {known}")
     return Module(name, kind, group)

@@ -44,5 +44,5 @@ def weights_of(config: ModelConfig, names: Sequence[str], weighted: Sequence[Wei
             with np.errstate(over="ignore"):
                 tensors[f"{layer.name}.{name}"] = values.astype(np.float32)
             if not np.isfinite(tensors[f"{layer.name}.{name}"]).all():
-                raise UserError(f"{source}: {own}.{name} leaves float32's range, expected smaller values")
+                raise UserError(f"{source}: {own}.{name} exceeds float32's range, expected smaller values")
     return tensors

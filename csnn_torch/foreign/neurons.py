@@ -1,4 +1,4 @@
-"""What the neurons of a stack are: fields of ModelConfig, and the values per channel that the weights hold."""
+"""The neurons of a stack: fields of ModelConfig, and the values per channel that are stored with the weights."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -16,17 +16,17 @@ from csnn_torch.foreign.stack import Stack
 T = TypeVar("T")
 
 _RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
-"""In the order of snnTorch's `reset_mechanism_val`."""
-_ALIKE = "neurons with alpha are taken as snntorch.Synaptic; a snntorch.Alpha looks the same in a state_dict"
+"""The resets in the order of snnTorch's `reset_mechanism_val`."""
+_ALIKE = "neurons with alpha are read as snntorch.Synaptic; snntorch.Alpha looks the same in a state_dict"
 
 
 class FoundNeurons(NamedTuple):
     """The neurons of a stack.
 
     Attributes:
-        fields: of ModelConfig: neuron, reset, output, per_channel, and the kind's parameters.
-        values: of each parameter, by its name and layer by layer: float32, scalars or [channels].
-        notes: what was done or assumed, one line each.
+        fields: fields of ModelConfig: neuron, reset, output, per_channel, and the neuron's parameters.
+        values: values of each parameter by name, one per layer: float32, scalars or [channels].
+        notes: changes and assumptions, one line each.
     """
 
     fields: dict[str, Any]
@@ -34,7 +34,7 @@ class FoundNeurons(NamedTuple):
     notes: tuple[str, ...]
 
     def stored(self, config: ModelConfig) -> Tensors:
-        """The values that the weights of a network hold, by their names in files; `config` has these `fields`."""
+        """The values that are stored with the weights, by their names in files; `config` has these `fields`."""
         found: Tensors = {}
         for number, layer in enumerate(config.layers):
             for name in layer.neurons.stored:
@@ -44,16 +44,16 @@ class FoundNeurons(NamedTuple):
 
 
 def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeurons:
-    """Reads the neurons of a stack. A last layer without one becomes an integrator that forgets at every step.
+    """Reads the neurons of a stack. A last layer without a neuron becomes an integrator with a decay of 0.
 
     Args:
-        stack: the modules in their places.
+        stack: the modules in order.
         source: the file, for messages.
-        output: what the last layer is. None: an integrator if it has no neuron, or is the only one without a reset.
+        output: kind of the last layer. None: an integrator if it has no neuron, or is the only one without a reset.
 
     Raises:
-        UserError: neurons of several kinds, values that no neuron has, or an output that the last layer can't be;
-            names the module.
+        UserError: there are several kinds of neurons, invalid values, or an output that the last layer doesn't support;
+            the message names the module.
     """
     depth, pairs = len(stack.layers), list(zip(stack.neurons, stack.layers, strict=False))
     kind = _kind(stack.neurons, source)
@@ -80,7 +80,7 @@ def read(stack: Stack, source: str, output: Output | None = None) -> FoundNeuron
         if kind.parameters[name].decays and ((neuron.tensors[name] < 0) | (neuron.tensors[name] > 1)).any()
     ]
     if clipped:
-        notes.append(f"{', '.join(clipped)}: clipped to 0 to 1, as snnTorch runs it")
+        notes.append(f"{', '.join(clipped)}: clipped to between 0 and 1, as in snnTorch")
     return FoundNeurons(fields, values, (*notes, *chosen, *assumed))
 
 
@@ -102,7 +102,7 @@ def _resets(neurons: Sequence[Module], source: str) -> tuple[list[Reset], list[s
             known = "0 (subtract), 1 (zero) or 2 (none)"
             raise UserError(f"{source}: {neuron.name}.reset_mechanism_val is {value}, expected {known}")
         found.append(_RESETS[value])
-    assumed = "no reset_mechanism_val is in the file: taken as subtract"
+    assumed = "the file has no reset_mechanism_val: assuming subtract"
     return found, [] if all(map(_tells_reset, neurons)) else [assumed]
 
 
@@ -117,12 +117,12 @@ def _output(stack: Stack, resets: Sequence[Reset], asked: Output | None, source:
     if len(stack.neurons) < len(stack.layers):
         if asked == "spiking":
             raise UserError(f"--output spiking: {source} has no neuron after {layer}, expected integrator")
-        also = f"if one comes after it, say so by --map NAME=lif{len(stack.layers)}"
+        also = f"if one follows it, use --map NAME=lif{len(stack.layers)}"
         return "integrator", [f"{layer} has no neuron: the class is read from its current, step by step; {also}"]
     last, reset = stack.neurons[-1], resets[-1]
     if asked == "integrator" and reset != "none" and _tells_reset(last):
         raise UserError(
-            f"--output integrator: {last.name} of {source} has the reset {reset}, expected none; "
+            f"--output integrator: {last.name} of {source} has reset {reset}, expected none; "
             "--readout membrane reads the membranes of neurons that reset"
         )
     if asked is not None or reset != "none":
@@ -173,7 +173,7 @@ def _scalar(neuron: Module, name: str, source: str) -> float:
 
 
 def number(values: np.ndarray) -> float:
-    """What a configuration has for a layer: 0.9, and not 0.8999999761581421, the same float32; of channels the mean."""
+    """A layer's value for the configuration: 0.9, not 0.8999999761581421, the same float32; the mean of channels."""
     return float(str(values[()])) if values.ndim == 0 else float(f"{values.mean(dtype=np.float64):.4g}")
 
 

@@ -83,7 +83,7 @@ class _Reader:
         if kernel != width:
             raise node.error(f"weight has shape {list(weight.shape)}, expected a square kernel")
         if len(self.shape) != 3 or self.shape[0] != inputs:
-            raise node.error(f"weight has shape {list(weight.shape)}, but {_by(self.shape)} comes in")
+            raise node.error(f"weight has shape {list(weight.shape)}, but its input is {_by(self.shape)}")
         for name in ("groups", "dilation"):
             if whole(node, name) != 1:
                 raise node.error(f"{name} is {whole(node, name)}, expected 1")
@@ -101,7 +101,7 @@ class _Reader:
         if len(self.shape) != 1:
             raise node.error(f"gets {_by(self.shape)}, expected a Flatten before it")
         if weight.shape[1:] != self.shape:
-            raise node.error(f"weight has shape {list(weight.shape)}, but {self.shape[0]} values come in")
+            raise node.error(f"weight has shape {list(weight.shape)}, but its input has {self.shape[0]} values")
         self._begin(Block(node, weight * self.factor, self._bias(node, len(weight)), weight.shape[:1]))
 
     def _weight(self, node: Node, axes: int) -> np.ndarray:
@@ -120,7 +120,7 @@ class _Reader:
 
     def _begin(self, block: Block) -> None:
         if min(block.shape) < 1:
-            raise block.node.error(f"{_by(self.shape)} comes in, which leaves nothing; expected larger images")
+            raise block.node.error(f"its input is {_by(self.shape)}, which leaves no output; expected larger images")
         self.blocks.append(block)
         self._becomes(block.shape)
 
@@ -135,14 +135,14 @@ class _Reader:
             raise node.error(f"{node.kind} is the second pool after `{block.node.name}`, expected one")
         size, stride, zeros = (whole(node, name) for name in ("kernel_size", "stride", "padding"))
         if size < 2 or size & (size - 1):
-            raise node.error(f"kernel_size is {size}, expected a power of two, whose average is exact")
+            raise node.error(f"kernel_size is {size}, expected a power of two, which keeps the average exact")
         if (stride, zeros) != (size, 0):
             raise node.error(f"stride is {stride} and padding {zeros}, expected stride {size} and padding 0")
         left = per_channel(node, "the Scale before it", self.factor, self.shape)
         channels, *sizes = self.shape
         self._becomes((channels, *(length // size for length in sizes)))
         if not min(self.shape):
-            raise node.error(f"{_by(sizes)} pixels come in, fewer than a window of {size}x{size} has")
+            raise node.error(f"its input has {_by(sizes)} pixels, fewer than a window of {size}x{size}")
         self.factor = self.factor * left.reshape(-1, 1, 1)
         block.pool, block.window, block.pooling, block.pool_after = _POOLS[node.kind], size, node, not self.waiting
         if self.waiting:
@@ -192,12 +192,12 @@ def blocks(chain: Chain, shape: Shape, source: str) -> list[Block]:
     """
     for node in chain.nodes:
         if node.kind not in _STEPS:
-            raise node.error(f"{one_line(node.kind)} is not supported, expected {_KNOWN}")
+            raise node.error(f"{one_line(node.kind)} isn't supported, expected {_KNOWN}")
     reader = _Reader(shape)
     for node in chain.nodes:
         _STEPS[node.kind](reader, node)
     if not reader.blocks:
-        raise UserError(f"{source}: holds no Conv2d, Linear or Affine, expected a network")
+        raise UserError(f"{source}: has no Conv2d, Linear or Affine, expected a network")
     last, end = reader.blocks[-1], chain.nodes[-1]
     if last.is_conv:
         raise last.node.error("is the last layer, expected a Linear or Affine after the convolutions")
@@ -205,7 +205,7 @@ def blocks(chain: Chain, shape: Shape, source: str) -> list[Block]:
         raise end.error(f"{end.kind} is the last node, expected the neurons of the last layer")
     for block in reader.blocks[:-1]:
         if block.neuron and block.neuron.kind == "LI":
-            raise block.neuron.error("LI does not spike, expected it after the last layer only")
+            raise block.neuron.error("LI doesn't spike, expected it only after the last layer")
     return reader.blocks
 
 
@@ -221,7 +221,7 @@ def geometry(blocks: Sequence[Block]) -> dict[str, Any]:
     for after, node in pooled:
         if after != pooled[0][0]:
             one, other = ("after its neurons", "before") if after else ("before its neurons", "after")
-            raise node.error(f"pools {one}, but `{pooled[0][1].name}` {other} them, expected one order")
+            raise node.error(f"pools {one}, but `{pooled[0][1].name}` pools {other} them, expected the same order")
     stated: dict[str, Any] = {
         "conv_channels": outputs[: len(convs)],
         "hidden": outputs[len(convs) : -1],

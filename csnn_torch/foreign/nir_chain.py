@@ -48,7 +48,7 @@ class Node:
         """
         values = np.asarray(self[parameter])
         if values.dtype.kind not in "fiu" or not values.size:
-            raise self.error(f"{parameter} holds {one_line(str(values.dtype))}, expected numbers")
+            raise self.error(f"{parameter} is {one_line(str(values.dtype))} {list(values.shape)}, expected numbers")
         if not np.isfinite(values).all():
             raise self.error(f"{parameter} is {values[~np.isfinite(values)][0]}, expected finite numbers")
         return values
@@ -100,9 +100,7 @@ def chain(graph: Graph, source: str) -> Chain:
             f"{source}: {_listed(order[-1:])} feeds nothing, expected a chain that ends at {_listed([last])}"
         )
     if loose := sorted(nodes.keys() - set(order)):
-        raise UserError(
-            f"{source}: {_listed(loose)} lies outside the chain from Input to Output, expected all nodes in it"
-        )
+        raise UserError(f"{source}: {_listed(loose)} isn't in the chain from Input to Output, expected all nodes in it")
     inner = [(name, nodes[name]) for name in order if nodes[name].kind not in ("Input", "Output")]
     found = (Node(source, number, name, *one) for number, (name, one) in enumerate(inner, 1))
     return Chain(_shape(nodes[first]), tuple(found))

@@ -14,7 +14,7 @@ from csnn_jax.errors import UserError, first_line, one_line
 NEWEST = (1, 0, 8)
 """The newest version of nir whose files are known."""
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_EXPECTED = "expected a graph that nir.write wrote"
+_EXPECTED = "expected a graph written by nir.write"
 _DEEPEST = 16
 """Graphs within graphs; a file may hold one within itself."""
 _PACKED = 1100
@@ -71,7 +71,7 @@ def read(path: str) -> Graph:
     try:
         with open(path, "rb") as start:
             if start.read(len(SIGNATURE)) != SIGNATURE:
-                raise UserError(f"{path}: is not a NIR file, which is an HDF5 file, {_EXPECTED}")
+                raise UserError(f"{path}: isn't an HDF5 file, {_EXPECTED}")
         with h5py.File(path) as file:
             _check_version(file, path)
             if "node" not in file:
@@ -82,7 +82,7 @@ def read(path: str) -> Graph:
     except Exception as error:  # h5py raises almost anything for a damaged file
         raise UserError(f"{path}: truncated or damaged, {_EXPECTED}: {one_line(first_line(error))}") from None
     if isinstance(found, StoredNode):
-        raise UserError(f"{path}: holds a single {found.kind}, {_EXPECTED}")
+        raise UserError(f"{path}: contains a single {found.kind}, {_EXPECTED}")
     return found
 
 
@@ -92,10 +92,10 @@ def _check_version(file: Any, path: str) -> None:
     version = one_line(str(_value(file["version"], path)))
     parts = version.split(".")
     if not all(part.isdecimal() and part.isascii() for part in parts[:3]):
-        raise UserError(f"{path}: has the version {version}, expected one such as {_shown(NEWEST)}")
+        raise UserError(f"{path}: has version {version}, expected a version such as {_shown(NEWEST)}")
     if tuple(map(int, parts[:3])) > NEWEST:
         raise UserError(
-            f"{path}: was written by nir {version}, expected {_shown(NEWEST)}, the newest known here, or older"
+            f"{path}: was written by nir {version}, expected {_shown(NEWEST)}, the newest supported version, or older"
         )
 
 

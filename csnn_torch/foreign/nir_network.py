@@ -56,7 +56,7 @@ def read(
     if written_by is not None:
         check_choice("--written-by", written_by, WrittenBy)
     if not norm_input and written_by != "sinabs":
-        raise UserError("--no-norm-input: expected --written-by sinabs with it, whose neurons have norm_input")
+        raise UserError("--no-norm-input: expected --written-by sinabs, whose neurons have norm_input")
     graph = nir_file.read(path)
     said = _said(graph.metadata, path)
     chain = nir_chain.chain(graph, path)
@@ -76,7 +76,7 @@ def read(
         raise UserError(f"{path}: {error}") from None
     weighted = [folding.Weighted(block.weight, block.bias, set()) for block in blocks]
     if by is not None:
-        check("--encoding", config.encoding, "direct, beside --normalize", config.encoding == "direct")
+        check("--encoding", config.encoding, "direct with --normalize", config.encoding == "direct")
         weighted[0] = folding.normalized(weighted[0], config.layers[0], config.input_shape[2], by)
     if divided_by is None and config.encoding == "direct" and config.takes_bytes:
         divided_by = said.get("scale")
@@ -84,9 +84,9 @@ def read(
     tensors = weights_of(config, [block.node.name for block in blocks], weighted, path) | found.stored(config)
     notes = [note for one in weighted for note in one.notes] + list(found.notes)
     if dt is None and written is None and program.step and not program.fixed:
-        notes.append(f"the file has no time step: taken as {step:g} s; --dt gives another")
+        notes.append(f"the file has no time step: assuming {step:g} s; use --dt for another")
     if written_by is None and written is None:
-        notes.append("taken by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
+        notes.append("read by NIR's definition: reset to v_reset, spikes above v_threshold; see --written-by")
     return ForeignNetwork(config, tensors, (*notes, *filter(None, [program.unsaid])))
 
 
@@ -98,7 +98,7 @@ def _said(metadata: dict[str, Any], source: str) -> dict[str, Any]:
         said[name] = value.item() if isinstance(value, np.generic) else value
         kinds = (str,) if name == "encoding" else (int, float)
         if not isinstance(said[name], kinds):
-            raise UserError(f"{source}: has the metadata {name} {show(value)}, expected {kinds[-1].__name__}")
+            raise UserError(f"{source}: has {name} {show(value)} in its metadata, expected {kinds[-1].__name__}")
     return said
 
 
@@ -108,7 +108,7 @@ def _step(program: Program, name: WrittenBy | None, given: float | None, said: f
     fixed = program.step is None or program.fixed
     if given is not None and fixed:
         counts = "which counts in steps" if program.step is None else f"whose step is {program.step:g} s"
-        raise UserError(f"--dt {given:g}: expected none with --written-by {name}, {counts}")
+        raise UserError(f"--dt {given:g}: expected no --dt with --written-by {name}, {counts}")
     return given or (None if fixed else said) or program.step or 1.0
 
 
@@ -123,7 +123,7 @@ def _input_shape(
     known = len(found) in (1, 3) and min(found) > 0
     if given is None:
         if not known:
-            has = f"an input of shape {list(chain.shape)}" if chain.shape else "no shape of its input"
+            has = f"an input of shape {list(chain.shape)}" if chain.shape else "no input shape"
             raise UserError(f"{source}: has {has}, expected channels, height and width; see --input-shape")
         given = (found[1], found[2], found[0]) if len(found) == 3 else _image(found[0], source)
     check("--input-shape", given, "three positive whole numbers", len(given) == 3 and min(given) > 0)
@@ -137,5 +137,5 @@ def _image(features: int, source: str) -> tuple[int, int, int]:
     """The image that so many pixels are: a square, grey one."""
     side = math.isqrt(features)
     if side**2 != features:
-        raise UserError(f"{source}: has {features} inputs, which are no square image; give its --input-shape")
+        raise UserError(f"{source}: has {features} inputs, which isn't a square image; use --input-shape")
     return side, side, 1

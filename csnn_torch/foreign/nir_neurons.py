@@ -83,7 +83,7 @@ def _neurons(block: Block, rule: Rule, synaptic: bool) -> _Neurons:
     if node is None:  # what comes in is read, step by step
         return _Neurons(none, none, one, np.ones(()), np.zeros(()), "none")
     if node.kind not in rule.program.kinds:
-        raise node.error(f"{node.kind} is in no file by this program, expected {', '.join(rule.program.kinds)}")
+        raise node.error(f"this program never writes {node.kind}, expected {', '.join(rule.program.kinds)}")
     shape = block.shape
     leaks = node.kind != "IF"
     tau = "tau_mem" if node.kind == "CubaLIF" else "tau"
@@ -99,7 +99,7 @@ def _neurons(block: Block, rule: Rule, synaptic: bool) -> _Neurons:
     rest = _rest(node, shape, rule, reset)
     offset = leak * ((_values(node, "v_leak", shape, 0) if leaks else 0) - rest)
     if node.kind == "CubaLIF" and np.any(offset):
-        raise node.error("v_leak differs from v_reset, expected the same: it moves the membrane, not the synapse")
+        raise node.error("v_leak differs from v_reset, expected the same value, as it acts on the membrane only")
     threshold = one if node.kind == "LI" else _threshold(node, shape, rest, rule)
     return _Neurons(alpha, beta, threshold, _power(np.asarray(gain, np.float64)), np.asarray(offset), reset)
 
@@ -112,7 +112,7 @@ def _leak(node: Node, name: str, shape: Shape, rule: Rule) -> Values:
     leak = np.asarray(rule.program.leak(tau, rule.dt))
     if not np.isfinite(leak).all() or (leak > 1).any():
         shortest = f"{name} is {_first(tau[~(leak <= 1)])} s, shorter than the step of {rule.dt:g} s"
-        raise node.error(f"{shortest}, which would take more than all of it; see --dt and --written-by")
+        raise node.error(f"{shortest}, so the decay would exceed 1; see --dt and --written-by")
     return leak
 
 
@@ -131,7 +131,7 @@ def _reset(node: Node, beta: Values, rule: Rule, synaptic: bool) -> Reset:
         return "clear" if synaptic and node.kind == "LIF" and reset == "zero" else reset
     if reset == "subtract" and (beta != 1).any():
         raise node.error(
-            "a LIF that subtracts its threshold in the step of the spike leaks after it, and csnn_jax's leaks before; "
+            "a LIF that subtracts its threshold in the step of the spike leaks afterward, but csnn_jax's leaks before; "
             "expected --reset zero, or --written-by snntorch, whose neurons subtract one step later"
         )
     return "clear" if synaptic and reset == "zero" else reset
@@ -189,4 +189,4 @@ def _notes(blocks: Sequence[Block], found: Sequence[_Neurons], rule: Rule) -> It
             yield f"`{block.node.name}` has no neurons: the class is read from its current, step by step"
         elif np.max(one.gain) <= WEAK:
             part = f"`{block.neuron.name}`, {block.neuron.kind}, gets {np.max(one.gain):g} of its input"
-            yield f"{part} by its r, its time constant and the step: see --written-by, for programs differ in units"
+            yield f"{part} because of its r, time constant and time step; programs differ in units, see --written-by"

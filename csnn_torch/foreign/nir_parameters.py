@@ -76,6 +76,6 @@ def padding(node: Node, kernel: int) -> Literal["same", "valid"]:
     if kernel % 2 and zeros == kernel // 2:
         return "same"
     if zeros:
-        half = f"{kernel // 2}, half a kernel, or 0" if kernel % 2 else "0, for the kernel is even"
+        half = f"{kernel // 2}, half a kernel, or 0" if kernel % 2 else "0, because the kernel is even"
         raise node.error(f"padding is {zeros}, expected {half}")
     return "valid"

@@ -85,7 +85,7 @@ PROGRAMS: dict[WrittenBy, Program] = {
         late=True,
         reset="subtract",
         starts="0",
-        unsaid="a file by snnTorch has no reset: taken as subtract, its default; --reset gives another",
+        unsaid="snnTorch's files don't contain the reset: assuming subtract, its default; use --reset for another",
     ),
     "norse": Program(
         step=1e-3,
@@ -93,7 +93,7 @@ PROGRAMS: dict[WrittenBy, Program] = {
         kinds=("IF", "LIF", "CubaLIF", "LI"),
         by_r=False,
         starts="v_leak",
-        unsaid="a file by Norse has neither its v_reset nor its reset_method: taken as a reset to 0, its default",
+        unsaid="Norse's files contain neither v_reset nor reset_method: assuming a reset to 0, its default",
     ),
     "sinabs": Program(
         step=None,
@@ -103,9 +103,9 @@ PROGRAMS: dict[WrittenBy, Program] = {
         includes=True,
         reset="subtract",
         starts="0",
-        unsaid="a file by Sinabs has neither norm_input, tau_syn, min_v_mem, reset_fn nor spike_fn: taken are the "
-        "defaults, but one spike per step where Sinabs has several (as SingleSpike); --reset zero is MembraneReset, "
-        "--no-norm-input norm_input=False",
+        unsaid="Sinabs' files don't contain norm_input, tau_syn, min_v_mem, reset_fn or spike_fn: assuming the "
+        "defaults, but at most one spike per step (SingleSpike); use --reset zero for MembraneReset and "
+        "--no-norm-input for norm_input=False",
     ),
     "spikingjelly": Program(step=1e-4, leak=_euler, kinds=("IF", "LIF", "CubaLIF"), includes=True),
 }

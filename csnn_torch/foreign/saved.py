@@ -1,4 +1,4 @@
-"""Reads the file in which somebody saved a network: its named tensors, running none of its code."""
+"""Reads the named tensors of a saved network without running any code from the file."""
 
 import pickle
 import re
@@ -13,7 +13,7 @@ import torch
 from csnn_jax.errors import UserError, first_line
 from csnn_jax.runs import weights
 
-_EXPECTED = "expected a state_dict that torch.save wrote"
+_EXPECTED = "expected a state_dict written by torch.save"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -22,9 +22,9 @@ class Saved(NamedTuple):
     """The named tensors of a file.
 
     Attributes:
-        tensors: by their names, in the order in which the modules were registered, as far as the file holds it.
-        notes: what was done to get them, one line each.
-        ordered: whether the file holds that order.
+        tensors: tensors by name, in the order in which the modules were registered if the file has it.
+        notes: how they were found, one line each.
+        ordered: whether the file has that order.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -55,39 +55,39 @@ _HARMLESS: list[Any] = [
 
 
 def read(path: str) -> Saved:
-    """Reads a file that `torch.save(network.state_dict(), path)` made, or one that holds a state_dict among others.
+    """Reads a file written by `torch.save(network.state_dict(), path)`, or a checkpoint that contains a state_dict.
 
     Raises:
-        UserError: no such file, truncated, or it holds something else than named tensors.
+        UserError: the file is missing, truncated, or contains anything but named tensors.
     """
     if path.endswith(".safetensors"):
         return _of_safetensors(path)
     found = _unpickled(path)
     if not isinstance(found, dict) or not found:
         what = "an empty dict" if found == {} else f"a {_type(found)}"
-        raise UserError(f"{path}: holds {what}, {_EXPECTED}")
+        raise UserError(f"{path}: contains {what}, {_EXPECTED}")
     inside = [name for name, value in found.items() if _is_state(value)]
     if len(inside) > 1:
         names = " and ".join(map(_shown, inside))
-        raise UserError(f"{path}: holds {len(inside)} state_dicts, {names}, expected one")
+        raise UserError(f"{path}: contains {len(inside)} state_dicts, {names}, expected one")
     if inside:
-        return Saved(dict(found[inside[0]]), (f"the state_dict is the file's {_shown(inside[0])}",))
+        return Saved(dict(found[inside[0]]), (f"using the file's {_shown(inside[0])} as the state_dict",))
     for name, tensor in found.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise UserError(f"{path}: {_shown(name)} is of type {_type(tensor)}, {_EXPECTED}, of tensors only")
+            raise UserError(f"{path}: {_shown(name)} is of type {_type(tensor)}, {_EXPECTED}, with only tensors")
     return Saved({name: tensor for name, tensor in found.items() if name != "n_averaged"})  # AveragedModel's counter
 
 
 def plain(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
-    """The tensors as dense ones on the CPU that need no gradient.
+    """Converts the tensors to dense tensors on the CPU without gradients.
 
     Raises:
-        UserError: a tensor that is none of ordinary numbers; names it.
+        UserError: a tensor isn't a dense tensor of numbers; the message names it.
     """
     found = {}
     for name, tensor in state.items():
         if not name.isprintable() or len(name) > 300:
-            raise UserError(f"{source}: {_shown(name)} is the name of a tensor, expected one such as conv1.weight")
+            raise UserError(f"{source}: a tensor is named {_shown(name)}, expected a name such as conv1.weight")
         kinds = {"quantized": tensor.is_quantized, "nested": tensor.is_nested, "without values": tensor.is_meta}
         kinds["sparse"] = not tensor.is_nested and tensor.layout != torch.strided
         for kind, applies in kinds.items():
@@ -125,7 +125,7 @@ def _of_safetensors(path: str) -> Saved:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             if weights.CONFIGS & (file.metadata() or {}).keys():
-                raise UserError(f"{path}: is the weights of a run, which need no conversion, {_EXPECTED}")
+                raise UserError(f"{path}: contains the weights of a run, which need no conversion, {_EXPECTED}")
             found = {name: file.get_tensor(name) for name in sorted(file.keys(), key=_by_numbers)}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, expected a state_dict") from None
@@ -133,8 +133,8 @@ def _of_safetensors(path: str) -> Saved:
         reason = _shown(first_line(error))
         raise UserError(f"{path}: can't be read, expected a safetensors file: {reason}") from None
     if not found:
-        raise UserError(f"{path}: holds no tensors, expected a state_dict")
-    note = "a safetensors file does not hold the order of the modules: taken from the numbers in their names"
+        raise UserError(f"{path}: contains no tensors, expected a state_dict")
+    note = "a safetensors file doesn't contain the order of the modules: using the numbers in their names"
     return Saved(found, (note,), ordered=False)
 
 
@@ -157,10 +157,10 @@ def _refusal(path: str, error: Exception) -> str:
     """Why torch could not read a file."""
     if isinstance(error, pickle.UnpicklingError):
         named = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f" (it names {_shown(named[1])})" if named else ""
+        reason = f" (it refers to {_shown(named[1])})" if named else ""
         return (
-            f"{path}: holds more than tensors, or is damaged{reason}, {_EXPECTED}; if you trust the file, save the "
-            "state_dict that torch.load(FILE, weights_only=False) holds on its own"
+            f"{path}: contains more than tensors, or is damaged{reason}, {_EXPECTED}; if you trust the file, "
+            "load it with torch.load(FILE, weights_only=False) and save only its state_dict"
         )
     if isinstance(error, (OSError, RuntimeError)):
         return f"{path}: can't be read, {_EXPECTED}: {_shown(first_line(error).partition('. ')[0])}"

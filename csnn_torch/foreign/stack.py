@@ -1,6 +1,6 @@
-"""Finds the place of each module of a state_dict in the stack, by the order or by the user's word.
+"""Finds the place of each module of a state_dict in the stack, from their order or from --map.
 
-Whether layers come before neurons does not matter.
+Layers and neurons may be registered in separate groups.
 """
 
 import re
@@ -13,13 +13,13 @@ from csnn_torch.foreign.modules import KINDS, SPIKING, Module
 
 
 class Stack(NamedTuple):
-    """The modules in the order in which they run.
+    """The modules in execution order.
 
     Attributes:
-        layers: those with weights.
-        neurons: one for each of them; the last layer may have none.
-        norms: perhaps one for each.
-        notes: what was assumed, one line each.
+        layers: modules with weights.
+        neurons: one for each layer; the last layer may have none.
+        norms: the BatchNorm of each layer, or None.
+        notes: assumptions, one line each.
     """
 
     layers: tuple[Module, ...]
@@ -32,14 +32,14 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str, ordered: 
     """Puts every module in its place.
 
     Args:
-        found: the modules, in the order in which they were registered; convolutions come before linear layers.
-        places: "name=place" for modules whose order does not tell: a place is `conv1`, ..., `fc1`, ... of a layer and
-            `lif1`, ... of a neuron; a BatchNorm is given the layer that it follows.
+        found: the modules in the order in which they were registered; convolutions come before linear layers.
+        places: "name=place" for modules whose order isn't that of the network: `conv1`, ..., `fc1`, ... for a layer,
+            `lif1`, ... for a neuron, and the preceding layer for a BatchNorm.
         source: the file, for messages.
-        ordered: whether they were registered in this order; if not, it is that of the numbers in their names.
+        ordered: whether they were registered in this order; if not, it comes from the numbers in their names.
 
     Raises:
-        UserError: modules that can't be placed; lists what was found.
+        UserError: modules can't be placed; the message lists all modules.
     """
     mapped = _mapped(found, places, source)
     of_kind = {kind: [module for module in found if module.kind == kind] for kind in KINDS}
@@ -49,7 +49,7 @@ def stack(found: Sequence[Module], places: Sequence[str], source: str, ordered: 
     convs, linears = (_ordered(of_kind[kind], kind, mapped, source) for kind in ("conv", "fc"))
     layers = [*convs, *linears]
     if not linears:
-        raise UserError(f"{source}: no Linear layer is in it, expected one at the end; found {_listed(found)}")
+        raise UserError(f"{source}: has no Linear layer, expected one at the end; found {_listed(found)}")
     notes = [note for kind in KINDS if (note := _disorder(of_kind[kind], mapped))]
     in_line = ordered or len({_unnumbered(module.name) for module in found}) == 1  # such as net.0, net.1, ...
     neurons, assumed = _neurons(found, layers, mapped, source, in_line)
@@ -67,8 +67,8 @@ def _check_numbered(modules: Sequence[Module], source: str) -> None:
     if len({_unnumbered(module.name) for module in modules}) > 1:
         names = ", ".join(module.name for module in modules)
         raise UserError(
-            f"{source}: {names}: a safetensors file does not hold their order, and no numbers in their names tell it, "
-            "expected a place for each of them by --map NAME=conv1 ..."
+            f"{source}: {names}: neither the safetensors file nor numbers in their names give their order, "
+            "expected a place for each of them with --map NAME=conv1 ..."
         )
 
 
@@ -78,7 +78,7 @@ def _disorder(modules: Sequence[Module], mapped: Sequence[tuple[str, str]]) -> s
     numbers = [int(found[0]) for name in free if (found := re.search(r"[0-9]{1,9}$", name))]
     if len(numbers) != len(free) or numbers == sorted(numbers):
         return None
-    return f"{', '.join(free)} are taken in this order, in which they were declared; --map gives them other places"
+    return f"using {', '.join(free)} in the order of their declaration; use --map for other places"
 
 
 def _neurons(
@@ -89,12 +89,12 @@ def _neurons(
     bare = _ends_bare(found, layers, neurons, mapped, in_line)
     if len(neurons) == 1 and depth > 1 and not bare and not any(name == neurons[0].name for name, _ in mapped):
         _check_shared(found, neurons[0], source)
-        return neurons * depth, [f"{neurons[0].name} is the neuron of all {depth} layers"]
+        return neurons * depth, [f"all {depth} layers share the neuron {neurons[0].name}"]
     placed = _ordered(neurons, "lif", mapped, source, depth)
     if len(placed) != depth - bare:
         raise UserError(
-            f"{source}: {depth} layers have weights and {len(placed)} neurons were found, expected a {SPIKING} for "
-            "each, for each but the last, or one for all; one that some layers share gets a place for each, as in "
+            f"{source}: {depth} layers have weights and {len(placed)} neurons were found, expected an {SPIKING} for "
+            "each, for each but the last, or one for all; for one that some layers share, give a place for each, as in "
             f"--map NAME=lif1 NAME=lif2; found {_listed(found)}"
         )
     return placed, []
@@ -134,8 +134,8 @@ def _check_shared(found: Sequence[Module], neuron: Module, source: str) -> None:
     weighted = [number for number, module in enumerate(found) if module.kind in ("conv", "fc")]
     if min(weighted) < at < max(weighted):
         raise UserError(
-            f"{source}: {neuron.name} stands between {len(weighted)} layers, expected a {SPIKING} after each of them, "
-            f"or each but the last; if all share {neuron.name}, say so by --map {neuron.name}=lif1 "
+            f"{source}: {neuron.name} is between {len(weighted)} layers, expected an {SPIKING} after each of them, "
+            f"or each but the last; if all share {neuron.name}, use --map {neuron.name}=lif1 "
             f"{neuron.name}=lif2 ..."
         )
 
@@ -160,7 +160,7 @@ def _mapped(found: Sequence[Module], places: Sequence[str], source: str) -> list
     for new, times in taken.items():
         if times > 1:
             both = " and ".join(old for old, place in mapped if place == new)
-            raise UserError(f"--map: {both} are both given the place {new}, expected one module for it")
+            raise UserError(f"--map: {both} both have the place {new}, expected one module there")
     return mapped
 
 
@@ -210,15 +210,15 @@ def _norms(
             between = found[found.index(layers[number]) : found.index(norm)]
             if any(module.kind == "lif" for module in between):
                 raise UserError(
-                    f"{source}: {norm.name} stands after the neuron {between[-1].name}, where csnn_jax has no "
-                    f"BatchNorm; if it comes before the neuron, say so by --map {norm.name}={names[number]}"
+                    f"{source}: {norm.name} comes after the neuron {between[-1].name}, where csnn_jax doesn't support "
+                    f"a BatchNorm; if it comes before the neuron, use --map {norm.name}={names[number]}"
                 )
     else:  # registered apart from the layers: in order after the convolutions
         numbers = [number for number, layer in enumerate(layers) if layer.kind == "conv" and number not in after]
         if len(numbers) != len(free):
             raise UserError(
-                f"{source}: {len(free)} BatchNorms for {len(numbers)} convolutions, expected one for each; say which "
-                f"layer each follows by --map NAME=conv1 ...; found {_listed(found)}"
+                f"{source}: {len(free)} BatchNorms for {len(numbers)} convolutions, expected one for each; give the "
+                f"preceding layer of each with --map NAME=conv1 ...; found {_listed(found)}"
             )
     for number, norm in zip(numbers, free, strict=True):
         _take(after, number, norm, layers, source)
@@ -232,8 +232,8 @@ def _take(after: dict[int, Module], number: int, norm: Module, layers: Sequence[
     channels, wanted = norm.tensors["running_mean"].numel(), layer.tensors["weight"].shape[0]
     if channels != wanted:
         raise UserError(
-            f"{source}: {norm.name} has {channels} channels and {layer.name} {wanted}, expected equal numbers; say "
-            f"which layer it follows by --map {norm.name}=conv1 or another"
+            f"{source}: {norm.name} has {channels} channels and {layer.name} {wanted}, expected equal numbers; give "
+            f"its preceding layer with --map {norm.name}=conv1 or another layer"
         )
     after[number] = norm
 

@@ -1,8 +1,8 @@
-"""The headers that make the C program one network: `network.h` with its sizes, `weights.h` with its weights."""
+"""The headers that make the C program one network: `network.h` (sizes), `weights.h`, and `classes.h` (their names)."""
 
 import ctypes
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from csnn_jax.config import Layer, ModelConfig, Pooling
 from csnn_jax.data.events.frames import Window
 from csnn_jax.data.images import MOST_COUNT
 from csnn_jax.runs.layouts import Tensors, bias_of, from_torch, units
-from export.c.text import array, table
+from export.c.text import array, string, table
 
 LANES = 8
 """Output channels whose weights are added at once; a row of weights is padded to a whole multiple. As in sums.h."""
@@ -130,6 +130,21 @@ def _events(window: Window | None) -> str:
 #define CSNN_SENSOR_WIDTH {window.sensor[1]}
 #define CSNN_FRAMES_BY_COUNT {int(window.by == "count")} /* 1: frames take equally many events, 0: equally long */
 #define CSNN_FRAME_MOST {MOST_COUNT} /* a pixel's events in a frame, above which they are not counted on */
+"""
+
+
+def classes(names: Sequence[str]) -> str:
+    """`classes.h`."""
+    rows = "".join(f"    {string(name)},\n" for name in names)
+    return f"""\
+/* The names of the classes, in UTF-8, in the order of the output neurons. The program prints them. */
+#ifndef CSNN_CLASSES_H
+#define CSNN_CLASSES_H
+
+static const char *const csnn_class_names[] = {{
+{rows}}};
+
+#endif
 """
 
 

@@ -7,8 +7,8 @@
  * csnn --events [--window-us N] [FILE]: classifies the events of a camera, see events.c.
  * csnn --help: how it is called.
  *
- * A line is `class 3, spike counts ...`, or `class -, ...` where no class spiked; of a network that is read from its
- * membranes, `class 3, scores ...`.
+ * A line is `class 3, spike counts ...`, with the name that classes.h has for the class, or `class -, ...` where no
+ * class spiked; of a network that is read from its membranes, `class 3, scores ...`.
  * Exit code 0, or 2 after one line on the standard error.
  */
 #include <stdlib.h>

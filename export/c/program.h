@@ -4,17 +4,16 @@
 
 #include <stdio.h>
 
+#include "classes.h"
 #include "csnn.h"
 
-/* Prints the class, `-` if none spiked, and the scores of all: 9 digits name any float, and any count. */
+/* Prints the name of the class, `-` if none spiked, and the scores of all: 9 digits name any float, and any count. */
 static inline void print_answer(const csnn_score scores[CSNN_CLASSES])
 {
     const int answer = csnn_class(scores);
 
-    if (answer < 0)
-        fputs("class -", stdout);
-    else
-        printf("class %d", answer);
+    fputs("class ", stdout);
+    fputs(answer < 0 ? "-" : csnn_class_names[answer], stdout);
     fputs(CSNN_READS_MEMBRANES ? ", scores" : ", spike counts", stdout);
     for (int i = 0; i < CSNN_CLASSES; i++)
         printf(" %.9g", (double)scores[i]);

@@ -20,7 +20,7 @@ from csnn_jax.runs.layouts import Tensors
 from export.c import headers, neurons
 
 SOURCES = ("csnn.c", "csnn.h", "sums.h", "pools.h", "main.c", "events.c", "program.h", "Makefile")
-FILES = (*SOURCES, "network.h", "neurons.h", "weights.h")
+FILES = (*SOURCES, "network.h", "neurons.h", "weights.h", "classes.h")
 
 
 class Built(NamedTuple):
@@ -31,7 +31,12 @@ class Built(NamedTuple):
 
 
 def write_sources(
-    folder: Path, config: ModelConfig, tensors: Tensors, frames: int | None = None, window: Window | None = None
+    folder: Path,
+    config: ModelConfig,
+    tensors: Tensors,
+    frames: int | None = None,
+    window: Window | None = None,
+    names: Sequence[str] | None = None,
 ) -> None:
     """Writes the program's sources, `FILES`.
 
@@ -42,6 +47,7 @@ def write_sources(
         frames: how many frames a sample has; None: what the encoding says, one image for direct, else one frame of
             0 and 1 for every time step.
         window: what makes frames of a camera's events; None: the program takes none.
+        names: of all classes; None: their numbers.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in SOURCES:
@@ -49,6 +55,7 @@ def write_sources(
     write_atomic(folder / "network.h", headers.network(config, frames, window).encode())
     write_atomic(folder / "neurons.h", "".join(neurons.header(config, tensors)).encode())
     write_atomic(folder / "weights.h", "".join(headers.weights(config, tensors)).encode())
+    write_atomic(folder / "classes.h", headers.classes(names or _numbers(config)).encode())
 
 
 def build(folder: Path, out: Path) -> Built:
@@ -74,12 +81,18 @@ def build(folder: Path, out: Path) -> Built:
     return Built(out / "csnn", out / "libcsnn.so")
 
 
-def answers(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(config: ModelConfig) -> list[str]:
+    """The names of classes that have none."""
+    return [*map(str, range(config.num_classes))]
+
+
+def answers(program: Path, samples: np.ndarray, names: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Runs the compiled program on samples, through its standard input.
 
     Args:
         program: a program that `build` made.
         samples: uint8 [N, H, W, C], or [N, T, H, W, C] where a sample is a sequence of frames.
+        names: of all classes, as the program has them; None: their numbers.
 
     Returns:
         (classes [N], -1 where no class spiked, int64; scores of every class [N, classes]: output spikes, int64, or sums
@@ -87,15 +100,21 @@ def answers(program: Path, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
     Raises:
         UserError: the program failed; says how.
+        ValueError: it printed a class of another name.
     """
-    lines = re.findall(r"class (-|\d+), (spike counts|scores) (.+)", printed(program, samples))
-    found = [-1 if answer == "-" else int(answer) for answer, _, _ in lines]
+    lines = re.findall(r"^class (.+), (spike counts|scores) (.+)$", printed(program, samples), re.M)  # the last comma's
+    found = [-1 if answer == "-" else int(answer) if names is None else names.index(answer) for answer, _, _ in lines]
     kind = np.float32 if any(what == "scores" for _, what, _ in lines) else np.int64
     return np.array(found, np.int64), np.array([numbers.split() for _, _, numbers in lines]).astype(kind)
 
 
+def classes(scores: np.ndarray) -> np.ndarray:
+    """The class of each row of scores, as `answers` gives both: the lowest of the best, or -1 where none spiked."""
+    return np.where((scores.dtype == np.int64) & ~scores.any(1), -1, scores.argmax(1))
+
+
 def printed(program: Path, samples: np.ndarray) -> str:
-    """The lines that the compiled program prints for samples; arguments and errors are those of `answers`."""
+    """The lines that the compiled program prints for samples; arguments and UserErrors are those of `answers`."""
     done = subprocess.run([program], input=np.ascontiguousarray(samples).tobytes(), capture_output=True, check=False)
     if done.returncode:
         raise UserError(f"{program}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")

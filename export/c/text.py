@@ -1,4 +1,4 @@
-"""Numbers as C99 reads them back to the bit, in arrays and tables."""
+"""Numbers as C99 reads them back to the bit, in arrays and tables, and text as it reads it back to the byte."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,6 +23,18 @@ def array(kind: str, name: str, values: np.ndarray) -> Iterator[str]:
 def table(name: str, rows: Sequence[str]) -> str:
     """A constant array of structs."""
     return f"\nstatic const struct {name} = {{\n" + "".join(f"    {{{row}}},\n" for row in rows) + "};\n"
+
+
+def string(text: str) -> str:
+    """Text in UTF-8 as a string literal of ASCII that any compiler reads alike, whatever it takes sources to be in."""
+    return '"' + "".join(map(_character, text.encode())) + '"'
+
+
+def _character(byte: int) -> str:
+    """A byte in a literal: escaped where it ends one, escapes, begins a trigraph (`?`), or isn't printable ASCII."""
+    if chr(byte) in '"\\?':
+        return f"\\{chr(byte)}"
+    return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"  # three octal digits end, whatever follows
 
 
 def _word(value: np.uint32) -> str:

@@ -6,7 +6,7 @@ computes no float that Python did not compute before it.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
 
     Args:
         folder: the bundle.
-        names: of its classes; None: their numbers.
+        names: of its classes; None: those that the bundle has.
 
     Raises:
         UserError: no bundle, a file that is missing or was changed, or another number of names than of classes.
@@ -59,14 +59,15 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
         if name in problems:
             raise UserError(f"{folder / name}: {problems[name]}")
         if name != SUMS and name not in found["files"]:
-            raise UserError(f"{folder}: has no {name}, expected a bundle that `python -m export` made")
-    made = DemoInputs(folder, found, RunDir(folder).config().model, golden_images(folder), ())
+            raise UserError(f"{folder}: has no {name}, expected a bundle from `python -m export`")
+    job = RunDir(folder).config()
+    made = DemoInputs(folder, found, job.model, golden_images(folder), job.class_names)
     if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with one that stays
-        raise UserError(f"{folder}: --neuron {made.config.neuron} moves its threshold, which the page can't show")
+        raise UserError(f"{folder}: --neuron {made.config.neuron} has a moving threshold, which the page can't show")
     classes = _checked(made)
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")
-    return DemoInputs(folder, found, made.config, made.samples, tuple(names or map(str, range(classes))))
+    return replace(made, names=tuple(names or made.names))
 
 
 def files(source: DemoInputs, runtime: str) -> dict[str, bytes]:
@@ -99,6 +100,7 @@ def _facts(source: DemoInputs, runtime: str) -> dict[str, Any]:
         "readout": source.config.readout,
         "labels": source.samples.labels[:MOST].tolist(),
         "accuracy": training.get("accuracy"),
+        "split": source.manifest["data"].get("split", "test"),
         "versions": {**machine.versions(["csnn-jax"]), "onnxruntime-web": runtime},
     }
 
@@ -136,13 +138,13 @@ def _checked(source: DemoInputs) -> int:
     try:
         stated = _shapes(source.manifest["semantics"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: is not what `python -m export` writes: {error!r}") from None
+        raise UserError(f"{path}: isn't in the format of `python -m export`: {error!r}") from None
     layers = [[layer.out_shape[-1], *layer.out_shape[:-1]] for layer in config.layers]
     if stated[1:] != ([config.input_shape[2], *config.input_shape[:2]], layers, config.num_classes):
-        raise UserError(f"{path}: its semantics are of another network than {CONFIG}")
+        raise UserError(f"{path}: its semantics don't match {CONFIG}")
     *steps, height, width, channels = source.samples.images.shape[1:]
     if (height, width, channels) != config.input_shape or steps not in ([], [stated[0]]):
-        raise UserError(f"{source.folder / IMAGES}: images of another shape than {CONFIG} and {MANIFEST} say")
+        raise UserError(f"{source.folder / IMAGES}: the shape of the images doesn't match {CONFIG} and {MANIFEST}")
     return config.num_classes
 
 

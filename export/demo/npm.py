@@ -44,14 +44,14 @@ def fetch(package: Package) -> Path:
         return kept
     npm = shutil.which("npm")
     if npm is None:
-        raise UserError(f"{package}: npm is not installed, expected it (`apt-get install npm`)")
+        raise UserError(f"{package}: npm isn't installed (`apt-get install npm`)")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with Temporary(kept) as folder:
             folder.mkdir()
             found = _pack(npm, package, folder)
             if (digest := _digest(found)) != package.sha256:
-                raise UserError(f"{package}: npm gave an archive of SHA-256 {digest}, expected {package.sha256}")
+                raise UserError(f"{package}: the archive from npm has SHA-256 {digest}, expected {package.sha256}")
             os.replace(found, kept)
     except OSError as error:
         raise UserError(f"{kept}: can't be written: {error.strerror or error}") from None
@@ -90,7 +90,7 @@ def _pack(npm: str, package: Package, folder: Path) -> Path:
         raise UserError(f"{package}: npm took longer than {PATIENCE} s, expected the archive") from None
     archives = list(folder.glob("*.tgz"))
     if done.returncode or len(archives) != 1:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
+        said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
         raise UserError(f"{package}: `npm pack` failed, expected the archive: {said[-1]}")
     return archives[0]
 

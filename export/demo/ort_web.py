@@ -36,7 +36,7 @@ def load(unpacked: Path | None) -> Runtime:
         try:
             found = npm.read(npm.fetch(PACKAGE), [ABOUT, *FILES])
         except UserError as error:
-            raise UserError(f"{error}; or --ort-web with a folder of the unpacked package") from None
+            raise UserError(f"{error}; or use --ort-web with the folder of the unpacked package") from None
     else:
         found = {name: _read(unpacked, name) for name in (ABOUT, *FILES)}
     return Runtime(_version(found.pop(ABOUT), unpacked), {FILES[name]: data for name, data in found.items()})
@@ -58,4 +58,4 @@ def _version(about: bytes, folder: Path | None) -> str:
             raise ValueError
         return str(said["version"])
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"--ort-web {folder}: {ABOUT} is not that of {PACKAGE.name}") from None
+        raise UserError(f"--ort-web {folder}: {ABOUT} isn't that of {PACKAGE.name}") from None

@@ -27,10 +27,10 @@ def file_differences(expected: Path, found: Path) -> Iterator[str]:
     try:
         with h5py.File(expected) as one, h5py.File(found) as other:
             if one.userblock_size != other.userblock_size:
-                yield "begins with something other than HDF5"
+                yield "doesn't begin with HDF5's signature"
             yield from differences(one, other)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        yield f"is no HDF5 file: {first_line(error)}"
+        yield f"isn't an HDF5 file: {first_line(error)}"
 
 
 def differences(expected: h5py.Group, found: h5py.Group) -> Iterator[str]:
@@ -43,9 +43,9 @@ def differences(expected: h5py.Group, found: h5py.Group) -> Iterator[str]:
     for name in sorted(expected.keys() | found.keys()):
         place = f"{expected.name.rstrip('/')}/{name}"
         if name not in expected or name not in found.keys():  # noqa: SIM118 (`in` follows links)
-            yield f"{place} is {'missing' if name in expected else 'too much'}"
+            yield f"{place} is {'missing' if name in expected else 'unexpected'}"
         elif not isinstance(found.get(name, getlink=True), h5py.HardLink):
-            yield f"{place} is a link, expected an object of the file itself"
+            yield f"{place} is a link, expected an object in the file itself"
         else:
             yield from _items(expected[name], found[name], place)
 
@@ -56,11 +56,11 @@ def _items(expected: Item, found: Item, place: str) -> Iterator[str]:
     elif isinstance(expected, h5py.Dataset) and isinstance(found, h5py.Dataset):
         forms = [(one.shape, one.dtype, *_storage(one)) for one in (expected, found)]
         if forms[0] != forms[1]:
-            yield f"{place} has another shape, type or storage"
+            yield f"{place} has a different shape, type or storage"
             return
         yield from _attributes(expected, found)
         if not _equal(expected[()], found[()]):
-            yield f"{place} is not what this version makes of the weights"
+            yield f"{place} doesn't match what this version makes from the weights"
     else:
         yield f"{place} is a {type(found).__name__}, expected a {type(expected).__name__}"
 
@@ -74,7 +74,7 @@ def _storage(data: h5py.Dataset) -> tuple[int, int, int]:
 def _attributes(expected: Item, found: Item) -> Iterator[str]:
     for name in sorted(expected.attrs.keys() | found.attrs.keys()):
         if name not in expected.attrs or name not in found.attrs:
-            yield f"{expected.name}: attribute {name} is {'missing' if name in expected.attrs else 'too much'}"
+            yield f"{expected.name}: attribute {name} is {'missing' if name in expected.attrs else 'unexpected'}"
         elif not _equal(expected.attrs[name], found.attrs[name]):
             yield f"{expected.name}: attribute {name} differs"
 

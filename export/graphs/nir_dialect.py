@@ -118,8 +118,8 @@ def _as_defined(given: Given) -> Written:
     for name, constant in found.items():
         if constant is None:
             raise Inexact(
-                f"NIR holds 1 - {name}, from which {given.name}'s {name} of {given.values[name]:.6g} can't be had "
-                f"back; train with --{name} 0, or 1e-6 or more, for a network.nir"
+                f"NIR stores 1 - {name}, which can't represent {given.name}'s {name} of {given.values[name]:.6g}; "
+                f"train with --{name} 0, or 1e-6 or more, for a network.nir"
             )
     beta, threshold = found["beta"], given.values["threshold"]
     assert beta is not None

@@ -39,21 +39,21 @@ def reason_against(config: ModelConfig, tensors: Tensors, dialect: Dialect = DEF
         wanted.append((f"resets a neuron to a value{synapse}, {as_ours}", f"--reset {reset}"))
     if config.readout == "membrane":
         flag = "--output spiking" if config.output == "integrator" else "--readout spikes"
-        wanted.append(("is written here for networks that are read from spikes", flag))
+        wanted.append(("is only written for networks that are read from spikes", flag))
     if wanted:
         reasons, flags = zip(*wanted, strict=True)
         joined = " and ".join(reasons) if len(reasons) < 3 else f"{', '.join(reasons[:-1])}, and {reasons[-1]}"
         return f"NIR {joined}; train with {' '.join(flags)} for a network.nir"
     if config.per_channel:
         return (
-            "NIR's first reader, snnTorch, takes one value for all neurons of a layer; train without --per-channel for "
+            "snnTorch, which reads NIR, supports one value for all neurons of a layer; train without --per-channel for "
             "a network.nir"
         )
     for number, neurons in enumerate(reference.Step(config, tensors).neurons, 1):
         if neurons.threshold < 0:
             return (
-                f"NIR's readers start at 0, above lif{number}'s learnt threshold of {neurons.threshold:.6g}, and reset "
-                "there first; train without --learn-threshold for a network.nir"
+                f"NIR's readers start at 0, above lif{number}'s learned threshold of {neurons.threshold:.6g}, and "
+                "reset there first; train without --learn-threshold for a network.nir"
             )
         try:
             DEFINITION.neurons(_given(number, neurons, (1,)))

@@ -34,15 +34,15 @@ def differences(expected: Message, found: Message, where: str = "") -> Iterator[
         where: the path of both.
     """
     if len(UnknownFieldSet(found)):
-        yield f"{where or 'the file'} has a field that ONNX doesn't know"
+        yield f"{where or 'the file'} has a field that isn't part of ONNX"
     fields = ({field.name: (field, value) for field, value in one.ListFields()} for one in (expected, found))
     mine, other = fields
     for name in {**mine, **other}:
         place = f"{where}.{name}" if where else name
         if name not in mine or name not in other:
-            yield f"{place} is {'missing' if name in mine else 'too much'}"
+            yield f"{place} is {'missing' if name in mine else 'unexpected'}"
         elif isinstance(found, onnx.TensorProto) and mine[name][1] != other[name][1]:
-            yield f"{place} is not what this version makes of the weights"
+            yield f"{place} doesn't match what this version makes from the weights"
         else:
             yield from _values(mine[name][1], other[name][1], place)
 

@@ -1,4 +1,4 @@
-"""The artefacts of a bundle, one module each.
+"""The artifacts of a bundle, one module each.
 
 One more is a new module here, with its `PART` at the end, and a line in `PARTS`. `part.py` is their interface, and
 `nir_reader.py` that of files for readers of NIR.
@@ -29,12 +29,12 @@ PARTS: dict[str, tuple[str, ...]] = {
     "golden_c": ("onnx",),
     "check_onnx": (),
 }
-"""Every module, in the order in which they are made and checked, with the packages that it needs beside torch and
-snnTorch. They are listed here because a module can't be imported where one of its packages is missing."""
+"""Every module, in the order of making and checking, with the packages that it needs besides torch and snnTorch. The
+packages are listed here because a module can't be imported if one of its packages is missing."""
 
 
 def packages() -> list[str]:
-    """Every package that exports need beyond those of csnn_jax, once."""
+    """The packages that exports need in addition to those of csnn_jax, without duplicates."""
     return list(dict.fromkeys(["torch", "snntorch", *(name for needed in PARTS.values() for name in needed)]))
 
 
@@ -45,11 +45,11 @@ def every() -> "tuple[Part, ...]":
 
 
 def refused(config: ModelConfig, tensors: Tensors) -> dict[str, str]:
-    """Why this network can't have some formats, by format; a reason that several have stands at the first one."""
+    """Why this network can't be exported in some formats, by format; a shared reason is given for the first one."""
     reasons = {part.reason_against(config, tensors): part.form for part in reversed(every()) if part.form}
     return {form: reason for reason, form in reversed(reasons.items()) if reason}
 
 
 def possible(config: ModelConfig, tensors: Tensors) -> "list[Part]":
-    """The parts that this network can have, in order."""
+    """The parts that this network supports, in order."""
     return [part for part in every() if part.reason_against(config, tensors) is None]

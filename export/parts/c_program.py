@@ -1,11 +1,11 @@
 """`c/`: the network as a C99 program. `csnn.c` is the same for every network, three headers are not."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
-from csnn_jax.config import ModelConfig
 from csnn_jax.files import write_atomic
 from csnn_jax.runs.equality import differ
 from export.bundle import GOLDEN, Manifest
@@ -16,7 +16,6 @@ from export.proof import Figures, latency
 from export.proof.equality import equality, problems
 from export.proof.evidence import Evidence
 from export.proof.runners import summed
-from export.reference import Scores
 from export.report.cells import size
 
 NAME = "c/"
@@ -34,25 +33,29 @@ def write(bundle: Bundle, inputs: Inputs) -> None:
 
 
 def check(bundle: Bundle, evidence: Evidence) -> Iterator[CheckResult]:
-    """Compiled, equal to torch; the program prints torch's scores."""
+    """Compiled, equal to torch; the program prints torch's scores, and the names of the classes that have the most."""
     model = bundle.network.model
     library = program.Library(bundle.program.library, model)
     compared = equality(bundle.network.step, library, evidence.compared)
-    printed = scores_of(bundle.program, model)
-    pairs = [(printed(one.x), summed(one.torch.output)) for one in evidence.compared]
+    run = _running(bundle)
+    printed = [run(one.x) for one in evidence.compared]
+    pairs = [(scores, summed(one.torch.output)) for (_, scores), one in zip(printed, evidence.compared, strict=True)]
     different, count = sum(differ(a, b) for a, b in pairs), sum(a.size for a, _ in pairs)
-    accuracy = evidence.accuracy(printed)
+    accuracy = evidence.accuracy(lambda x: run(x)[1])
     wrong = problems("the library", compared)
     if different:
         wrong.append(f"{different:,} of {count:,} scores that the program prints differ from torch's")
+    if any((classes != program.classes(scores)).any() for classes, scores in printed):
+        wrong.append("the program prints other classes than those of its scores")
     memory = {"constant_bytes": headers.weight_bytes(model), "state_bytes": library.state_bytes}
     figures: Figures = {"library": compared, "program": {"counts": count, "different_counts": different}}
     yield CheckResult(figures | {"memory": memory, "accuracy": accuracy}, wrong)
 
 
-def scores_of(built: program.Built, model: ModelConfig) -> Scores:
-    """Runs the compiled program."""
-    return lambda x: program.answers(built.program, program.samples(model, x.numpy()))[1]
+def _running(bundle: Bundle) -> Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray]]:
+    """Runs the compiled program: from `reference.inputs` to classes and scores, as `program.answers` has them."""
+    model, names, built = bundle.network.model, bundle.network.config.class_names, bundle.program.program
+    return lambda x: program.answers(built, program.samples(model, x.numpy()), names)
 
 
 def measure(bundle: Bundle, x: torch.Tensor, name: str, seconds: float) -> Figures:
@@ -75,17 +78,17 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     meaning = manifest["semantics"]
     text = f"""\
-In C: `{MAKE}` builds in `csnn-build` beside this folder (not in it, for verification counts a file too many as a
-difference), then `../csnn-build/csnn FILE`. FILE holds raw samples one after another,
+In C: `{MAKE}` builds in `csnn-build` next to this folder (not in it, because verification rejects additional
+files), then run `../csnn-build/csnn FILE`. FILE contains raw samples one after another,
 {_sample(meaning)}; for each {_PRINTED[meaning["output"]]}"""
     yield Usage(4, text)
 
 
 _PRINTED = {
     "spikes": """\
-the class and the spike counts are printed, and `-` for the class if none
-spiked. Where answers are counted above, such a sample counts as class 0.""",
-    "membrane": "the class and the scores are printed, with as many digits as a float32 needs.",
+the class's name and the spike counts are printed, and `-` for the class if none
+spiked. In the tables above, such a sample counts as class 0.""",
+    "membrane": "the class's name and the scores are printed, with as many digits as a float32 needs.",
 }
 """What the program prints for a sample, by the output of a step."""
 

@@ -30,6 +30,7 @@ from export.network import Bundle, Inputs
 from export.parts.part import Advice, CheckResult, Compare, Part, Usage
 from export.proof.evidence import Evidence
 from export.proof.runners import summed
+from export.report.cells import class_of
 
 NAME = f"{GOLDEN}/"
 
@@ -59,7 +60,7 @@ def same(bundle: Bundle, received: Path) -> Compare:
 
     def differences(name: str) -> Iterable[str]:
         if name == IMAGES:
-            return ["does not hold the first images of the test set"]
+            return ["doesn't contain the first images of the test set"]
         return onnx_facts.differences(*(tensors.read(folder / name) for folder in (bundle.folder, received)))
 
     return differences
@@ -160,17 +161,16 @@ def _advice(manifest: Manifest) -> Iterable[Advice]:
 
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
-    first = manifest["proof"][NAME]["first"]
+    first, meaning = manifest["proof"][NAME]["first"], manifest["semantics"]
+    label, answer = (class_of(first[name], meaning["class_names"]) for name in ("label", "class"))
     scores = " ".join(f"{score:.6g}" for score in first["scores"])
-    what, step, window = _TOLD[manifest["semantics"]["output"]]
-    yield Usage(
-        2, f"Class and {what} of the first test image, a {first['label']}, are to be: {first['class']}, [{scores}]."
-    )
+    what, step, window = _TOLD[meaning["output"]]
+    yield Usage(2, f"Class and {what} of the first test image, a {label}, are to be: {answer}, [{scores}].")
     text = f"""\
 To test a port: `golden/step/test_data_set_0`, `_1`, ... are consecutive calls of a step. `input_0.pb` and `output_0.pb`
-are image and {step}, the further ones the states before and after, each an `onnx.TensorProto`. The sets of
+are image and {step}, the others the states before and after, each an `onnx.TensorProto`. The sets of
 `golden/sequence` are whole windows: `input_0.pb` the image, `output_0.pb` and `output_1.pb` {window}. Expect
-equal values, where numbers below 2^-126 count as 0, as on processors that flush them."""
+equal values, with numbers below 2^-126 counted as 0, as on processors that flush them."""
     yield Usage(5, text)
 
 

@@ -43,8 +43,8 @@ def _samples(bundle: Bundle) -> np.ndarray:
 
 def _usage(manifest: Manifest) -> Iterable[Usage]:
     text = f"""\
-To test the C program where it is to run: `{c_program.MAKE} check` compares what it prints for the samples of
-`golden/c`. Without make or files, give `csnn_classify` the bytes of `samples.bin` and compare with `expected.txt`."""
+To test the C program on its target: `{c_program.MAKE} check` compares its output for the samples in `golden/c`.
+Without make or files, pass the bytes of `samples.bin` to `csnn_classify` and compare with `expected.txt`."""
     yield Usage(11, text)
 
 

@@ -96,12 +96,12 @@ def _usage(manifest: Manifest) -> Iterable[Usage]:
     if not manifest["nir"]["written"]:
         return
     text = f"""\
-`{NAME}` is for a reader with a time step of 1e-4 s: its neurons, by Euler's method, then multiply a membrane by beta
+`{NAME}` is for a reader with a time step of 1e-4 s: its neurons, with Euler's method, then multiply a membrane by beta
 at every step. Present {manifest["semantics"]["input"]["meaning"]}, for {manifest["semantics"]["time_steps"]} steps. NIR
 resets a neuron in the step of its spike, not at the start of the next as written below: the spikes are the same, a
 membrane read after a spike is not.
 
-In snnTorch, whose neurons keep their membranes from one image to the next unless the network is imported anew:
+In snnTorch, whose neurons keep their membranes from one image to the next unless the network is imported again:
 
 <!-- nir -->
 ```python

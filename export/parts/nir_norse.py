@@ -24,9 +24,9 @@ def neurons(given: Given) -> Written:
     for name in ("alpha", "beta"):
         if name in values and math.frexp(1 - float(values[name]))[0] != 0.5:
             raise Inexact(
-                f"Norse multiplies what comes in by 1 - {name}, which the file makes up for exactly where that's a "
-                f"power of two, not for {given.name}'s {name} of {values[name]:.6g}; train with --{name} 0.5 or 0.75 "
-                "for a network_norse.nir"
+                f"Norse multiplies its input by 1 - {name}, which the file only compensates exactly if it's a power of "
+                f"two, but {given.name}'s {name} is {values[name]:.6g}; train with --{name} 0.5 or 0.75 for a "
+                "network_norse.nir"
             )
     gain, tau = _gain_and_tau(values["beta"])
     if "alpha" not in values:
@@ -71,8 +71,8 @@ def _rate(tau: Tensor) -> Tensor:
 
 def _usage(semantics: Figures) -> str:
     return f"""\
-In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In real numbers that's beta U + I, but it rounds
-in another way, so where a membrane comes within rounding of its threshold, a spike may differ:
+In Norse, which adds (1 - beta) (I / (1 - beta) - U) to a membrane U. In real numbers, that's beta U + I, but it rounds
+differently, so a spike may differ if a membrane is within rounding of its threshold:
 
 <!-- norse -->
 ```python

@@ -1,4 +1,4 @@
-"""The interface of a bundle's parts: artefacts that write, check, name, describe and time themselves."""
+"""The interface of a bundle's parts: artifacts that write, check, name, describe and time themselves."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from export.proof.equality import KINDS
 from export.proof.evidence import Evidence
 
 Compare = Callable[[str], Iterable[str]]
-"""From the name of a file to where two bundles differ in it."""
+"""A function from a file's name to the differences between two bundles in that file."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class CheckResult:
     """The outcome of checking one file of a bundle.
 
     Attributes:
-        proof: figures, for the manifest; JSON values. `accuracy`, a share, has a column in the report.
-        problems: what is wrong, one line each; none: the file is ok.
-        graph: of an ONNX file, what it holds, see `onnx_facts.describe`.
+        proof: results for the manifest, as JSON values. `accuracy`, a fraction, has a column in the report.
+        problems: one line per problem; empty if the file is ok.
+        graph: description of an ONNX file, see `onnx_facts.describe`.
     """
 
     proof: Figures = field(default_factory=dict)
@@ -35,13 +35,13 @@ class CheckResult:
 
 
 class ComparedRow(NamedTuple):
-    """A file compared with the network in torch: a row of the report's table of equality.
+    """A comparison of a file with the network in torch: a row of the report's table of equality.
 
     Attributes:
-        run_by: what ran the file.
-        figures: those of an `equality.Comparison`.
+        run_by: the program that ran the file.
+        figures: results of an `equality.Comparison`.
         printed: whether export and verify print its counts.
-        against: what it was compared with.
+        against: the reference of the comparison.
     """
 
     run_by: str
@@ -50,24 +50,24 @@ class ComparedRow(NamedTuple):
     against: str = "torch"
 
     def counts(self) -> list[str]:
-        """How many spikes, membranes and predictions differ, as "0 of 9"; "-" where none were compared."""
+        """How many spikes, membranes and predictions differ, as "0 of 9"; "-" if none were compared."""
         kinds = [(self.figures[f"different_{kind}"], self.figures[kind]) for kind in KINDS]
         return [f"{different:,} of {count:,}" if count else "-" for different, count in kinds]
 
     def line(self) -> str:
-        """For the one line of a file that is ok."""
+        """Text for the line of a file that is ok."""
         found = dict(zip(KINDS, self.counts(), strict=True))
         told = [f"{found[kind]} {kind}" for kind in ("spikes", "membranes") if found[kind] != "-"]
         return f"{' and '.join(told)} differ from those of {self.against}"
 
 
 class Advice(NamedTuple):
-    """A row of the report's table "which one to take".
+    """A row of the report's table "Which one to take".
 
     Attributes:
-        place: of the row among all parts' rows, which begin with what most readers want; no two share one.
-        have: what a reader has.
-        take: the file that suits it.
+        place: unique position of the row among all parts' rows, the most useful ones first.
+        have: what the reader has.
+        take: the file to use for it.
     """
 
     place: int
@@ -76,10 +76,10 @@ class Advice(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Paragraphs of the report's section on how the files are called.
+    """Paragraphs of the report's section on how to call the files.
 
     Attributes:
-        place: of the paragraphs among those of all parts; no two share one.
+        place: unique position of the paragraphs among those of all parts.
         text: Markdown.
     """
 
@@ -89,12 +89,12 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True)
 class Timing:
-    """How a call of a file is timed.
+    """How to time a call of a file.
 
     Attributes:
-        call: what a call is.
-        measure: (bundle, input of the first test image, name of the file, seconds) to its latency, see `latency.of`.
-        run_by: what runs it, for the report.
+        call: what one call computes.
+        measure: (bundle, input of the first test image, name of the file, seconds) -> its latency, see `latency.of`.
+        run_by: the program that runs it, for the report.
     """
 
     call: Literal["one step", "whole window"]
@@ -103,7 +103,7 @@ class Timing:
 
     @property
     def whole_window(self) -> bool:
-        """Whether one call is enough for an image."""
+        """Whether one call processes a whole image."""
         return self.call == "whole window"
 
 
@@ -113,26 +113,26 @@ def _none(manifest: Manifest) -> tuple[()]:
 
 @dataclass(frozen=True)
 class Part:
-    """One artefact: a file, a few that belong together, or a folder.
+    """One artifact: a file, a few that belong together, or a folder.
 
     Attributes:
-        what: what every file is, by its name in the bundle; a folder's name ends with a slash. These are the names
-            under which it is checked, timed and reported.
-        write: writes it into the bundle. The parts before it in `PARTS` are there already.
-        check: proves its files equal to the trained network, one after another in the order of `what`. May raise: then
-            the rest is not proven.
-        same: (a bundle written here, the folder of a received one) to a function that says where the values of the
-            received file so named differ, one line each, when its bytes do; None: they must be equal. It runs nothing
-            of what was received.
-        reason_against: why this network can't have it, in one line; None where it can.
-        form: the format's name, for a part that some networks can't have: "NIR".
-        timing: how a call of it is timed; None: it is no program.
-        copied: it is the run's own file, from which all others are made.
-        comparisons: rows of the report's table of equality, from the figures that its check recorded.
-        advice: rows of the report's table "which one to take".
-        usage: how it is called, for the report.
+        what: description of each file, by its name in the bundle; a folder's name ends with a slash. Checks, timings
+            and reports use these names.
+        write: writes it to the bundle, after the parts that precede it in `PARTS`.
+        check: proves that its files equal the trained network, one by one in the order of `what`. If it raises, the
+            remaining files aren't proven.
+        same: (a bundle written here, the folder of a received one) -> a function that lists, one line each, where the
+            values of a received file differ if its bytes do; None: the bytes must be equal. It runs nothing from the
+            received bundle.
+        reason_against: why this network can't be exported as this part, in one line; None if it can.
+        form: name of the format, for a part that some networks don't support, such as "NIR".
+        timing: how to time a call of it; None if it isn't a program.
+        copied: whether it's the run's own file, from which all others are made.
+        comparisons: rows of the report's table of equality, from the results of its check.
+        advice: rows of the report's table "Which one to take".
+        usage: how to call it, for the report.
         accuracy_note: a sentence on its accuracy, for the report.
-        memory_note: a paragraph on the memory that it takes, for the report.
+        memory_note: a paragraph on its memory use, for the report.
     """
 
     what: Mapping[str, str]

@@ -108,8 +108,8 @@ states go in and come out: {names(manifest, PLAIN)}.
 
 
 _WHOLE = f"""\
-Weights are whole numbers, such as `fc1.weight_int`, which `{few_bits.DEQUANTIZE}` multiplies by a power of two for
-each neuron. These products don't round. ONNX Runtime forms them again at every call unless the option
+Weights are integers, such as `fc1.weight_int`, which `{few_bits.DEQUANTIZE}` multiplies by a power of two for
+each neuron. These products are exact. ONNX Runtime computes them again in every call unless the option
 `session.disable_quant_qdq` is "1", as it is here."""
 
 
@@ -120,7 +120,7 @@ TIMING = Timing("one step", _measure, run_by)
 def _accuracy_note(manifest: Manifest) -> str:
     if EXTENTS[manifest["settings"]["effort"]].each:
         return ""
-    return f"That of `{STATIC}` is `{PLAIN}`'s, whose graph it is with a batch of one."
+    return f"The accuracy of `{STATIC}` is that of `{PLAIN}`, which has the same graph for any batch size."
 
 
 PART = Part(

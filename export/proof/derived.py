@@ -53,11 +53,11 @@ def differences(bundle: Bundle, received: Path, recorded: Manifest) -> Iterator[
             continue
         if content == (bundle.folder / name).read_bytes():
             continue
-        problems = ["is not what this version makes of the weights"]
+        problems = ["doesn't match what this version makes from the weights"]
         if (compare := values.get(of(name))) is not None:
             problems = _differences(compare, name)
             if not problems and not elsewhere:
-                problems = ["holds the same values, but not in the bytes that this version writes"]
+                problems = ["has the same values, but not the bytes that this version writes"]
         yield from ((name, f"{problem}{elsewhere}") for problem in problems)
         if not problems:
             (bundle.folder / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""The test images that the files of a bundle are checked on, with what torch makes of them."""
+"""The test images on which a bundle's files are checked, with torch's results."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -18,19 +18,19 @@ from export.settings import EXTENTS, Extent
 from export.work import Work
 
 KEPT = 2**30
-"""Bytes of torch's windows that are kept in memory, so they're run once for all files."""
+"""Maximum size of torch's results in memory, in bytes; they're computed once for all files."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What shows that a file computes what the network does.
+    """Evidence that a file computes the same as the network.
 
     Attributes:
         network: the trained network.
         test: test images and labels, for accuracy.
-        images: how many of them, from the first on, spikes are compared on.
-        extent: how much is looked at.
-        work: counts the images that were looked at.
+        images: number of test images, from the first on, on which spikes are compared.
+        extent: how much to check.
+        work: counts the processed images.
     """
 
     network: Network
@@ -40,9 +40,9 @@ class Evidence:
     work: Work = field(default_factory=lambda: Work("Checking"), repr=False)
 
     def batches(self, count: int | None = None) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-        """(what the network is fed, see `reference.inputs`; labels) of the first `count` images (None: all).
+        """Iterates over (network input, see `reference.inputs`; labels) of the first `count` images (None: all).
 
-        In the batches in which csnn_jax evaluates, so the rate encoding draws the same spikes.
+        It uses the same batches as csnn_jax's evaluation, so the rate encoding draws the same spikes.
         """
         total = len(self.test.labels)
         count = total if count is None else min(count, total)
@@ -55,7 +55,7 @@ class Evidence:
 
     @property
     def compared(self) -> Iterator[TorchWindow]:
-        """The images that spikes are compared on, a few at a time, with what torch makes of them."""
+        """The images on which spikes are compared, a few at a time, with torch's results."""
         neurons = sum(math.prod(shape) for shape in reference.state_shapes(self.network.model).values())
         small = 4 * neurons * self.network.time_steps * self.images <= KEPT
         for one in self._kept if small else self._windows():
@@ -75,11 +75,11 @@ class Evidence:
 
     @property
     def looked_at(self) -> int:
-        """About how many images the check of a file looks at, for `work`."""
+        """Approximate number of images that the check of a file processes, for `work`."""
         return self.images + len(self.test.labels)
 
     def accuracy(self, scores: reference.Scores) -> float:
-        """Share of the test images that a program classifies right."""
+        """Fraction of the test images that a program classifies correctly."""
         return accuracy(scores, self._labeled())
 
     def _labeled(self) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
@@ -92,11 +92,11 @@ class Evidence:
 
 
 def accuracy(scores: reference.Scores, batches: Iterable[tuple[torch.Tensor, np.ndarray]]) -> float:
-    """Share of images that a program classifies right: the highest score, the lowest class on ties.
+    """Fraction of images that a program classifies correctly, by the highest score; ties go to the lowest class.
 
     Args:
         scores: runs the program.
-        batches: (what the network is fed, see `reference.inputs`; true classes).
+        batches: (network input, see `reference.inputs`; true classes).
     """
     right = [scores(x).argmax(1) == labels for x, labels in batches]
     return float(np.concatenate(right).mean())

@@ -62,10 +62,10 @@ def open_bundle(
     if dataset is None and config.data.dataset != SHIPPED:
         split = _kept_images(folder, config, recorded)
     else:
-        whole = data.load_for(config, dataset or SHIPPED).test
-        facts = manifest.data(recorded["data"]["dataset"], whole)
+        found = data.load_for(config, dataset or SHIPPED)
+        whole, facts = found.test, manifest.data(recorded["data"]["dataset"], found.test, found.final)
         for problem in manifest.differences(recorded["data"], facts, "data"):
-            raise UserError(f"the test images here are not the bundle's: {problem}")
+            raise UserError(f"the test images here aren't the bundle's: {problem}")
         split = settings.split(whole)
     count = min(settings.images, len(split.labels))
     if effort == "thorough":

@@ -92,7 +92,7 @@ FORMS: dict[str, dict[str, Check]] = {
         "weight_bits": _or_null(_bits),
     },
     "rounded": {"accuracy": lambda value: _number(value) and value <= 1},
-    "data": {"dataset": _text, "test_images": _positive, "sha256": _SHA256},
+    "data": {"dataset": _text, "test_images": _positive, "sha256": _SHA256, "split": _matches("validation")},
     "settings": {
         "opset": _positive,
         "images": _positive,
@@ -115,7 +115,7 @@ FORMS: dict[str, dict[str, Check]] = {
     "files": {},
 }
 """The entries of the manifest that verification reads, and the form of each value in them."""
-OPTIONAL = {"training.checkpoint", "rounded", "dropped", "latency.dequantizing_ms"}
+OPTIONAL = {"training.checkpoint", "data.split", "rounded", "dropped", "latency.dequantizing_ms"}
 ROWS: dict[str, dict[str, Check]] = {"latency": _LATENCY, "files": _FILE}
 """Entries whose names are files', and the form of what stands under each."""
 
@@ -135,7 +135,7 @@ def problems(manifest: dict[str, Any]) -> Iterator[str]:
         elif entry in ROWS:
             for name, row in found.items():
                 where = f"{entry}[{name!r}]"
-                yield from _object(where, row, ROWS[entry]) if isinstance(row, dict) else [f"{where} is no object"]
+                yield from _object(where, row, ROWS[entry]) if isinstance(row, dict) else [f"{where} isn't an object"]
         else:
             yield from _object(entry, found, form)
 
@@ -164,25 +164,25 @@ def belied(manifest: dict[str, Any], job: Config, test_images: int | None) -> It
         count = test_images if most is None else min(test_images, max(most, settings["images"]))
         pairs.append(("settings.accuracy_images", settings["accuracy_images"], count))
         if settings["images"] > test_images:
-            yield f"settings.images is {settings['images']}, the test set has {test_images}"
+            yield f"settings.images is {settings['images']}, but the test set has {test_images}"
     yield from (f"{name} is {stated!r}, expected {found!r}" for name, stated, found in pairs if stated != found)
     if ("dropped" in manifest) != settings["drop_silent"]:
-        yield "settings.drop_silent doesn't fit to `dropped`"
+        yield "settings.drop_silent doesn't match `dropped`"
     if ("rounded" in manifest) != (settings["weight_bits"] is not None):
-        yield "settings.weight_bits doesn't fit to `rounded`"
+        yield "settings.weight_bits doesn't match `rounded`"
 
 
 def belied_by_network(dropped: dict[str, Any], model: ModelConfig, tensors: Tensors) -> Iterator[str]:
     """What --drop-silent is said to have left against the network that there is; one line each."""
     hidden = [[layer.name, layer.channels] for layer in model.layers[:-1]]
     if [row[:2] for row in dropped["layers"]] != hidden:
-        yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, the network has {hidden}"
+        yield f"dropped.layers keeps {[row[:2] for row in dropped['layers']]}, but the network has {hidden}"
     count = parameters(tensors)
     left, sizes = dropped["parameters"][1], dropped["bytes"]
     if left != count or sizes != [4 * number for number in dropped["parameters"]]:
-        yield f"dropped.parameters and bytes are {left} and {sizes[1]}, the network has {count} parameters"
+        yield f"dropped.parameters and bytes are {left} and {sizes[1]}, but the network has {count} parameters"
     if max(dropped["fired_on"], dropped["other_answers"]) > dropped["test_images"]:
-        yield "dropped counts more images than there are"
+        yield "dropped counts more images than exist"
 
 
 def _object(where: str, found: dict[str, Any], form: dict[str, Check]) -> Iterator[str]:
@@ -193,7 +193,7 @@ def _object(where: str, found: dict[str, Any], form: dict[str, Check]) -> Iterat
                 yield f"{place} is missing"
         elif not check(found[name]):
             yield f"{place} is {_short(found[name])}, which `export` doesn't write"
-    yield from (f"{where}.{name} is not part of a manifest" for name in found if name not in form)
+    yield from (f"{where}.{name} isn't part of a manifest" for name in found if name not in form)
 
 
 def _short(value: Any) -> str:

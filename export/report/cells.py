@@ -18,6 +18,11 @@ def plain(text: str) -> str:
     return re.sub(r"[\\`*\[\]<>|]", r"\\\g<0>", text)
 
 
+def class_of(number: int, names: Sequence[str]) -> str:
+    """A class by its number, and by its name if it has one."""
+    return str(number) if names[number] == str(number) else f"{number} ({plain(names[number])})"
+
+
 def size(count: int) -> str:
     """A number of bytes for a reader."""
     for unit, scale in (("MB", 1e6), ("kB", 1e3)):

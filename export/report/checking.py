@@ -10,19 +10,19 @@ def how(manifest: Manifest) -> str:
     return f"""\
 ## Check it again
 
-Work from outside this folder, for Python may import from the folder that it runs in (`-I` prevents it). In a clone of
-csnn-jax, the Python package that made this bundle, with its export extra (`pip install -e '.[export]'`), a C compiler
-and make:
+Run this outside of this folder, because Python may import from its working directory (`-I` prevents that). You need a
+clone of csnn-jax, the Python package that made this bundle, with its export extra (`pip install -e '.[export]'`), a C
+compiler and make:
 
     python -I -m export.verify BUNDLE
 
-It makes every file once more of `{WEIGHTS}` and `{CONFIG}`, compares it with the one in this folder, runs it, and
-accepts nothing else. By `--dataset` it gets the test images, unless they are MNIST's, which ship with csnn-jax. These
-check less, and don't find a change by somebody who also changed the list of hashes:
+It makes every file again from `{WEIGHTS}` and `{CONFIG}`, compares it with the one in this folder, runs it, and accepts
+nothing else. Use `--dataset` for test images other than MNIST's, which ship with csnn-jax. These commands check less,
+and don't detect a change if the list of hashes was changed as well:
 
-- `sha256sum -c {SUMS}`, or `python -I -m export.verify BUNDLE --hashes`: the files are those of the list.
-- `python -I BUNDLE/check_onnx.py`: the ONNX files compute here what `golden/` holds, in ONNX Runtime alone.
-- `make check`, as above: the C program prints here what it printed where the bundle was made."""
+- `sha256sum -c {SUMS}`, or `python -I -m export.verify BUNDLE --hashes`: the files match the list.
+- `python -I BUNDLE/check_onnx.py`: the ONNX files compute the values in `golden/` here, with only ONNX Runtime.
+- `make check`, as above: the C program prints the same here as where the bundle was made."""
 
 
 def stated(manifest: Manifest) -> str:
@@ -32,7 +32,7 @@ def stated(manifest: Manifest) -> str:
     cpu = plain(made["cpu"] or "an unknown processor")
     seconds = "" if training["seconds"] is None else f" in {training['seconds']:,.0f} seconds"
     return f"""\
-## What only its maker can say
+## What only its maker knows
 
 Nothing in this folder shows whether these are true: that it was made {made["utc"]} on {cpu} ({plain(made["system"])},
 {made["cores"]} cores) with Python {made["python"]}, {versions}; the latencies above; that the data set was
@@ -47,7 +47,5 @@ def _missing(manifest: Manifest) -> str:
         lines.append("how accurate it was before it was rounded")
     if "dropped" in manifest:
         answers = manifest["dropped"]["other_answers"]
-        lines.append(
-            f"what `--drop-silent` left out and changed, {answers:,} answers (the accuracy after training too)"
-        )
-    return f" Likewise {'; and '.join(lines)}: the trained network isn't in this folder." if lines else ""
+        lines.append(f"what `--drop-silent` removed and changed, {answers:,} answers (and the accuracy after training)")
+    return f" The same is true of {'; and '.join(lines)}: the trained network isn't in this folder." if lines else ""

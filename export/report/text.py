@@ -11,15 +11,15 @@ from export.bundle import CONFIG, MANIFEST, PAGE, Manifest
 from export.hashes import SUMS
 from export.manifest import silence
 from export.report import checking, tools
-from export.report.cells import measured, percent, plain, size, table
+from export.report.cells import class_of, measured, percent, plain, size, table
 
 if TYPE_CHECKING:
     from export.parts.part import ComparedRow, Part, Timing
 
 _WHAT = {
     CONFIG: "the training job",
-    PAGE: "this report with charts, for a browser; it needs no network",
-    MANIFEST: "all that this report says and more, for a program to read",
+    PAGE: "this report with charts, for a browser; it works offline",
+    MANIFEST: "the contents of this report and more, for programs",
     SUMS: f"the SHA-256 of every other file (`sha256sum -c {SUMS}`)",
 }
 """The files that are no part."""
@@ -36,27 +36,29 @@ def _title(manifest: Manifest) -> str:
         f"# A spiking network for {plain(data['dataset'])}, as files that run elsewhere",
         f"A convolutional spiking neural network (CSNN) with {len(manifest['semantics']['layers'])} layers of neurons "
         f"({_neuron(manifest)}), trained for {training['iterations']:,} iterations (seed {training['seed']}). "
-        f"{_learnt(manifest)}This folder holds it in several forms. Each was compared with the trained "
+        f"{_learnt(manifest)}This folder contains it in several forms. Each was compared with the trained "
         f"network in torch on {settings['images']:,} test images over {manifest['semantics']['time_steps']} time steps "
         "before the folder was made.",
     ]
     if (number := training.get("checkpoint")) is not None:
-        lines.append(f"The weights are those of checkpoint {number:,}, which need not be the end of the training.")
+        lines.append(f"The weights are from checkpoint {number:,}, which isn't necessarily the end of the training.")
     if settings["effort"] == "quick":
         lines.append(
             f"**Made with `--quick`**: spikes were compared on {settings['images']:,} images and accuracies measured "
-            f"on {settings['accuracy_images']:,} only. Make the bundle without it before relying on the figures below."
+            f"on only {settings['accuracy_images']:,}. Make the bundle without it before relying on the figures below."
         )
     if rounded := manifest.get("rounded"):
         lines.append(
             f"**Made with `--weight-bits {settings['weight_bits']}`**: the weights were rounded after training. Before "
-            f"that, the network classified {percent(rounded['accuracy'])} of the test images right."
+            f"that, the network classified {percent(rounded['accuracy'])} of the test images correctly."
         )
+    if data.get("split") == "validation":
+        lines.append("**Without test images**: what is called so here was held out from training by `--validation`.")
     steps = manifest["semantics"]["time_steps"]
     if training["time_steps"] != steps:
         lines.append(
             f"**Made with `--time-steps {steps}`**: here the network runs for {steps} steps. It was trained with "
-            f"{training['time_steps']}, and its accuracy above is that of so many."
+            f"{training['time_steps']}, and its accuracy above is for that many."
         )
     if dropped := manifest.get("dropped"):
         lines.append(_left_out(dropped))
@@ -69,20 +71,20 @@ def _left_out(dropped: dict[str, Any]) -> str:
     kept = ", ".join(f"{name} has {kept:,} of {of:,}" for name, kept, of in dropped["layers"])
     parameters, answers = dropped["parameters"], dropped["other_answers"]
     return (
-        "**Made with `--drop-silent`**: channels and neurons that fired within the window of this bundle on none of "
-        f"{dropped['training_images']:,} training images were left out: {kept}. {parameters[0]:,} parameters became "
-        f"{parameters[1]:,}. On {dropped['fired_on']:,} of {dropped['test_images']:,} test images one of those left "
-        f"out would have fired, and {answers:,} answers differ from the trained network's. In a longer window more of "
-        "them might have fired. All files were compared with the smaller network."
+        "**Made with `--drop-silent`**: channels and neurons that didn't fire within the window of this bundle on any "
+        f"of the {dropped['training_images']:,} training images were removed: {kept}. {parameters[0]:,} parameters "
+        f"became {parameters[1]:,}. On {dropped['fired_on']:,} of {dropped['test_images']:,} test images one of the "
+        f"removed ones would have fired, and {answers:,} answers differ from the trained network's. In a longer "
+        "window, more of them might have fired. All files were compared with the smaller network."
     )
 
 
 def _learnt(manifest: Manifest) -> str:
     training = manifest["training"]
     bits, right = training["weight_bits"], percent(training["accuracy"])
-    few = "" if bits is None else f"Each weight has {bits} bits, with its sign. "
+    few = "" if bits is None else f"Each weight has {bits} bits, including the sign. "
     after = "training and rounding" if "rounded" in manifest else "training"
-    return f"{few}After {after} it classified {right} of the test images right. "
+    return f"{few}After {after}, it classified {right} of the test images correctly. "
 
 
 def _refused(manifest: Manifest) -> dict[str, str]:
@@ -93,7 +95,7 @@ def _refused(manifest: Manifest) -> dict[str, str]:
 
 
 def _which(manifest: Manifest) -> str:
-    """Which file suits whom."""
+    """Which file to use for what."""
     rows = sorted(row for part in parts.every() for row in part.advice(manifest))
     return f"## Which one to take\n\n{table(('you have', 'take'), [row[1:] for row in rows])}"
 
@@ -109,8 +111,8 @@ def _files(manifest: Manifest) -> str:
     others = {name: what for name, what in _WHAT.items() if name != PAGE or PAGE in sizes}
     rows += [(f"`{name}`", what, sizes.get(name), percent(None)) for name, what in others.items()]
     note = (
-        f"Accuracy is measured on {images:,} test images by running the files; in brackets stands the "
-        "95 % confidence interval that so few images leave."
+        f"Accuracy is measured on {images:,} test images by running the files; parentheses give the "
+        "95 % confidence interval for this number of images."
     )
     more = (part.accuracy_note(manifest) for part in parts.every() if part.accuracy_note)
     notes = [note, *filter(None, more)]
@@ -166,13 +168,15 @@ def _network(manifest: Manifest) -> str:
     facts = [
         f"Neurons: {meaning['neuron']}.",
         f"Input: axes {given['layout']}; {given['range']}; {given['meaning']}, for {meaning['time_steps']} steps.",
-        f"States: {named}, with the number of the layer behind the name; they start at 0. Membranes are handed out "
+        f"States: {named}, with the number of the layer after the name; they start at 0. Membranes are returned "
         f"{meaning['membranes']}.",
         f"Spikes: {meaning['comparison']}.",
         f"Pooling: {meaning['pooling']}.",
         f"Answer: {meaning['readout']}; on ties {meaning['ties']}.",
-        f"Axes of what has a time: {meaning['time_layout']}",
+        f"Axes of arrays with a time axis: {meaning['time_layout']}",
     ]
+    if (names := meaning["class_names"]) != [*map(str, range(len(names)))]:
+        facts.append(f"Classes: {', '.join(class_of(number, names) for number in range(len(names)))}.")
     layers = table(("layer", "operation", "neurons (channels first)", "reset", *parameters), rows)
     listed = "\n".join(f"- {fact}" for fact in facts)
     return f"## What they compute\n\n{equations}\n\nI is the layer's input current.\n\n{layers}\n\n{listed}"
@@ -199,9 +203,9 @@ def _proof(manifest: Manifest) -> str:
 {noted}{table(head, rows)}
 
 Each program ran whole windows of {manifest["settings"]["images"]:,} test images (onnx's reference evaluator fewer) from
-states of 0, and is compared with the trained network in torch.{counted} Weights and inputs are whole multiples of
-powers of two, with so few bits that no sum of them rounds: any order of summation, and any processor that keeps to
-IEEE 754, gives equal spikes and states. (Numbers below 2^-126 count as 0, for some processors flush them.)"""
+states of 0, and is compared with the trained network in torch.{counted} Weights and inputs are integer multiples of
+powers of two, with so few bits that their sums are exact: any order of summation, and any processor that follows
+IEEE 754, gives equal spikes and states. (Numbers below 2^-126 count as 0, because some processors flush them.)"""
 
 
 def _latency(manifest: Manifest) -> str:
@@ -213,7 +217,7 @@ def _latency(manifest: Manifest) -> str:
         without = f"{one['dequantizing_ms']:.3f}" if "dequantizing_ms" in one else "-"
         rows.append((f"`{name}`", timings[name].call, *figures, *[without] * packed))
     run_by = dict.fromkeys(timing.run_by(manifest) for timing in timings.values())
-    head = ["file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "an image, by the median (ms)"]
+    head = ["file", "a call is", "median (ms)", "99th percentile (ms)", "calls", "per image, by the median (ms)"]
     head += ["median without the option (ms)"] * packed
     return f"""\
 ## How long a call takes
@@ -237,26 +241,26 @@ def _timings() -> "dict[str, Timing]":
 def _numbers(manifest: Manifest) -> str:
     numbers, energy = manifest["numbers"], manifest["numbers"]["energy"]
     rows = [_layer(one["name"], one) for one in numbers["layers"]] + [_layer("**total**", numbers["total"])]
-    head = ("layer", "parameters", "weights", "states", "dense MACs a step", "operations an image", "spike density")
+    head = ("layer", "parameters", "weights", "states", "dense MACs per step", "operations per image", "spike density")
     counted = numbers["neurobench"]["SynapticOperations"]
     notes = "".join(f"{part.memory_note(manifest)}\n\n" for part in parts.every() if part.memory_note)
     return f"""\
 ## What they need
 
-Measured on {numbers["images"]:,} test images, {numbers["time_steps"]} steps each. An operation is a weight that is not
-0 meeting an input that is not 0; the first layer's are counted once where the image is held. The spike density is the
-share of neurons that spike at a step. Bytes are those of float32.
+Measured on {numbers["images"]:,} test images, {numbers["time_steps"]} steps each. An operation is a nonzero weight
+times a nonzero input; the first layer's are counted once if the image is constant. The spike density is the fraction of
+neurons that spike at a step. Bytes are for float32.
 
 {table(head, rows)}
 
 By NeuroBench's definitions, which count the first layer at every step: {counted["Effective_MACs"]:,.0f} effective MACs
-and {counted["Effective_ACs"]:,.0f} effective ACs an image, of {counted["Dense"]:,} dense operations; footprint
+and {counted["Effective_ACs"]:,.0f} effective ACs per image, out of {counted["Dense"]:,} dense operations; footprint
 {size(numbers["neurobench"]["Footprint"])}, activation sparsity {numbers["neurobench"]["ActivationSparsity"]:.2%},
 connection sparsity {numbers["neurobench"]["ConnectionSparsity"]:.2%}.
 
 {notes}Energy per image: {energy["synapses_nj"] + energy["neurons_nj"]:,.0f} nJ, of which synapses
 {energy["synapses_nj"]:,.0f} nJ and neurons {energy["neurons_nj"]:,.0f} nJ. A network of this shape without spikes,
-which sees an image once, takes {energy["one_pass_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source:
+which processes an image once, takes {energy["one_pass_nj"]:,.0f} nJ. Formula: {energy["formula"]}. Source:
 {energy["source"]}."""
 
 

@@ -50,8 +50,8 @@ def _section(manifest: Manifest, name: str, markdown: str) -> Section:
 def _sizes(manifest: Manifest) -> Iterator[Html]:
     sizes = {name: _bytes(manifest, name) / 1e6 for name in ("weights.safetensors", *manifest["latency"])}
     caption = (
-        "Sizes of the weights and of each file that runs. That of the C program is what its constants take in flash; "
-        "the text of its sources is longer."
+        "Sizes of the weights and of each file that runs. For the C program, it's the size of its constants in flash; "
+        "its source text is longer."
     )
     yield charts.bars(caption, list(sizes), list(sizes.values()), ("file", "size (MB)"))
 
@@ -65,7 +65,7 @@ def _bytes(manifest: Manifest, name: str) -> int:
 
 def _latencies(manifest: Manifest) -> Iterator[Html]:
     found = text.milliseconds_an_image(manifest)
-    yield charts.bars("How long an image takes.", list(found), list(found.values()), ("file", "ms an image"))
+    yield charts.bars("How long an image takes.", list(found), list(found.values()), ("file", "ms per image"))
 
 
 def _work(manifest: Manifest) -> Iterator[Html]:
@@ -77,8 +77,8 @@ def _work(manifest: Manifest) -> Iterator[Html]:
         "computed densely": [one["dense_macs_per_step"] * count for one, count in zip(layers, times, strict=True)],
         "with spikes": [one["synaptic_operations_first_layer_once"] for one in layers],
     }
-    once = f" Both count {names[0]} once, for it sees the same image at every step." if held else ""
-    caption = f"Operations an image, by layer, on a logarithmic scale; the table above has the figures.{once}"
+    once = f" Both count {names[0]} once, because its input is the same image at every step." if held else ""
+    caption = f"Operations per image, by layer, on a logarithmic scale; the table above has the numbers.{once}"
     yield charts.dots(caption, names, groups, "operations", y_axis=charts.LOG | {"tickformat": "~s"})
     densities = [100 * one["density"] for one in layers]
     yield charts.bars("Spike density by layer.", names, densities, ("neurons after", "density (%)"), number=2)
@@ -86,7 +86,7 @@ def _work(manifest: Manifest) -> Iterator[Html]:
 
 _CAPTIONS = {
     "which": "Files by what you have",
-    "files": f"Every file of this folder but {PAGE} and {REPORT}, which say the same",
+    "files": f"Every file in this folder except {PAGE} and {REPORT}, which have the same contents",
     "call": "How to call it",
     "network": "The network's layers and equations",
     "proof": "Each file against the trained network",

@@ -35,7 +35,7 @@ def test_the_accuracy_against_the_steps_used(small_run, tmp_path):
     result = json.loads((copy / "evaluation.json").read_text())
     by_steps = result["accuracy_by_steps"]
     assert len(by_steps) == 10 and by_steps[0] < by_steps[-1] == pytest.approx(result["accuracy"], abs=2e-4)
-    table = printed.split("Accuracy if the window ended after so many steps:\n")[1].splitlines()[1:]
+    table = printed.split("Accuracy if the window ended after this many steps:\n")[1].splitlines()[1:]
     assert [line.split() for line in table] == [[str(t), f"{by_steps[t - 1]:.2%}"] for t in (1, 2, 3, 4, 5, 6, 8, 10)]
     assert (copy / "steps.png").exists()
 
@@ -64,5 +64,6 @@ def test_the_network_of_a_checkpoint(tmp_path):
     assert "(10000 images of mnist)" in passed("csnn_jax.evaluate", out)
     assert {"checkpoint": 40} | json.loads((out / "evaluation.json").read_text()) == result
     before = (out / "evaluation.json").read_bytes()
-    assert "those in" in (line := refused("csnn_jax.evaluate", out, "--checkpoint", 50)) and line.endswith(": 20, 40")
+    line = refused("csnn_jax.evaluate", out, "--checkpoint", 50)
+    assert "one of the checkpoints in" in line and line.endswith(": 20, 40")
     assert (out / "evaluation.json").read_bytes() == before

@@ -52,7 +52,7 @@ def test_the_network_is_the_commands(tmp_path, capsys):
         np.testing.assert_allclose(one, other, atol=1e-4)
     said = capsys.readouterr().out
     assert said.startswith("Data: arrays, 60 training and 9 test images, 3 classes\n")
-    assert "Taken from the arrays: input_shape 8 8 1, num_classes 3, scale 256\n" in said
+    assert "Inferred from the arrays: input_shape 8 8 1, num_classes 3, scale 256\n" in said
     assert "Chosen for this network: surrogate atan, init calibrated, lr 0.005\n" in said
     assert "Initial weights: calibrated" in said and f"Final Test Accuracy: {heard[-1][1].accuracy:.2%}\n" in said
     evaluations = [line for line in printed.splitlines() if "Acc" in line]
@@ -91,14 +91,23 @@ def test_frames():
     heard = []
     found = fit(changed("model", time_steps=100), (FRAMES, LABELS), (FRAMES, LABELS), log=heard.append)
     assert found.config.model.time_steps == 6 and any("time_steps 6" in line for line in heard)
-    assert any("counts enter as they are (scale 1)" in line for line in heard)
+    assert any("counts are used unscaled (scale 1)" in line for line in heard)
 
 
 def test_frames_of_more_than_counts_need_a_scale():
     frames = FRAMES * np.uint8(127)
-    with pytest.raises(UserError, match=r"^scale: frames of whole numbers count events, these go up to 254; expected"):
+    with pytest.raises(UserError, match=r"^scale: frames of whole numbers are event counts, but these go up to 254; "):
         fit(PLAIN, (frames, LABELS), (frames, LABELS))
     assert fit(changed("model", scale=128, time_steps=6), (frames, LABELS), (frames, LABELS)).config.model.scale == 128
+
+
+def test_names_of_classes_are_kept(tmp_path):
+    found = fit(PLAIN, classes=["cat", "dog", "cow"])
+    csnn_jax.save(found, tmp_path / "run")
+    assert csnn_jax.load(tmp_path / "run").config.class_names == ("cat", "dog", "cow")
+    assert fit(found.config).config.data.classes is None
+    with pytest.raises(UserError, match=r"^classes cat dog c\\now: expected different names of classes"):
+        fit(PLAIN, classes=["cat", "dog", "c\now"])
 
 
 def test_a_job_that_was_decided_goes_on_to_other_arrays():
@@ -130,7 +139,7 @@ def test_arrays_that_do_not_belong_together(train, test, message):
         (changed("data", event_drop=0.5), "event_drop 0.5: expected counts of events"),
         (changed("train", checkpoint_every=5), "train.checkpoint_every 5: has no effect in fit, expected 0"),
         (changed("train", max_iters=10), "max_iters 10: 3 epochs of 60 images in batches of 20 are 9 iterations"),
-        (changed("train", batch_size=61), "batch_size 61: expected 1 to 60, the number of images that are trained on"),
+        (changed("train", batch_size=61), "batch_size 61: expected 1 to 60, the number of training images"),
     ],
 )
 def test_what_has_no_effect_is_refused(config, message):
@@ -141,11 +150,11 @@ def test_what_has_no_effect_is_refused(config, message):
 def test_what_the_arrays_contradict_is_refused():
     with pytest.raises(ValueError, match=r"expected \[N, 9, 9, 1\] or \[N, T, 9, 9, 1\], as model.input_shape says"):
         fit(changed("model", input_shape=(9, 9, 1)))
-    with pytest.raises(UserError, match=r"^time_steps 5: arrays has 6 frames an example"):
+    with pytest.raises(UserError, match=r"^time_steps 5: arrays has 6 frames per example"):
         fit(changed("model", time_steps=5), (FRAMES, LABELS), (FRAMES, LABELS))
-    with pytest.raises(UserError, match=r"^encoding rate: arrays has a time axis already, expected direct"):
+    with pytest.raises(UserError, match=r"^encoding rate: arrays already has a time axis, expected direct"):
         fit(changed("model", encoding="rate", time_steps=6), (FRAMES, LABELS), (FRAMES, LABELS))
-    with pytest.raises(UserError, match=r"^encoding rate: arrays holds floats, expected direct, or bytes"):
+    with pytest.raises(UserError, match=r"^encoding rate: arrays contains floats, expected direct, or bytes"):
         fit(changed("model", encoding="rate"), (IMAGES / 256, LABELS), (IMAGES / 256, LABELS))
     with pytest.raises(UserError, match=r"^augment: the training images are float32, expected bytes"):
         fit(CONFIG, (IMAGES / 256, LABELS), (IMAGES / 256, LABELS))
@@ -165,10 +174,10 @@ def test_a_saved_network_is_judged_on_its_own_data(tmp_path):
     accuracy = model.evaluate(PAIR).accuracy
     assert model.records[-1]["accuracy"] == accuracy
     assert f"Test Accuracy: {accuracy:.2%} (60 images of arrays:{tmp_path / 'test.npz'})" in printed
-    assert "Note: these are the images that it has learnt from" in printed
+    assert "Note: the network was trained on these images" in printed
     printed = passed("csnn_jax.evaluate", run, "--dataset", f"arrays:{tmp_path / 'other.npz'}")
     assert f"Test Accuracy: {model.evaluate((IMAGES[:9], LABELS[:9])).accuracy:.2%}" in printed
-    assert "Note: these are not the images that csnn_jax.fit evaluated it on" in printed
+    assert "Note: csnn_jax.fit evaluated the network on other images" in printed
     kinds = [record["kind"] for record in csnn_jax.runs.rundir.RunDir(run).records()]
     assert kinds.count("train") == 9 and kinds.count("test") == 3 and kinds[-1] == "end"
 

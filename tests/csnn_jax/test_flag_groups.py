@@ -23,7 +23,7 @@ def test_every_field_is_in_one_group():
     names = [name for group in TITLES for name in vars(getattr(made, group))]
     parts = (ModelConfig, DataConfig, TrainConfig)
     assert sorted(names) == sorted(one.name for part in parts for one in fields(part) if one.name not in RECORDED)
-    assert {"beta", "reset"} <= vars(made.neuron).keys() and {"lr", "warmup"} <= vars(made.optimisation).keys()
+    assert {"beta", "reset"} <= vars(made.neuron).keys() and {"lr", "warmup"} <= vars(made.optimization).keys()
     assert list(vars(made.data))[:2] == ["dataset", "validation"] and "engine" in vars(made.training)
 
 
@@ -33,4 +33,4 @@ def test_the_help_shows_the_groups_and_a_flags_text_and_default(module):
     heads = [line.strip("\u256d\u256e\u2500 ") for line in lines if line.startswith("\u256d")]
     assert heads == ["options", *(f"{group} options" for group in TITLES)]
     text = " ".join(" ".join(line.strip("\u2502 ").split()) for line in lines)
-    assert "Iterations at the start over which the learning rate rises in equal steps to --lr. (default: 0)" in text
+    assert "Iterations at the start over which the learning rate rises linearly to --lr. (default: 0)" in text

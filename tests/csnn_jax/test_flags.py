@@ -21,9 +21,11 @@ from csnn_jax.runs import rundir
         (["--epochs", "many"], "--epochs many: expected INT"),
         (["--epochs=1.5", "--lr", "1"], "--epochs 1.5: expected INT"),
         (["--lr", "fast", "--seed", "3"], "--lr fast: expected FLOAT or None"),
+        (["--microbatch", "few"], "--microbatch few: expected auto, off or INT"),
+        (["--augment"], "--augment: expected FLOAT FLOAT FLOAT or None"),
         (["--augment", "1", "2"], "--augment 1 2: expected FLOAT FLOAT FLOAT or None"),
-        (["--frames", "all"], "invalid choice 'all' for argument '--frames'. Expected one of ('time', 'count')"),
-        (["--seed"], "Missing value for argument '--seed'. Expected 1 values"),
+        (["--frames", "all"], "--frames all: expected one of time, count"),
+        (["--seed"], "--seed: expected a value"),
     ],
 )
 def test_a_flag_that_is_refused_is_one_line(arguments, line, monkeypatch):

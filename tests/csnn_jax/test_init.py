@@ -1,4 +1,6 @@
 import ast
+import doctest
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +41,18 @@ def test_no_framework_is_imported_where_none_is_needed(module, absent):
     code = f"import sys, {module}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CSNN", "Config", "Trained", "ce_rate", "fit", "leaky", "load", "run", "save", "spike", "trace"],
+)
+def test_the_examples_of_a_docstring_run(name, request, tmp_path, monkeypatch):
+    text = getattr(csnn_jax, name).__doc__
+    if "runs/first" in text:
+        shutil.copytree(request.getfixturevalue("small_run"), tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    examples = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
+    said = []
+    result = doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF).run(examples, out=said.append)
+    assert result.attempted > 2 and not result.failed, "".join(said)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from bundles import SMALL, make_checkpoint, make_run
 from commands import call, passed, passed_by_process, refused
+from picture_files import write_shapes
 from PIL import Image
 from recordings import drawn, faerys_bytes, nmnist_bytes
 
@@ -70,12 +71,46 @@ def test_recordings(event_run, tmp_path):
     assert "spikes: " + "  ".join(f"{label}:{score}" for label, score in enumerate(scores)) in first
 
 
+def test_classes_of_recordings_have_their_names(tmp_path):
+    names, config = ("left arm", "right: arm"), ModelConfig(input_shape=(12, 16, 2), conv_channels=(4,), num_classes=2)
+    config = replace(config, time_steps=6, scale=1.0)
+    made = make_run(tmp_path / "run", config, "events:nowhere", classes=names)
+    np.savez(tmp_path / "one.npz", **drawn(7, sensor=(12, 16))._asdict(), height=12, width=16)
+    printed = passed("csnn_jax.predict", made, tmp_path / "one.npz")
+    frames = Window(6, (12, 16), (12, 16)).frames(drawn(7, sensor=(12, 16)))
+    answer = csnn_jax.load(made).classify(frames[None])
+    assert f"one.npz: class {names[answer.classes[0]]}" in printed
+    assert "spikes: " + "  ".join(map("{}:{}".format, names, answer.scores[0])) in printed
+
+
+def test_pictures_are_read_as_for_training(tmp_path):
+    """Light grounds stay light, and the classes have the names of their folders."""
+    name, names = write_shapes(tmp_path / "data", {"train": 1, "test": 2}), ("circle", "cross")
+    paths = [tmp_path / f"data/test/{kind}/{number}.png" for number in range(2) for kind in names]
+    for path in paths:
+        with Image.open(path) as file:
+            light = 255 - np.asarray(file)
+        Image.fromarray(light).resize((20, 20)).save(path)
+    config = replace(SMALL, input_shape=(16, 16, 1), num_classes=2)
+    made = make_run(tmp_path / "run", config, name, classes=names)
+    printed = passed("csnn_jax.predict", made, *paths)
+    answers = csnn_jax.load(made).classify(data.load(name, (16, 16, 1)).test.images)
+    said = re.findall(r": class (\w+).*\n.* resized to 16x16 .*\n  spikes: (.*)", printed)
+    counts = ["  ".join(map("{}:{}".format, names, scores)) for scores in answers.scores]
+    assert [line for _, line in said] == counts and len({*counts}) > 1
+    assert [found for found, _ in said] == [names[answer] for answer in answers.classes]
+    assert "inverted" not in printed and "inverted" in passed("csnn_jax.predict", made, paths[0], "--prepare", "resize")
+    Image.fromarray(light).save(paths[0], "GIF")
+    said = f"error: {paths[0]}: is a GIF file, expected a still picture (PNG, JPEG)"
+    assert refused("csnn_jax.predict", made, paths[0]) == said
+
+
 def test_recordings_that_do_not_fit(event_run, small_run, tmp_path):
     whole = tmp_path / "one.npz"
     np.savez(whole, **drawn(7)._asdict())
-    said = f"error: {whole}: a recording, but the network takes images of other than 2 channels"
+    said = f"error: {whole}: is a recording, but the network's input doesn't have 2 channels"
     assert refused("csnn_jax.predict", small_run, whole) == said
-    said = "error: a.png: the network takes 2 channels, expected a recording, whose name ends in one of .bin, .npz, "
+    said = "error: a.png: the network's input has 2 channels, expected a recording, whose name ends in one of .bin, "
     assert refused("csnn_jax.predict", event_run, "a.png").startswith(said)
 
 

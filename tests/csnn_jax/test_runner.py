@@ -84,7 +84,7 @@ def test_other_frames_are_refused_and_change_nothing(frame, said):
 
 def test_an_encoded_network_takes_spikes_only():
     stream = network(encoding="rate", scale=256.0).stream()
-    with pytest.raises(ValueError, match="frame has other numbers than 0 and 1, expected spikes, as rate encoding"):
+    with pytest.raises(ValueError, match="frame has values other than 0 and 1, expected spikes, as from rate encoding"):
         stream(np.full((12, 10, 2), 200, np.uint8))
     assert stream(np.ones((12, 10, 2), np.uint8)).spikes.shape == (4,)
 

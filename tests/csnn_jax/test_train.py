@@ -39,7 +39,7 @@ def test_a_finished_run_is_not_replaced_unless_asked(small_run, dataset, tmp_pat
     flags = (*BRIEF, "--dataset", dataset, "--max-iters", 1, "--eval-every", 0, "--out", out)
     before = (out / "weights.safetensors").read_bytes()
     (out / "notes.txt").write_text("mine")
-    assert f"{out}: holds a finished run" in refused_by_process(MODULE, *flags)
+    assert f"{out}: already contains a finished run" in refused_by_process(MODULE, *flags)
     assert (out / "weights.safetensors").read_bytes() == before
     passed(MODULE, *flags, "--overwrite")
     assert (out / "weights.safetensors").read_bytes() != before
@@ -75,7 +75,7 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(datas
     flags = (*BRIEF, "--dataset", dataset, "--init", "torch", "--max-iters", 20, "--eval-every", 0, "--out", out)
     flags += ("--surrogate", "spike_rate_escape", "--slope", "1e38")
     line = refused(MODULE, *flags)
-    assert "iteration 1: the loss or a gradient is not finite" in line and "--lr" in line
+    assert "iteration 1: the loss or a gradient isn't finite" in line and "--lr" in line
     kept = safetensors.numpy.load_file(out / "weights.safetensors")
     assert all(np.isfinite(t).all() for t in kept.values())
     assert np.abs(kept["conv1.weight"]).max() <= 1 / 3  # the initial weights
@@ -86,7 +86,7 @@ def test_weights_that_blow_up_stop_the_run_and_the_last_good_ones_are_kept(datas
     [
         (("--batch-size", "60001"), "--batch-size 60001: expected 1 to 60000"),
         (("--dataset", "idx:/nowhere"), "/nowhere"),
-        (("--warmup", "469"), "--warmup 469: the job has 468 iterations, expected at most as many"),
+        (("--warmup", "469"), "--warmup 469: expected at most 468, the iterations of the job"),
         (("--rate-target", "0.1", "--engine", "event"), "--engine event: --rate-target needs the gradient"),
     ],
 )

@@ -32,7 +32,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_resume_goes_on_as_if_nothing_had_been(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert err == "" and "Interrupted after" in out and f"Go on: add --resume --out {broken} " in out
+    assert err == "" and "Interrupted after" in out and f"To continue, add --resume --out {broken} " in out
     done = records(broken, "end")[-1]["iter"]
     assert 20 <= done < 60
     safetensors.numpy.load_file(broken / "weights.safetensors")
@@ -123,7 +123,7 @@ def test_a_run_that_is_being_trained_is_left_alone(dataset, tmp_path):
         wait_for(process, "Iter 0, Test Acc")
         for flags in (("--resume", "--out", out), (*SMALL, "--overwrite", "--out", out), (*SMALL, "--out", out)):
             line = refused(MODULE, *flags)
-            assert f"--out {out}: another process ({process.pid} on {platform.node()}) is training it" in line
+            assert f"--out {out}: another process ({process.pid} on {platform.node()}) is training this run" in line
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
@@ -161,4 +161,4 @@ def test_ctrl_c_while_the_pictures_are_drawn_advises_no_resume(dataset, tmp_path
     process.send_signal(signal.SIGINT)
     rest, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (130, "")
-    assert rest == f"Interrupted when all was done; the run in {out} is finished\n"
+    assert rest == f"Interrupted, but the run in {out} was already finished\n"

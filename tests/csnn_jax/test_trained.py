@@ -111,7 +111,7 @@ def test_encoded_images_draw_the_spikes_that_evaluation_draws():
     answer = model.classify(images)
     found = model.evaluate(Split(images, np.zeros(40, np.int32)))
     np.testing.assert_array_equal(answer.classes, found.predictions)
-    with pytest.raises(ValueError, match=r"images are float32, expected bytes, which rate encoding makes spikes of$"):
+    with pytest.raises(ValueError, match=r"images are float32, expected bytes for rate encoding$"):
         model.classify(images.astype(np.float32))
 
 
@@ -188,7 +188,7 @@ def test_a_network_trained_elsewhere_becomes_a_run(tmp_path):
         np.testing.assert_array_equal(tensor, on_grid(model.config, tensors(model))[name])
     assert found.config.model.surrogate == "atan"  # what `auto` was
     assert found.config.data.dataset == "arrays"
-    with pytest.raises(UserError, match=r"^path .*run: holds a finished run already; .*, or overwrite$"):
+    with pytest.raises(UserError, match=r"^path .*run: already contains a finished run; .*, or overwrite$"):
         csnn_jax.save(model, model.config, tmp_path / "run")
     job = Config(model.config, train=TrainConfig(lr=0.5, seed=7))
     csnn_jax.save(model, job, tmp_path / "run", overwrite=True)
@@ -201,9 +201,9 @@ def test_what_was_loaded_is_saved_again(tmp_path):
     csnn_jax.save(found, tmp_path / "again")
     again = csnn_jax.load(tmp_path / "again")
     assert again.config.data.dataset == "mnist" and tensors(again.model).keys() == tensors(found.model).keys()
-    with pytest.raises(ValueError, match="config is given, expected none: a Trained has its own"):
+    with pytest.raises(ValueError, match="config is given, expected none, because a Trained has its own"):
         csnn_jax.save(found, found.config, tmp_path / "more")
-    with pytest.raises(ValueError, match="path is of type NoneType, expected a directory"):
+    with pytest.raises(ValueError, match="path is of type NoneType, expected the path of a directory"):
         csnn_jax.save(found)
 
 
@@ -223,12 +223,12 @@ def test_what_is_no_network_is_not_saved(tmp_path):
     for wrong, config, message in (
         (tensors(model), TINY, "model is of type dict, expected a Trained, or a CSNN"),
         (model, "tiny", "config is of type str, expected a Config or a ModelConfig"),
-        (model, ModelConfig(), "config is another network's"),
+        (model, ModelConfig(), "config doesn't match the network"),
     ):
         with pytest.raises(ValueError, match=message):
             csnn_jax.save(wrong, config, tmp_path / "run")
     model.blocks[0].kernel[...] = model.blocks[0].kernel[...] * np.nan
-    with pytest.raises(UserError, match=r"model: conv1.weight holds values that are not finite"):
+    with pytest.raises(UserError, match=r"model: conv1.weight has values that aren't finite"):
         csnn_jax.save(model, TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -54,10 +54,10 @@ def test_the_converted_run_gives_snntorchs_spikes(file, tmp_path, capsys, scale)
     assert convert.main([str(file), "--out", str(out), "--time-steps", "12", *scale]) == 0
     printed = capsys.readouterr().out
     divided = float(scale[1]) if scale else 255.0
-    assert "as flags say: padding same, stride 1, pool max, atan, direct, 12 steps" in printed
-    assert "Note: a state_dict does not show inhibition, reset_delay, state_quant" in printed
+    assert "from flags: padding same, stride 1, pool max, atan, direct, 12 steps" in printed
+    assert "Note: a state_dict doesn't contain inhibition, reset_delay, state_quant" in printed
     assert (
-        f"Note: your images were divided by {divided:g}, here bytes are divided by 256: conv1 makes up for it"
+        f"Note: your images were divided by {divided:g}, but here bytes are divided by 256: conv1 compensates for it"
         in printed
     )
     run, config, tensors = rundir.open_run(str(out))
@@ -109,9 +109,9 @@ def test_flags_that_contradict_the_file_are_refused(file, tmp_path, capsys):
         (("--input-shape", "32", "32", "1"), "7.weight has shape [20, 294], expected [20, 384]"),
         (("--no-reset-delay",), "--no-reset-delay"),
         (("--scale", "-1"), "--scale -1: expected a positive number"),
-        (("--scale", "255", "--encoding", "rate"), "--encoding rate: expected direct, beside --scale"),
+        (("--scale", "255", "--encoding", "rate"), "--encoding rate: expected direct with --scale"),
         (("--dataset", "minst"), "--dataset 'minst'"),
-        (("--dataset", bars), f"--dataset {bars}: has images of 34x34x2, expected 28x28x1, which the network takes"),
+        (("--dataset", bars), f"--dataset {bars}: has images of 34x34x2, expected 28x28x1, the network's input shape"),
     ):
         assert convert.main([str(file), "--out", str(tmp_path / "run"), *flags]) == 2
         assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
@@ -128,8 +128,8 @@ def small(channels: int, pixels: int) -> nn.Sequential:
 @pytest.mark.parametrize(
     ("channels", "flags", "why", "dataset"),
     [
-        (3, (), "measured; give", "arrays"),
-        (1, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); give", "mnist"),
+        (3, (), "measured; use", "arrays"),
+        (1, ("--dataset", "mnist"), "measured: mnist: resized to 32x32 (bilinear, antialiased); use", "mnist"),
     ],
 )
 def test_no_accuracy_is_measured_on_images_of_another_shape(tmp_path, capsys, channels, flags, why, dataset):
@@ -138,7 +138,7 @@ def test_no_accuracy_is_measured_on_images_of_another_shape(tmp_path, capsys, ch
     assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *shape, *flags]) == 0
     printed = capsys.readouterr().out
     assert "Final Test Accuracy" not in printed and f"No accuracy was {why}" in printed
-    assert f"of images of 32x32x{channels} and at most 10 classes, by --dataset" in printed
+    assert f"images of 32x32x{channels} and at most 10 classes" in printed
     run, config, _ = rundir.open_run(str(tmp_path / "run"))
     (end,) = run.records("end")
     assert end["accuracy"] is None and run.finished and config.data.dataset == dataset
@@ -205,7 +205,7 @@ def test_a_network_that_is_read_from_a_last_linear_classifies_as_it_did(tmp_path
     assert convert.main([*words, *flags]) == 0
     printed = capsys.readouterr().out
     assert "Note: fc2 has no neuron: the class is read from its current, step by step" in printed
-    assert f"{type(kind).__name__.lower()} neurons, reset" in printed and ", integrator; as flags say" in printed
+    assert f"{type(kind).__name__.lower()} neurons, reset" in printed and ", integrator; from flags" in printed
     assert "0 of 60 predictions; accuracy 100.00% before, 100.00% after" in printed
     assert "Final Test Accuracy: 100.00% (60 images" in printed
 
@@ -221,7 +221,7 @@ def test_counts_enter_as_they_are(tmp_path, monkeypatch, capsys, flags, factor):
     words = [str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), "--input-shape", "34", "34", "2"]
     assert convert.main([*words, "--padding", "valid", "--dataset", bars, *flags]) == 0
     printed = capsys.readouterr().out
-    assert ("your images were divided by 4, " in printed) == bool(flags) and "by 255" not in printed
+    assert ("your images were divided by 4, but" in printed) == bool(flags) and "by 255" not in printed
     assert "Rounding the weights, on the first 30 test images: changed " in printed
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     assert (config.model.scale, config.model.input_bits) == (1, 4)
@@ -257,7 +257,7 @@ def test_pools_of_a_state_dict_follow_the_neurons_if_the_flags_say_so(tmp_path, 
     flags = ("--pool", "avg", "--pool-size", "4", "--pool-after", "--time-steps", "6", "--scale", "256")
     assert convert.main([str(tmp_path / "net.pt"), "--out", str(tmp_path / "run"), *flags]) == 0
     printed = capsys.readouterr().out
-    assert "; as flags say: padding same, stride 1, pool avg of 4 after the neurons, atan, direct, 6 steps" in printed
+    assert "; from flags: padding same, stride 1, pool avg of 4 after the neurons, atan, direct, 6 steps" in printed
     _, config, tensors = rundir.open_run(str(tmp_path / "run"))
     images = data.load("mnist", (28, 28, 1)).test.images[:20]
     theirs = spikes_of(network, torch.tensor(images).permute(0, 3, 1, 2) / 256, 6)
@@ -270,4 +270,4 @@ def test_flags_of_nir_files_are_refused_for_a_state_dict(file, tmp_path, capsys)
     for flags in (("--dt", "1e-3"), ("--written-by", "sinabs"), ("--reset", "zero"), ("--no-norm-input",)):
         assert convert.main([str(file), "--out", str(tmp_path / "run"), *flags]) == 2
         said = " ".join(flags).replace("1e-3", "0.001")
-        assert f"error: {said}: {file} is a state_dict, expected a NIR file with it" in capsys.readouterr().err
+        assert f"error: {said}: {file} is a state_dict, but this flag is only for a NIR file" in capsys.readouterr().err

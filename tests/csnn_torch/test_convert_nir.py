@@ -19,9 +19,7 @@ def test_a_run_that_was_exported_comes_back_from_its_nir_file(tmp_path, capsys):
     nir_graph.write(tmp_path / "network.nir", SMALL, tensors)
     assert convert.main([str(tmp_path / "network.nir"), "--out", str(tmp_path / "run"), "--dataset", "mnist"]) == 0
     printed = capsys.readouterr().out
-    assert (
-        "Note:" not in printed and ", padding same, stride 1, pool avg; as flags say: atan, direct, 6 steps" in printed
-    )
+    assert "Note:" not in printed and ", padding same, stride 1, pool avg; from flags: atan, direct, 6 steps" in printed
     assert "Rounding the weights, on the first 1,000 test images: changed 0 of " in printed
     assert "and 0 of 1,000 predictions; accuracy " in printed and "Final Test Accuracy: " in printed
     run, config, found = rundir.open_run(str(tmp_path / "run"))
@@ -51,9 +49,9 @@ def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
         == 0
     )
     printed = capsys.readouterr().out
-    assert "Network: 8x6x2 4C3 fc3, no bias, leaky neurons, reset zero, beta 0.6666667, threshold 1.0, " in printed
-    assert "pool sum after the neurons; as flags say: atan, direct, 8 steps" in printed
-    assert "Rounding the weights, on 20 random images, a fifth of their pixels above 0: changed " in printed
+    assert "Network: 8x6x2 4C3 fc3, no bias, leaky neurons, reset zero, beta 0.6666667, threshold 1, " in printed
+    assert "pool sum after the neurons; from flags: atan, direct, 8 steps" in printed
+    assert "Rounding the weights, on 20 random images with a fifth of their pixels above 0: changed " in printed
     changed, spikes = printed.partition("above 0: changed ")[2].split()[0:3:2]
     assert 0 < int(changed.replace(",", "")) < int(spikes.replace(",", "")) == 20 * 8 * (8 * 6 * 4 + 3)
     run, config, tensors = rundir.open_run(str(tmp_path / "run"))
@@ -66,15 +64,15 @@ def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "flags", "message"),
     [
-        (None, ("--padding", "valid"), "--padding valid: {path} is a NIR file, expected a state_dict with it"),
-        (None, ("--map", "0=conv1"), "--map 0=conv1: {path} is a NIR file, expected a state_dict with it"),
-        (None, ("--no-reset-delay",), "--no-reset-delay: {path} is a NIR file, expected a state_dict with it"),
-        (None, ("--dt", "0"), "--dt 0.0: expected a positive number of seconds"),
-        (None, ("--written-by", "norse", "--no-norm-input"), "--no-norm-input: expected --written-by sinabs with it"),
+        (None, ("--padding", "valid"), "--padding valid: {path} is a NIR file, but this flag is only for"),
+        (None, ("--map", "0=conv1"), "--map 0=conv1: {path} is a NIR file, but this flag is only for"),
+        (None, ("--no-reset-delay",), "--no-reset-delay: {path} is a NIR file, but this flag is only for"),
+        (None, ("--dt", "0"), "--dt 0: expected a positive number of seconds"),
+        (None, ("--written-by", "norse", "--no-norm-input"), "--no-norm-input: expected --written-by sinabs"),
         (
             None,
             ("--dataset", "mnist"),
-            "--input-shape 8 6 2: expected 1 as the number of channels, as mnist has",
+            "--input-shape 8 6 2: expected 1 channels, as in mnist",
         ),
         (lambda path: nir_file(path, tau=0.0), (), "{path}: node 2, `1`: tau is 0, expected a time constant above 0"),
         (
@@ -82,9 +80,9 @@ def test_what_rounding_changes_is_told_without_images_too(tmp_path, capsys):
             (),
             "{path}: node 2, `1`: v_threshold is -1, expected more than",
         ),
-        (lambda path: path.write_bytes(b"no graph"), (), "{path}: is not a NIR file, which is an HDF5 file, expected"),
+        (lambda path: path.write_bytes(b"no graph"), (), "{path}: isn't an HDF5 file, expected"),
         (lambda path: path.write_bytes(path.read_bytes()[:3000]), (), "{path}: truncated or damaged, expected a graph"),
-        (lambda path: path.unlink(), (), "{path}: no such file, expected a graph that nir.write wrote"),
+        (lambda path: path.unlink(), (), "{path}: no such file, expected a graph written by nir.write"),
         (
             lambda path: write(path, chained((4,), lif()), version="9.0"),
             (),

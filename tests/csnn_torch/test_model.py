@@ -139,7 +139,7 @@ def test_tally_sums_the_trace():
         (lambda x: x.numpy(), 5, "x is of type ndarray, expected a torch.Tensor"),
         (lambda x: x[0], 5, r"x is \[2, 12, 10\], expected \[batch, C, H, W\] or \[time, batch, C, H, W\]"),
         (lambda x: x.expand(5, *x.shape)[:0], 5, r"x is \[0, 9, 2, 12, 10\], expected"),
-        (lambda x: (255 * x).byte(), 5, "x is torch.uint8, expected torch.float32, the network's type"),
+        (lambda x: (255 * x).byte(), 5, "x is torch.uint8, expected torch.float32, the network's dtype"),
         (lambda x: x, 0, "time_steps is 0, expected at least 1"),
     ],
 )
@@ -154,7 +154,7 @@ def test_what_is_no_input_is_refused(call, change, steps, message):
     ("change", "message"),
     [
         (lambda tensors: tensors.pop("fc1.bias"), "fc1.bias is missing, expected conv1.weight, conv1.bias, conv2"),
-        (lambda tensors: tensors.update(fc9=np.zeros(3)), "fc9 is none of this network's tensors, expected conv1"),
+        (lambda tensors: tensors.update(fc9=np.zeros(3)), "fc9 isn't a tensor of this network, expected conv1"),
         (
             lambda tensors: tensors.update({"fc1.bias": np.zeros(1)}),  # which torch would stretch to all
             r"fc1.bias has shape \[1\], expected \[20\]",
@@ -202,5 +202,5 @@ def test_the_first_current_computed_once_gives_the_same_spikes_and_gradients(cha
 
 
 def test_a_reset_that_snntorch_lacks_is_refused():
-    with pytest.raises(UserError, match=r"^--reset clear: snnTorch has none, csnn_jax.train does$"):
+    with pytest.raises(UserError, match=r"^--reset clear: snnTorch doesn't support it, expected csnn_jax.train$"):
         companion.sequential(ModelConfig(**STACK | {"neuron": "synaptic", "reset": "clear"}))

@@ -39,19 +39,19 @@ def even(state):
         (setting("8.threshold", torch.ones(19)), r"8.threshold has shape \[19\], .* per neuron, \[20\]"),
         (setting("8.threshold", torch.arange(20)), r"8.threshold is 0, expected a positive number, at least 2\^-100"),
         (setting("2.beta", float("nan")), r"2.beta is nan"),
-        (setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)), r"3.weight leaves float32's range"),
+        (setting("3.weight", torch.full((6, 4, 3, 3), 1e300, dtype=torch.float64)), r"3.weight exceeds float32's"),
         (setting("3.running_mean", torch.ones(6)), r"3.running_var is missing, expected the running statistics"),
-        (setting("gru.hidden", torch.ones(6)), r"gru has hidden, expected a network of Conv2d"),
+        (setting("gru.hidden", torch.ones(6)), r"gru has hidden, expected only Conv2d"),
         (lambda state: state.pop("10.threshold"), "10 has beta, graded_spikes_factor, reset_mechanism_val, exp"),
-        (setting("3.weight", torch.full((6, 4, 3, 3), float("nan"))), r"3.weight holds values that are not finite"),
+        (setting("3.weight", torch.full((6, 4, 3, 3), float("nan"))), r"3.weight has values that aren't finite"),
         (setting("3.bias", torch.ones(6, dtype=torch.int8)), r"3.bias has type torch.int8, expected floats"),
         (setting("3.bias", torch.ones(5)), r"3.bias has shape \[5\], expected \[6\]"),
-        (setting("3.weight", torch.ones(6, 5, 3, 3)), r"3.weight has shape \[6, 5, .* expected \[6, 4, 3, 3\]; say"),
+        (setting("3.weight", torch.ones(6, 5, 3, 3)), r"3.weight has shape \[6, 5, .* expected \[6, 4, 3, 3\]; use"),
         (setting("3.weight", torch.ones(6, 4, 3, 5)), r"3.weight has shape \[6, 4, 3, 5\], expected a square kernel"),
         (setting("0.weight", torch.ones(4, 1, 3)), r"0.weight has shape \[4, 1, 3\], expected that of a Conv2d or Lin"),
-        (setting("7.weight", torch.ones(20, 97)), r"expected \[20, 294\]: images of --input-shape .*; no --padding"),
-        (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\]: .* to it; --padding valid would fit$"),
-        (setting("7.weight", torch.ones(20, 1176)), "to it; --pool max none or --pool none max would fit$"),
+        (setting("7.weight", torch.ones(20, 97)), r"expected \[20, 294\], because --input-shape .*; no --padding"),
+        (setting("7.weight", torch.ones(20, 150)), r"expected \[20, 294\], .* inputs; --padding valid would fit$"),
+        (setting("7.weight", torch.ones(20, 1176)), "inputs; --pool max none or --pool none max would fit$"),
         (even, r"--kernel-size 4 3: expected odd sizes.*; --padding valid .*fit"),
     ],
 )
@@ -68,15 +68,15 @@ def test_what_a_state_dict_lacks_comes_from_the_caller():
     assert {name: tensor.shape for name, tensor in tensors.items()} == expected_shapes(config)
     np.testing.assert_array_equal(tensors["conv2.weight"], foreign()[3].weight.detach().numpy())
     assert notes[-1] == state_dict.UNSEEN and len(notes) == 4
-    assert notes[2] == "5.beta: clipped to 0 to 1, as snnTorch runs it"
-    assert notes[0] == "your images were divided by 255, here bytes are divided by 256: conv1 makes up for it"
-    assert notes[1].startswith("the weights fit with --stride 2 --pool none as well; a state_dict does not show")
+    assert notes[2] == "5.beta: clipped to between 0 and 1, as in snnTorch"
+    assert notes[0] == "your images were divided by 255, but here bytes are divided by 256: conv1 compensates for it"
+    assert notes[1].startswith("the weights also fit with --stride 2 --pool none; a state_dict doesn't show")
 
 
 def test_older_snntorchs_have_no_factor_and_no_reset_in_the_file():
     old = [f"{n}.{name}" for n in (2, 5, 8, 10) for name in ("graded_spikes_factor", "reset_mechanism_val")]
     config, _, notes = state_dict.convert(broken(lambda state: [state.pop(name) for name in old]))
-    assert config.reset == "subtract" and "no reset_mechanism_val is in the file: taken as subtract" in notes
+    assert config.reset == "subtract" and "the file has no reset_mechanism_val: assuming subtract" in notes
 
 
 FORMS = {
@@ -88,8 +88,8 @@ FORMS = {
     "another order": (Net(turned=True), ("conv1=conv1", "conv2=conv2")),
 }
 NOTES = {
-    "one neuron for all": "lif1 is the neuron of all 3 layers",
-    "norms, no bias": "fc1 without a bias get one of 0, as the others have one",
+    "one neuron for all": "all 3 layers share the neuron lif1",
+    "norms, no bias": "fc1: no bias, using 0 because the other layers have one",
 }
 
 
@@ -115,7 +115,7 @@ def test_other_floats_become_float32_with_a_word_and_names_may_have_a_prefix(kin
     found = state_dict.convert(state, padding="valid")
     assert {tensor.dtype for tensor in found.tensors.values()} == {np.dtype(np.float32)}
     assert found.config.conv_channels == (3, 4)
-    assert f"weights of type {kind} become float32" in found.notes
+    assert f"weights of type {kind} are converted to float32" in found.notes
 
 
 @pytest.mark.parametrize(
@@ -137,5 +137,5 @@ def test_the_size_of_the_images_is_found_in_the_weights(size, channels, padding,
 
 def test_a_size_that_nobody_gave_is_told_for_colour():
     state = built(("conv1", nn.Conv2d(3, 4, 3)), ("fc1", nn.Linear(4 * 196, 10)), ONE, TWO)
-    assert "images are taken as 28x28x3; --input-shape gives another size" in state_dict.convert(state).notes
-    assert not any("images are taken" in note for note in state_dict.convert(state, input_shape=(28, 28, 3)).notes)
+    assert "assuming images of 28x28x3; use --input-shape for another size" in state_dict.convert(state).notes
+    assert not any("assuming images" in note for note in state_dict.convert(state, input_shape=(28, 28, 3)).notes)

@@ -33,7 +33,7 @@ def test_a_bundle_appears_with_its_folder_and_an_older_one_is_replaced_only_if_a
     path = tmp_path / "deep" / "bundle"
     fill(path, "old")
     assert path.stat().st_mode & 0o777 == 0o755
-    with pytest.raises(UserError, match="exists already; expected another path, or --overwrite"):
+    with pytest.raises(UserError, match="already exists; expected another path, or --overwrite"):
         fill(path, "new")
     assert (path / "manifest.json").read_text() == "old"
     fill(path, "new", overwrite=True)
@@ -48,11 +48,11 @@ def test_overwrite_never_removes_what_is_no_bundle(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     before = names(tmp_path)
     for name in ("folder", "file", "link"):
-        with pytest.raises(UserError, match=f"{name}: is no bundle, --overwrite replaces only"):
+        with pytest.raises(UserError, match=f"{name}: isn't a bundle, --overwrite only replaces"):
             fill(tmp_path / name, "new", overwrite=True)
-        with pytest.raises(UserError, match=f"{name}: exists already; expected another path$"):
+        with pytest.raises(UserError, match=f"{name}: already exists; expected another path$"):
             fill(tmp_path / name, "new")
-    with pytest.raises(UserError, match="file is no directory"):
+    with pytest.raises(UserError, match="file isn't a directory"):
         fill(tmp_path / "file" / "bundle", "new")
     assert names(tmp_path) == before
     assert (tmp_path / "elsewhere" / "manifest.json").read_text() == "mine"
@@ -77,14 +77,14 @@ def test_a_bundle_that_appears_meanwhile_is_kept(tmp_path):
         (folder / "manifest.json").write_text("late")
         fill(tmp_path / "bundle", "early")
 
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         bundle.make(tmp_path / "bundle", files)
     assert names(tmp_path) == ["bundle"]
     assert (tmp_path / "bundle" / "manifest.json").read_text() == "early"
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with largest_file(1000), pytest.raises(UserError, match=r"--out .*bundle: can't be made: File too large"):
+    with largest_file(1000), pytest.raises(UserError, match=r"--out .*bundle: can't be created: File too large"):
         fill(tmp_path / "bundle", "x" * 2000)
     assert names(tmp_path) == []
 

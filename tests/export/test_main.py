@@ -55,15 +55,15 @@ def test_bad_flags_are_refused(finished, tmp_path):
     for flags, said in (
         (("--opset", 17), "--opset 17: expected 18 to 21"),
         (("--images", 0), "--images 0: expected a whole number of at least 1"),
-        (("--quick", "--thorough"), "--quick: expected without --thorough"),
+        (("--quick", "--thorough"), "--quick: expected no --thorough"),
         (("--weight-bits", 9), "--weight-bits 9: expected a whole number from 2 to 8"),
         (("--opset", 18, "--weight-bits", 3), "--opset 18: expected 19 or more for weights of 3 bits"),
         (("--time-steps", 10_001), "--time-steps 10001: expected a whole number from 1 to 10,000"),
     ):
         assert refused("export", finished, *out, *flags) == f"error: {said}"
-    assert "is no bundle, --overwrite replaces only" in refused("export", finished, "--out", finished, "--overwrite")
+    assert "isn't a bundle, --overwrite only replaces" in refused("export", finished, "--out", finished, "--overwrite")
     assert "--checkpoint 7: expected best, last" in refused("export", finished, *out, "--checkpoint", 7)
-    assert "exists already" in refused("export", finished, "--out", finished)
+    assert "already exists" in refused("export", finished, "--out", finished)
 
 
 def test_missing_packages_are_named(finished, tmp_path):
@@ -86,7 +86,7 @@ def test_a_bundle_of_fewer_steps_and_of_more_images_than_there_are(tmp_path):
     metrics.write_text(metrics.read_text().replace('"accuracy": null', f'"accuracy": {accuracy}'))
     done = call("export", run, "--out", bundle, "--quick", "--time-steps", 3, "--images", 1234)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("the test set has 30 images, and spikes are compared on all of them\n")
+    assert done.stdout.startswith("the test set has only 30 images; comparing spikes on all of them\n")
     made = json.loads((bundle / "manifest.json").read_text())
     assert made["semantics"]["time_steps"] == 3 and made["training"]["time_steps"] == SMALL.time_steps > 3
     assert made["settings"]["images"] == made["settings"]["accuracy_images"] == 30
@@ -109,12 +109,12 @@ def test_a_bundle_of_fewer_bits(finished, tmp_path):
     assert [tool["name"] for tool in made["targets"]][:2] == ["ONNX Runtime Web", "SpikingJelly"], "others refuse int4"
     assert said and f"{made['training']['accuracy']:.2%}" == said[2] and f"{made['rounded']['accuracy']:.2%}" == said[1]
     report = (tmp_path / "bundle/report.md").read_text()
-    assert "Each weight has 3 bits, with its sign." in report and "**Made with `--weight-bits 3`**" in report
+    assert "Each weight has 3 bits, including the sign." in report and "**Made with `--weight-bits 3`**" in report
     few = make_run(tmp_path / "few", replace(SMALL, weight_bits=3))
     done = call("export", few, "--out", tmp_path / "more", "--quick", "--weight-bits", 8)
-    assert done.returncode == 2 and "--weight-bits 8: the run's weights have 3, expected at most as many" in done.stderr
+    assert done.returncode == 2 and "--weight-bits 8: the run's weights have 3, expected at most" in done.stderr
     done = call("csnn_jax.evaluate", tmp_path / "bundle")
-    assert done.returncode == 2 and "is a bundle, which the figures would change" in done.stderr
+    assert done.returncode == 2 and "is a bundle, which must stay unchanged" in done.stderr
     assert call("export.verify", tmp_path / "bundle", "--quick").returncode == 0
 
 
@@ -145,7 +145,7 @@ def recorded_run(tmp_path: Path) -> Path:
 
 def test_more_steps_than_there_are_frames_are_refused(tmp_path):
     said = refused("export", recorded_run(tmp_path), "--out", tmp_path / "bundle", "--time-steps", 6)
-    assert "--time-steps 6: " in said and said.endswith("has 5 frames an example, expected at most as many")
+    assert "--time-steps 6: " in said and said.endswith("has 5 frames per example, expected at most that many")
 
 
 @pytest.mark.slow

@@ -90,8 +90,8 @@ def test_a_checkpoint_becomes_a_bundle_that_says_so(tmp_path):
     expected |= {"accuracy": whole.accuracy, "checkpoint": 40, "weight_bits": 3}
     assert manifest.read(out)["training"] == expected
     report = (out / "report.md").read_text()
-    assert f"classified {whole.accuracy:.2%} of the test images right" in report
-    assert "The weights are those of checkpoint 40, which" in report
+    assert f"classified {whole.accuracy:.2%} of the test images correctly" in report
+    assert "The weights are from checkpoint 40, which" in report
     done = run("export.verify", out)
     assert done.returncode == 0, done.stdout
 

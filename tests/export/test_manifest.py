@@ -30,7 +30,7 @@ def test_a_file_that_is_too_large_is_not_read(copy):
     with open(copy / "step.onnx", "r+b") as file:
         file.truncate(2**32)
     assert [*manifest.file_problems(copy, recorded)] == ["step.onnx"]
-    for name, said in (("weights.safetensors", "for this network"), ("config.json", "65,536")):
+    for name, said in (("weights.safetensors", "for this network"), ("config.json", "1,048,576")):
         with open(copy / name, "r+b") as file:
             file.truncate(2**32)
         with pytest.raises(UserError, match=f"^{name}: 4,294,967,296 bytes, expected at most .*{said}"):
@@ -59,7 +59,7 @@ def test_differences_are_told_by_their_place_and_a_rule_decides_on_what_it_knows
         "a.b[1] is 2.1, manifest.json says 2.0",
         'a.c is "y", manifest.json says "x"',
         "a.far: is far off",
-        "left is left over in manifest.json",
+        "left is unexpected in manifest.json",
         "whole is true, manifest.json says 1",
         "new is missing in manifest.json",
     ]

@@ -82,7 +82,7 @@ def test_a_layer_that_would_be_empty_is_refused_by_name():
     tensors = quiet(model)
     tensors["fc2.weight"][:] = -1.0
     tensors["fc2.bias"][:] = -1.0
-    with pytest.raises(csnn_jax.UserError, match="--drop-silent: none of 40 training images makes fc2 fire"):
+    with pytest.raises(csnn_jax.UserError, match="--drop-silent: fc2 fires on none of the 40 training images"):
         silent.drop(Config(model), tensors, digits(model), Work("Exporting"))
 
 

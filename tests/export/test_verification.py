@@ -36,7 +36,7 @@ def test_any_stack_becomes_a_bundle_that_verifies_and_is_only_read(spikes, lines
 def test_every_file_has_a_line(small_bundle, lines):
     code, said = lines(small_bundle, None)
     assert code == 0 and said.pop("all") == "ok"
-    latency = r"here \(recorded\), median ms a call: step.onnx 0\.\d+ \(0\.\d+\), .* c/ 0\.\d+ "
+    latency = r"here \(recorded\), median ms per call: step.onnx 0\.\d+ \(0\.\d+\), .* c/ 0\.\d+ "
     assert re.match(latency, said.pop("latency"))
     names = {name for part in parts.every() for name in part.what}
     assert set(said) == {"SHA-256", *names, "manifest.json", "report.md", "report.html"}
@@ -59,7 +59,7 @@ def test_a_bundle_read_from_membranes_verifies_and_a_change_of_any_state_is_foun
         path.write_bytes(numpy_helper.from_array(values, tensor.name).SerializeToString())
         rehash(copy)
         code, said = lines(copy)
-        wrong = f"golden/step/test_data_set_3/{name}: raw_data is not what this version makes of the weights"
+        wrong = f"golden/step/test_data_set_3/{name}: raw_data doesn't match what this version makes from the weights"
         assert code == 1 and said["golden/"] == wrong
         path.write_bytes(whole)
 
@@ -79,7 +79,7 @@ def test_missing_and_unlisted_files_and_links_are_named(copy, lines):
         r"\x1b[31mred": "is not listed in manifest.json",
         "empty": "is an empty folder, expected a plain file or nothing",
         "step_b1.onnx": "is a link, expected a plain file or nothing",
-        "NOT": "OK (what the files hold was not looked at)",
+        "NOT": "OK (the contents of the files were not checked)",
     }
 
 
@@ -97,9 +97,9 @@ def test_free_words_and_claims_of_the_manifest_are_named(copy, lines):
     for line in (
         "training.time_steps is 50, expected 6",
         "data.dataset is 'the moon', expected 'mnist'",
-        "certified is not part of manifest.json",
-        "latency is not that of every file that runs",
-        "latency.dequantizing_ms is not that of every ONNX file with weights of few bits",
+        "certified isn't part of manifest.json",
+        "latency doesn't list every file that runs",
+        "latency.dequantizing_ms isn't set for every ONNX file with weights of few bits",
     ):
         assert line in said["manifest.json"]
 
@@ -178,10 +178,10 @@ def test_of_a_page_with_another_plotly_all_but_plotly_is_checked(copy, lines, mo
     (copy / "report.md").write_text(text.render(manifest.read(copy)))
     rehash(copy)
     code, said = lines(copy)
-    assert said["report.html"] == "ok but for plotly.js, which is of another version" and code == 3
+    assert said["report.html"] == "ok except for plotly.js, which has another version" and code == 3
     page.write_text(page.read_text().replace("as files that run elsewhere", "ready to sell", 1))
     rehash(copy)
-    assert lines(copy)[1]["report.html"] == "is not what this version makes of manifest.json"
+    assert lines(copy)[1]["report.html"] == "doesn't match what this version makes from manifest.json"
     monkeypatch.setitem(sys.modules, "plotly", None)
     code, said = lines(copy)
     assert code == 3 and said["report.html"].startswith("not checked: the report needs plotly (")
@@ -214,6 +214,6 @@ def test_the_command_has_a_line_for_every_file_and_an_exit_code(spikes):
 
 def test_what_has_no_manifest_is_no_bundle_and_flags_exclude_each_other(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        said = "is no bundle, expected a directory with manifest.json in it"
+        said = "isn't a bundle, expected a directory with manifest.json"
         assert refused("export.verify", folder) == f"error: {folder}: {said}"
-    assert refused("export.verify", tmp_path, "--hashes", "--quick") == "error: --quick: expected without --hashes"
+    assert refused("export.verify", tmp_path, "--hashes", "--quick") == "error: --quick: expected no --hashes"

@@ -1,7 +1,7 @@
-"""Frames of recordings, packed on disk: a second start decodes no recording, and neither does an epoch.
+"""Frames of recordings, packed on disk: each recording is decoded once, not in every run or epoch.
 
-A set's name is a digest of all that its frames depend on: the files with their sizes and times, the rules of frames,
-and `FORMAT`.
+A set's name is a digest of everything that its frames depend on: the files with their sizes and times, the settings of
+the frames, and `FORMAT`.
 """
 
 import math
@@ -17,19 +17,19 @@ from csnn_jax.data.events.shelf import LIMIT, FrameSet, Shelf, Unkept
 from csnn_jax.progress import followed
 
 FORMAT = 2
-"""Changes whenever the packing or the making of frames does, so that old sets are no longer found."""
+"""Changes whenever the packing or the computation of frames changes, so old sets are no longer found."""
 CELLS, HALVES = 0, 1
-"""The first byte of a recording: a list of cells with their values, or every cell in half a byte."""
+"""The first byte of a packed recording: a list of cells with their values, or every cell in half a byte."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Where frames are kept.
+    """A cache of frames.
 
     Attributes:
-        folder: holds the sets; None: nothing is kept.
-        limit: bytes that all of them may take; the ones that were not used for longest go first.
-        tell: is given lines for the user.
+        folder: folder of the sets; None: no caching.
+        limit: maximum size of all sets in bytes; the least recently used ones are removed first.
+        tell: called with lines for the user.
     """
 
     folder: Path | None = None
@@ -38,27 +38,27 @@ class Cache:
 
     @property
     def shelf(self) -> Shelf | None:
-        """Where sets are kept, if they are."""
+        """The shelf of the sets; None without caching."""
         return None if self.folder is None else Shelf(self.folder, self.limit, self.tell)
 
     def keep(self, recordings: Recordings) -> FrameImages:
-        """Recordings whose frames come from the cache where there is one. Each has been decoded once, now or before.
+        """The frames of recordings, from the cache if there is one. Each is decoded once, now or in an earlier run.
 
         Raises:
-            UserError: a recording that can't be used; names it.
+            UserError: a recording can't be used; the message names it.
         """
         shelf, count = self.shelf, len(recordings)
         if shelf is not None and (records := self._records(shelf, recordings)) is not None:
             return Kept(records, recordings)
         if not recordings.made:
-            for _ in followed((recordings[row] for row in range(count)), f"Data: checks {count:,} recordings", count):
+            for _ in followed((recordings[row] for row in range(count)), f"Data: checking {count:,} recordings", count):
                 pass
         return recordings
 
     def _records(self, shelf: Shelf, recordings: Recordings) -> FrameSet | None:
         """The packed frames of all recordings, made if they are not there; None where they can't be kept."""
         name, count = _key(recordings), len(recordings)
-        told = f"Data: makes frames of {count:,} recordings, to be kept in {shelf.sets}"
+        told = f"Data: caching the frames of {count:,} recordings in {shelf.sets}"
 
         def packed() -> Iterator[bytes]:
             yield from followed((pack(recordings[row]) for row in range(count)), told, count)
@@ -66,18 +66,18 @@ class Cache:
         try:
             return shelf.find(name) or shelf.put(name, packed())
         except OSError as error:
-            self.tell(f"Data: {shelf.sets} can't be written ({error.strerror}); goes on without a cache")
+            self.tell(f"Data: {shelf.sets} can't be written ({error.strerror}); continuing without a cache")
         except Unkept as error:
-            self.tell(f"Data: {error}; goes on without a cache")
+            self.tell(f"Data: {error}; continuing without a cache")
         return None
 
 
 class Kept(FrameImages):
-    """Frames that a cache holds.
+    """Frames from a cache.
 
     Args:
         records: the packed frames of a set.
-        recordings: whose frames they are.
+        recordings: the recordings that they come from.
     """
 
     def __init__(self, records: FrameSet, recordings: Recordings):
@@ -93,7 +93,7 @@ class Kept(FrameImages):
 
 
 def pack(frames: np.ndarray) -> bytes:
-    """Packs frames whose values are below 16: as a list of cells, or in half a byte each, whichever is shorter."""
+    """Packs frames with values below 16, as a list of cells or in half a byte each, whichever is shorter."""
     flat = frames.ravel()
     cells = np.flatnonzero(flat)
     if 5 * len(cells) < (flat.size + 1) // 2:
@@ -103,7 +103,7 @@ def pack(frames: np.ndarray) -> bytes:
 
 
 def unpack(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The frames that `pack` has packed, uint8 [T, H, W, 2]."""
+    """Unpacks the frames that `pack` has packed, uint8 [T, H, W, 2]."""
     size, body = math.prod(shape), packed[1:]
     if packed[0] == CELLS:
         count = len(body) // 5

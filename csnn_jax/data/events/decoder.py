@@ -1,7 +1,7 @@
-"""Event files that the package faery reads, decoded in a process of its own.
+"""Decodes event files with the package faery, in a separate process.
 
-On damaged files faery's Rust code may end the process that it runs in, or take as much memory as there is. So it runs
-in a child, with limits on memory and time. The child decodes one file after another, and is replaced when it has died.
+On damaged files, faery's Rust code may crash its process or use up all memory. It therefore runs in a child process
+with limits on memory and time. The child decodes one file after another and is replaced if it dies.
 """
 
 import atexit
@@ -21,19 +21,20 @@ from csnn_jax.data.events.recording import MOST_EVENTS, Events, Size
 from csnn_jax.errors import UserError
 
 TYPES = {".aedat": "aedat", ".aedat4": "aedat", ".csv": "csv", ".dat": "dat", ".es": "es", ".raw": "evt"}
-"""What faery calls a format, by the end of a file's name; .aedat is AEDAT4 too, and .raw is EVT2 or EVT3."""
+"""faery's name of each format, by file extension; .aedat is also AEDAT4, and .raw is EVT2 or EVT3."""
 MEMORY = (2**30, 256, 2**32)
-"""Bytes that decoding a file may take, for each of its bytes so many more, and at most: enough for `MOST_EVENTS`."""
+"""Memory for decoding a file, in bytes: a base, an amount per byte of the file, and a maximum that fits
+`MOST_EVENTS`."""
 SECONDS = 60
-"""Processor time that decoding a file may take, and for each MB of it one more."""
+"""CPU seconds for decoding a file, plus one per MB of the file."""
 UNKNOWN = (65535, 65535)
-"""What faery says of a sensor that a file doesn't tell."""
+"""faery's answer if a file doesn't state its sensor."""
 DTYPE = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")])
-"""Faery's events."""
+"""The dtype of faery's events."""
 
 
 class Decoder:
-    """Decodes files, one after another, whichever thread asks."""
+    """Decodes files one after another, for all threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -41,10 +42,10 @@ class Decoder:
         atexit.register(self.close)
 
     def read(self, path: Path) -> tuple[Events, Size | None]:
-        """A file's events, and the height and width of the sensor if it tells them.
+        """Returns a file's events, and the height and width of the sensor if the file states them.
 
         Raises:
-            UserError: it is damaged or takes too much to decode, or the package faery is missing.
+            UserError: the file is damaged or takes too much time or memory, or the package faery is missing.
         """
         with self._lock:
             try:
@@ -55,7 +56,7 @@ class Decoder:
             if found.get("panic"):  # what it leaves is not to be relied on
                 self.close()
         if missing := found.get("missing"):
-            expected = "expected the package faery, by pip install 'csnn-jax[events]', or .npz files"
+            expected = "expected the package faery (pip install 'csnn-jax[events]') or .npz files"
             raise UserError(f"{path}: {missing}; {expected}")
         if error := found.get("error"):
             raise UserError(f"{path}: damaged: {error}; expected a recording that faery reads")
@@ -64,7 +65,7 @@ class Decoder:
         return Events(*(events[name] for name in ("t", "x", "y", "on"))), sensor
 
     def close(self) -> None:
-        """Ends the child, if there is one."""
+        """Ends the child process, if there is one."""
         if self._child is not None:
             self._child.kill()
             self._child.communicate()
@@ -115,9 +116,9 @@ def _started() -> subprocess.Popen:
 def _end(code: int) -> str:
     """Why the child is dead."""
     if -code == signal.SIGXCPU:
-        return "decoding it takes too long"
+        return "decoding takes too long"
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return f"decoding it ends in {name}"
+    return f"decoding ended with {name}"
 
 
 DECODER = Decoder()

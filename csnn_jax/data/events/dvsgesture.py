@@ -1,4 +1,4 @@
-"""DVS Gesture in its own files: AEDAT 3.1 with many gestures each, and a table of when each of them was made."""
+"""DVS Gesture in its original files: AEDAT 3.1 with many gestures each, and tables of their times."""
 
 import struct
 from functools import lru_cache
@@ -25,7 +25,7 @@ POLARITY = 1
 
 
 class Gesture(NamedTuple):
-    """Where a gesture is recorded: a file, the packets of it that may hold its events, and its time (microseconds)."""
+    """The location of a gesture: a file, the packets that may contain its events, and its time (microseconds)."""
 
     path: Path
     first: int
@@ -38,7 +38,7 @@ class Gesture(NamedTuple):
 
 
 class Packet(NamedTuple):
-    """A packet of polarity events: where its data begin, how many bytes they are, and its first and last time."""
+    """A packet of polarity events: start and size of its data in bytes, and its first and last time."""
 
     start: int
     size: int
@@ -47,16 +47,15 @@ class Packet(NamedTuple):
 
 
 def read_dvsgesture(where: str, wanted: Wanted) -> Raw:
-    """Reads DVS Gesture (Amir et al. 2017) as IBM publishes it.
+    """Reads DVS Gesture (Amir et al. 2017) as published by IBM.
 
     Args:
-        where: the folder with `trials_to_train.txt`, `trials_to_test.txt` and, for each trial that they name, such as
-            `user01_fluorescent.aedat`, that file and `user01_fluorescent_labels.csv`.
-        wanted: what the network takes in.
+        where: the folder with `trials_to_train.txt`, `trials_to_test.txt` and the files of each trial that they list,
+            such as `user01_fluorescent.aedat` and `user01_fluorescent_labels.csv`.
+        wanted: the network's input.
 
     Raises:
-        UserError: a file is missing, cut short or of another form, or a shape that is no whole fraction of the
-            sensor's.
+        UserError: a file is missing, truncated or malformed, or the sensor's size isn't a multiple of the shape.
     """
     window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
     train, test = (_split(Path(where), f"trials_to_{part}.txt", window) for part in ("train", "test"))
@@ -64,7 +63,7 @@ def read_dvsgesture(where: str, wanted: Wanted) -> Raw:
 
 
 def read_gesture(gesture: Gesture) -> Events:
-    """Reads the events of a gesture, from its start to before its end, as SpikingJelly cuts them.
+    """Reads the events of a gesture, from its start up to but excluding its end, as SpikingJelly does.
 
     Raises:
         UserError: the file can't be read.
@@ -86,10 +85,10 @@ def read_gesture(gesture: Gesture) -> Events:
 
 @lru_cache(maxsize=256)
 def index(path: Path) -> tuple[Packet, ...]:
-    """Lists the packets of polarity events in an AEDAT 3.1 file, in their order, without reading the events.
+    """Lists the packets of polarity events in an AEDAT 3.1 file, in order, without reading the events.
 
     Raises:
-        UserError: it can't be read, is no AEDAT 3.1 file, or ends within a packet.
+        UserError: the file can't be read, isn't AEDAT 3.1, or ends within a packet.
     """
     found, size = [], 0
     try:
@@ -126,7 +125,7 @@ def _cut(path: Path, size: int) -> UserError:
 def _split(folder: Path, trials: str, window: Window) -> Pair:
     names = [line.strip() for line in _text(folder / trials).splitlines() if line.strip()]
     if not names:
-        raise UserError(f"{folder / trials}: names no trials, expected lines such as user01_fluorescent.aedat")
+        raise UserError(f"{folder / trials}: lists no trials, expected lines such as user01_fluorescent.aedat")
     gestures: list[Gesture] = []
     labels: list[int] = []
     for name in names:
@@ -166,7 +165,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no text"
+        why = error.strerror if isinstance(error, OSError) else "not text"
         raise UserError(f"{path}: cannot be read ({why}), expected a text file of DVS Gesture") from error
 
 

@@ -1,4 +1,4 @@
-"""Recordings in the format of N-MNIST and N-Caltech101: five bytes an event."""
+"""Recordings in the format of N-MNIST and N-Caltech101: five bytes per event."""
 
 from pathlib import Path
 
@@ -8,21 +8,21 @@ from csnn_jax.data.events.recording import Events, check
 from csnn_jax.errors import UserError
 
 OVERFLOW = 240
-"""A row that no pixel has: from such an event on, the clock is 2^13 us further."""
+"""A row without pixels: an event in it advances the clock by 2^13 us."""
 MOST_MARKS = 10_000_000
-"""Marks of an overflow that a recording may need: those of 22 hours, 50 MB."""
+"""Maximum number of overflow events in a recording: 22 hours, 50 MB."""
 LATEST = 2**23 - 1
-"""The last time (microseconds) that an event can tell without a mark before it."""
+"""The latest time (microseconds) of an event without an overflow event before it."""
 
 
 def read_bin(path: Path) -> Events:
-    """Reads a recording of N-MNIST or N-Caltech101: five bytes an event.
+    """Reads a recording of N-MNIST or N-Caltech101: five bytes per event.
 
     They are x, y, and big-endian the polarity in one bit and the time in 23 bits (microseconds). An event in row 240
-    says that the clock has overflown, as in tonic and in the authors' own reader; SpikingJelly takes it for an event.
+    means that the clock has overflowed, as in tonic and in the authors' reader; SpikingJelly treats it as an event.
 
     Raises:
-        UserError: it can't be read, or its size is no multiple of five.
+        UserError: the file can't be read, or its size isn't a multiple of five.
     """
     try:
         data = path.read_bytes()
@@ -42,12 +42,12 @@ def decoded(data: bytes) -> Events:
 
 
 def encoded(events: Events) -> bytes:
-    """A recording's bytes, with as many marks of an overflow as its length needs.
+    """A recording's bytes, with as many overflow events as its length needs.
 
-    Times that begin below 0, or beyond what 23 bits hold, are counted from the first event on.
+    Times that start below 0 or don't fit in 23 bits are counted from the first event.
 
     Raises:
-        ValueError: an event outside of 240 rows and 256 columns, or out of the order of time, or a recording of days.
+        ValueError: an event outside of 240 rows and 256 columns or out of time order, or a recording longer than a day.
     """
     check(events, (OVERFLOW, 256))
     t = events.t - (events.t[0] if not 0 <= events.t[0] <= LATEST else 0)

@@ -1,4 +1,4 @@
-"""Folders of recordings, one for each class, in any format that faery reads, or as NumPy's archives."""
+"""Folders of recordings, one for each class, in any format that faery reads or as NumPy archives."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from csnn_jax.data.class_folders import Classes, in_turn, read_parts
 from csnn_jax.data.events.decoder import DECODER, TYPES
 from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window, fitted
@@ -17,39 +18,35 @@ from csnn_jax.errors import UserError
 
 ARRAYS = ("x", "y", "t", "p")
 SUFFIXES = (".bin", ".npz", *TYPES)
-"""What all recordings' names may end in."""
+"""The file extensions of recordings."""
 
 
 def read_folders(where: str, wanted: Wanted) -> Raw:
-    """Reads recordings from `train/CLASS/FILE` and `test/CLASS/FILE`, whatever the classes are called.
+    """Reads recordings from `train/CLASS/FILE` and `test/CLASS/FILE`, with any class names.
 
     Args:
-        where: the folder with `train` and `test`, which may begin with a capital letter. A file is an archive of NumPy
-            (.npz) with arrays x, y, t (microseconds) and p (0 or 1) and maybe `width` and `height` of the sensor, in
-            the format of N-MNIST and N-Caltech101 (.bin), or in one of `decoder.TYPES`, which the package faery reads.
-        wanted: what the network takes in.
+        where: the folder with `train` and `test`, which may be capitalized. A file is a NumPy archive (.npz) with
+            arrays x, y, t (microseconds) and p (0 or 1) and optionally `width` and `height` of the sensor, or it's in
+            the format of N-MNIST and N-Caltech101 (.bin) or one of `decoder.TYPES`, which the package faery reads.
+        wanted: the network's input.
 
     Raises:
-        UserError: no such folder, no recordings or none of a class, recordings of several sensors, or a shape that is
-            no whole fraction of the sensor's.
+        UserError: the folder or the recordings of a class are missing, there are several sensors, or the sensor's size
+            isn't a multiple of the shape.
     """
-    train, test = (_classes(_part(Path(where), part)) for part in ("train", "test"))
-    if without := sorted(set(train) ^ set(test)):
-        there, other = ("train", "test") if without[0] in train else ("test", "train")
-        raise UserError(f"{where}: has the class {without[0]} in {there} but not in {other}, expected it in both")
-    paths = [[path for files in part.values() for path in files] for part in (train, test)]
-    sensor = _sensor([*paths[0], *paths[1]])
+    train, test = read_parts(where, SUFFIXES, "recordings")
+    sensor = _sensor([path for part in (train, test) for files in part.values() for path in files])
     window = Window(wanted.time_steps, sensor, fitted(wanted, sensor), wanted.frames)
 
-    def pair(files: list[Path], part: dict[str, list[Path]]) -> Pair:
-        labels = np.repeat(np.arange(len(part)), list(map(len, part.values())))
-        return Recordings(files, read_recording, window), labels
+    def pair(part: Classes) -> Pair:
+        paths, labels = in_turn(part)
+        return Recordings(paths, read_recording, window), labels
 
-    return Raw(pair(paths[0], train), pair(paths[1], test), tuple(train), notes=window.summary(where))
+    return Raw(pair(train), pair(test), tuple(train), notes=window.summary(where))
 
 
 def read_recording(path: Path) -> Events:
-    """Reads the events of one file; errors as `open_recording`'s."""
+    """Reads the events of one file; raises the errors of `open_recording`."""
     return open_recording(path)[0]
 
 
@@ -61,7 +58,7 @@ def _sensor(paths: Sequence[Path]) -> Size:
         events, told = open_recording(path)
         if known and told and told != known:
             sizes = " but ".join(f"{size[0]} by {size[1]}" for size in (told, known))
-            raise UserError(f"{path}: its sensor has {sizes} pixels in others before, expected one sensor for all")
+            raise UserError(f"{path}: its sensor has {sizes} pixels in earlier files, expected one sensor for all")
         known = known or told
         height = max(height, int(events.y.max(initial=0)) + 1)
         width = max(width, int(events.x.max(initial=0)) + 1)
@@ -69,10 +66,10 @@ def _sensor(paths: Sequence[Path]) -> Size:
 
 
 def open_recording(path: Path) -> tuple[Events, Size | None]:
-    """A file's events, and the height and width of the sensor if it tells them.
+    """Returns a file's events, and the height and width of the sensor if the file states them.
 
     Raises:
-        UserError: it can't be read, is in no format that is known, or has a sensor or times that no camera has.
+        UserError: the file can't be read, has an unknown format, or has a sensor or times that no camera has.
     """
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such file, expected a recording")
@@ -109,28 +106,6 @@ def _archive(path: Path) -> tuple[Events, Size | None]:
     if not {0, 1} >= (values := set(np.unique(p).tolist())):
         raise UserError(f"{path}: p has the values {', '.join(map(str, sorted(values)[:4]))}, expected 0 and 1")
     return Events(t, x, y, p), (int(sides[0]), int(sides[1])) if len(sides) == 2 else None
-
-
-def _part(folder: Path, name: str) -> Path:
-    for one in (folder / name, folder / name.capitalize()):
-        if one.is_dir():
-            return one
-    raise UserError(f"{folder}: has no folder {name}, expected {name}/CLASS/FILE")
-
-
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """The files of each class, and of folders inside it, in the order of their names."""
-    classes = {
-        one.name: sorted(path for path in one.rglob("*") if path.suffix.lower() in SUFFIXES)
-        for one in sorted(folder.iterdir())
-        if one.is_dir()
-    }
-    if not classes:
-        raise UserError(f"{folder}: has no folders, expected one for each class")
-    if empty := [name for name, files in classes.items() if not files]:
-        known = ", ".join(SUFFIXES)
-        raise UserError(f"{folder / empty[0]}: has no recordings, expected files that end in one of {known}")
-    return classes
 
 
 READER = Reader(read_folders, recordings=True)

@@ -1,4 +1,4 @@
-"""How events become frames: as many as a network has steps, by the rules of tonic."""
+"""How events become frames: one per step of the network, by tonic's rules."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ from csnn_jax.data.source import Wanted
 from csnn_jax.errors import UserError
 
 MOST_CELLS = 2**28
-"""Of the frames of one recording, which take 2 GB while they are counted: 100 frames of 1280 by 960 pixels."""
+"""Maximum pixels in the frames of one recording, 2 GB while they're counted: 100 frames of 1280 by 960 pixels."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Makes frames of recordings.
+    """Turns recordings into frames.
 
     Attributes:
-        steps: frames of a recording, T.
+        steps: frames per recording, T.
         sensor: height and width of the sensor (pixels).
-        shape: height and width of a frame; each divides the sensor's.
-        by: "time", frames last equally long, or "count", they take equally many events.
+        shape: height and width of a frame; they divide the sensor's.
+        by: "time" (frames of equal duration) or "count" (frames with equally many events).
     """
 
     steps: int
@@ -30,26 +30,26 @@ class Window:
     by: str = "time"
 
     def summary(self, where: str) -> tuple[str, ...]:
-        """What becomes of the recordings of a folder, for the log."""
+        """How the recordings of a folder are converted, for the log."""
         size = f"{self.shape[0]}x{self.shape[1]}"
         return (f"{where}: recordings as {self.steps} frames of {size}, by {self.by}, of counts up to {MOST_COUNT}",)
 
     def frames(self, events: Events) -> np.ndarray:
         """Counts the events of each pixel and polarity, frame by frame.
 
-        With `time`, a frame lasts w = (last t - first t) // T microseconds, and with `count` it takes n = events // T
-        events. What is left at the end, less than T microseconds or events, is left out, as in tonic. Take five events
-        at 10, 12, 15, 16 and 19 us and T = 2. By time w = 9 // 2 = 4: the events at 10 and 12 are in the first frame,
-        those at 15 and 16 in the second, and the one at 19, which is 9 us after the first, is left out. By count
-        n = 5 // 2 = 2: the first frame takes those at 10 and 12, the second those at 15 and 16, and the one at 19 is
-        left out as well.
+        With `time`, a frame lasts w = (last t - first t) // T microseconds; with `count`, it has n = events // T
+        events. The remainder at the end, less than T microseconds or events, is dropped, as in tonic. For example, take
+        five events at 10, 12, 15, 16 and 19 us and T = 2. By time, w = 9 // 2 = 4: the events at 10 and 12 are in the
+        first frame, those at 15 and 16 in the second, and the one at 19, 9 us after the first, is dropped. By count, n
+        = 5 // 2 = 2: the first frame has the events at 10 and 12, the second those at 15 and 16, and the one at 19 is
+        dropped as well.
 
         Returns:
-            uint8 [T, H, W, 2]; channel 0 counts the events that became darker, channel 1 those that became brighter,
-            up to `MOST_COUNT`.
+            uint8 [T, H, W, 2]; channel 0 counts OFF events (darker), channel 1 ON events (brighter), up to
+                `MOST_COUNT`.
 
         Raises:
-            ValueError: a recording that `check` refuses, or that is too short for T frames.
+            ValueError: a recording that `check` rejects, or that is too short for T frames.
         """
         check(events, self.sensor)
         frame = self._frame(events)
@@ -76,11 +76,10 @@ class Window:
 
 
 def fitted(wanted: Wanted, sensor: Size) -> Size:
-    """Height and width of the frames for a network: those of its input, or the sensor's where nobody asked for any.
+    """Height and width of a network's frames: those of its input, or the sensor's if none were requested.
 
     Raises:
-        UserError: a shape with other channels than the two polarities, that is no whole fraction of the sensor's, or
-            whose frames are too large.
+        UserError: the shape hasn't two channels, the sensor's size isn't a multiple of it, or its frames are too large.
     """
     height, width = sensor if wanted.own else _asked(wanted, sensor)
     if wanted.time_steps * height * width * 2 > MOST_CELLS:
@@ -93,7 +92,7 @@ def _asked(wanted: Wanted, sensor: Size) -> Size:
     height, width, channels = wanted.shape
     flag = f"--input-shape {height} {width} {channels}"
     if channels != 2:
-        raise UserError(f"{flag}: expected 2 channels, darker and brighter, for recordings of events")
+        raise UserError(f"{flag}: expected 2 channels, OFF and ON events, for event recordings")
     if height > sensor[0] or width > sensor[1] or sensor[0] % height or sensor[1] % width:
-        raise UserError(f"{flag}: expected a whole fraction of the sensor's {sensor[0]} by {sensor[1]} pixels")
+        raise UserError(f"{flag}: expected a size that divides the sensor's {sensor[0]} by {sensor[1]} pixels")
     return height, width

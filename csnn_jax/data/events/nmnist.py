@@ -1,10 +1,9 @@
-"""N-MNIST in its own files: a folder for each digit in Train and in Test, and a recording in each file."""
+"""N-MNIST in its original files: a folder for each digit in Train and in Test, with one recording per file."""
 
 import re
 from pathlib import Path
 
-import numpy as np
-
+from csnn_jax.data.class_folders import in_turn
 from csnn_jax.data.events.five_bytes import read_bin
 from csnn_jax.data.events.frames import Window, fitted
 from csnn_jax.data.events.recordings import Recordings
@@ -15,14 +14,14 @@ SENSOR = (34, 34)
 
 
 def read_nmnist(where: str, wanted: Wanted) -> Raw:
-    """Reads N-MNIST (Orchard et al. 2015) as its authors publish it: `Train/0/00002.bin` and so on.
+    """Reads N-MNIST (Orchard et al. 2015) as published by its authors: `Train/0/00002.bin` and so on.
 
     Args:
-        where: the folder with `Train` and `Test`, each with the folders 0 to 9; `events:` reads fewer classes.
-        wanted: what the network takes in.
+        where: the folder with `Train` and `Test`, each with the folders 0 to 9; use `events:` for fewer classes.
+        wanted: the network's input.
 
     Raises:
-        UserError: a folder is missing or without recordings, or a shape that is no whole fraction of the sensor's.
+        UserError: a folder is missing or empty, or the sensor's size isn't a multiple of the shape.
     """
     window = Window(wanted.time_steps, SENSOR, fitted(wanted, SENSOR), wanted.frames)
     train, test = (_split(Path(where) / part, window) for part in ("Train", "Test"))
@@ -35,12 +34,12 @@ def _split(folder: Path, window: Window) -> Pair:
     folders = sorted((one for one in folder.iterdir() if re.fullmatch(r"\d", one.name)), key=lambda one: one.name)
     if missing := set("0123456789") - {one.name for one in folders}:
         raise UserError(f"{folder}: has no folder {min(missing)}, expected one for each digit, 0 to 9")
-    places = [sorted(one.glob("*.bin")) for one in folders]
-    for one, files in zip(folders, places, strict=True):
+    places = {one.name: sorted(one.glob("*.bin")) for one in folders}
+    for one, files in zip(folders, places.values(), strict=True):
         if not files:
             raise UserError(f"{one}: has no recordings, expected files such as 00002.bin")
-    labels = np.repeat(np.arange(10), list(map(len, places)))
-    return Recordings([path for files in places for path in files], read_bin, window), labels
+    paths, labels = in_turn(places)
+    return Recordings(paths, read_bin, window), labels
 
 
 READER = Reader(read_nmnist, recordings=True, sensor=SENSOR)

@@ -1,4 +1,4 @@
-"""Many recordings as the images of a split, each decoded when it is asked for."""
+"""Many recordings as the images of a split, each decoded on demand."""
 
 import copy
 import math
@@ -18,13 +18,14 @@ from csnn_jax.errors import UserError
 
 
 class FrameImages(MadeImages):
-    """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array that is made as it is read.
+    """Frames of recordings, uint8 [N, T, H, W, 2], as a split's images: an array whose rows are made on demand.
 
-    Memory does not grow with their number: `[rows]` makes the frames of those rows, and `[start:stop]` none.
+    Memory use doesn't grow with their number: `[rows]` makes only the frames of those rows, and `[start:stop]` makes
+    none.
 
     Args:
-        places: where each recording is, for `one`.
-        window: what made the frames, or makes them.
+        places: location of each recording, for `one`.
+        window: makes the frames, or made them.
     """
 
     dtype, ndim, highest = np.dtype(np.uint8), 5, MOST_COUNT
@@ -68,14 +69,14 @@ class FrameImages(MadeImages):
 
 
 class Recordings(FrameImages):
-    """Recordings in files, which are read as their frames are asked for.
+    """Recordings in files, read when their frames are needed.
 
     Args:
-        places: where each recording is; what `read` takes, and what `str` tells a user. A place is a file or has its
-            `path`.
-        read: gives the events at a place, or raises UserError.
-        window: makes frames of them.
-        made: they are simulated, so no file of theirs can be damaged.
+        places: location of each recording, passed to `read` and shown to the user with `str`. It's a file or has the
+            file's `path`.
+        read: returns the events at a place, or raises UserError.
+        window: turns them into frames.
+        made: whether they are simulated, so none of their files can be damaged.
     """
 
     def __init__(self, places: Sequence[Hashable], read: Callable[..., Events], window: Window, made: bool = False):
@@ -86,7 +87,7 @@ class Recordings(FrameImages):
         """The frames of a recording [T, H, W, 2].
 
         Raises:
-            UserError: it can't be read or used; names it.
+            UserError: the recording can't be read or used; the message names it.
         """
         try:
             return self.window.frames(self._read(place))
@@ -94,16 +95,16 @@ class Recordings(FrameImages):
             raise UserError(f"{place}: {error}") from error
 
     def digest(self) -> bytes:
-        """Tells these frames from others: the recordings, wherever they lie, and how frames are made of them."""
+        """Identifies these frames: the recordings, regardless of their location, and how frames are made from them."""
         told = "\n".join((*map(_told, self.places), str(self.window)))
         return sha256(told.encode()).digest()
 
     def files(self) -> Iterator[Path]:
-        """Every file that holds recordings, once."""
+        """Every file with recordings, once."""
         return iter(dict.fromkeys(map(_path, self.places)))
 
     def only(self, rows: Iterable[int]) -> "Recordings":
-        """Those at some rows."""
+        """The recordings of some rows."""
         return Recordings([self.places[row] for row in rows], self._read, self.window, self.made)
 
 

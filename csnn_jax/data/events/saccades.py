@@ -1,10 +1,11 @@
-"""A simulated event camera: MNIST's digits move along three saccades before a sensor. No real camera recorded them.
+"""A simulated event camera: MNIST's digits move along three saccades in front of a sensor.
 
-The scene is that of N-MNIST (Orchard et al. 2015): a sensor of 34x34 pixels looks at a digit that moves three times for
-100 ms, along a triangle. Each pixel compares the logarithm of its intensity with what it was at its last event, and
-reports where they differ by its threshold, at most once in `REFRACTORY` ms. Thresholds differ from pixel to pixel, and
-some events are noise. Whatever decides is a whole number, and random words come from Philox, whose stream NumPy
-promises to keep, so the recordings are the same on every machine.
+The scene is that of N-MNIST (Orchard et al. 2015): a sensor of 34x34 pixels sees a dark digit on a light screen, which
+moves three times in 310 ms, along a triangle. A pixel compares the logarithm of its brightness with the value at its
+last event, and reports a difference above its threshold, at most once in `REFRACTORY` ms. Thresholds differ from pixel
+to pixel, and some events are noise. The constants were fitted to 500 recordings of N-MNIST: `benchmarks/camera.py`
+measures the path and compares the two cameras. Every comparison is between integers, and random words come from
+Philox, whose stream NumPy promises to keep, so the recordings are the same on every machine.
 """
 
 from collections.abc import Iterator
@@ -14,20 +15,27 @@ import numpy as np
 from csnn_jax.data.events.recording import Events
 
 SENSOR = (34, 34)
-SACCADE, DURATION = 100, 300
-"""Of one movement, and of a recording (ms)."""
-CORNERS = ((0, 0), (3, 2), (0, 4), (0, 0))
-"""How far the digit has moved, down and to the right, before, between and after the saccades (pixels)."""
-MARGIN = (2, 1)
-"""Pixels above and to the left of a digit before it moves: it never leaves the sensor."""
-LOG = np.rint(1024 * np.log1p(np.arange(256) / 24)).astype(np.int32)
-"""Logarithm of the intensity of each grey, in 1/1024; a white pixel is eleven times as bright as a black one."""
-THRESHOLD, MISMATCH = 300, 12
+STEP, DURATION = 10, 310
+"""Time between two points of `PATH`, and length of a recording (ms)."""
+PATH = np.array(
+    [
+        *((286, 125), (321, 114), (430, 93), (648, 77), (945, 81), (1251, 132), (1495, 267), (1632, 398)),
+        *((1674, 465), (1675, 487), (1660, 515), (1649, 558), (1633, 635), (1543, 779), (1335, 952), (1061, 1077)),
+        *((793, 1146), (572, 1238), (456, 1311), (431, 1354), (431, 1399), (433, 1447), (427, 1463), (420, 1400)),
+        *((409, 1210), (384, 984), (345, 752), (306, 548), (282, 397), (277, 292), (281, 253), (283, 250)),
+    ]
+)
+"""Row and column of a digit's upper left corner on the sensor every 10 ms (1/256 pixel), int [32, 2]."""
+LOG = np.rint(1024 * np.log1p(np.arange(256) / 28)).astype(np.int32)
+"""Logarithm of each brightness, in 1/1024; the screen is ten times as bright as the darkest pixels of a digit."""
+THRESHOLD, MISMATCH = 292, 20
 """The mean threshold of a pixel, and the standard deviation of the pixels' (in 1/1024 of the logarithm)."""
 REFRACTORY = 2
 """Time in which a pixel reports once (ms)."""
-NOISE = 40
-"""Mean number of a recording's events that are noise."""
+NOISE, DARKER = 146, 20
+"""Mean number of a recording's noise events; one in `DARKER` of them reports a darker pixel."""
+ROOM = 8
+"""Pixels of the screen around a digit, enough for the sensor to see wherever the digit moves."""
 STREAM = 6
 """Tells these draws from others: those of a job are named (seed, 0 to 5, number)."""
 
@@ -47,15 +55,10 @@ def simulate(digits: np.ndarray, part: int, first: int = 0) -> Iterator[Events]:
 
 
 def position(time: int) -> tuple[int, int]:
-    """Where the digit has moved at a time (ms), down and to the right, in 1/256 pixel: slow at the corners."""
-    leg = min(time // SACCADE, len(CORNERS) - 2)
-    u = time - leg * SACCADE
-    smooth = 3 * SACCADE * u**2 - 2 * u**3  # from 0 to SACCADE^3
-    down, right = (
-        256 * a + (512 * (b - a) * smooth + SACCADE**3) // (2 * SACCADE**3)
-        for a, b in zip(CORNERS[leg], CORNERS[leg + 1], strict=True)
-    )
-    return down, right
+    """Row and column of the digit's upper left corner at a time (ms), in 1/256 pixel."""
+    leg, after = divmod(time, STEP)
+    down, right = (PATH[leg] * (STEP - after) + PATH[leg + 1] * after + STEP // 2) // STEP
+    return int(down), int(right)
 
 
 def thresholds() -> np.ndarray:
@@ -68,15 +71,14 @@ def thresholds() -> np.ndarray:
 
 def _moved(digits: np.ndarray) -> np.ndarray:
     """Events by movement alone, digit by digit: int32 [events, 5], digit, time (ms), row, column and polarity."""
-    (top, left), (height, width), room = MARGIN, SENSOR, 6
-    scene = np.zeros((len(digits), height + 2 * room, width + 2 * room), np.int32)
-    scene[:, room + top : room + top + 28, room + left : room + left + 28] = digits
+    height, width = SENSOR
+    scene = _blurred(digits)
     threshold = thresholds()
     reference: np.ndarray | None = None
     reported = np.full((len(digits), height, width), -REFRACTORY, np.int16)
     parts = []
     for time in range(DURATION):
-        seen = LOG[_seen(scene, time, room)]
+        seen = LOG[_seen(scene, time)]
         if reference is None:
             reference = seen
             continue
@@ -92,10 +94,18 @@ def _moved(digits: np.ndarray) -> np.ndarray:
     return events[np.argsort(events[:, 0], kind="stable")]
 
 
-def _seen(scene: np.ndarray, time: int, room: int) -> np.ndarray:
-    """The grey that each pixel of the sensor sees [N, 34, 34], between four of the scene's."""
+def _blurred(digits: np.ndarray) -> np.ndarray:
+    """The light screen with the dark digits, slightly out of focus: int32 [N, 28 + 2 ROOM, 28 + 2 ROOM]."""
+    ink = np.pad(digits.astype(np.int32), ((0, 0), (ROOM, ROOM), (ROOM, ROOM)))
+    for axis in (1, 2):
+        ink = np.roll(ink, 1, axis) + 6 * ink + np.roll(ink, -1, axis)
+    return 255 - (ink + 32 >> 6)
+
+
+def _seen(scene: np.ndarray, time: int) -> np.ndarray:
+    """The brightness that each pixel of the sensor sees [N, 34, 34], interpolated between four of the scene's."""
     down, right = position(time)
-    (row, y), (column, x) = divmod(256 * room - down, 256), divmod(256 * room - right, 256)
+    (row, y), (column, x) = divmod(256 * ROOM - down, 256), divmod(256 * ROOM - right, 256)
     corners = [
         scene[:, row + i : row + i + SENSOR[0], column + j : column + j + SENSOR[1]] for i in (0, 1) for j in (0, 1)
     ]
@@ -107,12 +117,14 @@ def _seen(scene: np.ndarray, time: int, room: int) -> np.ndarray:
 def _recorded(moved: np.ndarray, seed: tuple[int, ...]) -> Events:
     """A digit's events to the microsecond, with noise between them."""
     random = np.random.Philox(np.random.SeedSequence(seed))
-    words = random.random_raw(1 + len(moved) + 2 * NOISE).astype(np.int64) & (2**62 - 1)
-    noise = words[1 + len(moved) :][: int(words[0] % (2 * NOISE + 1))]
-    within = words[1 : 1 + len(moved)] % 1000
+    words = random.random_raw(len(moved) + 2 * NOISE).astype(np.int64) & (2**62 - 1)
+    within = words[: len(moved)] % 1000
+    noise = words[len(moved) :]
+    noise = noise[noise >> 61 == 1]  # each with probability 1/2
     t = np.concatenate([1000 * moved[:, 1].astype(np.int64) + within, noise % (1000 * DURATION)])
-    place = (noise >> 20) % (2 * SENSOR[0] * SENSOR[1])
-    rest = np.stack([place // 2 // SENSOR[1], place // 2 % SENSOR[1], place % 2], 1)
+    place = (noise >> 20) % (DARKER * SENSOR[0] * SENSOR[1])
+    pixel, brighter = place // DARKER, place % DARKER > 0
+    rest = np.stack([pixel // SENSOR[1], pixel % SENSOR[1], brighter], 1)
     y, x, p = np.concatenate([moved[:, 2:].astype(np.int64), rest]).T
     order = np.argsort(t, kind="stable")
     return Events(*(values[order] for values in (t, x, y, p)))

@@ -1,9 +1,9 @@
-"""Sets of records on disk, within a limit: what was made once, and would be made again.
+"""Sets of records on disk, up to a size limit: a cache of data that can be recomputed.
 
-A set is a folder, whose name tells all that its records depend on. `records` holds them one after another,
-`offsets.npy` where each begins, `sums.npy` the CRC-32 of each, and `MARK` the name of the set. The folder gets its name
-when all is written, so half of one is never found. Only such folders are ever removed, and none from a place that also
-holds something else, for whoever chose that place may have put it there.
+A set is a folder whose name identifies everything that its records depend on. `records` contains them one after
+another, `offsets.npy` the start of each, `sums.npy` the CRC-32 of each, and `MARK` the name of the set. The folder is
+renamed last, so an incomplete set is never found. Only such folders are ever removed, and none if the place also
+contains anything else, which may be the user's.
 """
 
 import os
@@ -18,31 +18,31 @@ from csnn_jax.errors import UserError
 from csnn_jax.files import Temporary, remove_folder, rename
 
 LIMIT = 10_000_000_000
-"""Bytes that all sets in a place may take."""
+"""Maximum size of all sets in a place, in bytes."""
 MARK = "csnn_jax_set"
-"""The file that tells a set from any other folder."""
+"""The file that marks a folder as a set."""
 FILES = {MARK, "records", "offsets.npy", "sums.npy"}
-"""All that a set holds."""
+"""The files of a set."""
 
 
 class Unkept(Exception):
-    """A set that can't be kept; says why."""
+    """Raised if a set can't be stored; the message says why."""
 
 
 class Shelf:
     """Sets of records.
 
     Args:
-        folder: in whose `sets` they lie.
-        limit: bytes that all of them may take; the ones that were not used for longest go first.
-        tell: is given lines for the user.
+        folder: the sets are in its subfolder `sets`.
+        limit: maximum size of all sets in bytes; the least recently used ones are removed first.
+        tell: called with lines for the user.
     """
 
     def __init__(self, folder: Path, limit: float = LIMIT, tell: Callable[[str], object] = print):
         self.sets, self.limit, self._tell = folder / "sets", limit, tell
 
     def find(self, name: str) -> "FrameSet | None":
-        """A set that is there; one that is damaged is removed, and the user is told.
+        """Returns an existing set. Removes a damaged one and reports it to the user.
 
         Raises:
             Unkept: a damaged set can't be removed.
@@ -55,21 +55,21 @@ class Shelf:
             os.utime(where)
         except (OSError, ValueError, EOFError):
             self._refuse_beside_others(f"{where} is damaged")
-            self._tell(f"Data: {where} is damaged, and made again")
+            self._tell(f"Data: {where} is damaged and will be rebuilt")
             _remove(where)
             return None
         return records
 
     def put(self, name: str, records: Iterable[bytes]) -> "FrameSet":
-        """Writes a set, and makes room for it.
+        """Writes a set, after making room for it.
 
         Raises:
-            OSError: it can't be written.
-            Unkept: there is no room for it, or something else has its name.
+            OSError: the set can't be written.
+            Unkept: there is no room for the set, or something else has its name.
         """
         where, offsets, sums = self.sets / name, [0], []
         if os.path.lexists(where) and not is_set(where):
-            raise Unkept(f"{where} is there already, and isn't a set of this cache")
+            raise Unkept(f"{where} already exists and isn't a set of this cache")
         self.sets.mkdir(parents=True, exist_ok=True)
         with Temporary(where) as folder:
             folder.mkdir()
@@ -79,7 +79,7 @@ class Shelf:
                     offsets.append(offsets[-1] + file.write(record))
                     sums.append(zlib.crc32(record))
                     if offsets[-1] > self.limit:
-                        raise Unkept(f"a set takes more than the {self.limit / 1e9:g} GB of {self.sets}")
+                        raise Unkept(f"the set is larger than the {self.limit / 1e9:g} GB of {self.sets}")
             np.save(folder / "offsets.npy", np.array(offsets, np.int64))
             np.save(folder / "sums.npy", np.array(sums, np.uint32))
             self._make_room(_size(folder))
@@ -101,20 +101,20 @@ class Shelf:
         """Raises Unkept where something lies beside the sets that is none of them."""
         others = [one.name for one in self._entries() if not is_set(one) and os.path.lexists(one)]  # not just removed
         if others:
-            raise Unkept(f"{why}, but nothing is removed where {min(others)} lies, which isn't of this cache")
+            raise Unkept(f"{why}, but nothing is removed next to {min(others)}, which isn't part of this cache")
 
     def _entries(self) -> list[Path]:
         return [one for one in self.sets.iterdir() if not one.name.startswith(".")]  # those are being written
 
 
 class FrameSet:
-    """A set, open as long as anyone uses it. It is read, not mapped: a map's pages would count as memory.
+    """A set, open as long as it's in use. It's read, not memory-mapped, because mapped pages would count as memory.
 
     Args:
         folder: the set.
 
     Raises:
-        OSError, ValueError, EOFError: it can't be read, or it is cut short.
+        OSError, ValueError, EOFError: the set can't be read or is truncated.
     """
 
     def __init__(self, folder: Path):
@@ -125,7 +125,7 @@ class FrameSet:
         self._descriptor = os.open(folder / "records", os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
         if os.fstat(self._descriptor).st_size != self._offsets[-1] or len(self._sums) + 1 != len(self._offsets):
-            raise ValueError("records end elsewhere than the last of them")
+            raise ValueError("the size of records doesn't match their offsets")
         self._sizes = np.diff(self._offsets)
 
     def __len__(self) -> int:
@@ -139,12 +139,12 @@ class FrameSet:
         """
         record = os.pread(self._descriptor, int(self._sizes[number]), int(self._offsets[number]))
         if zlib.crc32(record) != self._sums[number]:
-            raise UserError(f"{self._folder}: record {number} is damaged; remove the folder, and it is made again")
+            raise UserError(f"{self._folder}: record {number} is damaged; remove the folder to have it rebuilt")
         return record
 
 
 def is_set(where: Path) -> bool:
-    """Whether something is a set: a folder and no link to one, with a set's files alone, and marked with its name."""
+    """Whether a path is a set: a folder, not a link, with only the files of a set and marked with its name."""
     try:
         known = not where.is_symlink() and FILES.issuperset(os.listdir(where))
         return known and (where / MARK).read_text() == where.name

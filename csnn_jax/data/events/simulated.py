@@ -1,4 +1,4 @@
-"""The data set of simulated recordings: made on first use, and kept where there is a cache."""
+"""The data set of simulated recordings, made on first use and stored if there is a cache."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +19,14 @@ from csnn_jax.data.idx import read_mnist
 from csnn_jax.data.source import Pair, Raw, Reader, Wanted
 from csnn_jax.progress import followed
 
-FORMAT = 2
-"""Changes whenever the simulation does, so that recordings which were kept before are no longer found."""
+FORMAT = 3
+"""Changes whenever the simulation changes, so older stored recordings are no longer found."""
 BATCH = 250
-"""Digits that a thread simulates at once."""
+"""Number of digits that a thread simulates at once."""
 
 
 class Place(NamedTuple):
-    """A recording: the file that its digit is in, its part and number there, and what keeps them, if anything does."""
+    """A recording: the file with its digit, its part and number there, and the set that stores it, if any."""
 
     path: Path
     part: int
@@ -38,14 +38,14 @@ class Place(NamedTuple):
 
 
 def read_saccades(where: str, wanted: Wanted) -> Raw:
-    """Simulates recordings of MNIST's digits, see `csnn_jax.data.events.saccades`; only once where there is a cache.
+    """Simulates recordings of MNIST's digits, only once with a cache; see `csnn_jax.data.events.saccades`.
 
     Args:
-        where: nothing.
-        wanted: what the network takes in; its `subset` bounds the recordings that are made.
+        where: unused.
+        wanted: the network's input; its `subset` limits how many recordings are made.
 
     Raises:
-        UserError: a shape that is no whole fraction of the sensor's.
+        UserError: the sensor's size isn't a multiple of the shape.
     """
     window = Window(wanted.time_steps, saccades.SENSOR, fitted(wanted, saccades.SENSOR), wanted.frames)
     mnist = read_mnist()
@@ -56,7 +56,7 @@ def read_saccades(where: str, wanted: Wanted) -> Raw:
 
 
 def read_place(place: Place) -> Events:
-    """The events of a recording: as they are kept, or simulated once more."""
+    """The events of a recording, stored or simulated again."""
     if place.kept is not None:
         return decoded(place.kept[place.number])
     digits = np.asarray(_digits(place.part)[place.number : place.number + 1])
@@ -74,7 +74,7 @@ def _pair(part: int, pair: Pair, count: int, window: Window, wanted: Wanted) -> 
 def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> FrameSet | None:
     """All recordings of a part, simulated in batches if they are not there; None where they can't be kept."""
     name = f"saccades-{FORMAT}-{part}-{len(digits)}"
-    told = f"Data: simulates {len(digits):,} recordings, to be kept in {shelf.sets}"
+    told = f"Data: simulating {len(digits):,} recordings, stored in {shelf.sets}"
     starts = range(0, len(digits), BATCH)
     with ThreadPoolExecutor() as pool:
 
@@ -87,7 +87,7 @@ def _kept(shelf: Shelf, digits: np.ndarray, part: int) -> FrameSet | None:
             return shelf.find(name) or shelf.put(name, records())
         except (OSError, Unkept) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            print(f"Data: {shelf.sets} can't hold what is simulated ({why}); simulates each recording as it is needed")
+            print(f"Data: {shelf.sets} can't store the simulation ({why}); simulating each recording when it's needed")
     return None
 
 

@@ -86,11 +86,11 @@ class NirFile:
             try:
                 step(frame)
             except Exception as error:  # whatever a program raises for a network that it can't run
-                raise UserError(f"{one_line(self.name)}: it can't run the network: {_said(error)}") from None
+                raise UserError(f"{one_line(self.name)}: the program can't run the network: {_said(error)}") from None
             if (ran := len(membranes[-1])) != self._layers:
                 layers = f"{self._program.name} runs {ran} of its {self._layers} layers of neurons"
                 raise UserError(
-                    f"{one_line(self.name)}: {layers}, for it leaves out what it doesn't know without a word"
+                    f"{one_line(self.name)}: {layers}, because it silently skips nodes that it doesn't support"
                 )
         return Recording(stacked(spikes), stacked(membranes))
 
@@ -100,7 +100,7 @@ class NirFile:
             with contextlib.redirect_stdout(io.StringIO()):
                 return self._program.load(self._graph, batch, self._dt)
         except Exception as error:  # whatever a program raises for a network that it doesn't take
-            raise UserError(f"{one_line(self.name)}: it can't import the network: {_said(error)}") from None
+            raise UserError(f"{one_line(self.name)}: the program can't import the network: {_said(error)}") from None
 
 
 def defined(path: str, dt: float | None, written_by: WrittenBy | None = None) -> Network:
@@ -157,9 +157,7 @@ def _read(path: str) -> Any:
         except TypeError:  # nir 1.0.4, which checks nothing
             return nir.read(path)
     except Exception as error:  # of h5py and nir, of many kinds
-        raise UserError(
-            f"{one_line(path)}: expected a NIR file that nir {version('nir')} reads: {_said(error)}"
-        ) from None
+        raise UserError(f"{one_line(path)}: expected a NIR file for nir {version('nir')}: {_said(error)}") from None
 
 
 def _said(error: Exception) -> str:

@@ -4,9 +4,9 @@ export function nameOf({ classes }, number) {
   return classes[number] ?? String(number);
 }
 
-export function described({ data, steps, layers, accuracy }) {
+export function described({ data, steps, layers, accuracy, split }) {
   const stack = layers.map(({ layer, shape }) => `${layer} ${shape.join("x")}`).join(", ");
-  const right = accuracy == null ? "" : ` After training it had ${(100 * accuracy).toFixed(2)}\u00a0% of the test images right.`;
+  const right = accuracy == null ? "" : ` After training it had ${(100 * accuracy).toFixed(2)}\u00a0% of the ${split} images right.`;
   return `It was trained on ${data}, and runs in your browser, ${steps} time steps for each image.${right} Layers: ${stack}.`;
 }
 
@@ -38,7 +38,7 @@ export function drawable({ frames, shape, encoding, meaning, data }) {
     data === "mnist"
       ? "A mouse is no pen: expect more errors than on test images."
       : "It learnt from other pictures: it may not know what you draw.";
-  return `What the network is shown: ${height} x ${width} pixels, scaled and centred as in MNIST. ${honest}${shown}`;
+  return `What the network is shown: ${height} x ${width} pixels, scaled and centered as in MNIST. ${honest}${shown}`;
 }
 
 export function versions({ versions }) {

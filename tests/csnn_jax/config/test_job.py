@@ -16,16 +16,25 @@ KINDS = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 INVALID = [
     (DataConfig, "dataset", 3, "--dataset 3: expected the name of a data set"),
     (DataConfig, "validation", -1, "--validation -1: expected a whole number of at least 0"),
-    (DataConfig, "augment", (2.0, 10.0), "--augment 2.0 10.0: expected three numbers: pixels of shift, degrees of"),
-    (DataConfig, "augment", (-1.0, 0.0, 0.1), "--augment -1.0 0.0 0.1: expected a shift of at least 0"),
-    (DataConfig, "augment", (2.0, 181.0, 0.1), "--augment 2.0 181.0 0.1: expected a rotation from 0 to 180 degrees"),
-    (DataConfig, "augment", (2.0, 10.0, 1.0), "--augment 2.0 10.0 1.0: expected a scale of at least 0 and below 1"),
-    (DataConfig, "event_drop", 1.0, "--event-drop 1.0: expected a number of at least 0 and below 1"),
+    (DataConfig, "augment", (2.0, 10.0), "--augment 2 10: expected three numbers: shift in pixels, rotation"),
+    (DataConfig, "augment", (-1.0, 0.0, 0.1), "--augment -1 0 0.1: expected a shift of at least 0"),
+    (DataConfig, "augment", (2.0, 181.0, 0.1), "--augment 2 181 0.1: expected a rotation from 0 to 180 degrees"),
+    (DataConfig, "augment", (2.0, 10.0, 1.0), "--augment 2 10 1: expected a scale of at least 0 and below 1"),
+    (DataConfig, "event_drop", 1.0, "--event-drop 1: expected a number of at least 0 and below 1"),
     (DataConfig, "frames", "both", "--frames both: expected one of time, count"),
     (DataConfig, "flip", 1, "--flip 1: expected true or false"),
+    (DataConfig, "classes", ("a", "a"), "classes a a: expected different names of classes"),
+    (DataConfig, "classes", ("a", "-"), "classes a -: expected different names of classes, none empty or -"),
+    (
+        DataConfig,
+        "classes",
+        ("a", "b\n"),
+        "classes a b\\n: expected different names of classes, none empty or -, without",
+    ),
+    (DataConfig, "classes", "ab", "classes ab: expected different names of classes"),
     (TrainConfig, "epochs", 0, "--epochs 0: expected a whole number of at least 1"),
     (TrainConfig, "batch_size", 0, "--batch-size 0: expected"),
-    (TrainConfig, "lr", 0.0, "--lr 0.0: expected a positive number"),
+    (TrainConfig, "lr", 0.0, "--lr 0: expected a positive number"),
     (TrainConfig, "lr", 1e38, "--lr 1e+38: expected a positive number below 1e38"),
     (TrainConfig, "init", "orthogonal", "--init orthogonal: expected one of auto, torch, fluctuation, calibrated"),
     (TrainConfig, "init_density", 0, "--init-density 0: expected 0.001 to 0.6"),
@@ -36,20 +45,20 @@ INVALID = [
     (TrainConfig, "engine", "fast", "--engine fast: expected auto, scan or event"),
     (TrainConfig, "dtype", "float16", "--dtype float16: expected float32 or float64"),
     (TrainConfig, "optimizer", "lion", "--optimizer lion: expected one of adam, adamw, sgd"),
-    (TrainConfig, "momentum", 0.9, "--momentum 0.9: expected --optimizer sgd, adam has a momentum of its own"),
-    (TrainConfig, "momentum", 1.0, "--momentum 1.0: expected a number from 0 to below 1"),
+    (TrainConfig, "momentum", 0.9, "--momentum 0.9: expected --optimizer sgd; adam has built-in momentum"),
+    (TrainConfig, "momentum", 1.0, "--momentum 1: expected a number from 0 to below 1"),
     (TrainConfig, "schedule", "linear", "--schedule linear: expected one of auto, constant, cosine"),
     (TrainConfig, "warmup", -1, "--warmup -1: expected a whole number of at least 0"),
     (TrainConfig, "weight_decay", -0.1, "--weight-decay -0.1: expected a number of at least 0"),
-    (TrainConfig, "clip_norm", 0.0, "--clip-norm 0.0: expected a positive number"),
+    (TrainConfig, "clip_norm", 0.0, "--clip-norm 0: expected a positive number"),
     (TrainConfig, "dropout", 1, "--dropout 1: expected a number from 0 to below 1"),
-    (TrainConfig, "ema", 1.0, "--ema 1.0: expected a number above 0 and below 1"),
+    (TrainConfig, "ema", 1.0, "--ema 1: expected a number above 0 and below 1"),
     (TrainConfig, "loss", "mse", "--loss mse: expected one of ce_rate, ce_membrane, mse_count"),
-    (TrainConfig, "label_smoothing", 1.0, "--label-smoothing 1.0: expected a number from 0 to below 1"),
-    (TrainConfig, "rate_target", 0.0, "--rate-target 0.0: expected a number above 0 and below 1"),
+    (TrainConfig, "label_smoothing", 1.0, "--label-smoothing 1: expected a number from 0 to below 1"),
+    (TrainConfig, "rate_target", 0.0, "--rate-target 0: expected a number above 0 and below 1"),
     (TrainConfig, "microbatch", 48, "--microbatch 48: expected auto, off, or a divisor of the batch of 128 images"),
-    (TrainConfig, "rate_weight", 2.0, "--rate-weight 2.0: expected a --rate-target beside it"),
-    (TrainConfig, "rate_weight", -2.0, "--rate-weight -2.0: expected a positive number"),
+    (TrainConfig, "rate_weight", 2.0, "--rate-weight 2: expected --rate-target, too"),
+    (TrainConfig, "rate_weight", -2.0, "--rate-weight -2: expected a positive number"),
 ]
 
 
@@ -64,8 +73,17 @@ def test_a_list_of_amounts_is_a_tuple_and_its_shift_stays_below_the_images_small
     amounts = DataConfig(augment=[7, 180, 0.5])
     assert amounts == DataConfig(augment=(7.0, 180.0, 0.5)) and hash(amounts) == hash(DataConfig(augment=(7, 180, 0.5)))
     assert Config(ModelConfig(input_shape=(9, 8, 1)), amounts).data.augment == (7, 180, 0.5)
-    with pytest.raises(UserError, match=r"^--augment 7 180 0\.5: expected a shift below 7 pixels, for images of 9x7$"):
+    with pytest.raises(UserError, match=r"^--augment 7 180 0\.5: expected a shift below 7 pixels for 9x7 images$"):
         Config(ModelConfig(input_shape=(9, 7, 1)), amounts)
+
+
+def test_every_output_neuron_has_a_name():
+    assert Config(ModelConfig(num_classes=3)).class_names == ("0", "1", "2")
+    named = Config(ModelConfig(num_classes=3), DataConfig(classes=["cat", "\N{CAT} \u200d"]))
+    assert named.class_names == ("cat", "\N{CAT} \u200d", "2")
+    assert job_from_json(job_to_json(named), "config.json") == named
+    with pytest.raises(UserError, match=r"^classes a b c: expected at most 2 names, one for each class"):
+        Config(ModelConfig(num_classes=2), DataConfig(classes=("a", "b", "c")))
 
 
 NESTED = ([[3], [5]], [[3], [3]], [["max"], ["max"]], ((1,), (2,)), [{}, {}], [None], {}, {"a": [1]}, [[]])
@@ -107,7 +125,7 @@ def test_what_is_not_given_is_torchs_or_ours():
 
 def test_micro_batches_and_a_rate_target_exclude_each_other():
     assert TrainConfig(microbatch=128, rate_target=0.1).part == 128
-    with pytest.raises(UserError, match=r"^--microbatch 64: expected auto or off beside --rate-target"):
+    with pytest.raises(UserError, match=r"^--microbatch 64: expected auto or off with --rate-target"):
         TrainConfig(microbatch=64, rate_target=0.1)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from idx_files import IMAGES, write_folder
 
-from csnn_jax.config import Config, ModelConfig, decided
+from csnn_jax.config import Config, DataConfig, ModelConfig, decided
 from csnn_jax.data import Split, fit_model, load, load_for, shortened
 from csnn_jax.errors import UserError
 
@@ -32,8 +32,14 @@ def test_idx_folder_is_fitted_to_the_network(tmp_path):
     assert data.names == ("0", "1", "2", "3", "4")
     assert data.train.images.shape == data.test.images.shape == (2, 6, 8, 3)
     assert data.test.labels.tolist() == [3, 1]
-    changes = ("resized to 6x8 (bilinear, antialiased)", "grey repeated to colour")
+    changes = ("resized to 6x8 (bilinear, antialiased)", "gray repeated to color")
     assert data.notes == tuple(f"{name}: {change}" for change in changes), "each once, not once per split"
+
+
+def test_a_subset_bounds_the_data_set_that_was_trained_on(tmp_path):
+    config = Config(replace(SMALL, num_classes=2), DataConfig(dataset="mnist", subset=600))
+    assert len(load_for(config, f"idx:{write_folder(tmp_path)}").train.labels) == 2
+    assert len(load_for(replace(config, model=replace(SMALL, input_shape=(28, 28, 1)))).train.labels) == 600
 
 
 def test_label_outside_the_classes(tmp_path):
@@ -97,7 +103,7 @@ def test_images_are_divided_by_256_and_zeros_and_ones_stay(tmp_path):
     assert mnist.entry == (256, 8) and (fitted.scale, fitted.input_bits) == (256, 8)
     (tmp_path / "binary").mkdir()
     binary = load(f"idx:{write_folder(tmp_path / 'binary', (IMAGES % 2, [0, 1]), (IMAGES, [0, 1]))}", (3, 4, 1))
-    assert binary.entry == (1, 0) and binary.notes[-1].endswith("values of 0 and 1 enter as they are (scale 1)")
+    assert binary.entry == (1, 0) and binary.notes[-1].endswith("values of 0 and 1 are used unscaled (scale 1)")
     assert fit_model(SMALL, binary).scale == 1
     fitted = fit_model(replace(SMALL, scale=8.0), binary)
     assert (fitted.scale, fitted.input_bits) == (8, 0)
@@ -120,7 +126,7 @@ def test_what_does_not_fit_the_network_is_not_trained_on(package):
     model, trainer = ModelConfig((8, 6, 2), (5,), num_classes=4), importlib.import_module(package).Trainer
     images, labels = np.zeros((3, 8, 6, 2), np.uint8), np.array([0, 1, 4])
     for config, split, message in (
-        (Config(model), Split(images, labels), "config holds `auto`, expected what"),
+        (Config(model), Split(images, labels), "config contains `auto`, expected the config that"),
         (decided(Config(model)), Split(images, labels), "labels go from 0 to 4, expected 0 to 3"),
         (decided(Config(model)), Split(images[..., :1], labels % 4), r"images are \[3, 8, 6, 1\], expected"),
         (decided(Config(model)), (images, labels), "split is of type tuple, expected a Split"),

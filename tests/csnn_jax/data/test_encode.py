@@ -54,7 +54,7 @@ def test_latency_spikes_once_at_the_nearest_step(steps):
         (EVERY_VALUE, 10, "direct", None, "encoding 'direct': expected 'rate' or 'latency'"),
         (EVERY_VALUE / 255, 10, "rate", None, "float64"),
         (EVERY_VALUE[0], 10, "rate", None, r"shape \(16, 16, 1\)"),
-        (EVERY_VALUE, 0, "rate", None, "0 steps, within .*; expected at least 1, and images within"),
+        (EVERY_VALUE, 0, "rate", None, "0 steps, within .*; expected at least 1 step, and images inside"),
         *((EVERY_VALUE, 5, "rate", within, "5 steps, within .*; expected") for within in ((3, 3), (-1, 3), (0, 0))),
     ],
 )

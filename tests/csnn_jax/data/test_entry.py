@@ -48,7 +48,7 @@ def test_an_image_is_the_same_whatever_the_others_are():
     mixed = as_learned(np.concatenate([FLOATS, others]), BYTES_IN)
     np.testing.assert_array_equal(mixed[: len(FLOATS)] * 256, BYTES)
     np.testing.assert_array_equal(mixed[len(FLOATS) :], others)
-    with pytest.raises(ValueError, match=r"^images go up to 255, expected at most 128"):
+    with pytest.raises(ValueError, match=r"^images have values up to 255, expected at most 128"):
         as_learned(np.ones((1, 2, 2, 1), np.float32), ModelConfig(scale=256.0, input_bits=7))
 
 
@@ -64,7 +64,7 @@ def test_images_become_what_the_network_has_learned_from():
     for images, model, most in ((counts + 1, COUNTS_IN, 16), (others, FLOATS_IN, 0.5), (BYTES, COUNTS_IN, 16)):
         if most == 16:
             images = np.maximum(images, 17)
-        with pytest.raises(ValueError, match=rf"^x go up to [\d.]+, expected at most {most}, the power of two"):
+        with pytest.raises(ValueError, match=rf"^x have values up to [\d.]+, expected at most {most}, the power "):
             as_learned(images, model, "x")
 
 

@@ -27,14 +27,14 @@ def test_colour_turns_grey_as_pillow_does():
     np.testing.assert_array_equal(fitted[..., 0], expected)
     r, g, b = np.moveaxis(images.astype(float), -1, 0)
     assert abs(fitted[..., 0] - (0.299 * r + 0.587 * g + 0.114 * b)).max() <= 0.51, "ITU-R 601"
-    assert notes == ["x: turned grey (ITU-R 601 luma)"]
+    assert notes == ["x: converted to gray (ITU-R 601 luma)"]
 
 
 def test_grey_is_repeated_to_colour():
     images = random_images(3, 4, 5, 1)
     fitted, notes = fit(images, (4, 5, 3), "x")
     np.testing.assert_array_equal(fitted, np.repeat(images, 3, axis=-1))
-    assert notes == ["x: grey repeated to colour"]
+    assert notes == ["x: gray repeated to color"]
 
 
 @pytest.mark.parametrize("shape", [(8, 6, 3), (32, 40, 3)])
@@ -56,7 +56,7 @@ def test_leading_axes_and_odd_channels_are_kept():
 
 @pytest.mark.parametrize(("found", "wanted"), [(2, 3), (3, 2), (1, 2), (2, 1), (4, 3)])
 def test_other_channels_are_refused(found, wanted):
-    with pytest.raises(UserError, match=f"--input-shape 4 4 {wanted}: expected {found} as the number of channels"):
+    with pytest.raises(UserError, match=f"--input-shape 4 4 {wanted}: expected {found} channels, as in x; only"):
         fit(random_images(1, 4, 4, found), (4, 4, wanted), "x")
 
 

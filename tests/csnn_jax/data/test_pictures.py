@@ -38,7 +38,7 @@ def test_a_digit_is_bright_on_dark_fits_20_pixels_and_is_centred_by_mass(drawn, 
     rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
     assert np.abs(np.subtract(centre(image), 14)).max() < 0.75
-    assert any("inverted" in note for note in found.notes) and any("centred by mass" in n for n in found.notes)
+    assert any("inverted" in note for note in found.notes) and any("centered by mass" in n for n in found.notes)
 
 
 def test_transparency_is_laid_on_white(tmp_path):
@@ -55,7 +55,7 @@ def test_transparency_is_laid_on_white(tmp_path):
         ("no.png", "no such file"),
         ("folder", "is a directory"),
         ("text.png", "expected a picture"),
-        ("grey.png", "shows nothing"),
+        ("grey.png", "nothing stands out"),
     ],
 )
 def test_what_is_no_picture_of_a_digit_is_refused(name, message, tmp_path):

@@ -60,9 +60,9 @@ def test_images_of_several_sizes_are_each_resized(tmp_path):
     assert data.num_classes == 3
     assert sorted(data.train.images.max(axis=(1, 2, 3))) == sorted(data.train.images.min(axis=(1, 2, 3))) == [0, 40, 80]
     assert data.notes == (
-        "tfds:sizes: no test split, its validation split stands in",
+        "tfds:sizes: no test split, using its validation split",
         "tfds:sizes: resized to 8x8 (bilinear, antialiased)",
-        "tfds:sizes: turned grey (ITU-R 601 luma)",
+        "tfds:sizes: converted to gray (ITU-R 601 luma)",
     )
 
 
@@ -73,7 +73,7 @@ def test_event_frames_keep_their_time_axis(tmp_path):
     data = load(prepare(tmp_path, "events", features, train=examples, test=examples), (4, 4, 2))
     np.testing.assert_array_equal(data.train.images[np.argsort(data.train.labels)], frames)
     assert (data.entry.scale, data.frames) == (1, 5)
-    assert data.notes == ("tfds:events: values of 0 and 1 enter as they are (scale 1)",)
+    assert data.notes == ("tfds:events: values of 0 and 1 are used unscaled (scale 1)",)
     examples[1] = {"frames": frames[1, :3], "label": 1}
     name = prepare(tmp_path / "ragged", "ragged", features, train=examples, test=examples)
     with pytest.raises(UserError, match=r"tfds:ragged: train images of shapes \[\(3, .*\), \(5, .*\)\], expected one"):
@@ -86,7 +86,7 @@ def test_event_frames_keep_their_time_axis(tmp_path):
         ({"image": (4, 4), "label": ()}, "train test", r"ranks {'image': 2, 'label': 0}, expected 'image'"),
         ({"image": (4, 4, 1), "class": ()}, "train test", "expected 'label', a whole number"),
         ({"image": (4, 4, 1), "label": ()}, "train", r"splits \['train'\], expected train and test"),
-        ({"image": (4, 4, 1), "label": ()}, "train test", "--input-shape 4 4 2: expected 1 as the number of channels"),
+        ({"image": (4, 4, 1), "label": ()}, "train test", "--input-shape 4 4 2: expected 1 channels, as in tfds:other"),
     ],
 )
 def test_other_contents_are_refused(tmp_path, features, splits, message):
@@ -145,7 +145,7 @@ def test_damaged_files_take_one_line(digits, tmp_path):
         file = next(folder.glob("*train*"))
         file.write_bytes(bytes(file.stat().st_size))
 
-    assert "1.0.0 holds tfrecord files, expected array_record; remove it, prepare it with" in refused(as_tfrecord)
+    assert "1.0.0 contains tfrecord files, expected array_record; remove it, prepare it with" in refused(as_tfrecord)
     assert "unreadable" in refused(overwrite)
     assert "unreadable" in refused(lambda folder: next(folder.glob("*test*")).unlink())
     assert "unreadable" in refused(lambda folder: (folder / "dataset_info.json").unlink())

@@ -44,7 +44,7 @@ def test_a_cluster_of_one_agrees_with_itself():
 def test_a_port_that_is_taken_and_a_coordinator_that_is_silent_are_refused():
     with socket.create_server(("127.0.0.1", 0)) as server:
         coordinator = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(UserError, match=f"^--coordinator {coordinator}: this port can't be had: "):
+        with pytest.raises(UserError, match=f"^--coordinator {coordinator}: can't listen on this port: "):
             connect(Address(coordinator, 2, 0), 1)
     with pytest.raises(UserError, match=f"^--coordinator {coordinator}: no answer within 1 s "):
         connect(Address(coordinator, 2, 1), 1)
@@ -94,16 +94,16 @@ def test_a_mistake_of_one_process_is_everybodys(tmp_path):
     both = together(FLAGS, [("--out", tmp_path / "run", "--lr", 0.01), ("--lr", 0.02)])
     assert {ours(done) for done in both} == {"error: --lr: process 1 was started with 0.02, process 0 with 0.01"}
     both = together(FLAGS, [("--out", tmp_path / "run"), ("--devices", 2)])
-    assert ours(both[1]).startswith("error: --devices 2: there are not so many here")
-    assert ours(both[0]).startswith("error: process 1: --devices 2: there are not so many here")
+    assert ours(both[1]).startswith("error: --devices 2: expected at most 1")
+    assert ours(both[0]).startswith("error: process 1: --devices 2: expected at most 1")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "config.json").write_text("{}")
     both = together(FLAGS, [("--out", tmp_path / "full"), ()])
-    assert "holds an unfinished run already" in ours(both[0]) and ours(both[0]) == ours(both[1])
+    assert "already contains an unfinished run" in ours(both[0]) and ours(both[0]) == ours(both[1])
     both = together(("--resume",), [("--out", tmp_path / "run"), ()])
     assert "not a run directory" in ours(both[0]) and ours(both[0]) == ours(both[1])
     both = together((*FLAGS[:-4], "--batch-size", 7), [("--out", tmp_path / "run"), ()])
-    assert "--batch-size 7: expected a multiple of 2, the devices that share it" in ours(both[0])
+    assert "--batch-size 7: expected a multiple of 2, the number of devices" in ours(both[0])
     assert not (tmp_path / "run").exists()
 
 
@@ -113,11 +113,11 @@ def test_a_coordinator_that_does_not_answer_or_can_not_listen(tmp_path):
         port = server.getsockname()[1]
         flags = (*FLAGS, "--coordinator", f"127.0.0.1:{port}", "--num-processes", 2, "--connect-timeout", 2)
         taken = end([start("csnn_jax.train", *flags, "--process-id", 0, "--out", tmp_path / "run")])[0]
-    assert f"--coordinator 127.0.0.1:{port}: this port can't be had: " in ours(taken)
+    assert f"--coordinator 127.0.0.1:{port}: can't listen on this port: " in ours(taken)
     silent = run("csnn_jax.train", *flags, "--process-id", 1)
     assert f"--coordinator 127.0.0.1:{port}: no answer within 2 s" in ours(silent)
     alone = run("csnn_jax.train", *flags, "--process-id", 0, "--out", tmp_path / "run")
-    assert "not all 2 processes came within 2 s; --connect-timeout sets this time" in ours(alone)
+    assert "not all 2 processes connected within 2 s; --connect-timeout sets this limit" in ours(alone)
     nowhere = run("csnn_jax.train", *FLAGS, "--distributed", "--out", tmp_path / "run")
     assert "expected a cluster that JAX knows (Slurm, Open MPI, Kubernetes), or --coordinator" in ours(nowhere)
     assert not (tmp_path / "run").exists()

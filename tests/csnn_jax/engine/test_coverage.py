@@ -11,12 +11,12 @@ from csnn_jax.engine.coverage import Unsupported, unsupported
 from csnn_jax.network.model import CSNN
 
 REFUSED = [
-    (dict(kernel_size=9), "has kernels of up to 7 pixels, conv1 has 9"),
-    (dict(conv_channels=(8000, 1), hidden=()), "sums less than 65,536 inputs, conv2 has 8000 channels"),
-    (dict(pool="sum"), "has no sum pooling, as conv1 has"),
-    (dict(pool_size=(2, 7)), "pools 2x2 pixels or none, conv2 7x7 max"),
-    (dict(pool_after=True), "pools before the neurons; --pool-after takes --engine scan"),
-    (dict(stride=(1, 2)), "has convolutions of stride 1, conv2 has 2"),
+    (dict(kernel_size=9), "supports kernels of up to 7 pixels, but conv1 has 9"),
+    (dict(conv_channels=(8000, 1), hidden=()), "sums at most 65,535 inputs, but conv2 has 8000 channels"),
+    (dict(pool="sum"), "doesn't support sum pooling, as in conv1"),
+    (dict(pool_size=(2, 7)), "supports 2x2 pooling or none, but conv2 has 7x7 max"),
+    (dict(pool_after=True), "only pools before the neurons; --pool-after needs --engine scan"),
+    (dict(stride=(1, 2)), "supports stride 1, but conv2 has stride 2"),
 ]
 
 
@@ -36,5 +36,5 @@ def test_four_bits_of_a_count_are_as_many_inputs():
     config = ModelConfig((8, 8, 400), (1,), kernel_size=7, hidden=(), time_steps=2, scale=1.0, input_bits=4)
     many = CSNN(config)
     event.run(many, jnp.zeros((1, 8, 8, 400)))
-    with pytest.raises(Unsupported, match="sums less than 65,536 inputs, conv1 has 400 channels"):
+    with pytest.raises(Unsupported, match="sums at most 65,535 inputs, but conv1 has 400 channels"):
         event.run(many, jnp.zeros((2, 1, 8, 8, 400)))

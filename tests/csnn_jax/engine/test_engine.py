@@ -43,16 +43,16 @@ def test_without_the_library_auto_takes_the_scan_engine_and_says_why(without_lib
 @pytest.mark.parametrize(
     ("frames", "scale", "why"),
     [
-        (COUNTS.astype(np.uint8) + np.uint8(1), 1.0, "these go up to 16"),
-        (COUNTS.astype(np.uint8), 256.0, "these are divided by 256"),
-        (COUNTS / 2, 1.0, "these hold fractions"),
-        (-COUNTS.astype(np.float32), 1.0, "these hold fractions or negative numbers"),
+        (COUNTS.astype(np.uint8) + np.uint8(1), 1.0, "but these go up to 16"),
+        (COUNTS.astype(np.uint8), 256.0, "but these are divided by 256"),
+        (COUNTS / 2, 1.0, "but these have fractions"),
+        (-COUNTS.astype(np.float32), 1.0, "but these have fractions or negative numbers"),
     ],
 )
 def test_other_frames_are_left_to_the_scan_engine(frames, scale, why):
     model = CSNN(replace(TINY, scale=scale))
     engine, said = choose("auto", model, frames)
-    takes = "the event engine takes frames of whole numbers from 0 to 15"
+    takes = "the event engine needs frames of whole numbers from 0 to 15"
     assert engine is scan and said.startswith(f"scan engine ({takes}, {why}")
     with pytest.raises(UserError, match=f"--engine event: {takes}, {why}"):
         choose("event", model, frames)
@@ -60,7 +60,7 @@ def test_other_frames_are_left_to_the_scan_engine(frames, scale, why):
 
 def test_pools_after_the_neurons_are_left_to_the_scan_engine():
     model = CSNN(replace(TINY, pool_after=True))
-    reason = "the event engine pools before the neurons; --pool-after takes --engine scan"
+    reason = "the event engine only pools before the neurons; --pool-after needs --engine scan"
     assert choose("auto", model) == (scan, f"scan engine ({reason})")
     with pytest.raises(UserError) as found:
         choose("event", model)

@@ -257,7 +257,7 @@ def test_input_with_a_time_axis_and_its_gradient(changes):
 )
 def test_other_sequences_are_refused(changes, wrong, most):
     model, x = build(**changes)
-    with pytest.raises(ValueError, match=f"x is not a sequence of whole numbers from 0 to {most}; the scan engine"):
+    with pytest.raises(ValueError, match=f"x isn't a sequence of whole numbers from 0 to {most}; use the scan engine"):
         event.tally(model, wrong(x))
     with pytest.raises(jax.errors.JaxRuntimeError, match=f"takes whole numbers from 0 to {most} in a sequence"):
         jax.block_until_ready(jax.jit(lambda x: event.tally(model, x))(wrong(x)))

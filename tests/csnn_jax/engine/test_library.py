@@ -52,7 +52,7 @@ def test_a_file_that_is_no_library_is_said_in_one_line(another):
 def test_a_library_from_other_sources_is_refused(another):
     compile_library(another, 'extern "C" const char* csnn_sources() { return "0123"; }')
     assert library.failure() == (
-        "libcsnn.so was built from other sources: build it with `python -m csnn_jax.engine.build`"
+        "libcsnn.so was built from other sources: rebuild it (`python -m csnn_jax.engine.build`)"
     )
 
 
@@ -65,7 +65,7 @@ def test_a_library_that_lacks_an_operation_is_refused(another, limits):
     compile_library(another, source)
     lacks = "csnn_constant_lif" if limits else "csnn_limits"
     assert library.failure().startswith("libcsnn.so lacks an operation: ")
-    assert lacks in library.failure() and library.failure().endswith("; build it again")
+    assert lacks in library.failure() and library.failure().endswith("; rebuild it")
 
 
 @pytest.mark.slow

@@ -19,10 +19,18 @@ def matrix(classes: int, right: int = 1000) -> np.ndarray:
     [(2, 3, COLUMN), (10, 1135, COLUMN), (10, 123456, PAGE), (20, 999, PAGE), (40, 9, PAGE)],
 )
 def test_counts_fit_into_their_cells(classes, right, width):
-    figure = confusion.draw(matrix(classes, right), 0.5)
+    figure = confusion.draw(matrix(classes, right), 0.5, [*map(str, range(classes))])
     assert figure.get_figwidth() == width
     check_printable(figure)
     assert ({"1", "40", str(right)} <= set(words(figure))) is (classes <= confusion.COUNTED)
+
+
+def test_classes_have_their_names():
+    names = ["cat", "$dog$", "a spider that is very long"]
+    figure = confusion.draw(matrix(3), 0.5, names)
+    check_printable(figure)
+    for name in ("cat", "$dog$", "a spider that i\N{HORIZONTAL ELLIPSIS}"):
+        assert words(figure).count(name) == 2
 
 
 def test_a_single_mistake_is_seen():

@@ -12,7 +12,8 @@ def sample(shape=(8, 8, 1), layers=((14, 14, 8), (7, 7, 4), (30,), (3,)), steps=
     rng = np.random.default_rng(0)
     membranes = [rng.normal(size=(steps, *layer)) for layer in layers]
     image = rng.integers(0, 256, shape, np.uint8)
-    return Sample(image, 1, membranes, [m > threshold for m in membranes], [threshold] * len(layers))
+    names = [*map(str, range(layers[-1][0]))]
+    return Sample(image, 1, membranes, [m > threshold for m in membranes], [threshold] * len(layers), names)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,16 @@ def sample(shape=(8, 8, 1), layers=((14, 14, 8), (7, 7, 4), (30,), (3,)), steps=
 )
 def test_images_stacks_and_windows_of_any_kind_are_drawn(kind):
     check_printable(spikes.draw(sample(**kind)))
+
+
+def test_classes_have_their_names():
+    names = ("cat", "$dog$", "a spider that is very long")
+    figure = spikes.draw(sample()._replace(names=names))
+    check_printable(figure)
+    found = words(figure)
+    assert found.count("a spider\N{HORIZONTAL ELLIPSIS}") == found.count("cat") == 2  # of the raster and the bars
+    assert "test image, class $dog$" in found
+    assert any(text.startswith("a spider\N{HORIZONTAL ELLIPSIS}: ") for text in found)  # of the membranes
 
 
 def test_a_silent_network_can_be_drawn():

@@ -38,12 +38,12 @@ def test_no_flag_is_advised_that_is_in_use(config, what, early):
         ("silent", {"threshold": (1.0, 1.0, 2.0, 1.0)}, True, "a lower --threshold (now 1 1 2 1)"),
         ("silent", {}, False, "a smaller --lr (now 0.01)"),
         ("silent", {}, True, "--init calibrated"),
-        ("silent", {"hidden": (20,), "surrogate": STEEP}, True, f"--surrogate atan in place of {STEEP}"),
+        ("silent", {"hidden": (20,), "surrogate": STEEP}, True, f"--surrogate atan instead of {STEEP}"),
         ("silent", {"hidden": (20,)}, True, "a larger --init-density (now 0.1)"),
         ("saturated", {"threshold": 0.01}, True, "a higher --threshold (now 0.01)"),
         ("saturated", {"reset": "none"}, True, "--reset subtract"),
         ("saturated", {"hidden": (20,)}, True, "a smaller --init-density (now 0.1)"),
-        ("vanishing", {}, False, f"--surrogate atan in place of {STEEP}"),
+        ("vanishing", {}, False, f"--surrogate atan instead of {STEEP}"),
         ("vanishing", {"surrogate": "atan"}, False, "a smaller --slope"),
         ("exploding", {}, True, "--clip-norm 1"),
         ("stuck", {"hidden": (20,)}, True, "a smaller --lr (now 0.01)"),
@@ -58,7 +58,7 @@ def test_the_first_cause_that_holds_is_taken(what, model, early, hint):
 @pytest.mark.parametrize("what", advice.CAUSES)
 def test_a_surrogate_that_is_at_fault_is_named(what, surrogate):
     hint = advice.hint(what, decided(Config(ModelConfig(surrogate=surrogate))), [0], early=True)
-    assert hint == f"--surrogate atan, for {surrogate} {advice.FAULTS[surrogate]}"
+    assert hint == f"--surrogate atan, because {surrogate} {advice.FAULTS[surrogate]}"
 
 
 @pytest.mark.parametrize("what", advice.CAUSES)

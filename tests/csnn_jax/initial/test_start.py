@@ -104,7 +104,7 @@ def test_the_stack_and_the_weights_are_the_runs(model, tmp_path, mnist):
         for name in ("conv_channels", "kernel_size", "padding", "bias", "hidden", "pool", "reset", "time_steps"):
             assert getattr(config.model, name) == getattr(model, name)
         made = initial.start(config, mnist)
-        assert made.before is None and initial.summary(made, config) == f"Initial weights: those of {source}"
+        assert made.before is None and initial.summary(made, config) == f"Initial weights: from {source}"
         for name, tensor in drawn(model, 0).items():
             np.testing.assert_array_equal(made.tensors[name], tensor)
 
@@ -140,7 +140,7 @@ def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):
     for name in ("conv1.weight", "fc1.weight", "fc1.bias"):
         np.testing.assert_array_equal(made.tensors[name], drawn(SMALL, 0)[name])
     assert made.tensors["fc2.weight"].shape == (12, 16) and abs(made.tensors["fc2.weight"]).max() <= 16**-0.5
-    line = f"Initial weights: those of {source}; fc2 is redrawn, for 12 classes instead of 10"
+    line = f"Initial weights: from {source}; fc2 is reinitialized for 12 classes instead of 10"
     assert initial.summary(made, config) == line
 
 
@@ -151,10 +151,10 @@ def test_the_last_layer_is_redrawn_for_another_number_of_classes(source, mnist):
         ("net.pt", (), r"--init-from .*net.pt: expected a run directory.*`python -m csnn_torch.convert FILE"),
         ("broken.safetensors", (), "--init-from .*broken.safetensors: expected a safetensors file"),
         ("source", ("--hidden", 8), r"--init-from .*source: has shape \[16, 784\] for fc1.weight, .* \[8, 784\]$"),
-        ("source", ("--conv-channels", 4, 8), "--init-from .*source: has nothing for conv2.weight, this network"),
-        ("source", ("--no-bias",), "--init-from .*source: has conv1.bias, for which this network has no place$"),
-        ("source", ("--init", "torch"), "--init torch: expected no --init-from beside it"),
-        ("source", ("--resume", "--out", "x"), "--resume: expected no --init-from beside it"),
+        ("source", ("--conv-channels", 4, 8), "--init-from .*source: has nothing for conv2.weight, expected"),
+        ("source", ("--no-bias",), "--init-from .*source: has conv1.bias, which this network doesn't use$"),
+        ("source", ("--init", "torch"), "--init torch: expected auto with --init-from"),
+        ("source", ("--resume", "--out", "x"), "--resume: expected no --init-from, because"),
     ],
 )
 def test_what_cant_be_started_from_is_refused(source, path, flags, message, tmp_path, mnist):
@@ -174,7 +174,7 @@ def test_both_frameworks_train_on_from_a_run_and_resume_without_it(module, sourc
     first = passed(module, *flags, "--max-iters", 2, "--out", parts)
     assert "\nChosen for this network: --surrogate atan, --lr 0.0005\n" in first
     assert re.findall(r"^Iter 0, Test Acc: (\S+)$", first, re.M)[0] in accuracy
-    assert f"Initial weights: those of {source}\n" in first
+    assert f"Initial weights: from {source}\n" in first
     shutil.rmtree(source)
     passed(module, "--resume", "--max-iters", 4, "--out", parts)
     a, b = (weights.load(out / "weights.safetensors")[1] for out in (whole, parts))

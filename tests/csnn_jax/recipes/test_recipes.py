@@ -47,5 +47,10 @@ def test_the_flags_of_a_recipe_are_named_with_the_values_in_use():
 
 
 def test_a_recipe_is_for_its_images():
-    with pytest.raises(UserError, match=r"^--recipe fast: is for images of 28x28x1, not 32x32x1"):
+    with pytest.raises(UserError, match=r"^--recipe fast: is for 28x28x1, not 32x32x1 images"):
         read_flags("--recipe", "fast", "--input-shape", 32, 32, 1)
+
+
+def test_the_recipe_for_events_takes_any_sensor():
+    found = read_flags("--recipe", "events", "--dataset", "dvsgesture:D", "--input-shape", 32, 32, 2).config
+    assert found.model.input_shape == (32, 32, 2) and found.train == RECIPES["events"].train

@@ -16,12 +16,12 @@ def test_the_matrix_and_the_mistakes_are_those_of_the_answers(measured):
     cells = [int(cell) for cell in re.findall(r'class="cell[^>]*>(\d+)<', text)]
     np.testing.assert_array_equal(np.reshape(cells, (10, 10)), found.result.confusion)
     wrong = np.flatnonzero(found.scores.argmax(1) != labels)
-    assert f"{len(wrong)} images are taken for another class" in text
+    assert f"{len(wrong)} images are misclassified" in text
     for index in measure.mistakes(labels, found.scores)[:12]:
         label, answer = labels[index], found.scores[index].argmax()
         own, highest = found.scores[index, [label, answer]]
         numbers = f"{own:.2f} against {highest:.2f}" if one.sums_membranes else f"{own} against {highest} spikes"
-        assert f"<strong>{label} taken for {answer}</strong>, {numbers} (image {index})" in text
+        assert f"<strong>{label} classified as {answer}</strong>, {numbers} (image {index})" in text
     assert text.count("<svg") == min(12, len(wrong))
 
 

@@ -77,6 +77,6 @@ def test_what_is_not_there_is_left_out_by_name(here):
     shutil.rmtree("digits")
     text = report("run")
     assert headings(text) == ["Training", "Where it comes from"]
-    assert "answers, neurons, spikes and operations are left out. Its test images (idx:DIR) could not be had." in text
+    assert "neurons, spikes and operations are missing. Its test images (idx:DIR) aren&#x27;t available." in text
     (here / "run/weights.safetensors").unlink()
     assert "weights can&#x27;t be used (run/weights.safetensors: no such file" in report("run")

@@ -15,12 +15,12 @@ def test_a_run_becomes_one_file(small_run, tmp_path):
     out = tmp_path / "a report.html"
     printed = passed_by_process(REPORT, small_run, "--out", out)
     size = out.stat().st_size
-    assert printed == f"{small_run}: runs 10,000 test images\nReport: {out} ({size / 1e6:.1f} MB)\n"
+    assert printed == f"{small_run}: running 10,000 test images\nReport: {out} ({size / 1e6:.1f} MB)\n"
     assert size < 8e6
     text = re.sub(r"<script>.*?</script>", "", out.read_text(), flags=re.S)
     assert not re.search(r'(src|href)="(?!data:|#)', text)
     accuracy = re.search(r"final test accuracy is (\S+%)", text)[1]
-    assert f"{accuracy} of 10,000 test images are right." in text
+    assert f"{accuracy} of 10,000 test images are classified correctly." in text
 
 
 def test_a_report_is_replaced_and_nothing_else(tmp_path):
@@ -30,9 +30,9 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path):
         passed(REPORT, one, "--out", out)
     other = tmp_path / "mine.html"
     other.write_text("<p>mine</p>")
-    assert "is no report, which alone is replaced" in refused_by_process(REPORT, one, "--out", other)
+    assert "isn't a report, so it isn't replaced" in refused_by_process(REPORT, one, "--out", other)
     assert other.read_text() == "<p>mine</p>"
-    assert "is no report" in refused(REPORT, one, "--out", one)
+    assert "isn't a report" in refused(REPORT, one, "--out", one)
 
 
 def test_a_network_of_arrays_of_floats(tmp_path):
@@ -42,19 +42,19 @@ def test_a_network_of_arrays_of_floats(tmp_path):
     np.savez(tmp_path / "own.npz", images=images, labels=labels, classes=["cat", "dog", "owl"])
     passed(REPORT, one, "--dataset", f"arrays:{tmp_path / 'own.npz'}", "--out", out)
     text = out.read_text()
-    assert "of 9 test images are right." in text and "owl" in text and "own.npz" not in text
+    assert "of 9 test images are classified correctly." in text and "owl" in text and "own.npz" not in text
     assert "--dataset arrays:FILE.npz" in text
-    assert "left out what needs test images; try --dataset: --dataset arrays" in passed(REPORT, one, "--out", out)
-    assert "test images are right" not in out.read_text()
+    assert "skipping everything that needs test images; try --dataset" in passed(REPORT, one, "--out", out)
+    assert "test images are classified correctly" not in out.read_text()
 
 
 @pytest.mark.parametrize(
     "flags, said",
     [
-        ((), "RUN: none given, expected at least one run directory"),
+        ((), "RUN: expected at least one run directory"),
         (("run", "./run"), "RUN ./run: given twice, expected each run once"),
-        (("nowhere",), "nowhere: no such directory, expected a run directory that csnn_jax.train made"),
-        (("run", "--out", "run/config.json/a.html"), "--out run/config.json/a.html: {}/run/config.json is no direc"),
+        (("nowhere",), "nowhere: no such directory, expected a run directory from csnn_jax.train"),
+        (("run", "--out", "run/config.json/a.html"), "--out run/config.json/a.html: {}/run/config.json isn't a direc"),
         (("run", "--out", ""), "--out '': expected a path"),
         (("run", "--details", -1), "--details -1: expected a whole number of at least 0"),
         (("run", "--checkpoint", "best"), "--checkpoint best: run was trained without --validation"),

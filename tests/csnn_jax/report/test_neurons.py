@@ -28,7 +28,7 @@ def test_filters_and_feature_maps_are_pictures(measured):
     assert tuple(filters[highest[2], 4 * highest[0] + highest[3], :3]) == (176, 70, 0) or weights.max() < -weights.min()
     assert len(maps) == min(10, len(found.examples)) and maps[0].shape == (2 * 15 - 1, 3 * 15 - 1, 4)
     counts = found.examples[0].spikes[0].sum(0)
-    assert f"{counts.sum():,} spikes, up to {counts.max()} of a neuron" in shown(one, found)
+    assert f"{counts.sum():,} spikes, up to {counts.max()} per neuron" in shown(one, found)
 
 
 def test_an_integrator_has_membranes_alone(measured):
@@ -49,4 +49,5 @@ def test_without_a_convolution_there_are_no_filters(tmp_path):
     run = make_run(tmp_path / "run", SPIKES, few_digits(tmp_path / "digits", train=20, test=30))
     one = subject.read(str(run), 0, None)
     text = shown(one, measure.measure(one))
-    assert "Filters and feature maps: left out, this network has no convolution." in text and pictures(text) == []
+    assert "Filters and feature maps: not shown, because this network has no convolution." in text
+    assert pictures(text) == []

@@ -8,6 +8,9 @@ from csnn_jax.report import subject
     [
         ("mnist", "mnist"),
         ("idx:/home/me/x", "idx:DIR"),
+        ("nmnist:/home/me/x", "nmnist:DIR"),
+        ("events:/home/me@x", "events:DIR"),
+        ("saccades", "saccades"),
         ("tfds:fashion_mnist", "tfds:fashion_mnist"),
         ("arrays:/home/me/x.npz", "arrays:FILE.npz"),
         ("arrays", "arrays:FILE.npz"),

@@ -49,7 +49,7 @@ def test_a_run_that_broke_off_says_so(tmp_path):
     run.record("train", iter=1, loss=float("inf"), images_per_s=1.0, density={"lif1": float("nan")}, gradient={})
     run.record("health", iter=1, what="exploding", state="began", since=1, layers=["fc1"], text="gradients <explode>")
     found = text(subject.read(str(tmp_path / "run"), 0, None))
-    assert "has no end: 1 iterations are recorded, the last with a loss of inf" in found
+    assert "hasn&#x27;t ended: 1 iterations are recorded, the last with a loss of inf" in found
     assert "gradients &lt;explode&gt;" in found
     loss, _, density = figures(found)
     assert loss["data"][0]["y"] == [None]

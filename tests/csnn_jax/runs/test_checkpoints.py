@@ -74,14 +74,14 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_taken(name, 
     assert_same(found, expected)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"Checkpoint: {tmp_path / '12' / name}: ") and "expected" in line
-    assert line.endswith("; the one of 3 iterations is taken")
+    assert line.endswith("; using the one after 3 iterations")
 
 
 def test_whoever_asks_for_a_damaged_one_is_told_the_sound_ones(tmp_path):
     for iteration in (3, 12, 20):
         write(tmp_path, iteration)
     flip(tmp_path / "20" / "weights.safetensors")
-    with pytest.raises(UserError, match=f"^{tmp_path / '20' / 'weights.safetensors'}: .*; sound ones in .*: 3, 12$"):
+    with pytest.raises(UserError, match=f"^{tmp_path / '20' / 'weights.safetensors'}: .*; intact ones in .*: 3, 12$"):
         checkpoints.check_chosen(tmp_path, 20)
     checkpoints.check_chosen(tmp_path, 12)
 
@@ -110,9 +110,9 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path):
     ("like", "message"),
     [
         (state(more=np.zeros(1)), "more is missing"),
-        ({"wide": np.zeros(2), "params/kernel": np.zeros((3, 4), np.float32)}, "optimizer/count is left over"),
+        ({"wide": np.zeros(2), "params/kernel": np.zeros((3, 4), np.float32)}, "optimizer/count is unexpected"),
         (state(wide=np.zeros(3)), r"wide is float64 \[2\], expected float64 \[3\]"),
-        ({f"torch.{name}": array for name, array in state().items()}, "it is of another framework"),
+        ({f"torch.{name}": array for name, array in state().items()}, "it's from another framework"),
     ],
     ids=["missing", "left over", "shape", "framework"],
 )
@@ -123,7 +123,7 @@ def test_the_state_of_another_network_is_refused(like, message, tmp_path):
 
 
 def test_a_checkpoint_under_another_number_is_refused_and_none_is_named(tmp_path):
-    with pytest.raises(UserError, match=f"^{tmp_path}: expected a checkpoint in it"):
+    with pytest.raises(UserError, match=f"^{tmp_path}: expected a checkpoint to continue from"):
         checkpoints.restore(tmp_path, state())
     write(tmp_path, 3)
     (tmp_path / "3").rename(tmp_path / "4")
@@ -161,7 +161,7 @@ def test_names_that_there_are(directory):
 def test_a_name_that_there_is_not_lists_those_that_there_are(name, directory):
     with pytest.raises(UserError) as caught:
         checkpoints.choose(directory, name, {})
-    expected = f"expected best, last or one of those in {directory}: 9, 10, 101"
+    expected = f"expected best, last or one of the checkpoints in {directory}: 9, 10, 101"
     assert str(caught.value) == f"--checkpoint {name}: {expected}"
 
 

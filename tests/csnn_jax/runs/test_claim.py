@@ -31,7 +31,7 @@ def refusal(out, overwrite=False) -> str:
 
 def test_a_claimed_run_names_who_has_it(run, out):
     with run.claimed():
-        who = f"another process ({os.getpid()} on {platform.node()}) is training it; expected another path"
+        who = f"another process ({os.getpid()} on {platform.node()}) is training this run; expected another path"
         for overwrite in (False, True):
             assert refusal(out, overwrite) == f"--out {out}: {who}"
         with pytest.raises(UserError, match=re.escape(who)), run.claimed():

@@ -64,7 +64,7 @@ def test_of_runs_that_start_in_one_place_one_gets_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("", "--out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be made: ")],
+    [("", "--out '': expected a path"), ("y" * 256, "File name too long"), ("file/run", "can't be created: ")],
 )
 def test_a_path_that_can_be_none_is_refused(path, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -76,10 +76,10 @@ def test_a_path_that_can_be_none_is_refused(path, message, tmp_path, monkeypatch
 def test_neither_an_unfinished_run_nor_a_finished_one_is_overwritten(run, out):
     hint = "expected another path, or --overwrite"
     run.record("end", iter=1, interrupted=True)
-    unfinished = f"--out {out}: holds an unfinished run already; {hint}, --resume to go on with it"
+    unfinished = f"--out {out}: already contains an unfinished run; {hint}, or --resume to continue it"
     assert refusal(rundir.create, str(out), CONFIG) == unfinished
     finish(run)
-    assert refusal(rundir.create, str(out), CONFIG) == f"--out {out}: holds a finished run already; {hint}"
+    assert refusal(rundir.create, str(out), CONFIG) == f"--out {out}: already contains a finished run; {hint}"
     assert run.config() == CONFIG and run.finished
 
 
@@ -100,8 +100,8 @@ def test_overwriting_removes_the_files_of_the_run_and_no_others(run, out):
 def test_a_run_without_its_configuration_is_not_overwritten(out):
     out.mkdir(parents=True)
     (out / "weights.safetensors").write_bytes(b"precious")
-    assert refusal(rundir.create, str(out), CONFIG).startswith(f"--out {out}: holds files of a run already; ")
-    assert "is no run, for it lacks config.json" in refusal(rundir.create, str(out), CONFIG, True)
+    assert refusal(rundir.create, str(out), CONFIG).startswith(f"--out {out}: already contains files of a run; ")
+    assert "isn't a run, because it has no config.json" in refusal(rundir.create, str(out), CONFIG, True)
     assert (out / "weights.safetensors").read_bytes() == b"precious"
 
 
@@ -153,7 +153,7 @@ def test_a_checkpoint_opens_by_its_name(out):
         np.testing.assert_array_equal(tensors["fc1.weight"], drawn(CONFIG.model, number)["fc1.weight"])
     np.testing.assert_array_equal(rundir.open_run(str(out))[2]["fc1.weight"], drawn(CONFIG.model, 0)["fc1.weight"])
     line = refusal(rundir.open_run, str(out), "7")
-    assert line == f"--checkpoint 7: expected best, last or one of those in {run.checkpoints}: 3, 6, 9"
+    assert line == f"--checkpoint 7: expected best, last or one of the checkpoints in {run.checkpoints}: 3, 6, 9"
 
 
 def test_what_a_killed_process_left_half_written_is_swept(run, out):
@@ -169,7 +169,7 @@ def test_what_a_killed_process_left_half_written_is_swept(run, out):
 
 def test_what_is_no_run_is_named(tmp_path, run, out):
     missing = tmp_path / "missing"
-    expected = "no such directory, expected a run directory that csnn_jax.train made"
+    expected = "no such directory, expected a run directory from csnn_jax.train"
     assert refusal(rundir.open_run, str(missing)) == f"{missing}: {expected}"
     assert refusal(rundir.open_run, str(tmp_path)) == f"{tmp_path}: not a run directory, expected config.json in it"
     assert refusal(rundir.open_run, str(out)).startswith(f"{run.weights}: no such file")

@@ -79,7 +79,7 @@ def test_masters_are_rounded_on_reading_and_other_weights_must_be(path):
         off = {key: tensor.copy() for key, tensor in expected.items()}
         off[name].flat[2] = np.nextafter(off[name].flat[2], np.float32(9))
         write(path, off)
-        assert refusal(path) == f": {name} isn't on its grid, expected rounded weights, as csnn_jax.save writes"
+        assert refusal(path) == f": {name} isn't on its grid, expected rounded weights, as from csnn_jax.save"
 
 
 WITHOUT = {name: tensor for name, tensor in drawn().items() if name != "lif2.beta"}
@@ -91,7 +91,7 @@ WITHOUT = {name: tensor for name, tensor in drawn().items() if name != "lif2.bet
         (WITHOUT, ": lif2.beta is missing, expected shape []"),
         (drawn() | {"fc3.weight": np.zeros((2, 2), np.float32)}, ": fc3.weight is not a tensor of this network, "),
         (drawn() | {"fc1.weight": np.zeros((18, 5), np.float32)}, ": fc1.weight has shape [18, 5], expected [5, 18]"),
-        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, ": fc2.bias holds values that are not finite"),
+        (drawn() | {"fc2.bias": np.array([1, 2, np.inf, 3.0])}, ": fc2.bias has values that aren't finite"),
     ],
 )
 def test_tensors_of_another_network_are_named(path, tensors, message):
@@ -123,7 +123,7 @@ def test_exponents_are_whole_numbers(path):
     assert weights.load(path)[0] == config
     tensors["fc1.exponents"] = tensors["fc1.exponents"] + np.float32(0.25)
     weights.save(path, tensors, config)
-    assert refusal(path).startswith(": fc1.exponents holds fractions, expected whole numbers")
+    assert refusal(path).startswith(": fc1.exponents has fractions, expected whole numbers")
 
 
 def test_a_folder_and_a_missing_file_are_refused(path):

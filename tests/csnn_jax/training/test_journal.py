@@ -32,7 +32,7 @@ def told(journal) -> None:
         journal.step(1, METRICS, time.perf_counter())
         journal.evaluated(1, "test", RESULT)
         journal.keep(1)
-        journal.finished(1, RESULT)
+        journal.finished(1, "test", RESULT)
 
 
 def written(trainer, run) -> WritingJournal:

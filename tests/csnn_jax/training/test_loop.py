@@ -142,7 +142,7 @@ def test_steps_after_one_that_is_not_finite_change_nothing(kind, dataset, tmp_pa
     config = job()
     trainer, loop = begin(Unbounded, config, dataset)
     run = rundir.create(str(tmp_path / "run"), config)
-    with pytest.raises(UserError, match="iteration 5: the loss or a gradient is not finite; the weights before"):
+    with pytest.raises(UserError, match="iteration 5: the loss or a gradient isn't finite; the weights before"):
         loop.run(0, WritingJournal(config, trainer, run, 0, 8, loop.look))
     assert [record["iter"] for record in run.records("train")] == [1, 2, 3, 4]
     expected = stepped(kind, config, dataset, 3).tensors()

@@ -58,5 +58,5 @@ def test_after_it_half_a_cosine_falls_to_0_at_the_end(warmup):
 
 
 def test_a_warm_up_longer_than_the_job_is_refused():
-    with pytest.raises(UserError, match="--warmup 11: the job has 10 iterations, expected at most as many"):
+    with pytest.raises(UserError, match="--warmup 11: expected at most 10, the iterations of the job"):
         rates(10, warmup=11)

@@ -55,11 +55,20 @@ def test_the_summary_is_that_of_the_runs(trained):
     assert printed.splitlines()[-3:] == [f"Seed 3: {three:.2%}", f"Seed 1: {one:.2%}", last]
 
 
+def test_the_summary_says_where_there_are_no_test_images(tmp_path):
+    runs = {seed: rundir.create(str(tmp_path / f"seed-{seed}"), decided(Config())) for seed in (0, 1)}
+    for run, share in zip(runs.values(), (0.5, 0.75), strict=True):
+        run.record("end", iter=1, interrupted=False, accuracy=share, split="validation")
+    found = seeds.summary(runs)
+    assert (found["split"], found["mean"]) == ("validation", 0.625)
+    assert seeds.table(found).splitlines()[-1].startswith("Mean Validation Accuracy: 62.50%")
+
+
 def test_resume_skips_what_is_finished_and_trains_what_is_missing(trained, dataset, tmp_path):
     out = shutil.copytree(trained[0], tmp_path / "runs")
     before = [files(out / name) for name in ("seed-3", "seed-1")]
     printed = passed(MODULE, "--resume", "--seeds", 3, 1, 2, "--out", out)  # with the flags of the others
-    finished = "Seed 3 (1 of 3): is finished already\nSeed 1 (2 of 3): is finished already\n"
+    finished = "Seed 3 (1 of 3): already finished\nSeed 1 (2 of 3): already finished\n"
     assert f"{finished}Seed 2 (3 of 3)\n" in printed
     assert [files(out / name) for name in ("seed-3", "seed-1")] == before
     assert json.loads((out / "summary.json").read_text())["finished"] == 3
@@ -133,11 +142,11 @@ def test_a_finished_run_is_done_unless_more_is_asked_of_it(tmp_path):
 def test_all_runs_are_looked_at_before_the_first_is_trained(tmp_path):
     made(tmp_path, 1)
     flags = TrainFlags(out=str(tmp_path), seeds=(0, 1))
-    with pytest.raises(UserError, match="seed-1: holds an unfinished run already"):
+    with pytest.raises(UserError, match="seed-1: already contains an unfinished run"):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0, 1))
     seeds.check_folder(tmp_path, replace(flags, overwrite=True), runs(tmp_path, 0, 1))
     rundir.create(str(tmp_path), Config())
-    with pytest.raises(UserError, match="is a run itself; expected a folder for the runs of --seeds"):
+    with pytest.raises(UserError, match="is itself a run; expected a folder for the runs of --seeds"):
         seeds.check_folder(tmp_path, flags, runs(tmp_path, 0))
 
 
@@ -146,8 +155,8 @@ def test_all_runs_are_looked_at_before_the_first_is_trained(tmp_path):
     [
         (("--seeds", 1, 1), "--seeds 1 1: expected each seed once"),
         (("--seeds", 0, -1), "--seeds 0 -1: expected whole numbers from 0 to below 2**63"),
-        (("--seeds", 0, 1, "--seed", 0), "--seed 0: expected no --seeds beside it"),
-        (("--seeds", 0, 1, "--resume", "--out", "x"), "--resume: x holds no run of these seeds yet"),
+        (("--seeds", 0, 1, "--seed", 0), "--seed 0: expected no --seeds, which"),
+        (("--seeds", 0, 1, "--resume", "--out", "x"), "--resume: x has no run for these seeds yet"),
     ],
 )
 def test_bad_flags_are_refused_and_make_nothing(flags, message, tmp_path):

@@ -24,7 +24,7 @@ def test_a_wrong_run_or_folder_is_refused_before_anything_is_compared(small_run,
     assert "nope: no such directory" in refused(MODULE, "--run", tmp_path / "nope", "--out", out) and not out.exists()
     assert f"--out {small_run}: is a run directory" in refused(MODULE, "--run", small_run, "--out", small_run)
     line = refused(MODULE, "--dataset", "mnist", "--out", out)
-    assert "--dataset mnist: expected --run, whose network is compared on it" in line
+    assert "--dataset mnist: expected --run with the network to compare on it" in line
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_network_of_arrays_is_compared_on_a_file_of_them(of_arrays, tmp_path):
     assert "--dataset arrays: the run names no data set" in line and not out.exists()
     few = ("--dataset", f"arrays:{of_arrays / 'test.npz'}")
     line = refused(MODULE, *flags, *few)
-    assert "expected train_images and train_labels too, or --questions network --quick" in line and not out.exists()
+    assert "expected train_images and train_labels, too, or --questions network --quick" in line and not out.exists()
     done = call(MODULE, *flags, *few, "--questions", "network")
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads((out / "comparison.json").read_text())
@@ -90,7 +90,7 @@ def test_a_broken_bound_is_named_and_the_exit_code_is_1(of_arrays, tmp_path, mon
     for what in ("membranes", "spikes"):
         assert f"Broken: run, scan: {what} that differ: " in printed and f"**Broken**: run, scan: {what}" in text
     assert "- run, scan: lif1, step " in text
-    with pytest.raises(UserError, match="holds a comparison already; expected another path, or --overwrite"):
+    with pytest.raises(UserError, match="already contains a comparison; expected another path, or --overwrite"):
         make_folder(str(tmp_path))
     assert make_folder(str(tmp_path), overwrite=True) == tmp_path
 

@@ -23,7 +23,7 @@ def test_a_silent_network_has_no_gradients_to_compare(capsys):
     found = Comparison("run", Config(model), silent)
     questions.same_network(found, replace(Plan.quick(), images=2))
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1] == "run: not counted, for a layer fires too little or too much"
+    assert printed[-1] == "run: not counted, because a layer fires too little or too much"
     assert found.gradients == [] and [result.images for result in found.spikes] == [2, 2]
     assert {check.name for check in found.broken} == {"run: density of lif1", "run: density of lif2"}
 

@@ -73,7 +73,7 @@ def test_the_worst_gradient_is_bounded():
 def test_a_training_in_float64_must_stay_together_and_fire():
     assert [check.name.partition(": ")[2] for check in broken([TRAJECTORY])] == [
         "largest difference of the losses",
-        "largest distance of a parameter",
+        "largest difference of a parameter",
         "density of lif2",
     ]
     assert not TRAJECTORY.counted and TRAJECTORY.as_json()["differences"] == TRAJECTORY.differences

@@ -71,7 +71,7 @@ def test_images_with_a_time_axis_have_the_density_of_their_own_steps(case):
     assert broken(found := compared(frames, ("scan", "event"))) == [] and all(r.first is None for r in found)
     divided = replace(frames, config=replace(case.config, scale=2.0, input_bits=1, threshold=0.5))
     why = [result.refused for result in compared(divided, ("scan", "event"))]
-    assert why == [None, "the event engine takes frames of whole numbers from 0 to 15, these are divided by 2"]
+    assert why == [None, "the event engine needs frames of whole numbers from 0 to 15, but these are divided by 2"]
 
 
 def test_predictions_are_read_from_membranes_where_the_network_is(case, monkeypatch):

@@ -43,7 +43,7 @@ def test_what_a_source_of_data_tells_is_no_answer(tmp_path, monkeypatch, capsys)
     worker.work(str(run), "scan")
     out, err = capsys.readouterr()
     assert "JAX" in json.loads(out)["description"]
-    assert "makes frames of 130 recordings" in err
+    assert "caching the frames of 130 recordings" in err
 
 
 def test_what_changes_at_every_step_is_not_computed_once(small_run):

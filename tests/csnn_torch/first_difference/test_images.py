@@ -51,7 +51,7 @@ def test_images_are_random_where_no_data_set_is_known(tmp_path):
 
 def test_what_does_not_fit_is_refused(tmp_path):
     run = Run(str(make_run(tmp_path / "run", SMALL)))
-    with pytest.raises(UserError, match=r"^other: takes 1x20x20, and the images are 1x28x28 \(channels, height, width"):
+    with pytest.raises(UserError, match=r"^other: takes 1x20x20, but the images are 1x28x28 \(channels, height, width"):
         inputs((run, Shown(1, 20, 20)), None, 5, None, None)
-    with pytest.raises(UserError, match=r"^other: doesn't say which images it takes, expected a run"):
+    with pytest.raises(UserError, match=r"^other: doesn't state the shape of its images, expected a run"):
         inputs((Shown(), Shown()), None, 5, None, None)

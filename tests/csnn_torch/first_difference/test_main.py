@@ -80,17 +80,17 @@ def test_without_a_network_causes_are_not_looked_for(run, tmp_path):
     printed = found(*paths, "--time-steps", 6)
     assert "On 20 random images, 6 steps" in printed
     assert printed.splitlines()[-3:] == [
-        "Causes: not looked for, because neither side's network can be computed here:",
-        "  A: no config.json and weights.safetensors of a bundle lie beside it",
-        "  B: no config.json and weights.safetensors of a bundle lie beside it",
+        "Causes: unknown, because neither side's network can be computed here:",
+        "  A: it's not in a folder with a bundle's config.json and weights.safetensors",
+        "  B: it's not in a folder with a bundle's config.json and weights.safetensors",
     ]
 
 
 def test_other_networks_are_refused(run, tmp_path):
     other = coarse_run(tmp_path / "other", hidden=(17,))
-    assert refused(MODULE, run, other).endswith(f"{other}: layer 2 has 17 neurons, expected 16, as {run} has")
+    assert refused(MODULE, run, other).endswith(f"{other}: layer 2 has 17 neurons, expected 16, as in {run}")
     deeper = coarse_run(tmp_path / "deeper", hidden=(16, 16))
-    assert refused(MODULE, run, deeper).endswith(f"{deeper}: has 4 layers of neurons, expected 3, as {run} has")
+    assert refused(MODULE, run, deeper).endswith(f"{deeper}: has 4 layers of neurons, expected 3, as in {run}")
     larger = coarse_run(tmp_path / "larger", input_shape=(20, 20, 1))
     assert "larger: takes" in (line := refused(MODULE, run, larger)) or "layer 1 has" in line
 
@@ -102,7 +102,7 @@ def test_other_networks_are_refused(run, tmp_path):
         (("norse:missing.nir",), "norse:missing.nir: no such file, expected a NIR file"),
         (("README.md",), "README.md: expected a run directory, a step.onnx, "),
         (("missing", "--images", 0), "--images 0: expected a whole number of at least 1"),
-        (("missing", "--dt", -1), "--dt -1.0: expected a positive number"),
+        (("missing", "--dt", -1), "--dt -1: expected a positive number"),
         (("missing", "--time-steps", 0), "--time-steps 0: expected a whole number of at least 1"),
     ],
     ids=str,

@@ -41,7 +41,7 @@ def test_a_file_alone_has_no_network(tmp_path):
     (tmp_path / "bundle" / "config.json").unlink()
     side = OnnxStep(str(step))
     assert (side.network, side.job, side.input_shape) == (None, None, (1, 28, 28))
-    assert side.why_unread == "no config.json and weights.safetensors of a bundle lie beside it"
+    assert side.why_unread == "it's not in a folder with a bundle's config.json and weights.safetensors"
     assert comparison(run, step).differ == 0
 
 
@@ -67,5 +67,5 @@ def test_other_graphs_are_refused(tmp_path):
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
     onnx.save(helper.make_model(graph), path)
-    with pytest.raises(UserError, match=r"takes x; expected one step, as step\.onnx of a bundle"):
+    with pytest.raises(UserError, match=r"takes x; expected a single step, as in a bundle's step\.onnx"):
         OnnxStep(str(path))

@@ -75,11 +75,11 @@ def test_a_normalization_is_folded_into_a_first_layer_without_padding(kind):
 @pytest.mark.parametrize(
     ("values", "flags", "message"),
     [
-        ((0.1, 0.3), {"padding": "same"}, "--normalize: conv1 pads its input by 2, and its zeros are the mean"),
+        ((0.1, 0.3), {"padding": "same"}, "--normalize: conv1 pads its input by 2 with zeros, which are the mean"),
         ((0.1,), {}, "--normalize 0.1: expected a mean and a positive standard deviation"),
         ((0.1, 0.0), {}, "--normalize 0.1 0: expected a mean and a positive"),
-        ((0.1, 0.2, 0.3, 0.4), {}, "--normalize: 2 means, expected one, or one for each of 1 channels"),
-        ((0.1, 0.3), {"encoding": "rate"}, "--encoding rate: expected direct, beside --normalize"),
+        ((0.1, 0.2, 0.3, 0.4), {}, "--normalize: 2 means, expected one, or one for each of the 1 channels"),
+        ((0.1, 0.3), {"encoding": "rate"}, "--encoding rate: expected direct with --normalize"),
     ],
 )
 def test_a_normalization_that_can_not_be_folded_is_refused(values, flags, message):
@@ -95,7 +95,7 @@ def test_a_normalization_that_can_not_be_folded_is_refused(values, flags, messag
     ("part", "value", "message"),
     [
         ("running_var", torch.ones(7), r"norm1.running_var has shape \[7\], expected \[3\]"),
-        ("running_var", -torch.ones(3), "norm1.running_var holds negative values, expected variances"),
+        ("running_var", -torch.ones(3), "norm1.running_var has negative values, expected variances"),
     ],
 )
 def test_norms_that_do_not_fit_are_named(part, value, message):
@@ -120,7 +120,7 @@ def test_what_pixels_were_divided_by_is_folded_into_the_first_weights(fields, fa
     net = Net()
     found = convert(net.state_dict(), "net.pt", padding="valid", **fields)
     state = {name: net.get_parameter(name).detach().numpy() for name in found.tensors}
-    assert any("conv1 makes up for it" in note for note in found.notes) == (factor != 1)
+    assert any("conv1 compensates for it" in note for note in found.notes) == (factor != 1)
     state["conv1.weight"] = (state["conv1.weight"].astype(np.float64) * factor).astype(np.float32)
     for name, tensor in found.tensors.items():
         np.testing.assert_array_equal(tensor, state[name])
@@ -131,8 +131,8 @@ def test_what_pixels_were_divided_by_is_folded_into_the_first_weights(fields, fa
     [
         ({"divided_by": -1}, "^--scale -1: expected a positive number"),
         ({"divided_by": float("nan")}, "^--scale nan: expected a positive number"),
-        ({"divided_by": 255, "encoding": "rate"}, "^--encoding rate: expected direct, beside --scale"),
-        ({"divided_by": 255, "scale": 4096.0, "input_bits": 12}, "^--scale 255: expected none, for images of floats"),
+        ({"divided_by": 255, "encoding": "rate"}, "^--encoding rate: expected direct with --scale"),
+        ({"divided_by": 255, "scale": 4096.0, "input_bits": 12}, "^--scale 255: expected no --scale for images of"),
     ],
 )
 def test_a_division_that_can_not_be_folded_is_refused(fields, message):

@@ -16,12 +16,12 @@ from csnn_torch.state_dict import convert
             built(LAYERS[1], ("lif1", snn.RLeaky(beta=0.5, linear_features=10))),
             "lif1.recurrent.weight belongs to the neuron lif1, a recurrent one such as snntorch.RLeaky",
         ),
-        (built(LAYERS[1], ("lif1", snn.Lapicque(beta=0.5))), "lif1.C is no tensor of a snntorch.Leaky or snntorch.Syn"),
+        (built(LAYERS[1], ("lif1", snn.Lapicque(beta=0.5))), "lif1.C isn't a tensor of an snntorch.Leaky or"),
         (
             built(LAYERS[0], ONE, ("bn1", nn.BatchNorm2d(3)), LAYERS[1], TWO),
-            "bn1 stands after the neuron lif1, where csnn_jax has no BatchNorm; .* by --map bn1=conv1",
+            "bn1 comes after the neuron lif1, where csnn_jax doesn't support a BatchNorm; .*use --map bn1=conv1",
         ),
-        (built(*LAYERS, ("gn", nn.GroupNorm(1, 3)), ONE, TWO), "gn.* such as GroupNorm, are not supported"),
+        (built(*LAYERS, ("gn", nn.GroupNorm(1, 3)), ONE, TWO), "gn.* such as GroupNorm, aren't supported"),
     ],
 )
 def test_networks_of_other_modules_are_refused_by_what_they_are(state, message):

@@ -101,7 +101,7 @@ def test_the_values_are_those_of_the_file():
     assert found.config.reset == ("zero", "none", "subtract") and found.config.threshold == (1, 1.5, 1)
     found = convert(Loop(*NETWORKS["linear after synaptic"]).state_dict(), input_shape=(8, 8, 1))
     assert found.config.alpha == (0.6, 0.6, 0) and found.config.beta == (0.7, 0.7, 0)
-    assert "neurons with alpha are taken as snntorch.Synaptic; a snntorch.Alpha looks the same in a state_dict" in (
+    assert "neurons with alpha are read as snntorch.Synaptic; snntorch.Alpha looks the same in a state_dict" in (
         found.notes
     )
 
@@ -151,7 +151,7 @@ def test_what_the_class_is_read_from_is_told_or_asked_for(name, output, readout,
         (
             (leaky(), leaky(), leaky()),
             "integrator",
-            "--output integrator: lif3 of net.pt has the reset subtract, expec",
+            "--output integrator: lif3 of net.pt has reset subtract, expec",
         ),
     ],
 )

@@ -53,9 +53,9 @@ INPUT, OUTPUT = NODES["input"], NODES["output"]
         ({"again": OUTPUT}, [("2", "again")], "has 2 nodes of kind Output, `again`, `output`, expected one"),
         ({}, [("0", "3")], "`0` feeds `1`, `3`, expected a chain of nodes"),
         ({"x": LAYERS[1]}, [("x", "3")], "`3` is fed by `2`, `x`, expected a chain of nodes"),
-        ({"x": LAYERS[1]}, [], "`x` lies outside the chain from Input to Output, expected all nodes in it"),
+        ({"x": LAYERS[1]}, [], "`x` isn't in the chain from Input to Output, expected all nodes in it"),
         ({}, [("3", "x")], "has an edge from `3` to `x`, but no node `x`"),
-        ({"x\n": LAYERS[1]}, [], r"`x\\n` lies outside"),
+        ({"x\n": LAYERS[1]}, [], r"`x\\n` isn't in"),
         ({"x": (NODES | {"in": INPUT}, EDGES)}, [], "`x`: has 2 nodes of kind Input, `in`, `input`, expected one"),
     ],
 )
@@ -76,8 +76,8 @@ def test_a_node_says_its_place_and_what_it_lacks(read):
     node = read(chained((6,), LAYERS[0], odd)).nodes[1]
     for name, message in (
         ("tau", "tau is inf, expected finite numbers"),
-        ("r", "r holds <U3, expected numbers"),
-        ("v_leak", "v_leak holds float64, expected numbers"),
+        ("r", r"r is <U3 \[\], expected numbers"),
+        ("v_leak", r"v_leak is float64 \[0\], expected numbers"),
         ("v_threshold", "LIF has no v_threshold, expected one"),
     ):
         with pytest.raises(UserError, match=f"^net.nir: node 2, `1`: {message}$"):

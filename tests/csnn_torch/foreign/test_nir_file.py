@@ -28,9 +28,9 @@ def test_nodes_edges_and_metadata_are_read_as_they_are(path):
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("1.0.9", "was written by nir 1.0.9, expected 1.0.8, the newest known here, or older$"),
-        ("2.0", "was written by nir 2.0, expected 1.0.8, the newest known here, or older$"),
-        ("new\nest", r"has the version new\\nest, expected one such as 1.0.8$"),
+        ("1.0.9", "was written by nir 1.0.9, expected 1.0.8, the newest supported version, or older$"),
+        ("2.0", "was written by nir 2.0, expected 1.0.8, the newest supported version, or older$"),
+        ("new\nest", r"has version new\\nest, expected a version such as 1.0.8$"),
     ],
 )
 def test_other_versions_are_refused(path, version, message):
@@ -73,9 +73,9 @@ def absent(file):
     [
         (without("version"), "is an HDF5 file without nir's version, expected a graph"),
         (without("node"), "is an HDF5 file without a node, expected a graph"),
-        (without("node/edges"), "truncated or damaged, expected a graph that nir.write wrote"),
+        (without("node/edges"), "truncated or damaged, expected a graph written by nir.write"),
         (without("node/nodes/0/type"), "truncated or damaged"),
-        (single, "holds a single LIF, expected a graph"),
+        (single, "contains a single LIF, expected a graph"),
         (huge, r"/node/nodes/0/extra has shape \[1048576, 1048576\], expected as many values as are stored"),
         (within_itself, "graphs are nested more than 16 deep"),
         (absent, "truncated or damaged"),
@@ -91,11 +91,11 @@ def test_hdf5_files_of_other_content_are_refused(path, change, message):
 
 
 def test_other_files_are_refused(path):
-    with pytest.raises(UserError, match=f"^{path}: no such file, expected a graph that nir.write wrote$"):
+    with pytest.raises(UserError, match=f"^{path}: no such file, expected a graph written by nir.write$"):
         nir_file.read(str(path))
     for content in (b"", b"PK\x03\x04 a zip", b"\x89HDF\r\n\x1a"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=f"^{path}: is not a NIR file, which is an HDF5 file, expected a graph"):
+        with pytest.raises(UserError, match=f"^{path}: isn't an HDF5 file, expected a graph"):
             nir_file.read(str(path))
 
 

@@ -157,11 +157,11 @@ def test_the_size_of_the_images_is_the_files_or_the_users(tmp_path, nodes, shape
 @pytest.mark.parametrize(
     ("nodes", "shape", "given", "message"),
     [
-        (IMAGE, (), None, "has no shape of its input, expected channels, height and width; see --input-shape$"),
+        (IMAGE, (), None, "has no input shape, expected channels, height and width; see --input-shape$"),
         (IMAGE, (5, 2, 8, 6), None, r"has an input of shape \[5, 2, 8, 6\], expected channels, height and width; see"),
-        (FLAT, (35,), None, "has 35 inputs, which are no square image; give its --input-shape$"),
-        (FLAT, (36,), (5, 7, 1), r"node 1, `0`: weight has shape \[4, 36\], but 35 values come in"),
-        (IMAGE, (2, 8, 6), (6, 6, 2), r"node 4, `3`: weight has shape \[4, 144\], but 108 values come in"),
+        (FLAT, (35,), None, "has 35 inputs, which isn't a square image; use --input-shape$"),
+        (FLAT, (36,), (5, 7, 1), r"node 1, `0`: weight has shape \[4, 36\], but its input has 35 values"),
+        (IMAGE, (2, 8, 6), (6, 6, 2), r"node 4, `3`: weight has shape \[4, 144\], but its input has 108 values"),
         (IMAGE, (2, 8, 6), (8, 0, 2), "--input-shape 8 0 2: expected three positive whole numbers"),
     ],
 )
@@ -183,10 +183,10 @@ def test_the_metadata_of_a_file_gives_way_to_the_user(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"dt": "short"}, "has the metadata dt short, expected float"),
+        ({"dt": "short"}, "has dt short in its metadata, expected float"),
         ({"time_steps": 0}, "--time-steps 0: expected a whole number of at least 1"),
-        ({"encoding": 3}, "has the metadata encoding 3, expected str"),
-        ({"scale": np.ones(2)}, "has the metadata scale .*, expected float"),
+        ({"encoding": 3}, "has encoding 3 in its metadata, expected str"),
+        ({"scale": np.ones(2)}, "has scale .* in its metadata, expected float"),
     ],
 )
 def test_odd_metadata_is_refused(tmp_path, metadata, message):

@@ -113,7 +113,7 @@ def test_a_factor_next_to_a_power_of_two_is_one(tmp_path):
     nodes = FIRST, lif(tau=tau, r=np.nextafter(tau / np.float32(1e-4), np.float32(9))), DENSE, lif()
     found = nir_network.read(write(tmp_path / "net.nir", chained((16,), *nodes)), divided_by=256)
     np.testing.assert_array_equal(found.tensors["fc1.weight"], FIRST[1]["weight"])
-    assert any(note == "the file has no time step: taken as 0.0001 s; --dt gives another" for note in found.notes)
+    assert any(note == "the file has no time step: assuming 0.0001 s; use --dt for another" for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_factor_next_to_a_power_of_two_is_one(tmp_path):
         (lif(tau=per_neuron(4, -2)), "tau is -2, expected a time constant above 0"),
         (
             lif(tau=0.5),
-            "tau is 0.5 s, shorter than the step of 1 s, which would take more than all of it; see --dt and",
+            "tau is 0.5 s, shorter than the step of 1 s, so the decay would exceed 1; see --dt and",
         ),
         (lif(v_threshold=0.0), "v_threshold is 0, expected more than 0"),
         (lif(v_threshold=per_neuron(1, -3)), "v_threshold is -3, expected more than 0"),
@@ -133,8 +133,8 @@ def test_a_factor_next_to_a_power_of_two_is_one(tmp_path):
         (("LIF", {"tau": 4.0, "r": 4.0, "v_leak": 0.0}), "LIF has no v_threshold, expected one"),
         (cuba(tau_syn=0.0), "tau_syn is 0, expected a time constant above 0"),
         (cuba(tau_syn=0.5), "tau_syn is 0.5 s, shorter than the step of 1 s"),
-        (cuba(v_leak=0.5), "v_leak differs from v_reset, expected the same: it moves the membrane, not the synapse"),
-        (integrate(r=np.array(["a"], object)), "r holds object, expected numbers"),
+        (cuba(v_leak=0.5), "v_leak differs from v_reset, expected the same value, as it acts on the membrane only"),
+        (integrate(r=np.array(["a"], object)), r"r is object \[1\], expected numbers"),
     ],
 )
 def test_values_that_no_neuron_has_are_refused_by_name(tmp_path, node, message):

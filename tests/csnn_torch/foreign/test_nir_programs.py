@@ -87,7 +87,7 @@ def test_r_means_nothing_in_an_if_of_norse_or_sinabs(read):
         np.testing.assert_array_equal(found.tensors["fc1.weight"], sixteenths(0, 24, 16))
     defined = read(INTEGRATE)
     assert any(
-        "`1`, IF, gets 0.0001 of its input by its r, its time constant and the step: see --written" in n
+        "`1`, IF, gets 0.0001 of its input because of its r, time constant and time step; programs" in n
         for n in defined.notes
     )
     assert not any("of its input" in note for note in read(INTEGRATE, dt=1.0).notes)
@@ -99,18 +99,18 @@ def test_r_means_nothing_in_an_if_of_norse_or_sinabs(read):
         (
             lif(),
             {"written_by": "sinabs", "dt": 1.0},
-            "--dt 1: expected none with --written-by sinabs, which counts in steps",
+            "--dt 1: expected no --dt with --written-by sinabs, which counts in steps",
         ),
         (
             lif(),
             {"written_by": "snntorch", "dt": 1.0},
-            "--dt 1: expected none with --written-by snntorch, whose step is 0.0",
+            "--dt 1: expected no --dt with --written-by snntorch, whose step is 0.0",
         ),
-        (lif(), {"dt": -1.0}, "--dt -1.0: expected a positive number of seconds"),
+        (lif(), {"dt": -1.0}, "--dt -1: expected a positive number of seconds"),
         (lif(), {"written_by": "brian"}, "--written-by brian: expected one of snntorch, norse, sinabs, spikingjelly"),
-        (lif(), {"norm_input": False}, "--no-norm-input: expected --written-by sinabs with it"),
-        (INTEGRATE, {"written_by": "snntorch"}, "node 2, `1`: IF is in no file by this program, expected LIF, CubaLIF"),
-        (cuba(), {"written_by": "sinabs"}, "node 2, `1`: CubaLIF is in no file by this program, expected IF, LIF, LI"),
+        (lif(), {"norm_input": False}, "--no-norm-input: expected --written-by sinabs"),
+        (INTEGRATE, {"written_by": "snntorch"}, "node 2, `1`: this program never writes IF, expected LIF, CubaLIF"),
+        (cuba(), {"written_by": "sinabs"}, "node 2, `1`: this program never writes CubaLIF, expected IF, LIF, LI"),
         (
             lif(),
             {"written_by": "sinabs"},

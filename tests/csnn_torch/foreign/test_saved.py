@@ -18,10 +18,10 @@ from csnn_torch.foreign import saved
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"epoch": 3} | foreign().state_dict(), r"epoch is of type int, expected a state_dict .*of tensors only"),
-        ({}, "holds an empty dict, expected a state_dict"),
-        ({"net": foreign().state_dict(), "model": foreign().state_dict()}, "holds 2 state_dicts, net and model"),
-        ([foreign().state_dict()], "holds a list, expected a state_dict"),
+        ({"epoch": 3} | foreign().state_dict(), r"epoch is of type int, expected a state_dict .*with only tensors"),
+        ({}, "contains an empty dict, expected a state_dict"),
+        ({"net": foreign().state_dict(), "model": foreign().state_dict()}, "contains 2 state_dicts, net and model"),
+        ([foreign().state_dict()], "contains a list, expected a state_dict"),
     ],
 )
 def test_other_content_is_named(tmp_path, content, message):
@@ -45,7 +45,7 @@ def test_a_state_dict_is_found_beside_numbers_of_numpy_and_a_namespace(tmp_path,
     found = saved.read(path)
     assert list(found.tensors) == list(foreign().state_dict())
     assert torch.equal(found.tensors["3.weight"], foreign()[3].weight)
-    assert found.notes == (f"the state_dict is the file's {name}",)
+    assert found.notes == (f"using the file's {name} as the state_dict",)
 
 
 class Hostile:
@@ -61,13 +61,13 @@ class Hostile:
 def test_nothing_of_what_stands_beside_the_weights_is_called(tmp_path, capfd):
     path = str(tmp_path / "net.pt")
     torch.save({"best": Hostile(print, "code ran"), "net": foreign().state_dict()}, path)
-    with pytest.raises(UserError, match=r"it names print\), expected a state_dict"):
+    with pytest.raises(UserError, match=r"it refers to print\), expected a state_dict"):
         saved.read(path)
     torch.save({"best": Hostile(np.dtype, "no such type"), "net": foreign().state_dict()}, path)
     assert set(saved.read(path).tensors) == set(foreign().state_dict())  # np.dtype would have raised
     assert capfd.readouterr().out == ""
     torch.save({"conv1.weight": torch.ones(1), "best": np.float64(1)}, path)
-    with pytest.raises(UserError, match=r"best is of type NumPy's or argparse's, expected .* of tensors only"):
+    with pytest.raises(UserError, match=r"best is of type NumPy's or argparse's, expected .* with only tensors"):
         saved.read(path)
 
 
@@ -76,7 +76,7 @@ def test_a_safetensors_file_gives_its_tensors_in_the_order_of_their_numbers(tmp_
     save_file(state, tmp_path / "net.safetensors")
     found = saved.read(str(tmp_path / "net.safetensors"))
     assert list(found.tensors) == ["conv1.weight", "conv2.weight", "conv9.weight", "conv10.weight"]
-    assert not found.ordered and "does not hold the order of the modules" in found.notes[0]
+    assert not found.ordered and "doesn't contain the order of the modules" in found.notes[0]
     assert all(torch.equal(found.tensors[name], state[name]) for name in state)
 
 
@@ -100,7 +100,7 @@ def test_files_of_other_kinds_are_named(tmp_path):
     run = tmp_path / "weights.safetensors"
     save_file(foreign().state_dict(), run, {"config": "{}"})
     for path, message in (
-        (run, "is the weights of a run, which need no conversion"),
+        (run, "contains the weights of a run, which need no conversion"),
         (tmp_path / "absent.safetensors", "no such file"),
     ):
         with pytest.raises(UserError, match=message):

@@ -15,16 +15,16 @@ from csnn_torch.state_dict import convert
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        ((), r"conv1.weight has shape \[3, 1, 5, 5\], expected .*by --map NAME=conv1"),
+        ((), r"conv1.weight has shape \[3, 1, 5, 5\], expected .*use --map NAME=conv1"),
         (("first=conv1",), "--map first=conv1: net.pt has no module first, expected one of conv2, conv1, fc1"),
-        (("conv1=conv1", "conv2=conv1"), "--map: conv1 and conv2 are both given the place conv1, expected one module"),
+        (("conv1=conv1", "conv2=conv1"), "--map: conv1 and conv2 both have the place conv1, expected one module"),
         (("conv1=fc1",), "--map conv1=fc1: conv1 is a Conv2d, expected conv1, conv2, ... as its place"),
         (("conv1=conv3",), "--map conv1=conv3: net.pt has only 2 such places"),
         (("conv1",), "--map conv1: expected NAME=PLACE"),
         (("conv1=conv" + 5000 * "9",), "--map conv1=conv9{60,80}: expected NAME=PLACE, such as encoder=conv1"),
         (
             ("lif1=lif0",),
-            "--map lif1=lif0: lif1 is a snntorch.Leaky or snntorch.Synaptic, expected lif1, lif2, ... as its place",
+            "--map lif1=lif0: lif1 is an snntorch.Leaky or snntorch.Synaptic, expected lif1, lif2, ... as its place",
         ),
     ],
 )
@@ -46,9 +46,7 @@ def test_one_neuron_may_have_several_places():
 
 
 A, B, C = LAYERS[0], ("fc1", nn.Linear(3 * 196, 12)), ("fc2", nn.Linear(12, 10))
-BARE = (
-    "has no neuron: the class is read from its current, step by step; if one comes after it, say so by --map NAME=lif"
-)
+BARE = "has no neuron: the class is read from its current, step by step; if one follows it, use --map NAME=lif"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +73,11 @@ def test_a_last_layer_without_a_neuron_is_seen_in_the_order(order, bare):
     ("order", "places", "message"),
     [
         ((A, ONE, B, C, TWO), (), "3 layers have weights and 2 neurons were found"),
-        ((A, B, ONE, C), (), "lif1 stands between 3 layers, expected a snntorch.Leaky or snntorch.Synaptic after each"),
+        (
+            (A, B, ONE, C),
+            (),
+            "lif1 is between 3 layers, expected an snntorch.Leaky or snntorch.Synaptic after each",
+        ),
         ((A, B, C, ONE, TWO), ("lif1=lif2", "lif2=lif3"), "3 layers have weights and 2 neurons were found"),
         ((LAYERS[1],), (), "1 layers have weights and 0 neurons were found"),
     ],
@@ -99,9 +101,9 @@ def test_norms_are_counted_and_measured():
 def test_numbers_in_names_that_contradict_the_order_are_told():
     found = convert(built(*LAYERS, TWO, ONE))
     assert found.config.beta == (0.7, 0.5)
-    assert any(note.startswith("lif2, lif1 are taken in this order, in which they were dec") for note in found.notes)
+    assert any(note.startswith("using lif2, lif1 in the order of their dec") for note in found.notes)
     placed = convert(built(*LAYERS, TWO, ONE), places=("lif1=lif1", "lif2=lif2"))
-    assert placed.config.beta == (0.5, 0.7) and not any("taken in this order" in note for note in placed.notes)
+    assert placed.config.beta == (0.5, 0.7) and not any("their declaration" in note for note in placed.notes)
 
 
 def test_names_without_numbers_have_no_order_in_a_safetensors_file(tmp_path):
@@ -109,7 +111,7 @@ def test_names_without_numbers_have_no_order_in_a_safetensors_file(tmp_path):
     renamed = {name.replace("conv1", "stem").replace("conv2", "body"): value for name, value in state.items()}
     path = str(tmp_path / "net.safetensors")
     save_file(renamed, path)
-    with pytest.raises(UserError, match=r"body, stem: a safetensors file does not hold their order, .* by --map"):
+    with pytest.raises(UserError, match=r"body, stem: neither the safetensors file nor numbers .* with --map"):
         state_dict.read(path, padding="valid")
     found = state_dict.read(path, places=("stem=conv1", "body=conv2"), padding="valid", divided_by=256)
     assert np.array_equal(found.tensors["conv1.weight"], state["conv1.weight"].numpy())

@@ -199,6 +199,32 @@ def test_answers_worked_by_hand(tmp_path, weight, bias, classes, counts):
     assert program.printed(built.program, images).splitlines()[1] == line
 
 
+def test_classes_are_printed_by_their_names_to_the_byte(tmp_path):
+    """Whatever a folder may be called: what ends a literal, escapes, trigraphs, formats, other scripts."""
+    names = [
+        '"quoted"',
+        "back\\slash\\n",
+        "what??=!??/",
+        "100 %s%n",
+        "Größe 7",
+        "é7",
+        "猫, spike counts 1",
+        "a, b",
+        "/*",
+    ]
+    shape = {"input_shape": (3, 3, 1), "conv_channels": (), "hidden": (), "num_classes": 9, "time_steps": 3}
+    config = ModelConfig(**shape)
+    tensors = {"fc1.weight": np.eye(9, dtype=np.float32), "fc1.bias": np.full(9, 0.4, np.float32)}
+    images = np.concatenate([255 * np.eye(9, dtype=np.uint8), np.zeros((1, 9), np.uint8)]).reshape(10, 3, 3, 1)
+    program.write_sources(tmp_path, config, tensors, names=names)
+    assert (tmp_path / "classes.h").read_bytes().isascii()
+    built = program.build(tmp_path, tmp_path).program
+    classes, scores = program.answers(built, images, names)
+    assert classes.tolist() == [*range(9), -1] and np.array_equal(scores, 2 * np.eye(10, 9))
+    lines = program.printed(built, images).splitlines()
+    assert [line.rpartition(", spike counts ")[0] for line in lines] == [f"class {name}" for name in (*names, "-")]
+
+
 def test_a_builder_without_make_or_with_a_compiler_that_fails_is_told(built, tmp_path, monkeypatch):
     broken = shutil.copytree(
         built("default kind")[2], tmp_path / "broken", ignore=shutil.ignore_patterns("csnn", "*.o")

@@ -21,21 +21,21 @@ def runtime(tmp_path) -> Path:
 def test_a_demonstration_is_replaced_on_demand_only(small_bundle, runtime, tmp_path):
     job = (small_bundle, "--ort-web", runtime, "--out")
     assert call("export.demo", *job, tmp_path / "demo").returncode == 0
-    assert "exists already; expected another path, or --overwrite" in refused("export.demo", *job, tmp_path / "demo")
+    assert "already exists; expected another path, or --overwrite" in refused("export.demo", *job, tmp_path / "demo")
     names = ("--class-names", *"abcdefghij")
     assert call("export.demo", *job, tmp_path / "demo", "--overwrite", *names).returncode == 0
     assert json.loads((tmp_path / "demo" / "demo.json").read_text())["classes"] == [*"abcdefghij"]
-    assert "is no demonstration" in refused("export.demo", *job, runtime, "--overwrite")
-    assert "is no demonstration" in refused("export.demo", *job, small_bundle, "--overwrite")
+    assert "isn't a demonstration" in refused("export.demo", *job, runtime, "--overwrite")
+    assert "isn't a demonstration" in refused("export.demo", *job, small_bundle, "--overwrite")
 
 
 def test_bad_input_is_refused_in_one_line(small_bundle, runtime, tmp_path):
     out, inside = ("--out", tmp_path / "demo", "--ort-web", runtime), small_bundle / "demo"
     for arguments, said in (
         ((small_bundle, *out, "--class-names", "a", "b"), "--class-names: 2 names, expected 10, one for each class"),
-        ((small_bundle, *out, "--class-names", *["a"] * 10), "expected names that differ, and none empty"),
-        ((small_bundle, "--out", inside), f"--out {inside}: lies in the bundle, expected a folder outside it"),
-        ((small_bundle, *out, "--port", 1), "--port 1: expected --serve beside it"),
+        ((small_bundle, *out, "--class-names", *["a"] * 10), "expected distinct names, none of them empty"),
+        ((small_bundle, "--out", inside), f"--out {inside}: is inside the bundle, expected a folder outside it"),
+        ((small_bundle, *out, "--port", 1), "--port 1: expected --serve, too"),
         ((small_bundle, *out, "--serve", "--port", -1), "--port -1: expected 0 to 65535"),
     ):
         assert refused("export.demo", *arguments).endswith(said)
@@ -54,7 +54,7 @@ def test_a_damaged_bundle_is_refused(copy, runtime, tmp_path):
         (copy / name).write_bytes(data)
     (copy / "step.onnx").unlink()
     rehash(copy)
-    assert "has no step.onnx, expected a bundle that `python -m export` made" in refused("export.demo", copy, *out)
+    assert "has no step.onnx, expected a bundle from `python -m export`" in refused("export.demo", copy, *out)
     assert not (tmp_path / "demo").exists()
 
 

@@ -90,5 +90,5 @@ def test_one_whole_weight_or_scale_that_is_another_is_named_and_does_something(b
     ):
         other = changed(model, name, change)
         (line,) = onnx_facts.differences(model, other)
-        assert line == f"graph.initializer[{name}].raw_data is not what this version makes of the weights"
+        assert line == f"graph.initializer[{name}].raw_data doesn't match what this version makes from the weights"
         assert equality(case.step, OnnxRunner(other), windows(case.step, [case.x]))["different_membranes"]

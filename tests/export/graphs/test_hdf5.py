@@ -32,21 +32,21 @@ def linked(name: str, link: object):
 
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
-FORM = "/node/weight has another shape, type or storage"
+FORM = "/node/weight has a different shape, type or storage"
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda file: file.create_dataset("node/more", data=1), "/node/more is too much"),
+        (lambda file: file.create_dataset("node/more", data=1), "/node/more is unexpected"),
         (lambda file: file.__delitem__("version"), "/version is missing"),
-        (lambda file: replace(file, "node/weight", WEIGHT + 1), "/node/weight is not what this version makes"),
+        (lambda file: replace(file, "node/weight", WEIGHT + 1), "/node/weight doesn't match what this version makes"),
         (lambda file: replace(file, "node/weight", WEIGHT.astype("f8")), FORM),
         (lambda file: replace(file, "node/weight", WEIGHT, chunks=(1, 3), compression="gzip"), FORM),
-        (lambda file: file["node"].attrs.__setitem__("more", 1), "/node: attribute more is too much"),
+        (lambda file: file["node"].attrs.__setitem__("more", 1), "/node: attribute more is unexpected"),
         (lambda file: file["node"].attrs.__setitem__("kind", "conv"), "/node: attribute kind differs"),
-        (linked("node/weight", h5py.ExternalLink("/etc/passwd", "/")), "/node/weight is a link, expected an object of"),
-        (linked("version", h5py.SoftLink("/node")), "/version is a link, expected an object of the file itself"),
+        (linked("node/weight", h5py.ExternalLink("/etc/passwd", "/")), "/node/weight is a link, expected an object in"),
+        (linked("version", h5py.SoftLink("/node")), "/version is a link, expected an object in the file itself"),
     ],
 )
 def test_a_difference_is_one_line(files, change, said):

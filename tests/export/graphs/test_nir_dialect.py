@@ -42,7 +42,7 @@ def test_every_alpha_does_too(alpha: float, beta: float) -> None:
 
 def test_one_that_1_minus_it_rounds_away_is_refused() -> None:
     values = {"alpha": np.float32(1e-12), "beta": np.float32(0.5), "threshold": np.float32(1)}
-    with pytest.raises(Inexact, match=r"^NIR holds 1 - alpha, from which lif3's alpha of 1e-12 can't be had back"):
+    with pytest.raises(Inexact, match=r"^NIR stores 1 - alpha, which can't represent lif3's alpha of 1e-12"):
         DEFINITION.neurons(Given("lif3", (1,), values))
 
 

@@ -38,10 +38,10 @@ from export.parts import nir_norse, nir_sinabs, nir_spikingjelly
             {"neuron": "synaptic", "pool": "max", "output": "integrator"},
             {},
             "NIR has no max-pooling, resets a neuron to a value, and keeps the synaptic current, not as --reset zero, "
-            "and is written here for networks that are read from spikes; train with --pool avg --reset clear "
+            "and is only written for networks that are read from spikes; train with --pool avg --reset clear "
             "--output spiking for a network.nir",
         ),
-        ({"learn_threshold": True}, {"lif2.threshold": np.float32(-0.25)}, "lif2's learnt threshold of -0.25"),
+        ({"learn_threshold": True}, {"lif2.threshold": np.float32(-0.25)}, "lif2's learned threshold of -0.25"),
         ({"learn_beta": True}, {"lif3.beta": np.float32(1e-12)}, "lif3's beta of 1e-12"),
     ],
 )

@@ -39,7 +39,7 @@ def test_what_is_no_onnx_file_and_no_tensor_is_refused(tmp_path):
 def test_one_weight_that_is_another_is_named():
     model, name = case("other").models["step.onnx"], "conv2.bias"
     (line,) = onnx_facts.differences(model, changed(model, name, lambda value: value + np.float32(1e-6)))
-    assert line.startswith(f"graph.initializer[{name}].raw_data is not what this version makes")
+    assert line.startswith(f"graph.initializer[{name}].raw_data doesn't match what this version makes")
     assert [*onnx_facts.differences(model, changed(model, name, lambda value: value))] == []
 
 
@@ -54,8 +54,8 @@ def test_a_difference_is_told_by_its_place():
     other.MergeFromString(b"\xa2\x1f\x04evil")
     count, name = len(loop.node) - 1, model.graph.node[0].attribute[1].name
     assert [*onnx_facts.differences(model, other)] == [
-        "the file has a field that ONNX doesn't know",
+        "the file has a field that isn't part of ONNX",
         f"graph.node[conv1].attribute[{name}].ints[0] is 7, expected 1",
-        "graph.node[conv1].doc_string is too much",
+        "graph.node[conv1].doc_string is unexpected",
         f"graph.node[window].attribute[body].g.node has {count + 1} entries, expected {count}: more",
     ]

@@ -73,8 +73,8 @@ def test_a_last_bit_of_a_membrane_and_another_form_are_found(small_bundle, tmp_p
     values = numpy_helper.to_array(tensor).copy()
     values.flat[7] = np.nextafter(values.flat[7], np.float32(9))
     for changed, name, said in (
-        (values, tensor.name, "raw_data is not what this version makes of the weights"),
-        (numpy_helper.to_array(tensor), "certified", "name is not what this version makes of the weights"),
+        (values, tensor.name, "raw_data doesn't match what this version makes from the weights"),
+        (numpy_helper.to_array(tensor), "certified", "name doesn't match what this version makes from the weights"),
     ):
         (received / place).write_bytes(numpy_helper.from_array(changed, name).SerializeToString())
         assert [*same(place)] == [said]

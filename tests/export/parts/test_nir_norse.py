@@ -32,8 +32,8 @@ def test_r_and_w_in_do_so_behind_a_synapse_and_without_a_leak_nothing_does() -> 
 
 @pytest.mark.parametrize(
     ("values", "named"),
-    [({"beta": 0.9}, "beta of 0.9"), ({"alpha": 0.6, "beta": 0.5}, "alpha of 0.6"), ({"alpha": 0, "beta": 1}, "beta")],
+    [({"beta": 0.9}, "beta is 0.9"), ({"alpha": 0.6, "beta": 0.5}, "alpha is 0.6"), ({"alpha": 0, "beta": 1}, "beta")],
 )
 def test_other_leaks_are_refused(values: dict, named: str) -> None:
-    with pytest.raises(Inexact, match=f"not for lif2's {named}.*for a network_norse.nir$"):
+    with pytest.raises(Inexact, match=f"but lif2's {named}.*for a network_norse.nir$"):
         nir_norse.neurons(given(**values))

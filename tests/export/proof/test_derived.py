@@ -41,7 +41,7 @@ def test_a_file_that_unpacks_to_gigabytes_is_not_read(copy, lines):
     rehash(copy, made=made)
     code, said = lines(copy)
     assert code == 1
-    assert said["network.nir"].startswith("/node/nodes/layer2_linear/weight has another shape, type or storage")
+    assert said["network.nir"].startswith("/node/nodes/layer2_linear/weight has a different shape, type or storage")
 
 
 def test_other_weights_are_seen_in_every_file(copy, lines):
@@ -52,7 +52,7 @@ def test_other_weights_are_seen_in_every_file(copy, lines):
     _, said = lines(copy)
     bad = {name for name, line in said.items() if not line.startswith("ok")}
     assert {*ONNX, "network.nir", "network_norse.nir", "c/", "manifest.json", "NOT"} <= bad
-    assert said["step.onnx"].startswith("graph.initializer[fc1.weight].raw_data is not what this version makes")
+    assert said["step.onnx"].startswith("graph.initializer[fc1.weight].raw_data doesn't match what this version makes")
     assert "weights.sha256_of_tensors is" in said["manifest.json"]
 
 
@@ -63,7 +63,7 @@ def test_a_whole_weight_that_is_another_is_seen(spikes, lines, tmp_path):
     rehash(copy)
     code, said = lines(copy, "quick", f"idx:{spikes.parent / 'images'}")
     assert code == 1 and [name for name, line in said.items() if not line.startswith("ok")] == ["sequence.onnx", "NOT"]
-    found = "graph.initializer[fc1.weight_int].raw_data is not what this version makes of the weights"
+    found = "graph.initializer[fc1.weight_int].raw_data doesn't match what this version makes from the weights"
     assert said["sequence.onnx"] == found
 
 
@@ -88,7 +88,7 @@ def test_values_are_compared_where_other_versions_wrote_the_bytes(copy, lines):
     again.replace(path)
     rehash(copy)
     code, said = lines(copy)
-    assert code == 1 and said["network.nir"].startswith("holds the same values, but not in the bytes")
+    assert code == 1 and said["network.nir"].startswith("has the same values, but not the bytes")
     made = json.loads((copy / "manifest.json").read_text())["made"]
     made["versions"]["h5py"] = "3.0"
     mutations.fit(copy, json.loads((copy / "manifest.json").read_text()) | {"made": made})
@@ -119,8 +119,8 @@ def test_a_file_too_many_or_too_few_is_seen_though_the_manifest_lists_what_is_th
     code, said = lines(copy)
     assert code == 1
     for part in (
-        "c/helper.h is listed, and no part of a bundle",
-        "golden/step/test_data_set_3/input_9.pb is listed, and no part of a bundle",
+        "c/helper.h is listed, but not part of a bundle",
+        "golden/step/test_data_set_3/input_9.pb is listed, but not part of a bundle",
         "golden/step/test_data_set_5/output_3.pb is not listed",
         "report.md is not listed",
     ):
@@ -135,8 +135,8 @@ def test_no_code_is_run_that_a_bundle_holds(copy, lines, tmp_path):
     rehash(copy)
     code, said = lines(copy)
     assert code == 1 and not (tmp_path / "ran").exists()
-    assert said["c/"] == "c/Makefile: is not what this version makes of the weights"
-    assert said["check_onnx.py"] == "is not what this version makes of the weights"
+    assert said["c/"] == "c/Makefile: doesn't match what this version makes from the weights"
+    assert said["check_onnx.py"] == "doesn't match what this version makes from the weights"
 
 
 def test_a_golden_value_may_not_differ_at_all(copy, lines):
@@ -146,5 +146,5 @@ def test_a_golden_value_may_not_differ_at_all(copy, lines):
     values.flat[5] = np.nextafter(values.flat[5], np.float32(9))
     path.write_bytes(numpy_helper.from_array(values, tensor.name).SerializeToString())
     rehash(copy)
-    said = "golden/step/test_data_set_99/output_1.pb: raw_data is not what this version makes of the weights"
+    said = "golden/step/test_data_set_99/output_1.pb: raw_data doesn't match what this version makes from the weights"
     assert lines(copy)[1]["golden/"] == said

@@ -13,7 +13,7 @@ from export.proof.received import Opened, open_bundle
 
 NOT_CHECKED = (
     "ok as far as checked (NOT CHECKED: accuracy, spikes, operations and energy, "
-    "that golden/ holds test images; --dataset gives them, which were 'idx:"
+    "whether golden/ contains test images; set --dataset, which was 'idx:"
 )
 
 
@@ -67,7 +67,7 @@ def test_sizes_and_claims_need_no_data_set(spikes, tmp_path, lines):
     manifest.write(copy, recorded)
     code, said = lines(copy, None)
     assert code == 1
-    assert "memory.constant_bytes is" in said["c/"] and "certified is left over" in said["step.onnx"]
+    assert "memory.constant_bytes is" in said["c/"] and "certified is unexpected" in said["step.onnx"]
     assert "one_pass_nj is" in said["manifest.json"] and "total.parameters is" in said["manifest.json"]
 
 
@@ -75,7 +75,7 @@ def test_another_data_set_and_other_images_than_a_network_takes_are_refused(spik
     folder = Path(shutil.copytree(spikes.parent / "images", tmp_path / "images"))
     labels = next(folder.glob("t10k-labels*"))
     labels.write_bytes(labels.read_bytes()[:-1] + bytes([9 - labels.read_bytes()[-1]]))
-    with pytest.raises(UserError, match=r"the test images here are not the bundle's: data\.sha256 is"):
+    with pytest.raises(UserError, match=r"the test images here aren't the bundle's: data\.sha256 is"):
         opened(spikes, tmp_path, f"idx:{folder}")
     with pytest.raises(UserError, match=r"images\.safetensors: images \[15, 20, 20, 1\], expected 20 of \[20, 20, 1\]"):
         opened(spikes, tmp_path, time_steps=5)

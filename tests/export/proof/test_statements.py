@@ -27,9 +27,9 @@ def recorded(small_bundle):
         ("settings", "effort", [], "settings.effort is []"),
         ("settings", "images", 0, "settings.images is 0"),
         ("files", "step.onnx", {"bytes": 0, "sha256": "no plain file"}, "files['step.onnx'].sha256 is 'no plain file'"),
-        ("settings", "note", "x", "settings.note is not part of a manifest"),
+        ("settings", "note", "x", "settings.note isn't part of a manifest"),
         ("latency", "c/", {"median_ms": float("inf"), "p99_ms": 1, "calls": 1}, "latency['c/'].median_ms is inf"),
-        ("latency", "c/", 7, "latency['c/'] is no object"),
+        ("latency", "c/", 7, "latency['c/'] isn't an object"),
         (
             "latency",
             "step.onnx",
@@ -61,16 +61,16 @@ def test_statements_are_held_against_the_configuration_the_images_and_the_networ
     assert sorted(statements.belied(changed, job, 10_000)) == [
         "made.opset is 20, expected 18",
         "settings.accuracy_images is 100, expected 10000",
-        "settings.drop_silent doesn't fit to `dropped`",
-        "settings.images is 20000, the test set has 10000",
-        "settings.weight_bits doesn't fit to `rounded`",
+        "settings.drop_silent doesn't match `dropped`",
+        "settings.images is 20000, but the test set has 10000",
+        "settings.weight_bits doesn't match `rounded`",
         "training.dtype is 'float32', expected 'float64'",
         "training.time_steps is 50, expected 6",
         "training.weight_bits is 4, expected None",
     ]
     assert [*statements.belied(changed | {"rounded": {"accuracy": 0.9}}, job, None)][-2:] == [
         "settings.weight_bits is 3, expected None",
-        "settings.drop_silent doesn't fit to `dropped`",
+        "settings.drop_silent doesn't match `dropped`",
     ]
     left = {"layers": [["conv1", 4, 8], ["fc1", 16, 20]], "fired_on": 0, "other_answers": 0, "test_images": 10}
     left |= {"parameters": [2 * count, count], "bytes": [8 * count, 4 * count]}

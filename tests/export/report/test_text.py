@@ -50,6 +50,18 @@ def test_the_latency_with_and_without_the_option_is_told_where_weights_have_few_
     assert column not in (small_bundle / "report.md").read_text()
 
 
+def test_classes_have_their_names(small_bundle):
+    recorded = manifest.read(small_bundle)
+    first, names = recorded["proof"]["golden/"]["first"], recorded["semantics"]["class_names"]
+    assert f"image, a {first['label']}, are to be: {first['class']}, [" in text.render(recorded) and len(names) == 10
+    assert "- Classes: " not in text.render(recorded)
+    names[:] = ["cat", "*dog*", *names[2:8], "a <b>", "10"]
+    report = text.render(recorded)
+    assert r"- Classes: 0 (cat), 1 (\*dog\*), 2, 3, 4, 5, 6, 7, 8 (a \<b\>), 9 (10)." in report
+    first |= {"label": 1, "class": 9}
+    assert r"image, a 1 (\*dog\*), are to be: 9 (10), [" in text.render(recorded)
+
+
 def test_a_silent_layer_is_remarked(small_bundle):
     recorded = manifest.read(small_bundle)
     silent = "**Warning: the neurons after fc1 never spiked"

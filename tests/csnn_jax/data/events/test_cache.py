@@ -43,10 +43,10 @@ def test_a_second_start_reads_no_recording(bars, tmp_path, monkeypatch, capsys):
     told = Told()
     loaded = load(bars, None, time_steps=5).train.images
     plain, digest = np.asarray(loaded), as_bytes(loaded)
-    assert capsys.readouterr().out == "Data: checks 20 recordings\nData: checks 10 recordings\n"
+    assert capsys.readouterr().out == "Data: checking 20 recordings\nData: checking 10 recordings\n"
     first = images(bars, told.cache(tmp_path / "cache"))
     np.testing.assert_array_equal(np.asarray(first), plain)
-    said = f"Data: makes frames of {{}} recordings, to be kept in {tmp_path / 'cache/sets'}\n"
+    said = f"Data: caching the frames of {{}} recordings in {tmp_path / 'cache/sets'}\n"
     assert capsys.readouterr().out == said.format(20) + said.format(10) and not told
     monkeypatch.setattr(Recordings, "one", None)
     second = images(bars, told.cache(tmp_path / "cache"))
@@ -80,7 +80,7 @@ def test_a_cache_that_was_cut_short_is_made_again(bars, tmp_path):
             break_it(path)
         del told[:]
         np.testing.assert_array_equal(np.asarray(images(bars, told.cache(tmp_path / "cache"))), whole)
-        assert "is damaged, and made again" in told[0]
+        assert "is damaged and will be rebuilt" in told[0]
     del told[:]
     images(bars, told.cache(tmp_path / "cache"))
     assert not told
@@ -92,7 +92,7 @@ def test_without_a_place_training_goes_on(bars, tmp_path):
     found = images(bars, told.cache(tmp_path / "file/cache"))
     assert isinstance(found, Recordings) and len(found) == 20
     assert told[-1].startswith(f"Data: {tmp_path / 'file/cache/sets'} can't be written (")
-    assert told[-1].endswith("goes on without a cache")
+    assert told[-1].endswith("continuing without a cache")
     assert isinstance(images(bars, told.cache(None)), Recordings)
 
 
@@ -100,7 +100,7 @@ def test_without_a_place_training_goes_on(bars, tmp_path):
 def test_every_recording_is_read_once_before_it_is_needed(bars, tmp_path, capsys, kept):
     told, folder = Told(), tmp_path / "cache" if kept else None
     images(bars, told.cache(folder))
-    assert kept or capsys.readouterr().out == "Data: checks 20 recordings\nData: checks 10 recordings\n"
+    assert kept or capsys.readouterr().out == "Data: checking 20 recordings\nData: checking 10 recordings\n"
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     for part, number in (("Train/1", "00001"), ("Test/9", "00000")):
         path = tmp_path / "data" / part / f"{number}.bin"
@@ -119,5 +119,5 @@ def test_a_damaged_record_is_named(bars, tmp_path):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"sets/\w+: record \d+ is damaged; remove the folder, and it is made again"):
+    with pytest.raises(UserError, match=r"sets/\w+: record \d+ is damaged; remove the folder to have it rebuilt"):
         np.asarray(kept)

@@ -66,7 +66,7 @@ def test_files_that_are_no_aedat(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("trials_to_test.txt", "", "names no trials"),
+        ("trials_to_test.txt", "", "lists no trials"),
         ("trials_to_train.txt", "../user01_led.aedat", "'../user01_led.aedat', expected the name of a file such as"),
         ("user02_led_labels.csv", f"{COLUMNS}\n1,2,{'3' * 200_000}", r"'1,2,3{56}', expected three whole numbers$"),
         ("user02_led_labels.csv", "a,b", f"expected the columns {COLUMNS}"),

@@ -36,7 +36,7 @@ def test_long_recordings_get_marks_of_an_overflow(last_us):
     [
         (dict(x=np.full(300, 256)), "x = 256, expected 0 to 255"),
         (dict(y=np.full(300, 240)), "y = 240, expected 0 to 239"),
-        (dict(t=np.arange(300)[::-1]), "expected the order of time"),
+        (dict(t=np.arange(300)[::-1]), "expected time order"),
         (dict(t=np.append(np.zeros(299, int), 2**40)), "expected less than a day"),
     ],
 )

@@ -12,7 +12,7 @@ from csnn_jax.errors import UserError
 def test_a_folder_as_published(tmp_path):
     found = load(write_nmnist(tmp_path, 2, 1), None, time_steps=5)
     assert found.train.images.shape == (20, 5, 34, 34, 2) and found.test.images.shape == (10, 5, 34, 34, 2)
-    assert found.train.labels.tolist() == [label for label in range(10) for _ in range(2)]
+    assert found.train.labels.tolist() == 2 * list(range(10))
     assert found.frames == 5 and found.entry == (1, 4) and found.names == tuple("0123456789")
     columns = [np.flatnonzero(found.train.images[row].sum((0, 1, 3))) for row in (0, 19)]
     assert columns[0].tolist() == [0, 1, 2, 3] and columns[1].tolist() == [27, 28, 29, 30]
@@ -25,9 +25,9 @@ def test_a_network_may_take_in_a_whole_fraction_of_the_sensor(tmp_path):
     name = write_nmnist(tmp_path, 1, 1)
     assert load(name, (17, 17, 2), time_steps=5).train.images.shape == (10, 5, 17, 17, 2)
     for shape, expected in (
-        ((28, 28, 2), "a whole fraction of the sensor's 34 by 34 pixels"),
-        ((68, 34, 2), "a whole fraction"),
-        ((34, 34, 1), "2 channels, darker and brighter"),
+        ((28, 28, 2), "a size that divides the sensor's 34 by 34 pixels"),
+        ((68, 34, 2), "a size that divides"),
+        ((34, 34, 1), "2 channels, OFF and ON events"),
     ):
         with pytest.raises(UserError, match=f"^--input-shape {' '.join(map(str, shape))}: expected {expected}"):
             load(name, shape)

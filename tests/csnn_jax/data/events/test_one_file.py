@@ -16,14 +16,14 @@ def test_events_of_a_larger_sensor_are_added_up(tmp_path):
     np.savez(tmp_path / "one.npz", **drawn(8, sensor=(68, 68))._asdict(), height=68, width=68)
     frames, notes = frames_and_notes(str(tmp_path / "one.npz"), Config(MODEL, DataConfig("events:nowhere")))
     assert frames.shape == (6, 34, 34, 2)
-    assert notes == ("events of 68 by 68 pixels were added up to 34 by 34",)
+    assert notes == ("events of 68 by 68 pixels were summed to 34 by 34",)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("cut.bin", "1998 bytes, expected a multiple of 5, the size of an event"),
-        ("other.npz", "from a sensor of 128 by 128 pixels, expected 34 by 34, as nmnist:nowhere has"),
+        ("other.npz", "from a sensor of 128 by 128 pixels, expected 34 by 34, as in nmnist:nowhere"),
         ("empty.bin", "has no events, expected at least one"),
         ("nowhere.npz", "no such file, expected a recording"),
     ],

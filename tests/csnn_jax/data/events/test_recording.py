@@ -13,7 +13,7 @@ EVENTS = drawn(0, 5, (8, 6))
         ({"x": EVENTS.x + 6}, r"has an event at x = \d+, expected 0 to 5"),
         ({"y": EVENTS.y + 8}, r"has an event at y = \d+, expected 0 to 7"),
         ({"y": EVENTS.y - 8}, r"has an event at y = -\d+, expected 0 to 7"),
-        ({"t": EVENTS.t[::-1]}, r"has an event at \d+ us after one at \d+ us, expected the order of time"),
+        ({"t": EVENTS.t[::-1]}, r"has an event at \d+ us after one at \d+ us, expected time order"),
     ],
 )
 def test_what_is_wrong_is_named(change, message):

@@ -59,10 +59,10 @@ def marked_folder(shelf: Shelf):
 def test_nothing_is_removed_where_something_else_lies(shelf, tmp_path, other):
     other(shelf)
     before = files(tmp_path)
-    with pytest.raises(Unkept, match=r"sets is full, but nothing is removed where \w+ lies, which isn't of this cache"):
+    with pytest.raises(Unkept, match=r"sets is full, but nothing is removed next to \w+, which isn't part of"):
         shelf.put("third", LARGER)
     (shelf.sets / "second" / "records").write_bytes(b"cut short")
-    with pytest.raises(Unkept, match="second is damaged, but nothing is removed where "):
+    with pytest.raises(Unkept, match="second is damaged, but nothing is removed next to "):
         shelf.find("second")
     assert files(tmp_path) == before | {"cache/sets/second/records": b"cut short"}
 
@@ -72,7 +72,7 @@ def test_what_has_the_name_of_a_set_stays(shelf, tmp_path, other):
     other(shelf)
     before = files(tmp_path)
     assert shelf.find("mine") is None
-    with pytest.raises(Unkept, match="mine is there already, and isn't a set of this cache"):
+    with pytest.raises(Unkept, match="mine already exists and isn't a set of this cache"):
         shelf.put("mine", SET)
     assert files(tmp_path) == before
 

@@ -30,7 +30,7 @@ def test_a_place_that_can_not_be_written(tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     found = loaded(Cache(tmp_path / "file", tell=id), 2)
     np.testing.assert_array_equal(np.asarray(found.train.images), np.asarray(loaded(subset=2).train.images))
-    assert "can't hold what is simulated (" in capsys.readouterr().out
+    assert "can't store the simulation (" in capsys.readouterr().out
 
 
 def test_more_than_there_are():

@@ -1,0 +1,99 @@
+"""The layout `train/CLASS/FILE` and `test/CLASS/FILE`: folders are the classes, and their names the classes' names."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from csnn_jax.config.checks import is_class_name
+from csnn_jax.errors import UserError, one_line
+
+PARTS = ("train", "test")
+Classes = dict[str, list[Path]]
+"""The files of each class, in the order of their names; classes are in that order, too."""
+
+
+def read_parts(where: str, suffixes: Collection[str], what: str, needs_test: bool = True) -> tuple[Classes, Classes]:
+    """Lists the files to learn from and those to test on.
+
+    What begins with a dot is skipped. A class may have folders inside, and `Train` and `Test` may be capitalized.
+
+    Args:
+        where: the folder of both parts.
+        suffixes: what names of files end in, in small letters; others are skipped.
+        what: the files hold, for errors.
+        needs_test: whether there must be a part to test on.
+
+    Returns:
+        Both parts, of the same classes; the second is empty where there is no folder for it.
+
+    Raises:
+        UserError: a folder that is missing, can't be read, or is empty, a class in one part only, or a class whose
+            name can't be printed in a line.
+    """
+    folder = Path(where)
+    if not folder.is_dir():
+        raise UserError(f"{one_line(where)}: no such folder, expected one with train/CLASS/FILE")
+    parts = [_part(folder, name) for name in PARTS]
+    for name, part in zip(PARTS, parts, strict=True):
+        if part is None and (needs_test or name == "train"):
+            raise UserError(f"{folder}: has no folder {name}, expected {name}/CLASS/FILE")
+    train, test = ({} if part is None else _classes(part, suffixes, what) for part in parts)
+    if parts[1] is not None and (without := sorted(set(train) ^ set(test))):
+        there, other = PARTS if without[0] in train else PARTS[::-1]
+        raise UserError(f"{where}: has the class {without[0]} in {there} but not in {other}, expected it in both")
+    return train, test
+
+
+def skipped(where: str, suffixes: Collection[str]) -> list[Path]:
+    """The files of classes whose names have another ending, but for those that begin with a dot."""
+    folder = Path(where)
+    others = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() not in suffixes and path.is_file())
+    parts = ((path, path.relative_to(folder).parts) for path in others)
+    return [path for path, names in parts if len(names) > 2 and names[0].lower() in PARTS and not _hidden(names)]
+
+
+def in_turn(part: Classes) -> tuple[list[Path], np.ndarray]:
+    """All files and their labels [N], classes mixed evenly: any first or last N have each class in proportion.
+
+    So images that are held out are of all classes. Nothing is drawn, and files of a class stay in their order.
+    """
+    rows = [
+        ((2 * place + 1) / len(files), label, path)
+        for label, files in enumerate(part.values())
+        for place, path in enumerate(files)
+    ]
+    rows.sort(key=lambda row: row[:2])
+    return [path for _, _, path in rows], np.array([label for _, label, _ in rows], np.int64)
+
+
+def _part(folder: Path, name: str) -> Path | None:
+    return next((one for one in (folder / name, folder / name.capitalize()) if one.is_dir()), None)
+
+
+def _classes(folder: Path, suffixes: Collection[str], what: str) -> Classes:
+    """The files of each class, and of folders inside it."""
+    try:
+        there = sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder}: can't be read ({error.strerror}), expected a folder for each class") from None
+    if not there:
+        raise UserError(f"{folder}: has no folders, expected one for each class")
+    for one in there:
+        if not is_class_name(one.name):
+            expected = "expected a name without control characters, and other than -"
+            raise UserError(f"{one_line(str(one))}: its name can't be that of a class, {expected}")
+    classes = {one.name: _files(one, suffixes) for one in there}
+    if empty := [name for name, files in classes.items() if not files]:
+        known = ", ".join(suffixes)
+        raise UserError(f"{folder / empty[0]}: has no {what}, expected files that end in one of {known}")
+    return classes
+
+
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in found if not _hidden(path.relative_to(folder).parts))
+
+
+def _hidden(names: Collection[str]) -> bool:
+    return any(name.startswith(".") for name in names)

@@ -1,0 +1,161 @@
+"""The rows of the support matrix: every flag of a training command with values, and what flags alone don't say."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+from reference.targets import Fields, Question, fitted, job, refusal
+
+from csnn_jax.config import Config
+from csnn_jax.config.checks import flag_of
+from csnn_jax.config.words import flag
+from csnn_jax.data.datasets import READERS, reader_of
+from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.flag_groups import TITLES, form
+from csnn_jax.flags import TrainFlags
+from csnn_jax.recipes import RECIPES
+
+SAMPLES: dict[str, tuple[Any, ...]] = {
+    **{"out": ("runs/new",), "seeds": ((0, 1),), "cache": ("off",), "devices": (2,), "coordinator": ("host:1234",)},
+    **{"num_processes": (2,), "process_id": (1,), "connect_timeout": (30,)},
+    **{"validation": (8,), "subset": (64,), "augment": ((2.0, 10.0, 0.1),), "event_drop": (0.1,), "scale": (128.0,)},
+    **{"input_shape": ((32, 32, 3),), "conv_channels": ((), (4,)), "hidden": ((), (8, 8)), "num_classes": (12,)},
+    **{"kernel_size": (2, 5, 7, 9), "stride": (2,), "pool_size": (4,), "time_steps": (8,)},
+    **{"weight_bits": (2, 4, 8), "beta": (0.0, 0.5, 0.75, 0.9, 1.0), "threshold": (2.0,), "alpha": (0.9,)},
+    **{"slope": (10.0,), "epochs": (2,), "batch_size": (32,), "init_density": (0.2,), "microbatch": (8,), "seed": (1,)},
+    **{"max_iters": (4,), "eval_every": (0,), "eval_images": (8,), "checkpoint_every": (2,), "keep_checkpoints": (1,)},
+    **{
+        "lr": (0.1,),
+        "momentum": (0.9,),
+        "warmup": (1,),
+        "weight_decay": (0.1,),
+        "clip_norm": (1.0,),
+        "dropout": (0.5,),
+    },
+    **{"ema": (0.99,), "label_smoothing": (0.1,), "rate_target": (0.1,), "rate_weight": (1.0,)},
+}
+"""What is asked about flags that take numbers or text, or no words alone."""
+BESIDE: tuple[Fields, ...] = (
+    {},
+    {"neuron": "synaptic"},
+    {"padding": "valid"},
+    {"optimizer": "sgd"},
+    {"rate_target": 0.1},
+    {"dataset": "saccades"},
+    {"coordinator": "host:1234", "num_processes": 2, "process_id": 0},
+)
+"""What an option that isn't possible alone may need. The first that makes it possible is taken."""
+ASIDE = ("recipe", "dataset", "engine", "init_from")
+"""Flags that have rows of their own or are columns, and the one that takes another run."""
+
+
+class Option(NamedTuple):
+    """What a row is about.
+
+    Attributes:
+        name: a flag, or words.
+        value: what is shown of its value, Markdown.
+        question: what is asked.
+        choice: the value is one of the few words that the flag takes.
+    """
+
+    name: str
+    value: str
+    question: Question
+    choice: bool = True
+
+
+def of_command(kind: type[TrainFlags] = JaxFlags, groups: Iterable[str] = ("", *TITLES)) -> dict[str, list[Option]]:
+    """The flags of a training command with their values, by the group of `--help`.
+
+    Args:
+        kind: what the flags are read into.
+        groups: those to list; "" holds the flags of no group.
+
+    Raises:
+        ValueError: `SAMPLES` has no value of a flag that needs one, or nothing in `BESIDE` makes an option possible.
+    """
+    asked = form(kind())()
+    found: dict[str, list[Option]] = {}
+    for title in groups:
+        group = getattr(asked, title) if title else asked
+        hints = get_type_hints(type(group))
+        flags = [one for one in fields(group) if not is_dataclass(hints[one.name]) and one.name not in ASIDE]
+        found[title] = [option for one in flags for option in _options(one, hints[one.name], kind)]
+    return found
+
+
+def _options(field: Any, hint: Any, command: type[TrainFlags]) -> Iterator[Option]:
+    name, words = field.name, tuple(_words(hint))
+    values = (not field.default,) if hint is bool else words + SAMPLES.get(name, ())
+    if not values:
+        raise ValueError(f"{flag_of(name)}: no value to ask about, expected one in SAMPLES of {__file__}")
+    for value in values:
+        beside = next((more for more in BESIDE if _is_possible({**more, name: value}, command)), None)
+        if beside is None:
+            raise ValueError(f"{' '.join(flag(name, value))}: not possible, expected what it needs in {__file__}")
+        beside = {other: more for other, more in beside.items() if other != name}
+        others = " ".join(f"`{' '.join(flag(other, more))}`" for other, more in beside.items())
+        first, *rest = flag(name, value)
+        shown = "" if hint is bool else f"`{' '.join(rest)}`" if rest else "none"
+        shown += f" with {others}" if others else ""
+        yield Option(first, shown.strip(), Question({name: value, **beside}), value in words)
+
+
+def _words(hint: Any) -> Iterator[Any]:
+    """The words that a type offers, each of a tuple in a tuple."""
+    if get_origin(hint) is Literal:
+        yield from get_args(hint)
+    elif get_origin(hint) in (Union, UnionType):
+        yield from (word for one in get_args(hint) if get_origin(one) is not tuple for word in _words(one))
+    elif get_origin(hint) is tuple:
+        yield from ((word,) for word in _words(get_args(hint)[0]))
+
+
+def _is_possible(changes: Fields, command: type[TrainFlags]) -> bool:
+    return refusal(lambda: fitted(job(changes, command))) is None
+
+
+def jobs() -> list[Option]:
+    """The default job, and the recipes, to which nothing is added."""
+    others = [name for name, config in RECIPES.items() if config != Config()]
+    recipes = (Option("--recipe", f"`{name}`", Question({"recipe": name}, whole=True)) for name in others)
+    return [Option("no flags", "", Question({}, whole=True)), *recipes]
+
+
+def platforms() -> list[Option]:
+    """The kinds of devices that JAX knows."""
+    names = ("cpu", "gpu", "tpu")
+    return [Option(f"on a {name.upper()}", "", Question({}, name)) for name in names]
+
+
+def data_sets(folder: Path) -> list[Option]:
+    """The kinds of data sets by what they hold.
+
+    Args:
+        folder: where files of arrays are made.
+    """
+    readers = {name: reader for name in READERS if (reader := reader_of(name)) and not reader.as_is}
+    recordings = [name for name, reader in readers.items() if reader.recordings]
+    images = [name for name in readers if name not in recordings]
+    found = [
+        Option("--dataset", ", ".join(f"`{name}`" for name in names), Question({"dataset": sample}))
+        for names, sample in ((images, "mnist"), (recordings, "saccades"))
+    ]
+    numbers = np.arange(256 * 4 * 28 * 28).reshape(256, 4, 28, 28, 1)
+    kinds = {
+        "images of bytes": numbers[:, 0].astype(np.uint8),
+        "images of floats": (numbers[:, 0] % 1000 / 1000).astype(np.float32),
+        "sequences of counts up to 15": (numbers % 16).astype(np.uint8),
+        "sequences of larger counts": (numbers % 100).astype(np.uint8),
+        "sequences of floats": (numbers % 1000 / 1000).astype(np.float32),
+    }
+    for number, (kind, arrays) in enumerate(kinds.items()):
+        path, labels = folder / f"{number}.npz", np.arange(256) % 10
+        np.savez(path, train_images=arrays, train_labels=labels, images=arrays, labels=labels)
+        changes = {"dataset": f"arrays:{path}", "scale": 1.0 if "larger" in kind else None}
+        found.append(Option("--dataset", f"`arrays:FILE.npz`, {kind}", Question(changes)))
+    return found

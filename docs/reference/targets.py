@@ -1,0 +1,197 @@
+"""What the support matrix asks: each column's own code, with a job that has one option changed."""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from csnn_jax import data, engine
+from csnn_jax.config import Config, DataConfig, ModelConfig, decided
+from csnn_jax.config.words import flag
+from csnn_jax.data import Dataset
+from csnn_jax.devices import mesh
+from csnn_jax.devices.flags import JaxFlags
+from csnn_jax.errors import UserError
+from csnn_jax.flag_groups import TITLES, fill, form
+from csnn_jax.flags import TrainFlags, parse_train
+from csnn_jax.network import model as models
+from csnn_jax.network.model import CSNN
+from csnn_jax.recipes import RECIPES, Recipe
+from csnn_jax.runs import layouts
+from csnn_jax.runs.layouts import Tensors
+from csnn_torch import trainer as torch_trainer
+from csnn_torch.train import TorchFlags
+from export import make, parts
+
+Fields = Mapping[str, Any]
+"""Values by the name of the flag's field."""
+Target = Callable[["Question"], str | None]
+"""Why a column can't do what is asked, in one line; None if it can."""
+
+_TORCH_NAMES = {"gpu": "cuda"}
+"""What torch calls the platforms that JAX has."""
+_SMALL: Fields = {"conv_channels": (2, 2), "hidden": (4,), "time_steps": 4, "batch_size": 16, "init": "torch"}
+"""The job that options change is a small one, which is quickly made."""
+_SUBSET: Fields = {"subset": 256}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        changes: the fields that differ from the default job.
+        platform: JAX's name of the kind of device.
+        whole: the changes name a whole job, to which nothing may be added.
+    """
+
+    changes: Fields
+    platform: str = "cpu"
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a column says: `reason` why not, or None and the other fields that it needs besides."""
+
+    reason: str | None
+    needs: Fields
+
+
+def ask(target: Target, question: Question) -> Answer:
+    """Asks; where a refusal names flags that would help and aren't the option itself, asks again with these."""
+    needs: dict[str, str] = {}
+    while True:
+        reason = target(replace(question, changes={**question.changes, **needs}))
+        advice = re.search(r"train with (.*?) for ", reason or "")
+        named = re.findall(r"--([a-z-]+) ([a-z]+)(?= --|$)", advice[1]) if advice else []
+        more = {
+            name.replace("-", "_"): value for name, value in named if name.replace("-", "_") not in question.changes
+        }
+        if question.whole or not more.keys() - needs.keys():
+            return Answer(reason, {} if reason else needs)
+        needs |= more
+
+
+def job(changes: Fields, kind: type[TrainFlags] = JaxFlags) -> TrainFlags:
+    """The flags of a training command with these fields.
+
+    Raises:
+        UserError: the fields don't go together, or the command has no such flag.
+    """
+    recipe = changes.get("recipe", "original")
+    values = {**_SUBSET, **(_SMALL if recipe == "original" else {}), **changes}
+    asked = _form(kind, recipe)
+    groups = {title: getattr(asked, title) for title in TITLES}
+    own = {title: {one.name for one in fields(group)} for title, group in groups.items()}
+    alone = {one.name for one in fields(asked)} - groups.keys()
+    for name in changes:
+        if name not in alone.union(*own.values()):
+            words = flag(name, changes[name])[:1]
+            parse_train(kind, "csnn-torch-train", "", words)
+    filled = {
+        title: replace(group, **{name: values[name] for name in own[title] & values.keys()})
+        for title, group in groups.items()
+    }
+    return fill(kind, replace(asked, **filled, **{name: values[name] for name in alone & values.keys()}))
+
+
+@functools.cache
+def _form(kind: type[TrainFlags], recipe: Recipe) -> Any:
+    return form(kind(config=RECIPES[recipe]))()
+
+
+@functools.cache
+def _dataset(settings: DataConfig, model: ModelConfig, cache: str | None) -> Dataset:
+    folder = "off" if cache is None and data.is_recorded(settings.dataset) else cache
+    return data.load_to_train(Config(model, settings), folder)
+
+
+def fitted(flags: TrainFlags) -> tuple[Config, Dataset]:
+    """The job on its data, as `training.job.prepared` makes it."""
+    given = flags.config
+    like = ModelConfig(given.model.input_shape, time_steps=given.model.time_steps)
+    dataset = _dataset(given.data, like, flags.cache)
+    data.check_counts(dataset.train.images, given.model)
+    config = decided(replace(given, model=data.fit_model(given.model, dataset)))
+    dataset = data.learned(dataset, config.model)
+    data.Augmentation.of(config, dataset.train.images)
+    return config, dataset
+
+
+def refusal(call: Callable[[], object]) -> str | None:
+    """The text of the `UserError` that a call raises, without the advice on a command line."""
+    try:
+        call()
+    except UserError as error:
+        return re.sub("; (perhaps|see) .*", "", str(error))
+    return None
+
+
+@functools.cache
+def _network(model: ModelConfig, dtype: str) -> CSNN:
+    with jax.enable_x64(dtype == "float64"):
+        return models.from_tensors(model, _weights(model), dtype)
+
+
+def _engine(name: str) -> Target:
+    """Asks an engine of csnn_jax.train."""
+
+    def check(question: Question) -> None:
+        flags = job(question.changes)
+        assert isinstance(flags, JaxFlags)
+        mesh.chosen(flags.devices)
+        config, dataset = fitted(flags)
+        network, rates = _network(config.model, config.train.dtype), config.train.rate_target is not None
+        engine.choose(name, network, dataset.train.images, rates, question.platform)
+
+    return lambda question: (refusal(lambda: check(question)) or "").removeprefix(f"--engine {name}: ") or None
+
+
+def _companion(question: Question) -> str | None:
+    def check() -> None:
+        torch_trainer.named_device(_TORCH_NAMES.get(question.platform, question.platform))
+        config, dataset = fitted(job(question.changes, TorchFlags))
+        torch_trainer.Trainer(config, dataset.train, _weights(config.model), device="cpu")
+
+    return refusal(check)
+
+
+def _file(*modules: str) -> Target:
+    """Asks parts of a bundle."""
+    wanted = [part for module, part in zip(parts.PARTS, parts.every(), strict=True) if module in modules]
+
+    def check(question: Question) -> None:
+        config, dataset = fitted(job(question.changes))
+        make.check_images(dataset)
+        for part in wanted:
+            if reason := part.reason_against(config.model, _weights(config.model)):
+                raise UserError(reason)
+
+    return lambda question: refusal(lambda: check(question))
+
+
+@functools.cache
+def _weights(model: ModelConfig) -> Tensors:
+    """Weights as after a training: what neurons learn has moved from where it started."""
+    found = {name: np.ones(shape, np.float32) for name, shape in layouts.expected_shapes(model).items()}
+    for neurons in (layer.neurons for layer in model.layers):
+        moved = {f"{neurons.name}.{name}" for name in neurons.learned}
+        starts = neurons.initial.items()
+        found |= {name: np.float32(0.95 * value if name in moved else value) for name, value in starts}
+    return found
+
+
+TARGETS: dict[str, Target] = {
+    "event engine": _engine("event"),
+    "scan engine": _engine("scan"),
+    "snnTorch": _companion,
+    "C": _file("c_program"),
+    "ONNX": _file("step", "sequence"),
+    **{part.form: _file(module) for module, part in zip(parts.PARTS, parts.every(), strict=True) if part.form},
+}
+"""The columns. Formats that some networks can't have name themselves."""

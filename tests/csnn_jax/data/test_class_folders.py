@@ -1,0 +1,78 @@
+"""Folders that are classes: which files they hold, in which order, and what can't be one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csnn_jax.data.class_folders import in_turn, read_parts, skipped
+from csnn_jax.errors import UserError
+
+
+def made(folder: Path, *names: str) -> str:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return str(folder)
+
+
+def test_classes_and_files_are_in_the_order_of_their_names(tmp_path):
+    where = made(
+        tmp_path, "Train/b/2.x", "Train/b/10.X", "Train/b/deep/er/1.x", "Train/a/1.x", "test/a/1.x", "test/b/1.x"
+    )
+    made(tmp_path, "Train/a/.1.x", "Train/a/.cache/2.x", "Train/.hidden/1.x", "Train/a/notes.txt", "Train/list.x")
+    train, test = read_parts(where, (".x",), "things")
+    assert [*train] == [*test] == ["a", "b"]
+    assert [str(path.relative_to(tmp_path / "Train")) for files in train.values() for path in files] == [
+        "a/1.x",
+        "b/10.X",
+        "b/2.x",
+        "b/deep/er/1.x",
+    ]
+
+
+def test_files_that_are_skipped_are_listed(tmp_path):
+    where = made(tmp_path, "Train/a/1.x", "Train/a/deep/notes.txt", "test/b/2.y", "list.y", "other/a/1.y", "Train/3.y")
+    made(tmp_path, "Train/a/.DS_Store", "Train/.cache/a/1.y")
+    assert skipped(where, (".x",)) == [tmp_path / "Train/a/deep/notes.txt", tmp_path / "test/b/2.y"]
+
+
+def test_a_part_to_test_on_may_be_missing(tmp_path):
+    where = made(tmp_path, "train/a/1.x", "train/b/1.x")
+    train, test = read_parts(where, (".x",), "things", needs_test=False)
+    assert [*train] == ["a", "b"] and test == {}
+    with pytest.raises(UserError, match="has no folder test, expected test/CLASS/FILE"):
+        read_parts(where, (".x",), "things")
+
+
+def test_any_first_or_last_files_are_of_all_classes_in_proportion():
+    part = {"few": [Path(f"few/{n}") for n in range(3)], "many": [Path(f"many/{n}") for n in range(12)]}
+    files, labels = in_turn(part)
+    assert sorted(files) == sorted([*part["few"], *part["many"]])
+    for label, name in enumerate(part):
+        assert [path for path in files if path.parent.name == name] == part[name]
+        so_far = np.cumsum(labels == label)
+        share = len(part[name]) / 15 * np.arange(1, 16)
+        assert np.abs(so_far - share).max() <= 1
+    assert [path.parent.name for path in files] == [tuple(part)[label] for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((), "no such folder, expected one with train/CLASS/FILE"),
+        (("a/1.x",), "has no folder train, expected train/CLASS/FILE"),
+        (("train/1.x",), "train: has no folders, expected one for each class"),
+        (("train/a/1.x", "train/b/1.y"), r"train/b: has no things, expected files that end in one of \.x"),
+        (("train/a/1.x", "train/b/1.x", "test/a/1.x", "test/c/1.x"), "has the class b in train but not in test"),
+        (("train/a/1.x", "test/a/1.x", "test/c/1.x"), "has the class c in test but not in train"),
+        (("train/a\nb/1.x",), r"train/a\\nb: its name can't be that of a class, expected a name without control"),
+        (("train/\udcff/1.x",), r"train/\\udcff: its name can't be that of a class"),
+        (("train/-/1.x",), "train/-: its name can't be that of a class, expected .*, and other than -"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(tmp_path, names, said):
+    with pytest.raises(UserError, match=said) as caught:
+        where = made(tmp_path / "data", *names) if names else str(tmp_path / "data")
+        read_parts(where, (".x",), "things", needs_test=False)
+    assert str(caught.value).isprintable()

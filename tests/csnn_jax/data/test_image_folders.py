@@ -1,0 +1,213 @@
+"""Folders of pictures: every kind of PNG and JPEG file is read as a viewer shows it, and a bad one is named."""
+
+import numpy as np
+import pytest
+from picture_files import COLOR, COLOR_ALPHA, GRAY, GRAY_ALPHA, png, write_shapes
+from PIL import Image
+
+from csnn_jax.data import load
+from csnn_jax.data.image_folders import read_picture
+from csnn_jax.data.images import fit
+from csnn_jax.errors import UserError
+
+RANDOM = np.random.default_rng(0)
+RGB = RANDOM.integers(0, 256, (8, 6, 3)).astype(np.uint8)
+L = RANDOM.integers(0, 256, (8, 6)).astype(np.uint8)
+DEEP = RANDOM.integers(0, 65536, (8, 6, 4)).astype(np.uint16)
+
+
+def read(path, shape=(8, 6, 3)):
+    return read_picture(str(path), shape).pixels
+
+
+def test_classes_are_the_folders_and_images_the_files(tmp_path):
+    found = load(write_shapes(tmp_path, {"train": 6, "test": 3}), (16, 16, 1))
+    assert (found.names, found.final, found.validation, found.entry.scale) == (("circle", "cross"), "test", None, 256)
+    assert found.train.labels.tolist() == [0, 1] * 6 and found.test.labels.tolist() == [0, 1] * 3
+    for split, part in ((found.train, "train"), (found.test, "test")):
+        for row, label in enumerate(split.labels):
+            with Image.open(tmp_path / part / found.names[label] / f"{row // 2}.png") as file:
+                np.testing.assert_array_equal(split.images[row, ..., 0], np.asarray(file))
+    assert found.notes == () and found.train.images.dtype == np.uint8
+
+
+def test_mixed_sizes_and_colors_become_the_wanted_shape(tmp_path):
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.fromarray(RGB).save(tmp_path / part / name / "small.png")
+            Image.fromarray(np.repeat(np.repeat(L, 3, 0), 5, 1)).save(tmp_path / part / name / "wide.PNG")
+            Image.fromarray(RGB).resize((40, 50)).save(tmp_path / part / name / "x.jpeg")
+    name = f"images:{tmp_path}"
+    for shape, change in (((8, 6, 3), "gray repeated to color"), ((8, 6, 1), "converted to gray (ITU-R 601 luma)")):
+        found = load(name, shape)
+        resized = f"{name}: resized to 8x6 (bilinear, antialiased)"
+        assert sorted(found.notes) == sorted([resized, f"{name}: {change}"])
+        assert found.train.images.shape == (6, *shape)
+        np.testing.assert_array_equal(found.train.images[0], fit(RGB[None], shape, "")[0][0])
+    with pytest.raises(UserError, match=r"--input-shape 8 6 2: expected 3 channels"):
+        load(name, (8, 6, 2))
+
+
+def test_pictures_of_one_size_are_told_how_to_be_kept(tmp_path):
+    name = write_shapes(tmp_path, {"train": 2, "test": 1})
+    kept = f"{name}: all pictures have the shape 16 16 1; --input-shape 16 16 1 keeps it"
+    assert kept in load(name, None).notes and kept not in load(name, (8, 8, 1)).notes
+    assert load(name, None).train.images.shape[1:] == (28, 28, 1)
+    (tmp_path / "train/cross/notes.txt").touch()
+    skipped = f"{name}: 1 skipped, not named as PNG or JPEG files, such as {tmp_path}/train/cross/notes.txt"
+    assert skipped in load(name, None).notes
+    Image.fromarray(RGB).save(tmp_path / "test/cross/0.png")
+    assert kept not in load(name, None).notes
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_stand_upright(tmp_path, orientation):
+    ways = Image.Transpose
+    back = (None, ways.FLIP_LEFT_RIGHT, ways.ROTATE_180, ways.FLIP_TOP_BOTTOM, ways.TRANSPOSE)
+    back += (ways.ROTATE_90, ways.TRANSVERSE, ways.ROTATE_270)  # what a camera held so has done to the scene
+    way, exif = back[orientation - 1], Image.Exif()
+    exif[0x0112] = orientation
+    scene = Image.fromarray(RGB)
+    (scene if way is None else scene.transpose(way)).save(tmp_path / "photo.png", exif=exif)
+    np.testing.assert_array_equal(read(tmp_path / "photo.png"), RGB)
+    turned = Image.fromarray(RGB).resize((60, 80))
+    (turned if way is None else turned.transpose(way)).save(tmp_path / "photo.jpg", exif=exif)
+    with Image.open(tmp_path / "photo.jpg") as file:
+        stored = Image.fromarray(np.asarray(file))
+    again = {ways.ROTATE_90: ways.ROTATE_270, ways.ROTATE_270: ways.ROTATE_90}.get(way, way)
+    upright = np.asarray(stored if again is None else stored.transpose(again))
+    np.testing.assert_array_equal(read(tmp_path / "photo.jpg", (80, 60, 3)), upright)
+
+
+def on_white(color, alpha):
+    """Compositing in real numbers, which Pillow's is within one of."""
+    return color * (alpha / 255) + 255 * (1 - alpha / 255)
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    alpha = RANDOM.integers(0, 256, (8, 6, 1)).astype(np.uint8)
+    alpha[0], alpha[1] = 0, 255
+    path = tmp_path / "one.png"
+    for color, kind in ((RGB, COLOR_ALPHA), (L[..., None], GRAY_ALPHA)):
+        path.write_bytes(png(np.concatenate([color, alpha], -1), kind))
+        shape = (8, 6, color.shape[-1])
+        found = read(path, shape)
+        assert np.abs(found - on_white(color, alpha)).max() <= 1
+        assert (found[0] == 255).all() and (found[1] == color[1]).all()
+    for color, kind in ((RGB, COLOR), (L[..., None], GRAY)):  # one value of pixels is transparent
+        path.write_bytes(png(color, kind, tuple(color[2, 3].tolist())))
+        clear = (color == color[2, 3]).all(-1, keepdims=True)
+        np.testing.assert_array_equal(read(path, (8, 6, color.shape[-1])), np.where(clear, 255, color))
+    palette = Image.fromarray(L // 64).convert("P")
+    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
+    palette.save(path, transparency=2)
+    expected = np.array([[10, 20, 30], [40, 50, 60], [255] * 3, [100, 110, 120]], np.uint8)[L // 64]
+    np.testing.assert_array_equal(read(path), expected)
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    path = tmp_path / "one.png"
+    gray = DEEP[..., :1]
+    path.write_bytes(png(gray, GRAY))
+    np.testing.assert_array_equal(read(path, (8, 6, 1)), np.rint(gray / 257))
+    path.write_bytes(png(gray, GRAY, (int(gray[4, 4, 0]),)))
+    expected = np.where(gray == gray[4, 4], 255, np.rint(gray / 257))
+    np.testing.assert_array_equal(read(path, (8, 6, 1)), expected)
+    path.write_bytes(png(DEEP[..., :3], COLOR))
+    np.testing.assert_array_equal(read(path), DEEP[..., :3] >> 8)
+    for kind, channels in ((GRAY_ALPHA, 2), (COLOR_ALPHA, 4)):
+        path.write_bytes(png(DEEP[..., :channels], kind))
+        color, alpha = DEEP[..., : channels - 1] / 257, DEEP[..., channels - 1 : channels] / 257
+        assert np.abs(read(path, (8, 6, channels - 1)) - on_white(color, alpha)).max() < 3
+    spread = np.arange(256, dtype=np.uint16).reshape(16, 16, 1)
+    path.write_bytes(png(spread * 257, GRAY))
+    np.testing.assert_array_equal(read(path, (16, 16, 1)), spread)
+
+
+def test_files_of_few_bits_and_photos_with_previews(tmp_path):
+    Image.fromarray(L > 99).save(tmp_path / "one.png")
+    np.testing.assert_array_equal(read(tmp_path / "one.png", (8, 6, 1))[..., 0], np.where(L > 99, 255, 0))
+    photo, preview = Image.fromarray(RGB).resize((60, 80)), Image.new("RGB", (60, 80), "red")
+    photo.save(tmp_path / "photo.mpo", save_all=True, append_images=[preview], quality=95)
+    photo.save(tmp_path / "plain.jpg", quality=95)
+    (tmp_path / "photo.mpo").rename(tmp_path / "photo.jpg")
+    plain = read(tmp_path / "plain.jpg", (80, 60, 3))
+    np.testing.assert_array_equal(read(tmp_path / "photo.jpg", (80, 60, 3)), plain)
+
+
+def spoilt(tmp_path, name, make):
+    """A data set in which one training picture was replaced."""
+    name = write_shapes(tmp_path, {"train": 2, "test": 1})
+    make(tmp_path / "train/cross/1.png")
+    return name
+
+
+def animated(path, form):
+    still = Image.fromarray(L)
+    still.save(path, form, save_all=True, append_images=[Image.fromarray(255 - L)])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.write_text("no picture"), r"expected a picture \(PNG, JPEG\): cannot identify image file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-30]), r"expected a picture \(PNG, JPEG\): .*truncated"),
+        (lambda path: (path.unlink(), path.mkdir()), "is a directory, expected a picture"),
+        (lambda path: (path.unlink(), path.symlink_to("nowhere")), "no such file, expected a picture"),
+        (
+            lambda path: animated(path, "PNG"),
+            r"is animated \(PNG, 2 pictures\), expected a still picture",
+        ),
+        (
+            lambda path: animated(path, "GIF"),
+            r"is animated \(GIF, 2 pictures\), expected a still picture",
+        ),
+        (lambda path: Image.fromarray(L).save(path, "GIF"), r"is a GIF file, expected a still picture \(PNG, JPEG\)"),
+        (lambda path: Image.fromarray(L).save(path, "TIFF"), "is a TIFF file, expected a still picture"),
+    ],
+)
+def test_a_picture_that_can_not_be_read_is_named(tmp_path, make, said):
+    with pytest.raises(UserError, match=f"^{tmp_path}/train/cross/1.png: {said}") as caught:
+        load(spoilt(tmp_path, "cross", make), (16, 16, 1))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["turned.png", "palette.png", "turned.jpg"])
+def test_a_damaged_file_is_read_or_named(tmp_path, name):
+    """Whatever was changed in it, and wherever it ends."""
+    path, random, exif, refused = tmp_path / name, np.random.default_rng(0), Image.Exif(), 0
+    exif[0x0112] = 6
+    image = Image.fromarray(RGB).resize((30, 20))
+    (image.convert("P") if name == "palette.png" else image).save(path, exif=exif)
+    data = path.read_bytes()
+    for _ in range(100):
+        changed = bytearray(data)
+        for place in random.integers(0, min(len(data), 400), random.integers(1, 5)):
+            changed[place : place + 4] = random.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"9999", b"\x80"])
+        path.write_bytes(changed[: random.choice([len(changed), random.integers(len(changed))])])
+        try:
+            assert read(path).shape == (8, 6, 3)
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and str(error).isprintable()
+    assert refused > 50
+
+
+def test_without_test_images_those_held_out_take_their_place(tmp_path):
+    name = write_shapes(tmp_path, {"train": 10})
+    found = load(name, (16, 16, 1), 4)
+    assert (found.final, len(found.train.labels)) == ("validation", 16)
+    assert found.test is found.validation and found.test.labels.tolist() == [0, 1, 0, 1]
+    assert found.notes == (f"{name}: has no test images; the final accuracy is that of the held-out images",)
+    assert load(name, (16, 16, 1), spare=4).train.images.tobytes() == found.train.images.tobytes()
+    expected = "has no test images, expected --validation with how many of its 20 training images to hold out"
+    with pytest.raises(UserError, match=f"^--dataset {name}: {expected}"):
+        load(name, (16, 16, 1))
+
+
+def test_a_subset_has_all_classes_and_a_share_of_the_test_images(tmp_path):
+    found = load(write_shapes(tmp_path, {"train": 10, "test": 6}), (16, 16, 1), subset=5)
+    assert found.train.labels.tolist() == [0, 1, 0, 1, 0] and found.test.labels.tolist() == [0, 1, 0]
+    with pytest.raises(UserError, match="--subset 21: expected 1 to 20, the training images of images:"):
+        load(f"images:{tmp_path}", (16, 16, 1), subset=21)

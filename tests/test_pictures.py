@@ -1,0 +1,123 @@
+"""A folder of pictures, and one of recordings, from training to a C program: classes have their names everywhere."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from commands import passed, refused
+from picture_files import write_shapes
+from PIL import Image
+from recordings import bar, nmnist_bytes
+
+import csnn_jax
+from csnn_jax import data
+from csnn_jax.data.events.one_file import frames_of
+from csnn_jax.data.image_folders import read_picture
+from csnn_jax.runs.rundir import RunDir
+from export.demo import facts
+
+STACK = ("--conv-channels", 4, "--hidden", 16, "--time-steps", 6, "--batch-size", 8)
+NAMES = ('"a" ??! \\ é', "b, spike counts 1")
+"""Of folders: what C, JSON and the program's own lines must keep apart."""
+
+
+def trained(folder: Path, name: str, *flags: object) -> str:
+    """What a training printed; its run is `run` in the folder."""
+    return passed("csnn_jax.train", "--dataset", name, *STACK, "--eval-every", 0, "--out", folder / "run", *flags)
+
+
+def built(bundle: Path, folder: Path) -> Path:
+    """The program of a bundle, as its report says how to build it."""
+    command = ["make", "-s", "-C", "c", "-f", "Makefile", f"BUILD={folder}", "check"]
+    subprocess.run(command, cwd=bundle, check=True, capture_output=True)
+    return folder / "csnn"
+
+
+def test_without_test_images_those_held_out_give_the_final_accuracy(tmp_path):
+    name = write_shapes(tmp_path / "data", {"train": 24})
+    printed = trained(tmp_path, name, "--validation", 8, "--input-shape", 16, 16, 1)
+    assert f"Data: {name}, 40 training and 8 validation images, 2 classes" in printed
+    assert f"Data: {name}: has no test images; the final accuracy is that of the held-out images" in printed
+    (end,) = RunDir(tmp_path / "run").records("end")
+    assert f"Final Validation Accuracy: {end['accuracy']:.2%}" in printed and end["split"] == "validation"
+    printed = passed("csnn_jax.evaluate", tmp_path / "run")
+    found = json.loads((tmp_path / "run/evaluation.json").read_text())
+    assert (found["split"], found["images"], found["accuracy"]) == ("validation", 8, end["accuracy"])
+    assert printed.startswith(f"Validation Accuracy: {end['accuracy']:.2%} (8 images of {name})\n\nclass ")
+    assert found["classes"] == ["circle", "cross"] and "\n0 circle  " in printed and "\n1 cross   " in printed
+
+
+def test_a_run_goes_on_with_the_classes_that_it_began_with(tmp_path):
+    name = write_shapes(tmp_path / "data", {"train": 16, "test": 4})
+    trained(tmp_path, name, "--max-iters", 2)
+    for part in ("train", "test"):
+        (tmp_path / "data" / part / "cross").rename(tmp_path / "data" / part / "plus")
+    said = f"error: --dataset {name}: its class 1 is plus, expected cross, as the network was trained"
+    out = ("--out", tmp_path / "run")
+    assert refused("csnn_jax.train", "--resume", *out, "--max-iters", 4) == said
+    assert refused("csnn_jax.evaluate", tmp_path / "run") == said
+    for part in ("train", "test"):
+        (tmp_path / "data" / part / "plus").rename(tmp_path / "data" / part / "cross")
+    assert "Final Test Accuracy" in passed("csnn_jax.train", "--resume", *out, "--max-iters", 4)
+    assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
+
+
+@pytest.mark.slow
+def test_the_companion_and_the_comparison_take_pictures(tmp_path):
+    name = write_shapes(tmp_path / "data", {"train": 64, "test": 16})
+    flags = (*STACK, "--dataset", name, "--input-shape", 16, 16, 3, "--eval-every", 0, "--out", tmp_path / "run")
+    printed = passed("csnn_torch.train", *flags, "--max-iters", 4)
+    assert "Final Test Accuracy: " in printed and f"Data: {name}: grey repeated to colour" in printed
+    assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
+    words = ("--run", tmp_path / "run", "--quick", "--questions", "network", "--out", tmp_path / "compared")
+    assert "Network: run" in passed("csnn_torch.compare", *words)
+
+
+@pytest.mark.slow
+def test_from_a_folder_of_pictures_to_a_c_program_that_prints_a_class(tmp_path):
+    """Without test images, which what is made says."""
+    name = write_shapes(tmp_path / "data", {"train": 80}, NAMES)
+    trained(tmp_path, name, "--validation", 32, "--input-shape", 16, 16, 1, "--epochs", 4)
+    run, bundle = tmp_path / "run", tmp_path / "bundle"
+    model, test = csnn_jax.load(run), data.load(name, (16, 16, 1), 32).test
+    assert model.config.class_names == NAMES and model.evaluate(test).accuracy > 0.9
+    path = tmp_path / "data/train" / NAMES[1] / "79.png"
+    assert f"79.png: class {NAMES[1]}, first output spike" in passed("csnn_jax.predict", run, path)
+    passed("csnn_jax.report", run, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "b, spike counts 1</th>" in page and "&quot;a&quot; ??! \\ é" in page
+    assert "Its final validation accuracy is" in page and "The data set has no test images" in page
+    passed("export", run, "--out", bundle, "--quick")
+    found, report = json.loads((bundle / "manifest.json").read_text()), (bundle / "report.md").read_text()
+    assert found["semantics"]["class_names"] == [*NAMES] and found["data"]["split"] == "validation"
+    assert '0 ("a" ??! \\\\ é), 1 (b, spike counts 1)' in report and "**Without test images**" in report
+    assert facts.read(bundle, None).names == NAMES
+    assert passed("export.verify", bundle, "--dataset", name).endswith("all ok\n")
+    program = built(bundle, tmp_path / "built")
+    with Image.open(path) as picture:
+        (tmp_path / "79.bin").write_bytes(picture.tobytes())
+    printed = subprocess.run([program, tmp_path / "79.bin"], check=True, capture_output=True).stdout.decode()
+    counts = " ".join(map(str, model.classify(read_picture(str(path), (16, 16, 1)).pixels[None]).scores[0]))
+    assert printed == f"class {NAMES[1]}, spike counts {counts}\n"
+
+
+@pytest.mark.slow
+def test_from_recordings_to_a_c_program_that_prints_a_class(tmp_path):
+    for part, count in (("train", 24), ("test", 8)):
+        for label, name in enumerate(NAMES):
+            folder = tmp_path / "data" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                events = bar(9 * label, 100 * label + number + 50 * (part == "test"))
+                (folder / f"{number}.bin").write_bytes(nmnist_bytes(events))
+    trained(tmp_path, f"events:{tmp_path / 'data'}", "--epochs", 8, "--cache", "off")
+    run, bundle = tmp_path / "run", tmp_path / "bundle"
+    model, path = csnn_jax.load(run), tmp_path / "data/test" / NAMES[1] / "3.bin"
+    answer = model.classify(frames_of(str(path), model.config)[None])
+    assert answer.classes.tolist() == [1]
+    assert f"3.bin: class {NAMES[1]}, first output spike" in passed("csnn_jax.predict", run, path)
+    passed("export", run, "--out", bundle, "--quick")
+    program = built(bundle, tmp_path / "built")
+    printed = subprocess.run([program, "--events", path], check=True, capture_output=True).stdout.decode()
+    assert printed == f"class {NAMES[1]}, spike counts {' '.join(map(str, answer.scores[0]))}\n"

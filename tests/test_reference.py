@@ -1,0 +1,158 @@
+"""The generated pages of the site: every flag is on one, and the other has the answers of the code itself."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+from commands import call
+from documents import read
+from reference import flags, options
+from reference.flags import COMMANDS, Flag
+from reference.support import Notes, table
+from reference.targets import TARGETS, Answer, Fields, Question, ask
+
+from csnn_jax.devices.flags import JaxFlags
+
+EVENT, SCAN, TORCH, C, ONNX, NIR = "event engine", "scan engine", "snnTorch", "C", "ONNX", "NIR"
+READERS = {"NIR (Norse)", "NIR (Sinabs)", "NIR (SpikingJelly)"}
+
+
+@dataclass(frozen=True)
+class WithChoice(JaxFlags):
+    novel: Literal["one", "two"] = "one"
+    """Something new."""
+
+
+@dataclass(frozen=True)
+class WithNumber(JaxFlags):
+    novel: int = 1
+    """Something new."""
+
+
+def test_every_command_of_the_package_is_there() -> None:
+    scripts = tomllib.loads(read("pyproject.toml"))["project"]["scripts"].values()
+    assert {script.partition(":")[0].removesuffix(".__main__") for script in scripts} == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_the_flags_are_those_of_the_help(module: str) -> None:
+    lines = call(module, "--help").stdout.splitlines()
+    heads = [line.strip("\u256d\u256e\u2500 ") for line in lines if line.startswith("\u256d")]
+    shown = [name for line in lines if (name := re.match(r"\u2502 (--[a-z-]+|[A-Z]+\.*(?=  ))", line))]
+    found = flags.groups(COMMANDS[module])
+    assert [name[1] for name in shown] == [one.name for group in found for one in group.flags]
+    titles = [f"{group.title.lower()} options" for group in found if group.title]
+    assert [head for head in heads if head not in ("options", "positional arguments")] == titles
+
+
+def test_the_page_has_a_row_for_every_flag() -> None:
+    page = flags.render()
+    for module in COMMANDS:
+        assert f"python -m {module} " in page
+    for name in (one.name for group in flags.groups(JaxFlags) for one in group.flags):
+        assert page.count(f"| [`{name}`](#{name[2:]}){{ #{name[2:]} }} |") == 1
+    anchors = re.findall(r"{ #(\S+) }", page)
+    assert len(anchors) == len(set(anchors)) and set(re.findall(r"\]\(#(\S+?)\)", page)) <= set(anchors)
+    assert "[`--device`](#torch-train-device)" in page and "[`--out`](#torch-train-out)" not in page
+
+
+def test_a_row_says_what_the_declaration_says() -> None:
+    found = {one.name: one for group in flags.groups(JaxFlags) for one in group.flags}
+    text = "Iterations at the start over which the learning rate rises linearly to --lr."
+    assert found["--warmup"] == Flag("--warmup", "`0`", "whole number", text)
+    assert found["--pool"][:3] == ("--pool", "`max`", "one or more of `max`, `avg`, `sum`, `none`")
+    assert found["--conv-channels"][:3] == ("--conv-channels", "`32 64`", "whole numbers")
+    assert found["--devices"][:3] == ("--devices", "`1`", "`all`, or whole number")
+    assert found["--augment"][:3] == ("--augment", "`None`", "3 numbers")
+    assert found["--flip"][1:3] == found["--no-bias"][1:3] == ("off", "no value")
+    (run, *_) = flags.groups(COMMANDS["export"])[0].flags
+    assert run[:3] == ("RUN", "required", "text")
+
+
+def test_a_new_flag_appears_on_both_pages() -> None:
+    assert Flag("--novel", "`one`", "`one`, `two`", "Something new.") in flags.groups(WithChoice)[0].flags
+    rows = options.of_command(WithChoice, [""])[""]
+    assert [row.value for row in rows if row.name == "--novel"] == ["`one`", "`two`"]
+    with pytest.raises(ValueError, match=r"^--novel: no value to ask about, expected one in SAMPLES"):
+        options.of_command(WithNumber, [""])
+
+
+def test_every_flag_of_the_training_command_is_asked_about() -> None:
+    asked = {row.name for rows in options.of_command().values() for row in rows}
+    known = {one.name for group in flags.groups(JaxFlags) for one in group.flags}
+    assert known - asked == {f"--{name.replace('_', '-')}" for name in options.ASIDE} and asked <= known
+
+
+def refusing(changes: Fields, platform: str = "cpu", whole: bool = False) -> dict[str, str]:
+    """The columns that refuse a job, with their reasons."""
+    answers = {name: ask(target, Question(changes, platform, whole)) for name, target in TARGETS.items()}
+    return {name: answer.reason for name, answer in answers.items() if answer.reason is not None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, set()),
+        ({"pool": "avg"}, set()),
+        ({"pool": "sum"}, {EVENT}),
+        ({"pool": "max"}, {NIR, *READERS}),
+        ({"pool_after": True}, {EVENT}),
+        ({"kernel_size": 7}, set()),
+        ({"kernel_size": 9}, {EVENT}),
+        ({"weight_bits": 2}, set()),
+        ({"reset": "none"}, {NIR, *READERS}),
+        ({"reset": "clear", "neuron": "synaptic"}, {EVENT, TORCH, "NIR (Sinabs)"}),
+        ({"beta": 0.9}, {"NIR (Norse)"}),
+        ({"learn_beta": True}, {"NIR (Norse)"}),
+        ({"output": "integrator"}, {NIR, *READERS}),
+        ({"rate_target": 0.1}, {EVENT}),
+        ({"dtype": "float64"}, {EVENT}),
+        ({"dropout": 0.5, "optimizer": "sgd", "loss": "mse_count"}, set()),
+        ({"devices": 2}, {TORCH}),
+    ],
+)
+def test_known_answers(changes: Fields, refused: set[str]) -> None:
+    assert refusing(changes).keys() == refused
+
+
+def test_the_reasons_are_the_codes_own() -> None:
+    assert refusing({"pool": "sum"}) == {EVENT: "the event engine doesn't support sum pooling, as in conv1"}
+    assert refusing({"devices": 2}) == {TORCH: "Unrecognized options: --devices"}
+    assert refusing({"pool": "max"})[NIR] == "NIR has no max-pooling; train with --pool avg for a network.nir"
+    assert refusing({}, "gpu") == {EVENT: "the event engine runs on the CPU, not on gpu"}
+    assert refusing({}, "tpu").keys() == {EVENT, TORCH}
+
+
+def test_what_a_file_needs_besides_is_told() -> None:
+    assert ask(TARGETS[NIR], Question({})) == Answer(None, {"pool": "avg", "reset": "zero"})
+    assert ask(TARGETS[NIR], Question({"neuron": "synaptic"})) == Answer(None, {"pool": "avg", "reset": "clear"})
+    assert refusing({}, whole=True).keys() == refusing({"recipe": "fast"}, whole=True).keys() == {NIR, *READERS}
+    assert refusing({"recipe": "nir"}, whole=True) == {}
+
+
+def test_data_sets(tmp_path) -> None:
+    found = {row.value: refusing(row.question.changes).keys() for row in options.data_sets(tmp_path)}
+    files = {C, ONNX, NIR, *READERS}
+    assert list(found.values()) == [set(), set(), set(), files, set(), {EVENT}, {EVENT, *files}]
+    images, recordings, *_ = found
+    assert "`mnist`, `idx:DIR`" in images and "`nmnist:DIR`, `dvsgesture:DIR`" in recordings
+
+
+def test_the_table() -> None:
+    rows = [
+        *(options.Option("--pool", f"`{kind}`", Question({"pool": kind})) for kind in ("avg", "sum", "none")),
+        options.Option("--seed", "`1`", Question({"seed": 1}), False),
+        options.Option("--neuron", "`synaptic`", Question({"neuron": "synaptic"})),
+    ]
+    notes, usual = Notes(), {name: ask(target, Question({})).needs for name, target in TARGETS.items()}
+    lines = table(rows, notes, usual).splitlines()
+    first, second, third = (line.split(" | ") for line in lines[2:5])
+    assert first == ["| [`--pool`](flags.md#pool)", "`avg`, `none`", *["✓"] * 8, "✓ |"]
+    why = "the event engine doesn't support sum pooling, as in conv1"
+    assert second[1:4] == ["`sum`", f'no&nbsp;[1](#reason-1 "{why}")', "✓"]
+    assert third[7] == '✓&nbsp;[3](#reason-3 "with --reset clear")'
+    assert lines[-1] == "These work everywhere: [`--seed`](flags.md#seed)."
+    reasons = notes.listed().splitlines()
+    assert reasons[2] == '3. <span id="reason-3"></span>With [`--reset`](flags.md#reset) clear'
