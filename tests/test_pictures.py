@@ -68,7 +68,7 @@ def test_the_companion_and_the_comparison_take_pictures(tmp_path):
     name = write_shapes(tmp_path / "data", {"train": 64, "test": 16})
     flags = (*STACK, "--dataset", name, "--input-shape", 16, 16, 3, "--eval-every", 0, "--out", tmp_path / "run")
     printed = passed("csnn_torch.train", *flags, "--max-iters", 4)
-    assert "Final Test Accuracy: " in printed and f"Data: {name}: grey repeated to colour" in printed
+    assert "Final Test Accuracy: " in printed and f"Data: {name}: gray repeated to color" in printed
     assert RunDir(tmp_path / "run").config().data.classes == ("circle", "cross")
     words = ("--run", tmp_path / "run", "--quick", "--questions", "network", "--out", tmp_path / "compared")
     assert "Network: run" in passed("csnn_torch.compare", *words)
