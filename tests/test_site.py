@@ -43,6 +43,11 @@ def test_every_link_of_a_page_leads_somewhere_in_the_site(tmp_path: Path) -> Non
         assert set(re.findall(r'href="#(\S+?)"', text)) <= {"__skip", *re.findall(r'id="(\S+?)"', text)}
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_table_is_broken_by_an_empty_line(page: str) -> None:
+    assert not re.search(r"^\|.*\|\n\n+\|", (ROOT / page).read_text(), re.M)
+
+
 def test_every_page_is_in_the_menu() -> None:
     menu = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
     pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
