@@ -18,9 +18,10 @@ struct ConstantSource {
   const Shape& shape;
   const Neuron neuron;
   // Channels are reordered, those that fire in this image first, so that whole groups of 16 never fire.
-  int32_t* order = nullptr;  // [in]: the channel at each place
-  float* kernel = nullptr;   // [in / 16, out, k * k, 16]
-  float* current = nullptr;  // [in / 16, grid of inputs, 16], as the next two
+  int32_t* order = nullptr;       // [in]: the channel at each place
+  float* reordered = nullptr;     // the kernel [in / 16, out, k * k, 16], channels reordered
+  const float* kernel = nullptr;  // that, or the layer's own
+  float* current = nullptr;       // [in / 16, grid of inputs, 16], as the next two
   float* membrane = nullptr;
   float* total = nullptr;      // the gradient so far
   uint16_t* fires = nullptr;   // [in / 16, grid of inputs]: the lanes that fire in this image
@@ -39,7 +40,7 @@ struct ConstantSource {
 inline void lay_out(Memory& memory, ConstantSource& source) {
   const Shape& s = source.shape;
   source.order = memory.take<int32_t>(s.in);
-  source.kernel = memory.take<float>(s.kernel * s.kernel * s.in * s.out);
+  source.reordered = memory.take<float>(s.kernel * s.kernel * s.in * s.out);
   source.current = memory.take<float>(source.vectors() * lanes);
   source.membrane = memory.take<float>(source.vectors() * lanes);
   source.total = memory.take<float>(source.vectors() * lanes);
@@ -72,7 +73,7 @@ inline void reorder(const int32_t* order, int64_t words, int64_t stride, uint16_
   }
 }
 
-// Fills `fires` and `order` from the image's spikes [time, height, width, in / 16].
+// Fills `fires` from the image's spikes [time, height, width, in / 16], with the channels as they are.
 inline void find_firing(ConstantSource& source, const uint16_t* bits, int64_t time) {
   const Shape& s = source.shape;
   const int64_t wide = s.padded_width();
@@ -82,9 +83,7 @@ inline void find_firing(ConstantSource& source, const uint16_t* bits, int64_t ti
       for (int64_t x = 0; x < s.width; x++)
         for (int64_t g = 0; g < source.groups(); g++)
           source.fires[g * source.pixels() + (y + s.padding) * wide + x + s.padding] |= *bits++;
-  order_channels(source);
-  for (int64_t p = 0; p < source.pixels(); p++)
-    reorder(source.order, source.groups(), source.pixels(), source.fires + p);
+  for (int64_t c = 0; c < s.in; c++) source.order[c] = static_cast<int32_t>(c);
 }
 
 // Copies the current [height, width, in], channels reordered, with zeros around it.
@@ -107,7 +106,7 @@ inline void gather_kernel(ConstantSource& source, const float* kernel) {
   const int64_t taps = s.kernel * s.kernel;
   for (int64_t place = 0; place < s.in; place++) {
     const int64_t c = source.order[place];
-    float* to = source.kernel + place / lanes * s.out * taps * lanes + place % lanes;
+    float* to = source.reordered + place / lanes * s.out * taps * lanes + place % lanes;
     for (int64_t k = 0; k < taps; k++)
       for (int64_t o = 0; o < s.out; o++) to[(o * taps + k) * lanes] = kernel[(k * s.in + c) * s.out + o];
   }
@@ -127,6 +126,17 @@ inline void mark_reaches(ConstantSource& source) {
       source.reaches[g * source.cells() + cell] = any != 0;
     }
   }
+}
+
+// Puts the channels that fire in this image first.
+inline void put_firing_first(ConstantSource& source, const float* current, const float* kernel) {
+  order_channels(source);
+  for (int64_t p = 0; p < source.pixels(); p++)
+    reorder(source.order, source.groups(), source.pixels(), source.fires + p);
+  gather_current(source, current);
+  gather_kernel(source, kernel);
+  source.kernel = source.reordered;
+  mark_reaches(source);
 }
 
 CSNN_INLINE void next_factor(ConstantSource& source) {
@@ -160,17 +170,22 @@ inline void find_settling(ConstantSource& source, int64_t time) {
   rewind(source);
 }
 
-// Sets up from the image's spikes [time, height, width, in / 16], its current and the kernel [k, k, in, out].
-inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, const float* current,
-                  const float* kernel) {
+// Sets up from the image's spikes [time, height, width, in / 16], its current, and the kernel [k, k, in, out] and in
+// groups of 16 channels. In a window too short for any neuron to settle, the order of the channels makes no difference.
+inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, const float* current, const float* kernel,
+                  const float* grouped_kernel) {
   assert(source.shape.in <= most_constant_channels && source.neuron.reset != Reset::zero);
   find_firing(source, bits, time);
   gather_current(source, current);
-  gather_kernel(source, kernel);
-  mark_reaches(source);
   find_settling(source, time);
+  if (source.settles < time) {
+    put_firing_first(source, current, kernel);
+    memset(source.unspread, 0, source.pixels() * source.shape.out * sizeof(float));
+  } else {
+    source.kernel = grouped_kernel;
+    memset(source.reaches, 1, source.groups() * source.cells());
+  }
   memset(source.total, 0, source.vectors() * lanes * sizeof(float));
-  memset(source.unspread, 0, source.pixels() * source.shape.out * sizeof(float));
 }
 
 // Takes the dspikes [in / 16, grid of inputs, 16] of step `t` and leaves zeros; once the neurons that

@@ -252,7 +252,7 @@ void conv_backward(const ConvBackward& a, int64_t image, char* scratch_memory, f
   lay_out(memory, a, scratch, cells, constant);
   if (a.source == Source::constant)
     begin(constant, a.bits_in + image * a.lif.time * s.inputs() / lanes, a.lif.time, a.current_in + image * s.inputs(),
-          a.kernel);
+          a.kernel, a.grouped_kernel);
   sort_cells(a, constant, a.lif.membranes + image * a.lif.time * s.neurons(), cells);
   for (int64_t i = 0; i < cells.count; i++)
     cells.corner[i] = static_cast<int32_t>(
