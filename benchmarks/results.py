@@ -207,7 +207,7 @@ def summed(runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 def accuracy(runs: Sequence[dict[str, Any]]) -> str:
     values = [100 * run["accuracy"] for run in runs]
-    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2f}{spread}%"
 
 
