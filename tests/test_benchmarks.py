@@ -39,9 +39,9 @@ def run(script: str, *arguments: object, seconds: int = 60) -> subprocess.Comple
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=seconds)
 
 
-@pytest.mark.parametrize("name", ["engine_scaling"])
-def test_a_picture_is_drawn_again_from_its_recorded_figures(name: str, tmp_path: Path) -> None:
-    done = run(f"{name}.py", "--from", ROOT / f"results/{name}.json", "--plot", tmp_path / "drawn.png")
+def test_a_picture_is_drawn_again_from_its_recorded_figures(tmp_path: Path) -> None:
+    recorded = ROOT / "results/engine_scaling.json"
+    done = run("engine_scaling.py", "--from", recorded, "--plot", tmp_path / "drawn.png")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     with Image.open(tmp_path / "drawn.png") as picture:
         assert picture.width == PAGE * DPI
