@@ -224,7 +224,7 @@ def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None
 def _layer(
     model: CSNN, block: Block, before: Spikes, rule: Rule, mask: Array | None, scale: float, planes: int
 ) -> LayerOutput:
-    """A layer whose input is spikes with a weight of `scale`, or counts with `planes` bits."""
+    """A layer whose input is spikes, each multiplied by `scale`, or counts of `planes` bits."""
     values = _values(block, mask)
     channels = block.layer.out_shape[-1]
     extra = bits.padded(channels) - channels
