@@ -1,13 +1,13 @@
 """Convolutional spiking neural networks in JAX.
 
-Names are imported on first use, so that csnn_jax.data and csnn_jax.config need no JAX.
+Names are imported on first use, so csnn_jax.data and csnn_jax.config don't need JAX.
 """
 
 import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # for editors and type checkers; `_HOME` says the same to Python
+if TYPE_CHECKING:  # for editors and type checkers; at run time, `_HOME` does this
     from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig
     from csnn_jax.engine.scan import jit, run, tally, trace
     from csnn_jax.errors import UserError

@@ -29,10 +29,10 @@ def first_error(output: str) -> str:
 
 
 def refusal(box: str, words: list[str]) -> str:
-    """Turns the box with tyro's error message into one line.
+    """Turns tyro's boxed error message into one line.
 
     Args:
-        box: tyro's output: a title in the upper edge, then parts separated by rules.
+        box: tyro's output: a title in the top edge, then sections separated by rules.
         words: the command line.
     """
     rows = [row[1:-1].strip() for row in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
@@ -58,16 +58,16 @@ def refusal(box: str, words: list[str]) -> str:
 
 
 def _given(flag: str, words: list[str]) -> str:
-    """The values of a flag on the command line."""
+    """A flag's values on the command line."""
     after = itertools.dropwhile(lambda word: word.partition("=")[0] != flag, words)
     first = next(after, "").partition("=")[2]
     return " ".join([*([first] if first else []), *itertools.takewhile(lambda word: not word.startswith("--"), after)])
 
 
 def in_python(text: str) -> str:
-    """Rewrites a message for callers in Python: `time_steps` instead of --time-steps.
+    """Rewrites a message for Python callers: `time_steps` instead of --time-steps.
 
-    Commands, which are in backticks, stay unchanged.
+    Commands in backticks are left alone.
     """
 
     def named(found: re.Match[str]) -> str:
@@ -80,7 +80,7 @@ def in_python(text: str) -> str:
 
 @contextlib.contextmanager
 def naming_arguments() -> Iterator[None]:
-    """Makes a UserError name the arguments of a Python function instead of a command's flags."""
+    """Makes a UserError name a Python function's arguments instead of a command's flags."""
     try:
         yield
     except UserError as error:

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def by_bits(config: "Config", tensors: "Tensors", test: "Split") -> list[dict[str, Any]]:
-    """Bits of a weight, accuracy and kilobytes, from 2 bits to 8 or to those that the network has."""
+    """Bits per weight, accuracy and kilobytes, for 2 bits up to the network's own or 8."""
     from csnn_jax.config.grid import FEWEST, WIDEST
     from csnn_jax.runs import layouts
     from csnn_jax.trained import Trained
@@ -120,7 +120,7 @@ def _bits(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> str | None:
-    """What a run that `csnn_jax.fit` has made knows of the images that it is evaluated on; None of another run."""
+    """A note if a run made by `csnn_jax.fit` was trained on these images or evaluated on others; otherwise None."""
     arrays = ends[-1].get("arrays") if ends else None
     if not isinstance(arrays, Mapping):
         return None
@@ -133,7 +133,7 @@ def _known(ends: Sequence[Mapping[str, Any]], test: "Split") -> str | None:
 
 
 def _text(result: "Evaluation", classes: Sequence[str]) -> str:
-    """Accuracy by class, and the confusion matrix, whose columns are numbered; rows have the classes' names, too."""
+    """Accuracy by class, and the confusion matrix; columns are numbered, rows also have class names."""
     width = max(5, len(str(result.confusion.max())) + 1)
     heads = [label if label == str(number) else f"{number} {label}" for number, label in enumerate(classes)]
     wide, side = max(5, *map(len, heads)), "<" if heads != list(classes) else ">"
@@ -146,7 +146,7 @@ def _text(result: "Evaluation", classes: Sequence[str]) -> str:
 
 
 def _table(densities: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]]) -> str:
-    """Table of the layers: spikes on all images, membranes and dead channels on some."""
+    """Table of the layers: spike density on all images, membranes and dead channels on some."""
     rows = [("layer", "density", "", "dead channels", "membranes", "highest", "near", "threshold")]
     for name, layer in layers.items():
         word = "" if layer["state"] == "healthy" else layer["state"]
@@ -171,7 +171,7 @@ def _table(densities: Mapping[str, float], layers: Mapping[str, Mapping[str, Any
 
 
 def _steps(accuracies: Sequence[float]) -> str:
-    """Table of the accuracy after some of the steps, more of the first ones than of the last."""
+    """Table of the accuracy after some steps, spaced further apart toward the end."""
     last, shown = len(accuracies), {1}
     while (step := max(shown)) < last:
         shown.add(min(last, max(step + 1, round(1.3 * step))))

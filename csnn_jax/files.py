@@ -1,6 +1,6 @@
-"""Writing files so that a full disk or a crash never leaves half a file under its final name.
+"""Writes files so that a full disk or a crash never leaves half a file under its final name.
 
-Nor does a signal leave a temporary one: see `Temporary`.
+Signals don't leave temporary files behind, either: see `Temporary`.
 """
 
 import os
@@ -15,14 +15,14 @@ from csnn_jax.errors import UserError
 from csnn_jax.interrupts import unbroken
 
 BUNDLE = "manifest.json"
-"""The file that makes a folder a bundle of `export`, which can be read like a run, and must not be changed."""
+"""The file that marks a folder as a bundle from `export`, which can be read like a run but must not be changed."""
 
 
 class Temporary:
-    """A name beside `path` that nobody has. What is made under it is gone at the end of the block, unless renamed.
+    """An unused name next to `path`. Whatever is created there is removed at the end of the block, unless renamed.
 
-    Nothing is made before the name is known, and a signal can't cut off the removal. So whenever an interrupt comes,
-    nothing is left.
+    The name is known before anything is created, and a signal can't cut off the removal, so an interrupt never leaves
+    anything behind.
     """
 
     def __init__(self, path: Path):
@@ -34,14 +34,14 @@ class Temporary:
     @unbroken
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
-        with suppress(OSError):  # it never was, or it was renamed
+        with suppress(OSError):  # never created, or renamed
             self.path.unlink()
 
 
 class Scratch(Temporary):
-    """An empty folder in the system's place for temporary ones, gone at the end of the block.
+    """An empty folder in the system's temporary directory, removed at the end of the block.
 
-    Until then the temporary files of libraries lie in it too, which an interrupt might make them forget.
+    Until then, libraries put their temporary files there too, because an interrupt could keep them from cleaning up.
     """
 
     def __init__(self) -> None:
@@ -61,19 +61,19 @@ class Scratch(Temporary):
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Writes `data` under a temporary name beside `path`, then renames it: `path` is whole, old or new.
+    """Writes `data` under a temporary name next to `path`, then renames it, so `path` is complete, old or new.
 
     Raises:
-        UserError: the disk is full or the folder can't be written; `path` is as it was.
+        UserError: the disk is full or the folder can't be written; `path` is unchanged.
     """
     _write(path, data, os.replace)
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """`write_atomic` for a file that must not be there: of several writers at once, one succeeds.
+    """`write_atomic` for a file that must not exist yet: of several concurrent writers, one succeeds.
 
     Raises:
-        FileExistsError: it is there.
+        FileExistsError: the file exists.
         UserError: the disk is full or the folder can't be written.
     """
     _write(path, data, _place)
@@ -81,7 +81,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 @unbroken
 def _place(temporary: Path, path: Path) -> None:
-    """Gives a file its name as well, but never over a file that is there."""
+    """Links a file to its final name, but never over an existing file."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -102,12 +102,12 @@ def _write(path: Path, data: bytes, place: Callable[[Path, Path], None]) -> None
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a folder with these files under a temporary name beside `path`, then renames it: it is whole or not there.
+    """Writes a folder with these files under a temporary name next to `path`, then renames it: all of it or nothing.
 
-    A folder that is there already is replaced.
+    Replaces an existing folder.
 
     Raises:
-        UserError: the disk is full or the place can't be written; what was there is as it was.
+        UserError: the disk is full or the location can't be written; an existing folder is unchanged.
     """
     at = path
     with Temporary(path) as temporary:
@@ -125,10 +125,10 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
 
 @unbroken
 def replace_folder(temporary: Path, path: Path) -> None:
-    """Renames a folder that is whole, an older one first out of the way; no signal comes between the two.
+    """Moves an old folder out of the way and renames a complete one to `path`, with no signal in between.
 
     Raises:
-        OSError: it can't be renamed; what was there is as it was.
+        OSError: it can't be renamed; an existing folder is unchanged.
     """
     sync(temporary)
     with Temporary(path) as old:
@@ -147,7 +147,7 @@ def replace_folder(temporary: Path, path: Path) -> None:
 
 @unbroken
 def remove_folder(path: Path) -> None:
-    """Removes a folder if it is there; nobody sees it half removed.
+    """Removes a folder if it exists; nobody sees it half removed.
 
     Raises:
         UserError: it can't be removed.
@@ -162,7 +162,7 @@ def remove_folder(path: Path) -> None:
 
 
 def write_through(path: Path, data: bytes) -> None:
-    """Writes a file that is not there yet, and brings it to the disk."""
+    """Writes a new file and flushes it to disk."""
     with open(path, "xb") as file:
         file.write(data)
         file.flush()
@@ -170,7 +170,7 @@ def write_through(path: Path, data: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Brings to the disk what a file or folder holds, as far as the system can."""
+    """Flushes a file or folder to disk, as far as the system can."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -185,17 +185,17 @@ def append_line(path: Path, line: str) -> None:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Appends all of `data`, or nothing: what does not fit is taken back.
+    """Appends all of `data` or nothing: a partial write is undone.
 
     Raises:
-        UserError: the disk is full or the file can't be written; `path` is as it was.
+        UserError: the disk is full or the file can't be written; `path` is unchanged.
     """
     try:
         with open(path, "ab", buffering=0) as file:
             size = file.tell()
             try:
                 if file.write(data) != len(data):
-                    raise OSError(28, os.strerror(28))  # a short write: the disk became full
+                    raise OSError(28, os.strerror(28))  # a short write: the disk is full
             except OSError:
                 file.truncate(size)
                 if not size:
@@ -206,16 +206,16 @@ def append(path: Path, data: bytes) -> None:
 
 
 def user_cache(name: str) -> Path:
-    """A folder of the user's for what can be made again; the environment may say where such folders are."""
+    """A cache folder of the user; XDG_CACHE_HOME can move it."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home, "csnn_jax", name)
 
 
 def rename(made: Path, folder: Path) -> None:
-    """Gives a folder its name, unless another process was first: then its folder, which holds the same, is kept.
+    """Renames a folder, unless another process was first: then its folder, which has the same contents, is kept.
 
     Raises:
-        OSError: it can't be renamed, and there is none.
+        OSError: it can't be renamed, and there is no such folder.
     """
     try:
         made.rename(folder)

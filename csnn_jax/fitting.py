@@ -89,7 +89,7 @@ def fit(
     data.check_split(dataset.train, job.model, "train")
     data.check_split(dataset.test, job.model, "test")
     dataset = data.learned(dataset, job.model)
-    data.Augmentation.of(job, dataset.train.images)  # checks that there is what is to be changed
+    data.Augmentation.of(job, dataset.train.images)  # checks that the augmentations apply to these images
     rates = learning_rates(job.train, _iterations(job.train, len(dataset.train.labels)))
     trainer = Trainer(job, dataset.train)
 
@@ -106,7 +106,7 @@ def fit(
 
 
 def _check_used(config: Config) -> None:
-    """Raises UserError where the config asks for what `fit` doesn't do."""
+    """Raises UserError if the config sets anything that `fit` doesn't use."""
     for part, kind in (("data", DataConfig), ("train", TrainConfig)):
         for one in fields(kind):
             unused = one.name not in USED if part == "data" else one.name in UNUSED
@@ -118,7 +118,7 @@ def _check_used(config: Config) -> None:
 
 
 def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequence[str] | None) -> data.Dataset:
-    """The arrays as a data set; raises ValueError where they are none."""
+    """The arrays as a data set; raises ValueError if they are invalid."""
     wanted = config.model.input_shape
     own = None if wanted == ModelConfig.input_shape else wanted
     learnt = data.as_split(train, "train", own, ", as model.input_shape says")
@@ -136,13 +136,13 @@ def _dataset(config: Config, train: Arrays, test: Arrays, classes: int | Sequenc
 
 
 def _asked(config: Config, dataset: data.Dataset) -> Config:
-    """The job on these arrays, before what is left to `auto` is decided."""
+    """The job on these arrays, before `auto` is resolved."""
     data.check_counts(dataset.train.images, config.model)
     return data.fit_config(replace(config, data=replace(config.data, dataset=dataset.name)), dataset)
 
 
 def _iterations(settings: TrainConfig, images: int) -> int:
-    """The iterations of the job; raises UserError where there is none, or fewer than asked for."""
+    """The job's iterations; raises UserError if there are none, or fewer than requested."""
     data.epoch_batches(settings.seed, 0, images, settings.batch_size)  # checks that there is a batch
     total = iterations(settings, images)
     if settings.max_iters is not None and settings.max_iters > total:
@@ -155,7 +155,7 @@ def _iterations(settings: TrainConfig, images: int) -> int:
 
 
 def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:
-    """A line on what the arrays decided of the network."""
+    """A line that says which of the network's settings were inferred from the arrays."""
     names = ("input_shape", "time_steps", "num_classes", "scale")
     taken = [name for name in names if getattr(asked, name) != getattr(made, name)]
     values = [" ".join(flag(name, getattr(made, name))) for name in taken]
@@ -163,7 +163,7 @@ def _filled_in(asked: ModelConfig, made: ModelConfig) -> str:
 
 
 class _Fitting(RecordingJournal):
-    """Says, records and passes on what happens; the last record tells which arrays it was."""
+    """Prints and records training and calls `on_evaluation`; the last record identifies the arrays."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class _Fitting(RecordingJournal):
     def finished(self, done: int, kind: str, result: Evaluation, **more: Any) -> None:
         arrays = {"train": data.digest(self._dataset.train), "test": data.digest(self._dataset.test)}
         super().finished(done, kind, result, arrays=arrays, **more)
-        if done != self._latest:  # else it has just been told
+        if done != self._latest:  # otherwise it was just reported
             self._tell(done, result)
 
     def _tell(self, done: int, result: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""The flags of training in groups, for `--help`: a box each, whatever dataclass of the configuration they belong to."""
+"""Groups the training flags for `--help`: a box per group, regardless of the dataclass that holds them."""
 
 import ast
 import functools
@@ -22,7 +22,7 @@ TITLES = {
     "training": "Duration, initial weights, evaluations, checkpoints and engine.",
     "optimization": "The loss and the optimizer. docs/optimization.md has the formulas.",
 }
-"""The groups in the order of the help, and the line at the head of each."""
+"""The groups in the order of the help, and the heading of each."""
 
 _OF_CLASS = {DataConfig: "data", ModelConfig: "network", TrainConfig: "training"}
 _MEMBERS = {
@@ -32,12 +32,12 @@ _MEMBERS = {
         *("optimizer", "lr", "momentum", "schedule", "warmup", "weight_decay", "clip_norm", "dropout", "ema"),
         *("loss", "label_smoothing", "rate_target", "rate_weight"),
     ),
-}  # in the order of the help; other fields come after them, in the group of their class
+}  # in the order of the help; other fields follow, in the group of their class
 _OF_FIELD = {name: group for group, names in _MEMBERS.items() for name in names}
 
 
 def form(flags: Any) -> type:
-    """A dataclass with the fields of `flags`, those of its configuration in one dataclass per group.
+    """A dataclass with the fields of `flags`, with its configuration's fields in one dataclass per group.
 
     Args:
         flags: the defaults, an instance of `flags.TrainFlags` or a subclass.
@@ -58,7 +58,7 @@ def form(flags: Any) -> type:
 
 
 def plain(kind: type[T]) -> type[T]:
-    """The same dataclass of flags, with help texts that state what happens without a flag instead of "None"."""
+    """The same dataclass, with help texts that say what happens without a flag instead of "None"."""
     members = [
         (one.name, _annotation(kind, one), field() if one.default is MISSING else field(default=one.default))
         for one in fields(kind)  # type: ignore[arg-type]
@@ -67,10 +67,10 @@ def plain(kind: type[T]) -> type[T]:
 
 
 def fill(kind: type[T], filled: Any) -> T:
-    """The flags of that kind, from a `form` with its values.
+    """The flags as a `kind`, from a filled-in `form`.
 
     Raises:
-        UserError: a value out of range.
+        UserError: a value is out of range.
     """
     values: dict[str, Any] = {}
     for one in fields(filled):
@@ -80,7 +80,7 @@ def fill(kind: type[T], filled: Any) -> T:
 
 
 def fill_own(kind: type[T], filled: Any) -> T:
-    """The same with the default configuration, whatever flags say of it."""
+    """`fill` with the default configuration, ignoring configuration flags."""
     return kind(**{one.name: getattr(filled, one.name) for one in fields(filled) if one.name not in TITLES})
 
 
@@ -92,7 +92,7 @@ def _made(kind: type[T], values: dict[str, Any]) -> T:
 
 
 def _leaves(flags: Any) -> Iterator[tuple[type, Field, Any]]:
-    """Every flag: (the dataclass that it is a field of, the field, its value)."""
+    """Every flag: (its dataclass, its field, its value)."""
     for one in fields(flags):
         value = getattr(flags, one.name)
         if is_dataclass(value):
@@ -102,20 +102,20 @@ def _leaves(flags: Any) -> Iterator[tuple[type, Field, Any]]:
 
 
 def _annotation(owner: type, one: Field) -> Any:
-    """The field's type, with the text below it as the flag's help."""
+    """The field's type, with its docstring as the flag's help."""
     text = " ".join((one.metadata.get("help") or texts(owner)[one.name]).split())
     told = tyro.conf.arg(help=text, help_behavior_hint=_default)
     return Annotated[get_type_hints(owner, include_extras=True)[one.name], told]
 
 
 def _default(label: str) -> str:
-    """The end of a flag's help. Texts of flags that are None or True by default state what that means themselves."""
+    """The end of a flag's help. Help texts of flags that default to None or True explain the default themselves."""
     return "" if label in ("None", "True", "") else f"(default: {label})"
 
 
 @functools.cache
 def texts(kind: type) -> dict[str, str]:
-    """The text below each field of a dataclass, inherited ones too; generated fields have theirs with them."""
+    """The docstring of each field of a dataclass, including inherited ones; generated fields carry their own."""
     found = {}
     for base in kind.__mro__[:-1]:
         if base is NeuronFields:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrainFlags:
-    """The flags of a training: what to train, and where the run directory goes."""
+    """The flags of a training command: what to train, and where the run directory goes."""
 
     config: Config = field(default_factory=Config)
     recipe: Recipe = "original"
@@ -64,12 +64,12 @@ class TrainFlags:
             check_seeds(self.seeds)
 
     def run_of(self, seed: int) -> RunDir:
-        """The run directory of one of `seeds`; `out` is known."""
+        """The run directory of one of `seeds`; `out` must be set."""
         return RunDir(Path(self.out or "") / f"seed-{seed}")
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:
-    """Raises UserError where `--seeds` names none, one twice, or what is no seed."""
+    """Raises UserError if `--seeds` is empty, repeats a seed or has an invalid one."""
     if not seeds:
         raise UserError("--seeds: expected at least one seed")
     check("--seeds", seeds, "each seed once", len(set(seeds)) == len(seeds))
@@ -101,9 +101,9 @@ def _parse(
         print(f"{program} {version('csnn-jax')}")
         sys.exit(0)
     for word in words:
-        if "\0" in word:  # from Python; no command line can hold one
+        if "\0" in word:  # only possible from Python
             raise UserError(f"{one_line(word)}: expected no NUL byte")
-    # Where True may be the default, --no-FLAG is needed too.
+    # If True may be the default, --no-FLAG is needed too.
     options = (tyro.conf.OmitArgPrefixes, *(() if default else (tyro.conf.FlagCreatePairsOff,)))
     said = io.StringIO()
     try:
@@ -117,10 +117,10 @@ def _parse(
                 default=tyro.MISSING_NONPROP if default is None else default,
             )
     except SystemExit as end:
-        if end.code == 2:  # tyro's; a signal has another
+        if end.code == 2:  # tyro's; signals have other codes
             raise UserError(f"{refusal(said.getvalue(), words)}; see {program} --help") from None
         raise
-    sys.stderr.write(said.getvalue())  # warnings, of a command line that it takes
+    sys.stderr.write(said.getvalue())  # warnings about a valid command line
     if vars(found).get("out") == "":
         raise UserError("--out '': expected a path")
     return found
@@ -130,7 +130,7 @@ F = TypeVar("F", bound=TrainFlags)
 
 
 def begun(flags: TrainFlags) -> Config:
-    """The job of the run to go on with; of several seeds the first that there is.
+    """The job of the run to resume; with several seeds, the first run that exists.
 
     Raises:
         UserError: --resume without --out, or no run there.
@@ -154,20 +154,20 @@ def parse_train(
     begun: Callable[[F], Config] = begun,
     origin: Callable[[str], ModelConfig] = lambda path: rundir.origin(path)[0],
 ) -> F:
-    """`parse` for a training command: flags that are not given are as --recipe and --init-from have them.
+    """`parse` for a training command: flags default to the values of --recipe and --init-from.
 
-    With --resume they are the run's.
+    With --resume, they default to the run's.
 
     Args:
         kind: the dataclass.
-        program: its name in the help.
-        description: what it does, for the help.
-        arguments: None: the process's.
-        begun: reads the job of the run to go on with.
+        program: the program's name in the help.
+        description: the program's description in the help.
+        arguments: the command line; None: the process's.
+        begun: reads the job of the run to resume.
         origin: reads the network that --init-from names.
 
     Raises:
-        UserError: --resume without --out, or no run there; --seed beside --seeds; a recipe for other images.
+        UserError: --resume without --out, or no run there; --seed with --seeds; a recipe for other images.
     """
     words = {word.partition("=")[0] for word in (sys.argv[1:] if arguments is None else arguments)}
     asked = form(kind())
@@ -194,17 +194,17 @@ def parse_train(
 
 
 def _base(filled: Any, origin: Callable[[str], ModelConfig]) -> Config:
-    """The job that flags change: that of --recipe, with the network of --init-from."""
+    """The job that flags override: --recipe's, with the network of --init-from."""
     config = RECIPES[filled.recipe]
     source = filled.training.init_from
     if source is None:
         return config
-    model = replace(origin(source), num_classes=ModelConfig.num_classes)  # the data set says how many
+    model = replace(origin(source), num_classes=ModelConfig.num_classes)  # set from the data set
     return replace(config, model=model, train=replace(config.train, init="auto"))
 
 
 def _fitted(base: Config, filled: Any, words: set[str]) -> Config:
-    """The job that flags change, without what neurons or outputs that they name haven't."""
+    """The job that flags override, without the parameters that the requested neuron or output doesn't have."""
     model = base.model
     if "--neuron" in words and filled.neuron.neuron != model.neuron:
         kind = NEURONS[filled.neuron.neuron]
@@ -213,12 +213,12 @@ def _fitted(base: Config, filled: Any, words: set[str]) -> Config:
         wide = tuple(name for name in model.per_channel if name not in lacking)
         model = replace(model, neuron=kind.name, per_channel=wide, **values)
     if "--output" in words and filled.neuron.output == "spiking" and model.output == "integrator":
-        model = replace(model, output="spiking", readout="spikes")  # which the integrator alone had made membrane
+        model = replace(model, output="spiking", readout="spikes")  # it was membrane only because of the integrator
     return replace(base, model=model)
 
 
 def _check_recipe(flags: TrainFlags) -> None:
-    """Raises UserError if a recipe for MNIST's images gets others; that for recordings takes any sensor's."""
+    """Raises UserError if a recipe for MNIST gets other images; the one for recordings accepts any sensor size."""
     recipe = RECIPES[flags.recipe]
     given, made = flags.config.model.input_shape, recipe.model.input_shape
     if given != made and recipe.data.dataset == DataConfig.dataset:
@@ -227,20 +227,20 @@ def _check_recipe(flags: TrainFlags) -> None:
 
 
 def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()) -> int:
-    """Runs a command: a user's mistake is one line on stderr and exit code 2, Ctrl-C is exit code 130.
+    """Runs a command: a user's mistake prints one line on stderr and exits with code 2; Ctrl-C exits with 130.
 
-    A path that is too long for the system counts as a mistake wherever a command meets it.
+    A path that is too long for the system counts as a mistake wherever it is used.
 
-    SIGTERM ends it as an exception would, with exit code 143, so that half-made folders are taken away. Exit code 141,
-    as a shell shows of other programs, where nobody reads its output to the end (`| head`).
+    SIGTERM ends the command like an exception, with exit code 143, so half-made folders are removed. The exit code is
+    141, as a shell reports for other programs, if its output is closed early (`| head`).
 
     Args:
-        command: gives the exit code.
-        arguments: those of `main`. None: the process is this command, and Ctrl-C ends it without waiting for threads.
+        command: returns the exit code.
+        arguments: `main`'s. None: the process is this command, and Ctrl-C ends it without waiting for threads.
     """
     alone = arguments is None
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a path may hold what an ASCII terminal has not
+        if isinstance(stream, io.TextIOWrapper):  # a path may have characters that an ASCII terminal doesn't
             stream.reconfigure(errors="backslashreplace")
     with _handlers(alone):
         try:
@@ -248,7 +248,7 @@ def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()
             sys.stdout.flush()
             return code
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes on exit
             return 141
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -267,7 +267,7 @@ def run_command(command: Callable[[], int], arguments: Sequence[str] | None = ()
 
 @contextmanager
 def _handlers(alone: bool) -> Iterator[None]:
-    """The command's handlers of SIGTERM and, in a process of its own, of Ctrl-C; gives back those of the caller."""
+    """Handles SIGTERM and, in the command's own process, Ctrl-C; restores the caller's handlers at the end."""
     handlers: dict[int, Callable] = {signal.SIGTERM: terminate}
     if alone:
         handlers[signal.SIGINT] = CommandInterrupt()

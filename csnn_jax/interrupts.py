@@ -1,4 +1,4 @@
-"""Signals that end a command: the first one asks, and what was learnt is kept; a second Ctrl-C is obeyed at once."""
+"""Signals that end a command: the first one lets training save its state; a second Ctrl-C ends it at once."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def unbroken(function: F) -> F:
-    """Marks a short function that no signal cuts off in a command: the exception comes once it has returned."""
+    """Marks a short function that signals can't cut off in a command: the exception is raised after it returns."""
     _UNBROKEN.add(function.__code__)
     return function
 
 
 class CommandInterrupt:
-    """Ctrl-C in a process that is a command: KeyboardInterrupt at first, then the end, whoever may still be busy.
+    """Ctrl-C in a command's own process: KeyboardInterrupt first, then an immediate end, even if threads are busy.
 
     Threads that write a checkpoint wait for one another, and the interpreter waits for them; files are written under
     temporary names, so nothing is lost by not waiting.
@@ -44,7 +44,7 @@ class CommandInterrupt:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C in a caller's process, as Python takes it, but for what must not be cut off."""
+    """Ctrl-C in a caller's process: Python's default, except where code must not be cut off."""
     if _must_not_raise(frame):
         _again(number)
     else:
@@ -62,8 +62,8 @@ def terminate(number: int, frame: FrameType | None) -> None:
 def _must_not_raise(frame: FrameType | None) -> bool:
     """Whether an exception would do harm here.
 
-    Python discards one that is raised while garbage is collected, where JAX has a callback. A library that is cut off
-    while it is imported may crash. And what is `unbroken` is to be done wholly.
+    Python discards exceptions raised during garbage collection, where JAX has a callback. Libraries may crash if their
+    import is cut off. And `unbroken` functions must finish.
     """
     while frame is not None:
         code = frame.f_code
@@ -74,7 +74,7 @@ def _must_not_raise(frame: FrameType | None) -> bool:
 
 
 def _again(number: int) -> None:
-    """Sends the signal to this process anew, a little later."""
+    """Sends the signal to this process again, a little later."""
     timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
     timer.daemon = True
     timer.start()
@@ -90,9 +90,9 @@ def leave() -> None:
 
 @contextmanager
 def collected() -> Iterator[list[int]]:
-    """Collects Ctrl-C, SIGTERM and a lost terminal in the list it gives; a second Ctrl-C interrupts at once.
+    """Collects Ctrl-C, SIGTERM and SIGHUP in the list it yields; a second Ctrl-C interrupts at once.
 
-    Elsewhere than in the main thread, which alone gets signals, the list stays empty.
+    Outside the main thread, which gets all signals, the list stays empty.
     """
     caught: list[int] = []
 

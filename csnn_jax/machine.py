@@ -1,4 +1,4 @@
-"""Where a figure was measured: commit, processor, CPUs, memory, versions; the standard library alone."""
+"""Where a number was measured: commit, processor, CPUs, memory, versions. Uses only the standard library."""
 
 import functools
 import importlib.metadata
@@ -14,7 +14,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "snntorch", "numpy")
 
 
 def describe() -> dict[str, Any]:
-    """Processor, CPUs, Python and the versions of the frameworks, ready for JSON."""
+    """Processor, CPUs, and the versions of Python and the frameworks, ready for JSON."""
     return {
         "processor": processor(),
         "cpus": cpus(),
@@ -24,12 +24,12 @@ def describe() -> dict[str, Any]:
 
 
 def processor_name() -> str | None:
-    """The processor's name as the system tells it, None where it does not; it may stand for many processors."""
+    """The processor's name as the system reports it, or None; many processors may share a name."""
     return _processor_fields().get("model name") or platform.processor() or None
 
 
 def processor() -> str:
-    """The processor's name, with its family and model, since a name such as "AMD EPYC" stands for many."""
+    """The processor's name, with its family and model, because many share a name such as "AMD EPYC"."""
     fields = _processor_fields()
     if "model name" not in fields:
         return platform.processor()
@@ -38,12 +38,12 @@ def processor() -> str:
 
 @functools.cache
 def cpus() -> int:
-    """CPUs that this process may use, when first asked: threads are started for them."""
+    """CPUs that this process may use, as of the first call: threads are started for them."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of those distributions that are installed, by name."""
+    """Versions of the installed packages among these, by name."""
     found = {}
     for name in packages:
         try:
@@ -54,7 +54,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this code, with "-dirty" where a file of it is changed; None outside a repository."""
+    """The commit of this code, with "-dirty" if files have changed; None outside a repository."""
     here = Path(__file__)
     try:
         for command in (
@@ -70,9 +70,9 @@ def commit() -> str | None:
 
 
 def peak_memory_mb() -> int:
-    """Peak memory of this process since its start, in MB of 2**20 bytes; 0 where the system does not tell."""
+    """Peak memory of this process, in MB of 2**20 bytes; 0 if the system doesn't report it."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would give the parent's where that was larger
+    if status.exists():  # getrusage would return the parent's if that was larger
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) // 1024
     if sys.platform == "win32":
@@ -83,9 +83,9 @@ def peak_memory_mb() -> int:
 
 
 def busy_s() -> float | None:
-    """Seconds that all programs together have used of this process's CPUs since the system started.
+    """CPU time in seconds that all programs have used on this process's CPUs since the system started.
 
-    Time that the host of a virtual machine gave to others is used, too. None where the system does not tell.
+    Includes time that a virtual machine's host gave to others. None if the system doesn't report it.
     """
     try:
         lines = Path("/proc/stat").read_text().splitlines()
@@ -95,13 +95,13 @@ def busy_s() -> float | None:
     ticks = 0
     for name, *times in filter(None, map(str.split, lines)):
         if name in mine:
-            user, nice, system, _, _, irq, softirq, steal = map(int, times[:8])  # without idling, with or without I/O
+            user, nice, system, _, _, irq, softirq, steal = map(int, times[:8])  # without idle and iowait
             ticks += user + nice + system + irq + softirq + steal
     return ticks / os.sysconf("SC_CLK_TCK") or None  # a sandbox may show zeros
 
 
 def _processor_fields() -> dict[str, str]:
-    """/proc/cpuinfo of the first processor; empty elsewhere than on Linux."""
+    """/proc/cpuinfo of the first processor; empty except on Linux."""
     try:
         first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
     except OSError:

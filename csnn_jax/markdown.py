@@ -1,11 +1,11 @@
-"""Tables and numbers as every report shows them."""
+"""Tables and numbers for reports."""
 
 import math
 from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of text cells; a bar inside a cell is escaped."""
+    """A table of text cells; bars inside cells are escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 

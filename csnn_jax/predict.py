@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in flags.files:
             try:
                 sample, notes = _sample(path, config, flags.prepare)
-            except UserError as error:  # the other files are answered all the same
+            except UserError as error:  # the other files are still classified
                 print(f"error: {error}", file=sys.stderr)
                 code = 2
                 continue
@@ -64,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequence[str]]:
-    """What a file gives to the network, [H, W, C] or [T, H, W, C], and notes on how it was made.
+    """The network's input from a file, [H, W, C] or [T, H, W, C], and notes on how it was prepared.
 
     Raises:
-        UserError: it can't be read, or is not what the network was trained on.
+        UserError: the file can't be read, or isn't the kind of data that the network was trained on.
     """
     from csnn_jax.data import pictures, reader_of
     from csnn_jax.data.events import one_file
@@ -90,7 +90,7 @@ def _sample(path: str, config: Config, prepare: str) -> tuple[np.ndarray, Sequen
 
 
 def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """Pixels of 0 to 255 in the units of the data that the network was trained on."""
+    """Pixels of 0 to 255, in the units of the training data."""
     if config.brightest == 255 or not config.takes_bytes:
         return pixels
     return np.rint(pixels * (config.brightest / 255)).astype(np.uint8)
@@ -99,7 +99,7 @@ def _as_data(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
 def _text(
     path: str, notes: Sequence[str], names: Sequence[str], spikes: np.ndarray, membranes: np.ndarray | None
 ) -> str:
-    """The answer for output spikes [time, classes], or membranes where the class is read from them."""
+    """The printed result for output spikes [time, classes], or for membranes if they are the readout."""
     scores = spikes.sum(0).astype(int) if membranes is None else membranes.sum(0)
     steps = np.flatnonzero(spikes.any(1))
     first = f", first output spike at step {steps[0]}" if len(steps) else ", no output spikes"

@@ -12,14 +12,14 @@ from rich.progress import Progress as Bar
 T = TypeVar("T")
 
 LINE_EVERY = 50  # iterations between plain lines
-SILENCE = 60  # seconds of an evaluation between lines
-REWRITTEN = 0.2  # seconds between two states of a bar in Jupyter
+SILENCE = 60  # seconds between lines during an evaluation
+REWRITTEN = 0.2  # seconds between updates of a bar in Jupyter
 
 
 class CellBar:
-    """A bar in a cell of Jupyter, rewritten in place.
+    """A bar in a Jupyter cell, rewritten in place.
 
-    No widget as rich's: those need one more package, and a notebook that is saved or printed lacks them.
+    Not a widget like rich's: widgets need another package, and are missing from saved or printed notebooks.
 
     Args:
         total: iterations of the whole job.
@@ -32,7 +32,7 @@ class CellBar:
         self._handle = display(self._data(), raw=True, display_id=True)
 
     def update(self, done: int, text: str) -> None:
-        """Shows how far it is, unless it was rewritten just now."""
+        """Shows the progress, unless it was just updated."""
         self._state = done, text
         if time.perf_counter() - self._shown > REWRITTEN:
             self.show()
@@ -54,7 +54,7 @@ class Progress:
 
     Args:
         total: iterations of the whole job.
-        start: iterations done before.
+        start: iterations already done.
         batch_size: images per iteration.
     """
 
@@ -84,7 +84,7 @@ class Progress:
             self._cell.show()
 
     def step(self, iteration: int, loss: float) -> None:
-        """Tells that an iteration, counted from 1, is done. The time left counts evaluations, not compilation."""
+        """Reports that an iteration, counted from 1, is done. The time left includes evaluations, not compilation."""
         now = time.perf_counter()
         done = iteration - self._start
         if done == 1:
@@ -100,7 +100,7 @@ class Progress:
             self.line(f"Iter {iteration}, Loss: {loss:.4f}, {rate} images/s, {left} left")
 
     def batch(self, number: int, total: int) -> None:
-        """Tells that a batch of an evaluation begins; a line a minute, so that a slow one is no silence."""
+        """Reports that a batch of an evaluation begins; prints a line per minute, in case it is slow."""
         now = time.perf_counter()
         if number == 0:
             self._said = now
@@ -109,7 +109,7 @@ class Progress:
             self.line(f"Evaluating: {number} of {total} batches")
 
     def line(self, text: str) -> None:
-        """Prints a line, above the bar where there is one."""
+        """Prints a line, above the bar if there is one."""
         if self._live:
             self._bar.console.print(text, soft_wrap=True)
         else:
@@ -123,7 +123,7 @@ def _clock(seconds: float) -> str:
 
 
 def followed(items: Iterable[T], told: str, total: int) -> Iterator[T]:
-    """Gives items one by one, and shows how many there were: a bar on a terminal, else a line at the start."""
+    """Yields the items and shows progress: a bar on a terminal, otherwise a line at the start."""
     live = sys.stdout.isatty()
     if not live:
         print(told, flush=True)

@@ -1,4 +1,4 @@
-"""Jitted functions that run a network: whole windows of batches, with the right engine, or frame by frame."""
+"""Jitted functions that run a network: batches for a whole window, with the right engine, or frame by frame."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +24,7 @@ from csnn_jax.runs.metrics import Evaluation, Moments, NeuronSummary
 
 
 class Runners:
-    """Runs a network, with an engine that supports the images: frames may need another engine than single images.
+    """Runs a network with an engine that supports the images: frames may need a different one than single images.
 
     Args:
         model: the network; its parameters are passed as arguments when it runs.
@@ -57,7 +57,7 @@ class Runners:
         return self._made[engine]
 
     def describe(self, images: Images | Array | None = None) -> str:
-        """The engine for these images and the reason for it, in a few words for the log."""
+        """The engine for these images and why, in a few words for the log."""
         return self._choose(images)[1]
 
 
@@ -66,7 +66,7 @@ class BatchRunner:
 
     Args:
         model: the network; only its structure is used.
-        engine: one of those in csnn_jax.engine.
+        engine: an engine in csnn_jax.engine.
         seed: seed of the rate encoding.
         devices: devices that `share` and `evaluate` distribute batches over; None: `evaluate` uses one device, and
             `share` isn't available.
@@ -171,7 +171,7 @@ class BatchRunner:
             x = self.present(self.hold(some), np.arange(len(some)), (3, number))
             if jax.default_backend() != "cpu":  # only sums leave the device
                 return jax.device_get(self._look(params, x))
-            # XLA's sums take a CPU four times as long as NumPy's, and a second to compile.
+            # On a CPU, XLA's sums take four times as long as NumPy's, and a second to compile.
             return [metrics.moments(np.asarray(m), np.asarray(theta)) for m, theta in self._membranes(params, x)]
 
         return metrics.look(images, self._config, run)
@@ -228,11 +228,11 @@ class Stream:
         """Takes the next frame.
 
         Args:
-            frame: [H, W, C], or [batch, H, W, C] where the stream has a batch, as `classify` takes images. One that is
-                shown at every step is given again and again; of an encoded one, its spikes at this step.
+            frame: [H, W, C], or [batch, H, W, C] if the stream has a batch, as in `classify`. Pass a still image at
+                every step; with rate or latency encoding, pass its spikes at this step.
 
         Raises:
-            ValueError: a frame of another shape or type; the state stays as it was.
+            ValueError: the frame has the wrong shape or type; the state is unchanged.
         """
         config, shape = self._model.config, self._model.config.input_shape
         one = config.brightest if config.encoding == "direct" else 1
@@ -249,7 +249,7 @@ class Stream:
             raise ValueError(f"frame has values other than 0 and 1, expected {spikes}")
         state = self._states, self._scores
         self._states, spikes, self._scores = self._step(self._params, *state, x.reshape(-1, *shape))
-        # Copied, for the next step writes over the scores.
+        # Copied, because the next step overwrites the scores.
         answer, scores = np.asarray(spikes).astype(np.int64), np.array(self._scores)
         if self._model.config.readout == "spikes":
             scores = scores.astype(np.int64)
@@ -257,13 +257,13 @@ class Stream:
 
 
 def to_run(images: Any, one: float) -> Images | Array:
-    """Images as `data.as_images` has them; an array of JAX's that the network takes stays on its device.
+    """`data.as_images`, but JAX arrays of a type that the network accepts stay on their device.
 
     Raises:
-        ValueError: no numbers, or lists of different lengths; says what they are.
+        ValueError: the images aren't numbers, or are lists of different lengths; the message says what they are.
     """
     if isinstance(images, jax.core.Tracer):
-        raise ValueError("images are traced, expected an array: inside of JAX's transformations run `model` instead")
+        raise ValueError("images are traced, expected an array: inside JAX's transformations, run `model` instead")
     if isinstance(images, Array) and images.dtype in (np.uint8, np.float32):
         return images
     return as_images(images, "images", one)

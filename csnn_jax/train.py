@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def connected(flags: JaxFlags) -> "Iterator[Processes]":
-    """The processes of a job, which this one meets. Where it fails, it ends without waiting for the others.
+    """Connects this process to the job's others. If it fails, it ends without waiting for them.
 
     Raises:
         UserError: the only process fails.
     """
-    # After the flags: a wrong one is refused without waiting for JAX.
+    # After parsing: an invalid flag is an error before JAX is imported.
     if not flags.several:
         from csnn_jax.training.processes import SingleProcess
 
@@ -62,10 +62,10 @@ def connected(flags: JaxFlags) -> "Iterator[Processes]":
 
 
 def make_trainer(flags: JaxFlags, config: Config, train: "Split") -> "Trainer":
-    """The trainer of a job on the devices that the flags name.
+    """The job's trainer on the devices that the flags name.
 
     Raises:
-        UserError: there are not so many, or they can't share a batch.
+        UserError: there are fewer devices, or they can't share a batch evenly.
     """
     from csnn_jax.devices import mesh
     from csnn_jax.engine import process
@@ -80,7 +80,7 @@ def make_trainer(flags: JaxFlags, config: Config, train: "Split") -> "Trainer":
 
 
 def _begun(flags: JaxFlags) -> Config:
-    """The job to go on with, which process 0 reads."""
+    """The job to resume, which process 0 reads."""
     if not flags.several:
         return begun(flags)
     from csnn_jax.runs.config_json import job_from_json, job_to_json

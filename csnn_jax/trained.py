@@ -1,6 +1,6 @@
-"""A trained network, which classifies images and shows what its neurons do.
+"""A trained network that classifies images and shows what its neurons do.
 
-Nothing here changes global settings of the process (JAX's types, its cache, the allocator).
+Nothing here changes the process's global settings (JAX's types, its cache, the allocator).
 """
 
 from collections.abc import Iterable
@@ -168,7 +168,7 @@ class Trained:
         return runner.by_steps(self._params, replace(checked, images=images))[1]
 
     def _split(self, given: Split | tuple[Any, Any]) -> Split:
-        """Images and labels that the network can be evaluated on."""
+        """Checks images and labels that the network is to be evaluated on."""
         model = self.config.model
         found = data.as_split(given, "split", model.input_shape, one=model.brightest)
         data.check_split(found, self.config.model)
@@ -207,7 +207,7 @@ class Trained:
 
     @naming_arguments()
     def _for(self, images: Images | Array) -> tuple[BatchRunner, Images | Array]:
-        """The functions that run such images, checked first, and the images as the network takes them."""
+        """Checks the images; returns the runner for them, and the images in the network's units."""
         data.check_images(images, self.config.model)
         if images.ndim == 4 and is_recorded(self.config.data.dataset):
             shape = ", ".join(map(str, images.shape))
@@ -286,7 +286,7 @@ def save(network: Any, *where: Any, overwrite: bool = False) -> None:
 
 
 def _job(model: Any, config: Any) -> Config:
-    """The job of a network that was trained in a loop of one's own."""
+    """The job of a network that was trained in the caller's own loop."""
     if not isinstance(model, CSNN):
         raise ValueError(f"model is of type {type(model).__name__}, expected a Trained, or a CSNN and its config")
     if not isinstance(config, Config | ModelConfig):

@@ -1,4 +1,4 @@
-"""Checks of a configuration's values; each names the flag, the value and what was expected."""
+"""Checks a configuration's values; errors name the flag, the value and what was expected."""
 
 import math
 import sys
@@ -12,7 +12,7 @@ from csnn_jax.errors import UserError, one_line
 
 
 def settle(config: Any) -> None:
-    """Makes the fields of a frozen dataclass plain: lists become tuples, and NumPy's numbers and arrays Python's."""
+    """Normalizes a frozen dataclass's fields: lists become tuples, NumPy numbers and arrays become Python's."""
     for f in fields(config):
         object.__setattr__(config, f.name, _plain(getattr(config, f.name)))
 
@@ -36,10 +36,10 @@ def check(flag: str, value: object, expected: str, ok: bool) -> None:
 
 
 def show(value: object) -> str:
-    """A value as a part of one line: short, and without control characters."""
+    """A value as part of one line: short, and without control characters."""
     try:
         text = " ".join(map(_plainly, value if isinstance(value, tuple) else (value,)))
-    except ValueError:  # a whole number of more digits than Python shows
+    except ValueError:  # an integer with more digits than Python converts
         text = "(thousands of digits)"
     return one_line(text)
 
@@ -62,7 +62,7 @@ def is_counts(values: object) -> bool:
 
 def is_class_name(value: object) -> bool:
     """Whether a value can name a class in lines of text: no control characters, and not `-`, which means none."""
-    breaking = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of characters, and what ends a line or a paragraph
+    breaking = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, line and paragraph separators
     return isinstance(value, str) and value not in ("", "-") and not {*map(unicodedata.category, value)} & {*breaking}
 
 

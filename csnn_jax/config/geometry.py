@@ -149,5 +149,5 @@ class Layer:
 
 
 def _positions(length: int, window: int, stride: int) -> int:
-    """How often a window fits into a length; 0 where it doesn't."""
+    """How many positions a window has within a length; 0 if it doesn't fit."""
     return max(0, (length - window) // stride + 1)

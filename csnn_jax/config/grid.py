@@ -95,7 +95,7 @@ class Grid:
         one = xp.ones_like(bias)
 
         def scaled(extra: int) -> tuple[Any, Any, Any]:
-            """Weights and biases as whole multiples of the grid that has so many more bits, and that grid."""
+            """Weights and biases as integer multiples of a grid with `extra` more bits, and the grid's steps."""
             bits, k = self.bits + extra, self.bits + extra - exponent
             scale, top = xp.ldexp(one, k), BIAS * 2.0 ** (bits + spare + self.input_bits) - 1
             units = xp.clip(xp.round(flat * scale), 1 - 2.0**bits, 2.0**bits - 1)
@@ -105,7 +105,7 @@ class Grid:
         units, offset, step = scaled(0)
         for extra in range(1, self.finest - self.bits + 1):
             finer = scaled(extra)
-            # Whole numbers add up exactly below 2^24, and to no less than that where they reach it, in any order.
+            # In any order, integers add up exactly below 2^24, and sums that reach it never round below it.
             sums = xp.sum(abs(finer[0]), 0) * 2.0**self.input_bits + abs(finer[1])
             fits = sums < 2.0 ** (MANTISSA - self.added)
             units, offset, step = (
@@ -161,7 +161,7 @@ class Grid:
         return best
 
     def _largest(self, flat: Any, bias: Any, xp: ModuleType) -> Any:
-        """Exponents x of the powers of two above each neuron's largest weight, or what its bias needs, at least -60."""
+        """Exponents of the powers of two above each neuron's largest weight, or as its bias needs; at least -60."""
         widest = BIAS * 2.0**self.input_bits * self.input_step
         exponent = xp.frexp(xp.maximum(xp.amax(abs(flat), 0), abs(bias) * (1 / widest)))[1]
-        return xp.where(exponent < SMALLEST, SMALLEST, exponent)  # NaN's and infinity's make no difference
+        return xp.where(exponent < SMALLEST, SMALLEST, exponent)  # those of NaN and infinity don't matter

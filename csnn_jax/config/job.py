@@ -281,7 +281,7 @@ class Config:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """A name for each output neuron: that of its class, or its number where the data have no name for it."""
+        """A name for each output neuron: its class's, or its number if the data has no name for it."""
         known = self.data.classes or ()
         return (*known, *map(str, range(len(known), self.model.num_classes)))
 

@@ -154,7 +154,7 @@ class ModelConfig(NeuronFields):
                 )
 
     def _check_geometry(self) -> None:
-        """Refuses a geometry that no convolution can have; makes equal values for all convolutions one value."""
+        """Raises UserError for an impossible geometry; collapses equal values for all convolutions into one."""
         n = len(self.conv_channels)
         for choices, flag, literal in ((self.padding, "--padding", Padding), (self.pool, "--pool", Pool)):
             for choice in choices if isinstance(choices, tuple) else (choices,):

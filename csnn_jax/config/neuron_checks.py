@@ -1,4 +1,4 @@
-"""Checks of a configuration's neurons, whose fields the neurons themselves declare."""
+"""Checks a configuration's neuron fields, which the neuron models declare."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,16 +7,16 @@ from csnn_jax.config.checks import check, flag_of, is_number
 from csnn_jax.neurons.neuron import Neuron
 
 SMALLEST = 2.0**-100
-"""Of a threshold: subnormals, which some programs take for 0, then decide no spike."""
+"""Smallest threshold: keeps subnormals, which some programs flush to 0, from affecting spikes."""
 
 
 def check_neurons(config: Any, kind: Neuron, parameters: Iterable[str]) -> None:
-    """Raises UserError for what the neurons haven't; fills in their defaults, and makes equal resets one.
+    """Raises UserError for fields that the neurons don't have, fills in defaults, and collapses equal resets.
 
     Args:
         config: the `ModelConfig`.
-        kind: its neurons.
-        parameters: those of all kinds.
+        kind: its neuron model.
+        parameters: the parameters of all neuron models.
     """
     for name in parameters:
         if name in kind.parameters:
@@ -51,7 +51,7 @@ def _check_parameter(config: Any, kind: Neuron, name: str) -> None:
 
 
 def _each(config: Any, name: str) -> tuple:
-    """A field's value for each layer, which it has one for all or one each."""
+    """A field's value for each layer; the field holds one value for all or one per layer."""
     values, depth = config.each(name), len(config.conv_channels) + len(config.hidden) + 1
     check(flag_of(name), getattr(config, name), f"one value, or {depth} (one per layer)", len(values) == depth)
     return values

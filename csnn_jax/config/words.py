@@ -1,4 +1,4 @@
-"""A job as the flags that ask for it."""
+"""Converts a job to command-line flags."""
 
 from dataclasses import fields
 from typing import Any
@@ -9,12 +9,12 @@ from csnn_jax.config.network import RECORDED
 
 
 def words(config: Config, plain: Config | None = None, used: Config | None = None) -> list[str]:
-    """The flags that make one job of another.
+    """The flags that turn one job into another.
 
     Args:
         config: the job.
-        plain: the job that there is without them; None: that of no flags.
-        used: a job that may differ from `config`, whose values these flags are given; None: `config` itself.
+        plain: the job without these flags; None: the default job.
+        used: the job whose values the flags get, which may differ from `config`; None: `config`.
     """
     plain, used = plain or Config(), used or config
     flags: list[str] = []
@@ -27,7 +27,7 @@ def words(config: Config, plain: Config | None = None, used: Config | None = Non
 
 
 def flag(name: str, value: Any) -> list[str]:
-    """The words that give a field its value."""
+    """The command-line words that set a field."""
     if isinstance(value, bool):
         return [flag_of(name) if value else flag_of(f"no_{name}")]
     return [flag_of(name), *map(_word, value if isinstance(value, tuple) else (value,))]

@@ -1,1 +1,1 @@
-"""The devices that a job runs on, of one process or of several: how a batch is spread, and how processes agree."""
+"""The devices of a job, in one process or several: how batches are sharded, and how processes agree."""

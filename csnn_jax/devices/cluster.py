@@ -1,4 +1,4 @@
-"""The processes of a job on one host or many, by JAX's distributed runtime: how they meet, agree and end."""
+"""The processes of a job on one or more hosts, using JAX's distributed runtime: how they connect, agree and end."""
 
 import os
 import socket
@@ -22,19 +22,19 @@ from csnn_jax.errors import UserError, first_line
 T = TypeVar("T")
 
 HEARTBEAT = 30
-"""Seconds without a sign of life after which a process counts as dead, and the runtime ends the others."""
+"""Seconds without a heartbeat after which a process counts as dead, and the runtime ends the others."""
 DIGEST = 8  # bytes of a fact's hash
 SHOWN = 40  # bytes of a fact's value in a message
 
 
 @dataclass(frozen=True)
 class Address:
-    """The address at which the processes of a job meet, and this one's number among them.
+    """Where the processes of a job connect, and this one's index.
 
     Attributes:
-        coordinator: HOST:PORT of the first process; None: what the cluster's environment says.
-        number: of processes; None: likewise.
-        process: this one's, from 0; None: likewise.
+        coordinator: HOST:PORT of the first process; None: from the cluster's environment.
+        number: number of processes; None: likewise.
+        process: index of this process, from 0; None: likewise.
     """
 
     coordinator: str | None
@@ -43,12 +43,12 @@ class Address:
 
 
 def connect(address: Address, seconds: int) -> None:
-    """Meets the other processes, on the first call. That must come before JAX knows its devices.
+    """Connects to the other processes on the first call, which must come before JAX initializes its devices.
 
-    A runtime that waits in vain would end the process with a stack trace; a watch ends it with one line.
+    On a timeout, JAX's runtime would end the process with a stack trace; a timer ends it first, with one line.
 
     Raises:
-        UserError: no environment that JAX knows, a port that can't be had, or a coordinator that does not answer.
+        UserError: the environment isn't supported by JAX, the port isn't available, or the coordinator doesn't answer.
     """
     if jax.distributed.is_initialized():
         return
@@ -71,7 +71,7 @@ def connect(address: Address, seconds: int) -> None:
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     except (ValueError, RuntimeError) as error:
-        expected = "expected a cluster that JAX knows (Slurm, Open MPI, Kubernetes), or --coordinator"
+        expected = "expected a cluster that JAX supports (Slurm, Open MPI, Kubernetes), or --coordinator"
         raise UserError(f"--distributed: {expected}; JAX says: {first_line(error)}") from None
     finally:
         watch.cancel()
@@ -86,7 +86,7 @@ def _check_port(coordinator: str, port: int) -> None:
 
 
 def _wait(coordinator: str, host: str, port: int, seconds: int) -> None:
-    """Until the first process listens."""
+    """Waits until the first process listens."""
     end, reason = time.monotonic() + seconds, ""
     while time.monotonic() < end:
         try:
@@ -114,12 +114,12 @@ def leave(message: str, code: int = 2) -> NoReturn:
 
 @contextmanager
 def leaving() -> Iterator[None]:
-    """Ends the process with one line where the block fails, for the others can't go on and must not be waited for."""
+    """Ends the process with one line if the block fails, without waiting for the others, which can't continue."""
     try:
         yield
     except UserError as error:
         leave(str(error))
-    except (ValueError, RuntimeError) as error:  # what XLA makes of a connection that broke
+    except (ValueError, RuntimeError) as error:  # from XLA, if a connection breaks
         if not isinstance(error, jax.errors.JaxRuntimeError) and "Gloo" not in str(error):
             raise
         reason = first_line(error).rpartition("] ")[2][:200]
@@ -128,7 +128,7 @@ def leaving() -> Iterator[None]:
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """Without what libraries in C++ print: gloo greets on the standard output of every process."""
+    """Silences C++ libraries: gloo prints a greeting to stdout in every process."""
     sys.stdout.flush()
     before, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -141,10 +141,10 @@ def _muted() -> Iterator[None]:
 
 
 class Cluster:
-    """The processes that `connect` brought together; see `training.processes.Processes`.
+    """The processes that `connect` connected; see `training.processes.Processes`.
 
     Args:
-        devices: those of the job.
+        devices: the job's devices.
     """
 
     def __init__(self, devices: Devices):
@@ -194,17 +194,17 @@ class Cluster:
         return self._devices.maximum(value)
 
     def _gather(self, mine: np.ndarray) -> np.ndarray:
-        """Everybody's array of one shape [processes, ...]."""
+        """All processes' arrays, which have the same shape: [processes, ...]."""
         return np.asarray(multihost_utils.process_allgather(mine))
 
     def _said(self, value: str, source: int) -> str:
-        """The value that one process has; a long one, such as a hash, is cut."""
+        """One process's value; a long one, such as a hash, is cut."""
         data = value.encode()[:SHOWN]
         length = int(self._gather(np.array([len(data)]))[source, 0])
         return self._broadcast(data, length, source).decode(errors="ignore")
 
     def _broadcast(self, data: bytes, length: int, source: int) -> bytes:
-        """The bytes of one process; the others know their number."""
+        """One process's bytes, in all processes; the others must know their number."""
         mine = self._index == source
         array = np.frombuffer(data, np.uint8) if mine else np.zeros(length, np.uint8)
         return multihost_utils.broadcast_one_to_all(array, mine).tobytes() if length else b""

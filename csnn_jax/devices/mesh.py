@@ -1,4 +1,4 @@
-"""How a batch is spread over devices: its rows in order, an equal share each, the parameters on every one."""
+"""Spreads batches over devices: rows in order, in equal shares, with the parameters on every device."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ AXIS = "batch"
 
 
 class Devices:
-    """Spreads batches over the devices of a job, which form a mesh of one axis.
+    """Spreads batches over the devices of a job, which form a mesh with one axis.
 
     Args:
-        devices: those of all processes, in the order of the processes, equally many of each.
+        devices: devices of all processes, in the order of the processes, the same number from each.
     """
 
     def __init__(self, devices: Sequence[jax.Device]):
@@ -38,17 +38,17 @@ class Devices:
         return f"{number}{device.platform}{kind}{processes}"
 
     def rows(self, batch: int) -> slice:
-        """The rows of a batch that this process has. They may end before its share does; see `put`."""
+        """This process's rows of a batch. There may be fewer than its share; see `put`."""
         each = -(-batch // self.count)
         return slice(min(batch, each * self._first), min(batch, each * (self._first + self._own)))
 
     def put(self, rows: np.ndarray, batch: int, axis: int = 0) -> Array:
-        """A batch on all devices, of the rows that each process has.
+        """A batch on all devices, from each process's rows.
 
         Args:
-            rows: this process's, those of `rows(batch)`.
-            batch: the rows of all; where devices don't divide it, zeros fill it up.
-            axis: of the rows.
+            rows: this process's rows, as `rows(batch)` selects them.
+            batch: total number of rows; padded with zeros if it isn't divisible by the number of devices.
+            axis: axis of the rows.
         """
         missing = -(-batch // self.count) * self._own - rows.shape[axis]
         if missing:
@@ -56,9 +56,9 @@ class Devices:
         return jax.make_array_from_process_local_data(NamedSharding(self.mesh, _split(axis)), rows)
 
     def copy(self, tree: Any) -> Any:
-        """Arrays that all processes have, on every device.
+        """Copies arrays that all processes have to every device.
 
-        Unlike `jax.device_put`, it does not wait for the other processes, of which one may have been refused.
+        Unlike `jax.device_put`, it doesn't wait for the other processes, one of which may have failed.
         """
         everywhere = NamedSharding(self.mesh, P())
 
@@ -69,12 +69,12 @@ class Devices:
         return jax.tree.map(copied, tree)
 
     def maximum(self, value: int) -> int:
-        """The maximum of the values that the processes give, from 0 to 255."""
+        """The maximum of all processes' values, from 0 to 255."""
         values = np.full(self._own, value, np.uint8)
         return int(self._maximum(jax.make_array_from_process_local_data(NamedSharding(self.mesh, P(AXIS)), values)))
 
     def mean(self, tree: Any) -> Any:
-        """Mean over all devices of each array, inside `spread`. Its gradient is right where it is averaged in turn."""
+        """Mean of each array over all devices, inside `spread`. Its gradient is correct once it's averaged as well."""
         return lax.pmean(tree, AXIS) if self.count > 1 else tree
 
     def gather(self, tree: Any) -> Any:
@@ -82,18 +82,18 @@ class Devices:
         return lax.all_gather(tree, AXIS, tiled=True) if self.count > 1 else tree
 
     def spread(self, function: Callable, together: Callable) -> Callable:
-        """A function (parameters, x, ...) of a whole batch, from one of the rows of a device.
+        """Turns a function of one device's rows into a function (parameters, x, ...) of a whole batch.
 
         Args:
             function: takes the parameters, x [rows, H, W, C] or [time, rows, H, W, C], and other arrays [rows, ...].
-            together: makes of a device's results those of the whole batch: `mean` or `gather`.
+            together: combines the devices' results into the whole batch's: `mean` or `gather`.
         """
         if self.count == 1:
-            return function  # mapped over one device, XLA compiles it otherwise, and float32 sums round otherwise
+            return function  # XLA compiles a mapped function differently, so float32 sums round differently
 
         def whole(params: Any, x: Array, *others: Array) -> Any:
             specs = (P(), _split(x.ndim - 4), *[P(AXIS)] * len(others))
-            # Foreign calls declare nothing of how they vary, so nothing is checked, and sums are taken by hand.
+            # Foreign calls don't declare how they vary, so checks are off and sums are explicit.
             each = jax.shard_map(
                 lambda *arguments: together(function(*arguments)),
                 mesh=self.mesh,
@@ -107,7 +107,7 @@ class Devices:
 
 
 def alone(tree: Any) -> Any:
-    """Arrays that are on every device, on the first one of this process only."""
+    """This process's first copy of arrays that are on every device."""
     return jax.tree.map(lambda array: array.addressable_data(0), tree)
 
 
@@ -115,10 +115,10 @@ def chosen(count: int | str) -> Devices:
     """The first devices of every process.
 
     Args:
-        count: how many of each process, or "all".
+        count: number of devices per process, or "all".
 
     Raises:
-        UserError: there are not so many.
+        UserError: there are fewer.
     """
     here = jax.local_devices()
     if count != "all" and int(count) > len(here):

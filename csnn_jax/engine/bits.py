@@ -1,4 +1,4 @@
-"""Spikes as bits: what the event engine's layers pass to each other; from and to dense arrays."""
+"""Spikes as bits, which the event engine's layers pass to each other, and conversions from and to dense arrays."""
 
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -17,13 +17,13 @@ LANES = 16
 
 
 class NeuronValues(NamedTuple):
-    """What a layer's neurons run with.
+    """The parameters of a layer's neurons.
 
     Attributes:
         beta: membrane decay, a scalar in [0, 1].
         threshold: theta, a scalar.
-        mask: bits [batch, neurons / 16] of the neurons whose spikes the next layer gets; None: all. The window has the
-            spikes of all.
+        mask: bits [batch, neurons / 16] of the neurons whose spikes the next layer gets; None: all. The layer's output
+            has the spikes of all.
     """
 
     beta: Array
@@ -32,17 +32,17 @@ class NeuronValues(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """The settings of a layer's neurons that never change; hashable, so that they can be a static argument.
+    """The settings of a layer's neurons that never change; hashable, so they can be a static argument.
 
     Attributes:
         reset: "subtract", "zero" or "none".
-        surrogate: a name of the configuration, or a derivative of the user's, any JAX function of U - threshold.
+        surrogate: a name from the configuration, or the user's derivative, any JAX function of U - threshold.
         slope: sharpness of a named surrogate.
-        keep: whether the backward pass will be wanted; without, membranes are not stored.
-        read: whether a gradient comes back through the membranes too; of linear layers only.
-        masked: whether some neurons are left out by dropout.
-        weight_bits: of the layer's weights, without the sign, where they are whole numbers times the scale of their
-            neuron, which kernels then add as integers; 0: floats.
+        keep: whether to store membranes for a backward pass.
+        read: whether a gradient also flows back through the membranes; linear layers only.
+        masked: whether dropout drops some neurons.
+        weight_bits: bits of the layer's weights, without the sign, if they are integers times a scale for each neuron;
+            kernels then add integers. 0: floats.
     """
 
     reset: Reset
@@ -72,9 +72,9 @@ class Rule(NamedTuple):
         return isinstance(self.surrogate, str) and not self.masked
 
     def given(self, membranes: Array, values: NeuronValues) -> Array | None:
-        """The derivative at every membrane [batch, time, neurons] where the kernels can't compute it.
+        """The derivative at every membrane [batch, time, neurons]; None if the kernels can compute it.
 
-        It is 0 for neurons that are left out.
+        It's 0 for dropped neurons.
         """
         if self._named:
             return None
@@ -83,7 +83,7 @@ class Rule(NamedTuple):
 
 
 class ConstantCurrent(NamedTuple):
-    """The neurons behind spikes whose gradient is summed over time at once.
+    """Neurons that take the gradient of their spikes summed over time.
 
     Attributes:
         current: I [batch, neurons], the same at every step.
@@ -97,10 +97,10 @@ class ConstantCurrent(NamedTuple):
 
 
 class Product(NamedTuple):
-    """A gradient of spikes as a product not yet taken: left [batch, time, m] @ right [neurons, m] transposed.
+    """A gradient of spikes as a product that isn't computed yet: left [batch, time, m] @ right [neurons, m] transposed.
 
-    The layer that receives it multiplies image by image, so that it is never in memory as a whole, and only what it
-    needs.
+    The layer that receives it multiplies image by image, and only what it needs, so the whole product is never in
+    memory.
     """
 
     left: Array
@@ -108,10 +108,10 @@ class Product(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """The port of a sequence that comes from outside: its gradient is worked out where a caller wants it, which few do.
+    """The port of an input sequence. Its gradient is only computed if the caller uses it, which is rare.
 
     Attributes:
-        port: zeros, as those of `Spikes`.
+        port: zeros, as in `Spikes`.
     """
 
     port: Array
@@ -125,9 +125,8 @@ class Spikes(NamedTuple):
 
     Attributes:
         bits: [batch, time, neurons / 16] uint16; neuron n is bit n % 16 of word n // 16.
-        port: [batch, time, neurons] zeros that carry the gradient, or a `Product` of zeros; a `ConstantCurrent` where a
-            constant current carries it instead; `Outside` for a sequence given to the network; None where none is
-            wanted.
+        port: [batch, time, neurons] zeros that carry the gradient, or a `Product` of zeros; a `ConstantCurrent` if a
+            constant current carries it instead; `Outside` for an input sequence; None: no gradient.
     """
 
     bits: Array
@@ -135,12 +134,12 @@ class Spikes(NamedTuple):
 
 
 class LayerOutput(NamedTuple):
-    """The spikes and membranes that a layer gives for the whole window.
+    """A layer's spikes and membranes over the whole window.
 
     Attributes:
         spikes: its spikes, which carry the gradient.
         last: membranes after the last step [batch, neurons]; no gradient.
-        membranes: [batch, time, neurons], or [0] where they are not kept; a gradient where the rule says so.
+        membranes: [batch, time, neurons], or [0] if they aren't kept; differentiable if the rule says so.
     """
 
     spikes: Spikes
@@ -154,7 +153,7 @@ def padded(channels: int) -> int:
 
 
 def no_gradient(x: Array) -> Any:
-    """The cotangent of whole numbers."""
+    """The cotangent of integers."""
     return np.zeros(x.shape, jax.dtypes.float0)
 
 
@@ -173,20 +172,20 @@ _count.defvjp(lambda bits: (_count(bits), bits), lambda bits, _: (no_gradient(bi
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def pack(x: Array, planes: int = 1) -> Spikes:
-    """Bits of the whole numbers that a sequence gives to a network, which may want its gradient.
+    """Converts an input sequence of whole numbers to bits.
 
-    A count is spread over `planes` channels, bit by bit: channel p * channels + c has bit p of the count of channel c.
-    The weights of plane p then count 2^p times, see `with_planes`.
+    A count is spread over `planes` channels, bit by bit: channel p * channels + c has bit p of channel c's count. The
+    weights of plane p then count 2^p times, see `with_planes`.
 
     Args:
         x: [time, batch, positions, channels], whole numbers below 2^planes, floats or uint8; spikes with one plane.
-        planes: bits of a number.
+        planes: bits per number.
 
     Returns:
         Bits of planes * channels at each position, rounded up to a multiple of 16. Only floats get a gradient.
 
     Raises:
-        ValueError, jax.errors.JaxRuntimeError: when run, at any other number.
+        ValueError, jax.errors.JaxRuntimeError: at run time, for any other number.
     """
     time, batch, positions, channels = x.shape
     words = words_of(batch, time, positions * padded(planes * channels) // LANES)
@@ -202,7 +201,7 @@ def _pack_backward(planes: int, like: Array, cotangent: Spikes) -> tuple[Any]:
         return (no_gradient(like),)
     outside = cast(Outside, cotangent.port)
     time, batch, positions, channels = like.shape
-    # One more in a count is one more in its first plane.
+    # Incrementing a count increments its first plane.
     return (outside.port.reshape(batch, time, positions, -1)[..., :channels].swapaxes(0, 1),)
 
 
@@ -210,11 +209,11 @@ pack.defvjp(lambda x, planes: (pack(x, planes), x), _pack_backward)
 
 
 def with_planes(kernel: Array, planes: int) -> Array:
-    """Weights by which `pack`'s bits give what the counts give.
+    """Weights for `pack`'s bits that are equivalent to `kernel` for the counts.
 
     Args:
         kernel: [..., inputs, outputs].
-        planes: as `pack` got them.
+        planes: as in `pack`.
 
     Returns:
         [..., planes * inputs, outputs].

@@ -1,8 +1,8 @@
 """Compiles native/*.cc into one plain shared library next to the sources: `python -m csnn_jax.engine.build`.
 
-Needs a C++20 compiler (GCC 10, Clang 12 or later) and the headers that jax ships; no Python headers. A
-setuptools build step calls `build` too. The kernels are compiled once for each instruction set; the library
-picks one at the first call.
+Needs a C++20 compiler (GCC 10, Clang 12 or later) and the headers that jax ships, but no Python headers. A setuptools
+build step also calls `build`. The kernels are compiled once for each instruction set; the library picks one at the
+first call.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from csnn_jax.errors import first_error
 
 SOURCES = Path(__file__).parent / "native"
 LIBRARY = SOURCES / "libcsnn.so"
-# Without -ffp-contract=off a compiler fuses multiplications with additions where the instruction set can, and
-# membranes would differ between machines. Where the kernels fuse, they say so.
+# Without -ffp-contract=off, compilers fuse multiplications with additions if the instruction set supports it, and
+# membranes would differ between machines. Kernels that fuse do so explicitly.
 FLAGS = ("-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
-RELEASE = ("-DNDEBUG",)  # the library's kernels do not check their sizes: the handlers do, and tests run with asserts
+RELEASE = ("-DNDEBUG",)  # kernels don't check their sizes, because the handlers do; tests run with asserts
 WARNINGS = ("-Wall", "-Wextra", "-Wno-psabi")
 X86_SETS = {
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mbmi2", "-mbmi", "-mpopcnt"),
@@ -32,7 +32,7 @@ X86_SETS = {
 
 
 class BuildError(Exception):
-    """No compiler, or one that failed; the message is one line."""
+    """There is no compiler, or it failed; the message is one line."""
 
 
 def find_compiler() -> str:
@@ -58,7 +58,7 @@ def instruction_sets(compiler: str) -> dict[str, tuple[str, ...]]:
 
 
 def sources_digest() -> str | None:
-    """SHA-256 of the C++ sources, by which a library built from others is known; None where they are not installed."""
+    """SHA-256 of the C++ sources, to detect a library built from different ones; None if they aren't installed."""
     files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".cc", ".h"))
     digest = hashlib.sha256()
     for path in files:
@@ -88,7 +88,7 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         linked = f"{folder}/library"
         _compile([*_operations(), *handlers], (*RELEASE, *extra), linked, "-shared")
-        # In one step, so that a program that loads the library sees the old one or the new one.
+        # In one step, so a program that loads the library gets either the old or the new one.
         beside = library.with_suffix(f".{os.getpid()}")
         shutil.copy(linked, beside)
         beside.replace(library)
@@ -96,7 +96,7 @@ def build(library: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
 
 
 def link_program(source: Path, program: Path, extra: tuple[str, ...]) -> Path:
-    """Compiles a C++ program with the operations, asserts on and without JAX: for tests. Errors as `build`'s."""
+    """Compiles a C++ program with the operations, with asserts and without JAX, for tests. Errors are as in `build`."""
     _compile([*_operations(), (source, ())], extra, str(program))
     return program
 
@@ -105,7 +105,7 @@ Job = tuple[Path, tuple[str, ...]]
 
 
 def _operations() -> list[Job]:
-    """The sources that know nothing of JAX, with their flags."""
+    """The sources that don't depend on JAX, with their flags."""
     jobs: list[Job] = [(SOURCES / name, ()) for name in ("forward.cc", "ops.cc", "choose.cc", "workers.cc")]
     for name, flags in instruction_sets(find_compiler()).items():
         jobs += [(source, (f"-DISA={name}", *flags)) for source in sorted((SOURCES / "kernels").glob("*.cc"))]
@@ -136,7 +136,7 @@ def _call(command: list[str], what: str) -> None:
 
 
 def main() -> int:
-    """Builds, says where, and gives 0; or says why not, in one line, and gives 1."""
+    """Builds the library, prints its path and returns 0; on an error, prints one line and returns 1."""
     try:
         print(build())
     except BuildError as error:

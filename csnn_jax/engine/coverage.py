@@ -1,4 +1,4 @@
-"""What the event engine covers: why it can't run a model, or can't take some frames, in one line."""
+"""Which models and frames the event engine supports; if it doesn't, why, in one line."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +11,11 @@ from csnn_jax.network.model import CSNN
 
 
 class Unsupported(NotImplementedError):
-    """A model or an input that the event engine does not cover; the scan engine does."""
+    """A model or an input that the event engine doesn't support; the scan engine does."""
 
 
 def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None:
-    """Why the engine can't run this model, on these images if some are given, in one line; None where it can."""
+    """Why the engine can't run this model (on these images, if given), in one line; None if it can."""
     frames = images is not None and images.ndim == 5
     reason = lacking(model, frames)
     if reason is None and frames and model.config.encoding == "direct":
@@ -25,7 +25,7 @@ def unsupported(model: CSNN, images: Images | Array | None = None) -> str | None
 
 
 def lacking(model: CSNN, frames: bool) -> str | None:
-    """What the engine lacks for this model, fed frames or images, in one line; None: nothing."""
+    """Why the engine can't run this model with frames or with single images, in one line; None if it can."""
     if not library.available():
         return library.failure()
     if model.blocks[0].dtype != jnp.float32:
@@ -47,7 +47,7 @@ def lacking(model: CSNN, frames: bool) -> str | None:
 
 
 def _no_counts(images: Images | Array, scale: float) -> str | None:
-    """Why frames are not what the engine takes in a sequence, in one line; None where they are."""
+    """Why the engine doesn't support these frames, in one line; None if it does."""
     most = 2 ** library.limits().count_planes - 1
     takes = f"the event engine needs frames of whole numbers from 0 to {most}"
     if images.dtype == np.uint8 and scale != 1:
@@ -59,7 +59,7 @@ def _no_counts(images: Images | Array, scale: float) -> str | None:
 
 
 def _not_covered(layer: Layer, limits: library.Limits, planes: int) -> str | None:
-    """Why the kernels can't run this convolution, in one line; None where they can."""
+    """Why the kernels can't run this convolution, in one line; None if they can."""
     if layer.stride != 1:
         return f"the event engine supports stride 1, but {layer.name} has stride {layer.stride}"
     if layer.kernel not in limits.kernel_sizes:
@@ -76,5 +76,5 @@ def _not_covered(layer: Layer, limits: library.Limits, planes: int) -> str | Non
 
 
 def planes_of(model: CSNN) -> int:
-    """Bits of the numbers that a sequence may hold: encodings make spikes, frames hold counts."""
+    """Bits of a sequence's numbers: encodings produce spikes, frames have counts."""
     return library.limits().count_planes if model.config.encoding == "direct" else 1

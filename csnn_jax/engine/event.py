@@ -41,7 +41,7 @@ def run(model: CSNN, x: Array) -> tuple[States, Array]:
 
     Raises:
         ValueError: x has the wrong shape or type or is empty, or a sequence has other values. (Inside `jax.jit`, where
-            values aren't known, such a sequence raises a JaxRuntimeError with the same message.)
+            values aren't known, such a sequence raises a JaxRuntimeError at run time.)
         Unsupported: the engine doesn't support the network; the message says why.
     """
     model, x = _ready(model, x)
@@ -94,7 +94,7 @@ def tally(model: CSNN, x: Array) -> SpikeCounts:
     reads = model.config.readout
     outputs = _forward(model, x, keep=False, reads=reads)
     output = _output(model, outputs, reads)
-    # In the order of time, as scan adds: summed membranes round.
+    # In time order, like the scan engine, because sums of membranes round.
     scores, _ = jax.lax.scan(lambda sums, step: (sums + step, None), jnp.zeros_like(output[0]), output)
     return SpikeCounts(scores, _fired(outputs))
 
@@ -112,7 +112,7 @@ def fires(model: CSNN, x: Array) -> tuple[Array, ...]:
 
 
 def _ready(model: CSNN, x: Array) -> tuple[CSNN, Array]:
-    """Network and input as they run, rounded; counts and spikes that are bytes stay so. Errors as `run`'s."""
+    """The rounded network and input; counts and spikes that are bytes stay bytes. Raises the errors of `run`."""
     check_input(model, x)
     if reason := lacking(model, frames=x.ndim == 5):
         raise Unsupported(reason)
@@ -137,9 +137,9 @@ def _forward(
 ) -> list[LayerOutput]:
     """Every layer's output over the window.
 
-    `keep`: store what the backward pass needs. `sums`: the first layer may take its gradient summed over time, as that
-    of its `ConstantCurrent`, and store nothing. `reads`: what is wanted of the output layer. `dropout`: which neurons
-    are left out.
+    `keep`: store what the backward pass needs. `sums`: the first layer may take its gradient summed over time, through
+    its `ConstantCurrent`, and store nothing. `reads`: what the caller reads from the output layer. `dropout`: neurons
+    to drop.
     """
     masks = _masks(model, dropout)
     outputs: list[LayerOutput] = []
@@ -158,7 +158,7 @@ def _forward(
 
 
 def _masks(model: CSNN, dropout: Dropout | None) -> list[Array | None]:
-    """For each layer the bits of the neurons that stay [batch, neurons / 16], None where all do."""
+    """For each layer, bits of the neurons that dropout keeps [batch, neurons / 16]; None if it keeps all."""
     layers = model.config.layers
     found: list[Array | None] = [None] * len(layers)
     if dropout is not None:
@@ -189,7 +189,7 @@ def _last(model: CSNN, outputs: list[LayerOutput]) -> States:
 
 
 def _pack(x: Array, block: Block, planes: int) -> Spikes:
-    """A sequence [time, batch, H, W, C] as bits, in the layout that the first block takes."""
+    """A sequence [time, batch, H, W, C] as bits, in the first block's layout."""
     time, batch, height, width, channels = x.shape
     x = x if x.dtype == jnp.uint8 else x.astype(jnp.float32)
     if block.layer.kind == "conv":
@@ -198,7 +198,7 @@ def _pack(x: Array, block: Block, planes: int) -> Spikes:
 
 
 def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None) -> LayerOutput:
-    """The first layer, which sees the same image at every step: its current is computed once."""
+    """The first layer, which gets the same image at every step, so its current is computed once."""
     block = model.blocks[0]
     channels = block.layer.out_shape[-1]
     width = bits.padded(channels)
@@ -207,8 +207,8 @@ def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None
     current = image_current(image.astype(jnp.float32), kernel, bias, block.layer)
     values = _values(block, mask)
     time = model.config.time_steps
-    # A convolution can sum the gradient of its constant-driven input over time; then nothing is kept here.
-    after = model.config.layers[1:2]  # whose kernel takes the reset of both to be its own
+    # A convolution can sum the gradient of its constant-driven input over time, so nothing is kept here.
+    after = model.config.layers[1:2]  # its kernel uses its own reset for both
     next_is_conv = any(layer.kind == "conv" and layer.neurons.reset == rule.reset for layer in after)
     few = channels <= library.limits().constant_channels
     summed = next_is_conv and not block.layer.neurons.learned and rule.reset in ("subtract", "none") and few
@@ -224,7 +224,7 @@ def _first(model: CSNN, image: Array, rule: Rule, sums: bool, mask: Array | None
 def _layer(
     model: CSNN, block: Block, before: Spikes, rule: Rule, mask: Array | None, scale: float, planes: int
 ) -> LayerOutput:
-    """A layer that takes spikes, each of which counts for `scale`, or counts of so many `planes`."""
+    """A layer whose input is spikes, each multiplied by `scale`, or counts of `planes` bits."""
     values = _values(block, mask)
     channels = block.layer.out_shape[-1]
     extra = bits.padded(channels) - channels
@@ -238,12 +238,12 @@ def _layer(
         inputs = planes * block.layer.in_shape[-1]
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, bits.padded(inputs) - inputs), (0, extra)))
         after = model.config.layers[model.config.layers.index(block.layer) + 1]
-        # Only behind a constant current, in a long window, do parts of the product settle, which the kernel then leaves
-        # out. A product of all images at once reads the weights less often than the kernel's, which takes one.
+        # Parts of the product settle only after a constant current, in a long window; the kernel skips them. Otherwise,
+        # a product of all images at once is better: it reads the weights less often than the kernel's, image by image.
         settles = isinstance(before.port, ConstantCurrent) and before.bits.shape[1] > SETTLING
         product = bits.padded(after.out_shape[0]) if settles and after.kind == "linear" else None
         return ops.conv_lif(before, kernel, bias, values, rule, block.layer, product)
-    # Where a convolution's spikes come in, every position's channels were rounded up.
+    # After a convolution, the channels of every position are padded.
     neurons = before.bits.shape[-1] * bits.LANES
     inputs = planes * _input_channels(model, block)
     if scale != 1:
@@ -257,7 +257,7 @@ def weight_bits(block: Block, planes: int = 1) -> int:
     """Bits of a block's weights, without the sign, if kernels add them as integers; 0 if they add floats."""
     layer = block.layer
     bits = layer.grid.finest + planes - 1
-    worth = layer.kind == "linear" or layer.weight_bits is not None  # of more bits, int16 adds up few
+    worth = layer.kind == "linear" or layer.weight_bits is not None  # with more bits, int16 can add up only a few
     return bits if worth and bits <= library.limits().weight_bits else 0
 
 
@@ -269,7 +269,7 @@ def _input_channels(model: CSNN, block: Block) -> int:
 
 
 def _values(block: Block, mask: Array | None) -> NeuronValues:
-    """What a block's neurons run with: beta, clipped, and threshold as float32 scalars."""
+    """The parameters of a block's neurons: clipped beta and threshold, as float32 scalars."""
     beta, threshold = (jnp.asarray(block.in_use[name], jnp.float32) for name in ("beta", "threshold"))
     return NeuronValues(clip(beta), threshold, mask)
 
@@ -286,7 +286,7 @@ def _unpadded(membranes: Array, shape: tuple[int, ...]) -> Array:
 
 @jax.custom_vjp
 def _detached(membranes: Array, parameter: Array) -> Array:
-    """The membranes; a gradient through them to the parameter is refused, where it would silently be 0."""
+    """The membranes; a gradient through them to the parameter raises an error instead of silently being 0."""
     del parameter
     return membranes
 

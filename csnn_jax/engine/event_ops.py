@@ -1,11 +1,11 @@
 """The event engine's operations: a layer's whole window at once, each with its own `jax.custom_vjp`.
 
-Spikes travel as bits, and bits have no gradient. So `Spikes` carries beside them a `port`: zeros of the
-spikes' dense shape, read by nobody (XLA drops them), whose cotangent is the gradient of the spikes. A layer
-that takes spikes ignores the port in the forward pass and gives its gradient in the backward pass.
+Spikes are passed as bits, which have no gradient. So `Spikes` also has a `port`: zeros with the spikes' dense shape,
+which nothing reads (XLA drops them), and whose cotangent is the gradient of the spikes. A layer that receives spikes
+ignores the port in the forward pass and returns its gradient in the backward pass.
 
-Shapes: everything is image-major, [batch, time, neurons]; channels are rounded up to a multiple of 16
-(`bits.padded`), with weights of zero. The kernels themselves are called in kernels.py.
+Shapes: everything is image-major, [batch, time, neurons]; channels are padded to a multiple of 16 (`bits.padded`), with
+zero weights. kernels.py calls the kernels.
 """
 
 import math
@@ -33,7 +33,7 @@ from csnn_jax.engine.bits import (
 
 
 def _without_values(spikes: Spikes) -> Spikes:
-    """Spikes for the backward pass: the kind of port is all it needs, unless it is a `ConstantCurrent`."""
+    """Spikes for the backward pass, which only needs the kind of port, unless it's a `ConstantCurrent`."""
     if isinstance(spikes.port, Product):
         return spikes._replace(port=Product(jnp.zeros(()), jnp.zeros(())))
     if isinstance(spikes.port, Outside):
@@ -44,7 +44,7 @@ def _without_values(spikes: Spikes) -> Spikes:
 
 
 def _window(fired: kernels.Fired[Array] | kernels.ConvFired[Array], port: Product | None = None) -> LayerOutput:
-    """A layer's window, whose spikes have zeros for a port unless another is given."""
+    """A layer's window; the port of its spikes is zeros unless another one is given."""
     batch, time, words = fired.bits.shape
     zeros = jnp.zeros((batch, time, words * LANES), jnp.float32)
     return LayerOutput(Spikes(fired.bits, zeros if port is None else port), fired.last, fired.membranes)
@@ -71,10 +71,10 @@ def constant_lif(current: Array, values: NeuronValues, rule: Rule, time: int, ch
 
     Args:
         current: I [batch, neurons].
-        values: what they run with.
-        rule: the neurons' kind.
-        time: steps.
-        channels: (channels that exist, channels after rounding up).
+        values: the neurons' parameters.
+        rule: the neurons' settings.
+        time: number of steps.
+        channels: (channels without padding, channels with padding).
 
     Returns:
         The layer's window.
@@ -104,12 +104,12 @@ constant_lif.defvjp(_constant_lif_forward, _constant_lif_backward)
 def _lif_backward(
     rule: Rule, saved: _Neurons, cotangent: LayerOutput
 ) -> tuple[kernels.LifGradients[Array], NeuronValues]:
-    """The gradients of neurons whose membranes were kept, and those of their values."""
+    """The gradients of neurons whose membranes were kept, and of their parameters."""
     membranes, (beta, threshold, _) = saved
     given, dspikes = rule.given(membranes, saved.values), cast(Array, cotangent.spikes.port)
     if rule.read:
-        # Nobody reads these neurons' spikes. The kernel takes the membranes' gradient for its dS, with a derivative of
-        # 1, and only the threshold's gradient then has it too much.
+        # Nothing reads these neurons' spikes. The kernel gets the membranes' gradient as dS, with a derivative of 1.
+        # Only the threshold's gradient then has an extra term, which is removed below.
         dspikes, given = cotangent.membranes, jnp.ones_like(membranes)
     gradients = kernels.lif_backward(kernels.LifBackward(dspikes, membranes, given, beta, threshold), rule)
     dthreshold = fixed.add_up(gradients.dthreshold)
@@ -128,12 +128,12 @@ def linear_lif(
     """A linear layer and its neurons.
 
     Args:
-        spikes: of the layer before, [batch, time, inputs].
+        spikes: of the previous layer, [batch, time, inputs].
         kernel: [inputs, outputs], both multiples of 16.
         bias: [outputs].
-        values: what the neurons run with.
-        rule: the neurons' kind.
-        channels: outputs that exist.
+        values: the neurons' parameters.
+        rule: the neurons' settings.
+        channels: number of outputs without padding.
 
     Returns:
         The layer's window.
@@ -194,13 +194,13 @@ def conv_lif(
     """Convolution, pooling and the neurons.
 
     Args:
-        spikes: of the layer before, [batch, time, height * width * in].
+        spikes: of the previous layer, [batch, time, height * width * in].
         kernel: [k, k, in, out], in and out multiples of 16.
         bias: [out].
-        values: what the neurons run with.
-        rule: the neurons' kind.
-        layer: its geometry, with the channels that exist.
-        product_width: where a linear layer comes next, its outputs; the gradient then is a `Product`.
+        values: the neurons' parameters.
+        rule: the neurons' settings.
+        layer: its geometry, with channels without padding.
+        product_width: number of outputs of the linear layer that follows, if the gradient is a `Product`.
 
     Returns:
         The layer's window, of rows * columns * out neurons.
@@ -264,10 +264,10 @@ def _conv_lif_backward(
     gradients = kernels.conv_backward(operands, rule, layer, source)
     port: Port = gradients.din
     if source == "data":
-        # A pass of its own, which XLA leaves out where nobody wants this gradient.
+        # A separate pass, which XLA drops if this gradient isn't used.
         wanted = isinstance(spikes.port, Outside)
         port = Outside(kernels.conv_backward(operands, rule, layer, "spikes").din) if wanted else None
-    elif source == "constant":  # only where beta and threshold are not learned
+    elif source == "constant":  # only if beta and threshold aren't learned
         port = ConstantCurrent(gradients.din, jnp.zeros_like(beta), jnp.zeros_like(threshold))
     into = Spikes(no_gradient(spikes.bits), port)
     dvalues = neurons.gradients(fixed.add_up(gradients.dbeta), fixed.add_up(gradients.dthreshold))
@@ -285,7 +285,7 @@ def _source(spikes: Spikes) -> kernels.Source:
 
 
 def _factors(dspikes: Port, layer: Layer, channels: int) -> tuple[Array | None, ...]:
-    """(dspikes, left, right) as the kernel takes them: either the gradient of the spikes, or the two of a product."""
+    """The kernel's (dspikes, left, right): either the gradient of the spikes, or the factors of a product."""
     if not isinstance(dspikes, Product):
         return cast(Array, dspikes), None, None
     cells = math.prod(layer.out_shape[:2])

@@ -1,7 +1,7 @@
-"""Sums of gradients and losses, whose order no machine changes.
+"""Sums of gradients and losses in an order that doesn't depend on the machine.
 
-XLA hands long contractions to libraries that split them by the sizes of the caches, or by the number of threads, so the
-same training would end elsewhere on another processor. Forward sums need none of this: on their grids they are exact.
+XLA passes long contractions to libraries that split them by cache size or number of threads, so the same job would end
+with different weights on another processor. Forward sums don't need this, because they are exact on their grids.
 """
 
 from functools import partial
@@ -15,12 +15,12 @@ from csnn_jax.engine import kernels
 from csnn_jax.engine.bits import padded
 from csnn_jax.network import layers
 
-LEAST = 64  # a sum of all numbers is one of so many columns first, which vectors add
+LEAST = 64  # a total is first summed to this many columns, with vector instructions
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def add_up(x: Array, axis: int | None = None) -> Array:
-    """The sum of a float32 array over an axis, or of all its numbers, in double precision."""
+    """The sum of a float32 array over an axis, or of all its values, in double precision."""
     if axis is not None:
         rows = jnp.moveaxis(x, axis, 0)
         return kernels.add_rows(rows.reshape(len(rows), -1)).reshape(rows.shape[1:])
@@ -48,7 +48,7 @@ def multiply(left: Array, right: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
-    """The current of the first layer, which sees the same image at every step.
+    """The current of the first layer, which gets the same image at every step.
 
     Args:
         image: [batch, height, width, in].
@@ -63,7 +63,7 @@ def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Arr
 
 
 def _current(image: Array, kernel: Array, bias: Array, layer: Layer) -> Array:
-    """The same by XLA, which can differentiate it."""
+    """The same in XLA, which can differentiate it."""
     with jax.named_scope("exact"):
         if layer.kind == "linear":
             return layers.matmul(image.reshape(len(image), -1), kernel) + bias
@@ -89,7 +89,7 @@ def _image_current_backward(layer: Layer, saved: Saved, dcurrent: Array) -> tupl
         dkernel, dbias = multiply(image.reshape(len(image), -1).T, dcurrent), add_up(dcurrent, 0)
     else:
         dkernel, dbias = kernels.image_weights(image, dcurrent, winners, kernel, layer)
-    # A pass of its own, which XLA leaves out where nobody wants this gradient.
+    # A separate pass, which XLA drops if this gradient isn't used.
     (dimage,) = jax.vjp(lambda image: _current(image, kernel, bias, layer), image)[1](dcurrent)
     return dimage, dkernel, dbias
 

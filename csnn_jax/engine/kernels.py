@@ -1,7 +1,7 @@
-"""The kernels as functions on arrays; their rules of differentiation are in event_ops.py.
+"""The kernels as functions of arrays; their differentiation rules are in event_ops.py.
 
-The fields of every named tuple have the names by which native/handlers.cc takes them. A results tuple holds shapes
-before the call and arrays after it. An operand that is None is not given.
+The fields of the named tuples have the names that native/handlers.cc uses. A tuple of results has shapes before the
+call and arrays after it. Operands that are None are omitted.
 
 Shapes are image-major, [batch, time, neurons], as in native/kernels.h.
 """
@@ -28,7 +28,7 @@ class Fired(NamedTuple, Generic[A]):
 
     Attributes:
         bits: its spikes [batch, time, neurons / 16] uint16.
-        membranes: [batch, time, neurons], or [0] where they are not kept.
+        membranes: [batch, time, neurons], or [0] if they aren't kept.
         last: membranes after the last step [batch, neurons].
     """
 
@@ -43,8 +43,8 @@ class ConvFired(NamedTuple, Generic[A]):
     Attributes:
         bits: as in `Fired`.
         membranes: as in `Fired`.
-        winners: low and high bit of the place in the 2x2 window that won [batch, time, 2, neurons / 16] uint16; batch
-            is 0 where they are not kept, or there is no max-pool.
+        winners: low and high bit of the winning place in the 2x2 window [batch, time, 2, neurons / 16] uint16; batch is
+            0 if they aren't kept, or without a max-pool.
         last: as in `Fired`.
     """
 
@@ -58,7 +58,7 @@ class LayerOperands(NamedTuple):
     """The arguments of a layer with weights.
 
     Attributes:
-        bits_in: spikes of the layer before [batch, time, inputs / 16] uint16.
+        bits_in: spikes of the previous layer [batch, time, inputs / 16] uint16.
         kernel: [inputs, outputs] or [k, k, in, out].
         bias: [outputs] or [out].
         beta: membrane decay, a scalar in [0, 1].
@@ -76,9 +76,9 @@ class LifBackward(NamedTuple):
     """The arguments of the neurons' backward recurrence.
 
     Attributes:
-        dspikes: [batch, time, neurons]; is written over.
+        dspikes: [batch, time, neurons]; overwritten.
         membranes: [batch, time, neurons].
-        given: the surrogate's derivative at every membrane, where the kernels don't know it.
+        given: the surrogate's derivative at every membrane; None if the kernels can compute it.
         beta: membrane decay, a scalar in [0, 1].
         threshold: theta, a scalar.
     """
@@ -110,18 +110,18 @@ class ConvBackward(NamedTuple):
     """The arguments of a convolutional layer's backward pass.
 
     Attributes:
-        dspikes: [batch, time, neurons]; None where it is the product of the next two.
+        dspikes: [batch, time, neurons]; None if it's the product of the next two.
         left: [batch, time, m].
         right: [cells, m, out].
         membranes: [batch, time, neurons].
         given: as in `LifBackward`.
         winners: as in `ConvFired`.
-        bits_in: spikes of the layer before [batch, time, inputs / 16] uint16.
+        bits_in: spikes of the previous layer [batch, time, inputs / 16] uint16.
         kernel: [k, k, in, out].
         grouped: the same numbers as [in / 16, out, k * k, 16].
         beta: membrane decay, a scalar in [0, 1].
         threshold: theta, a scalar.
-        current_in: of the neurons behind the input [batch, inputs]; for a constant source only, as the next two.
+        current_in: current of the input's neurons [batch, inputs]; only for a constant source, like the next two.
         beta_in: their membrane decay, a scalar.
         threshold_in: their theta, a scalar.
     """
@@ -143,15 +143,15 @@ class ConvBackward(NamedTuple):
 
 
 class ConvGradients(NamedTuple, Generic[A]):
-    """The gradients that a convolutional layer's backward pass gives.
+    """The gradients from a convolutional layer's backward pass.
 
     Attributes:
         dkernel: [k, k, in, out].
         dbias: [out].
         dbeta: [batch].
         dthreshold: [batch].
-        din: gradient of the input by its source: [0] for data, [batch, time, inputs] for spikes, and of the current
-            [batch, inputs] for a constant one.
+        din: gradient of the input, by source: [0] for data, [batch, time, inputs] for spikes, and the current's [batch,
+            inputs] for a constant one.
     """
 
     dkernel: A
@@ -171,7 +171,7 @@ def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> tup
         layer: its geometry.
 
     Returns:
-        The current [batch, neurons], and the place that each max-pool took [batch, neurons] uint8; None: there is none.
+        The current [batch, neurons], and the winning place of each max-pool [batch, neurons] uint8; None without one.
     """
     geometry, batch, neurons = _geometry(layer), len(image), math.prod(layer.out_shape[:2]) * kernel.shape[-1]
     winners = jax.ShapeDtypeStruct((batch if geometry["max"] else 0, neurons), np.uint8)
@@ -181,7 +181,7 @@ def image_current(image: Array, kernel: Array, bias: Array, layer: Layer) -> tup
 
 
 def constant_lif(constant: ConstantCurrent, rule: Rule, time: int, channels: tuple[int, int]) -> Fired[Array]:
-    """Neurons driven by the same current at every step; `channels`: those that exist, and after rounding up."""
+    """Neurons driven by the same current at every step; `channels`: without and with padding."""
     batch, count = constant.current.shape
     sizes: dict[str, Any] = {"time": np.int64(time), "channels": np.int64(channels[0]), "stride": np.int64(channels[1])}
     results = _fired(batch, time, count, rule)
@@ -189,7 +189,7 @@ def constant_lif(constant: ConstantCurrent, rule: Rule, time: int, channels: tup
 
 
 def linear_lif(operands: LayerOperands, rule: Rule, channels: int) -> Fired[Array]:
-    """A linear layer and its neurons, of which `channels` exist."""
+    """A linear layer and its neurons; `channels`: number of neurons without padding."""
     batch, time, _ = operands.bits_in.shape
     results = _fired(batch, time, operands.kernel.shape[1], rule)
     sizes: dict[str, Any] = {"channels": np.int64(channels), "weight_bits": np.int64(rule.weight_bits)}
@@ -253,12 +253,12 @@ def conv_backward(operands: ConvBackward, rule: Rule, layer: Layer, source: Sour
 def image_weights(
     image: Array, dcurrent: Array, winners: Array | None, kernel: Array, layer: Layer
 ) -> tuple[Array, Array]:
-    """Gradient of a convolution's weights and biases, of the same image at every step.
+    """Gradient of the weights and biases of a convolution of the same image at every step.
 
     Args:
         image: [batch, height, width, in].
         dcurrent: gradient of the pooled current [batch, neurons].
-        winners: as `image_current` gives them.
+        winners: as returned by `image_current`.
         kernel: [k, k, in, out], out a multiple of 16.
         layer: its geometry.
 
@@ -282,7 +282,7 @@ def add_rows(x: Array) -> Array:
 
 
 def _geometry(layer: Layer) -> dict[str, Any]:
-    """The attributes that tell a kernel where a convolution's windows and cells are."""
+    """The attributes that describe a convolution's windows and cells to a kernel."""
     return {
         "size": np.array(layer.in_shape[:2], np.int64),
         "padding": np.int64(layer.padding),

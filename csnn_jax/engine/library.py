@@ -32,17 +32,17 @@ OPERATIONS = (
 
 
 class Limits(NamedTuple):
-    """What the kernels cover: native/kernels.h has it, and `csnn_limits` of native/handlers.cc gives it these names.
+    """What the kernels support, from native/kernels.h; `csnn_limits` in native/handlers.cc uses these names.
 
     Attributes:
-        inputs: the most that one output of a convolution sums, kernel size squared times padded channels.
-        constant_channels: the most channels of neurons under a constant current whose gradient a convolution sums
+        inputs: maximum inputs of one output of a convolution, kernel size squared times padded channels.
+        constant_channels: maximum channels of neurons driven by a constant current whose gradient a convolution sums
             over time.
         count_planes: bits of a count, which is a number of events in a frame.
-        weight_bits: of a weight that is added as an integer, without its sign.
+        weight_bits: maximum bits of a weight that is added as an integer, without its sign.
         kernel_sizes: heights and widths of a convolution's kernel.
         pool_sizes: heights and widths of a pooling window; 1: no pooling.
-        resets: of neurons.
+        resets: resets of neurons.
     """
 
     inputs: int
@@ -56,10 +56,10 @@ class Limits(NamedTuple):
 
 @functools.cache
 def failure() -> str | None:
-    """Why the event engine cannot run here, in one line; None where it can. Loads the library once.
+    """Why the event engine can't run here, in one line; None if it can. Loads the library once.
 
     Raises:
-        UserError: the environment variable CSNN_ISA names an instruction set that there is not.
+        UserError: the environment variable CSNN_ISA names an instruction set that isn't available.
     """
     try:
         library = ctypes.CDLL(str(build.LIBRARY))
@@ -84,15 +84,15 @@ def failure() -> str | None:
 
 
 def available() -> bool:
-    """Whether the event engine can run here. Errors as `failure`'s."""
+    """Whether the event engine can run here. Raises the errors of `failure`."""
     return failure() is None
 
 
 def limits() -> Limits:
-    """The sizes and resets that the kernels cover.
+    """The sizes and resets that the kernels support.
 
     Raises:
-        RuntimeError: the library is not built, or can't be loaded.
+        RuntimeError: the library isn't built, or can't be loaded.
     """
     _require()
     read = ctypes.CDLL(str(build.LIBRARY)).csnn_limits
@@ -101,12 +101,12 @@ def limits() -> Limits:
 
 
 def float_of(*shape: int) -> jax.ShapeDtypeStruct:
-    """A float32 result of this shape."""
+    """A float32 result with this shape."""
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
 def words_of(*shape: int) -> jax.ShapeDtypeStruct:
-    """A result of words of 16 bits of this shape."""
+    """A result with this shape, in 16-bit words."""
     return jax.ShapeDtypeStruct(shape, jnp.uint16)
 
 
@@ -117,23 +117,23 @@ def call(
     aliases: Mapping[str, str] | None = None,
     **attributes: Any,
 ) -> dict[str, Array]:
-    """Calls an operation of native/handlers.cc, which takes all by name.
+    """Calls an operation of native/handlers.cc, which looks up its arguments by name.
 
-    XLA numbers operands and results, so their numbers go along as the attributes `operands` and `results`.
+    XLA passes operands and results by position, so the attributes `operands` and `results` have their positions.
 
     Args:
         name: one of OPERATIONS.
-        operands: its arrays; None: not given.
+        operands: its arrays; None: omitted.
         results: shapes and types of its results.
-        aliases: by the name of an operand, that of the result which may be written over it.
-        attributes: what else it takes.
+        aliases: maps an operand to the result that may overwrite it.
+        attributes: other arguments.
 
     Returns:
         The results.
 
     Raises:
-        RuntimeError: the library is not built, or can't be loaded.
-        jax.errors.JaxRuntimeError: when run, at a name, shape or value that the operation does not take.
+        RuntimeError: the library isn't built, or can't be loaded.
+        jax.errors.JaxRuntimeError: at run time, for a name, shape or value that the operation doesn't accept.
     """
     _require()
     given = {operand: array for operand, array in operands.items() if array is not None}

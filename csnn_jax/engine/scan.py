@@ -16,8 +16,8 @@ from csnn_jax.config import Readout
 from csnn_jax.network.model import CSNN, Block, States, advance, enter, exact
 from csnn_jax.neurons.neuron import MEMBRANE, State
 
-# XLA hands matrix products and convolutions on the CPU to YNNPACK by default; for the default network's convolution
-# its own Eigen code takes less than half the time (4.6 against 10.9 ms a step).
+# On the CPU, XLA uses YNNPACK for matrix products and convolutions by default; for the default network's convolution,
+# its own Eigen code takes less than half the time (4.6 vs. 10.9 ms per step).
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 _KEPT = jax.checkpoint_policies.save_only_these_names("membrane", "winner", "activity")
@@ -158,19 +158,19 @@ def _window(
 ) -> tuple[States, Array, list[Array]]:
     """(last states, output spikes or membranes, each layer's density).
 
-    The convolutional blocks go through time together, step by step. Then each linear block takes the
-    spikes of the whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read
-    again at every step) before its neurons go through time.
+    The convolutional blocks go through time together, step by step. Then each linear block multiplies the spikes of the
+    whole window in one matrix product (its weights, 6 MB for the default fc1, would otherwise be read again at every
+    step) before its neurons go through time.
 
-    Of the forward pass only the states and the winners of the max-pools are kept for the backward pass; spikes are
-    recomputed from the membranes, which costs a comparison each.
+    The forward pass keeps only the states and the winners of max-pools for the backward pass; spikes are recomputed
+    from the membranes, which costs one comparison each.
     """
     model, x = ready(model, x)
     split = sum(block.layer.kind == "conv" for block in model.blocks) or 1
     first, rest = model.blocks[:split], model.blocks[split:]
 
     def seen(block: Block, state: State) -> Array | None:
-        """The membranes of a block where they are wanted."""
+        """The membranes of a block if they are to be returned."""
         return state[MEMBRANE] if reads == "membrane" and block is model.blocks[-1] else None
 
     def together(states: States, current: Array) -> tuple[States, tuple[Array, Array | None, list[Array]]]:

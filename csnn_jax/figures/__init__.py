@@ -1,6 +1,6 @@
-"""The figures of runs, and the style of all figures of this project."""
+"""The figures of runs, and the style of all the project's figures."""
 
 from typing import Literal
 
 Figures = Literal["png", "pdf"]
-"""What pictures are written as; pdf: as PDF too."""
+"""The format of figures; pdf: PDF in addition to PNG."""

@@ -1,4 +1,4 @@
-"""accuracy.png: accuracy and loss against the iteration, from a run's records."""
+"""accuracy.png: accuracy and loss by iteration, from a run's records."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +12,9 @@ from csnn_jax.figures.style import BLUE, COLUMN, GREY, INK, ORANGE, new, styled
 from csnn_jax.runs.rundir import RunDir
 
 HIGH = 95.0
-"""Percent: what lies above it is drawn a second time, on a scale of its own."""
+"""Percent; accuracies above it are drawn again on a separate scale."""
 WIDTH = 25
-"""Iterations that the mean of the loss is taken over; odd, so that it has a middle."""
+"""Iterations in the loss's moving average; odd, so it has a center."""
 
 Points = tuple[list[int], list[float]]
 _COLORS = {"test": BLUE, "validation": ORANGE}
@@ -22,7 +22,7 @@ _COLORS = {"test": BLUE, "validation": ORANGE}
 
 @styled
 def draw(run: RunDir) -> Figure:
-    """Accuracies above, where there are any, and the loss below."""
+    """Accuracies, if any, above, and the loss below."""
     curves, final = _evaluations(run), _final(run)
     scales = _scales([y for _, accuracies in [*curves.values(), final] for y in accuracies])
     figure = new(COLUMN, 1.3 * len(scales) + 1.5)
@@ -42,14 +42,14 @@ def draw(run: RunDir) -> Figure:
 
 
 def _evaluations(run: RunDir) -> dict[str, Points]:
-    """Percent of right answers by iteration, of each kind of evaluation that there was."""
+    """Accuracy in percent by iteration, for each kind of evaluation in the run."""
     records_of = {kind: run.records(kind) for kind in _COLORS}
     return {kind: _points(records) for kind, records in records_of.items() if records}
 
 
 def _final(run: RunDir) -> Points:
     ends = [end for end in run.records("end") if not end["interrupted"]][-1:]
-    return _points([end for end in ends if end["accuracy"] is not None])  # a network that was saved was not evaluated
+    return _points([end for end in ends if end["accuracy"] is not None])  # None if `csnn_jax.save` made the run
 
 
 def _points(records: list[dict[str, Any]]) -> Points:
@@ -69,7 +69,7 @@ def _accuracy(axes: Axes, curves: Mapping[str, Points], final: Points) -> None:
 
 
 def _name_final(axes: Axes, final: Points, split: str) -> None:
-    """The final accuracy, beside its star and right of the axes."""
+    """The final accuracy, next to its star, right of the axes."""
     for iteration, accuracy in zip(*final, strict=True):
         axes.annotate(
             f"final {split}\n{accuracy:.2f} %",

@@ -1,4 +1,4 @@
-"""confusion.png: which classes are taken for which."""
+"""confusion.png: which classes are confused with which."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,20 +10,20 @@ from matplotlib.figure import Figure
 from csnn_jax.figures.style import COLUMN, PAGE, TEXT, new, short, styled
 
 COUNTED = 20
-"""Up to so many classes, every count is written into its cell."""
+"""Up to this many classes, cells show their counts."""
 FEW, LONGEST = 3, 16
-"""Characters of a class's name that fit below a column; longer ones are turned, and cut at the second number."""
+"""Characters of a class name that fit below a column; longer names are rotated, and cut at the second number."""
 DIGIT = 0.64 * TEXT / 72
 """Width of a digit in inches."""
 
 
 @styled
 def draw(matrix: np.ndarray, accuracy: float, names: Sequence[str], of: str = "test") -> Figure:
-    """A confusion matrix [true class, predicted class] with the names of the classes: right in blue, wrong in orange.
+    """A confusion matrix [true class, predicted class] with class names: right in blue, wrong in orange.
 
-    `of` says which images these are.
+    `of` names the split.
 
-    Mistakes have a scale of their own, the square root of their number, for they are few.
+    Mistakes are few, so they have a separate color scale, the square root of their number.
     """
     classes = len(matrix)
     shown = _shown(names)
@@ -55,7 +55,7 @@ def _colors(matrix: np.ndarray) -> np.ndarray:
 
 
 def _shown(names: Sequence[str]) -> dict[int, str]:
-    """What stands at the axes: the names of the classes, or where these are many, some of their numbers."""
+    """Labels of the axes: class names, or some of the class numbers if there are many."""
     classes = len(names)
     if classes <= 30:
         return {number: short(name, LONGEST) for number, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""spikes.png: what one image makes of a network: rasters, membranes, and where each layer fires."""
+"""spikes.png: a network's response to one image: rasters, membranes, and where each layer fires."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from matplotlib.ticker import MaxNLocator
 from csnn_jax.figures.style import BLUE, GREY, INK, ORANGE, PAGE, SKY, new, short, styled
 
 FEW = 20
-"""A layer of so many neurons is shown whole, in its own order."""
+"""Layers of up to this many neurons are shown in full, in their own order."""
 ROWS = 16
-"""Neurons that are shown of any other layer."""
+"""Number of neurons shown for any other layer."""
 NAMES = 6
-"""Of these, those that are named at the axis."""
+"""Maximum number of these that are labeled on the axis."""
 LONGEST = 9
-"""Characters of a class's name."""
+"""Maximum characters of a class name."""
 ROW = 0.135
-"""Inches that a row needs to be named."""
+"""Height in inches that a labeled row needs."""
 
 
 class Sample(NamedTuple):
-    """An image with the membranes and spikes of every layer while the network saw it.
+    """An image, and every layer's membranes and spikes in response to it.
 
     Attributes:
         image: [H, W, C] uint8, or [T, H, W, C].
         label: its class.
         membranes, spikes: U and S of every layer, each [time, *shape].
-        thresholds: of every layer; None: it has none.
-        names: of the classes.
-        split: what the image is one of.
+        thresholds: threshold of every layer; None for an integrator.
+        names: names of the classes.
+        split: the split that the image is from.
     """
 
     image: np.ndarray
@@ -49,12 +49,12 @@ class _Layer:
     """One layer over the window.
 
     Attributes:
-        name: for readers.
-        naming: what the parts of a neuron's name are.
+        name: display name.
+        naming: label of the axis with the neurons' names.
         shape: (rows, columns, channels), or (neurons,).
         membranes, spikes: [time, neurons].
-        threshold: of its neurons, if they have one.
-        classes: the names of its neurons, which classes have; None: it isn't the last layer.
+        threshold: threshold of its neurons; None for an integrator.
+        classes: names of the classes, for the last layer; None for others.
     """
 
     name: str
@@ -72,7 +72,7 @@ class _Layer:
 
     @property
     def counts(self) -> np.ndarray:
-        """Spikes of every neuron [neurons]."""
+        """Spike count of every neuron [neurons]."""
         return self.spikes.sum(0).astype(int)
 
     @property
@@ -87,14 +87,14 @@ class _Layer:
 
     @property
     def shown(self) -> np.ndarray:
-        """The neurons that have a row: all of few, else from those that spike most to those that spike least."""
+        """The neurons that get a row: all if there are few, otherwise some from most to fewest spikes."""
         ranked = self.ranked
         if self.whole:
             return np.arange(len(self.counts))
         return ranked[np.linspace(0, len(ranked) - 1, min(len(ranked), ROWS)).astype(int)]
 
     def neuron(self, index: int) -> str:
-        """Name of a neuron: that of its class, channel/row/column, or its number."""
+        """Name of a neuron: its class, channel/row/column, or its number."""
         if self.classes is not None:
             return short(self.classes[index], LONGEST)
         if len(self.shape) == 1:
@@ -107,8 +107,8 @@ class _Layer:
 def draw(sample: Sample) -> Figure:
     """A row with the first layer's membranes, one for each layer's raster, and one with the last layer's membranes.
 
-    On their left: the image, where each layer fires, and the output's counts. An integrator has no raster, and sums of
-    membranes for counts.
+    On the left: the image, where each layer fires, and the output's counts. An integrator has summed membranes instead
+    of a raster and counts.
     """
     layers = _layers(sample)
     spiking = [layer for layer in layers if not layer.integrates]
@@ -144,7 +144,7 @@ def _layers(sample: Sample) -> list[_Layer]:
 
 
 def _most_middle_least(layer: _Layer) -> np.ndarray:
-    """Three neurons with differing numbers of spikes; of a silent layer those with the highest membranes."""
+    """Three neurons with different numbers of spikes; for a silent layer, those with the highest membranes."""
     ranked = layer.ranked
     if not len(ranked):
         return np.argsort(-layer.membranes.max(0), kind="stable")[:3]
@@ -152,7 +152,7 @@ def _most_middle_least(layer: _Layer) -> np.ndarray:
 
 
 def _raster(axes: Axes, layer: _Layer) -> None:
-    """A row of dashes for each neuron that is shown."""
+    """A row of dashes for each shown neuron."""
     shown, density = layer.shown, f"density {layer.spikes.mean():.1%}"
     which = f"all {len(shown)} neurons" if layer.whole else _which(layer)
     axes.set_title(f"{layer.name}: {which}; {density}")
@@ -176,7 +176,7 @@ def _which(layer: _Layer) -> str:
 
 
 def _traces(axes: Axes, layer: _Layer, chosen: np.ndarray, all_others: bool = False) -> None:
-    """Membranes of the chosen neurons, named in a line above; of few neurons the others in grey, if asked for."""
+    """Membranes of the chosen neurons, labeled above; with `all_others`, a small layer's other neurons in gray."""
     if all_others and layer.whole:
         axes.plot(layer.membranes, color=GREY, linewidth=0.5)
     for neuron, color, unit in zip(chosen, (BLUE, ORANGE, SKY), (" spikes", "", ""), strict=False):
@@ -190,7 +190,7 @@ def _traces(axes: Axes, layer: _Layer, chosen: np.ndarray, all_others: bool = Fa
 
 
 def _left(figure: Figure, grid, sample: Sample, layers: Sequence[_Layer]) -> None:
-    """The image; below it where each layer fires; at the end the output's counts, beside raster and membranes."""
+    """The image, below it where each layer fires, and finally the output's counts, next to raster and membranes."""
     _image(figure.add_subplot(grid[0, 0]), sample)
     for row, layer in enumerate(layers[:-1], 1):
         panel: Callable[[Axes, _Layer], None] = _places if len(layer.shape) == 3 else _rates
@@ -208,14 +208,14 @@ def _image(axes: Axes, sample: Sample) -> None:
 
 
 def _places(axes: Axes, layer: _Layer) -> None:
-    """Spikes of a convolution's neurons by place, all channels together."""
+    """A convolution's spikes by position, summed over channels."""
     axes.imshow(layer.counts.reshape(layer.shape).sum(-1), cmap="Blues", vmin=0)
     axes.set_title("spikes by place")
     _bare(axes, layer.shape[:2])
 
 
 def _bare(axes: Axes, size: tuple[int, ...]) -> None:
-    """Only the first and the last row and column are named."""
+    """Labels only the first and last row and column."""
     axes.set(yticks=sorted({0, size[0] - 1}), xticks=sorted({0, size[1] - 1}))
     axes.grid(visible=False)
     axes.spines[["top", "right"]].set_visible(True)
@@ -229,7 +229,7 @@ def _rates(axes: Axes, layer: _Layer) -> None:
 
 
 def _output(axes: Axes, layer: _Layer, label: int) -> None:
-    """Output spikes, or summed membranes, of each class; that of the image stands out."""
+    """Output spikes, or summed membranes, of each class, with the image's class highlighted."""
     shown = layer.shown
     scores = layer.membranes.sum(0) if layer.integrates else layer.counts
     axes.barh(range(len(shown)), scores[shown], color=[BLUE if one == label else GREY for one in shown])

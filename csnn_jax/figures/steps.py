@@ -1,4 +1,4 @@
-"""steps.png: accuracy against the steps of the window that are used."""
+"""steps.png: accuracy by number of steps used."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from csnn_jax.figures.style import BLUE, COLUMN, new, powers, styled
 
 @styled
 def draw(accuracies: Sequence[float], of: str = "test") -> Figure:
-    """The accuracy if the window ended after each step, the first one first, on a logarithmic axis of steps.
+    """The accuracy if the window ended after each step, on a logarithmic axis.
 
-    `of` says on which images.
+    `of` names the split.
     """
     figure = new(COLUMN, 2.2)
     axes = figure.subplots()

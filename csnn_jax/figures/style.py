@@ -1,7 +1,7 @@
-"""How every figure of the project looks, and how it is written: as PNG, and on request as PDF.
+"""The style of the project's figures, and how they're written: as PNG, optionally also as PDF.
 
-A figure is as wide as one or two columns of a journal, so that its text has its size in print. Colours are those of
-Okabe and Ito, which the colour-blind tell apart. `styled` makes a function draw in this style, whatever the caller's.
+Figures are one or two journal columns wide, so text has its actual size in print. Colors are Okabe and Ito's, which
+color-blind readers can distinguish. `styled` makes a function draw in this style, regardless of the caller's.
 """
 
 import io
@@ -10,22 +10,22 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure  # without pyplot, whose backend is the caller's affair
+from matplotlib.figure import Figure  # without pyplot, whose backend is up to the caller
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from csnn_jax.figures import Figures
 from csnn_jax.files import write_atomic
 
 COLUMN, PAGE = 3.5, 7.0
-"""Widths in inches: of one column of a journal, and of two."""
+"""Widths in inches of one journal column, and of two."""
 TEXT = 8.0
-"""Size of the text in points."""
+"""Text size in points."""
 DPI = 170
-"""Pixels an inch of a PNG."""
+"""Pixels per inch of a PNG."""
 BLUE, ORANGE, SKY = "#0072b2", "#d55e00", "#56b4e9"
-"""Of lines and marks, in the order in which they are taken."""
+"""Colors of lines and marks, in the order of use."""
 INK, GREY = "#222222", "#999999"
-"""Of text and axes, and of lines in the background."""
+"""Colors of text and axes, and of background lines."""
 
 _GROUPS = {
     *("axes", "figure", "font", "grid", "image", "legend", "lines"),
@@ -36,7 +36,7 @@ _SETTINGS = {key: value for key, value in matplotlib.rcParamsDefault.items() if 
     **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "legend.fontsize", "figure.titlesize"), TEXT),
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), TEXT),
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-    "text.parse_math": False,  # a name may hold dollars; and mathtext's exponents would be too small
+    "text.parse_math": False,  # names may contain dollar signs, and mathtext's exponents are too small
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,7 +46,7 @@ _SETTINGS = {key: value for key, value in matplotlib.rcParamsDefault.items() if 
     "lines.linewidth": 1.2,
     "lines.markersize": 3,
     "legend.frameon": False,
-    "pdf.fonttype": 42,  # TrueType, embedded: journals refuse Type 3
+    "pdf.fonttype": 42,  # embedded TrueType, because journals reject Type 3
 }
 
 styled = matplotlib.rc_context(_SETTINGS)
@@ -54,7 +54,7 @@ styled = matplotlib.rc_context(_SETTINGS)
 
 
 def new(width: float, height: float) -> Figure:
-    """An empty figure of so many inches; to be called where the style holds."""
+    """An empty figure, sized in inches; call it inside a `styled` function."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -66,7 +66,7 @@ def png(figure: Figure) -> bytes:
 
 @styled
 def pdf(figure: Figure) -> bytes:
-    """A figure as PDF with its fonts in it; the same figure gives the same bytes."""
+    """A figure as PDF with embedded fonts; the same figure gives the same bytes."""
     return _bytes(figure, "pdf", {"CreationDate": None})
 
 
@@ -86,14 +86,14 @@ def save(figure: Figure, folder: Path, name: str, figures: Figures) -> None:
 
 
 def powers(axes: Axes, which: str = "y") -> None:
-    """Labels a logarithmic axis with numbers such as 1e-5, whose digits are all of the text's size."""
+    """Labels a logarithmic axis with numbers such as 1e-5, with all digits at full size."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
 def short(name: str, most: int) -> str:
-    """The name of a class, cut to so many characters."""
+    """The name of a class, cut to at most `most` characters."""
     return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 

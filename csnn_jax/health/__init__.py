@@ -1,1 +1,1 @@
-"""Whether a network in training is healthy, and what to try where it is not; NumPy only."""
+"""Checks whether a network is healthy during training, and suggests what to try if it isn't. NumPy only."""

@@ -1,4 +1,4 @@
-"""A trouble of the network in one line, and one thing to try, from a table."""
+"""Describes a problem with the network in one line, and suggests one thing to try, from a table."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +9,16 @@ from csnn_jax.config.auto import lr_of, usual_lr
 from csnn_jax.runs.metrics import LOOKED_AT
 
 STUCK = 0.99
-"""Share of the loss of a network that does not look at its images, above which a loss is stuck."""
+"""A loss is stuck above this fraction of the loss of a network that ignores its images."""
 
 SMALL_BATCH = 8
-"""Images: with fewer, an update follows what is peculiar to them."""
+"""Images; with fewer, updates follow the peculiarities of single images."""
 
 FAR = 10
-"""Times the usual learning rate, above which Adam's steps, each as long as the rate, are what to change first."""
+"""Times the usual learning rate. Above that, lower it first, because Adam's steps are as long as the rate."""
 
 BLOWN = 100
-"""Thresholds that membranes spread over where weights have blown up, and times the loss of chance."""
+"""Weights have blown up if membranes spread over this many thresholds, or the loss is this many times chance's."""
 
 NAMES = {
     "silent": "silent layers",
@@ -28,10 +28,10 @@ NAMES = {
     "stuck": "stuck loss",
     "dead": "mostly dead layers",
 }
-"""What the log calls each trouble."""
+"""The log's name for each problem."""
 
 FIRST = ("far rate", "faulty surrogate", "small batch")
-"""What any trouble may come from, before all else."""
+"""Possible causes of any problem, checked first."""
 
 CAUSES = {
     "silent": ("high threshold", "late", "torch's weights", "steep surrogate", "sparse start"),
@@ -41,7 +41,7 @@ CAUSES = {
     "stuck": ("late", "torch's weights", "steep surrogate", "high rate"),
     "dead": ("high threshold", "high rate"),
 }
-"""What a trouble may come from beside `FIRST`, the likeliest first; the last one is what is left."""
+"""Other possible causes of each problem, likeliest first; the last one is the default."""
 
 HINTS = {
     "far rate": "a smaller --lr (now {lr:g}, usually {usual:g})",
@@ -57,10 +57,10 @@ HINTS = {
     "sparse start": "a larger --init-density (now {init_density:g})",
     "dense start": "a smaller --init-density (now {init_density:g})",
     "no clipping": "--clip-norm 1",
-    "late": "a smaller --lr (now {lr:g})",  # it was well with these flags, until training made it so
+    "late": "a smaller --lr (now {lr:g})",  # it was healthy with these flags at first
     "high rate": "a smaller --lr (now {lr:g})",
 }
-"""What to try against each cause."""
+"""What to try for each cause."""
 
 FAULTS = {
     "sigmoid": "falls off exponentially on both sides of the threshold",
@@ -70,13 +70,13 @@ FAULTS = {
     "triangular": "flips the gradient's sign above the threshold",
     "leaky_spike": "passes all of the gradient above the threshold",
 }
-"""Surrogates with which the default stack does not learn (docs/learning.md), and why."""
+"""Surrogates with which the default stack doesn't learn (docs/learning.md), and why."""
 
 
 def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: Config, after: str) -> str:
-    """The line of a trouble, one of `NAMES`, that began in some layers, with the figures that show it.
+    """Describes a problem (a key of `NAMES`) that began in some layers, with the numbers that show it.
 
-    `figures` holds what `health.EVIDENCE` lists, by layer, and the loss. `after` is such as "47 of 468" iterations.
+    `figures` has what `health.EVIDENCE` lists, by layer, and the loss. `after` is a text such as "47 of 468".
     """
     if what == "stuck":
         classes, steps = config.model.num_classes, config.model.time_steps
@@ -95,7 +95,7 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
     else:
         shown = f"density {_joined(100 * figures['density'][name] for name in layers)} %"
         if what == "saturated":
-            first = figures["membranes"][layers[0]]  # the first of the layers floods those behind it
+            first = figures["membranes"][layers[0]]  # the first layer floods the ones after it
             mean, deviation, highest, bound = (
                 _joined([first[k]]) for k in ("mean", "deviation", "highest", "threshold")
             )
@@ -106,9 +106,9 @@ def line(what: str, layers: Sequence[str], figures: Mapping[str, Any], config: C
 def hint(
     what: str, config: Config, layers: Sequence[int], early: bool, figures: Mapping[str, Any] | None = None
 ) -> str:
-    """What to try against a trouble of `layers`, from 0, in a job that is decided; `early`: it has just begun.
+    """What to try for a problem in `layers` (from 0) of a decided job; `early`: it began early in training.
 
-    `figures` are those of `line`.
+    `figures` is as in `line`.
     """
     model, train = config.model, config.train
     thresholds = [value for value in (model.thresholds[layer] for layer in layers) if value < NEVER] or [1.0]
@@ -133,7 +133,7 @@ def hint(
 
 
 def has_blown_up(figures: Mapping[str, Any], config: Config) -> bool:
-    """Whether membranes or the loss are of a size that only weights far too large give them."""
+    """Whether membranes or the loss are so large that the weights must have blown up."""
     seen = [layer for layer in figures.get("membranes", {}).values() if layer["threshold"]]
     spreads = [math.inf if layer["deviation"] is None else layer["deviation"] / layer["threshold"] for layer in seen]
     chance = math.log(config.model.num_classes)  # the other losses are bounded
@@ -142,5 +142,5 @@ def has_blown_up(figures: Mapping[str, Any], config: Config) -> bool:
 
 
 def _joined(values: Iterable[float | None]) -> str:
-    """Figures in two digits; None is one that is not finite."""
+    """Numbers with two digits; None means not finite."""
     return ", ".join("not finite" if value is None else f"{value:.2g}" for value in values)

@@ -27,9 +27,9 @@ VANISHING = 1e-8
 small."""
 EXPLODING = 1e3
 """Norm of an exploding gradient. A step of 0.001 along it would change the loss by 1, more than there is to gain."""
-DEAD = 0.9  # share of a layer's channels; in a trained default network it is 0.7
+DEAD = 0.9  # fraction of a layer's channels; in a trained default network it's 0.7
 STEADY = 5  # iterations in a row that a density must be out of its bounds, or within them again
-PATIENCE = 10  # the same of a gradient, and the iterations that a loss is averaged over
+PATIENCE = 10  # the same for a gradient; also the iterations that a loss is averaged over
 ENOUGH = 32
 """Minimum number of images for reliable figures; smaller batches are averaged over the latest iterations."""
 EVIDENCE = {
@@ -104,7 +104,7 @@ class Detectors:
         self.loss, self.densities, self.gradients = math.nan, np.zeros(0), np.zeros(0)
         model, self._train = config.model, config.train
         layers = len(model.layers)
-        self.channels = np.array([layer.out_shape[-1] for layer in model.layers])  # of an integrator none is dead
+        self.channels = np.array([layer.out_shape[-1] for layer in model.layers])  # an integrator's are never dead
         self.silent = silence(model)
         self.floor, self.chance = bounds_of_loss(config)
         self.fifth = max(PATIENCE, -(-total // 5))
@@ -126,14 +126,14 @@ class Detectors:
         mean = sum(self._losses) / len(self._losses)
         silent = densities < self.silent
         self._spikes = densities > 2 * self.silent
-        # Silent layers pass little gradient, and a loss near its floor has little: neither is a trouble of its own.
+        # Silent layers pass little gradient, and a loss near its floor has little: neither is a separate problem.
         starved = silent.any() or mean < self.floor + 0.05 * (self.chance - self.floor)
         begun = iteration >= self.fifth  # many networks start silent, and wake up by themselves
         events = self._look("silent", iteration, silent, self._spikes, begun)
         events += self._look("saturated", iteration, densities > SATURATED, densities < SATURATED - 0.1)
         events += self._look("vanishing", iteration, (gradients < VANISHING) & ~starved, gradients > 10 * VANISHING)
         events += self._look("exploding", iteration, gradients > EXPLODING, gradients < EXPLODING / 10)
-        if begun and not self.detectors["silent"].on.any():  # then the loss stays for want of spikes, which is told
+        if begun and not self.detectors["silent"].on.any():  # otherwise spikes are missing, as already reported
             stays, left = min(self._losses) > STUCK * self.chance, mean < (2 * STUCK - 1) * self.chance
             events += self._look("stuck", iteration, np.array([stays]), np.array([left]))
         return events
@@ -175,7 +175,7 @@ def bounds_of_loss(config: Config) -> tuple[float, float]:
     """The lowest possible loss, and the loss of a network that ignores its images."""
     classes = config.model.num_classes
     if config.train.loss == "mse_count":
-        return 0.0, config.model.time_steps * (classes - 1) / classes**2  # of counts that are all T / classes
+        return 0.0, config.model.time_steps * (classes - 1) / classes**2  # if all counts are T / classes
     floor = math.log(1 + (classes - 1) / math.e) if config.train.loss == "ce_rate" else 0.0
     return floor, math.log(classes)
 
@@ -186,7 +186,7 @@ def silence(config: ModelConfig) -> np.ndarray:
     An integrator is never silent.
     """
     bounds = np.full(len(config.layers), SILENT)
-    bounds[-1] = min(SILENT, 0.05 / config.num_classes) if config.output == "spiking" else -1  # which no density is
+    bounds[-1] = min(SILENT, 0.05 / config.num_classes) if config.output == "spiking" else -1  # below any density
     return bounds
 
 
@@ -286,6 +286,6 @@ def by_figure(seen: Mapping[str, NeuronSummary]) -> dict[str, dict[str, Any]]:
 
 
 def _digits(value: float) -> float:
-    """Four digits, or what is not finite."""
+    """Rounds to four digits; NaN if the value isn't finite."""
     digits = rounded(float(value))
     return math.nan if digits is None else digits

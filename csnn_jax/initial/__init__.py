@@ -1,1 +1,1 @@
-"""The weights that a job starts from; NumPy, but for the draw, which is JAX's."""
+"""The weights that a job starts from. Computed in NumPy, from random numbers drawn by JAX."""

@@ -1,6 +1,6 @@
-"""One layer over the whole window in NumPy: what initial weights are calibrated with.
+"""Runs one layer over the whole window in NumPy, to calibrate initial weights.
 
-Slow and plain; no engine, so that what it finds depends on none (docs/design.md, section 2).
+Slow and simple. Uses no engine, so results don't depend on one (docs/design.md, section 2).
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Operations:
         return membrane > threshold
 
     def masked(self, fired: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """x where a neuron fired, else 0."""
+        """x where a neuron fired, otherwise 0."""
         return np.where(fired, x, np.float32(0))
 
     def decayed(self, factor: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -33,9 +33,9 @@ def current(layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -
     Args:
         layer: one of a network's layers.
         kernel: [k, k, in, out] or [in, out].
-        bias: [out], or a 0 where there is none.
-        x: an image, or the spikes of the layer before [time, batch, ...], numbers or booleans. A time of 1 means every
-            step.
+        bias: [out], or 0 if there is none.
+        x: an image, or the previous layer's spikes [time, batch, ...], numbers or booleans. If time is 1, x is the
+            input of every step.
 
     Returns:
         [time, batch, *out_shape] float32.
@@ -49,7 +49,7 @@ def current(layer: Layer, kernel: np.ndarray, bias: np.ndarray, x: np.ndarray) -
 
 
 def spikes(current: np.ndarray, model: ModelConfig, index: int) -> np.ndarray:
-    """Spikes of layer number `index` for its current [time or 1, batch, ...]: bool [time, batch, ...]."""
+    """Spikes of layer `index` for its current [time or 1, batch, ...]: bool [time, batch, ...]."""
     neurons = model.layers[index].neurons
     kind, values = neurons.kind, {name: np.float32(value) for name, value in neurons.configured}
     steps = model.time_steps if len(current) == 1 else len(current)
@@ -64,8 +64,8 @@ def spikes(current: np.ndarray, model: ModelConfig, index: int) -> np.ndarray:
 def response(neurons: Neurons, steps: int = 4000) -> np.ndarray:
     """Membrane after a current of 1 for one step, without a reset [steps], float64; decays are at most 0.99.
 
-    Sums over it converge then: its sum is what the membrane comes to under a constant current of 1, and the sum of its
-    squares the membrane's variance under independent currents of variance 1.
+    The limit makes sums converge: the sum is the final membrane for a constant current of 1, and the sum of squares is
+    the membrane's variance for independent currents of variance 1.
     """
     decays = {name for name, parameter in neurons.kind.parameters.items() if parameter.decays}
     values = {name: min(value, 0.99) if name in decays else value for name, value in neurons.configured}
@@ -87,7 +87,7 @@ def _conv(x: np.ndarray, kernel: np.ndarray, layer: Layer) -> np.ndarray:
 
 
 def _pool(x: np.ndarray, pool: Pooling | None) -> np.ndarray:
-    """Pooling; pixels at the edges that fill no window are left out."""
+    """Pooling; incomplete windows at the edges are dropped."""
     if pool is None:
         return x
     members = np.stack(list(_shifted(x, pool.size, pool.stride, *map(pool.positions, x.shape[1:3]))))
@@ -97,7 +97,7 @@ def _pool(x: np.ndarray, pool: Pooling | None) -> np.ndarray:
 
 
 def _shifted(x: np.ndarray, window: int, stride: int, rows: int, columns: int) -> Iterator[np.ndarray]:
-    """What each place of a window sees at all its positions: [batch, rows, columns, channels] for each."""
+    """For each element of a window, its values at all positions: [batch, rows, columns, channels]."""
     high, wide = stride * (rows - 1) + 1, stride * (columns - 1) + 1
     for row, column in np.ndindex(window, window):
         yield x[:, row : row + high : stride, column : column + wide : stride]

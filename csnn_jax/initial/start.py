@@ -1,7 +1,7 @@
 """The weights that a job starts from: torch's, torch's scaled layer by layer until the neurons fire, or another run's.
 
-Computed in NumPy from the draw of the seed, with gains on a grid, so every engine and both frameworks start from the
-same tensors.
+Computed in NumPy from the seed's random numbers, with gains on a grid, so every engine and both frameworks start from
+the same tensors.
 """
 
 import math
@@ -21,19 +21,19 @@ from csnn_jax.runs.layouts import Arrays, Tensors, expected_shapes, from_tensors
 
 GRID = 8  # gains are powers of 2^(1/8)
 LOWEST, HIGHEST = -8 * GRID, 12 * GRID
-IMAGE_POWER = 0.1  # mean square of a pixel (0 to 1) that `fluctuation` reckons with; MNIST's is 0.10
-FRAMES = 3200  # images times steps of the batch that is calibrated on, so that long windows take no more memory
+IMAGE_POWER = 0.1  # mean square of a pixel (0 to 1) that `fluctuation` assumes; MNIST's is 0.10
+FRAMES = 3200  # images times steps in the calibration batch, so long windows don't take more memory
 
 
 class Start(NamedTuple):
-    """The parameters that a training starts from, and what became of torch's.
+    """The parameters that training starts from, and how they differ from torch's.
 
     Attributes:
         model: the network.
         arrays: the parameters in our own layout.
-        before: density of each layer with torch's weights, on a training batch [layers]. None where they are kept.
+        before: density of each layer with torch's weights, on a training batch [layers]; None if they are kept.
         after: the same with `arrays`.
-        classes: of the given weights, where it's another number and the last layer was redrawn; else None.
+        classes: the given weights' number of classes, if it differs and the last layer was redrawn; otherwise None.
     """
 
     model: ModelConfig
@@ -44,12 +44,12 @@ class Start(NamedTuple):
 
     @classmethod
     def given(cls, model: ModelConfig, tensors: Tensors) -> "Start":
-        """The start of a network whose weights are given, in torch's names and layouts."""
+        """A start from given weights, with torch's names and layouts."""
         return cls(model, from_tensors(model, with_exponents(model, tensors)))
 
     @property
     def tensors(self) -> Tensors:
-        """The parameters in torch's names and layouts."""
+        """The parameters with torch's names and layouts."""
         return to_tensors(self.model, self.arrays)
 
 
@@ -58,10 +58,10 @@ def start(config: Config, train: data.Split) -> Start:
 
     Args:
         config: the job, with `init` decided.
-        train: what it learns from; `calibrated` runs the network on the first of its first batch.
+        train: training data; `calibrated` runs the network on the first images of the first batch.
 
     Raises:
-        UserError: `init_from` is no run or file with weights, or they are another network's.
+        UserError: `init_from` isn't a run or a weights file, or the weights don't fit the network.
     """
     model = config.model
     if config.train.init_from is not None:
@@ -78,7 +78,7 @@ def start(config: Config, train: data.Split) -> Start:
 
 
 def drawn(config: Config) -> Arrays:
-    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed; without exponents of grids."""
+    """Torch's initial weights, uniform in +-1/sqrt(fan_in), drawn by JAX from the seed, without exponents of grids."""
     import jax
 
     from csnn_jax.network import model
@@ -89,10 +89,10 @@ def drawn(config: Config) -> Arrays:
 
 
 def _given(config: Config) -> Start:
-    """The weights of another run; those of the last layer are redrawn where it has another number of classes.
+    """The weights of another run; the last layer's are redrawn if the number of classes differs.
 
     Raises:
-        UserError: the weights are another network's; names the first layer that differs.
+        UserError: the weights don't fit the network; the message names the first layer that differs.
     """
     model, path = config.model, config.train.init_from
     assert path is not None
@@ -110,7 +110,7 @@ def _given(config: Config) -> Start:
             own = name.partition(".")[2] in kept and name in theirs and theirs[name].shape == shape
             made[name] = np.asarray(theirs[name] if own else neurons[name], config.train.dtype)
         elif name.endswith(".exponents"):
-            continue  # theirs may be of other bits
+            continue  # theirs may be for a different number of bits
         elif refits and name.startswith(f"{last}."):
             made[name] = redrawn[name]
         elif name not in theirs or theirs[name].shape != shape:
@@ -140,7 +140,7 @@ def summary(made: Start, config: Config) -> str | None:
 
 
 def _input(config: Config, train: data.Split) -> np.ndarray:
-    """The first images of the job's first batch as the network sees them: [time or 1, batch, H, W, C] float32."""
+    """The network's input for the first images of the first batch: [time or 1, batch, H, W, C] float32."""
     model, settings = config.model, config.train
     steps = train.images.shape[1] if train.images.ndim == 5 else model.time_steps
     count = len(train.labels)
@@ -151,17 +151,17 @@ def _input(config: Config, train: data.Split) -> np.ndarray:
 
 
 def _layers(model: ModelConfig, arrays: Arrays, x: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """Spikes and density of one layer after the other."""
+    """Spikes and density of each layer in turn."""
     for index, layer in enumerate(model.layers):
         x = simulation.spikes(simulation.current(layer, *_parameters(layer, arrays), x), model, index)
         yield x, float(x.mean())
 
 
 def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarray) -> Arrays:
-    """Kernel and bias of each layer times the gain at which its density on x comes closest to the one asked for.
+    """Scales each layer's kernel and bias by the gain that brings its density on x closest to the target.
 
-    A layer's current is linear in its gain, max-pooling too. So it's computed once, and the gain found by bisection. An
-    integrator keeps torch's weights.
+    A layer's current is proportional to the gain, even after max pooling, so it's computed once, and bisection finds
+    the gain. An integrator keeps torch's weights.
     """
     for index, layer in enumerate(_spiking(model)):
         current = simulation.current(layer, *_parameters(layer, arrays), x)
@@ -182,10 +182,10 @@ def _calibrated(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarra
 def _fluctuation(model: ModelConfig, arrays: Arrays, density: float, x: np.ndarray) -> Arrays:
     """Fluctuation-driven weights: membranes without reset have mean 0 and a deviation of threshold / xi.
 
-    xi is the quantile of the normal distribution beyond which a share `density` lies. Independent spikes of rate
-    `density` through n weights of variance s give a membrane of variance n s density times the sum of the squares of
-    its response to a single current, 1 / (1 - beta^2) of leaky neurons. An image is the same at every step and gives
-    n s power times the square of the sum. The uniform draw is kept, scaled to that variance; biases are 0. An
+    xi is the quantile of the normal distribution above which a fraction `density` lies. Independent spikes with rate
+    `density`, through n weights of variance s, give the membrane a variance of n s density times the sum of squares of
+    its response to a single current, which is 1 / (1 - beta^2) for leaky neurons. An image is the same at every step
+    and gives n s power times the square of the sum. The uniform weights are scaled to that variance; biases are 0. An
     integrator keeps torch's weights. Rossbroich, Gygax and Zenke, "Fluctuation-driven initialization for spiking neural
     network training", 2022.
     """
@@ -214,7 +214,7 @@ def _scaled(arrays: Arrays, layer: Layer, step: int) -> Arrays:
 
 
 def _parameters(layer: Layer, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """(kernel, bias), float32, rounded to the layer's grid as the network runs; the bias is 0 where there is none."""
+    """(kernel, bias), float32, rounded to the layer's grid, as in the network; the bias is 0 if there is none."""
     bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels)
     kernel, bias = arrays[f"{layer.name}.kernel"].astype(np.float32), bias.astype(np.float32)
     exponents = layer.grid.choose(kernel, bias) if layer.grid.chosen else None

@@ -1,10 +1,10 @@
-"""Which channels of the spikes fire at all: on a CPU, products leave the others out.
+"""Finds the channels that spike at all, so products on a CPU can skip the others.
 
-Many are silent for a whole batch: in the trained default network 16 of the 32 filters of conv1 and 44 of the 64 of
-conv2, and three quarters of fc1's inputs, which are channels here too. A silent channel adds only zeros, forward and in
-the gradient of the weights. What can differ without it is the order of addition where a sum is long (fc1's 3,136
-terms), and so the last bit in float32. The gradient of the spikes needs all channels, for a surrogate derivative is not
-0 where a neuron is silent.
+Many are silent for a whole batch: in the trained default network, 16 of conv1's 32 filters, 44 of conv2's 64, and three
+quarters of fc1's inputs, which count as channels here. A silent channel adds only zeros, in the forward pass and in the
+weight gradient. Skipping it can only change the order of addition in long sums (fc1's 3,136 terms), and so the last bit
+in float32. The gradient of the spikes needs all channels, because a surrogate derivative isn't 0 where a neuron is
+silent.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ _FEW = 32  # with fewer channels a product is too cheap to be compiled more than
 
 
 class ActiveChannels(NamedTuple):
-    """Which channels have a spike anywhere in a batch, so that the others can be left out of a product.
+    """The channels that spike anywhere in a batch; a product can skip the others.
 
     Attributes:
-        order: the channels [channels], active ones first, each kind in its order.
-        number: how many are active, a scalar.
+        order: all channels [channels], active ones first, otherwise in order.
+        number: number of active channels, a scalar.
     """
 
     order: Array
@@ -33,9 +33,9 @@ class ActiveChannels(NamedTuple):
 
 
 def find(spikes: Array, outputs: int) -> ActiveChannels | None:
-    """Which channels, the last axis, are not 0 everywhere; all of them elsewhere than on a CPU.
+    """Finds the channels (last axis) that aren't 0 everywhere; on devices other than a CPU, returns all.
 
-    None if they, or the `outputs` that a product turns each of them into, are few.
+    Returns None if there are few channels, or few `outputs` of the product.
     """
     if min(spikes.shape[-1], outputs) < _FEW:
         return None
@@ -55,8 +55,8 @@ def find(spikes: Array, outputs: int) -> ActiveChannels | None:
 def among(function: Callable[..., Array], activity: ActiveChannels | None, *operands: Array) -> Array:
     """function(channels, *operands), where `channels` index the active ones; all of them if `activity` is None.
 
-    XLA wants shapes in advance, so the function is compiled for a few numbers of channels; silent ones fill up to the
-    next. Under `jax.vmap` the largest number of active channels counts.
+    XLA needs static shapes, so the function is compiled for a few numbers of channels, padded with silent ones. Under
+    `jax.vmap`, the largest number of active channels is used.
     """
     if activity is None:
         return function(slice(None), *operands)

@@ -23,7 +23,7 @@ from csnn_jax.network.activity import ActiveChannels
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-# On recent NVIDIA cards float32 products would else be taken in TF32, of 10 bits, and spikes would differ.
+# Otherwise, recent NVIDIA GPUs compute float32 products in TF32, with 10 bits, and spikes differ.
 PRECISION = lax.Precision.HIGHEST
 
 
@@ -87,7 +87,7 @@ def _conv_backward_cpu(
 ) -> tuple[Array, Array]:
     """Input gradient as a forward convolution, weight gradient as a matrix product over shifted copies of x.
 
-    A stride skips positions; with a gradient of 0 for those that it skips, the formulas are those of stride 1.
+    The formulas are for stride 1; positions that a larger stride skips get a gradient of 0.
     """
     size = len(kernel)
     if stride > 1:
@@ -155,9 +155,8 @@ linear.defvjp(_linear_forward, _linear_backward)
 def _once(function: Callable, *operands: Array) -> Any:
     """function(*operands), which XLA on the CPU computes once, on all threads, and keeps in memory.
 
-    Otherwise everything that uses it would compute it again, and what stores it for the backward pass would do so on a
-    single thread. XLA drops an `optimization_barrier` before it decides on that, but leaves a branch that it can't
-    foresee alone.
+    Otherwise every use would compute it again, and storing it for the backward pass would take place on a single
+    thread. XLA drops an `optimization_barrier` before it makes that decision, but keeps a branch that it can't predict.
     """
 
     def on_cpu(*operands: Array) -> Any:

@@ -41,7 +41,7 @@ class Block(nnx.Module):
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         for_kernel, for_bias = jax.random.split(key)
 
-        def uniform(key: Array, shape: tuple[int, ...]) -> nnx.Param:  # JAX's own adds the lower end to a product
+        def uniform(key: Array, shape: tuple[int, ...]) -> nnx.Param:  # minval would be added to a product
             return nnx.Param(bound * (2 * jax.random.uniform(key, shape, dtype) - 1))
 
         self.kernel = uniform(for_kernel, shape)

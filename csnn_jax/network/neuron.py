@@ -56,7 +56,7 @@ def fire(
         ValueError: the membrane isn't a float, or the reset isn't supported.
     """
     dtype = state[MEMBRANE].dtype
-    if not jnp.issubdtype(dtype, jnp.floating):  # beta would be cut to a whole number
+    if not jnp.issubdtype(dtype, jnp.floating):  # beta would be truncated to an integer
         raise ValueError(f"membrane is {dtype}, expected floats")
     if reset not in kind.resets:
         raise ValueError(f"reset is {reset!r}, expected one of {', '.join(kind.resets)}")

@@ -1,8 +1,8 @@
 """Arithmetic that gives the same bits wherever it's compiled.
 
-Compilers make one fused multiply-add of a product and a sum, on some processors and not always of the same product, and
-XLA's exponentials and logarithms are polynomials that change with its version. Here a product is rounded before it's
-added to anything. Instead of dividing by a constant, multiply by its inverse, which XLA does in some places only.
+Compilers fuse a product and a sum into one multiply-add, on some processors and not always for the same product, and
+XLA's exponentials and logarithms are polynomials that change with its version. Here, a product is rounded before it's
+added to anything. Don't divide by a constant: XLA multiplies by its inverse instead, but only in some places.
 """
 
 import math
@@ -19,8 +19,8 @@ HIGH, LOW = 355 / 512, -2.121944400546905827679e-4
 def rounded(product: Array) -> Array:
     """The product, rounded before anything is added to it, as in torch.
 
-    A maximum keeps the compiler from fusing the two; its gradient is 1. It makes the lowest number of -infinity, so
-    check before it whether all is finite.
+    A maximum keeps the compiler from fusing the two; its gradient is 1. It turns -infinity into the lowest number, so
+    check for infinities first.
     """
     return jnp.maximum(product, jnp.finfo(product.dtype).min)
 

@@ -40,7 +40,7 @@ def _fields() -> list[tuple[str, Any, Any]]:
     return made
 
 
-if TYPE_CHECKING:  # for editors and type checkers, which see no generated fields
+if TYPE_CHECKING:  # for editors and type checkers, which don't see generated fields
 
     @dataclass(frozen=True, kw_only=True)
     class NeuronFields:

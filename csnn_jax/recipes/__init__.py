@@ -1,6 +1,6 @@
-"""Whole jobs by name, for `--recipe`: plain configurations, one file each, which opens with what it reaches.
+"""Complete jobs by name, for `--recipe`: one configuration per file, whose docstring says what it reaches.
 
-A new recipe is a file with its `CONFIG`, and a line in both lists here. docs/results.md has every result.
+To add a recipe, add a file with a `CONFIG`, and a line to both lists here. docs/results.md has all results.
 """
 
 from typing import Literal

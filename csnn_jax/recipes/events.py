@@ -1,8 +1,8 @@
-"""Recordings of event cameras: the default stack with ten time steps, five epochs and averaged weights.
+"""Event-camera recordings: the default stack with ten time steps, five epochs and averaged weights.
 
 python -m csnn_jax.train --recipe events
 
-Trains on simulated recordings; `--dataset nmnist:DIR` or `events:DIR` names real ones.
+Trains on simulated recordings; use `--dataset nmnist:DIR` or `events:DIR` for real ones.
 
 Results are in docs/results.md.
 """

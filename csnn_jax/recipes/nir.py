@@ -1,8 +1,8 @@
-"""As `fast`, for neuromorphic pipelines: average pools and a reset to zero, which NIR can say, so a bundle holds it.
+"""Like `fast`, for neuromorphic pipelines: average pools and a reset to zero, so bundles can include a NIR file.
 
 python -m csnn_jax.train --recipe nir
 
-8.2 and 8.9 minutes on two cores of an Intel Xeon, 98.74 and 98.88 % on the test images with seeds 0 and 1.
+8.2 and 8.9 minutes on two cores of an Intel Xeon; 98.74% and 98.88% on the test images with seeds 0 and 1.
 """
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig

@@ -1,4 +1,4 @@
-"""The job of snnTorch's users: 100 steps, one epoch, Adam at a constant learning rate; what no flags stand for.
+"""The default job, in the style of snnTorch: 100 steps, one epoch, Adam at a constant learning rate.
 
 python -m csnn_jax.train
 """

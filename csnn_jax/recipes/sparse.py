@@ -1,9 +1,9 @@
-"""As `fast`, with few synaptic operations: two time steps, and half the channels in the first layer.
+"""Like `fast`, with few synaptic operations: two time steps, and half the channels in the first layer.
 
 python -m csnn_jax.train --recipe sparse
 
-8.2 and 8.5 minutes on two cores of an Intel Xeon, 99.01 and 99.08 % on the test images with seeds 0 and 1, and 0.66
-million synaptic operations an image, where `fast` takes 2.23.
+8.2 and 8.5 minutes on two cores of an Intel Xeon; 99.01% and 99.08% on the test images with seeds 0 and 1; 0.66 million
+synaptic operations per image, compared with 2.23 million for `fast`.
 """
 
 from csnn_jax.config import Config, DataConfig, ModelConfig, TrainConfig

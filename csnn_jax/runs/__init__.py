@@ -1,1 +1,1 @@
-"""The run directory, its weights, records and pictures; needs no JAX."""
+"""The run directory and its weights, records and checkpoints. Doesn't need JAX."""

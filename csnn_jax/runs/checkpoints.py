@@ -1,7 +1,7 @@
-"""The checkpoints of a run, `checkpoints/<iterations done>/`, so that a killed run goes on exactly where it was.
+"""The checkpoints of a run, `checkpoints/<iterations done>/`, from which a killed run resumes exactly.
 
-Any framework's: its state is NumPy arrays by name. A checkpoint is whole or not there, and of each of its files a
-SHA-256 is kept, so that a flipped byte is noticed too. Whoever reads the weights alone needs no state.
+They work for any framework: the state is NumPy arrays by name. A checkpoint is complete or doesn't exist, and has a
+SHA-256 of each file, so even a flipped byte is detected. The weights can be read without the state.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from csnn_jax.files import remove_folder, write_folder
 from csnn_jax.runs.weights import digest
 
 WEIGHTS, STATE = "weights.safetensors", "state.safetensors"
-"""What a checkpoint's folder holds: the parameters for everybody, the training state for `--resume`."""
+"""A checkpoint's files: the parameters, and the training state for `--resume`."""
 
 State = dict[str, np.ndarray]
 
@@ -31,21 +31,21 @@ def numbers(directory: Path) -> list[int]:
 
 
 def best(among: Iterable[int], scores: Mapping[int, float]) -> int | None:
-    """The checkpoint with the highest score, the first of them on ties; None: none has one."""
+    """The checkpoint with the highest score, the earliest in case of a tie; None if none has a score."""
     scored = [number for number in among if number in scores]
     return max(scored, key=lambda number: (scores[number], -number), default=None)
 
 
 def choose(directory: Path, name: str | int, scores: Mapping[int, float] | None) -> int:
-    """The checkpoint that `--checkpoint NAME` means: best, last, or the iterations done.
+    """The checkpoint that `--checkpoint NAME` selects.
 
     Args:
         directory: `checkpoints/` of a run.
-        name: as given.
-        scores: accuracy on the held-out images by checkpoint; None: the run holds none out.
+        name: best, last, or a number of iterations.
+        scores: accuracy on the held-out images by checkpoint; None: the run has no held-out images.
 
     Raises:
-        UserError: there is no such checkpoint; lists those that there are.
+        UserError: there is no such checkpoint; the message lists the existing ones.
     """
     there = [number for number in numbers(directory) if (directory / str(number) / WEIGHTS).is_file()]
     listed = ", ".join(map(str, there)) or "none"
@@ -68,7 +68,7 @@ def about(path: Path) -> dict[str, Any]:
     """The metadata of a checkpoint's `state.safetensors`, without the state itself.
 
     Raises:
-        UserError: no such file, or it is damaged; names it.
+        UserError: the file doesn't exist or is damaged; the message names it.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -81,7 +81,7 @@ def about(path: Path) -> dict[str, Any]:
 
 
 def check_weights(folder: Path) -> None:
-    """Raises UserError, naming the file, unless a checkpoint's weights are those that it was written with."""
+    """Raises UserError, naming the file, if a checkpoint's weights have changed since they were written."""
     path, expected = folder / WEIGHTS, about(folder / STATE)["weights"]
     try:
         with open(path, "rb") as file:
@@ -93,7 +93,7 @@ def check_weights(folder: Path) -> None:
 
 
 def check_chosen(directory: Path, number: int) -> None:
-    """`check_weights` of one of several checkpoints; its UserError lists those that are sound."""
+    """`check_weights` for one of several checkpoints; its UserError lists the intact ones."""
     try:
         check_weights(directory / str(number))
     except UserError as error:
@@ -113,27 +113,27 @@ def write(directory: Path, iteration: int, state: State, weights: bytes) -> None
     """Writes a checkpoint.
 
     Args:
-        directory: `checkpoints/` of a run; made if it is not there.
-        iteration: how many were done.
+        directory: `checkpoints/` of a run; created if needed.
+        iteration: number of iterations done.
         state: the training state.
-        weights: the content of `weights.safetensors`.
+        weights: the contents of `weights.safetensors`.
 
     Raises:
-        UserError: it can't be written (a full disk); the checkpoints before are as they were.
+        UserError: it can't be written (a full disk); earlier checkpoints are unchanged.
     """
     hashes = {"weights": hashlib.sha256(weights).hexdigest(), "state": digest(state)}
-    # One entry: several would be written in any order.
+    # A single entry, because several would be written in any order.
     data = safetensors.numpy.save(state, {"checkpoint": json.dumps({"iteration": iteration} | hashes)})
     write_folder(directory / str(iteration), {WEIGHTS: weights, STATE: data})
 
 
 def keep(directory: Path, newest: int, best: int | None) -> None:
-    """Removes all checkpoints but the newest ones and the best.
+    """Removes all checkpoints except the newest and the best.
 
     Args:
-        directory: of the checkpoints.
-        newest: how many of the newest.
-        best: the one that is kept beside them; None: there is none.
+        directory: `checkpoints/` of a run.
+        newest: how many of the newest to keep.
+        best: the best checkpoint, also kept; None: there is none.
     """
     there = numbers(directory)
     for number in there[:-newest]:
@@ -142,21 +142,21 @@ def keep(directory: Path, newest: int, best: int | None) -> None:
 
 
 def drop_after(directory: Path, iteration: int) -> None:
-    """Removes the checkpoints after an iteration, which a run that goes on from there will write again."""
+    """Removes the checkpoints after an iteration, which a run resumed from there writes again."""
     for number in numbers(directory):
         if number > iteration:
             remove_folder(directory / str(number))
 
 
 def restore(directory: Path, like: State) -> tuple[int, State]:
-    """Reads the newest checkpoint that is sound: (iterations done, state). Prints a line for each that is not.
+    """Reads the newest intact checkpoint: (iterations done, state). Prints a line for each damaged one.
 
     Args:
-        directory: of the checkpoints.
-        like: a state of the network, whose names, shapes and types are expected.
+        directory: `checkpoints/` of a run.
+        like: a state with the expected names, shapes and types.
 
     Raises:
-        UserError: there is none; names what is wrong with the newest.
+        UserError: there is none; the message says what is wrong with the newest.
     """
     problems: list[UserError] = []
     for number in reversed(numbers(directory)):
@@ -172,7 +172,7 @@ def restore(directory: Path, like: State) -> tuple[int, State]:
 
 
 def _read(path: Path, like: State) -> State:
-    """A state; raises UserError if it or the weights beside it are damaged, or if it is of another network."""
+    """Reads a state; raises UserError if it or the checkpoint's weights are damaged, or if it's another network's."""
     facts, damaged = about(path), f"{path}: expected the training state of a checkpoint, but it's damaged"
     try:
         state = safetensors.numpy.load_file(path)

@@ -1,4 +1,4 @@
-"""The lock on a run directory, which keeps other trainings out. It ends with the process (where there is `flock`)."""
+"""The lock that keeps other training processes out of a run directory. It ends with the process (needs `flock`)."""
 
 import json
 import os
@@ -21,14 +21,14 @@ HOLDER = "trained_by.json"
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keeps other trainings out of a run while the block runs (where the system has `flock`).
+    """Keeps other training processes out of a run during the block (if the system has `flock`).
 
     Raises:
-        UserError: another process trains it; names it.
+        UserError: another process is training the run; the message names it.
     """
     holder = folder / HOLDER
     with _locked(folder):
-        with suppress(UserError):  # the lock holds without it
+        with suppress(UserError):  # the lock works without it
             write_atomic(holder, json.dumps({"process": os.getpid(), "host": platform.node()}).encode())
         try:
             yield
@@ -37,14 +37,14 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def check_free(folder: Path) -> None:
-    """Raises UserError where another process trains the run; names it."""
+    """Raises UserError, naming the process, if another one is training the run."""
     with _locked(folder, shared=True):
         pass
 
 
 @contextmanager
 def _locked(folder: Path, shared: bool = False) -> Iterator[None]:
-    """The lock. A shared one only asks whether another process has it."""
+    """Takes the lock. A shared lock only checks whether another process holds it."""
     if fcntl is None:
         yield
         return
@@ -58,7 +58,7 @@ def _locked(folder: Path, shared: bool = False) -> Iterator[None]:
 
 
 def _holder(folder: Path) -> str:
-    """Names the process that trains the run, as far as it is known."""
+    """Names the process that is training the run, if it's known."""
     try:
         holder = json.loads((folder / HOLDER).read_text())
         return f"another process ({holder['process']} on {holder['host']})"
@@ -67,12 +67,12 @@ def _holder(folder: Path) -> str:
 
 
 def _lock(folder: int, kind: int) -> bool:
-    """Locks an open folder, unless another process has."""
+    """Locks an open folder; returns whether it succeeded."""
     for _ in range(5):
         try:
             fcntl.flock(folder, kind | fcntl.LOCK_NB)
             return True
-        except BlockingIOError:  # who only asks holds it for a moment
+        except BlockingIOError:  # a check holds the lock for a moment
             time.sleep(0.05)
         except OSError:  # a file system without locks
             return True

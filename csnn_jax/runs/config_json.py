@@ -9,7 +9,7 @@ from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 
 SCHEMA_VERSION = 2
-"""Of `config.json`."""
+"""The version of `config.json`."""
 
 
 def job_to_json(config: Config) -> str:
@@ -21,7 +21,7 @@ def job_from_json(text: str, source: str) -> Config:
     """Reads `config.json` of a run.
 
     Raises:
-        UserError: no schema version or another one, or what `from_json` refuses; names `source`.
+        UserError: the schema version is missing or unsupported, or as in `from_json`; the message names `source`.
     """
     values = _parse(text, source)
     if isinstance(values, dict):
@@ -42,11 +42,11 @@ def from_json(kind: type, text: str, source: str) -> Any:
 
     Args:
         kind: the dataclass to make: Config or ModelConfig.
-        text: JSON text as `to_json` writes it; fields left out take their defaults.
+        text: JSON text, as from `to_json`; missing fields get their defaults.
         source: the file it came from, for messages.
 
     Raises:
-        UserError: no JSON, a field that does not exist, or a value out of range; names `source`.
+        UserError: invalid JSON, an unknown field, or a value out of range; the message names `source`.
     """
     return _made(kind, _parse(text, source), source)
 

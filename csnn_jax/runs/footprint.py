@@ -1,11 +1,11 @@
-"""What a network costs to deploy: parameters, memory, operations and an energy proxy, per layer and in all.
+"""What a network costs to deploy: parameters, memory, operations and an energy proxy, per layer and in total.
 
-Where NeuroBench (Yik et al., arXiv:2304.04640) has a metric, its definition is used, as its code
-has it (`neurobench/metrics` of 2.3): a synaptic operation is a weight that is not 0 and meets an input that is not 0;
-it is a MAC if the layer's input is graded, an AC (accumulation) if it is 0 and 1. A layer's input is what a pool after
-neurons makes of their spikes: graded if it's their sum or average. Biases do not count, nor do the zeros
-of the padding; a convolution counts at all its positions, also those that the pooling drops; the first layer counts at
-every step, even where the same image is presented at each.
+Metrics that NeuroBench (Yik et al., arXiv:2304.04640) has follow its definitions, as implemented in
+`neurobench/metrics` 2.3: a synaptic operation is a nonzero weight that meets a nonzero input. It's a MAC if the layer's
+input is graded, and an AC (accumulation) if it's only 0 and 1. If pools follow neurons, a layer's input is the pooled
+spikes, which are graded for sums and averages. Biases and padding zeros don't count. A convolution counts at all
+positions, even those that pooling drops, and the first layer counts at every step, even if the same image is presented
+at each.
 """
 
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ ENERGY_SOURCE = (
 )
 FLOAT_BYTES = 4
 SNNTORCH_BYTES = 12
-"""What snnTorch's `Leaky` keeps beside beta and threshold: a float32 for graded spikes, an int64 for the reset."""
+"""What snnTorch's `Leaky` stores besides beta and threshold: a float32 for graded spikes, an int64 for the reset."""
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What happened while a network saw some images, summed over the images and time steps. Add two to merge them.
+    """A network's activity on some images, summed over images and time steps. Add two to merge them.
 
     Attributes:
-        images: how many.
+        images: number of images.
         time_steps: T.
-        held: the same image was presented at every step.
-        graded: the input had values other than 0 and 1.
-        inputs: values that were not 0 in the input of every layer, [C, H, W] or [features]: spikes, where pools follow
-            neurons pooled ones.
+        held: whether the same image was presented at every step.
+        graded: whether the input had values other than 0 and 1.
+        inputs: number of nonzero values in every layer's input, [C, H, W] or [features]: spikes, or pooled spikes if
+            pools follow neurons.
         spikes: spikes of every layer, [C, H, W] or [features].
     """
 
@@ -94,9 +94,9 @@ def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[s
         activity: measured on test images.
 
     Returns:
-        `layers`: one object per layer; `total`: the same for the network; `neurobench`: the metrics by NeuroBench's
-        names, to be compared with its own; `energy`: the proxy, with its constants and source. Operations and
-        spikes are per image (all T steps), memory in bytes, energy in nanojoules per image.
+        `layers`: one object per layer; `total`: the same for the network; `neurobench`: the metrics under NeuroBench's
+        names, for comparison with its own; `energy`: the proxy, with its constants and source. Operations and spikes
+        are per image (all T steps), memory is in bytes, energy in nanojoules per image.
     """
     layers = _layers(config, tensors, activity)
     summed = {name: sum(layer[name] for layer in layers) for name in layers[0] if name not in ("name", "operation")}
@@ -112,15 +112,15 @@ def numbers(config: ModelConfig, tensors: Tensors, activity: Activity) -> dict[s
 
 
 def fan_out(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """How many weights that are not 0 each input of a layer meets in one step.
+    """How many nonzero weights each input of a layer meets in one step.
 
     Args:
         layer: one of a network's layers.
         weight: in torch's layout, [out, in, k, k] or [out, in].
 
     Returns:
-        int64, [C, H, W] or [features]: by input, in the layout of the spikes that enter (flattened C, H, W for the
-        linear layer after a convolution).
+        int64, [C, H, W] or [features]: by input, in the layout of the incoming spikes (flattened C, H, W for the linear
+        layer after a convolution).
     """
     present = (weight != 0).astype(np.int64).sum(0)
     if layer.kind == "linear":
@@ -169,10 +169,10 @@ def _layers(config: ModelConfig, tensors: Tensors, activity: Activity) -> list[d
 def _neurobench(
     config: ModelConfig, tensors: Tensors, layers: list[dict[str, Any]], total: dict[str, Any], time_steps: int
 ) -> dict[str, Any]:
-    """The metrics under NeuroBench's names, as it counts them on the companion model of `csnn_torch.model`."""
+    """The metrics under NeuroBench's names, as it computes them for the companion model in `csnn_torch.model`."""
     weights = [tensors[f"{layer.name}.weight"] for layer in config.layers]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
-    # Scalars that are buffers there, not parameters: of neurons, and the window that an average becomes a sum by.
+    # Scalars that are buffers there, not parameters: the neurons', and the window size that turns averages into sums.
     fixed = sum(len(layer.neurons.configured) - len(layer.neurons.learned) for layer in config.layers)
     pools = [pool for layer in config.layers for pool in (layer.pool, layer.before) if pool]
     fixed += sum(pool.kind == "sum" for pool in pools)

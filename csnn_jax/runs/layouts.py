@@ -1,7 +1,7 @@
-"""Names, shapes and layouts of a network's parameters. Imports no framework, and reads no file.
+"""Names, shapes and layouts of a network's parameters. Imports no framework and reads no files.
 
-Our own layout of a kernel is [k, k, in, out] or [in, out], with a flattened input in H, W, C order; torch's, which
-`weights.safetensors` has, is [out, in, k, k] or [out, in], flattened in C, H, W order.
+Our kernel layout is [k, k, in, out] or [in, out], with a flattened input in H, W, C order. torch's, which
+`weights.safetensors` uses, is [out, in, k, k] or [out, in], flattened in C, H, W order.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from csnn_jax.config.network import ModelConfig
 from csnn_jax.errors import UserError
 
 Tensors = dict[str, np.ndarray]
-"""Parameters in torch's names and layouts: `conv1.weight`, `conv1.bias`, `lif1.beta`, ..."""
+"""Parameters with torch's names and layouts: `conv1.weight`, `conv1.bias`, `lif1.beta`, ..."""
 Arrays = dict[str, np.ndarray]
 """Parameters in our own layout: `conv1.kernel`, `conv1.bias`, `lif1.beta`, ..."""
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor in the file of a model, in order."""
+    """Name and shape of every tensor in a model's file, in order."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in config.layers:
         *window, inputs, out = layer.kernel_shape
@@ -34,17 +34,17 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def bias_of(layer: Layer, tensors: Tensors) -> np.ndarray:
-    """The bias of a layer [out]: zeros where it has none."""
+    """The bias of a layer [out]; zeros if it has none."""
     return tensors[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.channels, np.float32)
 
 
 def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
     """The network as it runs, evaluates and is exported: weights and biases rounded to their grids (`Layer.grid`).
 
-    Exponents of grids that are chosen are kept, or chosen where they are missing.
+    Chosen exponents of grids are kept; missing ones are chosen.
 
     Raises:
-        UserError: a layer whose weights all become 0.
+        UserError: all weights of a layer become 0.
     """
     rounded = with_exponents(config, tensors)
     for layer in config.layers:
@@ -61,7 +61,7 @@ def on_grid(config: ModelConfig, tensors: Tensors) -> Tensors:
 
 
 def with_exponents(config: ModelConfig, tensors: Tensors) -> Tensors:
-    """The parameters that a network has, with the exponents of grids that are chosen: those given, or the best."""
+    """A network's parameters, with chosen exponents of grids: the given ones, or else the best."""
     made = {}
     for name in expected_shapes(config):
         layer = next((layer for layer in config.layers if name == f"{layer.name}.exponents"), None)
@@ -80,11 +80,11 @@ def _for_grid(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
 
 
 def units(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
-    """A layer's weights of few bits as whole numbers, int8 in torch's layout, and each neuron's step, float32 [out].
+    """A layer's few-bit weights as integers, int8 in torch's layout, and each neuron's step, float32 [out].
 
     Args:
-        layer: has `weight_bits`.
-        tensors: on their grids.
+        layer: a layer with `weight_bits`.
+        tensors: parameters on their grids.
     """
     kernel, bias = _for_grid(layer, tensors)
     steps = layer.grid.steps(kernel, bias, tensors[f"{layer.name}.exponents"] if layer.grid.chosen else None)
@@ -94,35 +94,35 @@ def units(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_bits(config: ModelConfig, tensors: Tensors, bits: int | None) -> tuple[ModelConfig, Tensors]:
-    """A network rounded to so many bits for each weight, with its sign, or to as many as stay exact.
+    """A network rounded to `bits` per weight, including the sign; None: as many as stay exact.
 
     Raises:
-        UserError: other bits than there are; a layer whose weights all become 0.
+        UserError: the number of bits is invalid, or all weights of a layer become 0.
     """
     fewer = replace(config, weight_bits=bits)
     return fewer, on_grid(fewer, {name: value for name, value in tensors.items() if not name.endswith(".exponents")})
 
 
 def parameters(tensors: Tensors) -> int:
-    """How many a network has; exponents of grids aren't among them."""
+    """The number of parameters, without exponents of grids."""
     return sum(value.size for name, value in tensors.items() if not name.endswith(".exponents"))
 
 
 def kilobytes(config: ModelConfig, tensors: Tensors) -> float:
-    """What parameters take, packed: weights in their bits, a byte for each exponent, four for other numbers."""
+    """Packed size of the parameters: weights in their bits, one byte per exponent, four per other number."""
     bits = 0
     for name, value in tensors.items():
         layer = next((layer for layer in config.layers if name.startswith(f"{layer.name}.")), None)
         each = 8 if name.endswith(".exponents") else 32
         if layer and name.endswith(".weight"):
             each = min(32, layer.grid.finest + 1)
-            bits += 8 * layer.channels * (not layer.grid.chosen)  # the exponent that the largest weight has
+            bits += 8 * layer.channels * (not layer.grid.chosen)  # the largest weight's exponent
         bits += each * value.size
     return bits / 8000
 
 
 def to_torch(layer: Layer, kernel: np.ndarray) -> np.ndarray:
-    """A kernel of ours in torch's layout."""
+    """Converts one of our kernels to torch's layout."""
     if layer.kind == "conv":
         return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
     out = kernel.shape[-1]
@@ -132,7 +132,7 @@ def to_torch(layer: Layer, kernel: np.ndarray) -> np.ndarray:
 
 
 def from_torch(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """A weight in torch's layout as a kernel of ours: the inverse of `to_torch`."""
+    """Converts a weight from torch's layout to ours: the inverse of `to_torch`."""
     if layer.kind == "conv":
         return np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
     out = weight.shape[0]

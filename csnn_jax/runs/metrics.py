@@ -13,8 +13,8 @@ from csnn_jax.data.images import Images
 from csnn_jax.data.split import Split
 
 BATCH = 128
-LOOKED_AT = 32  # images that a look takes
-ROOM = 2**28  # bytes of membranes and spikes that a look may hold at once
+LOOKED_AT = 32  # images that `look` uses
+ROOM = 2**28  # bytes of membranes and spikes that `look` may hold at once
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def moments(membranes: Any, threshold: Any) -> Moments:
 
     The threshold is a scalar, or [channels].
     """
-    steps = membranes.reshape(len(membranes), -1)  # in float32 a sum of all at once would lose digits
+    steps = membranes.reshape(len(membranes), -1)  # in float32, a single sum would lose digits
 
     def mean(values: Any) -> Any:
         return values.mean(1).mean()
@@ -175,7 +175,7 @@ def look(
     Returns:
         The summary of each layer's neurons, by layer name.
     """
-    rows = np.linspace(0, len(images) - 1, LOOKED_AT).astype(int)  # fewer images are taken more than once
+    rows = np.linspace(0, len(images) - 1, LOOKED_AT).astype(int)  # repeats images if there are fewer
     time_steps = images.shape[1] if images.ndim == 5 else model.time_steps
     each = 8 * time_steps * sum(math.prod(layer.out_shape) for layer in model.layers)
     size = LOOKED_AT

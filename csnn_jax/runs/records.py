@@ -1,10 +1,10 @@
-"""The records of a training whose run directory isn't made yet."""
+"""The records of training without a run directory."""
 
 from typing import Any
 
 
 class Records:
-    """Holds what `metrics.jsonl` of a run holds: one object for each thing that happened.
+    """Holds the same objects as a run's `metrics.jsonl`, in memory.
 
     Attributes:
         all: the records, in order.

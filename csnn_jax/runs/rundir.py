@@ -30,7 +30,7 @@ FILES = (
 
 @dataclasses.dataclass(frozen=True)
 class RunDir:
-    """A run directory: its paths, its records, and the lock against concurrent trainings.
+    """A run directory: its paths, its records, and the lock against concurrent training.
 
     Attributes:
         path: the directory.
@@ -63,7 +63,7 @@ class RunDir:
         return RunDir(self.path, number)
 
     def claimed(self) -> AbstractContextManager[None]:
-        """Locks the run against other trainings while the block runs; see `claim.claimed`."""
+        """Locks the run against other training processes during the block; see `claim.claimed`."""
         return claim.claimed(self.path)
 
     def sweep(self) -> None:
@@ -120,7 +120,7 @@ class RunDir:
 
     @property
     def final_split(self) -> str:
-        """What the final accuracy is measured on: "test" images, or "validation" ones where there are no others."""
+        """The split of the final accuracy: "test", or "validation" if there are no test images."""
         return next((end["split"] for end in self.records("end") if "split" in end), "test")
 
     def config(self) -> Config:
@@ -178,7 +178,7 @@ def _holds_files(run: RunDir) -> bool:
 
 
 def _clear(run: RunDir) -> None:
-    """Removes a run's files, but for a run that is being trained, and for a folder that is none."""
+    """Removes a run's files, unless it's being trained or isn't a run."""
     if not (run.path / "config.json").exists():
         raise UserError(f"--out {run.path}: isn't a run, because it has no config.json; --overwrite only replaces runs")
     with run.claimed():
@@ -229,7 +229,7 @@ def open_run(path: str, checkpoint: str | int | None = None) -> tuple[RunDir, Co
         run = run.at(checkpoint)
     model, tensors = weights.load(run.weights)
     if model != config.model:
-        raise UserError(f"{run.weights}: was trained as another model than {run.path / 'config.json'} says")
+        raise UserError(f"{run.weights}: doesn't match the model in {run.path / 'config.json'}")
     return run, config, tensors
 
 

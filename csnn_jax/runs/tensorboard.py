@@ -1,7 +1,7 @@
 """A run's records as event files for TensorBoard, with a spike raster at each evaluation (tensorboardX).
 
-The messages and checksums are tensorboardX's. Its `SummaryWriter` is not used: a thread of its own writes there, which
-a full disk ends silently, and then training waits for it for ever.
+The messages and checksums are tensorboardX's. Its `SummaryWriter` isn't used, because it writes in a separate thread
+that ends silently when the disk is full, and training then waits for it forever.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from csnn_jax.files import append
 from csnn_jax.runs.rundir import RunDir
 
 EVALUATIONS = {"test": "test", "validation": "validation", "end": "final"}
-"""Kinds of records that hold an accuracy, and what it is called here."""
+"""Kinds of records with an accuracy, and its name here."""
 
 FINAL = f"accuracy/{EVALUATIONS['end']}"
 
@@ -31,7 +31,7 @@ def require() -> None:
     """Imports tensorboardX.
 
     Raises:
-        UserError: it is not there; says which extra to install.
+        UserError: it isn't installed; the message names the extra to install.
     """
     try:
         importlib.import_module("tensorboardX")
@@ -41,16 +41,16 @@ def require() -> None:
 
 
 def follow(run: RunDir, start: int, rates: np.ndarray, draw: Callable[[], bytes]) -> RunDir:
-    """The run, whose records from now on go into an event file too.
+    """Returns the run with a listener that also writes its new records to an event file.
 
-    What earlier files hold of iterations after `start` is dropped, for a resumed run writes it again. Where there
-    are none yet, the records of the iterations before are written first, without rasters.
+    Earlier files lose their events after `start` iterations, because a resumed run writes them again. If there are no
+    files yet, earlier records are written first, without rasters.
 
     Args:
-        run: where `tensorboard/` is.
-        start: iterations done before.
+        run: the run; files go to its `tensorboard/`.
+        start: number of iterations already done.
         rates: the learning rate of every iteration.
-        draw: makes the spike raster of the network as it is, a PNG.
+        draw: returns the network's current spike raster as a PNG.
 
     Raises:
         UserError: the folder can't be written.
@@ -73,8 +73,8 @@ class EventFiles:
     """Writes an event file for TensorBoard.
 
     Args:
-        folder: where it goes.
-        start: iterations done before; TensorBoard hides those after them that it has read before.
+        folder: destination of the file.
+        start: number of iterations already done; TensorBoard then hides later ones that it has already read.
         rates: the learning rate of every iteration.
     """
 
@@ -87,7 +87,7 @@ class EventFiles:
         self._append(step=start + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, record: dict[str, Any], draw: Callable[[], bytes] | None = None) -> None:
-        """Writes what a record of metrics.jsonl tells as one event, with a raster where it is an evaluation's."""
+        """Writes a record of metrics.jsonl as one event, with a raster if it's an evaluation."""
         from tensorboardX.proto.summary_pb2 import Summary
 
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in self._scalars(record).items()]
@@ -100,7 +100,7 @@ class EventFiles:
             self._append(step=record["iter"], summary=Summary(value=values))
 
     def _scalars(self, record: dict[str, Any]) -> dict[str, float]:
-        """The scalars of a record by TensorBoard's tags."""
+        """The scalars of a record by TensorBoard tag."""
         if record["kind"] == "train":
             rate = float(self.rates[record["iter"] - 1])
             once = {"loss": record["loss"], "learning_rate": rate, "images_per_s": record["images_per_s"]}
@@ -125,7 +125,7 @@ def _by_layer(record: dict[str, Any], key: str, suffix: str = "") -> dict[str, f
 
 
 def _unused(folder: Path) -> Path:
-    """A path as TensorBoard looks for it; files are read in the order of their seconds."""
+    """An unused path that TensorBoard recognizes; it reads files in the order of their seconds."""
     second = int(time.time())
     while True:
         path = folder / f"events.out.tfevents.{second:010d}.{socket.gethostname()}"
@@ -135,7 +135,7 @@ def _unused(folder: Path) -> Path:
 
 
 def _truncate(path: Path, start: int) -> None:
-    """Cuts an event file off before its end, its first event of an iteration after `start`, or a damaged one."""
+    """Truncates an event file before its final accuracy, its first event after `start`, or a damaged one."""
     from tensorboardX.proto.event_pb2 import Event
 
     end = 0
@@ -149,7 +149,7 @@ def _truncate(path: Path, start: int) -> None:
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """The whole records of a TFRecord file."""
+    """The complete records of a TFRecord file."""
     data, at = path.read_bytes(), 0
     while at + _HEAD.size <= len(data):
         length, _ = _HEAD.unpack_from(data, at)

@@ -1,4 +1,4 @@
-"""Keeps what a training has learnt: weights and checkpoints, written in a thread of their own while it goes on."""
+"""Writes weights and checkpoints in a background thread during training."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,12 +11,12 @@ from csnn_jax.training.trainer import Trainer
 
 
 class CheckpointWriter:
-    """Writes weights and checkpoints in the background, one at a time. At the end of the context all is written.
+    """Writes weights and checkpoints in the background, one at a time. The context ends when all are written.
 
     Args:
         config: the job.
         trainer: the network being trained.
-        run: where its files go. Its checkpoints are of iterations that this training has done.
+        run: destination of the files. Its checkpoints must be from iterations that this job has done.
     """
 
     def __init__(self, config: Config, trainer: Trainer, run: RunDir):
@@ -34,19 +34,19 @@ class CheckpointWriter:
             self.wait()
 
     def due(self, done: int) -> bool:
-        """Whether a checkpoint is asked for after so many iterations, beside those of evaluations."""
+        """Whether a checkpoint is due after `done` iterations, in addition to those at evaluations."""
         every = self._config.train.checkpoint_every
         return every > 0 and done % every == 0
 
     def score(self, done: int, accuracy: float) -> None:
-        """Tells the accuracy on held-out images after so many iterations."""
+        """Sets the accuracy on held-out images after `done` iterations."""
         self._scores[done] = accuracy
 
     def keep(self, done: int) -> None:
-        """Takes weights and training state after `done` iterations, and has them written.
+        """Copies weights and training state after `done` iterations, and starts writing them.
 
         Raises:
-            UserError: the write before failed; the checkpoints before it are whole.
+            UserError: the previous write failed; earlier checkpoints are intact.
         """
         self.wait()
         state = None if self._kept(done) else self._trainer.snapshot()
@@ -54,10 +54,10 @@ class CheckpointWriter:
         self._writing = self._pool.submit(self._write, done, model, tensors, state)
 
     def keep_weights(self) -> None:
-        """Writes the weights alone, at once; they are not those of a checkpoint.
+        """Writes only the weights, immediately; they aren't a checkpoint's.
 
         Raises:
-            UserError: they, or what was being written, can't be written.
+            UserError: this write or the pending one failed.
         """
         self.wait()
         weights.save(self._run.weights, self._trainer.tensors(), self._config.model)
@@ -68,10 +68,10 @@ class CheckpointWriter:
             self.wait()
 
     def wait(self) -> None:
-        """Waits until all is written.
+        """Waits until everything is written.
 
         Raises:
-            UserError: it could not be written; the checkpoints before are whole.
+            UserError: the write failed; earlier checkpoints are intact.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
@@ -82,7 +82,7 @@ class CheckpointWriter:
 
     def _write(self, done: int, model: ModelConfig, masters: Tensors, state: State | None) -> None:
         directory = self._run.checkpoints
-        self._run.sync()  # a checkpoint without its records would be no use
+        self._run.sync()  # a checkpoint is useless without its records
         weights.save(self._run.weights, on_grid(model, masters), model)
         if state is not None:
             checkpoints.write(directory, done, state, weights.to_bytes(masters, model, masters=True))

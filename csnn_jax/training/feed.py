@@ -1,4 +1,4 @@
-"""The batches that a training learns from, made ahead in a thread: read, augmented and encoded."""
+"""Prepares training batches ahead of time in a thread: reads, augments and encodes them."""
 
 from collections import deque
 from collections.abc import Callable, Generator
@@ -13,15 +13,15 @@ from csnn_jax.config import Config
 from csnn_jax.training import plan
 
 AHEAD = 3
-"""Batches that are made, or being made, while one is learned from."""
+"""Number of batches prepared, or being prepared, during a training step."""
 
 
 class Batch(NamedTuple):
-    """What an iteration learns from: the rows of a batch that a process needs.
+    """An iteration's training data: the rows of a batch that a process needs.
 
     Attributes:
         iteration: its number, from 0.
-        images: as the network takes them, see `data.as_input`: [rows, H, W, C] or [time, rows, H, W, C].
+        images: the network's input, see `data.as_input`: [rows, H, W, C] or [time, rows, H, W, C].
         labels: int32 [rows].
     """
 
@@ -35,8 +35,8 @@ class Feed:
 
     Args:
         config: the job.
-        split: what it learns from.
-        rows: those of a batch that this process needs, given its size; all by default.
+        split: training data.
+        rows: the rows of a batch that this process needs, given its size; all by default.
     """
 
     def __init__(self, config: Config, split: data.Split, rows: Callable[[int], slice] = slice):
@@ -61,14 +61,14 @@ class Feed:
             pool.shutdown(cancel_futures=True)
 
     def batch(self, iteration: int, index: np.ndarray) -> Batch:
-        """The batch of an iteration that learns from the training images `index` [batch]."""
+        """The batch of an iteration, given the indices of its training images [batch]."""
         own, seed = self._rows(len(index)), (self._config.train.seed, 0, iteration)
         within = own.indices(len(index))[0], len(index)
         x = data.as_input(self.images(iteration, index), self._config.model, seed, within)
         return Batch(iteration, x, self._split.labels[index[own]])
 
     def images(self, iteration: int, index: np.ndarray) -> np.ndarray:
-        """The images of this process's rows, augmented where the job asks for it: [rows, ...]."""
+        """The images of this process's rows, augmented if configured: [rows, ...]."""
         own = self._rows(len(index))
         if self._augmentation is not None:
             return self._augmentation.batch(iteration, index, own)

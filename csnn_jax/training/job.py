@@ -33,10 +33,10 @@ from csnn_jax.training.processes import Beginning, Processes, SingleProcess
 from csnn_jax.training.trainer import Trainer
 
 LENGTH: tuple[str, ...] = ("epochs", "max_iters")
-"""What sets the number of iterations, and may change on resuming where the learning rates don't depend on it."""
+"""Fields that set the number of iterations; resuming may change them if the learning rates don't depend on it."""
 
 KEPT: tuple[str, ...] = ("checkpoint_every", "keep_checkpoints")
-"""What changes no result, and may always change on resuming."""
+"""Fields that don't affect results; resuming may always change them."""
 
 
 FRESH = Beginning(0, open=True, owed=True, state=None)
@@ -44,7 +44,7 @@ FRESH = Beginning(0, open=True, owed=True, state=None)
 
 
 MakeTrainer = Callable[[Config, data.Split], Trainer]
-"""What a framework contributes: its trainer, of a job and the training images. It may refuse the job."""
+"""A framework's contribution: makes its trainer from a job and training images, or raises UserError."""
 
 
 class Job(NamedTuple):
@@ -66,12 +66,12 @@ class Job(NamedTuple):
 def train(flags: TrainFlags, make_trainer: MakeTrainer, processes: Processes | None = None) -> int:
     """Runs the job. Returns the exit code: 0, or 128 + the signal that interrupted it (130 for Ctrl-C).
 
-    Where there are several processes, each runs it; the first one leads, and alone prints and writes.
+    If there are several processes, each runs it; only the first one prints and writes.
 
     Args:
-        flags: of one run; `seeds` are `seeds.train`'s affair.
-        make_trainer: the framework's.
-        processes: how this process agrees with the others of the job; None: it is the only one.
+        flags: the flags of one run; `seeds` is left to `seeds.train`.
+        make_trainer: makes the framework's trainer.
+        processes: the processes of the job; None: only this one.
 
     Raises:
         UserError: bad flags or files, a full disk, or a loss that is no longer finite.
@@ -107,7 +107,7 @@ def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
     """Reads the data and makes the trainer.
 
     Raises:
-        UserError: the flags ask for what can't be; nothing was written.
+        UserError: the job isn't possible; nothing was written.
     """
     if flags.tensorboard:
         from csnn_jax.runs import tensorboard
@@ -131,7 +131,7 @@ def prepared(flags: TrainFlags, make_trainer: MakeTrainer) -> Job:
 
 
 def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> int:
-    """Trains and writes; the iterations done."""
+    """Trains and writes; returns the iterations done."""
     _introduce(job, run, begun.done)
     if not job.flags.resume:
         _tell_start(job)
@@ -146,7 +146,7 @@ def lead(job: Job, run: RunDir, begun: Beginning, go_on: Callable[[], bool]) -> 
 
 
 def _iterate(job: Job, begun: Beginning, go_on: Callable[[], bool], run: RunDir | None = None) -> int:
-    """Goes through the iterations that are left; those done. Only a process that has the run writes."""
+    """Runs the remaining iterations; returns those done. Only a process that has the run writes."""
     if not begun.open:
         return begun.done
     loop = Loop(job.config, job.dataset, job.trainer, job.rates, go_on)
@@ -157,7 +157,7 @@ def _iterate(job: Job, begun: Beginning, go_on: Callable[[], bool], run: RunDir 
 
 
 def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:
-    """Makes the run directory, or reads it; claims it for as long as `held`."""
+    """Creates or reads the run directory, and claims it until `held` closes."""
     if job.flags.resume:
         run = RunDir(Path(job.flags.out or ""))
         check_same_job(run, job.config)
@@ -172,19 +172,19 @@ def _begun(job: Job, held: ExitStack, opened: list[RunDir]) -> Beginning:
 def resumed(
     run: RunDir, config: Config, trainer: Trainer, dataset: data.Dataset, figures: Figures = "png"
 ) -> Beginning:
-    """Makes a run ready to go on.
+    """Prepares a run to be resumed.
 
-    A finished run may get more iterations, or the pictures that it was killed before.
+    A finished run may get more iterations, or figures that it was killed before drawing.
 
     Args:
-        run: as it was left.
-        config: the job; as the run was started but for what `check_same_job` allows.
-        trainer: made for the job.
+        run: the run.
+        config: the job; it differs from the run's only where `check_same_job` allows.
+        trainer: a trainer made for the job.
         dataset: its images.
-        figures: which pictures it is to have.
+        figures: the formats of its figures.
 
     Raises:
-        UserError: nothing is left to do, or fewer iterations are asked for than were done. The run is as it was.
+        UserError: nothing is left to do, or fewer iterations are requested than are done. The run is unchanged.
     """
     run.sweep()
     start, state = checkpoints.restore(run.checkpoints, trainer.snapshot())
@@ -218,10 +218,10 @@ def _facts(job: Job) -> dict[str, str]:
 
 
 def check_same_job(run: RunDir, config: Config) -> None:
-    """Whether a run can go on with a job.
+    """Checks that a job can resume a run.
 
     Raises:
-        UserError: a flag that may not change; names it.
+        UserError: a flag differs that can't change; the message names it.
     """
     before = run.config()
     changeable, kept = (*LENGTH, *KEPT), " and ".join(map(flag_of, KEPT))
@@ -248,7 +248,7 @@ def _introduce(job: Job, run: RunDir, start: int) -> None:
 
 
 def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Iterator[str]:
-    """The lines that say what a job learns from, and what it runs on."""
+    """The lines that describe a job's data, and what it runs on."""
     total, most = iterations(config.train, len(dataset.train.labels)), config.train.max_iters
     parts = [f"{len(dataset.train.labels)} training", f"{len(dataset.test.labels)} {dataset.final}"]
     if dataset.validation and dataset.final == "test":
@@ -269,7 +269,7 @@ def introduced(dataset: data.Dataset, config: Config, trainer: Trainer) -> Itera
 
 
 def _tell_start(job: Job) -> None:
-    """Prints the recipe's flags as the job has them, what `auto` chose, and whose weights it starts from."""
+    """Prints the recipe's flags with the job's values, what `auto` chose, and where the weights come from."""
     if asked := words(RECIPES[job.flags.recipe], used=job.asked):
         print(f"Recipe: {job.flags.recipe}, {' '.join(asked)}")
     for line in chosen(job.asked, job.config, job.trainer):

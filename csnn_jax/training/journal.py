@@ -1,4 +1,4 @@
-"""The journal of a training: lines on the terminal, records, weights and checkpoints."""
+"""The journal of a training run: lines on the terminal, records, weights and checkpoints."""
 
 import time
 from collections.abc import Callable
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class RecordingJournal(Journal):
-    """Says what happens in a training, line by line, and records it.
+    """Prints what happens during training, line by line, and records it.
 
     Args:
         config: the job.
-        run: takes the records.
+        run: destination of the records.
         total: iterations of the whole job.
-        look: looks at the network's neurons; see `Loop.look`.
-        say: takes each line.
+        look: summarizes the network's neurons; see `Loop.look`.
+        say: prints a line.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class RecordingJournal(Journal):
         self._record("end", done, result, interrupted=False, **held_out, **more)
 
     def _record(self, kind: str, done: int, result: Evaluation, **more: Any) -> None:
-        """Records an evaluation, and after it what is new on health: a run that goes on drops all from its end on."""
+        """Records an evaluation, then health events, because a resumed run drops everything from its end record on."""
         seen = self._monitor.look()
         figures = {"accuracy": result.accuracy, "density": result.densities, **by_figure(seen)}
         self._records.record(kind, iter=done, **more, **figures, seconds=self._seconds())
         self._monitor.evaluated(done, seen, self._say)
 
     def _accuracy(self, result: Evaluation) -> str:
-        """In percent, and of how many images where `--eval-images` says so."""
+        """In percent, with the number of images if `--eval-images` limits it."""
         of = "" if self._config.train.eval_images is None else f" (of {len(result.labels):,} images)"
         return f"{result.accuracy:.2%}{of}"
 
@@ -80,15 +80,15 @@ class RecordingJournal(Journal):
 
 
 class WritingJournal(RecordingJournal):
-    """The journal of the process that leads: it prints, records and keeps.
+    """The journal of the first process: prints, records and saves.
 
     Args:
         config: the job.
         trainer: the network being trained.
-        run: where its files go.
-        start: iterations done before.
-        total: those of the whole job.
-        look: looks at the network's neurons; see `Loop.look`.
+        run: destination of the files.
+        start: iterations already done.
+        total: iterations of the whole job.
+        look: summarizes the network's neurons; see `Loop.look`.
     """
 
     def __init__(

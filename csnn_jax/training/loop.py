@@ -58,21 +58,21 @@ class Journal:
         return UserError(f"iteration {iteration}: the loss or a gradient isn't finite")
 
     def finished(self, done: int, kind: str, result: Evaluation) -> None:
-        """Training is finished, with this result on the "test" images, or "validation" images without these."""
+        """Training is finished, with this result on the "test" images, or "validation" images if there are none."""
 
     def interrupted(self, done: int) -> None:
         """Training stops here and can be resumed."""
 
 
 class Loop:
-    """Runs a training: iterations, evaluations in between, and the final evaluation.
+    """Runs training: iterations, evaluations in between, and the final evaluation.
 
     Args:
         config: the job.
         dataset: its images.
         trainer: the network being trained.
         rates: learning rate of every iteration.
-        go_on: called before each iteration and each batch of an evaluation; False interrupts the training.
+        go_on: called before each iteration and each batch of an evaluation; False interrupts training.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Loop:
                     began = time.perf_counter()
                     metrics = self._trainer.step(batch, float(self._rates[batch.iteration]))
                     self._dispatched.append((batch.iteration, began, metrics))
-                    done = batch.iteration + 1  # before anything is printed: the state that is kept is this one's
+                    done = batch.iteration + 1  # before printing: the saved state is this one's
                     self._settle(journal, in_flight=1)
                     if self._evaluates(done):
                         self._settle(journal)
@@ -119,7 +119,7 @@ class Loop:
                         self._settle(journal)
                         journal.keep(done)
                 self._settle(journal)
-            except BrokenPipeError:  # nobody reads what is printed; see flags.run_command
+            except BrokenPipeError:  # nobody reads the output; see flags.run_command
                 journal.mute()
                 self._settle(journal)
                 journal.keep(done)
@@ -132,7 +132,7 @@ class Loop:
 
     def look(self) -> dict[str, NeuronSummary]:
         """The network's neurons after the iteration that is being reported, while the next one may be dispatched."""
-        ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)  # what is not changes nothing
+        ahead = any(metrics.fetched().finite for _, _, metrics in self._dispatched)  # otherwise it changed nothing
         return self._trainer.look(self._dataset.train.images, before=ahead)
 
     def _settle(self, journal: Journal, in_flight: int = 0) -> None:
@@ -145,19 +145,19 @@ class Loop:
             journal.step(iteration + 1, values, began)
 
     def _evaluates(self, done: int) -> bool:
-        """Whether to evaluate after so many iterations; on the test images not at the end, which has the final one."""
+        """Whether to evaluate after `done` iterations; not on the test images right before the final evaluation."""
         last = done == len(self._rates) and self._dataset.validation is None
         return evaluates(self._config.train, done) and not last
 
     def _evaluate(self, done: int, journal: Journal) -> None:
-        """Measures accuracy on the held-out images, or without any on the test images."""
+        """Measures accuracy on the held-out images, or on the test images if there are none."""
         kind, split = watched_split(self._dataset)
         result = self._measure(split, journal)
         if result is not None:
             journal.evaluated(done, kind, result)
 
     def _finish(self, done: int, journal: Journal) -> bool:
-        """The last word, on the test images if there are any; False if it was interrupted."""
+        """The final evaluation, on the test images if there are any; returns False if interrupted."""
         result = self._measure(self._dataset.test, journal)
         if result is None:
             return False
@@ -165,7 +165,7 @@ class Loop:
         return True
 
     def _measure(self, split: data.Split, journal: Journal) -> Evaluation | None:
-        """Runs a split, with a word now and then; None if it was interrupted."""
+        """Evaluates a split and reports progress; returns None if interrupted."""
         total, numbers = -(-len(split.labels) // BATCH), itertools.count()
 
         def go_on() -> bool:

@@ -1,4 +1,4 @@
-"""The pictures of a run: accuracy over time, and what the neurons do for one image."""
+"""The figures of a run: accuracy over time, and the neurons' response to one image."""
 
 from csnn_jax import data
 from csnn_jax.config import NEVER, Config
@@ -8,18 +8,18 @@ from csnn_jax.training.trainer import Trainer
 
 
 def names(figures: Figures) -> tuple[str, ...]:
-    """The files that a finished run has."""
+    """The figure files of a finished run."""
     return (*style.files("accuracy", figures), *style.files("spikes", figures))
 
 
 def draw(run: RunDir, config: Config, dataset: data.Dataset, trainer: Trainer, figures: Figures) -> None:
-    """Writes the pictures of a run, those of `names`."""
+    """Writes the figures of a run, see `names`."""
     style.save(accuracy.draw(run), run.path, "accuracy", figures)
     style.save(spikes.draw(sample(config, dataset, trainer)), run.path, "spikes", figures)
 
 
 def sample(config: Config, dataset: data.Dataset, trainer: Trainer) -> spikes.Sample:
-    """The first image that the final accuracy is measured on, and what the network makes of it now."""
+    """The first image of the final evaluation, and the network's current response to it."""
     image, label = dataset.test.images[:1], int(dataset.test.labels[0])
     membranes, fired = (list(layer[:, 0] for layer in layers) for layers in trainer.trace(image))
     thresholds = [None if value == NEVER else value for value in config.model.thresholds]

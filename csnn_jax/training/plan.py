@@ -56,6 +56,6 @@ def learning_rates(config: TrainConfig, total: int) -> np.ndarray:
     rates[:warmup] *= np.arange(1, warmup + 1) / max(warmup, 1)
     if config.schedule == "cosine":
         rest = total - warmup
-        # By libm: NumPy has other functions for some instruction sets.
+        # libm's cosine, because NumPy's depends on the instruction set.
         rates[warmup:] *= [(1 + math.cos(math.pi * i / rest)) / 2 for i in range(rest)]
     return rates

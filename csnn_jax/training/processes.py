@@ -1,4 +1,4 @@
-"""How the processes of a job agree. Alone, a process agrees with itself; `devices.cluster` is for several."""
+"""How the processes of a job agree; `SingleProcess` is for one, `devices.cluster` for several."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 class Beginning(NamedTuple):
-    """The state that a job begins with, as its first process tells the others.
+    """The state that a job begins with, which the first process sends to the others.
 
     Attributes:
-        done: iterations done before.
+        done: number of iterations already done.
         open: whether iterations or the final evaluation are left to do.
-        owed: whether the network was not evaluated after `done` iterations; it may not be due.
-        state: the training state; None: that of a trainer that was just made.
+        owed: whether the network hasn't been evaluated after `done` iterations, due or not.
+        state: the training state; None: a new trainer's.
     """
 
     done: int
@@ -27,10 +27,10 @@ class Beginning(NamedTuple):
     state: State | None
 
     def to_bytes(self, made: Callable[[], State]) -> bytes:
-        """For other machines, which may round the initial weights otherwise: so these are sent, too.
+        """Packs it for other machines, with the initial weights, which they might round differently.
 
         Args:
-            made: gives the state of the trainer that was just made.
+            made: returns the state of a new trainer.
         """
         facts = {"done": self.done, "open": self.open, "owed": self.owed}
         state = made() if self.state is None else self.state
@@ -38,7 +38,7 @@ class Beginning(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes) -> "Beginning":
-        """The beginning that `to_bytes` wrote."""
+        """Unpacks the result of `to_bytes`."""
         facts, _, state = data.partition(b"\n")
         return cls(**json.loads(facts), state=safetensors.numpy.load(state))
 
@@ -47,27 +47,27 @@ class Processes(Protocol):
     """How the processes of a job agree and exchange what they need.
 
     Attributes:
-        first: whether this is the first one, which alone prints, records and writes.
+        first: whether this is the first process, the only one that prints, records and writes.
     """
 
     first: bool
 
     def each(self, function: Callable[[], T]) -> T:
-        """Runs a function in every process. A `UserError` of one is raised in all, and names the process."""
+        """Runs a function in every process. A `UserError` in one is raised in all and names the process."""
         ...
 
     def broadcast(self, function: Callable[[], T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> T:
-        """The result of a function that the first process calls, in all processes; its `UserError` is raised in all.
+        """Calls a function in the first process and returns its result in all; its `UserError` is raised in all.
 
-        Where there are others, it is sent to them as the bytes that `pack` makes of it.
+        The result is sent to other processes as bytes from `pack`.
         """
         ...
 
     def check_same(self, facts: Callable[[], Mapping[str, str]]) -> None:
-        """Whether all processes have the same facts, each by its name.
+        """Checks that all processes have the same facts, by name.
 
         Raises:
-            UserError: they have not; names a fact and two processes.
+            UserError: they differ; the message names a fact and two processes.
         """
         ...
 
@@ -77,7 +77,7 @@ class Processes(Protocol):
 
 
 class SingleProcess:
-    """A process that trains a job by itself, and so agrees with itself."""
+    """A process that trains a job alone."""
 
     first = True
 

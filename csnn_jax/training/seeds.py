@@ -1,4 +1,4 @@
-"""`--seeds`: the same job for several seeds, one after the other, and what their accuracies come to."""
+"""`--seeds`: runs the same job for several seeds, one after another, and summarizes their accuracies."""
 
 import json
 import os
@@ -22,13 +22,13 @@ from csnn_jax.training.job import MakeTrainer
 def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
     """Trains each of `flags.seeds` as `job.train` does, in `<out>/seed-<N>`, and writes `<out>/summary.json`.
 
-    With `--resume` what is finished is left as it is, what was begun goes on, and what is missing is trained.
+    With `--resume`, finished runs are kept, interrupted ones continue, and missing ones are trained.
 
     Returns:
         The exit code: 0, or 128 + the signal that interrupted it.
 
     Raises:
-        UserError: as `job.train`; or the folder holds what is in the way. The seeds before are kept.
+        UserError: as in `job.train`, or as in `check_folder`. Earlier seeds are kept.
     """
     fresh, runs = flags.out is None, {}
     try:
@@ -57,10 +57,10 @@ def train(flags: TrainFlags, make_trainer: MakeTrainer) -> int:
 
 
 def check_folder(folder: Path, flags: TrainFlags, runs: dict[int, RunDir]) -> None:
-    """Looks at all the runs before the first is trained.
+    """Checks all the runs before training the first.
 
     Raises:
-        UserError: the folder is a run itself, a seed's run is in the way, or has other flags than now.
+        UserError: the folder is itself a run, a seed's run already exists, or a run to resume has different flags.
     """
     if (folder / "config.json").exists():
         raise UserError(f"--out {folder}: is itself a run; expected a folder for the runs of --seeds")
@@ -77,12 +77,12 @@ def of_seed(flags: TrainFlags, seed: int) -> TrainFlags:
     one = replace(flags, seeds=None, out=str(run.path), config=_config(flags, seed))
     if not flags.resume or checkpoints.numbers(run.checkpoints):
         return one
-    # Nothing of it was kept but the records of iterations that are lost.
+    # It has no checkpoint, only records of lost iterations.
     return replace(one, resume=False, overwrite=(run.path / "config.json").exists())
 
 
 def is_done(run: RunDir, flags: TrainFlags) -> bool:
-    """Whether a run that is to be resumed is finished, with as many iterations as asked for and its pictures."""
+    """Whether a run to resume is already finished, with the requested iterations and all figures."""
     drawn = all((run.path / name).exists() for name in pictures.names(flags.figures))
     if not (flags.resume and run.finished and drawn):
         return False
@@ -90,10 +90,10 @@ def is_done(run: RunDir, flags: TrainFlags) -> bool:
 
 
 def summary(runs: dict[int, RunDir]) -> dict[str, Any]:
-    """Contents of summary.json: the final test accuracy of each seed, None until it is finished; mean and deviation.
+    """Contents of summary.json: each seed's final test accuracy, None until it's finished; mean and deviation.
 
     Without test images, `split` is "validation", as in the runs' last records.
-    The standard deviation is that of a sample, with n - 1. It is None for fewer than two.
+    The standard deviation is the sample's, with n - 1; None for fewer than two seeds.
     """
     final = {seed: [end for end in run.records("end") if not end["interrupted"]] for seed, run in runs.items()}
     accuracies = {seed: ends[-1]["accuracy"] if ends else None for seed, ends in final.items()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Trainer(Protocol):
-    """A network that is being trained, as the loop of any framework sees it.
+    """A network that is being trained, in any framework.
 
     Attributes:
         start: the weights that it started from.
@@ -29,29 +29,29 @@ class Trainer(Protocol):
         ...
 
     def rows(self, batch: int) -> slice:
-        """The rows of a batch that this process needs the images of."""
+        """The rows of a batch whose images this process needs."""
         ...
 
     def step(self, batch: "Batch", rate: float) -> StepMetrics:
-        """Updates the network by a batch, or by the `rows` of it that this process has, at a learning rate.
+        """Updates the network with a batch, or with this process's `rows` of it, at a learning rate.
 
-        It need not wait for the device: `StepMetrics.fetched` does. Where a loss or gradient is not finite, here or at
-        a step before, nothing is changed.
+        It doesn't have to wait for the device: `StepMetrics.fetched` does. If the loss or gradient isn't finite, in
+        this step or an earlier one, nothing changes.
         """
         ...
 
     def roll_back(self) -> None:
-        """Takes the latest update back."""
+        """Undoes the latest update."""
         ...
 
     def evaluate(self, split: Split, go_on: Callable[[], bool]) -> Evaluation | None:
-        """Runs all images of a split, asking before each batch whether to go on; None if not."""
+        """Evaluates all images of a split, calling `go_on` before each batch; None if it returned False."""
         ...
 
     def look(self, images: Images, before: bool = False) -> dict[str, NeuronSummary]:
         """Membranes and dead channels of every layer on some of the images; see `metrics.look`.
 
-        With `before`, of the network as it was before the latest update.
+        With `before`, for the network before the latest update.
         """
         ...
 
@@ -60,7 +60,7 @@ class Trainer(Protocol):
         ...
 
     def tensors(self) -> Tensors:
-        """The weights that the network runs with, rounded to their grids, in torch's names and layouts."""
+        """The weights that the network runs with, rounded to their grids, with torch's names and layouts."""
         ...
 
     def masters(self) -> Tensors:
@@ -68,9 +68,9 @@ class Trainer(Protocol):
         ...
 
     def snapshot(self) -> State:
-        """The training state by name: copies on the host, which later steps do not change."""
+        """The training state by name: copies on the host, which later steps don't change."""
         ...
 
     def restore(self, state: State) -> None:
-        """Takes a training state over, with the names, shapes and types of `snapshot`."""
+        """Restores a training state with the names, shapes and types of `snapshot`."""
         ...

@@ -1,1 +1,1 @@
-"""The network in training, in JAX: one jit per training step, the objective, the optimizer, the gradient."""
+"""Training in JAX: the jitted training step, the objective, the gradient and the optimizer."""

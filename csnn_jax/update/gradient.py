@@ -1,4 +1,4 @@
-"""The gradient of a batch: in parts, so that memory does not grow with the window, and on all devices at once."""
+"""The gradient of a batch: in micro-batches, so memory doesn't grow with the window, and on all devices at once."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -15,7 +15,7 @@ from csnn_jax.update.objective import Objective
 
 
 class Gradients(NamedTuple):
-    """The loss of a batch or of a part of it, the layers' densities [layers], and the gradient."""
+    """Loss, layer densities [layers] and gradient of a batch or part of one."""
 
     loss: Array
     densities: Array
@@ -35,15 +35,15 @@ def make(
     devices: Devices | None = None,
     dropout: float = 0.0,
 ) -> Gradient:
-    """The gradient of a network's batches, to be jitted.
+    """Makes the function that computes a batch's gradient; the caller jits it.
 
     Args:
         graphdef: the network's structure.
-        objective: what is minimised.
-        engine: one of those in csnn_jax.engine.
+        objective: the function to minimize.
+        engine: an engine in csnn_jax.engine.
         part: images that go through the network at once (the largest divisor of a device's rows up to it); None: all.
-        devices: where to; None: JAX's first device.
-        dropout: share of the neurons that the masks leave out.
+        devices: devices to run on; None: JAX's first device.
+        dropout: fraction of the neurons that the masks drop.
     """
     devices = devices or Devices(jax.devices()[:1])
 
@@ -52,7 +52,7 @@ def make(
             model = nnx.merge(graphdef, params)
             dropped = scan.Dropout(masks, 1 / (1 - dropout)) if masks else None
             output, densities = engine.watch(model, x, objective.reads, dropped)
-            densities = devices.mean(densities)  # a rate target is one of the whole batch
+            densities = devices.mean(densities)  # a rate target applies to the whole batch
             return objective.cost(output, labels, densities), densities
 
         (loss, densities), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
@@ -62,7 +62,7 @@ def make(
 
 
 def in_parts(gradient: Gradient, part: int | None) -> Gradient:
-    """A gradient taken part by part: the parts' means are added in their order, and divided by their number."""
+    """Computes a gradient part by part: the parts' means are added in order and divided by their number."""
 
     def added(params: Any, x: Array, labels: Array, *masks: Array) -> Gradients:
         size = part_of(len(labels), part)
@@ -85,5 +85,5 @@ def in_parts(gradient: Gradient, part: int | None) -> Gradient:
 
 
 def part_of(rows: int, part: int | None) -> int:
-    """The images of a part: the largest divisor of the rows that is at most `part`."""
+    """The number of images in a part: the largest divisor of the rows that is at most `part`."""
     return max(size for size in range(1, rows + 1) if rows % size == 0 and size <= (part or rows))

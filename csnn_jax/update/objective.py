@@ -56,7 +56,7 @@ def ce_rate(spikes: Array, labels: Array, smoothing: float = 0.0, add_up: AddUp 
         ValueError: spikes or labels have the wrong shape, or labels aren't integers.
 
     Examples:
-        The loss falls if the right neuron spikes, here that of class 2 for one image over five steps:
+        The loss falls if the right neuron spikes, here class 2 for one image over five steps:
 
         >>> import jax.numpy as jnp
         >>> from csnn_jax import ce_rate

@@ -79,7 +79,7 @@ def make_update(
         loss, densities, gradients = gradient(state.params, x, labels, *masks)
         leaves = jax.tree.leaves((loss, gradients))
         finite = jnp.all(jnp.stack([sound, *[jnp.isfinite(leaf).all() for leaf in leaves]]))
-        gradients = jax.tree.map(rounded, gradients)  # or the compiler joins factors before and after
+        gradients = jax.tree.map(rounded, gradients)  # or the compiler merges factors before and after
         updates, moments = optimizer.update(gradients, state.optimizer, state.params)
         updates = jax.tree.map(lambda update: rounded(update * rate), updates)
         params = with_exponents(optax.apply_updates(state.params, updates), state.params, choosing)
@@ -161,7 +161,7 @@ class Trainer:
         return self.state, x, labels, rate, self._sound, renewal, masks, batch.iteration < self._choosing
 
     def _masks(self, iteration: int, batch: int) -> tuple[Array, ...]:
-        """Those of dropout for an iteration; none where it is not asked for."""
+        """Dropout's masks for an iteration; empty without dropout."""
         settings = self.config.train
         if not settings.dropout:
             return ()
@@ -173,7 +173,7 @@ class Trainer:
 
     @property
     def _weights(self) -> Any:
-        """What the training gives: the averaged parameters, or the parameters themselves where there is no average."""
+        """The result of training: the averaged parameters, or the parameters if there is no average."""
         return self.state.params if self.state.average is None else self.state.average
 
     def evaluate(self, split: Split, go_on: Callable[[], bool] = lambda: True) -> Evaluation | None:

@@ -46,7 +46,7 @@ def test_bad_runs_are_refused(finished, tmp_path):
     config = json.loads((finished / "config.json").read_text())
     config["model"]["beta"] = 0.6
     (finished / "config.json").write_text(json.dumps(config))
-    assert "was trained as another model" in refused("export", finished, *out)
+    assert "doesn't match the model in" in refused("export", finished, *out)
     assert names(tmp_path) == ["other", "run"]
 
 

@@ -1,5 +1,5 @@
-// What the handlers share: a call's operands, results and attributes by name, checks of them, whose failures are
-// exceptions, and the parts of the kernels' arguments that several handlers take.
+// Shared by the handlers: a call's operands, results and attributes by name, checks that throw exceptions, and the
+// parts of kernel arguments that several handlers need.
 #pragma once
 #include <algorithm>
 #include <initializer_list>
@@ -29,7 +29,7 @@ constexpr ffi::DataType type_of = std::is_same_v<T, float>     ? ffi::F32
 inline std::string show(int64_t value) { return std::to_string(value); }
 inline std::string show(std::string_view name) { return '"' + std::string(name) + '"'; }
 
-// A list as JSON has it.
+// A list as JSON.
 template <typename Values>
 std::string show_all(const Values& values) {
   std::string text = "[";
@@ -45,7 +45,7 @@ inline void expect(bool ok, const char* message) {
   throw std::invalid_argument(std::string(name) + why);
 }
 
-// One call of an operation. What it is given has the names that `call` in ../library.py hands over with it.
+// One call of an operation. Its arguments have the names that `call` in ../library.py passes.
 class Call {
   template <typename T>
   T get(const ffi::Dictionary& given, std::string_view name) {
@@ -79,7 +79,7 @@ class Call {
     return get<T>(attributes_, name);
   }
 
-  // An attribute that is a name of an enum's; `names` has all of them in its order.
+  // An attribute that names a value of an enum; `names` has all of them in the enum's order.
   template <typename Enum>
   Enum choice(std::string_view name, Names names) {
     const auto chosen = attribute<std::string_view>(name);
@@ -120,7 +120,7 @@ class Call {
     return found->typed_data();
   }
 
-  // A large result, or null where it is not wanted: its shape then is [0].
+  // A large result, or null if it isn't wanted, in which case its shape is [0].
   template <typename T>
   T* result_if_wanted(std::string_view name, Dims wanted) {
     auto found = at<ffi::Buffer<type_of<T>>>(results_, result_, name);
@@ -130,7 +130,7 @@ class Call {
     return found->typed_data();
   }
 
-  // Refuses what was given and not asked for: it would be ignored, or as a result stay unwritten.
+  // Throws if an argument wasn't used: it would be ignored or, if it's a result, stay unwritten.
   void expect_all_taken() const {
     for (const ffi::Dictionary& given : {attributes_, operand_, result_})
       for (const std::string_view name : given)
@@ -146,7 +146,7 @@ class Call {
   std::vector<std::string_view> taken_;
   ffi::RemainingArgs operands_;
   ffi::RemainingRets results_;
-  ffi::Dictionary attributes_, operand_, result_;  // the latter two: the number of an operand or result by its name
+  ffi::Dictionary attributes_, operand_, result_;  // the last two: position of an operand or result by name
 };
 
 inline Neuron neuron(Call& call, std::string_view beta = "beta", std::string_view threshold = "threshold") {
@@ -157,14 +157,15 @@ inline Neuron neuron(Call& call, std::string_view beta = "beta", std::string_vie
   };
 }
 
-// Of a layer's weights, where they are whole numbers.
+// Bits of a layer's weights, if they are integers; otherwise 0.
 inline int64_t weight_bits(Call& call) {
   const auto bits = call.attribute<int64_t>("weight_bits");
   expect(0 <= bits && bits <= most_bits, "weight_bits: expected at least 0, at most those of whole numbers");
   return bits;
 }
 
-// The sizes of a convolution with `channels` output channels that exist, and input channels in multiples of `group`.
+// The sizes of a convolution with `channels` output channels without padding, and input channels in multiples of
+// `group`.
 inline Shape conv_shape(Call& call, int64_t channels, int64_t group = lanes) {
   const auto size = call.attribute<ffi::Span<const int64_t>>("size");
   const auto kernel = call.dimensions("kernel", 4);
@@ -194,7 +195,7 @@ inline Shape conv_shape(Call& call, int64_t channels, int64_t group = lanes) {
   return s;
 }
 
-// All but dspikes and dcurrent.
+// All fields except dspikes, dcurrent and total.
 inline LifBackward lif_arguments(Call& call) {
   const auto d = call.dimensions("membranes", 3);
   expect(d[1] > 0 && d[2] % lanes == 0, "membranes: expected [image, time, a multiple of 16]");

@@ -1,4 +1,4 @@
-// Memory of whole operations.
+// Memory for whole operations.
 #pragma once
 #include <algorithm>
 #include <cstdlib>
@@ -19,7 +19,7 @@ template <typename T>
 using Numbers = std::unique_ptr<T[], Free>;
 using Floats = Numbers<float>;
 
-// Not initialised; aligned, so that no vector lies across two lines of the cache, and in large pages where it is large.
+// Uninitialized; aligned so that no vector straddles two cache lines, and in large pages if it's large.
 template <typename T = float>
 Numbers<T> allocate(int64_t count) {
   const int64_t bytes = std::max<int64_t>(count, 1) * sizeof(T), alignment = bytes < 1 << 20 ? 64 : 1 << 21;
@@ -29,7 +29,7 @@ Numbers<T> allocate(int64_t count) {
   return memory;
 }
 
-// One piece of memory per worker, made when the worker first asks.
+// One piece of memory per worker, allocated on first use.
 class PerWorker {
  public:
   PerWorker(int64_t workers, int64_t bytes) : count_(divide_up(bytes, sizeof(float))), memory_(workers) {}

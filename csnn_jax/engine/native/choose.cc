@@ -1,4 +1,4 @@
-// Which of the kernels run: those of the newest instruction set that this processor has, or those that CSNN_ISA names.
+// Chooses the kernels: those for the newest instruction set that this processor has, or for the one in CSNN_ISA.
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>

@@ -10,7 +10,7 @@
 
 namespace csnn {
 
-// The bits of one step; `bits` is 0 before. Most numbers of frames are 0, and eight bytes at a time tell so.
+// Packs one step into `bits`, which are 0 at first. Most numbers in frames are 0, so eight bytes are checked at a time.
 template <typename Number>
 static void pack_step(const Number* x, int64_t groups, int64_t channels, int64_t planes, uint16_t* bits) {
   constexpr int64_t each = 8 / sizeof(Number);
@@ -64,8 +64,7 @@ void image_current(const ImageCurrent& a, int64_t images, const Workers& workers
   });
 }
 
-// Of each output the power of two that its weights [rows, outputs] are whole numbers of so many bits of, and one over
-// it.
+// For each output, the power of two by which its weights [rows, outputs] are integers of `bits` bits, and its inverse.
 struct Scales {
   Floats scale, inverse;
 };
@@ -89,7 +88,7 @@ static Scales scales_of(const float* kernel, int64_t rows, int64_t outputs, int6
   return found;
 }
 
-// Outputs in the narrowest block of such weights; the widest is as many times as wide as that of floats.
+// Outputs in the narrowest block of such weights; the widest block is wider by the same factor as for floats.
 template <typename Number>
 constexpr int64_t least = lanes * static_cast<int64_t>(sizeof(float) / sizeof(Number));
 
@@ -145,7 +144,7 @@ void conv_lif(ConvLif a, const float* kernel, int64_t images, const Workers& wor
       a.kernel = whole.get(), a.scale = scales.scale.get(), a.most = INT16_MAX >> a.weight_bits;
     }
   }
-  if (!a.kernel) {  // also where a training that diverged has left other weights
+  if (!a.kernel) {  // also if training diverged and left other weights
     floats = arranged(s, kernel), taps = allocate(s.kernel * s.kernel * s.out);
     sum_taps(s, kernel, taps.get());
     a.kernel = floats.get(), a.taps = taps.get();
@@ -156,8 +155,8 @@ void conv_lif(ConvLif a, const float* kernel, int64_t images, const Workers& wor
 
 namespace {
 
-// A linear layer's outputs in blocks of up to `widest`, whose columns lie side by side: rows a power of two apart would
-// compete for the same lines of the cache.
+// A linear layer's outputs in blocks of up to `widest`, each with contiguous columns: rows a power of two apart would
+// compete for the same cache lines.
 struct Blocks {
   int64_t inputs, outputs, widest, least;  // a block's rows are padded to a multiple of `least`
 
@@ -170,7 +169,7 @@ struct Blocks {
 
 }  // namespace
 
-// The images in chunks, block by block.
+// Runs the images in chunks, block by block.
 static void linear_blocks(const LinearLif& a, const Blocks& blocks, int64_t images, const Workers& workers,
                           const std::function<const void*(int64_t)>& weights) {
   constexpr int64_t chunk = 8;
@@ -182,7 +181,7 @@ static void linear_blocks(const LinearLif& a, const Blocks& blocks, int64_t imag
   });
 }
 
-// False where the weights aren't whole numbers.
+// Returns false if the weights aren't integers.
 static bool linear_whole(LinearLif a, const float* kernel, int64_t images, const Workers& workers) {
   const Blocks blocks{a.inputs, a.outputs, 2 * most_width, 2 * lanes};
   const Scales scales = scales_of(kernel, a.inputs, a.outputs, a.weight_bits, workers);

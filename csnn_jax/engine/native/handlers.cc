@@ -1,8 +1,8 @@
-// The operations as XLA FFI handlers: they check types and shapes, so that a mistake is a Python exception and never a
-// crash, and call ops.h with threads from XLA's own pool.
+// The operations as XLA FFI handlers. They check types and shapes, so mistakes are Python exceptions and never crashes,
+// and call ops.h with threads from XLA's own pool.
 //
-// XLA knows operands and results by position only. So ../library.py passes their names with them, and each stands here
-// once, where it is taken.
+// XLA passes operands and results by position only, so ../library.py passes their names as well. Each name appears here
+// once, where it's used.
 #include "arguments.h"
 
 namespace csnn::handlers {
@@ -199,7 +199,7 @@ static void add_rows(Call& call, const Workers& workers) {
 
 // --- what the library exports
 
-// Runs an operation; what it throws becomes the error that JAX raises.
+// Runs an operation; its exceptions become the errors that JAX raises.
 template <void (*operation)(Call&, const Workers&)>
 static ffi::Error run(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::RemainingRets results,
                       ffi::Dictionary attributes) {
@@ -233,9 +233,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_image_weights, run<image_weights>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_multiply, run<multiply>, bind());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(csnn_add_rows, run<add_rows>, bind());
 
-extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of the sources that this was built from
+extern "C" const char* csnn_sources() { return CSNN_SOURCES; }  // SHA-256 of the sources of this build
 
-// What the kernels cover, in JSON: the fields of Limits in ../library.py.
+// What the kernels support, as JSON: the fields of Limits in ../library.py.
 extern "C" const char* csnn_limits() {
   static const std::string limits =
       "{\"inputs\": " + show(most_inputs) + ", \"constant_channels\": " + show(most_constant_channels) +
@@ -245,7 +245,7 @@ extern "C" const char* csnn_limits() {
   return limits.c_str();
 }
 
-// Why the instruction set that CSNN_ISA names can't be had, in one line; empty where it can.
+// Why the instruction set in CSNN_ISA isn't available, in one line; empty if it is.
 extern "C" const char* csnn_isa_problem() {
   static const std::string problem = [] {
     try {

@@ -1,8 +1,8 @@
-// What every kernel takes and the table through which it is called.
+// The arguments of every kernel, and the table through which they are called.
 //
-// The files in kernels/ are compiled once per instruction set, with ISA defined as the namespace to put them in; this
-// header is seen by both sides, so it holds no code. A kernel does one unit of work (an image, a block of outputs) on
-// raw pointers: it allocates nothing, calls nothing outside its file and its headers, and knows no threads.
+// The files in kernels/ are compiled once per instruction set, with ISA defined as the namespace to put them in; both
+// sides include this header, so it has no code. A kernel does one unit of work (an image, a block of outputs) on raw
+// pointers: it allocates nothing, calls nothing outside its file and its headers, and doesn't use threads.
 //
 // Layouts. Everything is image-major: [image, time, neuron]. A neuron's number is position * channels + channel, where
 // channels are rounded up to a multiple of 16 (`lanes`); the neurons that this adds have zero weights and never
@@ -10,14 +10,14 @@
 #pragma once
 #include <cstdint>
 
-// Inlined always: a copy left outside could be one compiled for instructions that the machine lacks.
+// Always inlined: an out-of-line copy could be compiled for instructions that the machine lacks.
 #define CSNN_INLINE __attribute__((always_inline)) inline
 
 namespace csnn {
 
 constexpr int64_t lanes = 16;
 
-// Sizes of a convolution's kernel or pool, for each of which its loops are compiled.
+// Sizes of a convolution's kernel or pool; its loops are compiled for each.
 template <int... sizes>
 struct Sizes {
   static constexpr int64_t values[] = {sizes...};
@@ -31,15 +31,15 @@ struct Sizes {
   }
 };
 
-// Limits. Here only: handlers.cc refuses what is beyond them, the kernels assert them, and Python reads them from the
-// library (csnn_limits; Limits in library.py).
+// Limits, defined only here: handlers.cc rejects anything beyond them, the kernels assert them, and Python reads them
+// from the library (csnn_limits; Limits in library.py).
 using KernelSizes = Sizes<1, 2, 3, 4, 5, 6, 7>;
 using PoolSizes = Sizes<1, 2>;
 constexpr int64_t most_inputs = 65535;            // of one output of a convolution: kernel * kernel * in
 constexpr int64_t most_constant_channels = 1024;  // of Source::constant
 constexpr int64_t most_width = 64;                // of a block of a linear layer's outputs
 constexpr int64_t count_planes = 4;               // bits of a count that a frame may hold
-constexpr int64_t most_bits = 12;                 // of a weight that is a whole number: int16 then adds up 7
+constexpr int64_t most_bits = 12;                 // of an integer weight: int16 can then add up 7
 
 // The values of the enums that Python chooses from, by these names.
 #define CSNN_EACH_RESET(X) X(subtract) X(zero) X(none)
@@ -72,35 +72,35 @@ struct Neuron {
   Reset reset;
 };
 
-// A convolution, stride 1, then pooling in cells of pool x pool positions (what fills no cell at the edges is left
-// out). A neuron belongs to one cell; where nothing is pooled, a cell is one position.
+// A convolution, stride 1, then pooling in cells of pool x pool positions (incomplete cells at the edges are dropped).
+// A neuron belongs to one cell; without pooling, a cell is one position.
 //
 // Grids. Both have padded_height() x padded_width() places. The grid of positions has all positions of the kernel that
-// see at least one pixel, so the first one that counts is at (margin(), margin()). The grid of inputs has the pixels
-// with zeros around, the first pixel at (padding, padding): position p sees the inputs from p on.
+// cover at least one pixel, so the first valid one is at (margin(), margin()). The grid of inputs has the pixels with
+// zeros around them, the first pixel at (padding, padding): position p covers the inputs from p on.
 struct Shape {
   int64_t height, width, in, out;  // input pixels; channels, both rounded up to a multiple of 16
   int64_t channels;                // output channels that exist
   int64_t kernel;                  // height and width of the kernel
   int64_t padding;                 // zeros on every side of the input, at most half a kernel
   int64_t pool;                    // height and width of a cell
-  bool max;                        // max-pool, else average
+  bool max;                        // max-pool, otherwise average
 
   CSNN_INLINE constexpr bool valid() const {
     return rows() > 0 && columns() > 0 && in > 0 && in % lanes == 0 && out > 0 && out % lanes == 0 && channels > 0 &&
            channels <= out && KernelSizes::has(kernel) && PoolSizes::has(pool) && 0 <= padding &&
            2 * padding < kernel && kernel * kernel * in <= most_inputs;
   }
-  // A shift divides by a pool of 1 or 2; a division would be most of the time of some loops.
+  // A shift divides by a pool of 1 or 2; a division would dominate some loops.
   CSNN_INLINE constexpr int64_t rows() const { return (height + 2 * padding - kernel + 1) >> (pool - 1); }
   CSNN_INLINE constexpr int64_t columns() const { return (width + 2 * padding - kernel + 1) >> (pool - 1); }
   CSNN_INLINE constexpr int64_t margin() const { return kernel - 1 - padding; }
   CSNN_INLINE constexpr int64_t padded_height() const { return height + kernel - 1; }
   CSNN_INLINE constexpr int64_t padded_width() const { return width + kernel - 1; }
-  // Columns of a kernel as conv_lif has it: where places of a cell lie side by side, a column of zeros comes first: a
-  // place finds it, or that of the next row, for a pixel that it does not see.
+  // Columns of a kernel in conv_lif's layout: if places of a cell are side by side, a column of zeros comes first. A
+  // place reads it, or the next row's, for a pixel that it doesn't cover.
   CSNN_INLINE constexpr int64_t tap_columns() const { return kernel + pool - 1; }
-  // Weights of an output there, with the zeros that follow the last row.
+  // Weights of an output in that layout, with the zeros after the last row.
   CSNN_INLINE constexpr int64_t weights() const { return in * kernel * tap_columns() + pool - 1; }
   CSNN_INLINE constexpr int64_t inputs() const { return height * width * in; }
   CSNN_INLINE constexpr int64_t neurons() const { return rows() * columns() * out; }
@@ -121,11 +121,11 @@ struct ConvLif {
   int64_t time;
   Neuron neuron;
   const uint16_t* bits_in;       // [image, time, inputs / 16]
-  int64_t weight_bits;           // of a weight, without its sign, that's a whole number times its scale; 0: a float
-  const void* kernel = nullptr;  // in blocks of outputs, [weights(), outputs], floats or int16; made by ops.cc
-  const float* scale = nullptr;  // [out], powers of two, of whole numbers; made by ops.cc
-  const float* taps = nullptr;   // [k, k, out]: sums of all inputs' weights, where these are floats; made by ops.cc
-  int64_t most = INT64_MAX;      // weights of so many bits that int16 adds up; made by ops.cc
+  int64_t weight_bits;           // of a weight, without its sign, if it's an integer times its scale; 0: a float
+  const void* kernel = nullptr;  // in blocks of outputs, [weights(), outputs], floats or int16; set by forward.cc
+  const float* scale = nullptr;  // [out], powers of two, for integers; set by forward.cc
+  const float* taps = nullptr;   // [k, k, out]: sums of all inputs' weights, for floats; set by forward.cc
+  int64_t most = INT64_MAX;      // number of such weights that int16 can add up; set by forward.cc
   const float* bias;             // [out]
   uint16_t* bits;                // [image, time, neurons / 16]
   float* membranes;              // [image, time, neurons], or null
@@ -137,18 +137,18 @@ struct LinearLif {
   int64_t time, inputs, outputs, channels;
   Neuron neuron;
   const uint16_t* bits_in;       // [image, time, inputs / 16]
-  int64_t weight_bits;           // as ConvLif's, with the next two
+  int64_t weight_bits;           // as in ConvLif, like the next two
   const float* scale = nullptr;  // [outputs]
   int64_t most = INT64_MAX;
-  const int32_t* spikes = nullptr;  // the inputs that spike, step after step, image after image; made by ops.cc
-  const int64_t* start = nullptr;   // [image * time + 1]: where a step's spikes begin; made by ops.cc
+  const int32_t* spikes = nullptr;  // the inputs that spike, by image and step; set by forward.cc
+  const int64_t* start = nullptr;   // [image * time + 1]: where a step's spikes begin; set by forward.cc
   const float* bias;                // [outputs]
   uint16_t* bits;                   // [image, time, outputs / 16]
   float* membranes;                 // [image, time, outputs], or null
   float* last;                      // [image, outputs]
 };
 
-// The reverse recurrence of a layer of neurons, with what it needs of the forward pass.
+// The reverse recurrence of a layer of neurons, with what it needs from the forward pass.
 struct LifBackward {
   int64_t time, count;
   Neuron neuron;
@@ -156,7 +156,7 @@ struct LifBackward {
   float slope;
   const float* dspikes = nullptr;  // [image, time, count]
   const float* membranes;          // [image, time, count]
-  const float* given;              // [image, time, count]: the derivative, for Surrogate::given, else unused
+  const float* given;              // [image, time, count]: the derivative for Surrogate::given, otherwise unused
   float* dcurrent = nullptr;       // [image, time, count], may be dspikes
   float* total = nullptr;          // [image, count]: dcurrent summed over time
   float* dbeta;                    // [image]
@@ -165,8 +165,8 @@ struct LifBackward {
 
 struct LinearWeights {
   int64_t images, time, inputs, outputs;
-  const uint64_t* history = nullptr;  // [image, inputs, words of 64 steps]: when each input spiked; made by ops.cc
-  const int32_t* firing = nullptr;    // [image, 1 + inputs]: how many inputs spiked at all, and which; made by ops.cc
+  const uint64_t* history = nullptr;  // [image, inputs, words of 64 steps]: when each input spiked; set by ops.cc
+  const int32_t* firing = nullptr;    // [image, 1 + inputs]: how many inputs spiked at all, and which; set by ops.cc
   const float* dcurrent;              // [image, time, outputs]
   float* dkernel;                     // [inputs, outputs]
 };
@@ -181,7 +181,7 @@ struct ImageCurrent {
   uint8_t* winners;     // [image, neurons]: the winner's place in its cell; or null
 };
 
-// The weight gradient of a convolution of an image that doesn't change with time, from that of its pooled current.
+// The weight gradient of a convolution of an image that doesn't change with time, from its pooled current's gradient.
 struct ImageWeights {
   Shape shape;             // its `in` isn't rounded up
   const float* image;      // [image, height, width, in]
@@ -189,16 +189,16 @@ struct ImageWeights {
   const uint8_t* winners;  // [image, neurons]: the winner's place in its cell; null for average pooling, and none
 };
 
-// A gradient of spikes as a product not yet taken, of a linear layer's dcurrent and its weights.
+// A gradient of spikes as a product that isn't computed yet, of a linear layer's dcurrent and its weights.
 struct Product {
-  int64_t inner = 0;             // outputs of that layer; 0: the gradient is given as it is
+  int64_t inner = 0;             // outputs of that layer; 0: no product
   const float* left = nullptr;   // [image, time, inner]
   const float* right = nullptr;  // [cells, inner, out]: its weights, cell by cell
 };
 
 struct ConvBackward {
   Shape shape;
-  LifBackward lif;  // of this layer; its dcurrent is one image's scratch, its dspikes null where they are a product
+  LifBackward lif;  // of this layer; its dcurrent is one image's scratch, its dspikes null if they are a product
   Product product{};
   const uint16_t* bits_in;      // [image, time, inputs / 16]
   const uint16_t* winners;      // [image, time, 2, neurons / 16], as ConvLif wrote them; unused for average pooling
@@ -206,7 +206,7 @@ struct ConvBackward {
   const float* grouped_kernel;  // the same numbers as [in / 16, out, k * k, 16]
   Source source = Source::data;
   float* dspikes_in = nullptr;        // Source::spikes: [image, time, inputs]
-  Neuron neuron_in{};                 // Source::constant: the neurons behind the input,
+  Neuron neuron_in{};                 // Source::constant: the input's neurons,
   Surrogate surrogate_in{};           // their surrogate, of the same slope,
   const float* current_in = nullptr;  // [image, inputs]: their current,
   float* dcurrent_in = nullptr;       // [image, inputs]: and its gradient
@@ -215,15 +215,14 @@ struct ConvBackward {
 // One table per instruction set.
 struct Kernels {
   const char* name;
-  int64_t
-      conv_block;  // outputs whose weights conv_lif wants side by side, as floats; where fewer are left, it takes 16
+  int64_t conv_block;  // outputs in a block of conv_lif's weights, as floats; the last ones are in blocks of 16
   void (*constant_lif)(const ConstantLif&, int64_t image);
-  // Bytes of scratch, which conv_lif lays out itself.
+  // Bytes of scratch memory, which conv_lif lays out itself.
   int64_t (*conv_lif_scratch)(const ConvLif&);
   void (*conv_lif)(const ConvLif&, int64_t image, char* scratch);
   int64_t (*list_spikes)(const uint16_t* bits, int64_t words, int32_t* neurons);
-  // One block of up to `most_width` outputs from `column` on, whose weights [inputs, width] are `block`: floats, or
-  // int16, then of up to twice as many outputs, padded to a multiple of 32.
+  // One block of up to `most_width` outputs from `column` on, with the weights `block` [inputs, width]: floats, or
+  // int16 for up to twice as many outputs, padded to a multiple of 32.
   void (*linear_lif)(const LinearLif&, int64_t image, int64_t column, int64_t width, const void* block);
   void (*lif_backward)(const LifBackward&, int64_t image);
   void (*spike_history)(const uint16_t* bits, int64_t time, int64_t count, uint64_t* history);
@@ -231,22 +230,22 @@ struct Kernels {
   // One block of up to `most_width` outputs and some inputs; scratch: [time, width].
   void (*linear_weights)(const LinearWeights&, int64_t column, int64_t width, int64_t row, int64_t rows,
                          float* scratch);
-  // Bytes of scratch, which conv_backward lays out itself.
+  // Bytes of scratch memory, which conv_backward lays out itself.
   int64_t (*conv_backward_scratch)(const ConvBackward&);
-  // Adds the image's share to dkernel [in, out / 16, k, k, 16] and dbias [out].
+  // Adds the image's contribution to dkernel [in, out / 16, k, k, 16] and dbias [out].
   void (*conv_backward)(const ConvBackward&, int64_t image, char* scratch, float* dkernel, float* dbias);
   int64_t (*count_spikes)(const uint16_t* bits, int64_t words);
   // out [rows, columns] = left [rows, inner] @ right [inner, columns], columns a multiple of 16.
   void (*multiply)(int64_t rows, const float* left, const float* right, int64_t inner, int64_t columns, float* out,
                    int64_t out_stride);
-  // Scratch, here and of the next: [padded_height, padded_width, in].
+  // Scratch, also for the next one: [padded_height, padded_width, in].
   void (*image_current)(const ImageCurrent&, int64_t image, float* scratch);
-  // Adds the image's share to dkernel [k, k, in, out] and dbias [out].
+  // Adds the image's contribution to dkernel [k, k, in, out] and dbias [out].
   void (*image_weights)(const ImageWeights&, int64_t image, float* scratch, float* dkernel, float* dbias);
-  // most [columns] = the largest absolute value of each column, of itself and of kernel [rows, columns].
+  // most [columns] = the maximum of itself and the absolute values in each column of kernel [rows, columns].
   void (*largest_weights)(const float* kernel, int64_t rows, int64_t columns, float* most);
-  // to [rows, width] = some columns of kernel [rows, stride] times inverse [columns], and zeros behind them. False
-  // where a product isn't a whole number of 16 bits. Columns are a multiple of 16.
+  // to [rows, width] = some columns of kernel [rows, stride] times inverse [columns], followed by zeros. Returns false
+  // if a product isn't a 16-bit integer. columns is a multiple of 16.
   bool (*to_whole)(const float* kernel, int64_t rows, int64_t columns, int64_t stride, const float* inverse,
                    int16_t* to, int64_t width);
 };

@@ -38,8 +38,8 @@ int64_t weight_place(const Shape& s, int64_t i) {
   return (tap * s.in + group / groups) * s.out + group % groups * lanes + i % lanes;
 }
 
-// What `add(image, worker, sums)` adds up over the images. A fixed number of partial sums, added in order, so that the
-// result does not depend on the number of threads.
+// Sums that `add(image, worker, sums)` accumulates over the images. There is a fixed number of partial sums, added in
+// order, so the result doesn't depend on the number of threads.
 static Floats add_images(int64_t images, int64_t count, const Workers& workers,
                          const std::function<void(int64_t, int64_t, float*)>& add) {
   const int64_t chunks = std::min<int64_t>(images, 32), size = divide_up(count, lanes) * lanes;
@@ -81,10 +81,10 @@ void image_weights(const ImageWeights& a, int64_t images, float* dkernel, float*
 void multiply(const float* left, const float* right, int64_t rows, int64_t inner, int64_t columns, float* product,
               const Workers& workers) {
   const Kernels& k = kernels();
-  constexpr int64_t wide = 64, tall = 60;  // whole tiles of every instruction set's kernel
+  constexpr int64_t wide = 64, tall = 60;  // multiples of every instruction set's tile
   const int64_t blocks = divide_up(columns, wide), chunks = divide_up(rows, tall);
   auto width = [&](int64_t block) { return std::min(wide, columns - block * wide); };
-  // The columns of a block side by side, as in linear_lif.
+  // Each block's columns are contiguous, as in linear_lif.
   const Floats packed = allocate(inner * columns);
   workers.each(blocks, [&](int64_t block, int64_t) {
     float* to = packed.get() + block * wide * inner;

@@ -1,4 +1,4 @@
-// Whole operations: the kernels run over all images on the threads given. Knows nothing of JAX.
+// Whole operations, which run the kernels for all images on the given threads. Independent of JAX.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -7,15 +7,15 @@
 
 namespace csnn {
 
-// Threads to share work among. `schedule` hands a task to another thread and returns at once.
+// Threads that share work. `schedule` passes a task to another thread and returns at once.
 class Workers {
  public:
   Workers(int64_t threads, std::function<void(std::function<void()>)> schedule)
       : threads_(threads < 1 ? 1 : threads), schedule_(std::move(schedule)) {}
 
   // Calls body(unit, worker) for every unit, on any thread in any order; returns when all are done. The caller works
-  // too, and waits for units that are being worked on only, so it cannot deadlock in a busy pool. `worker`, less than
-  // threads(), is held by one thread at a time. An exception of the body is rethrown here.
+  // too, and only waits for units in progress, so it can't deadlock in a busy pool. `worker`, less than threads(),
+  // belongs to one thread at a time. Exceptions from body are rethrown.
   void each(int64_t units, const std::function<void(int64_t unit, int64_t worker)>& body) const;
 
   int64_t threads() const { return threads_; }
@@ -26,36 +26,36 @@ class Workers {
 };
 
 // The kernels for this machine, or for the instruction set that the environment variable CSNN_ISA names.
-// Throws std::runtime_error where the machine lacks it or there is none of that name.
+// Throws std::runtime_error if the machine doesn't support it or the name is unknown.
 const Kernels& kernels();
 
-// Asks for large pages for memory that is not touched yet: its first touch then costs a third.
+// Requests large pages for memory that hasn't been touched yet: its first touch then costs a third as much.
 void use_large_pages(void* memory, int64_t bytes);
 
-// x [time, image, groups, channels] of counts below 2^planes to bits [image, time, groups, planes * channels rounded up
-// / 16]: channel p * channels + c has bit p of the count of channel c. Number: float or uint8_t. Throws
-// std::invalid_argument at any other number.
+// Converts counts x [time, image, groups, channels], below 2^planes, to bits [image, time, groups, planes * channels
+// rounded up / 16]: channel p * channels + c has bit p of channel c's count. Number: float or uint8_t. Throws
+// std::invalid_argument for any other number.
 template <typename Number>
 void pack(const Number* x, int64_t time, int64_t images, int64_t groups, int64_t channels, int64_t planes,
           uint16_t* bits, const Workers&);
 void constant_lif(const ConstantLif&, int64_t images, const Workers&);
-// The weights [k, k, in, out] of a convolution as ConvLif has them, and how many numbers these are. Number: float or
-// int16_t.
+// Arranges the weights [k, k, in, out] of a convolution for ConvLif; arranged_size is the number of values. Number:
+// float or int16_t.
 template <typename Number>
 void arrange_weights(const Shape&, const Number* kernel, Number* to);
 template <typename Number>
 int64_t arranged_size(const Shape&);
-// ConvLif::taps of the weights [k, k, in, out].
+// ConvLif::taps for the weights [k, k, in, out].
 void sum_taps(const Shape&, const float* kernel, float* taps);
-// Where number i of a gradient [in, out / 16, k, k, 16] belongs in [k, k, in, out].
+// Where element i of a gradient [in, out / 16, k, k, 16] belongs in [k, k, in, out].
 int64_t weight_place(const Shape&, int64_t i);
 void image_current(const ImageCurrent&, int64_t images, const Workers&);
-// kernel [k, k, in, out]; it is arranged here.
+// Arranges kernel [k, k, in, out].
 void conv_lif(ConvLif, const float* kernel, int64_t images, const Workers&);
-// kernel [inputs, outputs]; the lists of spikes are made here.
+// kernel [inputs, outputs]. Makes the lists of spikes.
 void linear_lif(LinearLif, const float* kernel, int64_t images, const Workers&);
 void lif_backward(const LifBackward&, int64_t images, const Workers&);
-// bits [image, time, inputs / 16]; the history is made here.
+// bits [image, time, inputs / 16]. Makes the history.
 void linear_weights(LinearWeights, const uint16_t* bits, const Workers&);
 void conv_backward(const ConvBackward&, int64_t images, float* dkernel, float* dbias, const Workers&);
 // dkernel [k, k, in, out].

@@ -15,7 +15,7 @@ namespace csnn {
 
 namespace {
 
-// What the threads of one `each` share; the last of them frees it.
+// Shared by the threads of one `each`; the last one frees it.
 struct Crew {
   std::function<void(int64_t, int64_t)> body;
   int64_t units;

@@ -119,5 +119,5 @@ def test_a_coordinator_that_does_not_answer_or_can_not_listen(tmp_path):
     alone = run("csnn_jax.train", *flags, "--process-id", 0, "--out", tmp_path / "run")
     assert "not all 2 processes connected within 2 s; --connect-timeout sets this limit" in ours(alone)
     nowhere = run("csnn_jax.train", *FLAGS, "--distributed", "--out", tmp_path / "run")
-    assert "expected a cluster that JAX knows (Slurm, Open MPI, Kubernetes), or --coordinator" in ours(nowhere)
+    assert "expected a cluster that JAX supports (Slurm, Open MPI, Kubernetes), or --coordinator" in ours(nowhere)
     assert not (tmp_path / "run").exists()

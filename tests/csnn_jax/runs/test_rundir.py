@@ -180,7 +180,4 @@ def test_what_is_no_run_is_named(tmp_path, run, out):
 def test_weights_of_another_model_are_refused(run, out):
     other = replace(CONFIG.model, reset="zero")
     weights.save(run.weights, drawn(other, 0), other)
-    assert (
-        refusal(rundir.open_run, str(out))
-        == f"{run.weights}: was trained as another model than {out / 'config.json'} says"
-    )
+    assert refusal(rundir.open_run, str(out)) == f"{run.weights}: doesn't match the model in {out / 'config.json'}"

@@ -1,4 +1,4 @@
-// Neurons driven by a constant current: the first layer of a network that sees the same image at every step.
+// Neurons driven by a constant current: the first layer of a network that gets the same image at every step.
 #include "lif.h"
 
 namespace csnn::ISA {
@@ -11,7 +11,7 @@ void constant_lif(const ConstantLif& a, int64_t image) {
   uint16_t* bits = a.bits + image * a.time * words;
   float* membranes = a.membranes ? a.membranes + image * a.time * a.count : nullptr;
   const v16 threshold = all(a.neuron.threshold);
-  constexpr int64_t wide = 8;  // groups of 16 at a time, so that one group's latency hides behind the others
+  constexpr int64_t wide = 8;  // groups of 16 at a time, to hide one group's latency behind the others
 
   for (int64_t first = 0; first < words; first += wide) {
     const int64_t groups = words - first < wide ? words - first : wide;

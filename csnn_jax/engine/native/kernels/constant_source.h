@@ -1,11 +1,11 @@
-// The gradient of neurons behind a constant current, summed over the window without keeping a membrane.
+// The gradient of neurons driven by a constant current, summed over the window without storing membranes.
 //
 // With the reset detached, the sum of dU over the window is
 //     sum over t of f(t) derivative(U[t] - threshold) dS[t],    f(t) = (1 - beta^(t+1)) / (1 - beta) = 1 + beta f(t-1),
-// so it is taken in forward order while U is recomputed (reset subtract or none). And a neuron that never fires
-// settles: in float32 its U stops changing after a while (24 steps at beta 0.5), and so does f. From then on its dS may
-// be summed first, and what the convolution would spread to such neurons only may be summed even before the
-// convolution. Most neurons never fire.
+// so it's computed in forward order while U is recomputed (reset subtract or none). And a neuron that never fires
+// settles: in float32, its U stops changing after a while (24 steps at beta 0.5), and so does f. From then on, its dS
+// can be summed first, and gradients that the convolution would spread only to such neurons can be summed even before
+// the convolution. Most neurons never fire.
 #pragma once
 #include "lif.h"
 #include "memory.h"
@@ -21,13 +21,13 @@ struct ConstantSource {
   int32_t* order = nullptr;       // [in]: the channel at each place
   float* reordered = nullptr;     // the kernel [in / 16, out, k * k, 16], channels reordered
   const float* kernel = nullptr;  // that, or the layer's own
-  float* current = nullptr;       // [in / 16, grid of inputs, 16], as the next two
+  float* current = nullptr;       // [in / 16, grid of inputs, 16], like the next two
   float* membrane = nullptr;
   float* total = nullptr;      // the gradient so far
   uint16_t* fires = nullptr;   // [in / 16, grid of inputs]: the lanes that fire in this image
-  uint8_t* reaches = nullptr;  // [in / 16, cells]: whether the kernel, at a cell's places, touches lanes that fire
+  uint8_t* reaches = nullptr;  // [in / 16, cells]: whether the kernel, at a cell's places, covers lanes that fire
   float* unspread = nullptr;   // [out / 16, grid of positions, 16]: dy summed since the neurons settled
-  int64_t settles = 0;         // the step from which on no neuron that never fires changes, nor f
+  int64_t settles = 0;         // the step from which neurons that never fire, and f, don't change
   float factor = 0;            // f
   double exact_factor = 0;
 
@@ -49,7 +49,7 @@ inline void lay_out(Memory& memory, ConstantSource& source) {
   source.unspread = memory.take<float>(source.pixels() * s.out);
 }
 
-// Lists the channels in `order`, those that fire in this image first; `fires` holds the channels as they are.
+// Lists the channels in `order`, those that fire in this image first; `fires` has the channels in their own order.
 inline void order_channels(ConstantSource& source) {
   int64_t front = 0, back = source.shape.in;
   for (int64_t c = 0; c < source.shape.in; c++) {
@@ -59,7 +59,7 @@ inline void order_channels(ConstantSource& source) {
   }
 }
 
-// The bits of one pixel's channels, in words `stride` apart, to their places in `order`.
+// Moves the bits of one pixel's channels, in words `stride` apart, to their places in `order`.
 inline void reorder(const int32_t* order, int64_t words, int64_t stride, uint16_t* bits) {
   uint16_t before[most_constant_channels / lanes];
   for (int64_t w = 0; w < words; w++) before[w] = bits[w * stride];
@@ -144,14 +144,14 @@ CSNN_INLINE void next_factor(ConstantSource& source) {
   source.factor = static_cast<float>(source.exact_factor);
 }
 
-// Back to before the first step.
+// Resets to the state before the first step.
 inline void rewind(ConstantSource& source) {
   memset(source.membrane, 0, source.vectors() * lanes * sizeof(float));
   source.factor = 0;
   source.exact_factor = 0;
 }
 
-// Fills `settles`: runs the neurons until those that never fire change no more.
+// Fills `settles`: runs the neurons until those that never fire stop changing.
 inline void find_settling(ConstantSource& source, int64_t time) {
   rewind(source);
   const int64_t vectors = source.vectors();
@@ -188,8 +188,8 @@ inline void begin(ConstantSource& source, const uint16_t* bits, int64_t time, co
   memset(source.total, 0, source.vectors() * lanes * sizeof(float));
 }
 
-// Takes the dspikes [in / 16, grid of inputs, 16] of step `t` and leaves zeros; once the neurons that
-// never fire have settled, leaves theirs to be summed.
+// Adds the dspikes [in / 16, grid of inputs, 16] of step `t` and clears them; once the neurons that never fire have
+// settled, theirs are left to accumulate.
 template <Surrogate kind>
 void take_step(ConstantSource& source, int64_t t, float* dspikes, float slope) {
   next_factor(source);
@@ -205,7 +205,7 @@ void take_step(ConstantSource& source, int64_t t, float* dspikes, float slope) {
   }
 }
 
-// Takes what was left to sum, and writes the gradient [height, width, in].
+// Adds the accumulated dspikes, and writes the gradient [height, width, in].
 template <Surrogate kind>
 void finish(ConstantSource& source, const float* dspikes, float slope, float* dcurrent) {
   const Shape& s = source.shape;

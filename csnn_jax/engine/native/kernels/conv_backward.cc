@@ -1,11 +1,11 @@
 // Backward pass of convolution, pooling and neurons: one image over the whole window.
 //
-// A max-pool passes one gradient in four, to the place in its cell that won. So both halves visit the surviving
-// gradients only: the weight gradient at the spikes, the input gradient cell by cell and winning place by place, with
-// the inputs that a cell sees held in registers.
+// A max-pool passes one gradient in four, to the winning place in its cell. So both halves visit only the surviving
+// gradients: the weight gradient at the spikes, the input gradient cell by cell and winning place by place, with the
+// inputs that a cell covers in registers.
 //
-// A cell is still where, under a constant source, none of the inputs that it sees ever fires: its own membranes then
-// settle too. From the step on where both have, all that is wanted of its gradient is the sum over time.
+// With a constant source, a cell is still if none of the inputs that it covers ever fires: its own membranes then
+// settle too. From the step at which both have settled, only the sum of its gradient over time is needed.
 #include "constant_source.h"
 #include "product.h"
 #include "spread.h"
@@ -13,16 +13,16 @@
 namespace csnn::ISA {
 
 struct Scratch {
-  float* dcurrent;  // [time, neurons]: gradient of the pooled current; before, of the spikes
+  float* dcurrent;  // [time, neurons]: gradient of the pooled current; at first, of the spikes
   float* dy;        // [grid of positions, 16]: gradient of the convolution's output, 16 channels
   float* dspikes;   // [in / 16, grid of inputs, 16]: gradient of the input spikes
   int32_t* count;   // [in]: spikes of each input channel
-  int32_t* spikes;  // [in, height * width]: the first positions that see them
+  int32_t* spikes;  // [in, height * width]: the first positions that cover them
   float* sums;      // [2, inner]: two sums over time of the left side of a product
-  float* still;     // [2, neurons]: what they give to the still cells
+  float* still;     // [2, neurons]: their products for the still cells
 };
 
-// Lists the input spikes of one step by channel, as the first positions that see them.
+// Lists the input spikes of one step by channel, as the first positions that cover them.
 static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch& scratch) {
   memset(scratch.count, 0, s.in * sizeof(int32_t));
   const int64_t pixel = s.in / lanes;
@@ -39,11 +39,11 @@ static void list_by_channel(const Shape& s, const uint16_t* bits, const Scratch&
   }
 }
 
-// dkernel[c, ., i, j] += sum over the spikes of channel c of dy at the position that sees them through (i, j).
+// dkernel[c, ., i, j] += sum over the spikes of channel c of dy at the position that covers them with (i, j).
 template <int K>
 void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float* dkernel) {
   const int64_t wide = s.padded_width();
-  // The first rows of the grid, in places, that hold positions that count, and the first that hold none again.
+  // Where the rows of the grid with valid positions begin and end, in places.
   const int64_t above = s.margin() * wide, below = (s.margin() + s.rows() * s.pool) * wide;
   for (int64_t c = 0; c < s.in; c++) {
     const int32_t* spikes = scratch.spikes + c * s.height * s.width;
@@ -53,7 +53,7 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
       const float* corner = scratch.dy + spikes[e] * lanes;
       for (int i = 0; i < K; i++) {
         const int64_t row = spikes[e] + (K - 1 - i) * wide;
-        if (row < above - wide + 1 || row >= below) continue;  // no position that counts: zeros
+        if (row < above - wide + 1 || row >= below) continue;  // no valid position: zeros
         for (int j = 0; j < K; j++) total[i][j] += load(corner + ((K - 1 - i) * wide + K - 1 - j) * lanes);
       }
     }
@@ -63,7 +63,7 @@ void add_weights(const Shape& s, const Scratch& scratch, int64_t channel, float*
   }
 }
 
-// Without the zeros around it, to [height, width, in].
+// Copies to [height, width, in], without the zeros around it.
 static void copy_inside(const Shape& s, const float* padded, float* inside) {
   const int64_t wide = s.padded_width(), grid = s.padded_height() * wide * lanes;
   for (int64_t y = 0; y < s.height; y++)
@@ -73,8 +73,8 @@ static void copy_inside(const Shape& s, const float* padded, float* inside) {
               load(padded + g * grid + ((y + s.padding) * wide + x + s.padding) * lanes));
 }
 
-// Sorts the cells; a cell is still if it sees no neuron that fires and its membranes do not change from one step on.
-// (Still cells of one channel have the same current and so the same membranes, so one cell tells the step for all.)
+// Sorts the cells; a cell is still if it covers no neuron that fires and its membranes stop changing at some step.
+// (In a channel, all still cells have the same current and so the same membranes, so one cell has the step for all.)
 static void sort_cells(const ConvBackward& a, const ConstantSource& constant, const float* membranes, Cells& cells) {
   const Shape& s = a.shape;
   const int64_t count = s.rows() * s.columns(), last = a.lif.time - 1;
@@ -108,9 +108,9 @@ static void sort_cells(const ConvBackward& a, const ConstantSource& constant, co
   cells.active = front;
 }
 
-// The two sums over the steps from `cells.settles` on that a still cell's gradient needs, in which A[t] = left[t] +
-// beta A[t+1]: A[settles], and the sum of A. Multiplied with the cell's part of the right side and with the derivative
-// at the settled membrane, they are dU[settles] and the sum of dU.
+// The two sums over the steps from `cells.settles` on that a still cell's gradient needs: with A[t] = left[t] +
+// beta A[t+1], A[settles] and the sum of A. Multiplied by the cell's part of the right side and by the derivative at
+// the settled membrane, they give dU[settles] and the sum of dU.
 static void sum_left(const ConvBackward& a, const float* left, const Cells& cells, float* sums) {
   const int64_t inner = a.product.inner;
   memset(sums, 0, 2 * inner * sizeof(float));
@@ -123,7 +123,7 @@ static void sum_left(const ConvBackward& a, const float* left, const Cells& cell
   }
 }
 
-// Fills scratch.dcurrent, from the last step to the first; a still cell's holds its sum from `cells.settles` on there.
+// Fills scratch.dcurrent, from the last step to the first; a still cell has its sum from `cells.settles` on there.
 template <Surrogate kind>
 void to_currents(const ConvBackward& a, int64_t image, const Cells& cells, const Scratch& scratch) {
   const Shape& s = a.shape;

@@ -1,20 +1,19 @@
 // Convolution of spikes, pooling, neurons: one image over the whole window. Only spikes are visited: the sums of a
-// cell's positions stay in registers while the spikes of the pixels that they see go by, each of which adds its
-// channel's weights to the positions that see it. Then the positions are pooled, and the neurons under them take their
-// step.
+// cell's positions stay in registers while each spike of the pixels that they cover adds its channel's weights to the
+// positions that cover it. Then the positions are pooled, and their neurons take one step.
 //
-// A step is dense from six spikes per pixel on. Then each column of pixels has a loop of its own, in which no position
-// finds zeros; and where more than half of the inputs spike, the others are visited, and subtracted from the sums of
-// all weights: on their grids, no sum rounds.
+// A step with more than six spikes per pixel is dense. Then each column of pixels has a separate loop, in which no
+// position reads zeros; and if more than half of the inputs spike, the others are visited and subtracted from the sums
+// of all weights: on their grids, no sum rounds.
 #include "lif.h"
 #include "rows.h"
 #include "spiking.h"
 
 namespace csnn::ISA {
 
-// Adds the weights of some spikes to the sums of rows y0..y1 and columns x0..x1 of a cell's places, of V rows of
-// outputs. `weights` and a spike's own place are where place (0, 0) finds those of the spike. A place that does not see
-// the spike's column finds zeros.
+// Adds the weights of some spikes to the sums of rows y0..y1 and columns x0..x1 of a cell's places, for V rows of
+// outputs. `weights` plus a spike's own place is where place (0, 0) reads the spike's weights. A place that doesn't
+// cover the spike's column reads zeros.
 template <typename Row, int K, int P, int V, int y0, int y1, int x0 = 0, int x1 = P - 1>
 CSNN_INLINE void add_spikes(const int32_t* at, const int32_t* end, const typename Row::Weight* weights,
                             typename Row::Sum (&sum)[P * P][V]) {
@@ -36,8 +35,8 @@ CSNN_INLINE void add_to(v16 (&total)[P * P][V * Row::groups], const typename Row
 
 enum class Pool { average, largest, winner };  // winner: the largest, and where it was
 
-// The sums of a cell's positions, of V rows of outputs from `channel` on. False: there is nothing to pool, since the
-// cell sees no spike, or the first position has the largest sum already.
+// The sums of a cell's positions, for V rows of outputs from `channel` on. Returns false if there is nothing to pool,
+// because the cell covers no spike, or the first position already has the largest sum.
 template <typename Row, int K, int P, int V, Pool pool>
 CSNN_INLINE bool gather(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t channel,
                         v16 (&total)[P * P][V * Row::groups]) {
@@ -48,7 +47,7 @@ CSNN_INLINE bool gather(const ConvLif& a, const Spiking& spiking, int64_t y, int
                 to = (right < s.width ? right : s.width) * (s.in / lanes);
   const int32_t* seen = spiking.seen + y * (words + 1);
   if (seen[from] == seen[to]) return false;
-  const bool many = Row::groups > 1 && seen[to] - seen[from] > a.most;  // a sum of whole numbers could overflow
+  const bool many = Row::groups > 1 && seen[to] - seen[from] > a.most;  // a sum of integers could overflow
   typename Row::Sum sum[P * P][V] = {};
   const auto* weights =
       static_cast<const typename Row::Weight*>(a.kernel) + channel * s.weights() + (P - 1 - left) * tap;
@@ -68,7 +67,7 @@ CSNN_INLINE bool gather(const ConvLif& a, const Spiking& spiking, int64_t y, int
       if ((at = some) == end) break;
     }
   }
-  if (pool == Pool::largest && !many) {  // before whole numbers become floats
+  if (pool == Pool::largest && !many) {  // before integers become floats
     for (int v = 0; v < V; v++)
       for (int place = 1; place < P * P; place++) sum[0][v] = largest(sum[0][v], sum[place][v]);
     for (int g = 0; g < V * Row::groups; g++) total[0][g] = Row::floats(sum[0][g / Row::groups], g % Row::groups);
@@ -78,7 +77,7 @@ CSNN_INLINE bool gather(const ConvLif& a, const Spiking& spiking, int64_t y, int
   return true;
 }
 
-// The sum of the weights of all inputs that a position sees, of 16 outputs from `channel` on.
+// The sum of the weights of all inputs that a position covers, for 16 outputs from `channel` on.
 template <int K>
 CSNN_INLINE v16 sum_taps(const ConvLif& a, int64_t top, int64_t left, int64_t channel) {
   const Shape& s = a.shape;
@@ -89,7 +88,7 @@ CSNN_INLINE v16 sum_taps(const ConvLif& a, int64_t top, int64_t left, int64_t ch
   return total;
 }
 
-// `gather` of a dense step, with all sums.
+// `gather` for a dense step, with all sums.
 template <int K, int P, int V>
 void gather_dense(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t channel,
                   v16 (&total)[P * P][V]) {
@@ -124,7 +123,7 @@ void gather_dense(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x
                             : sum[place][g];
 }
 
-// Where a step finds and leaves the neurons of an image.
+// Where one step reads and writes an image's neurons.
 struct Step {
   const uint16_t* bits_in;
   const float* before;  // membranes; null: 0
@@ -132,7 +131,7 @@ struct Step {
   uint16_t *bits, *winners;
 };
 
-// The step of the neurons of a cell under V rows of outputs, from group `w` of 16 on.
+// One step of a cell's neurons, for V rows of outputs from group `w` of 16 on.
 template <typename Row, int K, int P, int V, Pool pool, bool dense>
 CSNN_INLINE void advance(const ConvLif& a, const Spiking& spiking, int64_t y, int64_t x, int64_t w, const Step& at) {
   const Shape& s = a.shape;
@@ -174,11 +173,11 @@ CSNN_INLINE void advance(const ConvLif& a, const Spiking& spiking, int64_t y, in
   }
 }
 
-// The step of all neurons from group `w` on whose weights come in blocks of V rows; the first group that is left.
+// One step of all neurons from group `w` on whose weights are in blocks of V rows; returns the first group left over.
 template <typename Row, int K, int P, int V, Pool pool>
 CSNN_INLINE int64_t step_blocks(const ConvLif& a, Spiking& spiking, int64_t w, const Step& at) {
   constexpr int64_t groups = V * Row::groups;
-  constexpr bool can_be_dense = Row::groups == 1 && V == conv_vectors;  // not all, or the compiler takes twice as long
+  constexpr bool can_be_dense = Row::groups == 1 && V == conv_vectors;  // for all, compiling would take twice as long
   const Shape& s = a.shape;
   const int64_t all = (s.out / lanes + Row::groups - 1) / Row::groups * Row::groups;
   if (w + groups > all) return w;
@@ -199,7 +198,7 @@ CSNN_INLINE int64_t step_blocks(const ConvLif& a, Spiking& spiking, int64_t w, c
 
 template <typename Row, int K, int P, Pool pool>
 void window(const ConvLif& given, int64_t image, char* scratch) {
-  const ConvLif a = given;  // of one's own, as above
+  const ConvLif a = given;  // a local copy: a store to memory can't change it
   const Shape& s = a.shape;
   const int64_t words = s.neurons() / lanes;
   Memory memory{scratch};

@@ -1,5 +1,5 @@
 // Convolution and pooling of an image that is the same at every step, and the weight gradient: the sum over positions
-// of what they see times the gradient of the current, which a max-pool passes to one position of each cell only.
+// of their inputs times the gradient of the current, which a max-pool passes to only one position of each cell.
 #include "lanes.h"
 
 namespace csnn::ISA {
@@ -12,8 +12,8 @@ static void pad(const Shape& s, const float* image, float* padded) {
            s.width * s.in * sizeof(float));
 }
 
-// One pooled cell's current of 16 outputs. On their grids neither products nor sums round, so no order matters. (No
-// `fused`, which is slow where the processor has none.)
+// One pooled cell's current for 16 outputs. On their grids, neither products nor sums round, so order doesn't matter.
+// (No `fused`, which is slow if the processor doesn't have it.)
 template <int P>
 CSNN_INLINE void cell_current(const ImageCurrent& a, const float* padded, int64_t image, int64_t cell, int64_t c) {
   const Shape& s = a.shape;
@@ -60,7 +60,7 @@ CSNN_INLINE uint16_t winning(const uint8_t* winners, int64_t place) {
   return static_cast<uint16_t>(bits);
 }
 
-// dkernel [k, k, in, .] += what position (y, x) sees times its gradient.
+// dkernel [k, k, in, .] += the inputs of position (y, x) times its gradient.
 CSNN_INLINE void add_position(const Shape& s, const float* padded, int64_t y, int64_t x, v16 gradient, float* dkernel) {
   for (int64_t i = 0; i < s.kernel; i++) {
     const float* seen = padded + ((y + i) * s.padded_width() + x) * s.in;

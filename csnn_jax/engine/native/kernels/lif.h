@@ -40,7 +40,7 @@ CSNN_INLINE v16 derivative(v16 x, float slope) {
   }
 }
 
-// Calls f<kind>() for the surrogate, so that the choice is made outside the loops.
+// Calls f<kind>() for the surrogate, to keep the choice out of the loops.
 template <typename F>
 CSNN_INLINE void with_surrogate(Surrogate kind, F&& f) {
 #define CSNN_CASE(name) \
@@ -73,8 +73,8 @@ CSNN_INLINE void reverse_step(const LifBackward& a, int64_t count, const float* 
   }
 }
 
-// Where the threshold is below 0, a neuron at rest, U[-1] = 0, is above it: what this adds to the threshold's gradient,
-// from dU[0] of all neurons.
+// If the threshold is below 0, a neuron at rest (U[-1] = 0) is above it. Returns what this adds to the threshold's
+// gradient, from all neurons' dU[0].
 CSNN_INLINE double reset_at_rest(const LifBackward& a, const float* dcurrent) {
   double total = 0;
   if (a.neuron.reset == Reset::subtract && 0 > a.neuron.threshold)

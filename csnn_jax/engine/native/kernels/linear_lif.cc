@@ -1,5 +1,5 @@
 // A linear layer of spikes and its neurons: one image over the whole window, for one block of outputs, whose weights
-// stay in the L2 cache while image after image is done. The spikes are listed once for all blocks.
+// stay in the L2 cache from image to image. The spikes are listed once for all blocks.
 #include "lif.h"
 #include "rows.h"
 
@@ -23,7 +23,7 @@ void block_lif(const LinearLif& a, int64_t image, int64_t column, const typename
     const int64_t step_at = image * a.time + t;
     v16 total[groups] = {};
     for (int64_t e = a.start[step_at], end = a.start[step_at + 1]; e < end;) {
-      const int64_t some = end - e < a.most ? end : e + a.most;  // before a sum of whole numbers could overflow
+      const int64_t some = end - e < a.most ? end : e + a.most;  // before a sum of integers could overflow
       typename Row::Sum sum[V] = {};
       for (; e < some; e++)
         for (int v = 0; v < V; v++) sum[v] += Row::load(block + (a.spikes[e] * V + v) * Row::outputs);

@@ -39,7 +39,7 @@ void block_weights(const LinearWeights& a, int64_t column, int64_t row, int64_t 
   for (int64_t n = row; n < row + rows; n++)
     for (int v = 0; v < V; v++) store(a.dkernel + n * a.outputs + column + v * lanes, v16{});
   for (int64_t image = 0; image < a.images; image++) {
-    // A copy side by side: rows a power of two apart would compete for the same lines of the cache.
+    // A contiguous copy: rows a power of two apart would compete for the same cache lines.
     for (int64_t t = 0; t < a.time; t++)
       for (int v = 0; v < V; v++)
         store(scratch + (t * V + v) * lanes, load(a.dcurrent + (image * a.time + t) * a.outputs + column + v * lanes));

@@ -1,7 +1,7 @@
-// Cuts pieces off one stretch of memory.
+// Divides one block of memory into pieces.
 //
-// A kernel that needs scratch has one function `lay_out`, that takes its pieces from a Memory. Over nothing it only
-// measures: `used` is then the length that the stretch must have.
+// A kernel that needs scratch memory has a function `lay_out`, which takes its pieces from a Memory. Without a block,
+// it only measures: `used` is then the size that the block must have.
 #pragma once
 #include "lanes.h"
 
@@ -11,7 +11,7 @@ struct Memory {
   char* base = nullptr;
   int64_t used = 0;  // bytes
 
-  // `count` numbers, from a multiple of 64 bytes on; null over nothing.
+  // `count` numbers, aligned to 64 bytes; null without a block.
   template <typename T>
   CSNN_INLINE T* take(int64_t count) {
     T* piece = base ? reinterpret_cast<T*>(base + used) : nullptr;

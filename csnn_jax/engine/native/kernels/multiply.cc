@@ -1,4 +1,4 @@
-// The matrix product as a kernel of its own.
+// The matrix product as a separate kernel.
 #include "product.h"
 
 namespace csnn::ISA {

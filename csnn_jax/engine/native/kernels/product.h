@@ -1,4 +1,4 @@
-// Matrix product. Each sum runs over the inner index in order, however rows and columns are cut into tiles.
+// Matrix product. Each sum runs over the inner index in order, regardless of how rows and columns are tiled.
 #pragma once
 #include "lanes.h"
 

@@ -1,4 +1,4 @@
-// Rows of weights, as floats or as whole numbers of 16 bits, of which twice as many fit into a register.
+// Rows of weights, as floats or as 16-bit integers, of which twice as many fit into a register.
 #pragma once
 #include "lanes.h"
 
@@ -7,7 +7,7 @@ namespace csnn::ISA {
 typedef int16_t short_part __attribute__((vector_size(4 * width), aligned(4), may_alias));
 typedef int16_t half_part __attribute__((vector_size(2 * width), aligned(2), may_alias));
 
-// Thirty-two whole numbers, in as many registers as 16 floats.
+// Thirty-two integers, in as many registers as 16 floats.
 struct w32 {
   short_part p[parts];
 };
@@ -51,7 +51,7 @@ struct WholeRow {
     for (int i = 0; i < parts; i++) result.p[i] = *reinterpret_cast<const short_part*>(x + 2 * i * width);
     return result;
   }
-  // Those of group `g`.
+  // The sums of group `g`.
   CSNN_INLINE static v16 floats(const Sum& sum, int g) {
     int16_t numbers[outputs];
     memcpy(numbers, sum.p, sizeof numbers);

@@ -6,11 +6,11 @@ namespace csnn::ISA {
 
 // The spikes of one step, word after word: a word is 16 channels of a pixel.
 struct Spiking {
-  int32_t* at;     // [height * width * in]: the place of the spike's weights, as far as channel and column tell it
+  int32_t* at;     // [height * width * in]: the place of the spike's weights, from its channel and column
   int32_t* start;  // [height * words of a row + 1]: where the spikes of each word begin
-  int32_t* seen;   // [rows, words of a row + 1]: the sum of `start` over the rows of pixels that a row of cells sees
+  int32_t* seen;   // [rows, words of a row + 1]: the sum of `start` over the rows of pixels that a row of cells covers
   int32_t* place;  // [words of a row]: the place of the weights of a word's first channel
-  uint16_t flip;   // all bits, where what doesn't spike is listed; else none
+  uint16_t flip;   // all bits if the inputs that don't spike are listed, otherwise none
 };
 
 CSNN_INLINE int64_t words_of_row(const Shape& s) { return s.width * s.in / lanes; }
@@ -24,7 +24,7 @@ inline Spiking lay_out(Memory& memory, Shape s) {
           .flip = 0};
 }
 
-// `width`: outputs of a block of weights. (A Shape of one's own, here and below: a store to memory can't change it.)
+// `width`: outputs of a block of weights. (A copy of the Shape, here and below: a store to memory can't change it.)
 inline void list(Shape s, const uint16_t* bits, const Spiking& spiking, int64_t width) {
   const int64_t words = words_of_row(s);
   const int32_t stride = static_cast<int32_t>(s.kernel * s.tap_columns() * width);
@@ -42,7 +42,7 @@ inline void list(Shape s, const uint16_t* bits, const Spiking& spiking, int64_t 
     int64_t i = 0;
     for (; i + 4 <= words; i += 4) {
       if (load_words(bits + i, 4) != none) list_words(i, i + 4);
-      else  // as most are of an event camera's frames
+      else  // usual in an event camera's frames
         for (int64_t j = i; j < i + 4; j++) start[j] = static_cast<int32_t>(at - spiking.at);
     }
     list_words(i, words);
@@ -50,7 +50,7 @@ inline void list(Shape s, const uint16_t* bits, const Spiking& spiking, int64_t 
   *start = static_cast<int32_t>(at - spiking.at);
 }
 
-// What tells in two loads whether a cell sees a spike at all.
+// Fills `seen`, which takes two loads to tell whether a cell covers any spike.
 inline void sum_up(Shape s, const Spiking& spiking) {
   const int64_t words = words_of_row(s);
   for (int64_t y = 0; y < s.rows(); y++) {

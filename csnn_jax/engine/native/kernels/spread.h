@@ -1,20 +1,20 @@
-// From the cells of a pooled layer back to the places that won, and from those to the inputs that see them.
+// Spreads gradients from the cells of a pooled layer to the winning places, and from those to the inputs they cover.
 #pragma once
 #include "lanes.h"
 
 namespace csnn::ISA {
 
-// The cells in the order in which they are visited: at a step up to `settles` all `count` of them, from then on the
-// first `active`, which are not still.
+// The cells in the order of visits: up to step `settles`, all `count` of them; after it, only the first `active`, which
+// aren't still.
 struct Cells {
   int32_t* number;
-  int32_t* corner;  // the first of the places that each sees, in the grid of inputs
+  int32_t* corner;  // the first of the places that each covers, in the grid of inputs
   int64_t count, active, settles;
 
   CSNN_INLINE int64_t visited(int64_t t) const { return t <= settles ? count : active; }
 };
 
-// The channels, of up to 64 from word `at` on, whose gradient goes to one place of the cell.
+// Of up to 64 channels from word `at` on, those whose gradient goes to `place` in the cell.
 CSNN_INLINE uint64_t winning(const Shape& s, const uint16_t* winners, int64_t at, int64_t words, int64_t place) {
   const uint64_t exist = words >= 4 ? ~uint64_t{0} : (uint64_t{1} << (16 * words)) - 1;
   if (!s.max) return exist;
@@ -22,10 +22,10 @@ CSNN_INLINE uint64_t winning(const Shape& s, const uint16_t* winners, int64_t at
   return (place & 1 ? low : ~low) & (place & 2 ? high : ~high) & exist;
 }
 
-// What a place of a cell takes of the cell's gradient, if it takes any.
+// The fraction of a cell's gradient that a place gets, if it gets any.
 CSNN_INLINE float share_of(const Shape& s) { return s.max ? 1.0f : 1.0f / static_cast<float>(s.pool * s.pool); }
 
-// Spreads 16 channels of the pooled gradient to the places that won; adds it to `total` too, unless that is null.
+// Spreads 16 channels of the pooled gradient to the winning places; also adds it to `total`, unless that is null.
 template <int P>
 void unpool(const Shape& s, const Cells& cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             int64_t channel, float* dy, float* total) {
@@ -45,8 +45,7 @@ void unpool(const Shape& s, const Cells& cells, int64_t count, const float* dcur
   }
 }
 
-// Adds, for one group of 16 input channels, what the gradients of a cell's `place` give to the k x k inputs that see
-// that place.
+// For one group of 16 input channels, adds the contribution of a cell's `place` to the k x k inputs that it covers.
 template <int K, int P, int place>
 CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share, const float* kernel,
                               v16 (&total)[K + P - 1][K + P - 1]) {
@@ -63,8 +62,8 @@ CSNN_INLINE void spread_place(uint64_t wins, const float* dcurrent, float share,
 }
 
 // dspikes += the convolution of dy with the transposed kernel, for one group of 16 input channels. A cell at a time:
-// the inputs that it sees, (k + 1) x (k + 1) for a pool of 2, stay in registers. Cells where `reaches` is 0 are left
-// out; null: none.
+// the inputs that it covers, (k + 1) x (k + 1) for a pool of 2, stay in registers. Cells where `reaches` is 0 are
+// skipped; null: none.
 template <int K, int P>
 void spread(const Shape& s, const Cells& cells, int64_t count, const float* dcurrent, const uint16_t* winners,
             const float* kernel, const uint8_t* reaches, float* dspikes) {
@@ -96,7 +95,7 @@ void spread(const Shape& s, const Cells& cells, int64_t count, const float* dcur
   }
 }
 
-// The same for dy summed over time, at the cells that `spread` left out.
+// The same for dy summed over time, at the cells that `spread` skipped.
 template <int K>
 void spread_sum(const Shape& s, const float* dy, const float* kernel, const uint8_t* reaches, float* dspikes) {
   const int64_t wide = s.padded_width(), margin = s.margin(), grid = s.padded_height() * wide * lanes;
