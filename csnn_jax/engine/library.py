@@ -88,6 +88,7 @@ def available() -> bool:
     return failure() is None
 
 
+@functools.cache
 def limits() -> Limits:
     """The sizes and resets that the kernels support.
 

@@ -151,8 +151,21 @@ inline void rewind(ConstantSource& source) {
   source.exact_factor = 0;
 }
 
-// Fills `settles`: runs the neurons until those that never fire stop changing.
+// The step from which on f stops changing, or `time`.
+inline int64_t factor_settles(ConstantSource& source, int64_t time) {
+  for (int64_t t = 0; t < time; t++) {
+    const float before = source.factor;
+    next_factor(source);
+    if (source.factor == before) return t;
+  }
+  return time;
+}
+
+// Fills `settles`: runs the neurons until those that never fire stop changing, unless f changes to the end.
 inline void find_settling(ConstantSource& source, int64_t time) {
+  rewind(source);
+  source.settles = factor_settles(source, time);
+  if (source.settles == time) return rewind(source);
   rewind(source);
   const int64_t vectors = source.vectors();
   uint16_t moving = 1;

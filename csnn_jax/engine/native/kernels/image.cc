@@ -12,6 +12,16 @@ static void pad(const Shape& s, const float* image, float* padded) {
            s.width * s.in * sizeof(float));
 }
 
+// Whether a pooled cell sees nothing but zeros, as most do in a picture of a digit.
+static bool is_blank(const Shape& s, const float* padded, int64_t cell) {
+  const int64_t width = s.padded_width() * s.in, side = s.kernel + s.pool - 1;
+  const float* row = padded + (cell / s.columns() * width + cell % s.columns() * s.in) * s.pool;
+  for (int64_t i = 0; i < side; i++, row += width)
+    for (int64_t j = 0; j < side * s.in; j++)
+      if (row[j] != 0) return false;
+  return true;
+}
+
 // One pooled cell's current for 16 outputs. On their grids, neither products nor sums round, so order doesn't matter.
 // (No `fused`, which is slow if the processor doesn't have it.)
 template <int P>
@@ -48,8 +58,15 @@ void image_current(const ImageCurrent& a, int64_t image, float* scratch) {
   assert(s.out % lanes == 0 && image >= 0 && scratch && (s.max || !a.winners));
   pad(s, a.image + image * s.inputs(), scratch);
   PoolSizes::choose(s.pool, [&]<int P>() {
-    for (int64_t cell = 0; cell < s.rows() * s.columns(); cell++)
-      for (int64_t c = 0; c < s.out; c += lanes) cell_current<P>(a, scratch, image, cell, c);
+    for (int64_t cell = 0; cell < s.rows() * s.columns(); cell++) {
+      const int64_t n = image * s.neurons() + cell * s.out;
+      if (is_blank(s, scratch, cell)) {
+        memcpy(a.current + n, a.bias, s.out * sizeof(float));
+        if (a.winners) memset(a.winners + n, 0, s.out);
+      } else {
+        for (int64_t c = 0; c < s.out; c += lanes) cell_current<P>(a, scratch, image, cell, c);
+      }
+    }
   });
 }
 
@@ -79,11 +96,12 @@ void image_weights(const ImageWeights& a, int64_t image, float* scratch, float* 
   const float share = s.max ? 1.0f : 1.0f / static_cast<float>(s.pool * s.pool);
   for (int64_t cell = 0; cell < s.rows() * s.columns(); cell++) {
     const int64_t y = cell / s.columns() * s.pool, x = cell % s.columns() * s.pool;
+    const bool blank = is_blank(s, scratch, cell);
     for (int64_t c = 0; c < s.out; c += lanes) {
       const int64_t n = image * s.neurons() + cell * s.out + c;
       const v16 gradient = load(a.dcurrent + n);
       store(dbias + c, load(dbias + c) + gradient);
-      for (int64_t place = 0; place < s.pool * s.pool; place++) {
+      for (int64_t place = 0; place < s.pool * s.pool && !blank; place++) {
         const uint16_t wins = s.max ? winning(a.winners + n, place) : 0xffff;
         if (wins)
           add_position(s, scratch, y + place / s.pool, x + place % s.pool, keep(wins, gradient * share), dkernel + c);
