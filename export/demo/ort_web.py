@@ -1,6 +1,6 @@
 """ONNX Runtime Web: the few files of its npm package that the page needs, in a tested version.
 
-This is the WebAssembly-only build, without WebGPU. It runs on one thread, so servers don't have to send special headers.
+This is the WebAssembly-only build, without WebGPU. It runs on one thread, so servers needn't send special headers.
 """
 
 import json

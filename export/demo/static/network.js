@@ -12,8 +12,8 @@ const OPTIONS = {
 
 export class Network {
   /**
-   * Takes these of the page's facts: `layers`, with each layer's shape and threshold (a number, a list with one for
-   * each channel, or null if it never spikes); `states`, the names of a neuron's states; `shape`, the input's [C, H, W].
+   * Takes these of the page's facts: `layers`, with each layer's shape and threshold (a number, a list of its channels'
+   * or null if it never spikes); `states`, the names of a neuron's states; `shape`, the input's [C, H, W].
    */
   static async load(model, { layers, states, shape }) {
     const session = await ort.InferenceSession.create(model, OPTIONS);

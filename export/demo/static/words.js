@@ -7,7 +7,7 @@ export function nameOf({ classes }, number) {
 export function described({ data, steps, layers, accuracy, split }) {
   const stack = layers.map(({ layer, shape }) => `${layer} ${shape.join("x")}`).join(", ");
   const right = accuracy == null ? "" : ` Its accuracy after training was ${(100 * accuracy).toFixed(2)}% on the ${split} images.`;
-  return `This network was trained on ${data} and runs in your browser, with ${steps} time steps per image.${right} Layers: ${stack}.`;
+  return `Trained on ${data}, it runs in your browser with ${steps} time steps per image.${right} Layers: ${stack}.`;
 }
 
 /** The texts about the table of output neurons, by the ids of their elements. */
