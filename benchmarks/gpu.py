@@ -56,7 +56,7 @@ def gpu() -> tuple[str, str | None]:
     done = subprocess.run([sys.executable, "-c", FOUND], capture_output=True, text=True, check=False)
     backend, _, card = (done.stdout.strip().splitlines() or [""])[-1].partition("|")
     if backend not in ("gpu", "cuda", "rocm"):
-        return card, f"JAX runs on {backend or 'nothing'}; `pip install -e '.[cuda]'` where there is a card"
+        return card, f"JAX runs on {backend or 'nothing'}; `pip install -e '.[cuda]'` if there is a GPU"
     import torch
 
     if not torch.cuda.is_available():

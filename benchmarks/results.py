@@ -154,7 +154,7 @@ def real_events(found: Runs) -> str:
 
 
 def everywhere(found: Runs) -> str:
-    """The counts from everywhere.py: a column for each network, a row for each side; sides with equal cells share one."""
+    """Counts from everywhere.py: a column for each network, a row for each side; sides with equal cells share one."""
     del found
     networks = {
         path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results/everywhere").glob("*.json"))

@@ -30,7 +30,7 @@ def main() -> None:
 
 @styled
 def drawn(run: str) -> Figure:
-    """A recording in space and time, its frames, and the spikes of each layer."""
+    """A recording in space and time, some of its frames, and the spikes of each layer."""
     model = csnn_jax.load(run)
     test = data.load_for(model.config).test
     frames = test.images[np.array([SHOWN])]

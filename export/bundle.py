@@ -118,5 +118,5 @@ def golden_images(folder: Path) -> Split:
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: expected a safetensors file with images and labels: {error}") from None
     if split.images.dtype != np.uint8 or split.images.ndim not in (4, 5):
-        raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and as many labels")
+        raise UserError(f"{path}: expected images uint8 [N, H, W, C] or [N, T, H, W, C] and N labels")
     return split

@@ -79,7 +79,7 @@ static int next(struct source *source, struct event *event)
     }
     if (source->events && event->t < source->last) {
         fprintf(stderr,
-                "csnn: %s: has an event at %" PRId64 " us after one at %" PRId64 " us, expected the order of time\n",
+                "csnn: %s: has an event at %" PRId64 " us after one at %" PRId64 " us, expected ascending times\n",
                 source->name, event->t, source->last);
         return -1;
     }
@@ -209,7 +209,7 @@ int classify_events(FILE *file, const char *name, int64_t window_us)
     if (!window_us)
         return classify_whole(&source);
     if (CSNN_FRAMES_BY_COUNT) {
-        fputs("csnn: --window-us: this network's frames take equally many events, expected whole recordings\n", stderr);
+        fputs("csnn: --window-us: this network's frames have equally many events, expected whole recordings\n", stderr);
         return 2;
     }
     return classify_windows(&source, window_us);

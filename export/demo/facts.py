@@ -63,7 +63,7 @@ def read(folder: Path, names: Sequence[str] | None) -> DemoInputs:
     job = RunDir(folder).config()
     made = DemoInputs(folder, found, job.model, golden_images(folder), job.class_names)
     if made.config.kind.threshold is not plain_threshold:  # the page compares membranes with a constant threshold
-        raise UserError(f"{folder}: --neuron {made.config.neuron} has a moving threshold, which the page can't show")
+        raise UserError(f"{folder}: --neuron {made.config.neuron} has an adaptive threshold, which the page can't show")
     classes = _checked(made)
     if names is not None and len(names) != classes:
         raise UserError(f"--class-names: {len(names)} names, expected {classes}, one for each class")

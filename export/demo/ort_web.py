@@ -58,4 +58,4 @@ def _version(about: bytes, folder: Path | None) -> str:
             raise ValueError
         return str(said["version"])
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"--ort-web {folder}: {ABOUT} isn't that of {PACKAGE.name}") from None
+        raise UserError(f"--ort-web {folder}: {ABOUT} isn't from {PACKAGE.name}") from None

@@ -22,7 +22,7 @@ def neurons(given: Given) -> Written:
         if decay(torch.tensor(tau)).item() == beta:
             return Written(node(nir.LIF, given.shape, tau=tau, r=np.float32(1), v_threshold=given.included))
     raise Inexact(
-        f"Sinabs computes exp(-1 / tau) in float32, which gives {given.name}'s beta of {beta:.6g} for no tau; "
+        f"Sinabs computes exp(-1 / tau) in float32, and no tau gives {given.name}'s beta of {beta:.6g}; "
         "train with --beta 0, or 0.5 or more, for a network_sinabs.nir"
     )
 
