@@ -46,7 +46,7 @@ struct csnn_state {
     float drive[CSNN_FIRST_NEURONS];            /* the first layer's input current, from the presented frame */
     csnn_sum sum[CSNN_WIDEST];                  /* scratch: sums of one pixel's neurons */
     csnn_sum corner[CSNN_WIDEST_POOLED];        /* scratch: sums at one position of the pooling window */
-    csnn_index event[CSNN_NEURONS + CSNN_POOLED]; /* every layer's spikes, ascending; scratch: one layer's pooled ones */
+    csnn_index event[CSNN_NEURONS + CSNN_POOLED]; /* all layers' spikes, ascending; scratch: a layer's pooled ones */
     csnn_index begin[CSNN_CELLS + CSNN_POOLED_CELLS]; /* where each pixel's spikes begin */
 };
 
